@@ -1,0 +1,182 @@
+"""Errors, by what the caller has to do about them.
+
+A class exists where a caller acts differently. ``recovery`` tells Airflow's operators whether a retry
+can help; ``exit_code`` is what the command line returns. A message is one line: what, which object,
+where, and the remedy.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Recovery(StrEnum):
+    """What a caller may do after an error."""
+
+    RETRY = "retry"
+    """Transient: the same call may succeed later, unchanged."""
+
+    RESTART = "restart"
+    """The input is stale: plan again (new snapshot, full read), then retry."""
+
+    STOP = "stop"
+    """A human must act; retrying would waste hours or hide damage."""
+
+
+class VmKeepError(Exception):
+    """Base of every error that vmkeep raises on purpose."""
+
+    recovery: Recovery = Recovery.STOP
+    exit_code: int = 1
+
+
+class UsageError(VmKeepError):
+    """The request itself is wrong: a bad value, a missing setting, two options that exclude each other."""
+
+    exit_code = 2
+
+
+class NotFoundError(VmKeepError):
+    """Something named by the user does not exist: a VM, a restore point, a disk, a datastore."""
+
+    exit_code = 10
+
+
+class AmbiguousError(VmKeepError):
+    """A name fits more than one thing; the message lists them."""
+
+    exit_code = 11
+
+
+class ConflictError(VmKeepError):
+    """The target exists already, or does not match what is to be written into it."""
+
+    exit_code = 12
+
+
+class UnsupportedError(VmKeepError):
+    """The thing exists, but cannot be protected or restored in the way asked for."""
+
+    exit_code = 13
+
+
+class AuthenticationError(VmKeepError):
+    """User name or password was refused."""
+
+    exit_code = 20
+
+
+class PermissionDeniedError(VmKeepError):
+    """The user is known but lacks a privilege; the message names it and the object."""
+
+    exit_code = 21
+
+
+class CertificateError(VmKeepError):
+    """The server's certificate is not the one that was pinned; nothing was sent to it."""
+
+    exit_code = 22
+
+
+class UnreachableError(VmKeepError):
+    """A server does not answer: vCenter, ESXi, S3, SSH."""
+
+    recovery = Recovery.RETRY
+    exit_code = 30
+
+
+class TransientError(VmKeepError):
+    """The other side was busy or dropped the call; the same call may succeed later."""
+
+    recovery = Recovery.RETRY
+    exit_code = 31
+
+
+class DeadlineError(VmKeepError):
+    """A wait took longer than its deadline allows."""
+
+    recovery = Recovery.RETRY
+    exit_code = 32
+
+    def __init__(self, *, waiting_for: str, seconds: float) -> None:
+        super().__init__(f"gave up after {seconds:.0f} s waiting for {waiting_for}")
+        self.waiting_for = waiting_for
+
+
+class StaleError(VmKeepError):
+    """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, the change id was reset."""
+
+    recovery = Recovery.RESTART
+    exit_code = 40
+
+
+class FencedError(VmKeepError):
+    """This copy was told to stop because its run is being cleaned up."""
+
+    exit_code = 41
+
+
+class VddkError(VmKeepError):
+    """VixDiskLib failed. ``code`` is the low 16 bits of its VixError."""
+
+    exit_code = 50
+
+    def __init__(self, message: str, *, code: int = 0, recovery: Recovery = Recovery.STOP) -> None:
+        super().__init__(message)
+        self.code = code
+        self.recovery = recovery
+
+
+class TransferError(VmKeepError):
+    """A copy's child process died or broke its protocol; one attempt is lost, the worker is not."""
+
+    recovery = Recovery.RETRY
+    exit_code = 51
+
+
+class RepositoryError(VmKeepError):
+    """The repository cannot be used: not one, of a newer format, or its key does not fit."""
+
+    exit_code = 60
+
+
+class StoreError(VmKeepError):
+    """The blob store refused or failed a call."""
+
+    recovery = Recovery.RETRY
+    exit_code = 61
+
+
+class StoreFullError(StoreError):
+    """No space left in the store."""
+
+    recovery = Recovery.STOP
+    exit_code = 62
+
+
+class BlobNotFoundError(StoreError):
+    """No blob of that name."""
+
+    recovery = Recovery.STOP
+    exit_code = 63
+
+
+class CorruptError(VmKeepError):
+    """Stored bytes do not hash to their own name, or a stored structure does not parse."""
+
+    exit_code = 90
+
+
+class CorruptBlockError(CorruptError):
+    """One stored block is damaged."""
+
+    def __init__(self, *, pack: str, offset: int, why: str = "does not match its digest") -> None:
+        super().__init__(f"pack {pack}: frame at byte {offset} {why}; run 'vmkeep repo check --read-data'")
+        self.pack = pack
+        self.offset = offset
+
+
+class VerificationError(VmKeepError):
+    """What was written is not what was read."""
+
+    exit_code = 91

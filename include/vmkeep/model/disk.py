@@ -1,0 +1,82 @@
+"""A VM's virtual disk as vSphere describes it, and whether a backup copies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+ChangeId = NewType("ChangeId", str)
+"""Opaque change-tracking cursor of one disk at one snapshot; ``"*"`` is never stored."""
+
+
+class ControllerKind(StrEnum):
+    """The bus a disk sits on; with bus and unit number it is the disk's address."""
+
+    SCSI = "scsi"
+    SATA = "sata"
+    NVME = "nvme"
+    IDE = "ide"
+
+
+class SkipReason(StrEnum):
+    """Why a disk of the VM is not in the restore point."""
+
+    PHYSICAL_RDM = "physical-rdm"
+    INDEPENDENT = "independent"
+    EXCLUDED = "excluded"
+    SHARED = "shared"
+    UNSUPPORTED_BACKING = "unsupported-backing"
+
+    @property
+    def why(self) -> str:
+        """One sentence for a person."""
+        return _WHY[self]
+
+
+_WHY = {
+    SkipReason.PHYSICAL_RDM: "physical-mode RDM: vSphere cannot snapshot it",
+    SkipReason.INDEPENDENT: "independent disk: vSphere leaves it out of snapshots",
+    SkipReason.EXCLUDED: "excluded by the request",
+    SkipReason.SHARED: "shared (multi-writer or shared bus): vSphere cannot snapshot it",
+    SkipReason.UNSUPPORTED_BACKING: "its backing type cannot be read by VDDK",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """One virtual disk of a VM, copied or not."""
+
+    key: int
+    """vSphere's device key, e.g. 2000. Stable within one VM only."""
+    label: str
+    controller: ControllerKind
+    controller_type: str
+    """vim type of the controller, e.g. ``ParaVirtualSCSIController``."""
+    bus: int
+    unit: int
+    capacity: int
+    """Bytes, a multiple of 512."""
+    backing: str
+    """FlatVer2, SparseVer2, SeSparse, RawDiskMappingVer1 …"""
+    compatibility_mode: str | None = None
+    """``physicalMode`` or ``virtualMode`` of an RDM."""
+    disk_mode: str = "persistent"
+    uuid: str | None = None
+    file_name: str
+    """``[datastore] folder/name.vmdk`` at the time of the backup; it changes with every snapshot, so disks are never
+    matched by it."""
+    thin: bool | None = None
+    lun_uuid: str | None = None
+    device_name: str | None = None
+    skip: SkipReason | None = None
+
+    def __post_init__(self) -> None:
+        """Hold what every reader relies on: whole sectors."""
+        if self.capacity < 0 or self.capacity % 512:
+            raise ValueError(f"{self.label}: capacity {self.capacity} is not a whole number of 512-byte sectors")
+
+    @property
+    def address(self) -> str:
+        """Where the guest sees it, e.g. ``scsi0:1``."""
+        return f"{self.controller}{self.bus}:{self.unit}"

@@ -1,0 +1,145 @@
+"""What one disk's copy is told, what it reports while it runs, and what it returns.
+
+These values cross process borders (Airflow's XCom, a child's stdin and stdout), so they hold plain data
+and no secret. Large things, such as lists of extents, live in the repository under the run's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from vmkeep.model.disk import ChangeId, Disk
+from vmkeep.model.point import BackupKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskJob:
+    """Copy one disk of one VM snapshot into the repository."""
+
+    run: str
+    """Run key: what all retries of one backup share."""
+    vm: str
+    """Managed object id of the VM, e.g. ``vm-16``."""
+    vm_name: str
+    snapshot: str | None
+    """Managed object id of the snapshot; ``None`` for a powered-off VM copied as it is."""
+    disk: Disk
+    """As it is in the snapshot: ``disk.file_name`` is the file to open."""
+    kind: BackupKind
+    reason: str
+    change_id: ChangeId | None
+    """This snapshot's cursor, kept for the next incremental."""
+    extents: str | None
+    """Run blob that holds what to read; ``None``: ask the reader which extents are allocated."""
+    parent_root: str | None
+    """Map root of the parent point's disk, the base of everything that is not read."""
+    transports: tuple[str, ...] = ("nbdssl", "nbd")
+    piece_size: int = 1 << 20
+    depth: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Where a copy stands: everything below ``offset`` is durable under ``root``."""
+
+    snapshot: str | None
+    offset: int
+    root: str
+    bytes_read: int = 0
+    bytes_stored: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskCopy:
+    """One disk, copied. Sealed only together with copies of the same snapshot."""
+
+    run: str
+    snapshot: str | None
+    disk: Disk
+    root: str
+    kind: BackupKind
+    reason: str
+    change_id: ChangeId | None
+    extents: str
+    """Digest (hex) of the map root that holds the encoded extents that were read."""
+    extents_size: int
+    bytes_read: int
+    bytes_stored: int
+    seconds: float
+    transport: str
+    resumed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One event of a running transfer, for a bar, a log line or a page."""
+
+    phase: str
+    bytes_done: int
+    bytes_total: int
+    bytes_stored: int = 0
+    rate: float = 0.0
+    """Bytes per second over the last seconds."""
+    eta_seconds: float | None = None
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteJob:
+    """Write one disk of a restore point onto a disk of a VM."""
+
+    run: str
+    point: str
+    device_key: int
+    """The disk inside the restore point."""
+    vm: str
+    """Managed object id of the target VM."""
+    target_file: str
+    """``[datastore] folder/name.vmdk``: the target disk's current name."""
+    capacity: int
+    """Bytes of the target disk."""
+    snapshot: str | None = None
+    """Temporary snapshot to open under, where the transport wants one."""
+    fresh: bool
+    """The target was just created: what the point does not hold needs no zeroes written."""
+    transports: tuple[str, ...] = ("nbdssl", "nbd")
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Disk metadata (ddb) to write first, S3.2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskWrite:
+    """One disk, written and flushed."""
+
+    device_key: int
+    target_file: str
+    bytes_written: int
+    bytes_zeroed: int
+    seconds: float
+    transport: str
+
+
+T = TypeVar("T")
+
+
+def to_plain(value: object) -> Any:
+    """Return a value's JSON-ready form (dicts, lists, strings, numbers)."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def from_plain(kind: type[T], plain: Any) -> T:
+    """Parse what :func:`to_plain` made; unknown or missing fields and wrong types raise ``ValueError``."""
+    return TypeAdapter(kind).validate_python(plain)
+
+
+def to_json(value: object) -> bytes:
+    """Return a value as compact JSON."""
+    return TypeAdapter(type(value)).dump_json(value)
+
+
+def from_json(kind: type[T], text: bytes | str) -> T:
+    """Parse what :func:`to_json` made; anything else raises ``ValueError``."""
+    return TypeAdapter(kind).validate_json(text)

@@ -1,0 +1,116 @@
+"""Restore points: a VM, restorable as of one instant, and the parts it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from vmkeep.model.disk import ChangeId, Disk
+
+
+class BackupKind(StrEnum):
+    """How much of the VM was read."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+class BackupMode(StrEnum):
+    """What happens to the running VM; names as users of FlashCopy Manager know them."""
+
+    SNAPSHOT_INCL_MEM = "SNAPSHOT_INCL_MEM"
+    SNAPSHOT_EXCL_MEM = "SNAPSHOT_EXCL_MEM"
+    SUSPEND = "SUSPEND"
+    ASIS = "ASIS"
+
+
+class Consistency(StrEnum):
+    """What was reached, maybe less than asked for."""
+
+    APPLICATION = "application"
+    FILE_SYSTEM = "file-system"
+    MEMORY = "memory"
+    SUSPENDED = "suspended"
+    POWERED_OFF = "powered-off"
+    CRASH = "crash"
+
+
+class Quiesce(StrEnum):
+    """What the guest is asked to do before the snapshot."""
+
+    APPLICATION = "application"
+    FILE_SYSTEM = "file-system"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmIdentity:
+    """Which VM it was, by every name it can be found again."""
+
+    name: str
+    key: str
+    """Names the VM's folder in the repository: its instance UUID, or ``image-<slug>`` for imported images."""
+    moref: str | None = None
+    instance_uuid: str | None = None
+    bios_uuid: str | None = None
+    vcenter: str | None = None
+    """Instance UUID of the vCenter."""
+    inventory_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskImage:
+    """One disk's content inside a restore point: always complete, whatever was read for it."""
+
+    disk: Disk
+    root: str
+    """Digest (hex) of the map's root page."""
+    kind: BackupKind
+    reason: str
+    """Why it was a full read, or what the increment is relative to."""
+    change_id: ChangeId | None = None
+    """Where the next incremental starts; ``None`` forces a full read."""
+    bytes_read: int = 0
+    bytes_stored: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePoint:
+    """A VM, restorable as it was at ``taken_at``: what a manifest says. Its seal is the commit of a backup."""
+
+    id: str
+    vm: VmIdentity
+    taken_at: datetime
+    run: str
+    kind: BackupKind
+    mode_asked: BackupMode
+    mode_used: BackupMode
+    quiesce_asked: Quiesce
+    consistency: Consistency
+    images: tuple[DiskImage, ...]
+    skipped: tuple[Disk, ...] = ()
+    warnings: tuple[str, ...] = ()
+    attachments: dict[str, str] = field(default_factory=dict)
+    """Name → digest (hex) of a map root whose bytes are the file: ``config.xml``, ``vm.vmx``, ``vm.nvram``, and
+    ``extents/<device key>``: what was read of that disk for this point, as the repository encodes extents."""
+    attachment_sizes: dict[str, int] = field(default_factory=dict)
+    """Name → bytes."""
+
+    def __post_init__(self) -> None:
+        """Hold what every reader relies on: an aware time, and no disk twice."""
+        if self.taken_at.tzinfo is None:
+            raise ValueError("taken_at must carry a time zone")
+        keys = [disk.key for disk in self.disks]
+        if len(keys) != len(set(keys)):
+            raise ValueError(f"{self.vm.name}: a disk appears twice in the restore point")
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """Every disk of the VM, copied or skipped, in order of device key."""
+        return tuple(sorted((*(image.disk for image in self.images), *self.skipped), key=lambda disk: disk.key))
+
+    @property
+    def ref(self) -> str:
+        """The point's name in the repository: ``<vm key>/<time>-<id>``; sorts by time."""
+        return f"{self.vm.key}/{self.taken_at:%Y%m%dT%H%M%SZ}-{self.id}"
