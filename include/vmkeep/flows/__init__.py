@@ -1,0 +1,5 @@
+"""The steps of a backup and of a restore, as plain functions over plain values.
+
+The command line calls them one after the other; Airflow's operators call one each. Every value they pass
+on is small, holds no secret and survives JSON (``vmkeep.model.job.to_plain``).
+"""

@@ -1,0 +1,186 @@
+"""What the steps of a backup and of a restore hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from vmkeep.model.disk import Disk
+from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupRequest:
+    """What a person, a policy or the API asks for."""
+
+    vm: str
+    """``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selector; a bare word is a name."""
+    run: str
+    """Run key: names the snapshot, the leases and the run's blobs."""
+    mode: BackupMode = BackupMode.SNAPSHOT_EXCL_MEM
+    quiesce: Quiesce = Quiesce.FILE_SYSTEM
+    transports: tuple[str, ...] = ("nbdssl", "nbd")
+    exclude: tuple[str, ...] = ()
+    """Disks to leave out, by address (``scsi0:1``), label or device key."""
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What was found out and decided before anything is changed."""
+
+    request: BackupRequest
+    vm: VmIdentity
+    disks: tuple[Disk, ...]
+    """Every disk of the VM, with ``skip`` set where it is not copied."""
+    running: bool
+    tracked: bool
+    """Changed block tracking is on already."""
+    mode: BackupMode
+    quiesce: Quiesce
+    parent: str | None
+    """Restore point that an incremental starts from."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotTaken:
+    """The VM, held still: the snapshot and what it really reached."""
+
+    snapshot: str | None
+    """Managed object id; ``None`` for a powered-off VM copied as it is."""
+    vm: str
+    consistency: Consistency
+    taken_at: datetime
+    attachments: dict[str, str] = field(default_factory=dict)
+    """Name → map root of the VM's configuration files, stored with the snapshot's time."""
+    attachment_sizes: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The restore point a backup made, in numbers."""
+
+    point: str
+    """Its ref in the repository."""
+    vm: str
+    kind: str
+    consistency: str
+    disks_copied: int
+    disks_skipped: int
+    bytes_read: int
+    bytes_stored: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What was cleaned up behind a run."""
+
+    snapshots_removed: int
+    consolidated: bool
+    copies_fenced: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What a verification read."""
+
+    point: str
+    blocks_checked: int
+    bytes_checked: int
+    seconds: float
+
+
+class PhysicalRdm(StrEnum):
+    """What a physical-mode RDM becomes in a new VM."""
+
+    PLACEHOLDER = "placeholder"
+    LUN = "lun"
+    OMIT = "omit"
+
+
+class OnConflict(StrEnum):
+    """What to do when the target exists already."""
+
+    ABORT = "abort"
+    OVERWRITE = "overwrite"
+    KEEP = "keep"
+    PROMPT = "prompt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """Which point goes where."""
+
+    point: str
+    """Ref, unique beginning of an id, or ``latest:<VM name>``."""
+    run: str
+    vm: str | None = None
+    """Selector of an existing VM to restore over; ``None`` with no ``new_name``: the original VM."""
+    new_name: str | None = None
+    """Create a VM of this name instead."""
+    on_conflict: OnConflict = OnConflict.ABORT
+    """``overwrite`` has to be said before the disks of an existing VM are written."""
+    physical_rdm: PhysicalRdm = PhysicalRdm.PLACEHOLDER
+    datastore: str | None = None
+    folder: str | None = None
+    resource_pool: str | None = None
+    host: str | None = None
+    power_on: bool = True
+    new_identity: bool = True
+    """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
+    transports: tuple[str, ...] = ("nbdssl", "nbd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskMatch:
+    """One disk of the point and the place it goes to."""
+
+    disk: Disk
+    target_key: int | None
+    """Device key on an existing VM; ``None``: created with the new VM, or not written."""
+    written: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """What a restore will do, decided and checked before the first change."""
+
+    request: RestoreRequest
+    point: str
+    vm: VmIdentity
+    target: str | None
+    """Managed object id of the existing VM; ``None``: a new one is created."""
+    target_name: str
+    matches: tuple[DiskMatch, ...]
+    warnings: tuple[str, ...] = ()
+    nothing_to_do: bool = False
+    """``keep`` met an existing VM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The VM that is ready to be written, powered off."""
+
+    vm: str
+    created: bool
+    was_running: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The end of a restore, in numbers."""
+
+    vm: str
+    vm_name: str
+    point: str
+    created: bool
+    powered_on: bool
+    disks_written: int
+    bytes_written: int
+    bytes_zeroed: int
+    warnings: tuple[str, ...] = ()

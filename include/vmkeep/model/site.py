@@ -1,0 +1,32 @@
+"""Where things are and how to log in: given by the command line, the environment, or Airflow's connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VCenter:
+    """One vCenter or ESXi host, and how its certificate is recognised."""
+
+    host: str
+    port: int = 443
+    user: str
+    password: str = field(repr=False)
+    thumbprint: str | None = None
+    """SHA-1 or SHA-256 of the server's certificate, hex, with or without colons."""
+    ca_file: str | None = None
+    """PEM bundle to verify against; with neither, the system's authorities are used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Everything one run needs to know about its surroundings."""
+
+    repository: str
+    """Location of the repository: a folder or ``file://`` URL; ``s3://`` and ``sftp://`` later."""
+    vcenter: VCenter | None = None
+    vddk: str | None = None
+    """Distribution folder of VDDK: the one that holds ``lib64/``."""
+    catalog: str | None = None
+    """SQLAlchemy URL of the catalog; ``None``: SQLite in the user's state folder."""
