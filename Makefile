@@ -1,0 +1,50 @@
+# Two verbs for a newcomer: `make demo` and `make test`. Both set everything up by themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+# What tests and benchmarks compare us with, or look at our work with.
+TEST_PACKAGES := gcc libc6-dev qemu-utils nbdkit e2fsprogs
+BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev
+LINTED := include plugins dags tests demo bench
+
+.PHONY: help setup demo demo-stop test test-fast lint format bench requirements clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup:
+	@PYTHON=$(PYTHON) scripts/setup.sh
+
+demo: setup ## Back up and restore a VM of a simulated vSphere in a real Airflow (ARGS=--once stops by itself)
+	@$(BIN)/python -m demo $(ARGS)
+
+demo-stop: setup ## Stop a demo that was left running
+	@$(BIN)/python -m demo --stop
+
+test: setup ## Run all tests
+	@scripts/debian.sh $(TEST_PACKAGES)
+	$(BIN)/pytest $(ARGS)
+
+test-fast: setup ## Run the tests that take seconds
+	$(BIN)/pytest -m "not slow and not airflow" $(ARGS)
+
+lint: setup ## ruff, mypy, import-linter
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code
+	$(BIN)/ruff format $(LINTED)
+	$(BIN)/ruff check --fix $(LINTED)
+
+bench: setup ## Measure against the limit and the peers, in one run
+	@scripts/debian.sh $(BENCH_PACKAGES)
+	$(BIN)/python bench/run.py $(ARGS)
+
+requirements: setup ## Export requirements.txt from uv.lock
+	$(BIN)/uv export --quiet --frozen --no-dev --no-emit-project --output-file requirements.txt
+
+clean: ## Remove what set-up, tests and the demo made
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
