@@ -1,0 +1,8 @@
+"""The SQL catalog: a cache over the repository's manifests, for questions across many restore points.
+
+It can be dropped at any time: ``Catalog.refresh`` brings it level with the repository again.
+"""
+
+from vmkeep.catalog.catalog import Catalog, CatalogEntry, open_catalog
+
+__all__ = ["Catalog", "CatalogEntry", "open_catalog"]

@@ -1,0 +1,77 @@
+"""The catalog's two tables. Everything in them comes from manifests, so a new version may drop and refill them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, ForeignKeyConstraint, MetaData, String, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time, also where the database (SQLite) keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Store as UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        stored: datetime = value
+        return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of the catalog's tables; the prefix keeps them apart in a shared database."""
+
+    metadata = MetaData()
+
+
+class PointRow(Base):
+    """One restore point of one repository."""
+
+    __tablename__ = "vmkeep_point"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), index=True)
+    vm_key: Mapped[str] = mapped_column(String(190), index=True)
+    vm_name: Mapped[str] = mapped_column(String(255), index=True)
+    taken_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    run: Mapped[str] = mapped_column(String(255), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    consistency: Mapped[str] = mapped_column(String(32))
+    bytes_read: Mapped[int] = mapped_column(BigInteger)
+    bytes_stored: Mapped[int] = mapped_column(BigInteger)
+    warnings: Mapped[int]
+
+
+class DiskRow(Base):
+    """One disk of a restore point, copied or skipped."""
+
+    __tablename__ = "vmkeep_disk"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["repository", "ref"], ["vmkeep_point.repository", "vmkeep_point.ref"], ondelete="CASCADE"
+        ),
+    )
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(String(32))
+    capacity: Mapped[int] = mapped_column(BigInteger)
+    backing: Mapped[str] = mapped_column(String(64))
+    skipped: Mapped[str | None] = mapped_column(String(32))
+    kind: Mapped[str | None] = mapped_column(String(32))
+    reason: Mapped[str | None] = mapped_column(Text)
+    root: Mapped[str | None] = mapped_column(String(128))

@@ -1,0 +1,31 @@
+"""``vmkeep catalog``: rebuild the SQL cache from the repository."""
+
+from __future__ import annotations
+
+import click
+
+from vmkeep.catalog import open_catalog
+from vmkeep.cli.options import catalog_url, json_option, repository_option, require
+from vmkeep.cli.output import print_json
+from vmkeep.repository import open_repository
+
+
+@click.group()
+def catalog() -> None:
+    """Rebuild the SQL cache of restore points."""
+
+
+@catalog.command("rebuild")
+@repository_option
+@json_option
+def rebuild(repository: str | None, as_json: bool) -> None:
+    """Drop what the catalog knows of this repository and read every manifest again."""
+    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
+    with open_repository(location) as opened, open_catalog(catalog_url()) as cache:
+        refreshed = cache.rebuild(opened)
+    for damaged in refreshed.damaged:
+        click.echo(f"warning: damaged restore point {damaged}", err=True)
+    if as_json:
+        print_json(refreshed)
+    else:
+        click.echo(f"{refreshed.added} restore points entered, {len(refreshed.damaged)} damaged")

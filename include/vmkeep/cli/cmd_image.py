@@ -1,0 +1,91 @@
+"""``vmkeep image``: a raw disk image as a restore point, and back."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from vmkeep.cli.options import json_option, repository_option, require
+from vmkeep.cli.output import print_json, progress_bars, rate, size
+from vmkeep.errors import UsageError
+from vmkeep.images import export_image, import_images
+from vmkeep.model.extents import Extent, from_pairs
+from vmkeep.repository import open_repository
+
+
+@click.group()
+def image() -> None:
+    """Import raw disk images as a restore point, and export them again."""
+
+
+@image.command("import")
+@click.argument("disks", metavar="DISK.raw…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the machine the disks belong to.")
+@click.option(
+    "--extents",
+    "extent_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="What changed since the newest point of that name, [[start, length], …] in bytes; one for each disk.",
+)
+@repository_option
+@json_option
+def import_(
+    disks: tuple[Path, ...], name: str, extent_files: tuple[Path, ...], repository: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """Store raw disk images (files or block devices) as one restore point."""
+    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
+    if extent_files and len(extent_files) != len(disks):
+        raise UsageError(
+            f"{len(disks)} disks but {len(extent_files)} --extents files: give one for each disk, in order"
+        )
+    extents = [_load_extents(path) for path in extent_files] or None
+    started = time.monotonic()
+    with open_repository(location) as opened, progress_bars(hidden=as_json) as bars:
+        point = import_images(opened, disks, name=name, extents=extents, on_progress=bars(name))
+    seconds = time.monotonic() - started
+    read = sum(stored.bytes_read for stored in point.images)
+    stored_bytes = sum(stored.bytes_stored for stored in point.images)
+    if as_json:
+        print_json({"point": point.ref, "kind": point.kind, "bytes_read": read, "bytes_stored": stored_bytes,
+                    "duration_seconds": round(seconds, 3)})  # fmt: skip
+    else:
+        click.echo(f"{point.ref}: {point.kind}, read {size(read)}, stored {size(stored_bytes)}, {rate(read, seconds)}")
+
+
+@image.command("export")
+@click.argument("ref", metavar="POINT")
+@click.option("--disk", type=int, default=0, show_default=True, help="Which disk of the point, counted from 0.")
+@click.argument("out", metavar="OUT.raw", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace OUT.raw if it exists.")
+@repository_option
+@json_option
+def export(ref: str, disk: int, out: Path, force: bool, repository: str | None, as_json: bool) -> None:
+    """Write one disk of a restore point as a sparse raw file. Every block is checked before it is written."""
+    started = time.monotonic()
+    with (
+        open_repository(require(repository, "--repository", "VMKEEP_REPOSITORY")) as opened,
+        progress_bars(hidden=as_json) as bars,
+    ):
+        point = opened.find_point(ref)
+        written = export_image(opened, point, disk, out, overwrite=force, on_progress=bars(out.name))
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json({"point": point.ref, "disk": disk, "file": str(out), "bytes_written": written,
+                    "duration_seconds": round(seconds, 3)})  # fmt: skip
+    else:
+        click.echo(f"{out}: {size(written)} of data written, {rate(written, seconds)}")
+
+
+def _load_extents(path: Path) -> tuple[Extent, ...]:
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) for pair in pairs):
+            raise UsageError(f"{path}: not a JSON list of [start, length] pairs")
+        return from_pairs(pairs)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error

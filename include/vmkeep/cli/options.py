@@ -1,0 +1,127 @@
+"""Options of one name everywhere, and the ``Site`` they add up to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vmkeep.errors import UsageError
+from vmkeep.model.site import Site, VCenter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+repository_option = click.option(
+    "--repository", "-r", envvar="VMKEEP_REPOSITORY", metavar="LOCATION",
+    help="Repository: a folder or file:// URL. [env: VMKEEP_REPOSITORY]",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, no bar.")
+
+_VSPHERE = (
+    click.option("--vcenter", envvar="VMKEEP_VCENTER", metavar="HOST[:PORT]",
+                 help="vCenter or ESXi host. [env: VMKEEP_VCENTER]"),
+    click.option("--user", envvar="VMKEEP_USER", metavar="NAME", help="User at the vCenter. [env: VMKEEP_USER]"),
+    click.option(
+        "--password-file", envvar="VMKEEP_PASSWORD_FILE", metavar="FILE",
+        help="File with the password, readable by you alone. [env: VMKEEP_PASSWORD_FILE, or VMKEEP_PASSWORD itself]",
+    ),
+    click.option(
+        "--thumbprint", envvar="VMKEEP_THUMBPRINT", metavar="HEX",
+        help="SHA-1 or SHA-256 of the vCenter's certificate. [env: VMKEEP_THUMBPRINT]",
+    ),
+    click.option(
+        "--ca-file", envvar="VMKEEP_CA_FILE", metavar="PEM",
+        help="Certificate authorities to verify against instead of a thumbprint. [env: VMKEEP_CA_FILE]",
+    ),
+)  # fmt: skip
+_VDDK = click.option(
+    "--vddk", envvar="VMKEEP_VDDK", metavar="FOLDER",
+    help="VDDK's distribution folder, the one that holds lib64/. [env: VMKEEP_VDDK]",
+)  # fmt: skip
+
+
+def vsphere_options(function: F) -> F:
+    """Add the options that name a vCenter and how to log in."""
+    for option in reversed(_VSPHERE):
+        function = option(function)
+    return function
+
+
+def vddk_option(function: F) -> F:
+    """Add the option that names VDDK's folder."""
+    return _VDDK(function)
+
+
+def require(value: str | None, option: str, variable: str) -> str:
+    """Return a setting that has to be there."""
+    if not value:
+        raise UsageError(f"{option} is missing: give it, or set {variable}")
+    return value
+
+
+def vcenter_from(
+    *, vcenter: str | None, user: str | None, password_file: str | None, thumbprint: str | None, ca_file: str | None
+) -> VCenter:
+    """Build the vCenter value from options and environment."""
+    host, port = _host_and_port(require(vcenter, "--vcenter", "VMKEEP_VCENTER"))
+    return VCenter(
+        host=host,
+        port=port,
+        user=require(user, "--user", "VMKEEP_USER"),
+        password=_password(password_file),
+        thumbprint=thumbprint or None,
+        ca_file=ca_file or None,
+    )
+
+
+def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str | None) -> Site:
+    """Build the site of a command that needs the repository, and maybe vSphere and VDDK."""
+    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
+    if not vsphere:
+        return Site(repository=location)
+    return Site(
+        repository=location,
+        vcenter=vcenter_from(**vsphere),  # type: ignore[arg-type]  # the five options of _VSPHERE
+        vddk=require(vddk, "--vddk", "VMKEEP_VDDK"),
+    )
+
+
+def catalog_url() -> str:
+    """Return where the catalog lives: VMKEEP_CATALOG, or SQLite in the user's state folder."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return os.environ.get("VMKEEP_CATALOG") or f"sqlite:///{state / 'vmkeep' / 'catalog.db'}"
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, bracket, rest = text.strip().removeprefix("https://").removesuffix("/sdk").rstrip("/").partition("]")
+    if bracket:
+        host, port = host.lstrip("["), rest.removeprefix(":")
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    else:
+        port = ""
+    if not host or (port and not (port.isdigit() and 0 < int(port) < 1 << 16)):
+        raise UsageError(f"--vcenter {text}: not HOST or HOST:PORT")
+    return host, int(port or 443)
+
+
+def _password(password_file: str | None) -> str:
+    password = os.environ.get("VMKEEP_PASSWORD")
+    if password:
+        return password
+    path = Path(require(password_file, "--password-file", "VMKEEP_PASSWORD or VMKEEP_PASSWORD_FILE"))
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"password file {path}: {error}") from error
+    if stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise UsageError(f"password file {path} can be read by anyone on this machine: run 'chmod 600 {path}'")
+    password = text.splitlines()[0] if text else ""
+    if not password:
+        raise UsageError(f"password file {path}: its first line is empty")
+    return password

@@ -1,0 +1,76 @@
+"""What a person or a script sees: tables, JSON, sizes, and a progress bar on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from vmkeep.model import job
+from vmkeep.model.job import to_plain
+
+OnProgress = Callable[[job.Progress], None]
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    plain = [to_plain(item) for item in value] if isinstance(value, list) else value
+    if not isinstance(plain, dict | list):
+        plain = to_plain(plain)
+    click.echo(json.dumps(plain, indent=2, sort_keys=False, default=str))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows under headings; numbers stand right. On a pipe, columns are as wide as they need."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        numeric = all(isinstance(row[index], int | float) or str(row[index])[:1].isdigit() for row in rows) and rows
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
+
+
+def size(count: float) -> str:
+    """Return bytes in binary units, e.g. ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def rate(count: int, seconds: float) -> str:
+    """Return bytes per second, e.g. ``310.2 MiB/s``."""
+    return f"{size(count / seconds)}/s" if seconds > 0 else "-"
+
+
+@contextmanager
+def progress_bars(*, hidden: bool) -> Iterator[Callable[[str], OnProgress]]:
+    """Yield a function that makes one bar per disk; bars go to stderr, and only to a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bars:
+
+        def bar(name: str) -> OnProgress:
+            task = bars.add_task(name, total=None)
+
+            def show(event: job.Progress) -> None:
+                bars.update(
+                    task, description=f"{name} {event.phase}", completed=event.bytes_done, total=event.bytes_total
+                )
+
+            return show
+
+        yield bar
