@@ -1,0 +1,48 @@
+"""Which disk of the last restore point a disk continues, and why it has to be read in full where none fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmkeep.model.disk import Disk
+from vmkeep.model.point import DiskImage, RestorePoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Where an increment starts, or the reason why the disk is read in full."""
+
+    image: DiskImage | None
+    reason: str
+
+
+def choose_parent(disk: Disk, point: RestorePoint | None, *, full: bool) -> Parent:
+    """Find the disk in the last point by its UUID, else by its address; the file name changes and says nothing.
+
+    A disk whose capacity changed is read in full: change tracking is not trusted across a resize.
+    """
+    if full:
+        return Parent(image=None, reason="a full was asked for")
+    if point is None:
+        return Parent(image=None, reason="first backup of this VM")
+    image = _same_disk(disk, point)
+    if image is None:
+        return Parent(image=None, reason=f"first backup of this disk: {point.ref} does not hold it")
+    if image.disk.capacity != disk.capacity:
+        return Parent(image=None, reason=f"capacity changed from {image.disk.capacity} to {disk.capacity} bytes")
+    if image.change_id is None:
+        return Parent(image=None, reason=f"{point.ref} has no change id of this disk")
+    return Parent(image=image, reason=f"changes since {point.ref}")
+
+
+def _same_disk(disk: Disk, point: RestorePoint) -> DiskImage | None:
+    if disk.uuid:
+        by_uuid = [image for image in point.images if image.disk.uuid == disk.uuid]
+        if len(by_uuid) == 1:
+            return by_uuid[0]
+    return next((image for image in point.images if _same_place(image.disk, disk)), None)
+
+
+def _same_place(old: Disk, new: Disk) -> bool:
+    """Same address, and not known to be another disk."""
+    return old.address == new.address and not (old.uuid and new.uuid and old.uuid != new.uuid)

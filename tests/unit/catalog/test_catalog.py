@@ -1,0 +1,129 @@
+"""The catalog is a cache: always level with the repository after a refresh, and never needed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vmkeep.catalog import open_catalog
+from vmkeep.catalog.catalog import CatalogError
+from vmkeep.errors import CorruptError
+from vmkeep.model.disk import ControllerKind, Disk, SkipReason
+from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def disk(key: int, skip: SkipReason | None = None) -> Disk:
+    return Disk(
+        key=key, label=f"Hard disk {key - 1999}", controller=ControllerKind.SCSI, controller_type="LsiLogic", bus=0,
+        unit=key - 2000, capacity=1 << 30, backing="FlatVer2", file_name="[ds1] a/a.vmdk", skip=skip,
+    )  # fmt: skip
+
+
+def point(number: int, vm: str = "app01") -> RestorePoint:
+    image = DiskImage(
+        disk=disk(2000), root="aa" * 32, kind=BackupKind.FULL, reason="first", bytes_read=10, bytes_stored=5
+    )
+    return RestorePoint(
+        id=f"{number:032x}", vm=VmIdentity(name=vm, key=f"key-{vm}"), taken_at=START + timedelta(hours=number),
+        run=f"run-{number}", kind=BackupKind.FULL, mode_asked=BackupMode.SNAPSHOT_EXCL_MEM,
+        mode_used=BackupMode.SNAPSHOT_EXCL_MEM, quiesce_asked=Quiesce.NONE, consistency=Consistency.CRASH,
+        images=(image,), skipped=(disk(2001, SkipReason.PHYSICAL_RDM),),
+    )  # fmt: skip
+
+
+class Manifests:
+    """A repository's manifests, held in a dict."""
+
+    id = "repo"
+
+    def __init__(self, *points: RestorePoint) -> None:
+        self.held = {held.ref: held for held in points}
+        self.damaged: set[str] = set()
+        self.loaded = 0
+
+    def point_refs(self, vm_key=None):
+        return list(self.held)
+
+    def load_point(self, ref):
+        self.loaded += 1
+        if ref in self.damaged:
+            raise CorruptError(f"{ref}: manifest does not match its digest")
+        return self.held[ref]
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    with open_catalog(f"sqlite:///{tmp_path / 'new folder' / 'catalog.db'}") as opened:
+        yield opened
+
+
+def test_a_refresh_enters_what_is_new_and_reads_nothing_twice(catalog):
+    manifests = Manifests(point(1), point(2))
+    assert catalog.refresh(manifests).added == 2
+
+    manifests.held[point(3).ref] = point(3)
+    manifests.loaded = 0
+    refreshed = catalog.refresh(manifests)
+
+    assert (refreshed.added, refreshed.removed, refreshed.total, manifests.loaded) == (1, 0, 3, 1)
+    assert [entry.ref for entry in catalog.points("repo")] == [point(number).ref for number in (1, 2, 3)]
+
+
+def test_a_point_that_is_gone_from_the_repository_is_gone_from_the_catalog(catalog):
+    manifests = Manifests(point(1), point(2))
+    catalog.refresh(manifests)
+
+    del manifests.held[point(1).ref]
+
+    assert catalog.refresh(manifests).removed == 1
+    assert [entry.id for entry in catalog.points("repo")] == [point(2).id]
+
+
+def test_a_rebuild_gives_the_same_answers(catalog):
+    manifests = Manifests(point(1), point(2, vm="web01"))
+    catalog.refresh(manifests)
+    before = catalog.points("repo")
+
+    catalog.rebuild(manifests)
+
+    assert catalog.points("repo") == before
+    assert before[0].disks == 2
+    assert before[0].skipped == 1
+    assert before[0].taken_at.tzinfo is not None
+
+
+def test_a_damaged_manifest_is_named_and_hides_no_other_point(catalog):
+    manifests = Manifests(point(1), point(2))
+    manifests.damaged.add(point(1).ref)
+
+    refreshed = catalog.refresh(manifests)
+
+    assert len(refreshed.damaged) == 1
+    assert point(1).ref in refreshed.damaged[0]
+    assert [entry.id for entry in catalog.points("repo")] == [point(2).id]
+
+
+def test_points_are_found_by_the_vms_name_or_key(catalog):
+    catalog.refresh(Manifests(point(1), point(2, vm="web01")))
+
+    assert [entry.vm_name for entry in catalog.points("repo", vm="web01")] == ["web01"]
+    assert [entry.vm_name for entry in catalog.points("repo", vm="key-app01")] == ["app01"]
+
+
+def test_two_repositories_do_not_see_each_others_points(catalog):
+    other = Manifests(point(1))
+    other.id = "other"
+    catalog.refresh(other)
+    catalog.refresh(Manifests(point(2)))
+
+    assert [entry.id for entry in catalog.points("other")] == [point(1).id]
+
+
+def test_a_database_that_is_none_is_a_clear_error(tmp_path):
+    (tmp_path / "catalog.db").write_bytes(b"not a database, but long enough to look at" * 40)
+
+    with pytest.raises(CatalogError, match="catalog sqlite:"), open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}"):
+        pass
