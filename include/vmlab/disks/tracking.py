@@ -1,0 +1,140 @@
+"""Changed-block tracking: the stamp file beside a link, and the meaning of a changeId.
+
+A link's file holds the current epoch and, for each 64 KiB block, the epoch of its last
+write (layout: ``native/tracking.c``, which stamps). Taking a snapshot freezes the
+parent's file and gives the child a copy with the next epoch, so that "changed since n"
+is exactly "stamp greater than n". Numbers mean something only under one uuid: tracking
+enabled anew, an extended disk, or a second child of one link (a revert) take a new one.
+"""
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from vmlab.disks.handle import runs
+
+BLOCK = 65536
+_HEADER = struct.Struct("<8sIIQ16sII")
+_STAMPS_AT = 4096
+_MAGIC = b"VMLABCTK"
+
+
+class UnknownChangeIdError(Exception):
+    """The changeId is of another tracking life, of the future, or not a changeId at all: a full read is due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackHeader:
+    """What a stamp file says of itself."""
+
+    capacity: int
+    uuid: bytes
+    epoch: int
+    handed: int
+    """How many children have been made of the link."""
+
+    @property
+    def change_id(self) -> str:
+        """The cursor of the link as it is now: ``<uuid>/<epoch>``."""
+        return f"{vmware_uuid(self.uuid)}/{self.epoch}"
+
+    def pack(self) -> bytes:
+        """Return the header's bytes."""
+        return _HEADER.pack(_MAGIC, 1, BLOCK, self.capacity, self.uuid, self.epoch, self.handed)
+
+
+def vmware_uuid(raw: bytes) -> str:
+    """Return 16 bytes as VMware writes them: ``52 5f 0a … 8d-3e 1b …``."""
+    pairs = [f"{byte:02x}" for byte in raw]
+    return " ".join(pairs[:8]) + "-" + " ".join(pairs[8:])
+
+
+def load_header(path: Path) -> TrackHeader:
+    """Read a stamp file's header."""
+    with path.open("rb") as file:
+        magic, version, block, capacity, uuid, epoch, handed = _HEADER.unpack(file.read(_HEADER.size))
+    if (magic, version, block) != (_MAGIC, 1, BLOCK):
+        raise ValueError(f"{path.name}: not a change-tracking file of this lab")
+    return TrackHeader(capacity=capacity, uuid=uuid, epoch=epoch, handed=handed)
+
+
+def create(path: Path, capacity: int) -> TrackHeader:
+    """Start a tracking life: new uuid, epoch 1, nothing changed. An older file is replaced."""
+    header = TrackHeader(capacity=capacity, uuid=uuid4().bytes, epoch=1, handed=0)
+    beside = path.with_name(path.name + ".tmp")
+    size = _STAMPS_AT + -(-capacity // BLOCK) * 4
+    with beside.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)  # stamps are stored through a map: no hole may be left to fill
+        file.write(header.pack())
+    beside.replace(path)
+    return header
+
+
+def fork(parent: Path, child: Path) -> None:
+    """Give a new child its stamps: the parent's, one epoch on; a second child starts a life of its own."""
+    header = load_header(parent)
+    if header.handed:
+        create(child, header.capacity)
+    else:
+        _copy(parent, child, _with(header, epoch=header.epoch + 1, handed=0))
+    with parent.open("r+b") as file:
+        file.write(_with(header, handed=header.handed + 1).pack())
+
+
+def take_over(child: Path, parent: Path) -> None:
+    """Replace the parent's stamps by the child's, which include them: the end of a consolidation."""
+    _copy(child, parent, load_header(child))
+
+
+def changed_areas(path: Path, change_id: str, start: int) -> list[tuple[int, int]]:
+    """Return (offset, length) of what was written after ``change_id``, merged, from byte ``start`` on.
+
+    :raises UnknownChangeIdError: the numbers of ``change_id`` mean nothing here.
+    """
+    header = load_header(path)
+    after = _epoch_of(change_id, header)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        stamps = np.frombuffer(mapped, dtype="<u4", offset=_STAMPS_AT, count=-(-header.capacity // BLOCK))
+        areas = list(runs((stamps > after).astype(np.uint8)))
+        del stamps
+    bounds = ((max(first * BLOCK, start), min(stop * BLOCK, header.capacity)) for first, stop in areas)
+    return [(first, stop - first) for first, stop in bounds if stop > first]
+
+
+def _epoch_of(change_id: str, header: TrackHeader) -> int:
+    uuid, slash, number = change_id.rpartition("/")
+    if not slash or not number.isdecimal() or not number.isascii():
+        raise UnknownChangeIdError(f"{change_id!r} is not a changeId")
+    if uuid != vmware_uuid(header.uuid):
+        raise UnknownChangeIdError(f"{change_id!r} is of another tracking life than {header.change_id!r}")
+    if int(number) > header.epoch:
+        raise UnknownChangeIdError(f"{change_id!r} is later than {header.change_id!r}")
+    return int(number)
+
+
+def _with(header: TrackHeader, *, handed: int, epoch: int | None = None) -> TrackHeader:
+    return TrackHeader(
+        capacity=header.capacity,
+        uuid=header.uuid,
+        epoch=header.epoch if epoch is None else epoch,
+        handed=handed,
+    )
+
+
+def _copy(source: Path, target: Path, header: TrackHeader) -> None:
+    beside = target.with_name(target.name + ".tmp")
+    with source.open("rb") as old, beside.open("wb") as new:
+        os.posix_fallocate(new.fileno(), 0, os.fstat(old.fileno()).st_size)
+        new.write(header.pack())
+        old.seek(_STAMPS_AT)
+        new.seek(_STAMPS_AT)
+        while piece := old.read(1 << 20):
+            new.write(piece)
+        new.flush()
+        os.fsync(new.fileno())
+    beside.replace(target)

@@ -1,0 +1,1 @@
+"""The lab's C code and how it is compiled; see ``build``."""

@@ -1,0 +1,77 @@
+/* Which chunks of a chain hold data: holes of flat files, tables of sparse ones, of all links together. */
+#define _GNU_SOURCE
+#include "chain.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STEP 65536u /* sectors looked at before holes of the tables are skipped again */
+
+typedef struct {
+    uint64_t origin, chunk;
+    uint8_t *marks;
+} marker;
+
+static void mark(const marker *m, uint64_t start, uint64_t count)
+{
+    uint64_t first = (start - m->origin) / m->chunk, last = (start + count - 1 - m->origin) / m->chunk;
+    memset(m->marks + first, 1, last - first + 1);
+}
+
+static void mark_flat(const marker *m, const vl_extent *e, uint64_t start, uint64_t count)
+{
+    uint64_t shift = (e->file_offset - e->start) * VL_SECTOR; /* disk byte + shift = file byte; wraps as it should */
+    uint64_t at = start * VL_SECTOR + shift, end = (start + count) * VL_SECTOR + shift;
+    while (at < end) {
+        off_t data = lseek(e->fd, (off_t)at, SEEK_DATA);
+        if (data < 0 && errno == ENXIO)
+            return;
+        off_t hole = data < 0 ? -1 : lseek(e->fd, data, SEEK_HOLE);
+        if (hole < 0) { /* this file system cannot tell */
+            mark(m, start, count);
+            return;
+        }
+        if ((uint64_t)data >= end)
+            return;
+        uint64_t stop = (uint64_t)hole < end ? (uint64_t)hole : end;
+        uint64_t from = ((uint64_t)data - shift) / VL_SECTOR, to = (stop - shift + VL_SECTOR - 1) / VL_SECTOR;
+        mark(m, from, to - from);
+        at = (uint64_t)hole;
+    }
+}
+
+static void mark_cowd(const marker *m, const vl_extent *e, uint64_t start, uint64_t count)
+{
+    uint64_t at = start - e->start, end = at + count;
+    while ((at = vl_cowd_next(e->cowd, at, end)) < end) {
+        uint64_t file_sector, step = end - at < STEP ? end - at : STEP;
+        uint64_t run = vl_cowd_run(e->cowd, at, step, &file_sector);
+        if (file_sector)
+            mark(m, e->start + at, run);
+        at += run;
+    }
+}
+
+int vl_chain_allocated(vl_chain *chain, uint64_t start, uint64_t count, uint64_t chunk, uint8_t *marks)
+{
+    uint64_t capacity = vl_chain_capacity(chain);
+    if (chunk == 0 || start > capacity || count > capacity - start)
+        return VL_OUT_OF_RANGE;
+    marker m = {start, chunk, marks};
+    memset(marks, 0, (count + chunk - 1) / chunk);
+    for (int i = 0; i < chain->count; i++) {
+        vl_link *link = &chain->links[i];
+        uint64_t at = start, end = start + count < link->capacity ? start + count : link->capacity;
+        while (at < end) {
+            uint64_t length;
+            vl_extent *e = vl_link_span(link, at, end - at, &length);
+            if (e->kind == VL_FLAT)
+                mark_flat(&m, e, at, length);
+            else if (e->kind == VL_COWD)
+                mark_cowd(&m, e, at, length);
+            at += length;
+        }
+    }
+    return VL_OK;
+}
