@@ -1,0 +1,79 @@
+"""``vmkeep backup``: back up a VM without Airflow."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import click
+
+from vmkeep.catalog import open_catalog
+from vmkeep.cli.options import catalog_url, json_option, repository_option, site_from, vddk_option, vsphere_options
+from vmkeep.cli.output import print_json, progress_bars, rate, size
+from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.whole import run_backup
+from vmkeep.model.job import to_plain
+from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep.repository import open_repository
+
+
+@click.group()
+def backup() -> None:
+    """Back up VMs."""
+
+
+@backup.command("run")
+@click.argument("vm", metavar="VM")
+@click.option("--full", is_flag=True, help="Read every disk in full, whatever change tracking says.")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in BackupMode]),
+    default=BackupMode.SNAPSHOT_EXCL_MEM.value,
+    show_default=True,
+    help="How the VM is held still.",
+)
+@click.option(
+    "--quiesce",
+    type=click.Choice([quiesce.value for quiesce in Quiesce]),
+    default=Quiesce.FILE_SYSTEM.value,
+    show_default=True,
+    help="What the guest is asked to do before the snapshot.",
+)
+@click.option("--exclude", multiple=True, metavar="DISK", help="Leave a disk out, by address (scsi0:1), label or key.")
+@click.option("--transport", default="nbdssl:nbd", show_default=True, help="Transport modes to try, colon-separated.")
+@repository_option
+@vsphere_options
+@vddk_option
+@json_option
+def run(
+    vm: str, full: bool, mode: str, quiesce: str, exclude: tuple[str, ...], transport: str, repository: str | None,
+    vddk: str | None, as_json: bool, **vsphere: str | None,
+) -> None:  # fmt: skip
+    """Back up one VM: name:, uuid:, moref: or ipaddr:, or just its name."""
+    site = site_from(repository=repository, vddk=vddk, **vsphere)
+    request = BackupRequest(
+        vm=vm,
+        run=f"cli-{uuid.uuid4().hex[:12]}",
+        mode=BackupMode(mode),
+        quiesce=Quiesce(quiesce),
+        transports=tuple(transport.split(":")),
+        exclude=exclude,
+        full=full,
+    )
+    started = time.monotonic()
+    with progress_bars(hidden=as_json) as bars:
+        sealed, verified = run_backup(
+            site, request, bars=bars, announce=lambda line: click.echo(f"warning: {line}", err=True)
+        )
+    seconds = time.monotonic() - started
+    with open_repository(site.repository) as opened, open_catalog(catalog_url()) as catalog:
+        catalog.record(opened.id, opened.load_point(sealed.point))
+    if as_json:
+        print_json(
+            {**to_plain(sealed), "verified_bytes": verified.bytes_checked, "duration_seconds": round(seconds, 3)}
+        )
+        return
+    click.echo(
+        f"{sealed.point}: {sealed.kind}, {sealed.consistency}, {sealed.disks_copied} disks, "
+        f"{sealed.disks_skipped} skipped, read {size(sealed.bytes_read)}, stored {size(sealed.bytes_stored)}, {rate(sealed.bytes_read, seconds)}"
+    )

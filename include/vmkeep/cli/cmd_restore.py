@@ -1,0 +1,84 @@
+"""``vmkeep restore``: restore a VM without Airflow."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import click
+
+from vmkeep.cli.options import json_option, repository_option, site_from, vddk_option, vsphere_options
+from vmkeep.cli.output import print_json, progress_bars, rate, size
+from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
+from vmkeep.flows.whole import run_restore
+from vmkeep.model.job import to_plain
+
+
+@click.group()
+def restore() -> None:
+    """Restore VMs."""
+
+
+@restore.command("run")
+@click.argument("point", metavar="POINT")
+@click.option("--vm", metavar="VM", help="Write over this existing VM; by default the original one.")
+@click.option("--new-name", metavar="NAME", help="Create a new VM of this name instead.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["abort", "overwrite", "keep"]),
+    default="abort",
+    show_default=True,
+    help="What to do when the target exists; writing over disks has to be said.",
+)
+@click.option(
+    "--physical-rdm",
+    type=click.Choice(["placeholder", "omit"]),
+    default="placeholder",
+    show_default=True,
+    help="What a physical-mode RDM becomes in a new VM.",
+)
+@click.option("--datastore", metavar="NAME", help="Datastore of a new VM.")
+@click.option("--folder", metavar="PATH", help="VM folder of a new VM.")
+@click.option("--resource-pool", metavar="NAME", help="Resource pool of a new VM.")
+@click.option("--host", metavar="NAME", help="ESXi host of a new VM.")
+@click.option("--power-on/--no-power-on", default=True, show_default=True)
+@click.option("--keep-identity", is_flag=True, help="A new VM keeps the UUIDs and MAC addresses of the original.")
+@click.option("--transport", default="nbdssl:nbd", show_default=True, help="Transport modes to try, colon-separated.")
+@repository_option
+@vsphere_options
+@vddk_option
+@json_option
+def run(
+    point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, datastore: str | None,
+    folder: str | None, resource_pool: str | None, host: str | None, power_on: bool, keep_identity: bool,
+    transport: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
+) -> None:  # fmt: skip
+    """Restore a point: a ref, the beginning of its id, or latest:VM."""
+    site = site_from(repository=repository, vddk=vddk, **vsphere)
+    request = RestoreRequest(
+        point=point,
+        run=f"cli-{uuid.uuid4().hex[:12]}",
+        vm=vm,
+        new_name=new_name,
+        on_conflict=OnConflict(on_conflict),
+        physical_rdm=PhysicalRdm(physical_rdm),
+        datastore=datastore,
+        folder=folder,
+        resource_pool=resource_pool,
+        host=host,
+        power_on=power_on,
+        new_identity=not keep_identity,
+        transports=tuple(transport.split(":")),
+    )
+    started = time.monotonic()
+    with progress_bars(hidden=as_json) as bars:
+        done = run_restore(site, request, bars=bars, announce=lambda line: click.echo(f"warning: {line}", err=True))
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})
+        return
+    click.echo(
+        f"VM {done.vm_name} ({done.vm}) {'created' if done.created else 'restored'} from {done.point}: "
+        f"{done.disks_written} disks, {size(done.bytes_written)} written, {rate(done.bytes_written, seconds)}"
+        f"{', powered on' if done.powered_on else ''}"
+    )

@@ -1,0 +1,241 @@
+"""The steps of one VM's backup, in the order a run takes them.
+
+Each step can be tried again: blocks are stored once, a restore point is sealed once per snapshot, and removing a
+snapshot that is gone is success. Only :func:`take_snapshot` and :func:`remove_snapshot` change the VM.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from vmkeep.errors import StaleError, UnsupportedError, UsageError
+from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
+from vmkeep.flows.hold import hold_still, remove_leftovers
+from vmkeep.flows.modes import choose_mode
+from vmkeep.flows.parents import choose_parent
+from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, SnapshotTaken, VerifyReport
+from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.extents import total
+from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
+from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
+from vmkeep.model.site import Site
+from vmkeep.repository import Repository, open_repository
+from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
+from vmkeep.vsphere import changes, inventory, privileges, snapshots
+from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
+
+NEEDED_PRIVILEGES = (
+    "VirtualMachine.State.CreateSnapshot",
+    "VirtualMachine.State.RemoveSnapshot",
+    "VirtualMachine.Provisioning.DiskRandomRead",
+    "VirtualMachine.Config.ChangeTracking",
+)
+
+
+def preflight(site: Site, request: BackupRequest) -> Preflight:
+    """Find out and decide everything that can be known before the VM is touched; changes nothing."""
+    check_vddk(site)
+    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+        found = inventory.find_vm(session, request.vm)
+        vm = inventory.describe_vm(session, found.moref)
+        privileges.require(session, vm.moref, NEEDED_PRIVILEGES)
+        disks = exclude(vm.disks, request.exclude)
+        if all(disk.skip for disk in disks):
+            why = "; ".join(f"{disk.label}: {disk.skip.why}" for disk in disks if disk.skip) or "it has no disks"
+            raise UnsupportedError(f"VM {vm.identity.name}: there is nothing to back up: {why}")
+        choice = choose_mode(request, vm, disks)
+        parent = repository.latest_point(vm.identity.key)
+        warnings = [f"{disk.label} ({disk.address}) is skipped: {disk.skip.why}" for disk in disks if disk.skip]
+        return Preflight(
+            request=request,
+            vm=vm.identity,
+            disks=disks,
+            running=vm.running,
+            tracked=vm.tracked,
+            mode=choice.mode,
+            quiesce=choice.quiesce,
+            parent=parent.ref if parent else None,
+            warnings=(*warnings, *choice.warnings),
+        )
+
+
+def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
+    """Mark the disks that the request leaves out; a word that fits no disk is an error, for it hides a typing slip."""
+    fits = {word: [disk for disk in disks if word in (disk.address, disk.label, str(disk.key))] for word in wanted}
+    for word, hits in fits.items():
+        if not hits:
+            known = ", ".join(f"{disk.address} ({disk.label})" for disk in disks)
+            raise UsageError(f"no disk '{word}' to exclude; the VM has {known}")
+    out = {disk.key for hits in fits.values() for disk in hits}
+    return tuple(replace(disk, skip=disk.skip or SkipReason.EXCLUDED) if disk.key in out else disk for disk in disks)
+
+
+def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
+    """Hold the VM still for this run; if anything fails on the way, nothing is left behind."""
+    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+        remove_leftovers(session, repository, pre)
+        return hold_still(session, repository, pre)
+
+
+def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
+    """Turn each disk that is copied into a job: its changed extents, or a full read with the reason for it."""
+    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+        point = repository.load_point(pre.parent) if pre.parent else None
+        held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
+        jobs = []
+        for disk in pre.disks:
+            if disk.skip is None:
+                if disk.key not in held:
+                    raise StaleError(f"VM {pre.vm.name}: {disk.label} is not in snapshot {taken.snapshot}; start again")
+                jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], point))
+        return tuple(jobs)
+
+
+def _plan_disk(
+    session: Session,
+    repository: Repository,
+    pre: Preflight,
+    taken: SnapshotTaken,
+    held: inventory.HeldDisk,
+    point: RestorePoint | None,
+) -> DiskJob:
+    parent = choose_parent(held.disk, point, full=pre.request.full)
+    image, reason, stored = parent.image, parent.reason, None
+    if image is not None and (taken.snapshot is None or held.change_id is None):
+        image, reason = None, "the disk has no change tracking"
+    if image is not None and image.change_id is not None and taken.snapshot is not None:
+        try:
+            changed = changes.changed_extents(
+                session, taken.vm, taken.snapshot, held.disk.key, held.disk.capacity, image.change_id
+            )
+            stored = f"extents-{held.disk.key}"
+            repository.run(pre.request.run).store_extents(stored, changed)
+            log.info("%s: %d extents, %d bytes changed, %s", held.disk.label, len(changed), total(changed), reason)
+        except StaleError as error:
+            image, reason = None, str(error)
+    if image is None:
+        log.info("%s: full read: %s", held.disk.label, reason)
+    return DiskJob(
+        run=pre.request.run,
+        vm=taken.vm,
+        vm_name=pre.vm.name,
+        snapshot=taken.snapshot,
+        disk=held.disk,
+        kind=BackupKind.FULL if image is None else BackupKind.INCREMENTAL,
+        reason=reason,
+        change_id=held.change_id,
+        extents=stored,
+        parent_root=image.root if image else None,
+        transports=pre.request.transports,
+    )
+
+
+def copy_disk(
+    site: Site, job: DiskJob, *, cursor: Cursor | None, on_progress: Callable[[Progress], None]
+) -> RunningTransfer[DiskCopy]:
+    """Start one disk's copy in a child process; a cursor of another snapshot is ignored."""
+    with open_vsphere(site) as session:
+        if job.snapshot is not None:
+            snapshots.require(session, job.vm, job.snapshot)
+        child_site = pinned(site, session)
+    usable = cursor if cursor is not None and cursor.snapshot == job.snapshot else None
+    return start_copy(child_site, job, cursor=usable, on_progress=on_progress)
+
+
+def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> Sealed:
+    """Write the manifest: the commit. Refuses a mix of snapshots and a missing disk."""
+    _check_complete(pre, taken, copies)
+    images = tuple(
+        DiskImage(
+            disk=copy.disk,
+            root=copy.root,
+            kind=copy.kind,
+            reason=copy.reason,
+            change_id=copy.change_id,
+            bytes_read=copy.bytes_read,
+            bytes_stored=copy.bytes_stored,
+        )
+        for copy in sorted(copies, key=lambda copy: copy.disk.key)
+    )
+    point = RestorePoint(
+        id=uuid.uuid5(uuid.NAMESPACE_URL, f"vmkeep:{pre.request.run}:{taken.vm}:{taken.snapshot}:{taken.taken_at}").hex,
+        vm=pre.vm,
+        taken_at=taken.taken_at,
+        run=pre.request.run,
+        kind=BackupKind.INCREMENTAL
+        if all(image.kind is BackupKind.INCREMENTAL for image in images)
+        else BackupKind.FULL,
+        mode_asked=pre.request.mode,
+        mode_used=pre.mode,
+        quiesce_asked=pre.request.quiesce,
+        consistency=taken.consistency,
+        images=images,
+        skipped=tuple(disk for disk in pre.disks if disk.skip is not None),
+        warnings=(*pre.warnings, *taken.warnings),
+        attachments=taken.attachments | {f"extents/{copy.disk.key}": copy.extents for copy in copies},
+        attachment_sizes=taken.attachment_sizes | {f"extents/{copy.disk.key}": copy.extents_size for copy in copies},
+    )
+    with open_repository(site.repository) as repository:
+        ref = repository.seal(point)
+    return Sealed(
+        point=ref,
+        vm=pre.vm.name,
+        kind=point.kind,
+        consistency=point.consistency,
+        disks_copied=len(point.images),
+        disks_skipped=len(point.skipped),
+        bytes_read=sum(image.bytes_read for image in images),
+        bytes_stored=sum(image.bytes_stored for image in images),
+        warnings=point.warnings,
+    )
+
+
+def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> None:
+    strangers = {copy.snapshot for copy in copies} - {taken.snapshot}
+    if strangers:
+        raise StaleError(
+            f"VM {pre.vm.name}: copies of other snapshots ({', '.join(map(str, strangers))}) than {taken.snapshot} are "
+            "in this run; nothing is sealed: trigger a new run instead of clearing single tasks"
+        )
+    wanted = sorted(disk.key for disk in pre.disks if disk.skip is None)
+    if sorted(copy.disk.key for copy in copies) != wanted:
+        raise StaleError(
+            f"VM {pre.vm.name}: not every disk was copied exactly once; nothing is sealed: trigger a new run"
+        )
+
+
+def remove_snapshot(site: Site, vm: str, run: str) -> Removal:
+    """Remove what this run left on the VM: first stop and wait for its copies, then remove, then look again."""
+    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+        area = repository.run(run)
+        area.fence()
+        fenced = area.await_copies(fence_deadline(run))
+        removed = 0
+        for snapshot in snapshots.find_by_run(session, vm, run):
+            snapshots.remove(session, vm, snapshot.moref)
+            removed += 1
+        consolidated = snapshots.consolidate_if_needed(session, vm)
+        return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced)
+
+
+def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:
+    """Read back a sample (1.0: all) of what a restore point refers to, and compare it with its digests."""
+    started = time.monotonic()
+    blocks = checked = 0
+    with open_repository(site.repository) as repository:
+        point = repository.load_point(ref)
+        for name in point.attachments:
+            repository.load_attachment(point, name)
+        for image in point.images:
+            disk_blocks, disk_bytes = verify_disk(repository, image.root, sample=sample, on_progress=lambda _: None)
+            blocks += disk_blocks
+            checked += disk_bytes
+    return VerifyReport(
+        point=ref, blocks_checked=blocks, bytes_checked=checked, seconds=round(time.monotonic() - started, 3)
+    )

@@ -1,0 +1,47 @@
+"""Open what a site names, with the checks that have to come before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from vmkeep.clock import Deadline
+from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.model.site import Site
+from vmkeep.vsphere.session import Session, open_session
+
+FENCE_SECONDS = 60.0
+"""How long cleaning up waits for transfers to stop; one that is silent for 15 s counts as gone."""
+
+
+def fence_deadline(run: str) -> Deadline:
+    """Return the deadline for a run's transfers to stop once they are fenced."""
+    return Deadline(FENCE_SECONDS, waiting_for=f"the transfers of run {run} to stop")
+
+
+@contextmanager
+def open_vsphere(site: Site) -> Iterator[Session]:
+    """Open a session with the site's vCenter; its certificate is checked before the password leaves."""
+    if site.vcenter is None:
+        raise UsageError("no vCenter is given")
+    with open_session(site.vcenter) as session:
+        yield session
+
+
+def pinned(site: Site, session: Session) -> Site:
+    """Return the site with the thumbprint as VDDK wants it: SHA-1 of the certificate that was just verified."""
+    if site.vcenter is None:
+        raise UsageError("no vCenter is given")
+    return replace(site, vcenter=replace(site.vcenter, thumbprint=session.thumbprint_sha1))
+
+
+def check_vddk(site: Site) -> None:
+    """Fail at once where there is no VDDK; whether it loads is only known in the copy's own process."""
+    if not site.vddk:
+        raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
+    if not list(Path(site.vddk, "lib64").glob("libvixDiskLib.so*")):
+        raise NotFoundError(
+            f"no VDDK at {site.vddk}: expected lib64/libvixDiskLib.so.* in it; unpack VMware's VDDK there"
+        )

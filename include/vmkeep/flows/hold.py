@@ -1,0 +1,135 @@
+"""Hold a VM still for a backup: remove dead runs' snapshots, switch tracking on, take the snapshot, save its files."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from vmkeep.errors import ConflictError, NotFoundError, VmKeepError
+from vmkeep.flows.values import Preflight, SnapshotTaken
+from vmkeep.model.point import BackupMode, Consistency, Quiesce
+from vmkeep.repository import Repository
+from vmkeep.vsphere import changes, files, inventory, snapshots
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.snapshots import QuiesceFailedError, VmSnapshot
+
+log = logging.getLogger(__name__)
+
+YOUNG = timedelta(minutes=10)
+"""A run between its snapshot and its first copy holds no lease yet: so long, its snapshot is no leftover."""
+
+
+def remove_leftovers(session: Session, repository: Repository, pre: Preflight) -> int:
+    """Remove snapshots of dead runs, and of an earlier try of this run; refuse beside a living one.
+
+    :raises ConflictError: another run backs up this VM right now.
+    """
+    own = pre.request.run
+    vm = _moref(pre)
+    removed = 0
+    for snapshot in snapshots.list_ours(session, vm):
+        if snapshot.run != own and is_alive(repository, snapshot, now=session.server_time()):
+            raise ConflictError(
+                f"VM {pre.vm.name} is being backed up by run {snapshot.run}: wait for it, or stop it, then try again"
+            )
+        log.warning("VM %s: removing snapshot %s that run %s left behind", pre.vm.name, snapshot.moref, snapshot.run)
+        area = repository.run(snapshot.run)
+        if snapshot.run != own:
+            area.fence()
+        snapshots.remove(session, vm, snapshot.moref)
+        removed += 1
+    return removed
+
+
+def is_alive(repository: Repository, snapshot: VmSnapshot, *, now: datetime) -> bool:
+    """Tell whether the run that took a snapshot may still need it."""
+    area = repository.run(snapshot.run)
+    if area.is_fenced():
+        return False
+    return area.has_live_lease() or now - snapshot.created_at < YOUNG
+
+
+def hold_still(session: Session, repository: Repository, pre: Preflight) -> SnapshotTaken:
+    """Take the snapshot (or, as it is, only look) and store the VM's configuration as it is now.
+
+    If anything fails after the snapshot was taken, it is removed again before the error goes on.
+    """
+    vm = _moref(pre)
+    warnings: list[str] = []
+    if pre.mode is BackupMode.ASIS:
+        return _taken(session, repository, pre, None, Consistency.POWERED_OFF, session.server_time(), warnings)
+    if not pre.tracked:
+        warnings += _track(session, vm)
+    snapshot, consistency = _create(session, pre, warnings)
+    try:
+        return _taken(session, repository, pre, snapshot.moref, consistency, snapshot.created_at, warnings)
+    except BaseException:
+        log.warning("VM %s: removing snapshot %s, since the step failed", pre.vm.name, snapshot.moref)
+        snapshots.remove(session, vm, snapshot.moref)
+        raise
+
+
+def _create(session: Session, pre: Preflight, warnings: list[str]) -> tuple[VmSnapshot, Consistency]:
+    memory = pre.mode is BackupMode.SNAPSHOT_INCL_MEM and pre.running
+    wanted = pre.quiesce is not Quiesce.NONE
+    try:
+        snapshot = snapshots.create(session, _moref(pre), run=pre.request.run, quiesce=wanted, memory=memory)
+    except QuiesceFailedError as error:
+        warnings.append(f"quiescing failed, the point is crash-consistent: {error}")
+        log.warning("VM %s: %s", pre.vm.name, warnings[-1])
+        wanted = False
+        snapshot = snapshots.create(session, _moref(pre), run=pre.request.run, quiesce=False, memory=memory)
+    if not pre.running:
+        return snapshot, Consistency.POWERED_OFF
+    if memory:
+        return snapshot, Consistency.MEMORY
+    if wanted:
+        # What VMware Tools did inside the guest is not told; flushed file systems are what they promise at least.
+        return snapshot, Consistency.FILE_SYSTEM
+    return snapshot, Consistency.CRASH
+
+
+def _track(session: Session, vm: str) -> list[str]:
+    """Switch change tracking on; where that is not possible the next backup is a full again, and says so."""
+    try:
+        changes.enable_tracking(session, vm)
+    except VmKeepError as error:
+        return [f"change tracking stays off, so every backup reads all: {error}"]
+    return []
+
+
+def _taken(
+    session: Session,
+    repository: Repository,
+    pre: Preflight,
+    snapshot: str | None,
+    consistency: Consistency,
+    taken_at: datetime,
+    warnings: list[str],
+) -> SnapshotTaken:
+    vm = _moref(pre)
+    attached: dict[str, tuple[str, int]] = {}
+    documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm, snapshot).encode()}
+    for name, fetch in (("vm.vmx", files.fetch_vmx), ("vm.nvram", files.fetch_nvram)):
+        try:
+            documents[name] = fetch(session, vm)
+        except NotFoundError as error:
+            if name == "vm.vmx":
+                warnings.append(f"the .vmx file is not in the restore point: {error}")
+    for name, data in documents.items():
+        attached[name] = repository.store_attachment(data, run=pre.request.run)
+    return SnapshotTaken(
+        snapshot=snapshot,
+        vm=vm,
+        consistency=consistency,
+        taken_at=taken_at,
+        attachments={name: root for name, (root, _) in attached.items()},
+        attachment_sizes={name: count for name, (_, count) in attached.items()},
+        warnings=tuple(warnings),
+    )
+
+
+def _moref(pre: Preflight) -> str:
+    if pre.vm.moref is None:
+        raise NotFoundError(f"VM {pre.vm.name} has no managed object id")
+    return pre.vm.moref

@@ -1,0 +1,50 @@
+"""Which backup mode and which quiescing a VM allows, and what a request is changed to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.flows.values import BackupRequest
+from vmkeep.model.disk import Disk
+from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep.vsphere.inventory import VmDescription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChoice:
+    """The mode that is used, and a warning for each thing that was changed."""
+
+    mode: BackupMode
+    quiesce: Quiesce
+    warnings: tuple[str, ...] = ()
+
+
+def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]) -> ModeChoice:
+    """Fit the request to what the VM is and does; every change is a warning, never silent.
+
+    :raises UnsupportedError: ASIS of a running VM, whose disks VDDK cannot open without a snapshot; SUSPEND.
+    """
+    name, warnings = vm.identity.name, []
+    mode, quiesce = request.mode, request.quiesce
+    if mode is BackupMode.SUSPEND:
+        raise UnsupportedError(f"VM {name}: mode SUSPEND is not there yet; use SNAPSHOT_INCL_MEM or SNAPSHOT_EXCL_MEM")
+    if vm.template and mode is not BackupMode.ASIS:
+        warnings.append(f"mode {mode} changed to ASIS: a template takes no snapshots")
+        mode = BackupMode.ASIS
+    if mode is BackupMode.ASIS and vm.running:
+        raise UnsupportedError(f"VM {name} is running: mode ASIS reads disks without a snapshot, so power it off first")
+    unsnapshotted = [
+        disk.label for disk in disks if disk.compatibility_mode or disk.disk_mode.startswith("independent")
+    ]
+    if mode is BackupMode.SNAPSHOT_INCL_MEM and unsnapshotted:
+        why = f"{', '.join(unsnapshotted)} cannot be part of a memory snapshot"
+        warnings.append(f"mode SNAPSHOT_INCL_MEM changed to SNAPSHOT_EXCL_MEM: {why}")
+        mode = BackupMode.SNAPSHOT_EXCL_MEM
+    if mode is BackupMode.SNAPSHOT_INCL_MEM or not vm.running:
+        quiesce = Quiesce.NONE
+    elif quiesce is not Quiesce.NONE and not vm.tools_running:
+        warnings.append(f"quiescing ({quiesce}) is not possible: VMware Tools do not run in the guest")
+        quiesce = Quiesce.NONE
+    return ModeChoice(mode=mode, quiesce=quiesce, warnings=tuple(warnings))
