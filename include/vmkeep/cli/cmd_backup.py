@@ -73,7 +73,6 @@ def run(
             {**to_plain(sealed), "verified_bytes": verified.bytes_checked, "duration_seconds": round(seconds, 3)}
         )
         return
-    click.echo(
-        f"{sealed.point}: {sealed.kind}, {sealed.consistency}, {sealed.disks_copied} disks, "
-        f"{sealed.disks_skipped} skipped, read {size(sealed.bytes_read)}, stored {size(sealed.bytes_stored)}, {rate(sealed.bytes_read, seconds)}"
-    )
+    disks = f"{sealed.disks_copied} disks, {sealed.disks_skipped} skipped"
+    moved = f"read {size(sealed.bytes_read)}, stored {size(sealed.bytes_stored)}, {rate(sealed.bytes_read, seconds)}"
+    click.echo(f"{sealed.point}: {sealed.kind}, {sealed.consistency}, {disks}, {moved}")

@@ -1,0 +1,91 @@
+"""Settings come from options and environment; what is missing or unsafe is named before anything is opened."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.cli.options import site_from, vcenter_from
+from vmkeep.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def no_password_in_the_environment(monkeypatch):
+    monkeypatch.delenv("VMKEEP_PASSWORD", raising=False)
+
+
+@pytest.fixture
+def password_file(tmp_path):
+    path = tmp_path / "password"
+    path.write_text("Secret1!\n")
+    path.chmod(0o600)
+    return path
+
+
+def vcenter(password_file, host="vc.example.com", **changed):
+    given = {
+        "vcenter": host,
+        "user": "backup",
+        "password_file": str(password_file),
+        "thumbprint": None,
+        "ca_file": None,
+    }
+    return vcenter_from(**(given | changed))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("vc.example.com", "vc.example.com", 443),
+        ("vc.example.com:8443", "vc.example.com", 8443),
+        ("https://vc.example.com:8443/sdk", "vc.example.com", 8443),
+        ("10.0.0.7:444", "10.0.0.7", 444),
+        ("[fd00::1]:8443", "fd00::1", 8443),
+        ("[fd00::1]", "fd00::1", 443),
+        ("fd00::1", "fd00::1", 443),
+    ],
+)
+def test_a_vcenter_is_named_as_people_write_it(password_file, text, host, port):
+    found = vcenter(password_file, text)
+
+    assert (found.host, found.port) == (host, port)
+
+
+@pytest.mark.parametrize("text", ["vc:notaport", "vc:0", "vc:99999", ":443"])
+def test_a_bad_port_is_named(password_file, text):
+    with pytest.raises(UsageError, match="HOST:PORT"):
+        vcenter(password_file, text)
+
+
+def test_a_password_file_the_world_can_read_is_refused(password_file):
+    password_file.chmod(0o644)
+
+    with pytest.raises(UsageError, match="chmod 600"):
+        vcenter(password_file)
+
+
+def test_an_empty_password_file_is_refused(password_file):
+    password_file.write_text("\n")
+
+    with pytest.raises(UsageError, match="empty"):
+        vcenter(password_file)
+
+
+def test_the_password_never_shows(password_file):
+    assert "Secret1!" not in repr(vcenter(password_file))
+
+
+def test_the_environments_password_comes_before_the_file(password_file, monkeypatch):
+    monkeypatch.setenv("VMKEEP_PASSWORD", "other")
+
+    assert vcenter(password_file).password == "other"
+
+
+def test_every_missing_setting_is_named_with_its_variable(password_file):
+    with pytest.raises(UsageError, match="VMKEEP_REPOSITORY"):
+        site_from(repository=None)
+    with pytest.raises(UsageError, match="VMKEEP_VCENTER"):
+        vcenter(password_file, vcenter=None)
+    with pytest.raises(UsageError, match="VMKEEP_USER"):
+        vcenter(password_file, user=None)
+    with pytest.raises(UsageError, match="VMKEEP_PASSWORD"):
+        vcenter(password_file, password_file=None)
