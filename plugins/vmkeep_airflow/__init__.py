@@ -1,0 +1,1 @@
+"""What Airflow needs of vmkeep: hooks, operators, and the texts of its forms."""

@@ -1,0 +1,154 @@
+"""
+# Back up one VM
+
+Takes a snapshot, copies every disk in parallel, seals a restore point, removes the snapshot, and reads a sample back.
+
+| | |
+|---|---|
+| **Started by** | *Trigger* in this UI, the REST API, or another DAG |
+| **Result** | a restore point in the repository (XCom of `catalog`), and an event of the asset `vmkeep_restore_points` |
+| **If it fails** | nothing is sealed and the snapshot is removed; trigger it again, or clear the whole run |
+| **Safe to re-run** | yes: blocks are stored once, and every try takes its own snapshot |
+| **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
+
+## What the tasks do
+
+| task | |
+|---|---|
+| `preflight` | finds the VM, sorts its disks, picks mode and parent. Fails here, before anything is changed, if it can |
+| `snapshot` | takes the snapshot, named after the run. Setup of `remove_snapshot` |
+| `plan_disks` | asks vSphere what changed since the parent point; a disk that has to be read whole gets a reason |
+| `copy_disk` | one per disk, in pool and on queue `backup_proxy`. A retry goes on where the last try stopped |
+| `catalog` | seals the restore point: from now on it can be restored |
+| `remove_snapshot` | stops copies that are still alive, then removes the snapshot, whatever happened before |
+| `verify` | reads blocks back and checks their digests |
+| `close_run` | fails the run unless a point is sealed and every task before ended well |
+
+Clearing a single `copy_disk` takes a new snapshot for it. Its disk no longer fits the others, and `catalog` refuses
+the mix: clear `snapshot` with everything after it instead.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep_airflow.operators.catalog import CatalogOperator
+from vmkeep_airflow.operators.close_run import CloseRunOperator
+from vmkeep_airflow.operators.copy_disk import CopyDiskOperator
+from vmkeep_airflow.operators.plan_disks import PlanDisksOperator
+from vmkeep_airflow.operators.preflight import PreflightOperator
+from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
+from vmkeep_airflow.operators.snapshot import SnapshotOperator
+from vmkeep_airflow.operators.verify import VerifyOperator
+from vmkeep_airflow.params import REPOSITORY, TRANSPORTS, VSPHERE
+from vmkeep_airflow.pools import BACKUP_PROXY
+
+PARAMS = {
+    "vm": Param(
+        type="string",
+        minLength=1,
+        title="VM",
+        description="Its name, or one of `name:`, `uuid:`, `moref:`, `ipaddr:` and the value, e.g. `ipaddr:10.0.0.7`.",
+    ),
+    "full": Param(
+        False,
+        type="boolean",
+        title="Read everything",
+        description="Read every disk whole, even where changed block tracking knows what changed.",
+    ),
+    "exclude": Param(
+        [],
+        type=["null", "array"],
+        items={"type": "string"},
+        title="Disks to leave out",
+        description="One per line: address (`scsi0:1`), label (`Hard disk 2`) or device key (`2001`).",
+    ),
+    "mode": Param(
+        BackupMode.SNAPSHOT_EXCL_MEM.value,
+        type="string",
+        enum=[mode.value for mode in BackupMode],
+        title="Mode",
+        description="What happens to a running VM. A mode that its disks do not allow is changed, with a warning.",
+        section="Consistency",
+    ),
+    "quiesce": Param(
+        Quiesce.FILE_SYSTEM.value,
+        type="string",
+        enum=[quiesce.value for quiesce in Quiesce],
+        title="Quiesce",
+        description="What the guest is asked to flush before the snapshot.",
+        section="Consistency",
+    ),
+    "verify": Param(
+        0.05,
+        type="number",
+        minimum=0,
+        maximum=1,
+        title="Share to verify",
+        description="How much of the new point is read back at once: 0 is none of its data, 1 is all of it.",
+        section="Consistency",
+    ),
+    "transports": TRANSPORTS,
+    "vsphere": VSPHERE,
+    "repository": REPOSITORY,
+}
+
+with DAG(
+    dag_id="vm_backup",
+    dag_display_name="Back up a VM",
+    description="Full or incremental backup of one VM into the repository",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    params=PARAMS,
+    tags=["vmkeep", "backup"],
+    max_active_runs=64,
+    dagrun_timeout=timedelta(hours=48),
+    default_args={"retries": 2, "execution_timeout": timedelta(minutes=30)},
+) as dag:
+    site = {"vsphere_conn_id": dag.param("vsphere"), "repository_conn_id": dag.param("repository")}
+
+    preflight = PreflightOperator(
+        task_id="preflight",
+        vm=dag.param("vm"),
+        mode=dag.param("mode"),
+        quiesce=dag.param("quiesce"),
+        transports=dag.param("transports"),
+        exclude=dag.param("exclude"),
+        full=dag.param("full"),
+        retries=0,
+        **site,
+    )
+    snapshot = SnapshotOperator(task_id="snapshot", preflight=preflight.output, **site).as_setup()
+    plan = PlanDisksOperator(task_id="plan_disks", held=snapshot.output, **site)
+    copies = CopyDiskOperator.partial(
+        task_id="copy_disk",
+        map_index_template="{{ task.job['disk']['label'] }}",
+        pool=BACKUP_PROXY,
+        queue=BACKUP_PROXY,
+        retries=3,
+        retry_exponential_backoff=2.0,
+        max_retry_delay=timedelta(minutes=15),
+        execution_timeout=timedelta(hours=24),
+        **site,
+    ).expand(job=plan.output)
+    sealed = CatalogOperator(task_id="catalog", held=snapshot.output, copies=copies.output, **site)
+    removed = RemoveSnapshotOperator(
+        task_id="remove_snapshot", held=snapshot.output, retries=5, execution_timeout=timedelta(hours=4), **site
+    ).as_teardown(setups=snapshot, on_failure_fail_dagrun=True)
+    verified = VerifyOperator(
+        task_id="verify",
+        sealed=sealed.output,
+        sample=dag.param("verify"),
+        execution_timeout=timedelta(hours=12),
+        **site,
+    )
+    closed = CloseRunOperator(task_id="close_run", result_task_id="catalog", announce=True, retries=0).as_teardown(
+        on_failure_fail_dagrun=True
+    )
+
+    preflight >> snapshot >> plan >> copies >> sealed
+    [copies, sealed] >> removed >> verified >> closed

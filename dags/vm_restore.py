@@ -1,0 +1,140 @@
+"""
+# Restore one VM
+
+Writes a restore point over an existing VM, or to a new VM that is created for it.
+
+| | |
+|---|---|
+| **Started by** | *Trigger* in this UI, or the REST API |
+| **Result** | the restored VM (XCom of `finish`) |
+| **If it fails** | a new VM that was begun is removed; an existing VM stays off, partly written: trigger it again |
+| **Safe to re-run** | yes: the same bytes are written again |
+| **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
+
+Leave *Target VM* and *New VM name* empty to restore over the VM that was backed up. Nothing that exists is written over
+unless *If the target exists* says `overwrite`, or says `prompt` and a person approves (Required Actions in this UI).
+
+## What the tasks do
+
+| task | |
+|---|---|
+| `plan` | finds point and target, matches their disks, and refuses what does not fit, before anything is changed |
+| `approve` | asks a person, where asked to |
+| `prepare_target` | creates the VM, or powers the existing one off. Setup of `clean_up` |
+| `plan_writes`, `write_disk` | write the disks, one task each, in pool `backup_proxy` and on queue `backup_proxy` |
+| `finish` | removes the temporary snapshot, puts the NVRAM back, powers the VM on as asked |
+| `clean_up` | leaves no temporary snapshot and no half-made VM behind |
+| `close_run` | fails the run unless every task before ended well |
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from vmkeep.flows.values import OnConflict, PhysicalRdm
+from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
+from vmkeep_airflow.operators.clean_up_restore import CleanUpRestoreOperator
+from vmkeep_airflow.operators.close_run import CloseRunOperator
+from vmkeep_airflow.operators.finish_restore import FinishRestoreOperator
+from vmkeep_airflow.operators.plan_restore import PlanRestoreOperator
+from vmkeep_airflow.operators.plan_writes import PlanWritesOperator
+from vmkeep_airflow.operators.prepare_target import PrepareTargetOperator
+from vmkeep_airflow.operators.write_disk import WriteDiskOperator
+from vmkeep_airflow.params import REPOSITORY, TRANSPORTS, VSPHERE, optional_text
+from vmkeep_airflow.pools import BACKUP_PROXY
+
+PARAMS = {
+    "point": Param(
+        type="string",
+        minLength=1,
+        title="Restore point",
+        description="Its reference, the beginning of its id, or `latest:` and a VM's name, e.g. `latest:app01`.",
+    ),
+    "vm": optional_text(
+        title="Target VM",
+        description="Existing VM to write over: name, `uuid:`, `moref:`, `ipaddr:`. Empty: the VM that was backed up.",
+    ),
+    "new_name": optional_text(title="New VM name", description="Create a VM of this name and restore into it instead."),
+    "on_conflict": Param(
+        OnConflict.ABORT.value,
+        type="string",
+        enum=[choice.value for choice in OnConflict],
+        title="If the target exists",
+        description="`abort` fails, `overwrite` writes over its disks, `keep` leaves it alone, `prompt` asks a person.",
+    ),
+    "power_on": Param(True, type="boolean", title="Power on", description="Start the VM when its disks are written."),
+    "physical_rdm": Param(
+        PhysicalRdm.PLACEHOLDER.value,
+        type="string",
+        enum=[PhysicalRdm.PLACEHOLDER.value, PhysicalRdm.OMIT.value],
+        title="Physical-mode RDMs",
+        description="What stands in a new VM for a raw device that was not copied: a small empty disk, or nothing.",
+        section="New VM",
+    ),
+    "new_identity": Param(
+        True,
+        type="boolean",
+        title="New identity",
+        description="New UUIDs and MAC addresses, so that the VM can run beside the original.",
+        section="New VM",
+    ),
+    "datastore": optional_text(title="Datastore", description="Empty: where the disks were.", section="New VM"),
+    "folder": optional_text(title="VM folder", description="Empty: where the VM was.", section="New VM"),
+    "resource_pool": optional_text(title="Resource pool", description="Empty: where the VM was.", section="New VM"),
+    "host": optional_text(title="Host", description="Empty: vSphere chooses.", section="New VM"),
+    "transports": TRANSPORTS,
+    "vsphere": VSPHERE,
+    "repository": REPOSITORY,
+}
+
+with DAG(
+    dag_id="vm_restore",
+    dag_display_name="Restore a VM",
+    description="Restore a VM from a restore point, over an existing VM or to a new one",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    params=PARAMS,
+    tags=["vmkeep", "restore"],
+    max_active_runs=64,
+    dagrun_timeout=timedelta(hours=72),
+    default_args={"retries": 2, "execution_timeout": timedelta(minutes=30)},
+) as dag:
+    site = {"vsphere_conn_id": dag.param("vsphere"), "repository_conn_id": dag.param("repository")}
+
+    plan = PlanRestoreOperator(
+        task_id="plan",
+        request={name: dag.param(name) for name in PARAMS if name not in {"vsphere", "repository"}},
+        retries=0,
+        **site,
+    )
+    approved = ApproveRestoreOperator(
+        task_id="approve", plan=plan.output, on_conflict=dag.param("on_conflict"), response_timeout=timedelta(hours=24)
+    )
+    target = PrepareTargetOperator(task_id="prepare_target", plan=plan.output, **site).as_setup()
+    jobs = PlanWritesOperator(task_id="plan_writes", plan=plan.output, target=target.output, **site)
+    writes = WriteDiskOperator.partial(
+        task_id="write_disk",
+        map_index_template="{{ task.job['target_file'] }}",
+        pool=BACKUP_PROXY,
+        queue=BACKUP_PROXY,
+        retries=3,
+        retry_exponential_backoff=2.0,
+        max_retry_delay=timedelta(minutes=15),
+        execution_timeout=timedelta(hours=24),
+        **site,
+    ).expand(job=jobs.output)
+    finished = FinishRestoreOperator(
+        task_id="finish", plan=plan.output, target=target.output, writes=writes.output, **site
+    )
+    cleaned = CleanUpRestoreOperator(task_id="clean_up", plan=plan.output, retries=5, **site).as_teardown(
+        setups=target, on_failure_fail_dagrun=True
+    )
+    closed = CloseRunOperator(
+        task_id="close_run", result_task_id="finish", may_skip_after="approve", retries=0
+    ).as_teardown(on_failure_fail_dagrun=True)
+
+    plan >> approved >> target >> jobs >> writes >> finished
+    [writes, finished] >> cleaned >> closed

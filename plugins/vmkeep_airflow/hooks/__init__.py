@@ -1,0 +1,1 @@
+"""Airflow connections, read into the engine's own values."""

@@ -1,0 +1,44 @@
+"""Reading one connection: what is set, what is missing, and where a person puts it right."""
+
+from __future__ import annotations
+
+from airflow.sdk import BaseHook
+from airflow.sdk.definitions.connection import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from vmkeep.errors import UsageError
+
+
+def load_connection(conn_id: str, *, conn_type: str) -> Connection:
+    """Return the connection ``conn_id``.
+
+    :raises UsageError: there is none, or it is of another type.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise UsageError(
+            f"Airflow connection {conn_id!r} does not exist: create it under Admin > Connections, type {conn_type!r}"
+        ) from error
+    if connection.conn_type != conn_type:
+        raise UsageError(f"Airflow connection {conn_id!r} is of type {connection.conn_type!r}, not {conn_type!r}")
+    return connection
+
+
+def required(connection: Connection, field: str, *, label: str) -> str:
+    """Return a standard field (``host``, ``login``, ``password``).
+
+    :raises UsageError: it is empty.
+    """
+    value: str | None = getattr(connection, field)
+    if not value:
+        raise UsageError(
+            f"Airflow connection {connection.conn_id!r} has no {label}: fill it in under Admin > Connections"
+        )
+    return value
+
+
+def extra(connection: Connection, field: str) -> str | None:
+    """Return one of the form's own fields; empty is the same as not set."""
+    value = connection.extra_dejson.get(field)
+    return str(value) if value else None

@@ -1,0 +1,53 @@
+"""The connection type ``vmkeep``: one repository, and the catalog over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow.sdk import BaseHook
+
+from vmkeep_airflow.hooks.fields import extra, load_connection, required
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryPlace:
+    """Where a repository and its catalog are."""
+
+    location: str
+    catalog: str | None
+
+
+class RepositoryHook(BaseHook):
+    """Read a ``vmkeep`` connection.
+
+    :param repository_conn_id: Airflow connection to the repository.
+    """
+
+    conn_name_attr = "repository_conn_id"
+    default_conn_name = "vmkeep_default"
+    conn_type = "vmkeep"
+    hook_name = "vmkeep repository"
+
+    def __init__(self, repository_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.repository_conn_id = repository_conn_id
+
+    def get_conn(self) -> RepositoryPlace:
+        """Return where the repository is; nothing is opened."""
+        connection = load_connection(self.repository_conn_id, conn_type=self.conn_type)
+        return RepositoryPlace(
+            location=required(connection, "host", label="repository location"),
+            catalog=extra(connection, "catalog"),
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Open the repository, for the button in Airflow's connection form."""
+        from vmkeep.errors import VmKeepError
+        from vmkeep.repository import open_repository
+
+        try:
+            location = self.get_conn().location
+            with open_repository(location) as repository:
+                return True, f"repository {repository.id} at {location}"
+        except VmKeepError as error:
+            return False, str(error)

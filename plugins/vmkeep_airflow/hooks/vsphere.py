@@ -1,0 +1,53 @@
+"""The connection type ``vsphere``: one vCenter or ESXi host, and the VDDK that reads its disks."""
+
+from __future__ import annotations
+
+from airflow.sdk import BaseHook
+
+from vmkeep.model.site import VCenter
+from vmkeep_airflow.hooks.fields import extra, load_connection, required
+
+
+class VsphereHook(BaseHook):
+    """Read a ``vsphere`` connection.
+
+    :param vsphere_conn_id: Airflow connection to vCenter or ESXi.
+    """
+
+    conn_name_attr = "vsphere_conn_id"
+    default_conn_name = "vsphere_default"
+    conn_type = "vsphere"
+    hook_name = "VMware vSphere"
+
+    def __init__(self, vsphere_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.vsphere_conn_id = vsphere_conn_id
+
+    def get_conn(self) -> VCenter:
+        """Return where vCenter is and how to log in; nothing is contacted."""
+        connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
+        return VCenter(
+            host=required(connection, "host", label="host"),
+            port=connection.port or 443,
+            user=required(connection, "login", label="user"),
+            password=required(connection, "password", label="password"),
+            thumbprint=extra(connection, "thumbprint"),
+            ca_file=extra(connection, "ca_file"),
+        )
+
+    @property
+    def vddk(self) -> str | None:
+        """VDDK's distribution folder on this worker."""
+        return extra(load_connection(self.vsphere_conn_id, conn_type=self.conn_type), "vddk")
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in and out again, for the button in Airflow's connection form."""
+        from vmkeep.errors import VmKeepError
+        from vmkeep.vsphere import open_session
+
+        try:
+            vcenter = self.get_conn()
+            with open_session(vcenter):
+                return True, f"logged in to {vcenter.host} as {vcenter.user}"
+        except VmKeepError as error:
+            return False, str(error)

@@ -1,0 +1,1 @@
+"""One operator per step of a backup or a restore, one file each."""

@@ -1,0 +1,46 @@
+"""The commit of a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Context
+
+from vmkeep.model.job import DiskCopy, from_plain, to_plain
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.steps import HeldStill
+
+
+class CatalogOperator(SiteOperator):
+    """Seal the restore point and enter it into the catalog.
+
+    :param held: a ``HeldStill`` as a dict. Templated.
+    :param copies: every copy's ``DiskCopy`` dict. Templated.
+    :returns: the ``Sealed`` as a dict.
+    :raises AirflowFailException: the copies are of more than one snapshot, e.g. after one of them was cleared.
+    """
+
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "held", "copies")
+
+    def __init__(self, *, held: Any, copies: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.held = held
+        self.copies = copies
+
+    def step(self, context: Context) -> Any:
+        """Seal."""
+        from vmkeep.flows import backup
+
+        held = from_plain(HeldStill, self.held)
+        copies = tuple(from_plain(DiskCopy, copy) for copy in self.copies)
+        sealed = backup.seal(self.site(), held.preflight, held.taken, copies)
+        self.warn(sealed.warnings)
+        self.log.info(
+            "sealed %s: %d disks copied, %d skipped, %s",
+            sealed.point,
+            sealed.disks_copied,
+            sealed.disks_skipped,
+            sealed.consistency,
+        )
+        return to_plain(sealed)

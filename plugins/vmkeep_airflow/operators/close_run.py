@@ -1,0 +1,52 @@
+"""The last word on a run."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context, Metadata
+from airflow.sdk.exceptions import AirflowFailException
+
+from vmkeep_airflow.assets import RESTORE_POINTS
+from vmkeep_airflow.states import not_good, task_states
+
+
+class CloseRunOperator(BaseOperator):
+    """Fail the run unless it reached its result and every task before it ended well.
+
+    Airflow lets a run whose copies were killed by hand end as a success, because its last task, a teardown, was
+    one. This is that last task. Made a teardown with ``on_failure_fail_dagrun=True``, after all others.
+
+    :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
+    :param may_skip_after: a task whose skipping ends the run well, with nothing done, e.g. ``approve``.
+    :param announce: emit an event of the asset ``vmkeep_restore_points`` for a result with a ``point`` and a ``vm``.
+    :returns: the result.
+    """
+
+    def __init__(
+        self, *, result_task_id: str, may_skip_after: str | None = None, announce: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(outlets=[RESTORE_POINTS] if announce else [], **kwargs)
+        self.result_task_id = result_task_id
+        self.may_skip_after = may_skip_after
+        self.announce = announce
+
+    def execute(self, context: Context) -> Generator[Metadata, None, dict[str, Any] | None]:
+        """Read the states and the result; raise, or announce."""
+        states = task_states(context)
+        skipped = self.may_skip_after is not None and states.get(self.may_skip_after) == "skipped"
+        self._refuse(not_good(states, also_good={"skipped"} if skipped else ()))
+        if skipped:
+            return None
+        result: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=self.result_task_id)
+        if not result:
+            raise AirflowFailException(f"nothing was sealed: task {self.result_task_id} left no result")
+        if self.announce:
+            yield Metadata(RESTORE_POINTS, {"point": result["point"], "vm": result["vm"]})
+        return result
+
+    def _refuse(self, bad: Mapping[str, str]) -> None:
+        if bad:
+            listed = ", ".join(f"{task} {state}" for task, state in bad.items())
+            raise AirflowFailException(f"the run did not end well: {listed}")

@@ -1,0 +1,68 @@
+"""The transfer of one disk into the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from vmkeep.model.job import DiskCopy, DiskJob, Progress, from_plain, to_plain
+from vmkeep_airflow.cursor import TaskCursor
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.progress import ProgressLog, mebibytes
+
+if TYPE_CHECKING:
+    from vmkeep.transfer import RunningTransfer
+
+
+class CopyDiskOperator(SiteOperator):
+    """Copy one disk of a VM snapshot into the repository, in a child process of this worker.
+
+    Safe to retry: blocks already stored are found again, and a retry goes on where the last try's cursor stood.
+    Seals nothing; ``CatalogOperator`` does.
+
+    :param job: a ``DiskJob`` as a dict, from ``PlanDisksOperator``. Templated.
+    :returns: the ``DiskCopy`` as a dict: map root, bytes read and stored, snapshot.
+    """
+
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "job")
+
+    def __init__(self, *, job: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self._running: RunningTransfer[DiskCopy] | None = None
+
+    def step(self, context: Context) -> Any:
+        """Run the copy and follow its progress."""
+        from vmkeep.flows import backup
+
+        job = from_plain(DiskJob, self.job)
+        cursor = TaskCursor(context, snapshot=job.snapshot)
+        lines = ProgressLog(self.log, job.disk.label)
+
+        def follow(progress: Progress) -> None:
+            cursor(progress)
+            lines(progress)
+
+        start_at = cursor.load()
+        if start_at is not None:
+            self.log.info("%s: goes on at %s", job.disk.label, mebibytes(start_at.offset))
+        with backup.copy_disk(self.site(), job, cursor=start_at, on_progress=follow) as self._running:
+            copy = self._running.wait()
+        rate = copy.bytes_read / copy.seconds if copy.seconds else 0.0
+        self.log.info(
+            "%s: %s read, %s stored, %.1f s, %s/s over %s",
+            job.disk.label,
+            mebibytes(copy.bytes_read),
+            mebibytes(copy.bytes_stored),
+            copy.seconds,
+            mebibytes(rate),
+            copy.transport,
+        )
+        return to_plain(copy)
+
+    def on_kill(self) -> None:
+        """Stop the child process and give its lease back, so that cleaning up need not wait."""
+        if self._running is not None:
+            self._running.cancel()

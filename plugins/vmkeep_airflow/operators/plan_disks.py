@@ -1,0 +1,36 @@
+"""What to read of each disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Context
+
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.steps import HeldStill
+
+
+class PlanDisksOperator(SiteOperator):
+    """Turn every disk that is to be copied into a job.
+
+    :param held: a ``HeldStill`` as a dict. Templated.
+    :returns: a list of ``DiskJob`` dicts, one per disk.
+    """
+
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "held")
+
+    def __init__(self, *, held: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.held = held
+
+    def step(self, context: Context) -> Any:
+        """Ask vSphere what changed, and say why a disk is read whole."""
+        from vmkeep.flows import backup
+
+        held = from_plain(HeldStill, self.held)
+        jobs = backup.plan_disks(self.site(), held.preflight, held.taken)
+        for job in jobs:
+            self.log.info("%s: %s, %s", job.disk.label, job.kind, job.reason)
+        return [to_plain(job) for job in jobs]

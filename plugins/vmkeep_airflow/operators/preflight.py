@@ -1,0 +1,79 @@
+"""The first step of a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Context
+
+from vmkeep.flows.values import BackupRequest
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.run_key import Owner
+
+
+class PreflightOperator(SiteOperator):
+    """Find out everything that could stop this backup, in seconds, before anything is changed.
+
+    :param vm: the VM: its name, or ``name:``, ``uuid:``, ``moref:``, ``ipaddr:`` and a value. Templated.
+    :param mode: a ``BackupMode``. Templated.
+    :param quiesce: a ``Quiesce``. Templated.
+    :param transports: VDDK transport modes, the preferred one first. Templated.
+    :param exclude: disks to leave out, by address (``scsi0:1``), label or device key. Templated.
+    :param full: read every disk whole, whatever changed. Templated.
+    :returns: the ``Preflight`` as a dict.
+    """
+
+    template_fields: Sequence[str] = (
+        *SiteOperator.template_fields,
+        "vm",
+        "mode",
+        "quiesce",
+        "transports",
+        "exclude",
+        "full",
+    )
+
+    def __init__(
+        self,
+        *,
+        vm: str,
+        mode: str = "SNAPSHOT_EXCL_MEM",
+        quiesce: str = "file-system",
+        transports: Sequence[str] = ("nbdssl", "nbd"),
+        exclude: Sequence[str] | None = None,
+        full: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.vm = vm
+        self.mode = mode
+        self.quiesce = quiesce
+        self.transports = transports
+        self.exclude = exclude
+        self.full = full
+
+    def step(self, context: Context) -> Any:
+        """Check, decide, and say what will be skipped and why."""
+        from vmkeep.flows import backup
+
+        ti = context["ti"]
+        request = from_plain(
+            BackupRequest,
+            {
+                "vm": self.vm,
+                "run": Owner(dag_id=ti.dag_id, run_id=ti.run_id).run_key(ti.try_number),
+                "mode": self.mode,
+                "quiesce": self.quiesce,
+                "transports": list(self.transports),
+                "exclude": list(self.exclude or ()),
+                "full": self.full,
+            },
+        )
+        found = backup.preflight(self.site(), request)
+        self.warn(found.warnings)
+        for disk in found.disks:
+            what = f"skipped: {disk.skip.why}" if disk.skip else "will be copied"
+            self.log.info("%s (%s, %d MiB): %s", disk.label, disk.address, disk.capacity >> 20, what)
+        return to_plain(found)

@@ -1,0 +1,75 @@
+"""Holding the VM still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowTaskTerminated
+
+from vmkeep.errors import VmKeepError
+from vmkeep.flows.values import Preflight
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.site import Site
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.run_key import Owner
+from vmkeep_airflow.steps import HeldStill
+
+
+class SnapshotOperator(SiteOperator):
+    """Take the snapshot that all disks are copied from. A setup task: ``RemoveSnapshotOperator`` is its teardown.
+
+    Airflow does not run the teardown of a setup that failed; so this task itself removes what it half made, and
+    what an earlier try of its own left.
+
+    :param preflight: a ``Preflight`` as a dict. Templated.
+    :returns: a ``HeldStill`` as a dict.
+    """
+
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "preflight")
+
+    def __init__(self, *, preflight: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.preflight = preflight
+
+    def step(self, context: Context) -> Any:
+        """Claim the run, take the snapshot."""
+        from vmkeep.flows import backup
+        from vmkeep_airflow.ownership import claim
+
+        site = self.site()
+        found = from_plain(Preflight, self.preflight)
+        ti = context["ti"]
+        owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
+        for earlier in range(1, ti.try_number):
+            self._remove(site, found, owner.run_key(earlier))
+        run = owner.run_key(ti.try_number)
+        found = replace(found, request=replace(found.request, run=run))
+        claim(site, run, owner)
+        try:
+            taken = backup.take_snapshot(site, found)
+        except BaseException:
+            self._remove(site, found, run)
+            raise
+        self.warn(taken.warnings)
+        self.log.info("snapshot %s of %s: %s", taken.snapshot, found.vm.name, taken.consistency)
+        return to_plain(HeldStill(preflight=found, taken=taken))
+
+    def _remove(self, site: Site, found: Preflight, run: str) -> None:
+        from vmkeep.flows import backup
+
+        if found.vm.moref is None:
+            return
+        try:
+            removal = backup.remove_snapshot(site, found.vm.moref, run)
+        except VmKeepError as error:
+            self.log.warning("a snapshot of run %s may be left for snapshot_sweep: %s", run, error)
+        else:
+            if removal.snapshots_removed:
+                self.log.info("removed %d half-made snapshot(s) of run %s", removal.snapshots_removed, run)
+
+    def on_kill(self) -> None:
+        """Break off the wait for vSphere, so that what was begun is removed before this process dies."""
+        raise AirflowTaskTerminated("stopped while the snapshot was being taken")

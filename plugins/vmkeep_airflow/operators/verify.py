@@ -1,0 +1,42 @@
+"""Reading back what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Context
+
+from vmkeep.model.job import to_plain
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.progress import mebibytes
+
+
+class VerifyOperator(SiteOperator):
+    """Read blocks of a restore point back and check their digests.
+
+    :param sealed: a ``Sealed`` as a dict. Templated.
+    :param sample: the share of blocks to read, from 0 (structure only) to 1 (all). Templated.
+    :returns: the ``VerifyReport`` as a dict.
+    """
+
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "sealed", "sample")
+
+    def __init__(self, *, sealed: Any, sample: float = 0.05, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sealed = sealed
+        self.sample = sample
+
+    def step(self, context: Context) -> Any:
+        """Verify."""
+        from vmkeep.flows import backup
+
+        report = backup.verify_point(self.site(), self.sealed["point"], sample=float(self.sample))
+        self.log.info(
+            "%s: %d blocks, %s, checked in %.1f s",
+            report.point,
+            report.blocks_checked,
+            mebibytes(report.bytes_checked),
+            report.seconds,
+        )
+        return to_plain(report)

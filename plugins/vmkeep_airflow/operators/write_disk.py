@@ -1,0 +1,57 @@
+"""The transfer of one disk out of the repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from vmkeep.model.job import DiskWrite, WriteJob, from_plain, to_plain
+from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.progress import ProgressLog, mebibytes
+
+if TYPE_CHECKING:
+    from vmkeep.transfer import RunningTransfer
+
+
+class WriteDiskOperator(SiteOperator):
+    """Write one disk of a restore point onto a disk of a VM, in a child process of this worker.
+
+    Safe to retry: a retry writes the whole disk again.
+
+    :param job: a ``WriteJob`` as a dict, from ``PlanWritesOperator``. Templated.
+    :returns: the ``DiskWrite`` as a dict.
+    """
+
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "job")
+
+    def __init__(self, *, job: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self._running: RunningTransfer[DiskWrite] | None = None
+
+    def step(self, context: Context) -> Any:
+        """Run the transfer and follow its progress."""
+        from vmkeep.flows import restore
+
+        job = from_plain(WriteJob, self.job)
+        lines = ProgressLog(self.log, job.target_file)
+        with restore.write_disk(self.site(), job, on_progress=lines) as self._running:
+            write = self._running.wait()
+        rate = write.bytes_written / write.seconds if write.seconds else 0.0
+        self.log.info(
+            "%s: %s written, %s zeroed, %.1f s, %s/s over %s",
+            job.target_file,
+            mebibytes(write.bytes_written),
+            mebibytes(write.bytes_zeroed),
+            write.seconds,
+            mebibytes(rate),
+            write.transport,
+        )
+        return to_plain(write)
+
+    def on_kill(self) -> None:
+        """Stop the child process."""
+        if self._running is not None:
+            self._running.cancel()

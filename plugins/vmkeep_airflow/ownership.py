@@ -1,0 +1,32 @@
+"""Which DAG run a run key belongs to, kept beside the run's leases in the repository.
+
+A snapshot in vSphere names its run; the repository says whose run that is; Airflow says whether it has ended.
+"""
+
+from __future__ import annotations
+
+from vmkeep.errors import BlobNotFoundError
+from vmkeep.model.job import from_json, to_json
+from vmkeep.model.site import Site
+from vmkeep_airflow.run_key import Owner
+
+_NAME = "dag_run"
+
+
+def claim(site: Site, run: str, owner: Owner) -> None:
+    """Write down that ``run`` is ``owner``'s. Call it before anything of the run appears in vSphere."""
+    from vmkeep.repository import open_repository
+
+    with open_repository(site.repository) as repository:
+        repository.run(run).store(_NAME, to_json(owner))
+
+
+def owner_of(site: Site, run: str) -> Owner | None:
+    """Return the DAG run behind a run key; ``None`` for a run of the command line or of another repository."""
+    from vmkeep.repository import open_repository
+
+    with open_repository(site.repository) as repository:
+        try:
+            return from_json(Owner, repository.run(run).load(_NAME))
+        except (BlobNotFoundError, ValueError):
+            return None

@@ -1,0 +1,44 @@
+"""Params that several DAGs share, with the texts their trigger forms show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param
+
+_WHERE = "Where"
+
+TRANSPORTS = Param(
+    ["nbdssl", "nbd"],
+    type="array",
+    items={"type": "string", "enum": ["san", "hotadd", "nbdssl", "nbd"]},
+    examples=["san", "hotadd", "nbdssl", "nbd"],
+    minItems=1,
+    title="Transport modes",
+    description="How VDDK may reach the disks, the preferred way first.",
+    section=_WHERE,
+)
+
+VSPHERE = Param(
+    "vsphere_default",
+    type="string",
+    minLength=1,
+    title="vSphere connection",
+    description="Airflow connection to vCenter or ESXi.",
+    section=_WHERE,
+)
+
+REPOSITORY = Param(
+    "vmkeep_default",
+    type="string",
+    minLength=1,
+    title="Repository connection",
+    description="Airflow connection to the repository.",
+    section=_WHERE,
+)
+
+
+def optional_text(**texts: str) -> Param:
+    """Return a Param that may stay empty."""
+    kwargs: dict[str, Any] = {"type": ["null", "string"], **texts}
+    return Param(None, **kwargs)

@@ -1,0 +1,73 @@
+"""What Airflow is told about this package: its two connection types and the forms that edit them.
+
+Airflow reads this through the ``apache_airflow_provider`` entry point and draws the forms from it, without
+importing a hook. It has to stay free of imports.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TEXT = {"type": ["string", "null"]}
+
+VSPHERE: dict[str, Any] = {
+    "connection-type": "vsphere",
+    "hook-name": "VMware vSphere",
+    "hook-class-name": "vmkeep_airflow.hooks.vsphere.VsphereHook",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema"],
+        "relabeling": {"host": "vCenter or ESXi host", "login": "User"},
+        "placeholders": {
+            "host": "vcenter.example.com",
+            "port": "443",
+            "login": "vmkeep@vsphere.local",
+        },
+    },
+    "conn-fields": {
+        "thumbprint": {
+            "label": "Certificate thumbprint",
+            "description": "SHA-1 or SHA-256 of the server's certificate, with or without colons. It is compared "
+            "before the password is sent. Copies through VDDK need it.",
+            "schema": _TEXT,
+        },
+        "ca_file": {
+            "label": "CA file",
+            "description": "PEM file on the workers to verify the certificate with, where no thumbprint is pinned.",
+            "schema": _TEXT,
+        },
+        "vddk": {
+            "label": "VDDK folder",
+            "description": "VMware VDDK's distribution folder on the workers: the one that holds lib64/.",
+            "schema": _TEXT,
+        },
+    },
+}
+
+VMKEEP: dict[str, Any] = {
+    "connection-type": "vmkeep",
+    "hook-name": "vmkeep repository",
+    "hook-class-name": "vmkeep_airflow.hooks.repository.RepositoryHook",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "port", "login", "password"],
+        "relabeling": {"host": "Repository location"},
+        "placeholders": {"host": "/srv/vmkeep"},
+    },
+    "conn-fields": {
+        "catalog": {
+            "label": "Catalog",
+            "description": "SQLAlchemy URL of the catalog's database, e.g. postgresql+psycopg2://vmkeep@db/vmkeep. "
+            "Empty: a SQLite file in the worker's state folder. It can always be rebuilt from the repository.",
+            "schema": _TEXT,
+        },
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider description in Airflow's own schema."""
+    return {
+        "package-name": "vmkeep",
+        "name": "vmkeep",
+        "description": "Agentless image-level backup and restore of VMware vSphere VMs.",
+        "connection-types": [VSPHERE, VMKEEP],
+    }

@@ -1,0 +1,17 @@
+"""From two Airflow connections to the one value the engine's steps take."""
+
+from __future__ import annotations
+
+from vmkeep.model.site import Site
+from vmkeep_airflow.hooks.repository import RepositoryHook
+from vmkeep_airflow.hooks.vsphere import VsphereHook
+
+
+def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
+    """Read both connections.
+
+    :raises vmkeep.errors.UsageError: a connection is missing, of another type, or lacks a field.
+    """
+    vsphere = VsphereHook(vsphere_conn_id)
+    place = RepositoryHook(repository_conn_id).get_conn()
+    return Site(repository=place.location, catalog=place.catalog, vcenter=vsphere.get_conn(), vddk=vsphere.vddk)

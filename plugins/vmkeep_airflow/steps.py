@@ -1,0 +1,16 @@
+"""What one operator hands to the next where the engine's own values do not cover it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmkeep.flows.values import Preflight, SnapshotTaken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldStill:
+    """A VM, held still by a snapshot of this try."""
+
+    preflight: Preflight
+    """With the run key of the try that took the snapshot."""
+    taken: SnapshotTaken
