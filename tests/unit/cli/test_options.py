@@ -21,7 +21,7 @@ def password_file(tmp_path):
     return path
 
 
-def vcenter(password_file, host="vc.example.com", **changed):
+def vcenter(secret, host="vc.example.com", **changed):
     given = {
         "vcenter": host,
         "user": "backup",
