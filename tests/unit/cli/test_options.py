@@ -25,7 +25,7 @@ def vcenter(secret, host="vc.example.com", **changed):
     given = {
         "vcenter": host,
         "user": "backup",
-        "password_file": str(password_file),
+        "password_file": str(secret),
         "thumbprint": None,
         "ca_file": None,
     }
