@@ -1,0 +1,56 @@
+"""What the NFC service asks of the vSphere behind it: may this caller open this disk, and on which terms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskGrant:
+    """Leave to open one disk."""
+
+    ds_path: str
+    read_only: bool
+    host: str
+    """Name of the host that serves it; sessions are counted per host."""
+    latency_seconds: float = 0.0
+    """Added to each read and write; requests in flight on one handle wait at the same time."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Shown by ReadMetadata beside the disk's own; ``transport`` overrides the transport mode shown."""
+
+
+class NfcError(Exception):
+    """Refusal of an open; ``code`` is the low 16 bits of a VixError."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message or f"error {code}")
+        self.code = code
+
+
+class Authority(Protocol):
+    """The vSphere side. Called from the service's threads, several at once."""
+
+    @property
+    def thumbprint(self) -> str:
+        """SHA-1 thumbprint of the lab's TLS certificate; colons and case do not matter."""
+
+    @property
+    def nfc_session_limit(self) -> int:
+        """Disks that may be open at once on one host."""
+
+    def open_disk(
+        self,
+        *,
+        user: str | None,
+        password: str | None,
+        cookie: str | None,
+        vmx_spec: str | None,
+        snapshot_ref: str | None,
+        path: str,
+        read_only: bool,
+        transports: str,
+    ) -> DiskGrant:
+        """Check everything about one open.
+
+        :raises NfcError: with the code that the real library would give.
+        """

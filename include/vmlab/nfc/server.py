@@ -1,0 +1,244 @@
+"""The NFC service: one loopback TCP connection per open disk, whose life is the session's life.
+
+It authorises, counts and hands out faults; disk data never passes through it. A client
+that dies closes its connection and thereby frees its session. Which VM may be opened how
+is the ``Authority``'s knowledge.
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+from dataclasses import dataclass
+
+from vmlab.disks import DiskError, DiskStore
+from vmlab.nfc import wire
+from vmlab.nfc.faults import FaultBoard, NfcFault
+from vmlab.nfc.grants import Authority, DiskGrant, NfcError
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_ERROR = 1
+OUT_OF_MEMORY = 2
+FILE_NOT_FOUND = 4
+NO_ACCESS = 13
+_KNOWN_TRANSPORTS = ("nbdssl", "nbd", "san", "hotadd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NfcSession:
+    """One disk that a client holds open."""
+
+    host: str
+    ds_path: str
+    read_only: bool
+    transport: str
+
+
+class _Client:
+    """A connection, its session once it has opened a disk, and the lock its messages go out under."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.session: NfcSession | None = None
+        self._sending = threading.Lock()
+
+    def send(self, fields: dict[str, str | None]) -> None:
+        with self._sending:
+            self.connection.sendall(wire.encode(fields))
+
+
+class NfcServer:
+    """Serve opens on ``127.0.0.1``. ``start`` and ``stop`` once each; the rest from any thread."""
+
+    def __init__(self, store: DiskStore, authority: Authority, port: int = 0) -> None:
+        self._store = store
+        self._authority = authority
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._clients: set[_Client] = set()
+        self._prepared: list[tuple[str, str]] = []
+        self._faults = FaultBoard()
+        self._latency = 0.0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._accept, name="nfc-accept", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End every session and stop answering."""
+        self._stopping = True
+        self._faults.clear()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.drop_sessions()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def sessions(self) -> list[NfcSession]:
+        """Return the disks that are open now."""
+        with self._lock:
+            return [client.session for client in self._clients if client.session]
+
+    def prepared(self) -> list[tuple[str, str]]:
+        """Return (vmxSpec, identity) of each PrepareForAccess without its EndAccess yet."""
+        with self._lock:
+            return list(self._prepared)
+
+    def drop_sessions(self, disk: str = "") -> None:
+        """Cut the connections of the disks whose path contains ``disk``: their handles lose the host (14011)."""
+        with self._lock:
+            doomed = [c for c in self._clients if disk in (c.session.ds_path if c.session else "")]
+        for client in doomed:
+            with contextlib.suppress(OSError):
+                client.connection.shutdown(socket.SHUT_RDWR)
+
+    def inject(self, fault: NfcFault) -> None:
+        """Plant a fault for the handles open now and later."""
+        number = self._faults.add(fault)
+        if fault.on != "open":
+            self._push(_fault_message(number, fault), only=fault.disk)
+
+    def clear_faults(self) -> None:
+        """Take all faults and the added latency away."""
+        self._faults.clear()
+        self._latency = 0.0
+        self._push({"push": "clear"})
+
+    def set_latency(self, seconds: float) -> None:
+        """Add this to each request of handles opened from now on."""
+        self._latency = seconds
+
+    def _push(self, message: dict[str, str | None], only: str = "") -> None:
+        with self._lock:
+            clients = [c for c in self._clients if c.session and only in c.session.ds_path]
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.send(message)
+
+    def _accept(self) -> None:
+        while not self._stopping:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            client = _Client(connection)
+            with self._lock:
+                self._clients.add(client)
+            threading.Thread(target=self._serve, args=(client,), name="nfc-client", daemon=True).start()
+
+    def _serve(self, client: _Client) -> None:
+        try:
+            while (request := wire.receive(client.connection)) is not None:
+                client.send(self._answer(client, request))
+        except (OSError, wire.WireError) as error:
+            if not self._stopping:
+                log.debug("nfc connection ended: %s", error)
+        finally:
+            with self._lock:
+                self._clients.discard(client)
+            client.connection.close()
+
+    def _answer(self, client: _Client, request: dict[str, str]) -> dict[str, str | None]:
+        operation = request.get("op")
+        if operation == "open":
+            return self._open(client, request)
+        if operation == "fire":
+            code, over = self._faults.fire(int(request.get("fault", "0")))
+            return {"status": str(code), "over": str(int(over))}
+        if operation in {"prepare", "end"}:
+            return self._note_access(operation, request)
+        raise wire.WireError(f"unknown operation {operation!r}")
+
+    def _open(self, client: _Client, request: dict[str, str]) -> dict[str, str | None]:
+        try:
+            self._check_thumbprint(request)
+            grant = self._authorise(request)
+            file = self._store.path(grant.ds_path)
+            if not file.is_file():
+                raise NfcError(FILE_NOT_FOUND, f"{grant.ds_path} does not exist")
+            if code := self._faults.at_open(grant.ds_path):
+                raise NfcError(code, f"{grant.ds_path}: planted fault")
+            transport = _transport(request.get("transports"), grant)
+            self._admit(client, grant, transport)
+        except (NfcError, DiskError) as error:
+            log.info("open of %s refused: %s", request.get("path"), error)
+            return {"status": str(error.code), "message": str(error)}
+        except Exception:
+            log.exception("open of %s failed", request.get("path"))
+            return {"status": str(UNKNOWN_ERROR), "message": "internal error of the lab"}
+        faults = self._faults.matching(grant.ds_path)
+        for number, fault in faults.items():
+            client.send(_fault_message(number, fault))
+        latency = grant.latency_seconds + self._latency
+        return {
+            "status": "0",
+            "file": str(file),
+            "read_only": str(int(grant.read_only)),
+            "latency_us": str(round(latency * 1e6)),
+            "transport": transport,
+            **{f"meta.{key}": str(value) for key, value in grant.metadata.items() if key != "transport"},
+        }
+
+    def _check_thumbprint(self, request: dict[str, str]) -> None:
+        given = request.get("thumbprint", "")
+        if _plain(given) != _plain(self._authority.thumbprint):
+            raise NfcError(UNKNOWN_ERROR, f"thumbprint {given!r} is not the server's")
+
+    def _authorise(self, request: dict[str, str]) -> DiskGrant:
+        return self._authority.open_disk(
+            user=request.get("user"),
+            password=request.get("password"),
+            cookie=request.get("cookie"),
+            vmx_spec=request.get("vmx_spec"),
+            snapshot_ref=request.get("snapshot_ref"),
+            path=request.get("path", ""),
+            read_only=request.get("read_only") == "1",
+            transports=request.get("transports", ""),
+        )
+
+    def _admit(self, client: _Client, grant: DiskGrant, transport: str) -> None:
+        with self._lock:
+            same_host = sum(c.session is not None and c.session.host == grant.host for c in self._clients)
+            if same_host >= self._authority.nfc_session_limit:
+                raise NfcError(OUT_OF_MEMORY, f"{grant.host}: {same_host} NFC sessions are open, no memory for more")
+            client.session = NfcSession(
+                host=grant.host, ds_path=grant.ds_path, read_only=grant.read_only, transport=transport
+            )
+
+    def _note_access(self, operation: str, request: dict[str, str]) -> dict[str, str | None]:
+        entry = (request.get("vmx_spec", ""), request.get("identity", ""))
+        with self._lock:
+            if operation == "prepare":
+                self._prepared.append(entry)
+            elif entry in self._prepared:
+                self._prepared.remove(entry)
+        return {"status": "0"}
+
+
+def _plain(thumbprint: str) -> str:
+    return thumbprint.replace(":", "").replace(" ", "").lower()
+
+
+def _transport(asked: str | None, grant: DiskGrant) -> str:
+    """Return the first transport asked for that works here; without a list, what VDDK 8 would settle on."""
+    offered = grant.metadata.get("transport", "nbdssl:nbd").split(":")
+    wanted = [word for word in (asked or "").split(":") if word]
+    for word in wanted or offered:
+        if word in offered and word in _KNOWN_TRANSPORTS:
+            return word
+    raise NfcError(NO_ACCESS, f"no transport of {asked!r} reaches {grant.ds_path}")
+
+
+def _fault_message(number: int, fault: NfcFault) -> dict[str, str | None]:
+    return {
+        "push": "fault",
+        "fault": str(number),
+        "on": fault.on,
+        "after_bytes": str(fault.after_bytes),
+        "after_requests": str(fault.after_requests),
+    }
