@@ -57,6 +57,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             vm=vm.identity,
             disks=disks,
             running=vm.running,
+            suspended=vm.power is inventory.PowerState.SUSPENDED,
             tracked=vm.tracked,
             mode=choice.mode,
             quiesce=choice.quiesce,

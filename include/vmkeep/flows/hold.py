@@ -57,7 +57,7 @@ def hold_still(session: Session, repository: Repository, pre: Preflight) -> Snap
     vm = _moref(pre)
     warnings: list[str] = []
     if pre.mode is BackupMode.ASIS:
-        return _taken(session, repository, pre, None, Consistency.POWERED_OFF, session.server_time(), warnings)
+        return _taken(session, repository, pre, None, _resting(pre), session.server_time(), warnings)
     if not pre.tracked:
         warnings += _track(session, vm)
     snapshot, consistency = _create(session, pre, warnings)
@@ -80,13 +80,17 @@ def _create(session: Session, pre: Preflight, warnings: list[str]) -> tuple[VmSn
         wanted = False
         snapshot = snapshots.create(session, _moref(pre), run=pre.request.run, quiesce=False, memory=memory)
     if not pre.running:
-        return snapshot, Consistency.POWERED_OFF
+        return snapshot, _resting(pre)
     if memory:
         return snapshot, Consistency.MEMORY
     if wanted:
         # What VMware Tools did inside the guest is not told; flushed file systems are what they promise at least.
         return snapshot, Consistency.FILE_SYSTEM
     return snapshot, Consistency.CRASH
+
+
+def _resting(pre: Preflight) -> Consistency:
+    return Consistency.SUSPENDED if pre.suspended else Consistency.POWERED_OFF
 
 
 def _track(session: Session, vm: str) -> list[str]:

@@ -35,6 +35,7 @@ class Preflight:
     disks: tuple[Disk, ...]
     """Every disk of the VM, with ``skip`` set where it is not copied."""
     running: bool
+    suspended: bool = False
     tracked: bool
     """Changed block tracking is on already."""
     mode: BackupMode
