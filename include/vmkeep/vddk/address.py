@@ -1,0 +1,41 @@
+"""Where a disk is and how to get at it: all that opening it takes, in plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmkeep.errors import UsageError
+from vmkeep.model.site import VCenter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskAddress:
+    """One disk of one VM, or a local file."""
+
+    path: str
+    """``[datastore] folder/name.vmdk`` as vSphere names it, or a local path."""
+    vcenter: VCenter | None = None
+    """``None``: a local file."""
+    vm: str | None = None
+    """Managed object id of the VM, e.g. ``vm-16``."""
+    vm_name: str = ""
+    snapshot: str | None = None
+    """Managed object id of the snapshot; always given when one is read."""
+    transports: tuple[str, ...] = ()
+    """In order of preference; empty: the library's default, for local files."""
+    identity: str = "vmkeep"
+    """Pairs PrepareForAccess with EndAccess; the same for every try of one copy."""
+
+    @property
+    def title(self) -> str:
+        """The disk as messages name it."""
+        return f"{self.path} of VM {self.vm_name or self.vm}" if self.vm else self.path
+
+
+def sha1_thumbprint(vcenter: VCenter) -> str:
+    """Return the certificate's SHA-1 as VixDiskLib wants it: upper-case pairs with colons."""
+    digits = (vcenter.thumbprint or "").replace(":", "").upper()
+    if len(digits) != 40 or set(digits) - set("0123456789ABCDEF"):
+        given = "a SHA-256" if len(digits) == 64 else "no usable one" if digits else "none"
+        raise UsageError(f"VDDK needs the SHA-1 thumbprint of {vcenter.host}'s certificate; {given} was given")
+    return ":".join(digits[at : at + 2] for at in range(0, 40, 2))

@@ -1,0 +1,53 @@
+"""Which windows of a disk to ask QueryAllocatedBlocks about, and what its answers mean in bytes.
+
+Start and length of a query are whole chunks, a chunk is 64 KiB to 64 MiB, and one query spans at most 524,288 chunks.
+What is left beyond the last whole chunk counts as allocated.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from vmkeep.model.extents import Extent, coalesce
+from vmkeep.vddk.structures import SECTOR
+
+CHUNK: Final = 128
+"""Sectors: the smallest that is allowed."""
+LARGE_CHUNK: Final = 2048
+_LARGE_DISK: Final = 4 << 40
+MAX_CHUNKS: Final = 524_288
+
+
+def choose_chunk(capacity: int) -> int:
+    """Return the chunk in sectors: fine, but coarser on disks where that would mean millions of answers."""
+    return CHUNK if capacity <= _LARGE_DISK else LARGE_CHUNK
+
+
+def windows(sectors: int, chunk: int, *, limit: int = MAX_CHUNKS) -> Iterator[tuple[int, int]]:
+    """Yield (start, count) in sectors: whole chunks, in order, that cover all of them on the disk."""
+    whole = sectors // chunk * chunk
+    span = limit * chunk
+    for start in range(0, whole, span):
+        yield start, min(span, whole - start)
+
+
+def tail(sectors: int, chunk: int) -> tuple[Extent, ...]:
+    """Return the bytes beyond the last whole chunk."""
+    whole = sectors // chunk * chunk
+    return (Extent(whole * SECTOR, sectors * SECTOR),) if whole < sectors else ()
+
+
+def to_extents(answers: Iterable[array[int]], sectors: int, chunk: int) -> tuple[Extent, ...]:
+    """Turn flat (start, count) answers in sectors into normal extents in bytes, the tail included.
+
+    Answers are clipped to the disk: a library that rounds up past the end must not make us read there.
+    """
+    found: list[Extent] = []
+    for answer in answers:
+        for at in range(0, len(answer), 2):
+            start, stop = answer[at], min(answer[at] + answer[at + 1], sectors)
+            if start < stop:
+                found.append(Extent(start * SECTOR, stop * SECTOR))
+    return coalesce((*found, *tail(sectors, chunk)))

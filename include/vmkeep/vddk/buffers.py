@@ -1,0 +1,65 @@
+"""Page-aligned memory that C code fills or drains, and the addresses of memory that others own."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from queue import Empty, SimpleQueue
+
+_BUF_SIMPLE = 0
+
+
+class Buffer:
+    """Reused memory of a fixed size. Page-aligned, because HotAdd without the host's cache demands aligned buffers."""
+
+    def __init__(self, size: int) -> None:
+        self._memory = mmap.mmap(-1, size)
+        self.view = memoryview(self._memory)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+
+
+class BufferPool:
+    """Buffers of one size, made when none is free."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._free: SimpleQueue[Buffer] = SimpleQueue()
+
+    def take(self) -> Buffer:
+        """Return a free buffer; its content is whatever was there."""
+        try:
+            return self._free.get_nowait()
+        except Empty:
+            return Buffer(self.size)
+
+    def give_back(self, buffer: Buffer) -> None:
+        """Make a buffer free again. Never one that the library may still write to."""
+        self._free.put(buffer)
+
+
+class _PyBuffer(ctypes.Structure):
+    """CPython's ``Py_buffer``."""
+
+    _fields_ = [
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    ]
+
+
+def address_of(data: memoryview) -> int:
+    """Return where ``data`` lies, read-only memory included; valid while the caller holds ``data``."""
+    view = _PyBuffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), _BUF_SIMPLE)
+    try:
+        return int(view.buf)
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))

@@ -1,0 +1,89 @@
+"""Requests in flight, and the one callback that the library completes them by.
+
+The callback may run on the calling thread before the call has returned, or on a thread of the library's own, in any
+order; so a request is registered before its call, and the callback takes no lock that is held over a call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from typing import Final
+
+from vmkeep.vddk.structures import CompletionFunction
+
+_pending: dict[int, Request] = {}
+"""Request number → request. Numbers begin with 1: ctypes turns a ``void *`` of 0 into ``None``."""
+_refused: list[Request] = []
+_numbers = itertools.count(1)
+
+
+class Request:
+    """One asynchronous call, from just before it is made until its callback."""
+
+    def __init__(self, group: object, memory: object) -> None:
+        self.group = group
+        """Whose requests are awaited together: a reader, or a target."""
+        self.memory = memory
+        """What the library reads or fills; kept alive for as long as it may."""
+        self.number = next(_numbers)
+        self.started = time.monotonic()
+        _pending[self.number] = self
+
+    def finish(self, error: int) -> None:
+        """Take the result; runs on any thread."""
+        raise NotImplementedError
+
+    def settle(self, error: int) -> None:
+        """Finish a request that the library was not asked for, or answered at once."""
+        _pending.pop(self.number, None)
+        self.finish(error)
+
+    def refuse(self) -> None:
+        """Unregister a request that the library did not accept, but keep its memory: a callback might still come."""
+        _pending.pop(self.number, None)
+        _refused.append(self)
+
+
+class Latch(Request):
+    """A request that one thread waits for."""
+
+    def __init__(self, group: object, memory: object) -> None:
+        self.error: int = 0
+        self._done = threading.Event()
+        super().__init__(group, memory)
+
+    def finish(self, error: int) -> None:
+        """Wake the waiting thread."""
+        self.error = error
+        self._done.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; ``False`` if nothing has come by then."""
+        return self._done.wait(seconds)
+
+
+def in_flight(group: object) -> list[Request]:
+    """Return the group's requests that have not been completed, oldest first."""
+    return [request for request in list(_pending.values()) if request.group is group]
+
+
+def await_all(group: object, seconds: float) -> bool:
+    """Wait until none of the group's requests is in flight; ``False`` if some still are."""
+    until = time.monotonic() + seconds
+    while in_flight(group):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def _completed(number: int | None, error: int) -> None:
+    request = _pending.pop(number or 0, None)
+    if request is not None:
+        request.finish(error)
+
+
+COMPLETION: Final = CompletionFunction(_completed)
+"""Lives as long as the module: a late callback finds it."""

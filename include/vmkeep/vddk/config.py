@@ -1,0 +1,52 @@
+"""The configuration file that InitEx reads, and the folder that VDDK keeps its own state in.
+
+Without a file VDDK looks into ``/etc/vmware`` and ``~/.vmware``, so two proxies would behave differently. Keys and
+values are those that VMware recommends; the AIO ones need VDDK 6.7 U3 and are ignored by older ones.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from vmkeep.errors import UsageError
+
+_SETTINGS: Final = {
+    # 16 × 64 KiB = 1 MiB per buffer, four of them: VMware's best in its own tests, and far below the host's limits.
+    "vixDiskLib.nfcAio.Session.BufSizeIn64KB": "16",
+    "vixDiskLib.nfcAio.Session.BufCount": "4",
+    "vixDiskLib.nfc.AcceptTimeoutMs": "180000",
+    "vixDiskLib.nfc.RequestTimeoutMs": "180000",
+    "vixDiskLib.nfc.ReadTimeoutMs": "60000",
+    "vixDiskLib.nfc.WriteTimeoutMs": "600000",
+    # The server must not drop a session that waits for the repository.
+    "vixDiskLib.nfcFssrvr.TimeoutMs": "0",
+    "vixDiskLib.nfcFssrvrWrite.TimeoutMs": "0",
+    "vixDiskLib.phoneHome.EnablePhoneHome": "0",
+}
+
+
+def state_folder() -> Path:
+    """Return VDDK's ``tmpDirectory``: private, and one for all copies, so that Cleanup finds what a dead one left."""
+    folder = Path(tempfile.gettempdir()) / f"vmkeep-vddk-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise UsageError(f"{folder} must be a folder that only this user can enter; remove it, or set TMPDIR")
+    return folder
+
+
+@contextmanager
+def open_config() -> Iterator[Path]:
+    """Write the file and remove it at the end; VDDK reads it in InitEx."""
+    state = state_folder()
+    with tempfile.TemporaryDirectory(prefix="vmkeep-vddk-") as folder:
+        path = Path(folder) / "vddk.conf"
+        lines = [f"tmpDirectory={state}", *(f"{key}={value}" for key, value in _SETTINGS.items())]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        yield path

@@ -1,0 +1,193 @@
+"""One connection with one open disk. Every method runs on the owner thread, and counts in sectors.
+
+Closing goes through every step whatever fails on the way: Close, Disconnect, EndAccess, Cleanup. A failed step is a
+warning, because by then the data has been read, or was flushed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from array import array
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from vmkeep.errors import VmKeepError
+from vmkeep.vddk.address import DiskAddress
+from vmkeep.vddk.codes import METADATA_KEY_NOT_FOUND
+from vmkeep.vddk.completions import COMPLETION, Request
+from vmkeep.vddk.library import Library
+from vmkeep.vddk.params import forget_vm, open_params
+from vmkeep.vddk.structures import ASYNC_ACCEPTED, OPEN_READ_ONLY, SECTOR, Info
+
+_log = logging.getLogger(__name__)
+
+
+class Handle:
+    """An open disk."""
+
+    def __init__(self, library: Library, pointer: ctypes.c_void_p, address: DiskAddress) -> None:
+        self.library = library
+        self.address = address
+        self._disk = pointer
+        # None: not known before the first try, because a library may have the function and refuse to use it.
+        self.can_read_async: bool | None = None if library.has("ReadAsync") else False
+        self.can_write_async: bool | None = None if library.has("WriteAsync") else False
+        self.sectors = self._read_capacity()
+        self.transport = self._read_transport()
+
+    def read(self, start: int, count: int, memory: int) -> None:
+        """Read synchronously."""
+        doing = f"reading {self.where(start, count)}"
+        self.library.check("Read", self._disk, start, count, memory, doing=doing, size=count * SECTOR)
+
+    def write(self, start: int, count: int, memory: int) -> None:
+        """Write synchronously."""
+        doing = f"writing {self.where(start, count)}"
+        self.library.check("Write", self._disk, start, count, memory, doing=doing, size=count * SECTOR)
+
+    def read_async(self, start: int, count: int, memory: int, request: Request) -> int:
+        """Begin a read; return 0 if it was accepted, else the error. ``request`` is finished by the callback."""
+        return self._begin("ReadAsync", start, count, memory, request)
+
+    def write_async(self, start: int, count: int, memory: int, request: Request) -> int:
+        """Begin a write; as :meth:`read_async`."""
+        return self._begin("WriteAsync", start, count, memory, request)
+
+    def _begin(self, name: str, start: int, count: int, memory: int, request: Request) -> int:
+        error: int = self.library.call(name, self._disk, start, count, memory, COMPLETION, request.number)
+        if error == ASYNC_ACCEPTED:
+            return 0
+        request.refuse()
+        # 0 is no success of an asynchronous call: nobody can tell whether the callback will come.
+        return error or 1
+
+    def wait(self) -> None:
+        """Return once every asynchronous call on the handle has completed."""
+        if self.library.has("Wait"):
+            self.library.check("Wait", self._disk, doing=f"waiting for requests on {self.address.title}")
+
+    def flush(self) -> None:
+        """Return once everything written is durable."""
+        self.library.check("Flush", self._disk, doing=f"flushing {self.address.title}")
+
+    def query_allocated(self, start: int, count: int, chunk: int) -> array[int]:
+        """Return allocated runs as flat (start, count) in sectors."""
+        out = ctypes.c_void_p()
+        doing = f"asking for the allocated blocks of {self.where(start, count)}"
+        self.library.check("QueryAllocatedBlocks", self._disk, start, count, chunk, ctypes.byref(out), doing=doing)
+        runs: array[int] = array("Q")
+        if out.value:
+            # u32 numBlocks, 4 bytes of padding, then pairs of u64.
+            blocks = ctypes.c_uint32.from_address(out.value).value
+            runs.frombytes(ctypes.string_at(out.value + 8, blocks * 16))
+            if self.library.has("FreeBlockList"):
+                self.library.call("FreeBlockList", out)
+        return runs
+
+    def metadata(self) -> dict[str, str]:
+        """Return the disk's metadata (``ddb`` keys); empty where the library cannot tell."""
+        if not (self.library.has("GetMetadataKeys") and self.library.has("ReadMetadata")):
+            return {}
+        doing = f"reading the metadata of {self.address.title}"
+        text = self._sized("GetMetadataKeys", doing=doing)
+        found: dict[str, str] = {}
+        for key in filter(None, text.split(b"\0")):
+            value = self._sized("ReadMetadata", key, doing=doing, absent=METADATA_KEY_NOT_FOUND)
+            found[key.decode("utf-8", "replace")] = value.rstrip(b"\0").decode("utf-8", "replace")
+        return found
+
+    def write_metadata(self, key: str, value: str) -> None:
+        """Set one key of the disk's metadata."""
+        doing = f"setting metadata {key} of {self.address.title}"
+        self.library.check("WriteMetadata", self._disk, key.encode(), value.encode(), doing=doing)
+
+    def where(self, start: int, count: int) -> str:
+        """Name a range as messages do, in bytes."""
+        return f"{count * SECTOR} bytes at byte {start * SECTOR} of {self.address.title}"
+
+    def _sized(self, name: str, *arguments: bytes, doing: str, absent: int = -1) -> bytes:
+        """Call twice: for the size, whatever code that returns, then for the bytes."""
+        size = ctypes.c_size_t(0)
+        error = self.library.call(name, self._disk, *arguments, None, 0, ctypes.byref(size))
+        if size.value == 0 or error & 0xFFFF == absent:
+            return b""
+        buffer = ctypes.create_string_buffer(size.value)
+        self.library.check(name, self._disk, *arguments, buffer, size.value, ctypes.byref(size), doing=doing)
+        return buffer.raw
+
+    def _read_capacity(self) -> int:
+        out = ctypes.POINTER(Info)()
+        doing = f"asking for the size of {self.address.title}"
+        self.library.check("GetInfo", self._disk, ctypes.byref(out), doing=doing)
+        capacity = int(out.contents.capacity)
+        self.library.call("FreeInfo", out)
+        return capacity
+
+    def _read_transport(self) -> str:
+        if not self.library.has("GetTransportMode"):
+            return "unknown"
+        name: bytes | None = self.library.call("GetTransportMode", self._disk)
+        return name.decode() if name else "unknown"
+
+
+@contextmanager
+def open_handle(library: Library, address: DiskAddress, *, read_only: bool) -> Iterator[Handle]:
+    """Connect and open; on leaving, close in the order that VDDK asks for. Enter and leave on the owner thread."""
+    with ExitStack() as steps:
+        params = steps.enter_context(open_params(library, address))
+        remote = address.vcenter is not None
+        if remote and "hotadd" in address.transports:
+            steps.callback(_cleanup, library, address, params)
+        if remote:
+            _prepare(library, address, params, steps)
+        connection = ctypes.c_void_p()
+        library.check(
+            "ConnectEx",
+            params,
+            read_only,
+            address.snapshot.encode() if address.snapshot else None,
+            ":".join(address.transports).encode() or None,
+            ctypes.byref(connection),
+            doing=f"connecting to {address.vcenter.host if address.vcenter else 'the local disk'} for {address.title}",
+        )
+        steps.callback(_attempt, library, "Disconnect", address, connection)
+        disk = ctypes.c_void_p()
+        library.check(
+            "Open",
+            connection,
+            address.path.encode(),
+            OPEN_READ_ONLY if read_only else 0,
+            ctypes.byref(disk),
+            doing=f"opening {address.title} for {'reading' if read_only else 'writing'}",
+        )
+        steps.callback(_attempt, library, "Close", address, disk)
+        yield Handle(library, disk, address)
+
+
+def _prepare(library: Library, address: DiskAddress, params: Any, steps: ExitStack) -> None:
+    """Keep Storage vMotion away from the VM while it is copied, where the library and the user's rights allow it."""
+    if not (library.has("PrepareForAccess") and library.has("EndAccess")):
+        return
+    identity = address.identity.encode()
+    try:
+        library.check("PrepareForAccess", params, identity, doing=f"locking out Storage vMotion of {address.title}")
+    except VmKeepError as error:
+        _log.warning("%s; going on without it", error)
+        return
+    steps.callback(_attempt, library, "EndAccess", address, params, identity)
+
+
+def _cleanup(library: Library, address: DiskAddress, params: Any) -> None:
+    """Detach disks that HotAdd left on this proxy, ours or a dead copy's."""
+    if library.has("Cleanup"):
+        forget_vm(params)
+        _attempt(library, "Cleanup", address, params, None, None)
+
+
+def _attempt(library: Library, name: str, address: DiskAddress, *arguments: Any) -> None:
+    try:
+        library.check(name, *arguments, doing=f"{name} after {address.title}")
+    except VmKeepError as error:
+        _log.warning("%s", error)

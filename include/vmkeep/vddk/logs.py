@@ -1,0 +1,37 @@
+"""VixDiskLib's log callbacks: printf formats with a va_list, turned into records of Python's logging.
+
+The functions live as long as the module, because the library may call them at any time, from any thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from typing import Final
+
+from vmkeep.vddk.structures import LogFunction
+
+_log = logging.getLogger("vmkeep.vddk.library")
+_NOISE: Final = ("Get CEIP status failed", "VDDK_PhoneHome:")
+"""Warnings about VMware's customer programme; harmless."""
+
+_vsnprintf = ctypes.CDLL(None).vsnprintf
+_vsnprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p]
+_vsnprintf.restype = ctypes.c_int
+
+
+def _emit(level: int, template: bytes | None, arguments: int | None) -> None:
+    if template is None or (level < logging.WARNING and not _log.isEnabledFor(level)):
+        return
+    buffer = ctypes.create_string_buffer(4096)
+    _vsnprintf(buffer, len(buffer), template, arguments)
+    text = buffer.value.decode("utf-8", "replace").rstrip()
+    if any(noise in text for noise in _NOISE):
+        level = logging.DEBUG
+    if text:
+        _log.log(level, "%s", text)
+
+
+LOG: Final = LogFunction(lambda template, arguments: _emit(logging.DEBUG, template, arguments))
+WARN: Final = LogFunction(lambda template, arguments: _emit(logging.WARNING, template, arguments))
+PANIC: Final = LogFunction(lambda template, arguments: _emit(logging.CRITICAL, template, arguments))

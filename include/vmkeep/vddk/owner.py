@@ -1,0 +1,75 @@
+"""The one thread that makes every call on one handle.
+
+VixDiskLib wants all Open and Close calls on one thread and never two calls at once on a handle. Whoever waits for the
+thread waits with a deadline, because a C call cannot be interrupted; a thread that is stuck is left behind, and the
+process has to end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from vmkeep.errors import DeadlineError
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Task(Generic[T]):
+    """A call given to the owner."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._done = threading.Event()
+        self._result: T
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Make the call and keep what came of it."""
+        try:
+            self._result = self._call()
+        except BaseException as error:  # noqa: BLE001 - handed to the waiting thread, which raises it
+            self._error = error
+        self._done.set()
+
+    def wait(self, *, what: str, patience: float) -> T:
+        """Return the call's result or raise its error; :class:`DeadlineError` names ``what`` did not return."""
+        if not self._done.wait(patience):
+            raise DeadlineError(waiting_for=what, seconds=patience)
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Owner:
+    """A thread with a queue of calls."""
+
+    def __init__(self, name: str) -> None:
+        self._tasks: SimpleQueue[Task[object] | None] = SimpleQueue()
+        # A daemon: a call that never returns must not keep the process alive.
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def post(self, call: Callable[[], T]) -> Task[T]:
+        """Queue a call."""
+        task = Task(call)
+        self._tasks.put(task)  # type: ignore[arg-type]  # the queue forgets the result's type, the task keeps it
+        return task
+
+    def run(self, call: Callable[[], T], *, what: str, patience: float) -> T:
+        """Queue a call and wait for it."""
+        return self.post(call).wait(what=what, patience=patience)
+
+    def close(self, *, patience: float) -> bool:
+        """End the thread; ``False`` if it is stuck in a call."""
+        self._tasks.put(None)
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task.run()

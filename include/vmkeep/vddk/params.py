@@ -1,0 +1,64 @@
+"""Connection parameters in the library's own structure, allocated and freed by matching calls.
+
+Strings in it stay ours: they are kept alive until the structure is gone, and taken out before the library frees it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vmkeep.vddk.address import DiskAddress, sha1_thumbprint
+from vmkeep.vddk.library import Library
+from vmkeep.vddk.structures import CREDENTIALS_UID, ConnectParams
+
+
+@contextmanager
+def open_params(library: Library, address: DiskAddress) -> Iterator[Any]:
+    """Yield a pointer to the filled parameters; all zero for a local file."""
+    pointer, own = _allocate(library)
+    strings: list[bytes] = []
+    try:
+        _fill(pointer.contents, address, strings)
+        yield pointer
+    finally:
+        params = pointer.contents
+        params.vmxSpec = params.serverName = params.thumbPrint = None
+        params.creds.uid.userName = params.creds.uid.password = None
+        if not own:
+            library.call("FreeConnectParams", pointer)
+        strings.clear()
+
+
+def forget_vm(pointer: Any) -> None:
+    """Take the VM out of the parameters, as Cleanup wants them."""
+    pointer.contents.vmxSpec = None
+
+
+def _allocate(library: Library) -> tuple[Any, bool]:
+    """Return the structure and whether it is ours; what the library did not allocate, it must not free."""
+    if library.has("AllocateConnectParams") and library.has("FreeConnectParams"):
+        address = library.call("AllocateConnectParams")
+        if address:
+            return ctypes.cast(address, ctypes.POINTER(ConnectParams)), False
+    return ctypes.pointer(ConnectParams()), True
+
+
+def _fill(params: ConnectParams, address: DiskAddress, strings: list[bytes]) -> None:
+    vcenter = address.vcenter
+    if vcenter is None:
+        return
+
+    def keep(text: str) -> bytes:
+        strings.append(text.encode())
+        return strings[-1]
+
+    params.vmxSpec = keep(f"moref={address.vm}") if address.vm else None
+    params.serverName = keep(vcenter.host)
+    params.thumbPrint = keep(sha1_thumbprint(vcenter))
+    params.credType = CREDENTIALS_UID
+    params.creds.uid.userName = keep(vcenter.user)
+    params.creds.uid.password = keep(vcenter.password)
+    params.port = vcenter.port

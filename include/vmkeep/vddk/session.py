@@ -1,0 +1,86 @@
+"""VDDK, initialised: from InitEx to Exit, once per process, on its main thread, before there are other threads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from vmkeep.vddk import logs
+from vmkeep.vddk.address import DiskAddress
+from vmkeep.vddk.codes import make_error
+from vmkeep.vddk.config import open_config
+from vmkeep.vddk.disk import PATIENCE, VddkSource, VddkTarget, open_source, open_target
+from vmkeep.vddk.folder import LibraryFile, find_library
+from vmkeep.vddk.library import Library
+from vmkeep.vddk.timings import CallTiming
+
+_log = logging.getLogger(__name__)
+_ASKED_VERSION: Final = (6, 5)
+"""What this binding understands; every library since accepts it, and a newer one is no less capable for it."""
+
+
+class Vddk:
+    """An initialised library."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+
+    @property
+    def file(self) -> LibraryFile:
+        """Where it was loaded from, and its version."""
+        return self.library.file
+
+    @property
+    def lost(self) -> bool:
+        """A call never came back: the process has to end without waiting for the library."""
+        return self.library.lost
+
+    def open_source(self, address: DiskAddress, *, patience: float = PATIENCE) -> AbstractContextManager[VddkSource]:
+        """Open a disk for reading."""
+        return open_source(self.library, address, patience=patience)
+
+    def open_target(self, address: DiskAddress, *, patience: float = PATIENCE) -> AbstractContextManager[VddkTarget]:
+        """Open a disk for writing."""
+        return open_target(self.library, address, patience=patience)
+
+    def transports(self) -> tuple[str, ...]:
+        """Return the transport modes this machine and library have; empty where the library cannot tell."""
+        if not self.library.has("ListTransportModes"):
+            return ()
+        text: bytes | None = self.library.call("ListTransportModes")
+        return tuple(filter(None, (text or b"").decode().split(":")))
+
+    def timings(self) -> tuple[CallTiming, ...]:
+        """Return how long the calls took so far."""
+        return self.library.timings.rows()
+
+
+@contextmanager
+def open_vddk(folder: str | Path) -> Iterator[Vddk]:
+    """Load and initialise VDDK from its distribution folder.
+
+    Raises :class:`UsageError` for a folder that does not hold a usable library, and ``VddkError`` where InitEx fails.
+    LD_LIBRARY_PATH must have begun with the folder's ``lib64`` when the process started.
+    """
+    library = Library(find_library(folder))
+    with open_config() as config:
+        _init(library, config)
+    _log.info("VDDK %s from %s", library.file.version, library.file.folder)
+    try:
+        yield Vddk(library)
+    finally:
+        if not library.lost:
+            library.call("Exit")
+
+
+def _init(library: Library, config: Path) -> None:
+    file = library.file
+    error = 0
+    for major, minor in (_ASKED_VERSION, (file.major, 0)):
+        error = library.call("InitEx", major, minor, logs.LOG, logs.WARN, logs.PANIC, bytes(file.folder), bytes(config))
+        if not error:
+            return
+    raise make_error(error, library.error_text(error), doing=f"initialising VDDK {file.version} at {file.folder}")

@@ -1,0 +1,42 @@
+"""How often each call of the library was made, how long it took, and how many bytes it moved."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTiming:
+    """One row of the table at the end of a transfer's log."""
+
+    name: str
+    calls: int
+    seconds: float
+    longest: float
+    bytes: int
+
+
+class Timings:
+    """The rows, filled from the owner thread and from the library's own threads."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, CallTiming] = {}
+        self._lock = threading.Lock()
+
+    def note(self, name: str, seconds: float, size: int = 0) -> None:
+        """Count one call."""
+        with self._lock:
+            row = self._rows.get(name) or CallTiming(name=name, calls=0, seconds=0.0, longest=0.0, bytes=0)
+            self._rows[name] = replace(
+                row,
+                calls=row.calls + 1,
+                seconds=row.seconds + seconds,
+                longest=max(row.longest, seconds),
+                bytes=row.bytes + size,
+            )
+
+    def rows(self) -> tuple[CallTiming, ...]:
+        """Return the rows, the most time first."""
+        with self._lock:
+            return tuple(sorted(self._rows.values(), key=lambda row: -row.seconds))
