@@ -71,11 +71,32 @@ class PermissionDeniedError(VmKeepError):
 
     exit_code = 21
 
+    def __init__(self, message: str, *, privilege: str = "", target: str = "") -> None:
+        super().__init__(message)
+        self.privilege = privilege
+        self.target = target
+
 
 class CertificateError(VmKeepError):
     """The server's certificate is not the one that was pinned; nothing was sent to it."""
 
     exit_code = 22
+
+
+class VSphereError(VmKeepError):
+    """vSphere refused or failed a call or a task for a reason of its own. ``fault`` is the fault's type."""
+
+    exit_code = 23
+
+    def __init__(self, message: str, *, fault: str = "") -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class QuiesceFailedError(VSphereError):
+    """The guest could not be made to flush; a snapshot without quiescing may still be taken."""
+
+    exit_code = 24
 
 
 class UnreachableError(VmKeepError):
@@ -108,6 +129,10 @@ class StaleError(VmKeepError):
 
     recovery = Recovery.RESTART
     exit_code = 40
+
+
+class ChangesUnknownError(StaleError):
+    """What changed on a disk since a change id cannot be told; reading the whole disk is the answer."""
 
 
 class FencedError(VmKeepError):

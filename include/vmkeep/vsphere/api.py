@@ -1,0 +1,42 @@
+"""pyVmomi behind one door: its types as ``Any``, because they are made at run time, and its XML codec."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from pyVmomi import SoapAdapter, VmomiSupport
+from pyVmomi import vim as _vim
+from pyVmomi import vmodl as _vmodl
+
+vim: Any = _vim
+"""vSphere's types: managed objects, data objects and faults."""
+vmodl: Any = _vmodl
+"""The types below them: faults such as ``ManagedObjectNotFound``, dynamic data."""
+_codec: Any = SoapAdapter
+SoapStubAdapter: Any = _codec.SoapStubAdapter
+
+
+def serialize(value: Any, version: str) -> bytes:
+    """Return a data object as one XML element that carries its name spaces and types."""
+    return cast("bytes", _codec.Serialize(value, version=version))
+
+
+def deserialize(text: bytes, kind: Any) -> Any:
+    """Parse what :func:`serialize` made. Malformed text raises whatever expat or pyVmomi raise."""
+    return _codec.Deserialize(text, kind)
+
+
+def type_name(value: Any) -> str:
+    """Return a value's vim type as the WSDL names it, e.g. ``ParaVirtualSCSIController``."""
+    return cast("str", type(value)._wsdlName)  # noqa: SLF001 - pyVmomi keeps it nowhere else
+
+
+def moref(managed: Any) -> str:
+    """Return the id of a managed object, e.g. ``vm-16``."""
+    return cast("str", managed._moId)  # noqa: SLF001 - pyVmomi keeps it nowhere else
+
+
+def newest_version(offered: list[str]) -> str | None:
+    """Return pyVmomi's name for the newest of the API versions offered that it knows; newest first in, first out."""
+    known: dict[str, str] = VmomiSupport.versionMap
+    return next((known[f"vim25/{version}"] for version in offered if f"vim25/{version}" in known), None)

@@ -1,0 +1,188 @@
+"""Changed block tracking: switching it, and asking which bytes changed since a change id.
+
+An answer may name too much, never too little: everything that does not fit raises :class:`ChangesUnknownError`,
+and the caller reads the whole disk for that reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from vmkeep.errors import ChangesUnknownError, DeadlineError, NotFoundError, StaleError, UnsupportedError
+from vmkeep.model.disk import ChangeId
+from vmkeep.model.extents import Extent, align_out
+from vmkeep.vsphere.api import type_name, vim, vmodl
+from vmkeep.vsphere.describe import change_id as change_id_of
+from vmkeep.vsphere.faults import message, speaking
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tasks import run_task
+
+QUERY_SECONDS = 900.0
+RECONFIGURE_SECONDS = 300.0
+_SECTOR = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """One answer: the part of the disk it speaks of, and what changed in it, in bytes."""
+
+    start: int
+    length: int
+    areas: tuple[tuple[int, int], ...]
+    """(start, length)."""
+
+
+def collect(ask: Callable[[int], Slice], capacity: int, *, timeout: float = QUERY_SECONDS) -> tuple[Extent, ...]:
+    """Ask again until the whole capacity is covered; return what changed, as whole sectors.
+
+    One answer covers only a slice of a large disk; whoever asks once makes incomplete backups.
+
+    :param ask: takes the byte offset to go on from.
+    :raises ChangesUnknownError: an answer starts elsewhere, makes no progress, or goes past the end of the disk.
+    :raises DeadlineError: it took too long.
+    """
+    deadline = time.monotonic() + timeout
+    found: list[Extent] = []
+    at = 0
+    while at < capacity:
+        if time.monotonic() >= deadline:
+            raise DeadlineError(waiting_for=f"changed areas (at byte {at} of {capacity})", seconds=timeout)
+        answer = ask(at)
+        if answer.start != at:
+            raise ChangesUnknownError(
+                f"changed areas were asked for from byte {at}, the answer starts at {answer.start}"
+            )
+        if answer.length <= 0:
+            raise ChangesUnknownError(f"the answer about changed areas makes no progress at byte {at} of {capacity}")
+        if at + answer.length > capacity:
+            raise ChangesUnknownError(
+                f"changed areas are told for {at + answer.length} bytes, but the disk has {capacity}: it was resized"
+            )
+        found.extend(_extents(answer.areas, capacity))
+        at += answer.length
+    return align_out(found, _SECTOR, within=capacity)
+
+
+def changed_extents(
+    session: Session,
+    vm: str,
+    snapshot: str,
+    device_key: int,
+    capacity: int,
+    change_id: ChangeId,
+    *,
+    timeout: float = QUERY_SECONDS,
+) -> tuple[Extent, ...]:
+    """Return what changed on one disk between ``change_id`` and the snapshot: normal extents of whole sectors.
+
+    :raises ChangesUnknownError: it cannot be told; read the whole disk. The message is the reason to record.
+    :raises StaleError: the snapshot is gone.
+    """
+    _check_lineage(session, snapshot, device_key, capacity, change_id)
+    machine, held = session.vm(vm), session.managed(vim.vm.Snapshot, snapshot)
+
+    def ask(start: int) -> Slice:
+        try:
+            answer = machine.QueryChangedDiskAreas(held, device_key, start, change_id)
+        except vmodl.fault.ManagedObjectNotFound:
+            raise StaleError(f"VM {vm}: snapshot {snapshot} is gone; start a new run") from None
+        except vmodl.fault.SecurityError:
+            raise
+        except vmodl.MethodFault as fault:
+            why = f"vSphere cannot tell the changes since {change_id} ({type_name(fault)}: {message(fault)})"
+            raise ChangesUnknownError(why) from None
+        areas = tuple((area.start, area.length) for area in answer.changedArea or ())
+        return Slice(start=answer.startOffset, length=answer.length, areas=areas)
+
+    with speaking(f"ask for the changes of disk {device_key} of VM {vm}"):
+        return collect(ask, capacity, timeout=timeout)
+
+
+def enable_tracking(session: Session, vm: str) -> bool:
+    """Switch tracking on; return whether it was off. It takes effect with the next snapshot.
+
+    :raises UnsupportedError: the VM's hardware cannot, or the VM has snapshots: tracking that begins under a
+        snapshot misses changes without an error.
+    """
+    with speaking(f"look at the change tracking of VM {vm}"):
+        values = read(
+            session,
+            session.vm(vm),
+            "config.changeTrackingEnabled",
+            "capability.changeTrackingSupported",
+            "config.version",
+            "snapshot",
+        )
+    if values["config.changeTrackingEnabled"]:
+        return False
+    if not values["capability.changeTrackingSupported"]:
+        raise UnsupportedError(
+            f"VM {vm}: hardware {values['config.version']} cannot track changed blocks; it takes vmx-07 or later"
+        )
+    if values["snapshot"] is not None:
+        raise UnsupportedError(
+            f"VM {vm} has snapshots: change tracking that begins under a snapshot misses changes; remove them first"
+        )
+    set_tracking(session, vm, enabled=True)
+    return True
+
+
+def disable_tracking(session: Session, vm: str) -> bool:
+    """Switch tracking off; return whether it was on."""
+    with speaking(f"look at the change tracking of VM {vm}"):
+        on = read(session, session.vm(vm), "config.changeTrackingEnabled")["config.changeTrackingEnabled"]
+    if on:
+        set_tracking(session, vm, enabled=False)
+    return bool(on)
+
+
+def set_tracking(session: Session, vm: str, *, enabled: bool) -> None:
+    """Reconfigure tracking, without the checks of :func:`enable_tracking`."""
+    what = f"switch change tracking of VM {vm} {'on' if enabled else 'off'}"
+    spec = vim.vm.ConfigSpec(changeTrackingEnabled=enabled)
+    with speaking(what):
+        run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=RECONFIGURE_SECONDS)
+
+
+def check_succession(old: str, new: str) -> None:
+    """Make sure that two change ids belong to one unbroken history, ``old`` not after ``new``.
+
+    :raises ChangesUnknownError: the tracking was reset, or the VM went back to an older snapshot.
+    """
+    old_uuid, _, old_number = old.rpartition("/")
+    new_uuid, _, new_number = new.rpartition("/")
+    if not old_uuid or not old_number.isdigit() or not new_number.isdigit():
+        raise ChangesUnknownError(f"change ids {old} and {new} cannot be compared")
+    if old_uuid != new_uuid:
+        raise ChangesUnknownError(f"change tracking was reset since the last backup ({old} became {new})")
+    if int(old_number) > int(new_number):
+        raise ChangesUnknownError(f"the VM went back behind the last backup ({old} is later than {new})")
+
+
+def _check_lineage(session: Session, snapshot: str, device_key: int, capacity: int, old: ChangeId) -> None:
+    try:
+        with speaking(f"read snapshot {snapshot}"):
+            config = read(session, session.managed(vim.vm.Snapshot, snapshot), "config")["config"]
+    except NotFoundError:
+        raise StaleError(f"snapshot {snapshot} is gone; start a new run") from None
+    disk: Any = next((device for device in config.hardware.device if device.key == device_key), None)
+    if not isinstance(disk, vim.vm.device.VirtualDisk):
+        raise StaleError(f"snapshot {snapshot} holds no disk {device_key}; start a new run")
+    now = (disk.capacityInBytes or disk.capacityInKB * 1024, change_id_of(disk.backing))
+    if now[0] != capacity:
+        raise ChangesUnknownError(f"the disk has {now[0]} bytes in the snapshot, not {capacity}: it was resized")
+    if now[1] is None:
+        raise ChangesUnknownError("the disk is not tracked in this snapshot")
+    check_succession(old, now[1])
+
+
+def _extents(areas: Iterable[tuple[int, int]], capacity: int) -> Iterable[Extent]:
+    for start, length in areas:
+        if start < 0 or length < 0:
+            raise ChangesUnknownError(f"a changed area of {length} bytes at {start} makes no sense")
+        if length and start < capacity:
+            yield Extent(start, min(start + length, capacity))

@@ -1,0 +1,171 @@
+"""One VM as it is now, or as a snapshot holds it: identity, disks, and what a backup has to know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.model.disk import ChangeId, Disk
+from vmkeep.model.point import VmIdentity
+from vmkeep.vsphere.api import moref, serialize, vim
+from vmkeep.vsphere.disks import disks_of
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.paths import decode_name, place_of
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+
+
+class PowerState(StrEnum):
+    """vSphere's words for it."""
+
+    ON = "poweredOn"
+    OFF = "poweredOff"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmDescription:
+    """What vSphere says of one VM."""
+
+    identity: VmIdentity
+    disks: tuple[Disk, ...]
+    power: PowerState
+    template: bool
+    encrypted: bool
+    tracking_supported: bool
+    """The VM's hardware can do changed block tracking."""
+    tracked: bool
+    """Changed block tracking is on."""
+    has_snapshots: bool
+    consolidation_needed: bool
+    tools_running: bool
+    hardware: str
+    """Virtual hardware version, e.g. ``vmx-19``."""
+    vmx: str
+    """``[datastore] folder/name.vmx``."""
+    host: str | None
+    """Name of the ESXi host it is registered on."""
+    datastores: tuple[str, ...]
+    """Names of the datastores its files are on."""
+
+    @property
+    def moref(self) -> str:
+        """Managed object id."""
+        assert self.identity.moref is not None
+        return self.identity.moref
+
+    @property
+    def running(self) -> bool:
+        """Powered on; a suspended VM is not."""
+        return self.power is PowerState.ON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldDisk:
+    """One disk as a snapshot holds it still: the file to open, and its change cursor."""
+
+    disk: Disk
+    change_id: ChangeId | None
+    """``None``: the disk is not tracked."""
+
+    @property
+    def key(self) -> int:
+        """The disk's device key."""
+        return self.disk.key
+
+
+_PATHS = (
+    "name",
+    "config",
+    "snapshot",
+    "capability.changeTrackingSupported",
+    "runtime.powerState",
+    "runtime.connectionState",
+    "runtime.consolidationNeeded",
+    "runtime.host",
+    "guest.toolsRunningStatus",
+    "datastore",
+)
+
+
+def describe_vm(session: Session, vm: str) -> VmDescription:
+    """Read one VM. Some ten round trips.
+
+    :raises NotFoundError: there is no VM of that id.
+    :raises UnsupportedError: its host or datastore is not reachable, so that vSphere knows no configuration.
+    """
+    with speaking(f"describe VM {vm}"):
+        managed = session.vm(vm)
+        values = read(session, managed, *_PATHS)
+        config = _config(values["config"], values["name"] or vm, values["runtime.connectionState"])
+        place = place_of(session, managed)
+        host = values["runtime.host"]
+        return VmDescription(
+            identity=VmIdentity(
+                name=decode_name(values["name"]),
+                key=config.instanceUuid or config.uuid,
+                moref=moref(managed),
+                instance_uuid=config.instanceUuid,
+                bios_uuid=config.uuid,
+                vcenter=session.instance_uuid,
+                inventory_path=place.path,
+            ),
+            disks=disks_of(config.hardware.device),
+            power=PowerState(str(values["runtime.powerState"])),
+            template=bool(config.template),
+            encrypted=config.keyId is not None,
+            tracking_supported=bool(values["capability.changeTrackingSupported"]),
+            tracked=bool(config.changeTrackingEnabled),
+            has_snapshots=values["snapshot"] is not None,
+            consolidation_needed=bool(values["runtime.consolidationNeeded"]),
+            tools_running=values["guest.toolsRunningStatus"] == "guestToolsRunning",
+            hardware=config.version,
+            vmx=config.files.vmPathName,
+            host=read(session, host, "name")["name"] if host is not None else None,
+            datastores=tuple(sorted(read(session, store, "name")["name"] for store in values["datastore"] or ())),
+        )
+
+
+def held_disks(session: Session, vm: str, snapshot: str | None) -> tuple[HeldDisk, ...]:
+    """Return the disks as a snapshot holds them, or with ``None`` as the VM has them now.
+
+    Independent disks and physical RDMs are not in snapshots, whatever vSphere lists.
+
+    :raises NotFoundError: VM or snapshot does not exist.
+    """
+    with speaking(f"read the disks of VM {vm}" + (f" in snapshot {snapshot}" if snapshot else "")):
+        config = _read_config(session, vm, snapshot)
+        changes = {device.key: change_id(device.backing) for device in config.hardware.device}
+        return tuple(HeldDisk(disk=disk, change_id=changes[disk.key]) for disk in disks_of(config.hardware.device))
+
+
+def change_id(backing: Any) -> ChangeId | None:
+    """Return the change cursor of a disk's backing; an empty one or ``*`` counts as none."""
+    text = getattr(backing, "changeId", None)
+    return ChangeId(text) if text and text != "*" else None
+
+
+def config_xml(session: Session, vm: str, snapshot: str | None = None) -> str:
+    """Return a VM's configuration (``VirtualMachineConfigInfo``), of now or of a snapshot, as vim25 XML.
+
+    :raises NotFoundError: VM or snapshot does not exist.
+    """
+    with speaking(f"read the configuration of VM {vm}"):
+        return serialize(_read_config(session, vm, snapshot), session.api_version).decode()
+
+
+def _read_config(session: Session, vm: str, snapshot: str | None) -> Any:
+    if snapshot is None:
+        values = read(session, session.vm(vm), "config", "runtime.connectionState")
+        return _config(values["config"], vm, values["runtime.connectionState"])
+    return read(session, session.managed(vim.vm.Snapshot, snapshot), "config")["config"]
+
+
+def _config(config: Any, name: str, connection: Any) -> Any:
+    if config is None:
+        raise UnsupportedError(
+            f"VM {name} has no readable configuration (it is {connection}): its host or its datastore is not reachable"
+        )
+    return config

@@ -1,0 +1,84 @@
+"""A VM's virtual disks as model values, and why some cannot be copied. Pure: vim devices in, ``Disk`` values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.model.disk import ControllerKind, Disk, SkipReason
+from vmkeep.vsphere.api import type_name, vim
+
+_READABLE = {"FlatVer2", "SparseVer2", "SeSparse", "RawDiskMappingVer1"}
+"""Backings that VDDK reads through a snapshot, or of a VM that is powered off."""
+
+
+def disks_of(devices: Iterable[Any]) -> tuple[Disk, ...]:
+    """Return every virtual disk among a VM's devices, in order of device key, each with its reason to skip it.
+
+    :raises UnsupportedError: a disk hangs on no controller that is known here.
+    """
+    by_key = {device.key: device for device in devices}
+    disks = (device for device in by_key.values() if isinstance(device, vim.vm.device.VirtualDisk))
+    return tuple(sorted((_disk(disk, by_key.get(disk.controllerKey)) for disk in disks), key=lambda disk: disk.key))
+
+
+def controller_kind(controller: Any) -> ControllerKind | None:
+    """Return the bus a controller drives, or ``None`` for one that drives no disks."""
+    kinds = vim.vm.device
+    for kind, bus in (
+        (kinds.VirtualSCSIController, ControllerKind.SCSI),
+        (kinds.VirtualSATAController, ControllerKind.SATA),
+        (kinds.VirtualNVMEController, ControllerKind.NVME),
+        (kinds.VirtualIDEController, ControllerKind.IDE),
+    ):
+        if isinstance(controller, kind):
+            return bus
+    return None
+
+
+def _disk(device: Any, controller: Any) -> Disk:
+    label = device.deviceInfo.label if device.deviceInfo is not None else f"disk {device.key}"
+    bus = controller_kind(controller)
+    if bus is None:
+        raise UnsupportedError(f"{label}: its controller (key {device.controllerKey}) is of no kind that is known here")
+    backing = device.backing
+    return Disk(
+        key=device.key,
+        label=label,
+        controller=bus,
+        controller_type=type_name(controller),
+        bus=controller.busNumber,
+        unit=device.unitNumber or 0,
+        capacity=device.capacityInBytes or device.capacityInKB * 1024,
+        backing=backing_name(backing),
+        compatibility_mode=getattr(backing, "compatibilityMode", None),
+        disk_mode=getattr(backing, "diskMode", None) or "persistent",
+        uuid=getattr(backing, "uuid", None),
+        file_name=getattr(backing, "fileName", None) or "",
+        thin=getattr(backing, "thinProvisioned", None),
+        lun_uuid=getattr(backing, "lunUuid", None),
+        device_name=getattr(backing, "deviceName", None),
+        skip=_skip(backing, controller),
+    )
+
+
+def backing_name(backing: Any) -> str:
+    """Return a backing's type without its frame: ``FlatVer2`` for ``VirtualDiskFlatVer2BackingInfo``."""
+    if backing is None:
+        return "none"
+    return type_name(backing).removeprefix("VirtualDisk").removesuffix("BackingInfo")
+
+
+def _skip(backing: Any, controller: Any) -> SkipReason | None:
+    if getattr(backing, "compatibilityMode", None) == "physicalMode":
+        return SkipReason.PHYSICAL_RDM
+    if backing_name(backing) not in _READABLE:
+        return SkipReason.UNSUPPORTED_BACKING
+    if (getattr(backing, "diskMode", None) or "").startswith("independent"):
+        return SkipReason.INDEPENDENT
+    if getattr(backing, "sharing", None) == "sharingMultiWriter":
+        return SkipReason.SHARED
+    if getattr(controller, "sharedBus", None) not in (None, "noSharing"):
+        return SkipReason.SHARED
+    return None

@@ -1,0 +1,79 @@
+"""vSphere's faults as errors of ours: by what a caller has to do, in one line that names the object.
+
+The only place that knows which fault means what. Faults that one step treats on its own are caught by that step
+before they get here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vmkeep.errors import (
+    AuthenticationError,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    TransientError,
+    VmKeepError,
+    VSphereError,
+)
+from vmkeep.vsphere.api import moref, type_name, vim, vmodl
+
+_BUSY = ("TaskInProgress", "HostNotReachable", "HostCommunication", "HostNotConnected", "Timedout", "HostConnectFault")
+_EXISTS = ("DuplicateName", "AlreadyExists", "FileAlreadyExists")
+
+
+@contextmanager
+def speaking(what: str) -> Iterator[None]:
+    """Turn every vSphere fault of the body into a :class:`VmKeepError` that begins with ``what``."""
+    try:
+        yield
+    except vmodl.MethodFault as fault:
+        raise translate(fault, what) from None
+
+
+def translate(fault: Any, what: str) -> VmKeepError:
+    """Return the error for one fault: of a call, or of a task."""
+    name, text = type_name(fault), f"{what}: {message(fault)}"
+    if isinstance(fault, vim.fault.InvalidLogin):
+        return AuthenticationError(f"{what}: user name or password was refused")
+    if isinstance(fault, vim.fault.NotAuthenticated):
+        return AuthenticationError(f"{what}: the session is not logged in, and logging in again did not help")
+    if isinstance(fault, vim.fault.NoPermission):
+        return _denied(fault, what)
+    if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
+        gone = moref(fault.obj) if fault.obj is not None else "the object"
+        return NotFoundError(f"{what}: {gone} does not exist (any more)")
+    if name in _EXISTS:
+        return ConflictError(text)
+    if name in _BUSY:
+        return TransientError(text)
+    return VSphereError(text, fault=name)
+
+
+def message(fault: Any) -> str:
+    """Return a fault's own words on one line, with the details that vSphere keeps apart from the message."""
+    parts = [_one_line(getattr(fault, "msg", None)) or type_name(fault)]
+    for extra in getattr(fault, "faultMessage", None) or ():
+        text = _one_line(getattr(extra, "message", None))
+        if text and text not in parts:
+            parts.append(text)
+    for field in ("reason", "file", "datastore", "name", "property", "invalidProperty"):
+        value = getattr(fault, field, None)
+        if isinstance(value, str) and value and not any(value in part for part in parts):
+            parts.append(f"{field} {_one_line(value)}")
+    return "; ".join(parts)
+
+
+def _denied(fault: Any, what: str) -> PermissionDeniedError:
+    privilege = getattr(fault, "privilegeId", None) or "an unnamed privilege"
+    target = moref(fault.object) if getattr(fault, "object", None) is not None else "the object"
+    return PermissionDeniedError(
+        f"{what}: the user lacks {privilege} on {target}; give a role with it there", privilege=privilege, target=target
+    )
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())

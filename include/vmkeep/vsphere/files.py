@@ -1,0 +1,80 @@
+"""A VM's small files through ``/folder``: its .vmx and its NVRAM. On the session's own pinned TLS."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+from vmkeep.errors import AuthenticationError, NotFoundError, PermissionDeniedError, TransientError, VSphereError
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.paths import DatastorePath, place_of
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+
+_HOST_DATACENTER = "ha-datacenter"
+"""What an ESXi host calls the datacenter that it does not have."""
+
+
+def fetch_vmx(session: Session, vm: str) -> bytes:
+    """Return the VM's .vmx file.
+
+    :raises NotFoundError: there is none.
+    """
+    vmx, _, datacenter = _where(session, vm)
+    return _get(session, vmx, datacenter)
+
+
+def fetch_nvram(session: Session, vm: str) -> bytes:
+    """Return the VM's NVRAM: the BIOS settings, or EFI variables with the boot entries.
+
+    :raises NotFoundError: there is none; a VM that was never powered on has none.
+    """
+    _, nvram, datacenter = _where(session, vm)
+    return _get(session, nvram, datacenter)
+
+
+def put_nvram(session: Session, vm: str, data: bytes) -> None:
+    """Write the NVRAM of a VM that is off, under the name that the VM looks for."""
+    _, nvram, datacenter = _where(session, vm)
+    status, _ = session.request("PUT", _url(session, nvram, datacenter), body=data)
+    if status not in (200, 201, 204):
+        raise _refused(status, f"write {nvram}")
+
+
+def _get(session: Session, path: DatastorePath, datacenter: str) -> bytes:
+    status, data = session.request("GET", _url(session, path, datacenter))
+    if status != 200:
+        raise _refused(status, f"read {path}")
+    return data
+
+
+def _where(session: Session, vm: str) -> tuple[DatastorePath, DatastorePath, str]:
+    with speaking(f"look for the files of VM {vm}"):
+        managed = session.vm(vm)
+        values = read(session, managed, "config.files.vmPathName", "config.extraConfig")
+        datacenter = place_of(session, managed).datacenter
+    if not values["config.files.vmPathName"]:
+        raise NotFoundError(f"VM {vm} has no readable configuration file")
+    vmx = DatastorePath.parse(values["config.files.vmPathName"])
+    settings = {setting.key: setting.value for setting in values["config.extraConfig"] or ()}
+    name = str(settings.get("nvram") or vmx.path.rpartition("/")[2].removesuffix(".vmx") + ".nvram")
+    return vmx, vmx.sibling(name), datacenter
+
+
+def _url(session: Session, path: DatastorePath, datacenter: str) -> str:
+    where = {"dcPath": datacenter if session.is_vcenter else _HOST_DATACENTER, "dsName": path.datastore}
+    return f"/folder/{quote(path.path)}?{urlencode(where)}"
+
+
+def _refused(status: int, what: str) -> Exception:
+    if status == 404:
+        return NotFoundError(f"{what}: there is no such file")
+    if status == 401:
+        return AuthenticationError(f"{what}: the session is not logged in, and logging in again did not help")
+    if status == 403:
+        privilege = "Datastore.FileManagement"
+        return PermissionDeniedError(
+            f"{what}: the user lacks a privilege, most likely {privilege} on the datastore", privilege=privilege
+        )
+    if status >= 500:
+        return TransientError(f"{what}: the server answers HTTP {status}")
+    return VSphereError(f"{what}: the server answers HTTP {status}")

@@ -1,0 +1,32 @@
+"""One plain HTTP exchange on a checked connection, with its answer's size bounded."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+
+from vmkeep.errors import TransientError, UnreachableError
+from vmkeep.vsphere.connection import PinnedConnection
+
+
+def exchange(
+    connection: PinnedConnection, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None, limit: int
+) -> tuple[int, bytes]:
+    """Send one request and read its whole answer.
+
+    :returns: status and body.
+    :raises TransientError: the connection failed on the way, or the body is longer than ``limit``.
+    :raises UnreachableError: no answer in time.
+    """
+    what = f"{connection.host}:{connection.port}: {method} {path.partition('?')[0]}"
+    try:
+        connection.request(method, path, body=body, headers=dict(headers))
+        response = connection.getresponse()
+        data = response.read(limit + 1)
+    except TimeoutError:
+        raise UnreachableError(f"{what}: no answer in time") from None
+    except (http.client.HTTPException, OSError) as error:
+        raise TransientError(f"{what}: the connection failed ({str(error) or type(error).__name__})") from None
+    if len(data) > limit:
+        raise TransientError(f"{what}: the answer is longer than {limit} bytes")
+    return response.status, data

@@ -1,0 +1,172 @@
+"""Finding virtual machines: by name, UUID, managed object id, IP address or DNS name; and listing them."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.paths import decode_name, place_of
+from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.session import Session
+
+__all__ = [
+    "HeldDisk",
+    "PowerState",
+    "VmDescription",
+    "VmRecord",
+    "config_xml",
+    "describe_vm",
+    "find_vm",
+    "held_disks",
+    "list_vms",
+]
+
+_SHOWN = 10
+"""How many candidates an error message lists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmRecord:
+    """One line of a list of VMs."""
+
+    moref: str
+    name: str
+    instance_uuid: str | None
+    bios_uuid: str | None
+    power_state: PowerState | None
+    ip_address: str | None
+    """As VMware Tools told it last; vSphere keeps it for some VMs after power-off."""
+    template: bool
+
+
+_FIELDS = (
+    "name",
+    "summary.config.instanceUuid",
+    "summary.config.uuid",
+    "summary.config.template",
+    "runtime.powerState",
+    "summary.guest.ipAddress",
+)
+
+
+def list_vms(session: Session) -> tuple[VmRecord, ...]:
+    """Return every VM that the user may see, sorted by name."""
+    with speaking("list the VMs"):
+        records = [_record(vm, values) for vm, values in read_all(session, vim.VirtualMachine, *_FIELDS)]
+    return tuple(sorted(records, key=lambda record: (record.name, record.moref)))
+
+
+def find_vm(session: Session, selector: str) -> VmRecord:
+    """Return the one VM that ``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selects; anything else is a name.
+
+    A name that begins with ``/`` is an inventory path. ``uuid:`` is an instance or a BIOS UUID, ``ipaddr:`` an IP
+    address or a DNS name.
+
+    :raises NotFoundError: nothing fits; for a name, near ones are suggested.
+    :raises AmbiguousError: several fit; the message lists their paths and ids.
+    """
+    kind, _, value = selector.partition(":")
+    if kind not in _FINDERS:
+        kind, value = "name", selector
+    with speaking(f"find VM {selector}"):
+        found = {moref(vm): vm for vm in _FINDERS[kind](session, value.strip())}
+        if not found:
+            raise NotFoundError(
+                f"no VM with {_WORDS[kind]} '{value}' on {session.host}; list them with 'vmkeep vm list'"
+            )
+        if len(found) > 1:
+            raise _ambiguous(session, selector, found.values())
+        vm = next(iter(found.values()))
+        return _record(vm, read(session, vm, *_FIELDS))
+
+
+def _by_name(session: Session, name: str) -> list[Any]:
+    if name.startswith("/"):
+        vm = session.content.searchIndex.FindByInventoryPath(name)
+        return [vm] if isinstance(vm, vim.VirtualMachine) else []
+    names = [(vm, values["name"] or "") for vm, values in read_all(session, vim.VirtualMachine, "name")]
+    # As typed, or as stored: a name copied from another tool may still carry its %2f.
+    found = [vm for vm, stored in names if name in (decode_name(stored), stored)]
+    if not found:
+        near = nearest(name, {decode_name(stored) for _, stored in names})
+        hint = f"; did you mean {near}?" if near else "; list them with 'vmkeep vm list'"
+        raise NotFoundError(f"no VM named '{name}' on {session.host}{hint}")
+    return found
+
+
+def _by_uuid(session: Session, text: str) -> list[Any]:
+    index = session.content.searchIndex
+    uuid = text.lower()
+    instances = index.FindAllByUuid(None, uuid, True, True)
+    return list(instances or index.FindAllByUuid(None, uuid, True, False) or ())
+
+
+def _by_moref(session: Session, mo_id: str) -> list[Any]:
+    if not mo_id:
+        return []
+    vm = session.vm(mo_id)
+    read(session, vm, "name")
+    return [vm]
+
+
+def _by_address(session: Session, text: str) -> list[Any]:
+    index = session.content.searchIndex
+    try:
+        return list(index.FindAllByIp(None, str(ipaddress.ip_address(text)), True) or ())
+    except ValueError:
+        pass
+    found = list(index.FindAllByDnsName(None, text, True) or ())
+    return found or [vm for address in _resolve(text) for vm in index.FindAllByIp(None, address, True) or ()]
+
+
+def _resolve(name: str) -> list[str]:
+    try:
+        return sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
+    except OSError:
+        return []
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return up to five known names that look like ``name``, as one phrase; empty if none does."""
+    folded = {candidate.casefold(): candidate for candidate in known}
+    inside = [candidate for fold, candidate in folded.items() if name.casefold() in fold]
+    alike = [folded[fold] for fold in difflib.get_close_matches(name.casefold(), folded, n=5, cutoff=0.6)]
+    return ", ".join(f"'{candidate}'" for candidate in list(dict.fromkeys([*alike, *sorted(inside)]))[:5])
+
+
+def _ambiguous(session: Session, selector: str, found: Iterable[Any]) -> AmbiguousError:
+    lines = sorted(f"{place_of(session, vm).path} (moref:{moref(vm)})" for vm in found)
+    rest = f", and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return AmbiguousError(
+        f"'{selector}' fits {len(lines)} VMs: {', '.join(lines[:_SHOWN])}{rest}; select one by moref:"
+    )
+
+
+def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
+    power = values["runtime.powerState"]
+    return VmRecord(
+        moref=moref(vm),
+        name=decode_name(values["name"] or ""),
+        instance_uuid=values["summary.config.instanceUuid"],
+        bios_uuid=values["summary.config.uuid"],
+        power_state=PowerState(str(power)) if power is not None else None,
+        ip_address=values["summary.guest.ipAddress"],
+        template=bool(values["summary.config.template"]),
+    )
+
+
+_FINDERS: dict[str, Callable[[Session, str], list[Any]]] = {
+    "name": _by_name,
+    "uuid": _by_uuid,
+    "moref": _by_moref,
+    "ipaddr": _by_address,
+}
+_WORDS = {"name": "name", "uuid": "UUID", "moref": "id", "ipaddr": "address"}

@@ -1,0 +1,128 @@
+"""Power, change of a VM as a whole, and the mark by which a run recognises the VMs it made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from vmkeep.errors import ConflictError, DeadlineError, NotFoundError
+from vmkeep.vsphere.api import moref, vim, vmodl
+from vmkeep.vsphere.describe import PowerState
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tasks import run_task
+
+log = logging.getLogger(__name__)
+
+POWER_SECONDS = 300.0
+SUSPEND_SECONDS = 1800.0
+"""Suspending writes the VM's memory to its datastore."""
+MARK = "vmkeep.run"
+"""Advanced setting that holds the key of the run which made a VM, until that run has finished it."""
+
+
+def power_state(session: Session, vm: str) -> PowerState:
+    """Return whether a VM is on, off or suspended."""
+    with speaking(f"look at the power of VM {vm}"):
+        return PowerState(str(read(session, session.vm(vm), "runtime.powerState")["runtime.powerState"]))
+
+
+def power_on(session: Session, vm: str, *, timeout: float = POWER_SECONDS) -> bool:
+    """Switch on, or resume; return whether it was not running. Does not wait for the guest.
+
+    :raises DeadlineError: not in time; if vSphere waits for an answer to a question, the message holds it.
+    """
+    return _switch(session, vm, PowerState.ON, lambda: session.vm(vm).PowerOnVM_Task(None), timeout)
+
+
+def power_off(session: Session, vm: str, *, timeout: float = POWER_SECONDS) -> bool:
+    """Switch off hard; return whether it was not off already."""
+    return _switch(session, vm, PowerState.OFF, lambda: session.vm(vm).PowerOffVM_Task(), timeout)
+
+
+def suspend(session: Session, vm: str, *, timeout: float = SUSPEND_SECONDS) -> bool:
+    """Suspend; return whether it was not suspended already.
+
+    :raises VSphereError: the VM is off.
+    """
+    return _switch(session, vm, PowerState.SUSPENDED, lambda: session.vm(vm).SuspendVM_Task(), timeout)
+
+
+def destroy_marked(session: Session, run: str) -> int:
+    """Destroy the VMs that a run made and did not finish, with their disks; return how many.
+
+    Only VMs that are off and carry exactly this run's mark; no other VM is ever destroyed.
+    """
+    with speaking(f"look for VMs that run {run} left"):
+        off = [
+            vm
+            for vm, values in read_all(session, vim.VirtualMachine, "runtime.powerState")
+            if str(values["runtime.powerState"]) == PowerState.OFF
+        ]
+    destroyed = 0
+    for vm in off:
+        try:
+            if mark_of(session, moref(vm)) == run:
+                destroy(session, moref(vm), run=run)
+                destroyed += 1
+        except NotFoundError:
+            continue  # gone meanwhile
+    return destroyed
+
+
+def destroy(session: Session, vm: str, *, run: str, timeout: float = POWER_SECONDS) -> None:
+    """Destroy one VM that ``run`` made and did not finish, with its disks.
+
+    :raises ConflictError: it does not carry the run's mark; nothing was done.
+    """
+    mark = mark_of(session, vm)
+    if mark != run:
+        raise ConflictError(f"VM {vm} is not an unfinished VM of run {run} (its mark: {mark or 'none'}): not destroyed")
+    what = f"destroy VM {vm}, unfinished, of run {run}"
+    log.warning("%s", what)
+    with speaking(what):
+        run_task(session, session.vm(vm).Destroy_Task, what=what, timeout=timeout)
+
+
+def mark_of(session: Session, vm: str) -> str | None:
+    """Return the run whose unfinished work a VM is."""
+    with speaking(f"look at VM {vm}"):
+        settings = read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"] or ()
+    return next((str(setting.value) for setting in settings if setting.key == MARK and setting.value), None)
+
+
+def clear_mark(session: Session, vm: str) -> None:
+    """Declare a VM finished: from here on no run destroys it."""
+    what = f"take the run's mark off VM {vm}"
+    # An empty value is how vSphere is told to forget an advanced setting.
+    spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=MARK, value="")])
+    with speaking(what):
+        run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=POWER_SECONDS)
+
+
+def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], Any], timeout: float) -> bool:
+    if power_state(session, vm) is wanted:
+        return False
+    what = f"bring VM {vm} to {wanted}"
+    try:
+        with speaking(what):
+            run_task(session, start, what=what, timeout=timeout)
+    except DeadlineError as error:
+        question = _question(session, vm)
+        if question:
+            raise DeadlineError(waiting_for=f"{error.waiting_for}; vSphere asks: {question}", seconds=timeout) from None
+        raise
+    except ConflictError:
+        if power_state(session, vm) is not wanted:
+            raise
+    return True
+
+
+def _question(session: Session, vm: str) -> str | None:
+    try:
+        question = read(session, session.vm(vm), "runtime.question")["runtime.question"]
+    except vmodl.MethodFault:
+        return None
+    return " ".join(str(question.text).split()) if question is not None else None

@@ -1,0 +1,67 @@
+"""Names and places in the inventory: decoding names, inventory paths, datastore paths. No calls but property reads."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+
+
+def decode_name(name: str) -> str:
+    """Return a name as a person typed it; vSphere stores slash, backslash and percent as ``%2f``, ``%5c``, ``%25``."""
+    return re.sub(r"%(2f|5c|25)", lambda found: unquote(found[0]), name, flags=re.IGNORECASE)
+
+
+class Place(NamedTuple):
+    """Where an object stands: its inventory path, and the path of the datacenter above it (``dcPath``)."""
+
+    path: str
+    datacenter: str
+    datacenter_moref: str | None
+
+
+def place_of(session: Session, entity: Any) -> Place:
+    """Walk up from an object to the root; names stay encoded, so that ``/`` always separates."""
+    names: list[str] = []
+    datacenter_at, datacenter_moref = None, None
+    current = entity
+    while current is not None:
+        values = read(session, current, "name", "parent")
+        if values["parent"] is None:
+            break  # the root folder has a name, but no part in any path
+        if isinstance(current, vim.Datacenter):
+            datacenter_at, datacenter_moref = len(names), moref(current)
+        names.append(values["name"])
+        current = values["parent"]
+    if datacenter_at is None:
+        return Place("/" + "/".join(reversed(names)), "", None)
+    return Place("/" + "/".join(reversed(names)), "/".join(reversed(names[datacenter_at:])), datacenter_moref)
+
+
+class DatastorePath(NamedTuple):
+    """``[datastore] folder/file``, taken apart."""
+
+    datastore: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> DatastorePath:
+        """Take a datastore path apart; anything else is an UnsupportedError."""
+        found = re.fullmatch(r"\[(.+?)\] ?(.*)", text)
+        if found is None:
+            raise UnsupportedError(f"not a datastore path: {text!r}")
+        return cls(found[1], found[2])
+
+    def sibling(self, name: str) -> DatastorePath:
+        """Return the path of another file in the same folder."""
+        folder, slash, _ = self.path.rpartition("/")
+        return DatastorePath(self.datastore, f"{folder}{slash}{name}")
+
+    def __str__(self) -> str:
+        """As vSphere writes it."""
+        return f"[{self.datastore}] {self.path}".rstrip()

@@ -1,0 +1,193 @@
+"""A logged-in session with one vCenter or ESXi host, kept alive and logged in again when it has expired.
+
+The certificate is checked before the password is sent (:mod:`vmkeep.vsphere.trust`). Neither password nor session
+id is shown by any ``repr``, message or log line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, cast
+
+from vmkeep.errors import UnreachableError, VmKeepError
+from vmkeep.model.site import VCenter
+from vmkeep.vsphere.api import newest_version, vim
+from vmkeep.vsphere.connection import PinnedConnection
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.http import exchange
+from vmkeep.vsphere.stub import PinnedStub
+from vmkeep.vsphere.trust import Trust
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 300.0
+"""vCenter drops a session after 30 minutes without a call."""
+CALL_SECONDS = 90.0
+"""Longest any one call may take; longer work runs as tasks, whose waits poll."""
+
+
+class Session:
+    """Made by :func:`open_session`. Thread-safe."""
+
+    def __init__(self, vcenter: VCenter, trust: Trust, stub: PinnedStub, call_timeout: float) -> None:
+        self._vcenter = vcenter
+        self._trust = trust
+        self._stub = stub
+        self._call_timeout = call_timeout
+        with speaking(vcenter.host):
+            self.content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+        self.log_in()
+        stub.on_expired(self.log_in)
+
+    def __repr__(self) -> str:
+        """Name server and user; nothing secret."""
+        return f"<Session {self._vcenter.user} at {self._vcenter.host}:{self._vcenter.port}>"
+
+    @property
+    def host(self) -> str:
+        """Name or address of the server, as it was given."""
+        return self._vcenter.host
+
+    @property
+    def thumbprint_sha1(self) -> str:
+        """SHA-1 of the server's checked certificate, upper-case hex with colons."""
+        return self._trust.thumbprint_sha1
+
+    @property
+    def is_vcenter(self) -> bool:
+        """Whether this is a vCenter, and not an ESXi host."""
+        return bool(self.content.about.apiType == "VirtualCenter")
+
+    @property
+    def instance_uuid(self) -> str | None:
+        """The vCenter's own UUID; ``None`` on an ESXi host."""
+        return cast("str | None", self.content.about.instanceUuid)
+
+    @property
+    def version(self) -> str:
+        """Product version, e.g. ``8.0.3``."""
+        return cast("str", self.content.about.version)
+
+    @property
+    def api_version(self) -> str:
+        """PyVmomi's name of the API version that is spoken, e.g. ``vim.version.v8_0_3_0``."""
+        return cast("str", self._stub.version)
+
+    @property
+    def user_name(self) -> str:
+        """The user who is logged in, as the server knows him."""
+        return self._user_name
+
+    @property
+    def session_key(self) -> str:
+        """The key by which the server's authorization manager knows this session. Not for logs."""
+        return self._session_key
+
+    def managed(self, kind: Any, mo_id: str) -> Any:
+        """Return the managed object of that id; nothing is sent, it may not exist."""
+        return kind(mo_id, self._stub)
+
+    def vm(self, mo_id: str) -> Any:
+        """Return the virtual machine of that id; nothing is sent, it may not exist."""
+        return self.managed(vim.VirtualMachine, mo_id)
+
+    def request(self, method: str, path: str, *, body: bytes | None = None, limit: int = 16 << 20) -> tuple[int, bytes]:
+        """Send one plain HTTPS request with the session's cookie, e.g. for ``/folder``; log in again on a 401.
+
+        :returns: status and body. A body longer than ``limit`` is refused.
+        """
+        generation = self._stub.generation
+        answer = self._exchange(method, path, body, limit)
+        if answer[0] == 401:
+            self._stub.log_in_again(generation)
+            answer = self._exchange(method, path, body, limit)
+        return answer
+
+    def log_in(self) -> None:
+        """Send user and password.
+
+        :raises AuthenticationError: they were refused.
+        """
+        with speaking(f"log in to {self._vcenter.host} as {self._vcenter.user}"):
+            user = self.content.sessionManager.Login(self._vcenter.user, self._vcenter.password, None)
+        self._user_name, self._session_key = str(user.userName), str(user.key)
+        log.debug("logged in to %s as %s", self._vcenter.host, self._vcenter.user)
+
+    def server_time(self) -> datetime:
+        """Return the server's own clock, to compare with the times it gives to snapshots; keeps the session alive."""
+        with speaking(f"ask {self._vcenter.host} for its time"):
+            return cast("datetime", vim.ServiceInstance("ServiceInstance", self._stub).CurrentTime())
+
+    def close(self) -> None:
+        """Log out and close every connection. Never raises: the server forgets an idle session by itself."""
+        with contextlib.suppress(VmKeepError), speaking("log out"):
+            self.content.sessionManager.Logout()
+        self._stub.DropConnections()
+
+    def _exchange(self, method: str, path: str, body: bytes | None, limit: int) -> tuple[int, bytes]:
+        connection = PinnedConnection(
+            self._vcenter.host, self._vcenter.port, trust=self._trust, call_timeout=self._call_timeout
+        )
+        with contextlib.closing(connection):
+            return exchange(connection, method, path, headers={"Cookie": self._stub.cookie}, body=body, limit=limit)
+
+
+@contextmanager
+def open_session(
+    vcenter: VCenter, *, call_timeout: float = CALL_SECONDS, keep_alive: float = KEEP_ALIVE_SECONDS
+) -> Iterator[Session]:
+    """Connect, check the certificate, log in; log out at the end.
+
+    :raises CertificateError: the server is not the one that was pinned, or nobody known signed its certificate.
+    :raises UnreachableError: no name, nobody there, no answer in time, or not a vSphere.
+    :raises AuthenticationError: user name or password was refused.
+    """
+    trust = Trust(vcenter)
+    version = _version(vcenter, trust, call_timeout)
+    stub = PinnedStub(vcenter.host, vcenter.port, trust=trust, version=version, call_timeout=call_timeout)
+    try:
+        session = Session(vcenter, trust, stub, call_timeout)
+    except BaseException:
+        stub.DropConnections()
+        raise
+    stop = threading.Event()
+    keeper = threading.Thread(
+        target=_keep_alive, args=(session, stop, keep_alive), name="vsphere-keep-alive", daemon=True
+    )
+    keeper.start()
+    try:
+        yield session
+    finally:
+        stop.set()
+        session.close()
+        keeper.join(5)
+
+
+def _keep_alive(session: Session, stop: threading.Event, interval: float) -> None:
+    while not stop.wait(interval):
+        try:
+            session.server_time()
+        except VmKeepError as error:
+            # The next real call meets the same trouble and is the one to report it.
+            log.debug("%s: %s", session.host, error)
+
+
+def _version(vcenter: VCenter, trust: Trust, call_timeout: float) -> str:
+    where = f"{vcenter.host}:{vcenter.port}"
+    connection = PinnedConnection(vcenter.host, vcenter.port, trust=trust, call_timeout=call_timeout)
+    with contextlib.closing(connection):
+        status, text = exchange(connection, "GET", "/sdk/vimServiceVersions.xml", headers={}, body=None, limit=1 << 20)
+    space = re.search(rb"<name>urn:vim25</name>(.*?)</namespace>", text, re.DOTALL)
+    if status != 200 or space is None:
+        raise UnreachableError(f"{where} answers, but not as vCenter or ESXi does (HTTP {status}); check the address")
+    offered = [found.decode() for found in re.findall(rb"<version>([\w.]+)</version>", space[1])]
+    version = newest_version(offered)
+    if version is None:
+        raise UnreachableError(f"{where} speaks no API version that is known here ({', '.join(offered[:3])} …)")
+    return version

@@ -1,0 +1,252 @@
+"""VMware snapshots that belong to a run: taken, found again by the run's key, removed without a rest.
+
+A snapshot carries its run in the description, as JSON, since vSphere limits and re-encodes names. Every function
+may be called again after a crash or a lost reply.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from vmkeep.errors import DeadlineError, NotFoundError, QuiesceFailedError, StaleError, TransientError, VSphereError
+from vmkeep.vsphere.api import moref, vim, vmodl
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tasks import run_task, wait_task
+
+__all__ = [
+    "QuiesceFailedError",
+    "VmSnapshot",
+    "consolidate_if_needed",
+    "create",
+    "find_by_run",
+    "list_all",
+    "list_ours",
+    "remove",
+    "require",
+    "revert",
+]
+
+log = logging.getLogger(__name__)
+
+CREATE_SECONDS = 900.0
+REMOVE_SECONDS = 4 * 3600.0
+"""Merging a large delta of a busy VM takes hours, and giving up halfway helps nobody."""
+_NAME_LENGTH = 80
+_RETRY_SECONDS = 2.0
+_CONSOLIDATIONS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmSnapshot:
+    """One snapshot in a VM's tree."""
+
+    moref: str
+    name: str
+    run: str
+    """Key of the run that took it; empty for a snapshot that is not ours."""
+    created_at: datetime
+    quiesced: bool
+    """As vSphere says; it says so too where no VMware Tools run, see :func:`create`."""
+
+
+def create(
+    session: Session, vm: str, *, run: str, quiesce: bool, memory: bool = False, timeout: float = CREATE_SECONDS
+) -> VmSnapshot:
+    """Take a snapshot for a run.
+
+    vSphere ignores ``quiesce`` for a VM that is off or runs no VMware Tools, and may still call the snapshot
+    quiesced: whether it was possible is for the caller to know.
+
+    :raises QuiesceFailedError: the guest could not be quiesced; there is no snapshot.
+    :raises DeadlineError: not done in time; a snapshot may still appear, :func:`find_by_run` waits for it.
+    """
+    what = f"snapshot VM {vm} for run {run}"
+    description = json.dumps({"vmkeep": {"run": run}})
+
+    def start() -> Any:
+        return session.vm(vm).CreateSnapshot_Task(_name(run), description, memory, quiesce)
+
+    try:
+        with speaking(what):
+            made = run_task(session, start, what=what, timeout=timeout)
+    except VSphereError as error:
+        if quiesce and _is_quiesce_failure(error):
+            raise QuiesceFailedError(str(error), fault=error.fault) from None
+        raise
+    found = [snapshot for snapshot in list_all(session, vm) if snapshot.moref == moref(made)]
+    if not found:
+        raise StaleError(f"{what}: vSphere made snapshot {moref(made)}, but it is gone already; start again")
+    return found[0]
+
+
+def list_all(session: Session, vm: str) -> tuple[VmSnapshot, ...]:
+    """Return every snapshot of a VM, parents before children."""
+    with speaking(f"list the snapshots of VM {vm}"):
+        info = read(session, session.vm(vm), "snapshot")["snapshot"]
+    return tuple(_snapshot(tree) for tree in _walk(info.rootSnapshotList)) if info is not None else ()
+
+
+def list_ours(session: Session, vm: str) -> tuple[VmSnapshot, ...]:
+    """Return the snapshots that some run of vmkeep has taken and not removed; waits for one being taken."""
+    _await_running_creates(session, vm)
+    return tuple(snapshot for snapshot in list_all(session, vm) if snapshot.run)
+
+
+def find_by_run(session: Session, vm: str, run: str) -> tuple[VmSnapshot, ...]:
+    """Return the snapshots of one run; waits for one being taken. A VM that is gone has none."""
+    try:
+        return tuple(snapshot for snapshot in list_ours(session, vm) if snapshot.run == run)
+    except NotFoundError:
+        return ()
+
+
+def require(session: Session, vm: str, snapshot: str) -> None:
+    """Make sure that a snapshot is still there.
+
+    :raises StaleError: it is gone; what was planned on it has to be planned again.
+    """
+    if snapshot not in {known.moref for known in list_all(session, vm)}:
+        raise StaleError(f"VM {vm}: snapshot {snapshot} is gone; start a new run")
+
+
+def remove(session: Session, vm: str, snapshot: str, *, timeout: float = REMOVE_SECONDS) -> None:
+    """Remove one snapshot, merge its disks, and look whether anything is left. One that is gone is success.
+
+    :raises VSphereError: it is still there, or its disks could not be consolidated: a person has to look.
+    :raises DeadlineError: not done in time; vSphere goes on by itself, and calling again waits again.
+    """
+    what = f"remove snapshot {snapshot} of VM {vm}"
+    deadline = time.monotonic() + timeout
+    target = session.managed(vim.vm.Snapshot, snapshot)
+    while _is_there(session, vm, snapshot):
+        try:
+            run_task(session, lambda: _start_removal(target), what=what, timeout=deadline - time.monotonic())
+        except NotFoundError:
+            break  # somebody else removed it meanwhile
+        except TransientError as error:
+            # The reply was lost or the host was busy: the removal may run or not, so look again.
+            if time.monotonic() + _RETRY_SECONDS >= deadline:
+                raise DeadlineError(waiting_for=f"{what} ({error})", seconds=timeout) from None
+            time.sleep(_RETRY_SECONDS)
+        else:
+            if _is_there(session, vm, snapshot):
+                raise VSphereError(
+                    f"{what}: vSphere reported success, but the snapshot is still there; remove it by hand"
+                )
+    consolidate_if_needed(session, vm, timeout=deadline - time.monotonic())
+
+
+def consolidate_if_needed(session: Session, vm: str, *, timeout: float = REMOVE_SECONDS) -> bool:
+    """Consolidate a VM's disks where vSphere says that they need it; return whether it was needed.
+
+    :raises VSphereError: they still need it afterwards.
+    """
+    what = f"consolidate the disks of VM {vm}"
+    deadline = time.monotonic() + timeout
+    error: VSphereError | TransientError | None = None
+    for attempt in range(_CONSOLIDATIONS):
+        try:
+            if not _needs_consolidation(session, vm):
+                return attempt > 0
+        except NotFoundError:
+            return False  # the VM itself is gone
+        if attempt:
+            time.sleep(_RETRY_SECONDS)
+        log.warning("VM %s: its disks need consolidation", vm)
+        try:
+            with speaking(what):
+                run_task(
+                    session, session.vm(vm).ConsolidateVMDisks_Task, what=what, timeout=deadline - time.monotonic()
+                )
+        except (VSphereError, TransientError) as failed:  # most often a file that somebody holds for a moment longer
+            error = failed
+    if _needs_consolidation(session, vm):
+        why = f" ({error})" if error else ""
+        raise VSphereError(
+            f"VM {vm}: its disks still need consolidation{why}; see that no proxy holds a disk and the datastore has "
+            "room, then consolidate by hand: the delta disks grow until then",
+            fault=error.fault if isinstance(error, VSphereError) else "",
+        )
+    return True
+
+
+def revert(session: Session, vm: str, snapshot: str, *, timeout: float = CREATE_SECONDS) -> None:
+    """Put a VM back to a snapshot, powered off where the snapshot holds no memory."""
+    what = f"revert VM {vm} to snapshot {snapshot}"
+    target = session.managed(vim.vm.Snapshot, snapshot)
+    with speaking(what):
+        run_task(session, lambda: target.RevertToSnapshot_Task(None, True), what=what, timeout=timeout)
+
+
+def _is_quiesce_failure(error: VSphereError) -> bool:
+    names = ("ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable")
+    return error.fault in names or "quiesc" in str(error).lower()
+
+
+def _start_removal(target: Any) -> Any:
+    try:
+        return target.RemoveSnapshot_Task(False, True)
+    except vmodl.fault.ManagedObjectNotFound:
+        raise NotFoundError("the snapshot is gone") from None
+
+
+def _name(run: str) -> str:
+    return f"vmkeep {run}"[:_NAME_LENGTH]
+
+
+def _walk(trees: Iterable[Any]) -> Iterator[Any]:
+    waiting = list(trees or ())
+    while waiting:
+        tree = waiting.pop(0)
+        yield tree
+        waiting.extend(tree.childSnapshotList or ())
+
+
+def _snapshot(tree: Any) -> VmSnapshot:
+    return VmSnapshot(
+        moref=moref(tree.snapshot),
+        name=tree.name,
+        run=_run_of(tree.description),
+        created_at=tree.createTime,
+        quiesced=bool(tree.quiesced),
+    )
+
+
+def _run_of(description: str | None) -> str:
+    try:
+        return str(json.loads(description or "")["vmkeep"]["run"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _is_there(session: Session, vm: str, snapshot: str) -> bool:
+    try:
+        return snapshot in {known.moref for known in list_all(session, vm)}
+    except NotFoundError:
+        return False
+
+
+def _needs_consolidation(session: Session, vm: str) -> bool:
+    with speaking(f"look at the disks of VM {vm}"):
+        return bool(read(session, session.vm(vm), "runtime.consolidationNeeded")["runtime.consolidationNeeded"])
+
+
+def _await_running_creates(session: Session, vm: str) -> None:
+    """Wait for snapshots being taken: one whose caller died shows up only when it is done."""
+    with speaking(f"look at the tasks of VM {vm}"):
+        for task in read(session, session.vm(vm), "recentTask")["recentTask"] or ():
+            try:
+                info = read(session, task, "info")["info"]
+                if info.descriptionId == "VirtualMachine.createSnapshot" and info.state in ("queued", "running"):
+                    wait_task(session, task, what=f"a snapshot of VM {vm} being taken", timeout=CREATE_SECONDS)
+            except (vmodl.MethodFault, DeadlineError) as error:
+                # It failed, or vSphere has forgotten it: either way it is not being taken any more, or never ends.
+                log.debug("VM %s: task %s: %s", vm, moref(task), error)

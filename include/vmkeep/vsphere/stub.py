@@ -1,0 +1,105 @@
+"""pyVmomi's SOAP stub on our own connections: pinned, bounded, logged in again when the session has expired.
+
+The single choke point of all SOAP calls, so transport errors become ours here. vSphere's own faults pass through.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+from vmkeep.errors import TransientError, UnreachableError
+from vmkeep.vsphere.api import SoapStubAdapter, vim
+from vmkeep.vsphere.connection import PinnedConnection
+from vmkeep.vsphere.trust import Trust
+
+_REPEATABLE = ("Retrieve", "Find", "Query", "Fetch", "CurrentTime", "WaitForUpdatesEx", "HasPrivilege")
+"""Calls that change nothing: sent once more if the connection dies before an answer. ``Fetch`` reads a property."""
+_WITHOUT_SESSION = ("Login", "Logout", "RetrieveServiceContent")
+
+
+class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is made at run time
+    """Sends calls. Thread-safe, as pyVmomi's stub is: one connection per call in flight, from a small pool."""
+
+    _cookie = ""
+    _cookie_owner: int | None = None
+
+    _log_in: Callable[[], None] | None = None
+
+    def __init__(self, host: str, port: int, *, trust: Trust, version: str, call_timeout: float) -> None:
+        super().__init__(host=host, port=port, version=version, path="/sdk")
+        self._address = f"{host}:{port}"
+        self.scheme = PinnedConnection
+        self.schemeArgs = {"trust": trust, "call_timeout": call_timeout}
+        self._generation = 0
+        self._login_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Name the server only: pyVmomi's attributes hold the session cookie."""
+        return f"<PinnedStub {self._address}>"
+
+    @property
+    def cookie(self) -> str:
+        """The session's cookie, ``name=value``."""
+        return self._cookie
+
+    @cookie.setter
+    def cookie(self, header: str) -> None:
+        # A call that meets an expired session may bring the cookie of a new, empty one; it must not replace the
+        # cookie of a log-in that another thread has just made.
+        if self._log_in is None or self._cookie_owner == threading.get_ident():
+            self._cookie = header.split(";")[0]
+
+    def on_expired(self, log_in: Callable[[], None]) -> None:
+        """Set what logs in; called at most once for each session that is found expired."""
+        self._log_in = log_in
+
+    def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803
+        """Send one call; log in again and repeat it once if the session has expired."""
+        generation = self._generation
+        try:
+            return self._send(mo, info, args, outerStub)
+        except vim.fault.NotAuthenticated:
+            if self._log_in is None or info.wsdlName in _WITHOUT_SESSION:
+                raise
+        self.log_in_again(generation)
+        return self._send(mo, info, args, outerStub)
+
+    @property
+    def generation(self) -> int:
+        """Counts the sessions so far: tells whether a session that was found expired has been replaced already."""
+        return self._generation
+
+    def log_in_again(self, generation: int) -> None:
+        """Replace the session of ``generation``, unless another thread has done so meanwhile."""
+        with self._login_lock:
+            if generation != self._generation or self._log_in is None:
+                return
+            self._cookie_owner = threading.get_ident()
+            try:
+                self._log_in()
+                self._generation += 1
+            finally:
+                self._cookie_owner = None
+
+    def _send(self, mo: Any, info: Any, args: Any, outer: Any) -> Any:
+        try:
+            return self._send_once(mo, info, args, outer)
+        except TransientError:
+            if not info.wsdlName.startswith(_REPEATABLE):
+                raise
+        return self._send_once(mo, info, args, outer)
+
+    def _send_once(self, mo: Any, info: Any, args: Any, outer: Any) -> Any:
+        what = f"{self._address}: {info.wsdlName}"
+        try:
+            return super().InvokeMethod(mo, info, args, outer)
+        except TimeoutError:
+            raise UnreachableError(f"{what}: no answer in time") from None
+        except (http.client.HTTPException, OSError) as error:
+            raise TransientError(f"{what}: the connection failed ({str(error) or type(error).__name__})") from None
+        except ExpatError as error:
+            raise UnreachableError(f"{what}: the answer is not SOAP ({error}); is this a vCenter or ESXi?") from None
