@@ -25,6 +25,7 @@ STAND_IN = (
     "vix_disk.c",
     "vix_queue.c",
     "vix_io.c",
+    "vix_blocks.c",
     "vix_metadata.c",
     "vix_local.c",
 )
@@ -37,19 +38,19 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """One shared library: its sources and how it is linked."""
+    """One shared library: its sources and the flags of its own."""
 
     file_name: str
     sources: tuple[str, ...]
-    link_flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
-DISK_CORE = Product(file_name="libvmlabdisk.so", sources=CORE, link_flags=("-shared",))
+DISK_CORE = Product(file_name="libvmlabdisk.so", sources=CORE, flags=("-shared",))
 VDDK = Product(
     file_name="libvixDiskLib.so.8",
     sources=CORE + STAND_IN,
     # -Bsymbolic: a host that exports functions of the same names must not catch our own calls.
-    link_flags=("-shared", "-Wl,-Bsymbolic", "-Wl,-soname,libvixDiskLib.so.8"),
+    flags=("-DVL_EXPORT=", "-shared", "-Wl,-Bsymbolic", "-Wl,-soname,libvixDiskLib.so.8"),
 )
 
 
@@ -82,14 +83,14 @@ def compile_to(product: Product, out: Path, *, command: list[str] | None = None,
     :raises BuildError: the compiler refused.
     """
     sources = [str(SOURCES / name) for name in product.sources]
-    arguments = [*(command or compiler()), *FLAGS, *product.link_flags, *extra, "-o", str(out), *sources]
+    arguments = [*(command or compiler()), *FLAGS, *product.flags, *extra, "-o", str(out), *sources]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildError(f"{product.file_name}: {' '.join(arguments[:3])} failed:\n{done.stderr[:2000]}")
 
 
 def _state(product: Product, command: list[str]) -> str:
-    digest = hashlib.sha256("\0".join([*command, *FLAGS, *product.link_flags]).encode())
+    digest = hashlib.sha256("\0".join([*command, *FLAGS, *product.flags]).encode())
     for path in sorted([*SOURCES.glob("*.h"), *(SOURCES / name for name in product.sources)]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:24]

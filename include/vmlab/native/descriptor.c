@@ -7,6 +7,7 @@
 #include "disk.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -353,7 +354,7 @@ static int replaced(const vl_descriptor *d, const char *section, const char *nam
     return fclose(out) == 0 ? VL_OK : VL_NO_MEMORY;
 }
 
-int vl_descriptor_set(const char *path, const char *section, const char *name, const char *value, bool quoted)
+static int set_entry(const char *path, const char *section, const char *name, const char *value, bool quoted)
 {
     vl_descriptor *d;
     char *entry = NULL, *text = NULL;
@@ -372,5 +373,14 @@ int vl_descriptor_set(const char *path, const char *section, const char *name, c
     free(entry);
     free(text);
     vl_descriptor_free(d);
+    return code;
+}
+
+int vl_descriptor_set(const char *path, const char *section, const char *name, const char *value, bool quoted)
+{
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* else one of two changes would be lost */
+    pthread_mutex_lock(&one_at_a_time);
+    int code = set_entry(path, section, name, value, quoted);
+    pthread_mutex_unlock(&one_at_a_time);
     return code;
 }

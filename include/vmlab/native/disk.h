@@ -17,7 +17,9 @@
 #define VL_SECTOR 512u
 #define VL_MAX_LINKS 256
 #define VL_NO_PARENT UINT32_C(0xffffffff)
+#ifndef VL_EXPORT /* the stand-in, which holds this core too, does not show it */
 #define VL_EXPORT __attribute__((visibility("default")))
+#endif
 
 enum {
     VL_OK = 0,

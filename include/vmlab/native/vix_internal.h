@@ -1,0 +1,86 @@
+/* What the stand-in's files share: the library's state, connections, handles, the request queue. */
+#ifndef VMLAB_VIX_INTERNAL_H
+#define VMLAB_VIX_INTERNAL_H
+
+#include "disk.h"
+#include "vix_abi.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/* ---- vix_library.c ---- */
+
+bool vix_ready(void);
+unsigned vix_nfc_port(void); /* 0 when no lab.conf was found */
+void vix_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void vix_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- vix_connection.c ---- */
+
+struct vix_connection {
+    uint32_t magic;
+    bool local, read_only;
+    char *vmx_spec, *server, *thumbprint, *user, *password, *cookie, *snapshot_ref, *transports;
+    VixDiskLibConnectParams params; /* its strings are the copies above */
+};
+
+bool vix_is_connection(const struct vix_connection *connection);
+
+/* ---- vix_control.c: the conversation with the lab's NFC service ---- */
+
+typedef struct vix_control vix_control;
+
+typedef struct {
+    char *file;
+    bool read_only;
+    uint64_t latency_us;
+    char transport[16];
+    char *metadata; /* key NUL value NUL … , metadata_length bytes */
+    size_t metadata_length;
+} vix_grant;
+
+int vix_control_open(const struct vix_connection *connection, const char *path, bool read_only, vix_grant *grant,
+                     vix_control **out);
+void vix_grant_free(vix_grant *grant);
+void vix_control_close(vix_control *control);
+/* Called before each request: 0 to go on, or the code it gives instead. */
+int vix_control_admit(vix_control *control, bool writing, uint64_t bytes);
+int vix_control_access(const char *operation, const char *vmx_spec, const char *identity);
+
+/* ---- vix_queue.c: requests that are served by a handle's own threads ---- */
+
+typedef struct vix_queue vix_queue;
+
+typedef struct vix_request {
+    struct vix_request *next;
+    bool writing;
+    uint64_t start, count;
+    uint8_t *buffer;
+    VixDiskLibCompletionCB callback;
+    void *data;
+} vix_request;
+
+vix_queue *vix_queue_new(struct vix_disk *disk, unsigned threads);
+int vix_queue_add(vix_queue *queue, const vix_request *request);
+void vix_queue_wait(vix_queue *queue);
+void vix_queue_free(vix_queue *queue); /* waits for the last request and its thread */
+void vix_sleep_us(uint64_t microseconds);
+
+/* ---- vix_disk.c ---- */
+
+struct vix_disk {
+    uint32_t magic;
+    struct vix_disk *next, *previous; /* all open handles, for Exit */
+    vl_chain *chain;
+    vix_control *control; /* NULL for a local disk */
+    vix_queue *queue;
+    vix_grant grant;
+    bool writable;
+};
+
+bool vix_is_disk(const struct vix_disk *disk);
+void vix_close_all(void);
+/* One request: latency, admission, data; on the calling thread. */
+VixError vix_transfer(struct vix_disk *disk, const vix_request *request);
+
+#endif
