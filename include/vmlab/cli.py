@@ -1,0 +1,91 @@
+"""The `vmlab` command: start a simulated vSphere and say, in one line of JSON, how to reach it."""
+
+import json
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from vmlab.lab import DEFAULT_PASSWORD, LabInUseError, LabOptions, LabServer
+
+log = logging.getLogger("vmlab")
+
+
+@click.group()
+def main() -> None:
+    """A vSphere on a laptop: vCenter's SOAP API over TLS, disks with real data, and a stand-in libvixDiskLib.
+
+    Everything lives in one folder and on 127.0.0.1. No VMware software is needed, and none is contained.
+    """
+
+
+@main.command()
+@click.option(
+    "--dir",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of this lab; made and filled at the first start, kept between starts.",
+)
+@click.option(
+    "--port",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="TLS port on 127.0.0.1; 0 picks a free one.",
+)
+@click.option("--password", default=DEFAULT_PASSWORD, show_default=True, help="Password of all users of the lab.")
+@click.option(
+    "--data-disk-gib",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.02, 1024),
+    help="Size of app01's data disk when the inventory is made; a fifth of it holds data.",
+)
+@click.option(
+    "--session-timeout",
+    default=1800.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds after which an idle session ends.",
+)
+@click.option("--verbose", is_flag=True, help="Log every fault to stderr.")
+def serve(folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, verbose: bool) -> None:
+    r"""Serve the lab in DIR until Ctrl-C or SIGTERM.
+
+    Prints one line of JSON when clients can connect: url, host, port, user, password, thumbprint, vddk (the folder to give
+    to a VDDK client), control, control_token, pid. Logs go to stderr.
+
+    \b
+    Users: administrator@vsphere.local (everything), backup@vsphere.local (what backups and restores need),
+    readonly@vsphere.local (look only).
+    """  # fmt: skip
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    options = LabOptions(
+        folder=folder.absolute(),
+        port=port,
+        password=password,
+        data_disk_bytes=int(data_disk_gib * 2**30) // 65536 * 65536,
+        session_idle_seconds=session_timeout,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        server = LabServer(options)
+    except (LabInUseError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    server.start()
+    try:
+        print(json.dumps(server.describe()), flush=True)
+        stop.wait()
+        log.info("stopping")
+    finally:
+        server.stop()

@@ -1,0 +1,1 @@
+"""The inventory that ships with the lab, with real disk images."""

@@ -1,0 +1,236 @@
+"""The demo inventory: a datacenter with a cluster of two hosts, two datastores, two networks, and VMs worth backing up.
+
+`app01` is the main one: four disks on three controllers, two of them a real Linux volume group, one a physical raw device
+mapping. Built through the same code as CreateVM_Task, in seconds.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from vmlab.inventory.images import open_image, write_data_disk
+from vmlab.managed import ds_paths
+from vmlab.managed.access import ADMIN_ROLE, BACKUP_ROLE, READ_ONLY_ROLE
+from vmlab.managed.devices import Device, Disk
+from vmlab.managed.guests import new_guest
+from vmlab.managed.luns import add_lun, lun_file
+from vmlab.managed.site import ROOT_FOLDER, Site
+from vmlab.managed.vm_create import adopt, create_vm
+from vmlab.managed.vm_power import power_on
+from vmlab.soap.types import vim
+
+log = logging.getLogger(__name__)
+
+ADMINISTRATOR = "administrator@vsphere.local"
+BACKUP_USER = "backup@vsphere.local"
+READ_ONLY_USER = "readonly@vsphere.local"
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where VMs can be put."""
+
+    folders: dict[str, Any]
+    pool: Any
+
+
+def build(site: Site, data_disk_bytes: int) -> None:
+    """Fill an empty site. One transaction per object; a cut set-up is not resumed but begun anew by the caller."""
+    places = _places(site)
+    for number, size in enumerate((64 * MIB, 64 * MIB, 128 * MIB)):
+        add_lun(site, number, size)
+    with open_image("vip") as raw, raw.open("rb") as source, lun_file(site, _lun(site, 0)).open("r+b") as lun:
+        lun.write(source.read())
+    _app01(site, places, data_disk_bytes)
+    _small_vms(site, places)
+    site.world.set_meta("built", True)
+    log.info("inventory ready: %d VMs", len(site.world.all(vim.VirtualMachine)))
+
+
+def _lun(site: Site, number: int) -> Any:
+    from vmlab.managed.luns import all_luns
+
+    return all_luns(site)[number]
+
+
+def _places(site: Site) -> Places:
+    world = site.world
+    with world.transaction():
+        world.add(ROOT_FOLDER, name="Datacenters", childType=[vim.Folder, vim.Datacenter], childEntity=[])
+        site.world.set_meta(
+            "grants",
+            {
+                user: {ROOT_FOLDER._moId: role}
+                for user, role in (
+                    (ADMINISTRATOR, ADMIN_ROLE),
+                    (BACKUP_USER, BACKUP_ROLE),
+                    (READ_ONLY_USER, READ_ONLY_ROLE),
+                )
+            },
+        )
+        center = vim.Datacenter("datacenter-2")
+        tops = {
+            "vm": vim.Folder("group-v3"), "host": vim.Folder("group-h4"),
+            "datastore": vim.Folder("group-s5"), "network": vim.Folder("group-n6"),
+        }  # fmt: skip
+        kinds = {
+            "vm": vim.VirtualMachine,
+            "host": vim.ComputeResource,
+            "datastore": vim.Datastore,
+            "network": vim.Network,
+        }
+        world.add(center, name="Lab", parent=ROOT_FOLDER, **{f"{kind}Folder": ref for kind, ref in tops.items()})
+        adopt(site, ROOT_FOLDER, center)
+        for kind, ref in tops.items():
+            world.add(ref, name=kind, parent=center, childType=[vim.Folder, kinds[kind]], childEntity=[])
+        _, pool = _cluster(site, tops["host"])
+        for number in (1, 2):
+            _child(site, vim.Datastore(f"datastore-{20 + number}"), tops["datastore"], name=f"datastore{number}")
+            ds_paths.root_of(site, f"datastore{number}").mkdir(parents=True, exist_ok=True)
+        for number, name in ((31, "VM Network"), (32, "Backup Network")):
+            _child(site, vim.Network(f"network-{number}"), tops["network"], name=name)
+        folders = {"": tops["vm"]}
+        for number, name in ((41, "Production"), (42, "Test")):
+            ref = vim.Folder(f"group-v{number}")
+            _child(site, ref, tops["vm"], name=name, childType=[vim.Folder, vim.VirtualMachine], childEntity=[])
+            folders[name] = ref
+    return Places(folders=folders, pool=pool)
+
+
+def _cluster(site: Site, folder: Any) -> tuple[Any, Any]:
+    cluster, root_pool = vim.ClusterComputeResource("domain-c7"), vim.ResourcePool("resgroup-8")
+    _child(site, cluster, folder, name="Cluster1", resourcePool=root_pool)
+    site.world.add(root_pool, name="Resources", parent=cluster, owner=cluster)
+    site.world.add(vim.ResourcePool("resgroup-9"), name="Production", parent=root_pool, owner=cluster)
+    for number in (1, 2):
+        host = vim.HostSystem(f"host-{10 + number}")
+        site.world.add(host, name=f"esx0{number}.localhost", parent=cluster)
+        site.add_companion(host)
+    return cluster, root_pool
+
+
+def _child(site: Site, ref: Any, folder: Any, **props: Any) -> None:
+    site.world.add(ref, parent=folder, **props)
+    site.add_companion(ref)
+    adopt(site, folder, ref)
+
+
+def _app01(site: Site, places: Places, data_disk_bytes: int) -> None:
+    home = "[datastore1] app01"
+    _image(site, f"{home}/app01.vmdk", "ia")
+    _image(site, f"{home}/app01_1.vmdk", "ib")
+    site.store.create(f"{home}/app01_2.vmdk", data_disk_bytes, thin=True)
+    log.info("app01: data disk holds %d MiB", write_data_disk(site.store, f"{home}/app01_2.vmdk") // MIB)
+    used = _lun(site, 0)
+    rdm = Disk.RawDiskMappingVer1BackingInfo(
+        fileName=f"{home}/app01_3.vmdk", lunUuid=used.uuid, deviceName=used.canonical, compatibilityMode="physicalMode",
+        diskMode="independent_persistent",
+    )  # fmt: skip
+    changes = [
+        added(Device.ParaVirtualSCSIController(key=-1, busNumber=0, sharedBus="noSharing")),
+        added(Device.VirtualAHCIController(key=-2, busNumber=0)),
+        added(Device.VirtualLsiLogicSASController(key=-3, busNumber=1, sharedBus="noSharing")),
+        added(existing_disk(f"{home}/app01.vmdk", -1, 0)),
+        added(existing_disk(f"{home}/app01_1.vmdk", -1, 1)),
+        added(existing_disk(f"{home}/app01_2.vmdk", -2, 0)),
+        added(Disk(key=-7, controllerKey=-3, unitNumber=0, capacityInKB=used.capacity // 1024, backing=rdm), "create"),
+        added(cdrom(-2, 1)),
+        added(network_card("VM Network")),
+    ]
+    spec = spec_for("app01", f"{home}/app01.vmx", changes, guest_id="debian12_64Guest", memory=4096, cpus=2)
+    spec.annotation = "Order processing. Two disks are one volume group; the raw device mapping belongs to the array."
+    ref = create_vm(site, places.folders["Production"], spec, places.pool)
+    _start(site, ref, ip="192.168.10.11", host_name="app01.lab.example")
+
+
+def _small_vms(site: Site, places: Places) -> None:
+    web = _vm(site, places, "Production", "web01", [("vi", None)], datastore="datastore1")
+    _start(site, web, ip="192.168.10.21", host_name="web01.lab.example")
+    old = _vm(
+        site, places, "", "old01", [("viii-mini", None), ("x", None)], datastore="datastore2", controller="lsilogic"
+    )
+    _guest(site, old, ip="192.168.10.31", host_name="old01.lab.example")
+    _vm(site, places, "Production", "twin", [("vip", None)], datastore="datastore1")
+    _vm(site, places, "Test", "twin", [("vip", None)], datastore="datastore2")
+    db = _vm(
+        site, places, "Production", "db01", [("vi", None), ("vip", "independent_persistent")], datastore="datastore2"
+    )
+    _start(site, db, ip="192.168.10.41", host_name="db01.lab.example")
+    _vm(site, places, "Test", "dätä web%2f01 ☃", [("vi", None)], datastore="datastore1", home="data-web")
+    template = _vm(site, places, "", "debian-template", [("vi", None)], datastore="datastore2")
+    _mark_template(site, template)
+
+
+def _vm(
+    site: Site, places: Places, folder: str, name: str, images: list[tuple[str, str | None]], *, datastore: str,
+    controller: str = "pvscsi", home: str | None = None,
+) -> Any:  # fmt: skip
+    stem = home or name
+    kind = Device.ParaVirtualSCSIController if controller == "pvscsi" else Device.VirtualLsiLogicController
+    changes = [added(kind(key=-1, busNumber=0, sharedBus="noSharing")), added(network_card("VM Network"))]
+    for number, (image, mode) in enumerate(images):
+        path = f"[{datastore}] {stem}/{stem}{f'_{number}' if number else ''}.vmdk"
+        _image(site, path, image)
+        changes.append(added(existing_disk(path, -1, number, mode or "persistent")))
+    spec = spec_for(name, f"[{datastore}] {stem}/{stem}.vmx", changes)
+    return create_vm(site, places.folders[folder], spec, places.pool)
+
+
+def spec_for(
+    name: str, vmx: str, changes: list[Any], *, guest_id: str = "otherLinux64Guest", memory: int = 512, cpus: int = 1
+) -> Any:
+    """A ConfigSpec for a VM with given device changes."""
+    files = vim.vm.FileInfo(vmPathName=vmx)
+    return vim.vm.ConfigSpec(
+        name=name, guestId=guest_id, memoryMB=memory, numCPUs=cpus, files=files, deviceChange=changes
+    )
+
+
+def added(device: Any, file_operation: str | None = None) -> Any:
+    """The device change that adds a device."""
+    return Device.VirtualDeviceSpec(operation="add", fileOperation=file_operation, device=device)
+
+
+def existing_disk(path: str, controller: int, unit: int, mode: str = "persistent") -> Any:
+    """A disk whose files are there already."""
+    backing = Disk.FlatVer2BackingInfo(fileName=path, diskMode=mode)
+    return Disk(
+        key=-100 - unit + controller * 20, controllerKey=controller, unitNumber=unit, capacityInKB=0, backing=backing
+    )
+
+
+def cdrom(controller: int, unit: int) -> Any:
+    """An empty CD-ROM drive."""
+    backing = Device.VirtualCdrom.RemotePassthroughBackingInfo(deviceName="", useAutoDetect=False, exclusive=False)
+    connect = Device.VirtualDevice.ConnectInfo(startConnected=False, allowGuestControl=True, connected=False)
+    return Device.VirtualCdrom(key=-50, controllerKey=controller, unitNumber=unit, backing=backing, connectable=connect)
+
+
+def network_card(network: str) -> Any:
+    """A vmxnet3 card on a network."""
+    backing = Device.VirtualEthernetCard.NetworkBackingInfo(deviceName=network)
+    return Device.VirtualVmxnet3(key=-60, backing=backing, addressType="generated")
+
+
+def _image(site: Site, path: str, name: str) -> None:
+    with open_image(name) as raw:
+        site.store.create_from_raw(path, raw, thin=True)
+
+
+def _guest(site: Site, ref: Any, *, ip: str, host_name: str) -> None:
+    guest = new_guest(site.world.get(ref, "config"), tools=True, ip=ip, host_name=host_name)
+    site.world.update(ref, guest=guest)
+
+
+def _start(site: Site, ref: Any, *, ip: str, host_name: str) -> None:
+    _guest(site, ref, ip=ip, host_name=host_name)
+    power_on(site, ref)
+
+
+def _mark_template(site: Site, ref: Any) -> None:
+    import copy
+
+    config = copy.deepcopy(site.world.get(ref, "config"))
+    config.template = True
+    site.world.update(ref, config=config, resourcePool=None)

@@ -1,0 +1,147 @@
+"""The lab put together: a folder, its objects, its disks, its services, its TLS port. Started and stopped as a whole."""
+
+import fcntl
+import logging
+import secrets
+import shutil
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from vmlab.disks import DiskStore
+from vmlab.inventory import demo
+from vmlab.managed import families  # noqa: F401  (registers every behaviour)
+from vmlab.managed.access import Access
+from vmlab.managed.database import Database
+from vmlab.managed.dispatch import Dispatcher
+from vmlab.managed.faults import FaultPlan
+from vmlab.managed.filters import Collectors
+from vmlab.managed.service import add_services
+from vmlab.managed.sessions import Sessions, Tickets
+from vmlab.managed.site import Site
+from vmlab.managed.world import World
+from vmlab.routes import Routes
+from vmlab.soap.certificate import load_or_make
+from vmlab.soap.server import TlsServer
+from vmlab.soap.types import vim
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PASSWORD = "VMlab-1!"  # noqa: S105  (a laboratory on loopback has no secret to keep)
+
+
+class LabInUseError(Exception):
+    """Another server works in the folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabOptions:
+    """How to start a lab. The data disk's size counts only when the inventory is made."""
+
+    folder: Path
+    port: int = 0
+    password: str = DEFAULT_PASSWORD
+    data_disk_bytes: int = 2 << 30
+    session_idle_seconds: float = 1800.0
+
+
+class LabServer:
+    """One running lab. `start` returns when clients can connect; `stop` leaves a folder that can be started again."""
+
+    def __init__(self, options: LabOptions) -> None:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _take_lock(options.folder)
+        self._options = options
+        self.control_token = secrets.token_urlsafe(24)
+        self.certificate = load_or_make(options.folder)
+        self._database = _open_database(options.folder)
+        world = World(self._database)
+        if not world.meta("instance_uuid"):
+            world.set_meta("instance_uuid", str(uuid.uuid4()))
+        self.site = Site(
+            folder=options.folder,
+            world=world,
+            store=DiskStore(options.folder / "datastores"),
+            access=Access(world, options.password),
+            sessions=Sessions(options.session_idle_seconds),
+            tickets=Tickets(),
+            faults=FaultPlan(),
+            collectors=Collectors(),
+            instance_uuid=world.meta("instance_uuid"),
+            started=datetime.now(UTC),
+        )
+        self._furnish(options)
+        routes = Routes(self.site, Dispatcher(self.site), self.control_token)
+        self._server = TlsServer(self.certificate, routes.handle, options.port)
+
+    def _furnish(self, options: LabOptions) -> None:
+        """Enter what is the same at every start; make the inventory at the first."""
+        add_services(self.site)
+        for ref in self.site.world.all(vim.ManagedEntity):
+            self.site.add_companion(ref)
+        if not self.site.world.meta("built"):
+            demo.build(self.site, options.data_disk_bytes)
+
+    @property
+    def port(self) -> int:
+        """The TLS port."""
+        return self._server.port
+
+    def start(self) -> None:
+        """Serve."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop serving, let running tasks end, close the files."""
+        self.site.world.stop()
+        self._server.stop()
+        self.site.tasks.join(30.0)
+        with self.site.world.lock:
+            self._database.close()
+        self._lock.close()
+
+    def describe(self) -> dict[str, object]:
+        """What a client has to know, as `vmlab serve` prints it."""
+        import os
+
+        base = f"https://127.0.0.1:{self.port}"
+        return {
+            "url": f"{base}/sdk",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": demo.ADMINISTRATOR,
+            "password": self._options.password,
+            "thumbprint": self.certificate.sha1,
+            "thumbprint_sha256": self.certificate.sha256,
+            "certificate": str(self.certificate.certificate),
+            "vddk": None,
+            "control": f"{base}/vmlab",
+            "control_token": self.control_token,
+            "pid": os.getpid(),
+        }
+
+
+def _take_lock(folder: Path) -> IO[str]:
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise LabInUseError(f"{folder}: another vmlab is using this folder; stop it or choose another --dir") from None
+    return lock
+
+
+def _open_database(folder: Path) -> Database:
+    """The state, or a fresh one; what a set-up that was cut off left behind is cleared away."""
+    path = folder / "state.db"
+    database = Database(path)
+    if database.meta("built"):
+        return database
+    database.close()
+    for leftover in folder.glob("state.db*"):
+        leftover.unlink()
+    for name in ("datastores", "luns"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return Database(path)

@@ -1,0 +1,161 @@
+"""Users, roles and privileges: who may do what on which object.
+
+Privileges come from the API's own tables (method by method, parameter by parameter); roles are granted to users on inventory
+objects and inherited downwards. Refuses to know what a method does.
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import Any
+
+from vmlab.managed.world import World
+from vmlab.soap.types import vim, vmodl
+
+SYSTEM = ("System.Anonymous", "System.View", "System.Read")
+ADMIN_ROLE, READ_ONLY_ROLE, NO_ACCESS_ROLE, BACKUP_ROLE = -1, -2, -5, 1101
+
+BACKUP_PRIVILEGES = (
+    "Datastore.AllocateSpace",
+    "Datastore.Browse",
+    "Datastore.FileManagement",
+    "Global.DisableMethods",
+    "Global.EnableMethods",
+    "Global.Licenses",
+    "Network.Assign",
+    "Resource.AssignVMToPool",
+    "Sessions.ValidateSession",
+    "VirtualMachine.Config.AddExistingDisk",
+    "VirtualMachine.Config.AddNewDisk",
+    "VirtualMachine.Config.AddRemoveDevice",
+    "VirtualMachine.Config.AdvancedConfig",
+    "VirtualMachine.Config.Annotation",
+    "VirtualMachine.Config.CPUCount",
+    "VirtualMachine.Config.ChangeTracking",
+    "VirtualMachine.Config.DiskExtend",
+    "VirtualMachine.Config.DiskLease",
+    "VirtualMachine.Config.EditDevice",
+    "VirtualMachine.Config.Memory",
+    "VirtualMachine.Config.RawDevice",
+    "VirtualMachine.Config.RemoveDisk",
+    "VirtualMachine.Config.Rename",
+    "VirtualMachine.Config.Resource",
+    "VirtualMachine.Config.Settings",
+    "VirtualMachine.Interact.DeviceConnection",
+    "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Interact.PowerOn",
+    "VirtualMachine.Interact.Suspend",
+    "VirtualMachine.Inventory.Create",
+    "VirtualMachine.Inventory.Delete",
+    "VirtualMachine.Inventory.Register",
+    "VirtualMachine.Inventory.Unregister",
+    "VirtualMachine.Provisioning.DiskRandomAccess",
+    "VirtualMachine.Provisioning.DiskRandomRead",
+    "VirtualMachine.Provisioning.GetVmFiles",
+    "VirtualMachine.Provisioning.PutVmFiles",
+    "VirtualMachine.State.CreateSnapshot",
+    "VirtualMachine.State.RemoveSnapshot",
+    "VirtualMachine.State.RevertToSnapshot",
+)
+"""What backup products ask for, plus what restoring to a new VM needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """A named set of privileges; `None` stands for all of them."""
+
+    role_id: int
+    name: str
+    label: str
+    privileges: tuple[str, ...] | None
+
+    def holds(self, privilege: str) -> bool:
+        """Whether the role carries a privilege."""
+        return self.privileges is None or privilege in SYSTEM[:1] or privilege in self.privileges
+
+
+BUILT_IN = (
+    Role(role_id=ADMIN_ROLE, name="Admin", label="Administrator", privileges=None),
+    Role(role_id=READ_ONLY_ROLE, name="ReadOnly", label="Read-only", privileges=SYSTEM),
+    Role(role_id=NO_ACCESS_ROLE, name="NoAccess", label="No access", privileges=()),
+    Role(role_id=BACKUP_ROLE, name="Backup", label="Backup", privileges=(*SYSTEM, *BACKUP_PRIVILEGES)),
+)
+
+
+def no_permission(entity: Any, privilege: str) -> Any:
+    """The fault for a missing privilege."""
+    message = f"Permission to perform this operation was denied. Missing privilege {privilege}"
+    missing = [vim.fault.NoPermission.EntityPrivileges(entity=entity, privilegeIds=[privilege])]
+    return vim.fault.NoPermission(object=entity, privilegeId=privilege, missingPrivileges=missing, msg=message)
+
+
+class Access:
+    """Users with one password, roles, and the grants `{user: {moid: role id}}` kept in the world."""
+
+    def __init__(self, world: World, password: str) -> None:
+        self._world = world
+        self._password = password
+
+    def grants(self) -> dict[str, dict[str, int]]:
+        """Role by object id by user."""
+        return dict(self._world.meta("grants") or {})
+
+    def roles(self) -> list[Role]:
+        """Built-in roles, then those made by users."""
+        made = self._world.meta("roles") or []
+        return [*BUILT_IN, *(Role(role_id=r[0], name=r[1], label=r[1], privileges=(*SYSTEM, *r[2])) for r in made)]
+
+    def authenticate(self, user: str, password: str) -> str | None:
+        r"""The canonical user name where user and password are right; `DOMAIN\\user` and any case are accepted."""
+        domain, _, name = user.rpartition("\\")
+        canonical = (f"{name}@{domain}" if domain else name).lower()
+        known = canonical in self.grants()
+        right = hmac.compare_digest(password.encode(), self._password.encode())
+        return canonical if known and right else None
+
+    def allowed(self, user: str, entity: Any, privilege: str) -> bool:
+        """Whether a user holds a privilege on an object, by the nearest grant on its way up."""
+        with self._world.lock:
+            roles = {role.role_id: role for role in self.roles()}
+            mine = self.grants().get(user, {})
+            node = self._inventory_object(entity)
+            while node is not None:
+                if node._moId in mine:
+                    return roles[mine[node._moId]].holds(privilege)
+                node = self._world.get(node, "parent") if self._world.exists(node) else None
+        return privilege == SYSTEM[0]
+
+    def require(self, user: str, entity: Any, privilege: str) -> None:
+        """Raise the NoPermission fault where `allowed` says no."""
+        if not self.allowed(user, entity, privilege):
+            raise no_permission(self._inventory_object(entity), privilege)
+
+    def _inventory_object(self, ref: Any) -> Any:
+        """The inventory object whose grants rule a reference: itself, a snapshot's VM, a task's entity, else the root."""
+        if isinstance(ref, vim.ManagedEntity):
+            return ref
+        if self._world.exists(ref):
+            entry = self._world.entry(ref)
+            owner = entry.props.get("vm") or getattr(entry.props.get("info"), "entity", None)
+            if isinstance(owner, vim.ManagedEntity):
+                return owner
+        return vim.Folder("group-d1")
+
+
+def session_needed(ref: Any) -> Any:
+    """The fault for a call without a valid session."""
+    return vim.fault.NotAuthenticated(object=ref, privilegeId="System.View", msg="The session is not authenticated.")
+
+
+def is_system(privilege: str | None) -> bool:
+    """Whether a privilege needs no session at all."""
+    return privilege == SYSTEM[0]
+
+
+def invalid_login() -> Any:
+    """The fault for a wrong user or password."""
+    return vim.fault.InvalidLogin(msg="Cannot complete login due to an incorrect user name or password.")
+
+
+def not_supported(what: str) -> Any:
+    """The fault for something the lab does not do."""
+    return vmodl.fault.NotSupported(msg=f"vmlab does not support {what}")

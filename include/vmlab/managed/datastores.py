@@ -1,0 +1,127 @@
+"""Datastores: folders of this machine with a name, a capacity and a browser."""
+
+from typing import Any
+
+from vmlab.managed.ds_paths import parse, root_of
+from vmlab.managed.registry import Call, computed, method
+from vmlab.managed.site import Site
+from vmlab.soap.types import vim
+from vmlab.soap.values import fill
+
+DEFAULT_CAPACITY = 2 << 40
+
+
+def used_bytes(site: Site, name: str) -> int:
+    """Bytes really allocated in a datastore's folder."""
+    root = root_of(site, name)
+    total = 0
+    for path in root.rglob("*"):
+        try:
+            total += path.stat().st_blocks * 512
+        except OSError:
+            continue  # a file that a task has just removed
+    return total
+
+
+def capacity(site: Site, name: str) -> int:
+    """A datastore's size in bytes; set per datastore in `capacities`, else a default nobody fills."""
+    return int((site.world.meta("capacities") or {}).get(name, DEFAULT_CAPACITY))
+
+
+def free_bytes(site: Site, name: str) -> int:
+    """What a datastore has left."""
+    return max(0, capacity(site, name) - used_bytes(site, name))
+
+
+@computed(vim.Datastore, "summary")
+def summary(site: Site, ref: Any) -> Any:
+    """Name, size, type."""
+    name = site.world.get(ref, "name")
+    return fill(
+        vim.Datastore.Summary(
+            datastore=ref,
+            name=name,
+            url=url(ref),
+            capacity=capacity(site, name),
+            freeSpace=free_bytes(site, name),
+            uncommitted=0,
+            accessible=True,
+            multipleHostAccess=True,
+            type="VMFS",
+            maintenanceMode="normal",
+        )
+    )
+
+
+@computed(vim.Datastore, "info")
+def info(site: Site, ref: Any) -> Any:
+    """The VMFS volume behind a datastore."""
+    name = site.world.get(ref, "name")
+    volume = vim.host.VmfsVolume(
+        name=name, capacity=capacity(site, name), type="VMFS", uuid=url(ref).strip("/").rpartition("/")[2],
+        majorVersion=6, version="6.82", blockSizeMb=1, blockSize=1024, maxBlocks=63963136, vmfsUpgradable=False,
+    )  # fmt: skip
+    return fill(
+        vim.host.VmfsDatastoreInfo(
+            name=name,
+            url=url(ref),
+            freeSpace=free_bytes(site, name),
+            maxFileSize=64 << 40,
+            maxVirtualDiskCapacity=62 << 40,
+            vmfs=volume,
+        )
+    )
+
+
+@computed(vim.Datastore, "capability")
+def capability(_site: Site, _: Any) -> Any:
+    """What a VMFS datastore can do."""
+    return fill(
+        vim.Datastore.Capability(
+            directoryHierarchySupported=True,
+            rawDiskMappingsSupported=True,
+            perFileThinProvisioningSupported=True,
+            nativeSnapshotSupported=False,
+        )
+    )
+
+
+@computed(vim.Datastore, "host")
+def host(site: Site, ref: Any) -> list[Any]:
+    """Every host mounts every datastore."""
+    mount = vim.host.MountInfo(path=url(ref)[5:], accessMode="readWrite", mounted=True, accessible=True)
+    return [vim.Datastore.HostMount(key=key, mountInfo=mount) for key in site.world.all(vim.HostSystem)]
+
+
+@computed(vim.Datastore, "vm")
+def vm(site: Site, ref: Any) -> list[Any]:
+    """VMs with files on a datastore."""
+    from vmlab.managed.vm_info import datastores
+
+    return [vm for vm in site.world.all(vim.VirtualMachine) if ref in datastores(site, vm)]
+
+
+@computed(vim.Datastore, "browser")
+def browser(_site: Site, ref: Any) -> Any:
+    """The datastore's browser."""
+    return vim.host.DatastoreBrowser(f"datastoreBrowser-{ref._moId}")
+
+
+@method(vim.Datastore, "RefreshDatastore")
+@method(vim.Datastore, "RefreshDatastoreStorageInfo")
+def refresh(call: Call) -> None:
+    """Sizes are always fresh; tell who waits."""
+    call.world.touch()
+
+
+def url(ref: Any) -> str:
+    """A datastore's `ds:///vmfs/volumes/…/` URL."""
+    import uuid
+
+    volume = uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}").hex
+    return f"ds:///vmfs/volumes/{volume[:8]}-{volume[8:16]}-{volume[16:20]}-{volume[20:]}/"
+
+
+def name_of(path: str) -> str:
+    """The datastore name in a datastore path."""
+    return parse(path)[0]

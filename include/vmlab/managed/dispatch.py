@@ -1,0 +1,181 @@
+"""From an HTTP POST to a behaviour and back: session, privileges, planned faults, locks, tasks, SOAP answer.
+
+Every check is generic over the API's tables; what a method does is in its family's file.
+"""
+
+import logging
+import re
+import time
+from typing import Any
+
+from vmlab.managed import properties
+from vmlab.managed.access import is_system, session_needed
+from vmlab.managed.faults import Injection
+from vmlab.managed.registry import Behaviour, Call, find_method
+from vmlab.managed.site import Site
+from vmlab.soap.http import HttpRequest, HttpResponse
+from vmlab.soap.request import SoapRequest
+from vmlab.soap.response import fault_envelope, result_envelope
+from vmlab.soap.types import ManagedObject, Object, vim, vmodl
+from vmlab.soap.values import fill, version_of
+
+log = logging.getLogger(__name__)
+
+COOKIE = "vmware_soap_session"
+BODY_LIMIT = 64 << 20
+
+
+class Dropped(Exception):
+    """The planned fault is to cut the connection."""
+
+
+class Unavailable(Exception):
+    """The planned fault is an HTTP status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+def cookie_of(headers: dict[str, str]) -> str:
+    """The session cookie of a request, or the empty string."""
+    match = re.search(rf'{COOKIE}="?([\w-]+)', headers.get("cookie", ""))
+    return match.group(1) if match else ""
+
+
+class Dispatcher:
+    """Answers `POST /sdk`."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def handle(self, http: HttpRequest) -> HttpResponse:
+        """One SOAP call. A fault is an answer with status 500."""
+        version = version_of(http.headers.get("soapaction", ""))
+        cookie = cookie_of(http.headers)
+        headers: dict[str, str] = {}
+        name = "?"
+        try:
+            request = SoapRequest(http.body.read(BODY_LIMIT))
+            name = request.method
+            call = Call(
+                site=self._site, session=None, this=request.this, method=name, cookie=cookie, client=http.client
+            )
+            call.session = self._site.sessions.find(cookie) if cookie else None
+            body = self._answer(call, request, version)
+            if call.new_cookie:
+                headers["Set-Cookie"] = f'{COOKIE}="{call.new_cookie}"; Path=/; HttpOnly; Secure; '
+            return HttpResponse(body=body, headers=headers)
+        except Dropped:
+            return HttpResponse(drop=True)
+        except Unavailable as error:
+            return HttpResponse(status=error.status, body=b"planned fault", content_type="text/plain")
+        except vmodl.MethodFault as fault:
+            log.debug("%s: fault %s: %s", name, type(fault).__name__, fault.msg)
+            return HttpResponse(status=500, body=fault_envelope(fill(fault), version))
+        except Exception as error:
+            log.exception("%s failed", name)
+            broken = vmodl.fault.SystemError(reason=repr(error), msg=f"A general system error occurred: {error!r}")
+            return HttpResponse(status=500, body=fault_envelope(broken, version))
+
+    def _answer(self, call: Call, request: SoapRequest, version: str) -> bytes:
+        injection = self._site.faults.take(call.method)
+        if request.method == "Fetch":
+            _strike(injection, late=False)
+            return self._fetch(call, request.args["prop"], version)
+        behaviour = self._check(call, request)
+        in_task = injection is not None and behaviour.task and injection.status is None and not injection.drop
+        if not in_task:
+            _strike(injection, late=False)
+        body = self._run(call, request, behaviour, injection if in_task else None, version)
+        if not in_task:
+            _strike(injection, late=True)
+        return body
+
+    def _run(
+        self, call: Call, request: SoapRequest, behaviour: Behaviour, planned: Injection | None, version: str
+    ) -> bytes:
+        world = self._site.world
+        if behaviour.locked:
+            with world.transaction():
+                value = behaviour.run(call, **request.args)
+                return result_envelope(call.method, request.info, value, version)
+        if behaviour.task:
+            value = self._start_task(call, request, behaviour, planned)
+        else:
+            value = behaviour.run(call, **request.args)
+        with world.lock:
+            return result_envelope(call.method, request.info, value, version)
+
+    def _check(self, call: Call, request: SoapRequest) -> Behaviour:
+        """Session, receiver, method, privileges: in the order a vCenter checks them."""
+        privilege = request.info.privId
+        if call.session is None and not is_system(privilege):
+            raise session_needed(call.this)
+        if call.session is None and call.method not in _OPEN:
+            raise session_needed(call.this)
+        call.this = self._site.world.entry(call.this).ref
+        behaviour = find_method(call.this, call.method)
+        if behaviour is None:
+            log.warning("%s.%s is not supported by vmlab", type(call.this).__name__, call.method)
+            message = f"vmlab does not support {type(call.this).__name__}.{call.method}"
+            raise vmodl.fault.NotSupported(msg=message)
+        if call.session is not None:
+            self._check_privileges(call, request)
+        return behaviour
+
+    def _check_privileges(self, call: Call, request: SoapRequest) -> None:
+        assert call.session is not None
+        access, user = self._site.access, call.session.user
+        if request.info.privId and not is_system(request.info.privId):
+            access.require(user, call.this, request.info.privId)
+        for param in request.info.params:
+            privilege, value = getattr(param, "privId", None), request.args[param.name]
+            for ref in value if isinstance(value, list) else [value]:
+                if privilege and ref is not None and isinstance(ref, ManagedObject):
+                    access.require(user, ref, privilege)
+
+    def _fetch(self, call: Call, name: str, version: str) -> bytes:
+        open_to_all = isinstance(call.this, vim.ServiceInstance)
+        if call.session is None and not open_to_all:
+            raise session_needed(call.this)
+        with self._site.world.lock:
+            ref = self._site.world.entry(call.this).ref
+            if isinstance(ref, vim.SessionManager) and name == "currentSession":
+                value = call.session.info if call.session else None
+            else:
+                value = properties.read(self._site, ref, name)
+            if value is None or (isinstance(value, list) and not value):
+                return result_envelope("Fetch", Object(result=object, resultFlags=0), None, version)
+            info = type(ref)._GetPropertyInfo(name)
+            return result_envelope("Fetch", Object(result=info.type, resultFlags=info.flags), value, version)
+
+    def _start_task(self, call: Call, request: SoapRequest, behaviour: Behaviour, injection: Injection | None) -> Any:
+        def work() -> Any:
+            _strike(injection, late=False)
+            result = behaviour.run(call, **request.args)
+            _strike(injection, late=True)
+            return result
+
+        owner = request.info.typeName.removeprefix("vim.")
+        return self._site.tasks.start(call, f"{owner}.{request.info.name[0].lower()}{request.info.name[1:]}", work)
+
+
+_OPEN = {
+    "RetrieveServiceContent", "CurrentTime", "Login", "CloneSession", "Logout",
+}  # fmt: skip
+"""Methods whose tables say System.Anonymous and which a vCenter really answers without a session."""
+
+
+def _strike(injection: Injection | None, *, late: bool) -> None:
+    """Let a planned fault happen, before the work or (`after`) once it is done."""
+    if injection is None or injection.after is not late:
+        return
+    if injection.delay:
+        time.sleep(injection.delay)
+    if injection.drop:
+        raise Dropped
+    if injection.status is not None:
+        raise Unavailable(injection.status)
+    if injection.fault is not None:
+        raise injection.make_fault()

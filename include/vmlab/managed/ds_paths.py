@@ -1,0 +1,66 @@
+"""Datastore paths: `[datastore1] folder/file.vmdk` to and from folders on this machine, with no way out of the datastore."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from vmlab.managed.site import Site
+from vmlab.soap.types import vim
+
+_PATTERN = re.compile(r"^\s*\[(?P<name>[^\[\]]+)\]\s*(?P<rest>.*)$", re.DOTALL)
+
+
+def parse(path: str) -> tuple[str, str]:
+    """`[ds] a/b` → ("ds", "a/b"). Raises the InvalidDatastorePath fault for anything else or a `..` segment."""
+    match = _PATTERN.match(path)
+    rest = match["rest"].strip("/") if match else ""
+    if match is None or ".." in rest.split("/") or "\0" in rest:
+        raise vim.fault.InvalidDatastorePath(datastorePath=path, msg=f"Invalid datastore path '{path}'.")
+    return match["name"], rest
+
+
+def join(datastore: str, *parts: str) -> str:
+    """("ds", "a", "b") → `[ds] a/b`."""
+    rest = "/".join(part.strip("/") for part in parts if part)
+    return f"[{datastore}] {rest}" if rest else f"[{datastore}]"
+
+
+def folder_of(path: str) -> str:
+    """The datastore path of the folder a file lies in."""
+    datastore, rest = parse(path)
+    return join(datastore, rest.rpartition("/")[0])
+
+
+def base_name(path: str) -> str:
+    """`[ds] a/b.vmdk` → `b.vmdk`."""
+    return parse(path)[1].rpartition("/")[2]
+
+
+def stem(path: str) -> str:
+    """`[ds] a/b.vmdk` → `b`."""
+    return base_name(path).rpartition(".")[0]
+
+
+def root_of(site: Site, datastore: str) -> Path:
+    """The local folder of a datastore."""
+    return site.folder / "datastores" / datastore
+
+
+def local(site: Site, path: str) -> Path:
+    """The local file of a datastore path. Raises the InvalidDatastorePath and InvalidDatastore faults."""
+    name, rest = parse(path)
+    datastore_named(site, name)
+    root = root_of(site, name).resolve()
+    found = (root / rest).resolve()
+    if found != root and root not in found.parents:
+        raise vim.fault.InvalidDatastorePath(datastorePath=path, msg=f"Invalid datastore path '{path}'.")
+    return found
+
+
+def datastore_named(site: Site, name: str) -> Any:
+    """The datastore with that name. Raises the InvalidDatastore fault."""
+    with site.world.lock:
+        for ref in site.world.all(vim.Datastore):
+            if site.world.get(ref, "name") == name:
+                return ref
+    raise vim.fault.InvalidDatastore(name=name, msg=f"no datastore named '{name}'")

@@ -1,0 +1,62 @@
+"""Guests: what VMware Tools report of a VM, and the names of guest systems."""
+
+from typing import Any
+
+from vmlab.soap.types import vim
+from vmlab.soap.values import fill
+
+_NAMES: dict[str, tuple[str, str]] = {
+    "debian12_64Guest": ("Debian GNU/Linux 12 (64-bit)", "linuxGuest"),
+    "debian11_64Guest": ("Debian GNU/Linux 11 (64-bit)", "linuxGuest"),
+    "ubuntu64Guest": ("Ubuntu Linux (64-bit)", "linuxGuest"),
+    "rhel9_64Guest": ("Red Hat Enterprise Linux 9 (64-bit)", "linuxGuest"),
+    "centos7_64Guest": ("CentOS 7 (64-bit)", "linuxGuest"),
+    "otherLinux64Guest": ("Other Linux (64-bit)", "linuxGuest"),
+    "otherLinuxGuest": ("Other Linux (32-bit)", "linuxGuest"),
+    "windows2019srv_64Guest": ("Microsoft Windows Server 2019 (64-bit)", "windowsGuest"),
+    "windows9_64Guest": ("Microsoft Windows 10 (64-bit)", "windowsGuest"),
+    "winNetEnterpriseGuest": ("Microsoft Windows Server 2003 (32-bit)", "windowsGuest"),
+    "otherGuest64": ("Other (64-bit)", "otherGuestFamily"),
+    "otherGuest": ("Other (32-bit)", "otherGuestFamily"),
+}
+
+
+def guest_names(guest_id: str) -> tuple[str, str]:
+    """The full name and the family of a guest id."""
+    return _NAMES.get(guest_id, ("Other (64-bit)", "otherGuestFamily"))
+
+
+def new_guest(config: Any, *, tools: bool = False, ip: str | None = None, host_name: str | None = None) -> Any:
+    """What is known of a guest: nothing until Tools run; the last address stays known when the VM is off."""
+    full, family = guest_names(config.guestId)
+    guest = vim.vm.GuestInfo(
+        toolsStatus="toolsOk" if tools else "toolsNotInstalled",
+        toolsVersionStatus="guestToolsCurrent" if tools else "guestToolsNotInstalled",
+        toolsVersionStatus2="guestToolsCurrent" if tools else "guestToolsNotInstalled",
+        toolsRunningStatus="guestToolsNotRunning",
+        toolsVersion="12389" if tools else "0",
+        guestId=config.guestId if tools else None,
+        guestFamily=family if tools else None,
+        guestFullName=full if tools else None,
+        hostName=host_name,
+        ipAddress=ip,
+        guestState="notRunning",
+        guestOperationsReady=False,
+        interactiveGuestOperationsReady=False,
+    )
+    if ip:
+        guest.net = [
+            fill(vim.vm.GuestInfo.NicInfo(network="VM Network", ipAddress=[ip], connected=True, deviceConfigId=4000))
+        ]
+    return fill(guest)
+
+
+def set_running(guest: Any, *, running: bool) -> None:
+    """Follow the VM's power state, where Tools are installed."""
+    installed = guest.toolsStatus not in (None, "toolsNotInstalled")
+    up = running and installed
+    guest.toolsRunningStatus = "guestToolsRunning" if up else "guestToolsNotRunning"
+    guest.guestState = "running" if up else "notRunning"
+    guest.guestOperationsReady = up
+    if installed:
+        guest.toolsStatus = "toolsOk" if running else "toolsNotRunning"

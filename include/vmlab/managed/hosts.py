@@ -1,0 +1,246 @@
+"""Hosts, clusters, resource pools, networks and datacenters: what clients read of them. All worked out from a few stored values."""
+
+from typing import Any
+
+from vmlab.managed.luns import host_luns
+from vmlab.managed.registry import computed
+from vmlab.managed.site import Site
+from vmlab.soap.types import vim
+from vmlab.soap.values import fill
+
+CORES, THREADS, MHZ, MEMORY = 8, 16, 2600, 64 << 30
+
+
+@computed(vim.Datacenter, "datastore")
+def datacenter_datastore(site: Site, ref: Any) -> list[Any]:
+    """The datastores of a datacenter."""
+    return _under(site, vim.Datastore, ref)
+
+
+@computed(vim.Datacenter, "network")
+def datacenter_network(site: Site, ref: Any) -> list[Any]:
+    """The networks of a datacenter."""
+    return _under(site, vim.Network, ref)
+
+
+@computed(vim.ComputeResource, "host")
+def compute_host(site: Site, ref: Any) -> list[Any]:
+    """The hosts of a cluster."""
+    return [host for host in site.world.all(vim.HostSystem) if site.world.get(host, "parent") == ref]
+
+
+@computed(vim.ComputeResource, "datastore")
+@computed(vim.HostSystem, "datastore")
+def host_datastore(site: Site, _: Any) -> list[Any]:
+    """Every datastore: all are shared."""
+    return site.world.all(vim.Datastore)
+
+
+@computed(vim.ComputeResource, "network")
+@computed(vim.HostSystem, "network")
+def host_network(site: Site, _: Any) -> list[Any]:
+    """Every network."""
+    return site.world.all(vim.Network)
+
+
+@computed(vim.ComputeResource, "environmentBrowser")
+def compute_browser(site: Site, ref: Any) -> Any:
+    """The cluster's environment browser."""
+    return vim.EnvironmentBrowser(f"envbrowser-{ref._moId}")
+
+
+@computed(vim.ComputeResource, "summary")
+def compute_summary(site: Site, ref: Any) -> Any:
+    """Sizes of a cluster."""
+    hosts = len(compute_host(site, ref))
+    kind = (
+        vim.ClusterComputeResource.Summary
+        if isinstance(ref, vim.ClusterComputeResource)
+        else vim.ComputeResource.Summary
+    )
+    return fill(
+        kind(
+            totalCpu=hosts * CORES * MHZ,
+            totalMemory=hosts * MEMORY,
+            numCpuCores=hosts * CORES,
+            numCpuThreads=hosts * THREADS,
+            effectiveCpu=hosts * CORES * MHZ,
+            effectiveMemory=hosts * MEMORY >> 20,
+            numHosts=hosts,
+            numEffectiveHosts=hosts,
+            overallStatus="green",
+        )
+    )
+
+
+@computed(vim.HostSystem, "vm")
+def host_vm(site: Site, ref: Any) -> list[Any]:
+    """The VMs on a host."""
+    return [vm for vm in site.world.all(vim.VirtualMachine) if site.world.get(vm, "runtime").host == ref]
+
+
+@computed(vim.HostSystem, "runtime")
+def host_runtime(site: Site, _: Any) -> Any:
+    """Connected, on, not in maintenance."""
+    return fill(
+        vim.host.RuntimeInfo(
+            connectionState="connected", powerState="poweredOn", inMaintenanceMode=False, bootTime=site.started
+        )
+    )
+
+
+@computed(vim.HostSystem, "hardware")
+def host_hardware(site: Site, ref: Any) -> Any:
+    """A plain two-socket server."""
+    return fill(
+        vim.host.HardwareInfo(
+            systemInfo=vim.host.SystemInfo(vendor="vmlab", model="Simulated host", uuid=_uuid(ref)),
+            cpuInfo=vim.host.CpuInfo(numCpuPackages=2, numCpuCores=CORES, numCpuThreads=THREADS, hz=MHZ * 1_000_000),
+            memorySize=MEMORY,
+        )
+    )
+
+
+@computed(vim.HostSystem, "summary")
+def host_summary(site: Site, ref: Any) -> Any:
+    """What lists show of a host."""
+    name = site.world.get(ref, "name")
+    product = _about(site)
+    hardware = vim.host.Summary.HardwareSummary(
+        vendor="vmlab",
+        model="Simulated host",
+        uuid=_uuid(ref),
+        memorySize=MEMORY,
+        cpuModel="Simulated CPU",
+        cpuMhz=MHZ,
+        numCpuPkgs=2,
+        numCpuCores=CORES,
+        numCpuThreads=THREADS,
+        numNics=2,
+        numHBAs=1,
+    )
+    return fill(
+        vim.host.Summary(
+            host=ref,
+            hardware=hardware,
+            runtime=host_runtime(site, ref),
+            config=vim.host.Summary.ConfigSummary(name=name, port=902, product=product, vmotionEnabled=True),
+            quickStats=vim.host.Summary.QuickStats(overallCpuUsage=420, overallMemoryUsage=4096, uptime=86400),
+            overallStatus="green",
+            rebootRequired=False,
+            managementServerIp="127.0.0.1",
+        )
+    )
+
+
+@computed(vim.HostSystem, "config")
+def host_config(site: Site, ref: Any) -> Any:
+    """Product, network and storage devices (with the LUN names and ids as the host itself sees them)."""
+    nic = vim.host.VirtualNic(
+        device="vmk0", key="key-vim.host.VirtualNic-vmk0", portgroup="Management Network", spec=vim.host.VirtualNic.Specification(
+            ip=vim.host.IpConfig(dhcp=False, ipAddress="127.0.0.1", subnetMask="255.0.0.0"), mac="00:50:56:00:00:01"
+        )
+    )  # fmt: skip
+    return fill(
+        vim.host.ConfigInfo(
+            host=ref,
+            product=_about(site),
+            network=vim.host.NetworkInfo(vnic=[nic]),
+            storageDevice=vim.host.StorageDeviceInfo(scsiLun=host_luns(site)),
+        )
+    )
+
+
+@computed(vim.HostSystem, "datastoreBrowser")
+def host_browser(_site: Site, ref: Any) -> Any:
+    """The host's datastore browser."""
+    return vim.host.DatastoreBrowser(f"datastoreBrowser-{ref._moId}")
+
+
+@computed(vim.ResourcePool, "resourcePool")
+def pool_children(site: Site, ref: Any) -> list[Any]:
+    """Pools directly under a pool."""
+    return [pool for pool in site.world.all(vim.ResourcePool) if site.world.get(pool, "parent") == ref]
+
+
+@computed(vim.ResourcePool, "vm")
+def pool_vm(site: Site, ref: Any) -> list[Any]:
+    """VMs directly in a pool."""
+    return [vm for vm in site.world.all(vim.VirtualMachine) if site.world.get(vm, "resourcePool") == ref]
+
+
+@computed(vim.ResourcePool, "config")
+def pool_config(site: Site, ref: Any) -> Any:
+    """No limits."""
+    return fill(vim.ResourceConfigSpec(entity=ref, cpuAllocation=allocation(), memoryAllocation=allocation()))
+
+
+@computed(vim.ResourcePool, "summary")
+def pool_summary(site: Site, ref: Any) -> Any:
+    """Name and configuration."""
+    return fill(vim.ResourcePool.Summary(name=site.world.get(ref, "name"), config=pool_config(site, ref)))
+
+
+@computed(vim.Network, "summary")
+def network_summary(site: Site, ref: Any) -> Any:
+    """Name and reachability."""
+    return fill(vim.Network.Summary(network=ref, name=site.world.get(ref, "name"), accessible=True))
+
+
+@computed(vim.Network, "host")
+def network_host(site: Site, _: Any) -> list[Any]:
+    """Every host."""
+    return site.world.all(vim.HostSystem)
+
+
+@computed(vim.Network, "vm")
+def network_vm(site: Site, ref: Any) -> list[Any]:
+    """VMs with an adapter on a network."""
+    from vmlab.managed.vm_info import networks
+
+    return [vm for vm in site.world.all(vim.VirtualMachine) if ref in networks(site, vm)]
+
+
+@computed(vim.ManagedEntity, "overallStatus")
+def overall_status(_site: Site, _: Any) -> str:
+    """All is well."""
+    return "green"
+
+
+@computed(vim.ManagedEntity, "effectiveRole")
+def effective_role(_site: Site, _: Any) -> list[int]:
+    """Administrator; real checks are made call by call."""
+    return [-1]
+
+
+def allocation() -> Any:
+    """A resource allocation with no limits."""
+    return vim.ResourceAllocationInfo(
+        reservation=0, expandableReservation=True, limit=-1, shares=vim.SharesInfo(shares=4000, level="normal")
+    )
+
+
+def _under(site: Site, kind: Any, datacenter: Any) -> list[Any]:
+    from vmlab.managed.search import datacenter_of
+
+    return [ref for ref in site.world.all(kind) if datacenter_of(site, ref) == datacenter]
+
+
+def _uuid(ref: Any) -> str:
+    import uuid
+
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}"))
+
+
+def _about(site: Site) -> Any:
+    return vim.AboutInfo(
+        name="VMware ESXi",
+        fullName="VMware ESXi 8.0.3 build-24022510 (simulated by vmlab)",
+        vendor="vmlab",
+        version="8.0.3",
+        build="24022510",
+        osType="vmnix-x86",
+        productLineId="embeddedEsx",
+        apiType="HostAgent",
+        apiVersion="8.0.3.0",
+    )

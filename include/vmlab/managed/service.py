@@ -1,0 +1,132 @@
+"""The service instance: what a client meets first, and the managers it names."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from vmlab.managed.access import SYSTEM
+from vmlab.managed.registry import Call, computed, method
+from vmlab.managed.site import ROOT_FOLDER, Site
+from vmlab.soap.types import vim, vmodl
+from vmlab.soap.values import API_VERSION, fill
+
+MANAGERS: dict[str, Any] = {
+    "propertyCollector": vmodl.query.PropertyCollector("propertyCollector"),
+    "viewManager": vim.view.ViewManager("ViewManager"),
+    "sessionManager": vim.SessionManager("SessionManager"),
+    "authorizationManager": vim.AuthorizationManager("AuthorizationManager"),
+    "searchIndex": vim.SearchIndex("SearchIndex"),
+    "taskManager": vim.TaskManager("TaskManager"),
+    "fileManager": vim.FileManager("FileManager"),
+    "virtualDiskManager": vim.VirtualDiskManager("virtualDiskManager"),
+    "setting": vim.option.OptionManager("VpxSettings"),
+    "customFieldsManager": vim.CustomFieldsManager("CustomFieldsManager"),
+    "eventManager": vim.event.EventManager("EventManager"),
+    "perfManager": vim.PerformanceManager("PerfMgr"),
+    "licenseManager": vim.LicenseManager("LicenseManager"),
+    "extensionManager": vim.ExtensionManager("ExtensionManager"),
+}
+SERVICE_INSTANCE = vim.ServiceInstance("ServiceInstance")
+
+
+def add_services(site: Site) -> None:
+    """Enter the service instance and its managers; they are the same at every start."""
+    for ref in (SERVICE_INSTANCE, *MANAGERS.values()):
+        site.world.add(ref, lasting=False)
+
+
+@computed(vim.ServiceInstance, "content")
+def content(site: Site, _: Any) -> Any:
+    """The root folder, the managers, and about whom one is talking to."""
+    about = vim.AboutInfo(
+        name="VMware vCenter Server",
+        fullName="VMware vCenter Server 8.0.3 build-24322831 (simulated by vmlab)",
+        vendor="vmlab",
+        version="8.0.3",
+        build="24322831",
+        localeVersion="INTL",
+        localeBuild="000",
+        osType="linux-x64",
+        productLineId="vpx",
+        apiType="VirtualCenter",
+        apiVersion=API_VERSION,
+        instanceUuid=site.instance_uuid,
+        licenseProductName="VMware VirtualCenter Server",
+        licenseProductVersion="8.0",
+    )
+    return fill(vim.ServiceInstanceContent(rootFolder=ROOT_FOLDER, about=about, **MANAGERS))
+
+
+@computed(vim.ServiceInstance, "serverClock")
+def server_clock(_site: Site, _: Any) -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+@computed(vim.ServiceInstance, "capability")
+def capability(_site: Site, _: Any) -> Any:
+    """What this vCenter can do."""
+    return fill(vim.Capability(provisioningSupported=True, multiHostSupported=True))
+
+
+@method(vim.ServiceInstance, "RetrieveServiceContent")
+def retrieve_service_content(call: Call) -> Any:
+    """The same as the `content` property; needs no session."""
+    return content(call.site, call.this)
+
+
+@method(vim.ServiceInstance, "CurrentTime")
+def current_time(call: Call) -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+@computed(vim.AuthorizationManager, "roleList")
+def role_list(site: Site, _: Any) -> list[Any]:
+    """All roles with their privileges."""
+    Role = vim.AuthorizationManager.Role
+    everything = [privilege.privId for privilege in privilege_list(site, None)]
+    return [
+        Role(
+            roleId=role.role_id,
+            system=role.role_id < 0,
+            name=role.name,
+            info=vim.Description(label=role.label, summary=role.label),
+            privilege=list(everything if role.privileges is None else role.privileges),
+        )
+        for role in site.access.roles()
+    ]
+
+
+@computed(vim.AuthorizationManager, "privilegeList")
+def privilege_list(_site: Site, _: Any) -> list[Any]:
+    """Every privilege the API's tables name for a supported type."""
+    from vmlab.managed.access import BACKUP_PRIVILEGES
+    from vmlab.managed.privileges import table_privileges
+
+    names = sorted({*SYSTEM, *BACKUP_PRIVILEGES, *table_privileges()})
+    Privilege = vim.AuthorizationManager.Privilege
+    return [
+        Privilege(privId=name, name=name.rpartition(".")[2], privGroupName=name.rpartition(".")[0], onParent=False)
+        for name in names
+    ]
+
+
+@computed(vim.option.OptionManager, "setting")
+def settings(_site: Site, _: Any) -> list[Any]:
+    """A few settings clients look at."""
+    values = {"VirtualCenter.FQDN": "localhost", "VirtualCenter.InstanceName": "localhost"}
+    return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
+
+
+@method(vim.option.OptionManager, "QueryOptions")
+def query_options(call: Call, name: str | None) -> list[Any]:
+    """Settings by name or by prefix that ends with a dot."""
+    wanted = name or ""
+    found = [
+        option
+        for option in settings(call.site, None)
+        if option.key == wanted or (option.key.startswith(wanted) and wanted.endswith("."))
+    ]
+    if wanted and not found:
+        raise vim.fault.InvalidName(name=wanted, msg=f"no setting named {wanted}")
+    return found or settings(call.site, None)

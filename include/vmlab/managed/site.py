@@ -1,0 +1,58 @@
+"""The simulated vSphere site: its objects and its services, put together. Behaviours reach everything through it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmlab.soap.types import vim
+
+if TYPE_CHECKING:
+    from vmlab.disks import DiskStore
+    from vmlab.managed.access import Access
+    from vmlab.managed.faults import FaultPlan
+    from vmlab.managed.filters import Collectors
+    from vmlab.managed.sessions import Sessions, Tickets
+    from vmlab.managed.tasks import Tasks
+    from vmlab.managed.world import World
+
+ROOT_FOLDER = vim.Folder("group-d1")
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """Everything a behaviour may use. `folder` is the lab's directory; `datastores` lie in `folder/datastores`."""
+
+    folder: Path
+    world: "World"
+    store: "DiskStore"
+    access: "Access"
+    sessions: "Sessions"
+    tickets: "Tickets"
+    faults: "FaultPlan"
+    collectors: "Collectors"
+    instance_uuid: str
+    extents_per_query: int = 256
+    """How many changed areas one QueryChangedDiskAreas answers at most."""
+    bytes_per_query: int = 1 << 30
+    """How much of a disk one QueryChangedDiskAreas covers at most."""
+    started: Any = None
+    _tasks: "Tasks | None" = field(default=None)
+
+    @property
+    def tasks(self) -> "Tasks":
+        """The task service."""
+        if self._tasks is None:
+            from vmlab.managed.tasks import Tasks
+
+            self._tasks = Tasks(self)
+        return self._tasks
+
+    def add_companion(self, ref: Any) -> None:
+        """Enter the browser objects that belong to a VM, host, cluster or datastore."""
+        kinds: list[tuple[Any, str]] = []
+        if isinstance(ref, (vim.VirtualMachine, vim.ComputeResource)):
+            kinds.append((vim.EnvironmentBrowser, "envbrowser"))
+        if isinstance(ref, (vim.HostSystem, vim.Datastore)):
+            kinds.append((vim.host.DatastoreBrowser, "datastoreBrowser"))
+        for kind, prefix in kinds:
+            self.world.add(kind(f"{prefix}-{ref._moId}"), lasting=False)

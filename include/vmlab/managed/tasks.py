@@ -1,0 +1,167 @@
+"""Tasks: one thread each, alone on its entity, with the states and times a client waits for; kept until there are many.
+
+What a task does is a function; its result or fault lands in `info`. Tasks do not survive a restart: one that was running is
+gone, and what it left half-done is for the next call to find, as after the crash of a vCenter.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from vmlab.managed.registry import Call, computed, method
+from vmlab.managed.site import Site
+from vmlab.soap.types import vim, vmodl
+from vmlab.soap.values import fill
+
+log = logging.getLogger(__name__)
+
+KEPT = 400
+"""Finished tasks that can still be read."""
+
+
+class Tasks:
+    """Running and recent tasks, and the locks that keep two tasks off one entity."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._recent: deque[Any] = deque()
+        self._locks: dict[str, threading.RLock] = {}
+        self._threads: set[threading.Thread] = set()
+        self._guard = threading.Lock()
+
+    def entity_lock(self, ref: Any) -> threading.RLock:
+        """The lock a task holds while it works on an entity; guest writes take it too."""
+        with self._guard:
+            return self._locks.setdefault(ref._moId, threading.RLock())
+
+    def recent(self) -> list[Any]:
+        """References of kept tasks, oldest first."""
+        with self._guard:
+            return list(self._recent)
+
+    def start(self, call: Call, description: str, work: Callable[[], Any]) -> Any:
+        """Start `work` in a thread of its own; returns the task's reference at once."""
+        world = self._site.world
+        ref = world.passing_ref(vim.Task, "task")
+        entity = world.get(call.this, "vm") if isinstance(call.this, vim.vm.Snapshot) else call.this
+        user = call.session.info.userName if call.session else ""
+        info = vim.TaskInfo(
+            key=ref._moId,
+            task=ref,
+            name=None,
+            descriptionId=description,
+            entity=entity if isinstance(entity, vim.ManagedEntity) else None,
+            entityName=world.get(entity, "name") if isinstance(entity, vim.ManagedEntity) else None,
+            state="queued",
+            cancelled=False,
+            cancelable=False,
+            queueTime=datetime.now(UTC),
+            eventChainId=1,
+            reason=vim.TaskReasonUser(userName=user),
+        )
+        world.add(ref, lasting=False, info=fill(info))
+        self._keep(ref)
+        thread = threading.Thread(target=self._run, args=(ref, entity, work), name=ref._moId, daemon=True)
+        with self._guard:
+            self._threads.add(thread)
+        thread.start()
+        return ref
+
+    def join(self, seconds: float) -> None:
+        """Wait for running tasks, each for at most `seconds`."""
+        with self._guard:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(seconds)
+
+    def _keep(self, ref: Any) -> None:
+        with self._guard:
+            self._recent.append(ref)
+            old = self._recent.popleft() if len(self._recent) > KEPT else None
+        if old is not None:
+            self._site.world.remove(old)
+
+    def _run(self, ref: Any, entity: Any, work: Callable[[], Any]) -> None:
+        try:
+            with self.entity_lock(entity):
+                self._set(ref, state="running", startTime=datetime.now(UTC))
+                outcome = self._outcome(ref, work)
+            self._set(ref, completeTime=datetime.now(UTC), **outcome)
+        finally:
+            with self._guard:
+                self._threads.discard(threading.current_thread())
+
+    def _outcome(self, ref: Any, work: Callable[[], Any]) -> dict[str, Any]:
+        if self._info(ref).cancelled:
+            return {"state": "error", "error": vmodl.fault.RequestCanceled(msg="The task was canceled by a user.")}
+        try:
+            return {"result": work(), "state": "success"}
+        except vmodl.MethodFault as fault:
+            return {"error": fill(fault), "state": "error"}
+        except Exception as error:
+            log.exception("task %s failed", ref._moId)
+            return {
+                "error": vmodl.fault.SystemError(reason=repr(error), msg=f"A general system error occurred: {error}"),
+                "state": "error",
+            }
+
+    def _info(self, ref: Any) -> Any:
+        return self._site.world.get(ref, "info")
+
+    def _set(self, ref: Any, **fields: Any) -> None:
+        world = self._site.world
+        with world.transaction():
+            if not world.exists(ref):
+                return
+            info = world.get(ref, "info")
+            changed = vim.TaskInfo(**{p.name: getattr(info, p.name) for p in info._GetPropertyList()})
+            for name, value in fields.items():
+                setattr(changed, name, value)
+            world.update(ref, info=changed)
+
+
+@method(vim.Task, "CancelTask")
+def cancel_task(call: Call) -> None:
+    """Cancel a task that has not begun; a running one cannot be cancelled here."""
+    info = call.world.get(call.this, "info")
+    if info.state in ("success", "error"):
+        raise vim.fault.InvalidState(msg="The task has already completed.")
+    if info.state == "running":
+        raise vmodl.fault.NotSupported(msg="The task cannot be canceled while it runs.")
+    call.site.tasks._set(call.this, cancelled=True)
+
+
+@method(vim.TaskManager, "CreateCollectorForTasks")
+def create_collector(call: Call, filter: Any) -> Any:
+    """A history collector over the kept tasks."""
+    ref = call.world.passing_ref(vim.TaskHistoryCollector, "tasks")
+    assert call.session is not None
+    call.session.objects.add(ref._moId)
+    return call.world.add(ref, lasting=False, filter=filter)
+
+
+@method(vim.TaskHistoryCollector, "ReadNextTasks")
+def read_next_tasks(call: Call, maxCount: int) -> list[Any]:
+    """Nothing more: all tasks are in `latestPage`."""
+    return []
+
+
+@computed(vim.TaskHistoryCollector, "latestPage")
+def latest_page(site: Site, _: Any) -> list[Any]:
+    """The kept tasks, newest first."""
+    return [site.world.get(ref, "info") for ref in reversed(site.tasks.recent())]
+
+
+@computed(vim.TaskManager, "recentTask")
+def recent_task(site: Site, _: Any) -> list[Any]:
+    """The newest tasks."""
+    return site.tasks.recent()[-50:]
+
+
+@computed(vim.ManagedEntity, "recentTask")
+def entity_recent_task(site: Site, ref: Any) -> list[Any]:
+    """The newest tasks of one entity."""
+    return [task for task in site.tasks.recent()[-50:] if site.world.get(task, "info").entity == ref]

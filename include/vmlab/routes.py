@@ -1,0 +1,37 @@
+"""Which URL is whose: SOAP, version list, datastore files, control calls."""
+
+import logging
+
+from vmlab.managed.dispatch import Dispatcher
+from vmlab.managed.site import Site
+from vmlab.soap.http import HttpRequest, HttpResponse
+from vmlab.soap.values import VERSION_IDS
+
+log = logging.getLogger(__name__)
+
+
+class Routes:
+    """The one handler of the TLS server."""
+
+    def __init__(self, site: Site, dispatcher: Dispatcher, control_token: str) -> None:
+        self._site = site
+        self._dispatcher = dispatcher
+        self._token = control_token
+
+    def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request."""
+        path = request.target.partition("?")[0]
+        if path in ("/sdk", "/sdk/") and request.method == "POST":
+            return self._dispatcher.handle(request)
+        if path in ("/sdk/vimServiceVersions.xml", "/sdk/vimService.wsdl") and request.method in ("GET", "HEAD"):
+            return HttpResponse(body=_versions())
+        return HttpResponse(status=404, body=b"not found\n", content_type="text/plain")
+
+
+def _versions() -> bytes:
+    newest, *older = VERSION_IDS
+    prior = "".join(f"<version>{version}</version>" for version in older)
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><namespaces version="1.0"><namespace><name>urn:vim25</name>'
+        f"<version>{newest}</version><priorVersions>{prior}</priorVersions></namespace></namespaces>"
+    ).encode()

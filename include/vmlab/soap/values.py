@@ -1,0 +1,112 @@
+"""Typed vSphere values to and from XML, and the versions the lab speaks.
+
+The tables are pyVmomi's. Refuses to know what any value means: it fills required fields, serialises, parses, no more.
+Values are `Any` on purpose: pyVmomi creates its classes at run time and carries no annotations.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from vmlab.soap.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vmodl
+
+API_VERSION = "8.0.3.0"
+"""The newest API version the lab offers; newer fields are dropped by the serializer itself."""
+
+VERSIONS: tuple[str, ...] = tuple(
+    version
+    for version in support.GetServiceVersions("vim25")
+    if re.fullmatch(r"[\d.]+", support.versionIdMap[version]) and support.versionIdMap[version] <= API_VERSION
+)
+VERSION_IDS: tuple[str, ...] = tuple(support.versionIdMap[version] for version in VERSIONS)
+NEWEST = VERSIONS[0]
+_BY_ID = dict(zip(VERSION_IDS, VERSIONS, strict=True))
+
+
+def version_of(soap_action: str) -> str:
+    """The API version a request's SOAPAction header asks for; the newest one where it names none we know."""
+    match = re.search(r"vim25/([\w.]+)", soap_action)
+    return _BY_ID.get(match.group(1), NEWEST) if match else NEWEST
+
+
+def fill(value: Any, depth: int = 0) -> Any:
+    """Give every required, unset field of a data object (recursively) a neutral default; return the object.
+
+    The serializer refuses an incomplete object, and strict clients refuse its XML.
+    """
+    for info in value._GetPropertyList():
+        current = getattr(value, info.name)
+        if isinstance(current, DataObject):
+            fill(current, depth + 1)
+        elif isinstance(current, list):
+            if not current and not info.flags & F_OPTIONAL:
+                current.extend(item for item in [default_for(info.type.Item, depth)] if item is not None)
+            for item in current:
+                if isinstance(item, DataObject):
+                    fill(item, depth + 1)
+        elif current is None and not info.flags & F_OPTIONAL and info.name != "dynamicType":
+            made = default_for(info.type, depth)
+            if made is not None:
+                setattr(value, info.name, made)
+    return value
+
+
+def default_for(kind: Any, depth: int = 0) -> Any:
+    """A neutral value of a type: an empty filled object, the first enum member, zero, the empty string, now."""
+    if depth > 12 or issubclass(kind, ManagedObject):
+        return None
+    if issubclass(kind, list):
+        return kind()
+    if issubclass(kind, DataObject):
+        return fill(kind(), depth + 1)
+    if issubclass(kind, Enum):
+        return kind.values[0]
+    if kind is datetime:
+        return datetime.now(UTC)
+    if kind is object:
+        return ""
+    return kind() if issubclass(kind, (bool, int, float, str)) else None
+
+
+def dump(value: Any) -> str:
+    """One value as a self-describing XML element (its xsi:type says what it is)."""
+    return str(SoapAdapter.SerializeToStr(value, version=NEWEST))
+
+
+def load(xml: str, kind: Any = object) -> Any:
+    """The value `dump` wrote; `kind` types a top-level list."""
+    return SoapAdapter.Deserialize(xml, kind)
+
+
+def wsdl_name(kind: Any) -> str:
+    """The name a type has on the wire, e.g. `VirtualMachine`."""
+    return str(kind._wsdlName)
+
+
+def type_named(name: str) -> Any:
+    """The type with that WSDL name (`VirtualMachine`) or VMODL name (`vim.fault.InvalidState`).
+
+    Raises KeyError where there is none.
+    """
+    if "." in name:
+        return support.GetVmodlType(name)
+    try:
+        return support.GetWsdlType("urn:vim25", name)
+    except KeyError:
+        return support.GetWsdlType("urn:vim25", name.removesuffix("Fault"))
+
+
+def fault_named(name: str, message: str) -> Any:
+    """A fault by name, with every required field filled. Raises ValueError where no fault has that name."""
+    try:
+        kind = type_named(name)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{name}: no such type in the vSphere API") from error
+    if not issubclass(kind, vmodl.MethodFault):
+        raise ValueError(f"{name}: is a type of the vSphere API but not a fault")
+    return fill(kind(msg=message))
+
+
+def type_of(value: Any) -> Any:
+    """The pyVmomi type of a value."""
+    return support.Type(value)
