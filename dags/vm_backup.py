@@ -6,7 +6,7 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | | |
 |---|---|
 | **Started by** | *Trigger* in this UI, the REST API, or another DAG |
-| **Result** | a restore point in the repository (XCom of `catalog`), and an event of the asset `vmkeep_restore_points` |
+| **Result** | a restore point (XCom of `catalog`), and an event of the asset `vmkeep_restore_points` |
 | **If it fails** | nothing is sealed and the snapshot is removed; trigger it again, or clear the whole run |
 | **Safe to re-run** | yes: blocks are stored once, and every try takes its own snapshot |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
@@ -15,7 +15,7 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 
 | task | |
 |---|---|
-| `preflight` | finds the VM, sorts its disks, picks mode and parent. Fails here, before anything is changed, if it can |
+| `preflight` | finds the VM, sorts its disks, picks mode and parent. If it can, it fails here, before any change |
 | `snapshot` | takes the snapshot, named after the run. Setup of `remove_snapshot` |
 | `plan_disks` | asks vSphere what changed since the parent point; a disk that has to be read whole gets a reason |
 | `copy_disk` | one per disk, in pool and on queue `backup_proxy`. A retry goes on where the last try stopped |

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from vmkeep.model.job import Progress
 
@@ -13,7 +13,7 @@ _EVERY_SECONDS = 10.0
 class Log(Protocol):
     """What an operator's logger offers, be it the standard library's or Airflow's."""
 
-    def info(self, message: str, *args: object) -> None:
+    def info(self, event: Any, *args: Any) -> Any:
         """Write one line."""
 
 

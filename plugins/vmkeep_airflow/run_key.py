@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9.]+")
-_READABLE = 32
+_READABLE = 33
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Owner:
     run_id: str
 
     def run_key(self, try_number: int) -> str:
-        """Return the key of one try, e.g. ``manual-2026-11-20T11.00.00-1f0c93d2.1``; at most 45 characters.
+        """Return the key of one try, e.g. ``manual-2026-11-20T11.00.00-1f0c93d2.1``; at most 46 characters.
 
         Every try of the snapshot task is a run of its own in the repository: a cleared task must neither find
         itself fenced by the teardown before it, nor mix its disks with those of the older snapshot.

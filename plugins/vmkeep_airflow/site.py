@@ -13,5 +13,6 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
     :raises vmkeep.errors.UsageError: a connection is missing, of another type, or lacks a field.
     """
     vsphere = VsphereHook(vsphere_conn_id)
+    vcenter = vsphere.get_conn()
     place = RepositoryHook(repository_conn_id).get_conn()
-    return Site(repository=place.location, catalog=place.catalog, vcenter=vsphere.get_conn(), vddk=vsphere.vddk)
+    return Site(repository=place.location, catalog=place.catalog, vcenter=vcenter, vddk=vsphere.vddk)

@@ -43,7 +43,7 @@ class VsphereHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Log in and out again, for the button in Airflow's connection form."""
         from vmkeep.errors import VmKeepError
-        from vmkeep.vsphere import open_session
+        from vmkeep.vsphere.session import open_session
 
         try:
             vcenter = self.get_conn()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context, Metadata
+from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep_airflow.assets import RESTORE_POINTS
@@ -32,7 +32,7 @@ class CloseRunOperator(BaseOperator):
         self.may_skip_after = may_skip_after
         self.announce = announce
 
-    def execute(self, context: Context) -> Generator[Metadata, None, dict[str, Any] | None]:
+    def execute(self, context: Context) -> dict[str, Any] | None:
         """Read the states and the result; raise, or announce."""
         states = task_states(context)
         skipped = self.may_skip_after is not None and states.get(self.may_skip_after) == "skipped"
@@ -43,7 +43,7 @@ class CloseRunOperator(BaseOperator):
         if not result:
             raise AirflowFailException(f"nothing was sealed: task {self.result_task_id} left no result")
         if self.announce:
-            yield Metadata(RESTORE_POINTS, {"point": result["point"], "vm": result["vm"]})
+            context["outlet_events"][RESTORE_POINTS].extra = {"point": result["point"], "vm": result["vm"]}
         return result
 
     def _refuse(self, bad: Mapping[str, str]) -> None:

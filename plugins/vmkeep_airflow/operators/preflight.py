@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Context
 
+from vmkeep.errors import ConflictError
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import from_plain, to_plain
+from vmkeep_airflow.leftovers import Verdict, judged
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.run_key import Owner
 
@@ -71,7 +74,13 @@ class PreflightOperator(SiteOperator):
                 "full": self.full,
             },
         )
-        found = backup.preflight(self.site(), request)
+        site = self.site()
+        found = backup.preflight(site, request)
+        for other, verdict in judged(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
+            if verdict is Verdict.IN_USE:
+                raise ConflictError(
+                    f"VM {found.vm.name} is being backed up by run {other.run} (snapshot {other.snapshot}): wait for it"
+                )
         self.warn(found.warnings)
         for disk in found.disks:
             what = f"skipped: {disk.skip.why}" if disk.skip else "will be copied"

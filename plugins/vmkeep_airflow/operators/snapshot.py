@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Context
@@ -13,6 +14,7 @@ from vmkeep.errors import VmKeepError
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.site import Site
+from vmkeep_airflow.leftovers import Verdict, judged
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.run_key import Owner
 from vmkeep_airflow.steps import HeldStill
@@ -21,8 +23,8 @@ from vmkeep_airflow.steps import HeldStill
 class SnapshotOperator(SiteOperator):
     """Take the snapshot that all disks are copied from. A setup task: ``RemoveSnapshotOperator`` is its teardown.
 
-    Airflow does not run the teardown of a setup that failed; so this task itself removes what it half made, and
-    what an earlier try of its own left.
+    Airflow does not run the teardown of a setup that failed; so this task itself removes what it half made, what an
+    earlier try of its own left, and what ended runs left on this VM.
 
     :param preflight: a ``Preflight`` as a dict. Templated.
     :returns: a ``HeldStill`` as a dict.
@@ -45,6 +47,9 @@ class SnapshotOperator(SiteOperator):
         owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
         for earlier in range(1, ti.try_number):
             self._remove(site, found, owner.run_key(earlier))
+        for left, verdict in judged(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
+            if verdict is Verdict.REMOVE:
+                self._remove(site, found, left.run)
         run = owner.run_key(ti.try_number)
         found = replace(found, request=replace(found.request, run=run))
         claim(site, run, owner)

@@ -1,0 +1,128 @@
+"""An AIRFLOW_HOME of one's own: its settings, and a database that is migrated once and copied from then on."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "var" / "cache"
+AIRFLOW = str(Path(sys.executable).with_name("airflow"))
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class AirflowHome:
+    """A folder with all that Airflow writes, and the environment that makes its components use it.
+
+    Nothing is read from the caller's own Airflow settings.
+    """
+
+    def __init__(self, folder: Path, *, connections: Mapping[str, Mapping[str, object]] | None = None) -> None:
+        self.folder = folder.resolve()
+        self.port = free_port()
+        self.user = "admin"
+        self.password = secrets.token_urlsafe(9)
+        self._connections = dict(connections or {})
+        self._settings = _settings(self.folder, self.port)
+
+    @property
+    def url(self) -> str:
+        """Where the UI and the REST API are."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.folder / "airflow.db"
+
+    def connect(self, conn_id: str, **fields: object) -> None:
+        """Add a connection, by environment; only processes started later see it."""
+        self._connections[conn_id] = fields
+
+    def set(self, section: str, key: str, value: object) -> None:
+        """Change one of Airflow's settings; only processes started later see it."""
+        self._settings[f"AIRFLOW__{section.upper()}__{key.upper()}"] = str(value)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment for Airflow's components and for whoever imports airflow."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+        given = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in self._connections.items()}
+        return inherited | self._settings | given
+
+    def prepare(self) -> None:
+        """Make the folder, the login, and the database."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        passwords = self.folder / "passwords.json"
+        passwords.write_text(json.dumps({self.user: self.password}))
+        passwords.chmod(0o600)
+        template = migrated_database()
+        shutil.copyfile(template, self.database)
+
+
+def _settings(home: Path, port: int) -> dict[str, str]:
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "6",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "10",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
+        "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "10",
+        "GX_ANALYTICS_ENABLED": "false",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+
+
+def migrated_database() -> Path:
+    """Return an empty, migrated SQLite database of this Airflow version; made on first use, which takes some 20 s."""
+    template = CACHE / f"airflow-{version('apache-airflow')}.db"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "airflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            home = CACHE / "migrate"
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            settings = _settings(home, 0)
+            done = subprocess.run(
+                [AIRFLOW, "db", "migrate"], env=os.environ | settings, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise RuntimeError(f"airflow db migrate failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+            (home / "airflow.db").replace(template)
+            shutil.rmtree(home)
+    return template

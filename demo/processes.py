@@ -1,0 +1,120 @@
+"""Child processes that never outlive their parent and never die unnoticed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class ComponentDiedError(RuntimeError):
+    """A process that has to run for the whole demo ended by itself."""
+
+
+class Component:
+    """One process with a log file of its own.
+
+    It leads a process group, so that its own children go with it, and Linux sends it SIGTERM when the thread that
+    started it dies, however that happens: start components from the main thread.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self._env = dict(env)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, stdout: int | None = None) -> subprocess.Popen[bytes]:
+        """Start it; its output goes to the log file, or its standard output to ``stdout``."""
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("components are started from the main thread: they die with the thread that starts them")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log if stdout is None else stdout,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        return self._process
+
+    def check(self) -> None:
+        """Raise if it is no longer running.
+
+        :raises ComponentDiedError: with its log's path and last lines.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            raise ComponentDiedError(
+                f"{self.name} ended by itself (exit code {self._process.returncode}); its log is {self.log}, "
+                f"which ends with:\n{tail(self.log)}"
+            )
+
+    def terminate(self) -> None:
+        """Ask it to end; does not wait."""
+        if self.running:
+            self._signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and its children at once."""
+        if self._process is not None:
+            self._signal_group(signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self, *, patience: float = 10.0) -> None:
+        """Ask it to end, wait, and end it and what is left of its group if it does not."""
+        if self._process is None:
+            return
+        self.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=patience)
+        self.kill()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def stop_all(components: Sequence[Component], *, patience: float = 10.0) -> None:
+    """Stop all of them at once; the time they take is that of the slowest."""
+    for component in components:
+        component.terminate()
+    end = time.monotonic() + patience
+    for component in reversed(components):
+        component.stop(patience=max(0.1, end - time.monotonic()))
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """Return the last lines of a log, indented."""
+    try:
+        text = log.read_text(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return "    (no log)"
+    return "\n".join(f"    {line}" for line in text)

@@ -1,0 +1,68 @@
+"""Whose snapshot is it, and may it go? vSphere knows the run, the repository its owner, Airflow the owner's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from vmkeep.model.site import Site
+from vmkeep_airflow.ownership import owner_of
+from vmkeep_airflow.run_key import Owner
+
+if TYPE_CHECKING:
+    from vmkeep.flows.sweep import RunSnapshot
+
+_ENDED = frozenset({"success", "failed"})
+
+
+class Verdict(StrEnum):
+    """What to do with a run's snapshot."""
+
+    REMOVE = "remove"
+    """Its run has ended."""
+    IN_USE = "in use"
+    """Its run has not ended, or holds a lease."""
+    UNKNOWN = "unknown"
+    """Nobody here knows its run, and it is not old enough to be given up."""
+
+
+def judge(found: RunSnapshot, *, owner_state: str | None, given_up_after: timedelta) -> Verdict:
+    """Decide over one snapshot.
+
+    :param owner_state: state of the DAG run it belongs to; ``None`` where this Airflow knows of none.
+    :param given_up_after: age from which a snapshot that nobody knows, and whose copies are silent, is a leftover.
+    """
+    if owner_state is not None:
+        return Verdict.REMOVE if owner_state in _ENDED else Verdict.IN_USE
+    if found.alive:
+        return Verdict.IN_USE
+    return Verdict.REMOVE if found.age >= given_up_after else Verdict.UNKNOWN
+
+
+def judged(
+    site: Site, context: Context, *, vm: str | None = None, given_up_after: timedelta
+) -> Iterator[tuple[RunSnapshot, Verdict]]:
+    """Yield every run's snapshot on a VM, or on all, with the verdict; those of the asking run left out."""
+    from vmkeep.flows.sweep import find_run_snapshots
+
+    ti: Any = context["ti"]
+    own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
+    for found in find_run_snapshots(site, vm):
+        owner = owner_of(site, found.run)
+        if owner != own:
+            state = state_of(ti, owner) if owner else None
+            yield found, judge(found, owner_state=state, given_up_after=given_up_after)
+
+
+def state_of(ti: Any, owner: Owner) -> str | None:
+    """Return the state of a DAG run; ``None`` for one that this Airflow does not have, or has no more."""
+    try:
+        state = ti.get_dagrun_state(dag_id=owner.dag_id, run_id=owner.run_id)
+    except AirflowRuntimeError:
+        return None
+    return str(getattr(state, "value", state))

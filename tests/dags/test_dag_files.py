@@ -1,0 +1,101 @@
+"""What holds for every DAG file, without running one."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
+LISTED = {
+    "snapshot_sweep.py": ("snapshot_sweep", "*/30 * * * *"),
+    "vm_backup.py": ("vm_backup", None),
+    "vm_restore.py": ("vm_restore", None),
+}
+"""Every DAG file, its DAG and its schedule. A file that is not listed is refused: list it here, document it there."""
+
+HEAVY = (
+    *("pyVmomi", "pyVim", "numpy", "blake3", "obstore", "pandas", "great_expectations", "vmlab"),
+    *("vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.repository", "vmkeep.transfer", "vmkeep.vsphere"),
+)
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    return DagBag(str(ROOT / "dags"))
+
+
+def test_every_dag_file_is_listed_and_every_listed_file_exists():
+    assert {path.name for path in DAG_FILES} == set(LISTED)
+
+
+def test_every_dag_file_imports_without_errors(bag):
+    assert bag.import_errors == {}
+
+
+def test_every_file_holds_the_dag_it_is_named_after(bag):
+    found = {Path(dag.fileloc).name: (dag_id, dag.schedule) for dag_id, dag in bag.dags.items()}
+    assert found == LISTED
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_every_dag_file_begins_with_a_page_of_documentation(path):
+    page = ast.get_docstring(ast.parse(path.read_text()))
+    assert page is not None
+    assert page.startswith("# ")
+    for row in ("**Started by**", "**If it fails**", "**Safe to re-run**"):
+        assert row in page, f"{path.name} does not say: {row}"
+
+
+def test_every_dag_shows_its_page_in_the_user_interface(bag):
+    for dag in bag.dags.values():
+        assert dag.doc_md
+        assert dag.doc_md.strip().startswith("# ")
+
+
+def test_every_task_is_explained_on_its_dags_page(bag):
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert f"`{task.task_id}`" in dag.doc_md, f"{dag.dag_id} does not explain {task.task_id}"
+
+
+def test_every_param_has_a_title_and_a_help_text(bag):
+    for dag in bag.dags.values():
+        for name in dag.params:
+            param = dag.params.get_param(name)
+            assert param.schema.get("title"), f"{dag.dag_id}.{name} has no title"
+            assert param.description, f"{dag.dag_id}.{name} has no help text"
+            assert "type" in param.schema, f"{dag.dag_id}.{name} has no type"
+
+
+def test_every_task_has_a_time_limit(bag):
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            limited = task.execution_timeout or getattr(task, "response_timeout", None)
+            assert limited, f"{dag.dag_id}.{task.task_id} could run for ever"
+        assert dag.dagrun_timeout, f"{dag.dag_id} could run for ever"
+
+
+def test_reading_the_dag_files_imports_nothing_heavy():
+    """The scheduler's helpers read them every few seconds."""
+    probe = (
+        "import sys; from pathlib import Path; import runpy\n"
+        "for path in Path(sys.argv[1]).glob('*.py'): runpy.run_path(str(path))\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, str(ROOT / "dags")], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_dag_files_hold_no_logic():
+    for path in DAG_FILES:
+        tree = ast.parse(path.read_text())
+        logic = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.While | ast.If | ast.Try)]
+        assert not logic, f"{path.name} decides something at line {logic[0].lineno}"
