@@ -40,6 +40,15 @@ def put_nvram(session: Session, vm: str, data: bytes) -> None:
         raise _refused(status, f"write {nvram}")
 
 
+def exists(session: Session, path: DatastorePath, datacenter: str) -> bool:
+    """Whether a file is there; one that may not be looked at counts as missing.
+
+    :param datacenter: inventory path of the datacenter, without the leading slash.
+    """
+    status, _ = session.request("HEAD", _url(session, path, datacenter))
+    return status == 200
+
+
 def _get(session: Session, path: DatastorePath, datacenter: str) -> bytes:
     status, data = session.request("GET", _url(session, path, datacenter))
     if status != 200:

@@ -1,0 +1,159 @@
+"""Creating a VM from its saved configuration: check everything first, then create it and set its boot order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.vsphere import privileges
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
+from vmkeep.vsphere.disks import disks_of
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.files import exists
+from vmkeep.vsphere.luns import free_lun
+from vmkeep.vsphere.machines import mark_of
+from vmkeep.vsphere.networks import network_backings
+from vmkeep.vsphere.paths import DatastorePath
+from vmkeep.vsphere.places import Place, PlaceRequest, resolve_place
+from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tasks import run_task
+
+__all__ = ["Place", "PlaceRequest", "create_vm", "plan_vm", "resolve_place"]
+
+log = logging.getLogger(__name__)
+
+CREATE_SECONDS = 1800.0
+"""Eager-zeroed disks are written in full before the task ends."""
+
+
+def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> BuiltSpec:
+    """Build the spec and check all it needs: datastores, networks, LUNs, rights. Changes nothing.
+
+    :raises NotFoundError: a datastore, network or LUN does not exist there; the candidates are named.
+    :raises PermissionDeniedError: a privilege is missing.
+    """
+    config = parse_config(config_xml)
+    devices = config.hardware.device
+    with speaking(f"plan VM {options.name}"):
+        home = _datastore(place, place.request.datastore or DatastorePath.parse(config.files.vmPathName).datastore)
+        around = Surroundings(
+            datastore=home,
+            disk_datastores=_disk_datastores(place, devices, home),
+            luns={key: free_lun(session, place.host, name) for key, name in options.luns.items()},
+            networks=network_backings(
+                session, session.managed(vim.HostSystem, place.host), devices, place.request.networks
+            ),
+            isos=_isos(session, place, devices),
+        )
+        _check_rights(session, place, {home, *around.disk_datastores.values()}, around.networks)
+    return build(config, options, around)
+
+
+def create_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> str:
+    """Create the VM, powered off, tracking off; return its managed object id.
+
+    May be called again: a VM that the same run has made under that name, and not finished, is taken up.
+
+    :raises ConflictError: the name is taken in that folder.
+    """
+    saved = parse_config(config_xml)
+    if place.taken_by is not None and not (options.mark and mark_of(session, place.taken_by) == options.mark):
+        raise ConflictError(f"a VM named {options.name} exists in {place.folder_path} ({place.taken_by})")
+    made = place.taken_by
+    if made is None:
+        built = plan_vm(session, config_xml, place, options)
+        for note in built.notes:
+            log.info("VM %s: %s", options.name, note)
+        made = _create(session, built.spec, place, options.name)
+    if saved.bootOptions is not None and saved.bootOptions.bootOrder:
+        _set_boot_order(session, made, saved)
+    return made
+
+
+def _create(session: Session, spec: Any, place: Place, name: str) -> str:
+    folder = session.managed(vim.Folder, place.folder)
+    pool = session.managed(vim.ResourcePool, place.pool)
+    host = session.managed(vim.HostSystem, place.host)
+    what = f"create VM {name} in {place.folder_path}"
+    with speaking(what):
+        return moref(
+            run_task(session, lambda: folder.CreateVM_Task(spec, pool, host), what=what, timeout=CREATE_SECONDS)
+        )
+
+
+def _datastore(place: Place, name: str) -> str:
+    if name not in place.datastores:
+        raise NotFoundError(f"host {place.host_name} has no datastore '{name}'; it has {', '.join(place.datastores)}")
+    return name
+
+
+def _disk_datastores(place: Place, devices: Iterable[Any], home: str) -> dict[int, str]:
+    """As asked; else where the disk was, unless one datastore was named for all or the old one is not there."""
+    chosen: dict[int, str] = {}
+    for disk in disks_of(devices):
+        asked = place.request.disk_datastores.get(disk.key)
+        if asked is not None:
+            chosen[disk.key] = _datastore(place, asked)
+        elif place.request.datastore is None and disk.file_name:
+            old = DatastorePath.parse(disk.file_name).datastore
+            chosen[disk.key] = old if old in place.datastores else home
+    # Disks beside the VM's own files need no name: vSphere puts them into the VM's folder.
+    return {key: name for key, name in chosen.items() if name != home}
+
+
+def _isos(session: Session, place: Place, devices: Iterable[Any]) -> frozenset[str]:
+    kind = vim.vm.device.VirtualCdrom
+    names = {
+        device.backing.fileName
+        for device in devices
+        if isinstance(device, kind) and isinstance(device.backing, kind.IsoBackingInfo) and device.backing.fileName
+    }
+    return frozenset(
+        name
+        for name in names
+        if DatastorePath.parse(name).datastore in place.datastores
+        and exists(session, DatastorePath.parse(name), place.datacenter_path)
+    )
+
+
+def _check_rights(session: Session, place: Place, datastores: set[str], networks: Mapping[int, Any]) -> None:
+    privileges.require(
+        session,
+        session.managed(vim.Folder, place.folder),
+        ("VirtualMachine.Inventory.Create", "VirtualMachine.Config.AddNewDisk"),
+    )
+    privileges.require(session, session.managed(vim.ResourcePool, place.pool), ("Resource.AssignVMToPool",))
+    datacenter = session.managed(vim.Datacenter, place.datacenter)
+    for store, values in read_all(session, vim.Datastore, "name", under=datacenter):
+        if values["name"] in datastores:
+            privileges.require(session, store, ("Datastore.AllocateSpace",))
+    for backing in networks.values():
+        if getattr(backing, "network", None) is not None:
+            privileges.require(session, backing.network, ("Network.Assign",))
+
+
+def _set_boot_order(session: Session, vm: str, saved: Any) -> None:
+    """Set the saved boot order with the new device keys: disks by address, network cards by their order."""
+    now = read(session, session.vm(vm), "config.hardware.device")["config.hardware.device"]
+    keys = _new_keys(saved.hardware.device, now)
+    order = [item for item in saved.bootOptions.bootOrder if getattr(item, "deviceKey", None) in (None, *keys)]
+    for item in order:
+        if getattr(item, "deviceKey", None) is not None:
+            item.deviceKey = keys[item.deviceKey]
+    what = f"set the boot order of VM {vm}"
+    spec = vim.vm.ConfigSpec(bootOptions=vim.vm.BootOptions(bootOrder=order))
+    with speaking(what):
+        run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=CREATE_SECONDS)
+
+
+def _new_keys(saved: Iterable[Any], now: Iterable[Any]) -> dict[int, int]:
+    saved, now = list(saved), list(now)
+    here = {disk.address: disk.key for disk in disks_of(now)}
+    keys = {disk.key: here[disk.address] for disk in disks_of(saved) if disk.address in here}
+    cards = (sorted(d.key for d in group if isinstance(d, vim.vm.device.VirtualEthernetCard)) for group in (saved, now))
+    keys.update(zip(*cards, strict=False))
+    return keys

@@ -1,0 +1,65 @@
+"""LUNs that an RDM can be mapped to, as ``QueryConfigTarget`` tells them.
+
+Names and UUIDs come from there and not from the host's configuration: only these fit into an RDM's backing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lun:
+    """One LUN of a host."""
+
+    device_name: str
+    """Canonical name, e.g. ``naa.600…``."""
+    uuid: str
+    capacity: int
+    """Bytes."""
+    used_by: tuple[str, ...] = ()
+    """VMs that map it already."""
+
+
+def list_luns(session: Session, host: str) -> tuple[Lun, ...]:
+    """Return the LUNs that a VM on this host could map, those in use included."""
+    with speaking(f"ask for the LUNs of host {host}"):
+        managed = session.managed(vim.HostSystem, host)
+        compute = read(session, managed, "parent")["parent"]
+        browser = read(session, compute, "environmentBrowser")["environmentBrowser"]
+        target = browser.QueryConfigTarget(managed)
+        return tuple(_lun(info) for info in (target.scsiDisk if target is not None else None) or ())
+
+
+def free_lun(session: Session, host: str, name: str) -> Lun:
+    """Return the LUN of that canonical name or UUID.
+
+    :raises NotFoundError: the host has none; the free ones are named.
+    :raises ConflictError: a VM maps it already.
+    """
+    luns = list_luns(session, host)
+    found = next((lun for lun in luns if name in (lun.device_name, lun.uuid)), None)
+    if found is None:
+        free = ", ".join(lun.device_name for lun in luns if not lun.used_by) or "none"
+        raise NotFoundError(f"no LUN '{name}' for an RDM on host {host}; free ones: {free}")
+    if found.used_by:
+        raise ConflictError(f"LUN {name} is mapped by {', '.join(found.used_by)}; choose a free one")
+    return found
+
+
+def _lun(info: Any) -> Lun:
+    disk = info.disk
+    blocks = disk.capacity
+    return Lun(
+        device_name=disk.canonicalName,
+        uuid=disk.uuid,
+        capacity=blocks.block * blocks.blockSize,
+        used_by=tuple(moref(vm) for vm in info.vm or ()),
+    )

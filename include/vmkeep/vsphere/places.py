@@ -1,0 +1,216 @@
+"""Where a new VM goes: folder, resource pool, host and datastore, from names a person gives or from the original VM.
+
+Reads only. Everything that does not exist is named together with what does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.model.point import VmIdentity
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.paths import decode_name, place_of
+from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceRequest:
+    """Where the user wants the new VM; what is ``None`` follows the original."""
+
+    datastore: str | None = None
+    folder: str | None = None
+    """Name, or inventory path beginning with ``/``."""
+    resource_pool: str | None = None
+    """Name, path, or name of a cluster or host for its root pool."""
+    host: str | None = None
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Saved network → network to use instead."""
+    disk_datastores: Mapping[int, str] = field(default_factory=dict)
+    """Device key in the saved configuration → datastore."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A place that exists. Ids are managed object ids."""
+
+    name: str
+    folder: str
+    folder_path: str
+    datacenter: str
+    datacenter_path: str
+    pool: str
+    host: str
+    host_name: str
+    datastores: tuple[str, ...]
+    """Names of the host's usable datastores."""
+    taken_by: str | None
+    """The VM that has the name in that folder already."""
+    request: PlaceRequest
+
+
+def resolve_place(session: Session, original: VmIdentity, request: PlaceRequest, name: str) -> Place:
+    """Find the place for a new VM called ``name``.
+
+    :raises NotFoundError: something that is named does not exist.
+    :raises UsageError: nothing was said, and the original does not tell.
+    """
+    with speaking(f"find a place for VM {name}"):
+        like = _original(session, original)
+        folder = _folder(session, original, request.folder)
+        folder_place = place_of(session, folder)
+        datacenter = session.managed(vim.Datacenter, _inside(folder_place.datacenter_moref, folder_place.path))
+        host = _host(session, datacenter, request.host)
+        pool = _pool(session, datacenter, request.resource_pool, host, like)
+        host = host or _host_of_pool(session, pool, like)
+        return Place(
+            name=name,
+            folder=moref(folder),
+            folder_path=folder_place.path,
+            datacenter=moref(datacenter),
+            datacenter_path=folder_place.datacenter,
+            pool=moref(pool),
+            host=moref(host),
+            host_name=read(session, host, "name")["name"],
+            datastores=_datastores(session, host),
+            taken_by=_taken(session, folder, name),
+            request=request,
+        )
+
+
+def _original(session: Session, original: VmIdentity) -> dict[str, Any]:
+    """Where the original VM is now, if it is still in this vCenter."""
+    found: dict[str, Any] = dict.fromkeys(("parent", "resourcePool", "runtime.host"))
+    if original.moref is None or original.vcenter != session.instance_uuid:
+        return found
+    try:
+        with speaking("look at the original VM"):
+            found |= read(session, session.vm(original.moref), *found)
+    except VmKeepError:
+        pass  # it is gone: then its path, or the request, has to tell
+    return found
+
+
+def _inside(datacenter: str | None, path: str) -> str:
+    if datacenter is None:
+        raise UsageError(f"{path} is not inside a datacenter: give a VM folder")
+    return datacenter
+
+
+def _folder(session: Session, original: VmIdentity, wanted: str | None) -> Any:
+    index = session.content.searchIndex
+    if wanted is not None and wanted.startswith("/"):
+        found = index.FindByInventoryPath(wanted)
+        if not isinstance(found, vim.Folder) or "VirtualMachine" not in _child_types(session, found):
+            raise NotFoundError(f"no VM folder {wanted}; {_candidates(session)}")
+        return found
+    if wanted is not None:
+        return _one("VM folder", wanted, _vm_folders(session), _candidates(session))
+    if original.inventory_path is not None:
+        found = index.FindByInventoryPath(original.inventory_path.rpartition("/")[0])
+        if isinstance(found, vim.Folder):
+            return found
+    roots = [values["vmFolder"] for _, values in read_all(session, vim.Datacenter, "vmFolder")]
+    if len(roots) != 1:
+        raise UsageError(f"say into which folder the VM goes; {_candidates(session)}")
+    return roots[0]
+
+
+def _child_types(session: Session, folder: Any) -> str:
+    return " ".join(str(kind) for kind in read(session, folder, "childType")["childType"] or ())
+
+
+def _vm_folders(session: Session) -> list[tuple[str, Any]]:
+    return [
+        (decode_name(values["name"]), folder)
+        for folder, values in read_all(session, vim.Folder, "name", "childType")
+        if "VirtualMachine" in " ".join(str(kind) for kind in values["childType"] or ())
+    ]
+
+
+def _candidates(session: Session) -> str:
+    paths = sorted(place_of(session, folder).path for _, folder in _vm_folders(session)[:20])
+    return f"VM folders are {', '.join(paths)}"
+
+
+def _host(session: Session, datacenter: Any, wanted: str | None) -> Any:
+    if wanted is None:
+        return None
+    hosts = [(values["name"], host) for host, values in read_all(session, vim.HostSystem, "name", under=datacenter)]
+    return _one("host", wanted, hosts)
+
+
+def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like: Mapping[str, Any]) -> Any:
+    pools = [
+        (decode_name(values["name"]), pool, values["owner"], values["parent"])
+        for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter)
+    ]
+    owners = {moref(pool): read(session, owner, "name")["name"] for _, pool, owner, _ in pools}
+    roots = {moref(pool) for _, pool, owner, parent in pools if moref(parent) == moref(owner)}
+    named = [(owners[moref(pool)] if moref(pool) in roots else name, pool) for name, pool, _, _ in pools]
+    if wanted is not None and wanted.startswith("/"):
+        found = session.content.searchIndex.FindByInventoryPath(wanted)
+        if not isinstance(found, vim.ResourcePool):
+            raise NotFoundError(f"no resource pool {wanted}; there are {_names(named)}")
+        return found
+    if wanted is not None:
+        return _one("resource pool", wanted, named)
+    if host is not None:
+        return read(session, read(session, host, "parent")["parent"], "resourcePool")["resourcePool"]
+    known = {moref(pool): pool for _, pool in named}
+    if like["resourcePool"] is not None and moref(like["resourcePool"]) in known:
+        return like["resourcePool"]
+    if len(roots) != 1:
+        raise UsageError(f"say into which resource pool the VM goes: {_names(named)}")
+    return known[next(iter(roots))]
+
+
+def _host_of_pool(session: Session, pool: Any, like: Mapping[str, Any]) -> Any:
+    """A host for the VM: without DRS, vSphere wants to be told. The original's, if it belongs to the pool."""
+    owner = read(session, pool, "owner")["owner"]
+    usable = []
+    for host in read(session, owner, "host")["host"] or ():
+        values = read(session, host, "runtime.connectionState", "runtime.inMaintenanceMode")
+        if str(values["runtime.connectionState"]) == "connected" and not values["runtime.inMaintenanceMode"]:
+            usable.append(host)
+    if not usable:
+        raise UnsupportedError(f"{read(session, owner, 'name')['name']} has no host that is connected and in use")
+    original = like["runtime.host"]
+    return next((host for host in usable if original is not None and moref(host) == moref(original)), usable[0])
+
+
+def _datastores(session: Session, host: Any) -> tuple[str, ...]:
+    stores = [
+        read(session, store, "name", "summary.accessible") for store in read(session, host, "datastore")["datastore"]
+    ]
+    return tuple(sorted(values["name"] for values in stores if values["summary.accessible"]))
+
+
+def _taken(session: Session, folder: Any, name: str) -> str | None:
+    for vm, values in read_all(session, vim.VirtualMachine, "name", "parent", under=folder):
+        parent = values["parent"]
+        if (
+            parent is not None
+            and moref(parent) == moref(folder)
+            and name in (values["name"], decode_name(values["name"]))
+        ):
+            return moref(vm)
+    return None
+
+
+def _one(kind: str, wanted: str, known: Iterable[tuple[str, Any]], candidates: str | None = None) -> Any:
+    listed = list(known)
+    found = [thing for name, thing in listed if name == wanted]
+    if not found:
+        raise NotFoundError(f"no {kind} '{wanted}'; {candidates or f'there are {_names(listed)}'}")
+    if len(found) > 1:
+        raise AmbiguousError(f"{len(found)} {kind}s are named '{wanted}'; give a path that begins with /")
+    return found[0]
+
+
+def _names(known: Iterable[tuple[str, Any]]) -> str:
+    return ", ".join(sorted({name for name, _ in known})) or "none"

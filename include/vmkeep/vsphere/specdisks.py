@@ -1,0 +1,105 @@
+"""Disks of a VM that is to be created again: what each saved disk becomes. Pure: vim values in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmkeep.errors import UsageError
+from vmkeep.model.disk import SkipReason
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.disks import backing_name
+from vmkeep.vsphere.luns import Lun
+
+PLACEHOLDER_BYTES = 16 << 20
+"""A physical RDM's stand-in: large enough for any guest to accept it, too small to be taken for the LUN."""
+PHYSICAL_RDM = ("placeholder", "lun", "omit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRules:
+    """Where disks go, and what becomes of those that were not backed up."""
+
+    physical_rdm: str = "placeholder"
+    datastores: Mapping[int, str] = field(default_factory=dict)
+    """Device key in the saved configuration → datastore's name; others go beside the VM's own files."""
+    luns: Mapping[int, Lun] = field(default_factory=dict)
+    """Device key in the saved configuration → the free LUN that it is mapped to."""
+
+    def __post_init__(self) -> None:
+        """Refuse a choice that does not exist."""
+        if self.physical_rdm not in PHYSICAL_RDM:
+            raise UsageError(
+                f"a physical RDM cannot become '{self.physical_rdm}'; choose from {', '.join(PHYSICAL_RDM)}"
+            )
+
+
+def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[str]) -> Any | None:
+    """Return the virtual disk to create for a saved one, without key and controller; ``None`` leaves it out.
+
+    :param skip: why it was not backed up, if so.
+    :raises UsageError: it is to be mapped to a LUN, but none is named.
+    """
+    label = saved.deviceInfo.label if saved.deviceInfo is not None else f"disk {saved.key}"
+    capacity = saved.capacityInBytes or saved.capacityInKB * 1024
+    file_name = f"[{rules.datastores[saved.key]}]" if rules.datastores.get(saved.key) else ""
+    if saved.key in rules.luns:
+        lun = rules.luns[saved.key]
+        notes.append(f"{label}: mapped to LUN {lun.device_name} ({lun.capacity} bytes)")
+        return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name))
+    if skip is SkipReason.PHYSICAL_RDM:
+        if rules.physical_rdm == "omit":
+            notes.append(f"{label}: a physical RDM, left out as asked")
+            return None
+        if rules.physical_rdm == "lun":
+            raise UsageError(f"{label}: name the free LUN that this physical RDM is to be mapped to")
+        capacity = min(capacity, PLACEHOLDER_BYTES)
+        notes.append(f"{label}: a physical RDM, an empty placeholder of {capacity} bytes takes its place")
+        return _disk(saved, capacity, _flat(file_name, thin=True))
+    if skip is not None:
+        notes.append(f"{label}: not in the backup ({skip.why}), created empty")
+    elif backing_name(saved.backing).startswith("RawDiskMapping"):
+        notes.append(f"{label}: a virtual-mode RDM, becomes an ordinary disk")
+    mode = getattr(saved.backing, "diskMode", None) or "persistent"
+    base = _base(saved.backing)
+    thin = getattr(base, "thinProvisioned", None) if backing_name(base) == "FlatVer2" else True
+    return _disk(saved, capacity, _flat(file_name, thin=thin, mode=mode, scrub=getattr(base, "eagerlyScrub", None)))
+
+
+def _disk(saved: Any, capacity: int, backing: Any) -> Any:
+    return vim.vm.device.VirtualDisk(
+        key=saved.key,
+        controllerKey=saved.controllerKey,
+        unitNumber=saved.unitNumber,
+        capacityInKB=capacity // 1024,
+        capacityInBytes=capacity,
+        backing=backing,
+        shares=saved.shares,
+        storageIOAllocation=saved.storageIOAllocation,
+    )
+
+
+def _flat(file_name: str, *, thin: bool | None, mode: str = "persistent", scrub: bool | None = None) -> Any:
+    # uuid, changeId, contentId and parent stay unset: they belong to the old file.
+    return vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+        fileName=file_name, diskMode=mode, split=False, writeThrough=False, thinProvisioned=thin, eagerlyScrub=scrub
+    )
+
+
+def _mapping(saved: Any, lun: Lun, file_name: str) -> Any:
+    physical = getattr(saved, "compatibilityMode", None) == "physicalMode"
+    return vim.vm.device.VirtualDisk.RawDiskMappingVer1BackingInfo(
+        fileName=file_name,
+        deviceName=lun.device_name,
+        lunUuid=lun.uuid,
+        compatibilityMode="physicalMode" if physical else "virtualMode",
+        diskMode=None if physical else (getattr(saved, "diskMode", None) or "persistent"),
+    )
+
+
+def _base(backing: Any) -> Any:
+    """The first link of a chain: a snapshot's delta does not tell how the disk was provisioned."""
+    while getattr(backing, "parent", None) is not None:
+        backing = backing.parent
+    return backing
