@@ -25,10 +25,12 @@ class Descriptor:
 
     @property
     def content_id(self) -> str:
+        """What the data's identity is now, eight hex digits."""
         return self.entries.get("cid", "").lower()
 
     @property
     def parent_content_id(self) -> str:
+        """The parent's content ID when this link was made; ``ffffffff`` for a base."""
         return self.entries.get("parentcid", "ffffffff").lower()
 
     @property
@@ -39,6 +41,7 @@ class Descriptor:
 
     @property
     def track_file(self) -> Path | None:
+        """The change-tracking file, ``None`` for an untracked link."""
         name = self.entries.get("changetrackpath")
         return self.path.parent / name if name else None
 

@@ -68,7 +68,7 @@ class DiskHandle:
         call("vl_chain_flush", self._what, self._open_chain())
 
     def allocated(self, chunk: int = 65536) -> list[tuple[int, int]]:
-        """Return (offset, length) of the allocated areas, merged, on borders of ``chunk`` bytes, cut at the capacity."""
+        """Return (offset, length) of the allocated areas: merged, on borders of ``chunk`` bytes, cut at the end."""
         if chunk <= 0 or chunk % SECTOR:
             raise ValueError("a chunk is a positive number of whole sectors")
         sectors = self.capacity // SECTOR
@@ -108,5 +108,4 @@ class DiskHandle:
 def runs(marks: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of each run of non-zero marks."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], marks != 0, [0])).astype(np.int8)))
-    for start, stop in edges.reshape(-1, 2).tolist():
-        yield start, stop
+    yield from ((start, stop) for start, stop in edges.reshape(-1, 2).tolist())

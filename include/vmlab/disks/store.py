@@ -87,8 +87,10 @@ class DiskStore:
         adapter: str = "lsilogic",
         uuid: str | None = None,
     ) -> DiskInfo:
-        """Make a base disk that holds the bytes of ``raw``; zeros take no room. A stream of unknown length
-        needs ``capacity``."""
+        """Make a base disk that holds the bytes of ``raw``, where zeros take no room.
+
+        ``capacity`` is in bytes; a stream that cannot seek needs it.
+        """
         wanted = capacity if capacity is not None else -(-size_of(raw) // SECTOR) * SECTOR
         info = self.create(ds_path, wanted, thin=thin, adapter=adapter, uuid=uuid)
         copy_sparse(raw, self.path(info.files[1]), wanted)
@@ -197,8 +199,9 @@ class DiskStore:
             found.track_file.unlink(missing_ok=True)
 
     def changed_areas(self, ds_path: str, change_id: str, start: int) -> list[tuple[int, int]]:
-        """Return (offset, length) of the areas of a link written after ``change_id``, in 64 KiB blocks, merged, from
-        byte ``start`` on; ``"*"`` asks for the allocated areas.
+        """Return (offset, length) of what was written to a link after ``change_id``, from byte ``start`` on.
+
+        Whole 64 KiB blocks, merged. ``"*"`` asks for the allocated areas.
 
         :raises UnknownChangeIdError: the link is not tracked, or ``change_id`` is of another life or the future.
         """

@@ -1,0 +1,150 @@
+"""What the stand-in refuses, with the real library's codes, and the faults that tests can plant."""
+
+import base64
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from vmlab.nfc import NfcFault
+
+DISK = "[ds] vm/vm.vmdk"
+READ_ONLY = 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"thumbprint": "aa:bb:cd"}, 1),
+        ({"thumbprint": None}, 1),
+        ({"second": "wrong"}, 35),
+        ({"thumbprint": "AABBCC"}, 0),
+    ],
+)
+def test_thumbprint_and_password_are_found_wrong_at_open(
+    lab: Any, disk: bytes, changed: dict[str, Any], code: int
+) -> None:
+    assert lab.remote(["open", DISK, READ_ONLY], **changed)[0] == code
+
+
+def test_a_missing_file_is_4_and_a_file_that_is_no_disk_9(lab: Any, disk: bytes) -> None:
+    lab.store.path("[ds] vm/notes.vmdk").write_bytes(b"hello" * 1000)
+    assert lab.remote(["open", "[ds] vm/none.vmdk", 4], ["open", "[ds] vm/notes.vmdk", 4], ["open", "rubbish", 4]) == [
+        4,
+        9,
+        22,
+    ]
+
+
+def test_a_child_of_a_changed_base_is_16008(lab: Any, disk: bytes) -> None:
+    lab.store.create_child(DISK, "[ds] vm/vm-000001.vmdk")
+    sector = base64.b64encode(bytes(512)).decode()
+    opened, written, closed = lab.remote(["open", DISK, 0], ["write", 0, sector], ["close"], read_only=False)
+    assert (opened, written, closed) == (0, 0, 0)
+    assert lab.remote(["open", "[ds] vm/vm-000001.vmdk", READ_ONLY]) == [16008]
+
+
+def test_a_read_only_handle_refuses_writes(lab: Any, disk: bytes) -> None:
+    sector = base64.b64encode(bytes(512)).decode()
+    by_flag = lab.remote(
+        ["open", DISK, READ_ONLY], ["write", 0, sector], ["write_many", [[0, sector]]], read_only=False
+    )
+    by_connection = lab.remote(["open", DISK, 0], ["write", 0, sector], read_only=True)
+    assert by_flag == [0, 11, [11]]
+    assert by_connection == [0, 11]
+
+
+def test_a_disk_open_for_writing_elsewhere_is_15(lab: Any, disk: bytes) -> None:
+    with lab.store.open(DISK, writable=True):
+        assert lab.remote(["open", DISK, 0], read_only=False) == [15]
+
+
+def test_more_sessions_than_a_host_has_memory_for_are_2_and_closing_makes_room(lab: Any, disk: bytes) -> None:
+    opens = [["open", DISK, READ_ONLY, f"disk{i}"] for i in range(4)]
+    results = lab.remote(*opens, ["close", "disk0"], ["sleep", 0.2], ["open", DISK, READ_ONLY, "again"])
+    assert results == [0, 0, 0, 2, 0, None, 0]
+
+
+def test_a_transport_that_does_not_reach_the_disk_is_refused(lab: Any, disk: bytes) -> None:
+    assert lab.remote(["open", DISK, READ_ONLY], transports="san") == [13]
+    lab.authority.metadata = {"transport": "san:nbdssl"}
+    assert lab.remote(["open", DISK, READ_ONLY], ["transport"], transports="hotadd:san") == [0, "san"]
+
+
+def test_a_service_that_is_gone_refuses_the_connection(lab: Any, disk: bytes) -> None:
+    lab.nfc.stop()
+    assert lab.remote(["open", DISK, READ_ONLY]) == [14009]
+
+
+def test_calls_before_init_and_with_rubbish_are_errors_not_crashes(lab: Any) -> None:
+    assert lab.run(["connect", {}, True, None, None])[0] == 16001
+    results = lab.run(["init"], ["connect", lab.params(server=None), True, None, None], ["open", DISK, 4], ["text", 13])
+    assert results[1:3] == [3, 16054]
+    assert "access" in results[3]
+
+
+def test_several_compression_bits_at_once_are_an_invalid_argument(lab: Any, disk: bytes) -> None:
+    assert lab.remote(
+        ["open", DISK, 4 | 16], ["open", DISK, 4 | 1 | 32, "fastlz"], ["open", DISK, 4 | 16 | 32, "two"]
+    ) == [0, 0, 3]
+
+
+def test_a_planted_fault_lets_the_first_bytes_pass_and_is_used_up(lab: Any, disk: bytes) -> None:
+    lab.nfc.inject(NfcFault(code=14009, on="read", after_bytes=2 * 65536, count=2))
+    _, *reads = lab.remote(["open", DISK, READ_ONLY], *[["read", 0, 128]] * 6)
+    assert [result if isinstance(result, int) else 0 for result in reads] == [0, 0, 14009, 14009, 0, 0]
+
+
+def test_a_fault_at_open_or_on_another_disk_only(lab: Any, disk: bytes) -> None:
+    lab.nfc.inject(NfcFault(code=14015, on="open", count=1))
+    lab.nfc.inject(NfcFault(code=16002, on="io", disk="other.vmdk", count=None))
+    first, second, read = lab.remote(
+        ["open", DISK, READ_ONLY, "a"], ["open", DISK, READ_ONLY, "b"], ["read", 0, 8, "b"]
+    )
+    assert (first, second) == (14015, 0)
+    assert isinstance(read, str)
+
+
+def test_a_fault_reaches_handles_that_are_open_already_and_asynchronous_reads(lab: Any, disk: bytes) -> None:
+    def plant() -> None:
+        while not lab.nfc.sessions():
+            time.sleep(0.01)
+        lab.nfc.inject(NfcFault(code=2, after_requests=1, count=None))
+
+    planting = threading.Thread(target=plant)
+    planting.start()
+    _, _, many, _ = lab.remote(["open", DISK, READ_ONLY], ["sleep", 0.5], ["read_many", 8, 128], ["close"])
+    planting.join()
+    assert sorted(many["results"]) == [0] + [2] * 7
+
+
+def test_a_hang_ends_when_faults_are_cleared(lab: Any, disk: bytes) -> None:
+    lab.nfc.inject(NfcFault(hang_seconds=30, count=None))
+    timer = threading.Timer(1.5, lab.nfc.clear_faults)
+    timer.start()
+    began = time.monotonic()
+    _, read = lab.remote(["open", DISK, READ_ONLY], ["read", 0, 8])
+    timer.join()
+    assert isinstance(read, str)
+    assert time.monotonic() - began > 1.4
+
+
+def test_a_dropped_session_is_a_lost_connection_from_then_on(lab: Any, disk: bytes) -> None:
+    def drop() -> None:
+        while not lab.nfc.sessions():
+            time.sleep(0.01)
+        lab.nfc.drop_sessions("vm.vmdk")
+
+    dropping = threading.Thread(target=drop)
+    dropping.start()
+    results = lab.remote(["open", DISK, READ_ONLY], ["sleep", 0.5], ["read", 0, 8], ["read", 0, 8], ["close"])
+    dropping.join()
+    assert results == [0, None, 14011, 14011, 0]
+
+
+def test_access_is_prepared_and_ended_in_pairs(lab: Any) -> None:
+    assert lab.run(["init"], ["prepare", lab.params(), "vmkeep"], ["exit"])[1] == 0
+    assert lab.nfc.prepared() == [("moref=vm-1", "vmkeep")]
+    assert lab.run(["init"], ["end", lab.params(), "vmkeep"], ["exit"])[1] == 0
+    assert lab.nfc.prepared() == []
