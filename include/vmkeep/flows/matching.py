@@ -13,7 +13,6 @@ from vmkeep.flows.values import DiskMatch
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
 
-
 _UNWRITABLE = (SkipReason.PHYSICAL_RDM, SkipReason.SHARED, SkipReason.UNSUPPORTED_BACKING)
 """An independent disk is not in snapshots, but can be written while the VM is off."""
 

@@ -8,6 +8,8 @@ from pyVmomi import SoapAdapter, VmomiSupport
 from pyVmomi import vim as _vim
 from pyVmomi import vmodl as _vmodl
 
+from vmkeep.errors import UnsupportedError
+
 vim: Any = _vim
 """vSphere's types: managed objects, data objects and faults."""
 vmodl: Any = _vmodl
@@ -17,8 +19,14 @@ SoapStubAdapter: Any = _codec.SoapStubAdapter
 
 
 def serialize(value: Any, version: str) -> bytes:
-    """Return a data object as one XML element that carries its name spaces and types."""
-    return cast("bytes", _codec.Serialize(value, version=version))
+    """Return a data object as one XML element that carries its name spaces and types.
+
+    :raises UnsupportedError: a field that the schema requires is unset; pyVmomi writes no such object.
+    """
+    try:
+        return cast("bytes", _codec.Serialize(value, version=version))
+    except TypeError as error:
+        raise UnsupportedError(f"vSphere's {type_name(value)} is incomplete and cannot be saved: {error}") from None
 
 
 def deserialize(text: bytes, kind: Any) -> Any:

@@ -1,0 +1,74 @@
+"""Which disks can be copied, and by what name the others are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.model.disk import ControllerKind, SkipReason
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.disks import disks_of
+
+DEVICE = vim.vm.device
+
+
+def controller(**more):
+    return DEVICE.ParaVirtualSCSIController(key=1000, busNumber=1, sharedBus=more.get("sharedBus", "noSharing"))
+
+
+def one(make_disk, backing, **more):
+    (found,) = disks_of([make_disk(2000, 3, 1 << 30, backing), controller(**more)])
+    return found
+
+
+def test_an_ordinary_disk_is_copied(make_disk, make_flat):
+    disk = one(make_disk, make_flat("a"))
+
+    assert disk.skip is None
+    assert (disk.address, disk.controller, disk.controller_type) == (
+        "scsi1:3",
+        ControllerKind.SCSI,
+        "ParaVirtualSCSIController",
+    )
+    assert (disk.label, disk.capacity, disk.backing) == ("Hard disk 1", 1 << 30, "FlatVer2")
+
+
+def test_a_physical_rdm_is_skipped_and_keeps_its_names(make_disk, rdm_backing):
+    disk = one(make_disk, rdm_backing)
+
+    assert disk.skip is SkipReason.PHYSICAL_RDM
+    assert (disk.backing, disk.compatibility_mode) == ("RawDiskMappingVer1", "physicalMode")
+    assert (disk.lun_uuid, disk.device_name) == ("0200", "vml.0200")
+
+
+def test_a_virtual_rdm_is_copied(make_disk, rdm_backing):
+    rdm_backing.compatibilityMode, rdm_backing.diskMode = "virtualMode", "persistent"
+
+    assert one(make_disk, rdm_backing).skip is None
+
+
+@pytest.mark.parametrize("mode", ["independent_persistent", "independent_nonpersistent"])
+def test_independent_disks_are_skipped(make_disk, make_flat, mode):
+    assert one(make_disk, make_flat("a", diskMode=mode)).skip is SkipReason.INDEPENDENT
+
+
+def test_multi_writer_disks_and_disks_on_a_shared_bus_are_skipped(make_disk, make_flat):
+    assert one(make_disk, make_flat("a", sharing="sharingMultiWriter")).skip is SkipReason.SHARED
+    assert one(make_disk, make_flat("a"), sharedBus="virtualSharing").skip is SkipReason.SHARED
+
+
+def test_a_backing_that_vddk_cannot_read_is_skipped(make_disk):
+    backing = DEVICE.VirtualDisk.LocalPMemBackingInfo(fileName="[pmem] a", diskMode="persistent")
+
+    assert one(make_disk, backing).skip is SkipReason.UNSUPPORTED_BACKING
+
+
+def test_disks_come_in_order_of_their_keys(make_disk, make_flat):
+    disks = disks_of([make_disk(2001, 1, 1024, make_flat("b")), make_disk(2000, 0, 512, make_flat("a")), controller()])
+
+    assert [disk.key for disk in disks] == [2000, 2001]
+
+
+def test_a_disk_without_a_known_controller_is_refused(make_disk, make_flat):
+    with pytest.raises(UnsupportedError, match="Hard disk 1"):
+        disks_of([make_disk(2000, 0, 512, make_flat("a"), controller=77)])

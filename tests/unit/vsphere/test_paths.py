@@ -1,0 +1,57 @@
+"""Names and paths as people type them and as vSphere stores them."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.errors import UnsupportedError, UsageError
+from vmkeep.vsphere.inventory import nearest
+from vmkeep.vsphere.paths import DatastorePath, decode_name
+from vmkeep.vsphere.trust import normal_thumbprint
+
+
+@pytest.mark.parametrize(
+    ("stored", "typed"),
+    [
+        ("web%2f01", "web/01"),
+        ("a%2Fb%5cc", "a/b\\c"),
+        ("100%25 sure", "100% sure"),
+        ("%252f", "%2f"),
+        ("100%", "100%"),
+        ("dätä ☃", "dätä ☃"),
+    ],
+)
+def test_names_are_decoded_once(stored, typed):
+    assert decode_name(stored) == typed
+
+
+def test_a_datastore_path_is_taken_apart_and_put_together():
+    path = DatastorePath.parse("[my store (1)] a b/ü.vmx")
+
+    assert (path.datastore, path.path) == ("my store (1)", "a b/ü.vmx")
+    assert str(path.sibling("x.nvram")) == "[my store (1)] a b/x.nvram"
+    assert str(DatastorePath.parse("[ds]")) == "[ds]"
+
+
+def test_something_else_is_no_datastore_path():
+    with pytest.raises(UnsupportedError, match="not a datastore path"):
+        DatastorePath.parse("/vmfs/volumes/ds1")
+
+
+def test_near_names_are_suggested():
+    known = ["web01", "web02", "mail", "Database Server 01"]
+
+    assert nearest("wbe01", known).startswith("'web01'")
+    assert nearest("database", known) == "'Database Server 01'"
+    assert nearest("zzzz", known) == ""
+
+
+def test_thumbprints_are_read_with_and_without_colons():
+    assert normal_thumbprint("aa:BB:" + "0" * 36) == "AABB" + "0" * 36
+    assert len(normal_thumbprint("0" * 64)) == 64
+
+
+@pytest.mark.parametrize("text", ["", "aa:bb", "g" * 40, "0" * 41])
+def test_something_else_is_no_thumbprint(text):
+    with pytest.raises(UsageError, match="not a certificate thumbprint"):
+        normal_thumbprint(text)
