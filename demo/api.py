@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 FINAL = frozenset({"success", "failed"})
@@ -49,6 +49,11 @@ class AirflowApi:
         except urllib.error.HTTPError as error:
             raise ApiError(error.code, error.read().decode(errors="replace")) from error
         return json.loads(text) if text else None
+
+    def connect(self, conn_id: str, *, extra: Mapping[str, object] | None = None, **fields: object) -> None:
+        """Create a connection."""
+        given = {"extra": json.dumps(extra)} if extra else {}
+        self.call("POST", "/api/v2/connections", {"connection_id": conn_id, **fields, **given})
 
     def knows(self, dag_id: str) -> bool:
         """Whether the DAG has been parsed and registered."""

@@ -45,8 +45,8 @@ class Component:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, stdout: int | None = None) -> subprocess.Popen[bytes]:
-        """Start it; its output goes to the log file, or its standard output to ``stdout``."""
+    def start(self, *, pipe: bool = False) -> subprocess.Popen[bytes]:
+        """Start it; its output goes to the log file, or its standard output to a pipe that the caller reads."""
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("components are started from the main thread: they die with the thread that starts them")
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class Component:
                 self.command,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
-                stdout=log if stdout is None else stdout,
+                stdout=subprocess.PIPE if pipe else log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,

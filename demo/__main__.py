@@ -1,0 +1,129 @@
+"""``python -m demo``: start a lab and an Airflow, play the scenario, print the table, stay until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from demo.airflow_home import ROOT, AirflowHome
+from demo.airflow_processes import AirflowProcesses
+from demo.api import AirflowApi
+from demo.instance import DemoRunsError, Instance
+from demo.lab import Lab
+from demo.processes import ComponentDiedError
+from demo.progress import ProgressLine
+from demo.report import print_table
+from demo.scenario import DemoFailedError, Scenario
+
+FOLDER = ROOT / "var" / "demo"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo, or stop one that runs; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="stop by itself; exit code 1 if anything differs")
+    parser.add_argument("--keep", action="store_true", help="keep var/demo/ (repository, lab, logs) at the end")
+    parser.add_argument("--stop", action="store_true", help="stop a demo that was left running")
+    options = parser.parse_args(arguments)
+    instance = Instance(FOLDER.with_name("demo.pid"))
+    if options.stop:
+        print("demo stopped" if instance.stop() else "no demo is running")
+        return 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    try:
+        with instance.claimed():
+            return _run(once=options.once, keep=options.keep)
+    except DemoRunsError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _run(*, once: bool, keep: bool) -> int:
+    line = ProgressLine()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    failed = True
+    try:
+        with ExitStack() as stack:
+            _play(stack, line, once=once)
+        failed = False
+    except KeyboardInterrupt:
+        line.say("stopped")
+        failed = False
+    except (ComponentDiedError, DemoFailedError, TimeoutError, RuntimeError) as error:
+        line.say(f"FAILED: {error}")
+        line.say(f"logs: {FOLDER}")
+    if not failed and not keep:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    return int(failed)
+
+
+def _play(stack: ExitStack, line: ProgressLine, *, once: bool) -> None:
+    line.show("starting the lab and Airflow")
+    lab = Lab(FOLDER / "lab", env=os.environ)
+    stack.callback(lab.stop)
+    lab.start()
+    home = AirflowHome(FOLDER / "airflow")
+    home.prepare()
+    airflow = AirflowProcesses(home)
+    stack.callback(airflow.stop)
+    airflow.start()
+    repository = FOLDER / "repository"
+    _create_repository(repository)
+    line.show("waiting for the lab")
+    vsphere = lab.wait_ready().connection()
+    line.show("waiting for Airflow")
+    airflow.wait_ready()
+    api = AirflowApi(home.url, user=home.user, password=home.password)
+    api.connect("vsphere_default", **vsphere)
+    catalog = f"sqlite:///{FOLDER / 'catalog.db'}"
+    api.connect("vmkeep_default", conn_type="vmkeep", host=str(repository), extra={"catalog": catalog})
+
+    def check() -> None:
+        lab.component.check()
+        airflow.check()
+
+    while not (api.knows("vm_backup") and api.knows("vm_restore")):
+        check()
+        time.sleep(0.2)
+    line.say(f"Airflow is at {home.url}, user {home.user}, password {home.password}")
+    scenario = Scenario(api=api, lab=lab.control(), line=line, check=check)
+    try:
+        scenario.play()
+    finally:
+        if scenario.rows:
+            line.say("")
+            print_table(scenario.rows, Console())
+    if once:
+        line.say("everything is as it has to be")
+        return
+    line.say(f"everything is as it has to be. Look around: {home.url} user {home.user} password {home.password}")
+    line.say("Ctrl-C or 'make demo-stop' ends it")
+    while True:
+        check()
+        time.sleep(1)
+
+
+def _create_repository(folder: Path) -> None:
+    from vmkeep.repository import create_repository
+
+    create_repository(str(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The simulated vSphere as a process, and the calls that play its guests."""
+
+from __future__ import annotations
+
+import json
+import queue
+import ssl
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from demo.processes import Component
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabAddress:
+    """What ``vmlab serve`` says of itself when it is ready."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    thumbprint: str
+    vddk: str
+    certificate: str
+    control: str
+    control_token: str
+
+    def connection(self) -> dict[str, object]:
+        """Return the Airflow connection to it."""
+        return {
+            "conn_type": "vsphere",
+            "host": self.host,
+            "port": self.port,
+            "login": self.user,
+            "password": self.password,
+            "extra": {"thumbprint": self.thumbprint, "vddk": self.vddk},
+        }
+
+
+class Lab:
+    """A lab in a folder of its own."""
+
+    def __init__(self, folder: Path, *, options: Sequence[str] = (), env: Mapping[str, str]) -> None:
+        self.folder = folder
+        command = [str(Path(sys.executable).with_name("vmlab")), "serve", "--dir", str(folder), "--port", "0", *options]
+        self.component = Component("the lab", command, env=env, log=folder.with_suffix(".log"))
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        self._address: LabAddress | None = None
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        process = self.component.start(pipe=True)
+        assert process.stdout is not None
+        threading.Thread(target=_read_line, args=(process.stdout, self._lines), daemon=True).start()
+
+    def wait_ready(self, seconds: float = 120.0) -> LabAddress:
+        """Return where it is, once clients can connect."""
+        end = time.monotonic() + seconds
+        while self._address is None:
+            self.component.check()
+            try:
+                said = json.loads(self._lines.get(timeout=0.2))
+            except queue.Empty:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"the lab was not ready within {seconds:.0f} s: {self.component.log}") from None
+                continue
+            self._address = LabAddress(**{name: said[name] for name in LabAddress.__dataclass_fields__})
+        return self._address
+
+    def control(self) -> LabControl:
+        """Return the client of its control calls."""
+        return LabControl(self.wait_ready())
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.component.stop()
+
+
+def _read_line(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
+    with stream:
+        line = stream.readline()
+        if line:
+            lines.put(line)
+        while stream.read(65536):
+            pass
+
+
+class LabControl:
+    """The control calls: a guest writes, a disk is read, a fault is planned."""
+
+    def __init__(self, address: LabAddress) -> None:
+        self._address = address
+        self._trust = ssl.create_default_context(cafile=address.certificate)
+        self._trust.check_hostname = False
+
+    def call(self, method: str, path: str, body: object | None = None) -> Any:
+        """Send one control call and return its JSON."""
+        request = urllib.request.Request(self._address.control + path, method=method)  # noqa: S310 - our own lab
+        request.add_header("Authorization", f"Bearer {self._address.control_token}")
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, data=data, timeout=300, context=self._trust) as answer:  # noqa: S310
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            raise RuntimeError(f"the lab refused {method} {path}: {error.code} {text[:300]}") from error
