@@ -1,0 +1,9 @@
+"""Named, immutable byte strings in a folder, in memory, one day on S3 or behind SSH.
+
+Knows nothing of packs, points or digests: keys and bytes only.
+"""
+
+from vmkeep.blobs.opening import open_store
+from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+
+__all__ = ["BlobInfo", "BlobStore", "Bytes", "open_store"]

@@ -1,0 +1,101 @@
+"""The one storage contract: named byte strings, of which almost all are never changed.
+
+Few verbs, because every backend has to be able to promise them: a local folder, S3, SFTP. The rules are
+executable: ``tests/contract`` runs them against each backend and each wrapper.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from vmkeep.errors import UsageError
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+_KEY = re.compile(
+    r"(?:[A-Za-z0-9_%~=+@,:-][A-Za-z0-9._%~=+@,:-]{0,199}/)*[A-Za-z0-9_%~=+@,:-][A-Za-z0-9._%~=+@,:-]{0,199}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobInfo:
+    """One blob in a listing."""
+
+    key: str
+    size: int
+    modified: datetime
+    """By the clock of the store, which may differ from ours: for people, never for decisions."""
+
+
+class BlobStore(Protocol):
+    """Named byte strings. Thread-safe. A blob is visible whole or not at all, and durable once a call returned."""
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for messages."""
+
+    def put(self, key: str, data: Bytes) -> bool:
+        """Create a blob; never overwrite one.
+
+        :returns: whether this call created it; ``False``: the same bytes were there already, which is success too.
+        :raises ConflictError: other bytes are there under that key.
+        :raises StoreFullError: no space; nothing half-written is visible.
+        """
+
+    def replace(self, key: str, data: Bytes) -> None:
+        """Create or overwrite a blob, atomically for readers. Only for leases and other notes of a run."""
+
+    def get(self, key: str) -> bytes:
+        """Return a blob's bytes.
+
+        :raises BlobNotFoundError: there is none.
+        """
+
+    def get_into(self, key: str, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from byte ``start`` on; return how much there was (less only at the blob's end)."""
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``start`` on; fewer only at the blob's end."""
+
+    def size(self, key: str) -> int:
+        """Return a blob's size in bytes.
+
+        :raises BlobNotFoundError: there is none.
+        """
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Yield the blobs whose key starts with ``prefix`` (empty, or ending in ``/``), sorted by key."""
+
+    def delete(self, key: str) -> None:
+        """Remove a blob; one that is not there is removed already."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Return a file to map into memory, where the store has one."""
+
+    def check_writable(self) -> None:
+        """Raise :class:`StoreError` unless a ``put`` could succeed now. Changes nothing."""
+
+
+def check_key(key: str) -> str:
+    """Return ``key`` if every backend can hold it.
+
+    :raises UsageError: empty parts, parts that start with a dot or are over 200 characters, other characters than
+        letters, digits and ``._%~=+@,:-``.
+    """
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"not a blob key: {key!r}")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return ``prefix`` if it is empty or names a folder of keys."""
+    if prefix:
+        if not prefix.endswith("/"):
+            raise UsageError(f"not a prefix of blob keys (it has to end in '/'): {prefix!r}")
+        check_key(prefix[:-1])
+    return prefix

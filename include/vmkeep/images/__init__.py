@@ -1,0 +1,6 @@
+"""Disk images as restore points, and restore points as disk images."""
+
+from vmkeep.images.exporting import export_image
+from vmkeep.images.importing import image_key, import_images
+
+__all__ = ["export_image", "image_key", "import_images"]

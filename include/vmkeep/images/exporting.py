@@ -1,0 +1,85 @@
+"""One disk of a restore point → a sparse raw image in a local file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import Repository
+from vmkeep.transfer.files import LocalFileTarget
+from vmkeep.transfer.progress import OnProgress
+from vmkeep.transfer.restore import restore_disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A disk image, written and durable."""
+
+    path: str
+    device_key: int
+    capacity: int
+    bytes_written: int
+
+
+def export_image(
+    repository: Repository,
+    point: RestorePoint,
+    device_index: int,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Exported:
+    """Write a disk to a file, which appears under its name only when it is complete.
+
+    :param device_index: number of the disk in the point, from 0, in order of device key.
+    :raises NotFoundError: the point holds no such disk, or the folder of ``out`` is missing.
+    :raises ConflictError: ``out`` exists and ``overwrite`` is not set.
+    """
+    images = sorted(point.images, key=lambda image: image.disk.key)
+    if not 0 <= device_index < len(images):
+        raise NotFoundError(
+            f"restore point {point.ref} has {len(images)} disks, counted from 0: no disk {device_index}"
+        )
+    image = images[device_index]
+    if out.exists() and not (overwrite and out.is_file()):
+        raise ConflictError(f"{out}: exists already; nothing was written")
+    if not out.parent.is_dir():
+        raise NotFoundError(f"{out.parent}: no such folder")
+    temporary = out.with_name(f".{out.name[:200]}.{secrets.token_hex(4)}.partial")
+    try:
+        with LocalFileTarget(temporary, capacity=image.disk.capacity, create=True) as target:
+            written, _ = restore_disk(
+                repository,
+                image.root,
+                target,
+                fresh=True,
+                on_progress=on_progress,
+                check=lambda: None,
+                what=f"restore point {point.ref}, {image.disk.label}",
+            )
+        _publish(temporary, out, overwrite=overwrite)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Exported(path=str(out), device_key=image.disk.key, capacity=image.disk.capacity, bytes_written=written)
+
+
+def _publish(temporary: Path, out: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(out)
+    else:
+        try:
+            os.link(temporary, out)
+        except FileExistsError as error:
+            raise ConflictError(f"{out}: exists already; nothing was written") from error
+        except OSError:
+            temporary.rename(out)
+    folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

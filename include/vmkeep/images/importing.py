@@ -1,0 +1,192 @@
+"""Raw disk images in local files → one restore point, as if they were the disks of a VM."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blake3 import blake3
+
+from vmkeep.clock import now
+from vmkeep.errors import UsageError
+from vmkeep.model.disk import ControllerKind, Disk
+from vmkeep.model.extents import Extent
+from vmkeep.model.job import Progress
+from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
+from vmkeep.repository import Repository, point_id
+from vmkeep.transfer.backup import StoredDisk, back_up_disk
+from vmkeep.transfer.files import LocalFileSource
+from vmkeep.transfer.progress import OnProgress
+
+_FIRST_KEY = 2000
+_PIECE = 1 << 20
+_DEPTH = 4
+_DISKS_PER_BUS = 15
+_ADAPTERS_UNIT = 7
+
+
+def image_key(name: str) -> str:
+    """Return the key under which the images of that name are kept."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if slug != name:  # names that only differ in what a slug leaves out stay apart
+        slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
+    return f"image-{slug}"
+
+
+def import_images(
+    repository: Repository,
+    paths: Sequence[Path],
+    *,
+    name: str,
+    extents: Sequence[Sequence[Extent] | None] | None = None,
+    on_progress: OnProgress = lambda _progress: None,
+) -> RestorePoint:
+    """Store raw disk images as one restore point and return it, sealed.
+
+    :param extents: for each image, what has changed since the newest point of that name; ``None``: read it all.
+    :raises UsageError: nothing to import, extents beyond the disk, or no point that they could be relative to.
+    """
+    if not paths or not name:
+        raise UsageError("name the images, and the restore point's VM by --name")
+    changed = tuple(extents) if extents is not None else (None,) * len(paths)
+    if len(changed) != len(paths):
+        raise UsageError(f"{len(paths)} images, but extents for {len(changed)}")
+    key = image_key(name)
+    parent = repository.latest_point(key) if any(e is not None for e in changed) else None
+    run = f"{key}-{secrets.token_hex(8)}"
+    with ExitStack() as stack:
+        sources = [stack.enter_context(LocalFileSource(path)) for path in paths]
+        jobs = [
+            _plan(source, path, number, extent, parent, name=name)
+            for number, (source, path, extent) in enumerate(zip(sources, paths, changed, strict=True))
+        ]
+        taken_at = now()
+        report = _Together(on_progress, len(jobs))
+        stored = [job.copy(source, repository, run, report) for job, source in zip(jobs, sources, strict=True)]
+    point = RestorePoint(
+        id=point_id(run, key),
+        vm=VmIdentity(name=name, key=key),
+        taken_at=taken_at,
+        run=run,
+        kind=BackupKind.INCREMENTAL if any(job.parent for job in jobs) else BackupKind.FULL,
+        mode_asked=BackupMode.ASIS,
+        mode_used=BackupMode.ASIS,
+        quiesce_asked=Quiesce.NONE,
+        consistency=Consistency.CRASH,
+        images=tuple(job.image(copy) for job, copy in zip(jobs, stored, strict=True)),
+        attachments={f"extents/{job.disk.key}": copy.extents_root for job, copy in zip(jobs, stored, strict=True)},
+        attachment_sizes={f"extents/{job.disk.key}": copy.extents_size for job, copy in zip(jobs, stored, strict=True)},
+    )
+    repository.seal(point)
+    return point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ImageJob:
+    """One image and what is read of it."""
+
+    disk: Disk
+    extents: tuple[Extent, ...] | None
+    parent: str | None
+    reason: str
+
+    def copy(self, source: LocalFileSource, repository: Repository, run: str, report: _Together) -> StoredDisk:
+        """Store the image's content."""
+        stored = back_up_disk(
+            source,
+            repository,
+            run=run,
+            extents=self.extents,
+            parent_root=self.parent,
+            cursor=None,
+            snapshot=None,
+            piece_size=_PIECE,
+            depth=_DEPTH,
+            on_progress=report,
+            check=lambda: None,
+        )
+        report.next_disk()
+        return stored
+
+    def image(self, stored: StoredDisk) -> DiskImage:
+        """Return the disk as its restore point has it."""
+        return DiskImage(
+            disk=self.disk,
+            root=stored.root,
+            kind=BackupKind.INCREMENTAL if self.parent else BackupKind.FULL,
+            reason=self.reason,
+            bytes_read=stored.bytes_read,
+            bytes_stored=stored.bytes_stored,
+        )
+
+
+def _plan(
+    source: LocalFileSource,
+    path: Path,
+    number: int,
+    extents: Sequence[Extent] | None,
+    parent: RestorePoint | None,
+    *,
+    name: str,
+) -> _ImageJob:
+    bus, place = divmod(number, _DISKS_PER_BUS)
+    disk = Disk(
+        key=_FIRST_KEY + number,
+        label=f"Hard disk {number + 1}",
+        controller=ControllerKind.SCSI,
+        controller_type="ParaVirtualSCSIController",
+        bus=bus,
+        unit=place + (place >= _ADAPTERS_UNIT),
+        capacity=source.capacity,
+        backing="raw-image",
+        file_name=path.name,
+    )
+    if extents is None:
+        return _ImageJob(disk=disk, extents=None, parent=None, reason="no extents were given")
+    beyond = next((extent for extent in extents if extent.stop > source.capacity), None)
+    if beyond is not None:
+        raise UsageError(f"{path}: extent [{beyond.start}, {beyond.length}] reaches beyond its {source.capacity} bytes")
+    images = {image.disk.key: image for image in parent.images} if parent else {}
+    if disk.key not in images or parent is None:
+        raise UsageError(f"'{name}' has no restore point with a disk {number} yet; import it once without extents")
+    image = images[disk.key]
+    if image.disk.capacity > source.capacity:
+        raise UsageError(f"{path}: is smaller than in restore point {parent.ref}; import it without extents")
+    return _ImageJob(disk=disk, extents=tuple(extents), parent=image.root, reason=f"changes since {parent.ref}")
+
+
+class _Together:
+    """Progress of several disks, one after another, as one."""
+
+    def __init__(self, on_progress: OnProgress, disks: int) -> None:
+        self._on_progress = on_progress
+        self._disks = disks
+        self._number = 1
+        self._done = self._stored = 0
+        self._last: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Take one disk's event."""
+        self._last = progress
+        phase = progress.phase if self._disks == 1 else f"{progress.phase} disk {self._number} of {self._disks}"
+        self._on_progress(
+            replace(
+                progress,
+                phase=phase,
+                bytes_done=self._done + progress.bytes_done,
+                bytes_total=self._done + progress.bytes_total,
+                bytes_stored=self._stored + progress.bytes_stored,
+                cursor=None,
+            )
+        )
+
+    def next_disk(self) -> None:
+        """Go on to the next disk."""
+        self._number += 1
+        if self._last is not None:
+            self._done += self._last.bytes_done
+            self._stored += self._last.bytes_stored

@@ -1,0 +1,84 @@
+"""Lists of extents as bytes: what was read of a disk for a restore point, and what a run is to read.
+
+    4 bytes   magic ``VKX1``
+    u8        unit: 9 if all numbers are whole sectors of 512 bytes, else 0
+    varint    number of extents
+    varint…   for each: the gap to the end of the one before, then its length; both shifted right by the unit
+
+A varint is 7 bits a byte, lowest first; all but the last byte have the high bit set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vmkeep.blobs import Bytes
+from vmkeep.errors import CorruptError
+from vmkeep.model.extents import Extent
+
+_MAGIC = b"VKX1"
+_SECTOR_SHIFT = 9
+_LONGEST_VARINT = 10
+
+
+def encode_extents(extents: Sequence[Extent]) -> bytes:
+    """Return a normal sequence of extents as bytes."""
+    sectors = all(not (extent.start | extent.stop) & 511 for extent in extents)
+    shift = _SECTOR_SHIFT if sectors else 0
+    out = bytearray(_MAGIC)
+    out.append(shift)
+    _put_varint(out, len(extents))
+    at = 0
+    for extent in extents:
+        _put_varint(out, (extent.start - at) >> shift)
+        _put_varint(out, extent.length >> shift)
+        at = extent.stop
+    return bytes(out)
+
+
+def decode_extents(data: Bytes) -> tuple[Extent, ...]:
+    """Parse what :func:`encode_extents` made.
+
+    :raises CorruptError: anything else.
+    """
+    content = bytes(data)
+    if content[:4] != _MAGIC or len(content) < 6 or content[4] not in (0, _SECTOR_SHIFT):
+        raise CorruptError("not a list of extents")
+    shift = content[4]
+    numbers = _varints(content[5:])
+    count = next(numbers, 0)
+    if count > len(content) // 2:
+        raise CorruptError("list of extents is cut off")
+    extents: list[Extent] = []
+    at = 0
+    for gap in numbers:
+        length = next(numbers, 0)
+        if not length or (not gap and extents):
+            raise CorruptError("list of extents is damaged")
+        start = at + (gap << shift)
+        at = start + (length << shift)
+        extents.append(Extent(start, at))
+    if len(extents) != count:
+        raise CorruptError("list of extents is cut off")
+    return tuple(extents)
+
+
+def _put_varint(out: bytearray, number: int) -> None:
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+
+
+def _varints(data: bytes) -> Iterator[int]:
+    number = shift = 0
+    for byte in data:
+        number |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            yield number
+            number = shift = 0
+        elif shift >= 7 * _LONGEST_VARINT:
+            raise CorruptError("list of extents is damaged")
+    if shift:
+        raise CorruptError("list of extents is cut off")

@@ -1,0 +1,151 @@
+"""Digest → verified bytes: located in the index, read in pack order, checked before anyone sees them.
+
+Nothing leaves here that does not hash to the name it was asked for by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from vmkeep.blobs import BlobStore
+from vmkeep.errors import BlobNotFoundError, CorruptBlockError, CorruptError
+from vmkeep.repository.digests import Kind
+from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
+from vmkeep.repository.index import Index
+from vmkeep.repository.packs import pack_key
+from vmkeep.repository.segments import Location
+
+_READ = 4 << 20
+"""Bytes up to which neighbouring frames are read together."""
+_GAP = 64 << 10
+"""Bytes that are rather read and thrown away than sought over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One frame to be read."""
+
+    digest: bytes
+    location: Location
+    raw_length: int
+    """What it has to hold; the reader refuses anything else."""
+    places: tuple[int, ...]
+    """What the caller wants it for, e.g. disk offsets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames of one pack that are read by one request."""
+
+    pack: bytes
+    start: int
+    stop: int
+    frames: tuple[Wanted, ...]
+
+    @property
+    def key(self) -> str:
+        """Blob key of the pack."""
+        return pack_key(self.pack)
+
+
+class Scratch:
+    """Buffers of one reading thread, used again and again."""
+
+    def __init__(self) -> None:
+        self._buffers = [bytearray(0), bytearray(0)]
+
+    def take(self, which: int, size: int) -> memoryview:
+        """Return buffer 0 (stored bytes) or 1 (raw bytes) with at least ``size`` bytes."""
+        if len(self._buffers[which]) < size:
+            self._buffers[which] = bytearray(max(size, 1 << 20))
+        return memoryview(self._buffers[which])
+
+
+class BlockReader:
+    """Reads frames of one repository. Thread-safe; every thread brings its own :class:`Scratch`."""
+
+    def __init__(self, store: BlobStore, framer: Framer, index: Index) -> None:
+        self._store = store
+        self._framer = framer
+        self._index = index
+
+    def locate(self, kind: Kind, digest: bytes) -> Location:
+        """Return where a frame is.
+
+        :raises CorruptError: the index does not know it.
+        """
+        location = self._index.find(digest)
+        if location is None:
+            self._index.refresh()  # another process may have stored it since we looked
+            location = self._index.find(digest)
+        if location is None or location.kind is not kind:
+            hint = f"; {len(self._index.damaged)} index segments are damaged" if self._index.damaged else ""
+            what = "block" if kind is Kind.BLOCK else "map page"
+            raise CorruptError(f"{what} {digest.hex()[:16]}… is not in the index{hint}; run 'vmkeep repo check'")
+        return location
+
+    def plan(self, wanted: Iterable[Wanted]) -> list[Batch]:
+        """Return the reads that fetch some frames, in the order of packs."""
+        batches: list[Batch] = []
+        group: list[Wanted] = []
+        stop = 0
+        for frame in sorted(wanted, key=lambda w: (w.location.pack, w.location.offset)):
+            place = frame.location
+            if group and (
+                place.pack != group[0].location.pack
+                or place.offset - stop > _GAP
+                or place.offset + place.length - group[0].location.offset > _READ
+            ):
+                batches.append(_batch(group))
+                group = []
+            group.append(frame)
+            stop = place.offset + place.length
+        if group:
+            batches.append(_batch(group))
+        return batches
+
+    def read(self, batch: Batch, scratch: Scratch) -> Iterator[tuple[Wanted, memoryview]]:
+        """Yield each frame's content, digest checked; a view is valid until the next one is asked for.
+
+        :raises CorruptBlockError: a frame is missing, damaged or not what the index says.
+        """
+        view = scratch.take(0, batch.stop - batch.start)[: batch.stop - batch.start]
+        try:
+            count = self._store.get_into(batch.key, batch.start, view)
+        except BlobNotFoundError as error:
+            raise CorruptBlockError(pack=batch.pack.hex(), offset=batch.start, why="is lost: no such pack") from error
+        for frame in batch.frames:
+            at = frame.location.offset - batch.start
+            stored = view[at : at + frame.location.length]
+            if at + frame.location.length > count:
+                raise CorruptBlockError(
+                    pack=batch.pack.hex(), offset=frame.location.offset, why="is cut off: the pack is too short"
+                )
+            yield frame, self._unpack(frame, stored, scratch)
+
+    def _unpack(self, frame: Wanted, stored: memoryview, scratch: Scratch) -> memoryview:
+        try:
+            header = parse_header(stored)
+            if header.digest != frame.digest or header.frame_length != len(stored):
+                raise CorruptError("is not the one that the index says")
+            if header.kind is not frame.location.kind or header.raw_length != frame.raw_length:
+                raise CorruptError(f"holds {header.raw_length} bytes instead of {frame.raw_length}")
+            return self._framer.unpack_into(header, stored[HEADER_SIZE:], scratch.take(1, frame.raw_length))
+        except CorruptError as error:
+            raise CorruptBlockError(
+                pack=frame.location.pack.hex(), offset=frame.location.offset, why=f"is damaged: {error}"
+            ) from error
+
+    def get_pages(self, digests: Sequence[bytes], *, size: int) -> dict[bytes, bytes]:
+        """Return map pages of ``size`` bytes by digest."""
+        wanted = [Wanted(digest, self.locate(Kind.PAGE, digest), size, ()) for digest in dict.fromkeys(digests)]
+        scratch = Scratch()
+        return {
+            frame.digest: bytes(content) for batch in self.plan(wanted) for frame, content in self.read(batch, scratch)
+        }
+
+
+def _batch(frames: list[Wanted]) -> Batch:
+    first, last = frames[0].location, frames[-1].location
+    return Batch(first.pack, first.offset, last.offset + last.length, tuple(frames))

@@ -1,0 +1,237 @@
+"""A repository: one format, on one blob store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vmkeep.blobs import BlobStore, open_store
+from vmkeep.blobs.opening import create_store
+from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import descriptor as descriptors
+from vmkeep.repository import index as indexes
+from vmkeep.repository import runs
+from vmkeep.repository.attachments import read_content, write_content
+from vmkeep.repository.descriptor import Descriptor
+from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Digester, Kind
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.index import Index
+from vmkeep.repository.manifests import Manifests, load_ref
+from vmkeep.repository.mapbuilder import MapBuilder
+from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
+from vmkeep.repository.reader import BlockReader
+from vmkeep.repository.writer import BlockWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryStats:
+    """How much there is."""
+
+    points: int
+    vms: int
+    packs: int
+    pack_bytes: int
+    index_segments: int
+    index_bytes: int
+    blocks: int
+    """Entries of the index: blocks and map pages, counted twice where they are stored twice."""
+    run_blobs: int
+
+
+class Repository:
+    """An open repository. Thread-safe, and holds no lock: any number of them may be open at once, anywhere."""
+
+    def __init__(self, store: BlobStore, descriptor: Descriptor, *, cache: Path | None = None) -> None:
+        self.descriptor = descriptor
+        self.id = descriptor.id
+        self.location = store.location
+        self.block_size = descriptor.block_size
+        self.blobs = store
+        self.framer = Framer(codec=descriptor.compression, digester=Digester())
+        self.manifests = Manifests(store, self.framer)
+        self._index = Index(store, self.framer, cache=cache)
+        self._blocks = BlockReader(store, self.framer, self._index)
+        self._lock = threading.Lock()
+        self._loaded = False
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held open between calls."""
+
+    @property
+    def index(self) -> Index:
+        """The index, loaded at the first use."""
+        with self._lock:
+            if not self._loaded:
+                self._index.refresh()
+                self._loaded = True
+        return self._index
+
+    def open_writer(self, *, run: str) -> BlockWriter:
+        """Return a writer of blocks and map pages for one copy of a run; use it as a context manager.
+
+        :raises RepositoryError: the repository cannot be written to.
+        """
+        try:
+            self.blobs.check_writable()
+        except StoreFullError:
+            raise
+        except StoreError as error:
+            raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
+        index = self.index
+        index.refresh()
+        return BlockWriter(self.blobs, self.framer, index)
+
+    def open_blocks(self) -> BlockReader:
+        """Return the reader of blocks."""
+        self.index  # noqa: B018 - loads it
+        return self._blocks
+
+    def open_map(self, root: str) -> DiskMap:
+        """Return the map of that root.
+
+        :raises CorruptError: it is not in the repository, or damaged.
+        """
+        reader = self.open_blocks()
+        digest = _digest(root)
+        content = reader.get_pages([digest], size=ROOT_SIZE)[digest]
+        shape, top = parse_root(content)
+        return DiskMap(root, shape, top, lambda digests, size: reader.get_pages(digests, size=size))
+
+    def build_map(self, writer: BlockWriter, *, capacity: int, base: DiskMap | None = None) -> MapBuilder:
+        """Return a builder for the map of a disk of ``capacity`` bytes, starting from ``base`` or from zeros."""
+        shape = Shape(capacity=capacity, block_size=self.block_size)
+        return MapBuilder(shape, writer, self.framer.digester, base=base)
+
+    def seal(self, point: RestorePoint) -> str:
+        """Commit a restore point and return its ref: from now on it exists.
+
+        Everything it names has to be there: that is checked first. Sealing once more in the same run finds the
+        point that stands; give points the id of :func:`~vmkeep.repository.manifests.point_id`, which retries share.
+
+        :raises CorruptError: a map that the point names is not in the repository.
+        """
+        roots = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
+        for name, root in roots:
+            try:
+                opened = self.open_map(root)
+                if opened.top != ZERO:
+                    self._blocks.locate(Kind.PAGE if opened.shape.levels else Kind.BLOCK, opened.top)
+            except CorruptError as error:
+                raise CorruptError(f"{point.vm.name}: '{name}' cannot be sealed: {error}") from error
+        return self.manifests.seal(point)
+
+    def points(self, vm_key: str | None = None) -> Iterator[RestorePoint]:
+        """Yield all restore points, or those of one VM; sorted by VM, then by time."""
+        for name in self.manifests.names(vm_key):
+            yield self.manifests.load(name.blob)
+
+    def point_refs(self, vm_key: str | None = None) -> Iterator[str]:
+        """Yield the refs of all points, or of one VM's, from their names alone: nothing is read."""
+        for name in self.manifests.names(vm_key):
+            yield name.ref
+
+    def load_point(self, ref: str) -> RestorePoint:
+        """Return the restore point of a full ref.
+
+        :raises NotFoundError: there is none.
+        """
+        return load_ref(self.manifests, ref)
+
+    def find_point(self, text: str) -> RestorePoint:
+        """Return the point that a person means; see :meth:`Manifests.find`."""
+        return self.manifests.find(text)
+
+    def latest_point(self, vm_key: str) -> RestorePoint | None:
+        """Return a VM's newest restore point, or ``None``."""
+        return self.manifests.latest(vm_key)
+
+    def store_attachment(self, data: bytes, *, run: str) -> tuple[str, int]:
+        """Store a file's bytes; return the root of their map and their number."""
+        return self.store_attachments({"": data}, run=run)[""]
+
+    def store_attachments(self, files: Mapping[str, bytes], *, run: str) -> dict[str, tuple[str, int]]:
+        """Store several files together: name → (map root, size)."""
+        with self.open_writer(run=run) as writer:
+            stored = {name: (self.write_attachment(writer, data), len(data)) for name, data in files.items()}
+            writer.flush()
+        return stored
+
+    def write_attachment(self, writer: BlockWriter, data: bytes) -> str:
+        """Add a file's bytes to a writer and return their root; findable once the writer is flushed."""
+        return write_content(self.build_map(writer, capacity=len(data)), writer, self.framer.digester, data)
+
+    def load_attachment(self, point: RestorePoint, name: str) -> bytes:
+        """Return a file that was saved with a restore point, its digests checked.
+
+        :raises NotFoundError: the point has none of that name.
+        """
+        if (root := point.attachments.get(name)) is None:
+            has = ", ".join(sorted(point.attachments)) or "none"
+            raise NotFoundError(f"restore point {point.ref} has no '{name}'; it has {has}")
+        try:
+            return read_content(self.open_map(root), self._blocks)
+        except CorruptError as error:
+            raise CorruptError(f"restore point {point.ref}: '{name}': {error}") from error
+
+    def run(self, run: str) -> runs.RunArea:
+        """Return the notes of one run."""
+        return runs.RunArea(self.blobs, self.framer, run)
+
+    def stats(self) -> RepositoryStats:
+        """Count what is there."""
+        names = list(self.manifests.names())
+        packs = [blob.size for blob in self.blobs.list("packs/")]
+        segments = [blob.size for blob in self.blobs.list(indexes.PREFIX)]
+        return RepositoryStats(
+            points=len(names),
+            vms=len({name.vm_key for name in names}),
+            packs=len(packs),
+            pack_bytes=sum(packs),
+            index_segments=len(segments),
+            index_bytes=sum(segments),
+            blocks=self.index.entries,
+            run_blobs=sum(1 for _ in self.blobs.list(runs.PREFIX)),
+        )
+
+
+def create_repository(location: str, *, block_size: int = 262144, compression: str = "zstd") -> Repository:
+    """Create a repository in a folder, which is created if only its last part is missing.
+
+    :raises RepositoryError: there is one already, or the folder above is missing.
+    :raises UsageError: a block size or compression that the format does not have.
+    """
+    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression)
+    store = create_store(location)
+    descriptors.create(store, descriptor)
+    return Repository(store, descriptors.load(store))
+
+
+def open_repository(location: str, *, cache: Path | None = None) -> Repository:
+    """Open the repository in a folder.
+
+    :param cache: folder for files that can be made again, such as merged parts of a large index.
+    :raises RepositoryError: no such folder, not a repository, or one that this version cannot read.
+    """
+    store = open_store(location)
+    return Repository(store, descriptors.load(store), cache=cache)
+
+
+def _digest(root: str) -> bytes:
+    try:
+        digest = bytes.fromhex(root)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_SIZE:
+        raise CorruptError(f"not the digest of a map: {root!r}")
+    return digest

@@ -1,0 +1,136 @@
+"""``runs/<run>/``: what the steps of one run leave for each other until the restore point is sealed.
+
+Small, mutable, and swept when the run is over; never needed to read a restore point.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from vmkeep.blobs import BlobStore
+from vmkeep.clock import Deadline
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.model.extents import Extent
+from vmkeep.repository.digests import Kind
+from vmkeep.repository.extents import decode_extents, encode_extents
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.leases import EXPIRES_AFTER, Lease, is_released
+from vmkeep.repository.manifests import safe_name
+
+PREFIX = "runs/"
+_POLL = 0.5
+
+
+class RunArea:
+    """The notes of one run."""
+
+    def __init__(self, store: BlobStore, framer: Framer, run: str) -> None:
+        self.run = run
+        self._store = store
+        self._framer = framer
+        self._prefix = f"{PREFIX}{safe_name(run)}/"
+        self._fence = f"{self._prefix}fence"
+
+    def store(self, name: str, data: bytes) -> None:
+        """Write a note, over an older one of that name."""
+        self._store.replace(self._note(name), self._framer.wrap(Kind.NOTE, data))
+
+    def load(self, name: str) -> bytes:
+        """Return a note.
+
+        :raises NotFoundError: there is none of that name.
+        """
+        try:
+            blob = self._store.get(self._note(name))
+        except BlobNotFoundError as error:
+            raise NotFoundError(f"run {self.run}: has no '{name}'") from error
+        try:
+            return bytes(self._framer.unwrap(Kind.NOTE, blob))
+        except CorruptError as error:
+            raise CorruptError(f"run {self.run}: '{name}' is damaged: {error}") from error
+
+    def names(self) -> list[str]:
+        """Return the names of all notes."""
+        prefix = f"{self._prefix}notes/"
+        return [unquote(blob.key[len(prefix) :]) for blob in self._store.list(prefix)]
+
+    def store_extents(self, name: str, extents: Sequence[Extent]) -> None:
+        """Write a list of extents as a note."""
+        self.store(name, encode_extents(extents))
+
+    def load_extents(self, name: str) -> tuple[Extent, ...]:
+        """Return a list of extents."""
+        return decode_extents(self.load(name))
+
+    def open_lease(self, name: str) -> Lease:
+        """Return the lease of one copy, as a context manager; whoever held it before is told to stop."""
+        return Lease(self._store, self._framer, key=f"{self._prefix}leases/{safe_name(name)}", fence=self._fence)
+
+    def fence(self) -> None:
+        """Tell every copy of this run, now and later, to stop."""
+        self._store.put(self._fence, self._framer.wrap(Kind.NOTE, b"fenced"))
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the fence stands."""
+        try:
+            self._store.size(self._fence)
+        except BlobNotFoundError:
+            return False
+        return True
+
+    def await_copies(self, deadline: Deadline) -> int:
+        """Return once no copy of this run can be at work any more, and how many leases there were.
+
+        Call :meth:`fence` before.
+
+        :raises DeadlineError: a copy still renews its lease.
+        """
+        seen: dict[str, tuple[bytes, float]] = {}
+        while True:
+            leases = self._leases()
+            clock = time.monotonic()
+            for key, blob in leases.items():
+                if key not in seen or seen[key][0] != blob:
+                    seen[key] = (blob, clock)
+            if all(self._over(blob) or clock - seen[key][1] >= EXPIRES_AFTER for key, blob in leases.items()):
+                return len(leases)
+            deadline.pause(_POLL)
+
+    def has_live_lease(self) -> bool:
+        """Whether a copy of this run is at work; watches a silent lease for as long as it takes to expire."""
+        first = {key: blob for key, blob in self._leases().items() if not self._over(blob)}
+        expires = time.monotonic() + EXPIRES_AFTER
+        while first:
+            now = self._leases()
+            if any(now.get(key, blob) != blob for key, blob in first.items()):
+                return True
+            if time.monotonic() >= expires:
+                return False
+            time.sleep(_POLL)
+        return False
+
+    def _leases(self) -> dict[str, bytes]:
+        leases: dict[str, bytes] = {}
+        for info in self._store.list(f"{self._prefix}leases/"):
+            try:
+                leases[info.key] = self._store.get(info.key)
+            except BlobNotFoundError:
+                continue
+        return leases
+
+    def _over(self, blob: bytes) -> bool:
+        try:
+            return is_released(self._framer, blob)
+        except CorruptError:
+            return False
+
+    def sweep(self) -> None:
+        """Remove everything of this run; copies that still run find their lease gone and stop."""
+        for info in list(self._store.list(self._prefix)):
+            self._store.delete(info.key)
+
+    def _note(self, name: str) -> str:
+        return f"{self._prefix}notes/{safe_name(name)}"

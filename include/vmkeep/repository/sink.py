@@ -1,0 +1,100 @@
+"""Writes whole packs behind the copy's back: hashing never waits for a disk's fsync, and memory stays bounded.
+
+There are few buffers; a thread takes a full one, stores it and gives the buffer back. Who finds no free buffer
+waits, and is woken with the error if storing fails.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from vmkeep.blobs import BlobStore
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.packs import OpenPack, PackBuffer, PackContents, pack_key
+
+
+class PackSink:
+    """Stores packs of one size class on its own thread."""
+
+    def __init__(
+        self, store: BlobStore, framer: Framer, *, buffers: int, size: int, landed: Callable[[PackContents], None]
+    ) -> None:
+        self._store = store
+        self._framer = framer
+        self._landed = landed
+        self._size = size
+        self._unused = buffers
+        self._free: list[PackBuffer] = []
+        self._waiting: deque[OpenPack] = deque()
+        self._storing = 0
+        self._error: BaseException | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def buffer(self) -> PackBuffer:
+        """Return a buffer for a new pack; blocks while all of them are full."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._unused or self._error or self._closed)
+            self._raise()
+            if self._free:
+                return self._free.pop()
+            self._unused -= 1
+        return PackBuffer(self._size)
+
+    def submit(self, pack: OpenPack) -> None:
+        """Hand over a pack to be stored; does not wait."""
+        with self._changed:
+            self._raise()
+            self._waiting.append(pack)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="pack-sink", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Return once everything submitted is durable."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._error or self._closed or not (self._waiting or self._storing))
+            self._raise()
+
+    def close(self) -> None:
+        """Stop after the pack in hand; what still waits is dropped."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._closed:
+            raise RuntimeError("the writer is closed")
+
+    def _run(self) -> None:
+        while (pack := self._next()) is not None:
+            try:
+                data, contents = pack.finish(self._framer)
+                self._store.put(pack_key(pack.id), data)
+                self._landed(contents)
+            except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait for us
+                with self._changed:
+                    self._error = error
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                self._free.append(pack.buffer)
+                self._storing -= 1
+                self._changed.notify_all()
+
+    def _next(self) -> OpenPack | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            self._storing += 1
+            return self._waiting.popleft()

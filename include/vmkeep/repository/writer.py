@@ -1,0 +1,134 @@
+"""Stores blocks and map pages that the repository does not have yet.
+
+Order is what makes a power cut harmless: packs are durable before an index segment names them, and nothing can
+be sealed that the index does not resolve.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from vmkeep.blobs import BlobStore, Bytes
+from vmkeep.errors import StoreError
+from vmkeep.repository.digests import Kind
+from vmkeep.repository.frames import HEADER_SIZE, Framer
+from vmkeep.repository.index import Index
+from vmkeep.repository.packs import OpenPack, PackContents
+from vmkeep.repository.sink import PackSink
+
+PACK_SIZE = 64 << 20
+PAGE_PACK_SIZE = 8 << 20
+_BUFFERS = 2
+"""One pack is filled while one is stored: two of 64 MiB, touched only as far as they are used."""
+
+
+class BlockWriter:
+    """One writer of one copy. Thread-safe, but for :meth:`flush` and closing, which one thread calls.
+
+    Needs no lock against other writers: a block that two of them store at once is stored twice.
+    """
+
+    def __init__(self, store: BlobStore, framer: Framer, index: Index) -> None:
+        self._framer = framer
+        self._index = index
+        self._changed = threading.Condition()
+        self._claimed: set[bytes] = set()
+        self._landing: set[bytes] = set()
+        self._in_hand = 0
+        self._held = False
+        self._broken = False
+        self._stored = 0
+        self._landed: list[PackContents] = []
+        sizes = {Kind.BLOCK: PACK_SIZE, Kind.PAGE: PAGE_PACK_SIZE}
+        self._sinks = {
+            kind: PackSink(store, framer, buffers=_BUFFERS, size=size, landed=self._landed.append)
+            for kind, size in sizes.items()
+        }
+        self._open: dict[Kind, OpenPack | None] = dict.fromkeys(sizes)
+        self._locks = {kind: threading.Lock() for kind in sizes}
+
+    def __enter__(self) -> Self:
+        """Use as a context manager; leaving it without :meth:`flush` drops what is not durable yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the threads."""
+        for sink in self._sinks.values():
+            sink.close()
+
+    @property
+    def bytes_stored(self) -> int:
+        """Bytes of frames and index segments written, or about to be, by this writer."""
+        return self._stored
+
+    def add(self, kind: Kind, digest: bytes, raw: Bytes) -> int:
+        """Store content unless it is there already; return how many bytes that takes.
+
+        ``raw`` may be reused when this returns. Durable after the next :meth:`flush`.
+        """
+        if not self._claim(digest):
+            return 0
+        try:
+            header, payload = self._framer.pack(kind, digest, raw)
+            self._append(kind, header, payload, digest, len(raw))
+        except BaseException:
+            self._broken = True  # the digest is claimed, and others may rely on it: nothing may be flushed any more
+            raise
+        finally:
+            with self._changed:
+                self._in_hand -= 1
+                self._changed.notify_all()
+        return HEADER_SIZE + len(payload)
+
+    def _claim(self, digest: bytes) -> bool:
+        if self._index.find(digest) is not None:
+            return False
+        with self._changed:
+            while self._held:
+                self._changed.wait()
+            if digest in self._claimed or digest in self._landing:
+                return False
+            self._claimed.add(digest)
+            self._in_hand += 1
+            return True
+
+    def _append(self, kind: Kind, header: bytes, payload: Bytes, digest: bytes, raw_length: int) -> None:
+        with self._locks[kind]:
+            pack = self._open[kind]
+            if pack is not None and not pack.fits(len(payload)):
+                self._open[kind] = None
+                self._sinks[kind].submit(pack)
+                pack = None
+            if pack is None:
+                pack = self._open[kind] = OpenPack(kind, self._sinks[kind].buffer())
+            pack.append(header, payload, digest=digest, raw_length=raw_length)
+            self._stored += HEADER_SIZE + len(payload)
+
+    def flush(self) -> None:
+        """Return once everything added so far, by any thread, is durable and findable."""
+        with self._changed:
+            self._held = True  # nobody may find "known" what is claimed but not in a pack yet
+            try:
+                self._changed.wait_for(lambda: not self._in_hand)
+                if self._broken:
+                    raise StoreError("this writer failed to store a block before; start the copy again")
+                self._landing, self._claimed = self._claimed, set()
+                for kind, sink in self._sinks.items():
+                    if (pack := self._open[kind]) is not None:
+                        self._open[kind] = None
+                        sink.submit(pack)
+            finally:
+                self._held = False
+                self._changed.notify_all()
+        for sink in self._sinks.values():
+            sink.drain()
+        packs = self._landed.copy()
+        if packs:
+            self._stored += self._index.store_segment(packs)
+            del self._landed[: len(packs)]
+        with self._changed:
+            self._landing = set()

@@ -1,0 +1,241 @@
+"""Copies one disk into the repository: read, zero test, digest, known already?, compress, pack; in parallel.
+
+Worker threads do all of it on pieces that they pull from the source; calls on whole blocks let go of Python's lock.
+The main thread reports, looks whether it has to stop, and makes what was done durable every now and then, so that
+a retry goes on there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from vmkeep.errors import CorruptError, TransferError
+from vmkeep.model.blockio import DiskReader, DiskSource, Piece
+from vmkeep.model.extents import Extent, align_out, coalesce, complement, intersect, total
+from vmkeep.model.job import Cursor
+from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository, encode_extents
+from vmkeep.transfer.pipeline import Crew
+from vmkeep.transfer.position import Position
+from vmkeep.transfer.progress import Meter, OnProgress
+
+_CHECKPOINT_BYTES = 2 << 30
+_CHECKPOINT_SECONDS = 30.0
+_CHECK_SECONDS = 1.0
+_ZEROES = bytes(4 << 20)
+"""``_ZEROES.startswith(view)`` is the fast zero test: one memcmp with an early end. Comparing a memoryview with ``==``
+takes it apart byte by byte and is 70 times slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDisk:
+    """One disk, stored: durable and findable, but part of no restore point yet."""
+
+    root: str
+    extents_root: str
+    extents_size: int
+    bytes_read: int
+    bytes_stored: int
+    seconds: float
+    resumed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is read, and what the map starts from."""
+
+    extents: tuple[Extent, ...]
+    """All of it, also what an earlier try has read."""
+    remaining: tuple[Extent, ...]
+    base: DiskMap | None
+    cursor: Cursor | None
+
+
+def back_up_disk(
+    source: DiskSource,
+    repository: Repository,
+    *,
+    run: str,
+    extents: Sequence[Extent] | None,
+    parent_root: str | None,
+    cursor: Cursor | None,
+    snapshot: str | None,
+    piece_size: int,
+    depth: int,
+    on_progress: OnProgress,
+    check: Callable[[], None],
+) -> StoredDisk:
+    """Store a disk's content.
+
+    :param extents: what has changed since the parent: everything else is taken from its map. ``None``: read whatever
+        the source says is allocated, or all; what is not read is zeros then, whatever the parent holds.
+    :param parent_root: map root of the parent point's disk. Needed with ``extents``; without it what is outside of
+        them is zeros.
+    :param cursor: where an earlier try of the same snapshot stood; one of another snapshot is not used.
+    :param check: called every second and before each checkpoint; raises when the copy has to stop.
+    :raises UsageError: the parent's disk was larger: read this one in full.
+    """
+    started = time.monotonic()
+    plan = _plan(source, repository, extents, parent_root, cursor if _fits(cursor, snapshot) else None)
+    with repository.open_writer(run=run) as writer:
+        builder = repository.build_map(writer, capacity=source.capacity, base=plan.base)
+        copy = _Copy(plan, repository, writer, builder, snapshot=snapshot, on_progress=on_progress, check=check)
+        copy.run(source, piece_size=piece_size, depth=depth)
+        check()
+        root = builder.store()
+        encoded = encode_extents(plan.extents)
+        extents_root = repository.write_attachment(writer, encoded)
+        writer.flush()
+        stored = copy.stored
+    on_progress(copy.meter.event(stored=stored))
+    return StoredDisk(
+        root=root,
+        extents_root=extents_root,
+        extents_size=len(encoded),
+        bytes_read=copy.read,
+        bytes_stored=stored,
+        seconds=time.monotonic() - started,
+        resumed_at=plan.cursor.offset if plan.cursor else 0,
+    )
+
+
+def _fits(cursor: Cursor | None, snapshot: str | None) -> bool:
+    return cursor is not None and cursor.snapshot == snapshot
+
+
+def _plan(
+    source: DiskSource,
+    repository: Repository,
+    extents: Sequence[Extent] | None,
+    parent_root: str | None,
+    cursor: Cursor | None,
+) -> _Plan:
+    capacity = source.capacity
+    base = None
+    whole = complement((), capacity) if capacity else ()
+    if extents is None:
+        allocated = source.allocated()
+        read = whole if allocated is None else coalesce(allocated)
+    else:
+        base = repository.open_map(parent_root) if parent_root else None
+        read = coalesce(extents)
+        if base is not None and base.capacity < capacity:
+            # The parent's last block may have been a short one, and what follows was never asked for.
+            read = coalesce((*read, Extent(base.capacity, capacity)))
+    read = align_out(read, repository.block_size, within=capacity)
+    if cursor is None:
+        return _Plan(extents=read, remaining=read, base=base, cursor=None)
+    try:
+        resumed = repository.open_map(cursor.root)
+    except CorruptError:  # of a try whose blocks are gone: then everything is read again
+        return _Plan(extents=read, remaining=read, base=base, cursor=None)
+    if resumed.capacity != capacity:
+        return _Plan(extents=read, remaining=read, base=base, cursor=None)
+    left = intersect(read, (Extent(cursor.offset, capacity),)) if cursor.offset < capacity else ()
+    return _Plan(extents=read, remaining=left, base=resumed, cursor=cursor)
+
+
+class _Copy:
+    """One running copy."""
+
+    def __init__(
+        self,
+        plan: _Plan,
+        repository: Repository,
+        writer: BlockWriter,
+        builder: MapBuilder,
+        *,
+        snapshot: str | None,
+        on_progress: OnProgress,
+        check: Callable[[], None],
+    ) -> None:
+        self._plan = plan
+        self._block_size = repository.block_size
+        self._digest = repository.framer.digester.of
+        self._writer = writer
+        self._builder = builder
+        self._snapshot = snapshot
+        self._on_progress = on_progress
+        self._check = check
+        self._position = Position(plan.remaining, end=builder.shape.capacity)
+        everything = total(plan.extents)
+        self._left = total(plan.remaining)
+        self.meter = Meter("backup", everything, done=everything - self._left)
+        self._checked_at = self._durable_at = time.monotonic()
+        self._durable = self.meter.done
+
+    @property
+    def read(self) -> int:
+        """Bytes read, by earlier tries too."""
+        before = self._plan.cursor.bytes_read if self._plan.cursor else 0
+        return before + self.meter.done - (total(self._plan.extents) - self._left)
+
+    @property
+    def stored(self) -> int:
+        """Bytes stored, by earlier tries too."""
+        return self._writer.bytes_stored + (self._plan.cursor.bytes_stored if self._plan.cursor else 0)
+
+    def run(self, source: DiskSource, *, piece_size: int, depth: int) -> None:
+        """Copy what remains."""
+        if not self._plan.remaining:
+            return
+        self._builder.expect(self._plan.remaining)
+        piece_size = max(piece_size // self._block_size, 1) * self._block_size
+        crew = Crew()
+        try:
+            with source.open_reader(self._plan.remaining, piece_size=piece_size, depth=depth) as reader:
+                crew.run([partial(self._work, crew, reader)] * (os.cpu_count() or 1), self._tick)
+        finally:
+            crew.join()
+        self._builder.close_below(self._builder.shape.blocks)
+
+    def _work(self, crew: Crew, reader: DiskReader) -> None:
+        while not crew.stop.is_set() and (piece := reader.next_piece()) is not None:
+            try:
+                length = len(piece.data)
+                start = piece.start
+                self._store(piece)
+            finally:
+                piece.release()
+            self._position.done(start, start + length)
+            self.meter.add(length)
+
+    def _store(self, piece: Piece) -> None:
+        size, data = self._block_size, piece.data
+        if piece.start % size or (len(data) % size and piece.start + len(data) != self._builder.shape.capacity):
+            raise TransferError(f"the source gave {len(data)} bytes at {piece.start}, which are not whole blocks")
+        first = piece.start // size
+        digests = []
+        for row in range(-(-len(data) // size)):
+            raw = data[row * size : (row + 1) * size]
+            if _ZEROES.startswith(raw):
+                digests.append(ZERO)
+                continue
+            digest = self._digest(Kind.BLOCK, raw)
+            if self._plan.base is None or self._builder.get(first + row) != digest:
+                self._writer.add(Kind.BLOCK, digest, raw)
+            digests.append(digest)
+        self._builder.set(first, digests)
+
+    def _tick(self) -> None:
+        clock = time.monotonic()
+        if clock - self._checked_at < _CHECK_SECONDS:
+            return
+        self._checked_at = clock
+        self._check()
+        due = self.meter.done - self._durable >= _CHECKPOINT_BYTES or clock - self._durable_at >= _CHECKPOINT_SECONDS
+        cursor = self._checkpoint() if due and self.meter.done > self._durable else None
+        self._on_progress(self.meter.event(stored=self.stored, cursor=cursor))
+
+    def _checkpoint(self) -> Cursor:
+        """Make durable what is done; the workers go on meanwhile."""
+        self._durable, self._durable_at = self.meter.done, time.monotonic()
+        offset = self._position.low
+        read = self.read
+        self._builder.close_below(offset // self._block_size)
+        root = self._builder.store()
+        self._writer.flush()
+        return Cursor(snapshot=self._snapshot, offset=offset, root=root, bytes_read=read, bytes_stored=self.stored)

@@ -1,0 +1,227 @@
+"""A local file or block device as a disk to read from or to write to."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
+from vmkeep.model.extents import Extent, coalesce, split
+
+SECTOR = 512
+_ZEROES = bytes(1 << 20)
+
+
+class FilePiece:
+    """Bytes of the file in one of the reader's buffers."""
+
+    __slots__ = ("_buffer", "_free", "data", "start")
+
+    def __init__(self, start: int, data: memoryview, buffer: memoryview, free: SimpleQueue[memoryview | None]) -> None:
+        self.start = start
+        self.data = data
+        self._buffer = buffer
+        self._free = free
+
+    def release(self) -> None:
+        """Give the buffer back; call exactly once."""
+        self._free.put(self._buffer)
+
+
+class FileReader:
+    """A running read: each worker reads for itself into a buffer of the pool."""
+
+    def __init__(self, file: int, path: Path, extents: Sequence[Extent], *, piece_size: int, depth: int) -> None:
+        self._file = file
+        self._path = path
+        self._pieces = split(extents, piece_size)
+        self._ahead = depth * piece_size
+        self._lock = threading.Lock()
+        self._closed = False
+        self._free: SimpleQueue[memoryview | None] = SimpleQueue()
+        for _ in range(depth):
+            self._free.put(memoryview(mmap.mmap(-1, piece_size)))
+
+    def next_piece(self) -> FilePiece | None:
+        """Return the next piece, or ``None`` at the end or once the reader is closed."""
+        buffer = self._free.get()
+        if buffer is None:
+            self._free.put(None)
+            return None
+        with self._lock:
+            extent = None if self._closed else next(self._pieces, None)
+        if extent is None:
+            self._free.put(buffer)
+            return None
+        with suppress(OSError):  # advice only
+            os.posix_fadvise(self._file, extent.stop, self._ahead, os.POSIX_FADV_WILLNEED)
+        data = buffer[: extent.length]
+        self._fill(data, extent.start)
+        return FilePiece(extent.start, data, buffer, self._free)
+
+    def _fill(self, data: memoryview, start: int) -> None:
+        done = 0
+        while done < len(data):
+            try:
+                count = os.preadv(self._file, [data[done:]], start + done)
+            except OSError as error:
+                raise TransferError(f"{self._path}: cannot read at byte {start + done}: {error.strerror}") from error
+            if not count:
+                raise TransferError(f"{self._path}: became shorter while it was read")
+            done += count
+
+    def close(self) -> None:
+        """Let everyone who waits for a piece go."""
+        with self._lock:
+            self._closed = True
+        self._free.put(None)
+
+
+class LocalFileSource:
+    """A raw disk image, or a block device. A context manager."""
+
+    transport = "file"
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        :raises NotFoundError: there is none, or it cannot be read.
+        :raises UsageError: not a whole number of sectors.
+        """
+        self._path = path
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if stat.S_ISDIR(os.fstat(self._file).st_mode):
+                raise IsADirectoryError(errno.EISDIR, "is a folder, not a disk image")
+            self.capacity = os.lseek(self._file, 0, os.SEEK_END)
+        except OSError as error:
+            raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
+        if not self.capacity or self.capacity % SECTOR:
+            os.close(self._file)
+            raise UsageError(f"{path}: {self.capacity} bytes are not a whole number of {SECTOR}-byte sectors")
+
+    def __enter__(self) -> LocalFileSource:  # noqa: PYI034 - Self would hide the protocol from readers
+        """Use as a context manager."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def allocated(self) -> tuple[Extent, ...] | None:
+        """Return what the file system has data for, or ``None`` where it does not tell."""
+        return _allocated(self._file, self.capacity)
+
+    @contextmanager
+    def open_reader(self, extents: Sequence[Extent], *, piece_size: int, depth: int) -> Iterator[FileReader]:
+        """Read ``extents``; see :class:`vmkeep.model.blockio.DiskSource`."""
+        workers = os.cpu_count() or 1
+        reader = FileReader(self._file, self._path, extents, piece_size=piece_size, depth=depth + workers)
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+
+class LocalFileTarget:
+    """A raw disk image being written. A context manager."""
+
+    transport = "file"
+
+    def __init__(self, path: Path, *, capacity: int, create: bool) -> None:
+        """Create the file, sparse, or open an existing file or device of exactly that capacity.
+
+        :raises ConflictError: it exists already (``create``), or has another size.
+        """
+        self._path = path
+        self.capacity = capacity
+        flags = os.O_CREAT | os.O_EXCL if create else 0
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o640)
+        except FileExistsError as error:
+            raise ConflictError(f"{path}: exists already; nothing was written") from error
+        except OSError as error:
+            raise NotFoundError(f"{path}: cannot be written: {error.strerror}") from error
+        try:
+            if create:
+                os.ftruncate(self._file, capacity)
+            elif (size := os.lseek(self._file, 0, os.SEEK_END)) != capacity:
+                raise ConflictError(f"{path}: has {size} bytes, the disk has {capacity}")
+        except OSError as error:
+            os.close(self._file)
+            raise self._error(error, capacity) from error
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> LocalFileTarget:  # noqa: PYI034
+        """Use as a context manager."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def allocated(self) -> tuple[Extent, ...] | None:
+        """Return what the file system has data for, or ``None`` where it does not tell."""
+        return _allocated(self._file, self.capacity)
+
+    def write(self, start: int, data: memoryview) -> None:
+        """Write bytes at an offset."""
+        done = 0
+        try:
+            while done < len(data):
+                done += os.pwrite(self._file, data[done:], start + done)
+        except OSError as error:
+            raise self._error(error, len(data)) from error
+
+    def write_zeroes(self, start: int, length: int) -> None:
+        """Write zeros over what may hold data."""
+        zeroes = memoryview(_ZEROES)
+        for extent in split([Extent(start, start + length)], len(_ZEROES)):
+            self.write(extent.start, zeroes[: extent.length])
+
+    def flush(self) -> None:
+        """Return once everything is on disk."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise self._error(error, 0) from error
+
+    def _error(self, error: OSError, needed: int) -> Exception:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return StoreFullError(f"{self._path}: no space left ({needed} bytes more are needed): {error.strerror}")
+        return TransferError(f"{self._path}: cannot be written: {error.strerror}")
+
+
+def _allocated(file: int, capacity: int) -> tuple[Extent, ...] | None:
+    """Ask for data and holes; block devices and some file systems do not know them."""
+    extents: list[Extent] = []
+    at = 0
+    while at < capacity:
+        try:
+            start = os.lseek(file, at, os.SEEK_DATA)
+            at = min(capacity, os.lseek(file, start, os.SEEK_HOLE))
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return _sectors(extents, capacity) if _is_regular(file) else None
+            return None
+        if at <= start:
+            return None
+        extents.append(Extent(start, at))
+    return _sectors(extents, capacity)
+
+
+def _is_regular(file: int) -> bool:
+    return stat.S_ISREG(os.fstat(file).st_mode)
+
+
+def _sectors(extents: list[Extent], capacity: int) -> tuple[Extent, ...]:
+    return coalesce(Extent(e.start // SECTOR * SECTOR, min(capacity, -(-e.stop // SECTOR) * SECTOR)) for e in extents)

@@ -1,0 +1,35 @@
+"""How far a copy has come without a gap, though its pieces come in any order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from vmkeep.model.extents import Extent
+
+
+class Position:
+    """The offset below which every planned byte is done. Thread-safe; holds only what is ahead of it."""
+
+    def __init__(self, extents: Sequence[Extent], *, end: int) -> None:
+        self._extents = extents
+        self._end = end
+        self._next = 0
+        self._ahead: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._low = extents[0].start if extents else end
+
+    def done(self, start: int, stop: int) -> None:
+        """Take note that a piece is done."""
+        with self._lock:
+            self._ahead[start] = stop
+            while (stop := self._ahead.pop(self._low, -1)) >= 0:
+                self._low = stop
+                if self._low == self._extents[self._next].stop:
+                    self._next += 1
+                    self._low = self._extents[self._next].start if self._next < len(self._extents) else self._end
+
+    @property
+    def low(self) -> int:
+        """Everything planned below this offset is done; the disk's end once all is."""
+        return self._low

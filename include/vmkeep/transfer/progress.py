@@ -1,0 +1,55 @@
+"""Progress events: bytes, rate and time to go, from counters that many threads feed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from vmkeep.model.job import Cursor, Progress
+
+_WINDOW = 10.0
+"""Seconds over which the rate is taken."""
+
+OnProgress = Callable[[Progress], None]
+
+
+class Meter:
+    """Counts one transfer's bytes. :meth:`add` is thread-safe; :meth:`event` is one thread's."""
+
+    def __init__(self, phase: str, total: int, *, done: int = 0) -> None:
+        self._phase = phase
+        self._total = total
+        self._done = done
+        self._lock = threading.Lock()
+        self._marks = deque([(time.monotonic(), done)])
+
+    @property
+    def done(self) -> int:
+        """Bytes so far."""
+        return self._done
+
+    def add(self, count: int) -> None:
+        """Count bytes as done."""
+        with self._lock:
+            self._done += count
+
+    def event(self, *, stored: int = 0, cursor: Cursor | None = None) -> Progress:
+        """Return how the transfer stands now."""
+        clock, done = time.monotonic(), self._done
+        self._marks.append((clock, done))
+        while len(self._marks) > 2 and clock - self._marks[0][0] > _WINDOW:
+            self._marks.popleft()
+        then, before = self._marks[0]
+        rate = (done - before) / (clock - then) if clock > then else 0.0
+        eta = (self._total - done) / rate if rate else None
+        return Progress(
+            phase=self._phase,
+            bytes_done=done,
+            bytes_total=self._total,
+            bytes_stored=stored,
+            rate=rate,
+            eta_seconds=eta,
+            cursor=cursor,
+        )

@@ -1,0 +1,128 @@
+"""Reads a stored disk's blocks in the order of packs, several requests at once, and hands each to a consumer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from vmkeep.errors import CorruptError
+from vmkeep.repository import Batch, BlockReader, DiskMap, Kind, Scratch, Wanted
+from vmkeep.transfer.pipeline import Conveyor, Crew
+from vmkeep.transfer.progress import Meter, OnProgress
+
+_WINDOW = 16384
+"""Blocks whose order is changed at a time: 4 GiB of disk, some 10 MiB of memory."""
+_READERS = max(4, 2 * (os.cpu_count() or 1))
+"""Requests in flight; each reading thread also checks, decompresses and delivers."""
+_CHECK_SECONDS = 1.0
+
+Consume = Callable[[int, memoryview], None]
+"""Takes a block's number and content; called from several threads."""
+
+
+class DiskReading:
+    """One disk being read in full or in part."""
+
+    def __init__(
+        self,
+        disk: DiskMap,
+        blocks: BlockReader,
+        *,
+        what: str,
+        phase: str,
+        on_progress: OnProgress,
+        check: Callable[[], None],
+        select: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """Read the whole map and find every block in the index: what is lost shows before a byte moves.
+
+        :param what: the disk's name in errors.
+        :param select: which blocks to read, by digest; ``None``: all.
+        :raises CorruptError: a page is damaged, or a block is in no pack.
+        """
+        self._disk = disk
+        self._blocks = blocks
+        self._what = what
+        self._select = select
+        self._on_progress = on_progress
+        self._check = check
+        self._checked_at = time.monotonic()
+        self.count = size = 0
+        for block, digest in self._selected():
+            self._wanted(block, digest)
+            self.count += 1
+            size += disk.shape.block_length(block)
+        self.size = size
+        self.meter = Meter(phase, size)
+
+    def run(self, consume: Consume) -> None:
+        """Read; the first error of any thread ends it."""
+        crew = Crew()
+        conveyor: Conveyor[Batch] = Conveyor(2 * _READERS, crew.stop)
+        jobs: list[Callable[[], None]] = [partial(self._feed, conveyor)]
+        jobs += [partial(self._drain, crew, conveyor, consume)] * _READERS
+        try:
+            crew.run(jobs, self._tick)
+        finally:
+            crew.join()
+        self._on_progress(self.meter.event())
+
+    def _selected(self) -> Iterator[tuple[int, bytes]]:
+        for block, digest in self._disk.blocks():
+            if self._select is None or self._select(digest):
+                yield block, digest
+
+    def _wanted(self, block: int, digest: bytes) -> Wanted:
+        try:
+            location = self._blocks.locate(Kind.BLOCK, digest)
+        except CorruptError as error:
+            raise self._damage(block, error) from error
+        return Wanted(digest, location, self._disk.shape.block_length(block), (block,))
+
+    def _damage(self, block: int, error: CorruptError) -> CorruptError:
+        return CorruptError(f"{self._what}, byte {block * self._disk.block_size}: {error}")
+
+    def _feed(self, conveyor: Conveyor[Batch]) -> None:
+        try:
+            window: dict[bytes, list[int]] = {}
+            held = 0
+            for block, digest in self._selected():
+                window.setdefault(digest, []).append(block)
+                held += 1
+                if held == _WINDOW:
+                    if not self._send(window, conveyor):
+                        return
+                    window, held = {}, 0
+            self._send(window, conveyor)
+        finally:
+            conveyor.end()
+
+    def _send(self, window: dict[bytes, list[int]], conveyor: Conveyor[Batch]) -> bool:
+        wanted = []
+        for digest, places in window.items():
+            frame = self._wanted(places[0], digest)
+            wanted.append(Wanted(digest, frame.location, frame.raw_length, tuple(places)))
+        return all(conveyor.put(batch) for batch in self._blocks.plan(wanted))
+
+    def _drain(self, crew: Crew, conveyor: Conveyor[Batch], consume: Consume) -> None:
+        scratch = Scratch()
+        while (batch := conveyor.take()) is not None:
+            block = batch.frames[0].places[0]
+            try:
+                for frame, content in self._blocks.read(batch, scratch):
+                    for block in frame.places:
+                        if crew.stop.is_set():
+                            return
+                        consume(block, content)
+                    self.meter.add(len(content) * len(frame.places))
+            except CorruptError as error:
+                raise self._damage(block, error) from error
+
+    def _tick(self) -> None:
+        clock = time.monotonic()
+        if clock - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at = clock
+            self._check()
+            self._on_progress(self.meter.event())

@@ -1,0 +1,62 @@
+"""Writes a stored disk onto a target; what is zeros costs nothing on a fresh one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vmkeep.errors import ConflictError
+from vmkeep.model.blockio import DiskTarget
+from vmkeep.model.extents import Extent, coalesce, complement, intersect, split
+from vmkeep.repository import Repository
+from vmkeep.transfer.progress import OnProgress
+from vmkeep.transfer.reading import DiskReading
+
+_ZEROED_AT_ONCE = 64 << 20
+
+
+def restore_disk(
+    repository: Repository,
+    root: str,
+    target: DiskTarget,
+    *,
+    fresh: bool,
+    on_progress: OnProgress,
+    check: Callable[[], None],
+    what: str = "disk",
+) -> tuple[int, int]:
+    """Make a target hold what the disk of that map root held; return bytes written and bytes zeroed.
+
+    Nothing is written before every page of the map was read and every block found in the index, and no block before
+    its digest was checked.
+
+    :param fresh: the target reads as zeros everywhere: zero ranges are not written.
+    :param what: the disk's name in errors, e.g. ``point vm/…: scsi0:0``.
+    :raises ConflictError: the target is smaller than the disk.
+    :raises CorruptError: something stored is damaged; the message says what and for which byte of the disk.
+    """
+    disk = repository.open_map(root)
+    if target.capacity < disk.capacity:
+        raise ConflictError(f"{what}: needs {disk.capacity} bytes, the target has {target.capacity}")
+    reading = DiskReading(
+        disk, repository.open_blocks(), what=what, phase="restore", on_progress=on_progress, check=check
+    )
+    zeroed = 0
+    if not fresh:
+        stored = tuple(disk.stored_extents())
+        zeroed = _zero(target, complement(stored, target.capacity), check)
+    size = disk.block_size
+    reading.run(lambda block, content: target.write(block * size, content))
+    target.flush()
+    return reading.size, zeroed
+
+
+def _zero(target: DiskTarget, extents: Sequence[Extent], check: Callable[[], None]) -> int:
+    """Zero what may hold data of these extents."""
+    allocated = target.allocated()
+    dirty = extents if allocated is None else intersect(extents, coalesce(allocated))
+    zeroed = 0
+    for extent in split(dirty, _ZEROED_AT_ONCE):
+        check()
+        target.write_zeroes(extent.start, extent.length)
+        zeroed += extent.length
+    return zeroed
