@@ -56,7 +56,8 @@ def test_local_disks_are_made_written_and_removed(lab: Any, tmp_path: Path, disk
     path = tmp_path / "local.vmdk"
     results = lab.local(
         ["create", str(path), disk_type, 5_000_000], ["create", str(path), disk_type, 5_000_000],
-        ["open", str(path), 1], ["transport"], ["info"], ["write", 4_192_250, packed(b"w" * 8192)], ["read", 4_192_250, 16], ["close"],
+        ["open", str(path), 1], ["transport"], ["info"],
+        ["write", 4_192_250, packed(b"w" * 8192)], ["read", 4_192_250, 16], ["close"],
     )  # fmt: skip
     assert results[:4] == [0, 12, 0, "file"]
     assert results[4]["capacity"] == 5_000_000
