@@ -72,13 +72,13 @@ def export(ref: str, disk: int, out: Path, force: bool, repository: str | None, 
         progress_bars(hidden=as_json) as bars,
     ):
         point = opened.find_point(ref)
-        written = export_image(opened, point, disk, out, overwrite=force, on_progress=bars(out.name))
+        exported = export_image(opened, point, disk, out, overwrite=force, on_progress=bars(out.name))
     seconds = time.monotonic() - started
     if as_json:
-        print_json({"point": point.ref, "disk": disk, "file": str(out), "bytes_written": written,
+        print_json({"point": point.ref, "disk": disk, "file": str(out), "bytes_written": exported.bytes_written,
                     "duration_seconds": round(seconds, 3)})  # fmt: skip
     else:
-        click.echo(f"{out}: {size(written)} of data written, {rate(written, seconds)}")
+        click.echo(f"{out}: {size(exported.bytes_written)} of data written, {rate(exported.bytes_written, seconds)}")
 
 
 def _load_extents(path: Path) -> tuple[Extent, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from vmkeep.cli.options import json_option, repository_option, require
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.errors import CorruptError
+from vmkeep.model.job import to_plain
 from vmkeep.repository import create_repository, open_repository
 
 
@@ -48,7 +51,8 @@ def stats(repository: str | None, as_json: bool) -> None:
         print_json(numbers)
         return
     rows = [
-        (name.replace("_", " "), size(value) if name.startswith("bytes") else value) for name, value in _fields(numbers)
+        (name.replace("_", " "), size(int(value)) if name.startswith("bytes") else value)
+        for name, value in _fields(numbers)
     ]
     print_table(("what", "value"), rows)
 
@@ -75,5 +79,5 @@ def check(repository: str | None, read_data: bool, as_json: bool) -> None:
         click.echo("no damage found" if read_data else "no damage found (stored data not re-read: see --read-data)")
 
 
-def _fields(value: object) -> list[tuple[str, object]]:
-    return [(name, getattr(value, name)) for name in value.__dataclass_fields__]  # type: ignore[attr-defined]  # a dataclass
+def _fields(value: object) -> list[tuple[str, Any]]:
+    return list(to_plain(value).items())

@@ -85,7 +85,7 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
         return Site(repository=location)
     return Site(
         repository=location,
-        vcenter=vcenter_from(**vsphere),  # type: ignore[arg-type]  # the five options of _VSPHERE
+        vcenter=vcenter_from(**vsphere),
         vddk=require(vddk, "--vddk", "VMKEEP_VDDK"),
     )
 

@@ -80,6 +80,8 @@ def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
 def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
     """Hold the VM still for this run; if anything fails on the way, nothing is left behind."""
     with open_repository(site.repository) as repository, open_vsphere(site) as session:
+        # A run that is cleared and done again begins anew: its old fence goes, and copies of the old try stop.
+        repository.run(pre.request.run).sweep()
         remove_leftovers(session, repository, pre)
         return hold_still(session, repository, pre)
 
@@ -165,7 +167,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         for copy in sorted(copies, key=lambda copy: copy.disk.key)
     )
     point = RestorePoint(
-        id=uuid.uuid5(uuid.NAMESPACE_URL, f"vmkeep:{pre.request.run}:{taken.vm}:{taken.snapshot}:{taken.taken_at}").hex,
+        id=_point_id(pre, taken),
         vm=pre.vm,
         taken_at=taken.taken_at,
         run=pre.request.run,
@@ -195,6 +197,12 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         bytes_stored=sum(image.bytes_stored for image in images),
         warnings=point.warnings,
     )
+
+
+def _point_id(pre: Preflight, taken: SnapshotTaken) -> str:
+    """The same for every try to seal these copies, and another one when the run is done again with a new snapshot."""
+    name = f"vmkeep:{pre.request.run}:{taken.vm}:{taken.snapshot}:{taken.taken_at.isoformat()}"
+    return uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:16]
 
 
 def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> None:

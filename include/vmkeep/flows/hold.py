@@ -44,7 +44,7 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight) -
 def is_alive(repository: Repository, snapshot: VmSnapshot, *, now: datetime) -> bool:
     """Tell whether the run that took a snapshot may still need it."""
     area = repository.run(snapshot.run)
-    if area.is_fenced():
+    if area.fenced:
         return False
     return area.has_live_lease() or now - snapshot.created_at < YOUNG
 

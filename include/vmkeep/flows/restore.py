@@ -53,7 +53,8 @@ def plan_restore(site: Site, request: RestoreRequest) -> RestorePlan:
             if name not in point.attachments:
                 raise UsageError(f"{point.ref} holds no {name}: it is an imported image; use 'vmkeep image export'")
         if request.new_name:
-            return _plan_new(session, point, request, request.new_name)
+            xml = repository.load_attachment(point, "config.xml").decode()
+            return _plan_new(session, point, request, xml)
         return _plan_over(session, point, request)
 
 
@@ -93,13 +94,15 @@ def _find_original(session: Session, point: RestorePoint) -> str:
     raise NotFoundError(f"the original VM {point.vm.name} is not there any more: give --new-name to create it again")
 
 
-def _plan_new(session: Session, point: RestorePoint, request: RestoreRequest, name: str) -> RestorePlan:
+def _plan_new(session: Session, point: RestorePoint, request: RestoreRequest, xml: str) -> RestorePlan:
+    name = request.new_name or point.vm.name
     place = create.resolve_place(session, point.vm, request_place(request), name)
     if place.taken_by is not None:
         if request.on_conflict is OnConflict.KEEP:
             return RestorePlan(request=request, point=point.ref, vm=point.vm, target=place.taken_by, target_name=name,
                                matches=(), nothing_to_do=True)  # fmt: skip
         raise ConflictError(f"a VM named {name} exists in {place.folder_path} ({place.taken_by}): choose another name")
+    built = create.plan_vm(session, xml, place, spec_options(request, name))
     matches = tuple(_match_new(disk, request.physical_rdm) for disk in point.disks)
     return RestorePlan(
         request=request,
@@ -108,7 +111,14 @@ def _plan_new(session: Session, point: RestorePoint, request: RestoreRequest, na
         target=None,
         target_name=name,
         matches=matches,
-        warnings=tuple(f"{match.disk.label}: {match.note}" for match in matches if match.note),
+        warnings=(*(f"{match.disk.label}: {match.note}" for match in matches if match.note), *built.notes),
+    )
+
+
+def spec_options(request: RestoreRequest, name: str) -> configspec.SpecOptions:
+    """Return how the new VM differs from the saved one."""
+    return configspec.SpecOptions(
+        name=name, new_identity=request.new_identity, physical_rdm=request.physical_rdm.value, mark=request.run
     )
 
 
@@ -132,6 +142,7 @@ def _match_new(disk: Disk, physical: PhysicalRdm) -> DiskMatch:
 def prepare_target(site: Site, plan: RestorePlan) -> Target:
     """Power the existing VM off and switch its tracking off, or create the new VM from its saved configuration."""
     with open_repository(site.repository) as repository, open_vsphere(site) as session:
+        repository.run(plan.request.run).sweep()
         if plan.target is not None:
             was_running = machines.power_off(session, plan.target)
             # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
@@ -140,13 +151,7 @@ def prepare_target(site: Site, plan: RestorePlan) -> Target:
         point = repository.load_point(plan.point)
         xml = repository.load_attachment(point, "config.xml").decode()
         place = create.resolve_place(session, point.vm, request_place(plan.request), plan.target_name)
-        options = configspec.SpecOptions(
-            name=plan.target_name,
-            new_identity=plan.request.new_identity,
-            physical_rdm=plan.request.physical_rdm.value,
-            mark=plan.request.run,
-        )
-        moref = create.create_vm(session, xml, place, options)
+        moref = create.create_vm(session, xml, place, spec_options(plan.request, plan.target_name))
         return Target(vm=moref, created=True)
 
 

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TypeVar
 
 from vmkeep.errors import VmKeepError
@@ -38,11 +39,10 @@ def run_backup(
         taken = backup.take_snapshot(site, pre)
         for warning in taken.warnings:
             announce(warning)
-        jobs = backup.plan_disks(site, pre, taken)
         copies = _all(
             [
-                (lambda job=job: backup.copy_disk(site, job, cursor=None, on_progress=bars(job.disk.label)))
-                for job in jobs
+                partial(backup.copy_disk, site, job, cursor=None, on_progress=bars(job.disk.label))
+                for job in backup.plan_disks(site, pre, taken)
             ]
         )
         sealed = backup.seal(site, pre, taken, copies)
@@ -65,11 +65,10 @@ def run_restore(site: Site, request: RestoreRequest, *, bars: Bars, announce: Ca
         )  # fmt: skip
     try:
         target = restore.prepare_target(site, plan)
-        jobs = restore.write_jobs(site, plan, target)
         writes = _all(
             [
-                (lambda job=job: restore.write_disk(site, job, on_progress=bars(f"disk {job.device_key}")))
-                for job in jobs
+                partial(restore.write_disk, site, job, on_progress=bars(f"disk {job.device_key}"))
+                for job in restore.write_jobs(site, plan, target)
             ]
         )
         return restore.finish_restore(site, plan, target, writes)
