@@ -7,7 +7,7 @@ no living run needs, on every VM of a vCenter, and removes them.
 | | |
 |---|---|
 | **Started by** | its schedule, every 30 minutes; or *Trigger* |
-| **If it fails** | vCenter or the repository did not answer, or a snapshot could not be removed: see the log of `sweep` |
+| **If it fails** | vCenter or the repository did not answer, or a snapshot could not be removed: see the log |
 | **Safe to re-run** | yes |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
 

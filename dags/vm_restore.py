@@ -114,7 +114,7 @@ with DAG(
         task_id="approve", plan=plan.output, on_conflict=dag.param("on_conflict"), response_timeout=timedelta(hours=24)
     )
     target = PrepareTargetOperator(task_id="prepare_target", plan=plan.output, **site).as_setup()
-    jobs = PlanWritesOperator(task_id="plan_writes", plan=plan.output, target=target.output, **site)
+    jobs = PlanWritesOperator(task_id="plan_writes", ready=target.output, **site)
     writes = WriteDiskOperator.partial(
         task_id="write_disk",
         map_index_template="{{ task.job['target_file'] }}",
@@ -126,10 +126,8 @@ with DAG(
         execution_timeout=timedelta(hours=24),
         **site,
     ).expand(job=jobs.output)
-    finished = FinishRestoreOperator(
-        task_id="finish", plan=plan.output, target=target.output, writes=writes.output, **site
-    )
-    cleaned = CleanUpRestoreOperator(task_id="clean_up", plan=plan.output, retries=5, **site).as_teardown(
+    finished = FinishRestoreOperator(task_id="finish", ready=target.output, writes=writes.output, **site)
+    cleaned = CleanUpRestoreOperator(task_id="clean_up", ready=target.output, retries=5, **site).as_teardown(
         setups=target, on_failure_fail_dagrun=True
     )
     closed = CloseRunOperator(

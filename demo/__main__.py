@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import queue
 import ssl
@@ -94,12 +96,13 @@ def _read_line(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
 
 
 class LabControl:
-    """The control calls: a guest writes, a disk is read, a fault is planned."""
+    """The control calls: a guest writes, a disk is read, a fault is planned. VMs go by name, disks by index."""
 
     def __init__(self, address: LabAddress) -> None:
         self._address = address
         self._trust = ssl.create_default_context(cafile=address.certificate)
         self._trust.check_hostname = False
+        self._seeds = itertools.count(1)
 
     def call(self, method: str, path: str, body: object | None = None) -> Any:
         """Send one control call and return its JSON."""
@@ -115,3 +118,30 @@ class LabControl:
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
             raise RuntimeError(f"the lab refused {method} {path}: {error.code} {text[:300]}") from error
+
+    def vm(self, name: str) -> dict[str, Any]:
+        """Return what the lab knows of a VM: power, snapshots, disks."""
+        found: dict[str, Any] = next(vm for vm in self.call("GET", "/state")["vms"] if vm["name"] == name)
+        return found
+
+    def snapshots(self, vm: str) -> list[str]:
+        """Return the names of a VM's snapshots that have no parent."""
+        return [snapshot["name"] for snapshot in self.vm(vm)["snapshots"]]
+
+    def hashes(self, vm: str) -> list[str]:
+        """Return the SHA-256 of every byte of each disk as it is now."""
+        disks = range(len(self.vm(vm)["disks"]))
+        return [self.call("POST", "/guest/hash", {"vm": vm, "disk": disk})["sha256"] for disk in disks]
+
+    def is_zero(self, vm: str, disk: int) -> bool:
+        """Whether a disk holds nothing but zeros."""
+        zeros = hashlib.sha256()
+        for _ in range(self.vm(vm)["disks"][disk]["capacity"] // 65536):
+            zeros.update(bytes(65536))
+        found: str = self.call("POST", "/guest/hash", {"vm": vm, "disk": disk})["sha256"]
+        return found == zeros.hexdigest()
+
+    def write(self, vm: str, disk: int, areas: Sequence[tuple[int, int]]) -> None:
+        """Let the guest write noise to ``(offset, length)`` areas of a disk."""
+        writes = [{"offset": offset, "length": length, "seed": next(self._seeds)} for offset, length in areas]
+        self.call("POST", "/guest/write", {"vm": vm, "disk": disk, "writes": writes})

@@ -5,7 +5,7 @@ A snapshot in vSphere names its run; the repository says whose run that is; Airf
 
 from __future__ import annotations
 
-from vmkeep.errors import BlobNotFoundError
+from vmkeep.errors import NotFoundError
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep_airflow.run_key import Owner
@@ -28,5 +28,5 @@ def owner_of(site: Site, run: str) -> Owner | None:
     with open_repository(site.repository) as repository:
         try:
             return from_json(Owner, repository.run(run).load(_NAME))
-        except (BlobNotFoundError, ValueError):
+        except (NotFoundError, ValueError):
             return None

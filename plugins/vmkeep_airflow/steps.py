@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmkeep.flows.values import Preflight, SnapshotTaken
+from vmkeep.flows.values import Preflight, RestorePlan, SnapshotTaken, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,3 +14,12 @@ class HeldStill:
     preflight: Preflight
     """With the run key of the try that took the snapshot."""
     taken: SnapshotTaken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyTarget:
+    """A restore's plan, and the VM that was made ready for it by this try."""
+
+    plan: RestorePlan
+    """With the run key of the try that made the VM ready."""
+    target: Target

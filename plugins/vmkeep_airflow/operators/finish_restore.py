@@ -7,35 +7,33 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.flows.values import RestorePlan, Target
 from vmkeep.model.job import DiskWrite, from_plain, to_plain
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.steps import ReadyTarget
 
 
 class FinishRestoreOperator(SiteOperator):
     """Remove the temporary snapshot, put the NVRAM back, power on as asked, and report.
 
-    :param plan: a ``RestorePlan`` as a dict. Templated.
-    :param target: a ``Target`` as a dict. Templated.
+    :param ready: a ``ReadyTarget`` as a dict. Templated.
     :param writes: every write's ``DiskWrite`` dict. Templated.
     :returns: the ``Restored`` as a dict.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "plan", "target", "writes")
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "ready", "writes")
 
-    def __init__(self, *, plan: Any, target: Any, writes: Any, **kwargs: Any) -> None:
+    def __init__(self, *, ready: Any, writes: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.plan = plan
-        self.target = target
+        self.ready = ready
         self.writes = writes
 
     def step(self, context: Context) -> Any:
         """Finish."""
         from vmkeep.flows import restore
 
-        plan = from_plain(RestorePlan, self.plan)
+        ready = from_plain(ReadyTarget, self.ready)
         writes = tuple(from_plain(DiskWrite, write) for write in self.writes)
-        restored = restore.finish_restore(self.site(), plan, from_plain(Target, self.target), writes)
+        restored = restore.finish_restore(self.site(), ready.plan, ready.target, writes)
         self.warn(restored.warnings)
         state = "powered on" if restored.powered_on else "left powered off"
         self.log.info("%s restored from %s, %s", restored.vm_name, restored.point, state)

@@ -7,29 +7,27 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.flows.values import RestorePlan, Target
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.steps import ReadyTarget
 
 
 class PlanWritesOperator(SiteOperator):
     """Turn every disk that is to be written into a job.
 
-    :param plan: a ``RestorePlan`` as a dict. Templated.
-    :param target: a ``Target`` as a dict. Templated.
+    :param ready: a ``ReadyTarget`` as a dict. Templated.
     :returns: a list of ``WriteJob`` dicts, one per disk.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "plan", "target")
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "ready")
 
-    def __init__(self, *, plan: Any, target: Any, **kwargs: Any) -> None:
+    def __init__(self, *, ready: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.plan = plan
-        self.target = target
+        self.ready = ready
 
     def step(self, context: Context) -> Any:
         """Find the target's disks by their current names."""
         from vmkeep.flows import restore
 
-        plan = from_plain(RestorePlan, self.plan)
-        return [to_plain(job) for job in restore.write_jobs(self.site(), plan, from_plain(Target, self.target))]
+        ready = from_plain(ReadyTarget, self.ready)
+        return [to_plain(job) for job in restore.write_jobs(self.site(), ready.plan, ready.target)]
