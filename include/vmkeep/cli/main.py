@@ -5,23 +5,48 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from importlib import import_module
 
 import click
 
 from vmkeep import __version__
-from vmkeep.cli.cmd_backup import backup
-from vmkeep.cli.cmd_catalog import catalog
-from vmkeep.cli.cmd_image import image
-from vmkeep.cli.cmd_point import point
-from vmkeep.cli.cmd_repo import repo
-from vmkeep.cli.cmd_restore import restore
-from vmkeep.cli.cmd_vm import vm
 from vmkeep.errors import VmKeepError
 
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_NOUNS = {
+    "backup": "Back up VMs.",
+    "catalog": "Rebuild the SQL cache of restore points.",
+    "image": "Import raw disk images as restore points, and export them again.",
+    "point": "List and show restore points.",
+    "repo": "Make, look at and check a repository.",
+    "restore": "Restore VMs.",
+    "vm": "List and show the VMs of a vCenter.",
+}
+
+
+class Nouns(click.Group):
+    """The nouns, each loaded only when it is used: a command that needs no vSphere must not wait for its tables."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the nouns' names."""
+        return list(_NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one noun."""
+        if cmd_name not in _NOUNS:
+            return None
+        command: click.Command = getattr(import_module(f"vmkeep.cli.cmd_{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the nouns without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_NOUNS.items()))
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="vmkeep")
 @click.option("-v", "--verbose", count=True, help="Log more to stderr; twice for everything.")
 def cli(verbose: int) -> None:
@@ -33,10 +58,6 @@ def cli(verbose: int) -> None:
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-
-
-for command in (backup, catalog, image, point, repo, restore, vm):
-    cli.add_command(command)
 
 
 def main() -> None:
