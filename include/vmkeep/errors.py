@@ -141,6 +141,13 @@ class FencedError(VmKeepError):
     exit_code = 41
 
 
+class CancelledError(VmKeepError):
+    """Someone asked the transfer to stop, or whoever had started it is gone; it can be started again."""
+
+    recovery = Recovery.RETRY
+    exit_code = 130
+
+
 class VddkError(VmKeepError):
     """VixDiskLib failed. ``code`` is the low 16 bits of its VixError."""
 

@@ -30,3 +30,5 @@ class Site:
     """Distribution folder of VDDK: the one that holds ``lib64/``."""
     catalog: str | None = None
     """SQLAlchemy URL of the catalog; ``None``: SQLite in the user's state folder."""
+    disk_access: str = "vddk"
+    """How disks are read and written: ``vddk``, or a name under the entry point group ``vmkeep.disk_access``."""

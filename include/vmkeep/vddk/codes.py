@@ -19,9 +19,8 @@ from vmkeep.errors import (
     VmKeepError,
 )
 
+UNKNOWN: Final = 1
 NOT_SUPPORTED: Final = 6
-BUFFER_TOO_SMALL: Final = 24
-MIXED_ASYNC: Final = 26000
 METADATA_KEY_NOT_FOUND: Final = 16052
 
 
@@ -45,12 +44,12 @@ _SNAPSHOT = Meaning("snapshot error", Recovery.RESTART)
 _BUG = Meaning("a call the library does not allow", remedy="please report this with the log")
 
 _MEANINGS: Final[dict[int, Meaning]] = {
-    1: Meaning("unknown error", _RETRY),
+    UNKNOWN: Meaning("unknown error", _RETRY),
     2: Meaning("out of memory", _RETRY, "the host's NFC memory may be used up: copy fewer disks of it at once"),
     3: _BUG,
     4: Meaning("file not found", remedy="was it moved, or its snapshot removed?", error=NotFoundError),
     5: Meaning("busy", _RETRY),
-    6: Meaning("not supported"),
+    NOT_SUPPORTED: Meaning("not supported"),
     7: Meaning("file error"),
     8: Meaning("disk full", remedy="free space on the datastore"),
     9: Meaning("wrong file type"),
@@ -93,7 +92,7 @@ _MEANINGS: Final[dict[int, Meaning]] = {
     16008: Meaning("content-ID mismatch in the disk's chain"),
     16027: Meaning("too many open files", _RETRY, "copy fewer disks at once"),
     16030: Meaning("invalid disk chain"),
-    16052: Meaning("no such metadata key"),
+    METADATA_KEY_NOT_FOUND: Meaning("no such metadata key"),
     16053: Meaning("VDDK could not start", remedy="check the VDDK folder and its log lines above"),
     18000: _NETWORK,
     18001: Meaning("not possible on a remote host"),
@@ -113,15 +112,15 @@ def meaning(code: int) -> Meaning:
     return Meaning(f"error {code}")
 
 
-def make_error(error: int, text: str, *, doing: str, hint: str = "") -> VmKeepError:
+def make_error(error: int, text: str, *, doing: str, if_unknown: str = "") -> VmKeepError:
     """Return the exception for a failed call.
 
     ``error`` is the whole VixError, ``text`` the library's own words for it, ``doing`` what was tried on which disk
-    of which VM, and ``hint`` a remedy that only the caller could know.
+    of which VM, and ``if_unknown`` what lies behind the catch-all code 1 in such a call.
     """
     code = error & 0xFFFF
     known = meaning(code)
-    remedy = hint or known.remedy
+    remedy = if_unknown if code == UNKNOWN else known.remedy
     words = text or known.text
     message = f"{doing}: {words} (VixError {code})" + (f"; {remedy}" if remedy else "")
     if issubclass(known.error, VddkError):

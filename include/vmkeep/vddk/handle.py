@@ -161,6 +161,7 @@ def open_handle(library: Library, address: DiskAddress, *, read_only: bool) -> I
             OPEN_READ_ONLY if read_only else 0,
             ctypes.byref(disk),
             doing=f"opening {address.title} for {'reading' if read_only else 'writing'}",
+            if_unknown="a wrong thumbprint, or the base disk of a running VM without a snapshot, ends like this",
         )
         steps.callback(_attempt, library, "Close", address, disk)
         yield Handle(library, disk, address)

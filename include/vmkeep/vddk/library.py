@@ -46,11 +46,11 @@ class Library:
         finally:
             self.timings.note(name, time.monotonic() - started, size)
 
-    def check(self, name: str, *arguments: Any, doing: str, hint: str = "", size: int = 0) -> None:
+    def check(self, name: str, *arguments: Any, doing: str, if_unknown: str = "", size: int = 0) -> None:
         """Call a function that returns a VixError; raise it unless it is 0."""
         error = self.call(name, *arguments, size=size)
         if error:
-            raise make_error(error, self.error_text(error), doing=doing, hint=hint)
+            raise make_error(error, self.error_text(error), doing=doing, if_unknown=if_unknown)
 
     def error_text(self, error: int) -> str:
         """Return the library's own words for an error, or ''."""

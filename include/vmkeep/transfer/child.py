@@ -1,0 +1,218 @@
+"""A transfer's own process: one disk, from the request on stdin to the result on the event stream.
+
+Order matters: the request is read, VDDK is initialised on the main thread while there is no other thread and nothing
+heavy is imported, and only then come the watch, the repository and the transfer's threads. Everything is closed
+(disk, lease, library) before the result is sent, so a result means that nothing of this copy is left.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from vmkeep.errors import ConflictError, StaleError, TransferError, VmKeepError
+from vmkeep.model.site import Site
+from vmkeep.transfer.access import DiskAccess, open_access
+from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
+from vmkeep.transfer.watch import Stop, Watch
+from vmkeep.vddk.probe import probe
+
+if TYPE_CHECKING:
+    from vmkeep.model.job import DiskCopy, DiskWrite, Progress
+
+log = logging.getLogger(__name__)
+
+INIT_SECONDS: Final = 120
+"""How long VDDK may take to start; then the kernel ends the process, as no thread may watch it yet."""
+PROGRESS_EVERY: Final = 0.5
+
+
+def main() -> int:
+    """Run the request on stdin; return the exit status. Ends the process without Python's own tidying up."""
+    channel = Channel.take_over()
+    faulthandler.enable(sys.stderr)
+    parent = os.getppid()
+    stop = Stop()
+    signal.signal(signal.SIGTERM, lambda *_: stop.request("SIGTERM"))
+    status = 1
+    try:
+        with open(0, "rb", buffering=0, closefd=False) as stdin:
+            request = Request.decode(stdin.readline())
+        _prepare(request, channel)
+        channel.send({"event": "result", "value": _run(request, channel, stop, parent)})
+        status = 0
+    except VmKeepError as error:
+        channel.send(describe_error(error))
+    except Exception as error:
+        log.exception("the transfer failed in a way nobody expected")
+        channel.send(describe_error(error))
+    return status
+
+
+class _ChannelHandler(logging.Handler):
+    """Sends log records to the parent."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record as text."""
+        text = self.format(record)
+        self._channel.send({"event": "log", "level": record.levelno, "logger": record.name, "text": text})
+
+
+def _prepare(request: Request, channel: Channel) -> None:
+    logging.basicConfig(level=request.log_level, handlers=[_ChannelHandler(channel)])
+    logging.captureWarnings(capture=True)
+    # The loader has read it when the process started; what is started from here must not find VDDK's libraries.
+    if request.library_path is None:
+        os.environ.pop("LD_LIBRARY_PATH", None)
+    else:
+        os.environ["LD_LIBRARY_PATH"] = request.library_path
+
+
+def _run(request: Request, channel: Channel, stop: Stop, parent: int) -> Any:
+    site = parse_site(request.site)
+    if request.verb == "probe":
+        signal.alarm(INIT_SECONDS)
+        return _plain(probe(site.vddk or ""))
+    if request.verb not in _VERBS or request.job is None:
+        raise TransferError(f"not a transfer request: verb {request.verb!r}")
+    signal.alarm(INIT_SECONDS)
+    with open_access(site) as access:
+        signal.alarm(0)
+        Watch(stop, channel, stdin=0, parent=parent)
+        try:
+            return _plain(_VERBS[request.verb](request, site, access, stop, _Reporter(channel, stop)))
+        finally:
+            channel.send({"event": "timings", "rows": [_plain(row) for row in access.timings()]})
+
+
+class _Reporter:
+    """Sends progress, but not more often than anyone looks; a checkpoint always."""
+
+    def __init__(self, channel: Channel, stop: Stop) -> None:
+        self._channel = channel
+        self._stop = stop
+        self._sent_at = 0.0
+        self._seen: tuple[str, int] = ("", -1)
+
+    def __call__(self, progress: Progress) -> None:
+        """Take one event of the transfer."""
+        now = time.monotonic()
+        seen = (progress.phase, progress.bytes_done)
+        if seen != self._seen:
+            self._stop.progressed_at = now
+        last = progress.bytes_done >= progress.bytes_total
+        if progress.cursor is None and not last and seen[0] == self._seen[0] and now - self._sent_at < PROGRESS_EVERY:
+            return
+        self._seen = seen
+        self._sent_at = now
+        self._channel.send({"event": "progress", "progress": _plain(progress)})
+
+
+def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]) -> DiskCopy:
+    from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
+    from vmkeep.repository import open_repository
+    from vmkeep.transfer.backup import back_up_disk
+
+    job = from_plain(DiskJob, request.job)
+    cursor = from_plain(Cursor, request.cursor) if request.cursor else None
+    with open_repository(site.repository) as repository:
+        area = repository.run(job.run)
+        extents = area.load_extents(job.extents) if job.extents else None
+        with area.open_lease(f"disk-{job.disk.key}") as lease, access.open_source(job) as source:
+            if source.capacity != job.disk.capacity:
+                raise StaleError(
+                    f"{job.vm_name} {job.disk.label}: the disk has {source.capacity} bytes, not {job.disk.capacity} "
+                    "as planned; plan again"
+                )
+            log.info("%s %s: reading by %s", job.vm_name, job.disk.label, source.transport)
+            stored = back_up_disk(
+                source,
+                repository,
+                run=job.run,
+                extents=extents,
+                parent_root=job.parent_root,
+                cursor=cursor,
+                snapshot=job.snapshot,
+                piece_size=job.piece_size,
+                depth=job.depth,
+                on_progress=report,
+                check=_both(stop.check, lease.check),
+            )
+            transport = source.transport
+    return DiskCopy(
+        run=job.run,
+        snapshot=job.snapshot,
+        disk=job.disk,
+        root=stored.root,
+        kind=job.kind,
+        reason=job.reason,
+        change_id=job.change_id,
+        extents=stored.extents_root,
+        extents_size=stored.extents_size,
+        bytes_read=stored.bytes_read,
+        bytes_stored=stored.bytes_stored,
+        seconds=stored.seconds,
+        transport=transport,
+        resumed_at=stored.resumed_at,
+    )
+
+
+def _write(
+    request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
+) -> DiskWrite:
+    from vmkeep.model.job import DiskWrite, WriteJob, from_plain
+    from vmkeep.repository import open_repository
+    from vmkeep.transfer.restore import restore_disk
+
+    job = from_plain(WriteJob, request.job)
+    started = time.monotonic()
+    with open_repository(site.repository) as repository:
+        point = repository.load_point(job.point)
+        root = next((image.root for image in point.images if image.disk.key == job.device_key), None)
+        if root is None:
+            raise ConflictError(f"restore point {job.point} holds no disk {job.device_key}")
+        lease_name = f"disk-{job.device_key}"
+        with repository.run(job.run).open_lease(lease_name) as lease, access.open_target(job) as target:
+            if target.capacity != job.capacity:
+                raise ConflictError(f"{job.target_file}: has {target.capacity} bytes, not {job.capacity} as planned")
+            log.info("%s: writing by %s", job.target_file, target.transport)
+            target.write_metadata(job.metadata)
+            check = _both(stop.check, lease.check)
+            written, zeroed = restore_disk(repository, root, target, fresh=job.fresh, on_progress=report, check=check)
+            target.flush()
+            transport = target.transport
+    return DiskWrite(
+        device_key=job.device_key,
+        target_file=job.target_file,
+        bytes_written=written,
+        bytes_zeroed=zeroed,
+        seconds=time.monotonic() - started,
+        transport=transport,
+    )
+
+
+_VERBS: Final[dict[str, Callable[..., DiskCopy | DiskWrite]]] = {"copy": _copy, "write": _write}
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def check() -> None:
+        first()
+        second()
+
+    return check
+
+
+def _plain(value: object) -> Any:
+    from vmkeep.model.job import to_plain
+
+    return to_plain(value)

@@ -1,0 +1,143 @@
+"""What a transfer's parent and child say to each other: one request line in, events as JSON lines out.
+
+The request comes first on the child's stdin and carries the secrets; after it, ``cancel`` or the end of the stream
+means stop. Events go through a copy of file descriptor 1 that only this module knows; the real one leads to stderr,
+so that a library which prints cannot break the stream. Imports nothing heavy: VDDK has to be initialised first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vmkeep.errors import Recovery, TransferError, VmKeepError
+from vmkeep.model.site import Site, VCenter
+
+CANCEL: Final = b"cancel\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The one line that a child is started with."""
+
+    verb: str
+    """``copy``, ``write`` or ``probe``."""
+    site: dict[str, Any]
+    """A ``Site``, plain."""
+    job: dict[str, Any] | None = None
+    """A ``DiskJob`` or ``WriteJob``, plain."""
+    cursor: dict[str, Any] | None = None
+    log_level: int = 20
+    library_path: str | None = None
+    """The caller's own LD_LIBRARY_PATH, which the child puts back for programs it starts."""
+
+    def encode(self) -> bytes:
+        """Return the line."""
+        return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> Request:
+        """Parse the line; anything else is a :class:`TransferError`."""
+        try:
+            return cls(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise TransferError(f"not a transfer request: {error}") from error
+
+
+def plain_site(site: Site) -> dict[str, Any]:
+    """Return a site's plain form, its password included."""
+    return dataclasses.asdict(site)
+
+
+def parse_site(plain: dict[str, Any]) -> Site:
+    """Parse what :func:`plain_site` made; by hand, because pydantic is not to be imported yet."""
+    vcenter = plain.get("vcenter")
+    return Site(**{**plain, "vcenter": VCenter(**vcenter) if vcenter else None})
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """Return an error's fields as an event; foreign ones keep their type's name in the message."""
+    if isinstance(error, VmKeepError):
+        fields = {name: value for name, value in vars(error).items() if isinstance(value, (str, int, float))}
+        return {
+            "event": "error",
+            "kind": type(error).__name__,
+            "message": str(error),
+            "recovery": error.recovery.value,
+            "exit_code": error.exit_code,
+            "fields": fields,
+        }
+    message = f"{type(error).__name__}: {error}".rstrip(": ")
+    return {**describe_error(TransferError("")), "message": message}
+
+
+def rebuild_error(event: dict[str, Any]) -> VmKeepError:
+    """Return the same class of error as the child raised, with its message, recovery and fields.
+
+    Built without calling the class, whose arguments are not the message; unknown classes become a
+    :class:`TransferError` that keeps the recovery.
+    """
+    kind = _subclasses(VmKeepError).get(str(event.get("kind")), TransferError)
+    message = str(event.get("message", ""))
+    error = kind.__new__(kind, message)
+    Exception.__init__(error, message)
+    for name, value in dict(event.get("fields") or {}).items():
+        setattr(error, name, value)
+    error.recovery = Recovery(event.get("recovery", Recovery.RETRY))
+    error.exit_code = int(event.get("exit_code", kind.exit_code))
+    return error
+
+
+def _subclasses(kind: type[VmKeepError]) -> dict[str, type[VmKeepError]]:
+    found = {kind.__name__: kind}
+    for child in kind.__subclasses__():
+        found.update(_subclasses(child))
+    return found
+
+
+class Lines:
+    """Cuts a byte stream into lines; one without an end is cut after a mebibyte."""
+
+    def __init__(self, on_line: Callable[[bytes], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read; empty bytes mean the stream's end, and flush what is left."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._rest and (not data or len(self._rest) > 1 << 20):
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            self._on_line(line)
+
+
+class Channel:
+    """The child's end of the event stream. Thread-safe."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._broken = False
+
+    @classmethod
+    def take_over(cls) -> Channel:
+        """Make the stream of descriptor 1, and lead whatever is printed from now on to stderr."""
+        channel = cls(os.dup(1))
+        os.dup2(2, 1)
+        return channel
+
+    def send(self, event: dict[str, Any]) -> None:
+        """Write one event. Where nobody reads any more it is dropped: the end of stdin will tell."""
+        line = json.dumps(event, default=str).encode() + b"\n"
+        with self._lock:
+            try:
+                while line and not self._broken:
+                    line = line[os.write(self._descriptor, line) :]
+            except OSError:
+                self._broken = True

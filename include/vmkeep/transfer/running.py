@@ -1,0 +1,269 @@
+"""A transfer seen from its parent: started, followed, cancelled, and never left behind.
+
+VDDK lives in the child only: with its own library path, killable, and a crash of the C library costs one attempt. All
+callbacks and log records come on the thread that waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import IO, Any, Final, Generic, TypeVar
+
+from vmkeep.errors import CancelledError, DeadlineError, TransferError, UsageError, VmKeepError
+from vmkeep.model.job import Cursor, DiskCopy, DiskJob, DiskWrite, Progress, WriteJob, from_plain, to_plain
+from vmkeep.model.site import Site
+from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild_error
+from vmkeep.transfer.table import render_timings
+from vmkeep.vddk.folder import find_library
+from vmkeep.vddk.probe import VddkProbe
+from vmkeep.vddk.timings import CallTiming
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SILENCE: Final = 180.0
+"""Seconds without any event, the child's sign of life included, after which it is killed."""
+GRACE: Final = 15.0
+"""Seconds between the word to stop and the kill; the child's own grace is shorter."""
+_LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
+_FATAL: Final = "Fatal Python error"
+_SIGNALS: Final = {
+    "SIGKILL": " (out of memory, or killed by someone)",
+    "SIGALRM": " (VDDK did not start in time)",
+    "SIGSEGV": " (a crash of the C library)",
+    "SIGABRT": " (the C library gave up)",
+}
+
+
+def start_copy(
+    site: Site, job: DiskJob, *, cursor: Cursor | None, on_progress: Callable[[Progress], None]
+) -> RunningTransfer[DiskCopy]:
+    """Start copying one disk into the repository; ``cursor`` goes on where an earlier try stood."""
+    request = _request(site, "copy", job=to_plain(job), cursor=to_plain(cursor) if cursor else None)
+    title = f"the copy of {job.vm_name} {job.disk.label}"
+    return RunningTransfer(site, request, DiskCopy, title=title, on_progress=on_progress)
+
+
+def start_write(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], None]) -> RunningTransfer[DiskWrite]:
+    """Start writing one disk of a restore point."""
+    title = f"the restore of {job.target_file}"
+    return RunningTransfer(
+        site, _request(site, "write", job=to_plain(job)), DiskWrite, title=title, on_progress=on_progress
+    )
+
+
+def probe_vddk(folder: str) -> VddkProbe:
+    """Load VDDK in a child process and return what it can do; raise what a copy would fail with."""
+    site = Site(repository="", vddk=folder)
+    request = _request(site, "probe")
+    with RunningTransfer(
+        site, request, VddkProbe, title=f"the test of VDDK at {folder}", on_progress=lambda _: None
+    ) as running:
+        return running.wait()
+
+
+def _request(site: Site, verb: str, *, job: Any = None, cursor: Any = None) -> Request:
+    return Request(
+        verb=verb,
+        site=plain_site(site),
+        job=job,
+        cursor=cursor,
+        log_level=logging.getLogger("vmkeep").getEffectiveLevel(),
+        library_path=os.environ.get(_LIBRARY_PATH),
+    )
+
+
+class RunningTransfer(Generic[T]):
+    """A child process at work. Use it as a context manager: leaving ends the child, whatever happened."""
+
+    def __init__(
+        self, site: Site, request: Request, kind: type[T], *, title: str, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self._kind = kind
+        self._title = title
+        self._on_progress = on_progress
+        self._outcome: T | VmKeepError | None = None
+        self._last_words = ""
+        self._cancelled = False
+        self._heard_at = time.monotonic()
+        self._process = subprocess.Popen(
+            # -P: no module of the current folder may stand in for one of ours.
+            [sys.executable, "-P", "-m", "vmkeep.transfer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(site),
+            # A group of its own: Ctrl-C goes to the parent, which then decides.
+            process_group=0,
+        )
+        self._say(request.encode())
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._process.pid
+
+    def wait(self) -> T:
+        """Follow the child to its end; return its result or raise its error. May be called again."""
+        if self._outcome is None:
+            self._follow()
+        if isinstance(self._outcome, VmKeepError):
+            raise self._outcome
+        if self._outcome is None:
+            self._outcome = self._death()
+            raise self._outcome
+        return self._outcome
+
+    def cancel(self) -> None:
+        """Stop the child and wait until it is gone: seconds. Any thread, and a signal's handler, may call it."""
+        self._cancelled = True
+        self._say(CANCEL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE)
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> RunningTransfer[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self.cancel()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _say(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # a dead child is told by what it leaves on its streams
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
+    def _follow(self) -> None:
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._heard_at = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ, Lines(self._on_event))
+            selector.register(self._process.stderr, selectors.EVENT_READ, Lines(self._on_stderr))
+            while selector.get_map():
+                ready = selector.select(1.0)
+                for key, _ in ready:
+                    self._read(selector, key)
+                if not ready and self._process.poll() is not None:
+                    break  # gone, though a program it started may still hold its streams
+                if not ready:
+                    self._check_silence()
+        self._process.wait()
+
+    def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        stream: IO[bytes] = key.fileobj  # type: ignore[assignment]  # registered as such just above
+        data = os.read(stream.fileno(), 1 << 16)
+        key.data.feed(data)
+        if not data:
+            selector.unregister(stream)
+
+    def _check_silence(self) -> None:
+        if time.monotonic() - self._heard_at < SILENCE:
+            return
+        self._process.kill()
+        if self._outcome is None:
+            self._outcome = DeadlineError(waiting_for=f"a sign of life from {self._title}", seconds=SILENCE)
+
+    def _on_stderr(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip()
+        if not text:
+            return
+        log.info("%s: %s", self._title, text)
+        if not self._last_words.startswith(_FATAL):  # the stacks that follow it say less
+            self._last_words = text
+
+    def _on_event(self, line: bytes) -> None:
+        self._heard_at = time.monotonic()
+        try:
+            event = json.loads(line)
+            value = self._parse(event)
+        except (ValueError, KeyError, TypeError) as error:
+            self._outcome = TransferError(f"{self._title} broke its protocol: {error}")
+            return
+        match value:
+            case Progress():
+                self._on_progress(value)
+            case logging.LogRecord():
+                logger = logging.getLogger(value.name)
+                if logger.isEnabledFor(value.levelno):
+                    logger.handle(value)
+            case _CallTable():
+                for text in value.lines:
+                    log.info("%s", text)
+            case None:
+                pass
+            case _:
+                self._outcome = value
+
+    def _parse(self, event: dict[str, Any]) -> Any:
+        match event["event"]:
+            case "progress":
+                return from_plain(Progress, event["progress"])
+            case "log":
+                self._last_words = str(event["text"])
+                return _record(event)
+            case "timings":
+                return _CallTable(render_timings([from_plain(CallTiming, row) for row in event["rows"]]))
+            case "result":
+                return from_plain(self._kind, event["value"])
+            case "error":
+                return rebuild_error(event)
+            case _:
+                return None
+
+    def _death(self) -> VmKeepError:
+        if self._cancelled:
+            return CancelledError(f"{self._title} was cancelled")
+        code = self._process.returncode
+        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with status {code}"
+        words = f"; its last words: {self._last_words}" if self._last_words else ""
+        return TransferError(f"{self._title} {how} and left no result{words}")
+
+
+class _CallTable:
+    """The rendered table of calls."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+
+
+def _record(event: dict[str, Any]) -> logging.LogRecord:
+    return logging.LogRecord(str(event["logger"]), int(event["level"]), "", 0, str(event["text"]), None, None)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    return name + _SIGNALS.get(name, "")
+
+
+def _environment(site: Site) -> dict[str, str]:
+    """Return the child's environment: VDDK's libraries first, which only the start of a process can arrange."""
+    environment = dict(os.environ)
+    if site.disk_access == "vddk":
+        if site.vddk is None:
+            raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
+        paths = [find_library(site.vddk).library_path, environment.get(_LIBRARY_PATH, "")]
+        environment[_LIBRARY_PATH] = ":".join(filter(None, paths))
+    return environment

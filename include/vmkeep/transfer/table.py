@@ -1,0 +1,19 @@
+"""The table of VDDK calls that closes a transfer's log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmkeep.vddk.timings import CallTiming
+
+
+def render_timings(rows: Sequence[CallTiming]) -> list[str]:
+    """Return the table's lines; empty without rows."""
+    if not rows:
+        return []
+    lines = [f"{'VDDK call':<22}{'calls':>9}{'seconds':>10}{'longest':>10}{'MiB':>11}"]
+    lines += [
+        f"{row.name:<22}{row.calls:>9}{row.seconds:>10.3f}{row.longest:>10.3f}{row.bytes / (1 << 20):>11.1f}"
+        for row in rows
+    ]
+    return lines
