@@ -2,6 +2,7 @@
 
 from vmkeep.repository.digests import ZERO, Kind
 from vmkeep.repository.extents import decode_extents, encode_extents
+from vmkeep.repository.findings import Finding, Trouble
 from vmkeep.repository.leases import Lease
 from vmkeep.repository.manifests import point_id
 from vmkeep.repository.mapbuilder import MapBuilder
@@ -17,6 +18,7 @@ __all__ = [
     "BlockReader",
     "BlockWriter",
     "DiskMap",
+    "Finding",
     "Kind",
     "Lease",
     "MapBuilder",
@@ -24,6 +26,7 @@ __all__ = [
     "RepositoryStats",
     "RunArea",
     "Scratch",
+    "Trouble",
     "Wanted",
     "create_repository",
     "decode_extents",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,13 +12,16 @@ from typing import Self
 from vmkeep.blobs import BlobStore, open_store
 from vmkeep.blobs.opening import create_store
 from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
+from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import descriptor as descriptors
 from vmkeep.repository import index as indexes
 from vmkeep.repository import runs
 from vmkeep.repository.attachments import read_content, write_content
+from vmkeep.repository.check import Check
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Digester, Kind
+from vmkeep.repository.findings import Finding
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
 from vmkeep.repository.manifests import Manifests, load_ref
@@ -187,6 +190,16 @@ class Repository:
     def run(self, run: str) -> runs.RunArea:
         """Return the notes of one run."""
         return runs.RunArea(self.blobs, self.framer, run)
+
+    def check(
+        self, *, read_data: bool = False, on_progress: Callable[[Progress], None] = lambda _progress: None
+    ) -> list[Finding]:
+        """Check structure and completeness of everything, and with ``read_data`` every stored byte.
+
+        :returns: what is wrong; empty: all is well.
+        """
+        check = Check(self.blobs, self.framer, self.open_blocks(), read_data=read_data, on_progress=on_progress)
+        return check.run()
 
     def stats(self) -> RepositoryStats:
         """Count what is there."""

@@ -1,0 +1,161 @@
+"""Looks at a whole repository: structure, then content (if asked), then whether every restore point is complete.
+
+Changes nothing, and finds all there is to find in one go: a finding is a value, not an exception.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.errors import BlobNotFoundError, CorruptError, RepositoryError
+from vmkeep.model.job import Progress
+from vmkeep.repository import descriptor, index
+from vmkeep.repository.digests import DIGEST_SIZE, Kind
+from vmkeep.repository.findings import Finding, Findings, Trouble
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.manifests import PREFIX as POINTS
+from vmkeep.repository.manifests import Manifests
+from vmkeep.repository.packcheck import damaged_frames, read_contents
+from vmkeep.repository.packs import PackContents, pack_key
+from vmkeep.repository.pointcheck import PointCheck
+from vmkeep.repository.reader import BlockReader
+from vmkeep.repository.segments import U64, Columns, Segment, columns_of
+
+_LIMIT = 1 << 32
+_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+
+
+class Check:
+    """One check of one repository."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        framer: Framer,
+        blocks: BlockReader,
+        *,
+        read_data: bool,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._store = store
+        self._framer = framer
+        self._blocks = blocks
+        self._read_data = read_data
+        self._on_progress = on_progress
+        self._findings = Findings()
+        self._packs: dict[bytes, tuple[int, int]] = {}
+        """Pack → number of frames and a sum over them, of the packs whose footer is good."""
+        self._bad: dict[bytes, str] = {}
+        """Digest → where its damaged frame is."""
+        self._lock = threading.Lock()
+        self._done = self._total = 0
+
+    def run(self) -> list[Finding]:
+        """Return everything that is wrong."""
+        self._check_descriptor()
+        packs = list(self._store.list("packs/"))
+        segments = list(self._store.list(index.PREFIX))
+        self._total = sum(blob.size for blob in (*packs, *segments)) if self._read_data else len(packs) + len(segments)
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
+            list(threads.map(self._check_pack, packs))
+        for segment in segments:
+            self._check_segment(segment)
+        self._check_points()
+        return self._findings.all()
+
+    def _check_descriptor(self) -> None:
+        try:
+            descriptor.load(self._store)
+        except (CorruptError, RepositoryError) as error:
+            self._findings.add(Trouble.STRUCTURE, descriptor.KEY, error)
+
+    def _check_pack(self, blob: BlobInfo) -> None:
+        try:
+            contents = read_contents(self._store, self._framer, blob.key, blob.size)
+        except BlobNotFoundError:
+            return  # removed by maintenance since we listed
+        except CorruptError as error:
+            self._findings.add(Trouble.STRUCTURE, blob.key, error)
+            self._advance(blob.size)
+            return
+        with self._lock:
+            self._packs[contents.pack_id] = (contents.count, _sum(_marks(columns_of([contents]))))
+        if self._read_data:
+            self._check_frames(blob.key, contents)
+        else:
+            self._advance(1)
+
+    def _check_frames(self, key: str, contents: PackContents) -> None:
+        for row, reason in damaged_frames(self._store, self._framer, key, contents, self._advance):
+            place = f"{key}, byte {contents.offsets[row]}"
+            self._findings.add(Trouble.DIGEST, place, reason)
+            with self._lock:
+                self._bad[contents.digest(row)] = place
+
+    def _check_segment(self, blob: BlobInfo) -> None:
+        self._advance(blob.size if self._read_data else 1)
+        try:
+            content = self._framer.unwrap(Kind.INDEX, self._store.get(blob.key), limit=_LIMIT)
+            columns = Segment(content).columns()
+        except BlobNotFoundError:
+            return
+        except CorruptError as error:
+            self._findings.add(Trouble.STRUCTURE, blob.key, error)
+            return
+        order = np.argsort(columns.packs, kind="stable")
+        bounds = np.searchsorted(columns.packs[order], np.arange(len(columns.table) + 1))
+        marks = _marks(columns)[order]
+        for row, (pack, _) in enumerate(columns.table):
+            listed = marks[bounds[row] : bounds[row + 1]]
+            if pack not in self._packs:
+                if not self._knows(pack):
+                    self._findings.add(Trouble.MISSING, pack_key(pack), f"lost: {blob.key} points to it")
+            elif self._packs[pack] != (len(listed), _sum(listed)):
+                self._findings.add(Trouble.STRUCTURE, blob.key, f"does not say what pack {pack.hex()} holds")
+
+    def _knows(self, pack: bytes) -> bool:
+        """Whether a pack without a good footer is there at all; then it was reported before."""
+        try:
+            return self._store.size(pack_key(pack)) >= 0
+        except BlobNotFoundError:
+            return False
+
+    def _check_points(self) -> None:
+        manifests = Manifests(self._store, self._framer)
+        points = PointCheck(self._blocks, self._findings, self._bad, set(self._packs))
+        for blob in self._store.list(POINTS):
+            try:
+                points.check(manifests.load(blob.key))
+            except BlobNotFoundError:
+                continue
+            except CorruptError as error:
+                self._findings.add(Trouble.STRUCTURE, blob.key, error)
+
+    def _advance(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            event = Progress(phase="check", bytes_done=min(self._done, self._total), bytes_total=self._total)
+        self._on_progress(event)
+
+
+def _marks(columns: Columns) -> U64:
+    """Return a number for each entry that depends on all that the entry says, but for its pack."""
+    rests = np.ascontiguousarray(columns.rests).view(np.uint64).reshape(-1, (DIGEST_SIZE - 8) // 8)
+    parts = columns.prefixes * _MIX[0]
+    for column in range(3):
+        parts = (parts ^ rests[:, column]) * _MIX[column + 1]
+    places = columns.offsets.astype(np.uint64) << np.uint64(32) | columns.lengths.astype(np.uint64)
+    mixed = (parts ^ places) * _MIX[0]
+    marks: U64 = (mixed ^ mixed >> np.uint64(29)) * _MIX[1]
+    return marks
+
+
+def _sum(marks: U64) -> int:
+    """Return what tells apart lists of entries, whatever their order."""
+    return int(marks.sum(dtype=np.uint64))

@@ -1,0 +1,47 @@
+"""What a check finds, as values."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """What kind of damage it is."""
+
+    STRUCTURE = "structure"
+    """An object does not parse, is cut off, or is another one than its name says."""
+    MISSING = "missing"
+    """Something that is referred to is not there."""
+    DIGEST = "digest"
+    """Content does not match its digest."""
+    POINT = "point"
+    """A restore point that one of the above damages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong."""
+
+    trouble: Trouble
+    where: str
+    """Blob key, or ref of a restore point with the disk's label and the byte."""
+    what: str
+
+
+class Findings:
+    """Collects findings from several threads."""
+
+    def __init__(self) -> None:
+        self._found: list[Finding] = []
+        self._lock = threading.Lock()
+
+    def add(self, trouble: Trouble, where: str, what: object) -> None:
+        """Take note of one."""
+        with self._lock:
+            self._found.append(Finding(trouble=trouble, where=where, what=str(what)))
+
+    def all(self) -> list[Finding]:
+        """Return what was found, by kind and place."""
+        return sorted(self._found, key=lambda finding: (list(Trouble).index(finding.trouble), finding.where))

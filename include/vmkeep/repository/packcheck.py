@@ -1,0 +1,102 @@
+"""Reading packs by themselves, without an index: their footers, and every frame in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from vmkeep.blobs import BlobStore
+from vmkeep.errors import CorruptError
+from vmkeep.repository.digests import Kind
+from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
+from vmkeep.repository.packs import (
+    ID_SIZE,
+    PACK_HEADER_SIZE,
+    TRAILER_SIZE,
+    PackContents,
+    parse_footer,
+    parse_pack_header,
+    parse_trailer,
+)
+from vmkeep.repository.reader import Scratch
+
+_READ = 4 << 20
+_MAX_FOOTER = 1 << 20
+MAX_RAW = 4 << 20
+"""Largest content of a frame in a pack: the largest block."""
+
+
+def pack_id_of(key: str) -> bytes:
+    """Return the id in a pack's blob key.
+
+    :raises CorruptError: it is no pack's key.
+    """
+    try:
+        pack_id = bytes.fromhex(key.rpartition("/")[2])
+    except ValueError:
+        pack_id = b""
+    if len(pack_id) != ID_SIZE:
+        raise CorruptError("not the name of a pack")
+    return pack_id
+
+
+def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> PackContents:
+    """Read header, trailer and footer of a pack.
+
+    :raises CorruptError: it is damaged, cut off, or another pack than its name says.
+    """
+    pack_id = pack_id_of(key)
+    kind = parse_pack_header(store.get_range(key, 0, PACK_HEADER_SIZE), pack_id=pack_id)
+    trailer = parse_trailer(store.get_range(key, max(0, size - TRAILER_SIZE), TRAILER_SIZE), pack_size=size)
+    if trailer.footer_length > _MAX_FOOTER:
+        raise CorruptError("pack's footer is larger than any can be")
+    content = framer.unwrap(Kind.FOOTER, store.get_range(key, trailer.footer_at, trailer.footer_length))
+    if framer.digester.of(Kind.FOOTER, content) != trailer.digest:
+        raise CorruptError("pack's trailer does not match its footer")
+    contents = parse_footer(content, kind=kind, end=trailer.footer_at)
+    if contents.pack_id != pack_id:
+        raise CorruptError(f"footer is that of pack {contents.pack_id.hex()}")
+    return contents
+
+
+def damaged_frames(
+    store: BlobStore, framer: Framer, key: str, contents: PackContents, read: Callable[[int], None]
+) -> Iterator[tuple[int, str]]:
+    """Read every frame of a pack; yield row and reason of each that is not what the footer says.
+
+    :param read: called with the number of bytes after each read.
+    """
+    scratch = Scratch()
+    row = 0
+    while row < contents.count:
+        start = int(contents.offsets[row])
+        last = row
+        while last < contents.count and _end(contents, last) - start <= max(_READ, int(contents.lengths[row])):
+            last += 1
+        length = _end(contents, last - 1) - start
+        view = scratch.take(0, length)[:length]
+        count = store.get_into(key, start, view)
+        read(count)
+        for number in range(row, last):
+            at = int(contents.offsets[number]) - start
+            reason = _judge(framer, contents, number, view[at : min(count, _end(contents, number) - start)], scratch)
+            if reason is not None:
+                yield number, reason
+        row = last
+
+
+def _end(contents: PackContents, row: int) -> int:
+    return int(contents.offsets[row]) + int(contents.lengths[row])
+
+
+def _judge(framer: Framer, contents: PackContents, row: int, frame: memoryview, scratch: Scratch) -> str | None:
+    try:
+        header = parse_header(frame)
+        raw_length = int(contents.raw_lengths[row])
+        if (header.kind, header.digest) != (contents.kind, contents.digest(row)):
+            return "is not the frame that the footer lists"
+        if (header.frame_length, header.raw_length) != (len(frame), raw_length) or raw_length > MAX_RAW:
+            return "has other lengths than the footer lists"
+        framer.unpack_into(header, frame[HEADER_SIZE:], scratch.take(1, raw_length))
+    except CorruptError as error:
+        return str(error)
+    return None
