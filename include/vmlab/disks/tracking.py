@@ -16,12 +16,15 @@ from uuid import uuid4
 
 import numpy as np
 
+from vmlab.disks.core import DiskError
 from vmlab.disks.handle import runs
 
 BLOCK = 65536
 _HEADER = struct.Struct("<8sIIQ16sII")
 _STAMPS_AT = 4096
 _MAGIC = b"VMLABCTK"
+_NOT_FOUND = 4
+_DAMAGED = 16000
 
 
 class UnknownChangeIdError(Exception):
@@ -55,11 +58,19 @@ def vmware_uuid(raw: bytes) -> str:
 
 
 def load_header(path: Path) -> TrackHeader:
-    """Read a stamp file's header."""
-    with path.open("rb") as file:
-        magic, version, block, capacity, uuid, epoch, handed = _HEADER.unpack(file.read(_HEADER.size))
-    if (magic, version, block) != (_MAGIC, 1, BLOCK):
-        raise ValueError(f"{path.name}: not a change-tracking file of this lab")
+    """Read a stamp file's header.
+
+    :raises DiskError: the file is missing (4), or damaged (16000).
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER.size).ljust(_HEADER.size, b"\0")
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise DiskError(_NOT_FOUND, path.name) from None
+    magic, version, block, capacity, uuid, epoch, handed = _HEADER.unpack(head)
+    if (magic, version, block) != (_MAGIC, 1, BLOCK) or size < _STAMPS_AT + -(-capacity // BLOCK) * 4:
+        raise DiskError(_DAMAGED, path.name)
     return TrackHeader(capacity=capacity, uuid=uuid, epoch=epoch, handed=handed)
 
 

@@ -274,3 +274,22 @@ def test_a_middle_link_can_be_merged_away_and_the_rest_still_reads(store: DiskSt
     store.reparent(GRANDCHILD, BASE)
     with store.open(GRANDCHILD) as disk:
         assert (disk.read(0, 3), disk.read(600, 3)) == (b"one", b"two")
+
+
+@pytest.mark.parametrize("damage", [b"", b"VMLABCTK", b"x" * 5000, b"VMLABCTK\1\0\0\0\0\0\1\0" + b"\xff" * 24])
+def test_a_damaged_tracking_file_is_an_error_for_all_who_need_it(store: DiskStore, damage: bytes) -> None:
+    store.create(BASE, MIB)
+    store.enable_tracking(BASE)
+    change_id = store.info(BASE).change_id or ""
+    track = store.path(BASE).with_name("a-ctk.vmdk")
+    track.write_bytes(damage)
+    for use in (
+        lambda: store.info(BASE),
+        lambda: store.changed_areas(BASE, change_id, 0),
+        lambda: store.open(BASE, writable=True),
+    ):
+        with pytest.raises(DiskError) as caught:
+            use()
+        assert code_of(caught) == 16000
+    with store.open(BASE) as disk:
+        assert disk.read(0, 1) == b"\0"

@@ -1,0 +1,55 @@
+"""The stand-in under thread and address sanitizers, and built by the compiler that comes as a Python package."""
+
+import ctypes
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vmlab.disks import DiskStore
+from vmlab.native import build
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
+def test_handles_and_their_threads_share_nothing_unguarded(tmp_path: Path, sanitizer: str) -> None:
+    store = DiskStore(tmp_path / "datastores")
+    disks = [f"[ds] vm/b{number}.vmdk" for number in range(3)]
+    for number, child in enumerate(disks):
+        base = f"[ds] vm/a{number}.vmdk"
+        store.create(base, MIB)
+        store.enable_tracking(base)
+        store.create_child(base, child)
+    sources = (*build.VDDK.sources, str(Path(__file__).with_name("stress.c")))
+    product = replace(build.VDDK, file_name="stress", sources=sources, flags=(f"-I{build.SOURCES}",))
+    build.compile_to(product, tmp_path / "stress", extra=(f"-fsanitize={sanitizer}", "-O1"))
+    arguments = [str(tmp_path / "stress"), *(str(store.path(disk)) for disk in disks)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[:4000]
+    assert "WARNING" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("product", [build.DISK_CORE, build.VDDK], ids=lambda product: str(product.file_name))
+def test_the_libraries_build_where_only_the_packaged_compiler_is(tmp_path: Path, product: build.Product) -> None:
+    made = tmp_path / product.file_name
+    build.compile_to(product, made, command=[sys.executable, "-m", "ziglang", "cc"])
+    library = ctypes.CDLL(str(made))
+    assert hasattr(library, "vl_chain_open" if product is build.DISK_CORE else "VixDiskLib_Open")
+
+
+def test_any_number_of_processes_may_build_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with ThreadPoolExecutor(3) as pool:
+        places = set(pool.map(build.build, [build.DISK_CORE] * 3))
+    assert [path.parent for path in tmp_path.glob("vmlab/*/libvmlabdisk.so")] == [place.parent for place in places]
+    assert not list(tmp_path.glob("vmlab/*/tmp*"))
+
+
+def test_a_compiler_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(build.BuildError, match=r"libvmlabdisk\.so"):
+        build.compile_to(build.DISK_CORE, tmp_path / "x.so", extra=("-DVL_SECTOR=oops",))
