@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from vmlab.authority import SiteAuthority
+from vmlab.control.handler import ControlHandler
 from vmlab.disks import DiskStore
 from vmlab.inventory import demo
 from vmlab.managed import families  # noqa: F401  (registers every behaviour)
@@ -22,6 +24,7 @@ from vmlab.managed.service import add_services
 from vmlab.managed.sessions import Sessions, Tickets
 from vmlab.managed.site import Site
 from vmlab.managed.world import World
+from vmlab.nfc import NfcServer, install_vddk
 from vmlab.routes import Routes
 from vmlab.soap.certificate import load_or_make
 from vmlab.soap.server import TlsServer
@@ -73,7 +76,12 @@ class LabServer:
             started=datetime.now(UTC),
         )
         self._furnish(options)
-        routes = Routes(self.site, Dispatcher(self.site), self.control_token)
+        self._authority = SiteAuthority(self.site, self.certificate.sha1)
+        self._nfc = NfcServer(self.site.store, self._authority)
+        self.site.open_disks = lambda: [session.ds_path for session in self._nfc.sessions()]
+        self.vddk = install_vddk(options.folder / "vddk", self._nfc.port)
+        control = ControlHandler(self.site, self._nfc, self._authority, self.control_token)
+        routes = Routes(self.site, Dispatcher(self.site), control)
         self._server = TlsServer(self.certificate, routes.handle, options.port)
 
     def _furnish(self, options: LabOptions) -> None:
@@ -91,12 +99,14 @@ class LabServer:
 
     def start(self) -> None:
         """Serve."""
+        self._nfc.start()
         self._server.start()
 
     def stop(self) -> None:
         """Stop serving, let running tasks end, close the files."""
         self.site.world.stop()
         self._server.stop()
+        self._nfc.stop()
         self.site.tasks.join(30.0)
         with self.site.world.lock:
             self._database.close()
@@ -116,7 +126,7 @@ class LabServer:
             "thumbprint": self.certificate.sha1,
             "thumbprint_sha256": self.certificate.sha256,
             "certificate": str(self.certificate.certificate),
-            "vddk": None,
+            "vddk": str(self.vddk),
             "control": f"{base}/vmlab",
             "control_token": self.control_token,
             "pid": os.getpid(),

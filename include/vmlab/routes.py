@@ -2,6 +2,7 @@
 
 import logging
 
+from vmlab.control.handler import PREFIX, ControlHandler
 from vmlab.managed.dispatch import Dispatcher
 from vmlab.managed.site import Site
 from vmlab.soap.http import HttpRequest, HttpResponse
@@ -13,16 +14,18 @@ log = logging.getLogger(__name__)
 class Routes:
     """The one handler of the TLS server."""
 
-    def __init__(self, site: Site, dispatcher: Dispatcher, control_token: str) -> None:
+    def __init__(self, site: Site, dispatcher: Dispatcher, control: ControlHandler) -> None:
         self._site = site
         self._dispatcher = dispatcher
-        self._token = control_token
+        self._control = control
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         path = request.target.partition("?")[0]
         if path in ("/sdk", "/sdk/") and request.method == "POST":
             return self._dispatcher.handle(request)
+        if path.startswith(PREFIX):
+            return self._control.handle(request)
         if path in ("/sdk/vimServiceVersions.xml", "/sdk/vimService.wsdl") and request.method in ("GET", "HEAD"):
             return HttpResponse(body=_versions())
         return HttpResponse(status=404, body=b"not found\n", content_type="text/plain")

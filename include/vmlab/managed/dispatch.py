@@ -122,6 +122,8 @@ class Dispatcher:
             raise vmodl.fault.NotSupported(msg=message)
         if call.session is not None:
             self._check_privileges(call, request)
+        if behaviour.check is not None:
+            behaviour.check(call, **request.args)
         return behaviour
 
     def _check_privileges(self, call: Call, request: SoapRequest) -> None:

@@ -8,11 +8,14 @@ from vmlab.managed import (
     search,
     service,
     sessions,
+    snapshots,
     tasks,
     views,
+    vm_changes,
     vm_create,
     vm_info,
     vm_power,
+    vm_reconfigure,
 )
 
 __all__ = [
@@ -23,9 +26,12 @@ __all__ = [
     "search",
     "service",
     "sessions",
+    "snapshots",
     "tasks",
     "views",
+    "vm_changes",
     "vm_create",
     "vm_info",
     "vm_power",
+    "vm_reconfigure",
 ]

@@ -45,6 +45,8 @@ class Behaviour:
     run: Handler
     task: bool = False
     locked: bool = True
+    check: Handler | None = None
+    """Privileges that depend on the arguments: called with the same ones before anything else happens."""
 
 
 _METHODS: dict[tuple[Any, str], Behaviour] = {}
@@ -61,11 +63,11 @@ def method(kind: Any, name: str, *, locked: bool = True) -> Callable[[Handler], 
     return register
 
 
-def task_method(kind: Any, name: str) -> Callable[[Handler], Handler]:
+def task_method(kind: Any, name: str, *, check: Handler | None = None) -> Callable[[Handler], Handler]:
     """Register a function that runs in a task of its own, alone on its entity, outside the world's lock."""
 
     def register(function: Handler) -> Handler:
-        _METHODS[kind, name] = Behaviour(run=function, task=True, locked=False)
+        _METHODS[kind, name] = Behaviour(run=function, task=True, locked=False, check=check)
         return function
 
     return register

@@ -14,12 +14,7 @@ Index = vim.SearchIndex
 @method(Index, "FindByInventoryPath")
 def find_by_inventory_path(call: Call, inventoryPath: str) -> Any:
     """`DC/vm/folder/name`; a slash inside a name is written %2f. None where there is nothing."""
-    found = ROOT_FOLDER
-    for part in filter(None, inventoryPath.split("/")):
-        found = _child(call.site, found, part)
-        if found is None:
-            return None
-    return found
+    return find_by_path(call.site, inventoryPath)
 
 
 @method(Index, "FindChild")
@@ -73,6 +68,16 @@ def find_by_datastore_path(call: Call, datacenter: Any, path: str) -> Any:
         return bool(call.world.get(ref, "config").files.vmPathName == path)
 
     return _first(_vms(call, datacenter, matches))
+
+
+def find_by_path(site: Site, path: str) -> Any:
+    """The object at an inventory path, or None."""
+    found: Any = ROOT_FOLDER
+    for part in filter(None, path.split("/")):
+        found = _child(site, found, part)
+        if found is None:
+            return None
+    return found
 
 
 def datacenter_of(site: Site, ref: Any) -> Any:

@@ -83,10 +83,9 @@ def current_time(call: Call) -> datetime:
 @computed(vim.AuthorizationManager, "roleList")
 def role_list(site: Site, _: Any) -> list[Any]:
     """All roles with their privileges."""
-    Role = vim.AuthorizationManager.Role
     everything = [privilege.privId for privilege in privilege_list(site, None)]
     return [
-        Role(
+        vim.AuthorizationManager.Role(
             roleId=role.role_id,
             system=role.role_id < 0,
             name=role.name,
@@ -104,9 +103,10 @@ def privilege_list(_site: Site, _: Any) -> list[Any]:
     from vmlab.managed.privileges import table_privileges
 
     names = sorted({*SYSTEM, *BACKUP_PRIVILEGES, *table_privileges()})
-    Privilege = vim.AuthorizationManager.Privilege
     return [
-        Privilege(privId=name, name=name.rpartition(".")[2], privGroupName=name.rpartition(".")[0], onParent=False)
+        vim.AuthorizationManager.Privilege(
+            privId=name, name=name.rpartition(".")[2], privGroupName=name.rpartition(".")[0], onParent=False
+        )
         for name in names
     ]
 

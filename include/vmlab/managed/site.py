@@ -1,5 +1,6 @@
 """The simulated vSphere site: its objects and its services, put together. Behaviours reach everything through it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class Site:
     bytes_per_query: int = 1 << 30
     """How much of a disk one QueryChangedDiskAreas covers at most."""
     started: Any = None
+    open_disks: Callable[[], list[str]] = list
+    """Datastore paths of the disks that backup clients hold open now."""
     _tasks: "Tasks | None" = field(default=None)
 
     @property

@@ -164,17 +164,17 @@ def storage(site: Site, ref: Any) -> Any:
 @computed(VM, "layoutEx")
 def layout_ex(site: Site, ref: Any) -> Any:
     """All files of a VM and which disk they belong to."""
-    Ex = vim.vm.FileLayoutEx
+    kinds = vim.vm.FileLayoutEx
     config = site.world.get(ref, "config")
     files = _files(site, config)
     keys = {item.name: item.key for item in files}
-    layout = Ex(file=files, timestamp=datetime.now(UTC))
+    layout = kinds(file=files, timestamp=datetime.now(UTC))
     for disk in disks(config):
         units = []
         for backing in reversed(backing_chain(disk.backing)):
             paths = _disk_files(site, backing.fileName)
-            units.append(Ex.DiskUnit(fileKey=[keys[path] for path in paths if path in keys]))
-        layout.disk.append(Ex.DiskLayout(key=disk.key, chain=units))
+            units.append(kinds.DiskUnit(fileKey=[keys[path] for path in paths if path in keys]))
+        layout.disk.append(kinds.DiskLayout(key=disk.key, chain=units))
     return layout
 
 

@@ -83,6 +83,11 @@ def wsdl_name(kind: Any) -> str:
     return str(kind._wsdlName)
 
 
+def moid(ref: Any) -> str:
+    """The id of a managed object reference, e.g. `vm-1001`."""
+    return str(ref._moId)
+
+
 def type_named(name: str) -> Any:
     """The type with that WSDL name (`VirtualMachine`) or VMODL name (`vim.fault.InvalidState`).
 
@@ -103,7 +108,7 @@ def fault_named(name: str, message: str) -> Any:
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{name}: no such type in the vSphere API") from error
     if not issubclass(kind, vmodl.MethodFault):
-        raise ValueError(f"{name}: is a type of the vSphere API but not a fault")
+        raise ValueError(f"{name}: is a type of the vSphere API but not a fault")  # noqa: TRY004  (a bad name, like the one above)
     return fill(kind(msg=message))
 
 

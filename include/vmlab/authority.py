@@ -1,0 +1,134 @@
+"""Who may open which disk over NFC: the lab's inventory, sessions and power states put to VDDK's rules.
+
+Error codes are those of facts about real systems where known; what is assumed stands in docs/architecture.
+"""
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from vmlab.disks import DiskError
+from vmlab.managed.site import Site
+from vmlab.managed.snapshots import snapshot_refs
+from vmlab.managed.vm_info import disks
+from vmlab.nfc import DiskGrant, NfcError
+from vmlab.soap.types import vim
+from vmlab.soap.values import moid
+
+UNKNOWN, INVALID, NOT_FOUND, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 13, 35, 4000, 13003
+READ_PRIVILEGE = "VirtualMachine.Provisioning.DiskRandomRead"
+WRITE_PRIVILEGE = "VirtualMachine.Provisioning.DiskRandomAccess"
+DEFAULT_SESSION_LIMIT = 50
+
+
+class SiteAuthority:
+    """The NFC service's view of the site. Called from its threads, several at once."""
+
+    def __init__(self, site: Site, thumbprint: str) -> None:
+        self._site = site
+        self._thumbprint = thumbprint
+        self.limit = DEFAULT_SESSION_LIMIT
+
+    @property
+    def thumbprint(self) -> str:
+        """SHA-1 of the TLS certificate."""
+        return self._thumbprint
+
+    @property
+    def nfc_session_limit(self) -> int:
+        """Disks open at once on one host."""
+        return self.limit
+
+    def open_disk(
+        self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str | None,
+        snapshot_ref: str | None, path: str, read_only: bool, transports: str,
+    ) -> DiskGrant:  # fmt: skip
+        """Check one open in the order a vCenter would: login, VM, rights, snapshot, file, lock."""
+        name = self._user(user, password, cookie)
+        with self._site.world.lock:
+            vm = self._vm(vmx_spec)
+            privilege = READ_PRIVILEGE if read_only else WRITE_PRIVILEGE
+            if not self._site.access.allowed(name, vm, privilege):
+                raise NfcError(NO_ACCESS, f"{name} lacks {privilege} on {moid(vm)}")
+            self._check_link(vm, _plain_path(path), snapshot_ref, read_only=read_only)
+            host = self._site.world.get(self._site.world.get(vm, "runtime").host, "name")
+        return DiskGrant(ds_path=_plain_path(path), read_only=read_only, host=str(host))
+
+    def _user(self, user: str | None, password: str | None, cookie: str | None) -> str:
+        if cookie:
+            match = re.search(r'(?:vmware_soap_session=)?"?([\w-]+)"?', cookie)
+            session = self._site.sessions.find(match.group(1)) if match else None
+            if session is not None:
+                return session.user
+        elif name := self._site.access.authenticate(user or "", password or ""):
+            return name
+        raise NfcError(BAD_LOGIN, f"login of {user or 'a session'} refused")
+
+    def _vm(self, vmx_spec: str | None) -> Any:
+        if not vmx_spec:
+            raise NfcError(INVALID, "no vmxSpec given")
+        world = self._site.world
+        if match := re.fullmatch(r"moref=([\w-]+)", vmx_spec.strip()):
+            ref = vim.VirtualMachine(match.group(1))
+            if world.exists(ref) and isinstance(world.entry(ref).ref, vim.VirtualMachine):
+                return world.entry(ref).ref
+        wanted = _vmx_path(vmx_spec)
+        for ref in world.all(vim.VirtualMachine):
+            if world.get(ref, "config").files.vmPathName == wanted:
+                return ref
+        raise NfcError(NO_VM, f"{vmx_spec}: no such virtual machine")
+
+    def _check_link(self, vm: Any, path: str, snapshot_ref: str | None, *, read_only: bool) -> None:
+        """The rules of locks and snapshots; see docs/architecture/lab-assumptions-vsphere.md."""
+        world = self._site.world
+        running = world.get(vm, "runtime").powerState == "poweredOn"
+        tops = {disk.backing.fileName for disk in disks(world.get(vm, "config"))}
+        snapshots = snapshot_refs(world.get(vm, "snapshot"))
+        if running and (path in tops or not read_only):
+            raise NfcError(UNKNOWN, f"{path} is in use by the running virtual machine")
+        if snapshot_ref:
+            self._check_snapshot(snapshots, snapshot_ref, path, tops)
+        elif path not in tops and snapshots and path in self._links(snapshots):
+            raise NfcError(NO_ACCESS, f"{path} belongs to a snapshot, and no snapshotRef was given")
+        elif path not in tops and path not in self._links([vm, *snapshots]):
+            raise NfcError(self._absent_or_foreign(path), f"{path} is no disk of {moid(vm)}")
+
+    def _check_snapshot(self, snapshots: list[Any], snapshot_ref: str, path: str, tops: set[str]) -> None:
+        wanted = snapshot_ref.rpartition("=")[2]
+        ref = next((ref for ref in snapshots if moid(ref) == wanted), None)
+        if ref is None:
+            raise NfcError(NO_SNAPSHOT, f"{snapshot_ref}: no such snapshot of this virtual machine")
+        if path not in self._links([ref]) and path not in tops:
+            raise NfcError(self._absent_or_foreign(path), f"{path} is not in snapshot {wanted}")
+
+    def _absent_or_foreign(self, path: str) -> int:
+        try:
+            return NO_ACCESS if self._site.store.path(path).is_file() else NOT_FOUND
+        except DiskError as error:
+            return error.code
+
+    def _links(self, refs: list[Any]) -> set[str]:
+        """All links of the disks of VMs and snapshots, parents included."""
+        found: set[str] = set()
+        for ref in refs:
+            for disk in disks(self._site.world.get(ref, "config")):
+                backing = disk.backing
+                while backing is not None:
+                    found.add(backing.fileName)
+                    backing = backing.parent if hasattr(backing, "parent") else None
+        return found
+
+
+def _plain_path(path: str) -> str:
+    """`[ds]a/b` and `[ds] a/b` name the same file."""
+    match = re.fullmatch(r"\s*\[([^\]]+)\]\s*(.*)", path)
+    return f"[{match[1]}] {match[2]}" if match else path
+
+
+def _vmx_path(vmx_spec: str) -> str:
+    """`[ds] a/b.vmx`, or `a/b.vmx?dcPath=DC&dsName=ds`, as a datastore path."""
+    body, _, query = vmx_spec.partition("?")
+    values = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    if body.lstrip().startswith("["):
+        return _plain_path(body)
+    return f"[{unquote(values.get('dsName', ''))}] {unquote(body)}"

@@ -1,0 +1,66 @@
+"""The lab's state in plain JSON: sessions, VMs with snapshots and disks, NFC sessions, calls by method."""
+
+from typing import Any
+
+from vmlab.managed.site import Site
+from vmlab.managed.vm_info import backing_chain, disks
+from vmlab.nfc import NfcServer
+from vmlab.soap.types import vim
+
+
+def describe(site: Site, nfc: NfcServer) -> dict[str, Any]:
+    """Everything a test asks about."""
+    with site.world.lock:
+        vms = [_vm(site, vm) for vm in site.world.all(vim.VirtualMachine)]
+        tasks = [site.world.get(ref, "info") for ref in site.tasks.recent()]
+        running = [
+            f"{info.descriptionId} of {info.entityName}" for info in tasks if info.state in ("queued", "running")
+        ]
+    return {
+        "sessions": [{"user": s.user, "key": s.info.key, "calls": s.info.callCount} for s in site.sessions.all()],
+        "vms": vms,
+        "running_tasks": running,
+        "nfc": [
+            {"host": s.host, "path": s.ds_path, "read_only": s.read_only, "transport": s.transport}
+            for s in nfc.sessions()
+        ],
+        "prepared": [list(entry) for entry in nfc.prepared()],
+        "calls": dict(site.faults.calls),
+    }
+
+
+def _vm(site: Site, vm: Any) -> dict[str, Any]:
+    config, runtime, info = (site.world.get(vm, name) for name in ("config", "runtime", "snapshot"))
+    return {
+        "moref": vm._moId,
+        "name": site.world.get(vm, "name"),
+        "power": runtime.powerState,
+        "template": config.template,
+        "change_tracking": bool(config.changeTrackingEnabled),
+        "consolidation_needed": bool(runtime.consolidationNeeded),
+        "current_snapshot": info.currentSnapshot._moId if info is not None and info.currentSnapshot else None,
+        "snapshots": [_node(node) for node in info.rootSnapshotList] if info is not None else [],
+        "disks": [_disk(disk) for disk in disks(config)],
+    }
+
+
+def _node(node: Any) -> dict[str, Any]:
+    return {
+        "moref": node.snapshot._moId,
+        "name": node.name,
+        "quiesced": node.quiesced,
+        "state": node.state,
+        "children": [_node(child) for child in node.childSnapshotList],
+    }
+
+
+def _disk(disk: Any) -> dict[str, Any]:
+    return {
+        "key": disk.key,
+        "label": disk.deviceInfo.label,
+        "capacity": int(disk.capacityInBytes),
+        "path": disk.backing.fileName,
+        "chain": [backing.fileName for backing in backing_chain(disk.backing)],
+        "backing": type(disk.backing).__name__.rpartition(".")[2],
+        "uuid": disk.backing.uuid,
+    }

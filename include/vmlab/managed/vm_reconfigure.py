@@ -1,0 +1,121 @@
+"""ReconfigVM_Task: fields, devices, change tracking, name; and the privileges each part of a spec needs."""
+
+import copy
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from vmlab.managed import ds_paths
+from vmlab.managed.device_changes import plan_changes
+from vmlab.managed.devices import Device, Disk, is_rdm
+from vmlab.managed.disk_files import carry_out
+from vmlab.managed.registry import Call, task_method
+from vmlab.managed.site import Site
+from vmlab.managed.tracking import apply_tracking
+from vmlab.managed.vm_config import apply_simple_fields
+from vmlab.managed.vm_create import check_free_name, inventory_name
+from vmlab.managed.vm_power import invalid_power_state
+from vmlab.managed.vmx import write_vm_files
+from vmlab.soap.types import vim
+from vmlab.soap.values import fill
+
+VM = vim.VirtualMachine
+
+
+def check_privileges(call: Call, spec: Any) -> None:
+    """Raise NoPermission for the first privilege the caller lacks for what the spec asks."""
+    assert call.session is not None
+    for privilege in privileges_for(spec):
+        call.site.access.require(call.session.user, call.this, privilege)
+
+
+def privileges_for(spec: Any) -> Iterator[str]:
+    """The VirtualMachine.Config privileges a ConfigSpec needs, by its contents."""
+    fields = {
+        "name": "Rename", "annotation": "Annotation", "numCPUs": "CPUCount", "memoryMB": "Memory",
+        "changeTrackingEnabled": "ChangeTracking", "cpuAllocation": "Resource", "memoryAllocation": "Resource",
+    }  # fmt: skip
+    for name, privilege in fields.items():
+        if getattr(spec, name) is not None:
+            yield f"VirtualMachine.Config.{privilege}"
+    if spec.extraConfig:
+        yield "VirtualMachine.Config.AdvancedConfig"
+    if any(
+        getattr(spec, name) is not None for name in ("flags", "powerOpInfo", "guestId", "tools", "bootOptions", "uuid")
+    ):
+        yield "VirtualMachine.Config.Settings"
+    for change in spec.deviceChange:
+        yield f"VirtualMachine.Config.{_device_privilege(change)}"
+
+
+def _device_privilege(change: Any) -> str:
+    if not isinstance(change.device, Disk):
+        return "EditDevice" if change.operation == "edit" else "AddRemoveDevice"
+    if change.operation == "remove":
+        return "RemoveDisk"
+    if change.operation == "edit":
+        return "DiskExtend"
+    if is_rdm(change.device.backing):
+        return "RawDevice"
+    return "AddNewDisk" if change.fileOperation else "AddExistingDisk"
+
+
+@task_method(VM, "ReconfigVM_Task", check=check_privileges)
+def reconfigure_task(call: Call, spec: Any) -> None:
+    """Change a VM's configuration."""
+    reconfigure(call.site, call.this, spec)
+
+
+def reconfigure(site: Site, vm: Any, spec: Any) -> None:
+    """Apply a ConfigSpec to a VM: wholly, or not at all with a fault."""
+    world = site.world
+    current = world.get(vm, "config")
+    if spec.changeVersion and spec.changeVersion != current.changeVersion:
+        raise vim.fault.ConcurrentAccess(msg="The virtual machine was changed by somebody else meanwhile.")
+    config = copy.deepcopy(current)
+    _refuse_hot(site, vm, config, spec)
+    if spec.name and inventory_name(spec.name) != config.name:
+        config.name = _new_name(site, vm, spec.name)
+    apply_simple_fields(config, spec)
+    if spec.changeTrackingEnabled is not None:
+        config.changeTrackingEnabled = spec.changeTrackingEnabled
+    plan = plan_changes(
+        config.hardware.device, list(spec.deviceChange), has_snapshots=world.get(vm, "snapshot") is not None
+    )
+    home = ds_paths.folder_of(config.files.vmPathName)
+    carry_out(site, plan.actions, home, ds_paths.stem(config.files.vmPathName))
+    config.hardware.device = plan.devices
+    config.modified = datetime.now(UTC)
+    config.changeVersion = config.modified.isoformat()
+    fill(config)
+    world.update(vm, config=config, name=config.name)
+    if world.get(vm, "runtime").powerState == "poweredOff":
+        apply_tracking(site, vm)
+    write_vm_files(site, config)
+
+
+def _new_name(site: Site, vm: Any, name: str) -> str:
+    with site.world.lock:
+        check_free_name(site, site.world.get(vm, "parent"), inventory_name(name), besides=vm)
+    return inventory_name(name)
+
+
+def _refuse_hot(site: Site, vm: Any, config: Any, spec: Any) -> None:
+    """What a running VM cannot change."""
+    if site.world.get(vm, "runtime").powerState == "poweredOff":
+        return
+    hardware = config.hardware
+    cold = [
+        spec.numCPUs is not None and spec.numCPUs != hardware.numCPU and not config.cpuHotAddEnabled,
+        spec.memoryMB is not None and spec.memoryMB != hardware.memoryMB and not config.memoryHotAddEnabled,
+        spec.firmware is not None and spec.firmware != config.firmware,
+        any(_needs_power_off(change, config) for change in spec.deviceChange),
+    ]
+    if any(cold):
+        raise invalid_power_state("poweredOn", "poweredOff")
+
+
+def _needs_power_off(change: Any, config: Any) -> bool:
+    ide = {device.key for device in config.hardware.device if isinstance(device, Device.VirtualIDEController)}
+    on_ide = change.device.controllerKey in ide and change.operation != "edit"
+    return bool(isinstance(change.device, Disk) and on_ide)

@@ -1,0 +1,211 @@
+"""A lab in a child process, for tests and demos: start it, get its address, write into its guests, plan faults.
+
+    with start_lab(folder, data_disk_gib=0.125) as lab:
+        connect(lab.url, lab.user, lab.password, lab.thumbprint, lab.vddk)
+        lab.write("app01", 0, [{"offset": 0, "length": 65536, "seed": 1}])
+
+Only the child holds the lab: killing it is a crash of the vCenter, and `restart` starts it again in the same folder.
+"""
+
+import contextlib
+import http.client
+import json
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, cast
+from urllib.parse import urlencode
+
+START_SECONDS = 120.0
+STOP_SECONDS = 40.0
+
+
+class LabError(Exception):
+    """A control call was refused, or the lab did not start."""
+
+
+class Lab:
+    """A running `vmlab serve` and its control calls."""
+
+    def __init__(self, folder: Path, options: dict[str, object]) -> None:
+        self.folder = folder
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+        self._log: IO[str] | None = None
+        self.info: dict[str, Any] = {}
+
+    @property
+    def url(self) -> str:
+        """`https://127.0.0.1:PORT/sdk`."""
+        return str(self.info["url"])
+
+    @property
+    def host(self) -> str:
+        """The address to connect to."""
+        return str(self.info["host"])
+
+    @property
+    def port(self) -> int:
+        """The TLS port."""
+        return int(self.info["port"])
+
+    @property
+    def user(self) -> str:
+        """The administrator."""
+        return str(self.info["user"])
+
+    @property
+    def password(self) -> str:
+        """The password of every user of the lab."""
+        return str(self.info["password"])
+
+    @property
+    def thumbprint(self) -> str:
+        """SHA-1 of the lab's certificate."""
+        return str(self.info["thumbprint"])
+
+    @property
+    def vddk(self) -> Path:
+        """The VDDK distribution folder."""
+        return Path(self.info["vddk"])
+
+    @property
+    def log_path(self) -> Path:
+        """What the lab wrote to stderr."""
+        return self.folder / "server.log"
+
+    def start(self) -> None:
+        """Start the child and wait until clients can connect. Raises LabError with the log's end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "vmlab", "serve", "--dir", str(self.folder)]
+        for name, value in self._options.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+        self._log = self.log_path.open("a", encoding="utf-8")
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._close()
+            tail = self.log_path.read_text(encoding="utf-8")[-2000:]
+            raise LabError(f"vmlab did not start:\n{tail}")
+        self.info = json.loads(line)
+
+    def stop(self) -> None:
+        """End the child as Ctrl-C would; may be called twice."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the child as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start again in the same folder, on another port."""
+        self.start()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
+        if self._log is not None:
+            self._log.close()
+        self._process = self._log = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    # -- control calls ------------------------------------------------------------------------------------------
+
+    def write(self, vm: str, disk: str | int, writes: list[dict[str, Any]]) -> int:
+        """Let a running VM's guest write; returns the bytes written.
+
+        Each item is `{offset, length, seed}`, `{offset, length, zero: true}` or
+        `{offset, data_b64}`. Returns the bytes written.
+        """
+        return int(self.post("guest/write", {"vm": vm, "disk": disk, "writes": writes})["written"])
+
+    def hash(self, vm: str, disk: str | int, offset: int = 0, length: int | None = None) -> str:
+        """SHA-256 (hex) of a VM's disk, or part of it, as it is now."""
+        return str(self.post("guest/hash", {"vm": vm, "disk": disk, "offset": offset, "length": length})["sha256"])
+
+    def read(self, vm: str, disk: str | int, offset: int, length: int) -> bytes:
+        """Bytes of a VM's disk as they are now."""
+        query = urlencode({"vm": vm, "disk": disk, "offset": offset, "length": length})
+        return self._request("GET", f"/vmlab/disk?{query}", b"")
+
+    def extents(self, vm: str, disk: str | int) -> list[tuple[int, int]]:
+        """Allocated areas (offset, length) of a VM's disk."""
+        query = urlencode({"vm": vm, "disk": disk})
+        found = json.loads(self._request("GET", f"/vmlab/extents?{query}", b""))["extents"]
+        return [(offset, length) for offset, length in found]
+
+    def fault(self, **plan: Any) -> None:
+        """Plan a fault: `method=…, fault=…, count=…, delay=…, drop=…, status=…, after=…`; `effect=…`; `nfc={…}`."""
+        self.post("fault", plan)
+
+    def clear(self) -> None:
+        """Forget all planned faults."""
+        self.post("clear", {})
+
+    def settings(self, **values: Any) -> None:
+        """Change limits while the lab runs."""
+        self.post("settings", values)
+
+    def state(self) -> dict[str, Any]:
+        """Sessions, VMs, snapshots, disks, NFC sessions, calls by method."""
+        return cast("dict[str, Any]", json.loads(self._request("GET", "/vmlab/state", b"")))
+
+    def vm(self, name: str) -> dict[str, Any]:
+        """One VM's state, by name or moref."""
+        found = [vm for vm in self.state()["vms"] if name in (vm["name"], vm["moref"])]
+        if len(found) != 1:
+            raise LabError(f"{len(found)} VMs answer to {name!r}")
+        return cast("dict[str, Any]", found[0])
+
+    def post(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Any control call that takes JSON."""
+        return cast("dict[str, Any]", json.loads(self._request("POST", f"/vmlab/{call}", json.dumps(body).encode())))
+
+    def _request(self, method: str, target: str, body: bytes) -> bytes:
+        context = ssl.create_default_context(cafile=self.info["certificate"])
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=120, context=context)
+        try:
+            headers = {"Authorization": f"Bearer {self.info['control_token']}"}
+            connection.request(method, target, body=body or None, headers=headers)
+            response = connection.getresponse()
+            data = response.read()
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise LabError(f"{method} {target}: {response.status} {data.decode(errors='replace').strip()}")
+        return data
+
+
+@contextlib.contextmanager
+def start_lab(folder: Path, **options: object) -> Iterator[Lab]:
+    """A lab in `folder`, stopped at the end. Options are those of `vmlab serve` (`data_disk_gib=0.125`, …)."""
+    lab = Lab(folder, options)
+    lab.start()
+    try:
+        yield lab
+    finally:
+        lab.stop()
