@@ -135,7 +135,7 @@ class NfcServer:
         try:
             while (request := wire.receive(client.connection)) is not None:
                 client.send(self._answer(client, request))
-        except (OSError, wire.WireError) as error:
+        except (OSError, ValueError, wire.WireError) as error:
             if not self._stopping:
                 log.debug("nfc connection ended: %s", error)
         finally:

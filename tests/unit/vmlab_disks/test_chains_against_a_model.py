@@ -13,7 +13,8 @@ from vmlab.disks import DiskStore
 from vmlab.disks.tracking import UnknownChangeIdError
 
 BLOCK = 65536
-MEMORY = Path("/dev/shm")  # noqa: S108 - consolidating syncs, and hundreds of syncs take their time on a real disk
+MEMORY = Path("/dev/shm")
+"""Where there is one: consolidating syncs, and hundreds of syncs take their time on a real disk."""
 CAPACITY = 20 * BLOCK + 3 * 512
 
 
