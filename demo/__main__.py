@@ -23,7 +23,7 @@ from demo.lab import Lab
 from demo.processes import ComponentDiedError
 from demo.progress import ProgressLine
 from demo.report import print_table
-from demo.scenario import DemoFailedError, Scenario
+from demo.scenario import VM, DemoFailedError, Scenario
 
 FOLDER = ROOT / "var" / "demo"
 
@@ -88,11 +88,13 @@ def _play(stack: ExitStack, line: ProgressLine, *, once: bool) -> None:
     line.show("waiting for the lab")
     vsphere = lab.wait_ready().connection()
     line.show("waiting for Airflow")
+    control = lab.control()
+    before = control.hashes(VM)  # takes seconds that Airflow needs to start anyway
     airflow.wait_ready()
     api = AirflowApi(home.url, user=home.user, password=home.password)
-    api.connect("vsphere_default", **vsphere)
+    api.connect("vsphere_default", vsphere)
     catalog = f"sqlite:///{FOLDER / 'catalog.db'}"
-    api.connect("vmkeep_default", conn_type="vmkeep", host=str(repository), extra={"catalog": catalog})
+    api.connect("vmkeep_default", {"conn_type": "vmkeep", "host": str(repository), "extra": {"catalog": catalog}})
 
     def check() -> None:
         lab.component.check()
@@ -102,9 +104,9 @@ def _play(stack: ExitStack, line: ProgressLine, *, once: bool) -> None:
         check()
         time.sleep(0.2)
     line.say(f"Airflow is at {home.url}, user {home.user}, password {home.password}")
-    scenario = Scenario(api=api, lab=lab.control(), line=line, check=check)
+    scenario = Scenario(api=api, lab=control, line=line, check=check)
     try:
-        scenario.play()
+        scenario.play(before)
     finally:
         if scenario.rows:
             line.say("")

@@ -50,9 +50,9 @@ class AirflowApi:
             raise ApiError(error.code, error.read().decode(errors="replace")) from error
         return json.loads(text) if text else None
 
-    def connect(self, conn_id: str, *, extra: Mapping[str, object] | None = None, **fields: object) -> None:
+    def connect(self, conn_id: str, fields: Mapping[str, object]) -> None:
         """Create a connection."""
-        given = {"extra": json.dumps(extra)} if extra else {}
+        given = {"extra": json.dumps(fields["extra"])} if "extra" in fields else {}
         self.call("POST", "/api/v2/connections", {"connection_id": conn_id, **fields, **given})
 
     def knows(self, dag_id: str) -> bool:
@@ -111,6 +111,7 @@ class AirflowApi:
 
 
 def _line(entry: Any) -> str:
+    """Return one event of a log, with the errors it carries."""
     if isinstance(entry, str):
         return entry
     text = str(entry.get("event", ""))

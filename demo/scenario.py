@@ -34,12 +34,12 @@ class Scenario:
     """Raises when a component has died."""
     rows: list[Row] = field(default_factory=list)
 
-    def play(self) -> None:
+    def play(self, before: Sequence[str]) -> None:
         """Play it all.
 
+        :param before: the hashes of the VM's disks as they are now.
         :raises DemoFailedError: a run did not end as it has to, or a disk is not what it was.
         """
-        before = self.lab.hashes(VM)
         first = self.back_up("full backup")
         self.compare_point(first, kinds={"full"})
         self.lab.write(VM, 2, [(64 * MIB, 24 * MIB), (400 * MIB, 8 * MIB + 512), (900 * MIB + 4096, 1536)])
@@ -51,7 +51,7 @@ class Scenario:
         self.lab.write(VM, 2, [(0, 48 * MIB)])
         self.lab.write(VM, 1, [(0, 16 * MIB)])
         self.line.say("the guest wrote garbage over two disks")
-        self.expect(self.lab.hashes(VM) != before, "the garbage is on the disks")
+        self.expect(self.lab.hashes(VM) != changed, "the garbage is on the disks")
 
         self.restore("restore over", point=first["point"], vm=VM, on_conflict="overwrite")
         self.same_disks(VM, before, "the first point")
@@ -115,12 +115,15 @@ class Scenario:
 
     def _why(self, dag_id: str, run: str) -> str:
         failed = [task for task in self.api.tasks(dag_id, run) if task["state"] == "failed"]
-        return "\n".join(f"  {task['task_id']}:\n{_end(self.api.log(dag_id, task))}" for task in failed)
+        return "\n".join(f"  {task['task_id']}: {_error(self.api.log(dag_id, task))}" for task in failed)
 
     def _mapped(self, dag_id: str, run: str, task_id: str) -> list[dict[str, Any]]:
         count = sum(task["task_id"] == task_id for task in self.api.tasks(dag_id, run))
         return [self.api.xcom(dag_id, run, task_id, map_index=index) for index in range(count)]
 
 
-def _end(log: str) -> str:
-    return "\n".join(f"    {line}" for line in log.splitlines()[-12:])
+def _error(log: str) -> str:
+    """Return the first error of a task's log, else its end."""
+    lines = log.splitlines()
+    errors = [line.strip() for line in lines if line.startswith("  ")]
+    return errors[0] if errors else "\n    ".join(["", *lines[-8:]])

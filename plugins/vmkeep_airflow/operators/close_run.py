@@ -48,5 +48,6 @@ class CloseRunOperator(BaseOperator):
 
     def _refuse(self, bad: Mapping[str, str]) -> None:
         if bad:
-            listed = ", ".join(f"{task} {state}" for task, state in bad.items())
-            raise AirflowFailException(f"the run did not end well: {listed}")
+            causes = {task: state for task, state in bad.items() if state != "upstream_failed"} or bad
+            listed = ", ".join(f"{task} {state}" for task, state in causes.items())
+            raise AirflowFailException(f"the run did not end well: {listed} (see the log of each)")

@@ -1,7 +1,142 @@
-"""Airflow reads its settings when it is imported: they are in place before any test module is."""
+"""A lab, a repository, and Airflow: in this process (``dag.test()``), or as four processes of its own."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.airflow_home import AirflowHome
+from demo.airflow_processes import AirflowProcesses, running_airflow
+from demo.api import AirflowApi
+from demo.lab import Lab, LabControl
 from demo.testing import enter_airflow_home
+from vmkeep.model.site import Site, VCenter
 
 enter_airflow_home()
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("vmlab") / "lab", options=["--data-disk-gib", "0.25"], env=os.environ)
+    lab.start()
+    try:
+        lab.wait_ready()
+        yield lab
+    finally:
+        lab.stop()
+
+
+@pytest.fixture
+def control(lab) -> Iterator[LabControl]:
+    control = lab.control()
+    yield control
+    control.call("POST", "/clear", {})
+    control.call("POST", "/fault", {"nfc": {"latency": 0}})
+
+
+@pytest.fixture(scope="session")
+def site(lab, tmp_path_factory) -> Site:
+    from vmkeep.repository import create_repository
+
+    folder = tmp_path_factory.mktemp("repository")
+    with create_repository(str(folder / "repo")):
+        pass
+    address = lab.wait_ready()
+    vcenter = VCenter(
+        host=address.host, port=address.port, user=address.user, password=address.password,
+        thumbprint=address.thumbprint,
+    )  # fmt: skip
+    return Site(
+        repository=str(folder / "repo"), vcenter=vcenter, vddk=address.vddk, catalog=f"sqlite:///{folder}/catalog.db"
+    )
+
+
+@pytest.fixture(scope="session")
+def connections(lab, site) -> dict[str, dict[str, object]]:
+    return {
+        "vsphere_default": lab.wait_ready().connection(),
+        "vmkeep_default": {"conn_type": "vmkeep", "host": site.repository, "extra": {"catalog": site.catalog}},
+    }
+
+
+@pytest.fixture
+def run_dag(connections, monkeypatch) -> Callable[..., DagRunResult]:
+    """Run a DAG in this process, through a real Airflow database."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    for name, fields in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+
+    def run(dag_id: str, **conf: object) -> DagRunResult:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # what Airflow deprecates in itself is no error of ours
+            dag = DagBag(str(ROOT / "dags" / f"{dag_id}.py")).dags[dag_id]
+            return DagRunResult(dag.test(run_conf=conf, logical_date=None))
+
+    return run
+
+
+class DagRunResult:
+    """What a finished run looks like."""
+
+    def __init__(self, run: object) -> None:
+        self.run_id = run.run_id
+        self.state = str(run.state.value)
+        self._run = run
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {
+            ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]": str(ti.state)
+            for ti in self._run.get_task_instances()
+        }
+
+    def xcom(self, task_id: str, map_index: int = -1) -> object:
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            row = session.scalars(
+                XComModel.get_many(run_id=self.run_id, task_ids=task_id, map_indexes=map_index, key="return_value")
+            ).first()
+            return XComModel.deserialize_value(row) if row is not None else None
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory, connections) -> AirflowHome:
+    home = AirflowHome(tmp_path_factory.mktemp("airflow"), connections=connections)
+    home.set("core", "default_task_retry_delay", 1)
+    home.set("scheduler", "task_instance_heartbeat_timeout", 8)
+    home.set("scheduler", "task_instance_heartbeat_timeout_detection_interval", 2)
+    home.set("scheduler", "orphaned_tasks_check_interval", 5)
+    home.set("scheduler", "scheduler_health_check_threshold", 5)
+    home.prepare()
+    return home
+
+
+@pytest.fixture(scope="session")
+def airflow(airflow_home) -> Iterator[AirflowProcesses]:
+    with running_airflow(airflow_home) as processes:
+        processes.wait_ready()
+        yield processes
+    shutil.rmtree(airflow_home.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def api(airflow) -> AirflowApi:
+    client = AirflowApi(airflow.home.url, user=airflow.home.user, password=airflow.home.password)
+    end = time.monotonic() + 60
+    while not all(client.knows(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
+        airflow.check()
+        assert time.monotonic() < end, "the DAGs were not registered"
+        time.sleep(0.2)
+    return client

@@ -1,0 +1,74 @@
+"""Whole runs of the two DAGs through Airflow's own task runner, against the lab over TLS and its real library."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+MIB = 1 << 20
+
+
+def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte(run_dag, control):
+    before = control.hashes("app01")
+    full = run_dag("vm_backup", vm="app01")
+    assert full.state == "success", full.states
+    sealed = full.xcom("catalog")
+    assert (sealed["kind"], sealed["disks_copied"], sealed["disks_skipped"]) == ("full", 3, 1)
+    assert full.xcom("close_run")["point"] == sealed["point"]
+    assert control.snapshots("app01") == []
+
+    control.write("app01", 2, [(10 * MIB, 3 * MIB), (100 * MIB + 512, 1024)])
+    changed = control.hashes("app01")
+    second = run_dag("vm_backup", vm="name:app01")
+    assert second.state == "success", second.states
+    assert second.xcom("catalog")["kind"] == "incremental"
+    assert second.xcom("catalog")["bytes_read"] < 16 * MIB
+
+    control.write("app01", 0, [(0, 4 * MIB)])
+    over = run_dag("vm_restore", point=sealed["point"], vm="app01", on_conflict="overwrite")
+    assert over.state == "success", over.states
+    assert control.hashes("app01") == before
+
+    new = run_dag("vm_restore", point=second.xcom("catalog")["point"], new_name="app01-copy")
+    assert new.state == "success", new.states
+    assert control.hashes("app01-copy")[:3] == changed[:3]
+    assert control.is_zero("app01-copy", 3)
+    assert control.snapshots("app01-copy") == []
+
+
+def test_a_powered_off_vm_is_backed_up_too(run_dag, control):
+    run = run_dag("vm_backup", vm="old01")
+    assert run.state == "success", run.states
+    assert run.xcom("catalog")["consistency"] == "powered-off"
+    assert control.snapshots("old01") == []
+
+
+def test_a_restore_over_an_existing_vm_has_to_be_told_to_overwrite(run_dag, control):
+    assert run_dag("vm_backup", vm="web01").state == "success"
+    before = control.hashes("web01")
+    run = run_dag("vm_restore", point="latest:web01")
+    assert run.state == "failed"
+    assert run.states["plan"] == "failed"
+    assert run.states["prepare_target"] == "upstream_failed"
+    assert control.vm("web01")["power"] == "poweredOn"
+    assert control.hashes("web01") == before
+
+
+def test_an_existing_vm_that_is_kept_ends_the_restore_well_with_nothing_done(run_dag, control):
+    assert run_dag("vm_backup", vm="web01").state == "success"
+    run = run_dag("vm_restore", point="latest:web01", on_conflict="keep")
+    assert run.state == "success", run.states
+    assert run.states["approve"] == "skipped"
+    assert run.states["prepare_target"] == "skipped"
+    assert control.vm("web01")["power"] == "poweredOn"
+
+
+def test_a_restore_that_fails_leaves_no_half_made_vm(run_dag, control):
+    assert run_dag("vm_backup", vm="web01").state == "success"
+    control.call("POST", "/fault", {"nfc": {"code": 1, "count": 100, "write": True}})
+    run = run_dag("vm_restore", point="latest:web01", new_name="web01-broken")
+    assert run.state == "failed"
+    assert run.states["clean_up"] == "success"
+    names = [vm["name"] for vm in control.call("GET", "/state")["vms"]]
+    assert "web01-broken" not in names
