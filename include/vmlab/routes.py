@@ -3,6 +3,8 @@
 import logging
 
 from vmlab.control.handler import PREFIX, ControlHandler
+from vmlab.datastore_http import PREFIX as FOLDER
+from vmlab.datastore_http import FolderHandler
 from vmlab.managed.dispatch import Dispatcher
 from vmlab.managed.site import Site
 from vmlab.soap.http import HttpRequest, HttpResponse
@@ -18,12 +20,15 @@ class Routes:
         self._site = site
         self._dispatcher = dispatcher
         self._control = control
+        self._folder = FolderHandler(site)
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         path = request.target.partition("?")[0]
         if path in ("/sdk", "/sdk/") and request.method == "POST":
             return self._dispatcher.handle(request)
+        if path == FOLDER or path.startswith(f"{FOLDER}/"):
+            return self._folder.handle(request)
         if path.startswith(PREFIX):
             return self._control.handle(request)
         if path in ("/sdk/vimServiceVersions.xml", "/sdk/vimService.wsdl") and request.method in ("GET", "HEAD"):

@@ -1,9 +1,14 @@
 """Imports every family of managed objects, so that all behaviours are registered."""
 
 from vmlab.managed import (
+    authorization,
+    browser,
     datastores,
+    environment,
+    files,
     filters,
     hosts,
+    inventory_changes,
     property_collector,
     search,
     service,
@@ -16,12 +21,18 @@ from vmlab.managed import (
     vm_info,
     vm_power,
     vm_reconfigure,
+    vm_register,
 )
 
 __all__ = [
+    "authorization",
+    "browser",
     "datastores",
+    "environment",
+    "files",
     "filters",
     "hosts",
+    "inventory_changes",
     "property_collector",
     "search",
     "service",
@@ -34,4 +45,5 @@ __all__ = [
     "vm_info",
     "vm_power",
     "vm_reconfigure",
+    "vm_register",
 ]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from vmlab.managed import ds_paths
 from vmlab.managed.device_changes import plan_changes
-from vmlab.managed.devices import default_devices
+from vmlab.managed.devices import Device, Disk, default_devices, is_rdm
 from vmlab.managed.disk_files import carry_out
 from vmlab.managed.guests import guest_names, new_guest
 from vmlab.managed.registry import Call, task_method
@@ -22,7 +22,31 @@ from vmlab.soap.values import fill
 DEFAULT_VERSION = "vmx-21"
 
 
-@task_method(vim.Folder, "CreateVM_Task")
+def check_create(call: Call, config: Any, pool: Any, host: Any) -> None:
+    """Raise NoPermission for what a new VM's spec needs beyond the tables: datastores, networks, disks."""
+    assert call.session is not None
+    require = call.site.access.require
+    for change in config.deviceChange:
+        if isinstance(change.device, Disk):
+            verb = (
+                "RawDevice"
+                if is_rdm(change.device.backing)
+                else "AddNewDisk"
+                if change.fileOperation
+                else "AddExistingDisk"
+            )
+            require(call.session.user, call.this, f"VirtualMachine.Config.{verb}")
+    if config.files is not None and config.files.vmPathName:
+        datastore = ds_paths.datastore_named(call.site, ds_paths.parse(config.files.vmPathName)[0])
+        require(call.session.user, datastore, "Datastore.AllocateSpace")
+    for change in config.deviceChange:
+        name = getattr(change.device.backing, "deviceName", None)
+        for network in call.world.all(vim.Network):
+            if isinstance(change.device, Device.VirtualEthernetCard) and call.world.get(network, "name") == name:
+                require(call.session.user, network, "Network.Assign")
+
+
+@task_method(vim.Folder, "CreateVM_Task", check=check_create)
 def create_vm_task(call: Call, config: Any, pool: Any, host: Any) -> Any:
     """Make a VM in a folder; its files appear on the datastore."""
     return create_vm(call.site, call.this, config, pool, host)
@@ -32,7 +56,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     """Make a VM, powered off; returns its reference. Raises the faults of CreateVM_Task, leaving nothing behind."""
     name = _checked_name(site, folder, spec.name)
     home, vmx = _home(site, spec, name)
-    config = _new_config(spec, name, vmx)
+    config = new_config(spec, name, vmx)
     made_folder = ds_paths.local(site, home)
     existed = made_folder.exists()
     made_folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +170,8 @@ def file_stem(name: str) -> str:
     )
 
 
-def _new_config(spec: Any, name: str, vmx: str) -> Any:
+def new_config(spec: Any, name: str, vmx: str) -> Any:
+    """The configuration of a new VM before its devices."""
     now = datetime.now(UTC)
     guest_id = spec.guestId or "otherGuest64"
     full, _ = guest_names(guest_id)

@@ -1,0 +1,157 @@
+"""`/folder/<path>?dcPath=…&dsName=…`: files of a datastore over HTTP, by session cookie or basic authentication.
+
+GET and HEAD with one byte range, PUT (written aside, then renamed). Nothing outside the datastore can be named.
+"""
+
+import base64
+import binascii
+import html
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from vmlab.managed import ds_paths
+from vmlab.managed.access import BACKUP_PRIVILEGES
+from vmlab.managed.dispatch import cookie_of
+from vmlab.managed.search import find_by_path
+from vmlab.managed.site import Site
+from vmlab.soap.http import HttpRequest, HttpResponse
+from vmlab.soap.types import vim, vmodl
+
+PREFIX = "/folder"
+PIECE = 1 << 20
+BROWSE, MANAGE = "Datastore.Browse", "Datastore.FileManagement"
+assert {BROWSE, MANAGE} <= set(BACKUP_PRIVILEGES)
+
+
+class FolderHandler:
+    """Answers `/folder`."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def handle(self, request: HttpRequest) -> HttpResponse:
+        """One request."""
+        user = self._user(request)
+        if user is None:
+            return _plain(401, "log in first", {"WWW-Authenticate": 'Basic realm="VMware HTTP server"'})
+        injection = self._site.faults.take(f"folder.{request.method}")
+        if injection is not None and injection.drop:
+            return HttpResponse(drop=True)
+        if injection is not None and injection.status is not None:
+            return _plain(injection.status, "planned fault")
+        try:
+            path, datastore = self._target(request)
+            writing = request.method == "PUT"
+            if not self._site.access.allowed(user, datastore, MANAGE if writing else BROWSE):
+                return _plain(403, f"{user} lacks {MANAGE if writing else BROWSE}")
+            if writing:
+                return self._put(request, path)
+            if request.method in ("GET", "HEAD"):
+                return _send_folder(request, path) if path.is_dir() else _send_file(request, path)
+        except vmodl.MethodFault as fault:
+            return _plain(404, str(fault.msg))
+        except OSError as error:
+            return _plain(507 if error.errno == 28 else 500, str(error.strerror))
+        return _plain(405, "GET, HEAD and PUT only")
+
+    def _user(self, request: HttpRequest) -> str | None:
+        session = self._site.sessions.find(cookie_of(request.headers))
+        if session is not None:
+            return session.user
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        return self._site.access.authenticate(user, password)
+
+    def _target(self, request: HttpRequest) -> tuple[Path, object]:
+        parts = urlsplit(request.target)
+        query = parse_qs(parts.query)
+        name = query.get("dsName", [""])[0]
+        center = query.get("dcPath", [""])[0]
+        relative = unquote(parts.path.removeprefix(PREFIX)).strip("/")
+        with self._site.world.lock:
+            if center and not isinstance(find_by_path(self._site, center), vim.Datacenter):
+                raise vim.fault.NotFound(msg=f"no datacenter {center}")
+            datastore = ds_paths.datastore_named(self._site, name)
+        return ds_paths.local(self._site, f"[{name}] {relative}"), datastore
+
+    def _put(self, request: HttpRequest, path: Path) -> HttpResponse:
+        if not path.parent.is_dir() or path.is_dir():
+            return _plain(404, "the folder does not exist")
+        existed = path.exists()
+        temporary = path.with_name(f".upload-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as file:
+                while piece := request.body.read(PIECE):
+                    file.write(piece)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._site.world.touch()
+        return _plain(200 if existed else 201, "")
+
+
+def _send_file(request: HttpRequest, path: Path) -> HttpResponse:
+    if not path.is_file():
+        return _plain(404, "no such file")
+    size = path.stat().st_size
+    headers = {"Accept-Ranges": "bytes"}
+    span = _range(request.headers.get("range", ""), size)
+    if span is None:
+        return _plain(416, "", {"Content-Range": f"bytes */{size}"})
+    start, stop = span
+    status = 206 if request.headers.get("range") and (start, stop) != (0, size) else 200
+    if status == 206:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    body: Iterator[bytes] | bytes = b"" if request.method == "HEAD" else _pieces(path, start, stop)
+    return HttpResponse(
+        status=status, body=body, length=stop - start, content_type="application/octet-stream", headers=headers
+    )
+
+
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """The half-open span a Range header asks for; the whole file without one; None where it cannot be met."""
+    match = re.fullmatch(r"\s*bytes\s*=\s*(\d*)-(\d*)\s*", header)
+    if match is None or match.groups() == ("", ""):
+        return 0, size
+    first, last = match.groups()
+    if not first:
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+    return (start, stop) if start < stop else None
+
+
+def _pieces(path: Path, start: int, stop: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < stop:
+            piece = file.read(min(PIECE, stop - start))
+            if not piece:
+                piece = bytes(min(PIECE, stop - start))  # cut short meanwhile: the promised length is kept
+            start += len(piece)
+            yield piece
+
+
+def _send_folder(request: HttpRequest, path: Path) -> HttpResponse:
+    query = html.escape(urlsplit(request.target).query)
+    base = html.escape(urlsplit(request.target).path.rstrip("/"))
+    names = sorted(
+        entry.name + ("/" if entry.is_dir() else "") for entry in os.scandir(path) if not entry.name.startswith(".")
+    )
+    rows = "".join(f'<li><a href="{base}/{quote(name)}?{query}">{html.escape(name)}</a></li>\n' for name in names)
+    page = f"<!DOCTYPE html>\n<title>Index of {base}</title>\n<ul>\n{rows}</ul>\n".encode()
+    return HttpResponse(body=page, content_type="text/html; charset=utf-8")
+
+
+def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> HttpResponse:
+    body = f"{text}\n".encode() if text else b""
+    return HttpResponse(status=status, body=body, content_type="text/plain; charset=utf-8", headers=headers or {})

@@ -1,0 +1,162 @@
+"""The authorization manager: roles, permissions, and what a user may do where. Reads and writes what `access` checks."""
+
+from typing import Any
+
+from vmlab.managed.access import ADMIN_ROLE, SYSTEM
+from vmlab.managed.registry import Call, method
+from vmlab.managed.site import Site
+from vmlab.soap.types import vim, vmodl
+
+Manager = vim.AuthorizationManager
+
+
+@method(Manager, "HasPrivilegeOnEntity")
+def has_privilege(call: Call, entity: Any, sessionId: str, privId: list[str]) -> list[bool]:
+    """Whether a session's user holds each privilege on an object."""
+    user = _user_of(call.site, sessionId)
+    return [call.site.access.allowed(user, entity, privilege) for privilege in privId]
+
+
+@method(Manager, "HasPrivilegeOnEntities")
+def has_privilege_on_entities(call: Call, entity: list[Any], sessionId: str, privId: list[str]) -> list[Any]:
+    """The same for several objects."""
+    return _entity_privileges(call, entity, _user_of(call.site, sessionId), privId)
+
+
+@method(Manager, "HasUserPrivilegeOnEntities")
+def has_user_privilege(call: Call, entities: list[Any], userName: str, privId: list[str]) -> list[Any]:
+    """The same by user name."""
+    return _entity_privileges(call, entities, _canonical(userName), privId)
+
+
+@method(Manager, "FetchUserPrivilegeOnEntities")
+def fetch_user_privilege(call: Call, entities: list[Any], userName: str) -> list[Any]:
+    """All privileges of a user on objects."""
+    from vmlab.managed.service import privilege_list
+
+    user = _canonical(userName)
+    names = [privilege.privId for privilege in privilege_list(call.site, None)]
+    allowed = call.site.access.allowed
+    return [
+        Manager.UserPrivilegeResult(entity=entity, privileges=[name for name in names if allowed(user, entity, name)])
+        for entity in entities
+    ]
+
+
+@method(Manager, "RetrieveEntityPermissions")
+def retrieve_entity_permissions(call: Call, entity: Any, inherited: bool) -> list[Any]:
+    """Grants on an object, and those it inherits if asked."""
+    found, node = [], entity
+    while node is not None:
+        found += [
+            _permission(user, node, roles[node._moId])
+            for user, roles in call.site.access.grants().items()
+            if node._moId in roles
+        ]
+        node = call.world.get(node, "parent") if inherited else None
+    return found
+
+
+@method(Manager, "RetrieveAllPermissions")
+def retrieve_all_permissions(call: Call) -> list[Any]:
+    """All grants."""
+    grants = call.site.access.grants()
+    refs = {ref._moId: ref for ref in call.world.all(vim.ManagedEntity)}
+    return [
+        _permission(user, refs[moid], role)
+        for user, roles in grants.items()
+        for moid, role in roles.items()
+        if moid in refs
+    ]
+
+
+@method(Manager, "SetEntityPermissions")
+def set_entity_permissions(call: Call, entity: Any, permission: list[Any]) -> None:
+    """Grant roles to users on an object."""
+    grants = call.site.access.grants()
+    known = {role.role_id for role in call.site.access.roles()}
+    for item in permission:
+        if item.roleId not in known:
+            raise vim.fault.NotFound(msg=f"no role {item.roleId}")
+        grants[_canonical(item.principal)] = {**grants.get(_canonical(item.principal), {}), entity._moId: item.roleId}
+    call.world.set_meta("grants", grants)
+
+
+@method(Manager, "RemoveEntityPermission")
+def remove_entity_permission(call: Call, entity: Any, user: str, isGroup: bool) -> None:
+    """Take a grant away."""
+    grants = call.site.access.grants()
+    if grants.get(_canonical(user), {}).pop(entity._moId, None) is None:
+        raise vim.fault.NotFound(msg=f"{user} has no permission on {entity._moId}")
+    if not any(ADMIN_ROLE in roles.values() for roles in grants.values()):
+        raise vim.fault.AuthMinimumAdminPermission(msg="there must be one administrator left")
+    call.world.set_meta("grants", grants)
+
+
+@method(Manager, "AddAuthorizationRole")
+def add_role(call: Call, name: str, privIds: list[str]) -> int:
+    """Make a role."""
+    roles = call.site.access.roles()
+    if any(role.name == name for role in roles):
+        raise vim.fault.AlreadyExists(name=name, msg=f"there is a role {name} already")
+    number = max(role.role_id for role in roles) + 1
+    extra = [privilege for privilege in privIds if privilege not in SYSTEM]
+    call.world.set_meta("roles", [*(call.world.meta("roles") or []), [number, name, extra]])
+    return int(number)
+
+
+@method(Manager, "UpdateAuthorizationRole")
+def update_role(call: Call, roleId: int, newName: str, privIds: list[str]) -> None:
+    """Change a role that a user made."""
+    roles = call.world.meta("roles") or []
+    if not any(role[0] == roleId for role in roles):
+        raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
+    extra = [privilege for privilege in privIds if privilege not in SYSTEM]
+    call.world.set_meta("roles", [[roleId, newName, extra] if role[0] == roleId else role for role in roles])
+
+
+@method(Manager, "RemoveAuthorizationRole")
+def remove_role(call: Call, roleId: int, failIfUsed: bool) -> None:
+    """Remove a role that a user made; it must not be granted."""
+    roles = call.world.meta("roles") or []
+    if not any(role[0] == roleId for role in roles):
+        raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
+    if any(roleId in granted.values() for granted in call.site.access.grants().values()):
+        raise vim.fault.RemoveFailed(msg=f"role {roleId} is in use")
+    call.world.set_meta("roles", [role for role in roles if role[0] != roleId])
+
+
+def _permission(user: str, entity: Any, role: int) -> Any:
+    name, _, domain = user.partition("@")
+    return Manager.Permission(
+        entity=entity, principal=f"{domain.upper()}\\{name}", group=False, roleId=role, propagate=True
+    )
+
+
+def _canonical(user: str) -> str:
+    domain, _, name = user.rpartition("\\")
+    return (f"{name}@{domain}" if domain else name).lower()
+
+
+def _user_of(site: Site, key: str) -> str:
+    for session in site.sessions.all():
+        if session.info.key == key:
+            return session.user
+    raise vmodl.fault.InvalidArgument(invalidProperty="sessionId", msg="no such session")
+
+
+def _entity_privileges(call: Call, entities: list[Any], user: str, privileges: list[str]) -> list[Any]:
+    kind = Manager.EntityPrivilege
+    allowed = call.site.access.allowed
+    return [
+        kind(
+            entity=entity,
+            privAvailability=[kind_of(privilege, allowed(user, entity, privilege)) for privilege in privileges],
+        )
+        for entity in entities
+    ]
+
+
+def kind_of(privilege: str, granted: bool) -> Any:
+    """One privilege's availability."""
+    return Manager.PrivilegeAvailability(privId=privilege, isGranted=granted)
