@@ -113,7 +113,8 @@ def _taken(
 ) -> SnapshotTaken:
     vm = _moref(pre)
     attached: dict[str, tuple[str, int]] = {}
-    documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm, snapshot).encode()}
+    # The VM's own configuration, not the snapshot's: disks that no snapshot can hold may be missing in that.
+    documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm).encode()}
     for name, fetch in (("vm.vmx", files.fetch_vmx), ("vm.nvram", files.fetch_nvram)):
         try:
             documents[name] = fetch(session, vm)

@@ -1,0 +1,194 @@
+"""The main job, through the same functions that Airflow's operators and the command line call."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from vmkeep.errors import ConflictError, UnsupportedError, UsageError
+from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
+from vmkeep.flows.whole import run_backup, run_restore
+from vmkeep.model.disk import SkipReason
+from vmkeep.model.point import BackupMode
+from vmkeep.repository import open_repository
+
+KEYS = (2000, 2001, 16000)
+"""The disks of app01 that a backup copies; 2016 is its physical RDM."""
+
+
+def silent(_name):
+    return lambda _event: None
+
+
+def back_up(site, vm="app01", **options):
+    request = BackupRequest(vm=vm, run=f"test-{uuid.uuid4().hex[:8]}", **options)
+    return run_backup(site, request, bars=silent, announce=lambda _line: None)[0]
+
+
+def restore(site, point, **options):
+    request = RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", **options)
+    return run_restore(site, request, bars=silent, announce=lambda _line: None)
+
+
+def guest_writes(bench, seed, disk=16000, offset=1 << 20, length=300_000):
+    bench.lab.write("app01", disk, [{"offset": offset, "length": length // 512 * 512, "seed": seed}])
+
+
+def test_a_full_backup_holds_every_byte_and_leaves_no_snapshot(bench):
+    before = bench.disks("app01", *KEYS)
+
+    sealed = back_up(bench.site)
+
+    assert bench.stored(sealed.point) == before
+    assert bench.snapshots("app01") == []
+    assert sealed.kind == "full"
+
+
+def test_the_skipped_rdm_is_recorded_with_the_reason(bench):
+    sealed = back_up(bench.site)
+
+    with open_repository(bench.site.repository) as repository:
+        point = repository.load_point(sealed.point)
+    rdm = next(disk for disk in point.disks if disk.key == 2016)
+    assert (rdm.skip, rdm.backing, rdm.compatibility_mode) == (
+        SkipReason.PHYSICAL_RDM, "RawDiskMappingVer1", "physicalMode",
+    )  # fmt: skip
+    assert any("physical-mode RDM" in warning for warning in sealed.warnings)
+    assert sealed.disks_skipped == 1
+
+
+def test_an_incremental_reads_only_what_changed_and_is_complete_by_itself(bench):
+    full = back_up(bench.site)
+    guest_writes(bench, seed=7)
+    changed = bench.disks("app01", *KEYS)
+
+    sealed = back_up(bench.site)
+
+    assert sealed.kind == "incremental"
+    assert sealed.bytes_read < 2 << 20 < full.bytes_read
+    assert bench.stored(sealed.point) == changed
+
+
+def test_an_older_point_stays_what_it_was(bench):
+    first_bytes = bench.disks("app01", *KEYS)
+    first = back_up(bench.site)
+    guest_writes(bench, seed=8)
+    back_up(bench.site)
+
+    assert bench.stored(first.point) == first_bytes
+
+
+def test_zeros_written_by_the_guest_replace_what_was_there(bench):
+    guest_writes(bench, seed=9)
+    back_up(bench.site)
+    bench.lab.write("app01", 16000, [{"offset": 1 << 20, "length": 299_520, "zero": True}])
+    now = bench.disks("app01", *KEYS)
+
+    sealed = back_up(bench.site)
+
+    assert bench.stored(sealed.point) == now
+
+
+def test_every_full_and_incremental_says_why(bench):
+    back_up(bench.site)
+    sealed = back_up(bench.site, full=True)
+
+    with open_repository(bench.site.repository) as repository:
+        point = repository.load_point(sealed.point)
+    assert {image.reason for image in point.images} == {"a full was asked for"}
+
+
+def test_a_restore_over_the_vm_brings_back_every_byte(bench):
+    then = bench.disks("app01", *KEYS)
+    sealed = back_up(bench.site)
+    guest_writes(bench, seed=10, length=4 << 20)
+    guest_writes(bench, seed=11, disk=2000, offset=0, length=1 << 20)
+    assert bench.disks("app01", *KEYS) != then
+
+    done = restore(bench.site, sealed.point, on_conflict=OnConflict.OVERWRITE)
+
+    assert bench.disks("app01", *KEYS) == then
+    assert (done.created, done.powered_on, done.disks_written) == (False, True, 3)
+    assert back_up(bench.site).kind == "full", "after a restore, change tracking starts anew"
+
+
+def test_a_restore_to_a_new_vm_puts_every_disk_at_its_place_and_a_placeholder_for_the_rdm(bench):
+    then = bench.disks("app01", *KEYS)
+    sealed = back_up(bench.site)
+    name = f"app01-{uuid.uuid4().hex[:6]}"
+
+    done = restore(bench.site, sealed.point, new_name=name)
+
+    state = bench.lab.vm(name)
+    addresses = {disk["key"]: disk for disk in state["disks"]}
+    assert len(addresses) == 4
+    hashes = {key: bench.lab.hash(name, key) for key in addresses}
+    assert sorted(hash_ for key, hash_ in hashes.items() if hash_ in then.values()) == sorted(then.values())
+    assert done.created
+    assert any("RDM" in warning for warning in done.warnings)
+
+
+def test_writing_over_disks_has_to_be_said(bench):
+    sealed = back_up(bench.site)
+    before = bench.disks("app01", *KEYS)
+
+    with pytest.raises(ConflictError, match="overwrite"):
+        restore(bench.site, sealed.point)
+
+    assert bench.lab.vm("app01")["power"] == "poweredOn"
+    assert bench.disks("app01", *KEYS) == before
+
+
+def test_a_powered_off_vm_is_backed_up_too(bench):
+    sealed = back_up(bench.site, vm="old01")
+
+    assert sealed.consistency == "powered-off"
+    assert bench.snapshots("old01") == []
+
+
+def test_an_excluded_disk_is_recorded_and_a_misspelt_one_is_refused(bench):
+    sealed = back_up(bench.site, exclude=("sata0:0",))
+    assert sealed.disks_copied == 2
+
+    with pytest.raises(UsageError, match="scsi0:0"):
+        back_up(bench.site, exclude=("sata9:9",))
+
+
+def test_a_running_vm_is_not_read_as_it_is(bench):
+    with pytest.raises(UnsupportedError, match="power it off"):
+        back_up(bench.site, mode=BackupMode.ASIS)
+
+
+def test_a_memory_snapshot_beside_an_rdm_is_changed_with_a_warning(bench):
+    sealed = back_up(bench.site, mode=BackupMode.SNAPSHOT_INCL_MEM)
+
+    with open_repository(bench.site.repository) as repository:
+        point = repository.load_point(sealed.point)
+    assert (point.mode_asked, point.mode_used) == (BackupMode.SNAPSHOT_INCL_MEM, BackupMode.SNAPSHOT_EXCL_MEM)
+    assert any("changed to SNAPSHOT_EXCL_MEM" in warning for warning in point.warnings)
+
+
+def test_a_failed_copy_leaves_no_snapshot_and_no_point(bench):
+    bench.lab.fault(nfc={"code": 14009, "after_bytes": 0, "count": 50})
+    try:
+        with pytest.raises(Exception, match="14009"):
+            back_up(bench.site)
+    finally:
+        bench.lab.clear()
+
+    assert bench.snapshots("app01") == []
+    with open_repository(bench.site.repository) as repository:
+        assert list(repository.point_refs()) == []
+
+
+def test_a_restore_that_fails_leaves_no_half_made_vm(bench):
+    sealed = back_up(bench.site)
+    bench.lab.fault(nfc={"code": 8, "after_bytes": 0, "count": 50})
+    try:
+        with pytest.raises(Exception, match="disk"):
+            restore(bench.site, sealed.point, new_name="half-made")
+    finally:
+        bench.lab.clear()
+
+    assert "half-made" not in [vm["name"] for vm in bench.lab.state()["vms"]]

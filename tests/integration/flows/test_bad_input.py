@@ -1,0 +1,106 @@
+"""Bad input: one line that names the thing and the remedy, its own exit code, and nothing touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VMKEEP = [sys.executable, "-m", "vmkeep.cli.main"]
+
+
+@pytest.fixture
+def run(lab, site, tmp_path):
+    """Run ``vmkeep`` with the lab's settings; keyword arguments change the environment, ``None`` takes one away."""
+
+    def call(*arguments: str, **changed: str | None) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "VMKEEP_REPOSITORY": site.repository,
+            "VMKEEP_VCENTER": f"{lab.host}:{lab.port}",
+            "VMKEEP_USER": lab.user,
+            "VMKEEP_PASSWORD": lab.password,
+            "VMKEEP_THUMBPRINT": lab.thumbprint,
+            "VMKEEP_VDDK": str(lab.vddk),
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+        }
+        for name, value in changed.items():
+            if value is None:
+                environment.pop(name)
+            else:
+                environment[name] = value
+        return subprocess.run(
+            [*VMKEEP, *arguments], capture_output=True, text=True, timeout=120, check=False, env=environment
+        )
+
+    return call
+
+
+def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert result.returncode == code, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+CASES = {
+    "unknown VM": (("backup", "run", "no-such-vm"), {}, 10, ("no-such-vm",)),
+    "two VMs of that name": (("backup", "run", "twin"), {}, 11, ("twin", "moref:")),
+    "wrong password": (("backup", "run", "app01"), {"VMKEEP_PASSWORD": "wrong"}, 20, ("password",)),
+    "wrong thumbprint": (("backup", "run", "app01"), {"VMKEEP_THUMBPRINT": "AB" * 20}, 22, ("AB:AB",)),
+    "a thumbprint that is none": (("vm", "list"), {"VMKEEP_THUMBPRINT": "hello"}, 2, ("hello",)),
+    "unreachable vCenter": (("backup", "run", "app01"), {"VMKEEP_VCENTER": "127.0.0.1:1"}, 30, ("127.0.0.1",)),
+    "a name that does not resolve": (("vm", "list"), {"VMKEEP_VCENTER": "vc.invalid"}, 30, ("vc.invalid",)),
+    "no VDDK there": (("backup", "run", "app01"), {"VMKEEP_VDDK": "/nowhere"}, 10, ("/nowhere", "lib64")),
+    "no repository there": (("backup", "run", "app01"), {"VMKEEP_REPOSITORY": "/nowhere/repo"}, 60, ("/nowhere/repo",)),
+    "repository not named": (("point", "list"), {"VMKEEP_REPOSITORY": None}, 2, ("VMKEEP_REPOSITORY",)),
+    "unknown restore point": (("restore", "run", "no-such-point"), {}, 10, ("no-such-point", "point list")),
+    "restore of a VM never backed up": (("restore", "run", "latest:app01"), {}, 10, ("app01",)),
+    "a disk image that is not there": (("image", "import", "/nowhere/disk.raw", "--name", "x"), {}, 10, ("/nowhere",)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_line_and_touches_nothing(run, lab, case):
+    arguments, changed, code, words = CASES[case]
+    before = lab.state()["vms"]
+
+    refused(run(*arguments, **changed), code, *words)
+
+    assert lab.state()["vms"] == before
+
+
+def test_a_folder_that_is_no_repository_is_not_touched(run, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "cat.jpg").write_bytes(b"meow")
+
+    refused(run("backup", "run", "app01", VMKEEP_REPOSITORY=str(folder)), 60, str(folder), "repo init")
+
+    assert [path.name for path in folder.iterdir()] == ["cat.jpg"]
+
+
+def test_a_repository_of_a_newer_format_is_refused_by_name(run, site):
+    descriptor = Path(site.repository, "vmkeep.json")
+    fields = json.loads(descriptor.read_text())
+    descriptor.chmod(0o600)
+    descriptor.write_text(json.dumps(fields | {"version": 99}))
+
+    refused(run("backup", "run", "app01"), 60, "99", site.repository)
+
+
+def test_scripts_get_the_error_as_json_too(run):
+    result = run("backup", "run", "no-such-vm", "--json")
+
+    document = json.loads(result.stdout)
+    assert document["class"] == "NotFoundError"
+    assert result.returncode == 10
+
+
+def test_a_vm_without_a_disk_to_copy_says_so(run, lab):
+    result = run("backup", "run", "app01", "--exclude", "2000", "--exclude", "2001", "--exclude", "16000")
+
+    refused(result, 13, "nothing to back up")
