@@ -33,12 +33,13 @@ def test_rubbish_ends_its_own_connection_and_nothing_else(lab: Any, disk: bytes)
     rubbish += [choose.randbytes(choose.randrange(200)) for _ in range(40)]
     rubbish += [wire.encode({"op": "nonsense"}), wire.encode({"op": "open"})[:-1]]
     for data in rubbish:
-        with socket.create_connection(("127.0.0.1", lab.nfc.port), timeout=5) as connection:
-            with contextlib.suppress(OSError):  # the service may have hung up before all of it was sent
-                connection.sendall(data)
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(4096):
-                    pass
+        address = ("127.0.0.1", lab.nfc.port)
+        # The service may have hung up before all of it was sent.
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout=5) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
     answer = ask(lab.nfc.port, OPEN)
     assert answer
     assert answer["status"] == "0"

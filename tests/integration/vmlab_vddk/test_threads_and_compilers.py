@@ -53,3 +53,12 @@ def test_any_number_of_processes_may_build_at_once(tmp_path: Path, monkeypatch: 
 def test_a_compiler_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(build.BuildError, match=r"libvmlabdisk\.so"):
         build.compile_to(build.DISK_CORE, tmp_path / "x.so", extra=("-DVL_SECTOR=oops",))
+
+
+def test_a_host_with_symbols_of_the_same_names_does_not_catch_the_librarys_own_calls(tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    source = Path(__file__).with_name("host_with_same_names.c")
+    flags = ["-rdynamic", "-D_GNU_SOURCE", "-o", str(host), str(source), "-ldl"]
+    subprocess.run([*build.compiler(), *flags], check=True)
+    done = subprocess.run([str(host), str(build.build(build.VDDK))], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "well\n")
