@@ -1,11 +1,19 @@
 """What tests of several areas share."""
 
+import random
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from vmkeep.model.disk import ControllerKind, Disk
+from vmkeep.model.job import DiskJob
+from vmkeep.model.point import BackupKind
+from vmkeep.model.site import Site
+from vmkeep.repository import create_repository
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +29,37 @@ def nineteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*compiler, *flags, "-o", str(library), str(source)], check=True)
     (root / "lib64" / "libvixDiskLib.so.6").symlink_to(library.name)
     return root
+
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository, a local disk and a library of 19 symbols: the least that a transfer's child process needs."""
+
+    site: Site
+    disk: Path
+    content: bytes
+
+    def job(self, **changes: object) -> DiskJob:
+        """Return a full copy of the disk."""
+        described = Disk(
+            key=2000, label="Hard disk 1", controller=ControllerKind.SCSI, controller_type="ParaVirtualSCSIController",
+            bus=0, unit=0, capacity=len(self.content), backing="FlatVer2", file_name=str(self.disk),
+        )  # fmt: skip
+        fields = {
+            "run": "run-1", "vm": "vm-1", "vm_name": "web", "snapshot": None, "disk": described,
+            "kind": BackupKind.FULL, "reason": "first", "change_id": None, "extents": None, "parent_root": None,
+            "transports": (), "piece_size": 256 << 10, "depth": 4,
+        }  # fmt: skip
+        return DiskJob(**(fields | changes))
+
+
+@pytest.fixture
+def place(tmp_path, nineteen):
+    create_repository(str(tmp_path / "repository"))
+    content = random.Random(7).randbytes(8 * MIB) + bytes(8 * MIB) + random.Random(8).randbytes(4 * MIB + 512)
+    (tmp_path / "disk.raw").write_bytes(content)
+    site = Site(repository=str(tmp_path / "repository"), vddk=str(nineteen))
+    return Place(site=site, disk=tmp_path / "disk.raw", content=content)

@@ -7,7 +7,7 @@
  *   hang=N        the N-th read never completes           hangopen      Open never returns
  *   crash=N       the N-th read is a SIGSEGV              delay=US      microseconds before each completion
  *   open=CODE     Open fails                              init=CODE     InitEx fails
- *   chatty        prints to stdout */
+ *   hanginit      InitEx never returns                   chatty      prints to stdout */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -136,6 +136,8 @@ EXPORT VixError VixDiskLib_InitEx(uint32_t major, uint32_t minor, Log log, Log w
     say(warn, "VDDK_PhoneHome: %s number %d of %.1f\n", "noise", 42, 1.5);
     if (config && access(config, R_OK))
         return 4;
+    if (mode("hanginit"))
+        forever();
     if (number_of("init") > 0)
         return number_of("init");
     if (mode("thread") || mode("reverse"))

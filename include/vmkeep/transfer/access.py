@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from vmkeep.errors import UsageError
@@ -49,6 +48,8 @@ def open_access(site: Site) -> AbstractContextManager[DiskAccess]:
     """Return the site's disk access, to be entered."""
     if site.disk_access == "vddk":
         return _open_vddk(site)
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=GROUP, name=site.disk_access):
         return cast("AbstractContextManager[DiskAccess]", point.load()(site))
     raise UsageError(f"no disk access is called {site.disk_access!r}; install the package that brings it, or use vddk")

@@ -88,7 +88,7 @@ def _run(request: Request, channel: Channel, stop: Stop, parent: int) -> Any:
     signal.alarm(INIT_SECONDS)
     with open_access(site) as access:
         signal.alarm(0)
-        Watch(stop, channel, stdin=0, parent=parent)
+        Watch(stop, channel, stdin=0, parent=parent, activity=lambda: sum(row.calls for row in access.timings()))
         try:
             return _plain(_VERBS[request.verb](request, site, access, stop, _Reporter(channel, stop)))
         finally:
@@ -188,8 +188,10 @@ def _write(
             log.info("%s: writing by %s", job.target_file, target.transport)
             target.write_metadata(job.metadata)
             check = _both(stop.check, lease.check)
-            written, zeroed = restore_disk(repository, root, target, fresh=job.fresh, on_progress=report, check=check)
-            target.flush()
+            what = f"point {job.point}, disk {job.device_key} to {job.target_file}"
+            written, zeroed = restore_disk(
+                repository, root, target, fresh=job.fresh, on_progress=report, check=check, what=what
+            )
             transport = target.transport
     return DiskWrite(
         device_key=job.device_key,

@@ -12,6 +12,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from vmkeep.errors import CancelledError, DeadlineError, VmKeepError
@@ -45,8 +46,11 @@ class Stop:
 class Watch:
     """A thread that reads stdin, looks at the parent and at the clock."""
 
-    def __init__(self, stop: Stop, channel: Channel, *, stdin: int, parent: int) -> None:
+    def __init__(self, stop: Stop, channel: Channel, *, stdin: int, parent: int, activity: Callable[[], int]) -> None:
+        """Begin to watch. ``activity`` counts calls to the disk that came back, in phases that report nothing else."""
         self._stop = stop
+        self._activity = activity
+        self._seen_activity = -1
         self._channel = channel
         self._stdin = stdin
         self._parent = parent
@@ -77,6 +81,10 @@ class Watch:
 
     def _judge(self) -> None:
         now = time.monotonic()
+        seen = self._activity()
+        if seen != self._seen_activity:
+            self._seen_activity = seen
+            self._stop.progressed_at = now
         if self._stop.why is not None:
             self._asked_at = self._asked_at or now
             if now - self._asked_at > GRACE:

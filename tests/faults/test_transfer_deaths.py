@@ -1,0 +1,217 @@
+"""Children, parents and libraries that die or hang in the middle of a copy."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vmkeep.errors import CancelledError, FencedError, TransferError
+from vmkeep.repository import open_repository
+from vmkeep.transfer import running as running_module
+from vmkeep.transfer import start_copy
+
+SLOW = "thread,delay=60000"
+"""60 ms for each of the disk's pieces: time to strike."""
+
+
+def ignore(_):
+    """Take no notice of progress."""
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def wait_until(condition, seconds=20.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.05)
+
+
+def has_live_lease(place):
+    with open_repository(place.site.repository) as repository:
+        return repository.run("run-1").has_live_lease()
+
+
+def start(place, on_progress=ignore, cursor=None, job=None):
+    return start_copy(place.site, job or place.job(piece_size=65536), cursor=cursor, on_progress=on_progress)
+
+
+class Striker:
+    """A progress function that sends the child a signal once data flows."""
+
+    def __init__(self, number, *, at=lambda progress: progress.bytes_done):
+        self.number = number
+        self.at = at
+        self.struck = None
+        self.running = None
+
+    def __call__(self, progress):
+        if self.at(progress) and self.struck is None:
+            self.struck = progress
+            os.kill(self.running.pid, self.number)
+
+
+def follow_to_death(place, striker, job=None):
+    with start(place, striker, job=job) as striker.running:
+        try:
+            striker.running.wait()
+        finally:
+            assert not alive(striker.running.pid)
+
+
+def test_a_killed_child_is_a_lost_attempt_that_names_the_signal(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", SLOW)
+    with pytest.raises(TransferError, match=r"web Hard disk 1 .*SIGKILL"):
+        follow_to_death(place, Striker(signal.SIGKILL))
+
+
+def test_after_a_kill_the_next_try_goes_on_at_the_cursor(place, monkeypatch):
+    """A checkpoint comes every 30 s or 2 GiB; here in the middle of a disk of 2.5 GiB, most of it a hole."""
+    tail = random.Random(3).randbytes(1 << 20)
+    with place.disk.open("wb") as file:
+        file.truncate((5 << 29) - len(tail))
+        file.seek(0, 2)
+        file.write(tail)
+    job = place.job(disk=replace(place.job().disk, capacity=5 << 29), piece_size=1 << 20, depth=8)
+    monkeypatch.setenv("FAKE_VDDK", "thread")
+    striker = Striker(signal.SIGKILL, at=lambda progress: progress.cursor)
+    with pytest.raises(TransferError):
+        follow_to_death(place, striker, job)
+    cursor = striker.struck.cursor
+    assert cursor.offset >= 1 << 30
+    with start(place, cursor=cursor, job=job) as running:
+        resumed = running.wait()
+    assert resumed.resumed_at == cursor.offset
+    with start(place, job=replace(job, run="run-2")) as running:
+        assert running.wait().root == resumed.root
+
+
+def test_a_crash_of_the_library_costs_one_attempt(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", "crash=9,thread")
+    with start(place) as running, pytest.raises(TransferError, match=r"SIGSEGV .*crash of the C library.*Fatal Python"):
+        running.wait()
+    monkeypatch.setenv("FAKE_VDDK", "thread")
+    with start(place) as running:
+        assert running.wait().bytes_read == len(place.content)
+
+
+def test_a_library_that_hangs_in_its_start_is_ended(place, monkeypatch):
+    """InitEx runs while no thread may watch it yet, so the kernel's alarm does."""
+    monkeypatch.setenv("FAKE_VDDK", "hanginit")
+    code = "import vmkeep.transfer.child as c; c.INIT_SECONDS = 1; c.main()"
+    from vmkeep.transfer.protocol import Request, plain_site
+
+    request = Request(verb="copy", site=plain_site(place.site), job={}).encode()
+    done = subprocess.run([sys.executable, "-P", "-c", code], input=request, capture_output=True, timeout=30)
+    assert done.returncode == -signal.SIGALRM
+
+
+def test_a_cancelled_copy_gives_its_lease_back_within_seconds(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", SLOW)
+    started = []
+    with start(place, on_progress=lambda p: started.append(p) if p.bytes_done else None) as running:
+        failed = []
+
+        def follow():
+            try:
+                running.wait()
+            except CancelledError as error:
+                failed.append(error)
+
+        waiting = threading.Thread(target=follow)
+        waiting.start()
+        wait_until(lambda: started)
+        assert has_live_lease(place)
+        at = time.monotonic()
+        running.cancel()
+        waiting.join()
+        assert time.monotonic() - at < 8
+    assert len(failed) == 1
+    assert not alive(running.pid)
+    assert not has_live_lease(place)
+
+
+def test_sigterm_is_a_cancel(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", SLOW)
+    with pytest.raises(CancelledError, match="SIGTERM"):
+        follow_to_death(place, Striker(signal.SIGTERM))
+    assert not has_live_lease(place)
+
+
+def test_a_child_that_cannot_stop_is_ended_all_the_same(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", "hang=9,thread")
+    with start(place) as running:
+        wait_until(lambda: has_live_lease(place))
+        time.sleep(1)
+        at = time.monotonic()
+        running.cancel()
+        assert time.monotonic() - at < 17
+    assert not alive(running.pid)
+
+
+def test_a_fenced_copy_stops_by_itself(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", "thread,delay=40000")
+    with open_repository(place.site.repository) as repository:
+        fence = repository.run("run-1").fence
+        with start(place, lambda _: fence()) as running, pytest.raises(FencedError):
+            running.wait()
+
+
+PARENT = """
+import sys, time
+from vmkeep.model.job import DiskJob, from_json
+from vmkeep.model.site import Site
+from vmkeep.transfer import start_copy
+site = Site(repository=sys.argv[1], vddk=sys.argv[2])
+job = from_json(DiskJob, sys.argv[3])
+running = start_copy(site, job, cursor=None, on_progress=lambda p: None)
+{more}
+print(running.pid, flush=True)
+running.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        # A program forked by the parent keeps the other end of the child's stdin open: its end never comes.
+        "import os\nif os.fork() == 0: time.sleep(12); os._exit(0)",
+    ],
+    ids=["alone", "forked"],
+)
+def test_the_child_of_a_killed_parent_is_gone_within_seconds(place, monkeypatch, more):
+    from vmkeep.model.job import to_json
+
+    monkeypatch.setenv("FAKE_VDDK", "thread,delay=60000")
+    job = to_json(place.job(piece_size=65536)).decode()
+    arguments = [sys.executable, "-c", PARENT.format(more=more), place.site.repository, place.site.vddk, job]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:
+        child = int(parent.stdout.readline())
+        wait_until(lambda: has_live_lease(place))
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        at = time.monotonic()
+        wait_until(lambda: not alive(child), 14)
+        assert time.monotonic() - at < 8
+    assert not has_live_lease(place)
+
+
+def test_a_silent_child_is_killed(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", SLOW)
+    monkeypatch.setattr(running_module, "SILENCE", 3.0)
+    with pytest.raises(Exception, match="a sign of life from the copy of web"):
+        follow_to_death(place, Striker(signal.SIGSTOP))

@@ -1,0 +1,204 @@
+"""A transfer through its child process, over a local file and a library of 19 symbols."""
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, UsageError, VddkError
+from vmkeep.model.extents import Extent
+from vmkeep.model.job import WriteJob
+from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
+from vmkeep.model.site import VCenter
+from vmkeep.repository import open_repository
+from vmkeep.transfer import probe_vddk, start_copy, start_write
+from vmkeep.vddk.folder import find_library
+
+
+def copy(place, job=None, *, cursor=None, on_progress=lambda _: None):
+    with start_copy(place.site, job or place.job(), cursor=cursor, on_progress=on_progress) as running:
+        done = running.wait()
+    assert_gone(running.pid)
+    return done
+
+
+def assert_gone(pid):
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def seal(place, done):
+    point = RestorePoint(
+        id="a" * 32, vm=VmIdentity(name="web", key="vm-key"), taken_at=datetime(2026, 1, 1, tzinfo=UTC), run=done.run,
+        kind=BackupKind.FULL, mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
+        consistency=Consistency.CRASH,
+        images=(DiskImage(disk=done.disk, root=done.root, kind=done.kind, reason=done.reason),),
+    )  # fmt: skip
+    with open_repository(place.site.repository) as repository:
+        return repository.seal(point)
+
+
+def write_job(place, point, target, **changes):
+    fields = {
+        "run": "restore-1", "point": point, "device_key": 2000, "vm": "vm-2", "target_file": str(target),
+        "capacity": len(place.content), "fresh": True, "transports": (),
+    }  # fmt: skip
+    return WriteJob(**(fields | changes))
+
+
+@pytest.mark.parametrize("way", ["", "thread", "reverse", "sync", "chatty"])
+def test_what_is_copied_by_one_child_is_written_back_by_another(place, monkeypatch, tmp_path, way):
+    monkeypatch.setenv("FAKE_VDDK", way)
+    events = []
+    done = copy(place, on_progress=events.append)
+    assert done.bytes_read == len(place.content)
+    assert done.transport == "file"
+    assert events
+    point = seal(place, done)
+    target = tmp_path / "target.raw"
+    target.write_bytes(b"\xaa" * len(place.content))
+    with start_write(place.site, write_job(place, point, target, fresh=False), on_progress=lambda _: None) as running:
+        written = running.wait()
+    assert target.read_bytes() == place.content
+    assert written.bytes_written + written.bytes_zeroed >= len(place.content)
+    assert written.transport == "file"
+
+
+def test_only_the_planned_extents_are_read(place):
+    base = copy(place)
+    with place.disk.open("r+b") as file:
+        file.seek(9 << 20)
+        file.write(b"changed" * 100)
+    with open_repository(place.site.repository) as repository:
+        repository.run("run-2").store_extents("extents-2000", (Extent(9 << 20, (9 << 20) + 1024),))
+    job = place.job(run="run-2", kind=BackupKind.INCREMENTAL, extents="extents-2000", parent_root=base.root)
+    second = copy(place, job)
+    assert second.bytes_read <= 1 << 20
+    assert second.root != base.root
+
+
+def test_the_lease_is_given_back_before_the_result(place):
+    copy(place)
+    with open_repository(place.site.repository) as repository:
+        assert not repository.run("run-1").has_live_lease()
+
+
+def test_the_child_logs_through_the_parent_and_ends_with_the_table_of_calls(place, caplog):
+    with caplog.at_level(logging.INFO, logger="vmkeep"):
+        copy(place)
+    text = "\n".join(record.message for record in caplog.records)
+    assert "VDDK 6.5.0 from" in text
+    assert "web Hard disk 1: reading by file" in text
+    assert "ReadAsync to callback" in text
+
+
+def test_a_library_that_prints_cannot_fake_a_result(place, monkeypatch, caplog):
+    monkeypatch.setenv("FAKE_VDDK", "chatty")
+    with caplog.at_level(logging.INFO, logger="vmkeep"):
+        assert copy(place).bytes_read == len(place.content)
+    assert any("a lie" in record.message for record in caplog.records)
+
+
+def test_the_password_is_in_no_argument_and_no_variable_of_the_child(place):
+    vcenter = VCenter(host="127.0.0.1", user="u", password="pa55-w0rd", thumbprint="AB" * 20)
+    with start_copy(replace(place.site, vcenter=vcenter), place.job(), cursor=None, on_progress=lambda _: None) as run:
+        for name in ("cmdline", "environ"):
+            assert b"pa55-w0rd" not in Path(f"/proc/{run.pid}/{name}").read_bytes()
+        assert run.wait().bytes_read == len(place.content)
+
+
+def test_the_library_path_is_for_the_child_alone(place, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/mine")
+    with start_copy(place.site, place.job(), cursor=None, on_progress=lambda _: None) as running:
+        expected = f"LD_LIBRARY_PATH={find_library(place.site.vddk).library_path}:/opt/mine".encode()
+        assert expected in Path(f"/proc/{running.pid}/environ").read_bytes().split(b"\0")
+        running.wait()
+    assert os.environ["LD_LIBRARY_PATH"] == "/opt/mine"
+
+
+@pytest.mark.parametrize(
+    ("way", "error", "message"),
+    [
+        ("fail=3:8", VddkError, "reading 262144 bytes at byte .* of VM web: fake error 8"),
+        ("open=15", VddkError, "opening .*disk.raw of VM web for reading: fake error 15"),
+        ("init=16053", VddkError, "initialising VDDK"),
+    ],
+)
+def test_the_librarys_errors_arrive_as_they_are(place, monkeypatch, way, error, message):
+    monkeypatch.setenv("FAKE_VDDK", way)
+    with pytest.raises(error, match=message):
+        copy(place)
+
+
+def test_a_disk_that_is_gone_is_named(place):
+    place.disk.unlink()
+    with pytest.raises(NotFoundError, match=r"disk\.raw of VM web"):
+        copy(place)
+
+
+def test_a_disk_of_another_size_than_planned_means_planning_again(place):
+    place.disk.write_bytes(place.content + bytes(512))
+    with pytest.raises(StaleError, match="plan again"):
+        copy(place)
+
+
+def test_a_target_of_another_size_is_refused_before_a_byte_is_written(place, tmp_path):
+    point = seal(place, copy(place))
+    target = tmp_path / "target.raw"
+    target.write_bytes(bytes(1024))
+    with (
+        start_write(place.site, write_job(place, point, target), on_progress=lambda _: None) as running,
+        pytest.raises(ConflictError, match="has 1024 bytes"),
+    ):
+        running.wait()
+    assert target.read_bytes() == bytes(1024)
+
+
+def test_a_missing_repository_is_named(place, tmp_path):
+    lost = replace(place, site=replace(place.site, repository=str(tmp_path / "nowhere")))
+    with pytest.raises(Exception, match="nowhere"):
+        copy(lost)
+
+
+def test_without_a_vddk_folder_nothing_is_started(place):
+    for site in (replace(place.site, vddk=None), replace(place.site, vddk="/nowhere")):
+        with pytest.raises(UsageError, match="VDDK"):
+            start_copy(site, place.job(), cursor=None, on_progress=lambda _: None)
+
+
+def test_an_unknown_disk_access_is_named(place):
+    with pytest.raises(UsageError, match="'nfc'"):
+        copy(replace(place, site=replace(place.site, disk_access="nfc")))
+
+
+def test_a_probe_tells_what_the_library_can_do(nineteen):
+    found = probe_vddk(str(nineteen))
+    assert found.version == "6.5.0"
+    assert "ReadAsync" in found.symbols
+    assert "QueryAllocatedBlocks" in found.missing
+
+
+def test_an_error_of_the_callers_progress_ends_the_child(place, monkeypatch):
+    monkeypatch.setenv("FAKE_VDDK", "thread,delay=20000")
+
+    def refuse(_):
+        raise ValueError("the page is gone")
+
+    with (
+        pytest.raises(ValueError, match="the page is gone"),
+        start_copy(place.site, place.job(), cursor=None, on_progress=refuse) as running,
+    ):
+        running.wait()
+    assert_gone(running.pid)
+
+
+def test_nothing_heavy_is_imported_before_the_library_is_initialised():
+    code = "import sys, vmkeep.transfer.child; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"ssl", "_ssl", "numpy", "pydantic", "cryptography", "obstore", "vmkeep.repository", "_hashlib"}
+    assert not heavy & set(done.stdout.split())
