@@ -93,6 +93,9 @@ class Check:
 
     def _check_frames(self, key: str, contents: PackContents) -> None:
         for row, reason in damaged_frames(self._store, self._framer, key, contents, self._advance):
+            if row < 0:
+                self._findings.add(Trouble.DIGEST, key, reason)
+                continue
             place = f"{key}, byte {contents.offsets[row]}"
             self._findings.add(Trouble.DIGEST, place, reason)
             with self._lock:

@@ -71,6 +71,8 @@ def decompress_into(codec: Codec, payload: Bytes, out: memoryview) -> None:
 
 def _zstd_into(payload: Bytes, out: memoryview) -> int:
     try:
+        if (claimed := zstandard.frame_content_size(payload)) != len(out):
+            return claimed
         with _contexts.decompressor.stream_reader(payload) as reader:
             return reader.readinto(out)
     except zstandard.ZstdError as error:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import BlobNotFoundError, CorruptError
-from vmkeep.repository.codecs import Codec
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
 from vmkeep.repository.packs import ID_SIZE, PackContents
@@ -72,7 +71,7 @@ class Index:
         """Write the segment that makes some durable packs findable, and look in it from now on; return its bytes."""
         content = encode(columns_of(packs))
         key = segment_key(secrets.token_bytes(ID_SIZE))
-        blob = self._framer.wrap(Kind.INDEX, content, codec=Codec.NONE)
+        blob = self._framer.wrap(Kind.INDEX, content)
         self._store.put(key, blob)
         with self._lock:
             self._loaded.add(key)

@@ -13,6 +13,7 @@ from vmkeep.repository.packs import (
     PACK_HEADER_SIZE,
     TRAILER_SIZE,
     PackContents,
+    checksum,
     parse_footer,
     parse_pack_header,
     parse_trailer,
@@ -61,12 +62,16 @@ def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> Pack
 def damaged_frames(
     store: BlobStore, framer: Framer, key: str, contents: PackContents, read: Callable[[int], None]
 ) -> Iterator[tuple[int, str]]:
-    """Read every frame of a pack; yield row and reason of each that is not what the footer says.
+    """Read every byte before a pack's footer; yield row and reason of each frame that is not what the footer says.
+
+    Row -1 stands for the pack as a whole: its frames are good, but some byte is not as it was written.
 
     :param read: called with the number of bytes after each read.
     """
     scratch = Scratch()
     row = 0
+    total = checksum(memoryview(store.get_range(key, 0, PACK_HEADER_SIZE)), 0)
+    good = True
     while row < contents.count:
         start = int(contents.offsets[row])
         last = row
@@ -76,12 +81,16 @@ def damaged_frames(
         view = scratch.take(0, length)[:length]
         count = store.get_into(key, start, view)
         read(count)
+        total += checksum(view[:count], start)
         for number in range(row, last):
             at = int(contents.offsets[number]) - start
             reason = _judge(framer, contents, number, view[at : min(count, _end(contents, number) - start)], scratch)
             if reason is not None:
+                good = False
                 yield number, reason
         row = last
+    if good and total % (1 << 64) != contents.sum:
+        yield -1, "some byte is not as it was written, though every frame still holds its content"
 
 
 def _end(contents: PackContents, row: int) -> int:

@@ -3,10 +3,15 @@
     32 bytes   pack header: magic ``VKPACK`` and two zero bytes, u16 version 1, u16 kind of its frames,
                u32 0, 16 bytes pack id
     ...        frames, one after another
-    ...        one more frame, of kind FOOTER, not compressed: pack id (16), u32 count, u32 0, then by columns
+    ...        one more frame, of kind FOOTER, not compressed: pack id (16), u32 count, u32 0, u64 sum, then by
+               columns
                offsets u32[count], frame lengths u32[count], raw lengths u32[count], digests [count][32]
     56 bytes   trailer: magic ``VKTRAIL`` and a zero byte, u64 offset of the footer, u32 its frame length, u32 0,
                digest of the footer
+
+The sum is that of all bytes before the footer, taken as 64-bit numbers (the last one filled up with zeros), modulo
+2^64. Digests vouch for content; the sum shows what they cannot: a flipped bit that happens not to change what a
+frame decompresses to.
 
 A pack's id is random, never derived from its content: maintenance may be about to delete an unreferenced pack
 while a backup stores the very same blocks, and the two must not meet in one name.
@@ -24,13 +29,12 @@ import numpy.typing as npt
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
-from vmkeep.repository.codecs import Codec
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
 from vmkeep.repository.frames import HEADER_SIZE, Framer
 
 _PACK_HEADER = struct.Struct("<8sHHI16s")
 _TRAILER = struct.Struct("<8sQII32s")
-_FOOTER_HEADER = struct.Struct("<16sII")
+_FOOTER_HEADER = struct.Struct("<16sIIQ")
 _MAGIC = b"VKPACK\0\0"
 _TRAILER_MAGIC = b"VKTRAIL\0"
 _VERSION = 1
@@ -65,6 +69,8 @@ class PackContents:
     """Of whole frames, with their headers."""
     raw_lengths: U32
     digests: bytes = field(repr=False)
+    sum: int
+    """Of all bytes before the footer."""
 
     @property
     def count(self) -> int:
@@ -77,7 +83,7 @@ class PackContents:
 
     def encode(self) -> bytes:
         """Return the footer's content."""
-        head = _FOOTER_HEADER.pack(self.pack_id, self.count, 0)
+        head = _FOOTER_HEADER.pack(self.pack_id, self.count, 0, self.sum)
         columns = (column.astype(_u32).tobytes() for column in (self.offsets, self.lengths, self.raw_lengths))
         return b"".join((head, *columns, self.digests))
 
@@ -90,7 +96,7 @@ def parse_footer(content: Bytes, *, kind: Kind, end: int) -> PackContents:
     """
     if len(content) < _FOOTER_HEADER.size:
         raise CorruptError("footer is cut off")
-    pack_id, count, reserved = _FOOTER_HEADER.unpack_from(content)
+    pack_id, count, reserved, checksum = _FOOTER_HEADER.unpack_from(content)
     if reserved or count > MAX_FRAMES or len(content) != _FOOTER_HEADER.size + count * _ROW:
         raise CorruptError("footer has a wrong length")
     at = _FOOTER_HEADER.size
@@ -103,7 +109,13 @@ def parse_footer(content: Bytes, *, kind: Kind, end: int) -> PackContents:
         raise CorruptError("footer does not describe the frames of this pack")
     digests = bytes(memoryview(content)[at + 12 * count :])
     return PackContents(
-        pack_id=pack_id, kind=kind, offsets=offsets, lengths=lengths, raw_lengths=raw_lengths, digests=digests
+        pack_id=pack_id,
+        kind=kind,
+        offsets=offsets,
+        lengths=lengths,
+        raw_lengths=raw_lengths,
+        digests=digests,
+        sum=checksum,
     )
 
 
@@ -148,6 +160,15 @@ def parse_pack_header(data: Bytes, *, pack_id: bytes) -> Kind:
     if kind not in (Kind.BLOCK, Kind.PAGE):
         raise CorruptError(f"pack of unknown kind {kind}")
     return Kind(kind)
+
+
+def checksum(part: memoryview, at: int) -> int:
+    """Return what bytes at offset ``at`` of a pack add to its sum; add the parts up modulo 2^64."""
+    head = min(-at % 8, len(part))
+    tail = head + (len(part) - head) // 8 * 8
+    words = int(np.frombuffer(part[head:tail], "<u8").sum(dtype=np.uint64)) if tail > head else 0
+    first = int.from_bytes(part[:head], "little") << (at % 8 * 8)
+    return (words + first + int.from_bytes(part[tail:], "little")) % (1 << 64)
 
 
 class PackBuffer:
@@ -200,9 +221,10 @@ class OpenPack:
             lengths=np.array(self._lengths, np.uint32),
             raw_lengths=np.array(self._raw_lengths, np.uint32),
             digests=bytes(self._digests),
+            sum=checksum(self.buffer.view[: self.used], 0),
         )
         content = contents.encode()
-        footer = framer.wrap(Kind.FOOTER, content, codec=Codec.NONE)
+        footer = framer.wrap(Kind.FOOTER, content)
         digest = framer.digester.of(Kind.FOOTER, content)
         tail = footer + _TRAILER.pack(_TRAILER_MAGIC, self.used, len(footer), 0, digest)
         self.buffer.view[self.used : self.used + len(tail)] = tail

@@ -1,0 +1,175 @@
+"""The local folder: what a power cut or a full disk leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.blobs.opening import create_store, local_folder, open_store
+from vmkeep.blobs.settling import SettlingStore
+from vmkeep.errors import BlobNotFoundError, RepositoryError, StoreError, StoreFullError, UsageError
+
+
+class PowerCut(BaseException):
+    """The process dies here: not an ``Exception``, so no handler may tidy up after it."""
+
+
+class Mains:
+    """Lets some system calls pass, then cuts the power: that call and all later ones do not happen."""
+
+    NAMES = ("open", "write", "fsync", "link", "replace", "unlink", "mkdir")
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+        self.left = after
+        for name in self.NAMES:
+            monkeypatch.setattr(os, name, self._wired(getattr(os, name)))
+        monkeypatch.setattr(Path, "unlink", self._wired(Path.unlink))
+        monkeypatch.setattr(Path, "mkdir", self._wired(Path.mkdir))
+
+    def _wired(self, call):
+        def wired(*args, **kwargs):
+            if self.left <= 0:
+                raise PowerCut
+            self.left -= 1
+            return call(*args, **kwargs)
+
+        return wired
+
+
+@pytest.mark.parametrize("verb", ["put", "replace"])
+def test_a_power_cut_between_any_two_system_calls_leaves_a_blob_whole_or_invisible(tmp_path, verb):
+    cuts = 0
+    for after in range(100):
+        root = tmp_path / str(after)
+        root.mkdir()
+        store = LocalStore(root)
+        with pytest.MonkeyPatch.context() as patch:
+            Mains(patch, after)
+            try:
+                getattr(store, verb)("packs/ab/x", b"content" * 1000)
+                finished = True
+            except PowerCut:
+                finished = False
+        survivor = LocalStore(root)
+        assert [info.size for info in survivor.list("")] in ([], [7000])
+        getattr(survivor, verb)("packs/ab/x", b"content" * 1000)
+        assert survivor.get("packs/ab/x") == b"content" * 1000
+        if finished:
+            break
+        cuts += 1
+    assert cuts > 8
+
+
+def test_without_hard_links_a_rename_does_it(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = LocalStore(tmp_path)
+
+    assert store.put("a/b", b"x") is True
+    assert store.put("a/b", b"x") is False
+    assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_folder_and_bytes_and_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", refuse)
+    store = LocalStore(tmp_path)
+
+    with pytest.raises(StoreFullError, match=rf"{tmp_path}.*4321 bytes"):
+        store.put("packs/ab/x", bytes(4321))
+
+    assert list(store.list("")) == []
+    assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def test_a_folder_that_another_process_removes_is_made_again(tmp_path):
+    store, other = LocalStore(tmp_path), LocalStore(tmp_path)
+    store.put("runs/x/one", b"1")
+    other.delete("runs/x/one")
+
+    store.put("runs/x/two", b"2")
+
+    assert store.get("runs/x/two") == b"2"
+
+
+def test_a_store_that_is_gone_is_not_created_again(tmp_path):
+    root = tmp_path / "mount"
+    root.mkdir()
+    store = LocalStore(root)
+    root.rmdir()
+
+    with pytest.raises(StoreError, match="the folder is gone"):
+        store.put("a/b", b"")
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_lost_reply_is_settled_by_reading_back(landed):
+    disk = MemoryStore()
+    faulty = FaultyStore(disk)
+    faulty.fail("put", with_=StoreError("connection reset"), reply_lost=landed)
+    store = SettlingStore(faulty)
+
+    if landed:
+        assert store.put("points/a", b"write id 1") is True
+    else:
+        with pytest.raises(StoreError, match="connection reset"):
+            store.put("points/a", b"write id 1")
+
+
+def test_a_lost_reply_is_an_error_if_other_bytes_are_there():
+    disk = MemoryStore()
+    disk.put("points/a", b"write id 2")
+    faulty = FaultyStore(disk)
+    faulty.fail("put", with_=StoreError("connection reset"))
+
+    with pytest.raises(StoreError, match="connection reset"):
+        SettlingStore(faulty).put("points/a", b"write id 1")
+
+
+@pytest.mark.parametrize(
+    ("location", "folder"),
+    [("/a/b", "/a/b"), ("file:///a/b%20c", "/a/b c"), ("file://localhost/a", "/a")],
+)
+def test_a_location_is_a_path_or_a_file_url(location, folder):
+    assert local_folder(location) == Path(folder)
+
+
+@pytest.mark.parametrize("location", ["", "s3://bucket/x", "file://host/x", "sftp://host/x"])
+def test_other_locations_are_refused(location):
+    with pytest.raises(UsageError):
+        local_folder(location)
+
+
+def test_opening_what_is_not_there_names_it_and_the_remedy(tmp_path):
+    with pytest.raises(RepositoryError, match=r"nowhere: no such folder; .*repo init"):
+        open_store(str(tmp_path / "nowhere"))
+
+
+def test_only_the_last_folder_is_created(tmp_path):
+    with pytest.raises(RepositoryError, match="missing: no such folder"):
+        create_store(str(tmp_path / "missing" / "repo"))
+    create_store(str(tmp_path / "repo"))
+    assert (tmp_path / "repo").is_dir()
+
+
+def test_faults_meet_the_calls_they_were_asked_for():
+    store = FaultyStore(MemoryStore())
+    store.fail("write", after=1, with_=StoreError("no"), prefix="a/")
+    store.put("b/1", b"")
+    store.put("a/1", b"")
+    with pytest.raises(StoreError):
+        store.delete("a/1")
+    store.delete("a/1")
+    with pytest.raises(BlobNotFoundError):
+        store.get("a/1")

@@ -1,0 +1,186 @@
+"""Frames and packs: what was put in comes out, and nothing else does."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.errors import CorruptError, UsageError
+from vmkeep.repository.codecs import Codec, compress, decompress_into
+from vmkeep.repository.digests import Digester, Kind
+from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
+from vmkeep.repository.packcheck import damaged_frames, read_contents
+from vmkeep.repository.packs import MAX_FRAMES, OpenPack, PackBuffer, pack_key
+
+FRAMERS = {codec: Framer(codec=codec, digester=Digester()) for codec in Codec}
+FRAMER = FRAMERS[Codec.ZSTD]
+
+
+CONTENT = st.binary(max_size=3000) | st.binary(max_size=20).map(lambda part: part * 200)
+
+
+@given(CONTENT)
+def test_a_blob_gives_back_its_content(data):
+    assert bytes(FRAMER.unwrap(Kind.NOTE, FRAMER.wrap(Kind.NOTE, data))) == data
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+@given(data=CONTENT)
+def test_a_frame_gives_back_its_content(codec, data):
+    digest = FRAMER.digester.of(Kind.BLOCK, data)
+    head, payload = FRAMERS[codec].pack(Kind.BLOCK, digest, data)
+
+    header = parse_header(head)
+    assert header.digest == digest
+    assert bytes(FRAMER.unpack_into(header, payload, memoryview(bytearray(6000)))) == data
+
+
+@pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.LZ4])
+def test_what_does_not_shrink_is_stored_as_it_is(codec):
+    noise, text = os.urandom(70000), b"text" * 20000
+
+    assert compress(codec, noise) == (Codec.NONE, noise)
+    assert compress(codec, text)[0] is codec
+
+
+@pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.LZ4])
+@pytest.mark.parametrize("room", [0, 100, 79999, 80001, 1 << 20])
+def test_decompressing_fills_its_buffer_exactly_or_refuses(codec, room):
+    _, packed = compress(codec, b"text" * 20000)
+
+    with pytest.raises(ValueError):
+        decompress_into(codec, packed, memoryview(bytearray(room)))
+
+
+def test_a_block_never_has_the_digest_of_a_page_with_the_same_bytes():
+    assert len({Digester().of(kind, b"same bytes") for kind in Kind}) == len(Kind)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 7))
+def test_every_bit_of_a_frame_matters(at, bit):
+    blob = bytearray(FRAMER.wrap(Kind.MANIFEST, b"a manifest of some length" * 20))
+    blob[at % len(blob)] ^= 1 << bit
+
+    with pytest.raises(CorruptError):
+        FRAMER.unwrap(Kind.MANIFEST, blob)
+
+
+def test_a_frame_of_another_kind_is_refused():
+    with pytest.raises(CorruptError, match="holds a note"):
+        FRAMER.unwrap(Kind.MANIFEST, FRAMER.wrap(Kind.NOTE, b"x"))
+
+
+def test_a_frame_that_claims_to_be_huge_is_refused_before_memory_is_taken():
+    blob = bytearray(FRAMER.wrap(Kind.NOTE, b"x" * 1000))
+    blob[8:12] = b"\xff\xff\xff\xff"
+
+    with pytest.raises(CorruptError, match="claims to hold"):
+        FRAMER.unwrap(Kind.NOTE, blob)
+
+
+def test_an_encrypted_frame_says_so():
+    blob = bytearray(FRAMER.wrap(Kind.NOTE, b"x"))
+    blob[6] = 1
+
+    with pytest.raises(CorruptError, match="encrypted"):
+        FRAMER.unwrap(Kind.NOTE, blob)
+
+
+def test_compressions_have_names():
+    assert Codec.named("zstd") is Codec.ZSTD
+    with pytest.raises(UsageError, match="none, zstd, lz4"):
+        Codec.named("gzip")
+
+
+def make_pack(contents, size=1 << 20):
+    pack = OpenPack(Kind.BLOCK, PackBuffer(size))
+    for raw in contents:
+        digest = FRAMER.digester.of(Kind.BLOCK, raw)
+        header, payload = FRAMER.pack(Kind.BLOCK, digest, raw)
+        assert pack.fits(len(payload))
+        pack.append(header, payload, digest=digest, raw_length=len(raw))
+    data, listed = pack.finish(FRAMER)
+    return pack_key(pack.id), bytes(data), listed
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=20))
+def test_a_pack_can_be_read_without_an_index(blocks):
+    store = MemoryStore()
+    key, data, listed = make_pack(blocks)
+    store.put(key, data)
+
+    contents = read_contents(store, FRAMER, key, len(data))
+
+    assert contents.digests == listed.digests == b"".join(FRAMER.digester.of(Kind.BLOCK, block) for block in blocks)
+    assert list(damaged_frames(store, FRAMER, key, contents, lambda _: None)) == []
+
+
+def test_a_pack_can_be_walked_without_its_footer():
+    _, data, listed = make_pack([b"one" * 100, b"two" * 200, os.urandom(50)])
+    at, found = 32, []
+    while (header := parse_header(data[at : at + HEADER_SIZE])).kind is Kind.BLOCK:
+        found.append(header.digest)
+        at += header.frame_length
+
+    assert header.kind is Kind.FOOTER
+    assert b"".join(found) == listed.digests
+
+
+@given(st.integers(0, 100_000), st.integers(0, 7))
+def test_every_bit_of_a_pack_matters(at, bit):
+    store = MemoryStore()
+    key, data, _ = make_pack([b"one" * 100, b"two" * 200, bytes(range(250))])
+    flipped = bytearray(data)
+    flipped[at % len(data)] ^= 1 << bit
+    store.put(key, flipped)
+
+    try:
+        contents = read_contents(store, FRAMER, key, len(data))
+    except CorruptError:
+        return
+    assert len(list(damaged_frames(store, FRAMER, key, contents, lambda _: None))) == 1
+
+
+@given(st.data())
+def test_a_pack_that_was_cut_off_anywhere_is_refused(data):
+    store = MemoryStore()
+    key, whole, _ = make_pack([b"one" * 100, b"two" * 200])
+    length = data.draw(st.integers(0, len(whole) - 1))
+    store.put(key, whole[:length])
+
+    with pytest.raises(CorruptError):
+        read_contents(store, FRAMER, key, length)
+
+
+def test_a_pack_under_another_name_is_refused():
+    store = MemoryStore()
+    _, data, _ = make_pack([b"one"])
+    key, _, _ = make_pack([b"two"])
+    store.put(key, data)
+
+    with pytest.raises(CorruptError, match="swapped or renamed"):
+        read_contents(store, FRAMER, key, len(data))
+
+
+def test_a_pack_never_outgrows_its_buffer():
+    pack = OpenPack(Kind.PAGE, PackBuffer(20_000))
+    count = 0
+    while pack.fits(100):
+        pack.append(bytes(HEADER_SIZE), bytes(100), digest=bytes(32), raw_length=100)
+        count += 1
+    data, listed = pack.finish(FRAMER)
+
+    assert len(data) <= 20_000 < len(data) + 48 + 100 + 44
+    assert listed.count == count
+
+
+def test_a_pack_lists_a_bounded_number_of_frames():
+    pack = OpenPack(Kind.PAGE, PackBuffer(8 << 20))
+    while pack.fits(0):
+        pack.append(bytes(HEADER_SIZE), b"", digest=bytes(32), raw_length=0)
+
+    assert pack.finish(FRAMER)[1].count == MAX_FRAMES

@@ -1,0 +1,161 @@
+"""Index segments and their tiers: every digest is found where it is, and no other."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.errors import CorruptError
+from vmkeep.repository import index as indexes
+from vmkeep.repository.codecs import Codec
+from vmkeep.repository.digests import Digester, Kind
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.index import Index
+from vmkeep.repository.packs import PackContents
+from vmkeep.repository.segments import Segment, columns_of, encode, merge
+
+FRAMER = Framer(codec=Codec.ZSTD, digester=Digester())
+
+
+def contents(digests, *, pack=bytes(16), kind=Kind.BLOCK):
+    count = len(digests)
+    return PackContents(
+        pack_id=pack,
+        kind=kind,
+        offsets=np.arange(count, dtype=np.uint32) * 1000 + 32,
+        lengths=np.full(count, 1000, np.uint32),
+        raw_lengths=np.full(count, 4096, np.uint32),
+        digests=b"".join(digests),
+        sum=0,
+    )
+
+
+digests = st.binary(min_size=32, max_size=32)
+
+
+@given(st.lists(digests, unique=True, max_size=60), st.lists(digests, max_size=20))
+def test_a_segment_finds_exactly_what_it_holds(held, asked):
+    segment = Segment(encode(columns_of([contents(held, pack=b"p" * 16)])))
+
+    for row, digest in enumerate(held):
+        found = segment.find(digest)
+        assert (found.pack, found.kind, found.offset, found.length) == (b"p" * 16, Kind.BLOCK, 32 + row * 1000, 1000)
+    assert all((segment.find(digest) is not None) == (digest in held) for digest in asked)
+
+
+def test_digests_that_begin_alike_are_told_apart():
+    alike = [b"samesame" + bytes([number]) * 24 for number in range(50)]
+    segment = Segment(encode(columns_of([contents(alike)])))
+
+    assert [segment.find(digest).offset for digest in alike] == [32 + row * 1000 for row in range(50)]
+    assert segment.find(b"samesame" + bytes([99]) * 24) is None
+
+
+@given(st.lists(st.lists(digests, max_size=20), min_size=1, max_size=6))
+def test_merged_segments_find_what_each_of_them_found(groups):
+    parts = [columns_of([contents(group, pack=bytes([number]) * 16)]) for number, group in enumerate(groups)]
+    merged = Segment(encode(merge(parts)))
+
+    for number, group in enumerate(groups):
+        for digest in group:
+            assert any(merged.find(digest).pack == bytes([n]) * 16 for n, g in enumerate(groups) if digest in g)
+            assert number >= 0
+    assert merged.entries == sum(map(len, groups))
+
+
+def test_the_filter_lets_few_misses_through():
+    chance = random.Random(3)
+    segment = Segment(encode(columns_of([contents([chance.randbytes(32) for _ in range(4000)])])))
+    words, places = len(segment._filter), 0
+    for _ in range(20_000):
+        prefix = int.from_bytes(chance.randbytes(8), "big")
+        mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
+        places += segment._filter[(prefix >> 32) * words >> 32] & mask == mask
+
+    assert places / 20_000 < 0.02
+
+
+@given(st.binary(max_size=400))
+def test_hostile_bytes_are_no_segment(data):
+    with pytest.raises(CorruptError):
+        Segment(data)
+
+
+@given(st.integers(8, 31), st.binary(min_size=8, max_size=8))
+def test_a_segment_with_a_hostile_header_is_refused(at, replaced):
+    good = encode(columns_of([contents([bytes([n]) * 32 for n in range(9)])]))
+    content = bytearray(good)
+    content[at : at + 8] = replaced
+
+    if content[:32] != good[:32]:
+        with pytest.raises(CorruptError):
+            Segment(content)
+
+
+def put_segments(store, count, size, chance):
+    index = Index(store, FRAMER)
+    held = []
+    for number in range(count):
+        group = [chance.randbytes(32) for _ in range(size)]
+        index.store_segment([contents(group, pack=number.to_bytes(16, "big"))])
+        held.append(group)
+    return index, held
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 18])
+def test_many_small_segments_are_looked_up_as_few(monkeypatch, in_memory):
+    monkeypatch.setattr(indexes, "_IN_MEMORY", in_memory)
+    store = MemoryStore()
+    index, held = put_segments(store, 100, 20, random.Random(1))
+    fresh = Index(store, FRAMER)
+    fresh.refresh()
+
+    for opened in (index, fresh):
+        assert len(opened._segments) < 25
+        for number, group in enumerate(held):
+            assert all(opened.find(digest).pack == number.to_bytes(16, "big") for digest in group)
+    assert fresh.entries == 2000
+
+
+def test_a_refresh_finds_what_another_writer_has_stored():
+    store = MemoryStore()
+    mine, _ = put_segments(store, 1, 5, random.Random(1))
+    _, held = put_segments(store, 1, 5, random.Random(2))
+
+    assert mine.find(held[0][0]) is None
+    mine.refresh()
+    assert mine.find(held[0][0]) is not None
+
+
+def test_a_damaged_segment_is_set_aside_and_named():
+    store = MemoryStore()
+    _, held = put_segments(store, 2, 5, random.Random(1))
+    key = next(store.list("index/")).key
+    store.replace(key, store.get(key)[:-1])
+    index = Index(store, FRAMER)
+    index.refresh()
+
+    assert list(index.damaged) == [key]
+    assert sum(index.find(group[0]) is not None for group in held) == 1
+
+
+def test_large_segments_are_mapped_from_the_folder(tmp_path, monkeypatch):
+    from vmkeep.blobs.local import LocalStore
+
+    monkeypatch.setattr(indexes, "_VERIFIED", 0)
+    store = LocalStore(tmp_path)
+    _, held = put_segments(store, 3, 50, random.Random(1))
+    index = Index(store, FRAMER)
+    index.refresh()
+
+    assert all(index.find(digest) is not None for group in held for digest in group)
+    key = next(store.list("index/")).key
+    (tmp_path / key).write_bytes(store.get(key)[:-8])
+    again = Index(store, FRAMER)
+    again.refresh()
+    assert list(again.damaged) == [key]
