@@ -50,11 +50,12 @@ VIX_API VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle disk, VixDiskL
     uint8_t *marks = malloc(chunks);
     if (!marks)
         return VL_NO_MEMORY;
-    vix_sleep_us(disk->grant.latency_us);
+    uint64_t began = vix_now_us();
     int code = vl_chain_allocated(disk->chain, start, end - start, chunk, marks);
     if (!code && !(*blocks = list_of(marks, chunks, start, chunk, end)))
         code = VL_NO_MEMORY;
     free(marks);
+    vix_delay(disk, began);
     return (VixError)code;
 }
 

@@ -58,13 +58,16 @@ typedef struct vix_request {
     uint8_t *buffer;
     VixDiskLibCompletionCB callback;
     void *data;
+    uint64_t begins_us; /* when its latency begins; 0 = now */
 } vix_request;
 
 vix_queue *vix_queue_new(struct vix_disk *disk, unsigned threads);
 int vix_queue_add(vix_queue *queue, const vix_request *request);
 void vix_queue_wait(vix_queue *queue);
 void vix_queue_free(vix_queue *queue); /* waits for the last request and its thread */
-void vix_sleep_us(uint64_t microseconds);
+uint64_t vix_now_us(void);
+void vix_sleep_until(uint64_t due_us);
+void vix_delay(const struct vix_disk *disk, uint64_t begins_us); /* until the latency is over */
 
 /* ---- vix_disk.c ---- */
 
@@ -80,7 +83,7 @@ struct vix_disk {
 
 bool vix_is_disk(const struct vix_disk *disk);
 void vix_close_all(void);
-/* One request: latency, admission, data; on the calling thread. */
+/* One request: admission, data, latency; on the calling thread. */
 VixError vix_transfer(struct vix_disk *disk, const vix_request *request);
 
 #endif

@@ -4,13 +4,21 @@
 
 #include <stdlib.h>
 
+void vix_delay(const struct vix_disk *disk, uint64_t begins_us)
+{
+    if (disk->grant.latency_us)
+        vix_sleep_until(begins_us + disk->grant.latency_us);
+}
+
+/* The data is moved first and the answer held back: a request takes the latency, not latency and copying. */
 VixError vix_transfer(struct vix_disk *disk, const vix_request *request)
 {
-    vix_sleep_us(disk->grant.latency_us);
+    uint64_t began = disk->grant.latency_us && !request->begins_us ? vix_now_us() : request->begins_us;
     int code = disk->control ? vix_control_admit(disk->control, request->writing, request->count * VL_SECTOR) : VL_OK;
     if (!code)
         code = request->writing ? vl_chain_write(disk->chain, request->start, request->count, request->buffer)
                                 : vl_chain_read(disk->chain, request->start, request->count, request->buffer);
+    vix_delay(disk, began);
     return (VixError)code;
 }
 

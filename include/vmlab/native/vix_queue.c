@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #define MAX_THREADS 16
@@ -25,19 +26,22 @@ struct vix_queue {
     bool stopping;
 };
 
-static uint64_t now_us(void)
+uint64_t vix_now_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-void vix_sleep_us(uint64_t microseconds)
+/* Sleeps are exact to some microseconds: the usual slack of 50 would be a twentieth of a millisecond's latency. */
+void vix_sleep_until(uint64_t due)
 {
-    uint64_t due = now_us() + microseconds;
     struct timespec until = {.tv_sec = (time_t)(due / 1000000), .tv_nsec = (long)(due % 1000000) * 1000};
-    while (microseconds && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+    int slack = prctl(PR_GET_TIMERSLACK);
+    prctl(PR_SET_TIMERSLACK, 1);
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         ;
+    prctl(PR_SET_TIMERSLACK, slack > 0 ? slack : 0);
 }
 
 static vix_request *take(vix_queue *q)
@@ -61,10 +65,14 @@ static void *serve(void *argument)
 {
     vix_queue *q = argument;
     vix_request *request;
+    uint64_t free_since = 0;
     pthread_mutex_lock(&q->lock);
     while ((request = take(q))) {
         pthread_mutex_unlock(&q->lock);
+        if (request->begins_us < free_since) /* it had to wait for a thread, as for a place in the host's window */
+            request->begins_us = free_since;
         VixError result = vix_transfer(q->disk, request);
+        free_since = vix_now_us();
         request->callback(request->data, result); /* with no lock held: it may submit the next request */
         free(request);
         pthread_mutex_lock(&q->lock);
@@ -109,6 +117,7 @@ int vix_queue_add(vix_queue *q, const vix_request *request)
         return VL_NO_MEMORY;
     *copy = *request;
     copy->next = NULL;
+    copy->begins_us = vix_now_us();
     pthread_mutex_lock(&q->lock);
     if (q->idle <= q->waiting && q->thread_count < q->thread_limit && !start_thread(q) && q->thread_count == 0) {
         pthread_mutex_unlock(&q->lock);

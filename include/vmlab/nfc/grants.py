@@ -14,7 +14,7 @@ class DiskGrant:
     host: str
     """Name of the host that serves it; sessions are counted per host."""
     latency_seconds: float = 0.0
-    """Added to each read and write; requests in flight on one handle wait at the same time."""
+    """Each read and write takes at least this long; requests in flight on one handle wait at the same time."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Shown by ReadMetadata beside the disk's own; ``transport`` overrides the transport mode shown."""
 
