@@ -6,7 +6,7 @@ no living run needs, on every VM of a vCenter, and removes them.
 
 | | |
 |---|---|
-| **Started by** | its schedule, every 30 minutes; or *Trigger* |
+| **Started by** | its schedule, every 30 minutes, once it is switched on; or *Trigger* |
 | **If it fails** | vCenter or the repository did not answer, or a snapshot could not be removed: see the log |
 | **Safe to re-run** | yes |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
@@ -47,6 +47,7 @@ with DAG(
     doc_md=__doc__,
     schedule="*/30 * * * *",
     catchup=False,
+    is_paused_upon_creation=True,
     params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,

@@ -110,7 +110,7 @@ def _play(stack: ExitStack, line: ProgressLine, *, once: bool) -> None:
     finally:
         if scenario.rows:
             line.say("")
-            print_table(scenario.rows, Console())
+            print_table(scenario.rows, Console(width=None if sys.stdout.isatty() else 110))
     if once:
         line.say("everything is as it has to be")
         return

@@ -96,7 +96,7 @@ def _read_line(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
 
 
 class LabControl:
-    """The control calls: a guest writes, a disk is read, a fault is planned. VMs go by name, disks by index."""
+    """The control calls: a guest writes, a disk is read, a fault is planned. VMs go by name, disks by device key."""
 
     def __init__(self, address: LabAddress) -> None:
         self._address = address
@@ -128,18 +128,18 @@ class LabControl:
         """Return the names of a VM's snapshots that have no parent."""
         return [snapshot["name"] for snapshot in self.vm(vm)["snapshots"]]
 
-    def hashes(self, vm: str) -> list[str]:
-        """Return the SHA-256 of every byte of each disk as it is now."""
-        disks = range(len(self.vm(vm)["disks"]))
-        return [self.call("POST", "/guest/hash", {"vm": vm, "disk": disk})["sha256"] for disk in disks]
+    def hashes(self, vm: str) -> dict[int, str]:
+        """Return the SHA-256 of every byte of each disk as it is now, by device key: bus and unit make the key."""
+        keys = [disk["key"] for disk in self.vm(vm)["disks"]]
+        return {key: self.call("POST", "/guest/hash", {"vm": vm, "disk": key})["sha256"] for key in keys}
 
-    def is_zero(self, vm: str, disk: int) -> bool:
-        """Whether a disk holds nothing but zeros."""
-        zeros = hashlib.sha256()
-        for _ in range(self.vm(vm)["disks"][disk]["capacity"] // 65536):
-            zeros.update(bytes(65536))
-        found: str = self.call("POST", "/guest/hash", {"vm": vm, "disk": disk})["sha256"]
-        return found == zeros.hexdigest()
+    def zeros(self, vm: str, key: int) -> str:
+        """Return what a disk's hash would be if it held nothing but zeros."""
+        capacity = next(disk["capacity"] for disk in self.vm(vm)["disks"] if disk["key"] == key)
+        found = hashlib.sha256()
+        for _ in range(capacity // 65536):
+            found.update(bytes(65536))
+        return found.hexdigest()
 
     def write(self, vm: str, disk: int, areas: Sequence[tuple[int, int]]) -> None:
         """Let the guest write noise to ``(offset, length)`` areas of a disk."""

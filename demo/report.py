@@ -38,7 +38,7 @@ def backup_rows(
 def restore_rows(name: str, *, seconds: float, writes: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return a line per written disk, and one for the run. What a restore reads, it writes."""
     rows = [
-        Row(run=name, task=f"write {write['target_file']}", seconds=write["seconds"],
+        Row(run=name, task=f"write {write['target_file'].rpartition('/')[2]}", seconds=write["seconds"],
             bytes_read=write["bytes_written"])
         for write in writes
     ]  # fmt: skip

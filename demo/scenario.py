@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ from demo.report import Row, backup_rows, restore_rows
 
 VM = "app01"
 NEW_VM = "app01-restored"
-RDM = "physical-rdm"
+ROOT, GROUP, RDM, DATA = 2000, 2001, 2016, 16000
+"""Device keys of its disks: two of a volume group, the physical-mode RDM, and one of data."""
 MIB = 1 << 20
 RUN_SECONDS = 600.0
 
@@ -34,7 +35,7 @@ class Scenario:
     """Raises when a component has died."""
     rows: list[Row] = field(default_factory=list)
 
-    def play(self, before: Sequence[str]) -> None:
+    def play(self, before: Mapping[int, str]) -> None:
         """Play it all.
 
         :param before: the hashes of the VM's disks as they are now.
@@ -42,14 +43,14 @@ class Scenario:
         """
         first = self.back_up("full backup")
         self.compare_point(first, kinds={"full"})
-        self.lab.write(VM, 2, [(64 * MIB, 24 * MIB), (400 * MIB, 8 * MIB + 512), (900 * MIB + 4096, 1536)])
-        self.lab.write(VM, 0, [(3 * MIB, 100_352)])
+        self.lab.write(VM, DATA, [(64 * MIB, 24 * MIB), (400 * MIB, 8 * MIB + 512), (900 * MIB + 4096, 1536)])
+        self.lab.write(VM, ROOT, [(3 * MIB, 100_352)])
         changed = self.lab.hashes(VM)
         self.line.say("the guest wrote some 32 MiB to two disks")
         second = self.back_up("incremental backup")
         self.compare_point(second, kinds={"incremental"})
-        self.lab.write(VM, 2, [(0, 48 * MIB)])
-        self.lab.write(VM, 1, [(0, 16 * MIB)])
+        self.lab.write(VM, DATA, [(0, 48 * MIB)])
+        self.lab.write(VM, GROUP, [(0, 16 * MIB)])
         self.line.say("the guest wrote garbage over two disks")
         self.expect(self.lab.hashes(VM) != changed, "the garbage is on the disks")
 
@@ -65,9 +66,11 @@ class Scenario:
         copies = self._mapped("vm_backup", run, "copy_disk")
         self.rows += backup_rows(name, seconds=seconds, copies=copies, sealed=sealed)
         skipped = [disk for disk in self.api.xcom("vm_backup", run, "preflight")["disks"] if disk["skip"]]
-        self.expect([disk["skip"] for disk in skipped] == [RDM], "the physical RDM, and only it, is skipped")
+        self.expect([disk["skip"] for disk in skipped] == ["physical-rdm"], "the physical RDM, and only it, is skipped")
         self.expect(sealed["disks_skipped"] == 1, "the restore point records the skipped disk")
-        self.line.say(f"{name}: {sealed['point']}, {sealed['consistency']}; {skipped[0]['label']} skipped ({RDM})")
+        self.line.say(
+            f"{name}: {sealed['point']}, {sealed['consistency']}; {skipped[0]['label']} skipped (physical RDM)"
+        )
         return sealed
 
     def compare_point(self, sealed: Mapping[str, Any], *, kinds: set[str]) -> None:
@@ -83,15 +86,15 @@ class Scenario:
         self.rows += restore_rows(name, seconds=seconds, writes=self._mapped("vm_restore", run, "write_disk"))
         return restored
 
-    def same_disks(self, vm: str, wanted: Sequence[str], what: str, *, placeholder: bool = False) -> None:
-        """Compare every disk of a VM with what it was; a placeholder stands in for the RDM, which is the fourth."""
+    def same_disks(self, vm: str, wanted: Mapping[int, str], what: str, *, placeholder: bool = False) -> None:
+        """Compare every disk of a VM with what it was; in a new VM an empty placeholder stands in for the RDM."""
         found = self.lab.hashes(vm)
-        self.expect(len(found) == len(wanted), f"{vm} has {len(wanted)} disks")
-        for number, (have, want) in enumerate(zip(found, wanted, strict=True)):
-            if placeholder and number == len(wanted) - 1:
-                self.expect(self.lab.is_zero(vm, number), f"disk {number + 1} of {vm} is an empty placeholder")
+        self.expect(found.keys() == wanted.keys(), f"{vm} has its {len(wanted)} disks at the same addresses")
+        for key in wanted:
+            if placeholder and key == RDM:
+                self.expect(found[key] == self.lab.zeros(vm, key), f"{vm} has an empty placeholder for the RDM")
             else:
-                self.expect(have == want, f"every byte of disk {number + 1} of {vm} is as in {what}")
+                self.expect(found[key] == wanted[key], f"every byte of disk {key} of {vm} is as in {what}")
         self.expect(not self.lab.snapshots(vm), f"no snapshot is left on {vm}")
         self.line.say(f"{vm}: all {len(wanted)} disks are as in {what}, byte for byte")
 

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vmkeep_airflow import pools
+from vmkeep_airflow import pools, warm
 
 
 class VmkeepPlugin(AirflowPlugin):
-    """Makes the pools that vmkeep's DAGs run in, when a scheduler starts."""
+    """Makes the pools that vmkeep's DAGs run in, and imports the engine, when a scheduler starts."""
 
     name = "vmkeep"
-    listeners: ClassVar[list[Any]] = [pools]
+    listeners: ClassVar[list[Any]] = [pools, warm]

@@ -135,7 +135,7 @@ def airflow(airflow_home) -> Iterator[AirflowProcesses]:
 def api(airflow) -> AirflowApi:
     client = AirflowApi(airflow.home.url, user=airflow.home.user, password=airflow.home.password)
     end = time.monotonic() + 60
-    while not all(client.knows(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
+    while not all(client.knows(name) for name in ("vm_backup", "vm_restore")):
         airflow.check()
         assert time.monotonic() < end, "the DAGs were not registered"
         time.sleep(0.2)

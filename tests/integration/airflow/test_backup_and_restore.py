@@ -18,22 +18,23 @@ def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte
     assert full.xcom("close_run")["point"] == sealed["point"]
     assert control.snapshots("app01") == []
 
-    control.write("app01", 2, [(10 * MIB, 3 * MIB), (100 * MIB + 512, 1024)])
+    control.write("app01", 16000, [(10 * MIB, 3 * MIB), (100 * MIB + 512, 1024)])
     changed = control.hashes("app01")
     second = run_dag("vm_backup", vm="name:app01")
     assert second.state == "success", second.states
     assert second.xcom("catalog")["kind"] == "incremental"
     assert second.xcom("catalog")["bytes_read"] < 16 * MIB
 
-    control.write("app01", 0, [(0, 4 * MIB)])
+    control.write("app01", 2000, [(0, 4 * MIB)])
     over = run_dag("vm_restore", point=sealed["point"], vm="app01", on_conflict="overwrite")
     assert over.state == "success", over.states
     assert control.hashes("app01") == before
 
     new = run_dag("vm_restore", point=second.xcom("catalog")["point"], new_name="app01-copy")
     assert new.state == "success", new.states
-    assert control.hashes("app01-copy")[:3] == changed[:3]
-    assert control.is_zero("app01-copy", 3)
+    copy = control.hashes("app01-copy")
+    assert copy.pop(2016) == control.zeros("app01-copy", 2016), "a placeholder stands in for the physical RDM"
+    assert copy == {key: value for key, value in changed.items() if key != 2016}
     assert control.snapshots("app01-copy") == []
 
 

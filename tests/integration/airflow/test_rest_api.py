@@ -1,0 +1,89 @@
+"""Through the REST API of a running Airflow, as a script or the web page uses it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from demo.api import AirflowApi, ApiError
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+
+def test_a_backup_is_triggered_and_followed_over_the_api(api, control):
+    run = api.trigger("vm_backup", vm="app01")
+    assert api.wait("vm_backup", run, seconds=180) == "success"
+    states = {task["task_id"]: task["state"] for task in api.tasks("vm_backup", run)}
+    assert set(states.values()) == {"success"}
+    labels = sorted(
+        task["rendered_map_index"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"
+    )
+    assert labels == ["Hard disk 1", "Hard disk 2", "Hard disk 3"]
+    sealed = api.xcom("vm_backup", run, "catalog")
+    event = api.call("GET", "/api/v2/assets/events?order_by=-timestamp")["asset_events"][0]
+    assert event["extra"]["point"] == sealed["point"]
+    assert event["extra"]["vm"] == "app01"
+    assert event["source_run_id"] == run
+    assert control.snapshots("app01") == []
+
+
+@pytest.mark.parametrize(
+    ("conf", "named"),
+    [
+        ({}, "vm"),
+        ({"vm": ""}, "vm"),
+        ({"vm": "app01", "mode": "HOT"}, "mode"),
+        ({"vm": "app01", "verify": 7}, "verify"),
+    ],
+)
+def test_wrong_params_are_refused_with_their_name(api, conf, named):
+    with pytest.raises(ApiError) as caught:
+        api.trigger("vm_backup", **conf)
+    assert caught.value.status == 400
+    assert f"param {named}" in caught.value.text
+
+
+def test_a_wrong_password_is_refused(airflow):
+    with pytest.raises(ApiError) as caught:
+        AirflowApi(airflow.home.url, user="admin", password="guess")
+    assert caught.value.status == 401
+
+
+def test_the_pool_exists_without_anybody_creating_it(api):
+    assert api.call("GET", "/api/v2/pools/backup_proxy")["slots"] > 0
+
+
+def test_the_connection_form_knows_both_types(api):
+    forms = {form["connection_type"]: form for form in api.call("GET", "/ui/connections/hook_meta")}
+    assert set(forms["vsphere"]["extra_fields"]) == {"thumbprint", "ca_file", "vddk"}
+    assert forms["vmkeep"]["standard_fields"]["host"]["title"] == "Repository location"
+
+
+def test_an_overwrite_can_wait_for_a_persons_yes(api, control):
+    run = api.trigger("vm_backup", vm="web01")
+    assert api.wait("vm_backup", run, seconds=180) == "success"
+    before = control.hashes("web01")
+    point = api.xcom("vm_backup", run, "catalog")["point"]
+    control.write("web01", 2000, [(0, 1 << 20)])
+
+    run = api.trigger("vm_restore", point=point, on_conflict="prompt")
+    _await_state(api, run, "approve", "awaiting_input")
+    assert control.vm("web01")["power"] == "poweredOn"
+    api.call(
+        "PATCH",
+        f"/api/v2/dags/vm_restore/dagRuns/{run.replace('+', '%2B')}/taskInstances/approve/-1/hitlDetails",
+        {"chosen_options": ["Approve"], "params_input": {}},
+    )
+    assert api.wait("vm_restore", run, seconds=180) == "success"
+    assert control.hashes("web01") == before
+
+
+def _await_state(api: AirflowApi, run: str, task_id: str, state: str) -> None:
+    end = time.monotonic() + 60
+    while True:
+        task = next(task for task in api.tasks("vm_restore", run) if task["task_id"] == task_id)
+        if task["state"] == state:
+            return
+        assert time.monotonic() < end, task
+        time.sleep(0.5)
