@@ -1,6 +1,7 @@
 """An open disk: bytes in, bytes out, through its whole chain."""
 
 import ctypes
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ class DiskHandle:
         self._chain = ctypes.c_void_p()
         flags = OPEN_WRITABLE if writable else 0
         call("vl_chain_open", self._what, str(path).encode(), flags, ctypes.byref(self._chain))
+        # A handle that is dropped unclosed must not keep its lock for the life of the process.
+        self._close = weakref.finalize(self, library().vl_chain_close, self._chain)
         self.writable = writable
         self.capacity: int = library().vl_chain_capacity(self._chain) * SECTOR
         self.links: int = library().vl_chain_links(self._chain)
@@ -79,8 +82,7 @@ class DiskHandle:
 
     def close(self) -> None:
         """Close the chain's files; may be called twice."""
-        chain, self._chain = self._chain, ctypes.c_void_p()
-        library().vl_chain_close(chain)
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +102,7 @@ class DiskHandle:
             call("vl_chain_read", self._what, self._open_chain(), first, len(buffer) // SECTOR, address)
 
     def _open_chain(self) -> ctypes.c_void_p:
-        if not self._chain:
+        if not self._close.alive:
             raise ValueError(f"{self._what}: the handle is closed")
         return self._chain
 

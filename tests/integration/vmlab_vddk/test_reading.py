@@ -3,6 +3,7 @@
 import base64
 import ctypes
 import json
+import random
 import subprocess
 import time
 from typing import Any
@@ -238,3 +239,31 @@ def test_a_killed_client_frees_its_session(lab: Any, disk: bytes) -> None:
     while lab.nfc.sessions() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert lab.nfc.sessions() == []
+
+
+def test_allocated_blocks_of_a_chain_are_those_the_store_finds_at_any_chunk_and_range(lab: Any, disk: bytes) -> None:
+    child = "[ds] vm/vm-000001.vmdk"
+    lab.store.create_child(DISK, child)
+    choose = random.Random(11)
+    with lab.store.open(child, writable=True) as handle:
+        for _ in range(12):
+            handle.write(choose.randrange(8 * MIB - 5000), choose.randbytes(choose.randrange(1, 5000)))
+        sectors = {s for at, n in handle.allocated(512) for s in range(at // 512, (at + n) // 512)}
+    capacity = len(disk) // 512
+    queries, expected = [], []
+    for _ in range(60):
+        chunk = choose.choice([128, 129, 200, 1024, 4096])
+        first, chunks = choose.randrange(max(capacity // chunk, 1)), choose.randrange(1, 40)
+        queries.append(["query", first * chunk, chunks * chunk, chunk])
+        hit = {s // chunk for s in sectors}
+        runs: list[list[int]] = []
+        for number in range(first, first + chunks):
+            start, stop = number * chunk, min((number + 1) * chunk, capacity)
+            if number not in hit or stop <= start:
+                continue
+            if runs and sum(runs[-1]) == start:
+                runs[-1][1] += stop - start
+            else:
+                runs.append([start, stop - start])
+        expected.append(runs)
+    assert lab.remote(["open", child, READ_ONLY], *queries, ["close"])[1:-1] == expected

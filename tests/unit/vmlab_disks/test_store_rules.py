@@ -1,5 +1,6 @@
 """What DiskStore promises beyond reading back what was written."""
 
+import gc
 import io
 import os
 from pathlib import Path
@@ -293,3 +294,17 @@ def test_a_damaged_tracking_file_is_an_error_for_all_who_need_it(store: DiskStor
         assert code_of(caught) == 16000
     with store.open(BASE) as disk:
         assert disk.read(0, 1) == b"\0"
+
+
+def test_a_closed_handle_is_an_error_and_a_dropped_one_gives_its_lock_back(store: DiskStore) -> None:
+    store.create(BASE, MIB)
+    disk = store.open(BASE, writable=True)
+    disk.close()
+    disk.close()
+    with pytest.raises(ValueError, match="closed"):
+        disk.read(0, 1)
+    dropped = store.open(BASE, writable=True)
+    assert dropped.capacity == MIB
+    del dropped
+    gc.collect()
+    store.open(BASE, writable=True).close()
