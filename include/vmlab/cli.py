@@ -56,8 +56,8 @@ def main() -> None:
 def serve(folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, verbose: bool) -> None:
     r"""Serve the lab in DIR until Ctrl-C or SIGTERM.
 
-    Prints one line of JSON when clients can connect: url, host, port, user, password, thumbprint, vddk (the folder to give
-    to a VDDK client), control, control_token, pid. Logs go to stderr.
+    Prints one line of JSON when clients can connect: url, host, port, user, password, thumbprint, vddk (the folder to
+    give to a VDDK client), control, control_token, pid. Logs go to stderr.
 
     \b
     Users: administrator@vsphere.local (everything), backup@vsphere.local (what backups and restores need),

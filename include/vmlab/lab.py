@@ -1,4 +1,7 @@
-"""The lab put together: a folder, its objects, its disks, its services, its TLS port. Started and stopped as a whole."""
+"""The lab put together: a folder, its objects, its disks, its services, its TLS port.
+
+Started and stopped as a whole.
+"""
 
 import fcntl
 import logging

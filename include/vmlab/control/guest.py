@@ -1,7 +1,7 @@
 """What the guest of a VM does to its disks, and what the disks hold.
 
-Writes go through the link the VM runs on, under the VM's lock, so that deltas and change tracking see them as they would see
-a real guest's.
+Writes go through the link the VM runs on, under the VM's lock, so that deltas and change tracking see them as they
+would see a real guest's.
 """
 
 import base64

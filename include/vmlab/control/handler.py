@@ -98,7 +98,10 @@ class ControlHandler:
         return {}
 
     def _settings(self, body: Json) -> Json:
-        """`{extents_per_query?, bytes_per_query?, session_timeout?, nfc_session_limit?, capacities?: {datastore: bytes}}`."""
+        """`{extents_per_query?, bytes_per_query?, session_timeout?, nfc_session_limit?, capacities?: {datastore.
+
+        Bytes}}`.
+        """
         site = self._site
         for name, value in body.items():
             match name:

@@ -1,7 +1,7 @@
 """The demo inventory: a datacenter with a cluster of two hosts, two datastores, two networks, and VMs worth backing up.
 
-`app01` is the main one: four disks on three controllers, two of them a real Linux volume group, one a physical raw device
-mapping. Built through the same code as CreateVM_Task, in seconds.
+`app01` is the main one: four disks on three controllers, two of them a real Linux volume group, one a physical raw
+device mapping. Built through the same code as CreateVM_Task, in seconds.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Users, roles and privileges: who may do what on which object.
 
-Privileges come from the API's own tables (method by method, parameter by parameter); roles are granted to users on inventory
-objects and inherited downwards. Refuses to know what a method does.
+Privileges come from the API's own tables (method by method, parameter by parameter); roles are granted to users on
+inventory objects and inherited downwards. Refuses to know what a method does.
 """
 
 import hmac
@@ -130,7 +130,7 @@ class Access:
             raise no_permission(self._inventory_object(entity), privilege)
 
     def _inventory_object(self, ref: Any) -> Any:
-        """The inventory object whose grants rule a reference: itself, a snapshot's VM, a task's entity, else the root."""
+        """The inventory object whose grants rule a reference: itself, a snapshot's VM, a task's entity, or the root."""
         if isinstance(ref, vim.ManagedEntity):
             return ref
         if self._world.exists(ref):

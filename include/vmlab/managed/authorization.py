@@ -1,4 +1,7 @@
-"""The authorization manager: roles, permissions, and what a user may do where. Reads and writes what `access` checks."""
+"""The authorization manager: roles, permissions, and what a user may do where.
+
+Reads and writes what `access` checks.
+"""
 
 from typing import Any
 

@@ -16,14 +16,21 @@ Browser = vim.host.DatastoreBrowser
 DATA_SUFFIXES = ("-flat.vmdk", "-delta.vmdk", "-ctk.vmdk")
 
 
-@task_method(Browser, "SearchDatastore_Task")
+def check_browse(call: Call, datastorePath: str, searchSpec: Any) -> None:
+    """Raise NoPermission where the caller may not browse the datastore."""
+    assert call.session is not None
+    ref = ds_paths.datastore_named(call.site, ds_paths.parse(datastorePath)[0])
+    call.site.access.require(call.session.user, ref, "Datastore.Browse")
+
+
+@task_method(Browser, "SearchDatastore_Task", check=check_browse)
 def search_datastore(call: Call, datastorePath: str, searchSpec: Any) -> Any:
     """The files directly in a folder."""
     folder = _folder(call.site, datastorePath)
     return _results(call.site, datastorePath, folder, searchSpec)
 
 
-@task_method(Browser, "SearchDatastoreSubFolders_Task")
+@task_method(Browser, "SearchDatastoreSubFolders_Task", check=check_browse)
 def search_sub_folders(call: Call, datastorePath: str, searchSpec: Any) -> Any:
     """The files in a folder and in every folder below it; folders without a match are left out."""
     top = _folder(call.site, datastorePath)

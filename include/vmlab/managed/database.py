@@ -1,4 +1,4 @@
-"""The site's memory across restarts: managed objects and small tables in one SQLite file, written transaction by transaction.
+"""The site's memory across restarts: managed objects and small tables in one SQLite file.
 
 Values are stored as the XML they would have on the wire; refuses to know what they mean.
 """

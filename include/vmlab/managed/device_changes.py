@@ -1,7 +1,7 @@
 """Device changes of a ConfigSpec, checked and planned: which devices the VM will have, and what is to be done to files.
 
-Follows vSphere's rules: temporary keys are replaced, controllers resolved, units assigned, what cannot be is refused with the
-fault a vCenter raises, before any file is touched. Carrying the plan out is `disk_files`' job.
+Follows vSphere's rules: temporary keys are replaced, controllers resolved, units assigned, what cannot be is refused
+with the fault a vCenter raises, before any file is touched. Carrying the plan out is `disk_files`' job.
 """
 
 import copy
@@ -90,6 +90,10 @@ def _add(plan: DevicePlan, change: Any, index: int) -> None:
     device = copy.deepcopy(change.device)
     if isinstance(device, rules.DEFAULT_TYPES):
         raise invalid_device(index, "key", f"{type(device).__name__.rpartition('.')[2]} is a default device")
+    if isinstance(device, Device.VirtualController) and device.device:
+        raise invalid_device(index, "device", "the list of devices on a controller is vSphere's to fill")
+    if isinstance(device, Device.VirtualVideoCard):  # every VM has one: adding means setting it
+        plan.devices = [other for other in plan.devices if not isinstance(other, Device.VirtualVideoCard)]
     controller = _controller_for(plan, device, index)
     taken = {other.key for other in plan.devices}
     if rules.is_disk_controller(device):

@@ -73,35 +73,52 @@ SUMMARIES: tuple[tuple[Any, str], ...] = (
 
 def default_devices() -> list[Any]:
     """The devices a VM has before anything is added, with vSphere's fixed keys."""
-    ide = [
-        Device.VirtualIDEController(key=200 + bus, busNumber=bus, deviceInfo=info(f"IDE {bus}", f"IDE {bus}"))
-        for bus in (0, 1)
-    ]
-    return [
-        *ide,
-        Device.VirtualPS2Controller(key=300, busNumber=0, deviceInfo=info("PS2 controller 0", "PS2 controller 0"), device=[600, 700]),
-        Device.VirtualPCIController(key=100, busNumber=0, deviceInfo=info("PCI controller 0", "PCI controller 0"), device=[500, 12000]),
-        Device.VirtualSIOController(key=400, busNumber=0, deviceInfo=info("SIO controller 0", "SIO controller 0")),
-        Device.VirtualKeyboard(key=600, controllerKey=300, unitNumber=0, deviceInfo=info("Keyboard", "Keyboard")),
-        Device.VirtualPointingDevice(
-            key=700, controllerKey=300, unitNumber=1, deviceInfo=info("Pointing device", "Pointing device; Device"),
-            backing=Device.VirtualPointingDevice.DeviceBackingInfo(deviceName="", useAutoDetect=False, hostPointingDevice="autodetect"),
-        ),
-        Device.VirtualVideoCard(
-            key=500, controllerKey=100, unitNumber=0, deviceInfo=info("Video card ", "Video card"),
-            videoRamSizeInKB=4096, numDisplays=1, useAutoDetect=False, enable3DSupport=False, use3dRenderer="automatic",
-            graphicsMemorySizeInKB=262144,
-        ),
-        Device.VirtualVMCIDevice(
-            key=12000, controllerKey=100, unitNumber=17, id=-1, allowUnrestrictedCommunication=False, filterEnable=True,
-            deviceInfo=info("VMCI device", "Device on the virtual machine PCI bus that provides support for the virtual machine communication interface"),
-        ),
-    ]  # fmt: skip
+    ide = [Device.VirtualIDEController(key=200 + bus, busNumber=bus, deviceInfo=info(f"IDE {bus}")) for bus in (0, 1)]
+    ps2 = Device.VirtualPS2Controller(key=300, busNumber=0, deviceInfo=info("PS2 controller 0"), device=[600, 700])
+    pci = Device.VirtualPCIController(key=100, busNumber=0, deviceInfo=info("PCI controller 0"), device=[500, 12000])
+    sio = Device.VirtualSIOController(key=400, busNumber=0, deviceInfo=info("SIO controller 0"))
+    keyboard = Device.VirtualKeyboard(key=600, controllerKey=300, unitNumber=0, deviceInfo=info("Keyboard"))
+    return [*ide, ps2, pci, sio, keyboard, _pointer(), _video(), _vmci()]
 
 
-def info(label: str, summary: str) -> Any:
+def _pointer() -> Any:
+    backing = Device.VirtualPointingDevice.DeviceBackingInfo(
+        deviceName="", useAutoDetect=False, hostPointingDevice="autodetect"
+    )
+    label = info("Pointing device", "Pointing device; Device")
+    return Device.VirtualPointingDevice(key=700, controllerKey=300, unitNumber=1, deviceInfo=label, backing=backing)
+
+
+def _video() -> Any:
+    return Device.VirtualVideoCard(
+        key=500,
+        controllerKey=100,
+        unitNumber=0,
+        deviceInfo=info("Video card ", "Video card"),
+        videoRamSizeInKB=4096,
+        numDisplays=1,
+        useAutoDetect=False,
+        enable3DSupport=False,
+        use3dRenderer="automatic",
+        graphicsMemorySizeInKB=262144,
+    )
+
+
+def _vmci() -> Any:
+    return Device.VirtualVMCIDevice(
+        key=12000,
+        controllerKey=100,
+        unitNumber=17,
+        id=-1,
+        allowUnrestrictedCommunication=False,
+        filterEnable=True,
+        deviceInfo=info("VMCI device"),
+    )
+
+
+def info(label: str, summary: str = "") -> Any:
     """A device's label and summary."""
-    return vim.Description(label=label, summary=summary)
+    return vim.Description(label=label, summary=summary or label)
 
 
 def rules_of(controller: Any) -> tuple[int, int, int, int, int, int] | None:

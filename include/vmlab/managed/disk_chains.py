@@ -1,7 +1,7 @@
 """Chains of snapshot links: which ones nobody needs any more, and merging them away.
 
-A link is needed where the VM or a snapshot points at it, or where two others hang over it. Planning is pure and tells which
-files will be touched, so that a link somebody still reads can be left alone.
+A link is needed where the VM or a snapshot points at it, or where two others hang over it. Planning is pure and tells
+which files will be touched, so that a link somebody still reads can be left alone.
 """
 
 import contextlib

@@ -172,7 +172,9 @@ def _free_lun(site: Site, action: DiskAction) -> Lun:
         path = (
             "virtualDeviceSpec.device.backing.lunUuid" if lun is None else "virtualDeviceSpec.device.backing.deviceName"
         )
-        message = f"Incompatible device backing specified for device '{action.index}': no such LUN in the configuration target."
+        message = (
+            f"Incompatible device backing specified for device '{action.index}': no such LUN in the config target."
+        )
         raise vim.fault.InvalidDeviceBacking(deviceIndex=action.index, property=path, msg=message)
     if user is not None:
         message = f"The LUN {lun.canonical} is already in use by a virtual machine."

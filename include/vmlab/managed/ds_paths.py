@@ -1,4 +1,7 @@
-"""Datastore paths: `[datastore1] folder/file.vmdk` to and from folders on this machine, with no way out of the datastore."""
+"""Datastore paths: `[datastore1] folder/file.vmdk` to and from folders on this machine.
+
+With no way out of the datastore.
+"""
 
 import re
 from pathlib import Path

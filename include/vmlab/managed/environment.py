@@ -18,14 +18,14 @@ def query_config_target(call: Call, host: Any) -> Any:
     site, world = call.site, call.world
     stores = [
         vim.vm.DatastoreInfo(
-            name=world.get(ref, "name"), datastore=datastores.summary(site, ref), capability=datastores.capability(site, ref),
-            maxFileSize=64 << 40, mode="readWrite", accessible="True",
+            name=world.get(ref, "name"), datastore=datastores.summary(site, ref),
+            capability=datastores.capability(site, ref), maxFileSize=64 << 40, mode="readWrite",
         )
         for ref in world.all(vim.Datastore)
     ]  # fmt: skip
     networks = [
-        vim.vm.NetworkInfo(name=world.get(ref, "name"), network=vim.Network.Summary(network=ref, name=world.get(ref, "name"), accessible=True))
-        for ref in world.all(vim.Network)
+        vim.vm.NetworkInfo(name=world.get(ref, "name"), network=vim.Network.Summary(network=ref, name=world.get(ref,
+        "name"), accessible=True)) for ref in world.all(vim.Network)
     ]  # fmt: skip
     target = vim.vm.ConfigTarget(
         numCpus=16, numCpuCores=8, numNumaNodes=1, maxMemMBOptimalPerf=65536, smcPresent=False,
@@ -46,8 +46,8 @@ def query_config_option_descriptor(call: Call) -> list[Any]:
     """The hardware versions on offer."""
     hosts = call.world.all(vim.HostSystem)
     return [
-        fill(vim.vm.ConfigOptionDescriptor(key=f"vmx-{number}", host=hosts, createSupported=True, defaultConfigOption=number == 21))
-        for number in (13, 15, 17, 19, 20, 21)
+        fill(vim.vm.ConfigOptionDescriptor(key=f"vmx-{number}", host=hosts, createSupported=True,
+        defaultConfigOption=number == 21)) for number in (13, 15, 17, 19, 20, 21)
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Faults on demand: which calls are to fail, wait, be cut off, or be answered 503, and how often. Generic over all methods.
+"""Faults on demand: which calls are to fail, wait, be cut off, or be answered 503, and how often.
 
 The control call fills the plan; the dispatcher asks it once per call. Refuses to know what a method does.
 """

@@ -15,7 +15,16 @@ from vmlab.soap.types import vim
 Manager = vim.FileManager
 
 
-@task_method(Manager, "DeleteDatastoreFile_Task")
+def check_files(call: Call, **arguments: Any) -> None:
+    """Raise NoPermission where the caller may not manage files on a datastore that is named."""
+    assert call.session is not None
+    for name in ("name", "sourceName", "destinationName"):
+        if arguments.get(name):
+            datastore = ds_paths.datastore_named(call.site, ds_paths.parse(arguments[name])[0])
+            call.site.access.require(call.session.user, datastore, "Datastore.FileManagement")
+
+
+@task_method(Manager, "DeleteDatastoreFile_Task", check=check_files)
 def delete_file(call: Call, name: str, datacenter: Any) -> None:
     """Delete a file, a disk with its data files, or a folder with everything in it; not what a VM uses."""
     site = call.site
@@ -29,7 +38,7 @@ def delete_file(call: Call, name: str, datacenter: Any) -> None:
         path.unlink()
 
 
-@method(Manager, "MakeDirectory", locked=False)
+@method(Manager, "MakeDirectory", locked=False, check=check_files)
 def make_directory(call: Call, name: str, datacenter: Any, createParentDirectories: bool | None) -> None:
     """Make a folder, with its parents if asked."""
     path = ds_paths.local(call.site, name)
@@ -42,7 +51,7 @@ def make_directory(call: Call, name: str, datacenter: Any, createParentDirectori
     path.mkdir(parents=True)
 
 
-@task_method(Manager, "MoveDatastoreFile_Task")
+@task_method(Manager, "MoveDatastoreFile_Task", check=check_files)
 def move_file(
     call: Call,
     sourceName: str,
@@ -58,7 +67,7 @@ def move_file(
     source.replace(target)
 
 
-@task_method(Manager, "CopyDatastoreFile_Task")
+@task_method(Manager, "CopyDatastoreFile_Task", check=check_files)
 def copy_file(
     call: Call,
     sourceName: str,

@@ -1,7 +1,7 @@
 """Waiting for changes: property filters, WaitForUpdatesEx and its older kin.
 
-A filter remembers the last value sent of every path, as XML; a wait compares and sleeps on the world's condition. Filters
-belong to one collector of one session and die with it.
+A filter remembers the last value sent of every path, as XML; a wait compares and sleeps on the world's condition.
+Filters belong to one collector of one session and die with it.
 """
 
 import time

@@ -1,4 +1,7 @@
-"""Hosts, clusters, resource pools, networks and datacenters: what clients read of them. All worked out from a few stored values."""
+"""Hosts, clusters, resource pools, networks and datacenters: what clients read of them.
+
+All worked out from a few stored values.
+"""
 
 from typing import Any
 
@@ -136,11 +139,13 @@ def host_summary(site: Site, ref: Any) -> Any:
 @computed(vim.HostSystem, "config")
 def host_config(site: Site, ref: Any) -> Any:
     """Product, network and storage devices (with the LUN names and ids as the host itself sees them)."""
+    address = vim.host.IpConfig(dhcp=False, ipAddress="127.0.0.1", subnetMask="255.0.0.0")
     nic = vim.host.VirtualNic(
-        device="vmk0", key="key-vim.host.VirtualNic-vmk0", portgroup="Management Network", spec=vim.host.VirtualNic.Specification(
-            ip=vim.host.IpConfig(dhcp=False, ipAddress="127.0.0.1", subnetMask="255.0.0.0"), mac="00:50:56:00:00:01"
-        )
-    )  # fmt: skip
+        device="vmk0",
+        key="key-vim.host.VirtualNic-vmk0",
+        portgroup="Management Network",
+        spec=vim.host.VirtualNic.Specification(ip=address, mac="00:50:56:00:00:01"),
+    )
     return fill(
         vim.host.ConfigInfo(
             host=ref,

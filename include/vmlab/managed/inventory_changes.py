@@ -19,6 +19,21 @@ from vmlab.soap.types import vim, vmodl
 VM = vim.VirtualMachine
 
 
+_VERBS = {"Destroy_Task": "Delete", "Rename_Task": "Rename", "MoveIntoFolder_Task": "Move"}
+
+
+def check_change(call: Call, **arguments: Any) -> None:
+    """Raise NoPermission: the tables leave to the server which privilege deleting, renaming and moving need."""
+    assert call.session is not None
+    verb = _VERBS[call.method]
+    for ref in arguments.get("list") or [call.this]:
+        if isinstance(ref, VM):
+            privilege = f"VirtualMachine.{'Config' if verb == 'Rename' else 'Inventory'}.{verb}"
+        else:
+            privilege = f"Folder.{verb}"
+        call.site.access.require(call.session.user, ref, privilege)
+
+
 @method(vim.Folder, "CreateFolder")
 def create_folder(call: Call, name: str) -> Any:
     """Make a folder in a folder."""
@@ -32,7 +47,7 @@ def create_folder(call: Call, name: str) -> Any:
     return ref
 
 
-@task_method(vim.ManagedEntity, "Rename_Task")
+@task_method(vim.ManagedEntity, "Rename_Task", check=check_change)
 def rename(call: Call, newName: str) -> None:
     """Rename anything in the inventory."""
     name = inventory_name(newName)
@@ -51,7 +66,7 @@ def rename(call: Call, newName: str) -> None:
             write_vm_files(call.site, config)
 
 
-@task_method(vim.Folder, "MoveIntoFolder_Task")
+@task_method(vim.Folder, "MoveIntoFolder_Task", check=check_change)
 def move_into_folder(call: Call, list: Any) -> None:
     """Move folders and VMs into a folder."""
     with call.world.transaction():
@@ -62,7 +77,7 @@ def move_into_folder(call: Call, list: Any) -> None:
             adopt(call.site, call.this, ref)
 
 
-@task_method(vim.ManagedEntity, "Destroy_Task")
+@task_method(vim.ManagedEntity, "Destroy_Task", check=check_change)
 def destroy(call: Call) -> None:
     """Delete a VM with its files, or a folder with everything in it."""
     if isinstance(call.this, VM):

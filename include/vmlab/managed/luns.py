@@ -1,7 +1,7 @@
 """LUNs for raw device mappings: files in `DIR/luns`, with the names and ids two different views give them.
 
-QueryConfigTarget and the host's own configuration name one LUN differently, as real systems do; only the former's values may
-go into a VM's disk.
+QueryConfigTarget and the host's own configuration name one LUN differently, as real systems do; only the former's
+values may go into a VM's disk.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Reading properties by path: stored, computed, or a neutral default; through nested objects and keyed arrays.
 
-`config.hardware.device[2000].backing.fileName` follows the run-time type at every step. Lists are given the declared array
-type, which an anyType answer needs. Called under the world's lock.
+`config.hardware.device[2000].backing.fileName` follows the run-time type at every step. Lists are given the declared
+array type, which an anyType answer needs. Called under the world's lock.
 """
 
 from functools import lru_cache

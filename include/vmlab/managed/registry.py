@@ -1,7 +1,7 @@
 """The table of behaviours: which function answers which method of which type, and computes which property.
 
-Families of managed objects register here at import; the dispatcher and the property reader look up here. A method that is
-in nobody's file is not supported, and says so.
+Families of managed objects register here at import; the dispatcher and the property reader look up here. A method
+that is in nobody's file is not supported, and says so.
 """
 
 from collections.abc import Callable
@@ -53,11 +53,11 @@ _METHODS: dict[tuple[Any, str], Behaviour] = {}
 _COMPUTED: dict[tuple[Any, str], Compute] = {}
 
 
-def method(kind: Any, name: str, *, locked: bool = True) -> Callable[[Handler], Handler]:
+def method(kind: Any, name: str, *, locked: bool = True, check: Handler | None = None) -> Callable[[Handler], Handler]:
     """Register the function that answers `name` of `kind`: called with the Call, then the parameters by WSDL name."""
 
     def register(function: Handler) -> Handler:
-        _METHODS[kind, name] = Behaviour(run=function, locked=locked)
+        _METHODS[kind, name] = Behaviour(run=function, locked=locked, check=check)
         return function
 
     return register

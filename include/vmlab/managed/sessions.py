@@ -1,4 +1,7 @@
-"""Sessions: login, logout, listing, terminating, idle time-out. Restarting the server ends all of them, as a vCenter's does."""
+"""Sessions: login, logout, listing, terminating, idle time-out.
+
+A restart of the server ends all of them, as a vCenter's does.
+"""
 
 import secrets
 import threading

@@ -1,7 +1,8 @@
 """Snapshots: taking, removing, reverting, consolidating, with real delta disks under them.
 
-The state is the VM's `snapshot` tree plus one `VirtualMachineSnapshot` object per node, whose `config` names the frozen links.
-Disks that a snapshot does not cover (independent, physical raw device mapping) are left as they are and not listed in it.
+The state is the VM's `snapshot` tree plus one `VirtualMachineSnapshot` object per node, whose `config` names the
+frozen links. Disks that a snapshot does not cover (independent, physical raw device mapping) are left as they are and
+not listed in it.
 """
 
 import copy

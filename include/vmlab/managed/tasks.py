@@ -1,7 +1,7 @@
 """Tasks: one thread each, alone on its entity, with the states and times a client waits for; kept until there are many.
 
-What a task does is a function; its result or fault lands in `info`. Tasks do not survive a restart: one that was running is
-gone, and what it left half-done is for the next call to find, as after the crash of a vCenter.
+What a task does is a function; its result or fault lands in `info`. Tasks do not survive a restart: one that was
+running is gone, and what it left half-done is for the next call to find, as after the crash of a vCenter.
 """
 
 import logging

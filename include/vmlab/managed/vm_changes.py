@@ -1,7 +1,7 @@
 """QueryChangedDiskAreas: what a disk's snapshot holds that is newer than a changeId, a slice at a time.
 
-One answer covers at most so many bytes and so many areas, so that whoever forgets to ask on loses data here and not first in
-production.
+One answer covers at most so many bytes and so many areas, so that whoever forgets to ask on loses data here and not
+first in production.
 """
 
 import re

@@ -5,10 +5,12 @@ from typing import Any
 from vmlab.soap.types import vim, vmodl
 
 _DIRECT = (
-    "annotation", "alternateGuestName", "guestId", "version", "uuid", "instanceUuid", "firmware", "cpuAllocation", "memoryAllocation",
+    "annotation", "alternateGuestName", "guestId", "version", "uuid", "instanceUuid", "firmware", "cpuAllocation",
+    "memoryAllocation",
     "cpuHotAddEnabled", "cpuHotRemoveEnabled", "memoryHotAddEnabled", "swapPlacement", "bootOptions", "nestedHVEnabled",
     "latencySensitivity", "maxMksConnections", "locationId", "managedBy", "memoryReservationLockedToMax", "vPMCEnabled",
-    "messageBusTunnelEnabled", "guestAutoLockEnabled", "npivTemporaryDisabled", "npivOnNonRdmDisks", "migrateEncryption",
+    "messageBusTunnelEnabled", "guestAutoLockEnabled", "npivTemporaryDisabled", "npivOnNonRdmDisks",
+    "migrateEncryption",
 )  # fmt: skip
 _MERGED = {"flags": "flags", "powerOpInfo": "defaultPowerOps", "tools": "tools"}
 

@@ -40,7 +40,9 @@ def datastores(site: Site, ref: Any) -> list[Any]:
 @computed(VM, "network")
 def networks(site: Site, ref: Any) -> list[Any]:
     """Networks a VM has adapters on."""
-    wanted = [getattr(d.backing, "deviceName", None) for d in site.world.get(ref, "config").hardware.device if isinstance(d, vim.vm.device.VirtualEthernetCard)]  # fmt: skip
+    devices = site.world.get(ref, "config").hardware.device
+    cards = [device for device in devices if isinstance(device, vim.vm.device.VirtualEthernetCard)]
+    wanted = [getattr(card.backing, "deviceName", None) for card in cards]
     return [net for net in site.world.all(vim.Network) if site.world.get(net, "name") in wanted]
 
 
@@ -62,8 +64,10 @@ def capability(_site: Site, _: Any) -> Any:
     """What the VM's host can do with it."""
     yes = dict.fromkeys(
         (
-            "snapshotOperationsSupported", "multipleSnapshotsSupported", "snapshotConfigSupported", "poweredOffSnapshotsSupported",
-            "memorySnapshotsSupported", "revertToSnapshotSupported", "quiescedSnapshotsSupported", "changeTrackingSupported",
+            "snapshotOperationsSupported", "multipleSnapshotsSupported", "snapshotConfigSupported",
+            "poweredOffSnapshotsSupported",
+            "memorySnapshotsSupported", "revertToSnapshotSupported", "quiescedSnapshotsSupported",
+            "changeTrackingSupported",
             "diskSharesSupported", "lockSnapshotsSupported", "vmNpivWwnSupported",
         ),
         True,
@@ -155,8 +159,8 @@ def storage(site: Site, ref: Any) -> Any:
         name = ds_paths.parse(item.name)[0]
         used[name] = used.get(name, 0) + item.size
     usage = [
-        vim.vm.StorageInfo.UsageOnDatastore(datastore=ds_paths.datastore_named(site, name), committed=size, uncommitted=0, unshared=size)
-        for name, size in used.items()
+        vim.vm.StorageInfo.UsageOnDatastore(datastore=ds_paths.datastore_named(site, name), committed=size,
+        uncommitted=0, unshared=size) for name, size in used.items()
     ]  # fmt: skip
     return vim.vm.StorageInfo(perDatastoreUsage=usage, timestamp=datetime.now(UTC))
 

@@ -1,7 +1,7 @@
 """All managed objects of the site: references with properties, one lock, one revision, transactions that persist.
 
-Properties are replaced, never changed in place: whoever read a value under the lock may keep it. Refuses to know what any
-property means; computed properties live in `registry`.
+Properties are replaced, never changed in place: whoever read a value under the lock may keep it. Refuses to know what
+any property means; computed properties live in `registry`.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """HTTP/1.1 as the lab needs it: keep-alive, chunked and sized bodies, `Expect: 100-continue`, streamed answers.
 
-A few lines of our own instead of `http.server`, whose header parsing alone costs more than a property read. Knows no SOAP.
+A few lines of our own instead of `http.server`, whose header parsing alone costs more than a property read. Knows no
+SOAP.
 """
 
 from collections.abc import Callable, Iterable

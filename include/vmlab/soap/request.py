@@ -1,8 +1,8 @@
 """One SOAP request, parsed: `Envelope / Body / <Method> / <parameter>*` into typed pyVmomi values.
 
-expat in, one pyVmomi deserializer per parameter, typed by the method's own table entry. Any namespace prefix, any header
-element, self-closing elements and document order of parameters are accepted. Refuses DOCTYPE (entity tricks), unknown
-methods and unknown parameters with the fault a vCenter would send.
+expat in, one pyVmomi deserializer per parameter, typed by the method's own table entry. Any namespace prefix, any
+header element, self-closing elements and document order of parameters are accepted. Refuses DOCTYPE (entity tricks),
+unknown methods and unknown parameters with the fault a vCenter would send.
 """
 
 from typing import Any

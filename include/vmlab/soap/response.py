@@ -32,8 +32,8 @@ def fault_envelope(fault: Any, version: str) -> bytes:
     )
     detail = out.getvalue().replace(" xsi:type", ' xmlns="urn:vim25" xsi:type', 1)
     text = SoapAdapter.XmlEscape(fault.msg or name)
-    body = f"<soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring>{text}</faultstring><detail>{detail}</detail></soapenv:Fault>"
-    return f"{_START}{body}{_END}".encode()
+    body = f"<faultcode>ServerFaultCode</faultcode><faultstring>{text}</faultstring><detail>{detail}</detail>"
+    return f"{_START}<soapenv:Fault>{body}</soapenv:Fault>{_END}".encode()
 
 
 def _serializer(out: io.StringIO, version: str) -> Any:

@@ -8,6 +8,7 @@ import pytest
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import SoapStubAdapter, vim
+
 from vmlab.testing import Lab, start_lab
 
 

@@ -82,7 +82,10 @@ def test_nested_selections_by_name_walk_the_whole_tree(content):
     folder = PC.TraversalSpec(name="folder", type=vim.Folder, path="childEntity", skip=False, selectSet=names)
     dc_vm = PC.TraversalSpec(name="dcVm", type=vim.Datacenter, path="vmFolder", skip=False, selectSet=names[:1])
     start = PC.ObjectSpec(obj=content.rootFolder, skip=False, selectSet=[folder, dc_vm])
-    props = [PC.PropertySpec(type=vim.VirtualMachine, pathSet=["name"]), PC.PropertySpec(type=vim.ManagedEntity, pathSet=["parent"])]
+    props = [
+        PC.PropertySpec(type=vim.VirtualMachine, pathSet=["name"]),
+        PC.PropertySpec(type=vim.ManagedEntity, pathSet=["parent"]),
+    ]
     found = content.propertyCollector.RetrieveContents([PC.FilterSpec(objectSet=[start], propSet=props)])
     vms = [obj for obj in found if isinstance(obj.obj, vim.VirtualMachine)]
     assert len(vms) == 8
@@ -112,7 +115,9 @@ def test_a_waiting_client_is_woken_by_a_change(connect, content, vm_at, run):
     collector.CreateFilter(spec, True)
     version = collector.WaitForUpdatesEx("", PC.WaitOptions(maxWaitSeconds=5)).version
     woken = []
-    waiter = threading.Thread(target=lambda: woken.append(collector.WaitForUpdatesEx(version, PC.WaitOptions(maxWaitSeconds=20))))
+    waiter = threading.Thread(
+        target=lambda: woken.append(collector.WaitForUpdatesEx(version, PC.WaitOptions(maxWaitSeconds=20)))
+    )
     waiter.start()
     time.sleep(0.2)
     run(vm.Reconfigure(vim.vm.ConfigSpec(annotation="woken")))
@@ -149,7 +154,9 @@ def test_updates_are_cut_into_answers_of_the_asked_size(connect):
     collector = content.propertyCollector
     collector.CreateFilter(view_spec(view, vim.VirtualMachine, ["name"]), False)
     version, seen, truncated = "", [], []
-    while (answer := collector.WaitForUpdatesEx(version, PC.WaitOptions(maxWaitSeconds=0, maxObjectUpdates=3))) is not None:
+    while (
+        answer := collector.WaitForUpdatesEx(version, PC.WaitOptions(maxWaitSeconds=0, maxObjectUpdates=3))
+    ) is not None:
         version = answer.version
         truncated.append(bool(answer.truncated))
         seen += [update.obj._moId for group in answer.filterSet for update in group.objectSet]

@@ -6,7 +6,9 @@ import pytest
 from pyVmomi import vim
 
 
-@pytest.mark.parametrize(("user", "password"), [("administrator@vsphere.local", "no"), ("nobody@vsphere.local", "VMlab-1!")])
+@pytest.mark.parametrize(
+    ("user", "password"), [("administrator@vsphere.local", "no"), ("nobody@vsphere.local", "VMlab-1!")]
+)
 def test_a_wrong_user_or_password_is_an_invalid_login(anonymous, user, password):
     with pytest.raises(vim.fault.InvalidLogin, match="incorrect user name or password"):
         anonymous.sessionManager.Login(user, password)

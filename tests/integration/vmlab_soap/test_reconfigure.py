@@ -1,0 +1,153 @@
+"""ReconfigVM_Task and power operations."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from pyVmomi import vim, vmodl
+
+sys.path.insert(0, str(Path(__file__).parent))
+from specs import Device, added, disks_of, new_disk, vm_spec
+
+Spec = vim.vm.ConfigSpec
+
+
+@pytest.fixture
+def vm(content, run):
+    folder = content.searchIndex.FindByInventoryPath("Lab/vm/Test")
+    pool = content.searchIndex.FindByInventoryPath("Lab/host/Cluster1/Resources")
+    controller = added(Device.ParaVirtualSCSIController(key=-1, busNumber=0, sharedBus="noSharing"))
+    made = run(folder.CreateVM_Task(vm_spec("subject", controller, new_disk(-1, 0)), pool))
+    yield made
+    if made.runtime.powerState == "poweredOn":
+        run(made.PowerOff())
+    run(made.Destroy())
+
+
+def test_plain_fields_and_extra_config_are_set(vm, run):
+    option = vim.option.OptionValue
+    run(
+        vm.Reconfigure(
+            Spec(
+                annotation="note",
+                memoryMB=256,
+                numCPUs=2,
+                extraConfig=[option(key="a.b", value="1"), option(key="c", value="2")],
+            )
+        )
+    )
+    run(vm.Reconfigure(Spec(extraConfig=[option(key="c", value="")])))
+    config = vm.config
+    assert (config.annotation, config.hardware.memoryMB, config.hardware.numCPU) == ("note", 256, 2)
+    assert {item.key: item.value for item in config.extraConfig} == {"a.b": "1"}
+    assert vm.summary.config.memorySizeMB == 256
+
+
+def test_a_disk_is_added_grown_and_removed_with_its_file(vm, run, lab):
+    run(vm.Reconfigure(Spec(deviceChange=[new_disk(1000, None, mib=4)])))
+    disk = disks_of(vm)[1]
+    path = lab.folder / "datastores" / "datastore1" / "subject" / "subject_1-flat.vmdk"
+    assert (disk.unitNumber, path.stat().st_size) == (1, 4 << 20)
+
+    disk.capacityInKB, disk.capacityInBytes = 6 * 1024, None
+    run(vm.Reconfigure(Spec(deviceChange=[Device.VirtualDeviceSpec(operation="edit", device=disk)])))
+    assert (disks_of(vm)[1].capacityInBytes, path.stat().st_size) == (6 << 20, 6 << 20)
+
+    remove = Device.VirtualDeviceSpec(operation="remove", fileOperation="destroy", device=disk)
+    run(vm.Reconfigure(Spec(deviceChange=[remove])))
+    assert len(disks_of(vm)) == 1
+    assert not path.exists()
+
+
+def test_a_disk_removed_without_destroying_can_be_attached_again(vm, run, lab):
+    disk = disks_of(vm)[0]
+    run(vm.Reconfigure(Spec(deviceChange=[Device.VirtualDeviceSpec(operation="remove", device=disk)])))
+    assert disks_of(vm) == []
+    back = added(
+        Device.VirtualDisk(
+            key=-1,
+            controllerKey=1000,
+            unitNumber=3,
+            backing=Device.VirtualDisk.FlatVer2BackingInfo(fileName=disk.backing.fileName, diskMode="persistent"),
+        )
+    )
+    run(vm.Reconfigure(Spec(deviceChange=[back])))
+    assert (disks_of(vm)[0].unitNumber, disks_of(vm)[0].backing.uuid) == (3, disk.backing.uuid)
+
+
+def test_what_cannot_be_is_refused_and_changes_nothing(vm, run):
+    disk = disks_of(vm)[0]
+    smaller = disks_of(vm)[0]
+    smaller.capacityInBytes, smaller.capacityInKB = None, 1024
+    unknown = disks_of(vm)[0]
+    unknown.key = 2999
+    edit = Device.VirtualDeviceSpec
+    refused = [
+        (edit(operation="edit", device=smaller), vim.fault.InvalidDeviceSpec),
+        (edit(operation="edit", device=unknown), vim.fault.DeviceNotFound),
+        (new_disk(1000, 0), vim.fault.InvalidDeviceSpec),
+        (new_disk(1234, 0), vim.fault.InvalidController),
+    ]
+    for change, fault in refused:
+        with pytest.raises(fault):
+            run(vm.Reconfigure(Spec(annotation="changed", deviceChange=[change])))
+    assert vm.config.annotation == ""
+    assert [d.backing.fileName for d in disks_of(vm)] == [disk.backing.fileName]
+
+
+def test_a_disk_under_a_snapshot_neither_grows_nor_is_destroyed(vm, run):
+    run(vm.CreateSnapshot("s", "", False, False))
+    disk = disks_of(vm)[0]
+    disk.capacityInBytes = 16 << 20
+    edit = Device.VirtualDeviceSpec
+    for change in (edit(operation="edit", device=disk), edit(operation="remove", fileOperation="destroy", device=disk)):
+        with pytest.raises(vim.fault.InvalidDeviceOperation):
+            run(vm.Reconfigure(Spec(deviceChange=[change])))
+
+
+def test_renaming_to_a_name_in_use_is_a_duplicate(vm, run):
+    with pytest.raises(vim.fault.DuplicateName):
+        run(vm.Reconfigure(Spec(name="twin")))
+    with pytest.raises(vim.fault.DuplicateName):
+        run(vm.Rename("twin"))
+    run(vm.Rename("a/b"))
+    assert vm.name == "a%2fb"
+    run(vm.Rename("subject"))
+
+
+def test_power_goes_on_off_and_to_sleep(vm, run):
+    run(vm.PowerOn())
+    assert vm.runtime.bootTime is not None
+    with pytest.raises(vim.fault.InvalidPowerState):
+        run(vm.PowerOn())
+    with pytest.raises(vim.fault.InvalidPowerState):
+        run(vm.Destroy())
+    with pytest.raises(vim.fault.InvalidPowerState):
+        vm.Unregister()
+    with pytest.raises(vim.fault.InvalidPowerState):
+        run(vm.Reconfigure(Spec(memoryMB=512)))
+    with pytest.raises(vim.fault.ToolsUnavailable):
+        vm.ShutdownGuest()
+    run(vm.Suspend())
+    assert vm.runtime.powerState == "suspended"
+    run(vm.PowerOn())
+    run(vm.Reset())
+    run(vm.PowerOff())
+    assert (vm.runtime.powerState, vm.summary.runtime.powerState) == ("poweredOff", "poweredOff")
+
+
+def test_a_template_neither_runs_nor_has_snapshots(vm_at, run):
+    template = vm_at("debian-template")
+    assert template.config.template
+    assert template.resourcePool is None
+    with pytest.raises(vim.fault.InvalidState):
+        run(template.PowerOn())
+    with pytest.raises(vmodl.fault.NotSupported):
+        run(template.CreateSnapshot("s", "", False, False))
+
+
+def test_an_outdated_change_version_is_refused(vm, run):
+    version = vm.config.changeVersion
+    run(vm.Reconfigure(Spec(annotation="one")))
+    with pytest.raises(vim.fault.ConcurrentAccess):
+        run(vm.Reconfigure(Spec(annotation="two", changeVersion=version)))
