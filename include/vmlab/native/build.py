@@ -28,6 +28,8 @@ STAND_IN = (
     "vix_blocks.c",
     "vix_metadata.c",
     "vix_local.c",
+    "vix_clone.c",
+    "vix_absent.c",
 )
 FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-pthread")
 

@@ -169,6 +169,10 @@ VIX_API VixError VixDiskLib_Create(VixDiskLibConnection connection, const char *
 VIX_API VixError VixDiskLib_Unlink(VixDiskLibConnection connection, const char *path);
 VIX_API VixError VixDiskLib_Grow(VixDiskLibConnection connection, const char *path, VixDiskLibSectorType capacity,
                                  Bool updateGeometry, VixDiskLibProgressFunc progress, void *data);
+VIX_API VixError VixDiskLib_Clone(VixDiskLibConnection dstConnection, const char *dstPath,
+                                  VixDiskLibConnection srcConnection, const char *srcPath,
+                                  const VixDiskLibCreateParams *params, VixDiskLibProgressFunc progress, void *data,
+                                  Bool overWrite);
 VIX_API VixError VixDiskLib_SpaceNeededForClone(VixDiskLibHandle disk, int32_t diskType, uint64_t *bytes);
 VIX_API VixError VixDiskLib_CheckRepair(VixDiskLibConnection connection, const char *path, Bool repair);
 

@@ -74,6 +74,19 @@ def test_hosted_sparse_is_not_offered_and_remote_disks_are_not_made(lab: Any, tm
     assert lab.remote(["create", "[ds] vm/new.vmdk", 2, 2048], ["unlink", DISK]) == [20, 20]
 
 
+def test_a_remote_disk_is_cloned_into_a_local_one(lab: Any, disk: bytes, tmp_path: Path) -> None:
+    target = tmp_path / "copy.vmdk"
+    made, again, over = lab.remote(
+        ["clone", DISK, str(target), 2, False],
+        ["clone", DISK, str(target), 2, False],
+        ["clone", DISK, str(target), 4, True],
+    )
+    assert (made[0], made[-1], again, over[0]) == (0, 100, [12], 0)
+    subprocess.run(["qemu-img", "convert", "-O", "raw", str(target), str(tmp_path / "raw")], check=True)
+    assert (tmp_path / "raw").read_bytes() == disk
+    assert lab.nfc.sessions() == []
+
+
 def test_a_plain_flat_file_is_a_local_disk(lab: Any, tmp_path: Path) -> None:
     raw = tmp_path / "image.raw"
     raw.write_bytes(b"R" * (3 * 65536 + 700))

@@ -17,6 +17,7 @@ from typing import Any
 U64, POINTER, TEXT = c.c_uint64, c.c_void_p, c.c_char_p
 LOG = c.CFUNCTYPE(None, TEXT, POINTER)
 DONE = c.CFUNCTYPE(None, POINTER, U64)
+PROGRESS = c.CFUNCTYPE(c.c_char, POINTER, c.c_int)
 VIX_ASYNC = 25000
 
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -47,6 +48,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "GetMetadataKeys": (U64, [POINTER, POINTER, c.c_size_t, POINTER]),
     "Create": (U64, [POINTER, TEXT, POINTER, POINTER, POINTER]),
     "Unlink": (U64, [POINTER, TEXT]),
+    "Clone": (U64, [POINTER, TEXT, POINTER, TEXT, POINTER, PROGRESS, POINTER, c.c_char]),
     "GetErrorText": (POINTER, [U64, TEXT]),
     "FreeErrorText": (None, [POINTER]),
     "AllocateConnectParams": (POINTER, []),
@@ -276,6 +278,18 @@ class Client:
     def create(self, path: str, disk_type: int, sectors: int) -> int:
         given = CreateParams(disk_type, 3, 7, sectors, 0, 0)
         return int(self.call("Create", self.connection, path.encode(), c.byref(given), None, None))
+
+    def clone(self, source: str, target: str, disk_type: int, overwrite: bool) -> list[int]:
+        """Clone a disk of this connection to a local file; returns the code and the percentages reported."""
+        seen: list[int] = []
+        local = POINTER()
+        assert self.call("Connect", None, c.byref(local)) == 0
+        progress = PROGRESS(lambda _, percent: seen.append(percent) or b"\1")
+        given = c.byref(CreateParams(disk_type, 3, 7, 0, 0, 0))
+        names = (local, target.encode(), self.connection, source.encode())
+        code = int(self.call("Clone", *names, given, progress, None, bytes([overwrite])))
+        assert self.call("Disconnect", local) == 0
+        return [code, *sorted(set(seen))]
 
     def unlink(self, path: str) -> int:
         return int(self.call("Unlink", self.connection, path.encode()))
