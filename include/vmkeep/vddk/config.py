@@ -43,7 +43,7 @@ def state_folder() -> Path:
 
 @contextmanager
 def open_config() -> Iterator[Path]:
-    """Write the file and remove it at the end; VDDK reads it in InitEx."""
+    """Write the file and remove it at the end."""
     state = state_folder()
     with tempfile.TemporaryDirectory(prefix="vmkeep-vddk-") as folder:
         path = Path(folder) / "vddk.conf"

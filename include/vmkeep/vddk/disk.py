@@ -32,6 +32,8 @@ PATIENCE: Final = 600.0
 _CLOSING: Final = 30.0
 _ZEROES: Final = bytes(1 << 20)
 
+_abandoned: list[object] = []
+
 T = TypeVar("T")
 D = TypeVar("D", bound="VddkDisk")
 
@@ -243,6 +245,7 @@ def _close(
     if not library.lost and not await_all(disk, _CLOSING):
         library.lost = True
     if library.lost:
+        _abandoned.append(opening)  # else the garbage collector would close it, on any thread
         _log.warning("not closing %s: VDDK still holds on to it; the process has to end", address.title)
         return
     try:

@@ -188,6 +188,8 @@ def _cleanup(library: Library, address: DiskAddress, params: Any) -> None:
 
 
 def _attempt(library: Library, name: str, address: DiskAddress, *arguments: Any) -> None:
+    if library.lost:
+        return  # left behind, and closed by the garbage collector: the call would hang on whatever thread that is
     try:
         library.check(name, *arguments, doing=f"{name} after {address.title}")
     except VmKeepError as error:

@@ -14,6 +14,9 @@ from vmkeep.vddk.address import DiskAddress, sha1_thumbprint
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.structures import CREDENTIALS_UID, ConnectParams
 
+_abandoned: list[object] = []
+"""Memory that a library which never came back may still read."""
+
 
 @contextmanager
 def open_params(library: Library, address: DiskAddress) -> Iterator[Any]:
@@ -24,12 +27,17 @@ def open_params(library: Library, address: DiskAddress) -> Iterator[Any]:
         _fill(pointer.contents, address, strings)
         yield pointer
     finally:
-        params = pointer.contents
-        params.vmxSpec = params.serverName = params.thumbPrint = None
-        params.creds.uid.userName = params.creds.uid.password = None
-        if not own:
-            library.call("FreeConnectParams", pointer)
-        strings.clear()
+        if library.lost:
+            _abandoned.append((pointer, strings))
+        else:
+            _empty(pointer.contents)
+            if not own:
+                library.call("FreeConnectParams", pointer)
+
+
+def _empty(params: ConnectParams) -> None:
+    params.vmxSpec = params.serverName = params.thumbPrint = None
+    params.creds.uid.userName = params.creds.uid.password = None
 
 
 def forget_vm(pointer: Any) -> None:

@@ -68,12 +68,12 @@ def open_vddk(folder: str | Path) -> Iterator[Vddk]:
     library = Library(find_library(folder))
     with open_config() as config:
         _init(library, config)
-    _log.info("VDDK %s from %s", library.file.version, library.file.folder)
-    try:
-        yield Vddk(library)
-    finally:
-        if not library.lost:
-            library.call("Exit")
+        _log.info("VDDK %s from %s", library.file.version, library.file.folder)
+        try:
+            yield Vddk(library)
+        finally:
+            if not library.lost:
+                library.call("Exit")
 
 
 def _init(library: Library, config: Path) -> None:

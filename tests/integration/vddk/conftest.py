@@ -1,0 +1,87 @@
+"""The lab's own library and its NFC service, without the rest of vSphere."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmkeep.model.site import VCenter
+from vmkeep.vddk.address import DiskAddress
+from vmkeep.vddk.session import Vddk, open_vddk
+from vmlab.disks import DiskStore
+from vmlab.nfc import DiskGrant, NfcError, NfcServer, install_vddk
+
+MIB = 1 << 20
+DISK = "[ds] web/web.vmdk"
+THUMBPRINT = ":".join(["AB"] * 20)
+
+
+@dataclass
+class OneUser:
+    """Lets ``root`` with ``secret`` open anything."""
+
+    thumbprint: str = THUMBPRINT
+    nfc_session_limit: int = 3
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    latency: float = 0.0
+
+    def open_disk(self, **request: Any) -> DiskGrant:
+        """Note the request."""
+        self.asked.append(request)
+        if (request["user"], request["password"]) != ("root", "secret"):
+            raise NfcError(35, "wrong user name or password")
+        return DiskGrant(
+            ds_path=request["path"],
+            read_only=request["read_only"],
+            host="esx1",
+            latency_seconds=self.latency,
+            metadata={},
+        )
+
+
+@dataclass
+class Host:
+    """What a test gets."""
+
+    store: DiskStore
+    authority: OneUser
+    nfc: NfcServer
+    vddk: Path
+
+    def address(
+        self, path: str = DISK, *, password: str = "secret", thumbprint: str = "ab" * 20, **changes: Any
+    ) -> DiskAddress:
+        """Return where a disk of VM ``web`` is."""
+        vcenter = VCenter(host="127.0.0.1", user="root", password=password, thumbprint=thumbprint)
+        fields = {"vm": "vm-16", "vm_name": "web", "snapshot": "snapshot-3", "transports": ("nbdssl", "nbd")}
+        return DiskAddress(path=path, vcenter=vcenter, **(fields | changes))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    store = DiskStore(tmp_path / "datastores")
+    authority = OneUser()
+    nfc = NfcServer(store, authority)
+    nfc.start()
+    yield Host(store, authority, nfc, install_vddk(tmp_path / "vddk", nfc.port))
+    nfc.stop()
+
+
+@pytest.fixture
+def vddk(host: Host) -> Iterator[Vddk]:
+    with open_vddk(host.vddk) as opened:
+        yield opened
+
+
+@pytest.fixture
+def disk(host: Host) -> bytes:
+    """A thin disk of 24 MiB and 5 sectors, a third of it written; returns its bytes."""
+    host.store.create(DISK, 24 * MIB + 5 * 512, uuid="6000C290111122223333444455556666")
+    with host.store.open(DISK, writable=True) as handle:
+        handle.write(MIB, random.Random(1).randbytes(6 * MIB))
+        handle.write(20 * MIB, random.Random(2).randbytes(2 * MIB))
+        handle.write(24 * MIB + 4 * 512, b"tail" * 128)
+        return handle.read(0, handle.capacity)
