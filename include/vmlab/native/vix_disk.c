@@ -12,6 +12,7 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vix_disk *open_disks;
+static _Atomic int busy; /* calls that are inside Open or Close now */
 
 bool vix_is_disk(const struct vix_disk *disk)
 {
@@ -50,8 +51,17 @@ static void release(struct vix_disk *disk)
     free(disk);
 }
 
+/* Documented for the real library: opens and closes are one thread's. The lab goes on, but tells. */
+static void begin_exclusive(void)
+{
+    if (busy++)
+        vix_warn("VixDiskLib: Open or Close from two threads at once: the real library may fail here");
+}
+
 static int find_file(struct vix_disk *disk, const struct vix_connection *connection, const char *path)
 {
+    if (!connection->local && vix_buffers_too_big())
+        return VL_NO_MEMORY;
     if (!connection->local)
         return vix_control_open(connection, path, !disk->writable, &disk->grant, &disk->control);
     memcpy(disk->grant.transport, "file", sizeof "file");
@@ -91,7 +101,9 @@ VIX_API VixError VixDiskLib_Open(VixDiskLibConnection connection, const char *pa
     if (!disk)
         return VL_NO_MEMORY;
     disk->magic = MAGIC;
+    begin_exclusive();
     int code = open_disk(disk, connection, path, flags);
+    busy--;
     if (code) {
         vix_warn("VixDiskLib: cannot open %s: error %d", path, code);
         release(disk);
@@ -107,8 +119,10 @@ VIX_API VixError VixDiskLib_Close(VixDiskLibHandle disk)
 {
     if (!vix_is_disk(disk))
         return disk ? VIX_INVALID_HANDLE : VL_INVALID;
+    begin_exclusive();
     strike_off(disk);
     release(disk);
+    busy--;
     return VL_OK;
 }
 

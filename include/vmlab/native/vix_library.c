@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_SESSION_64K 256ul /* 16 MiB: with more, opens fail */
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     bool ready;
     VixDiskLibGenericLogFunc *log, *warn;
     unsigned nfc_port;
+    unsigned long buffer_64k, buffer_count; /* of one NFC session, as VDDK's configuration file sets them */
 } library;
 
 bool vix_ready(void)
@@ -22,6 +25,12 @@ bool vix_ready(void)
 unsigned vix_nfc_port(void)
 {
     return library.nfc_port;
+}
+
+bool vix_buffers_too_big(void)
+{
+    return library.buffer_64k > MAX_SESSION_64K || library.buffer_count > MAX_SESSION_64K ||
+           library.buffer_64k * library.buffer_count > MAX_SESSION_64K;
 }
 
 static void emit(VixDiskLibGenericLogFunc *sink, const char *format, ...)
@@ -57,23 +66,50 @@ void vix_warn(const char *format, ...)
     va_end(arguments);
 }
 
-/* lab.conf holds `name=value` lines beside the folder that holds lib64. */
+/* `name=value` lines; 0 when the name is not there or holds no number. */
+static unsigned long value_in(FILE *file, const char *name)
+{
+    char line[512];
+    unsigned long value = 0;
+    size_t length = strlen(name);
+    rewind(file);
+    while (fgets(line, sizeof line, file)) {
+        char *equals = strchr(line, '=');
+        if (equals && strncmp(line, name, length) == 0 && strspn(line + length, " \t") == (size_t)(equals - line) - length)
+            value = strtoul(equals + 1 + strspn(equals + 1, " \t\""), NULL, 10);
+    }
+    return value;
+}
+
+static void read_config(const char *path)
+{
+    library.buffer_64k = 1;
+    library.buffer_count = 4;
+    FILE *file = path ? fopen(path, "re") : NULL;
+    if (path && !file)
+        vix_warn("VixDiskLib: cannot read the configuration file %s", path);
+    if (!file)
+        return;
+    unsigned long size = value_in(file, "vixDiskLib.nfcAio.Session.BufSizeIn64KB");
+    unsigned long count = value_in(file, "vixDiskLib.nfcAio.Session.BufCount");
+    fclose(file);
+    library.buffer_64k = size ? size : library.buffer_64k;
+    library.buffer_count = count ? count : library.buffer_count;
+    vix_log("VixDiskLib: NFC sessions have %lu buffers of %lu KiB", library.buffer_count, library.buffer_64k * 64);
+}
+
+/* lab.conf lies beside the folder that holds lib64. */
 static unsigned port_in(const char *folder)
 {
-    char *path = NULL, line[256];
-    unsigned port = 0;
+    char *path = NULL;
     if (asprintf(&path, "%s/lab.conf", folder) < 0)
         return 0;
     FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file)) {
-        unsigned long value = strncmp(line, "nfc_port=", 9) == 0 ? strtoul(line + 9, NULL, 10) : 0;
-        if (value > 0 && value < 65536)
-            port = (unsigned)value;
-    }
+    unsigned long port = file ? value_in(file, "nfc_port") : 0;
     if (file)
         fclose(file);
     free(path);
-    return port;
+    return port < 65536 ? (unsigned)port : 0;
 }
 
 static unsigned find_port(const char *lib_dir)
@@ -108,11 +144,7 @@ VIX_API VixError VixDiskLib_InitEx(uint32_t major, uint32_t minor, VixDiskLibGen
     __atomic_store_n(&library.ready, true, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&lock);
     vix_log("VixDiskLib: stand-in of the lab, version 8.0.3, asked for %u.%u", major, minor);
-    FILE *config = configFile ? fopen(configFile, "re") : NULL;
-    if (configFile && !config)
-        vix_warn("VixDiskLib: cannot read the configuration file %s", configFile);
-    if (config)
-        fclose(config);
+    read_config(configFile);
     return VL_OK;
 }
 

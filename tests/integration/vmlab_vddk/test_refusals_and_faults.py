@@ -3,6 +3,7 @@
 import base64
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,19 @@ def test_several_compression_bits_at_once_are_an_invalid_argument(lab: Any, disk
     assert lab.remote(
         ["open", DISK, 4 | 16], ["open", DISK, 4 | 1 | 32, "fastlz"], ["open", DISK, 4 | 16 | 32, "two"]
     ) == [0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "code"), [(16, 4, 0), (16, 16, 0), (16, 17, 2), ("99999999999999999999", 4, 2)]
+)
+def test_nfc_buffers_above_sixteen_mebibytes_make_opens_fail(
+    lab: Any, disk: bytes, tmp_path: Path, size: Any, count: int, code: int
+) -> None:
+    config = tmp_path / "vddk.conf"
+    session = "vixDiskLib.nfcAio.Session"
+    config.write_text(f"tmpDirectory=/tmp\n{session}.BufSizeIn64KB={size}\n{session}.BufCount = {count}\n")
+    connect = ["connect", lab.params(), True, "s", None]
+    assert lab.run(["init", 6, 5, None, str(config)], connect, ["open", DISK, READ_ONLY], ["exit"])[2] == code
 
 
 def test_a_planted_fault_lets_the_first_bytes_pass_and_is_used_up(lab: Any, disk: bytes) -> None:

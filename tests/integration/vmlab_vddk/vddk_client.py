@@ -129,9 +129,9 @@ class Client:
         function.restype, function.argtypes = SIGNATURES[name]
         return function(*arguments)
 
-    def init(self, major: int = 6, minor: int = 5, folder: str | None = None) -> int:
-        place = folder.encode() if folder else None
-        return int(self.call("InitEx", major, minor, self.log, self.log, self.log, place, None))
+    def init(self, major: int = 6, minor: int = 5, folder: str | None = None, config: str | None = None) -> int:
+        places = [place.encode() if place else None for place in (folder, config)]
+        return int(self.call("InitEx", major, minor, self.log, self.log, self.log, *places))
 
     def exit(self) -> None:
         self.call("Exit")
