@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vmkeep.errors import VmKeepError
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.stub import SessionRenewedError
 
 PAGE = 200
 """Objects per answer: a page of 100 VMs costs both sides some 100 ms when devices are asked for."""
@@ -30,8 +33,18 @@ def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
     return values
 
 
-def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield every object of a type below a container with some properties; unreadable or unset ones are ``None``."""
+def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> list[tuple[Any, dict[str, Any]]]:
+    """Return every object of a type below a container with some properties; unreadable or unset ones are ``None``."""
+    generation = session.generation
+    try:
+        return _read_view(session, kind, paths, under)
+    except (SessionRenewedError, vmodl.fault.ManagedObjectNotFound):
+        if session.generation == generation:
+            raise
+    return _read_view(session, kind, paths, under)  # the view went with the session that had expired
+
+
+def _read_view(session: Session, kind: Any, paths: Sequence[str], under: Any) -> list[tuple[Any, dict[str, Any]]]:
     collector = vmodl.query.PropertyCollector
     view = session.content.viewManager.CreateContainerView(under or session.content.rootFolder, [kind], True)
     try:
@@ -40,12 +53,15 @@ def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> Ite
             objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
             propSet=[collector.PropertySpec(type=kind, pathSet=list(paths))],
         )
+        found = []
         for content in _pages(session, spec):
             values: dict[str, Any] = dict.fromkeys(paths)
             values.update((item.name, item.val) for item in content.propSet)
-            yield content.obj, values
+            found.append((content.obj, values))
+        return found
     finally:
-        view.DestroyView()
+        with contextlib.suppress(VmKeepError, vmodl.MethodFault):  # it ends with the session anyway
+            view.DestroyView()
 
 
 def _pages(session: Session, spec: Any) -> Iterator[Any]:

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from vmkeep.errors import UnreachableError, VmKeepError
@@ -85,6 +85,11 @@ class Session:
         return self._user_name
 
     @property
+    def generation(self) -> int:
+        """Counts how often the session was opened again; what an earlier one owned is gone."""
+        return self._stub.generation
+
+    @property
     def session_key(self) -> str:
         """The key by which the server's authorization manager knows this session. Not for logs."""
         return self._session_key
@@ -122,7 +127,8 @@ class Session:
     def server_time(self) -> datetime:
         """Return the server's own clock, to compare with the times it gives to snapshots; keeps the session alive."""
         with speaking(f"ask {self._vcenter.host} for its time"):
-            return cast("datetime", vim.ServiceInstance("ServiceInstance", self._stub).CurrentTime())
+            time: datetime = vim.ServiceInstance("ServiceInstance", self._stub).CurrentTime()
+            return time.astimezone(UTC)
 
     def close(self) -> None:
         """Log out and close every connection. Never raises: the server forgets an idle session by itself."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from vmkeep.errors import DeadlineError, NotFoundError, QuiesceFailedError, StaleError, TransientError, VSphereError
@@ -215,7 +215,7 @@ def _snapshot(tree: Any) -> VmSnapshot:
         moref=moref(tree.snapshot),
         name=tree.name,
         run=_run_of(tree.description),
-        created_at=tree.createTime,
+        created_at=tree.createTime.astimezone(UTC),
         quiesced=bool(tree.quiesced),
     )
 

@@ -18,7 +18,19 @@ from vmkeep.vsphere.trust import Trust
 
 _REPEATABLE = ("Retrieve", "Find", "Query", "Fetch", "CurrentTime", "WaitForUpdatesEx", "HasPrivilege")
 """Calls that change nothing: sent once more if the connection dies before an answer. ``Fetch`` reads a property."""
+_OF_ONE_SESSION = (
+    "WaitForUpdatesEx",
+    "ContinueRetrievePropertiesEx",
+    "CreateFilter",
+    "DestroyView",
+    "DestroyPropertyCollector",
+)
+"""Calls on what a session owns and takes with it: views, collectors, pages. A new session cannot go on with them."""
 _WITHOUT_SESSION = ("Login", "Logout", "RetrieveServiceContent")
+
+
+class SessionRenewedError(TransientError):
+    """The session had expired and a new one was opened; what the old one owned has to be made again."""
 
 
 class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is made at run time
@@ -66,6 +78,8 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
             if self._log_in is None or info.wsdlName in _WITHOUT_SESSION:
                 raise
         self.log_in_again(generation)
+        if info.wsdlName in _OF_ONE_SESSION:
+            raise SessionRenewedError(f"{self._address}: the session had expired during {info.wsdlName}")
         return self._send(mo, info, args, outerStub)
 
     @property
@@ -79,6 +93,7 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
             if generation != self._generation or self._log_in is None:
                 return
             self._cookie_owner = threading.get_ident()
+            self._cookie = ""  # vSphere refuses a second log-in in a session that it still knows
             try:
                 self._log_in()
                 self._generation += 1

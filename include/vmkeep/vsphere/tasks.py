@@ -90,11 +90,12 @@ def _states(session: Session, task: Any, deadline: float) -> Any:
             options = kinds.WaitOptions(maxWaitSeconds=max(1, min(_POLL_SECONDS, math.ceil(remaining))))
             update = collector.WaitForUpdatesEx(version, options)
             if update is None:
-                continue
-            version = update.version
-            for change in _changes(update):
-                known[change.name] = change.val
-            if "info.state" in known:
+                # Nothing changed for a while; ask outright, so that no lost update can hold a wait to its deadline.
+                known = read(session, task, *_PATHS)
+            else:
+                version = update.version
+                known.update((change.name, change.val) for change in _changes(update))
+            if known.get("info.state") is not None:
                 yield known["info.state"], known.get("info.progress")
     finally:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):

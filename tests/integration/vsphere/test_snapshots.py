@@ -1,0 +1,240 @@
+"""Snapshots of a run: found again, removed twice, consolidated, never left behind in silence."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from vmkeep.errors import (
+    DeadlineError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuiesceFailedError,
+    StaleError,
+    TransientError,
+    VSphereError,
+)
+from vmkeep.vsphere import inventory, snapshots
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.describe import held_disks
+from vmkeep.vsphere.session import open_session
+from vmlab.managed.faults import Injection
+
+RUN = "scheduled__2026-11-20T10:00:00+00:00/web/01 – " + "x" * 60
+
+
+class Busy(Injection):
+    """Another task holds the VM; the fault has to name it."""
+
+    def make_fault(self):
+        return vim.fault.TaskInProgress(
+            task=vim.Task("task-1"), msg="The operation is not allowed in the current state"
+        )
+
+
+@pytest.fixture
+def vm(session):
+    moref = inventory.find_vm(session, "web01").moref
+    yield moref
+    for snapshot in reversed(snapshots.list_all(session, moref)):
+        snapshots.remove(session, moref, snapshot.moref)
+
+
+def test_a_snapshot_is_found_by_its_run_however_long_the_name(session, vm):
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    snapshots.create(session, vm, run="another", quiesce=False)
+
+    assert snapshots.find_by_run(session, vm, RUN) == (made,)
+    assert [found.run for found in snapshots.list_ours(session, vm)] == [RUN, "another"]
+    assert made.created_at.utcoffset().total_seconds() == 0
+
+
+def test_a_foreign_snapshot_is_not_ours(session, vm):
+    session.vm(vm).CreateSnapshot_Task("before the upgrade", '{"by": "hand"}', False, False)
+    deadline = time.monotonic() + 10
+    while not snapshots.list_all(session, vm) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert [found.run for found in snapshots.list_all(session, vm)] == [""]
+    assert snapshots.list_ours(session, vm) == ()
+
+
+def test_removing_twice_is_success_both_times(session, vm):
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+
+    snapshots.remove(session, vm, made.moref)
+    snapshots.remove(session, vm, made.moref)
+
+    assert snapshots.list_all(session, vm) == ()
+    assert not inventory.describe_vm(session, vm).has_snapshots
+
+
+def test_removing_from_a_vm_that_is_gone_is_success(session):
+    snapshots.remove(session, "vm-999999", "snapshot-999999")
+
+    assert snapshots.find_by_run(session, "vm-999999", RUN) == ()
+
+
+def test_two_removals_at_once_both_succeed(session, vm):
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            snapshots.remove(session, vm, made.moref)
+        except BaseException as error:  # noqa: BLE001 - told to the main thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert snapshots.list_all(session, vm) == ()
+
+
+def test_the_disks_are_consolidated_where_the_removal_left_them_unmerged(session, vm, lab):
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    lab.site.faults.add(Injection(method="", effect="consolidation_needed"))
+
+    snapshots.remove(session, vm, made.moref)
+
+    described = inventory.describe_vm(session, vm)
+    assert not described.consolidation_needed
+    assert not any("-00000" in disk.file_name for disk in described.disks)
+
+
+def test_disks_that_cannot_be_consolidated_are_a_loud_error(session, vm, lab, monkeypatch):
+    monkeypatch.setattr("vmkeep.vsphere.snapshots._RETRY_SECONDS", 0.01)
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    lab.site.faults.add(Injection(method="", effect="consolidation_needed"))
+    lab.site.faults.add(Injection(method="ConsolidateVMDisks_Task", fault="FileLocked", count=3))
+
+    with pytest.raises(VSphereError, match="still need consolidation") as caught:
+        snapshots.remove(session, vm, made.moref)
+
+    assert caught.value.fault == "FileLocked"
+    assert snapshots.consolidate_if_needed(session, vm)
+    assert not snapshots.consolidate_if_needed(session, vm)
+
+
+def test_a_lock_held_for_a_moment_does_not_fail_the_consolidation(session, vm, lab, monkeypatch):
+    monkeypatch.setattr("vmkeep.vsphere.snapshots._RETRY_SECONDS", 0.01)
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    lab.site.faults.add(Injection(method="", effect="consolidation_needed"))
+    lab.site.faults.add(Injection(method="ConsolidateVMDisks_Task", fault="FileLocked"))
+
+    snapshots.remove(session, vm, made.moref)
+
+    assert not inventory.describe_vm(session, vm).consolidation_needed
+
+
+@pytest.mark.parametrize("fault", ["ApplicationQuiesceFault", "FilesystemQuiesceFault"])
+def test_a_guest_that_cannot_be_quiesced_is_told_apart(session, vm, lab, fault):
+    lab.site.faults.add(Injection(method="CreateSnapshot_Task", fault=fault))
+
+    with pytest.raises(QuiesceFailedError) as caught:
+        snapshots.create(session, vm, run=RUN, quiesce=True)
+
+    assert caught.value.fault == fault
+    assert snapshots.list_all(session, vm) == ()
+
+
+def test_other_failures_of_a_quiesced_snapshot_are_not_blamed_on_the_guest(session, vm, lab):
+    lab.site.faults.add(Injection(method="CreateSnapshot_Task", fault="NoDiskSpace", message="No room"))
+
+    with pytest.raises(VSphereError, match="No room") as caught:
+        snapshots.create(session, vm, run=RUN, quiesce=True)
+
+    assert not isinstance(caught.value, QuiesceFailedError)
+
+
+def test_a_start_refused_for_another_task_is_tried_again(session, vm, lab):
+    lab.site.faults.add(Busy(method="CreateSnapshot_Task", fault="TaskInProgress"))
+
+    assert snapshots.create(session, vm, run=RUN, quiesce=False).run == RUN
+
+
+def test_waiting_for_another_task_ends_at_the_deadline_and_says_for_what(session, vm, lab):
+    lab.site.faults.add(Busy(method="CreateSnapshot_Task", fault="TaskInProgress", count=99))
+
+    with pytest.raises(DeadlineError, match="another task holds it"):
+        snapshots.create(session, vm, run=RUN, quiesce=False, timeout=0.5)
+
+
+def test_a_snapshot_whose_answer_was_lost_is_found_again(session, vm, lab):
+    lab.site.faults.add(Injection(method="CreateSnapshot_Task", drop=True, after=True))
+
+    with pytest.raises(TransientError):
+        snapshots.create(session, vm, run=RUN, quiesce=False)
+
+    (found,) = snapshots.find_by_run(session, vm, RUN)
+    snapshots.remove(session, vm, found.moref)
+
+
+def test_a_removal_whose_answer_was_lost_is_success(session, vm, lab, monkeypatch):
+    monkeypatch.setattr("vmkeep.vsphere.snapshots._RETRY_SECONDS", 0.05)
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    lab.site.faults.add(Injection(method="RemoveSnapshot_Task", drop=True, after=True))
+
+    snapshots.remove(session, vm, made.moref)
+
+    assert snapshots.list_all(session, vm) == ()
+
+
+def test_a_session_that_expires_during_a_wait_does_not_lose_the_task(session, vm, lab):
+    lab.site.faults.add(Injection(method="WaitForUpdatesEx", fault="NotAuthenticated"))
+    lab.site.sessions.close_all()
+
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+
+    assert snapshots.find_by_run(session, vm, RUN) == (made,)
+
+
+def test_a_connection_that_dies_during_a_wait_does_not_lose_the_task(session, vm, lab):
+    lab.site.faults.add(Injection(method="WaitForUpdatesEx", drop=True, count=2))
+
+    assert snapshots.create(session, vm, run=RUN, quiesce=False).run == RUN
+
+
+def test_a_missing_snapshot_makes_the_plan_stale(session, vm):
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    snapshots.require(session, vm, made.moref)
+    snapshots.remove(session, vm, made.moref)
+
+    with pytest.raises(StaleError, match="start a new run"):
+        snapshots.require(session, vm, made.moref)
+
+
+def test_a_user_who_may_not_take_snapshots_is_told_so(lab, reach):
+    with open_session(reach(lab, lab.port, user="readonly@vsphere.local")) as session:
+        moref = inventory.find_vm(session, "web01").moref
+
+        with pytest.raises(PermissionDeniedError, match=r"VirtualMachine\.State\.CreateSnapshot"):
+            snapshots.create(session, moref, run=RUN, quiesce=False)
+
+
+def test_a_snapshot_of_no_vm_is_not_found(session):
+    with pytest.raises(NotFoundError, match="vm-999999"):
+        snapshots.create(session, "vm-999999", run=RUN, quiesce=False)
+
+
+def test_a_snapshot_holds_the_files_the_vm_had_and_a_revert_brings_its_state_back(session):
+    moref = inventory.find_vm(session, "old01").moref
+    before = inventory.describe_vm(session, moref)
+    made = snapshots.create(session, moref, run=RUN, quiesce=False)
+
+    held = held_disks(session, moref, made.moref)
+    now = inventory.describe_vm(session, moref)
+
+    assert [item.disk.file_name for item in held] == [disk.file_name for disk in before.disks]
+    assert [disk.file_name for disk in now.disks] != [disk.file_name for disk in before.disks]
+    snapshots.revert(session, moref, made.moref)
+    snapshots.remove(session, moref, made.moref)
+    assert [disk.file_name for disk in inventory.describe_vm(session, moref).disks] == [
+        disk.file_name for disk in before.disks
+    ]
