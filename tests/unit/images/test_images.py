@@ -1,0 +1,163 @@
+"""Raw images in and out."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, UsageError
+from vmkeep.images import export_image, image_key, import_images
+from vmkeep.model.extents import Extent
+from vmkeep.model.point import BackupKind
+from vmkeep.repository import create_repository
+from vmkeep.transfer.files import LocalFileTarget
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return create_repository(str(tmp_path / "repo"))
+
+
+def write(path, *, seed=1, size=4 * MIB + 512):
+    path.write_bytes(random.Random(seed).randbytes(MIB) + bytes(size - MIB))
+    return path
+
+
+def test_several_images_make_one_point_and_come_back(repository, tmp_path):
+    paths = [write(tmp_path / f"{n}.raw", seed=n, size=(n + 2) * MIB) for n in range(3)]
+
+    point = import_images(repository, paths, name="web server")
+
+    assert repository.find_point("latest:web server") == point
+    assert point.kind is BackupKind.FULL
+    assert [image.disk.capacity for image in point.images] == [2 * MIB, 3 * MIB, 4 * MIB]
+    for number, path in enumerate(paths):
+        exported = export_image(repository, point, number, tmp_path / "out" if number else tmp_path / "first")
+        assert (tmp_path / "out" if number else tmp_path / "first").read_bytes() == path.read_bytes()
+        assert exported.bytes_written == MIB
+        (tmp_path / "out").unlink(missing_ok=True)
+
+
+def test_extents_make_an_increment_to_the_newest_point_of_that_name(repository, tmp_path):
+    path = write(tmp_path / "a.raw")
+    first = import_images(repository, [path], name="a")
+    import_images(repository, [write(tmp_path / "b.raw", seed=9)], name="b")
+    before = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(2 * MIB)
+        file.write(b"changed")
+
+    second = import_images(repository, [path], name="a", extents=[[Extent(2 * MIB, 2 * MIB + 512)]])
+
+    assert second.kind is BackupKind.INCREMENTAL
+    assert first.ref in second.images[0].reason
+    assert second.images[0].bytes_read == 262144
+    export_image(repository, second, 0, tmp_path / "out2")
+    export_image(repository, first, 0, tmp_path / "out1")
+    assert (tmp_path / "out2").read_bytes() == path.read_bytes()
+    assert (tmp_path / "out1").read_bytes() == before
+
+
+def test_extents_may_be_given_for_some_of_the_disks(repository, tmp_path):
+    paths = [write(tmp_path / "0"), write(tmp_path / "1", seed=2)]
+    import_images(repository, paths, name="vm")
+
+    point = import_images(repository, paths, name="vm", extents=[(), None])
+
+    assert [image.kind for image in point.images] == [BackupKind.INCREMENTAL, BackupKind.FULL]
+    assert point.images[0].bytes_read == 0 < point.images[1].bytes_read
+
+
+def test_an_increment_to_nothing_is_refused(repository, tmp_path):
+    with pytest.raises(UsageError, match="'a' has no restore point with a disk 0 yet"):
+        import_images(repository, [write(tmp_path / "a")], name="a", extents=[()])
+    assert list(repository.points()) == []
+
+
+def test_extents_beyond_the_disk_are_refused(repository, tmp_path):
+    path = write(tmp_path / "a")
+    import_images(repository, [path], name="a")
+
+    with pytest.raises(UsageError, match="reaches beyond"):
+        import_images(repository, [path], name="a", extents=[[Extent(0, 5 * MIB)]])
+
+
+def test_an_increment_of_a_smaller_disk_is_refused(repository, tmp_path):
+    path = write(tmp_path / "a")
+    import_images(repository, [path], name="a")
+    os.truncate(path, 2 * MIB)
+
+    with pytest.raises(UsageError, match="smaller than in restore point"):
+        import_images(repository, [path], name="a", extents=[()])
+
+
+@pytest.mark.parametrize("extents", [[], [None, None]])
+def test_extents_have_to_fit_the_number_of_images(repository, tmp_path, extents):
+    with pytest.raises(UsageError, match="1 images, but extents for"):
+        import_images(repository, [write(tmp_path / "a")], name="a", extents=extents)
+
+
+def test_a_missing_image_is_named_before_anything_is_stored(repository, tmp_path):
+    with pytest.raises(NotFoundError, match="missing"):
+        import_images(repository, [write(tmp_path / "a"), tmp_path / "missing"], name="a")
+    assert not (tmp_path / "repo" / "packs").exists()
+
+
+def test_names_that_make_one_slug_stay_apart():
+    keys = [image_key(name) for name in ("web", "Web", "web ", "wéb", "web/x", "日本", "-")]
+
+    assert keys[0] == "image-web"
+    assert len(set(keys)) == len(keys)
+
+
+def test_an_existing_file_is_only_overwritten_when_asked(repository, tmp_path):
+    point = import_images(repository, [write(tmp_path / "a")], name="a")
+    out = tmp_path / "out"
+    out.write_bytes(b"precious")
+
+    with pytest.raises(ConflictError, match="exists already"):
+        export_image(repository, point, 0, out)
+    assert out.read_bytes() == b"precious"
+    export_image(repository, point, 0, out, overwrite=True)
+    assert out.read_bytes() == (tmp_path / "a").read_bytes()
+
+
+def test_a_failed_export_leaves_no_file(repository, tmp_path, monkeypatch):
+    point = import_images(repository, [write(tmp_path / "a")], name="a")
+    before = sorted(tmp_path.iterdir())
+
+    def refuse(self, start, data):
+        raise StoreFullError("full")
+
+    monkeypatch.setattr(LocalFileTarget, "write", refuse)
+    with pytest.raises(StoreFullError):
+        export_image(repository, point, 0, tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [-1, 1])
+def test_a_disk_that_the_point_does_not_have_is_named(repository, tmp_path, number):
+    point = import_images(repository, [write(tmp_path / "a")], name="a")
+
+    with pytest.raises(NotFoundError, match="has 1 disks"):
+        export_image(repository, point, number, tmp_path / "out")
+
+
+def test_exporting_into_a_missing_folder_is_told(repository, tmp_path):
+    point = import_images(repository, [write(tmp_path / "a")], name="a")
+
+    with pytest.raises(NotFoundError, match="nowhere: no such folder"):
+        export_image(repository, point, 0, tmp_path / "nowhere" / "out")
+
+
+def test_progress_counts_all_disks_together(repository, tmp_path):
+    events = []
+    paths = [write(tmp_path / "0"), write(tmp_path / "1", seed=2)]
+    import_images(repository, paths, name="vm", on_progress=events.append)
+
+    assert events[-1].phase == "backup disk 2 of 2"
+    assert events[-1].bytes_done == events[-1].bytes_total

@@ -1,0 +1,194 @@
+"""An error at any stage ends the copy with that error: once, promptly, with no thread left behind."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+
+from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.errors import CancelledError, StoreError, StoreFullError, TransferError
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.index import Index
+from vmkeep.transfer import backup, reading
+from vmkeep.transfer.pipeline import Conveyor, Crew
+from vmkeep.transfer.restore import restore_disk
+
+BLOCK = 65536
+CONTENT = random.Random(1).randbytes(60 * BLOCK)
+
+
+class Injected(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left_behind():
+    yield
+    assert [t.name for t in threading.enumerate() if t.name in ("transfer", "pack-sink", "lease")] == []
+
+
+def raises(*_args, **_kwargs):
+    raise Injected("injected")
+
+
+def later(count, call):
+    """Let a few calls pass."""
+    left = [count]
+
+    def counted(*args, **kwargs):
+        left[0] -= 1
+        if left[0] < 0:
+            raises()
+        return call(*args, **kwargs)
+
+    return counted
+
+
+@pytest.mark.parametrize("after", [0, 1, 7])
+def test_an_error_of_the_source_ends_a_backup(repository, small_packs, disk, back_up, after):
+    source = disk(CONTENT)
+    source.before_piece = later(after, lambda extent: None)
+
+    with pytest.raises(Injected):
+        back_up(source, repository, piece_size=BLOCK)
+
+
+@pytest.mark.parametrize("after", [0, 5])
+@pytest.mark.parametrize("stage", [(Framer, "pack"), (Index, "find"), (Index, "store_segment")])
+def test_an_error_of_the_engine_ends_a_backup(repository, small_packs, disk, back_up, monkeypatch, stage, after):
+    owner, name = stage
+    if name == "store_segment":
+        after = 0
+    monkeypatch.setattr(owner, name, later(after, getattr(owner, name)))
+
+    with pytest.raises(Injected):
+        back_up(disk(CONTENT), repository, piece_size=BLOCK)
+
+
+@pytest.mark.parametrize("error", [StoreError("gone"), StoreFullError("full")])
+@pytest.mark.parametrize(("prefix", "after"), [("packs/", 0), ("packs/", 1), ("packs/", 9), ("index/", 0)])
+def test_an_error_of_the_store_ends_a_backup(store, reopen, small_packs, disk, back_up, prefix, after, error):
+    faulty = FaultyStore(store)
+    faulty.fail("put", after=after, times=10**6, with_=error, prefix=prefix)
+
+    with pytest.raises(type(error)):
+        back_up(disk(CONTENT), reopen(faulty), piece_size=BLOCK)
+
+
+@pytest.mark.parametrize("call", ["check", "on_progress"])
+def test_an_error_of_the_caller_ends_a_backup(repository, disk, back_up, monkeypatch, call):
+    monkeypatch.setattr(backup, "_CHECK_SECONDS", 0)
+    source = disk(CONTENT)
+    stand = threading.Event()
+    source.before_piece = lambda extent: stand.wait(0.5)
+
+    with pytest.raises(Injected):
+        back_up(source, repository, **{call: raises})
+
+
+def restore(repository, root, target, **fields):
+    given = {"fresh": True, "on_progress": lambda _: None, "check": lambda: None}
+    return restore_disk(repository, root, target, **(given | fields))
+
+
+@pytest.mark.parametrize("after", [0, 1, 20])
+@pytest.mark.parametrize("call", ["get_into"])
+def test_an_error_of_the_store_ends_a_restore(store, reopen, small_packs, disk, back_up, call, after):
+    root = back_up(disk(CONTENT), reopen(store)).root
+    faulty = FaultyStore(store)
+    repository = reopen(faulty)
+    faulty.fail(call, after=after, times=10**6, with_=StoreError("gone"))
+
+    with pytest.raises(StoreError, match="gone"):
+        restore(repository, root, disk(bytes(len(CONTENT))))
+
+
+@pytest.mark.parametrize("after", [0, 1, 20])
+def test_an_error_of_the_target_ends_a_restore(repository, disk, back_up, after):
+    root = back_up(disk(CONTENT), repository).root
+    target = disk(bytes(len(CONTENT)))
+    target.write = later(after, target.write)
+
+    with pytest.raises(Injected):
+        restore(repository, root, target)
+
+
+def test_an_error_while_flushing_the_target_is_no_success(repository, disk, back_up):
+    root = back_up(disk(CONTENT), repository).root
+    target = disk(bytes(len(CONTENT)))
+    target.flush = raises
+
+    with pytest.raises(Injected):
+        restore(repository, root, target)
+
+
+def test_the_word_to_stop_ends_a_restore(repository, disk, back_up, monkeypatch):
+    monkeypatch.setattr(reading, "_CHECK_SECONDS", 0)
+    root = back_up(disk(CONTENT), repository).root
+    target = disk(bytes(len(CONTENT)))
+    stand = threading.Event()
+    target.write = lambda start, data: stand.wait(0.1)
+
+    def check():
+        raise CancelledError("stop")
+
+    with pytest.raises(CancelledError):
+        restore(repository, root, target, check=check)
+
+
+def test_the_first_error_of_a_crew_is_raised_and_the_others_are_told_to_stop():
+    crew = Crew()
+    stopped = []
+
+    def wait():
+        stopped.append(crew.stop.wait(10))
+
+    with pytest.raises(TransferError, match="first"):
+        crew.run([wait, wait, lambda: (_ for _ in ()).throw(TransferError("first"))], lambda: None)
+    crew.join()
+    assert stopped == [True, True]
+
+
+def test_even_the_end_of_the_interpreter_is_passed_on():
+    crew = Crew()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        crew.run([interrupt], lambda: None)
+    crew.join()
+
+
+def test_a_crew_without_work_is_done():
+    Crew().run([], raises)
+
+
+def test_nobody_waits_at_a_conveyor_for_ever():
+    stop = threading.Event()
+    full: Conveyor[int] = Conveyor(1, stop)
+    empty: Conveyor[int] = Conveyor(1, stop)
+    full.put(1)
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(full.put(2))),
+        threading.Thread(target=lambda: results.append(empty.take())),
+    ]
+    for thread in threads:
+        thread.start()
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert sorted(map(str, results)) == ["False", "None"]
+
+
+def test_a_conveyor_delivers_what_was_put_before_its_end():
+    conveyor: Conveyor[int] = Conveyor(5, threading.Event())
+    for number in range(3):
+        conveyor.put(number)
+    conveyor.end()
+
+    assert [conveyor.take() for _ in range(4)] == [0, 1, 2, None]
