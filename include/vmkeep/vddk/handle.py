@@ -56,7 +56,8 @@ class Handle:
         return self._begin("WriteAsync", start, count, memory, request)
 
     def _begin(self, name: str, start: int, count: int, memory: int, request: Request) -> int:
-        error: int = self.library.call(name, self._disk, start, count, memory, COMPLETION, request.number)
+        size = count * SECTOR if name == "WriteAsync" else 0  # reads are counted when they are done
+        error: int = self.library.call(name, self._disk, start, count, memory, COMPLETION, request.number, size=size)
         if error == ASYNC_ACCEPTED:
             return 0
         request.refuse()
