@@ -52,5 +52,6 @@ def _is_stale(sock: DeadlineSocket) -> bool:
     """
     if sock.pending():
         return True
-    readable, _, _ = select.select([sock], [], [], 0)
-    return bool(readable)
+    watch = select.poll()  # not select(): a busy worker has more files open than that can count
+    watch.register(sock, select.POLLIN)
+    return bool(watch.poll(0))

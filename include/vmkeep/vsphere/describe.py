@@ -13,7 +13,7 @@ from vmkeep.vsphere.api import moref, serialize, vim
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.paths import decode_name, place_of
-from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.session import Session
 
 
@@ -124,7 +124,9 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
             hardware=config.version,
             vmx=config.files.vmPathName,
             host=read(session, host, "name")["name"] if host is not None else None,
-            datastores=tuple(sorted(read(session, store, "name")["name"] for store in values["datastore"] or ())),
+            datastores=tuple(
+                sorted(names["name"] for _, names in read_each(session, values["datastore"] or (), "name"))
+            ),
         )
 
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from vmkeep.errors import ConflictError, DeadlineError, NotFoundError
+from vmkeep.errors import ConflictError, DeadlineError
 from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
@@ -61,15 +61,14 @@ def destroy_marked(session: Session, run: str) -> int:
             for vm, values in read_all(session, vim.VirtualMachine, "runtime.powerState")
             if str(values["runtime.powerState"]) == PowerState.OFF
         ]
-    destroyed = 0
-    for vm in off:
-        try:
-            if mark_of(session, moref(vm)) == run:
-                destroy(session, moref(vm), run=run)
-                destroyed += 1
-        except NotFoundError:
-            continue  # gone meanwhile
-    return destroyed
+        left = [
+            moref(vm)
+            for vm, values in read_each(session, off, "config.extraConfig")
+            if _mark(values["config.extraConfig"]) == run
+        ]
+    for vm in left:
+        destroy(session, vm, run=run)
+    return len(left)
 
 
 def destroy(session: Session, vm: str, *, run: str, timeout: float = POWER_SECONDS) -> None:
@@ -89,8 +88,11 @@ def destroy(session: Session, vm: str, *, run: str, timeout: float = POWER_SECON
 def mark_of(session: Session, vm: str) -> str | None:
     """Return the run whose unfinished work a VM is."""
     with speaking(f"look at VM {vm}"):
-        settings = read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"] or ()
-    return next((str(setting.value) for setting in settings if setting.key == MARK and setting.value), None)
+        return _mark(read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"])
+
+
+def _mark(settings: Any) -> str | None:
+    return next((str(setting.value) for setting in settings or () if setting.key == MARK and setting.value), None)
 
 
 def clear_mark(session: Session, vm: str) -> None:

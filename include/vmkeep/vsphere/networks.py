@@ -8,7 +8,7 @@ from typing import Any
 from vmkeep.errors import NotFoundError
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.paths import decode_name
-from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.session import Session
 
 
@@ -27,7 +27,7 @@ def network_backings(session: Session, host: Any, devices: Iterable[Any], wanted
 
 def _offered(session: Session, host: Any) -> dict[str, Any]:
     networks = read(session, host, "network")["network"] or ()
-    return {decode_name(read(session, network, "name")["name"]): network for network in networks}
+    return {decode_name(values["name"]): network for network, values in read_each(session, networks, "name")}
 
 
 def _backing(session: Session, card: Any, offered: Mapping[str, Any], wanted: Mapping[str, str]) -> Any:

@@ -14,7 +14,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.paths import decode_name, place_of
-from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.session import Session
 
 
@@ -85,7 +85,7 @@ def resolve_place(session: Session, original: VmIdentity, request: PlaceRequest,
 def _original(session: Session, original: VmIdentity) -> dict[str, Any]:
     """Where the original VM is now, if it is still in this vCenter."""
     found: dict[str, Any] = dict.fromkeys(("parent", "resourcePool", "runtime.host"))
-    if original.moref is None or original.vcenter != session.instance_uuid:
+    if original.moref is None or original.vcenter is None or original.vcenter != session.instance_uuid:
         return found
     try:
         with speaking("look at the original VM"):
@@ -149,7 +149,9 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
         (decode_name(values["name"]), pool, values["owner"], values["parent"])
         for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter)
     ]
-    owners = {moref(pool): read(session, owner, "name")["name"] for _, pool, owner, _ in pools}
+    named_owners = read_each(session, {moref(owner): owner for _, _, owner, _ in pools}.values(), "name")
+    owner_names = {moref(owner): values["name"] for owner, values in named_owners}
+    owners = {moref(pool): owner_names[moref(owner)] for _, pool, owner, _ in pools}
     roots = {moref(pool) for _, pool, owner, parent in pools if moref(parent) == moref(owner)}
     named = [(owners[moref(pool)] if moref(pool) in roots else name, pool) for name, pool, _, _ in pools]
     if wanted is not None and wanted.startswith("/"):
@@ -173,8 +175,8 @@ def _host_of_pool(session: Session, pool: Any, like: Mapping[str, Any]) -> Any:
     """A host for the VM: without DRS, vSphere wants to be told. The original's, if it belongs to the pool."""
     owner = read(session, pool, "owner")["owner"]
     usable = []
-    for host in read(session, owner, "host")["host"] or ():
-        values = read(session, host, "runtime.connectionState", "runtime.inMaintenanceMode")
+    hosts = read(session, owner, "host")["host"] or ()
+    for host, values in read_each(session, hosts, "runtime.connectionState", "runtime.inMaintenanceMode"):
         if str(values["runtime.connectionState"]) == "connected" and not values["runtime.inMaintenanceMode"]:
             usable.append(host)
     if not usable:
@@ -184,10 +186,8 @@ def _host_of_pool(session: Session, pool: Any, like: Mapping[str, Any]) -> Any:
 
 
 def _datastores(session: Session, host: Any) -> tuple[str, ...]:
-    stores = [
-        read(session, store, "name", "summary.accessible") for store in read(session, host, "datastore")["datastore"]
-    ]
-    return tuple(sorted(values["name"] for values in stores if values["summary.accessible"]))
+    stores = read_each(session, read(session, host, "datastore")["datastore"] or (), "name", "summary.accessible")
+    return tuple(sorted(values["name"] for _, values in stores if values["summary.accessible"]))
 
 
 def _taken(session: Session, folder: Any, name: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from vmkeep.errors import VmKeepError
@@ -29,8 +29,21 @@ def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
     for content in _pages(session, spec):
         for missing in content.missingSet or ():
             raise missing.fault
-        values.update((item.name, item.val) for item in content.propSet)
+        values = _values(content, paths)
     return values
+
+
+def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tuple[Any, dict[str, Any]]]:
+    """Return some properties of several objects of one type, in one go; unreadable or unset ones are ``None``."""
+    listed = list(objects)
+    if not listed:
+        return []
+    collector = vmodl.query.PropertyCollector
+    spec = collector.FilterSpec(
+        objectSet=[collector.ObjectSpec(obj=managed) for managed in listed],
+        propSet=[collector.PropertySpec(type=vim.ManagedEntity, pathSet=list(paths))],
+    )
+    return [(content.obj, _values(content, paths)) for content in _pages(session, spec)]
 
 
 def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> list[tuple[Any, dict[str, Any]]]:
@@ -53,15 +66,16 @@ def _read_view(session: Session, kind: Any, paths: Sequence[str], under: Any) ->
             objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
             propSet=[collector.PropertySpec(type=kind, pathSet=list(paths))],
         )
-        found = []
-        for content in _pages(session, spec):
-            values: dict[str, Any] = dict.fromkeys(paths)
-            values.update((item.name, item.val) for item in content.propSet)
-            found.append((content.obj, values))
-        return found
+        return [(content.obj, _values(content, paths)) for content in _pages(session, spec)]
     finally:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):  # it ends with the session anyway
             view.DestroyView()
+
+
+def _values(content: Any, paths: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = dict.fromkeys(paths)
+    values.update((item.name, item.val) for item in content.propSet)
+    return values
 
 
 def _pages(session: Session, spec: Any) -> Iterator[Any]:

@@ -30,6 +30,8 @@ KEEP_ALIVE_SECONDS = 300.0
 """vCenter drops a session after 30 minutes without a call."""
 CALL_SECONDS = 90.0
 """Longest any one call may take; longer work runs as tasks, whose waits poll."""
+LOGOUT_SECONDS = 10.0
+"""A server that does not answer must not hold up whoever is done with it."""
 
 
 class Session:
@@ -132,6 +134,7 @@ class Session:
 
     def close(self) -> None:
         """Log out and close every connection. Never raises: the server forgets an idle session by itself."""
+        self._stub.hurry(LOGOUT_SECONDS)
         with contextlib.suppress(VmKeepError), speaking("log out"):
             self.content.sessionManager.Logout()
         self._stub.DropConnections()

@@ -45,7 +45,7 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         super().__init__(host=host, port=port, version=version, path="/sdk")
         self._address = f"{host}:{port}"
         self.scheme = PinnedConnection
-        self.schemeArgs = {"trust": trust, "call_timeout": call_timeout}
+        self.schemeArgs: dict[str, Any] = {"trust": trust, "call_timeout": call_timeout}
         self._generation = 0
         self._login_lock = threading.Lock()
 
@@ -81,6 +81,11 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         if info.wsdlName in _OF_ONE_SESSION:
             raise SessionRenewedError(f"{self._address}: the session had expired during {info.wsdlName}")
         return self._send(mo, info, args, outerStub)
+
+    def hurry(self, call_timeout: float) -> None:
+        """Give the calls to come no more than this many seconds, on connections of their own."""
+        self.DropConnections()
+        self.schemeArgs = self.schemeArgs | {"call_timeout": min(call_timeout, self.schemeArgs["call_timeout"])}
 
     @property
     def generation(self) -> int:

@@ -88,6 +88,8 @@ def test_tracking_that_was_switched_off_and_on_means_a_full_read(session, vm):
     snapshots.remove(session, vm, first)
     assert changes.disable_tracking(session, vm)
     assert not changes.disable_tracking(session, vm)
+    stunned, _ = take(session, vm, "takes effect")
+    snapshots.remove(session, vm, stunned)
     assert changes.enable_tracking(session, vm)
     assert not changes.enable_tracking(session, vm)
     second, held = take(session, vm, "two")
