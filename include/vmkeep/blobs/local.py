@@ -22,7 +22,7 @@ from vmkeep.errors import BlobNotFoundError, ConflictError, StoreError, StoreFul
 _TEMPORARY = ".tmp"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _TRIES = 5
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class LocalStore:
@@ -213,7 +213,7 @@ class LocalStore:
         except OSError as error:
             if error.errno in _FULL:
                 raise StoreFullError(
-                    f"{self._root}: no space left for {key} ({needed} bytes more are needed); free some and try again"
+                    f"{self._root}: no space left for {key} ({needed} bytes more are needed): {error.strerror}"
                 ) from error
             raise StoreError(f"{self._root / key}: {error.strerror or error}") from error
 

@@ -1,0 +1,139 @@
+"""Single bits flip, blobs are cut off, lost or swapped: check finds it, and a restore never delivers it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from vmkeep.errors import VmKeepError
+from vmkeep.repository import Repository, descriptor
+from vmkeep.transfer.restore import restore_disk
+
+
+def kinds(store):
+    """One blob of each kind there is, and all packs."""
+    keys = [blob.key for blob in store.list("") if not blob.key.startswith("runs/")]
+    assert {key.split("/")[0] for key in keys} == {"vmkeep.json", "packs", "index", "points"}
+    return keys
+
+
+def found_by_check(store):
+    try:
+        repository = Repository(store, descriptor.load(store))
+    except VmKeepError:
+        return True
+    return bool(repository.check(read_data=True))
+
+
+def restored(store, vm, point, target):
+    """Restore: the right bytes or an error, and never a wrong byte on the way."""
+    poison = b"\xa5" * len(vm.held[point.ref])
+    disk = target(len(poison), poison)
+    try:
+        repository = Repository(store, descriptor.load(store))
+        opened = repository.load_point(point.ref)
+        restore_disk(
+            repository, opened.images[0].root, disk, fresh=False, on_progress=lambda _: None, check=lambda: None
+        )
+    except VmKeepError as error:
+        lines = str(error).count("\n")
+    else:
+        lines = 0
+        assert disk.content == vm.held[point.ref]
+    assert not lines
+    wrong = [
+        at
+        for at in range(0, len(poison), 512)
+        if disk.content[at : at + 512] not in (poison[at : at + 512], vm.held[point.ref][at : at + 512])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flipped_bit_in_any_object_is_found_and_nothing_wrong_is_restored(store, vm, changes, target, seed):
+    first = vm.back_up(store, "run-1")
+    second = vm.back_up(store, "run-2", extents=changes(vm, 1), parent=first.images[0].root)
+    chance = random.Random(seed)
+    for key in kinds(store):
+        good = store.get(key)
+        places = [chance.randrange(len(good)) for _ in range(4)]
+        if not seed:
+            places += [0, 5, len(good) - 1, len(good) - 40]
+        for at in places:
+            bad = bytearray(good)
+            bad[at] ^= 1 << chance.randrange(8)
+            store.replace(key, bad)
+            assert found_by_check(store) or key == "vmkeep.json", (key, at)
+            restored(store, vm, chance.choice([first, second]), target)
+        store.replace(key, good)
+    assert not found_by_check(store)
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut off", "empty", "swapped"])
+def test_a_damaged_blob_of_any_kind_is_found_and_nothing_wrong_is_restored(store, vm, changes, target, damage):
+    first = vm.back_up(store, "run-1")
+    second = vm.back_up(store, "run-2", extents=changes(vm, 1), parent=first.images[0].root)
+    keys = kinds(store)
+    for key in keys:
+        good = store.get(key)
+        twin = next((other for other in keys if other != key and other.split("/")[0] == key.split("/")[0]), None)
+        if damage == "lost":
+            store.delete(key)
+        elif damage == "swapped":
+            store.replace(key, store.get(twin) if twin else good)
+        else:
+            store.replace(key, good[: len(good) * 2 // 3] if damage == "cut off" else b"")
+        lost_point = damage == "lost" and key.startswith("points/")  # a point that is gone is no damage
+        unchanged = store_equals(store, key, good)
+        if not (lost_point or unchanged):
+            assert found_by_check(store), key
+        restored(store, vm, first, target)
+        restored(store, vm, second, target)
+        store.replace(key, good)
+
+
+def store_equals(store, key, good):
+    return any(blob.key == key for blob in store.list("")) and store.get(key) == good
+
+
+def test_a_check_names_every_point_and_the_byte_that_a_damaged_block_belongs_to(store, vm, changes):
+    first = vm.back_up(store, "run-1")
+    second = vm.back_up(store, "run-2", extents=(), parent=first.images[0].root)
+    repository = Repository(store, descriptor.load(store))
+    location = repository.open_blocks()._index.find(repository.open_map(first.images[0].root).lookup(3))
+    key = f"packs/{location.pack.hex()[:2]}/{location.pack.hex()}"
+    blob = bytearray(store.get(key))
+    blob[location.offset + 1000] ^= 4
+    store.replace(key, blob)
+
+    findings = repository.check(read_data=True)
+
+    assert [finding.where for finding in findings] == [
+        f"{key}, byte {location.offset}",
+        f"{first.ref}, Hard disk 1, byte {3 * 65536}",
+        f"{second.ref}, Hard disk 1, byte {3 * 65536}",
+    ]
+    assert repository.check(read_data=False) == []
+
+
+def test_a_lost_pack_is_found_without_reading_data(store, vm):
+    point = vm.back_up(store, "run-1")
+    keys = [blob.key for blob in store.list("packs/")]
+    store.delete(keys[0])
+
+    findings = Repository(store, descriptor.load(store)).check(read_data=False)
+
+    assert findings[0].where == keys[0]
+    assert any(finding.where.startswith(point.ref) for finding in findings)
+
+
+def test_a_lost_index_is_found(store, vm):
+    point = vm.back_up(store, "run-1")
+    for blob in list(store.list("index/")):
+        store.delete(blob.key)
+
+    findings = Repository(store, descriptor.load(store)).check(read_data=False)
+
+    assert any(finding.where.startswith(point.ref) for finding in findings)
