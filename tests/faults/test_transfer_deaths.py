@@ -78,6 +78,7 @@ def test_a_killed_child_is_a_lost_attempt_that_names_the_signal(place, monkeypat
         follow_to_death(place, Striker(signal.SIGKILL))
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_try_goes_on_at_the_cursor(place, monkeypatch):
     """A checkpoint comes every 30 s or 2 GiB; here in the middle of a disk of 2.5 GiB, most of it a hole."""
     tail = random.Random(3).randbytes(1 << 20)
@@ -151,6 +152,7 @@ def test_sigterm_is_a_cancel(place, monkeypatch):
     assert not has_live_lease(place)
 
 
+@pytest.mark.slow
 def test_a_child_that_cannot_stop_is_ended_all_the_same(place, monkeypatch):
     monkeypatch.setenv("FAKE_VDDK", "hang=9,thread")
     with start(place) as running:

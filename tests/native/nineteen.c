@@ -1,4 +1,5 @@
 /* The smallest VixDiskLib a binding has to work with: the 19 symbols, over one plain local file as the disk.
+ * Compiled with -DWITH_QUERY it also has QueryAllocatedBlocks, which fails with query=CODE.
  * FAKE_VDDK in the environment, read by InitEx, changes its ways: comma-separated words of
  *   thread        completions on another thread          reverse       ... and the newest request first
  *   sync          ReadAsync and WriteAsync: not supported (6)
@@ -266,3 +267,23 @@ EXPORT char *VixDiskLib_GetErrorText(VixError error, const char *locale)
     return locale ? NULL : strdup(text);
 }
 EXPORT void VixDiskLib_FreeErrorText(char *text) { free(text); }
+
+#ifdef WITH_QUERY
+struct list { uint32_t count; uint64_t runs[2]; };
+EXPORT VixError VixDiskLib_QueryAllocatedBlocks(void *disk, uint64_t start, uint64_t n, uint64_t chunk, struct list **out)
+{
+    (void)disk, (void)chunk;
+    if (mode("hangquery"))
+        forever();
+    if (number_of("query") > 0)
+        return number_of("query");
+    *out = calloc(1, sizeof **out);
+    **out = (struct list){1, {start, n}};
+    return 0;
+}
+EXPORT VixError VixDiskLib_FreeBlockList(struct list *list)
+{
+    free(list);
+    return 0;
+}
+#endif

@@ -16,11 +16,20 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from vmkeep.errors import ConflictError, StaleError, TransferError, VmKeepError
+from vmkeep.errors import (
+    ConflictError,
+    DeadlineError,
+    StaleError,
+    TransferError,
+    UnreachableError,
+    VddkError,
+    VmKeepError,
+)
 from vmkeep.model.site import Site
 from vmkeep.transfer.access import DiskAccess, open_access
 from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
 from vmkeep.transfer.watch import Stop, Watch
+from vmkeep.vddk.logs import recent
 from vmkeep.vddk.probe import probe
 
 if TYPE_CHECKING:
@@ -48,11 +57,19 @@ def main() -> int:
         channel.send({"event": "result", "value": _run(request, channel, stop, parent)})
         status = 0
     except VmKeepError as error:
+        _tell_library_log(error)
         channel.send(describe_error(error))
     except Exception as error:
         log.exception("the transfer failed in a way nobody expected")
         channel.send(describe_error(error))
     return status
+
+
+def _tell_library_log(error: VmKeepError) -> None:
+    """Log what VDDK said last, where it failed and its lines were too fine for the log's level."""
+    if isinstance(error, (VddkError, UnreachableError, DeadlineError)) and not log.isEnabledFor(logging.DEBUG):
+        for line in recent():
+            log.info("VDDK said: %s", line)
 
 
 class _ChannelHandler(logging.Handler):

@@ -128,10 +128,7 @@ class RunningTransfer(Generic[T]):
         """Stop the child and wait until it is gone: seconds. Any thread, and a signal's handler, may call it."""
         self._cancelled = True
         self._say(CANCEL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE)
-        self._process.kill()
-        self._process.wait()
+        self._reap()
 
     def __enter__(self) -> RunningTransfer[T]:
         return self
@@ -145,6 +142,17 @@ class RunningTransfer(Generic[T]):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+    def _reap(self) -> None:
+        """Wait for the child's end, and bring it about if it does not come."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE)
+            return
+        self._process.kill()
+        try:
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            log.error("%s: process %d cannot be killed; it is stuck in the kernel", self._title, self._process.pid)
 
     def _say(self, line: bytes) -> None:
         assert self._process.stdin is not None
@@ -167,7 +175,7 @@ class RunningTransfer(Generic[T]):
                     break  # gone, though a program it started may still hold its streams
                 if not ready:
                     self._check_silence()
-        self._process.wait()
+        self._reap()
 
     def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         stream: IO[bytes] = key.fileobj  # type: ignore[assignment]  # registered as such just above
@@ -233,7 +241,7 @@ class RunningTransfer(Generic[T]):
     def _death(self) -> VmKeepError:
         if self._cancelled:
             return CancelledError(f"{self._title} was cancelled")
-        code = self._process.returncode
+        code = self._process.returncode or 0
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with status {code}"
         words = f"; its last words: {self._last_words}" if self._last_words else ""
         return TransferError(f"{self._title} {how} and left no result{words}")

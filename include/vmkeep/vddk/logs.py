@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections import deque
 from typing import Final
 
 from vmkeep.vddk.structures import LogFunction
@@ -20,8 +21,16 @@ _vsnprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes
 _vsnprintf.restype = ctypes.c_int
 
 
+_recent: deque[str] = deque(maxlen=40)
+
+
+def recent() -> tuple[str, ...]:
+    """Return the library's last lines, also those that the log's level has left out: they explain a failure."""
+    return tuple(_recent)
+
+
 def _emit(level: int, template: bytes | None, arguments: int | None) -> None:
-    if template is None or (level < logging.WARNING and not _log.isEnabledFor(level)):
+    if template is None:
         return
     buffer = ctypes.create_string_buffer(4096)
     _vsnprintf(buffer, len(buffer), template, arguments)
@@ -29,6 +38,7 @@ def _emit(level: int, template: bytes | None, arguments: int | None) -> None:
     if any(noise in text for noise in _NOISE):
         level = logging.DEBUG
     if text:
+        _recent.append(text)
         _log.log(level, "%s", text)
 
 

@@ -97,6 +97,13 @@ def test_the_child_logs_through_the_parent_and_ends_with_the_table_of_calls(plac
     assert "ReadAsync to callback" in text
 
 
+def test_what_the_library_said_is_told_when_it_fails(place, monkeypatch, caplog):
+    monkeypatch.setenv("FAKE_VDDK", "fail=3:8")
+    with caplog.at_level(logging.INFO, logger="vmkeep"), pytest.raises(VddkError):
+        copy(place)
+    assert any("VDDK said: init 6.5 in" in record.message for record in caplog.records)
+
+
 def test_a_library_that_prints_cannot_fake_a_result(place, monkeypatch, caplog):
     monkeypatch.setenv("FAKE_VDDK", "chatty")
     with caplog.at_level(logging.INFO, logger="vmkeep"):

@@ -244,3 +244,27 @@ def test_every_call_is_in_the_table(vddk, disk):
     rows = {row.name: row for row in vddk.timings()}
     assert rows["ReadAsync to callback"].bytes == MIB
     assert {"InitEx", "ConnectEx", "Open", "GetInfo", "Close", "Disconnect"} <= rows.keys()
+
+
+def test_a_library_that_can_tell_is_asked(querying, monkeypatch, disk, content):
+    monkeypatch.setenv("FAKE_VDDK", "")
+    with open_vddk(querying) as vddk, vddk.open_source(DiskAddress(path=str(disk))) as source:
+        assert source.allocated() == (Extent(0, len(content)),)
+
+
+def test_a_query_that_fails_means_reading_everything(querying, monkeypatch, disk, caplog):
+    monkeypatch.setenv("FAKE_VDDK", "query=6")
+    with open_vddk(querying) as vddk, vddk.open_source(DiskAddress(path=str(disk))) as source:
+        assert source.allocated() is None
+    assert any("reading the whole disk instead" in record.message for record in caplog.records)
+
+
+def test_a_query_that_never_returns_is_a_deadline(querying, monkeypatch, disk, tmp_path):
+    shutil.copytree(querying, tmp_path / "own", symlinks=True)
+    monkeypatch.setenv("FAKE_VDDK", "hangquery")
+    with (
+        pytest.raises(DeadlineError, match="VDDK to tell the allocated blocks of"),
+        open_vddk(tmp_path / "own") as vddk,
+        vddk.open_source(DiskAddress(path=str(disk)), patience=0.3) as source,
+    ):
+        source.allocated()
