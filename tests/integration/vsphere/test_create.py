@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,26 @@ def test_the_new_vm_has_the_same_disks_at_the_same_places_and_a_placeholder_for_
     assert (new.running, new.tracked, new.has_snapshots) == (False, False, False)
     assert new.identity.bios_uuid != original.identity.bios_uuid
     assert new.identity.inventory_path.rpartition("/")[0] == original.identity.inventory_path.rpartition("/")[0]
+
+
+def test_the_vm_of_the_design_document_is_created_from_its_saved_configuration(session, saved, name):
+    xml = (Path(__file__).parent / "sample_config.xml").read_text()
+    networks = {"Virtual Machine Network": "VM Network"}
+    here = place(session, saved, name, datastore="datastore1", networks=networks)
+
+    vm = create.create_vm(session, xml, here, SpecOptions(name=name, mark="r/1"))
+
+    made = inventory.describe_vm(session, vm)
+    assert [(disk.address, disk.controller_type, disk.capacity) for disk in made.disks] == [
+        ("scsi0:0", "VirtualLsiLogicController", 512 << 20),
+        ("scsi0:1", "VirtualLsiLogicController", 128 << 20),
+    ]
+    devices = configspec.parse_config(inventory.config_xml(session, vm)).hardware.device
+    (cdrom,) = (device for device in devices if isinstance(device, vim.vm.device.VirtualCdrom))
+    (card,) = (device for device in devices if isinstance(device, vim.vm.device.VirtualPCNet32))
+    assert (cdrom.controllerKey, cdrom.unitNumber, cdrom.connectable.connected) == (200, 0, False)
+    assert card.macAddress not in (None, "00:50:56:aa:bb:cc")
+    assert card.backing.deviceName == "VM Network"
 
 
 def test_the_new_vm_can_be_switched_on_backed_up_and_off(session, saved, name):
