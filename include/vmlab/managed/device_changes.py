@@ -107,7 +107,7 @@ def _add(plan: DevicePlan, change: Any, index: int) -> None:
         device.sharedBus = device.sharedBus or "noSharing"
         device.hotAddRemove, device.scsiCtlrUnitNumber = True, 7
     if isinstance(device, Device.VirtualEthernetCard):
-        _complete_nic(device)
+        _complete_nic(plan, device)
     if isinstance(device, Disk):
         plan.actions.append(_disk_action(device, change, controller, index))
     if given is not None and given not in plan.keys:
@@ -240,7 +240,12 @@ def _merged(old: Any, new: Any) -> Any:
     return merged
 
 
-def _complete_nic(card: Any) -> None:
+def _complete_nic(plan: DevicePlan, card: Any) -> None:
+    used = {other.unitNumber for other in plan.devices if isinstance(other, Device.VirtualEthernetCard)}
+    if card.unitNumber is None or card.unitNumber in used:
+        card.unitNumber = next(
+            unit for unit in range(7, 100) if unit not in used
+        )  # where vSphere's PCI slots for NICs begin
     if not card.macAddress:
         import secrets
 

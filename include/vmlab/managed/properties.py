@@ -88,4 +88,10 @@ def _select(value: Any, key: str) -> Any:
 
 
 def _retyped(value: Any, kind: Any) -> Any:
-    return kind(value) if isinstance(value, list) and not isinstance(value, kind) else value
+    """The value as its declared type: an anyType answer carries the run-time type, and an int is no long."""
+    if isinstance(value, list):
+        return value if isinstance(value, kind) else kind(value)
+    plain = type(value)
+    if plain in (int, str) and kind is not plain and isinstance(kind, type) and issubclass(kind, plain):
+        return kind(value)
+    return value

@@ -6,7 +6,7 @@ The fault detail has to be `<NameFault xmlns="urn:vim25" xsi:type="Name">`; pyVm
 import io
 from typing import Any
 
-from vmlab.soap.types import Object, SoapAdapter, support
+from vmlab.soap.types import ManagedObject, Object, SoapAdapter, support
 
 _START: str = SoapAdapter.XML_HEADER + SoapAdapter.SOAP_ENVELOPE_START + SoapAdapter.SOAP_BODY_START
 _END: str = SoapAdapter.SOAP_BODY_END + SoapAdapter.SOAP_ENVELOPE_END
@@ -39,4 +39,14 @@ def fault_envelope(fault: Any, version: str) -> bytes:
 def _serializer(out: io.StringIO, version: str) -> Any:
     namespaces = SoapAdapter.SOAP_NSMAP.copy()
     namespaces[support.GetWsdlNamespace(version)] = ""
-    return SoapAdapter.SoapSerializer(out, version, namespaces)
+    serializer = SoapAdapter.SoapSerializer(out, version, namespaces)
+    serializer.outermostAttrs = ""  # a versionId attribute that no vCenter sends; the prefixes are the envelope's
+    qualified = serializer._QName
+
+    def reference_name(kind: Any, namespace: str) -> Any:
+        """An anyType reference is a ManagedObjectReference; pyVmomi writes ManagedObject, which strict clients drop."""
+        attribute, name = qualified(kind, namespace)
+        return attribute, name + "Reference" if kind is ManagedObject else name
+
+    serializer._QName = reference_name
+    return serializer
