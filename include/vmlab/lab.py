@@ -81,7 +81,7 @@ class LabServer:
         self._furnish(options)
         self._authority = SiteAuthority(self.site, self.certificate.sha1)
         self._nfc = NfcServer(self.site.store, self._authority)
-        self.site.open_disks = lambda: [session.ds_path for session in self._nfc.sessions()]
+        self.site.nfc_sessions = self._nfc.sessions
         self.vddk = install_vddk(options.folder / "vddk", self._nfc.port)
         control = ControlHandler(self.site, self._nfc, self._authority, self.control_token)
         routes = Routes(self.site, Dispatcher(self.site), control)

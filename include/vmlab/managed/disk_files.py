@@ -24,6 +24,7 @@ def carry_out(site: Site, actions: list[DiskAction], home: str, stem: str) -> No
 
     Deleting comes last, when nothing can fail any more.
     """
+    _refuse_open(site, actions)
     made: list[str] = []
     try:
         for action in actions:
@@ -37,6 +38,15 @@ def carry_out(site: Site, actions: list[DiskAction], home: str, stem: str) -> No
     for action in actions:
         if action.verb == "destroy":
             delete_chain(site, action.disk.backing.fileName)
+
+
+def _refuse_open(site: Site, actions: list[DiskAction]) -> None:
+    """Raise FileLocked where a disk to be deleted, replaced or grown is held open by a backup client."""
+    busy = set(site.open_disks())
+    for action in actions:
+        path = action.disk.backing.fileName
+        if action.verb in ("destroy", "replace", "extend") and path in busy:
+            raise vim.fault.FileLocked(file=path, msg=f"Unable to access file {path} since it is locked")
 
 
 def delete_chain(site: Site, path: str) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vmlab.managed.sessions import Sessions, Tickets
     from vmlab.managed.tasks import Tasks
     from vmlab.managed.world import World
+    from vmlab.nfc import NfcSession
 
 ROOT_FOLDER = vim.Folder("group-d1")
 
@@ -37,8 +38,8 @@ class Site:
     bytes_per_query: int = 1 << 30
     """How much of a disk one QueryChangedDiskAreas covers at most."""
     started: Any = None
-    open_disks: Callable[[], list[str]] = list
-    """Datastore paths of the disks that backup clients hold open now."""
+    nfc_sessions: "Callable[[], list[NfcSession]]" = list
+    """The disks that backup clients hold open now."""
     _tasks: "Tasks | None" = field(default=None)
 
     @property
@@ -49,6 +50,10 @@ class Site:
 
             self._tasks = Tasks(self)
         return self._tasks
+
+    def open_disks(self, *, writing: bool = False) -> list[str]:
+        """Datastore paths of the disks that backup clients hold open (only those they write to, if asked)."""
+        return [session.ds_path for session in self.nfc_sessions() if not (writing and session.read_only)]
 
     def add_companion(self, ref: Any) -> None:
         """Enter the browser objects that belong to a VM, host, cluster or datastore."""

@@ -104,6 +104,8 @@ def invalid_power_state(existing: str, requested: str) -> Any:
 def _refuse_locked(site: Site, ref: Any, config: Any) -> None:
     with site.world.lock:
         mine = {disk.backing.fileName for disk in disks(config)}
+        for path in sorted(mine & set(site.open_disks(writing=True))):
+            raise vim.fault.FileLocked(file=path, msg=f"Unable to access file {path} since it is locked")
         for other in site.world.all(VM):
             if other == ref or site.world.get(other, "runtime").powerState != "poweredOn":
                 continue

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.soap.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vmodl
+from vmlab.soap.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vim, vmodl
 
 API_VERSION = "8.0.3.0"
 """The newest API version the lab offers; newer fields are dropped by the serializer itself."""
@@ -65,6 +65,8 @@ def default_for(kind: Any, depth: int = 0) -> Any:
         return datetime.now(UTC)
     if kind is object:
         return ""
+    if kind is type:
+        return vim.vm.device.VirtualDevice
     return kind() if issubclass(kind, (bool, int, float, str)) else None
 
 
