@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 
 PATIENCE: Final = 600.0
 """Seconds without any sign of the library after which a wait gives up; VDDK's own network time-outs are shorter."""
-_CLOSING: Final = 30.0
+_CLOSING: Final = 90.0
+"""Seconds for requests in flight to end, and for Close: longer than VDDK's own time-out of a read."""
 _ZEROES: Final = bytes(1 << 20)
 
 _abandoned: list[object] = []

@@ -7,7 +7,6 @@ process has to end.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -15,7 +14,6 @@ from typing import Generic, TypeVar
 
 from vmkeep.errors import DeadlineError
 
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -64,11 +62,10 @@ class Owner:
         """Queue a call and wait for it."""
         return self.post(call).wait(what=what, patience=patience)
 
-    def close(self, *, patience: float) -> bool:
-        """End the thread; ``False`` if it is stuck in a call."""
+    def close(self, *, patience: float) -> None:
+        """End the thread."""
         self._tasks.put(None)
         self._thread.join(patience)
-        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

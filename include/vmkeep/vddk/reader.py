@@ -7,13 +7,14 @@ exist for those and for the pieces that workers hold.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from vmkeep.errors import DeadlineError, TransferError
+from vmkeep.errors import DeadlineError, TransferError, VmKeepError
 from vmkeep.model.extents import Extent, split
 from vmkeep.vddk.buffers import Buffer, BufferPool
 from vmkeep.vddk.codes import NOT_SUPPORTED, make_error
@@ -21,6 +22,8 @@ from vmkeep.vddk.completions import Latch, Request, await_all, in_flight
 from vmkeep.vddk.handle import Handle
 from vmkeep.vddk.owner import Owner
 from vmkeep.vddk.structures import SECTOR
+
+_log = logging.getLogger(__name__)
 
 
 class VddkPiece:
@@ -122,6 +125,8 @@ class VddkReader:
             self._feeding.wait(what=f"the end of reading {self._handle.address.title}", patience=patience)
         except DeadlineError:
             return False
+        except VmKeepError as error:
+            _log.warning("%s", error)  # from Wait; what matters is whether the requests come back
         return await_all(self, patience)
 
     def _feed(self) -> None:

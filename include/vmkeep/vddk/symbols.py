@@ -61,7 +61,7 @@ _TABLE = (
     Symbol("Write", _ERROR, (c_void_p, c_uint64, c_uint64, c_void_p), "1.0", required=True),
     Symbol("ReadAsync", _ERROR, (c_void_p, c_uint64, c_uint64, c_void_p, CompletionFunction, c_void_p), "6.0"),
     Symbol("WriteAsync", _ERROR, (c_void_p, c_uint64, c_uint64, c_void_p, CompletionFunction, c_void_p), "6.0"),
-    Symbol("Flush", _ERROR, (c_void_p,), "6.0"),
+    Symbol("Flush", _ERROR, (c_void_p,), "6.0", required=True),
     Symbol("Wait", _ERROR, (c_void_p,), "6.5"),
     Symbol("QueryAllocatedBlocks", _ERROR, (c_void_p, c_uint64, c_uint64, c_uint64, _OUT), "6.7"),
     Symbol("FreeBlockList", _ERROR, (c_void_p,), "6.7"),
