@@ -24,8 +24,8 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | `verify` | reads blocks back and checks their digests |
 | `close_run` | fails the run unless a point is sealed and every task before ended well |
 
-Clearing a single `copy_disk` takes a new snapshot for it. Its disk no longer fits the others, and `catalog` refuses
-the mix: clear `snapshot` with everything after it instead.
+A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point. It says so
+and fails. Clear `snapshot` with everything after it, or trigger a new run.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ PARAMS = {
     "mode": Param(
         BackupMode.SNAPSHOT_EXCL_MEM.value,
         type="string",
-        enum=[mode.value for mode in BackupMode],
+        enum=[mode.value for mode in BackupMode if mode is not BackupMode.SUSPEND],
         title="Mode",
         description="What happens to a running VM. A mode that its disks do not allow is changed, with a warning.",
         section="Consistency",

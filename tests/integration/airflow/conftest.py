@@ -118,7 +118,8 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home.set("scheduler", "task_instance_heartbeat_timeout", 8)
     home.set("scheduler", "task_instance_heartbeat_timeout_detection_interval", 2)
     home.set("scheduler", "orphaned_tasks_check_interval", 5)
-    home.set("scheduler", "scheduler_health_check_threshold", 5)
+    home.set("scheduler", "scheduler_heartbeat_sec", 1)
+    home.set("scheduler", "scheduler_health_check_threshold", 12)
     home.prepare()
     return home
 

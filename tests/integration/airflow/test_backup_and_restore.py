@@ -67,7 +67,7 @@ def test_an_existing_vm_that_is_kept_ends_the_restore_well_with_nothing_done(run
 
 def test_a_restore_that_fails_leaves_no_half_made_vm(run_dag, control):
     assert run_dag("vm_backup", vm="web01").state == "success"
-    control.call("POST", "/fault", {"nfc": {"code": 1, "count": 100, "write": True}})
+    control.call("POST", "/fault", {"nfc": {"code": 1, "count": None, "on": "write"}})
     run = run_dag("vm_restore", point="latest:web01", new_name="web01-broken")
     assert run.state == "failed"
     assert run.states["clean_up"] == "success"

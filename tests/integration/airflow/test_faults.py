@@ -12,15 +12,15 @@ import pytest
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
-SLOW = {"nfc": {"latency": 0.25}}
-"""Seconds per request of the disks' service: makes a copy of some MiB last long enough to be killed."""
+STUCK = {"nfc": {"on": "read", "hang_seconds": 300, "after_bytes": 16 << 20, "count": None, "disk": "app01_2"}}
+"""The data disk's reads hang after 16 MiB: the copy stays in its middle until the fault is cleared."""
 
 
 @pytest.fixture
-def slow_disks(control) -> Callable[[], None]:
-    """Copies take many seconds until the returned function is called."""
-    control.call("POST", "/fault", SLOW)
-    return lambda: control.call("POST", "/fault", {"nfc": {"latency": 0}})
+def stuck_disk(control) -> Callable[[], None]:
+    """A copy stays in its middle until the returned function is called."""
+    control.call("POST", "/fault", STUCK)
+    return lambda: control.call("POST", "/clear", {})
 
 
 def copies(home: str) -> list[psutil.Process]:
@@ -33,15 +33,15 @@ def copies(home: str) -> list[psutil.Process]:
     return found
 
 
-def await_copy(home: str, seconds: float = 60.0) -> psutil.Process:
-    """Return a child process that copies."""
+def await_stuck_copy(api, run: str, home: str, seconds: float = 90.0) -> psutil.Process:
+    """Return the child process of the one copy that is stuck, when all others have ended."""
     end = time.monotonic() + seconds
-    while not (found := copies(home)):
-        assert time.monotonic() < end, "no copy has started"
-        time.sleep(0.1)
-    time.sleep(1.0)
-    alive = [process for process in found if process.is_running()]
-    return alive[0] if alive else await_copy(home, seconds)
+    while True:
+        states = sorted(str(task["state"]) for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk")
+        if states == ["running", "success", "success"] and len(found := copies(home)) == 1:
+            return found[0]
+        assert time.monotonic() < end, f"no copy is in its middle: {states}"
+        time.sleep(0.2)
 
 
 def kill_task_of(child: psutil.Process) -> None:
@@ -58,7 +58,9 @@ def assert_nothing_is_left(control, airflow, vm: str = "app01") -> None:
         assert time.monotonic() < end, "a copy outlived its run"
         time.sleep(0.2)
     assert control.snapshots(vm) == []
-    assert control.call("GET", "/state")["nfc"] == []
+    while open_disks := control.call("GET", "/state")["nfc"]:
+        assert time.monotonic() < end, f"disks are still open: {open_disks}"
+        time.sleep(0.2)
 
 
 def assert_the_next_run_works(api, control) -> None:
@@ -74,17 +76,17 @@ def points(site) -> set[str]:
         return {point.ref for point in repository.points()}
 
 
-def test_a_killed_copy_costs_one_try_and_the_run_still_ends_well(api, airflow, control, slow_disks):
+def test_a_killed_copy_costs_one_try_and_the_run_still_ends_well(api, airflow, control, stuck_disk):
     run = api.trigger("vm_backup", vm="app01", full=True)
-    await_copy(str(airflow.home.folder)).send_signal(signal.SIGKILL)
-    slow_disks()
+    await_stuck_copy(api, run, str(airflow.home.folder)).send_signal(signal.SIGKILL)
+    stuck_disk()
     assert api.wait("vm_backup", run, seconds=120) == "success"
     tries = [task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"]
     assert sorted(tries) == [1, 1, 2]
     assert_nothing_is_left(control, airflow)
 
 
-def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, slow_disks):
+def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, stuck_disk):
     before = points(site)
     run = api.trigger("vm_backup", vm="app01", full=True)
     while api.state("vm_backup", run) in {"queued", "running"}:
@@ -95,14 +97,14 @@ def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, s
     assert api.state("vm_backup", run) == "failed"
     assert points(site) == before
     assert_nothing_is_left(control, airflow)
-    slow_disks()
+    stuck_disk()
     assert_the_next_run_works(api, control)
 
 
-def test_a_killed_worker_leaves_no_snapshot(api, airflow, control, slow_disks):
+def test_a_killed_worker_leaves_no_snapshot(api, airflow, control, stuck_disk):
     run = api.trigger("vm_backup", vm="app01", full=True)
-    kill_task_of(await_copy(str(airflow.home.folder)))
-    slow_disks()
+    kill_task_of(await_stuck_copy(api, run, str(airflow.home.folder)))
+    stuck_disk()
     state = api.wait("vm_backup", run, seconds=180)
     states = {(task["task_id"], task["map_index"]): task["state"] for task in api.tasks("vm_backup", run)}
     assert state == ("success" if set(states.values()) == {"success"} else "failed")
@@ -111,11 +113,11 @@ def test_a_killed_worker_leaves_no_snapshot(api, airflow, control, slow_disks):
     assert_the_next_run_works(api, control)
 
 
-def test_a_killed_scheduler_leaves_no_snapshot_once_it_runs_again(api, airflow, control, slow_disks):
+def test_a_killed_scheduler_leaves_no_snapshot_once_it_runs_again(api, airflow, control, stuck_disk):
     run = api.trigger("vm_backup", vm="app01", full=True)
-    await_copy(str(airflow.home.folder))
+    await_stuck_copy(api, run, str(airflow.home.folder))
     airflow.components["scheduler"].kill()
-    slow_disks()
+    stuck_disk()
     airflow.restart("scheduler")
     state = api.wait("vm_backup", run, seconds=240)
     states = {(task["task_id"], task["map_index"]): task["state"] for task in api.tasks("vm_backup", run)}
@@ -124,21 +126,21 @@ def test_a_killed_scheduler_leaves_no_snapshot_once_it_runs_again(api, airflow, 
     assert_the_next_run_works(api, control)
 
 
-def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, control, site, slow_disks):
+def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, control, site, stuck_disk):
     before = points(site)
     events = len(api.call("GET", "/api/v2/assets/events")["asset_events"])
     run = api.trigger("vm_backup", vm="app01", full=True)
-    await_copy(str(airflow.home.folder))
+    await_stuck_copy(api, run, str(airflow.home.folder))
     api.call("PATCH", f"/api/v2/dags/vm_backup/dagRuns/{run.replace('+', '%2B')}", {"state": "failed"})
     end = time.monotonic() + 120
     while any(task["state"] in {"running", "queued", "scheduled", None} for task in api.tasks("vm_backup", run)):
         assert time.monotonic() < end, api.tasks("vm_backup", run)
         time.sleep(0.5)
     assert api.state("vm_backup", run) == "failed"
+    stuck_disk()
     assert_nothing_is_left(control, airflow)
     assert points(site) == before
     assert len(api.call("GET", "/api/v2/assets/events")["asset_events"]) == events
-    slow_disks()
     assert_the_next_run_works(api, control)
 
 
@@ -155,8 +157,9 @@ def test_clearing_one_copy_never_seals_a_mix_of_two_snapshots(api, airflow, cont
         },
     )  # fmt: skip
     assert api.wait("vm_backup", run, seconds=120) == "failed"
-    failed = {task["task_id"] for task in api.tasks("vm_backup", run) if task["state"] == "failed"}
-    assert failed == {"catalog", "close_run"}
+    failed = {task["task_id"]: task for task in api.tasks("vm_backup", run) if task["state"] == "failed"}
+    assert set(failed) == {"copy_disk", "close_run"}
+    assert "is gone; start a new run" in api.log("vm_backup", failed["copy_disk"])
     assert points(site) == before
     assert_nothing_is_left(control, airflow)
 
