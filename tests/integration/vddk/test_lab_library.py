@@ -198,3 +198,10 @@ def test_a_plain_local_file_is_a_disk_too(vddk, tmp_path):
 
 def test_transports_of_the_library_are_listed(vddk):
     assert {"file", "nbdssl", "nbd"} <= set(vddk.transports())
+
+
+def test_a_lock_that_is_refused_is_a_warning_only(host, vddk, disk, caplog):
+    with vddk.open_source(host.address(identity="")) as source:  # the library takes no empty identity
+        assert read(source) == disk
+    assert any("locking out Storage vMotion of" in record.message for record in caplog.records)
+    assert host.nfc.prepared() == []
