@@ -75,6 +75,27 @@ class MapBuilder:
             for block, digest in enumerate(digests, first):
                 self._put(1, block >> _SHIFT, block & (FAN_OUT - 1), digest)
 
+    def clear(self, extents: Sequence[Extent]) -> None:
+        """Say that some whole blocks hold zeros, at the cost of their pages at most; set nothing in them afterwards."""
+        with self._lock:
+            for extent in extents:
+                self._clear(extent.start // self.shape.block_size, -(-extent.stop // self.shape.block_size))
+
+    def _clear(self, first: int, stop: int) -> None:
+        if not self.shape.levels:
+            self._top = ZERO
+            return
+        while first < stop:
+            leaf = first >> _SHIFT
+            leaf_stop = min((leaf + 1) << _SHIFT, self.shape.blocks)
+            if self.shape.levels > 1 and first == leaf << _SHIFT and leaf_stop <= stop:
+                self._open.pop((1, leaf), None)
+                self._put(2, leaf >> _SHIFT, leaf & (FAN_OUT - 1), ZERO)
+            else:
+                for block in range(first, min(leaf_stop, stop)):
+                    self._put(1, leaf, block & (FAN_OUT - 1), ZERO)
+            first = leaf_stop
+
     def _put(self, level: int, index: int, row: int, digest: bytes) -> None:
         self._page(level, index)[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] = digest
 

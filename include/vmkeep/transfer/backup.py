@@ -15,7 +15,7 @@ from functools import partial
 
 from vmkeep.errors import CorruptError, TransferError
 from vmkeep.model.blockio import DiskReader, DiskSource, Piece
-from vmkeep.model.extents import Extent, align_out, coalesce, complement, intersect, total
+from vmkeep.model.extents import Extent, align_out, coalesce, complement, intersect, subtract, total
 from vmkeep.model.job import Cursor
 from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository, encode_extents
 from vmkeep.transfer.pipeline import Crew
@@ -48,7 +48,11 @@ class _Plan:
     """What is read, and what the map starts from."""
 
     extents: tuple[Extent, ...]
-    """All of it, also what an earlier try has read."""
+    """What the point is told to hold anew: what changed, or what is allocated."""
+    reading: tuple[Extent, ...]
+    """What of it is read, also what an earlier try has read."""
+    cleared: tuple[Extent, ...]
+    """What of it is not allocated any more, and so is zeros without being read."""
     remaining: tuple[Extent, ...]
     base: DiskMap | None
     cursor: Cursor | None
@@ -70,8 +74,9 @@ def back_up_disk(
 ) -> StoredDisk:
     """Store a disk's content.
 
-    :param extents: what has changed since the parent: everything else is taken from its map. ``None``: read whatever
-        the source says is allocated, or all; what is not read is zeros then, whatever the parent holds.
+    :param extents: what has changed since the parent: everything else is taken from its map. What of it the source
+        says is not allocated is zeros, and not read. ``None``: read whatever the source says is allocated, or all;
+        what is not read is zeros then, whatever the parent holds.
     :param parent_root: map root of the parent point's disk. Needed with ``extents``; without it what is outside of
         them is zeros.
     :param cursor: where an earlier try of the same snapshot stood; one of another snapshot is not used.
@@ -115,27 +120,38 @@ def _plan(
 ) -> _Plan:
     capacity = source.capacity
     base = None
-    whole = complement((), capacity) if capacity else ()
+    allocated = source.allocated()
     if extents is None:
-        allocated = source.allocated()
-        read = whole if allocated is None else coalesce(allocated)
+        new = coalesce(allocated) if allocated is not None else complement((), capacity)
     else:
         base = repository.open_map(parent_root) if parent_root else None
-        read = coalesce(extents)
+        new = coalesce(extents)
         if base is not None and base.capacity < capacity:
             # The parent's last block may have been a short one, and what follows was never asked for.
-            read = coalesce((*read, Extent(base.capacity, capacity)))
-    read = align_out(read, repository.block_size, within=capacity)
+            new = coalesce((*new, Extent(base.capacity, capacity)))
+    new = align_out(new, repository.block_size, within=capacity)
+    reading = new if allocated is None else intersect(new, align_out(allocated, repository.block_size, within=capacity))
+    resumed = _resume(repository, cursor, capacity)
+    offset = cursor.offset if cursor is not None and resumed is not None else 0
+    return _Plan(
+        extents=new,
+        reading=reading,
+        cleared=subtract(new, reading),
+        remaining=intersect(reading, (Extent(offset, capacity),)) if offset < capacity else (),
+        base=base if resumed is None else resumed,
+        cursor=cursor if resumed is not None else None,
+    )
+
+
+def _resume(repository: Repository, cursor: Cursor | None, capacity: int) -> DiskMap | None:
+    """Return the map of an earlier try; ``None`` where its blocks are gone, and everything is read again."""
     if cursor is None:
-        return _Plan(extents=read, remaining=read, base=base, cursor=None)
+        return None
     try:
         resumed = repository.open_map(cursor.root)
-    except CorruptError:  # of a try whose blocks are gone: then everything is read again
-        return _Plan(extents=read, remaining=read, base=base, cursor=None)
-    if resumed.capacity != capacity:
-        return _Plan(extents=read, remaining=read, base=base, cursor=None)
-    left = intersect(read, (Extent(cursor.offset, capacity),)) if cursor.offset < capacity else ()
-    return _Plan(extents=read, remaining=left, base=resumed, cursor=cursor)
+    except CorruptError:
+        return None
+    return resumed if resumed.capacity == capacity else None
 
 
 class _Copy:
@@ -161,7 +177,7 @@ class _Copy:
         self._on_progress = on_progress
         self._check = check
         self._position = Position(plan.remaining, end=builder.shape.capacity)
-        everything = total(plan.extents)
+        everything = total(plan.reading)
         self._left = total(plan.remaining)
         self.meter = Meter("backup", everything, done=everything - self._left)
         self._checked_at = self._durable_at = time.monotonic()
@@ -171,7 +187,7 @@ class _Copy:
     def read(self) -> int:
         """Bytes read, by earlier tries too."""
         before = self._plan.cursor.bytes_read if self._plan.cursor else 0
-        return before + self.meter.done - (total(self._plan.extents) - self._left)
+        return before + self.meter.done - (total(self._plan.reading) - self._left)
 
     @property
     def stored(self) -> int:
@@ -180,6 +196,7 @@ class _Copy:
 
     def run(self, source: DiskSource, *, piece_size: int, depth: int) -> None:
         """Copy what remains."""
+        self._builder.clear(self._plan.cleared)
         if not self._plan.remaining:
             return
         self._builder.expect(self._plan.remaining)

@@ -1,0 +1,80 @@
+"""What changed and is not allocated any more reads as zeros: nothing of the parent shows through, nothing is read."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.model.extents import Extent, coalesce
+from vmkeep.repository import Repository, descriptor
+
+BLOCK = 65536
+LEAF = 256 * BLOCK
+
+
+def test_a_trimmed_area_is_zeros_and_is_not_read(repository, disk, back_up, restored):
+    before = random.Random(1).randbytes(20 * BLOCK)
+    parent = back_up(disk(before), repository)
+    after = bytearray(before)
+    after[4 * BLOCK : 12 * BLOCK] = bytes(8 * BLOCK)
+    trimmed = disk(after, allocated=(Extent(0, 4 * BLOCK), Extent(12 * BLOCK, 20 * BLOCK)))
+
+    stored = back_up(trimmed, repository, extents=(Extent(4 * BLOCK, 12 * BLOCK),), parent_root=parent.root)
+
+    assert stored.bytes_read == 0
+    assert restored(repository, stored.root) == bytes(after)
+
+
+def test_whole_pages_of_the_map_go_at_once(repository, disk, back_up, restored):
+    before = bytearray(3 * LEAF)
+    for block in range(0, 768, 50):
+        before[block * BLOCK : block * BLOCK + 16] = b"some old content"
+    parent = back_up(disk(before), repository)
+    after = bytearray(before)
+    after[BLOCK : 3 * LEAF - BLOCK] = bytes(3 * LEAF - 2 * BLOCK)
+    changed = Extent(BLOCK, 3 * LEAF - BLOCK)
+
+    stored = back_up(
+        disk(after, allocated=(Extent(0, BLOCK),)), repository, extents=(changed,), parent_root=parent.root
+    )
+
+    assert restored(repository, stored.root) == bytes(after)
+
+
+ranges = st.lists(
+    st.tuples(st.integers(0, 299), st.integers(1, 299)).map(
+        lambda pair: Extent(pair[0] * BLOCK, min(300, pair[0] + pair[1]) * BLOCK)
+    ),
+    max_size=5,
+).map(coalesce)
+
+
+# The fixtures used are plain functions, so that sharing them between examples is harmless.
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changed=ranges, allocated=ranges, seed=st.integers(0, 1000))
+def test_the_result_is_the_disk_whatever_changed_and_whatever_is_allocated(
+    disk, back_up, restored, changed, allocated, seed
+):
+    store = MemoryStore()
+    descriptor.create(store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
+    repository = Repository(store, descriptor.load(store))
+    chooser = random.Random(seed)
+    before = bytearray(300 * BLOCK)
+    for block in chooser.sample(range(300), 120):
+        before[block * BLOCK : block * BLOCK + 8] = chooser.randbytes(8)
+    parent = back_up(disk(before), repository)
+    after = bytearray(before)
+    for extent in changed:
+        after[extent.start : extent.stop] = bytes(extent.length)
+    for extent in allocated:  # the guest wrote again into a part of what it had trimmed
+        for start in range(extent.start, extent.stop, BLOCK):
+            if any(area.start <= start < area.stop for area in changed):
+                after[start : start + 8] = chooser.randbytes(8)
+    # What did not change may lie in areas that the source calls unallocated; nothing is asked of those.
+
+    stored = back_up(disk(after, allocated=allocated), repository, extents=changed, parent_root=parent.root)
+
+    assert restored(repository, stored.root) == bytes(after)
