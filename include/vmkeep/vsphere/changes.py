@@ -121,7 +121,8 @@ def enable_tracking(session: Session, vm: str) -> bool:
         return False
     if not values["capability.changeTrackingSupported"]:
         raise UnsupportedError(
-            f"VM {vm}: hardware {values['config.version']} cannot track changed blocks; it takes vmx-07 or later"
+            f"VM {vm}: vSphere says that it cannot track changed blocks (hardware {values['config.version']}; it takes "
+            "vmx-07 or later)"
         )
     if values["snapshot"] is not None:
         raise UnsupportedError(

@@ -14,6 +14,7 @@ from vmkeep.errors import CorruptError
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.machines import MARK
+from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes
 from vmkeep.vsphere.specdisks import DiskRules
 
@@ -111,7 +112,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     disks = DiskRules(physical_rdm=options.physical_rdm, datastores=around.disk_datastores, luns=around.luns)
     rules = DeviceRules(new_identity=options.new_identity, disks=disks, networks=around.networks, isos=around.isos)
     devices = device_changes(config.hardware.device, rules)
-    spec = vim.vm.ConfigSpec(name=options.name, deviceChange=list(devices.changes))
+    spec = vim.vm.ConfigSpec(name=encode_name(options.name), deviceChange=list(devices.changes))
     for name in _COPIED:
         setattr(spec, name, getattr(config, name))
     for saved, wanted in _HARDWARE.items():

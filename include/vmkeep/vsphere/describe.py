@@ -12,7 +12,8 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere.api import moref, serialize, vim
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.paths import decode_name, place_of
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.session import Session
 

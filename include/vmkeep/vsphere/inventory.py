@@ -13,7 +13,8 @@ from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.paths import decode_name, place_of
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.session import Session
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vmkeep.errors import NotFoundError
 from vmkeep.vsphere.api import moref, vim
-from vmkeep.vsphere.paths import decode_name
+from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.session import Session
 

@@ -1,20 +1,14 @@
-"""Names and places in the inventory: decoding names, inventory paths, datastore paths. No calls but property reads."""
+"""Places in the inventory and on datastores: inventory paths, datastore paths. No calls but property reads."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
-
-
-def decode_name(name: str) -> str:
-    """Return a name as a person typed it; vSphere stores slash, backslash and percent as ``%2f``, ``%5c``, ``%25``."""
-    return re.sub(r"%(2f|5c|25)", lambda found: unquote(found[0]), name, flags=re.IGNORECASE)
 
 
 class Place(NamedTuple):

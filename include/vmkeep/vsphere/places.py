@@ -13,7 +13,8 @@ from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, Usage
 from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.paths import decode_name, place_of
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.session import Session
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.vsphere.inventory import nearest
-from vmkeep.vsphere.paths import DatastorePath, decode_name
+from vmkeep.vsphere.names import decode_name, encode_name
+from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.trust import normal_thumbprint
 
 
@@ -23,6 +26,12 @@ from vmkeep.vsphere.trust import normal_thumbprint
 )
 def test_names_are_decoded_once(stored, typed):
     assert decode_name(stored) == typed
+
+
+@given(st.text())
+def test_every_name_survives_its_way_through_the_inventory(name):
+    assert decode_name(encode_name(name)) == name
+    assert "/" not in encode_name(name)
 
 
 def test_a_datastore_path_is_taken_apart_and_put_together():
