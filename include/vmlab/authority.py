@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from vmlab.disks import DiskError
 from vmlab.managed.site import Site
-from vmlab.managed.snapshots import snapshot_refs
+from vmlab.managed.snapshot_tree import snapshot_refs
 from vmlab.managed.vm_info import disks
 from vmlab.nfc import DiskGrant, NfcError
 from vmlab.soap.types import vim

@@ -5,6 +5,7 @@ Started and stopped as a whole.
 
 import fcntl
 import logging
+import os
 import secrets
 import shutil
 import uuid
@@ -26,6 +27,7 @@ from vmlab.managed.filters import Collectors
 from vmlab.managed.service import add_services
 from vmlab.managed.sessions import Sessions, Tickets
 from vmlab.managed.site import Site
+from vmlab.managed.snapshot_disks import heal
 from vmlab.managed.world import World
 from vmlab.nfc import NfcServer, install_vddk
 from vmlab.routes import Routes
@@ -94,6 +96,8 @@ class LabServer:
             self.site.add_companion(ref)
         if not self.site.world.meta("built"):
             demo.build(self.site, options.data_disk_bytes)
+        for vm in self.site.world.all(vim.VirtualMachine):
+            heal(self.site, vm)
 
     @property
     def port(self) -> int:
@@ -117,8 +121,6 @@ class LabServer:
 
     def describe(self) -> dict[str, object]:
         """What a client has to know, as `vmlab serve` prints it."""
-        import os
-
         base = f"https://127.0.0.1:{self.port}"
         return {
             "url": f"{base}/sdk",

@@ -4,6 +4,7 @@
 device mapping. Built through the same code as CreateVM_Task, in seconds.
 """
 
+import copy
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from vmlab.managed import ds_paths
 from vmlab.managed.access import ADMIN_ROLE, BACKUP_ROLE, READ_ONLY_ROLE
 from vmlab.managed.devices import Device, Disk
 from vmlab.managed.guests import new_guest
-from vmlab.managed.luns import add_lun, lun_file
+from vmlab.managed.luns import add_lun, all_luns, lun_file
 from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.managed.vm_create import adopt, create_vm
 from vmlab.managed.vm_power import power_on
@@ -49,8 +50,6 @@ def build(site: Site, data_disk_bytes: int) -> None:
 
 
 def _lun(site: Site, number: int) -> Any:
-    from vmlab.managed.luns import all_luns
-
     return all_luns(site)[number]
 
 
@@ -229,8 +228,6 @@ def _start(site: Site, ref: Any, *, ip: str, host_name: str) -> None:
 
 
 def _mark_template(site: Site, ref: Any) -> None:
-    import copy
-
     config = copy.deepcopy(site.world.get(ref, "config"))
     config.template = True
     site.world.update(ref, config=config, resourcePool=None)

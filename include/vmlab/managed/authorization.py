@@ -7,6 +7,7 @@ from typing import Any
 
 from vmlab.managed.access import ADMIN_ROLE, SYSTEM
 from vmlab.managed.registry import Call, method
+from vmlab.managed.service import privilege_list
 from vmlab.managed.site import Site
 from vmlab.soap.types import vim, vmodl
 
@@ -35,8 +36,6 @@ def has_user_privilege(call: Call, entities: list[Any], userName: str, privId: l
 @method(Manager, "FetchUserPrivilegeOnEntities")
 def fetch_user_privilege(call: Call, entities: list[Any], userName: str) -> list[Any]:
     """All privileges of a user on objects."""
-    from vmlab.managed.service import privilege_list
-
     user = _canonical(userName)
     names = [privilege.privId for privilege in privilege_list(call.site, None)]
     allowed = call.site.access.allowed

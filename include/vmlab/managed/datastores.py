@@ -1,5 +1,6 @@
 """Datastores: folders of this machine with a name, a capacity and a browser."""
 
+import uuid
 from typing import Any
 
 from vmlab.managed.ds_paths import parse, root_of
@@ -116,8 +117,6 @@ def refresh(call: Call) -> None:
 
 def url(ref: Any) -> str:
     """A datastore's `ds:///vmfs/volumes/…/` URL."""
-    import uuid
-
     volume = uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}").hex
     return f"ds:///vmfs/volumes/{volume[:8]}-{volume[8:16]}-{volume[16:20]}-{volume[20:]}/"
 

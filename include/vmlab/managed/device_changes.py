@@ -5,6 +5,7 @@ with the fault a vCenter raises, before any file is touched. Carrying the plan o
 """
 
 import copy
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -247,8 +248,6 @@ def _complete_nic(plan: DevicePlan, card: Any) -> None:
             unit for unit in range(7, 100) if unit not in used
         )  # where vSphere's PCI slots for NICs begin
     if not card.macAddress:
-        import secrets
-
         tail = secrets.token_bytes(3)
         card.macAddress = f"00:50:56:{0x80 | tail[0] >> 2:02x}:{tail[1]:02x}:{tail[2]:02x}"
         card.addressType = "assigned"

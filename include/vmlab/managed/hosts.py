@@ -3,6 +3,7 @@
 All worked out from a few stored values.
 """
 
+import uuid
 from typing import Any
 
 from vmlab.managed.luns import host_luns
@@ -232,8 +233,6 @@ def _under(site: Site, kind: Any, datacenter: Any) -> list[Any]:
 
 
 def _uuid(ref: Any) -> str:
-    import uuid
-
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}"))
 
 

@@ -9,7 +9,7 @@ from vmlab.managed.disk_chains import known_links, stray_links
 from vmlab.managed.disk_files import delete_chain
 from vmlab.managed.registry import Call, method, task_method
 from vmlab.managed.site import Site
-from vmlab.managed.snapshots import snapshot_refs
+from vmlab.managed.snapshot_tree import snapshot_refs
 from vmlab.managed.vm_create import abandon, adopt, check_free_name, inventory_name
 from vmlab.managed.vm_info import disks
 from vmlab.managed.vm_power import invalid_power_state

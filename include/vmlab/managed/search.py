@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from vmlab.managed.properties import read_path
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.managed.views import children
@@ -107,8 +108,6 @@ def _hosts(call: Call, matches: Callable[[Any], bool]) -> list[Any]:
 
 
 def _by_uuid(call: Call, datacenter: Any, uuid: str, of_vm: bool, instance: bool) -> list[Any]:
-    from vmlab.managed.properties import read_path
-
     wanted = uuid.lower().replace("-", "").replace(" ", "")
     if len(wanted) != 32:
         raise vmodl.fault.InvalidArgument(invalidProperty="uuid", msg=f"{uuid}: not a UUID")

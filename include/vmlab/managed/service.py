@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.managed.access import SYSTEM
+from vmlab.managed.access import BACKUP_PRIVILEGES, SYSTEM
+from vmlab.managed.privileges import table_privileges
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.soap.types import vim, vmodl
@@ -99,9 +100,6 @@ def role_list(site: Site, _: Any) -> list[Any]:
 @computed(vim.AuthorizationManager, "privilegeList")
 def privilege_list(_site: Site, _: Any) -> list[Any]:
     """Every privilege the API's tables name for a supported type."""
-    from vmlab.managed.access import BACKUP_PRIVILEGES
-    from vmlab.managed.privileges import table_privileges
-
     names = sorted({*SYSTEM, *BACKUP_PRIVILEGES, *table_privileges()})
     return [
         vim.AuthorizationManager.Privilege(

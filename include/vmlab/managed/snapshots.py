@@ -6,25 +6,18 @@ not listed in it.
 """
 
 import copy
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.devices import Device, Disk, in_snapshots, is_rdm, link_children
-from vmlab.managed.disk_chains import (
-    carry_out_steps,
-    known_links,
-    next_link_name,
-    plan_collapse,
-    point_backing,
-    stray_links,
-    touched_links,
-)
+from vmlab.managed.disk_chains import next_link_name, point_backing
 from vmlab.managed.disk_files import disk_fault
 from vmlab.managed.registry import Call, method, task_method
 from vmlab.managed.site import Site
+from vmlab.managed.snapshot_disks import collapse, refuse_open, set_consolidation
+from vmlab.managed.snapshot_tree import depth, find_node, parent_node, walk
 from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_info import disks, tools_running
 from vmlab.managed.vm_power import set_power
@@ -84,7 +77,7 @@ def _refuse_impossible(site: Site, vm: Any, name: str, *, memory: bool) -> None:
         raise vmodl.fault.NotSupported(msg="A template cannot have snapshots.")
     if config.flags.snapshotDisabled:
         raise vim.fault.SnapshotDisabled(msg="Snapshots are disabled for this virtual machine.")
-    if _depth(site.world.get(vm, "snapshot")) >= MAX_DEPTH:
+    if depth(site.world.get(vm, "snapshot")) >= MAX_DEPTH:
         raise vim.fault.TooManySnapshotLevels(msg=f"A virtual machine has at most {MAX_DEPTH} levels of snapshots.")
     if memory and any(
         str(disk.backing.diskMode).startswith("independent") and not is_rdm(disk.backing) for disk in disks(config)
@@ -147,7 +140,7 @@ def remove_snapshot(call: Call, removeChildren: bool, consolidate: bool | None) 
     doomed = [n.snapshot for n in walk([node])] if removeChildren else [call.this]
     _forget(site, vm, info, doomed)
     if consolidate is False or site.faults.take_effect("consolidation_needed"):
-        _set_consolidation(site, vm)
+        set_consolidation(site, vm)
     else:
         collapse(site, vm)
 
@@ -160,7 +153,7 @@ def remove_all_snapshots(call: Call, consolidate: bool | None, **_: Any) -> None
         return
     _forget(call.site, call.this, info, [node.snapshot for node in walk(info.rootSnapshotList)])
     if consolidate is False or call.site.faults.take_effect("consolidation_needed"):
-        _set_consolidation(call.site, call.this)
+        set_consolidation(call.site, call.this)
     else:
         collapse(call.site, call.this)
 
@@ -205,7 +198,7 @@ def revert(site: Site, vm: Any, snapshot: Any, *, power_on: bool) -> None:
     config = copy.deepcopy(world.get(snapshot, "config"))
     if world.get(vm, "runtime").powerState != "poweredOff":
         set_power(site, vm, "poweredOff")
-    _refuse_open(site, {disk.backing.fileName for disk in disks(now) if in_snapshots(disk)})
+    refuse_open(site, {disk.backing.fileName for disk in disks(now) if in_snapshots(disk)})
     for disk in disks(config):
         frozen = disk.backing.fileName
         child = next_link_name(site, frozen)
@@ -220,59 +213,6 @@ def revert(site: Site, vm: Any, snapshot: Any, *, power_on: bool) -> None:
     collapse(site, vm)
     if node.state == "poweredOn" and power_on:
         set_power(site, vm, "poweredOn")
-
-
-def collapse(site: Site, vm: Any) -> None:
-    """Merge or delete links nobody needs. Raises FileLocked, with consolidation needed, where one is being read."""
-    world = site.world
-    config = world.get(vm, "config")
-    current = [disk.backing.fileName for disk in disks(config)]
-    frozen = [
-        disk.backing.fileName
-        for ref in snapshot_refs(world.get(vm, "snapshot"))
-        for disk in disks(world.get(ref, "config"))
-    ]
-    links = known_links(site.store, [*current, *frozen, *stray_links(site.store, current)])
-    steps, _ = plan_collapse(links, [*current, *frozen])
-    try:
-        _refuse_open(site, touched_links(steps))
-    except vim.fault.FileLocked:
-        _set_consolidation(site, vm)
-        raise
-    names: dict[str, str] = {}
-    for step in carry_out_steps(site.store, steps):
-        if step.into is not None:
-            names = {old: step.into if new == step.link else new for old, new in names.items()} | {step.link: step.into}
-            _rename_links(site, vm, names)
-    _rename_links(site, vm, names)
-    _set_consolidation(site, vm, needed=False)
-
-
-def _rename_links(site: Site, vm: Any, names: dict[str, str]) -> None:
-    """Let the VM and its snapshots point at the links as they are now, parents included."""
-    world = site.world
-    with world.transaction():
-        for ref in (vm, *snapshot_refs(world.get(vm, "snapshot"))):
-            config = copy.deepcopy(world.get(ref, "config"))
-            for disk in disks(config):
-                if in_snapshots(disk):
-                    path = names.get(disk.backing.fileName, disk.backing.fileName)
-                    point_backing(site, disk, path, change_id=disk.backing.changeId)
-            world.update(ref, config=config)
-    write_vm_files(site, world.get(vm, "config"))
-
-
-def _refuse_open(site: Site, links: set[str]) -> None:
-    open_links = {link for path in site.open_disks() for link in _safe_chain(site, path)}
-    for path in sorted(links & open_links):
-        raise vim.fault.FileLocked(file=path, msg=f"Unable to access file {path} since it is locked")
-
-
-def _safe_chain(site: Site, path: str) -> list[str]:
-    try:
-        return site.store.chain(path)
-    except DiskError:
-        return [path]
 
 
 def _forget(site: Site, vm: Any, info: Any, doomed: list[Any]) -> None:
@@ -294,46 +234,6 @@ def _forget(site: Site, vm: Any, info: Any, doomed: list[Any]) -> None:
         world.update(vm, snapshot=info if info.rootSnapshotList else None)
 
 
-def _set_consolidation(site: Site, vm: Any, *, needed: bool = True) -> None:
-    runtime = copy.deepcopy(site.world.get(vm, "runtime"))
-    if bool(runtime.consolidationNeeded) != needed:
-        runtime.consolidationNeeded = needed
-        site.world.update(vm, runtime=runtime)
-
-
 def _snapshot_file(site: Site, config: Any, number: int) -> Any:
     vmx = ds_paths.local(site, config.files.vmPathName)
     return vmx.with_name(f"{vmx.stem}-Snapshot{number}.vmsn")
-
-
-def walk(nodes: list[Any]) -> Iterator[Any]:
-    """Every node of a snapshot tree, children before parents."""
-    for node in nodes:
-        yield from walk(node.childSnapshotList)
-        yield node
-
-
-def snapshot_refs(info: Any) -> list[Any]:
-    """The references of all snapshots of a tree."""
-    return [node.snapshot for node in walk(info.rootSnapshotList)] if info is not None else []
-
-
-def find_node(info: Any, ref: Any) -> Any:
-    """The node of a snapshot, or None."""
-    return next((node for node in walk(info.rootSnapshotList) if node.snapshot == ref), None)
-
-
-def parent_node(info: Any, ref: Any) -> Any:
-    """The node a snapshot hangs under, or None."""
-    nodes = walk(info.rootSnapshotList)
-    return next((node for node in nodes if any(child.snapshot == ref for child in node.childSnapshotList)), None)
-
-
-def _depth(info: Any) -> int:
-    """How many snapshots lie under the current state."""
-    count = 0
-    node = find_node(info, info.currentSnapshot) if info is not None and info.currentSnapshot is not None else None
-    while node is not None:
-        count += 1
-        node = parent_node(info, node.snapshot)
-    return count

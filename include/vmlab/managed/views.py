@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
 from vmlab.soap.types import vim
@@ -17,8 +18,6 @@ CHILDREN: tuple[tuple[Any, tuple[str, ...]], ...] = (
 
 def children(site: Site, ref: Any) -> list[Any]:
     """The objects directly in a container."""
-    from vmlab.managed.properties import read
-
     found: list[Any] = []
     for kind, names in CHILDREN:
         if isinstance(ref, kind):

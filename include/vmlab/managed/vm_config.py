@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vmlab.managed.guests import guest_names
 from vmlab.soap.types import vim, vmodl
 
 _DIRECT = (
@@ -22,8 +23,6 @@ def apply_simple_fields(config: Any, spec: Any) -> None:
         if value is not None:
             setattr(config, name, value)
     if spec.guestId is not None:
-        from vmlab.managed.guests import guest_names
-
         config.guestFullName = guest_names(spec.guestId)[0]
     _apply_sizes(config, spec)
     for source, target in _MERGED.items():

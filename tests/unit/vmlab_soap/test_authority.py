@@ -10,7 +10,8 @@ from vmlab.authority import BAD_LOGIN, NO_ACCESS, NO_SNAPSHOT, NO_VM, NOT_FOUND,
 from vmlab.disks import DiskError
 from vmlab.inventory.demo import ADMINISTRATOR, BACKUP_USER, READ_ONLY_USER
 from vmlab.lab import DEFAULT_PASSWORD, LabOptions, LabServer
-from vmlab.managed.snapshots import collapse, take_snapshot
+from vmlab.managed.snapshot_disks import collapse
+from vmlab.managed.snapshots import take_snapshot
 from vmlab.managed.vm_power import power_on, set_power
 from vmlab.nfc import NfcError, NfcSession
 
