@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from vmkeep.errors import ConflictError, DeadlineError
+from vmkeep.errors import ConflictError, DeadlineError, VSphereError
 from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
@@ -116,7 +116,7 @@ def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], A
         if question:
             raise DeadlineError(waiting_for=f"{error.waiting_for}; vSphere asks: {question}", seconds=timeout) from None
         raise
-    except ConflictError:
+    except VSphereError:  # somebody else may have switched it meanwhile
         if power_state(session, vm) is not wanted:
             raise
     return True

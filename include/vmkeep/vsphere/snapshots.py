@@ -128,7 +128,8 @@ def remove(session: Session, vm: str, snapshot: str, *, timeout: float = REMOVE_
     target = session.managed(vim.vm.Snapshot, snapshot)
     while _is_there(session, vm, snapshot):
         try:
-            run_task(session, lambda: _start_removal(target), what=what, timeout=deadline - time.monotonic())
+            left = deadline - time.monotonic()
+            run_task(session, lambda: _start_removal(target), what=what, timeout=left, cancel=False)
         except NotFoundError:
             break  # somebody else removed it meanwhile
         except TransientError as error:
@@ -163,9 +164,8 @@ def consolidate_if_needed(session: Session, vm: str, *, timeout: float = REMOVE_
         log.warning("VM %s: its disks need consolidation", vm)
         try:
             with speaking(what):
-                run_task(
-                    session, session.vm(vm).ConsolidateVMDisks_Task, what=what, timeout=deadline - time.monotonic()
-                )
+                left = deadline - time.monotonic()
+                run_task(session, session.vm(vm).ConsolidateVMDisks_Task, what=what, timeout=left, cancel=False)
         except (VSphereError, TransientError) as failed:  # most often a file that somebody holds for a moment longer
             error = failed
     if _needs_consolidation(session, vm):
@@ -246,7 +246,9 @@ def _await_running_creates(session: Session, vm: str) -> None:
             try:
                 info = read(session, task, "info")["info"]
                 if info.descriptionId == "VirtualMachine.createSnapshot" and info.state in ("queued", "running"):
-                    wait_task(session, task, what=f"a snapshot of VM {vm} being taken", timeout=CREATE_SECONDS)
+                    wait_task(
+                        session, task, what=f"a snapshot of VM {vm} being taken", timeout=CREATE_SECONDS, cancel=False
+                    )
             except (vmodl.MethodFault, DeadlineError) as error:
                 # It failed, or vSphere has forgotten it: either way it is not being taken any more, or never ends.
                 log.debug("VM %s: task %s: %s", vm, moref(task), error)

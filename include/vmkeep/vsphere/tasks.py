@@ -20,7 +20,7 @@ _RETRY_SECONDS = 1.0
 _PATHS = ("info.state", "info.progress")
 
 
-def run_task(session: Session, start: Callable[[], Any], *, what: str, timeout: float) -> Any:
+def run_task(session: Session, start: Callable[[], Any], *, what: str, timeout: float, cancel: bool = True) -> Any:
     """Start a task and wait for its end; its result is returned as vSphere gave it.
 
     Where another task holds the object, the start is tried again until the deadline.
@@ -30,7 +30,7 @@ def run_task(session: Session, start: Callable[[], Any], *, what: str, timeout: 
     deadline = time.monotonic() + timeout
     while True:
         try:
-            return wait_task(session, start(), what=what, timeout=deadline - time.monotonic())
+            return wait_task(session, start(), what=what, timeout=deadline - time.monotonic(), cancel=cancel)
         except vim.fault.TaskInProgress as fault:
             if time.monotonic() + _RETRY_SECONDS >= deadline:
                 raise DeadlineError(
@@ -41,10 +41,11 @@ def run_task(session: Session, start: Callable[[], Any], *, what: str, timeout: 
             raise translate(fault, what) from None
 
 
-def wait_task(session: Session, task: Any, *, what: str, timeout: float) -> Any:
+def wait_task(session: Session, task: Any, *, what: str, timeout: float, cancel: bool = True) -> Any:
     """Wait for a task that was started; return its result, or raise its own fault as pyVmomi's exception.
 
-    :raises DeadlineError: it still runs; a task that can be cancelled is asked to stop.
+    :param cancel: ask a task that is not done in time to stop.
+    :raises DeadlineError: it still runs.
     """
     deadline = time.monotonic() + timeout
     last = "no answer yet"
@@ -62,8 +63,9 @@ def wait_task(session: Session, task: Any, *, what: str, timeout: float) -> Any:
                 last = f"{last}; {error}"
                 break
             time.sleep(_RETRY_SECONDS)
-    with contextlib.suppress(VmKeepError, vmodl.MethodFault):
-        task.CancelTask()
+    if cancel:
+        with contextlib.suppress(VmKeepError, vmodl.MethodFault):
+            task.CancelTask()
     raise DeadlineError(waiting_for=f"{what} ({last})", seconds=timeout)
 
 

@@ -238,3 +238,14 @@ def test_a_snapshot_holds_the_files_the_vm_had_and_a_revert_brings_its_state_bac
     assert [disk.file_name for disk in inventory.describe_vm(session, moref).disks] == [
         disk.file_name for disk in before.disks
     ]
+
+
+def test_a_removal_that_takes_too_long_goes_on_and_can_be_waited_for_again(session, vm, lab):
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    lab.site.faults.add(Injection(method="RemoveSnapshot_Task", delay=1.5))
+
+    with pytest.raises(DeadlineError, match=f"remove snapshot {made.moref} of VM {vm} .*running"):
+        snapshots.remove(session, vm, made.moref, timeout=0.3)
+    snapshots.remove(session, vm, made.moref)
+
+    assert snapshots.list_all(session, vm) == ()
