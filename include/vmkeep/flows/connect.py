@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from vmkeep.clock import Deadline
-from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.errors import UsageError
 from vmkeep.model.site import Site
+from vmkeep.transfer import probe_vddk
+from vmkeep.vddk.folder import find_library
 from vmkeep.vsphere.session import Session, open_session
 
 FENCE_SECONDS = 60.0
@@ -38,10 +39,11 @@ def pinned(site: Site, session: Session) -> Site:
 
 
 def check_vddk(site: Site) -> None:
-    """Fail at once where there is no VDDK; whether it loads is only known in the copy's own process."""
+    """Load VDDK in a child process, as a copy would, so that one that is missing or does not load fails here.
+
+    :raises UsageError: no folder is given, or it holds no VDDK for this machine.
+    """
     if not site.vddk:
         raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
-    if not list(Path(site.vddk, "lib64").glob("libvixDiskLib.so*")):
-        raise NotFoundError(
-            f"no VDDK at {site.vddk}: expected lib64/libvixDiskLib.so.* in it; unpack VMware's VDDK there"
-        )
+    find_library(site.vddk)
+    probe_vddk(site.vddk)

@@ -40,6 +40,7 @@ class Lease:
         self._beat = 0
         self._stop = threading.Event()
         self._lost: str | None = None
+        self._ours = True
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -60,7 +61,7 @@ class Lease:
         """Give the lease back, so that nobody has to wait for it to expire."""
         self._stop.set()
         self._thread.join()
-        if self._lost is None:
+        if self._ours:
             try:
                 self._write("released")
             except StoreError:
@@ -96,6 +97,7 @@ class Lease:
         except BlobNotFoundError:
             owner = None
         if owner != self._owner:
+            self._ours = False
             self._lost = "another attempt of this copy has taken over" if owner else "this run was cleaned up"
             return
         self._write("held")

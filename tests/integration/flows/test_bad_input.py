@@ -54,7 +54,7 @@ CASES = {
     "a thumbprint that is none": (("vm", "list"), {"VMKEEP_THUMBPRINT": "hello"}, 2, ("hello",)),
     "unreachable vCenter": (("backup", "run", "app01"), {"VMKEEP_VCENTER": "127.0.0.1:1"}, 30, ("127.0.0.1",)),
     "a name that does not resolve": (("vm", "list"), {"VMKEEP_VCENTER": "vc.invalid"}, 30, ("vc.invalid",)),
-    "no VDDK there": (("backup", "run", "app01"), {"VMKEEP_VDDK": "/nowhere"}, 10, ("/nowhere", "lib64")),
+    "no VDDK there": (("backup", "run", "app01"), {"VMKEEP_VDDK": "/nowhere"}, 2, ("/nowhere", "unpack")),
     "no repository there": (("backup", "run", "app01"), {"VMKEEP_REPOSITORY": "/nowhere/repo"}, 60, ("/nowhere/repo",)),
     "repository not named": (("point", "list"), {"VMKEEP_REPOSITORY": None}, 2, ("VMKEEP_REPOSITORY",)),
     "unknown restore point": (("restore", "run", "no-such-point"), {}, 10, ("no-such-point", "point list")),
@@ -71,6 +71,19 @@ def test_bad_input_is_one_line_and_touches_nothing(run, lab, case):
     refused(run(*arguments, **changed), code, *words)
 
     assert lab.state()["vms"] == before
+
+
+def test_a_vddk_that_does_not_load_fails_before_the_vm_is_touched(run, lab, tmp_path):
+    library = tmp_path / "vddk" / "lib64" / "libvixDiskLib.so.8"
+    library.parent.mkdir(parents=True)
+    whole = next(lab.vddk.glob("lib64/libvixDiskLib.so.8*")).read_bytes()
+    library.write_bytes(whole[:4096])
+
+    result = run("backup", "run", "app01", VMKEEP_VDDK=str(tmp_path / "vddk"))
+
+    assert result.returncode != 0
+    assert str(tmp_path / "vddk") in result.stderr
+    assert lab.vm("app01")["snapshots"] == []
 
 
 def test_a_folder_that_is_no_repository_is_not_touched(run, tmp_path):

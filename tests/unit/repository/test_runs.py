@@ -96,6 +96,15 @@ def test_a_copy_stops_once_the_fence_stands(area, fast):
         eventually_fenced(lease, "cleaned up")
 
 
+def test_a_copy_that_stopped_for_the_fence_is_not_waited_for(area, fast):
+    with area.open_lease("disk-2000") as lease:
+        area.fence()
+        eventually_fenced(lease, "cleaned up")
+
+    assert not area.has_live_lease()
+    assert area.await_copies(Deadline(0.1, waiting_for="the copy")) == 1
+
+
 def test_a_copy_whose_lease_was_swept_stops(area, fast):
     with area.open_lease("disk-2000") as lease:
         area.sweep()
