@@ -95,10 +95,14 @@ class Trust:
         self.certificate = seen
 
     def _untrusted(self, host: str, port: int, timeout: float, why: str) -> CertificateError:
-        seen = fetch_certificate(host, port, timeout=timeout)
+        try:
+            seen = thumbprint(fetch_certificate(host, port, timeout=timeout), "sha1")
+            remedy = f"If its SHA-1 thumbprint is really {seen} (compare on the server itself), pin it"
+        except UnreachableError:
+            remedy = "Pin its thumbprint"
         return CertificateError(
-            f"{host}:{port}: the certificate is not trusted ({why}); nothing was sent to it. If its SHA-1 thumbprint "
-            f"is really {thumbprint(seen, 'sha1')} (compare on the server itself), pin it; or give the CA's file"
+            f"{host}:{port}: the certificate is not trusted ({why}); nothing was sent to it. {remedy}; "
+            "or give the CA's file"
         )
 
 
@@ -147,8 +151,9 @@ def _context(*, pinned: bool, ca_file: str | None) -> ssl.SSLContext:
 def _connect(host: str, port: int, timeout: float) -> socket.socket:
     try:
         raw = socket.create_connection((host, port), timeout=timeout)
-    except socket.gaierror as error:
-        raise UnreachableError(f"{host}: the name does not resolve ({error.strerror}); check the address") from None
+    except (socket.gaierror, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise UnreachableError(f"{host}: the name does not resolve ({why}); check the address") from None
     except TimeoutError:
         raise UnreachableError(
             f"{host}:{port} does not answer within {timeout:.0f} s; check address and firewall"

@@ -119,10 +119,11 @@ def test_nobody_there_is_said_at_once(lab, reach, listener):
         pass
 
 
-def test_a_name_that_does_not_resolve_is_said(lab, reach):
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "two..dots", "x" * 300])
+def test_a_name_that_does_not_resolve_is_said(lab, reach, host):
     with (
         pytest.raises(UnreachableError, match="does not resolve"),
-        open_session(reach(lab, 443, host="no-such-host.invalid")),
+        open_session(reach(lab, 443, host=host)),
     ):
         pass
 
