@@ -54,7 +54,7 @@ def main() -> None:
 )
 @click.option("--verbose", is_flag=True, help="Log every fault to stderr.")
 def serve(folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, verbose: bool) -> None:
-    r"""Serve the lab in DIR until Ctrl-C or SIGTERM.
+    """Serve the lab in DIR until Ctrl-C or SIGTERM.
 
     Prints one line of JSON when clients can connect: url, host, port, user, password, thumbprint, vddk (the folder to
     give to a VDDK client), control, control_token, pid. Logs go to stderr.
@@ -62,7 +62,7 @@ def serve(folder: Path, port: int, password: str, data_disk_gib: float, session_
     \b
     Users: administrator@vsphere.local (everything), backup@vsphere.local (what backups and restores need),
     readonly@vsphere.local (look only).
-    """  # fmt: skip
+    """  # noqa: D301  (click's own mark for a paragraph that is not to be re-wrapped)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else logging.INFO,
