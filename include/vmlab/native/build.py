@@ -16,10 +16,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
-CORE = ("util.c", "descriptor.c", "cowd.c", "tracking.c", "chain.c", "allocated.c", "create.c", "merge.c")
+CORE = (
+    "util.c",
+    "lines.c",
+    "descriptor.c",
+    "entries.c",
+    "cowd.c",
+    "tracking.c",
+    "chain.c",
+    "transfer.c",
+    "allocated.c",
+    "create.c",
+    "merge.c",
+)
 STAND_IN = (
     "vix_library.c",
     "vix_errors.c",
+    "vix_message.c",
     "vix_control.c",
     "vix_connection.c",
     "vix_disk.c",

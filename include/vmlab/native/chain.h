@@ -1,4 +1,4 @@
-/* What chain.c, allocated.c and merge.c share: the inside of an opened chain. */
+/* What chain.c, transfer.c, allocated.c and merge.c share: the inside of an opened chain. */
 #ifndef VMLAB_CHAIN_H
 #define VMLAB_CHAIN_H
 

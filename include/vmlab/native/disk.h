@@ -46,7 +46,7 @@ enum {
     VL_NO_SUCH_KEY = 16052,
 };
 
-/* ---- descriptor.c: the text file that names a link's extents ---- */
+/* ---- descriptor.c, entries.c: the text file that names a link's extents ---- */
 
 typedef enum { VL_FLAT, VL_COWD, VL_ZERO } vl_extent_kind;
 
@@ -107,7 +107,7 @@ void vl_track_close(vl_track *t);
 int vl_track_flush(vl_track *t);
 void vl_track_stamp(vl_track *t, uint64_t start, uint64_t count);
 
-/* ---- chain.c: a disk as its user sees it ---- */
+/* ---- chain.c, transfer.c, allocated.c: a disk as its user sees it ---- */
 
 typedef struct vl_chain vl_chain;
 enum {

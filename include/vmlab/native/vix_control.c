@@ -1,12 +1,12 @@
 /* The control connection to the lab's NFC service: one per open disk.
  *
- * Messages as vmlab.nfc.wire documents them. The service may push messages at any
- * time (planted faults); they are looked for before each request with one
- * non-blocking peek. A connection that has ended makes every later request fail, as
- * when the host is gone.
+ * The service may push messages at any time (planted faults); they are looked for
+ * before each request with one non-blocking peek. A connection that has ended makes
+ * every later request fail, as when the host is gone.
  */
 #define _GNU_SOURCE
 #include "vix_internal.h"
+#include "vix_message.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LIMIT 65536u
 #define MAX_FAULTS 16
 
 typedef struct {
@@ -34,109 +33,6 @@ struct vix_control {
     fault faults[MAX_FAULTS];
 };
 
-typedef struct {
-    char *body;
-    size_t length;
-} message;
-
-typedef struct {
-    char data[4 + LIMIT];
-    size_t length;
-    bool overflow;
-} draft;
-
-static void put_string(draft *d, const char *text)
-{
-    size_t length = strlen(text) + 1;
-    if (length > sizeof d->data - d->length) {
-        d->overflow = true;
-        return;
-    }
-    memcpy(d->data + d->length, text, length);
-    d->length += length;
-}
-
-static void put(draft *d, const char *key, const char *value)
-{
-    if (!value)
-        return;
-    put_string(d, key);
-    put_string(d, value);
-}
-
-static int send_draft(int socket, draft *d)
-{
-    if (d->overflow)
-        return VL_INVALID;
-    uint32_t size = htonl((uint32_t)(d->length - 4));
-    memcpy(d->data, &size, 4);
-    for (size_t at = 0; at < d->length;) {
-        ssize_t sent = send(socket, d->data + at, d->length - at, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent <= 0)
-            return VIX_CONNECTION_LOST;
-        at += (size_t)sent;
-    }
-    return VL_OK;
-}
-
-static int receive_exactly(int socket, char *data, size_t length)
-{
-    while (length > 0) {
-        ssize_t got = recv(socket, data, length, 0);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return VIX_CONNECTION_LOST;
-        data += got;
-        length -= (size_t)got;
-    }
-    return VL_OK;
-}
-
-static int receive_message(int socket, message *m)
-{
-    uint32_t size;
-    m->body = NULL;
-    int code = receive_exactly(socket, (char *)&size, 4);
-    if (code)
-        return code;
-    m->length = ntohl(size);
-    if (m->length > LIMIT)
-        return VIX_CONNECTION_LOST;
-    if (!(m->body = malloc(m->length + 1)))
-        return VL_NO_MEMORY;
-    code = receive_exactly(socket, m->body, m->length);
-    if (!code && m->length && m->body[m->length - 1] != 0)
-        code = VIX_CONNECTION_LOST;
-    if (code)
-        free(m->body);
-    return code;
-}
-
-/* The body ends in NUL, so every string in it is bounded. */
-static const char *get(const message *m, const char *key)
-{
-    for (size_t at = 0; at < m->length;) {
-        const char *name = m->body + at;
-        at += strlen(name) + 1;
-        if (at >= m->length)
-            return NULL;
-        const char *value = m->body + at;
-        at += strlen(value) + 1;
-        if (strcmp(name, key) == 0)
-            return value;
-    }
-    return NULL;
-}
-
-static uint64_t number(const message *m, const char *key)
-{
-    const char *value = get(m, key);
-    return value ? strtoull(value, NULL, 10) : 0;
-}
-
 static bool plants_already(const vix_control *c, unsigned wanted)
 {
     for (int i = 0; i < c->fault_count; i++)
@@ -145,35 +41,35 @@ static bool plants_already(const vix_control *c, unsigned wanted)
     return false;
 }
 
-static void take_push(vix_control *c, const message *m)
+static void take_push(vix_control *c, const vix_message *m)
 {
-    const char *kind = get(m, "push"), *on = get(m, "on");
+    const char *kind = vix_get(m, "push"), *on = vix_get(m, "on");
     if (strcmp(kind, "clear") == 0)
         c->fault_count = 0;
     if (strcmp(kind, "fault") != 0 || !on || c->fault_count == MAX_FAULTS)
         return;
-    fault f = {.number = (unsigned)number(m, "fault"), .reads = strcmp(on, "write") != 0,
-               .writes = strcmp(on, "read") != 0, .bytes_left = number(m, "after_bytes"),
-               .requests_left = number(m, "after_requests")};
+    fault f = {.number = (unsigned)vix_number(m, "fault"), .reads = strcmp(on, "write") != 0,
+               .writes = strcmp(on, "read") != 0, .bytes_left = vix_number(m, "after_bytes"),
+               .requests_left = vix_number(m, "after_requests")};
     if (!plants_already(c, f.number))
         c->faults[c->fault_count++] = f;
 }
 
 /* Waits for the next message that is an answer; pushes on the way are taken in. */
-static int receive_answer(vix_control *c, message *m)
+static int receive_answer(vix_control *c, vix_message *m)
 {
     for (;;) {
-        int code = receive_message(c->socket, m);
-        if (code || !get(m, "push"))
+        int code = vix_receive(c->socket, m);
+        if (code || !vix_get(m, "push"))
             return code;
         take_push(c, m);
         free(m->body);
     }
 }
 
-static int ask(vix_control *c, draft *d, message *m)
+static int ask(vix_control *c, vix_draft *d, vix_message *m)
 {
-    int code = send_draft(c->socket, d);
+    int code = vix_send(c->socket, d);
     return code ? code : receive_answer(c, m);
 }
 
@@ -218,7 +114,7 @@ void vix_control_close(vix_control *control)
     free(control);
 }
 
-static bool copy_metadata(const message *m, vix_grant *grant)
+static bool copy_metadata(const vix_message *m, vix_grant *grant)
 {
     grant->metadata = malloc(m->length + 1);
     if (!grant->metadata)
@@ -237,10 +133,10 @@ static bool copy_metadata(const message *m, vix_grant *grant)
     return true;
 }
 
-static int take_grant(const message *m, vix_grant *grant)
+static int take_grant(const vix_message *m, vix_grant *grant)
 {
-    const char *status = get(m, "status"), *file = get(m, "file"), *transport = get(m, "transport");
-    const char *text = get(m, "message");
+    const char *status = vix_get(m, "status"), *file = vix_get(m, "file"), *transport = vix_get(m, "transport");
+    const char *text = vix_get(m, "message");
     int code = status ? atoi(status) : VL_FAIL;
     if (code) {
         vix_warn("VixDiskLib: open refused: %s", text ? text : "no reason given");
@@ -248,8 +144,8 @@ static int take_grant(const message *m, vix_grant *grant)
     }
     if (!file || !(grant->file = strdup(file)) || !copy_metadata(m, grant))
         return VL_NO_MEMORY;
-    grant->read_only = number(m, "read_only") != 0;
-    grant->latency_us = number(m, "latency_us");
+    grant->read_only = vix_number(m, "read_only") != 0;
+    grant->latency_us = vix_number(m, "latency_us");
     snprintf(grant->transport, sizeof grant->transport, "%s", transport ? transport : "nbdssl");
     return VL_OK;
 }
@@ -265,24 +161,24 @@ int vix_control_open(const struct vix_connection *connection, const char *path, 
                      vix_control **out)
 {
     vix_control *c;
-    message m;
-    draft *d = calloc(1, sizeof *d);
+    vix_message m;
+    vix_draft *d = calloc(1, sizeof *d);
     int code = d ? control_new(&c) : VL_NO_MEMORY;
     if (code) {
         free(d);
         return code;
     }
     d->length = 4;
-    put(d, "op", "open");
-    put(d, "user", connection->user);
-    put(d, "password", connection->password);
-    put(d, "cookie", connection->cookie);
-    put(d, "vmx_spec", connection->vmx_spec);
-    put(d, "snapshot_ref", connection->snapshot_ref);
-    put(d, "path", path);
-    put(d, "read_only", read_only ? "1" : "0");
-    put(d, "transports", connection->transports);
-    put(d, "thumbprint", connection->thumbprint);
+    vix_put(d, "op", "open");
+    vix_put(d, "user", connection->user);
+    vix_put(d, "password", connection->password);
+    vix_put(d, "cookie", connection->cookie);
+    vix_put(d, "vmx_spec", connection->vmx_spec);
+    vix_put(d, "snapshot_ref", connection->snapshot_ref);
+    vix_put(d, "path", path);
+    vix_put(d, "read_only", read_only ? "1" : "0");
+    vix_put(d, "transports", connection->transports);
+    vix_put(d, "thumbprint", connection->thumbprint);
     code = ask(c, d, &m);
     explicit_bzero(d, sizeof *d);
     free(d);
@@ -300,22 +196,22 @@ int vix_control_open(const struct vix_connection *connection, const char *path, 
 
 static int fire(vix_control *c, int index)
 {
-    draft *d = calloc(1, sizeof *d);
-    message m;
+    vix_draft *d = calloc(1, sizeof *d);
+    vix_message m;
     char text[16];
     if (!d)
         return VL_NO_MEMORY;
     d->length = 4;
     snprintf(text, sizeof text, "%u", c->faults[index].number);
-    put(d, "op", "fire");
-    put(d, "fault", text);
+    vix_put(d, "op", "fire");
+    vix_put(d, "fault", text);
     unsigned number_fired = c->faults[index].number;
     int code = ask(c, d, &m);
     free(d);
     if (code)
         return code;
-    code = (int)number(&m, "status");
-    bool over = number(&m, "over") != 0;
+    code = (int)vix_number(&m, "status");
+    bool over = vix_number(&m, "over") != 0;
     free(m.body);
     if (over) /* the table may have changed while we waited: look the fault up again */
         for (int i = 0; i < c->fault_count; i++)
@@ -349,11 +245,11 @@ static int take_pushes(vix_control *c)
             return VL_OK;
         if (got < 0 && errno == EINTR)
             continue;
-        message m;
-        int code = got <= 0 ? VIX_CONNECTION_LOST : receive_message(c->socket, &m);
+        vix_message m;
+        int code = got <= 0 ? VIX_CONNECTION_LOST : vix_receive(c->socket, &m);
         if (code)
             return code;
-        if (get(&m, "push"))
+        if (vix_get(&m, "push"))
             take_push(c, &m);
         free(m.body);
     }
@@ -382,21 +278,21 @@ int vix_control_admit(vix_control *control, bool writing, uint64_t bytes)
 int vix_control_access(const char *operation, const char *vmx_spec, const char *identity)
 {
     vix_control *c;
-    message m;
-    draft *d = calloc(1, sizeof *d);
+    vix_message m;
+    vix_draft *d = calloc(1, sizeof *d);
     int code = d ? control_new(&c) : VL_NO_MEMORY;
     if (code) {
         free(d);
         return code;
     }
     d->length = 4;
-    put(d, "op", operation);
-    put(d, "vmx_spec", vmx_spec);
-    put(d, "identity", identity);
+    vix_put(d, "op", operation);
+    vix_put(d, "vmx_spec", vmx_spec);
+    vix_put(d, "identity", identity);
     code = ask(c, d, &m);
     free(d);
     if (!code) {
-        code = (int)number(&m, "status");
+        code = (int)vix_number(&m, "status");
         free(m.body);
     }
     vix_control_close(c);

@@ -1,7 +1,7 @@
 """Messages between the stand-in library and the NFC service.
 
 One message is a big-endian u32 length and that many bytes: NUL-terminated strings, key and
-value in turn. Made to be parsed safely by C (``native/vix_control.c``). A key that is
+value in turn. Made to be parsed safely by C (``native/vix_message.c``). A key that is
 missing means "not given", which is not the same as empty.
 """
 
