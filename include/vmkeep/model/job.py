@@ -118,6 +118,8 @@ class DiskWrite:
     target_file: str
     bytes_written: int
     bytes_zeroed: int
+    bytes_compared: int
+    """Read back after the disk was closed, and found to be what was written."""
     seconds: float
     transport: str
 

@@ -40,6 +40,9 @@ class DiskAccess(Protocol):
     def open_target(self, job: WriteJob) -> AbstractContextManager[DescribedTarget]:
         """Open the disk of a restore job for writing."""
 
+    def open_written(self, job: WriteJob) -> AbstractContextManager[DiskSource]:
+        """Open the disk of a restore job for reading, once it was written and closed."""
+
     def timings(self) -> tuple[CallTiming, ...]:
         """Return how long its calls took, for the table at the end of the log."""
 
@@ -86,15 +89,20 @@ class VddkAccess:
 
     def open_target(self, job: WriteJob) -> AbstractContextManager[DescribedTarget]:
         """Open the VM's disk for writing."""
-        return self._vddk.open_target(
-            DiskAddress(
-                path=job.target_file,
-                vcenter=self._site.vcenter,
-                vm=job.vm,
-                snapshot=job.snapshot,
-                transports=job.transports,
-                identity=f"vmkeep-{job.run}-{job.device_key}",
-            )
+        return self._vddk.open_target(self._target_address(job))
+
+    def open_written(self, job: WriteJob) -> AbstractContextManager[DiskSource]:
+        """Open the VM's disk for reading."""
+        return self._vddk.open_source(self._target_address(job))
+
+    def _target_address(self, job: WriteJob) -> DiskAddress:
+        return DiskAddress(
+            path=job.target_file,
+            vcenter=self._site.vcenter,
+            vm=job.vm,
+            snapshot=job.snapshot,
+            transports=job.transports,
+            identity=f"vmkeep-{job.run}-{job.device_key}",
         )
 
     def timings(self) -> tuple[CallTiming, ...]:

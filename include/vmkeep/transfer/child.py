@@ -189,6 +189,7 @@ def _write(
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
     from vmkeep.repository import open_repository
+    from vmkeep.transfer.compare import compare_disk
     from vmkeep.transfer.restore import restore_disk
 
     job = from_plain(WriteJob, request.job)
@@ -198,23 +199,28 @@ def _write(
         root = next((image.root for image in point.images if image.disk.key == job.device_key), None)
         if root is None:
             raise ConflictError(f"restore point {job.point} holds no disk {job.device_key}")
-        lease_name = f"disk-{job.device_key}"
-        with repository.run(job.run).open_lease(lease_name) as lease, access.open_target(job) as target:
-            if target.capacity != job.capacity:
-                raise ConflictError(f"{job.target_file}: has {target.capacity} bytes, not {job.capacity} as planned")
-            log.info("%s: writing by %s", job.target_file, target.transport)
-            target.write_metadata(job.metadata)
+        with repository.run(job.run).open_lease(f"disk-{job.device_key}") as lease:
             check = _both(stop.check, lease.check)
-            what = f"point {job.point}, disk {job.device_key} to {job.target_file}"
-            written, zeroed = restore_disk(
-                repository, root, target, fresh=job.fresh, on_progress=report, check=check, what=what
-            )
-            transport = target.transport
+            with access.open_target(job) as target:
+                if target.capacity != job.capacity:
+                    raise ConflictError(
+                        f"{job.target_file}: has {target.capacity} bytes, not {job.capacity} as planned"
+                    )
+                log.info("%s: writing by %s", job.target_file, target.transport)
+                target.write_metadata(job.metadata)
+                what = f"point {job.point}, disk {job.device_key} to {job.target_file}"
+                written, zeroed = restore_disk(
+                    repository, root, target, fresh=job.fresh, on_progress=report, check=check, what=what
+                )
+                transport = target.transport
+            with access.open_written(job) as source:
+                compared = compare_disk(source, repository, root, on_progress=report, check=check, what=job.target_file)
     return DiskWrite(
         device_key=job.device_key,
         target_file=job.target_file,
         bytes_written=written,
         bytes_zeroed=zeroed,
+        bytes_compared=compared,
         seconds=time.monotonic() - started,
         transport=transport,
     )

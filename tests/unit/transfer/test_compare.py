@@ -1,0 +1,52 @@
+"""What was written is read back: bytes that are elsewhere, missing, or left over are found."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from vmkeep.errors import VerificationError
+from vmkeep.transfer import compare
+
+BLOCK = 65536
+CONTENT = random.Random(3).randbytes(3 * BLOCK) + bytes(4 * BLOCK) + random.Random(4).randbytes(2 * BLOCK + 512)
+
+
+@pytest.fixture
+def read_back(repository, disk, back_up):
+    root = back_up(disk(CONTENT), repository).root
+
+    def call(held):
+        return compare.compare_disk(
+            disk(held), repository, root, on_progress=lambda _: None, check=lambda: None, what="[ds] a/a.vmdk"
+        )
+
+    return call
+
+
+def test_a_disk_that_holds_what_was_written_passes(read_back):
+    assert read_back(CONTENT) == 5 * BLOCK + 512 + BLOCK
+
+
+@pytest.mark.parametrize("at", [0, 2 * BLOCK + 77, len(CONTENT) - 1])
+def test_one_wrong_byte_is_found_and_its_offset_named(read_back, at):
+    held = bytearray(CONTENT)
+    held[at] ^= 1
+
+    with pytest.raises(VerificationError, match=f"byte {at // BLOCK * BLOCK}"):
+        read_back(held)
+
+
+def test_what_the_disk_held_before_does_not_pass_for_zeros(read_back):
+    held = bytearray(CONTENT)
+    held[3 * BLOCK + 5] = 9
+
+    with pytest.raises(VerificationError):
+        read_back(held)
+
+
+def test_of_a_large_disk_a_sample_is_read(read_back, monkeypatch):
+    monkeypatch.setattr(compare, "_ALL_BELOW", BLOCK)
+
+    assert 0 < read_back(CONTENT) < 5 * BLOCK
