@@ -80,8 +80,10 @@ def serve(folder: Path, port: int, password: str, data_disk_gib: float, session_
         signal.signal(number, lambda *_: stop.set())
     try:
         server = LabServer(options)
-    except (LabInUseError, OSError) as error:
+    except LabInUseError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot serve {folder} on port {port}: {error}") from error
     server.start()
     try:
         print(json.dumps(server.describe()), flush=True)

@@ -1,5 +1,6 @@
 """What a property filter selects: objects reached by traversal, and their properties. Pure reading, under the lock."""
 
+from collections.abc import Callable
 from typing import Any
 
 from vmlab.managed.properties import property_names, read_path
@@ -9,13 +10,17 @@ from vmlab.soap.types import vmodl
 PC = vmodl.query.PropertyCollector
 
 
-def select(site: Site, spec: Any) -> dict[str, Any]:
+Sees = Callable[[Any], bool]
+"""Whether the caller may see an object; what it may not see is passed over, with everything behind it."""
+
+
+def select(site: Site, spec: Any, sees: Sees) -> dict[str, Any]:
     """All objects a filter spec reaches and asks properties of: id → reference, in order of discovery."""
     found: dict[str, Any] = {}
     for start in spec.objectSet:
         named: dict[str, Any] = {}
         _collect_names(start.selectSet, named)
-        _walk(site, start.obj, start.selectSet, named, skip=bool(start.skip), found=found, seen=set())
+        _walk(site, start.obj, start.selectSet, named, skip=bool(start.skip), found=found, seen=set(), sees=sees)
     return {moid: ref for moid, ref in found.items() if any(isinstance(ref, wanted.type) for wanted in spec.propSet)}
 
 
@@ -39,9 +44,9 @@ def content(site: Site, spec: Any, ref: Any) -> Any:
     return answer
 
 
-def retrieve(site: Site, specs: list[Any]) -> list[Any]:
+def retrieve(site: Site, specs: list[Any], sees: Sees) -> list[Any]:
     """The contents of every filter spec, one after the other."""
-    return [content(site, spec, ref) for spec in specs for ref in select(site, spec).values()]
+    return [content(site, spec, ref) for spec in specs for ref in select(site, spec, sees).values()]
 
 
 def _collect_names(selections: list[Any], named: dict[str, Any]) -> None:
@@ -61,8 +66,11 @@ def _walk(
     skip: bool,
     found: dict[str, Any],
     seen: set[Any],
+    sees: Sees,
 ) -> None:
     ref = site.world.entry(ref).ref
+    if not sees(ref):
+        return
     if not skip:
         found.setdefault(ref._moId, ref)
     for selection in selections:
@@ -78,4 +86,13 @@ def _walk(
         value = read_path(site, ref, selection.path)
         for target in value if isinstance(value, list) else [] if value is None else [value]:
             if site.world.exists(target):
-                _walk(site, target, selection.selectSet, named, skip=bool(selection.skip), found=found, seen=seen)
+                _walk(
+                    site,
+                    target,
+                    selection.selectSet,
+                    named,
+                    skip=bool(selection.skip),
+                    found=found,
+                    seen=seen,
+                    sees=sees,
+                )

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from vmlab.managed import properties
-from vmlab.managed.access import is_system, session_needed
+from vmlab.managed.access import is_system, no_permission, session_needed
 from vmlab.managed.faults import Injection
 from vmlab.managed.registry import Behaviour, Call, find_method
 from vmlab.managed.site import Site
@@ -143,6 +143,8 @@ class Dispatcher:
             raise session_needed(call.this)
         with self._site.world.lock:
             ref = self._site.world.entry(call.this).ref
+            if isinstance(ref, vim.ManagedEntity) and not call.sees()(ref):
+                raise no_permission(ref, "System.View")
             if isinstance(ref, vim.SessionManager) and name == "currentSession":
                 value = call.session.info if call.session else None
             else:

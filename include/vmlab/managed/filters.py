@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmlab.managed.collector import content, select
+from vmlab.managed.collector import Sees, content, select
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import Site
 from vmlab.soap.types import vmodl
@@ -63,7 +63,7 @@ class Collectors:
 @method(PC, "CreateFilter")
 def create_filter(call: Call, spec: Any, partialUpdates: bool) -> Any:
     """Watch a selection; its first wait reports everything as entered."""
-    select(call.site, spec)  # a spec that cannot work is refused now
+    select(call.site, spec, call.sees())  # a spec that cannot work is refused now
     ref = _own(call, PC.Filter, "session-filter", spec=spec, partialUpdates=partialUpdates)
     call.site.collectors.of(call.cookie, call.this).watches.append(Watch(ref=ref, spec=spec))
     call.site.collectors.of(call.cookie, call.this).checked = -1
@@ -143,7 +143,7 @@ def _wait(call: Call, version: str, seconds: float | None, limit: int) -> Any:
         elif version != str(state.version):
             raise vmodl.query.InvalidCollectorVersion(msg=f"version {version} is not the collector's last one")
         while True:
-            if updates := _updates(call.site, state, limit):
+            if updates := _updates(call.site, state, limit, call.sees()):
                 return updates
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
@@ -161,7 +161,7 @@ def _still_wanted(call: Call, state: Collector, cancelled: int) -> None:
         raise vmodl.fault.ManagedObjectNotFound(obj=call.this, msg="The property collector was destroyed.")
 
 
-def _updates(site: Site, state: Collector, limit: int) -> Any:
+def _updates(site: Site, state: Collector, limit: int, sees: Sees) -> Any:
     """What changed since the last answer, at most `limit` objects; None when nothing did."""
     if state.checked == site.world.revision:
         return None
@@ -170,7 +170,7 @@ def _updates(site: Site, state: Collector, limit: int) -> Any:
     for watch in state.watches:
         update = PC.FilterUpdate(filter=watch.ref)
         left = limit - sum(len(done.objectSet) for done in answer.filterSet)
-        update.objectSet = _object_updates(site, watch, left + 1)
+        update.objectSet = _object_updates(site, watch, left + 1, sees)
         if len(update.objectSet) > left:
             _untell(watch, update.objectSet.pop())
             answer.truncated, state.checked = True, -1
@@ -185,9 +185,9 @@ def _updates(site: Site, state: Collector, limit: int) -> Any:
     return answer
 
 
-def _object_updates(site: Site, watch: Watch, limit: int) -> list[Any]:
+def _object_updates(site: Site, watch: Watch, limit: int, sees: Sees) -> list[Any]:
     updates: list[Any] = []
-    selected = select(site, watch.spec) if _start_exists(site, watch) else {}
+    selected = select(site, watch.spec, sees) if _start_exists(site, watch) else {}
     for moid, (ref, _) in list(watch.known.items()):
         if moid not in selected and len(updates) < limit:
             del watch.known[moid]

@@ -22,13 +22,13 @@ _KEPT_PAGES = 1000
 @method(PC, "RetrieveProperties")
 def retrieve_properties(call: Call, specSet: list[Any]) -> list[Any]:
     """Everything at once."""
-    return retrieve(call.site, specSet)
+    return retrieve(call.site, specSet, call.sees())
 
 
 @method(PC, "RetrievePropertiesEx")
 def retrieve_properties_ex(call: Call, specSet: list[Any], options: Any) -> Any:
     """The first page; a token names the rest."""
-    objects = retrieve(call.site, specSet)
+    objects = retrieve(call.site, specSet, call.sees())
     size = (options.maxObjects if options is not None else None) or DEFAULT_PAGE
     if size < 0:
         raise vmodl.fault.InvalidArgument(invalidProperty="options.maxObjects", msg="maxObjects must be positive")

@@ -33,6 +33,10 @@ class Call:
         """The site's objects."""
         return self.site.world
 
+    def sees(self) -> Callable[[Any], bool]:
+        """A test for what the caller may see."""
+        return self.site.access.sight(self.session.user if self.session else "")
+
 
 Handler = Callable[..., Any]
 Compute = Callable[["Site", Any], Any]

@@ -15,49 +15,49 @@ Index = vim.SearchIndex
 @method(Index, "FindByInventoryPath")
 def find_by_inventory_path(call: Call, inventoryPath: str) -> Any:
     """`DC/vm/folder/name`; a slash inside a name is written %2f. None where there is nothing."""
-    return find_by_path(call.site, inventoryPath)
+    return _first(_seen(call, [find_by_path(call.site, inventoryPath)]))
 
 
 @method(Index, "FindChild")
 def find_child(call: Call, entity: Any, name: str) -> Any:
     """A direct child by name."""
-    return _child(call.site, call.world.entry(entity).ref, name)
+    return _first(_seen(call, [_child(call.site, call.world.entry(entity).ref, name)]))
 
 
 @method(Index, "FindByUuid")
 def find_by_uuid(call: Call, datacenter: Any, uuid: str, vmSearch: bool, instanceUuid: bool | None) -> Any:
     """The first VM or host with a BIOS or instance UUID."""
-    return _first(_by_uuid(call, datacenter, uuid, vmSearch, bool(instanceUuid)))
+    return _first(_seen(call, _by_uuid(call, datacenter, uuid, vmSearch, bool(instanceUuid))))
 
 
 @method(Index, "FindAllByUuid")
 def find_all_by_uuid(call: Call, datacenter: Any, uuid: str, vmSearch: bool, instanceUuid: bool | None) -> list[Any]:
     """Every VM or host with a BIOS or instance UUID."""
-    return _by_uuid(call, datacenter, uuid, vmSearch, bool(instanceUuid))
+    return _seen(call, _by_uuid(call, datacenter, uuid, vmSearch, bool(instanceUuid)))
 
 
 @method(Index, "FindByIp")
 def find_by_ip(call: Call, datacenter: Any, ip: str, vmSearch: bool) -> Any:
     """The first VM whose guest reports an address (also the last one it reported before it went off)."""
-    return _first(_by_ip(call, datacenter, ip, vmSearch))
+    return _first(_seen(call, _by_ip(call, datacenter, ip, vmSearch)))
 
 
 @method(Index, "FindAllByIp")
 def find_all_by_ip(call: Call, datacenter: Any, ip: str, vmSearch: bool) -> list[Any]:
     """Every VM whose guest reports an address."""
-    return _by_ip(call, datacenter, ip, vmSearch)
+    return _seen(call, _by_ip(call, datacenter, ip, vmSearch))
 
 
 @method(Index, "FindByDnsName")
 def find_by_dns_name(call: Call, datacenter: Any, dnsName: str, vmSearch: bool) -> Any:
     """The first VM or host with a host name."""
-    return _first(_by_dns(call, datacenter, dnsName, vmSearch))
+    return _first(_seen(call, _by_dns(call, datacenter, dnsName, vmSearch)))
 
 
 @method(Index, "FindAllByDnsName")
 def find_all_by_dns_name(call: Call, datacenter: Any, dnsName: str, vmSearch: bool) -> list[Any]:
     """Every VM or host with a host name."""
-    return _by_dns(call, datacenter, dnsName, vmSearch)
+    return _seen(call, _by_dns(call, datacenter, dnsName, vmSearch))
 
 
 @method(Index, "FindByDatastorePath")
@@ -68,7 +68,7 @@ def find_by_datastore_path(call: Call, datacenter: Any, path: str) -> Any:
     def matches(ref: Any) -> bool:
         return bool(call.world.get(ref, "config").files.vmPathName == path)
 
-    return _first(_vms(call, datacenter, matches))
+    return _first(_seen(call, _vms(call, datacenter, matches)))
 
 
 def find_by_path(site: Site, path: str) -> Any:
@@ -136,6 +136,12 @@ def _by_dns(call: Call, datacenter: Any, name: str, of_vm: bool) -> list[Any]:
         return str(call.world.get(ref, "name")).lower() == name.lower()
 
     return _vms(call, datacenter, matches) if of_vm else _hosts(call, is_host)
+
+
+def _seen(call: Call, found: list[Any]) -> list[Any]:
+    """What of the found the caller may see."""
+    sees = call.sees()
+    return [ref for ref in found if ref is not None and sees(ref)]
 
 
 def _first(found: list[Any]) -> Any:

@@ -1,6 +1,5 @@
 """What clients read of a VM beyond its stored `config`, `runtime`, `guest`, `snapshot`: all worked out from those."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.managed import ds_paths
@@ -146,7 +145,7 @@ def _storage_summary(site: Site, config: Any) -> Any:
     used = sum(item.size for item in _files(site, config))
     provisioned = sum(disk.capacityInBytes or 0 for disk in disks(config))
     return vim.vm.Summary.StorageSummary(
-        committed=used, uncommitted=max(0, provisioned - used), unshared=used, timestamp=datetime.now(UTC)
+        committed=used, uncommitted=max(0, provisioned - used), unshared=used, timestamp=config.modified
     )
 
 
@@ -162,7 +161,7 @@ def storage(site: Site, ref: Any) -> Any:
         vim.vm.StorageInfo.UsageOnDatastore(datastore=ds_paths.datastore_named(site, name), committed=size,
         uncommitted=0, unshared=size) for name, size in used.items()
     ]  # fmt: skip
-    return vim.vm.StorageInfo(perDatastoreUsage=usage, timestamp=datetime.now(UTC))
+    return vim.vm.StorageInfo(perDatastoreUsage=usage, timestamp=config.modified)
 
 
 @computed(VM, "layoutEx")
@@ -172,7 +171,7 @@ def layout_ex(site: Site, ref: Any) -> Any:
     config = site.world.get(ref, "config")
     files = _files(site, config)
     keys = {item.name: item.key for item in files}
-    layout = kinds(file=files, timestamp=datetime.now(UTC))
+    layout = kinds(file=files, timestamp=config.modified)
     for disk in disks(config):
         units = []
         for backing in reversed(backing_chain(disk.backing)):

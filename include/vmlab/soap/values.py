@@ -20,6 +20,7 @@ VERSIONS: tuple[str, ...] = tuple(
 )
 VERSION_IDS: tuple[str, ...] = tuple(support.versionIdMap[version] for version in VERSIONS)
 NEWEST = VERSIONS[0]
+_STARTED = datetime.now(UTC)  # one time for all fields nobody set, so that they do not seem to change
 _BY_ID = dict(zip(VERSION_IDS, VERSIONS, strict=True))
 
 
@@ -52,7 +53,7 @@ def fill(value: Any, depth: int = 0) -> Any:
 
 
 def default_for(kind: Any, depth: int = 0) -> Any:
-    """A neutral value of a type: an empty filled object, the first enum member, zero, the empty string, now."""
+    """A neutral value of a type: an empty filled object, the first enum member, zero, the empty string, the start."""
     if depth > 12 or issubclass(kind, ManagedObject):
         return None
     if issubclass(kind, list):
@@ -62,7 +63,7 @@ def default_for(kind: Any, depth: int = 0) -> Any:
     if issubclass(kind, Enum):
         return kind.values[0]
     if kind is datetime:
-        return datetime.now(UTC)
+        return _STARTED
     if kind is object:
         return ""
     if kind is type:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 sys.path.insert(0, str(Path(__file__).parent))
 from specs import new_disk, vm_spec
@@ -98,3 +98,30 @@ def test_what_a_session_may_do_can_be_asked(as_backup):
     (found,) = manager.FetchUserPrivilegeOnEntities([as_backup.rootFolder], "backup@vsphere.local")
     assert "VirtualMachine.Provisioning.DiskRandomRead" in found.privileges
     assert {role.name for role in manager.roleList} >= {"Admin", "ReadOnly", "Backup"}
+
+
+def test_a_user_sees_only_what_a_grant_shows(content, connect):
+    manager, root = content.authorizationManager, content.rootFolder
+    folder = content.searchIndex.FindByInventoryPath("Lab/vm/Test")
+    permission = vim.AuthorizationManager.Permission
+    hidden = permission(principal="readonly@vsphere.local", group=False, roleId=-5, propagate=True)
+    shown = permission(principal="readonly@vsphere.local", group=False, roleId=-2, propagate=True)
+    manager.SetEntityPermissions(folder, [hidden])
+    try:
+        reader = connect("readonly@vsphere.local").content
+        view = reader.viewManager.CreateContainerView(reader.rootFolder, [vim.VirtualMachine], True)
+        spec = vmodl.query.PropertyCollector
+        walk = spec.TraversalSpec(type=vim.view.ContainerView, path="view", skip=False)
+        wanted = spec.PropertySpec(type=vim.VirtualMachine, pathSet=["name"])
+        found = reader.propertyCollector.RetrieveContents(
+            [spec.FilterSpec(objectSet=[spec.ObjectSpec(obj=view, skip=True, selectSet=[walk])], propSet=[wanted])]
+        )
+        assert len(found) == 6
+        assert reader.searchIndex.FindByInventoryPath("Lab/vm/Test/twin") is None
+        assert reader.searchIndex.FindByInventoryPath("Lab/vm/Production/twin") is not None
+        twin = content.searchIndex.FindByInventoryPath("Lab/vm/Test/twin")
+        with pytest.raises(vim.fault.NoPermission):
+            _ = vim.VirtualMachine(twin._moId, reader.rootFolder._stub).name
+    finally:
+        manager.RemoveEntityPermission(folder, "readonly@vsphere.local", False)
+        manager.SetEntityPermissions(root, [shown])
