@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
@@ -106,8 +106,11 @@ def _by_name(session: Session, name: str) -> list[Any]:
 def _by_uuid(session: Session, text: str) -> list[Any]:
     index = session.content.searchIndex
     uuid = text.lower()
-    instances = index.FindAllByUuid(None, uuid, True, True)
-    return list(instances or index.FindAllByUuid(None, uuid, True, False) or ())
+    try:
+        return list(index.FindAllByUuid(None, uuid, True, True) or index.FindAllByUuid(None, uuid, True, False) or ())
+    except vmodl.fault.MethodNotFound:  # a server that knows only the older call, which tells one VM
+        found = index.FindByUuid(None, uuid, True, True) or index.FindByUuid(None, uuid, True, False)
+        return [found] if found is not None else []
 
 
 def _by_moref(session: Session, mo_id: str) -> list[Any]:

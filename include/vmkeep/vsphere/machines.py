@@ -92,16 +92,25 @@ def mark_of(session: Session, vm: str) -> str | None:
 
 
 def _mark(settings: Any) -> str | None:
-    return next((str(setting.value) for setting in settings or () if setting.key == MARK and setting.value), None)
+    # Of a setting that is listed twice the last one counts: servers may add instead of replacing.
+    return {str(setting.key): str(setting.value) for setting in settings or ()}.get(MARK) or None
 
 
 def clear_mark(session: Session, vm: str) -> None:
-    """Declare a VM finished: from here on no run destroys it."""
+    """Declare a VM finished: from here on no run destroys it.
+
+    :raises VSphereError: the mark is still there.
+    """
     what = f"take the run's mark off VM {vm}"
     # An empty value is how vSphere is told to forget an advanced setting.
     spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=MARK, value="")])
     with speaking(what):
         run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=POWER_SECONDS)
+    if mark_of(session, vm) is not None:
+        raise VSphereError(
+            f"{what}: vSphere reported success, but the mark is still there; delete the advanced setting {MARK} by "
+            "hand, or cleaning up after the run destroys the VM"
+        )
 
 
 def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], Any], timeout: float) -> bool:
