@@ -29,7 +29,7 @@ class BenchDisk:
 
 def make_disk(folder: Path, *, size_mib: int, seed: int = 1) -> BenchDisk:
     """Make the images in ``folder``: about 40 % allocated, an eighth of that noise."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     full = folder / "full.raw"
     _make_file_system(folder, full, size_mib=size_mib, used=int(size_mib * 0.35) * MIB)
     with full.open("r+b") as file:

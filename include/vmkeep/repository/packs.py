@@ -45,6 +45,8 @@ ID_SIZE = 16
 
 MAX_FRAMES = 16384
 """Frames in one pack: bounds a footer to 720 KiB."""
+MAX_FRAME = (4 << 20) + (64 << 10)
+"""No frame of a pack is longer: the largest block, and more than any header or cipher adds."""
 MAX_PACK = 1 << 30
 """No pack is larger; a reader refuses what claims to be."""
 

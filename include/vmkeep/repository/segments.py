@@ -22,6 +22,8 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,7 @@ import numpy.typing as npt
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
-from vmkeep.repository.packs import ID_SIZE, MAX_PACK, PackContents
+from vmkeep.repository.packs import ID_SIZE, MAX_FRAME, PackContents
 
 _HEADER = struct.Struct("<8sQQII")
 _MAGIC = b"VKINDEX\0"
@@ -37,15 +39,16 @@ _PREFIX = 8
 _REST = DIGEST_SIZE - _PREFIX
 _PACK_ROW = struct.Struct("<16sII")
 _ENTRIES_PER_WORD = 4
+_DECODED = 4096
+"""Rows of the pack table that are kept as objects."""
 _u64 = np.dtype("<u8")
 _u32 = np.dtype("<u4")
 
 U64 = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a frame is."""
+class Location(NamedTuple):
+    """Where a frame is. A tuple, for it is made at every look-up that hits."""
 
     pack: bytes
     kind: Kind
@@ -54,7 +57,7 @@ class Location:
 
 
 class Segment:
-    """One segment over its content's bytes. Thread-safe: nothing in it changes."""
+    """One segment over its content's bytes. Thread-safe."""
 
     def __init__(self, content: Bytes) -> None:
         """Lay the columns over ``content``.
@@ -71,6 +74,8 @@ class Segment:
             raise CorruptError(f"index segment has {len(view)} bytes instead of {_size(entries, words, packs)}")
         self.content = view
         self.entries: int = entries
+        self._decoded: dict[int, tuple[bytes, Kind]] = {}
+        self._spread = 3 * isqrt(entries) + 8  # six standard deviations
         at = _HEADER.size
         self._words = words
         self._filter = view[at : (at := at + 8 * words)].cast("Q")
@@ -87,19 +92,38 @@ class Segment:
         mask = _mask(prefix)
         if self._filter[(prefix >> 32) * self._words >> 32] & mask != mask:
             return None
-        row = bisect_left(self._prefixes, prefix)
+        row = self._first(prefix)
         while row < self.entries and self._prefixes[row] == prefix:
             if self._rests[row * _REST : (row + 1) * _REST] == digest[_PREFIX:]:
                 return self._location(row)
             row += 1
         return None
 
+    def _first(self, prefix: int) -> int:
+        """Return the first row whose prefix is not less.
+
+        Digests are evenly spread, so the row is close to where the prefix says, in pages of the file that the last
+        steps of a search need anyway; anything else is searched as a whole.
+        """
+        prefixes, guess = self._prefixes, prefix * self.entries >> 64
+        low, high = max(0, guess - self._spread), min(self.entries, guess + self._spread)
+        if (low and prefixes[low - 1] >= prefix) or (high < self.entries and prefixes[high] < prefix):
+            low, high = 0, self.entries
+        return bisect_left(prefixes, prefix, low, high)
+
     def _location(self, row: int) -> Location:
         packs, offsets, lengths = self._places
-        if packs[row] >= self._packs or lengths[row] > MAX_PACK:
-            raise CorruptError(f"index segment: entry {row} points nowhere; run 'vmkeep repo check'")
-        pack, kind, _ = _PACK_ROW.unpack_from(self._table, packs[row] * _PACK_ROW.size)
-        return Location(pack, _kind(kind), offsets[row], lengths[row])
+        number = packs[row]
+        if (known := self._decoded.get(number)) is None:
+            if number >= self._packs:
+                raise CorruptError(f"index segment: entry {row} is in no pack; run 'vmkeep repo check'")
+            pack, kind, _ = _PACK_ROW.unpack_from(self._table, number * _PACK_ROW.size)
+            if len(self._decoded) >= _DECODED:
+                self._decoded.clear()
+            known = self._decoded[number] = (pack, _kind(kind))
+        if lengths[row] > MAX_FRAME:
+            raise CorruptError(f"index segment: entry {row} is longer than any frame; run 'vmkeep repo check'")
+        return Location(known[0], known[1], offsets[row], lengths[row])
 
     def columns(self) -> Columns:
         """Return the entries as arrays, to merge or to check them."""

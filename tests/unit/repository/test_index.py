@@ -159,3 +159,14 @@ def test_large_segments_are_mapped_from_the_folder(tmp_path, monkeypatch):
     again = Index(store, FRAMER)
     again.refresh()
     assert list(again.damaged) == [key]
+
+
+@pytest.mark.parametrize(("column", "value"), [(0, 7), (2, 0xFFFFFFFF)])
+def test_an_entry_that_points_nowhere_is_named_before_memory_is_taken(column, value):
+    digest = b"d" * 32
+    content = bytearray(encode(columns_of([contents([digest])])))
+    at = len(content) - 12 + column * 4
+    content[at : at + 4] = value.to_bytes(4, "little")
+
+    with pytest.raises(CorruptError, match="entry 0"):
+        Segment(content).find(digest)
