@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 # What tests and benchmarks compare us with, or look at our work with.
-TEST_PACKAGES := gcc libc6-dev qemu-utils nbdkit e2fsprogs
+TEST_PACKAGES := gcc libc6-dev qemu-utils e2fsprogs
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev
 LINTED := include plugins dags tests demo bench
 
