@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from vmkeep.errors import StaleError, UnsupportedError, UsageError
+from vmkeep.errors import ChangesUnknownError, StaleError, UnsupportedError, UsageError
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
 from vmkeep.flows.hold import hold_still, remove_leftovers
 from vmkeep.flows.modes import choose_mode
@@ -120,7 +120,7 @@ def _plan_disk(
             stored = f"extents-{held.disk.key}"
             repository.run(pre.request.run).store_extents(stored, changed)
             log.info("%s: %d extents, %d bytes changed, %s", held.disk.label, len(changed), total(changed), reason)
-        except StaleError as error:
+        except ChangesUnknownError as error:
             image, reason = None, str(error)
     if image is None:
         log.info("%s: full read: %s", held.disk.label, reason)
