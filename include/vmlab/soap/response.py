@@ -16,7 +16,8 @@ def result_envelope(method: str, info: Any, value: Any, version: str) -> bytes:
     """A method's result as a whole SOAP document; `info` carries `result` (type) and `resultFlags`."""
     out = io.StringIO()
     out.write(f'{_START}<{method}Response xmlns="urn:vim25">')
-    if value is not None and value != []:  # an empty array is no element at all
+    nothing = value is None or (isinstance(value, list) and not value)  # an empty array is no element at all
+    if not nothing:
         field = Object(name="returnval", type=info.result, version=version, flags=info.resultFlags)
         _serializer(out, version).Serialize(value, field)
     out.write(f"</{method}Response>{_END}")
