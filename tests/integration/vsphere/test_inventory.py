@@ -27,7 +27,7 @@ def test_a_vm_is_found_by_every_name_it_has(session):
 
 
 def test_a_vm_is_found_by_its_dns_name(session):
-    assert inventory.find_vm(session, "ipaddr:web01").name == "web01"
+    assert inventory.find_vm(session, "ipaddr:web01.lab.example").name == "web01"
 
 
 def test_names_with_slashes_spaces_and_other_alphabets_are_found_as_typed(session):
