@@ -12,6 +12,7 @@ from vmlab.managed import properties
 from vmlab.managed.access import is_system, no_permission, session_needed
 from vmlab.managed.faults import Injection
 from vmlab.managed.registry import Behaviour, Call, find_method
+from vmlab.managed.sessions import acting
 from vmlab.managed.site import Site
 from vmlab.soap.http import HttpRequest, HttpResponse
 from vmlab.soap.request import SoapRequest
@@ -62,6 +63,7 @@ class Dispatcher:
                 site=self._site, session=None, this=request.this, method=name, cookie=cookie, client=http.client
             )
             call.session = self._site.sessions.find(cookie) if cookie else None
+            acting.set(call.session)
             body = self._answer(call, request, version)
             if call.new_cookie:
                 headers["Set-Cookie"] = f'{COOKIE}="{call.new_cookie}"; Path=/; HttpOnly; Secure; '
@@ -145,10 +147,7 @@ class Dispatcher:
             ref = self._site.world.entry(call.this).ref
             if isinstance(ref, vim.ManagedEntity) and not call.sees()(ref):
                 raise no_permission(ref, "System.View")
-            if isinstance(ref, vim.SessionManager) and name == "currentSession":
-                value = call.session.info if call.session else None
-            else:
-                value = properties.read(self._site, ref, name)
+            value = properties.read(self._site, ref, name)
             if value is None or (isinstance(value, list) and not value):
                 return result_envelope("Fetch", Object(result=object, resultFlags=0), None, version)
             info = type(ref)._GetPropertyInfo(name)

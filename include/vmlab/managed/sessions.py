@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 import uuid
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,10 @@ class Session:
     info: Any
     seen: float
     objects: set[str] = field(default_factory=set)
+
+
+acting: ContextVar[Session | None] = ContextVar("acting", default=None)
+"""The session of the request that this thread serves: the one property that depends on who reads it needs it."""
 
 
 class Sessions:
@@ -160,6 +165,13 @@ def clone_session(call: Call, cloneTicket: str) -> Any:
     session = call.site.sessions.open(user, call.client, "")
     call.new_cookie = session.cookie
     return session.info
+
+
+@computed(Manager, "currentSession")
+def current_session(_site: Site, _: Any) -> Any:
+    """The session of whoever asks."""
+    session = acting.get()
+    return session.info if session is not None else None
 
 
 @computed(Manager, "sessionList")

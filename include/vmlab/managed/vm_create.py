@@ -215,5 +215,6 @@ def _new_runtime(host: Any) -> Any:
             faultToleranceState="notConfigured",
             paused=False,
             snapshotInBackground=False,
+            recordReplayState="inactive",
         )
     )
