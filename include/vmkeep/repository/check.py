@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
@@ -21,13 +22,14 @@ from vmkeep.repository.findings import Finding, Findings, Trouble
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.manifests import PREFIX as POINTS
 from vmkeep.repository.manifests import Manifests
-from vmkeep.repository.packcheck import damaged_frames, read_contents
+from vmkeep.repository.packcheck import damaged_frames, pack_id_of, read_contents
 from vmkeep.repository.packs import PackContents, pack_key
 from vmkeep.repository.pointcheck import PointCheck
 from vmkeep.repository.reader import BlockReader
 from vmkeep.repository.segments import U64, Columns, Segment, columns_of
 
 _LIMIT = 1 << 32
+_LOST = "lost with its pack"
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
 
 
@@ -51,6 +53,8 @@ class Check:
         self._findings = Findings()
         self._packs: dict[bytes, tuple[int, int]] = {}
         """Pack → number of frames and a sum over them, of the packs whose footer is good."""
+        self._bad_packs: dict[bytes, str] = {}
+        """Pack → what is wrong with it as a whole, or that it is lost."""
         self._bad: dict[bytes, str] = {}
         """Digest → where its damaged frame is."""
         self._lock = threading.Lock()
@@ -82,7 +86,9 @@ class Check:
             return  # removed by maintenance since we listed
         except CorruptError as error:
             self._findings.add(Trouble.STRUCTURE, blob.key, error)
-            self._advance(blob.size)
+            with suppress(CorruptError):  # a name that no pack can have
+                self._bad_packs[pack_id_of(blob.key)] = f"in the damaged pack {blob.key}"
+            self._advance(blob.size if self._read_data else 1)
             return
         with self._lock:
             self._packs[contents.pack_id] = (contents.count, _sum(_marks(columns_of([contents]))))
@@ -117,21 +123,25 @@ class Check:
         for row, (pack, _) in enumerate(columns.table):
             listed = marks[bounds[row] : bounds[row + 1]]
             if pack not in self._packs:
-                if not self._knows(pack):
+                if self._why_bad(pack) == _LOST:
                     self._findings.add(Trouble.MISSING, pack_key(pack), f"lost: {blob.key} points to it")
             elif self._packs[pack] != (len(listed), _sum(listed)):
                 self._findings.add(Trouble.STRUCTURE, blob.key, f"does not say what pack {pack.hex()} holds")
 
-    def _knows(self, pack: bytes) -> bool:
-        """Whether a pack without a good footer is there at all; then it was reported before."""
-        try:
-            return self._store.size(pack_key(pack)) >= 0
-        except BlobNotFoundError:
-            return False
+    def _why_bad(self, pack: bytes) -> str | None:
+        """Return what is wrong with a pack, if anything; one that is new since we listed them is good."""
+        if pack in self._packs:
+            return None
+        if pack not in self._bad_packs:
+            try:
+                self._store.size(pack_key(pack))
+            except BlobNotFoundError:
+                self._bad_packs[pack] = _LOST
+        return self._bad_packs.get(pack)
 
     def _check_points(self) -> None:
         manifests = Manifests(self._store, self._framer)
-        points = PointCheck(self._blocks, self._findings, self._bad, set(self._packs))
+        points = PointCheck(self._blocks, self._findings, self._bad, self._why_bad)
         for blob in self._store.list(POINTS):
             try:
                 points.check(manifests.load(blob.key))

@@ -19,11 +19,15 @@ from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
 from vmkeep.repository.packs import ID_SIZE, PackContents
-from vmkeep.repository.segments import Columns, Location, Segment, columns_of, encode, merge
+from vmkeep.repository.segments import Columns, Location, Segment, columns_of, encode, encode_parts
 
 PREFIX = "index/"
 _FANOUT = 8
 """Segments of one tier that are merged into one of the next."""
+_LOADED = 64
+"""Segments opened before they are merged: thousands are never in memory together."""
+_LARGE = 1 << 20
+"""Entries from which on a segment is left as it is: merging takes memory, and is maintenance's business then."""
 _IN_MEMORY = 1 << 18
 """Entries (11 MiB) up to which a merged segment lives in memory."""
 _VERIFIED = 8 << 20
@@ -56,9 +60,11 @@ class Index:
         with self._lock:
             found = {blob.key: blob.size for blob in self._store.list(PREFIX)}
             fresh = [key for key in found if key not in self._loaded]
-            segments = [segment for key in fresh if (segment := self._open(key, found[key])) is not None]
+            for at in range(0, len(fresh), _LOADED):
+                opened = (self._open(key, found[key]) for key in fresh[at : at + _LOADED])
+                segments = tuple(segment for segment in opened if segment is not None)
+                self._segments = self._tiered((*self._segments, *segments))
             self._loaded.update(fresh)
-            self._segments = self._tiered((*self._segments, *segments))
 
     def find(self, digest: bytes) -> Location | None:
         """Return where a digest's frame is, or ``None``."""
@@ -104,22 +110,26 @@ class Index:
     def _tiered(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
         """Merge what has gathered in each tier, smallest first; return the largest first."""
         tiers: dict[int, list[Segment]] = {}
+        large = [segment for segment in segments if segment.entries >= _LARGE]
         for segment in segments:
-            tiers.setdefault(_tier(segment.entries), []).append(segment)
-        for tier in range(max(tiers, default=0) + 1):
+            if segment.entries < _LARGE:
+                tiers.setdefault(_tier(segment.entries), []).append(segment)
+        for tier in range(_tier(_LARGE) + 1):
             members = tiers.get(tier, [])
             if len(members) >= _FANOUT:
                 merged = self._merged(members)
                 tiers[tier] = []
                 tiers.setdefault(_tier(merged.entries), []).append(merged)
-        return tuple(sorted((s for members in tiers.values() for s in members), key=lambda s: -s.entries))
+        small = (segment for members in tiers.values() for segment in members)
+        return tuple(sorted((*large, *small), key=lambda segment: -segment.entries))
 
     def _merged(self, members: list[Segment]) -> Segment:
-        content = encode(merge(member.columns() for member in members))
+        parts = [member.columns() for member in members]
         if sum(member.entries for member in members) <= _IN_MEMORY:
-            return Segment(content)
+            return Segment(encode(*parts))
         with tempfile.TemporaryFile(dir=self._cache) as file:
-            file.write(content)
+            for column in encode_parts(parts):
+                file.write(column)
             file.flush()
             return Segment(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 

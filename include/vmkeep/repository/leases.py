@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vmkeep.errors import CorruptError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
@@ -16,11 +18,22 @@ _NAMED = 20
 class PointCheck:
     """Checks points one after another; what was found good once is not read again."""
 
-    def __init__(self, blocks: BlockReader, findings: Findings, bad: dict[bytes, str], packs: set[bytes]) -> None:
+    def __init__(
+        self,
+        blocks: BlockReader,
+        findings: Findings,
+        bad: dict[bytes, str],
+        why_bad: Callable[[bytes], str | None],
+    ) -> None:
+        """Prepare.
+
+        :param bad: digest → place, of blocks that are known to be damaged.
+        :param why_bad: tells what is wrong with a pack as a whole, if anything.
+        """
         self._blocks = blocks
         self._findings = findings
         self._bad = bad
-        self._packs = packs
+        self._why_bad = why_bad
         self._good: set[bytes] = set()
 
     def check(self, point: RestorePoint) -> None:
@@ -79,5 +92,5 @@ class PointCheck:
         except CorruptError as error:
             damage.append((block, str(error)))
             return
-        if location.pack not in self._packs:
-            damage.append((block, f"block is lost with pack {location.pack.hex()}"))
+        if (why := self._why_bad(location.pack)) is not None:
+            damage.append((block, f"block is {why} ({location.pack.hex()})"))

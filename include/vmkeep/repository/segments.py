@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import NamedTuple
@@ -171,37 +171,28 @@ def columns_of(packs: Sequence[PackContents]) -> Columns:
     )
 
 
-def merge(parts: Iterable[Columns]) -> Columns:
-    """Return the entries of all parts together."""
-    parts = tuple(parts)
-    starts = np.cumsum([0, *(len(part.table) for part in parts)])
-    return Columns(
-        prefixes=np.concatenate([part.prefixes for part in parts]),
-        rests=np.concatenate([part.rests for part in parts]),
-        packs=np.concatenate([part.packs + np.uint32(start) for part, start in zip(parts, starts, strict=False)]),
-        offsets=np.concatenate([part.offsets for part in parts]),
-        lengths=np.concatenate([part.lengths for part in parts]),
-        table=tuple(row for part in parts for row in part.table),
-    )
-
-
-def encode(columns: Columns) -> bytes:
-    """Return a segment's content."""
-    order = np.argsort(columns.prefixes, kind="stable")
-    prefixes = columns.prefixes[order]
+def encode_parts(parts: Sequence[Columns]) -> Iterator[bytes]:
+    """Yield the content of one segment that holds the entries of all parts; one column at a time is in memory."""
+    prefixes = np.concatenate([part.prefixes for part in parts])
+    order = np.argsort(prefixes, kind="stable")
+    prefixes = prefixes[order]
     words = max(1, -(-len(order) // _ENTRIES_PER_WORD))
-    table = b"".join(_PACK_ROW.pack(pack, kind, 0) for pack, kind in columns.table)
-    places = (columns.packs, columns.offsets, columns.lengths)
-    return b"".join(
-        (
-            _HEADER.pack(_MAGIC, len(order), words, len(columns.table), 0),
-            _filter(prefixes, words).tobytes(),
-            prefixes.astype(_u64).tobytes(),
-            columns.rests[order].tobytes(),
-            table,
-            *(column[order].astype(_u32).tobytes() for column in places),
-        )
-    )
+    sizes = [len(part.table) for part in parts]
+    yield _HEADER.pack(_MAGIC, len(order), words, sum(sizes), 0)
+    yield _filter(prefixes, words).tobytes()
+    yield prefixes.astype(_u64).tobytes()
+    yield np.concatenate([part.rests for part in parts])[order].tobytes()
+    yield b"".join(_PACK_ROW.pack(pack, kind, 0) for part in parts for pack, kind in part.table)
+    starts = np.cumsum([0, *sizes])[:-1]
+    packs = [part.packs + np.uint32(start) for part, start in zip(parts, starts, strict=True)]
+    yield np.concatenate(packs)[order].astype(_u32).tobytes()
+    yield np.concatenate([part.offsets for part in parts])[order].astype(_u32).tobytes()
+    yield np.concatenate([part.lengths for part in parts])[order].astype(_u32).tobytes()
+
+
+def encode(*parts: Columns) -> bytes:
+    """Return the content of one segment that holds the entries of all parts."""
+    return b"".join(encode_parts(parts))
 
 
 def _size(entries: int, words: int, packs: int) -> int:

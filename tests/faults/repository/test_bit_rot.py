@@ -137,3 +137,33 @@ def test_a_lost_index_is_found(store, vm):
     findings = Repository(store, descriptor.load(store)).check(read_data=False)
 
     assert any(finding.where.startswith(point.ref) for finding in findings)
+
+
+def test_a_check_is_not_alarmed_by_a_backup_that_is_running(store, vm, changes):
+    """What is stored and sealed after the check has listed the packs is no damage."""
+    first = vm.back_up(store, "run-1")
+    extents = changes(vm, 3)
+    repository = Repository(store, descriptor.load(store))
+    listed = []
+    inner = store.list
+
+    def list_and_go_on(prefix):
+        found = list(inner(prefix))
+        if prefix == "packs/" and not listed:
+            listed.append(prefix)
+            vm.back_up(store, "run-2", extents=extents, parent=first.images[0].root)
+        return iter(found)
+
+    store.list = list_and_go_on
+
+    assert repository.check(read_data=True) == []
+    assert len(list(repository.points())) == 2
+
+
+def test_a_file_that_is_no_pack_is_named(store, vm):
+    vm.back_up(store, "run-1")
+    store.put("packs/zz/readme", b"not a pack")
+
+    findings = Repository(store, descriptor.load(store)).check(read_data=True)
+
+    assert [(finding.where, finding.what) for finding in findings] == [("packs/zz/readme", "not the name of a pack")]

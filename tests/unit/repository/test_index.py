@@ -17,7 +17,7 @@ from vmkeep.repository.digests import Digester, Kind
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
 from vmkeep.repository.packs import PackContents
-from vmkeep.repository.segments import Segment, columns_of, encode, merge
+from vmkeep.repository.segments import Segment, columns_of, encode
 
 FRAMER = Framer(codec=Codec.ZSTD, digester=Digester())
 
@@ -59,7 +59,7 @@ def test_digests_that_begin_alike_are_told_apart():
 @given(st.lists(st.lists(digests, max_size=20), min_size=1, max_size=6))
 def test_merged_segments_find_what_each_of_them_found(groups):
     parts = [columns_of([contents(group, pack=bytes([number]) * 16)]) for number, group in enumerate(groups)]
-    merged = Segment(encode(merge(parts)))
+    merged = Segment(encode(*parts))
 
     for number, group in enumerate(groups):
         for digest in group:
@@ -107,9 +107,10 @@ def put_segments(store, count, size, chance):
     return index, held
 
 
-@pytest.mark.parametrize("in_memory", [0, 1 << 18])
-def test_many_small_segments_are_looked_up_as_few(monkeypatch, in_memory):
+@pytest.mark.parametrize(("in_memory", "large"), [(0, 1 << 20), (1 << 18, 1 << 20), (1 << 18, 200)])
+def test_many_small_segments_are_looked_up_as_few(monkeypatch, in_memory, large):
     monkeypatch.setattr(indexes, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(indexes, "_LARGE", large)
     store = MemoryStore()
     index, held = put_segments(store, 100, 20, random.Random(1))
     fresh = Index(store, FRAMER)

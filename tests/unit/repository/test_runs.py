@@ -31,7 +31,7 @@ def fast(monkeypatch):
 
 def eventually_fenced(lease, why):
     deadline = Deadline(5, waiting_for="the word to stop")
-    with pytest.raises(FencedError, match=why):
+    with pytest.raises(FencedError, match=why):  # noqa: PT012
         while True:
             lease.check()
             deadline.pause(0.01)
