@@ -63,11 +63,8 @@ class Lease:
         self._stop.set()
         self._thread.join()
         if self._ours:
-            try:
+            with suppress(StoreError):  # then it runs out: a clean-up has to wait, but what was copied is good
                 self._write("released")
-            except StoreError:
-                if error is None:
-                    raise
 
     def check(self) -> None:
         """Raise :class:`FencedError` once this copy must stop."""
