@@ -52,11 +52,11 @@ with DAG(
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=12),
-    default_args={"retries": 2, "execution_timeout": timedelta(hours=5)},
+    default_args={"owner": "vmkeep", "retries": 2, "execution_timeout": timedelta(hours=5)},
 ) as dag:
     SweepSnapshotsOperator(
         task_id="sweep",
         given_up_after_hours=dag.param("given_up_after_hours"),
-        vsphere_conn_id=dag.param("vsphere"),
-        repository_conn_id=dag.param("repository"),
+        vsphere_conn_id="{{ params.vsphere }}",
+        repository_conn_id="{{ params.repository }}",
     )

@@ -24,8 +24,8 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | `verify` | reads blocks back and checks their digests |
 | `close_run` | fails the run unless a point is sealed and every task before ended well |
 
-A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point. It says so
-and fails. Clear `snapshot` with everything after it, or trigger a new run.
+A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point. It says
+so and fails. Clear `snapshot` with everything after it, or trigger a new run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PARAMS = {
         type="string",
         minLength=1,
         title="VM",
-        description="Its name, or one of `name:`, `uuid:`, `moref:`, `ipaddr:` and the value, e.g. `ipaddr:10.0.0.7`.",
+        description="Its name, or one of name:, uuid:, moref:, ipaddr: and the value, e.g. ipaddr:10.0.0.7.",
     ),
     "full": Param(
         False,
@@ -64,7 +64,7 @@ PARAMS = {
         type=["null", "array"],
         items={"type": "string"},
         title="Disks to leave out",
-        description="One per line: address (`scsi0:1`), label (`Hard disk 2`) or device key (`2001`).",
+        description="One per line: address (scsi0:1), label (Hard disk 2) or device key (2001).",
     ),
     "mode": Param(
         BackupMode.SNAPSHOT_EXCL_MEM.value,
@@ -107,9 +107,9 @@ with DAG(
     tags=["vmkeep", "backup"],
     max_active_runs=64,
     dagrun_timeout=timedelta(hours=48),
-    default_args={"retries": 2, "execution_timeout": timedelta(minutes=30)},
+    default_args={"owner": "vmkeep", "retries": 2, "execution_timeout": timedelta(minutes=30)},
 ) as dag:
-    site = {"vsphere_conn_id": dag.param("vsphere"), "repository_conn_id": dag.param("repository")}
+    site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
 
     preflight = PreflightOperator(
         task_id="preflight",

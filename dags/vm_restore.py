@@ -50,11 +50,11 @@ PARAMS = {
         type="string",
         minLength=1,
         title="Restore point",
-        description="Its reference, the beginning of its id, or `latest:` and a VM's name, e.g. `latest:app01`.",
+        description="Its reference, the beginning of its id, or latest: and a VM's name, e.g. latest:app01.",
     ),
     "vm": optional_text(
         title="Target VM",
-        description="Existing VM to write over: name, `uuid:`, `moref:`, `ipaddr:`. Empty: the VM that was backed up.",
+        description="VM to write over: a name, or uuid:, moref:, ipaddr: and a value. Empty: the original VM.",
     ),
     "new_name": optional_text(title="New VM name", description="Create a VM of this name and restore into it instead."),
     "on_conflict": Param(
@@ -62,7 +62,7 @@ PARAMS = {
         type="string",
         enum=[choice.value for choice in OnConflict],
         title="If the target exists",
-        description="`abort` fails, `overwrite` writes over its disks, `keep` leaves it alone, `prompt` asks a person.",
+        description="abort fails, overwrite writes over its disks, keep leaves it alone, prompt asks a person.",
     ),
     "power_on": Param(True, type="boolean", title="Power on", description="Start the VM when its disks are written."),
     "physical_rdm": Param(
@@ -100,9 +100,9 @@ with DAG(
     tags=["vmkeep", "restore"],
     max_active_runs=64,
     dagrun_timeout=timedelta(hours=72),
-    default_args={"retries": 2, "execution_timeout": timedelta(minutes=30)},
+    default_args={"owner": "vmkeep", "retries": 2, "execution_timeout": timedelta(minutes=30)},
 ) as dag:
-    site = {"vsphere_conn_id": dag.param("vsphere"), "repository_conn_id": dag.param("repository")}
+    site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
 
     plan = PlanRestoreOperator(
         task_id="plan",

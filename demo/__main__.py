@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -26,6 +26,7 @@ from demo.report import print_table
 from demo.scenario import VM, DemoFailedError, Scenario
 
 FOLDER = ROOT / "var" / "demo"
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.stop:
         print("demo stopped" if instance.stop() else "no demo is running")
         return 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPPING:
         signal.signal(number, _leave)
     try:
         with instance.claimed():
@@ -49,31 +50,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _leave(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    for each in _STOPPING:
+        signal.signal(each, signal.SIG_IGN)  # nothing may interrupt the clearing up
+    raise KeyboardInterrupt
 
 
 def _run(*, once: bool, keep: bool) -> int:
     line = ProgressLine()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    failed = True
+    outcome = 130
     try:
         with ExitStack() as stack:
-            _play(stack, line, once=once)
-        failed = False
+            check = _play(stack, line)
+            outcome = 0
+            if not once:
+                _stay(check)
     except KeyboardInterrupt:
         line.say("stopped")
-        failed = False
     except (ComponentDiedError, DemoFailedError, TimeoutError, RuntimeError) as error:
+        outcome = 1
         line.say(f"FAILED: {error}")
         line.say(f"logs: {FOLDER}")
-    if not failed and not keep:
+    if outcome != 1 and not keep:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    return int(failed)
+    return outcome
 
 
-def _play(stack: ExitStack, line: ProgressLine, *, once: bool) -> None:
+def _stay(check: Callable[[], None]) -> None:
+    while True:
+        check()
+        time.sleep(1)
+
+
+def _play(stack: ExitStack, line: ProgressLine) -> Callable[[], None]:
+    """Start everything, play the scenario; return what tells whether everything still runs."""
     line.show("starting the lab and Airflow")
     lab = Lab(FOLDER / "lab", env=os.environ)
     stack.callback(lab.stop)
@@ -111,14 +123,9 @@ def _play(stack: ExitStack, line: ProgressLine, *, once: bool) -> None:
         if scenario.rows:
             line.say("")
             print_table(scenario.rows, Console(width=None if sys.stdout.isatty() else 110))
-    if once:
-        line.say("everything is as it has to be")
-        return
     line.say(f"everything is as it has to be. Look around: {home.url} user {home.user} password {home.password}")
     line.say("Ctrl-C or 'make demo-stop' ends it")
-    while True:
-        check()
-        time.sleep(1)
+    return check
 
 
 def _create_repository(folder: Path) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
+from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from vmkeep.model.site import Site
@@ -63,6 +64,6 @@ def state_of(ti: Any, owner: Owner) -> str | None:
     """Return the state of a DAG run; ``None`` for one that this Airflow does not have, or has no more."""
     try:
         state = ti.get_dagrun_state(dag_id=owner.dag_id, run_id=owner.run_id)
-    except AirflowRuntimeError:
+    except (AirflowRuntimeError, ServerResponseError):  # the second: a task that runs inside ``dag.test()``
         return None
     return str(getattr(state, "value", state))

@@ -1,4 +1,4 @@
-"""Which DAG run a run key belongs to, kept beside the run's leases in the repository.
+"""Which DAG run a run key belongs to, kept by the engine beside the run's leases in the repository.
 
 A snapshot in vSphere names its run; the repository says whose run that is; Airflow says whether it has ended.
 """
@@ -10,15 +10,12 @@ from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep_airflow.run_key import Owner
 
-_NAME = "dag_run"
+_NOTE = "owner"
 
 
-def claim(site: Site, run: str, owner: Owner) -> None:
-    """Write down that ``run`` is ``owner``'s. Call it before anything of the run appears in vSphere."""
-    from vmkeep.repository import open_repository
-
-    with open_repository(site.repository) as repository:
-        repository.run(run).store(_NAME, to_json(owner))
+def as_text(owner: Owner) -> str:
+    """Return what a ``BackupRequest`` says of its owner."""
+    return to_json(owner).decode()
 
 
 def owner_of(site: Site, run: str) -> Owner | None:
@@ -27,6 +24,6 @@ def owner_of(site: Site, run: str) -> Owner | None:
 
     with open_repository(site.repository) as repository:
         try:
-            return from_json(Owner, repository.run(run).load(_NAME))
+            return from_json(Owner, repository.run(run).load(_NOTE))
         except (NotFoundError, ValueError):
             return None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -99,3 +102,9 @@ def test_dag_files_hold_no_logic():
         tree = ast.parse(path.read_text())
         logic = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.While | ast.If | ast.Try)]
         assert not logic, f"{path.name} decides something at line {logic[0].lineno}"
+
+
+def test_reading_a_dag_again_makes_no_new_version_of_it(bag):
+    """An object's memory address in what is serialised would: Airflow then shows a new version every 30 seconds."""
+    for dag in bag.dags.values():
+        assert not re.search(r" object at 0x", json.dumps(DagSerialization.serialize_dag(dag))), dag.dag_id

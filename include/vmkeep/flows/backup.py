@@ -81,7 +81,9 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
     """Hold the VM still for this run; if anything fails on the way, nothing is left behind."""
     with open_repository(site.repository) as repository, open_vsphere(site) as session:
         # A run that is cleared and done again begins anew: its old fence goes, and copies of the old try stop.
-        repository.run(pre.request.run).sweep()
+        area = repository.run(pre.request.run)
+        area.sweep()
+        area.store("owner", pre.request.owner.encode())
         remove_leftovers(session, repository, pre)
         return hold_still(session, repository, pre)
 

@@ -24,6 +24,9 @@ class BackupRequest:
     exclude: tuple[str, ...] = ()
     """Disks to leave out, by address (``scsi0:1``), label or device key."""
     full: bool = False
+    owner: str = ""
+    """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``, for whoever
+    finds its snapshot one day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,9 +37,9 @@ class SnapshotOperator(SiteOperator):
         self.preflight = preflight
 
     def step(self, context: Context) -> Any:
-        """Claim the run, take the snapshot."""
+        """Take the snapshot, as a run of this try."""
         from vmkeep.flows import backup
-        from vmkeep_airflow.ownership import claim
+        from vmkeep_airflow.ownership import as_text
 
         site = self.site()
         found = from_plain(Preflight, self.preflight)
@@ -51,8 +51,7 @@ class SnapshotOperator(SiteOperator):
             if verdict is Verdict.REMOVE:
                 self._remove(site, found, left.run)
         run = owner.run_key(ti.try_number)
-        found = replace(found, request=replace(found.request, run=run))
-        claim(site, run, owner)
+        found = replace(found, request=replace(found.request, run=run, owner=as_text(owner)))
         try:
             taken = backup.take_snapshot(site, found)
         except BaseException:

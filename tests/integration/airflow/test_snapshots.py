@@ -1,0 +1,116 @@
+"""No snapshot stays behind: not a half-made one, not one that could not be removed at first, not a dead worker's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from vmkeep.flows.values import BackupRequest
+from vmkeep_airflow.leftovers import Verdict, judge
+from vmkeep_airflow.ownership import as_text, owner_of
+from vmkeep_airflow.run_key import Owner
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+
+def leave_a_snapshot(site, owner: Owner | None, run: str, vm: str = "web01") -> None:
+    """Do what a worker does that dies right after its snapshot."""
+    from vmkeep.flows import backup
+
+    owned = as_text(owner) if owner is not None else ""
+    backup.take_snapshot(site, backup.preflight(site, BackupRequest(vm=vm, run=run, owner=owned)))
+
+
+def remove(site, control, run: str, vm: str = "web01") -> None:
+    from vmkeep.flows import backup
+
+    backup.remove_snapshot(site, control.vm(vm)["moref"], run)
+
+
+def test_a_snapshot_whose_reply_was_lost_is_not_left_behind(run_dag, control):
+    control.call("POST", "/fault", {"method": "CreateSnapshot_Task", "after": True, "drop": True, "count": 50})
+    run = run_dag("vm_backup", vm="web01")
+    assert run.state == "failed"
+    assert run.states["snapshot"] == "failed"
+    assert run.states["remove_snapshot"] == "upstream_failed"
+    assert control.snapshots("web01") == []
+
+
+def test_a_step_that_fails_after_its_snapshot_removes_it_and_the_retry_works(run_dag, control):
+    control.call("POST", "/fault", {"method": "CreateSnapshot_Task", "after": True, "drop": True, "count": 1})
+    run = run_dag("vm_backup", vm="web01")
+    assert run.state == "success", run.states
+    assert control.snapshots("web01") == []
+
+
+def test_a_snapshot_that_cannot_be_removed_fails_the_run_though_its_point_is_sealed(run_dag, control, site):
+    control.call("POST", "/fault", {"method": "RemoveSnapshot_Task", "fault": "TaskInProgress", "count": 500})
+    control.call("POST", "/fault", {"method": "RemoveAllSnapshots_Task", "fault": "TaskInProgress", "count": 500})
+    run = run_dag("vm_backup", vm="web01")
+    assert run.states["catalog"] == "success"
+    assert run.states["remove_snapshot"] == "failed"
+    assert run.states["close_run"] == "failed"
+    assert run.state == "failed"
+    control.call("POST", "/clear", {})
+    assert len(control.snapshots("web01")) == 1
+
+    after = run_dag("vm_backup", vm="web01")
+    assert after.state == "success", "the next run removes what the dead one left"
+    assert control.snapshots("web01") == []
+
+
+def test_the_sweep_removes_the_snapshot_of_a_run_that_has_ended(run_dag, control, site):
+    ended = run_dag("vm_backup", vm="web01")
+    owner = Owner(dag_id="vm_backup", run_id=ended.run_id)
+    leave_a_snapshot(site, owner, "left-by-a-dead-worker")
+    assert len(control.snapshots("web01")) == 1
+    assert owner_of(site, "left-by-a-dead-worker") == owner
+    sweep = run_dag("snapshot_sweep")
+    assert sweep.state == "success"
+    assert sweep.xcom("sweep")["remove"] == 1
+    assert control.snapshots("web01") == []
+
+
+def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, control, site):
+    leave_a_snapshot(site, None, "someone-elses")
+    assert owner_of(site, "someone-elses") is None
+    try:
+        sweep = run_dag("snapshot_sweep")
+        assert sweep.state == "success"
+        assert sweep.xcom("sweep") == {"remove": 0, "in use": 1, "unknown": 0}
+        assert len(control.snapshots("web01")) == 1
+    finally:
+        remove(site, control, "someone-elses")
+
+
+def test_a_vm_that_another_run_holds_is_refused_by_preflight(run_dag, control, site):
+    leave_a_snapshot(site, None, "a-living-run")
+    try:
+        run = run_dag("vm_backup", vm="web01")
+        assert run.state == "failed"
+        assert run.states["preflight"] == "failed"
+        assert len(control.snapshots("web01")) == 1
+    finally:
+        remove(site, control, "a-living-run")
+
+
+@pytest.mark.parametrize(
+    ("owner_state", "alive", "age_hours", "verdict"),
+    [
+        ("running", False, 100, Verdict.IN_USE),
+        ("queued", False, 100, Verdict.IN_USE),
+        ("success", True, 0, Verdict.REMOVE),
+        ("failed", True, 0, Verdict.REMOVE),
+        (None, True, 100, Verdict.IN_USE),
+        (None, False, 1, Verdict.UNKNOWN),
+        (None, False, 48, Verdict.REMOVE),
+    ],
+)
+def test_airflow_decides_where_it_knows_the_run_else_leases_and_age_do(owner_state, alive, age_hours, verdict):
+    from vmkeep.flows.sweep import RunSnapshot
+
+    found = RunSnapshot(
+        vm="vm-1", vm_name="a", run="r.1", snapshot="snapshot-1", age=timedelta(hours=age_hours), alive=alive
+    )
+    assert judge(found, owner_state=owner_state, given_up_after=timedelta(hours=48)) is verdict
