@@ -7,14 +7,12 @@ import uuid
 
 import click
 
-from vmkeep.catalog import open_catalog
-from vmkeep.cli.options import catalog_url, json_option, repository_option, site_from, vddk_option, vsphere_options
+from vmkeep.cli.options import json_option, repository_option, site_from, vddk_option, vsphere_options
 from vmkeep.cli.output import print_json, progress_bars, rate, size
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode, Quiesce
-from vmkeep.repository import open_repository
 
 
 @click.group()
@@ -66,8 +64,6 @@ def run(
             site, request, bars=bars, announce=lambda line: click.echo(f"warning: {line}", err=True)
         )
     seconds = time.monotonic() - started
-    with open_repository(site.repository) as opened, open_catalog(catalog_url()) as catalog:
-        catalog.record(opened.id, opened.load_point(sealed.point))
     if as_json:
         print_json(
             {**to_plain(sealed), "verified_bytes": verified.bytes_checked, "duration_seconds": round(seconds, 3)}

@@ -87,6 +87,7 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
         repository=location,
         vcenter=vcenter_from(**vsphere),
         vddk=require(vddk, "--vddk", "VMKEEP_VDDK"),
+        catalog=catalog_url(),
     )
 
 

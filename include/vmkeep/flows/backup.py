@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from vmkeep.errors import ChangesUnknownError, StaleError, UnsupportedError, UsageError
+from vmkeep.catalog import open_catalog
+from vmkeep.errors import ChangesUnknownError, StaleError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
 from vmkeep.flows.hold import hold_still, remove_leftovers
 from vmkeep.flows.modes import choose_mode
@@ -188,6 +189,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
     )
     with open_repository(site.repository) as repository:
         ref = repository.seal(point)
+        _enter(site, repository.id, point)
     return Sealed(
         point=ref,
         vm=pre.vm.name,
@@ -199,6 +201,19 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         bytes_stored=sum(image.bytes_stored for image in images),
         warnings=point.warnings,
     )
+
+
+def _enter(site: Site, repository: str, point: RestorePoint) -> None:
+    """Enter a sealed point into the catalog; that is a cache, so that its failure fails no backup."""
+    if site.catalog is None:
+        return
+    try:
+        with open_catalog(site.catalog) as catalog:
+            catalog.record(repository, point)
+    except VmKeepError as error:
+        log.warning(
+            "%s is sealed but not in the catalog yet (the next 'vmkeep point list' enters it): %s", point.ref, error
+        )
 
 
 def _point_id(pre: Preflight, taken: SnapshotTaken) -> str:

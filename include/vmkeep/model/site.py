@@ -29,6 +29,6 @@ class Site:
     vddk: str | None = None
     """Distribution folder of VDDK: the one that holds ``lib64/``."""
     catalog: str | None = None
-    """SQLAlchemy URL of the catalog; ``None``: SQLite in the user's state folder."""
+    """SQLAlchemy URL of the catalog that sealed points are entered into; ``None``: whoever asks next enters them."""
     disk_access: str = "vddk"
     """How disks are read and written: ``vddk``, or a name under the entry point group ``vmkeep.disk_access``."""

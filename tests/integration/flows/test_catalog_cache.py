@@ -1,0 +1,33 @@
+"""The catalog follows the backups, and no backup depends on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vmkeep.catalog import open_catalog
+from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.whole import run_backup
+from vmkeep.repository import open_repository
+
+
+def back_up(site):
+    request = BackupRequest(vm="old01", run="catalog-test")
+    return run_backup(site, request, bars=lambda _: lambda _event: None, announce=lambda _line: None)[0]
+
+
+def test_a_sealed_point_is_in_the_catalog_at_once(site, tmp_path):
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+
+    sealed = back_up(replace(site, catalog=url))
+
+    with open_repository(site.repository) as repository, open_catalog(url) as catalog:
+        assert [entry.ref for entry in catalog.points(repository.id)] == [sealed.point]
+
+
+def test_a_catalog_that_fails_fails_no_backup(site, tmp_path):
+    (tmp_path / "catalog.db").write_bytes(b"something else entirely, and long enough" * 200)
+
+    sealed = back_up(replace(site, catalog=f"sqlite:///{tmp_path / 'catalog.db'}"))
+
+    with open_repository(site.repository) as repository:
+        assert list(repository.point_refs()) == [sealed.point]
