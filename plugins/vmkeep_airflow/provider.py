@@ -56,7 +56,7 @@ VMKEEP: dict[str, Any] = {
         "catalog": {
             "label": "Catalog",
             "description": "SQLAlchemy URL of the catalog's database, e.g. postgresql+psycopg2://vmkeep@db/vmkeep. "
-            "Empty: a SQLite file in the worker's state folder. It can always be rebuilt from the repository.",
+            "Empty: points are entered when somebody asks. It can always be rebuilt from the repository.",
             "schema": _TEXT,
         },
     },
