@@ -34,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop by itself; exit code 1 if anything differs")
     parser.add_argument("--keep", action="store_true", help="keep var/demo/ (repository, lab, logs) at the end")
+    parser.add_argument("--dir", type=Path, default=FOLDER, help="folder to work in; emptied first")
     parser.add_argument("--stop", action="store_true", help="stop a demo that was left running")
     options = parser.parse_args(arguments)
-    instance = Instance(FOLDER.with_name("demo.pid"))
+    folder: Path = options.dir.resolve()
+    instance = Instance(folder.with_name(f"{folder.name}.pid"))
     if options.stop:
         print("demo stopped" if instance.stop() else "no demo is running")
         return 0
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _leave)
     try:
         with instance.claimed():
-            return _run(once=options.once, keep=options.keep)
+            return _run(folder, once=options.once, keep=options.keep)
     except DemoRunsError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
@@ -56,14 +58,14 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(*, once: bool, keep: bool) -> int:
+def _run(folder: Path, *, once: bool, keep: bool) -> int:
     line = ProgressLine()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     outcome = 130
     try:
         with ExitStack() as stack:
-            check = _play(stack, line)
+            check = _play(stack, line, folder)
             outcome = 0
             if not once:
                 _stay(check)
@@ -72,9 +74,9 @@ def _run(*, once: bool, keep: bool) -> int:
     except (ComponentDiedError, DemoFailedError, TimeoutError, RuntimeError) as error:
         outcome = 1
         line.say(f"FAILED: {error}")
-        line.say(f"logs: {FOLDER}")
+        line.say(f"logs: {folder}")
     if outcome != 1 and not keep:
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return outcome
 
 
@@ -84,18 +86,18 @@ def _stay(check: Callable[[], None]) -> None:
         time.sleep(1)
 
 
-def _play(stack: ExitStack, line: ProgressLine) -> Callable[[], None]:
+def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> Callable[[], None]:
     """Start everything, play the scenario; return what tells whether everything still runs."""
     line.show("starting the lab and Airflow")
-    lab = Lab(FOLDER / "lab", env=os.environ)
+    lab = Lab(folder / "lab", env=os.environ)
     stack.callback(lab.stop)
     lab.start()
-    home = AirflowHome(FOLDER / "airflow")
+    home = AirflowHome(folder / "airflow")
     home.prepare()
     airflow = AirflowProcesses(home)
     stack.callback(airflow.stop)
     airflow.start()
-    repository = FOLDER / "repository"
+    repository = folder / "repository"
     _create_repository(repository)
     line.show("waiting for the lab")
     vsphere = lab.wait_ready().connection()
@@ -105,7 +107,7 @@ def _play(stack: ExitStack, line: ProgressLine) -> Callable[[], None]:
     airflow.wait_ready()
     api = AirflowApi(home.url, user=home.user, password=home.password)
     api.connect("vsphere_default", vsphere)
-    catalog = f"sqlite:///{FOLDER / 'catalog.db'}"
+    catalog = f"sqlite:///{folder / 'catalog.db'}"
     api.connect("vmkeep_default", {"conn_type": "vmkeep", "host": str(repository), "extra": {"catalog": catalog}})
 
     def check() -> None:

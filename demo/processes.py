@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
+from demo.guard import guard
 
 
 class ComponentDiedError(RuntimeError):
@@ -23,8 +20,7 @@ class ComponentDiedError(RuntimeError):
 class Component:
     """One process with a log file of its own.
 
-    It leads a process group, so that its own children go with it, and Linux sends it SIGTERM when the thread that
-    started it dies, however that happens: start components from the main thread.
+    It leads a process group, so that its own children go with it, and a guard ends that group should this process die.
     """
 
     def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
@@ -47,8 +43,6 @@ class Component:
 
     def start(self, *, pipe: bool = False) -> subprocess.Popen[bytes]:
         """Start it; its output goes to the log file, or its standard output to a pipe that the caller reads."""
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("components are started from the main thread: they die with the thread that starts them")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -58,8 +52,8 @@ class Component:
                 stdout=subprocess.PIPE if pipe else log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
             )
+        guard().watch(self.pid)
         return self._process
 
     def check(self) -> None:
@@ -83,6 +77,7 @@ class Component:
         if self._process is not None:
             self._signal_group(signal.SIGKILL)
             self._process.wait()
+            guard().release(self.pid)
 
     def stop(self, *, patience: float = 10.0) -> None:
         """Ask it to end, wait, and end it and what is left of its group if it does not."""
@@ -96,10 +91,6 @@ class Component:
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop_all(components: Sequence[Component], *, patience: float = 10.0) -> None:

@@ -1,0 +1,118 @@
+"""The demo as a person runs it: it ends well, says what died, and leaves no process behind, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "demo"
+
+
+@pytest.fixture
+def start(folder) -> Iterator[Start]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "demo", "--dir", str(folder), *arguments]
+        demo = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        started.append(demo)
+        return demo
+
+    yield start
+    for demo in started:
+        demo.kill()
+        demo.wait()
+        demo.stdout.close()
+
+
+def components(folder: Path) -> list[psutil.Process]:
+    """Return the processes that work in the demo's folder, the demo itself left out."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            mine = str(folder) in " ".join(process.cmdline()) or process.environ().get("AIRFLOW_HOME", "").startswith(
+                str(folder)
+            )
+            if mine and process.cmdline()[1:3] != ["-m", "demo"] and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def assert_no_process_is_left(folder: Path, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while left := components(folder):
+        assert time.monotonic() < end, [process.cmdline() for process in left]
+        time.sleep(0.2)
+
+
+def read_until(demo: subprocess.Popen[str], text: str) -> str:
+    said = ""
+    for line in demo.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"the demo ended without saying {text!r}:\n{said}")
+
+
+def test_the_demo_backs_up_and_restores_and_every_byte_is_compared(start, folder):
+    demo = start("--once")
+    said = demo.stdout.read()
+    assert demo.wait() == 0, said
+    assert "app01: all 4 disks are as in the first point, byte for byte" in said
+    assert "app01-restored: all 4 disks are as in the second point, byte for byte" in said
+    assert "Hard disk 4 skipped (physical RDM)" in said
+    for run in ("full backup", "incremental backup", "restore over", "restore to new VM"):
+        assert re.search(rf"│ {run} ", said), f"the table has no row for: {run}"
+    assert re.search(r"http://127\.0\.0\.1:\d+, user admin, password \S+", said)
+    assert not folder.exists()
+    assert_no_process_is_left(folder)
+
+
+def test_a_component_that_dies_ends_the_demo_with_its_name_and_its_log(start, folder):
+    demo = start("--once")
+    read_until(demo, "Airflow is at")
+    triggerer = next(process for process in components(folder) if "triggerer" in process.cmdline())
+    triggerer.send_signal(signal.SIGKILL)
+    said = demo.stdout.read()
+    assert demo.wait() == 1
+    assert "Airflow's triggerer ended by itself" in said
+    assert str(folder / "airflow/components/triggerer.log") in said
+    assert_no_process_is_left(folder)
+
+
+def test_a_second_demo_in_the_same_place_is_refused_and_stop_ends_the_first(start, folder):
+    first = start()
+    read_until(first, "starting")
+    second = start()
+    assert "a demo runs already" in second.stdout.read()
+    assert second.wait() == 2
+    stop = start("--stop")
+    assert "demo stopped" in stop.stdout.read()
+    assert first.wait(timeout=30) == 130
+    assert_no_process_is_left(folder)
+
+
+def test_a_demo_that_is_killed_takes_its_processes_with_it(start, folder):
+    demo = start()
+    read_until(demo, "Airflow is at")
+    assert len(components(folder)) >= 5
+    demo.kill()
+    demo.wait()
+    assert_no_process_is_left(folder)
