@@ -1,4 +1,7 @@
-"""What a person or a script sees: tables, JSON, sizes, and a progress bar on stderr."""
+"""What a person or a script sees: tables, JSON, sizes, and a progress bar on stderr.
+
+The terminal library is loaded only where something is drawn: a script's call should not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
 
 from vmkeep.model import job
 from vmkeep.model.job import to_plain
@@ -30,6 +29,10 @@ def print_json(value: object) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows under headings; numbers stand right. On a pipe, columns are as wide as they need."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(headings):
         numeric = all(isinstance(row[index], int | float) or str(row[index])[:1].isdigit() for row in rows) and rows
@@ -56,12 +59,17 @@ def rate(count: int, seconds: float) -> str:
 @contextmanager
 def progress_bars(*, hidden: bool) -> Iterator[Callable[[str], OnProgress]]:
     """Yield a function that makes one bar per disk; bars go to stderr, and only to a terminal."""
-    console = Console(stderr=True)
+    if hidden or not sys.stderr.isatty():
+        yield lambda _name: lambda _event: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(),
         TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bars:
+    with Progress(*columns, console=Console(stderr=True)) as bars:
 
         def bar(name: str) -> OnProgress:
             task = bars.add_task(name, total=None)

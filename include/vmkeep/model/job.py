@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+import msgspec
 
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import BackupKind
@@ -129,19 +129,19 @@ T = TypeVar("T")
 
 def to_plain(value: object) -> Any:
     """Return a value's JSON-ready form (dicts, lists, strings, numbers)."""
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    return msgspec.to_builtins(value)
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
-    """Parse what :func:`to_plain` made; unknown or missing fields and wrong types raise ``ValueError``."""
-    return TypeAdapter(kind).validate_python(plain)
+    """Parse what :func:`to_plain` made; missing fields and wrong types raise ``ValueError``."""
+    return msgspec.convert(plain, kind)
 
 
 def to_json(value: object) -> bytes:
     """Return a value as compact JSON."""
-    return TypeAdapter(type(value)).dump_json(value)
+    return msgspec.json.encode(value)
 
 
 def from_json(kind: type[T], text: bytes | str) -> T:
     """Parse what :func:`to_json` made; anything else raises ``ValueError``."""
-    return TypeAdapter(kind).validate_json(text)
+    return msgspec.json.decode(text, type=kind)

@@ -19,7 +19,7 @@ from vmkeep.vddk.session import Vddk, open_vddk
 from vmkeep.vddk.timings import CallTiming
 
 if TYPE_CHECKING:
-    from vmkeep.model.job import DiskJob, WriteJob  # imports pydantic, which has to come after VDDK
+    from vmkeep.model.job import DiskJob, WriteJob  # imported later: nothing heavy comes before VDDK
 
 GROUP: Final = "vmkeep.disk_access"
 

@@ -55,7 +55,7 @@ def plain_site(site: Site) -> dict[str, Any]:
 
 
 def parse_site(plain: dict[str, Any]) -> Site:
-    """Parse what :func:`plain_site` made; by hand, because pydantic is not to be imported yet."""
+    """Parse what :func:`plain_site` made; by hand, because nothing heavy is to be imported yet."""
     vcenter = plain.get("vcenter")
     return Site(**{**plain, "vcenter": VCenter(**vcenter) if vcenter else None})
 

@@ -207,7 +207,7 @@ def test_an_error_of_the_callers_progress_ends_the_child(place, monkeypatch):
 def test_nothing_heavy_is_imported_before_the_library_is_initialised():
     code = "import sys, vmkeep.transfer.child; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"ssl", "_ssl", "numpy", "pydantic", "cryptography", "obstore", "vmkeep.repository", "_hashlib"}
+    heavy = {"ssl", "_ssl", "numpy", "msgspec", "cryptography", "obstore", "vmkeep.repository", "_hashlib"}
     assert not heavy & set(done.stdout.split())
 
 
