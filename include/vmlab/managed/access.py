@@ -146,7 +146,7 @@ class Access:
         if self._world.exists(ref):
             entry = self._world.entry(ref)
             owner = entry.props.get("vm") or getattr(entry.props.get("info"), "entity", None)
-            if isinstance(owner, vim.ManagedEntity):
+            if isinstance(owner, vim.ManagedEntity) and self._world.exists(owner):  # a task may outlive its VM
                 return owner
         return ROOT_FOLDER
 

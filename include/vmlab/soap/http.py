@@ -57,6 +57,11 @@ class Body:
                 self._end_piece()
         return b"".join(parts)
 
+    def skip(self, limit: int) -> None:
+        """Read and forget up to `limit` bytes; nothing where the peer waits to be told to send them."""
+        while self._continue is None and limit > 0 and (piece := self.read(min(limit, 1 << 20))):
+            limit -= len(piece)
+
     @property
     def finished(self) -> bool:
         """Whether the next request can be read from this connection."""

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 600.0
 HANDSHAKE_SECONDS = 10.0
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 64 << 20
+"""Read on after a refusal: closing on a peer that is still sending would cost it the answer."""
 
 
 class TlsServer:
@@ -94,4 +97,6 @@ class TlsServer:
             close = not request.body.finished or request.headers.get("connection", "").lower() == "close"
             send_response(tls, request, response, close=close)
             if close:
+                tls.settimeout(LINGER_SECONDS)
+                request.body.skip(LINGER_BYTES)
                 return

@@ -115,18 +115,33 @@ func datastoreDownload(c *call) (interface{}, error) {
 	return info.Size(), nil
 }
 
+// datastoreMkdir DATASTORE FOLDER: with its parents.
+func datastoreMkdir(c *call) (interface{}, error) {
+	store, center, err := c.datastoreAndCenter()
+	if err != nil {
+		return nil, err
+	}
+	return nil, object.NewFileManager(c.client.Client).MakeDirectory(c, store.Path(c.arg(1)), center, true)
+}
+
+// datastoreRemove DATASTORE PATH: a file, or a folder with all it holds.
 func datastoreRemove(c *call) (interface{}, error) {
-	store, err := c.datastore()
-	if err != nil {
-		return nil, err
-	}
-	finder, err := c.finder()
-	if err != nil {
-		return nil, err
-	}
-	center, err := finder.DefaultDatacenter(c)
+	store, center, err := c.datastoreAndCenter()
 	if err != nil {
 		return nil, err
 	}
 	return nil, store.NewFileManager(center, true).Delete(c, c.arg(1))
+}
+
+func (c *call) datastoreAndCenter() (*object.Datastore, *object.Datacenter, error) {
+	finder, err := c.finder()
+	if err != nil {
+		return nil, nil, err
+	}
+	center, err := finder.DefaultDatacenter(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := finder.Datastore(c, c.arg(0))
+	return store, center, err
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
-	"github.com/vmware/govmomi/session"
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -129,23 +128,7 @@ func sessionIdle(c *call) (interface{}, error) {
 	return root.Name, err
 }
 
-// sessionKeep SECONDS INTERVAL: the same, with govmomi's keep-alive.
-func sessionKeep(c *call) (interface{}, error) {
-	interval, err := strconv.ParseFloat(c.arg(1), 64)
-	if err != nil {
-		return nil, err
-	}
-	c.client.RoundTripper = session.KeepAlive(c.client.RoundTripper, time.Duration(interval*float64(time.Second)))
-	active, err := c.client.SessionManager.UserSession(c)
-	if err != nil || active == nil {
-		return nil, fmt.Errorf("not logged in: %v", err)
-	}
-	name, err := sessionIdle(c)
-	return map[string]interface{}{"root": name, "user": active.UserName}, err
-}
-
+// sessionList: one's own session, as govc looks whether a kept one still lives.
 func sessionList(c *call) (interface{}, error) {
-	var manager mo.SessionManager
-	err := c.client.RetrieveOne(c, *c.client.ServiceContent.SessionManager, []string{"currentSession"}, &manager)
-	return manager.CurrentSession, err
+	return c.client.SessionManager.UserSession(c)
 }

@@ -1,6 +1,6 @@
 // A vSphere client in the manner of govc, made of govmomi's own parts: an independent client for our lab to serve.
 //
-//	govclient [-user U] [-password P] [-thumbprint SHA1] URL VERB [ARGUMENTS]
+//	govclient [-user U] [-password P] [-thumbprint SHA1] [-keepalive 1s] URL VERB [ARGUMENTS]
 //
 // Every verb prints one JSON document. A failure prints {"error", "fault"} and exits with 1.
 package main
@@ -36,26 +36,27 @@ type verb func(*call) (interface{}, error)
 
 var verbs = map[string]verb{
 	"about": about, "ls": ls, "find": findAll, "collect": collect, "tasks": tasks, "events": events,
-	"roles": roles, "session.idle": sessionIdle, "session.keep": sessionKeep, "session.ls": sessionList,
+	"roles": roles, "session.idle": sessionIdle, "session.ls": sessionList,
 	"vm.info": vmInfo, "vm.create": vmCreate, "vm.power": vmPower, "vm.wait": vmWait, "vm.ip": vmIP,
 	"vm.change": vmChange, "vm.destroy": vmDestroy, "vm.register": vmRegister, "vm.unregister": vmUnregister,
 	"vm.disk.create": vmDiskCreate, "vm.disk.remove": vmDiskRemove, "device.ls": deviceList,
 	"snapshot.tree": snapshotTree, "snapshot.create": snapshotCreate, "snapshot.remove": snapshotRemove,
 	"snapshot.revert": snapshotRevert, "disk.changes": diskChanges,
 	"datastore.ls": datastoreList, "datastore.info": datastoreInfo, "datastore.upload": datastoreUpload,
-	"datastore.download": datastoreDownload, "datastore.rm": datastoreRemove,
+	"datastore.download": datastoreDownload, "datastore.rm": datastoreRemove, "datastore.mkdir": datastoreMkdir,
 }
 
 func main() {
 	user := flag.String("user", "", "user; none: do not log in")
 	password := flag.String("password", "", "password")
 	thumbprint := flag.String("thumbprint", "", "SHA-1 of the server's certificate")
+	keepalive := flag.Duration("keepalive", 0, "how long the session may be idle until it is used on its own")
 	flag.Parse()
 	if flag.NArg() < 2 || verbs[flag.Arg(1)] == nil {
 		fmt.Fprintln(os.Stderr, "usage: govclient [flags] URL VERB [ARGUMENTS]")
 		os.Exit(2)
 	}
-	result, err := run(*user, *password, *thumbprint, flag.Args())
+	result, err := run(*user, *password, *thumbprint, *keepalive, flag.Args())
 	if err != nil {
 		result = map[string]string{"error": err.Error(), "fault": faultName(err)}
 	}
@@ -64,7 +65,7 @@ func main() {
 	}
 }
 
-func run(user string, password string, thumbprint string, args []string) (interface{}, error) {
+func run(user, password, thumbprint string, keepalive time.Duration, args []string) (interface{}, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	address, err := soap.ParseURL(args[0])
@@ -78,6 +79,9 @@ func run(user string, password string, thumbprint string, args []string) (interf
 	vim, err := vim25.NewClient(ctx, client)
 	if err != nil {
 		return nil, err
+	}
+	if keepalive != 0 {
+		vim.RoundTripper = session.KeepAlive(vim.RoundTripper, keepalive)
 	}
 	known := &govmomi.Client{Client: vim, SessionManager: session.NewManager(vim)}
 	if user != "" {

@@ -24,15 +24,19 @@ func snapshotTree(c *call) (interface{}, error) {
 		return map[string]interface{}{"tree": nil}, nil
 	}
 	held := map[string]interface{}{}
-	for _, ref := range found.RootSnapshot {
+	waiting := found.Snapshot.RootSnapshotList
+	for len(waiting) != 0 {
+		at := waiting[0]
+		waiting = append(waiting[1:], at.ChildSnapshotList...)
 		var snapshot mo.VirtualMachineSnapshot
-		if err = c.client.RetrieveOne(c, ref, []string{"config", "vm", "childSnapshot"}, &snapshot); err != nil {
+		if err = c.client.RetrieveOne(c, at.Snapshot, []string{"config", "vm", "childSnapshot"}, &snapshot); err != nil {
 			return nil, err
 		}
-		held[ref.Value] = describe(object.VirtualDeviceList(snapshot.Config.Hardware.Device))
+		held[at.Name] = describe(object.VirtualDeviceList(snapshot.Config.Hardware.Device))
 	}
 	return map[string]interface{}{
-		"tree": found.Snapshot.RootSnapshotList, "current": found.Snapshot.CurrentSnapshot, "held": held,
+		"tree": found.Snapshot.RootSnapshotList, "current": found.Snapshot.CurrentSnapshot, "roots": found.RootSnapshot,
+		"held": held,
 	}, nil
 }
 
