@@ -50,7 +50,7 @@ def _disk(device: Any, controller: Any) -> Disk:
         controller_type=type_name(controller),
         bus=controller.busNumber,
         unit=device.unitNumber or 0,
-        capacity=device.capacityInBytes or device.capacityInKB * 1024,
+        capacity=int(device.capacityInBytes or device.capacityInKB * 1024),  # pyVmomi has a long of its own
         backing=backing_name(backing),
         compatibility_mode=getattr(backing, "compatibilityMode", None),
         disk_mode=getattr(backing, "diskMode", None) or "persistent",
