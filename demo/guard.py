@@ -6,6 +6,7 @@ closes, the parent is gone, and every group that is still on the list is ended.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -36,6 +37,12 @@ class Guard:
         """Forget a process group: it has ended."""
         self._say(f"-{group}")
 
+    def close(self) -> None:
+        """End the guard; call it when every group has ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
         print(line, file=self._process.stdin, flush=True)
@@ -43,8 +50,10 @@ class Guard:
 
 @cache
 def guard() -> Guard:
-    """Return this process's guard, started on first use."""
-    return Guard()
+    """Return this process's guard, started on first use and ended with this process."""
+    started = Guard()
+    atexit.register(started.close)
+    return started
 
 
 def main(lines: Iterable[str]) -> None:

@@ -128,8 +128,8 @@ T = TypeVar("T")
 
 
 def to_plain(value: object) -> Any:
-    """Return a value's JSON-ready form (dicts, lists, strings, numbers)."""
-    return msgspec.to_builtins(value)
+    """Return a value as JSON would give it back: dicts, lists (not tuples, which XCom wraps), strings, numbers."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
