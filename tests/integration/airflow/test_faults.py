@@ -172,3 +172,31 @@ def test_a_run_that_is_cleared_whole_makes_a_point_of_its_own(api, airflow, cont
     assert api.wait("vm_backup", run, seconds=120) == "success"
     assert len(points(site) - before) == 1
     assert_nothing_is_left(control, airflow, "web01")
+
+
+def test_a_retry_goes_on_where_the_killed_try_stood(api, airflow, control):
+    control.call("POST", "/fault", {"nfc": {"latency": 6.0}})  # slow enough for a checkpoint, which comes every 30 s
+    run = api.trigger("vm_backup", vm="app01", full=True)
+    end = time.monotonic() + 150
+    while not (task := copy_of(api, run, "Hard disk 3")) or not stored_cursor(api, run, task["map_index"]):
+        assert time.monotonic() < end, "no cursor was kept"
+        time.sleep(0.5)
+    (child,) = copies(str(airflow.home.folder))
+    child.send_signal(signal.SIGKILL)
+    control.call("POST", "/fault", {"nfc": {"latency": 0}})
+    assert api.wait("vm_backup", run, seconds=120) == "success"
+    again = copy_of(api, run, "Hard disk 3")
+    assert again["try_number"] == 2
+    assert "Hard disk 3: goes on at" in api.log("vm_backup", again)
+    assert api.xcom("vm_backup", run, "copy_disk", map_index=again["map_index"])["resumed_at"] > 0
+    assert_nothing_is_left(control, airflow)
+
+
+def copy_of(api, run: str, label: str) -> dict[str, object] | None:
+    copying = (task for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk")
+    return next((task for task in copying if task["rendered_map_index"] == label), None)
+
+
+def stored_cursor(api, run: str, map_index: object) -> bool:
+    path = f"/api/v2/dags/vm_backup/dagRuns/{run.replace('+', '%2B')}/taskInstances/copy_disk/state-store"
+    return bool(api.call("GET", f"{path}?map_index={map_index}")["total_entries"])
