@@ -46,8 +46,9 @@ def _build() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may come here at once; one builds
         folder = KEPT / _fingerprint(go)
         if not folder.is_dir():
+            for old in (old for old in KEPT.iterdir() if old.is_dir() and old.name != "cache"):
+                shutil.rmtree(old)
             making = Path(f"{folder}.new")
-            shutil.rmtree(making, ignore_errors=True)
             for program in PROGRAMS:
                 _compile(go, program, making)
             making.rename(folder)
@@ -60,7 +61,7 @@ def _compile(go: str, program: str, folder: Path) -> None:
         "GOCACHE": str(KEPT / "cache"), "HOME": str(KEPT), "PATH": os.environ["PATH"],
     }  # fmt: skip
     built = subprocess.run(
-        [go, "build", "-o", str(folder / program), f"./{program}"],
+        [go, "build", "-ldflags=-s -w", "-o", str(folder / program), f"./{program}"],
         cwd=SOURCES, env=settings, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if built.returncode:
@@ -164,7 +165,9 @@ def _running(programs: Path, folder: Path, *arguments: str) -> Iterator[Vcsim]:
         )  # fmt: skip
         with process:  # closes its standard input, which ends it, and waits
             assert process.stdout is not None
-            known = json.loads(process.stdout.readline())
+            line = process.stdout.readline()
+            assert line, (folder / "vcsim.log").read_text()
+            known = json.loads(line)
             vcenter = VCenter(
                 host=known["host"], port=int(known["port"]), user=known["user"], password=known["password"],
                 thumbprint=known["sha1"],
@@ -177,6 +180,13 @@ def _running(programs: Path, folder: Path, *arguments: str) -> Iterator[Vcsim]:
 def vcsim(request: pytest.FixtureRequest, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vcsim]:
     """A simulated vCenter, then a simulated ESXi host."""
     with _running(programs, tmp_path_factory.mktemp("vcsim"), "-kind", request.param) as started:
+        yield started
+
+
+@pytest.fixture
+def two_datacenters(programs: Path, tmp_path: Path) -> Iterator[Vcsim]:
+    """A simulated vCenter with two datacenters."""
+    with _running(programs, tmp_path, "-dc", "2") as started:
         yield started
 
 

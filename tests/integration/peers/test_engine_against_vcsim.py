@@ -14,9 +14,11 @@ from vmkeep.errors import (
     NotFoundError,
     StaleError,
     UnsupportedError,
+    UsageError,
 )
 from vmkeep.flows.backup import NEEDED_PRIVILEGES
 from vmkeep.model.disk import ControllerKind
+from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, privileges, snapshots
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.create import PlaceRequest
@@ -251,3 +253,21 @@ def test_a_host_without_luns_has_none(session, saved):
     assert luns.list_luns(session, host) == ()
     with pytest.raises(NotFoundError, match="free ones: none"):
         luns.free_lun(session, host, "naa.1")
+
+
+def test_two_datacenters_with_datastores_of_one_name_are_kept_apart(two_datacenters):
+    with open_session(two_datacenters.vcenter) as session:
+        far = inventory.describe_vm(session, two_datacenters.machines["DC1_H0_VM0"]["moref"])
+        xml = inventory.config_xml(session, far.moref)
+        place = create.resolve_place(session, far.identity, PlaceRequest(), "beside it")
+
+        assert far.identity.inventory_path == "/DC1/vm/DC1_H0_VM0"
+        assert (place.datacenter_path, place.folder_path, place.host_name) == ("DC1", "/DC1/vm", "DC1_H0")
+        made = create.create_vm(session, xml, place, SpecOptions(name="beside it", mark=RUN))
+        assert inventory.find_vm(session, "/DC1/vm/beside it").moref == made
+        assert files.fetch_vmx(session, far.moref) == b'displayName = "DC1_H0_VM0"\n'
+        near = two_datacenters.machines["DC0_H0_VM0"]["moref"]
+        assert files.fetch_vmx(session, near) == b'displayName = "DC0_H0_VM0"\n'
+        nowhere = VmIdentity(name="gone", key="gone")
+        with pytest.raises(UsageError, match="which folder"):
+            create.resolve_place(session, nowhere, PlaceRequest(), "anywhere")

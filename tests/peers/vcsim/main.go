@@ -100,18 +100,14 @@ func giveGuest(moref string, ip string) {
 // makeFiles gives every VM a .vmx with content: the simulator's own is empty.
 func makeFiles(machines []machine) error {
 	for _, known := range machines {
-		vm := simulator.Map.Get(types.ManagedObjectReference{Type: "VirtualMachine", Value: known.Moref})
+		ref := types.ManagedObjectReference{Type: "VirtualMachine", Value: known.Moref}
+		vm := simulator.Map.Get(ref).(*simulator.VirtualMachine)
 		path := new(object.DatastorePath)
-		path.FromString(vm.(*simulator.VirtualMachine).Config.Files.VmPathName)
-		for _, entity := range simulator.Map.All("Datastore") {
-			store := simulator.Map.Get(entity.Reference()).(*simulator.Datastore)
-			if store.Name != path.Datastore {
-				continue
-			}
-			text := []byte("displayName = \"" + known.Name + "\"\n")
-			if err := ioutil.WriteFile(store.Info.GetDatastoreInfo().Url+"/"+path.Path, text, 0600); err != nil {
-				return err
-			}
+		path.FromString(vm.Config.Files.VmPathName)
+		store := simulator.Map.Get(vm.Datastore[0]).(*simulator.Datastore)
+		text := []byte("displayName = \"" + known.Name + "\"\n")
+		if err := ioutil.WriteFile(store.Info.GetDatastoreInfo().Url+"/"+path.Path, text, 0600); err != nil {
+			return err
 		}
 	}
 	return nil
