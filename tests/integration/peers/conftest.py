@@ -71,7 +71,7 @@ def _compile(go: str, program: str, folder: Path) -> None:
 def _fingerprint(go: str) -> str:
     digest = hashlib.sha256(subprocess.run([go, "version"], capture_output=True, check=True).stdout)
     digest.update(str((GOVMOMI / "client.go").stat().st_mtime_ns).encode())
-    for source in sorted(SOURCES.rglob("*.go")):
+    for source in sorted(source for program in PROGRAMS for source in (SOURCES / program).glob("*.go")):
         digest.update(str(source.relative_to(SOURCES)).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -71,6 +71,14 @@ def test_a_session_needs_the_right_certificate_and_the_right_password(vcsim):
         log_in(replace(vcsim.vcenter, password="wrong"))
 
 
+def test_a_session_that_was_ended_by_another_is_opened_again(session, vcsim):
+    with open_session(vcsim.vcenter) as other:
+        other.content.sessionManager.TerminateSession([session.session_key])
+
+    assert {record.name for record in inventory.list_vms(session)} == set(vcsim.machines)
+    assert session.generation == 1
+
+
 def test_the_server_is_known_for_what_it_is(session, vcsim):
     is_host = vcsim.guest.startswith("ha-host")
 
