@@ -6,10 +6,14 @@ Other executors start their tasks from workers of their own, where this does not
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from airflow.configuration import conf
 from airflow.listeners import hookimpl
+
+from vmkeep_airflow import operators
 
 
 @hookimpl
@@ -20,5 +24,7 @@ def on_starting(component: Any) -> None:
         and "scheduler" in sys.argv
         and "LocalExecutor" in conf.get("core", "executor")
     ):
-        import vmkeep.flows.backup
-        import vmkeep.flows.restore  # noqa: F401
+        for module in iter_modules(operators.__path__, f"{operators.__name__}."):
+            import_module(module.name)
+        import_module("vmkeep.flows.backup")
+        import_module("vmkeep.flows.restore")
