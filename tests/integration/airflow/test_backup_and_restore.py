@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte(run_dag, control):
     before = control.hashes("app01")
-    full = run_dag("vm_backup", vm="app01")
+    full = run_dag("vm_backup", vm="app01", full=True)
     assert full.state == "success", full.states
     sealed = full.xcom("catalog")
     assert (sealed["kind"], sealed["disks_copied"], sealed["disks_skipped"]) == ("full", 3, 1)
