@@ -68,6 +68,7 @@ def _run(folder: Path, *, once: bool, keep: bool) -> int:
             check = _play(stack, line, folder)
             outcome = 0
             if not once:
+                line.say("look around; Ctrl-C or 'make demo-stop' ends it")
                 _stay(check)
     except KeyboardInterrupt:
         line.say("stopped")
@@ -125,8 +126,7 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> Callable[[], No
         if scenario.rows:
             line.say("")
             print_table(scenario.rows, Console(width=None if sys.stdout.isatty() else 110))
-    line.say(f"everything is as it has to be. Look around: {home.url} user {home.user} password {home.password}")
-    line.say("Ctrl-C or 'make demo-stop' ends it")
+    line.say(f"everything is as it has to be. Airflow: {home.url} user {home.user} password {home.password}")
     return check
 
 
