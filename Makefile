@@ -24,7 +24,7 @@ demo-stop: setup ## Stop a demo that was left running
 
 test: setup ## Run all tests
 	@scripts/debian.sh $(TEST_PACKAGES)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 test-fast: setup ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow and not airflow" $(ARGS)

@@ -113,6 +113,7 @@ with DAG(
 
     preflight = PreflightOperator(
         task_id="preflight",
+        queue=BACKUP_PROXY,  # it tries the VDDK that the copies will use
         vm=dag.param("vm"),
         mode=dag.param("mode"),
         quiesce=dag.param("quiesce"),

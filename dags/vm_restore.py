@@ -106,6 +106,7 @@ with DAG(
 
     plan = PlanRestoreOperator(
         task_id="plan",
+        queue=BACKUP_PROXY,  # it tries the VDDK that the disks will be written by
         request={name: dag.param(name) for name in PARAMS if name not in {"vsphere", "repository"}},
         retries=0,
         **site,
