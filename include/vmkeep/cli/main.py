@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from importlib import import_module
 
@@ -61,7 +62,11 @@ def cli(verbose: int) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors made on purpose are one line on stderr and an exit code of their own."""
+    """Run the command line; errors made on purpose are one line on stderr and an exit code of their own.
+
+    SIGTERM ends a command as Ctrl-C does: by cleaning up, for a snapshot must not stay behind.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
+from vmkeep.flows.hold import is_alive
 from vmkeep.flows.matching import match_disks
 from vmkeep.flows.values import (
     DiskMatch,
@@ -25,9 +26,9 @@ from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
-from vmkeep.repository import open_repository
+from vmkeep.repository import Repository, open_repository
 from vmkeep.transfer import RunningTransfer, start_write
-from vmkeep.vsphere import changes, configspec, create, files, inventory, machines, privileges
+from vmkeep.vsphere import changes, configspec, create, files, inventory, machines, privileges, snapshots
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
@@ -55,10 +56,10 @@ def plan_restore(site: Site, request: RestoreRequest) -> RestorePlan:
         if request.new_name:
             xml = repository.load_attachment(point, "config.xml").decode()
             return _plan_new(session, point, request, xml)
-        return _plan_over(session, point, request)
+        return _plan_over(session, repository, point, request)
 
 
-def _plan_over(session: Session, point: RestorePoint, request: RestoreRequest) -> RestorePlan:
+def _plan_over(session: Session, repository: Repository, point: RestorePoint, request: RestoreRequest) -> RestorePlan:
     moref = inventory.find_vm(session, request.vm).moref if request.vm else _find_original(session, point)
     vm = inventory.describe_vm(session, moref)
     if request.on_conflict is OnConflict.PROMPT:
@@ -68,6 +69,8 @@ def _plan_over(session: Session, point: RestorePoint, request: RestoreRequest) -
             f"VM {vm.identity.name} ({moref}) exists: say overwrite to write over its disks, or give a new name"
         )
     keep = request.on_conflict is OnConflict.KEEP
+    if not keep:
+        _refuse_beside_a_backup(session, repository, moref, vm.identity.name)
     matches = () if keep else match_disks(point, vm.disks)
     if not keep:
         privileges.require(session, moref, OVERWRITE_PRIVILEGES)
@@ -81,6 +84,14 @@ def _plan_over(session: Session, point: RestorePoint, request: RestoreRequest) -
         warnings=tuple(f"{match.disk.label}: {match.note}" for match in matches if match.note),
         nothing_to_do=keep,
     )
+
+
+def _refuse_beside_a_backup(session: Session, repository: Repository, vm: str, name: str) -> None:
+    for snapshot in snapshots.list_ours(session, vm):
+        if is_alive(repository, snapshot, now=session.server_time()):
+            raise ConflictError(
+                f"VM {name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore"
+            )
 
 
 def _find_original(session: Session, point: RestorePoint) -> str:

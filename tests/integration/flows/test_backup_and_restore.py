@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
+from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.model.disk import SkipReason
@@ -192,3 +193,20 @@ def test_a_restore_that_fails_leaves_no_half_made_vm(bench):
         bench.lab.clear()
 
     assert "half-made" not in [vm["name"] for vm in bench.lab.state()["vms"]]
+
+
+def test_a_vm_is_not_written_over_while_it_is_being_backed_up(bench):
+    sealed = back_up(bench.site)
+    request = BackupRequest(vm="app01", run="still-running")
+    pre = backup.preflight(bench.site, request)
+    backup.take_snapshot(bench.site, pre)
+    try:
+        with pytest.raises(ConflictError, match="still-running"):
+            restore(bench.site, sealed.point, on_conflict=OnConflict.OVERWRITE)
+        with pytest.raises(ConflictError, match="still-running"):
+            back_up(bench.site)
+    finally:
+        backup.remove_snapshot(bench.site, pre.vm.moref, request.run)
+
+    assert bench.lab.vm("app01")["power"] == "poweredOn"
+    assert bench.snapshots("app01") == []
