@@ -109,7 +109,7 @@ class DiskReading:
     def _drain(self, crew: Crew, conveyor: Conveyor[Batch], consume: Consume) -> None:
         scratch = Scratch()
         while (batch := conveyor.take()) is not None:
-            block = batch.frames[0].places[0]
+            delivered = 0
             try:
                 for frame, content in self._blocks.read(batch, scratch):
                     for block in frame.places:
@@ -117,8 +117,9 @@ class DiskReading:
                             return
                         consume(block, content)
                     self.meter.add(len(content) * len(frame.places))
+                    delivered += 1
             except CorruptError as error:
-                raise self._damage(block, error) from error
+                raise self._damage(batch.frames[delivered].places[0], error) from error
 
     def _tick(self) -> None:
         clock = time.monotonic()
