@@ -29,6 +29,10 @@ class Finding:
     """Blob key, or ref of a restore point with the disk's label and the byte."""
     what: str
 
+    def __str__(self) -> str:
+        """One line for a person."""
+        return f"{self.trouble}: {self.where}: {self.what}"
+
 
 class Findings:
     """Collects findings from several threads."""
