@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
@@ -72,3 +73,10 @@ def place(tmp_path, nineteen):
     (tmp_path / "disk.raw").write_bytes(content)
     site = Site(repository=str(tmp_path / "repository"), vddk=str(nineteen))
     return Place(site=site, disk=tmp_path / "disk.raw", content=content)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """A real S3 server; see servers.py."""
+    with servers.s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

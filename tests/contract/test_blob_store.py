@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.servers import S3Server
 from vmkeep.blobs import BlobStore, open_store
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
+from vmkeep.blobs.opening import create_store
+from vmkeep.blobs.s3 import S3BlobStore
+from vmkeep.blobs.s3access import S3Access, S3Location
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.errors import BlobNotFoundError, ConflictError, UsageError
 
@@ -24,8 +29,25 @@ BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
 }
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+SERVERS: dict[str, Callable[[pytest.FixtureRequest], BlobStore]] = {
+    "s3": lambda request: _s3(request.getfixturevalue("s3_server")),
+    "s3 opened": lambda request: _s3_opened(request.getfixturevalue("s3_server")),
+}
+
+
+def _s3(server: S3Server) -> BlobStore:
+    place = S3Location(bucket=server.bucket, prefix=f"contract/{uuid.uuid4()}")
+    return S3BlobStore(place, S3Access(place, server.credentials))
+
+
+def _s3_opened(server: S3Server) -> BlobStore:
+    return create_store(f"s3://{server.bucket}/contract/{uuid.uuid4()}", credentials=server.credentials)
+
+
+@pytest.fixture(params=sorted([*BACKENDS, *SERVERS]))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    if request.param in SERVERS:
+        return SERVERS[request.param](request)
     return BACKENDS[request.param](tmp_path)
 
 

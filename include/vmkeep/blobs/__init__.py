@@ -1,4 +1,4 @@
-"""Named, immutable byte strings in a folder, in memory, one day on S3 or behind SSH.
+"""Named, immutable byte strings in a folder, in memory, or on S3.
 
 Knows nothing of packs, points or digests: keys and bytes only.
 """

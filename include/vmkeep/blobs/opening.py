@@ -6,9 +6,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.s3 import S3BlobStore
+from vmkeep.blobs.s3access import S3Access, S3Credentials, parse_location
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.blobs.store import BlobStore
-from vmkeep.errors import RepositoryError, UsageError
+from vmkeep.errors import RepositoryError, StoreError, UnreachableError, UsageError
 
 
 def local_folder(location: str) -> Path:
@@ -22,17 +24,25 @@ def local_folder(location: str) -> Path:
         return Path(location).expanduser().absolute()
     url = urlsplit(location)
     if url.scheme != "file":
-        raise UsageError(f"{location}: repositories of kind '{url.scheme}://' are not supported; name a folder")
+        raise UsageError(
+            f"{location}: repositories of kind '{url.scheme}://' are not supported; "
+            "name a folder, or write s3://bucket/prefix"
+        )
     if url.netloc not in ("", "localhost"):
         raise UsageError(f"{location}: a file:// location has no host; write file:///path")
     return Path(unquote(url.path)).absolute()
 
 
-def open_store(location: str) -> BlobStore:
-    """Open the store at a folder's path or ``file://`` URL.
+def open_store(location: str, *, credentials: S3Credentials | None = None) -> BlobStore:
+    """Open the store at a folder's path, a ``file://`` URL, or ``s3://bucket/prefix``.
 
-    :raises RepositoryError: there is no such folder.
+    :param credentials: for S3, instead of those in the environment.
+    :raises RepositoryError: there is no such folder or bucket.
+    :raises UnreachableError: the server does not answer.
+    :raises AuthenticationError: it refuses the credentials, or there are none.
     """
+    if location.startswith("s3://"):
+        return _open_s3(location, credentials, new=False)
     folder = local_folder(location)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "no such folder"
@@ -40,11 +50,14 @@ def open_store(location: str) -> BlobStore:
     return SettlingStore(LocalStore(folder))
 
 
-def create_store(location: str) -> BlobStore:
-    """Create the last folder of the location where it is missing, and open the store.
+def create_store(location: str, *, credentials: S3Credentials | None = None) -> BlobStore:
+    """Create the last folder of the location where it is missing, and open the store. A bucket has to exist.
 
-    :raises RepositoryError: the folder above it is missing, or nothing can be created there.
+    :raises RepositoryError: the folder above it or the bucket is missing, or nothing can be created there, or the
+        server does not keep what repositories rely on.
     """
+    if location.startswith("s3://"):
+        return _open_s3(location, credentials, new=True)
     folder = local_folder(location)
     if folder.exists() and not folder.is_dir():
         raise RepositoryError(f"{folder}: is not a folder")
@@ -55,3 +68,15 @@ def create_store(location: str) -> BlobStore:
     except OSError as error:
         raise RepositoryError(f"{folder}: cannot be created: {error.strerror}") from error
     return SettlingStore(LocalStore(folder))
+
+
+def _open_s3(location: str, credentials: S3Credentials | None, *, new: bool) -> BlobStore:
+    place = parse_location(location)
+    store = S3BlobStore(place, S3Access(place, credentials))
+    try:
+        store.check_reachable()
+        if new:
+            store.check_creates()
+    except StoreError as error:
+        raise UnreachableError(str(error)) from error
+    return SettlingStore(store)

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 repository_option = click.option(
     "--repository", "-r", envvar="VMKEEP_REPOSITORY", metavar="LOCATION",
-    help="Repository: a folder or file:// URL. [env: VMKEEP_REPOSITORY]",
+    help="Repository: a folder, file:// URL or s3://bucket/prefix. [env: VMKEEP_REPOSITORY]",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, no bar.")
 

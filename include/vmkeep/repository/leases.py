@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from vmkeep.blobs import BlobStore
-from vmkeep.errors import BlobNotFoundError, CorruptError, FencedError, StoreError
+from vmkeep.errors import BlobNotFoundError, CorruptError, FencedError, VmKeepError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
 
@@ -42,6 +43,8 @@ class Lease:
         self._stop = threading.Event()
         self._lost: str | None = None
         self._ours = True
+        self._renewed_at = 0.0
+        self._failure = ""
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -49,6 +52,7 @@ class Lease:
 
         :raises FencedError: the run is being cleaned up.
         """
+        self._renewed_at = time.monotonic()
         self._write("held")
         if self._fenced():  # in this order: a clean-up puts up the fence before it looks for leases
             self._store.delete(self._key)
@@ -63,28 +67,27 @@ class Lease:
         self._stop.set()
         self._thread.join()
         if self._ours:
-            with suppress(StoreError):  # then it runs out: a clean-up has to wait, but what was copied is good
+            with suppress(VmKeepError):  # then it runs out: a clean-up has to wait, but what was copied is good
                 self._write("released")
 
     def check(self) -> None:
         """Raise :class:`FencedError` once this copy must stop."""
+        if self._lost is None and (since := time.monotonic() - self._renewed_at) > _GIVES_UP_AFTER:
+            why = f": {self._failure}" if self._failure else ""
+            self._lost = f"the lease of this copy could not be renewed for {since:.0f} s{why}"
         if self._lost is not None:
             raise FencedError(self._lost)
 
     def _run(self) -> None:
-        failing = 0.0
-        while not self._stop.wait(self._every):
+        while self._lost is None and not self._stop.wait(self._every):
+            asked_at = time.monotonic()
             try:
                 self._renew()
-                failing = 0.0
-            except StoreError as error:
-                failing += self._every
-                if failing >= _GIVES_UP_AFTER:
-                    self._lost = f"the lease of this copy could not be renewed: {error}"
+                self._renewed_at, self._failure = asked_at, ""
             except CorruptError as error:
                 self._lost = f"the lease of this copy is damaged: {error}"
-            if self._lost is not None:
-                return
+            except VmKeepError as error:
+                self._failure = str(error)  # a call that hangs counts as much as one that fails: see check
 
     def _renew(self) -> None:
         if self._fenced():

@@ -1,0 +1,107 @@
+"""Real servers for tests: each on free ports of 127.0.0.1, in a folder of its own, gone when the test is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmkeep.blobs.s3access import S3Credentials
+
+_WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server with one bucket, and who may use it."""
+
+    endpoint: str
+    bucket: str
+    access_key: str = "tests"
+    secret_key: str = "a secret of the tests"
+
+    @property
+    def credentials(self) -> S3Credentials:
+        return S3Credentials(access_key=self.access_key, secret_key=self.secret_key, endpoint=self.endpoint)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a user would set."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+        }
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@contextmanager
+def running(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server that dies with us, however we die."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            env={"PATH": os.environ["PATH"], "HOME": str(log.parent), **environment}, cwd=log.parent,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args[3]} did not start: {log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """SeaweedFS with a bucket ``vmkeep``: it checks signatures and honours If-None-Match."""
+    ports = free_ports(2 * len(_WEED_PORTS))
+    flags = [f"-{name}.port={port}" for name, port in zip(_WEED_PORTS, ports, strict=False)]
+    flags += [f"-{name}.port.grpc={port}" for name, port in zip(_WEED_PORTS, ports[len(_WEED_PORTS) :], strict=True)]
+    server = S3Server(f"http://127.0.0.1:{ports[0]}", "vmkeep")
+    log = folder / "weed.log"
+    command = [
+        str(Path(sys.executable).parent / "weed"), "mini", "-dir", str(folder), "-ip", "127.0.0.1",
+        "-ip.bind", "127.0.0.1", "-master.telemetry=false", "-s3.allowDeleteBucketNotEmpty=false",
+        "-s3.autoCreateBucket=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        "-bucket", server.bucket, "-filer.localSocket", str(folder / "filer.sock"), *flags,
+    ]  # fmt: skip
+    keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+    with running(command, log, **keys) as process:
+        wait_until(lambda: _stores(server), process, log)
+        yield server
+
+
+def _stores(server: S3Server) -> bool:
+    """Whether an object can be written: the server answers before it has a volume to write to."""
+    from obstore.exceptions import BaseError
+
+    from vmkeep.blobs.s3access import S3Access, S3Location
+
+    with suppress(BaseError, FileNotFoundError):
+        S3Access(S3Location(bucket=server.bucket, prefix=""), server.credentials).writer(1).put("ready", b"1")
+        return True
+    return False

@@ -1,0 +1,55 @@
+"""A lease whose renewal hangs or is refused stops its copy before anyone else may take it for dead."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.errors import AuthenticationError, FencedError
+from vmkeep.repository import create_repository, leases
+
+
+@pytest.fixture
+def framer(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "_GIVES_UP_AFTER", 0.3)
+    return create_repository(str(tmp_path / "repository")).framer
+
+
+def _eventually_fenced(lease):
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        lease.check()
+        time.sleep(0.02)
+
+
+def test_a_renewal_that_hangs_stops_the_copy(framer):
+    class Hanging(MemoryStore):
+        def __init__(self):
+            super().__init__()
+            self.hangs = False
+            self.goes_on = threading.Event()
+
+        def get(self, key):
+            if self.hangs:
+                self.goes_on.wait(20)
+            return super().get(key)
+
+    store = Hanging()
+    with leases.Lease(store, framer, key="runs/x/lease", fence="runs/x/fence", every=0.02) as lease:
+        lease.check()
+        store.hangs = True
+        with pytest.raises(FencedError, match="could not be renewed for"):
+            _eventually_fenced(lease)
+        store.goes_on.set()
+
+
+def test_credentials_that_run_out_stop_the_copy_and_are_named(framer):
+    store = FaultyStore(MemoryStore())
+    with leases.Lease(store, framer, key="runs/x/lease", fence="runs/x/fence", every=0.02) as lease:
+        store.fail("get", with_=AuthenticationError("ExpiredToken"), times=1000)
+        with pytest.raises(FencedError, match=r"could not be renewed .*: ExpiredToken"):
+            _eventually_fenced(lease)
