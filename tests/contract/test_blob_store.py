@@ -15,6 +15,7 @@ from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.opening import create_store
+from vmkeep.blobs.retrying import RetryingStore
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, S3Location
 from vmkeep.blobs.settling import SettlingStore
@@ -25,6 +26,7 @@ BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
     "local": LocalStore,
     "opened": lambda folder: open_store(str(folder)),
     "faulty": lambda folder: FaultyStore(LocalStore(folder)),
+    "retrying": lambda folder: RetryingStore(SettlingStore(LocalStore(folder))),
     "settling": lambda _folder: SettlingStore(MemoryStore()),
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.retrying import RetryingStore
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, S3Credentials, parse_location
 from vmkeep.blobs.settling import SettlingStore
@@ -79,4 +80,4 @@ def _open_s3(location: str, credentials: S3Credentials | None, *, new: bool) -> 
             store.check_creates()
     except StoreError as error:
         raise UnreachableError(str(error)) from error
-    return SettlingStore(store)
+    return RetryingStore(SettlingStore(store))
