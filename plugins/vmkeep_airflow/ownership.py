@@ -20,9 +20,9 @@ def as_text(owner: Owner) -> str:
 
 def owner_of(site: Site, run: str) -> Owner | None:
     """Return the DAG run behind a run key; ``None`` for a run of the command line or of another repository."""
-    from vmkeep.repository import open_repository
+    from vmkeep.repository import open_site_repository
 
-    with open_repository(site.repository) as repository:
+    with open_site_repository(site) as repository:
         try:
             return from_json(Owner, repository.run(run).load(_NOTE))
         except (NotFoundError, ValueError):

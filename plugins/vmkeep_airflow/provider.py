@@ -48,8 +48,8 @@ VMKEEP: dict[str, Any] = {
     "hook-name": "vmkeep repository",
     "hook-class-name": "vmkeep_airflow.hooks.repository.RepositoryHook",
     "ui-field-behaviour": {
-        "hidden-fields": ["schema", "port", "login", "password"],
-        "relabeling": {"host": "Repository location"},
+        "hidden-fields": ["schema", "port", "login"],
+        "relabeling": {"host": "Repository location", "password": "Passphrase, if encrypted"},
         "placeholders": {"host": "/srv/vmkeep"},
     },
     "conn-fields": {

@@ -15,4 +15,10 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
     vsphere = VsphereHook(vsphere_conn_id)
     vcenter = vsphere.get_conn()
     place = RepositoryHook(repository_conn_id).get_conn()
-    return Site(repository=place.location, catalog=place.catalog, vcenter=vcenter, vddk=vsphere.vddk)
+    return Site(
+        repository=place.location,
+        passphrase=place.passphrase,
+        catalog=place.catalog,
+        vcenter=vcenter,
+        vddk=vsphere.vddk,
+    )

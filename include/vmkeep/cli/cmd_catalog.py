@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from vmkeep.catalog import open_catalog
-from vmkeep.cli.options import catalog_url, json_option, repository_option, require
+from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json
-from vmkeep.repository import open_repository
 
 
 @click.group()
@@ -20,8 +19,7 @@ def catalog() -> None:
 @json_option
 def rebuild(repository: str | None, as_json: bool) -> None:
     """Drop what the catalog knows of this repository and read every manifest again."""
-    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
-    with open_repository(location) as opened, open_catalog(catalog_url()) as cache:
+    with open_given(repository) as opened, open_catalog(catalog_url()) as cache:
         refreshed = cache.rebuild(opened)
     for damaged in refreshed.damaged:
         click.echo(f"warning: damaged restore point {damaged}", err=True)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import click
 
-from vmkeep.cli.options import json_option, repository_option, require
+from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars, rate, size
 from vmkeep.errors import UsageError
 from vmkeep.images import export_image, import_images
 from vmkeep.model.extents import Extent, from_pairs
-from vmkeep.repository import open_repository
 
 
 @click.group()
@@ -38,14 +37,13 @@ def import_(
     disks: tuple[Path, ...], name: str, extent_files: tuple[Path, ...], repository: str | None, as_json: bool
 ) -> None:  # fmt: skip
     """Store raw disk images (files or block devices) as one restore point."""
-    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
     if extent_files and len(extent_files) != len(disks):
         raise UsageError(
             f"{len(disks)} disks but {len(extent_files)} --extents files: give one for each disk, in order"
         )
     extents = [_load_extents(path) for path in extent_files] or None
     started = time.monotonic()
-    with open_repository(location) as opened, progress_bars(hidden=as_json) as bars:
+    with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         point = import_images(opened, disks, name=name, extents=extents, on_progress=bars(name))
     seconds = time.monotonic() - started
     read = sum(stored.bytes_read for stored in point.images)
@@ -68,7 +66,7 @@ def export(ref: str, disk: int, out: Path, force: bool, repository: str | None, 
     """Write one disk of a restore point as a sparse raw file. Every block is checked before it is written."""
     started = time.monotonic()
     with (
-        open_repository(require(repository, "--repository", "VMKEEP_REPOSITORY")) as opened,
+        open_given(repository) as opened,
         progress_bars(hidden=as_json) as bars,
     ):
         point = opened.find_point(ref)

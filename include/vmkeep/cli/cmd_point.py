@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 from vmkeep.catalog import open_catalog
-from vmkeep.cli.options import catalog_url, json_option, repository_option, require
+from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, size
 from vmkeep.model.job import to_plain
-from vmkeep.repository import open_repository
 
 
 @click.group()
@@ -22,8 +21,7 @@ def point() -> None:
 @json_option
 def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
     """List restore points, oldest first."""
-    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
-    with open_repository(location) as opened, open_catalog(catalog_url()) as catalog:
+    with open_given(repository) as opened, open_catalog(catalog_url()) as catalog:
         refreshed = catalog.refresh(opened)
         entries = catalog.points(opened.id, vm=vm)
     for damaged in refreshed.damaged:
@@ -50,7 +48,7 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
 @json_option
 def show(repository: str | None, ref: str, as_json: bool) -> None:
     """Show one restore point: a ref, the beginning of its id, or latest:VM."""
-    with open_repository(require(repository, "--repository", "VMKEEP_REPOSITORY")) as opened:
+    with open_given(repository) as opened:
         found = opened.find_point(ref)
     if as_json:
         print_json({"ref": found.ref, **to_plain(found)})

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from vmkeep.cli.options import json_option, repository_option, require
-from vmkeep.cli.output import print_json, print_table, progress_bars, size
+from vmkeep.cli.options import given_passphrase, json_option, new_passphrase, open_given, repository_option, require
+from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
 from vmkeep.errors import CorruptError
 from vmkeep.model.job import to_plain
-from vmkeep.repository import create_repository, open_repository
+from vmkeep.repository import create_encrypted_repository, create_repository
 
 
 @click.group()
@@ -29,15 +29,27 @@ def repo() -> None:
     help="Size of a deduplicated block: a power of two from 64 to 4096 KiB.",
 )
 @click.option("--compression", type=click.Choice(["zstd", "lz4", "none"]), default="zstd", show_default=True)
+@click.option("--encrypt", is_flag=True, help="Encrypt everything; takes a passphrase, and prints a recovery key once.")
 @json_option
-def init(repository: str | None, block_size: int, compression: str, as_json: bool) -> None:  # fmt: skip
+def init(repository: str | None, block_size: int, compression: str, encrypt: bool, as_json: bool) -> None:
     """Create a repository; its parent folder must exist, and it must not exist itself."""
     location = require(repository, "--repository", "VMKEEP_REPOSITORY")
-    with create_repository(location, block_size=block_size * 1024, compression=compression) as made:
-        if as_json:
-            print_json({"id": made.id, "location": made.location, "block_size": made.block_size})
-        else:
-            click.echo(f"repository {made.id} created at {made.location}")
+    recovery_key = None
+    if encrypt:
+        passphrase = given_passphrase() or new_passphrase(None)
+        created = create_encrypted_repository(
+            location, passphrase=passphrase, block_size=block_size * 1024, compression=compression
+        )
+        made, recovery_key = created.repository, created.recovery_key
+    else:
+        made = create_repository(location, block_size=block_size * 1024, compression=compression)
+    if as_json:
+        fields = {"id": made.id, "location": made.location, "block_size": made.block_size, "encrypted": encrypt}
+        print_json({**fields, "recovery_key": recovery_key} if encrypt else fields)
+        return
+    click.echo(f"repository {made.id} created at {made.location}")
+    if recovery_key:
+        show_recovery_key(recovery_key)
 
 
 @repo.command("stats")
@@ -45,7 +57,7 @@ def init(repository: str | None, block_size: int, compression: str, as_json: boo
 @json_option
 def stats(repository: str | None, as_json: bool) -> None:
     """Count points, packs and bytes."""
-    with open_repository(require(repository, "--repository", "VMKEEP_REPOSITORY")) as opened:
+    with open_given(repository) as opened:
         numbers = opened.stats()
     if as_json:
         print_json(numbers)
@@ -64,7 +76,7 @@ def stats(repository: str | None, as_json: bool) -> None:
 def check(repository: str | None, read_data: bool, as_json: bool) -> None:
     """Check structure and existence of everything a restore needs; exit code 90 when something is damaged."""
     with (
-        open_repository(require(repository, "--repository", "VMKEEP_REPOSITORY")) as opened,
+        open_given(repository) as opened,
         progress_bars(hidden=as_json) as bars,
     ):
         findings = opened.check(read_data=read_data, on_progress=bars("check"))

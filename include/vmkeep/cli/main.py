@@ -20,6 +20,7 @@ _NOUNS = {
     "backup": "Back up VMs.",
     "catalog": "Rebuild the SQL cache of restore points.",
     "image": "Import raw disk images as restore points, and export them again.",
+    "key": "List, add and remove what opens an encrypted repository.",
     "point": "List and show restore points.",
     "repo": "Make, look at and check a repository.",
     "restore": "Restore VMs.",
@@ -55,7 +56,7 @@ def cli(verbose: int) -> None:
 
     Options that name places and credentials can be set once in the environment:
     VMKEEP_REPOSITORY, VMKEEP_VCENTER, VMKEEP_USER, VMKEEP_PASSWORD or VMKEEP_PASSWORD_FILE,
-    VMKEEP_THUMBPRINT, VMKEEP_VDDK.
+    VMKEEP_THUMBPRINT, VMKEEP_VDDK, VMKEEP_PASSPHRASE or VMKEEP_PASSPHRASE_FILE.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,12 +13,25 @@ import click
 
 from vmkeep.errors import UsageError
 from vmkeep.model.site import Site, VCenter
+from vmkeep.repository import Repository, is_encrypted, open_repository
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-repository_option = click.option(
+_FROM_FILE = "vmkeep.passphrase_file"
+
+
+def _remember(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    context.meta[_FROM_FILE] = value
+
+
+_REPOSITORY = click.option(
     "--repository", "-r", envvar="VMKEEP_REPOSITORY", metavar="LOCATION",
     help="Repository: a folder, file:// URL or s3://bucket/prefix. [env: VMKEEP_REPOSITORY]",
+)  # fmt: skip
+_PASSPHRASE = click.option(
+    "--passphrase-file", envvar="VMKEEP_PASSPHRASE_FILE", metavar="FILE", expose_value=False, callback=_remember,
+    help="File with the passphrase of an encrypted repository, readable by you alone. "
+    "[env: VMKEEP_PASSPHRASE_FILE, or VMKEEP_PASSPHRASE itself]",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, no bar.")
 
@@ -42,6 +56,11 @@ _VDDK = click.option(
     "--vddk", envvar="VMKEEP_VDDK", metavar="FOLDER",
     help="VDDK's distribution folder, the one that holds lib64/. [env: VMKEEP_VDDK]",
 )  # fmt: skip
+
+
+def repository_option(function: F) -> F:
+    """Add the options that name a repository and what opens it."""
+    return _REPOSITORY(_PASSPHRASE(function))
 
 
 def vsphere_options(function: F) -> F:
@@ -82,13 +101,49 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
     """Build the site of a command that needs the repository, and maybe vSphere and VDDK."""
     location = require(repository, "--repository", "VMKEEP_REPOSITORY")
     if not vsphere:
-        return Site(repository=location)
+        return Site(repository=location, passphrase=passphrase_for(location))
     return Site(
         repository=location,
+        passphrase=passphrase_for(location),
         vcenter=vcenter_from(**vsphere),
         vddk=require(vddk, "--vddk", "VMKEEP_VDDK"),
         catalog=catalog_url(),
     )
+
+
+def open_given(repository: str | None) -> Repository:
+    """Open the repository that the options name, with the passphrase that they name."""
+    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
+    return open_repository(location, passphrase=passphrase_for(location))
+
+
+def passphrase_for(location: str) -> str | None:
+    """Return the passphrase that was given; asks for one only at a terminal, and only if the repository takes one."""
+    if given := given_passphrase():
+        return given
+    if sys.stdin.isatty() and is_encrypted(location):
+        return str(click.prompt(f"Passphrase of {location}", hide_input=True, err=True))
+    return None
+
+
+def given_passphrase() -> str | None:
+    """Return the passphrase in the environment, or in the file that was named."""
+    if passphrase := os.environ.get("VMKEEP_PASSPHRASE"):
+        return passphrase
+    context = click.get_current_context(silent=True)
+    path = context.meta.get(_FROM_FILE) if context else os.environ.get("VMKEEP_PASSPHRASE_FILE")
+    return secret_from(path, "passphrase") if path else None
+
+
+def new_passphrase(file: str | None) -> str:
+    """Return a passphrase to be set: from the file, VMKEEP_NEW_PASSPHRASE, or typed twice at a terminal."""
+    if file:
+        return secret_from(file, "passphrase")
+    if passphrase := os.environ.get("VMKEEP_NEW_PASSPHRASE"):
+        return passphrase
+    if not sys.stdin.isatty():
+        raise UsageError("a passphrase is missing: give it in a file or in the environment (see --help)")
+    return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
 
 
 def catalog_url() -> str:
@@ -114,15 +169,20 @@ def _password(password_file: str | None) -> str:
     password = os.environ.get("VMKEEP_PASSWORD")
     if password:
         return password
-    path = Path(require(password_file, "--password-file", "VMKEEP_PASSWORD or VMKEEP_PASSWORD_FILE"))
+    return secret_from(require(password_file, "--password-file", "VMKEEP_PASSWORD or VMKEEP_PASSWORD_FILE"), "password")
+
+
+def secret_from(file: str, what: str) -> str:
+    """Return the first line of a file that not everyone may read."""
+    path = Path(file)
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"password file {path}: {error}") from error
+        raise UsageError(f"{what} file {path}: {error}") from error
     if stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise UsageError(f"password file {path} can be read by anyone on this machine: run 'chmod 600 {path}'")
-    password = text.splitlines()[0] if text else ""
-    if not password:
-        raise UsageError(f"password file {path}: its first line is empty")
-    return password
+        raise UsageError(f"{what} file {path} can be read by anyone on this machine: run 'chmod 600 {path}'")
+    secret = text.splitlines()[0] if text else ""
+    if not secret:
+        raise UsageError(f"{what} file {path}: its first line is empty")
+    return secret

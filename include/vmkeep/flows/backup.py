@@ -24,7 +24,7 @@ from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
 from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
 from vmkeep.model.site import Site
-from vmkeep.repository import Repository, open_repository
+from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
 from vmkeep.vsphere import changes, inventory, privileges, snapshots
 from vmkeep.vsphere.session import Session
@@ -42,7 +42,7 @@ NEEDED_PRIVILEGES = (
 def preflight(site: Site, request: BackupRequest) -> Preflight:
     """Find out and decide everything that can be known before the VM is touched; changes nothing."""
     check_vddk(site)
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         found = inventory.find_vm(session, request.vm)
         vm = inventory.describe_vm(session, found.moref)
         privileges.require(session, vm.moref, NEEDED_PRIVILEGES)
@@ -80,7 +80,7 @@ def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
 
 def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
     """Hold the VM still for this run; if anything fails on the way, nothing is left behind."""
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         # A run that is cleared and done again begins anew: its old fence goes, and copies of the old try stop.
         area = repository.run(pre.request.run)
         area.sweep()
@@ -91,7 +91,7 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
 
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
     """Turn each disk that is copied into a job: its changed extents, or a full read with the reason for it."""
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.load_point(pre.parent) if pre.parent else None
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
         jobs = []
@@ -187,7 +187,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         attachments=taken.attachments | {f"extents/{copy.disk.key}": copy.extents for copy in copies},
         attachment_sizes=taken.attachment_sizes | {f"extents/{copy.disk.key}": copy.extents_size for copy in copies},
     )
-    with open_repository(site.repository) as repository:
+    with open_site_repository(site) as repository:
         ref = repository.seal(point)
         _enter(site, repository.id, point)
     return Sealed(
@@ -238,7 +238,7 @@ def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskC
 
 def remove_snapshot(site: Site, vm: str, run: str) -> Removal:
     """Remove what this run left on the VM: first stop and wait for its copies, then remove, then look again."""
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         area = repository.run(run)
         area.fence()
         fenced = area.await_copies(fence_deadline(run))
@@ -254,7 +254,7 @@ def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:
     """Read back a sample (1.0: all) of what a restore point refers to, and compare it with its digests."""
     started = time.monotonic()
     blocks = checked = 0
-    with open_repository(site.repository) as repository:
+    with open_site_repository(site) as repository:
         point = repository.load_point(ref)
         for name in point.attachments:
             repository.load_attachment(point, name)

@@ -26,7 +26,7 @@ from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
-from vmkeep.repository import Repository, open_repository
+from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
 from vmkeep.vsphere import changes, configspec, create, files, inventory, machines, privileges, snapshots
 from vmkeep.vsphere.session import Session
@@ -48,7 +48,7 @@ def plan_restore(site: Site, request: RestoreRequest) -> RestorePlan:
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
     if request.physical_rdm is PhysicalRdm.LUN:
         raise UsageError("restoring a physical RDM onto a LUN is not there yet: choose placeholder or omit")
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
         for name in ("config.xml",):
             if name not in point.attachments:
@@ -152,7 +152,7 @@ def _match_new(disk: Disk, physical: PhysicalRdm) -> DiskMatch:
 
 def prepare_target(site: Site, plan: RestorePlan) -> Target:
     """Power the existing VM off and switch its tracking off, or create the new VM from its saved configuration."""
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         repository.run(plan.request.run).sweep()
         if plan.target is not None:
             was_running = machines.power_off(session, plan.target)
@@ -168,7 +168,7 @@ def prepare_target(site: Site, plan: RestorePlan) -> Target:
 
 def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob, ...]:
     """Return one job for each disk that is written, with the target disk's current file name."""
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.load_point(plan.point)
         now = inventory.describe_vm(session, target.vm).disks
         matches = match_disks(point, now) if not target.created else _match_created(plan, now)
@@ -215,7 +215,7 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
     if sorted(write.device_key for write in writes) != wanted:
         raise ConflictError(f"VM {plan.target_name}: not every disk was written; it stays powered off")
     warnings = list(plan.warnings)
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.load_point(plan.point)
         if "vm.nvram" in point.attachments:
             files.put_nvram(session, target.vm, repository.load_attachment(point, "vm.nvram"))
@@ -239,7 +239,7 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
 
 def clean_up(site: Site, run: str) -> int:
     """Destroy the VMs that this run created and did not finish; return how many. Fences the run's writers first."""
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         area = repository.run(run)
         area.fence()
         area.await_copies(fence_deadline(run))

@@ -9,7 +9,7 @@ from vmkeep.errors import NotFoundError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.hold import is_alive
 from vmkeep.model.site import Site
-from vmkeep.repository import open_repository
+from vmkeep.repository import open_site_repository
 from vmkeep.vsphere import inventory, snapshots
 
 
@@ -31,7 +31,7 @@ class RunSnapshot:
 
 def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, ...]:
     """Return what runs have left, or still use, on the VM of that id, or on every VM; changes nothing."""
-    with open_repository(site.repository) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
         records = [record for record in inventory.list_vms(session) if vm in (None, record.moref)]
         found = []
         for record in records:

@@ -25,6 +25,8 @@ class Site:
 
     repository: str
     """Location of the repository: a folder or ``file://`` URL; ``s3://`` and ``sftp://`` later."""
+    passphrase: str | None = field(default=None, repr=False)
+    """Passphrase or recovery key of an encrypted repository."""
     vcenter: VCenter | None = None
     vddk: str | None = None
     """Distribution folder of VDDK: the one that holds ``lib64/``."""

@@ -7,9 +7,19 @@ from vmkeep.repository.leases import Lease
 from vmkeep.repository.manifests import point_id
 from vmkeep.repository.mapbuilder import MapBuilder
 from vmkeep.repository.maps import DiskMap
+from vmkeep.repository.opening import (
+    Created,
+    create_encrypted_repository,
+    create_repository,
+    is_encrypted,
+    open_in,
+    open_repository,
+    open_site_repository,
+)
 from vmkeep.repository.reader import Batch, BlockReader, Scratch, Wanted
-from vmkeep.repository.repository import Repository, RepositoryStats, create_repository, open_repository
+from vmkeep.repository.repository import Repository, RepositoryStats
 from vmkeep.repository.runs import RunArea
+from vmkeep.repository.slots import Slot
 from vmkeep.repository.writer import BlockWriter
 
 __all__ = [
@@ -17,6 +27,7 @@ __all__ = [
     "Batch",
     "BlockReader",
     "BlockWriter",
+    "Created",
     "DiskMap",
     "Finding",
     "Kind",
@@ -26,11 +37,16 @@ __all__ = [
     "RepositoryStats",
     "RunArea",
     "Scratch",
+    "Slot",
     "Trouble",
     "Wanted",
+    "create_encrypted_repository",
     "create_repository",
     "decode_extents",
     "encode_extents",
+    "is_encrypted",
+    "open_in",
     "open_repository",
+    "open_site_repository",
     "point_id",
 ]

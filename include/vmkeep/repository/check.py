@@ -27,6 +27,7 @@ from vmkeep.repository.packs import PackContents, pack_key
 from vmkeep.repository.pointcheck import PointCheck
 from vmkeep.repository.reader import BlockReader
 from vmkeep.repository.segments import U64, Columns, Segment, columns_of
+from vmkeep.repository.slots import Slots
 
 _LIMIT = 1 << 32
 _LOST = "lost with its pack"
@@ -41,6 +42,7 @@ class Check:
         store: BlobStore,
         framer: Framer,
         blocks: BlockReader,
+        slots: Slots,
         *,
         read_data: bool,
         on_progress: Callable[[Progress], None],
@@ -48,6 +50,7 @@ class Check:
         self._store = store
         self._framer = framer
         self._blocks = blocks
+        self._slots = slots
         self._read_data = read_data
         self._on_progress = on_progress
         self._findings = Findings()
@@ -63,6 +66,7 @@ class Check:
     def run(self) -> list[Finding]:
         """Return everything that is wrong."""
         self._check_descriptor()
+        self._check_slots()
         packs = list(self._store.list("packs/"))
         segments = list(self._store.list(index.PREFIX))
         self._total = sum(blob.size for blob in (*packs, *segments)) if self._read_data else len(packs) + len(segments)
@@ -78,6 +82,10 @@ class Check:
             descriptor.load(self._store)
         except (CorruptError, RepositoryError) as error:
             self._findings.add(Trouble.STRUCTURE, descriptor.KEY, error)
+
+    def _check_slots(self) -> None:
+        for key, why in self._slots.read()[1].items():
+            self._findings.add(Trouble.STRUCTURE, key, f"key slot {why}")
 
     def _check_pack(self, blob: BlobInfo) -> None:
         try:
@@ -110,7 +118,7 @@ class Check:
     def _check_segment(self, blob: BlobInfo) -> None:
         self._advance(blob.size if self._read_data else 1)
         try:
-            content = self._framer.unwrap(Kind.INDEX, self._store.get(blob.key), limit=_LIMIT)
+            content = self._framer.unwrap(Kind.INDEX, self._store.get(blob.key), name=blob.key, limit=_LIMIT)
             columns = Segment(content).columns()
         except BlobNotFoundError:
             return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blake3 import blake3
 
@@ -12,6 +13,8 @@ from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, RepositoryError, UsageError
 from vmkeep.repository.codecs import Codec
+from vmkeep.repository.keys import Keys
+from vmkeep.repository.slots import Slots
 
 KEY = "vmkeep.json"
 FORMAT_VERSION = 1
@@ -19,6 +22,8 @@ MIN_BLOCK = 64 << 10
 MAX_BLOCK = 4 << 20
 _FORMAT = "vmkeep repository"
 _LIMIT = 1 << 20
+_DIGEST, _KEYED = "blake3", "blake3-keyed"
+_CIPHER = "aes-256-gcm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +35,15 @@ class Descriptor:
     compression: Codec
     """What writers use; every frame says for itself how to read it."""
     created: str
-    key_slots: tuple[object, ...] = ()
-    """Empty: not encrypted."""
+    seal: str | None = None
+    """Code over the other fields that takes the master key to make; ``None``: not encrypted."""
+    sealed: bytes = field(default=b"", repr=False)
+    """What the code is over."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it takes a key to read the repository."""
+        return self.seal is not None
 
     def __post_init__(self) -> None:
         """Refuse block sizes that the format does not have."""
@@ -45,21 +57,25 @@ def new_descriptor(*, block_size: int, compression: str) -> Descriptor:
     return Descriptor(id=str(uuid.uuid4()), block_size=block_size, compression=codec, created=now().isoformat())
 
 
-def create(store: BlobStore, descriptor: Descriptor) -> None:
+def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -> None:
     """Write the descriptor, unless the place is taken.
 
+    :param keys: of a repository that is to be encrypted.
     :raises RepositoryError: there is a repository already.
     """
-    fields = {
+    fields: dict[str, object] = {
         "format": _FORMAT,
         "version": FORMAT_VERSION,
         "id": descriptor.id,
         "created": descriptor.created,
         "block_size": descriptor.block_size,
         "compression": descriptor.compression.name.lower(),
-        "digest": "blake3",
-        "key_slots": list(descriptor.key_slots),
     }
+    if keys is None:
+        fields |= {"digest": _DIGEST, "key_slots": []}
+    else:
+        fields |= {"digest": _KEYED, "encryption": {"cipher": _CIPHER, "slots": "keys/"}}
+        fields["seal"] = keys.sign(_canonical(fields))
     text = json.dumps({**fields, "check": _check(fields)}, indent=2) + "\n"
     try:
         store.put(KEY, text.encode())
@@ -67,10 +83,34 @@ def create(store: BlobStore, descriptor: Descriptor) -> None:
         raise RepositoryError(f"{store.location}: is a repository already; nothing was changed") from error
 
 
+def unlock(store: BlobStore, descriptor: Descriptor, passphrase: str | None) -> Keys | None:
+    """Return the keys of a repository; ``None``: it is not encrypted.
+
+    :param passphrase: a passphrase, or a recovery key.
+    :raises RepositoryError: it is missing or wrong; or given, for a repository that is not encrypted.
+    :raises CorruptError: the descriptor was changed by someone without the key, or key slots are damaged.
+    """
+    if not descriptor.encrypted:
+        if passphrase is not None:
+            raise RepositoryError(
+                f"{store.location}: repository is not encrypted, but a passphrase was given; leave it out, unless "
+                f"the repository should be encrypted: then somebody has replaced its {KEY}"
+            )
+        return None
+    if not passphrase:
+        raise RepositoryError(
+            f"{store.location}: repository is encrypted: set VMKEEP_PASSPHRASE or give --passphrase-file"
+        )
+    keys = Keys(Slots(store, descriptor.id).unlock(passphrase), repository=descriptor.id)
+    if not secrets.compare_digest(keys.sign(descriptor.sealed), descriptor.seal or ""):
+        raise CorruptError(f"{store.location}: {KEY} was changed by someone who does not have the key")
+    return keys
+
+
 def load(store: BlobStore) -> Descriptor:
     """Read and check the descriptor.
 
-    :raises RepositoryError: not a repository, of a newer format, or encrypted.
+    :raises RepositoryError: not a repository, or of a newer format.
     :raises CorruptError: the descriptor is damaged.
     """
     try:
@@ -92,10 +132,14 @@ def load(store: BlobStore) -> Descriptor:
 
 
 def _from_fields(fields: dict[str, object], location: str) -> Descriptor:
-    if fields.get("key_slots") != []:
-        raise RepositoryError(f"{location}: repository is encrypted, which this version of vmkeep cannot read")
     block_size, name = fields.get("block_size"), fields.get("compression")
-    if fields.get("digest") != "blake3" or not isinstance(block_size, int) or not isinstance(name, str):
+    encryption, seal = fields.get("encryption"), fields.get("seal")
+    if encryption is None:
+        known = fields.get("key_slots") == [] and fields.get("digest") == _DIGEST
+    else:
+        cipher = encryption.get("cipher") if isinstance(encryption, dict) else None
+        known = cipher == _CIPHER and fields.get("digest") == _KEYED and isinstance(seal, str)
+    if not known or not isinstance(block_size, int) or not isinstance(name, str):
         raise RepositoryError(f"{location}: {KEY} asks for something that this version of vmkeep does not know")
     try:
         return Descriptor(
@@ -103,6 +147,8 @@ def _from_fields(fields: dict[str, object], location: str) -> Descriptor:
             block_size=block_size,
             compression=Codec.named(name),
             created=str(fields.get("created")),
+            seal=None if encryption is None else str(seal),
+            sealed=_canonical({key: value for key, value in fields.items() if key not in ("check", "seal")}),
         )
     except UsageError as error:
         raise RepositoryError(f"{location}: {KEY}: {error}") from error
@@ -118,5 +164,9 @@ def _parse(text: bytes, location: str) -> dict[str, object]:
     return fields
 
 
+def _canonical(fields: dict[str, object]) -> bytes:
+    return json.dumps(fields, sort_keys=True).encode()
+
+
 def _check(fields: dict[str, object]) -> str:
-    return blake3(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    return blake3(_canonical(fields)).hexdigest()

@@ -6,6 +6,7 @@ else a derived one. An encrypted repository keys them all; then names tell nothi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from blake3 import blake3
@@ -35,8 +36,17 @@ _CONTEXTS = {kind: f"vmkeep repository format 1: {kind.name.lower()}" for kind i
 class Digester:
     """Digests in the domains of one repository."""
 
+    def __init__(self, keys: Mapping[Kind, bytes] | None = None) -> None:
+        """Prepare.
+
+        :param keys: a 32-byte key for each kind, in an encrypted repository.
+        """
+        self._keys = keys
+
     def of(self, kind: Kind, data: Bytes) -> bytes:
         """Return the 32-byte digest; lets other threads run while it works on anything over 2 KiB."""
+        if self._keys is not None:
+            return blake3(data, key=self._keys[kind]).digest()
         if kind is Kind.BLOCK:
             return blake3(data).digest()
         return blake3(data, derive_key_context=_CONTEXTS[kind]).digest()

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, Bytes
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
+from vmkeep.repository.frames import HEADER_SIZE, Cipher, Framer, parse_header
 from vmkeep.repository.packs import ID_SIZE, PackContents
 from vmkeep.repository.segments import Columns, Location, Segment, columns_of, encode, encode_parts
 
@@ -77,7 +77,7 @@ class Index:
         """Write the segment that makes some durable packs findable, and look in it from now on; return its bytes."""
         content = encode(columns_of(packs))
         key = segment_key(secrets.token_bytes(ID_SIZE))
-        blob = self._framer.wrap(Kind.INDEX, content)
+        blob = self._framer.wrap(Kind.INDEX, content, name=key)
         self._store.put(key, blob)
         with self._lock:
             self._loaded.add(key)
@@ -98,14 +98,25 @@ class Index:
     def _open(self, key: str, size: int) -> Segment | None:
         try:
             path = self._store.local_path(key)
+            if size > _VERIFIED and self._framer.encrypts:
+                return self._decrypted(key, self._store.get(key) if path is None else _map(path))
             if size <= _VERIFIED or path is None:
-                return Segment(self._framer.unwrap(Kind.INDEX, self._store.get(key), limit=_LIMIT))
+                return Segment(self._framer.unwrap(Kind.INDEX, self._store.get(key), name=key, limit=_LIMIT))
             return _mapped(path)
         except BlobNotFoundError:
             return None  # merged and removed by maintenance since we listed; its successor is listed too
         except CorruptError as error:
             self.damaged[key] = str(error)
             return None
+
+    def _decrypted(self, key: str, blob: Bytes) -> Segment:
+        """Decrypt a large segment into a temporary mapped file; what is in it is keyed digests, and no content."""
+        box = self._framer.box(key)
+        header = box.parse_whole(Kind.INDEX, blob, limit=_LIMIT)
+        with tempfile.TemporaryFile(dir=self._cache) as file:
+            file.truncate(header.raw_length)
+            content = memoryview(mmap.mmap(file.fileno(), header.raw_length))
+        return Segment(box.unpack_into(header, memoryview(blob)[HEADER_SIZE:], content))
 
     def _tiered(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
         """Merge what has gathered in each tier, smallest first; return the largest first."""
@@ -139,9 +150,13 @@ def _tier(entries: int) -> int:
 
 
 def _mapped(path: Path) -> Segment:
-    with path.open("rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    view = _map(path)
     header = parse_header(view)
-    if header.kind is not Kind.INDEX or header.frame_length != len(view):
+    if header.kind is not Kind.INDEX or header.cipher is not Cipher.NONE or header.frame_length != len(view):
         raise CorruptError("not an index segment, or cut off")
     return Segment(view[HEADER_SIZE:])
+
+
+def _map(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -94,7 +94,7 @@ class Lease:
             self._lost = "this run is being cleaned up"
             return
         try:
-            owner = _fields(self._framer, self._store.get(self._key)).get("owner")
+            owner = _fields(self._framer, self._key, self._store.get(self._key)).get("owner")
         except BlobNotFoundError:
             owner = None
         if owner != self._owner:
@@ -106,7 +106,7 @@ class Lease:
     def _write(self, state: str) -> None:
         self._beat += 1
         fields = {"owner": self._owner, "beat": self._beat, "state": state}
-        self._store.replace(self._key, self._framer.wrap(Kind.NOTE, json.dumps(fields).encode()))
+        self._store.replace(self._key, self._framer.wrap(Kind.NOTE, json.dumps(fields).encode(), name=self._key))
 
     def _fenced(self) -> bool:
         try:
@@ -116,14 +116,14 @@ class Lease:
         return True
 
 
-def is_released(framer: Framer, blob: bytes) -> bool:
+def is_released(framer: Framer, key: str, blob: bytes) -> bool:
     """Whether a lease's blob says that its holder gave it back."""
-    return _fields(framer, blob).get("state") == "released"
+    return _fields(framer, key, blob).get("state") == "released"
 
 
-def _fields(framer: Framer, blob: bytes) -> dict[str, object]:
+def _fields(framer: Framer, key: str, blob: bytes) -> dict[str, object]:
     try:
-        fields = json.loads(bytes(framer.unwrap(Kind.NOTE, blob)))
+        fields = json.loads(bytes(framer.unwrap(Kind.NOTE, blob, name=key)))
     except ValueError as error:
         raise CorruptError(f"lease does not parse: {error}") from error
     if not isinstance(fields, dict):

@@ -79,7 +79,7 @@ class Manifests:
         :raises CorruptError: it is damaged, or lies under another point's name.
         """
         try:
-            content = self._framer.unwrap(Kind.MANIFEST, self._store.get(blob))
+            content = self._framer.unwrap(Kind.MANIFEST, self._store.get(blob), name=blob)
             point = _parse(content)
         except CorruptError as error:
             raise CorruptError(f"restore point {blob.removeprefix(PREFIX)}: manifest is damaged: {error}") from error
@@ -100,7 +100,7 @@ class Manifests:
         )
         blob = blob_key(point)
         try:
-            self._store.put(blob, self._framer.wrap(Kind.MANIFEST, text.encode()))
+            self._store.put(blob, self._framer.wrap(Kind.MANIFEST, text.encode(), name=blob))
         except ConflictError as error:
             if self.load(blob).run != point.run:
                 raise ConflictError(f"restore point {point.ref} exists already, sealed by another run") from error

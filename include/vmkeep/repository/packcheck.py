@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
+from vmkeep.repository.frames import HEADER_SIZE, Box, Framer, parse_header
 from vmkeep.repository.packs import (
     ID_SIZE,
     PACK_HEADER_SIZE,
@@ -50,7 +50,7 @@ def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> Pack
     trailer = parse_trailer(store.get_range(key, max(0, size - TRAILER_SIZE), TRAILER_SIZE), pack_size=size)
     if trailer.footer_length > _MAX_FOOTER:
         raise CorruptError("pack's footer is larger than any can be")
-    content = framer.unwrap(Kind.FOOTER, store.get_range(key, trailer.footer_at, trailer.footer_length))
+    content = framer.unwrap(Kind.FOOTER, store.get_range(key, trailer.footer_at, trailer.footer_length), name=key)
     if framer.digester.of(Kind.FOOTER, content) != trailer.digest:
         raise CorruptError("pack's trailer does not match its footer")
     contents = parse_footer(content, kind=kind, end=trailer.footer_at)
@@ -69,6 +69,7 @@ def damaged_frames(
     :param read: called with the number of bytes after each read.
     """
     scratch = Scratch()
+    box = framer.box(key)
     row = 0
     total = checksum(memoryview(store.get_range(key, 0, PACK_HEADER_SIZE)), 0)
     good = True
@@ -84,7 +85,7 @@ def damaged_frames(
         total += checksum(view[:count], start)
         for number in range(row, last):
             at = int(contents.offsets[number]) - start
-            reason = _judge(framer, contents, number, view[at : min(count, _end(contents, number) - start)], scratch)
+            reason = _judge(box, contents, number, view[at : min(count, _end(contents, number) - start)], scratch)
             if reason is not None:
                 good = False
                 yield number, reason
@@ -97,7 +98,7 @@ def _end(contents: PackContents, row: int) -> int:
     return int(contents.offsets[row]) + int(contents.lengths[row])
 
 
-def _judge(framer: Framer, contents: PackContents, row: int, frame: memoryview, scratch: Scratch) -> str | None:
+def _judge(box: Box, contents: PackContents, row: int, frame: memoryview, scratch: Scratch) -> str | None:
     try:
         header = parse_header(frame)
         raw_length = int(contents.raw_lengths[row])
@@ -105,7 +106,7 @@ def _judge(framer: Framer, contents: PackContents, row: int, frame: memoryview, 
             return "is not the frame that the footer lists"
         if (header.frame_length, header.raw_length) != (len(frame), raw_length) or raw_length > MAX_RAW:
             return "has other lengths than the footer lists"
-        framer.unpack_into(header, frame[HEADER_SIZE:], scratch.take(1, raw_length))
+        box.unpack_into(header, frame[HEADER_SIZE:], scratch.take(1, raw_length))
     except CorruptError as error:
         return str(error)
     return None

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer
+from vmkeep.repository.frames import HEADER_SIZE, Framer, Packed
 
 _PACK_HEADER = struct.Struct("<8sHHI16s")
 _TRAILER = struct.Struct("<8sQII32s")
@@ -184,8 +184,10 @@ class PackBuffer:
 class OpenPack:
     """A pack being filled, in a buffer that is used again afterwards. Not thread-safe."""
 
-    def __init__(self, kind: Kind, buffer: PackBuffer) -> None:
+    def __init__(self, kind: Kind, buffer: PackBuffer, framer: Framer) -> None:
         self.id = secrets.token_bytes(ID_SIZE)
+        self._framer = framer
+        self._box = framer.box(pack_key(self.id))
         self.kind = kind
         self.buffer = buffer
         self.used = PACK_HEADER_SIZE
@@ -195,26 +197,24 @@ class OpenPack:
         self._digests = bytearray()
         buffer.view[:PACK_HEADER_SIZE] = _PACK_HEADER.pack(_MAGIC, _VERSION, kind, 0, self.id)
 
-    def fits(self, payload: int) -> bool:
-        """Whether a frame with a payload of that length still fits, with the footer that lists it."""
+    def fits(self, packed: Packed) -> bool:
+        """Whether one more frame still fits, with the footer that lists it."""
         count = len(self._offsets) + 1
-        end = self.used + HEADER_SIZE + payload
-        footer = HEADER_SIZE + _FOOTER_HEADER.size + count * _ROW
+        end = self.used + self._box.frame_length(packed)
+        footer = self._box.frame_length(packed) - len(packed.payload) + _FOOTER_HEADER.size + count * _ROW
         return count <= MAX_FRAMES and end + footer + TRAILER_SIZE <= self.buffer.size
 
-    def append(self, header: bytes, payload: Bytes, *, digest: bytes, raw_length: int) -> None:
-        """Copy one frame into the pack; the caller has asked :meth:`fits`."""
-        view, at, middle = self.buffer.view, self.used, self.used + HEADER_SIZE
-        end = middle + len(payload)
-        view[at:middle] = header
-        view[middle:end] = payload
-        self._offsets.append(at)
-        self._lengths.append(end - at)
-        self._raw_lengths.append(raw_length)
-        self._digests += digest
-        self.used = end
+    def append(self, packed: Packed) -> int:
+        """Write one frame into the pack and return its length; the caller has asked :meth:`fits`."""
+        length = self._box.write(packed, self.buffer.view[self.used :])
+        self._offsets.append(self.used)
+        self._lengths.append(length)
+        self._raw_lengths.append(packed.raw_length)
+        self._digests += packed.digest
+        self.used += length
+        return length
 
-    def finish(self, framer: Framer) -> tuple[memoryview, PackContents]:
+    def finish(self) -> tuple[memoryview, PackContents]:
         """Append footer and trailer; return the pack's bytes (valid while the buffer is ours) and its contents."""
         contents = PackContents(
             pack_id=self.id,
@@ -226,8 +226,8 @@ class OpenPack:
             sum=checksum(self.buffer.view[: self.used], 0),
         )
         content = contents.encode()
-        footer = framer.wrap(Kind.FOOTER, content)
-        digest = framer.digester.of(Kind.FOOTER, content)
+        footer = self._box.wrap(Kind.FOOTER, content)
+        digest = self._framer.digester.of(Kind.FOOTER, content)
         tail = footer + _TRAILER.pack(_TRAILER_MAGIC, self.used, len(footer), 0, digest)
         self.buffer.view[self.used : self.used + len(tail)] = tail
         return self.buffer.view[: self.used + len(tail)], contents

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import BlobNotFoundError, CorruptBlockError, CorruptError
 from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
+from vmkeep.repository.frames import HEADER_SIZE, Box, Framer, parse_header
 from vmkeep.repository.index import Index
 from vmkeep.repository.packs import pack_key
 from vmkeep.repository.segments import Location
@@ -115,6 +115,7 @@ class BlockReader:
             count = self._store.get_into(batch.key, batch.start, view)
         except BlobNotFoundError as error:
             raise CorruptBlockError(pack=batch.pack.hex(), offset=batch.start, why="is lost: no such pack") from error
+        box = self._framer.box(batch.key)
         for frame in batch.frames:
             at = frame.location.offset - batch.start
             stored = view[at : at + frame.location.length]
@@ -122,16 +123,16 @@ class BlockReader:
                 raise CorruptBlockError(
                     pack=batch.pack.hex(), offset=frame.location.offset, why="is cut off: the pack is too short"
                 )
-            yield frame, self._unpack(frame, stored, scratch)
+            yield frame, self._unpack(box, frame, stored, scratch)
 
-    def _unpack(self, frame: Wanted, stored: memoryview, scratch: Scratch) -> memoryview:
+    def _unpack(self, box: Box, frame: Wanted, stored: memoryview, scratch: Scratch) -> memoryview:
         try:
             header = parse_header(stored)
             if header.digest != frame.digest or header.frame_length != len(stored):
                 raise CorruptError("is not the one that the index says")
             if header.kind is not frame.location.kind or header.raw_length != frame.raw_length:
                 raise CorruptError(f"holds {header.raw_length} bytes instead of {frame.raw_length}")
-            return self._framer.unpack_into(header, stored[HEADER_SIZE:], scratch.take(1, frame.raw_length))
+            return box.unpack_into(header, stored[HEADER_SIZE:], scratch.take(1, frame.raw_length))
         except CorruptError as error:
             raise CorruptBlockError(
                 pack=frame.location.pack.hex(), offset=frame.location.offset, why=f"is damaged: {error}"

@@ -9,25 +9,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore, open_store
-from vmkeep.blobs.opening import create_store
+from vmkeep.blobs import BlobStore
 from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository import descriptor as descriptors
 from vmkeep.repository import index as indexes
 from vmkeep.repository import runs
 from vmkeep.repository.attachments import read_content, write_content
 from vmkeep.repository.check import Check
 from vmkeep.repository.descriptor import Descriptor
-from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Digester, Kind
+from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
 from vmkeep.repository.findings import Finding
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
+from vmkeep.repository.keys import Keys
 from vmkeep.repository.manifests import Manifests, load_ref
 from vmkeep.repository.mapbuilder import MapBuilder
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
 from vmkeep.repository.reader import BlockReader
+from vmkeep.repository.slots import Slots
 from vmkeep.repository.writer import BlockWriter
 
 
@@ -49,13 +49,19 @@ class RepositoryStats:
 class Repository:
     """An open repository. Thread-safe, and holds no lock: any number of them may be open at once, anywhere."""
 
-    def __init__(self, store: BlobStore, descriptor: Descriptor, *, cache: Path | None = None) -> None:
+    def __init__(
+        self, store: BlobStore, descriptor: Descriptor, *, keys: Keys | None = None, cache: Path | None = None
+    ) -> None:
+        if descriptor.encrypted != (keys is not None):
+            raise RepositoryError(f"{store.location}: an encrypted repository, and no other, takes keys")
         self.descriptor = descriptor
         self.id = descriptor.id
         self.location = store.location
         self.block_size = descriptor.block_size
         self.blobs = store
-        self.framer = Framer(codec=descriptor.compression, digester=Digester())
+        self.framer = Framer(codec=descriptor.compression, keys=keys)
+        self.slots = Slots(store, descriptor.id)
+        self._keys = keys
         self.manifests = Manifests(store, self.framer)
         self._index = Index(store, self.framer, cache=cache)
         self._blocks = BlockReader(store, self.framer, self._index)
@@ -70,6 +76,20 @@ class Repository:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing is held open between calls."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether everything in it is encrypted."""
+        return self._keys is not None
+
+    def master_key(self) -> bytes:
+        """Return what a new key slot wraps.
+
+        :raises RepositoryError: the repository is not encrypted.
+        """
+        if self._keys is None:
+            raise RepositoryError(f"{self.location}: repository is not encrypted; it has no keys")
+        return self._keys.master
 
     @property
     def index(self) -> Index:
@@ -198,7 +218,9 @@ class Repository:
 
         :returns: what is wrong; empty: all is well.
         """
-        check = Check(self.blobs, self.framer, self.open_blocks(), read_data=read_data, on_progress=on_progress)
+        check = Check(
+            self.blobs, self.framer, self.open_blocks(), self.slots, read_data=read_data, on_progress=on_progress
+        )
         return check.run()
 
     def stats(self) -> RepositoryStats:
@@ -216,28 +238,6 @@ class Repository:
             blocks=self.index.entries,
             run_blobs=sum(1 for _ in self.blobs.list(runs.PREFIX)),
         )
-
-
-def create_repository(location: str, *, block_size: int = 262144, compression: str = "zstd") -> Repository:
-    """Create a repository in a folder, which is created if only its last part is missing.
-
-    :raises RepositoryError: there is one already, or the folder above is missing.
-    :raises UsageError: a block size or compression that the format does not have.
-    """
-    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression)
-    store = create_store(location)
-    descriptors.create(store, descriptor)
-    return Repository(store, descriptors.load(store))
-
-
-def open_repository(location: str, *, cache: Path | None = None) -> Repository:
-    """Open the repository in a folder.
-
-    :param cache: folder for files that can be made again, such as merged parts of a large index.
-    :raises RepositoryError: no such folder, not a repository, or one that this version cannot read.
-    """
-    store = open_store(location)
-    return Repository(store, descriptors.load(store), cache=cache)
 
 
 def _digest(root: str) -> bytes:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import unquote
 
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import Deadline
-from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
 from vmkeep.model.extents import Extent
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.extents import decode_extents, encode_extents
@@ -35,19 +36,21 @@ class RunArea:
 
     def store(self, name: str, data: bytes) -> None:
         """Write a note, over an older one of that name."""
-        self._store.replace(self._note(name), self._framer.wrap(Kind.NOTE, data))
+        key = self._note(name)
+        self._store.replace(key, self._framer.wrap(Kind.NOTE, data, name=key))
 
     def load(self, name: str) -> bytes:
         """Return a note.
 
         :raises NotFoundError: there is none of that name.
         """
+        key = self._note(name)
         try:
-            blob = self._store.get(self._note(name))
+            blob = self._store.get(key)
         except BlobNotFoundError as error:
             raise NotFoundError(f"run {self.run}: has no '{name}'") from error
         try:
-            return bytes(self._framer.unwrap(Kind.NOTE, blob))
+            return bytes(self._framer.unwrap(Kind.NOTE, blob, name=key))
         except CorruptError as error:
             raise CorruptError(f"run {self.run}: '{name}' is damaged: {error}") from error
 
@@ -70,7 +73,9 @@ class RunArea:
 
     def fence(self) -> None:
         """Tell every copy of this run, now and later, to stop."""
-        self._store.put(self._fence, self._framer.wrap(Kind.NOTE, b"fenced"))
+        blob = self._framer.wrap(Kind.NOTE, b"fenced", name=self._fence)
+        with suppress(ConflictError):  # it stands already; encrypted, it never has the same bytes twice
+            self._store.put(self._fence, blob)
 
     @property
     def fenced(self) -> bool:
@@ -95,13 +100,13 @@ class RunArea:
             for key, blob in leases.items():
                 if key not in seen or seen[key][0] != blob:
                     seen[key] = (blob, clock)
-            if all(self._over(blob) or clock - seen[key][1] >= EXPIRES_AFTER for key, blob in leases.items()):
+            if all(self._over(key, blob) or clock - seen[key][1] >= EXPIRES_AFTER for key, blob in leases.items()):
                 return len(leases)
             deadline.pause(_POLL)
 
     def has_live_lease(self) -> bool:
         """Whether a copy of this run is at work; watches a silent lease for as long as it takes to expire."""
-        first = {key: blob for key, blob in self._leases().items() if not self._over(blob)}
+        first = {key: blob for key, blob in self._leases().items() if not self._over(key, blob)}
         expires = time.monotonic() + EXPIRES_AFTER
         while first:
             now = self._leases()
@@ -121,9 +126,9 @@ class RunArea:
                 continue
         return leases
 
-    def _over(self, blob: bytes) -> bool:
+    def _over(self, key: str, blob: bytes) -> bool:
         try:
-            return is_released(self._framer, blob)
+            return is_released(self._framer, key, blob)
         except CorruptError:
             return False
 

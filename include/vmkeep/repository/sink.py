@@ -11,18 +11,14 @@ from collections import deque
 from collections.abc import Callable
 
 from vmkeep.blobs import BlobStore
-from vmkeep.repository.frames import Framer
 from vmkeep.repository.packs import OpenPack, PackBuffer, PackContents, pack_key
 
 
 class PackSink:
     """Stores packs of one size class on its own thread."""
 
-    def __init__(
-        self, store: BlobStore, framer: Framer, *, buffers: int, size: int, landed: Callable[[PackContents], None]
-    ) -> None:
+    def __init__(self, store: BlobStore, *, buffers: int, size: int, landed: Callable[[PackContents], None]) -> None:
         self._store = store
-        self._framer = framer
         self._landed = landed
         self._size = size
         self._unused = buffers
@@ -78,7 +74,7 @@ class PackSink:
     def _run(self) -> None:
         while (pack := self._next()) is not None:
             try:
-                data, contents = pack.finish(self._framer)
+                data, contents = pack.finish()
                 self._store.put(pack_key(pack.id), data)
                 self._landed(contents)
             except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait for us

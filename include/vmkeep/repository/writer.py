@@ -13,7 +13,7 @@ from typing import Self
 from vmkeep.blobs import BlobStore, Bytes
 from vmkeep.errors import StoreError
 from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer
+from vmkeep.repository.frames import Framer, Packed
 from vmkeep.repository.index import Index
 from vmkeep.repository.packs import OpenPack, PackContents
 from vmkeep.repository.sink import PackSink
@@ -43,7 +43,7 @@ class BlockWriter:
         self._landed: list[PackContents] = []
         sizes = {Kind.BLOCK: PACK_SIZE, Kind.PAGE: PAGE_PACK_SIZE}
         self._sinks = {
-            kind: PackSink(store, framer, buffers=_BUFFERS, size=size, landed=self._landed.append)
+            kind: PackSink(store, buffers=_BUFFERS, size=size, landed=self._landed.append)
             for kind, size in sizes.items()
         }
         self._open: dict[Kind, OpenPack | None] = dict.fromkeys(sizes)
@@ -73,8 +73,7 @@ class BlockWriter:
         if not self._claim(digest):
             return 0
         try:
-            header, payload = self._framer.pack(kind, digest, raw)
-            self._append(kind, header, payload, digest, len(raw))
+            return self._append(kind, self._framer.pack(kind, digest, raw))
         except BaseException:
             self._broken = True  # the digest is claimed, and others may rely on it: nothing may be flushed any more
             raise
@@ -82,7 +81,6 @@ class BlockWriter:
             with self._changed:
                 self._in_hand -= 1
                 self._changed.notify_all()
-        return HEADER_SIZE + len(payload)
 
     def _claim(self, digest: bytes) -> bool:
         if self._index.find(digest) is not None:
@@ -96,17 +94,19 @@ class BlockWriter:
             self._in_hand += 1
             return True
 
-    def _append(self, kind: Kind, header: bytes, payload: Bytes, digest: bytes, raw_length: int) -> None:
+    def _append(self, kind: Kind, packed: Packed) -> int:
+        """Write a frame into the open pack: encrypted on its way there, for the key is that of the pack."""
         with self._locks[kind]:
             pack = self._open[kind]
-            if pack is not None and not pack.fits(len(payload)):
+            if pack is not None and not pack.fits(packed):
                 self._open[kind] = None
                 self._sinks[kind].submit(pack)
                 pack = None
             if pack is None:
-                pack = self._open[kind] = OpenPack(kind, self._sinks[kind].buffer())
-            pack.append(header, payload, digest=digest, raw_length=raw_length)
-            self._stored += HEADER_SIZE + len(payload)
+                pack = self._open[kind] = OpenPack(kind, self._sinks[kind].buffer(), self._framer)
+            length = pack.append(packed)
+            self._stored += length
+        return length
 
     def flush(self) -> None:
         """Return once everything added so far, by any thread, is durable and findable."""

@@ -137,12 +137,12 @@ class _Reporter:
 
 def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]) -> DiskCopy:
     from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
-    from vmkeep.repository import open_repository
+    from vmkeep.repository import open_site_repository
     from vmkeep.transfer.backup import back_up_disk
 
     job = from_plain(DiskJob, request.job)
     cursor = from_plain(Cursor, request.cursor) if request.cursor else None
-    with open_repository(site.repository) as repository:
+    with open_site_repository(site) as repository:
         area = repository.run(job.run)
         extents = area.load_extents(job.extents) if job.extents else None
         with area.open_lease(f"disk-{job.disk.key}") as lease, access.open_source(job) as source:
@@ -188,13 +188,13 @@ def _write(
     request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
-    from vmkeep.repository import open_repository
+    from vmkeep.repository import open_site_repository
     from vmkeep.transfer.compare import compare_disk
     from vmkeep.transfer.restore import restore_disk
 
     job = from_plain(WriteJob, request.job)
     started = time.monotonic()
-    with open_repository(site.repository) as repository:
+    with open_site_repository(site) as repository:
         point = repository.load_point(job.point)
         root = next((image.root for image in point.images if image.disk.key == job.device_key), None)
         if root is None:

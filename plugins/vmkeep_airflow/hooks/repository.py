@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow.sdk import BaseHook
 
@@ -15,6 +15,7 @@ class RepositoryPlace:
 
     location: str
     catalog: str | None
+    passphrase: str | None = field(default=None, repr=False)
 
 
 class RepositoryHook(BaseHook):
@@ -38,6 +39,7 @@ class RepositoryHook(BaseHook):
         return RepositoryPlace(
             location=required(connection, "host", label="repository location"),
             catalog=extra(connection, "catalog"),
+            passphrase=connection.password or None,
         )
 
     def test_connection(self) -> tuple[bool, str]:
@@ -46,8 +48,8 @@ class RepositoryHook(BaseHook):
         from vmkeep.repository import open_repository
 
         try:
-            location = self.get_conn().location
-            with open_repository(location) as repository:
-                return True, f"repository {repository.id} at {location}"
+            place = self.get_conn()
+            with open_repository(place.location, passphrase=place.passphrase) as repository:
+                return True, f"repository {repository.id} at {place.location}"
         except VmKeepError as error:
             return False, str(error)

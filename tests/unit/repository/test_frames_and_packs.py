@@ -12,11 +12,11 @@ from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.repository.codecs import Codec, compress, decompress_into
 from vmkeep.repository.digests import Digester, Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer, parse_header
+from vmkeep.repository.frames import HEADER_SIZE, Framer, Packed, parse_header
 from vmkeep.repository.packcheck import damaged_frames, read_contents
 from vmkeep.repository.packs import MAX_FRAMES, OpenPack, PackBuffer, pack_key
 
-FRAMERS = {codec: Framer(codec=codec, digester=Digester()) for codec in Codec}
+FRAMERS = {codec: Framer(codec=codec) for codec in Codec}
 FRAMER = FRAMERS[Codec.ZSTD]
 
 
@@ -25,18 +25,20 @@ CONTENT = st.binary(max_size=3000) | st.binary(max_size=20).map(lambda part: par
 
 @given(CONTENT)
 def test_a_blob_gives_back_its_content(data):
-    assert bytes(FRAMER.unwrap(Kind.NOTE, FRAMER.wrap(Kind.NOTE, data))) == data
+    assert bytes(FRAMER.unwrap(Kind.NOTE, FRAMER.wrap(Kind.NOTE, data, name="n"), name="n")) == data
 
 
 @pytest.mark.parametrize("codec", list(Codec))
 @given(data=CONTENT)
 def test_a_frame_gives_back_its_content(codec, data):
     digest = FRAMER.digester.of(Kind.BLOCK, data)
-    head, payload = FRAMERS[codec].pack(Kind.BLOCK, digest, data)
+    frame = memoryview(bytearray(6000))
+    box = FRAMER.box("a")
+    length = box.write(FRAMERS[codec].pack(Kind.BLOCK, digest, data), frame)
 
-    header = parse_header(head)
-    assert header.digest == digest
-    assert bytes(FRAMER.unpack_into(header, payload, memoryview(bytearray(6000)))) == data
+    header = parse_header(frame)
+    assert (header.digest, header.frame_length) == (digest, length)
+    assert bytes(box.unpack_into(header, frame[HEADER_SIZE:length], memoryview(bytearray(6000)))) == data
 
 
 @pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.LZ4])
@@ -62,32 +64,32 @@ def test_a_block_never_has_the_digest_of_a_page_with_the_same_bytes():
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
 def test_every_bit_of_a_frame_matters(at, bit):
-    blob = bytearray(FRAMER.wrap(Kind.MANIFEST, b"a manifest of some length" * 20))
+    blob = bytearray(FRAMER.wrap(Kind.MANIFEST, b"a manifest of some length" * 20, name="n"))
     blob[at % len(blob)] ^= 1 << bit
 
     with pytest.raises(CorruptError):
-        FRAMER.unwrap(Kind.MANIFEST, blob)
+        FRAMER.unwrap(Kind.MANIFEST, blob, name="n")
 
 
 def test_a_frame_of_another_kind_is_refused():
     with pytest.raises(CorruptError, match="holds a note"):
-        FRAMER.unwrap(Kind.MANIFEST, FRAMER.wrap(Kind.NOTE, b"x"))
+        FRAMER.unwrap(Kind.MANIFEST, FRAMER.wrap(Kind.NOTE, b"x", name="n"), name="n")
 
 
 def test_a_frame_that_claims_to_be_huge_is_refused_before_memory_is_taken():
-    blob = bytearray(FRAMER.wrap(Kind.NOTE, b"x" * 1000))
+    blob = bytearray(FRAMER.wrap(Kind.NOTE, b"x" * 1000, name="n"))
     blob[8:12] = b"\xff\xff\xff\xff"
 
     with pytest.raises(CorruptError, match="claims to hold"):
-        FRAMER.unwrap(Kind.NOTE, blob)
+        FRAMER.unwrap(Kind.NOTE, blob, name="n")
 
 
 def test_an_encrypted_frame_says_so():
-    blob = bytearray(FRAMER.wrap(Kind.NOTE, b"x"))
+    blob = bytearray(FRAMER.wrap(Kind.NOTE, b"x", name="n"))
     blob[6] = 1
 
     with pytest.raises(CorruptError, match="encrypted"):
-        FRAMER.unwrap(Kind.NOTE, blob)
+        FRAMER.unwrap(Kind.NOTE, blob, name="n")
 
 
 def test_compressions_have_names():
@@ -97,13 +99,13 @@ def test_compressions_have_names():
 
 
 def make_pack(contents, size=1 << 20):
-    pack = OpenPack(Kind.BLOCK, PackBuffer(size))
+    pack = OpenPack(Kind.BLOCK, PackBuffer(size), FRAMER)
     for raw in contents:
         digest = FRAMER.digester.of(Kind.BLOCK, raw)
-        header, payload = FRAMER.pack(Kind.BLOCK, digest, raw)
-        assert pack.fits(len(payload))
-        pack.append(header, payload, digest=digest, raw_length=len(raw))
-    data, listed = pack.finish(FRAMER)
+        packed = FRAMER.pack(Kind.BLOCK, digest, raw)
+        assert pack.fits(packed)
+        pack.append(packed)
+    data, listed = pack.finish()
     return pack_key(pack.id), bytes(data), listed
 
 
@@ -167,20 +169,22 @@ def test_a_pack_under_another_name_is_refused():
 
 
 def test_a_pack_never_outgrows_its_buffer():
-    pack = OpenPack(Kind.PAGE, PackBuffer(20_000))
+    pack = OpenPack(Kind.PAGE, PackBuffer(20_000), FRAMER)
     count = 0
-    while pack.fits(100):
-        pack.append(bytes(HEADER_SIZE), bytes(100), digest=bytes(32), raw_length=100)
+    packed = Packed(Kind.PAGE, bytes(32), 100, Codec.NONE, bytes(100))
+    while pack.fits(packed):
+        pack.append(packed)
         count += 1
-    data, listed = pack.finish(FRAMER)
+    data, listed = pack.finish()
 
     assert len(data) <= 20_000 < len(data) + 48 + 100 + 44
     assert listed.count == count
 
 
 def test_a_pack_lists_a_bounded_number_of_frames():
-    pack = OpenPack(Kind.PAGE, PackBuffer(8 << 20))
-    while pack.fits(0):
-        pack.append(bytes(HEADER_SIZE), b"", digest=bytes(32), raw_length=0)
+    pack = OpenPack(Kind.PAGE, PackBuffer(8 << 20), FRAMER)
+    packed = Packed(Kind.PAGE, bytes(32), 0, Codec.NONE, b"")
+    while pack.fits(packed):
+        pack.append(packed)
 
-    assert pack.finish(FRAMER)[1].count == MAX_FRAMES
+    assert pack.finish()[1].count == MAX_FRAMES

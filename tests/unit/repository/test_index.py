@@ -13,13 +13,13 @@ from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository import index as indexes
 from vmkeep.repository.codecs import Codec
-from vmkeep.repository.digests import Digester, Kind
+from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
 from vmkeep.repository.packs import PackContents
 from vmkeep.repository.segments import Segment, columns_of, encode
 
-FRAMER = Framer(codec=Codec.ZSTD, digester=Digester())
+FRAMER = Framer(codec=Codec.ZSTD)
 
 
 def contents(digests, *, pack=bytes(16), kind=Kind.BLOCK):

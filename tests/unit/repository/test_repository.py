@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,14 +66,18 @@ def test_a_newer_format_is_refused_before_anything_else_is_read(tmp_path):
         open_repository(str(tmp_path))
 
 
-def test_an_encrypted_repository_is_refused(tmp_path):
-    made = descriptor.new_descriptor(block_size=65536, compression="zstd")
+@pytest.mark.parametrize(
+    "fields", [{"encryption": {"cipher": "rot13"}}, {"encryption": []}, {"key_slots": [1]}, {"digest": "md5"}]
+)
+def test_an_encryption_that_this_version_does_not_know_is_refused(fields):
     store = MemoryStore()
-    descriptor.create(store, descriptor.Descriptor(
-        id=made.id, block_size=65536, compression=made.compression, created="", key_slots=({"kind": "scrypt"},)
-    ))  # fmt: skip
+    descriptor.create(store, descriptor.new_descriptor(block_size=65536, compression="zstd"))
+    plain = json.loads(store.get("vmkeep.json")) | fields
+    plain.pop("check")
+    check = blake3(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    store.replace("vmkeep.json", json.dumps({**plain, "check": check}).encode())
 
-    with pytest.raises(RepositoryError, match="encrypted"):
+    with pytest.raises(RepositoryError, match="does not know"):
         descriptor.load(store)
 
 
@@ -213,12 +218,12 @@ def test_a_manifest_under_another_points_name_is_refused(repository, point):
 @given(st.integers(0, 10_000), st.integers(0, 7))
 def test_every_bit_of_a_manifest_matters(at, bit):
     from vmkeep.repository.codecs import Codec
-    from vmkeep.repository.digests import Digester, Kind
+    from vmkeep.repository.digests import Kind
     from vmkeep.repository.frames import Framer
     from vmkeep.repository.manifests import Manifests
 
-    store, framer = MemoryStore(), Framer(codec=Codec.ZSTD, digester=Digester())
-    blob = bytearray(framer.wrap(Kind.MANIFEST, b'{"manifest": 1}'))
+    store, framer = MemoryStore(), Framer(codec=Codec.ZSTD)
+    blob = bytearray(framer.wrap(Kind.MANIFEST, b'{"manifest": 1}', name="points/a/b-c"))
     blob[at % len(blob)] ^= 1 << bit
     store.put("points/a/b-c", blob)
 
@@ -232,7 +237,7 @@ def test_every_bit_of_a_manifest_matters(at, bit):
 def test_a_well_kept_manifest_that_says_nonsense_is_corrupt(repository, content):
     from vmkeep.repository.digests import Kind
 
-    repository.blobs.put("points/a/b-c", repository.framer.wrap(Kind.MANIFEST, content))
+    repository.blobs.put("points/a/b-c", repository.framer.wrap(Kind.MANIFEST, content, name="points/a/b-c"))
 
     with pytest.raises(CorruptError, match="restore point a/b-c"):
         list(repository.points())

@@ -1,0 +1,94 @@
+"""Making and opening repositories, encrypted or not, at a location or on a store that is open already."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmkeep.blobs import BlobStore, open_store
+from vmkeep.blobs.opening import create_store
+from vmkeep.errors import BlobNotFoundError, RepositoryError
+from vmkeep.model.site import Site
+from vmkeep.repository import descriptor as descriptors
+from vmkeep.repository.keys import Keys, new_master
+from vmkeep.repository.repository import Repository
+from vmkeep.repository.slots import PREFIX, Slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A new encrypted repository."""
+
+    repository: Repository
+    recovery_key: str = field(repr=False)
+    """Opens it like a passphrase; kept nowhere: show it once."""
+
+
+def create_repository(location: str, *, block_size: int = 262144, compression: str = "zstd") -> Repository:
+    """Create a repository at a location of :func:`create_store`; the last part of a folder's path is created.
+
+    :raises RepositoryError: there is one already, or the folder above is missing.
+    :raises UsageError: a block size or compression that the format does not have.
+    """
+    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression)
+    store = create_store(location)
+    descriptors.create(store, descriptor)
+    return Repository(store, descriptors.load(store))
+
+
+def create_encrypted_repository(
+    location: str, *, passphrase: str, block_size: int = 262144, compression: str = "zstd"
+) -> Created:
+    """Create a repository like :func:`create_repository`, encrypted; a passphrase and a recovery key open it.
+
+    :raises UsageError: the passphrase is too short.
+    """
+    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression)
+    return create_encrypted_in(create_store(location), descriptor, passphrase=passphrase)
+
+
+def create_encrypted_in(store: BlobStore, descriptor: descriptors.Descriptor, *, passphrase: str) -> Created:
+    """Create an encrypted repository on a store: first its key slots, then the descriptor that makes them matter."""
+    with suppress(BlobNotFoundError):
+        store.size(descriptors.KEY)
+        raise RepositoryError(f"{store.location}: is a repository already; nothing was changed")
+    master = new_master()
+    slots = Slots(store, descriptor.id)
+    made = [slots.add_passphrase(master, passphrase, label="made with the repository")]
+    slot, recovery_key = slots.add_recovery(master, label="made with the repository")
+    made.append(slot)
+    try:
+        descriptors.create(store, descriptor, Keys(master, repository=descriptor.id))
+    except RepositoryError:
+        for slot in made:
+            store.delete(f"{PREFIX}{slot.id}")
+        raise
+    return Created(repository=open_in(store, passphrase=passphrase), recovery_key=recovery_key)
+
+
+def open_repository(location: str, *, passphrase: str | None = None, cache: Path | None = None) -> Repository:
+    """Open the repository at a location of :func:`open_store`.
+
+    :param passphrase: of an encrypted repository: a passphrase, or a recovery key.
+    :param cache: folder for files that can be made again, such as merged parts of a large index.
+    :raises RepositoryError: no such folder, not a repository, one that this version cannot read, or the passphrase
+        is missing or wrong, or given for a repository that is not encrypted.
+    """
+    return open_in(open_store(location), passphrase=passphrase, cache=cache)
+
+
+def open_in(store: BlobStore, *, passphrase: str | None = None, cache: Path | None = None) -> Repository:
+    """Open the repository on a store."""
+    descriptor = descriptors.load(store)
+    return Repository(store, descriptor, keys=descriptors.unlock(store, descriptor, passphrase), cache=cache)
+
+
+def open_site_repository(site: Site) -> Repository:
+    """Open the repository of a site, with the site's passphrase."""
+    return open_repository(site.repository, passphrase=site.passphrase)
+
+
+def is_encrypted(location: str) -> bool:
+    """Whether it takes a passphrase to open the repository there."""
+    return descriptors.load(open_store(location)).encrypted

@@ -1,0 +1,214 @@
+"""``keys/<id>``: each a copy of the master key, wrapped by something that a person or a service keeps.
+
+    JSON: slot 1, id, kind, repository, label, created, parameters of the kind, nonce, wrapped, check
+
+``wrapped`` is AES-256-GCM of the master key under the key that ``kind`` derives, with all other fields but ``check``
+authenticated; ``check`` (BLAKE3) tells damage from a wrong passphrase. A slot is created if absent and never changed;
+its place needs no mention in the descriptor. Slots of a kind that this version does not know are listed and left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from blake3 import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from vmkeep.blobs import BlobStore
+from vmkeep.clock import now
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError
+from vmkeep.repository.keys import MASTER_SIZE
+from vmkeep.repository.recoverykey import format_recovery_key, is_recovery_key, new_recovery_key, parse_recovery_key
+
+PREFIX = "keys/"
+PASSPHRASE, RECOVERY = "scrypt", "recovery"
+COST = {"n": 1 << 16, "r": 8, "p": 2}
+"""scrypt's parameters for new slots: 64 MiB and about 0.3 s."""
+_MAX_N, _MAX_R, _MAX_P, _MAX_MEMORY = 1 << 20, 32, 16, 1 << 30
+_VERSION = 1
+_LIMIT = 64 << 10
+_MIN_PASSPHRASE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One slot, as its blob says; its secret is not in it."""
+
+    id: str
+    kind: str
+    """``scrypt`` (a passphrase), ``recovery``, or one that a later version knows."""
+    label: str
+    created: str
+    fields: dict[str, Any] = field(repr=False)
+
+
+class Slots:
+    """The key slots of one repository."""
+
+    def __init__(self, store: BlobStore, repository: str) -> None:
+        self._store = store
+        self._repository = repository
+
+    def read(self) -> tuple[list[Slot], dict[str, str]]:
+        """Return the slots, oldest first, and key → what is wrong of those that are damaged.
+
+        What an interrupted ``repo init`` left, under another repository's id, is neither.
+        """
+        slots, damaged = [], {}
+        for blob in self._store.list(PREFIX):
+            try:
+                slot = _parse(blob.key, self._store.get_range(blob.key, 0, _LIMIT))
+            except BlobNotFoundError:
+                continue
+            except CorruptError as error:
+                damaged[blob.key] = str(error)
+                continue
+            if slot.fields["repository"] == self._repository:
+                slots.append(slot)
+        return sorted(slots, key=lambda slot: (slot.created, slot.id)), damaged
+
+    def unlock(self, passphrase: str) -> bytes:
+        """Return the master key.
+
+        :param passphrase: a passphrase, or a recovery key.
+        :raises RepositoryError: no slot opens with it.
+        :raises CorruptError: no slot opens with it, and some are damaged.
+        """
+        kind = RECOVERY if is_recovery_key(passphrase) else PASSPHRASE
+        slots, damaged = self.read()
+        for slot in slots:
+            if slot.kind == kind and (master := _unwrap(slot, passphrase)) is not None:
+                return master
+        what = "recovery key" if kind == RECOVERY else "passphrase"
+        if damaged:
+            raise CorruptError(
+                f"{self._store.location}: no key slot opens with this {what}, and some are damaged: "
+                + ", ".join(f"{key}: {why}" for key, why in damaged.items())
+            )
+        if not slots:
+            raise CorruptError(f"{self._store.location}: all key slots (keys/…) are gone; without one nothing is read")
+        raise RepositoryError(f"{self._store.location}: wrong {what}: none of {len(slots)} key slots opens with it")
+
+    def add_passphrase(self, master: bytes, passphrase: str, *, label: str = "") -> Slot:
+        """Create a slot for a passphrase.
+
+        :raises UsageError: it is too short, or looks like a recovery key.
+        """
+        if len(passphrase) < _MIN_PASSPHRASE or is_recovery_key(passphrase):
+            raise UsageError(f"passphrase: takes {_MIN_PASSPHRASE} characters or more, and must not begin with VMKR-")
+        return self._add(master, PASSPHRASE, passphrase, {**COST, "salt": secrets.token_hex(16)}, label)
+
+    def add_recovery(self, master: bytes, *, label: str = "") -> tuple[Slot, str]:
+        """Create a slot for a new recovery key; return the key too, which is kept nowhere."""
+        text = format_recovery_key(new_recovery_key())
+        return self._add(master, RECOVERY, text, {"salt": secrets.token_hex(16)}, label), text
+
+    def remove(self, beginning: str) -> Slot:
+        """Remove the slot whose id begins so.
+
+        :raises RepositoryError: it is the last one.
+        :raises NotFoundError: none fits, or several do.
+        """
+        slots, _ = self.read()
+        fitting = [slot for slot in slots if beginning and slot.id.startswith(beginning)]
+        if len(fitting) != 1:
+            raise NotFoundError(f"'{beginning}' fits {len(fitting)} key slots; see 'vmkeep key list'")
+        slot = fitting[0]
+        if not any(other.kind in _KEYS for other in slots if other is not slot):
+            raise self._last(slot)
+        key = f"{PREFIX}{slot.id}"
+        blob = self._store.get(key)
+        self._store.delete(key)
+        if not any(other.kind in _KEYS for other in self.read()[0]):  # someone else removed the other one meanwhile
+            self._store.put(key, blob)
+            raise self._last(slot)
+        return slot
+
+    def _last(self, slot: Slot) -> RepositoryError:
+        return RepositoryError(
+            f"{self._store.location}: {slot.id} is the last key slot: add another before ('vmkeep key add')"
+        )
+
+    def _add(self, master: bytes, kind: str, secret: str, parameters: dict[str, Any], label: str) -> Slot:
+        fields = {
+            "slot": _VERSION,
+            "id": secrets.token_hex(8),
+            "kind": kind,
+            "repository": self._repository,
+            "label": label,
+            "created": now().isoformat(),
+            **parameters,
+            "nonce": secrets.token_hex(12),
+        }
+        aead = AESGCM(_KEYS[kind](fields, secret))
+        fields["wrapped"] = aead.encrypt(bytes.fromhex(fields["nonce"]), master, _canonical(fields)).hex()
+        key = f"{PREFIX}{fields['id']}"
+        blob = json.dumps({**fields, "check": _check(fields)}, separators=(",", ":")).encode()
+        self._store.put(key, blob)
+        return _parse(key, blob)
+
+
+def _parse(key: str, blob: bytes) -> Slot:
+    try:
+        fields = json.loads(blob)
+        check = fields.pop("check")
+        if _check(fields) != check:
+            raise CorruptError("does not match its own digest")
+        slot = Slot(**{name: str(fields[name]) for name in ("id", "kind", "label", "created")}, fields=fields)
+        fields["repository"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptError("does not parse: damaged or cut off") from error
+    if key != f"{PREFIX}{slot.id}":
+        raise CorruptError(f"is key slot {slot.id}: it was swapped or renamed")
+    return slot
+
+
+def _unwrap(slot: Slot, secret: str) -> bytes | None:
+    try:
+        nonce, wrapped = (bytes.fromhex(slot.fields[name]) for name in ("nonce", "wrapped"))
+        aead = AESGCM(_KEYS[slot.kind](slot.fields, secret))
+        rest = {name: value for name, value in slot.fields.items() if name != "wrapped"}
+        master = aead.decrypt(nonce, wrapped, _canonical(rest))
+    except InvalidTag:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{PREFIX}{slot.id}: key slot is damaged: {error}") from error
+    return master if len(master) == MASTER_SIZE else None
+
+
+def _passphrase_key(fields: dict[str, Any], passphrase: str) -> bytes:
+    n, r, p = (int(fields[name]) for name in "nrp")
+    good = 2 <= n <= _MAX_N and not n & (n - 1) and 0 < r <= _MAX_R and 0 < p <= _MAX_P
+    if not good or 128 * n * r > _MAX_MEMORY:
+        raise ValueError(f"scrypt with n={n}, r={r}, p={p} is more than this program does")
+    return _scrypt(passphrase.encode(), bytes.fromhex(fields["salt"]), n, r, p)
+
+
+@lru_cache(maxsize=8)
+def _scrypt(passphrase: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
+    """Derive a key; a program that opens a repository again, with a passphrase that it holds anyway, pays once."""
+    return hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY + (64 << 20), dklen=32)
+
+
+def _recovery_key(fields: dict[str, Any], text: str) -> bytes:
+    material = parse_recovery_key(text) + bytes.fromhex(fields["salt"])
+    return blake3(material, derive_key_context="vmkeep repository format 1: recovery key slot").digest()
+
+
+_KEYS: dict[str, Callable[[dict[str, Any], str], bytes]] = {PASSPHRASE: _passphrase_key, RECOVERY: _recovery_key}
+"""Kind of slot → how the key that wraps is derived from its fields and a secret. Other kinds are added here."""
+
+
+def _canonical(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True).encode()
+
+
+def _check(fields: dict[str, Any]) -> str:
+    return blake3(_canonical(fields)).hexdigest()
