@@ -80,3 +80,18 @@ def s3_server(tmp_path_factory):
     """A real S3 server; see servers.py."""
     with servers.s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory):
+    """A real SSH server; see servers.py."""
+    with servers.ssh_server(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def ssh_home(ssh_server, monkeypatch):
+    """Be the user who may log in there."""
+    monkeypatch.setenv("HOME", str(ssh_server.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return ssh_server.home

@@ -105,3 +105,36 @@ def _stores(server: S3Server) -> bool:
         S3Access(S3Location(bucket=server.bucket, prefix=""), server.credentials).writer(1).put("ready", b"1")
         return True
     return False
+
+
+@dataclass(frozen=True)
+class SshServer:
+    """A running sshd, and a home whose ``.ssh`` has a key that may log in and a ``known_hosts`` that knows the host."""
+
+    port: int
+    home: Path
+    user: str = "root"
+
+    def location(self, folder: Path) -> str:
+        return f"sftp://{self.user}@127.0.0.1:{self.port}{folder}"
+
+
+@contextmanager
+def ssh_server(folder: Path) -> Iterator[SshServer]:
+    """OpenSSH's sshd, with keys made for this one run."""
+    home, port, log = folder / "home", free_ports(1)[0], folder / "sshd.log"
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    Path("/run/sshd").mkdir(exist_ok=True)
+    for key in (home / ".ssh" / "id_ed25519", folder / "host_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
+    (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    settings = {
+        "Port": port, "ListenAddress": "127.0.0.1", "HostKey": folder / "host_key", "PidFile": "none", "UsePAM": "no",
+        "AuthorizedKeysFile": home / ".ssh" / "id_ed25519.pub", "PasswordAuthentication": "no", "StrictModes": "no",
+        "PermitRootLogin": "prohibit-password", "Subsystem": "sftp internal-sftp", "MaxStartups": "100",
+    }  # fmt: skip
+    (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    with running(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], log) as process:
+        wait_until(lambda: "Server listening" in log.read_text(), process, log)
+        yield SshServer(port, home)

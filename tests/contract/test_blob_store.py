@@ -19,6 +19,8 @@ from vmkeep.blobs.retrying import RetryingStore
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, S3Location
 from vmkeep.blobs.settling import SettlingStore
+from vmkeep.blobs.sftp import SftpStore
+from vmkeep.blobs.sshaccess import SshAccess, parse_location
 from vmkeep.errors import BlobNotFoundError, ConflictError, UsageError
 
 BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
@@ -34,6 +36,8 @@ BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
 SERVERS: dict[str, Callable[[pytest.FixtureRequest], BlobStore]] = {
     "s3": lambda request: _s3(request.getfixturevalue("s3_server")),
     "s3 opened": lambda request: _s3_opened(request.getfixturevalue("s3_server")),
+    "sftp": lambda request: SftpStore(SshAccess(parse_location(_ssh_location(request)))),
+    "sftp opened": lambda request: create_store(_ssh_location(request)),
 }
 
 
@@ -44,6 +48,12 @@ def _s3(server: S3Server) -> BlobStore:
 
 def _s3_opened(server: S3Server) -> BlobStore:
     return create_store(f"s3://{server.bucket}/contract/{uuid.uuid4()}", credentials=server.credentials)
+
+
+def _ssh_location(request: pytest.FixtureRequest) -> str:
+    request.getfixturevalue("ssh_home")
+    folder: Path = request.getfixturevalue("tmp_path")
+    return request.getfixturevalue("ssh_server").location(folder)
 
 
 @pytest.fixture(params=sorted([*BACKENDS, *SERVERS]))

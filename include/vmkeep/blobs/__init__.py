@@ -1,4 +1,4 @@
-"""Named, immutable byte strings in a folder, in memory, or on S3.
+"""Named, immutable byte strings in a folder, in memory, on S3, or behind SSH.
 
 Knows nothing of packs, points or digests: keys and bytes only.
 """

@@ -8,10 +8,13 @@ from urllib.parse import unquote, urlsplit
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.retrying import RetryingStore
 from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access, S3Credentials, parse_location
+from vmkeep.blobs.s3access import S3Access, S3Credentials
+from vmkeep.blobs.s3access import parse_location as parse_s3
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.blobs.store import BlobStore
 from vmkeep.errors import RepositoryError, StoreError, UnreachableError, UsageError
+
+_SSH = ("sftp://", "scp://")
 
 
 def local_folder(location: str) -> Path:
@@ -27,7 +30,7 @@ def local_folder(location: str) -> Path:
     if url.scheme != "file":
         raise UsageError(
             f"{location}: repositories of kind '{url.scheme}://' are not supported; "
-            "name a folder, or write s3://bucket/prefix"
+            "name a folder, or write s3://bucket/prefix or sftp://user@host/path"
         )
     if url.netloc not in ("", "localhost"):
         raise UsageError(f"{location}: a file:// location has no host; write file:///path")
@@ -35,15 +38,18 @@ def local_folder(location: str) -> Path:
 
 
 def open_store(location: str, *, credentials: S3Credentials | None = None) -> BlobStore:
-    """Open the store at a folder's path, a ``file://`` URL, or ``s3://bucket/prefix``.
+    """Open the store at a folder's path, a ``file://`` URL, ``s3://bucket/prefix``, or one behind SSH.
 
     :param credentials: for S3, instead of those in the environment.
     :raises RepositoryError: there is no such folder or bucket.
     :raises UnreachableError: the server does not answer.
     :raises AuthenticationError: it refuses the credentials, or there are none.
+    :raises CertificateError: the SSH server's host key is not known, or another than the known one.
     """
     if location.startswith("s3://"):
         return _open_s3(location, credentials, new=False)
+    if location.startswith(_SSH):
+        return _open_ssh(location, new=False)
     folder = local_folder(location)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "no such folder"
@@ -59,6 +65,8 @@ def create_store(location: str, *, credentials: S3Credentials | None = None) -> 
     """
     if location.startswith("s3://"):
         return _open_s3(location, credentials, new=True)
+    if location.startswith(_SSH):
+        return _open_ssh(location, new=True)
     folder = local_folder(location)
     if folder.exists() and not folder.is_dir():
         raise RepositoryError(f"{folder}: is not a folder")
@@ -72,12 +80,24 @@ def create_store(location: str, *, credentials: S3Credentials | None = None) -> 
 
 
 def _open_s3(location: str, credentials: S3Credentials | None, *, new: bool) -> BlobStore:
-    place = parse_location(location)
+    place = parse_s3(location)
     store = S3BlobStore(place, S3Access(place, credentials))
     try:
         store.check_reachable()
         if new:
             store.check_creates()
+    except StoreError as error:
+        raise UnreachableError(str(error)) from error
+    return RetryingStore(SettlingStore(store))
+
+
+def _open_ssh(location: str, *, new: bool) -> BlobStore:
+    from vmkeep.blobs.sftp import SftpStore  # its library is slow to import
+    from vmkeep.blobs.sshaccess import SshAccess, parse_location
+
+    store = SftpStore(SshAccess(parse_location(location)))
+    try:
+        store.check_folder(create=new)
     except StoreError as error:
         raise UnreachableError(str(error)) from error
     return RetryingStore(SettlingStore(store))

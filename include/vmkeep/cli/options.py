@@ -26,7 +26,7 @@ def _remember(context: click.Context, _option: click.Parameter, value: str | Non
 
 _REPOSITORY = click.option(
     "--repository", "-r", envvar="VMKEEP_REPOSITORY", metavar="LOCATION",
-    help="Repository: a folder, file:// URL or s3://bucket/prefix. [env: VMKEEP_REPOSITORY]",
+    help="Repository: a folder, file:// URL or s3://bucket/prefix, sftp://user@host/path. [env: VMKEEP_REPOSITORY]",
 )  # fmt: skip
 _PASSPHRASE = click.option(
     "--passphrase-file", envvar="VMKEEP_PASSPHRASE_FILE", metavar="FILE", expose_value=False, callback=_remember,

@@ -1,0 +1,252 @@
+"""A blob store in a folder of an SSH server, through SFTP.
+
+Writing: a temporary file in ``.tmp``, its fsync (``fsync@openssh.com``), then SFTP's plain rename, which has to fail if
+the name is taken: OpenSSH makes a hard link and removes the old name, so one of many writers wins. Where the server's
+file system has no hard links, OpenSSH looks first and renames then, and two writers of one key can both believe that
+they created it. ``replace`` uses ``posix-rename@openssh.com``. Folders cannot be synced over SFTP: after a power cut of
+the server its file system decides whether the newest names are there, but never half of a file's bytes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import stat
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import paramiko
+from paramiko.sftp import CMD_EXTENDED, CMD_WRITE, int64
+
+from vmkeep.blobs.sshaccess import SshAccess
+from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    PermissionDeniedError,
+    RepositoryError,
+    StoreError,
+)
+
+_TEMPORARY = ".tmp"
+_PART = 8 << 20
+_REQUEST = 32 << 10
+"""Bytes of one write; what every server takes."""
+_IN_FLIGHT = 64
+
+
+class SftpStore:
+    """Blobs as files below one folder of an SSH server, which has to exist."""
+
+    def __init__(self, access: SshAccess) -> None:
+        self._access = access
+        self._root = PurePosixPath(access.place.path)
+        self._folders: set[PurePosixPath] = set()
+
+    @property
+    def location(self) -> str:
+        """The location as it was given."""
+        return self._access.place.text
+
+    def put(self, key: str, data: Bytes) -> bool:
+        """Create a blob; see :meth:`BlobStore.put`."""
+        path = self._path(key)
+        with self._channel(key, writing=True) as channel:
+            temporary = self._write_temporary(channel, data)
+            try:
+                self._make_folder(channel, path.parent)
+                try:
+                    channel.rename(str(temporary), str(path))
+                    return True
+                except OSError:
+                    if not _exists(channel, path):
+                        self._folders.clear()
+                        raise
+            finally:
+                with suppress(OSError, paramiko.SSHException, EOFError):
+                    channel.remove(str(temporary))
+            if not _holds(channel, path, memoryview(data)):
+                raise ConflictError(f"{self._name(key)}: exists with other content")
+            return False
+
+    def replace(self, key: str, data: Bytes) -> None:
+        """Create or overwrite a blob atomically."""
+        path = self._path(key)
+        with self._channel(key, writing=True) as channel:
+            temporary = self._write_temporary(channel, data)
+            try:
+                self._make_folder(channel, path.parent)
+                channel.posix_rename(str(temporary), str(path))
+            except BaseException:
+                self._folders.clear()
+                with suppress(OSError, paramiko.SSHException, EOFError):
+                    channel.remove(str(temporary))
+                raise
+
+    def get(self, key: str) -> bytes:
+        """Return a blob's bytes."""
+        return self._read(key, 0, None)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``start`` on."""
+        return self._read(key, start, length)
+
+    def get_into(self, key: str, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        part = self._read(key, start, len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def _read(self, key: str, start: int, length: int | None) -> bytes:
+        with self._channel(key) as channel:
+            return _read(channel, self._path(key), start, length)
+
+    def size(self, key: str) -> int:
+        """Return a blob's size."""
+        with self._channel(key) as channel:
+            return int(channel.stat(str(self._path(key))).st_size)
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Yield the blobs below ``prefix``, sorted by key."""
+        check_prefix(prefix)
+        with self._channel("") as channel:
+            channel.stat(str(self._root))
+            found = list(self._walk(channel, prefix))
+        yield from found
+
+    def _walk(self, channel: Any, prefix: str) -> Iterator[BlobInfo]:
+        try:
+            entries = channel.listdir_attr(str(self._root / prefix))
+        except FileNotFoundError:
+            return
+        named = [(entry.filename + "/" * stat.S_ISDIR(entry.st_mode), entry) for entry in entries]
+        for name, entry in sorted(named, key=lambda pair: pair[0]):
+            if name.startswith("."):
+                continue
+            if name.endswith("/"):
+                yield from self._walk(channel, prefix + name)
+            else:
+                modified = datetime.fromtimestamp(entry.st_mtime, UTC)
+                yield BlobInfo(key=prefix + name, size=entry.st_size, modified=modified)
+
+    def delete(self, key: str) -> None:
+        """Remove a blob; its folder stays."""
+        with self._channel(key) as channel, suppress(FileNotFoundError):
+            channel.remove(str(self._path(key)))
+
+    def local_path(self, key: str) -> Path | None:
+        """Nothing to map: the file is elsewhere."""
+        check_key(key)
+        return None
+
+    def check_writable(self) -> None:
+        """Create and remove a temporary file."""
+        with self._channel("", writing=True) as channel:
+            channel.remove(str(self._write_temporary(channel, b"")))
+
+    def check_folder(self, *, create: bool) -> None:
+        """Make sure that the folder is there; with ``create``, make its last part.
+
+        :raises RepositoryError: it is missing or no folder, or the one above it is missing.
+        """
+        with self._channel("") as channel:
+            if create and not _exists(channel, self._root):
+                if not _exists(channel, self._root.parent):
+                    raise RepositoryError(f"{self.location}: no folder {self._root.parent} there; create it first")
+                channel.mkdir(str(self._root))
+            if not _exists(channel, self._root):
+                raise RepositoryError(
+                    f"{self.location}: no such folder; create a repository there with 'vmkeep repo init'"
+                )
+            if not stat.S_ISDIR(channel.stat(str(self._root)).st_mode):
+                raise RepositoryError(f"{self.location}: is not a folder")
+
+    def _path(self, key: str) -> PurePosixPath:
+        return self._root / check_key(key)
+
+    def _name(self, key: str) -> str:
+        return f"{self.location.rstrip('/')}/{key}".rstrip("/")
+
+    def _write_temporary(self, channel: Any, data: Bytes) -> PurePosixPath:
+        self._make_folder(channel, self._root / _TEMPORARY)
+        path = self._root / _TEMPORARY / secrets.token_hex(16)
+        try:
+            with channel.open(str(path), "wxb") as file:
+                _write(channel, file.handle, memoryview(data))
+        except BaseException:
+            self._folders.clear()
+            with suppress(OSError, paramiko.SSHException, EOFError):
+                channel.remove(str(path))
+            raise
+        return path
+
+    def _make_folder(self, channel: Any, folder: PurePosixPath) -> None:
+        if folder == self._root or folder in self._folders:
+            return
+        self._make_folder(channel, folder.parent)
+        try:
+            channel.mkdir(str(folder))
+        except OSError:
+            if not _exists(channel, folder):
+                raise
+        self._folders.add(folder)
+
+    @contextmanager
+    def _channel(self, key: str, *, writing: bool = False) -> Iterator[Any]:
+        try:
+            with self._access.channel() as channel:
+                yield channel
+        except FileNotFoundError as error:
+            if writing:
+                raise StoreError(f"{self._name(key)}: a folder above it is gone") from error
+            raise BlobNotFoundError(f"{self._name(key)}: no such blob") from error
+        except PermissionError as error:
+            raise PermissionDeniedError(
+                f"{self._name(key)}: the server denies access; let its user write below the folder", target=key
+            ) from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            why = str(error) or type(error).__name__
+            hint = " (a full disk says no more than this)" if why == "Failure" else ""
+            raise StoreError(f"{self._name(key)}: {why}{hint}") from error
+
+
+def _exists(channel: Any, path: PurePosixPath) -> bool:
+    try:
+        channel.stat(str(path))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _read(channel: Any, path: PurePosixPath, start: int, length: int | None) -> bytes:
+    with channel.open(str(path), "rb") as file:
+        rest = max(0, file.stat().st_size - start)
+        count = rest if length is None else min(length, rest)
+        wanted = [(start + at, min(_PART, count - at)) for at in range(0, count, _PART)]
+        return b"".join(file.readv(wanted)) if wanted else b""
+
+
+def _holds(channel: Any, path: PurePosixPath, data: memoryview) -> bool:
+    if channel.stat(str(path)).st_size != len(data):
+        return False
+    return all(_read(channel, path, at, _PART) == data[at : at + _PART] for at in range(0, len(data), _PART))
+
+
+def _write(channel: Any, handle: bytes, data: memoryview) -> None:
+    """Write a file's bytes, many requests on their way at once, every answer looked at, and have them reach the disk.
+
+    By the library's inner calls: its own pipelining drops answers unread, and with them a full disk; and it has no
+    name for the sync.
+    """
+    asked: deque[int] = deque()
+    for at in range(0, len(data), _REQUEST):
+        part = bytes(data[at : at + _REQUEST])
+        asked.append(channel._async_request(type(None), CMD_WRITE, handle, int64(at), part))  # noqa: SLF001
+        if len(asked) == _IN_FLIGHT:
+            channel._read_response(asked.popleft())  # noqa: SLF001
+    while asked:
+        channel._read_response(asked.popleft())  # noqa: SLF001
+    channel._request(CMD_EXTENDED, "fsync@openssh.com", handle)  # noqa: SLF001

@@ -1,0 +1,189 @@
+"""A real SSH server: who is let in, what is refused before anything is sent, and the whole way of a repository."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+from vmkeep.blobs.opening import create_store, open_store
+from vmkeep.blobs.sftp import SftpStore
+from vmkeep.blobs.sshaccess import SshAccess, parse_location
+from vmkeep.cli.main import cli
+from vmkeep.errors import (
+    AuthenticationError,
+    CertificateError,
+    ConflictError,
+    RepositoryError,
+    StoreError,
+    UnreachableError,
+    UsageError,
+)
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def location(ssh_server, ssh_home, tmp_path):
+    return ssh_server.location(tmp_path / "repository")
+
+
+@pytest.fixture
+def another_home(ssh_server, ssh_home, tmp_path, monkeypatch):
+    """The same user on another machine, where everything may be changed."""
+    home = tmp_path / "home"
+    shutil.copytree(ssh_home, home)
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+def test_a_repository_lives_behind_ssh_from_the_command_line(location, tmp_path):
+    disk, out = tmp_path / "disk.raw", tmp_path / "out.raw"
+    content = bytearray(random.Random(3).randbytes(6 * MIB) + bytes(4 * MIB))
+    disk.write_bytes(content)
+
+    def vmkeep(*arguments):
+        done = CliRunner().invoke(cli, [*arguments, "-r", location], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    vmkeep("repo", "init")
+    vmkeep("image", "import", str(disk), "--name", "web")
+    content[MIB : MIB + 512] = b"changed!" * 64
+    disk.write_bytes(content)
+    (tmp_path / "extents.json").write_text(json.dumps([[MIB, 512]]))
+    second = vmkeep(
+        "image", "import", str(disk), "--name", "web", "--extents", str(tmp_path / "extents.json"), "--json"
+    )
+    vmkeep("image", "export", json.loads(second)["point"], str(out))
+    vmkeep("repo", "check", "--read-data")
+
+    assert json.loads(second)["kind"] == "incremental"
+    assert out.read_bytes() == content
+    assert not list((tmp_path / "repository" / ".tmp").iterdir())
+
+
+def test_what_was_written_through_ssh_is_a_folder_like_any_other(location, tmp_path):
+    create_store(location).put("packs/ab/one", b"content")
+
+    assert open_store(str(tmp_path / "repository")).get("packs/ab/one") == b"content"
+
+
+def test_an_unknown_host_is_refused_with_the_remedy(location, another_home):
+    (another_home / ".ssh" / "known_hosts").unlink()
+
+    with pytest.raises(CertificateError, match=r"not in ~/\.ssh/known_hosts; .*SHA256:.*ssh-keyscan -p \d+ 127"):
+        create_store(location)
+
+
+def test_a_host_with_another_key_is_refused(location, another_home):
+    known = another_home / ".ssh" / "known_hosts"
+    host = known.read_text().split()[0]
+    public = (another_home / ".ssh" / "id_ed25519.pub").read_text().split()
+    known.write_text(f"{host} {public[0]} {public[1]}\n")
+
+    with pytest.raises(CertificateError, match=r"host key is not the one .*ssh-keygen -R '\[127"):
+        create_store(location)
+
+
+def test_a_key_that_nobody_authorized_is_refused_without_a_question(location, another_home):
+    key = another_home / ".ssh" / "id_ed25519"
+    key.unlink()
+    (another_home / ".ssh" / "id_ed25519.pub").unlink()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+
+    with pytest.raises(AuthenticationError, match=r"accepts none of the keys .*authorized_keys"):
+        create_store(location)
+
+
+@pytest.mark.parametrize("passphrase", [None, "secret"])
+def test_no_key_and_a_locked_key_are_told_without_a_question(location, another_home, passphrase):
+    key = another_home / ".ssh" / "id_ed25519"
+    if passphrase:
+        subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", passphrase, "-f", key], check=True)
+    else:
+        key.unlink()
+
+    with pytest.raises(AuthenticationError, match=r"ssh-add"):
+        create_store(location)
+
+
+def test_a_server_that_is_not_there_is_unreachable(ssh_home):
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1 cannot be reached"):
+        open_store("sftp://root@127.0.0.1:1/backup")
+
+
+def test_only_the_last_folder_is_created(location):
+    with pytest.raises(RepositoryError, match="no such folder"):
+        open_store(location)
+    with pytest.raises(RepositoryError, match=r"no folder .*missing there"):
+        create_store(location.replace("/repository", "/missing/repository"))
+    create_store(location).put("a", b"1")
+    assert open_store(location).get("a") == b"1"
+
+
+def test_a_folder_that_is_gone_is_not_created_again(location, tmp_path):
+    create_store(location)
+    store = SftpStore(SshAccess(parse_location(location)))
+    (tmp_path / "repository").rmdir()
+
+    with pytest.raises(StoreError, match="a folder above it is gone"):
+        store.put("a/b", b"1")
+    assert not (tmp_path / "repository").exists()
+
+
+def test_large_blobs_and_many_threads_share_one_connection(location):
+    create_store(location)
+    store = SftpStore(SshAccess(parse_location(location)))
+    blobs = {f"packs/{number}": random.Random(number).randbytes(MIB + number) for number in range(8)}
+    blobs["packs/9"] = random.Random(9).randbytes(9 * MIB + 5)
+    threads = [threading.Thread(target=store.put, args=each) for each in blobs.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {info.key: info.size for info in store.list("packs/")} == {key: len(data) for key, data in blobs.items()}
+    assert all(store.get(key) == data for key, data in blobs.items())
+    assert store.get_range("packs/9", 8 * MIB - 3, 10) == blobs["packs/9"][8 * MIB - 3 : 8 * MIB + 7]
+    with pytest.raises(ConflictError):
+        store.put("packs/9", blobs["packs/9"][:-1] + b"?")
+
+
+def test_a_lost_connection_is_made_again(location):
+    create_store(location)
+    access = SshAccess(parse_location(location))
+    store = SftpStore(access)
+    store.put("a/b", b"1")
+
+    access._client.get_transport().close()
+
+    assert store.get("a/b") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("location", "port", "path"),
+    [
+        ("sftp://me@host/srv/repo", 22, "/srv/repo"),
+        ("sftp://me@host:2222/srv/repo/", 2222, "/srv/repo"),
+        ("scp://me@host:/srv/repo", 22, "/srv/repo"),
+        ("scp://me@host:repo", 22, "repo"),
+    ],
+)
+def test_a_location_is_a_user_a_host_and_a_path(location, port, path):
+    place = parse_location(location)
+
+    assert (place.user, place.host, place.port, place.path) == ("me", "host", port, path)
+
+
+@pytest.mark.parametrize(
+    "location", ["sftp://host/x", "sftp://me:secret@host/x", "sftp://me@host", "scp://me@host/x", "sftp://me@host/"]
+)
+def test_other_locations_are_refused(location):
+    with pytest.raises(UsageError):
+        parse_location(location)
