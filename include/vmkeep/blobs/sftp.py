@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import secrets
 import stat
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import paramiko
-from paramiko.sftp import CMD_EXTENDED, CMD_WRITE, int64
 
+from vmkeep.blobs.sftpio import read_parts, write_synced
 from vmkeep.blobs.sshaccess import SshAccess
 from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
 from vmkeep.errors import (
@@ -33,9 +32,6 @@ from vmkeep.errors import (
 
 _TEMPORARY = ".tmp"
 _PART = 8 << 20
-_REQUEST = 32 << 10
-"""Bytes of one write; what every server takes."""
-_IN_FLIGHT = 64
 
 
 class SftpStore:
@@ -175,7 +171,7 @@ class SftpStore:
         path = self._root / _TEMPORARY / secrets.token_hex(16)
         try:
             with channel.open(str(path), "wxb") as file:
-                _write(channel, file.handle, memoryview(data))
+                write_synced(channel, file.handle, memoryview(data))
         except BaseException:
             self._folders.clear()
             with suppress(OSError, paramiko.SSHException, EOFError):
@@ -225,28 +221,10 @@ def _read(channel: Any, path: PurePosixPath, start: int, length: int | None) -> 
     with channel.open(str(path), "rb") as file:
         rest = max(0, file.stat().st_size - start)
         count = rest if length is None else min(length, rest)
-        wanted = [(start + at, min(_PART, count - at)) for at in range(0, count, _PART)]
-        return b"".join(file.readv(wanted)) if wanted else b""
+        return read_parts(channel, file.handle, start, count)
 
 
 def _holds(channel: Any, path: PurePosixPath, data: memoryview) -> bool:
     if channel.stat(str(path)).st_size != len(data):
         return False
     return all(_read(channel, path, at, _PART) == data[at : at + _PART] for at in range(0, len(data), _PART))
-
-
-def _write(channel: Any, handle: bytes, data: memoryview) -> None:
-    """Write a file's bytes, many requests on their way at once, every answer looked at, and have them reach the disk.
-
-    By the library's inner calls: its own pipelining drops answers unread, and with them a full disk; and it has no
-    name for the sync.
-    """
-    asked: deque[int] = deque()
-    for at in range(0, len(data), _REQUEST):
-        part = bytes(data[at : at + _REQUEST])
-        asked.append(channel._async_request(type(None), CMD_WRITE, handle, int64(at), part))  # noqa: SLF001
-        if len(asked) == _IN_FLIGHT:
-            channel._read_response(asked.popleft())  # noqa: SLF001
-    while asked:
-        channel._read_response(asked.popleft())  # noqa: SLF001
-    channel._request(CMD_EXTENDED, "fsync@openssh.com", handle)  # noqa: SLF001
