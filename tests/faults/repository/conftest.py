@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.sealed import CHEAP, PASSPHRASE, opened
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent, coalesce
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
-from vmkeep.repository import Repository, descriptor, point_id, writer
+from vmkeep.repository import descriptor, point_id, slots, writer
+from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.transfer.backup import back_up_disk
 from vmkeep.transfer.files import LocalFileSource
 from vmkeep.transfer.restore import restore_disk
@@ -62,7 +64,7 @@ class Vm:
             file.write(data)
 
     def back_up(self, store, run, *, extents=None, parent=None, check=lambda: None):
-        repository = Repository(store, descriptor.load(store))
+        repository = opened(store)
         content = self.path.read_bytes()
         with LocalFileSource(self.path) as source:
             stored = back_up_disk(
@@ -87,7 +89,7 @@ class Vm:
         return point
 
     def assert_every_sealed_point_is_readable(self, store, *, at_least=()):
-        repository = Repository(store, descriptor.load(store))
+        repository = opened(store)
         refs = []
         for point in repository.points():
             refs.append(point.ref)
@@ -125,10 +127,15 @@ def changes():
     return change
 
 
-@pytest.fixture
-def store():
+@pytest.fixture(params=["plain", "encrypted"])
+def store(request, monkeypatch):
     store = MemoryStore()
-    descriptor.create(store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
+    made = descriptor.new_descriptor(block_size=BLOCK, compression="zstd")
+    if request.param == "plain":
+        descriptor.create(store, made)
+    else:
+        monkeypatch.setattr(slots, "COST", CHEAP)
+        create_encrypted_in(store, made, passphrase=PASSPHRASE)
     return store
 
 

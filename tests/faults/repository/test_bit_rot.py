@@ -6,21 +6,21 @@ import random
 
 import pytest
 
+from tests.sealed import opened
 from vmkeep.errors import VmKeepError
-from vmkeep.repository import Repository, descriptor
 from vmkeep.transfer.restore import restore_disk
 
 
 def kinds(store):
     """One blob of each kind there is, and all packs."""
     keys = [blob.key for blob in store.list("") if not blob.key.startswith("runs/")]
-    assert {key.split("/")[0] for key in keys} == {"vmkeep.json", "packs", "index", "points"}
+    assert {key.split("/")[0] for key in keys} - {"keys"} == {"vmkeep.json", "packs", "index", "points"}
     return keys
 
 
 def found_by_check(store):
     try:
-        repository = Repository(store, descriptor.load(store))
+        repository = opened(store)
     except VmKeepError:
         return True
     return bool(repository.check(read_data=True))
@@ -31,10 +31,10 @@ def restored(store, vm, point, target):
     poison = b"\xa5" * len(vm.held[point.ref])
     disk = target(len(poison), poison)
     try:
-        repository = Repository(store, descriptor.load(store))
-        opened = repository.load_point(point.ref)
+        repository = opened(store)
+        loaded = repository.load_point(point.ref)
         restore_disk(
-            repository, opened.images[0].root, disk, fresh=False, on_progress=lambda _: None, check=lambda: None
+            repository, loaded.images[0].root, disk, fresh=False, on_progress=lambda _: None, check=lambda: None
         )
     except VmKeepError as error:
         lines = str(error).count("\n")
@@ -85,9 +85,9 @@ def test_a_damaged_blob_of_any_kind_is_found_and_nothing_wrong_is_restored(store
             store.replace(key, store.get(twin) if twin else good)
         else:
             store.replace(key, good[: len(good) * 2 // 3] if damage == "cut off" else b"")
-        lost_point = damage == "lost" and key.startswith("points/")  # a point that is gone is no damage
+        removed = damage == "lost" and key.startswith(("points/", "keys/"))  # what is gone is no damage
         unchanged = store_equals(store, key, good)
-        if not (lost_point or unchanged):
+        if not (removed or unchanged):
             assert found_by_check(store), key
         restored(store, vm, first, target)
         restored(store, vm, second, target)
@@ -101,7 +101,7 @@ def store_equals(store, key, good):
 def test_a_check_names_every_point_and_the_byte_that_a_damaged_block_belongs_to(store, vm, changes):
     first = vm.back_up(store, "run-1")
     second = vm.back_up(store, "run-2", extents=(), parent=first.images[0].root)
-    repository = Repository(store, descriptor.load(store))
+    repository = opened(store)
     location = repository.open_blocks()._index.find(repository.open_map(first.images[0].root).lookup(3))
     key = f"packs/{location.pack.hex()[:2]}/{location.pack.hex()}"
     blob = bytearray(store.get(key))
@@ -123,7 +123,7 @@ def test_a_lost_pack_is_found_without_reading_data(store, vm):
     keys = [blob.key for blob in store.list("packs/")]
     store.delete(keys[0])
 
-    findings = Repository(store, descriptor.load(store)).check(read_data=False)
+    findings = opened(store).check(read_data=False)
 
     assert findings[0].where == keys[0]
     assert any(finding.where.startswith(point.ref) for finding in findings)
@@ -134,7 +134,7 @@ def test_a_lost_index_is_found(store, vm):
     for blob in list(store.list("index/")):
         store.delete(blob.key)
 
-    findings = Repository(store, descriptor.load(store)).check(read_data=False)
+    findings = opened(store).check(read_data=False)
 
     assert any(finding.where.startswith(point.ref) for finding in findings)
 
@@ -143,7 +143,7 @@ def test_a_check_is_not_alarmed_by_a_backup_that_is_running(store, vm, changes):
     """What is stored and sealed after the check has listed the packs is no damage."""
     first = vm.back_up(store, "run-1")
     extents = changes(vm, 3)
-    repository = Repository(store, descriptor.load(store))
+    repository = opened(store)
     listed = []
     inner = store.list
 
@@ -164,6 +164,6 @@ def test_a_file_that_is_no_pack_is_named(store, vm):
     vm.back_up(store, "run-1")
     store.put("packs/zz/readme", b"not a pack")
 
-    findings = Repository(store, descriptor.load(store)).check(read_data=True)
+    findings = opened(store).check(read_data=True)
 
     assert [(finding.where, finding.what) for finding in findings] == [("packs/zz/readme", "not the name of a pack")]

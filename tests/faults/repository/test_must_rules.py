@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sealed import opened
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, VmKeepError
-from vmkeep.repository import Repository, descriptor
 from vmkeep.transfer.restore import restore_disk
-
-
-def opened(store):
-    return Repository(store, descriptor.load(store))
 
 
 def test_rule_1_order_of_writing_packs_then_index_then_map_root_then_manifest(store, vm):

@@ -6,10 +6,11 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.sealed import opened
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import Extent, coalesce
-from vmkeep.repository import Repository, descriptor, writer
+from vmkeep.repository import descriptor, writer
 from vmkeep.transfer.backup import back_up_disk
 from vmkeep.transfer.restore import restore_disk
 
@@ -76,7 +77,7 @@ class Backups(RuleBasedStateMachine):
 
     def open(self, store=None):
         store = store or self.store
-        return Repository(store, descriptor.load(store))
+        return opened(store)
 
     @rule(at=st.integers(0, 1 << 30), length=st.integers(1, 300), value=st.integers(0, 3))
     def guest_writes(self, at, length, value):

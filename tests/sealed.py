@@ -1,0 +1,15 @@
+"""Encrypted repositories for suites that run over both forms."""
+
+from __future__ import annotations
+
+from vmkeep.blobs import BlobStore
+from vmkeep.repository import Repository, descriptor, open_in
+
+PASSPHRASE = "correct horse battery"
+CHEAP = {"n": 16, "r": 8, "p": 1}
+"""scrypt's cost where a test is not about it."""
+
+
+def opened(store: BlobStore) -> Repository:
+    """Open what is on a store, encrypted or not."""
+    return open_in(store, passphrase=PASSPHRASE if descriptor.load(store).encrypted else None)
