@@ -24,7 +24,7 @@ class Site:
     """Everything one run needs to know about its surroundings."""
 
     repository: str
-    """Location of the repository: a folder or ``file://`` URL; ``s3://`` and ``sftp://`` later."""
+    """Location of the repository: a folder, or a ``file://``, ``s3://``, ``sftp://`` or ``scp://`` URL."""
     passphrase: str | None = field(default=None, repr=False)
     """Passphrase or recovery key of an encrypted repository."""
     vcenter: VCenter | None = None
