@@ -40,6 +40,14 @@ def test_a_site_is_read_from_the_two_connections(connections):
     assert site.vcenter.ca_file is None
 
 
+def test_the_passphrase_is_the_repository_connections_password(connections):
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p")
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep", password="correct horse")
+    site = make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+    assert site.passphrase == "correct horse"
+    assert "correct horse" not in repr(site)
+
+
 def test_a_missing_connection_is_named_with_its_remedy():
     with pytest.raises(UsageError, match="'nowhere' does not exist: create it under Admin > Connections"):
         make_site(vsphere_conn_id="nowhere", repository_conn_id="nowhere")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.errors import ConflictError, NotFoundError, StaleError, UsageError, VddkError
+from tests.sealed import CHEAP, PASSPHRASE
+from vmkeep.errors import ConflictError, NotFoundError, RepositoryError, StaleError, UsageError, VddkError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import WriteJob
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.site import VCenter
-from vmkeep.repository import open_repository
+from vmkeep.repository import create_encrypted_repository, open_repository, open_site_repository, slots
 from vmkeep.transfer import probe_vddk, start_copy, start_write
 from vmkeep.vddk.folder import find_library
 
@@ -39,7 +40,7 @@ def seal(place, done):
         consistency=Consistency.CRASH,
         images=(DiskImage(disk=done.disk, root=done.root, kind=done.kind, reason=done.reason),),
     )  # fmt: skip
-    with open_repository(place.site.repository) as repository:
+    with open_site_repository(place.site) as repository:
         return repository.seal(point)
 
 
@@ -67,6 +68,20 @@ def test_what_is_copied_by_one_child_is_written_back_by_another(place, monkeypat
     assert target.read_bytes() == place.content
     assert written.bytes_written + written.bytes_zeroed >= len(place.content)
     assert written.transport == "file"
+
+
+def test_the_children_open_an_encrypted_repository_with_the_sites_passphrase(place, monkeypatch, tmp_path):
+    monkeypatch.setattr(slots, "COST", CHEAP)
+    create_encrypted_repository(str(tmp_path / "encrypted"), passphrase=PASSPHRASE)
+    sealed = replace(place, site=replace(place.site, repository=str(tmp_path / "encrypted"), passphrase=PASSPHRASE))
+    point = seal(sealed, copy(sealed))
+    target = tmp_path / "target.raw"
+    target.write_bytes(b"\xaa" * len(place.content))
+    with start_write(sealed.site, write_job(sealed, point, target, fresh=False), on_progress=lambda _: None) as running:
+        running.wait()
+    assert target.read_bytes() == place.content
+    with pytest.raises(RepositoryError, match="wrong passphrase"):
+        copy(replace(sealed, site=replace(sealed.site, passphrase="a wrong one")))
 
 
 def test_only_the_planned_extents_are_read(place):
