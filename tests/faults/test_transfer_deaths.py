@@ -80,19 +80,23 @@ def test_a_killed_child_is_a_lost_attempt_that_names_the_signal(place, monkeypat
 
 @pytest.mark.slow
 def test_after_a_kill_the_next_try_goes_on_at_the_cursor(place, monkeypatch):
-    """A checkpoint comes every 30 s or 2 GiB; here in the middle of a disk of 2.5 GiB, most of it a hole."""
+    """A checkpoint comes every 30 s or 2 GiB; here in the middle of a disk of 4 GiB, most of it a hole.
+
+    1 ms for each piece leaves a second or more between the checkpoint and the end: time to strike.
+    """
     tail = random.Random(3).randbytes(1 << 20)
     with place.disk.open("wb") as file:
-        file.truncate((5 << 29) - len(tail))
+        file.truncate((4 << 30) - len(tail))
         file.seek(0, 2)
         file.write(tail)
-    job = place.job(disk=replace(place.job().disk, capacity=5 << 29), piece_size=1 << 20, depth=8)
-    monkeypatch.setenv("FAKE_VDDK", "thread")
+    job = place.job(disk=replace(place.job().disk, capacity=4 << 30), piece_size=1 << 20, depth=8)
+    monkeypatch.setenv("FAKE_VDDK", "thread,delay=1000")
     striker = Striker(signal.SIGKILL, at=lambda progress: progress.cursor)
     with pytest.raises(TransferError):
         follow_to_death(place, striker, job)
     cursor = striker.struck.cursor
     assert cursor.offset >= 1 << 30
+    monkeypatch.setenv("FAKE_VDDK", "thread")
     with start(place, cursor=cursor, job=job) as running:
         resumed = running.wait()
     assert resumed.resumed_at == cursor.offset
