@@ -7,6 +7,7 @@ from vmkeep.repository.leases import Lease
 from vmkeep.repository.manifests import point_id
 from vmkeep.repository.mapbuilder import MapBuilder
 from vmkeep.repository.maps import DiskMap
+from vmkeep.repository.marks import Damage, Lost, Marks, Pin, PointMarks
 from vmkeep.repository.opening import (
     Created,
     create_encrypted_repository,
@@ -28,11 +29,16 @@ __all__ = [
     "BlockReader",
     "BlockWriter",
     "Created",
+    "Damage",
     "DiskMap",
     "Finding",
     "Kind",
     "Lease",
+    "Lost",
     "MapBuilder",
+    "Marks",
+    "Pin",
+    "PointMarks",
     "Repository",
     "RepositoryStats",
     "RunArea",

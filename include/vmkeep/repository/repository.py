@@ -26,6 +26,7 @@ from vmkeep.repository.keys import Keys
 from vmkeep.repository.manifests import Manifests, load_ref
 from vmkeep.repository.mapbuilder import MapBuilder
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
+from vmkeep.repository.marks import PointMarks
 from vmkeep.repository.reader import BlockReader
 from vmkeep.repository.slots import Slots
 from vmkeep.repository.writer import BlockWriter
@@ -63,6 +64,7 @@ class Repository:
         self.slots = Slots(store, descriptor.id)
         self._keys = keys
         self.manifests = Manifests(store, self.framer)
+        self.marks = PointMarks(store, self.framer)
         self._index = Index(store, self.framer, cache=cache)
         self._blocks = BlockReader(store, self.framer, self._index)
         self._lock = threading.Lock()

@@ -1,0 +1,158 @@
+"""Pins and damaged marks: set, read, taken off; and never lost to a damaged blob."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.sealed import CHEAP, PASSPHRASE, opened
+from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.clock import now
+from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.model.extents import Extent
+from vmkeep.repository import Lost, descriptor, slots
+from vmkeep.repository.opening import create_encrypted_in
+
+WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def sealed(request, make, point, monkeypatch):
+    """A repository with one sealed point, and the point's ref."""
+    store = MemoryStore()
+    if request.param == "encrypted":
+        monkeypatch.setattr(slots, "COST", CHEAP)
+        made = descriptor.new_descriptor(block_size=65536, compression="zstd")
+        repository = create_encrypted_in(store, made, passphrase=PASSPHRASE).repository
+    else:
+        repository = make(store)
+    root, _ = repository.store_attachment(b"content" * 100_000, run="r")
+    return repository, repository.seal(point(root))
+
+
+def test_a_pin_holds_until_it_is_taken_off(sealed):
+    repository, ref = sealed
+
+    repository.marks.pin(ref, reason="court order 7", by="jane")
+
+    pin = opened(repository.blobs).marks.pin_of(ref)
+    assert (pin.reason, pin.by, pin.until) == ("court order 7", "jane", None)
+    assert repository.marks.is_pinned(ref, at=now() + timedelta(days=10_000))
+    assert repository.marks.unpin(ref) is True
+    assert repository.marks.unpin(ref) is False
+    assert not repository.marks.is_pinned(ref, at=now())
+
+
+def test_a_pin_with_an_end_holds_up_to_it_and_is_still_shown(sealed):
+    repository, ref = sealed
+    end = now() + timedelta(days=30)
+
+    repository.marks.pin(ref, reason="audit", by="jane", until=end)
+
+    assert repository.marks.is_pinned(ref, at=end - timedelta(microseconds=1))
+    assert not repository.marks.is_pinned(ref, at=end)
+    assert repository.marks.pin_of(ref).until == end
+
+
+def test_a_pin_that_would_be_over_already_is_refused(sealed):
+    repository, ref = sealed
+
+    with pytest.raises(UsageError, match="over already"):
+        repository.marks.pin(ref, reason="", by="", until=WHEN)
+
+    assert repository.marks.pin_of(ref) is None
+
+
+def test_a_pin_set_twice_is_the_one_set_last(sealed):
+    repository, ref = sealed
+    repository.marks.pin(ref, reason="one", by="jane", until=now() + timedelta(days=1))
+
+    repository.marks.pin(ref, reason="two", by="joe")
+
+    assert repository.marks.pin_of(ref).reason == "two"
+    assert repository.marks.pin_of(ref).until is None
+
+
+def test_damage_says_what_is_lost_and_can_be_taken_back(sealed):
+    repository, ref = sealed
+    lost = (Lost(name="Hard disk 1", extents=(Extent(0, 65536), Extent(1 << 40, (1 << 40) + 1))), Lost(name="vm.vmx"))
+
+    repository.marks.mark_damaged(ref, lost)
+
+    assert opened(repository.blobs).marks.damage_of(ref).lost == lost
+    assert repository.marks.clear_damaged(ref) is True
+    assert repository.marks.clear_damaged(ref) is False
+    assert repository.marks.damage_of(ref) is None
+
+
+@pytest.mark.parametrize("missing", ["5021-ab/20260504T030201Z-ffffffffffffffff", "nobody/20260504T030201Z-0"])
+def test_a_point_that_is_not_there_cannot_be_marked(sealed, missing):
+    repository, _ = sealed
+
+    with pytest.raises(NotFoundError, match="no restore point"):
+        repository.marks.pin(missing, reason="", by="")
+    with pytest.raises(NotFoundError, match="no restore point"):
+        repository.marks.mark_damaged(missing, ())
+
+    assert not repository.marks.all()
+
+
+def test_who_pins_a_point_while_it_is_deleted_is_told_and_leaves_no_mark(sealed):
+    repository, ref = sealed
+
+    class Deleting(FaultyStore):
+        def replace(self, key, data):
+            super().replace(key, data)
+            self.inner.delete(f"points/{ref}")
+
+    meanwhile = opened(Deleting(repository.blobs))
+
+    with pytest.raises(NotFoundError):
+        meanwhile.marks.pin(ref, reason="too late", by="jane")
+
+    assert not list(repository.blobs.list("marks/"))
+
+
+@pytest.mark.parametrize("harm", [lambda blob: blob[:-1], lambda blob: b"", lambda blob: blob[:-9] + b"\0" + blob[-8:]])
+def test_a_pin_whose_blob_is_damaged_counts_as_pinned_and_a_damaged_mark_as_damage(sealed, harm):
+    repository, ref = sealed
+    repository.marks.pin(ref, reason="court", by="jane", until=now() + timedelta(days=1))
+    repository.marks.mark_damaged(ref, ())
+    for blob in list(repository.blobs.list("marks/")):
+        repository.blobs.replace(blob.key, harm(repository.blobs.get(blob.key)))
+
+    marks = repository.marks.all()[ref]
+
+    assert marks.pin.holds(now() + timedelta(days=10_000))
+    assert marks.pin.since is None
+    assert "cannot be read" in marks.pin.reason
+    assert marks.damage.lost == ()
+    assert repository.marks.is_pinned(ref, at=now())
+
+
+def test_marks_of_another_point_prove_nothing_but_that_there_are_marks(sealed, point):
+    repository, ref = sealed
+    other = repository.seal(point(id="fedcba9876543210", run="run/2"))
+    repository.marks.pin(other, reason="the other's", by="jane", until=now() + timedelta(days=1))
+    repository.blobs.put(f"marks/{ref}/pin", repository.blobs.get(f"marks/{other}/pin"))
+
+    assert repository.marks.pin_of(ref).until is None
+    assert "cannot be read" in repository.marks.pin_of(ref).reason
+
+
+def test_all_marks_are_listed_by_point_also_those_of_points_that_are_gone(sealed, point):
+    repository, ref = sealed
+    odd = point(id="aa", run="run/2", vm=point().vm.__class__(name="ü", key="image-ü /~."))
+    other = repository.seal(odd)
+    repository.marks.pin(ref, reason="r", by="b")
+    repository.marks.mark_damaged(other, ())
+    repository.blobs.delete(f"points/{ref}")
+
+    assert set(repository.marks.all()) == {ref, other}
+    assert set(repository.marks.all("image-ü /~.")) == {other}
+    assert repository.marks.all("5021-ab")[ref].pin.reason == "r"
+
+    repository.marks.forget(ref)
+    assert set(repository.marks.all()) == {other}
