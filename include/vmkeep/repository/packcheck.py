@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import xxhash
+
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import Kind
@@ -13,7 +15,6 @@ from vmkeep.repository.packs import (
     PACK_HEADER_SIZE,
     TRAILER_SIZE,
     PackContents,
-    checksum,
     parse_footer,
     parse_pack_header,
     parse_trailer,
@@ -71,7 +72,7 @@ def damaged_frames(
     scratch = Scratch()
     box = framer.box(key)
     row = 0
-    total = checksum(memoryview(store.get_range(key, 0, PACK_HEADER_SIZE)), 0)
+    checksum = xxhash.xxh3_64(store.get_range(key, 0, PACK_HEADER_SIZE))
     good = True
     while row < contents.count:
         start = int(contents.offsets[row])
@@ -82,7 +83,7 @@ def damaged_frames(
         view = scratch.take(0, length)[:length]
         count = store.get_into(key, start, view)
         read(count)
-        total += checksum(view[:count], start)
+        checksum.update(view[:count])
         for number in range(row, last):
             at = int(contents.offsets[number]) - start
             reason = _judge(box, contents, number, view[at : min(count, _end(contents, number) - start)], scratch)
@@ -90,7 +91,7 @@ def damaged_frames(
                 good = False
                 yield number, reason
         row = last
-    if good and total % (1 << 64) != contents.sum:
+    if good and checksum.intdigest() != contents.checksum:
         yield -1, "some byte is not as it was written, though every frame still holds its content"
 
 

@@ -3,15 +3,14 @@
     32 bytes   pack header: magic ``VKPACK`` and two zero bytes, u16 version 1, u16 kind of its frames,
                u32 0, 16 bytes pack id
     ...        frames, one after another
-    ...        one more frame, of kind FOOTER, not compressed: pack id (16), u32 count, u32 0, u64 sum, then by
-               columns
+    ...        one more frame, of kind FOOTER, not compressed: pack id (16), u32 count, u32 0, u64 checksum, then
+               by columns
                offsets u32[count], frame lengths u32[count], raw lengths u32[count], digests [count][32]
     56 bytes   trailer: magic ``VKTRAIL`` and a zero byte, u64 offset of the footer, u32 its frame length, u32 0,
                digest of the footer
 
-The sum is that of all bytes before the footer, taken as 64-bit numbers (the last one filled up with zeros), modulo
-2^64. Digests vouch for content; the sum shows what they cannot: a flipped bit that happens not to change what a
-frame decompresses to.
+The checksum is XXH3-64 of all bytes before the footer. Digests vouch for content; it shows what they cannot: a
+flipped bit that happens not to change what a frame decompresses to.
 
 A pack's id is random, never derived from its content: maintenance may be about to delete an unreferenced pack
 while a backup stores the very same blocks, and the two must not meet in one name.
@@ -22,10 +21,10 @@ from __future__ import annotations
 import mmap
 import secrets
 import struct
+from array import array
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
+import xxhash
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
@@ -50,9 +49,6 @@ MAX_FRAME = (4 << 20) + (64 << 10)
 MAX_PACK = 1 << 30
 """No pack is larger; a reader refuses what claims to be."""
 
-U32 = npt.NDArray[np.uint32]
-_u32 = np.dtype("<u4")
-
 
 def pack_key(pack_id: bytes) -> str:
     """Return the blob key of a pack."""
@@ -66,12 +62,12 @@ class PackContents:
 
     pack_id: bytes
     kind: Kind
-    offsets: U32
-    lengths: U32
+    offsets: array[int]
+    lengths: array[int]
     """Of whole frames, with their headers."""
-    raw_lengths: U32
+    raw_lengths: array[int]
     digests: bytes = field(repr=False)
-    sum: int
+    checksum: int
     """Of all bytes before the footer."""
 
     @property
@@ -85,8 +81,8 @@ class PackContents:
 
     def encode(self) -> bytes:
         """Return the footer's content."""
-        head = _FOOTER_HEADER.pack(self.pack_id, self.count, 0, self.sum)
-        columns = (column.astype(_u32).tobytes() for column in (self.offsets, self.lengths, self.raw_lengths))
+        head = _FOOTER_HEADER.pack(self.pack_id, self.count, 0, self.checksum)
+        columns = (column.tobytes() for column in (self.offsets, self.lengths, self.raw_lengths))
         return b"".join((head, *columns, self.digests))
 
 
@@ -101,15 +97,17 @@ def parse_footer(content: Bytes, *, kind: Kind, end: int) -> PackContents:
     pack_id, count, reserved, checksum = _FOOTER_HEADER.unpack_from(content)
     if reserved or count > MAX_FRAMES or len(content) != _FOOTER_HEADER.size + count * _ROW:
         raise CorruptError("footer has a wrong length")
-    at = _FOOTER_HEADER.size
-    offsets, lengths, raw_lengths = (
-        np.frombuffer(content, _u32, count, at + column * 4 * count).astype(np.uint32) for column in range(3)
-    )
-    ends = offsets.astype(np.uint64) + lengths
-    expected = np.concatenate((np.array([PACK_HEADER_SIZE], np.uint64), ends))
-    if not np.array_equal(expected[:-1], offsets) or int(expected[-1]) != end or (lengths < HEADER_SIZE).any():
+    view, at = memoryview(content), _FOOTER_HEADER.size
+    columns = (bytes(view[at + 4 * column * count :][: 4 * count]) for column in range(3))
+    offsets, lengths, raw_lengths = (array("I", column) for column in columns)  # little-endian, as all our machines
+    expected = PACK_HEADER_SIZE
+    for offset, length in zip(offsets, lengths, strict=True):
+        if offset != expected or length < HEADER_SIZE:
+            raise CorruptError("footer does not describe the frames of this pack")
+        expected += length
+    if expected != end:
         raise CorruptError("footer does not describe the frames of this pack")
-    digests = bytes(memoryview(content)[at + 12 * count :])
+    digests = bytes(view[at + 12 * count :])
     return PackContents(
         pack_id=pack_id,
         kind=kind,
@@ -117,7 +115,7 @@ def parse_footer(content: Bytes, *, kind: Kind, end: int) -> PackContents:
         lengths=lengths,
         raw_lengths=raw_lengths,
         digests=digests,
-        sum=checksum,
+        checksum=checksum,
     )
 
 
@@ -164,15 +162,6 @@ def parse_pack_header(data: Bytes, *, pack_id: bytes) -> Kind:
     return Kind(kind)
 
 
-def checksum(part: memoryview, at: int) -> int:
-    """Return what bytes at offset ``at`` of a pack add to its sum; add the parts up modulo 2^64."""
-    head = min(-at % 8, len(part))
-    tail = head + (len(part) - head) // 8 * 8
-    words = int(np.frombuffer(part[head:tail], "<u8").sum(dtype=np.uint64)) if tail > head else 0
-    first = int.from_bytes(part[:head], "little") << (at % 8 * 8)
-    return (words + first + int.from_bytes(part[tail:], "little")) % (1 << 64)
-
-
 class PackBuffer:
     """Memory for one pack. Mapped, so that a small backup does not touch what it does not use."""
 
@@ -191,9 +180,7 @@ class OpenPack:
         self.kind = kind
         self.buffer = buffer
         self.used = PACK_HEADER_SIZE
-        self._offsets: list[int] = []
-        self._lengths: list[int] = []
-        self._raw_lengths: list[int] = []
+        self._offsets, self._lengths, self._raw_lengths = array("I"), array("I"), array("I")
         self._digests = bytearray()
         buffer.view[:PACK_HEADER_SIZE] = _PACK_HEADER.pack(_MAGIC, _VERSION, kind, 0, self.id)
 
@@ -219,11 +206,11 @@ class OpenPack:
         contents = PackContents(
             pack_id=self.id,
             kind=self.kind,
-            offsets=np.array(self._offsets, np.uint32),
-            lengths=np.array(self._lengths, np.uint32),
-            raw_lengths=np.array(self._raw_lengths, np.uint32),
+            offsets=self._offsets,
+            lengths=self._lengths,
+            raw_lengths=self._raw_lengths,
             digests=bytes(self._digests),
-            sum=checksum(self.buffer.view[: self.used], 0),
+            checksum=xxhash.xxh3_64_intdigest(self.buffer.view[: self.used]),
         )
         content = contents.encode()
         footer = self._box.wrap(Kind.FOOTER, content)

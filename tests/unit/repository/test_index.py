@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from array import array
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,11 +27,11 @@ def contents(digests, *, pack=bytes(16), kind=Kind.BLOCK):
     return PackContents(
         pack_id=pack,
         kind=kind,
-        offsets=np.arange(count, dtype=np.uint32) * 1000 + 32,
-        lengths=np.full(count, 1000, np.uint32),
-        raw_lengths=np.full(count, 4096, np.uint32),
+        offsets=array("I", range(32, 32 + 1000 * count, 1000)),
+        lengths=array("I", [1000] * count),
+        raw_lengths=array("I", [4096] * count),
         digests=b"".join(digests),
-        sum=0,
+        checksum=0,
     )
 
 
