@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vmkeep.catalog import open_catalog
-from vmkeep.errors import ChangesUnknownError, StaleError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.errors import ChangesUnknownError, CorruptError, StaleError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
 from vmkeep.flows.hold import hold_still, remove_leftovers
 from vmkeep.flows.modes import choose_mode
-from vmkeep.flows.parents import choose_parent
+from vmkeep.flows.parents import Parent, choose_parent
 from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
@@ -51,7 +51,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             why = "; ".join(f"{disk.label}: {disk.skip.why}" for disk in disks if disk.skip) or "it has no disks"
             raise UnsupportedError(f"VM {vm.identity.name}: there is nothing to back up: {why}")
         choice = choose_mode(request, vm, disks)
-        parent = repository.latest_point(vm.identity.key)
+        parent, lacking = _last_point(repository, vm.identity.key)
         warnings = [f"{disk.label} ({disk.address}) is skipped: {disk.skip.why}" for disk in disks if disk.skip]
         return Preflight(
             request=request,
@@ -63,8 +63,16 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             mode=choice.mode,
             quiesce=choice.quiesce,
             parent=parent.ref if parent else None,
-            warnings=(*warnings, *choice.warnings),
+            warnings=(*warnings, *lacking, *choice.warnings),
         )
+
+
+def _last_point(repository: Repository, vm_key: str) -> tuple[RestorePoint | None, tuple[str, ...]]:
+    """Return what an increment may continue, and a warning where it cannot be read: that must stop no backup."""
+    try:
+        return repository.latest_point(vm_key), ()
+    except CorruptError as error:
+        return None, (f"every disk is read in full: {error}",)
 
 
 def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
@@ -93,13 +101,15 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
     """Turn each disk that is copied into a job: its changed extents, or a full read with the reason for it."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.load_point(pre.parent) if pre.parent else None
+        damaged = point is not None and repository.marks.damage_of(point.ref) is not None
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
         jobs = []
         for disk in pre.disks:
             if disk.skip is None:
                 if disk.key not in held:
                     raise StaleError(f"VM {pre.vm.name}: {disk.label} is not in snapshot {taken.snapshot}; start again")
-                jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], point))
+                parent = choose_parent(held[disk.key].disk, point, full=pre.request.full, damaged=damaged)
+                jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], parent))
         return tuple(jobs)
 
 
@@ -109,9 +119,8 @@ def _plan_disk(
     pre: Preflight,
     taken: SnapshotTaken,
     held: inventory.HeldDisk,
-    point: RestorePoint | None,
+    parent: Parent,
 ) -> DiskJob:
-    parent = choose_parent(held.disk, point, full=pre.request.full)
     image, reason, stored = parent.image, parent.reason, None
     if image is not None and (taken.snapshot is None or held.change_id is None):
         image, reason = None, "the disk has no change tracking"

@@ -16,15 +16,18 @@ class Parent:
     reason: str
 
 
-def choose_parent(disk: Disk, point: RestorePoint | None, *, full: bool) -> Parent:
+def choose_parent(disk: Disk, point: RestorePoint | None, *, full: bool, damaged: bool = False) -> Parent:
     """Find the disk in the last point by its UUID, else by its address; the file name changes and says nothing.
 
-    A disk whose capacity changed is read in full: change tracking is not trusted across a resize.
+    A disk whose capacity changed is read in full: change tracking is not trusted across a resize. So is every disk
+    after a point that is ``damaged``, for an increment would carry on what is lost of it.
     """
     if full:
         return Parent(image=None, reason="a full was asked for")
     if point is None:
-        return Parent(image=None, reason="first backup of this VM")
+        return Parent(image=None, reason="no restore point of this VM to continue")
+    if damaged:
+        return Parent(image=None, reason=f"{point.ref} is marked damaged")
     image = _same_disk(disk, point)
     if image is None:
         return Parent(image=None, reason=f"first backup of this disk: {point.ref} does not hold it")

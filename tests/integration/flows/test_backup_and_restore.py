@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupMode
-from vmkeep.repository import open_repository
+from vmkeep.repository import Lost, open_repository
 
 KEYS = (2000, 2001, 16000)
 """The disks of app01 that a backup copies; 2016 is its physical RDM."""
@@ -89,6 +90,31 @@ def test_zeros_written_by_the_guest_replace_what_was_there(bench):
     sealed = back_up(bench.site)
 
     assert bench.stored(sealed.point) == now
+
+
+def test_after_a_damaged_point_every_disk_is_read_in_full_and_after_that_changes_again(bench):
+    damaged = back_up(bench.site)
+    with open_repository(bench.site.repository) as repository:
+        repository.marks.mark_damaged(damaged.point, [Lost(name="Hard disk 1")])
+
+    sealed = back_up(bench.site)
+
+    with open_repository(bench.site.repository) as repository:
+        point = repository.load_point(sealed.point)
+    assert sealed.kind == "full"
+    assert {image.reason for image in point.images} == {f"{damaged.point} is marked damaged"}
+    assert back_up(bench.site).kind == "incremental"
+
+
+def test_a_last_point_whose_manifest_is_damaged_stops_no_backup(bench):
+    damaged = back_up(bench.site)
+    manifest = Path(bench.site.repository, "points", damaged.point)
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+
+    sealed = back_up(bench.site)
+
+    assert sealed.kind == "full"
+    assert any("manifest is damaged" in warning for warning in sealed.warnings)
 
 
 def test_every_full_and_incremental_says_why(bench):

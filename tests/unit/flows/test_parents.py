@@ -55,6 +55,13 @@ def test_a_disk_whose_capacity_changed_is_read_in_full():
     assert "capacity changed" in parent.reason
 
 
+def test_an_increment_never_continues_a_damaged_point():
+    parent = choose_parent(DISK, last_point(DISK), full=False, damaged=True)
+
+    assert parent.image is None
+    assert "marked damaged" in parent.reason
+
+
 def test_every_full_says_why():
     for disk, point, full in ((DISK, None, False), (DISK, last_point(DISK), True), (DISK, last_point(), False)):
         parent = choose_parent(disk, point, full=full)
