@@ -23,8 +23,6 @@ import threading
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cryptography.exceptions import InvalidTag
-
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
 from vmkeep.repository.codecs import Codec, compress, decompress_into
@@ -227,6 +225,8 @@ class Box:
         return len(payload) - self._overhead
 
     def _decrypt(self, header: FrameHeader, payload: Bytes, out: memoryview) -> memoryview:
+        from cryptography.exceptions import InvalidTag
+
         assert self._aead is not None
         view = memoryview(payload)
         try:

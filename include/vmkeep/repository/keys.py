@@ -8,11 +8,14 @@ passphrases: they only wrap the master key (``slots``).
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vmkeep.repository.digests import Digester, Kind
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MASTER_SIZE = 32
 
@@ -36,6 +39,8 @@ class Keys:
 
     def aead(self, name: str) -> AESGCM:
         """Return the cipher of all frames in the blob of that name."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # most repositories start without it
+
         return AESGCM(blake3(name.encode(), key=self._blobs).digest())
 
     def sign(self, data: bytes) -> str:
