@@ -1,0 +1,16 @@
+"""What is decided without looking at anything but values: which restore points a rule keeps."""
+
+from vmkeep.policy.durations import parse_duration
+from vmkeep.policy.forecast import expected_points
+from vmkeep.policy.retention import Cause, KeepReason, PointFacts, RetentionRule, Verdict, mark
+
+__all__ = [
+    "Cause",
+    "KeepReason",
+    "PointFacts",
+    "RetentionRule",
+    "Verdict",
+    "expected_points",
+    "mark",
+    "parse_duration",
+]

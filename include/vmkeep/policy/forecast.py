@@ -1,0 +1,45 @@
+"""The restore points that are to be expected if backups go on as they do now. A guess, for planning only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
+from statistics import median
+
+from vmkeep.policy.retention import PointFacts
+
+_GAPS = 14
+"""So many of a VM's last gaps tell its rhythm."""
+_MISSED = 4
+"""After so many rhythms without a point, a VM is taken for one that is not backed up any more."""
+_DAILY = timedelta(days=1)
+_QUICKEST = timedelta(minutes=15)
+
+
+def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datetime) -> list[PointFacts]:
+    """Return the points to come after ``now`` and up to ``until``, of every VM that is being backed up.
+
+    A VM's rhythm is the median of its last gaps, one day where it has a single point. Their refs say ``expected``.
+    """
+    now, until = now.astimezone(UTC), until.astimezone(UTC)
+    past = sorted((point for point in points if point.taken_at <= now), key=lambda it: (it.vm_key, it.taken_at))
+    expected: list[PointFacts] = []
+    for vm_key, of_vm in groupby(past, key=lambda point: point.vm_key):
+        times = [point.taken_at.astimezone(UTC) for point in of_vm][-_GAPS - 1 :]
+        rhythm = max(_rhythm(times), _QUICKEST)
+        if now - times[-1] > _MISSED * rhythm:
+            continue
+        at = times[-1] + rhythm
+        while at <= until:
+            if at > now:
+                ref = f"{vm_key}/{at:%Y%m%dT%H%M%SZ}-expected"
+                expected.append(PointFacts(ref=ref, vm_key=vm_key, taken_at=at))
+            at += rhythm
+    return expected
+
+
+def _rhythm(times: list[datetime]) -> timedelta:
+    if len(times) == 1:
+        return _DAILY
+    return timedelta(seconds=median((later - earlier).total_seconds() for earlier, later in pairwise(times)))

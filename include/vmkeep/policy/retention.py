@@ -1,0 +1,224 @@
+"""Retention: which restore points a rule keeps, and why. A pure marking function; it removes nothing.
+
+Per VM, and in this order:
+
+- A point from the future (a clock was wrong) is kept, and counts for nothing: it must push out no real one.
+- Without any good point, everything of the VM is kept: a person has to look.
+- The **newest** good point of a bucket (hour, day, ISO week, month, year, in the policy's time zone) stands for it, and
+  the newest N buckets that have one are kept. Newest, because then a point that was dropped once would never be kept
+  later: it makes no difference how often, or whether, a rule was applied in between.
+- ``keep_last`` is the same with every point a bucket of its own.
+- Damaged points stand for no bucket. One is dropped only where a good point stands for each bucket that it would have
+  been kept for; until then all damaged points of that bucket are kept, for each may have lost something else.
+- The newest good point is always kept, and so is what is pinned. A pin changes nothing for other points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from itertools import groupby
+from typing import TypeAlias
+
+from vmkeep.errors import UsageError
+from vmkeep.policy.durations import LONGEST
+
+Bucket: TypeAlias = tuple[int, ...]
+"""Equal for points of one bucket, greater for later ones."""
+
+
+class Cause(StrEnum):
+    """What kind of reason keeps a point."""
+
+    LAST = "last"
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    YEARLY = "yearly"
+    WITHIN = "within"
+    PINNED = "pinned"
+    NEWEST = "newest"
+    """The VM's newest good point, which nothing else keeps."""
+    NO_GOOD = "no-good"
+    """No point of the VM is known to be good."""
+    FUTURE = "future"
+    """Taken later than now, so a clock was wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepReason:
+    """Why a point is kept."""
+
+    cause: Cause
+    text: str
+    """For people, e.g. ``daily 2026-11-19``."""
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointFacts:
+    """What retention looks at of a restore point."""
+
+    ref: str
+    vm_key: str
+    taken_at: datetime
+    good: bool = True
+    """Not known to be damaged."""
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of one point."""
+
+    point: PointFacts
+    reasons: tuple[KeepReason, ...]
+    """Empty: it goes."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether it stays."""
+        return bool(self.reasons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionRule:
+    """How many points of each kind stay; ``None``: that kind keeps nothing. At least one is needed."""
+
+    keep_last: int | None = None
+    keep_hourly: int | None = None
+    keep_daily: int | None = None
+    keep_weekly: int | None = None
+    keep_monthly: int | None = None
+    keep_yearly: int | None = None
+    keep_within: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would keep nothing, or mean something else than its writer thinks."""
+        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        if not given:
+            raise UsageError("a retention rule that keeps nothing would delete all restore points but one of every VM")
+        for name, value in given.items():
+            if isinstance(value, timedelta):
+                if not timedelta() < value <= LONGEST:
+                    raise UsageError(f"{name} has to be over zero and at most {LONGEST.days} days, not {value}")
+            elif value < 1:
+                raise UsageError(f"{name} has to be at least 1, not {value}; leave it out if it is to keep nothing")
+
+    def __str__(self) -> str:
+        """Return the rule as its options, e.g. ``last 7, daily 14``."""
+        given = ((field.name.removeprefix("keep_"), getattr(self, field.name)) for field in fields(self))
+        return ", ".join(f"{name} {_short(value)}" for name, value in given if value is not None)
+
+
+def mark(points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zone: tzinfo) -> list[Verdict]:
+    """Decide for every point whether it stays, and why; see the module's text for the rules.
+
+    :param now: aware; points after it are kept.
+    :param zone: of the policy: where days, weeks, months and years begin.
+    :returns: one verdict for each point, sorted by VM, then by time.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now must carry a time zone")
+    now = now.astimezone(UTC)  # arithmetic on another zone's times would be that of its clocks, hours off at a change
+    ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
+    verdicts: list[Verdict] = []
+    for _, of_vm in groupby(ordered, key=lambda point: point.vm_key):
+        verdicts += _mark_vm(list(of_vm), rule, now, zone)
+    return verdicts
+
+
+def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, zone: tzinfo) -> list[Verdict]:
+    """Mark the points of one VM, which are sorted by time."""
+    reasons: dict[str, list[KeepReason]] = {point.ref: [] for point in points}
+    past = [point for point in points if point.taken_at <= now]
+    for point in points:
+        if point.taken_at > now:
+            reasons[point.ref].append(KeepReason(cause=Cause.FUTURE, text="taken in the future: a clock was wrong"))
+        if point.pinned:
+            reasons[point.ref].append(KeepReason(cause=Cause.PINNED, text="pinned"))
+    good = [point for point in past if point.good]
+    if not good:
+        for point in past:
+            reasons[point.ref].append(KeepReason(cause=Cause.NO_GOOD, text="no point of this VM is known to be good"))
+    else:
+        for cause, count in _counts(rule):
+            for point, reason in _by_bucket(past, cause, count, zone):
+                reasons[point.ref].append(reason)
+        if rule.keep_within is not None:
+            text = f"within {_short(rule.keep_within)}"
+            for point in past:
+                if point.taken_at > now - rule.keep_within:
+                    reasons[point.ref].append(KeepReason(cause=Cause.WITHIN, text=text))
+        if not reasons[good[-1].ref]:
+            reasons[good[-1].ref].append(KeepReason(cause=Cause.NEWEST, text="newest good point of this VM"))
+    return [Verdict(point=point, reasons=tuple(reasons[point.ref])) for point in points]
+
+
+def _counts(rule: RetentionRule) -> list[tuple[Cause, int]]:
+    counts = (
+        (Cause.LAST, rule.keep_last),
+        (Cause.HOURLY, rule.keep_hourly),
+        (Cause.DAILY, rule.keep_daily),
+        (Cause.WEEKLY, rule.keep_weekly),
+        (Cause.MONTHLY, rule.keep_monthly),
+        (Cause.YEARLY, rule.keep_yearly),
+    )
+    return [(cause, count) for cause, count in counts if count is not None]
+
+
+def _by_bucket(
+    points: Sequence[PointFacts], cause: Cause, count: int, zone: tzinfo
+) -> Iterable[tuple[PointFacts, KeepReason]]:
+    """Yield what one kind of bucket keeps of a VM's points, which are sorted by time and not in the future."""
+    if cause is Cause.LAST:
+        buckets: dict[str, Bucket] = {point.ref: (number,) for number, point in enumerate(points)}
+    else:
+        buckets = {point.ref: _BUCKETS[cause](point.taken_at.astimezone(zone)) for point in points}
+    standing = {buckets[point.ref]: point for point in points if point.good}
+    kept = sorted(standing, reverse=True)[:count]
+    for rank, bucket in enumerate(kept, start=1):
+        point = standing[bucket]
+        yield point, KeepReason(cause=cause, text=_text(cause, point, rank, zone))
+    for point in points:
+        bucket = buckets[point.ref]
+        if bucket not in standing and (len(kept) < count or bucket > kept[-1]):
+            what = _text(cause, point, 0, zone)
+            yield point, KeepReason(cause=cause, text=f"{what}: damaged, but there is no good one instead")
+
+
+_BUCKETS: dict[Cause, Callable[[datetime], Bucket]] = {
+    # The fold tells apart the hour that a clock set back goes through twice.
+    Cause.HOURLY: lambda local: (local.year, local.month, local.day, local.hour, local.fold),
+    Cause.DAILY: lambda local: (local.year, local.month, local.day),
+    Cause.WEEKLY: lambda local: local.isocalendar()[:2],
+    Cause.MONTHLY: lambda local: (local.year, local.month),
+    Cause.YEARLY: lambda local: (local.year,),
+}
+
+_FORMATS = {
+    Cause.HOURLY: "%Y-%m-%d %H:00 %z",
+    Cause.DAILY: "%Y-%m-%d",
+    Cause.WEEKLY: "%G-W%V",
+    Cause.MONTHLY: "%Y-%m",
+    Cause.YEARLY: "%Y",
+}
+
+
+def _text(cause: Cause, point: PointFacts, rank: int, zone: tzinfo) -> str:
+    if cause is Cause.LAST:
+        return f"last {rank}" if rank else "last"
+    return f"{cause} {point.taken_at.astimezone(zone).strftime(_FORMATS[cause])}"
+
+
+def _short(value: int | timedelta) -> str:
+    if isinstance(value, int):
+        return str(value)
+    hours = value / timedelta(hours=1)
+    return f"{hours / 24:g}d" if hours % 24 == 0 else f"{hours:g}h"
