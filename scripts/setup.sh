@@ -8,7 +8,11 @@ venv=.venv
 stamp=$venv/.vmkeep-setup
 want=$(cat pyproject.toml uv.lock scripts/setup.sh | cksum)
 
+# Commands start in half the time from compiled modules, and some environments forbid Python to write them by itself.
+compile_ours() { $venv/bin/python -m compileall -q include plugins dags; }
+
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then
+  compile_ours
   exit 0
 fi
 
@@ -32,5 +36,6 @@ if [ "$($venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$uv_version" ];
   $venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 fi
 echo "setup: installing what uv.lock names"
-VIRTUAL_ENV=$PWD/$venv $venv/bin/uv sync --quiet --frozen --active
+VIRTUAL_ENV=$PWD/$venv $venv/bin/uv sync --quiet --frozen --active --compile-bytecode
+compile_ours
 echo "$want" > "$stamp"
