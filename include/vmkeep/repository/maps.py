@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vmkeep.blobs import Bytes
@@ -173,6 +173,46 @@ class DiskMap:
         self._keep(self._fetch([child for _, child in children if child not in self._pages], PAGE_SIZE))
         for at, child in children:
             yield from self._walk(child, level - 1, at, first, stop)
+
+    def differences(self, other: DiskMap | None) -> Iterator[tuple[int, bytes]]:
+        """Yield ``(block, digest here)`` of every block that is not the same in another map, in order.
+
+        Reads nothing below pages that both have in one place. ``None`` stands for a map of zeros.
+
+        :param other: a map of the same block size, of a disk that is not larger.
+        """
+        if other is None:
+            yield from self.blocks()
+            return
+        theirs = other.top if other.shape.levels == self.shape.levels else None
+        yield from self._differing(other, self.shape.levels, 0, self.top, theirs)
+
+    def _differing(
+        self, other: DiskMap, level: int, index: int, mine: bytes, theirs: bytes | None
+    ) -> Iterator[tuple[int, bytes]]:
+        """Walk one subtree of two maps; ``theirs`` is ``None`` above the top of the other one."""
+        if mine == theirs:
+            return
+        if level == 0:
+            yield index, mine
+            return
+        here = EMPTY_PAGE if mine == ZERO else self._page(mine)
+        if theirs is None:
+            top = other.top if level - 1 == other.shape.levels else None
+            there: list[bytes | None] = [top, *[ZERO] * (FAN_OUT - 1)]
+        else:
+            page = EMPTY_PAGE if theirs == ZERO else other._page(theirs)
+            there = [entry(page, row) for row in range(FAN_OUT)]
+        rows = [row for row in range(FAN_OUT) if entry(here, row) != there[row]]
+        if level > 1:
+            self._gather(entry(here, row) for row in rows)
+            other._gather(digest for row in rows if (digest := there[row]) is not None)
+        for row in rows:
+            yield from self._differing(other, level - 1, index * FAN_OUT + row, entry(here, row), there[row])
+
+    def _gather(self, digests: Iterable[bytes]) -> None:
+        """Read some pages together, as far as they are not in memory."""
+        self._keep(self._fetch([d for d in digests if d != ZERO and d not in self._pages], PAGE_SIZE))
 
     def stored_extents(self) -> Iterator[Extent]:
         """Yield the disk's ranges that hold anything but zeros, as whole blocks: a normal sequence."""

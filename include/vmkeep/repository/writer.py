@@ -82,8 +82,12 @@ class BlockWriter:
                 self._in_hand -= 1
                 self._changed.notify_all()
 
+    def knows(self, digest: bytes) -> bool:
+        """Whether content of that digest need not be brought: it is stored already, as :meth:`add` would find."""
+        return self._index.find(digest) is not None
+
     def _claim(self, digest: bytes) -> bool:
-        if self._index.find(digest) is not None:
+        if self.knows(digest):
             return False
         with self._changed:
             while self._held:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from vmkeep.errors import CorruptError
@@ -35,17 +35,20 @@ class DiskReading:
         on_progress: OnProgress,
         check: Callable[[], None],
         select: Callable[[bytes], bool] | None = None,
+        chosen: Sequence[tuple[int, bytes]] | None = None,
     ) -> None:
         """Read the whole map and find every block in the index: what is lost shows before a byte moves.
 
         :param what: the disk's name in errors.
         :param select: which blocks to read, by digest; ``None``: all.
+        :param chosen: blocks to read instead of all that are stored, in order, with their digests.
         :raises CorruptError: a page is damaged, or a block is in no pack.
         """
         self._disk = disk
         self._blocks = blocks
         self._what = what
         self._select = select
+        self._chosen = chosen
         self._on_progress = on_progress
         self._check = check
         self._checked_at = time.monotonic()
@@ -70,7 +73,7 @@ class DiskReading:
         self._on_progress(self.meter.event())
 
     def _selected(self) -> Iterator[tuple[int, bytes]]:
-        for block, digest in self._disk.blocks():
+        for block, digest in self._disk.blocks() if self._chosen is None else self._chosen:
             if self._select is None or self._select(digest):
                 yield block, digest
 
