@@ -81,6 +81,11 @@ class BlobStore(Protocol):
         """Raise :class:`StoreError` unless a ``put`` could succeed now. Changes nothing."""
 
 
+def is_remote(store: BlobStore) -> bool:
+    """Whether every call to the store is a round trip, so that several at once pay."""
+    return store.local_path("descriptor") is None
+
+
 def check_key(key: str) -> str:
     """Return ``key`` if every backend can hold it.
 

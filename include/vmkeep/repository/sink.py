@@ -15,12 +15,20 @@ from vmkeep.repository.packs import OpenPack, PackBuffer, PackContents, pack_key
 
 
 class PackSink:
-    """Stores packs of one size class on its own thread."""
+    """Stores packs of one kind on threads of its own."""
 
-    def __init__(self, store: BlobStore, *, buffers: int, size: int, landed: Callable[[PackContents], None]) -> None:
+    def __init__(
+        self, store: BlobStore, *, threads: int, buffers: int, size: int, landed: Callable[[PackContents], None]
+    ) -> None:
+        """Prepare; nothing starts before the first pack comes.
+
+        :param threads: packs that are stored at once, where each takes a round trip.
+        :param buffers: packs in memory: one more than ``threads``, or the copy waits for the store.
+        """
         self._store = store
         self._landed = landed
         self._size = size
+        self._unstarted = threads
         self._unused = buffers
         self._free: list[PackBuffer] = []
         self._waiting: deque[OpenPack] = deque()
@@ -28,7 +36,7 @@ class PackSink:
         self._error: BaseException | None = None
         self._closed = False
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def buffer(self) -> PackBuffer:
         """Return a buffer for a new pack; blocks while all of them are full."""
@@ -45,9 +53,11 @@ class PackSink:
         with self._changed:
             self._raise()
             self._waiting.append(pack)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pack-sink", daemon=True)
-                self._thread.start()
+            if self._unstarted and len(self._waiting) + self._storing > len(self._threads):
+                self._unstarted -= 1
+                thread = threading.Thread(target=self._run, name="pack-sink", daemon=True)
+                thread.start()
+                self._threads.append(thread)
             self._changed.notify_all()
 
     def drain(self) -> None:
@@ -57,12 +67,12 @@ class PackSink:
             self._raise()
 
     def close(self) -> None:
-        """Stop after the pack in hand; what still waits is dropped."""
+        """Stop after the packs in hand; what still waits is dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
+            threads = self._threads
+        for thread in threads:
             thread.join()
 
     def _raise(self) -> None:
@@ -79,7 +89,7 @@ class PackSink:
                 self._landed(contents)
             except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait for us
                 with self._changed:
-                    self._error = error
+                    self._error = self._error or error
                     self._changed.notify_all()
                 return
             with self._changed:
@@ -89,8 +99,8 @@ class PackSink:
 
     def _next(self) -> OpenPack | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if self._closed:
+            self._changed.wait_for(lambda: self._waiting or self._closed or self._error)
+            if self._closed or self._error:
                 return None
             self._storing += 1
             return self._waiting.popleft()

@@ -10,7 +10,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore, Bytes
+from vmkeep.blobs import BlobStore, Bytes, is_remote
 from vmkeep.errors import StoreError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer, Packed
@@ -20,8 +20,8 @@ from vmkeep.repository.sink import PackSink
 
 PACK_SIZE = 64 << 20
 PAGE_PACK_SIZE = 8 << 20
-_BUFFERS = 2
-"""One pack is filled while one is stored: two of 64 MiB, touched only as far as they are used."""
+_REMOTE_PUTS = 3
+"""Packs stored at once where a put is a round trip: then they are half as large, so that memory stays the same."""
 
 
 class BlockWriter:
@@ -41,9 +41,11 @@ class BlockWriter:
         self._broken = False
         self._stored = 0
         self._landed: list[PackContents] = []
-        sizes = {Kind.BLOCK: PACK_SIZE, Kind.PAGE: PAGE_PACK_SIZE}
+        remote = is_remote(store)
+        sizes = {Kind.BLOCK: PACK_SIZE // 2 if remote else PACK_SIZE, Kind.PAGE: PAGE_PACK_SIZE}
+        threads = _REMOTE_PUTS if remote else 1
         self._sinks = {
-            kind: PackSink(store, buffers=_BUFFERS, size=size, landed=self._landed.append)
+            kind: PackSink(store, threads=threads, buffers=threads + 1, size=size, landed=self._landed.append)
             for kind, size in sizes.items()
         }
         self._open: dict[Kind, OpenPack | None] = dict.fromkeys(sizes)
