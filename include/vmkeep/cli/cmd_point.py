@@ -1,18 +1,29 @@
-"""``vmkeep point``: list and show restore points."""
+"""``vmkeep point``: list and show restore points, pin them, and try retention rules on them."""
 
 from __future__ import annotations
+
+import getpass
+import os
+import socket
 
 import click
 
 from vmkeep.catalog import open_catalog
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, size
+from vmkeep.cli.point_retention import retention
+from vmkeep.cli.retention_options import parse_end
+from vmkeep.clock import now
 from vmkeep.model.job import to_plain
+from vmkeep.repository import Marks
 
 
 @click.group()
 def point() -> None:
-    """List and show restore points."""
+    """List, show and pin restore points."""
+
+
+point.add_command(retention)
 
 
 @point.command("list")
@@ -24,18 +35,20 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
     with open_given(repository) as opened, open_catalog(catalog_url()) as catalog:
         refreshed = catalog.refresh(opened)
         entries = catalog.points(opened.id, vm=vm)
+        marks = opened.marks.all()
     for damaged in refreshed.damaged:
         click.echo(f"warning: damaged restore point {damaged}", err=True)
     if as_json:
-        print_json(entries)
+        print_json([to_plain(entry) | to_plain(marks.get(entry.ref, Marks())) for entry in entries])
         return
     print_table(
-        ("point", "VM", "taken at (UTC)", "kind", "consistency", "disks", "capacity", "read", "stored"),
+        ("point", "VM", "taken at (UTC)", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
         [
             (
                 entry.ref, entry.vm_name, f"{entry.taken_at:%Y-%m-%d %H:%M:%S}", entry.kind, entry.consistency,
                 f"{entry.disks} ({entry.skipped} skipped)" if entry.skipped else entry.disks,
                 size(entry.capacity), size(entry.bytes_read), size(entry.bytes_stored),
+                _short(marks.get(entry.ref, Marks())),
             )
             for entry in entries
         ],
@@ -50,8 +63,9 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     """Show one restore point: a ref, the beginning of its id, or latest:VM."""
     with open_given(repository) as opened:
         found = opened.find_point(ref)
+        marks = Marks(pin=opened.marks.pin_of(found.ref), damage=opened.marks.damage_of(found.ref))
     if as_json:
-        print_json({"ref": found.ref, **to_plain(found)})
+        print_json({"ref": found.ref, **to_plain(found), **to_plain(marks)})
         return
     click.echo(f"{found.ref}\n  VM            {found.vm.name} ({found.vm.inventory_path or found.vm.key})")
     click.echo(f"  taken at      {found.taken_at:%Y-%m-%d %H:%M:%S} UTC, run {found.run}")
@@ -70,3 +84,70 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
         click.echo(f"  attached      {name}, {size(found.attachment_sizes[name])}")
     for warning in found.warnings:
         click.echo(f"  warning       {warning}")
+    _show_marks(marks)
+
+
+@point.command("pin")
+@repository_option
+@click.argument("ref", metavar="POINT")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for whoever wonders later.")
+@click.option("--until", metavar="TIME", help="When it ends: 90d, 8w, 2y, the end of a date (UTC), or a time.")
+@json_option
+def pin(repository: str | None, ref: str, reason: str, until: str | None, as_json: bool) -> None:
+    """Hold a restore point (legal hold): no retention rule removes it until it is unpinned, or the hold ends."""
+    end = parse_end(until, now=now()) if until else None
+    with open_given(repository) as opened:
+        found = opened.find_point(ref)
+        made = opened.marks.pin(found.ref, reason=reason, by=_who(), until=end)
+    if as_json:
+        print_json({"ref": found.ref, **to_plain(made)})
+        return
+    click.echo(f"{found.ref} is {_short(Marks(pin=made))}")
+
+
+@point.command("unpin")
+@repository_option
+@click.argument("ref", metavar="POINT")
+@json_option
+def unpin(repository: str | None, ref: str, as_json: bool) -> None:
+    """Take the hold off a restore point."""
+    with open_given(repository) as opened:
+        found = opened.find_point(ref)
+        was_pinned = opened.marks.unpin(found.ref)
+    if as_json:
+        print_json({"ref": found.ref, "was_pinned": was_pinned})
+        return
+    click.echo(f"{found.ref} is not pinned any more" if was_pinned else f"{found.ref} was not pinned")
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _short(marks: Marks) -> str:
+    words = []
+    if marks.pin is not None:
+        over = "" if marks.pin.holds(now()) else "was "
+        words.append(over + "pinned" + (f" until {marks.pin.until:%Y-%m-%d %H:%M} UTC" if marks.pin.until else ""))
+    if marks.damage is not None:
+        words.append("DAMAGED")
+    return ", ".join(words)
+
+
+def _show_marks(marks: Marks) -> None:
+    if marks.pin is not None:
+        since = f" on {marks.pin.since:%Y-%m-%d}" if marks.pin.since else ""
+        click.echo(
+            f"  {_short(Marks(pin=marks.pin))}, by {marks.pin.by}{since}: {marks.pin.reason or 'no reason given'}"
+        )
+    if marks.damage is not None:
+        click.echo(f"  DAMAGED       {marks.damage.reason}")
+        for lost in marks.damage.lost:
+            places = ", ".join(f"bytes {extent.start}–{extent.stop - 1}" for extent in lost.extents) or "all of it"
+            click.echo(f"  lost          {lost.name}: {places}")
+        if not marks.damage.lost:
+            click.echo("  lost          not known; restore it elsewhere to see what is left")

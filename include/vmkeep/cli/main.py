@@ -21,7 +21,7 @@ _NOUNS = {
     "catalog": "Rebuild the SQL cache of restore points.",
     "image": "Import raw disk images as restore points, and export them again.",
     "key": "List, add and remove what opens an encrypted repository.",
-    "point": "List and show restore points.",
+    "point": "List, show and pin restore points; try retention rules on them.",
     "repo": "Make, look at and check a repository.",
     "restore": "Restore VMs.",
     "vm": "List and show the VMs of a vCenter.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
-from statistics import median
 
 from vmkeep.policy.retention import PointFacts
 
@@ -25,8 +24,9 @@ def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datet
     now, until = now.astimezone(UTC), until.astimezone(UTC)
     past = sorted((point for point in points if point.taken_at <= now), key=lambda it: (it.vm_key, it.taken_at))
     expected: list[PointFacts] = []
-    for vm_key, of_vm in groupby(past, key=lambda point: point.vm_key):
-        times = [point.taken_at.astimezone(UTC) for point in of_vm][-_GAPS - 1 :]
+    for vm_key, group in groupby(past, key=lambda point: point.vm_key):
+        of_vm = list(group)
+        times = [point.taken_at.astimezone(UTC) for point in of_vm[-_GAPS - 1 :]]
         rhythm = max(_rhythm(times), _QUICKEST)
         if now - times[-1] > _MISSED * rhythm:
             continue
@@ -34,7 +34,7 @@ def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datet
         while at <= until:
             if at > now:
                 ref = f"{vm_key}/{at:%Y%m%dT%H%M%SZ}-expected"
-                expected.append(PointFacts(ref=ref, vm_key=vm_key, taken_at=at))
+                expected.append(PointFacts(ref=ref, vm_key=vm_key, vm_name=of_vm[-1].vm_name, taken_at=at))
             at += rhythm
     return expected
 
@@ -42,4 +42,5 @@ def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datet
 def _rhythm(times: list[datetime]) -> timedelta:
     if len(times) == 1:
         return _DAILY
-    return timedelta(seconds=median((later - earlier).total_seconds() for earlier, later in pairwise(times)))
+    gaps = sorted(later - earlier for earlier, later in pairwise(times))
+    return gaps[len(gaps) // 2]

@@ -67,6 +67,8 @@ class PointFacts:
 
     ref: str
     vm_key: str
+    vm_name: str = ""
+    """For people; empty where it is not known."""
     taken_at: datetime
     good: bool = True
     """Not known to be damaged."""

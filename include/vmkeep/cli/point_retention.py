@@ -1,0 +1,128 @@
+"""``vmkeep point retention``: what a rule would keep and why, and what would go. Removes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+import click
+
+from vmkeep.cli.options import json_option, open_given, repository_option
+from vmkeep.cli.output import print_json, print_table
+from vmkeep.cli.retention_options import parse_time, retention_options
+from vmkeep.clock import now
+from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.maintenance.facts import point_facts
+from vmkeep.policy import PointFacts, RetentionRule, Verdict, expected_points, mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """A rule, applied to the points that there are and that are to be expected."""
+
+    rule: RetentionRule
+    at: datetime
+    verdicts: list[Verdict]
+    """Of the points that there are."""
+    expected: list[Verdict]
+    """Of those that would come until then."""
+
+
+@click.command("retention")
+@repository_option
+@retention_options
+@click.option("--vm", help="Only this VM, by name or key.")
+@click.option(
+    "--at", "moment", metavar="TIME", help="As if it were this date or time, in the time zone; now if not said."
+)
+@click.option(
+    "--forecast", type=click.IntRange(1, 3660), metavar="DAYS",
+    help="So many days later, with the backups that come until then if each VM's rhythm stays as it is.",
+)  # fmt: skip
+@json_option
+def retention(
+    repository: str | None,
+    rule: RetentionRule | None,
+    zone: tzinfo,
+    vm: str | None,
+    moment: str | None,
+    forecast: int | None,
+    as_json: bool,
+) -> None:
+    """Show what a retention rule would keep, why, and what would go. Removes nothing."""
+    if rule is None:
+        raise UsageError("no rule given; say what to keep, e.g. --keep-daily 14 --keep-weekly 8")
+    at = parse_time(moment, zone).astimezone(UTC) if moment else now()
+    end = at + timedelta(days=forecast or 0)
+    with open_given(repository) as opened:
+        points = _of_vm(point_facts(opened, at=end), vm)
+    expected = expected_points(points, now=at, until=end) if forecast else []
+    verdicts = mark([*points, *expected], rule, now=end, zone=zone)
+    coming = {point.ref for point in expected}
+    simulation = Simulation(
+        rule=rule,
+        at=end,
+        verdicts=[verdict for verdict in verdicts if verdict.point.ref not in coming],
+        expected=[verdict for verdict in verdicts if verdict.point.ref in coming],
+    )
+    if as_json:
+        print_json(_plain(simulation))
+    else:
+        _show(simulation, zone)
+
+
+def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:
+    chosen = [point for point in points if vm is None or vm in (point.vm_key, point.vm_name)]
+    if vm is not None and not chosen:
+        raise NotFoundError(f"no restore point of '{vm}'; see 'vmkeep point list'")
+    return chosen
+
+
+def _show(simulation: Simulation, zone: tzinfo) -> None:
+    shown = simulation.verdicts + [verdict for verdict in simulation.expected if verdict.keep]
+    print_table(
+        ("point", "VM", "taken at", "", "why"),
+        [
+            (
+                verdict.point.ref,
+                verdict.point.vm_name,
+                f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+                "stays" if verdict.keep else "GOES",
+                ", ".join(map(str, verdict.reasons)),
+            )
+            for verdict in shown
+        ],
+    )
+    stay = sum(verdict.keep for verdict in simulation.verdicts)
+    click.echo(
+        f"{simulation.rule}; at {simulation.at.astimezone(zone):%Y-%m-%d %H:%M %Z}: "
+        f"{stay} of {len(simulation.verdicts)} points stay, {len(simulation.verdicts) - stay} go"
+    )
+    if simulation.expected:
+        more = sum(verdict.keep for verdict in simulation.expected)
+        click.echo(f"with {more} of {len(simulation.expected)} that would come until then: {stay + more} points")
+
+
+def _plain(simulation: Simulation) -> dict[str, Any]:
+    def points(verdicts: list[Verdict]) -> list[dict[str, Any]]:
+        return [
+            {
+                "ref": verdict.point.ref,
+                "vm": verdict.point.vm_name,
+                "taken_at": verdict.point.taken_at.isoformat(),
+                "good": verdict.point.good,
+                "keep": verdict.keep,
+                "reasons": [{"cause": reason.cause, "text": reason.text} for reason in verdict.reasons],
+            }
+            for verdict in verdicts
+        ]
+
+    return {
+        "rule": str(simulation.rule),
+        "at": simulation.at.isoformat(),
+        "kept": sum(verdict.keep for verdict in simulation.verdicts),
+        "dropped": sum(not verdict.keep for verdict in simulation.verdicts),
+        "points": points(simulation.verdicts),
+        "expected": points(simulation.expected),
+    }

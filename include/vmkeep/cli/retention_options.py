@@ -1,0 +1,92 @@
+"""The options that make a retention rule, for every command that applies or shows one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, TypeVar
+
+import click
+
+from vmkeep.errors import UsageError
+from vmkeep.policy import RetentionRule, parse_duration
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_KINDS = {
+    "last": "the last N points, whenever they were taken",
+    "hourly": "the newest point of each of the last N hours that have one",
+    "daily": "the newest point of each of the last N days that have one",
+    "weekly": "the newest point of each of the last N weeks (from Monday) that have one",
+    "monthly": "the newest point of each of the last N months that have one",
+    "yearly": "the newest point of each of the last N years that have one",
+}
+
+
+def retention_options(function: F) -> F:
+    """Add the options of a rule; the function gets ``rule`` (``None``: none of them was given) and ``zone``."""
+
+    @functools.wraps(function)
+    def with_rule(*args: Any, keep_within: str | None, time_zone: str, **options: Any) -> Any:
+        counts = {f"keep_{kind}": options.pop(f"keep_{kind}") for kind in _KINDS}
+        within = None if keep_within is None else parse_duration(keep_within)
+        given = within is not None or any(count is not None for count in counts.values())
+        rule = RetentionRule(**counts, keep_within=within) if given else None
+        return function(*args, rule=rule, zone=parse_zone(time_zone), **options)
+
+    decorated: Any = with_rule
+    for option in reversed(_options()):
+        decorated = option(decorated)
+    result: F = decorated
+    return result
+
+
+def _options() -> list[Callable[[Any], Any]]:
+    counts = [
+        click.option(f"--keep-{kind}", type=int, metavar="N", help=f"Keep {what}.") for kind, what in _KINDS.items()
+    ]
+    within = click.option("--keep-within", metavar="LENGTH", help="Keep all points so young: 36h, 14d, 8w or 2y.")
+    zone = click.option(
+        "--time-zone", envvar="VMKEEP_TIME_ZONE", default="UTC", metavar="ZONE",
+        help="Where days, weeks, months and years begin, e.g. Europe/Berlin; UTC if not said. [env: VMKEEP_TIME_ZONE]",
+    )  # fmt: skip
+    return [*counts, within, zone]
+
+
+def parse_zone(name: str) -> tzinfo:
+    """Return a time zone.
+
+    :raises UsageError: there is none of that name.
+    """
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise UsageError(f"'{name}' is no time zone that this machine knows; write it as in Europe/Berlin") from error
+
+
+def parse_time(text: str, zone: tzinfo) -> datetime:
+    """Return the time of a date (its midnight) or a date and time, in ``zone`` unless it says another.
+
+    :raises UsageError: it is neither.
+    """
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"'{text}' is no time; write 2026-11-19 or 2026-11-19T22:00") from error
+    return given if given.tzinfo is not None else given.replace(tzinfo=zone)
+
+
+def parse_end(text: str, *, now: datetime) -> datetime:
+    """Return when something ends: so long from now on (``90d``), or at a time; with a date alone, when that day ends.
+
+    :raises UsageError: it is none of these.
+    """
+    if text[-1:].lower() in ("h", "d", "w", "y"):
+        return now + parse_duration(text)
+    end = parse_time(text, UTC)
+    return end + timedelta(days=1) if len(text) <= len("2026-11-19") else end

@@ -1,0 +1,1 @@
+"""What keeps a repository in shape while backups go on: functions over :class:`vmkeep.repository.Repository`."""

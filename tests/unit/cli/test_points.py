@@ -1,0 +1,161 @@
+"""``vmkeep point``: pins, known damage and retention rules, as people and scripts see them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from vmkeep.cli.main import cli
+from vmkeep.cli.retention_options import parse_end, parse_time, parse_zone
+from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.model.extents import Extent
+from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
+from vmkeep.repository import Lost, create_repository, open_repository
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAILY = RestorePoint(
+    id="00", vm=VmIdentity(name="web", key="key-web"), taken_at=NOW, run="r", kind=BackupKind.FULL,
+    mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE, consistency=Consistency.CRASH,
+    images=(),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def refs(monkeypatch, tmp_path):
+    """A repository with ten daily points of one VM and one of another; their refs, oldest first."""
+    monkeypatch.setenv("VMKEEP_REPOSITORY", str(tmp_path / "repo"))
+    monkeypatch.setenv("VMKEEP_CATALOG", f"sqlite:///{tmp_path}/catalog.db")
+    create_repository(str(tmp_path / "repo"))
+    with open_repository(str(tmp_path / "repo")) as repository:
+        repository.seal(replace(DAILY, id="other", run="other", vm=VmIdentity(name="db", key="key-db")))
+        return [
+            repository.seal(replace(DAILY, id=f"{day:02}", run=f"run/{day}", taken_at=NOW - timedelta(days=10 - day)))
+            for day in range(1, 11)
+        ]
+
+
+def run(*arguments):
+    done = CliRunner().invoke(cli, [*arguments], catch_exceptions=False, standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+def run_json(*arguments):
+    return json.loads(run(*arguments, "--json"))
+
+
+def test_a_pin_is_set_shown_and_taken_off(refs):
+    pinned = run_json("point", "pin", refs[0], "--reason", "court order 7", "--until", "2999-01-31")
+    assert (pinned["ref"], pinned["reason"], pinned["until"]) == (refs[0], "court order 7", "2999-02-01T00:00:00Z")
+    assert "@" in pinned["by"]
+
+    listed = {entry["ref"]: entry for entry in run_json("point", "list")}
+    assert listed[refs[0]]["pin"]["reason"] == "court order 7"
+    assert listed[refs[1]]["pin"] is None
+    assert "pinned until 2999-02-01 00:00 UTC" in run("point", "list")
+    assert "court order 7" in run("point", "show", refs[0])
+
+    assert run_json("point", "unpin", refs[0])["was_pinned"] is True
+    assert run_json("point", "unpin", refs[0])["was_pinned"] is False
+    assert run_json("point", "show", refs[0])["pin"] is None
+
+
+def test_a_pin_without_an_end_says_so(refs):
+    assert run("point", "pin", refs[3]).strip() == f"{refs[3]} is pinned"
+
+
+def test_known_damage_is_shown_with_what_is_lost(refs, tmp_path):
+    with open_repository(str(tmp_path / "repo")) as repository:
+        repository.marks.mark_damaged(refs[2], [Lost(name="Hard disk 1", extents=(Extent(0, 4096),))])
+        repository.marks.mark_damaged(refs[3], ())
+
+    assert "DAMAGED" in run("point", "list")
+    assert "Hard disk 1: bytes 0–4095" in run("point", "show", refs[2])
+    assert "not known" in run("point", "show", refs[3])
+    assert run_json("point", "show", refs[2])["damage"]["lost"] == [
+        {"name": "Hard disk 1", "extents": [{"start": 0, "stop": 4096}]}
+    ]
+
+
+def test_a_rule_is_tried_without_removing_anything(refs):
+    run("point", "pin", refs[0])
+
+    shown = run_json("point", "retention", "--keep-daily", "3", "--at", "2026-11-20", "--vm", "web")
+
+    stays = {
+        entry["ref"]: [reason["text"] for reason in entry["reasons"]] for entry in shown["points"] if entry["keep"]
+    }
+    assert stays == {
+        refs[0]: ["pinned"],
+        refs[6]: ["daily 2026-11-17"],
+        refs[7]: ["daily 2026-11-18"],
+        refs[8]: ["daily 2026-11-19"],
+        refs[9]: ["taken in the future: a clock was wrong"],
+    }
+    assert (shown["kept"], shown["dropped"]) == (5, 5)
+    assert len(run_json("point", "list", "--vm", "web")) == 10
+
+
+def test_a_rule_reads_well_for_a_person(refs):
+    shown = run("point", "retention", "--keep-last", "1", "--at", "2026-11-21")
+
+    assert "last 1; at 2026-11-21 00:00 UTC: 2 of 11 points stay, 9 go" in shown
+    assert shown.count("GOES") == 9
+
+
+def test_a_damaged_manifest_is_no_good_point_and_stops_no_rule(refs, tmp_path):
+    manifest = tmp_path / "repo" / "points" / refs[9]
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+
+    shown = run_json("point", "retention", "--keep-last", "1", "--at", "2026-11-21", "--vm", "key-web")
+
+    assert [entry["ref"] for entry in shown["points"] if entry["keep"]] == refs[8:]
+    assert [entry["good"] for entry in shown["points"]] == [True] * 9 + [False]
+
+
+def test_a_forecast_goes_on_with_the_rhythm_that_a_vm_has(refs):
+    shown = run_json(
+        "point", "retention", "--keep-daily", "5", "--vm", "web", "--at", "2026-11-20T12:00", "--forecast", "3"
+    )
+
+    assert [entry["ref"] for entry in shown["points"] if entry["keep"]] == refs[8:]
+    assert [entry["taken_at"][:10] for entry in shown["expected"]] == ["2026-11-21", "2026-11-22", "2026-11-23"]
+    assert "with 3 of 3 that would come until then: 5 points" in run(
+        "point", "retention", "--keep-daily", "5", "--vm", "web", "--at", "2026-11-20T12:00", "--forecast", "3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((), "no rule given"),
+        (("--keep-last", "0"), "at least 1"),
+        (("--keep-within", "14"), "14d"),
+        (("--keep-last", "1", "--time-zone", "Mars/Olympus"), "no time zone"),
+        (("--keep-last", "1", "--time-zone", "Europe"), "no time zone"),
+        (("--keep-last", "1", "--at", "tomorrow"), "is no time"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused(arguments, match):
+    with pytest.raises(UsageError, match=match):
+        run("point", "retention", *arguments)
+
+
+def test_a_vm_without_points_is_told(refs):
+    with pytest.raises(NotFoundError, match="nobody"):
+        run("point", "retention", "--keep-last", "1", "--vm", "nobody")
+
+
+def test_times_are_read_in_the_zone_that_is_given():
+    berlin = parse_zone("Europe/Berlin")
+
+    assert parse_time("2026-11-20", berlin).astimezone(UTC) == datetime(2026, 11, 19, 23, tzinfo=UTC)
+    assert parse_time("2026-11-20T12:00+00:00", berlin) == NOW
+    assert parse_end("14d", now=NOW) == NOW + timedelta(days=14)
+    assert parse_end("2026-12-31", now=NOW) == datetime(2027, 1, 1, tzinfo=UTC)
+    assert parse_end("2026-12-31T08:00", now=NOW) == datetime(2026, 12, 31, 8, tzinfo=UTC)
