@@ -8,7 +8,6 @@ import socket
 
 import click
 
-from vmkeep.catalog import open_catalog
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, size
 from vmkeep.cli.point_retention import retention
@@ -32,6 +31,8 @@ point.add_command(retention)
 @json_option
 def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
     """List restore points, oldest first."""
+    from vmkeep.catalog import open_catalog  # its library is slow to import
+
     with open_given(repository) as opened, open_catalog(catalog_url()) as catalog:
         refreshed = catalog.refresh(opened)
         entries = catalog.points(opened.id, vm=vm)
