@@ -17,6 +17,7 @@ from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.errors import BlobNotFoundError, CorruptError, RepositoryError
 from vmkeep.model.job import Progress
 from vmkeep.repository import descriptor, index
+from vmkeep.repository.columns import U64, Columns, columns_of
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
 from vmkeep.repository.findings import Finding, Findings, Trouble
 from vmkeep.repository.frames import Framer
@@ -26,7 +27,7 @@ from vmkeep.repository.packcheck import damaged_frames, pack_id_of, read_content
 from vmkeep.repository.packs import PackContents, pack_key
 from vmkeep.repository.pointcheck import PointCheck
 from vmkeep.repository.reader import BlockReader
-from vmkeep.repository.segments import U64, Columns, Segment, columns_of
+from vmkeep.repository.segments import Segment
 from vmkeep.repository.slots import Slots
 
 _LIMIT = 1 << 32

@@ -1,8 +1,9 @@
 """The index: digest → place of its frame, over all segments of a repository.
 
-A repository with thousands of small segments must not pay for each of them at every look-up, so segments are kept
-in tiers: as soon as several of about one size have gathered, they are merged into one, in memory while small, in a
-temporary mapped file beyond that. Only this process sees the merged ones; those in the store are left alone.
+A repository with thousands of small segments must not pay for each of them at every look-up, so small segments are
+kept in tiers: as soon as several of about one size have gathered, they are merged into one, in memory while small, in
+a temporary mapped file beyond that. Only this process sees the merged ones; those in the store are left alone. Large
+ones that maintenance has cut by ranges of digests are looked up as one row.
 """
 
 from __future__ import annotations
@@ -11,15 +12,22 @@ import mmap
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vmkeep.blobs import BlobStore, Bytes
+from vmkeep.blobs import BlobStore
 from vmkeep.errors import BlobNotFoundError, CorruptError
-from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, Cipher, Framer, parse_header
+from vmkeep.repository.digests import DIGEST_SIZE, Kind
+from vmkeep.repository.frames import Framer
 from vmkeep.repository.packs import ID_SIZE, PackContents
-from vmkeep.repository.segments import Columns, Location, Segment, columns_of, encode, encode_parts
+from vmkeep.repository.rows import Row, rows_of
+from vmkeep.repository.segments import Location, Segment
+from vmkeep.repository.shelf import Shelf
+
+if TYPE_CHECKING:
+    from vmkeep.repository.columns import Columns
 
 PREFIX = "index/"
 _FANOUT = 8
@@ -30,15 +38,21 @@ _LARGE = 1 << 20
 """Entries from which on a segment is left as it is: merging takes memory, and is maintenance's business then."""
 _IN_MEMORY = 1 << 18
 """Entries (11 MiB) up to which a merged segment lives in memory."""
-_VERIFIED = 8 << 20
-"""Bytes up to which a segment's digest is checked whenever it is opened; larger ones are mapped and only paged in
-where they are read. A wrong place found in them shows at the frame it points to."""
-_LIMIT = 1 << 32
+_LISTINGS = 10
+"""Listings after which a segment that is listed and still not there counts as damaged."""
 
 
 def segment_key(segment_id: bytes) -> str:
     """Return the blob key of an index segment."""
     return f"{PREFIX}{segment_id.hex()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A segment in use, and the blobs whose entries it holds: several, if they were merged in this process."""
+
+    segment: Segment
+    keys: frozenset[str]
 
 
 class Index:
@@ -48,115 +62,170 @@ class Index:
         self._store = store
         self._framer = framer
         self._cache = cache
+        self._shelf = Shelf(store, framer, cache=cache)
         self._lock = threading.Lock()
-        self._segments: tuple[Segment, ...] = ()
-        self._loaded: set[str] = set()
+        self._parts: tuple[_Part, ...] = ()
+        self._rows: tuple[Row, ...] = ()
+        self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
+        self._avoided_packs: frozenset[bytes] = frozenset()
+        self._avoided_frames: frozenset[tuple[bytes, int]] = frozenset()
+        self._avoids = False
         self.damaged: dict[str, str] = {}
         """Key → what is wrong, of segments that cannot be used. What they list is stored again by the next backup
         and missing for a restore, unless the index is rebuilt from the packs."""
 
     def refresh(self) -> None:
-        """Load the segments that were added to the store since the last call."""
+        """Load what was added to the store since the last call, and drop what has gone from it.
+
+        Maintenance puts the successors of segments first and deletes the segments then. So one that is gone when
+        it is to be opened means that its successor may have been missing in the listing: that is made again.
+        """
         with self._lock:
-            found = {blob.key: blob.size for blob in self._store.list(PREFIX)}
-            fresh = [key for key in found if key not in self._loaded]
-            for at in range(0, len(fresh), _LOADED):
-                opened = (self._open(key, found[key]) for key in fresh[at : at + _LOADED])
-                segments = tuple(segment for segment in opened if segment is not None)
-                self._segments = self._tiered((*self._segments, *segments))
-            self._loaded.update(fresh)
+            parts, missing = self._parts, set[str]()
+            for _ in range(_LISTINGS):
+                found = {blob.key: blob.size for blob in self._store.list(PREFIX)}
+                self.damaged = {key: why for key, why in self.damaged.items() if key in found}
+                parts = tuple(part for part in parts if part.keys <= found.keys())
+                parts, missing = self._load(parts, found)
+                if not missing:
+                    break
+            self.damaged.update(dict.fromkeys(missing, "is listed, but not there"))
+            self._publish(parts)
+
+    def avoid(self, packs: frozenset[bytes] = frozenset(), frames: frozenset[tuple[bytes, int]] = frozenset()) -> None:
+        """Prefer places outside these packs and frames (pack id, offset) from now on, in place of those named before.
+
+        For packs that maintenance is about to delete, and frames known to be damaged. An avoided place is still
+        found where there is no other.
+        """
+        self._avoids = False
+        self._avoided_packs, self._avoided_frames = packs, frames
+        self._avoids = bool(packs or frames)
+
+    def avoids(self, location: Location) -> bool:
+        """Whether a place is one to be avoided: what lies there counts as not stored for a writer."""
+        return location.pack in self._avoided_packs or (location.pack, location.offset) in self._avoided_frames
 
     def find(self, digest: bytes) -> Location | None:
         """Return where a digest's frame is, or ``None``."""
-        for segment in self._segments:
-            if (location := segment.find(digest)) is not None:
-                return location
+        prefix = int.from_bytes(digest[:8], "big")
+        for find in self._finders:
+            if (location := find(prefix, digest)) is not None:
+                return self._preferred(digest, location) if self._avoids else location
         return None
+
+    def known(self, digest: bytes) -> bool:
+        """Whether a frame is there that need not be avoided."""
+        location = self.find(digest)
+        return location is not None and not (self._avoids and self.avoids(location))
+
+    def find_many(self, digests: Sequence[bytes]) -> list[Location | None]:
+        """Return what :meth:`find` returns for each digest; faster, from some tens of digests on."""
+        import numpy as np
+
+        found: list[Location | None] = [None] * len(digests)
+        asked = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_SIZE)
+        numbers = np.arange(len(digests))
+        for row in self._rows:
+            if not len(numbers):
+                break
+            for at, location in row.find_many(asked[numbers]):
+                found[numbers[at]] = location
+            numbers = np.array([number for number in numbers.tolist() if found[number] is None], np.intp)
+        if self._avoids:
+            return [
+                location and self._preferred(digest, location) for digest, location in zip(digests, found, strict=True)
+            ]
+        return found
+
+    def _preferred(self, digest: bytes, location: Location) -> Location:
+        """Return a place that need not be avoided if there is one."""
+        if not self.avoids(location):
+            return location
+        places = (place for row in self._rows for place in row.find_all(digest))
+        return next((place for place in places if not self.avoids(place)), location)
 
     def store_segment(self, packs: list[PackContents]) -> int:
         """Write the segment that makes some durable packs findable, and look in it from now on; return its bytes."""
+        from vmkeep.repository.columns import columns_of, encode
+
         content = encode(columns_of(packs))
         key = segment_key(secrets.token_bytes(ID_SIZE))
         blob = self._framer.wrap(Kind.INDEX, content, name=key)
         self._store.put(key, blob)
         with self._lock:
-            self._loaded.add(key)
-            self._segments = self._tiered((*self._segments, Segment(content)))
+            if not any(key in part.keys for part in self._parts):  # a refresh may have met it already
+                part = _Part(segment=Segment(content), keys=frozenset((key,)))
+                self._publish(self._tiered((*self._parts, part)))
         return len(blob)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments that are looked in, largest first; several small ones of the store may be one here."""
+        return tuple(part.segment for part in self._parts)
 
     def columns(self) -> Iterator[Columns]:
         """Yield the entries of every segment."""
-        for segment in self._segments:
+        for segment in self.segments:
             if segment.entries:
                 yield segment.columns()
 
     @property
     def entries(self) -> int:
         """Number of entries, blocks stored twice counted twice."""
-        return sum(segment.entries for segment in self._segments)
+        return sum(part.segment.entries for part in self._parts)
 
-    def _open(self, key: str, size: int) -> Segment | None:
-        try:
-            path = self._store.local_path(key)
-            if size > _VERIFIED and self._framer.encrypts:
-                return self._decrypted(key, self._store.get(key) if path is None else _map(path))
-            if size <= _VERIFIED or path is None:
-                return Segment(self._framer.unwrap(Kind.INDEX, self._store.get(key), name=key, limit=_LIMIT))
-            return _mapped(path)
-        except BlobNotFoundError:
-            return None  # merged and removed by maintenance since we listed; its successor is listed too
-        except CorruptError as error:
-            self.damaged[key] = str(error)
-            return None
+    def _publish(self, parts: Iterable[_Part]) -> None:
+        self._parts = tuple(sorted(parts, key=lambda part: -part.segment.entries))
+        self._rows = tuple(rows_of(self.segments))
+        self._finders = tuple(row.finder for row in self._rows)
 
-    def _decrypted(self, key: str, blob: Bytes) -> Segment:
-        """Decrypt a large segment into a temporary mapped file; what is in it is keyed digests, and no content."""
-        box = self._framer.box(key)
-        header = box.parse_whole(Kind.INDEX, blob, limit=_LIMIT)
-        with tempfile.TemporaryFile(dir=self._cache) as file:
-            file.truncate(header.raw_length)
-            content = memoryview(mmap.mmap(file.fileno(), header.raw_length))
-        return Segment(box.unpack_into(header, memoryview(blob)[HEADER_SIZE:], content))
+    def _load(self, parts: tuple[_Part, ...], found: dict[str, int]) -> tuple[tuple[_Part, ...], set[str]]:
+        """Add the segments that are in the store and not in use; return also the keys of those that had gone."""
+        used = frozenset().union(*(part.keys for part in parts))
+        fresh = [key for key in found if key not in used and key not in self.damaged]
+        gone = set()
+        for at in range(0, len(fresh), _LOADED):
+            opened = []
+            for key in fresh[at : at + _LOADED]:
+                try:
+                    opened.append(_Part(segment=self._shelf.open(key, found[key]), keys=frozenset((key,))))
+                except BlobNotFoundError:
+                    gone.add(key)
+                except CorruptError as error:
+                    self.damaged[key] = str(error)
+            parts = self._tiered((*parts, *opened))
+        return parts, gone
 
-    def _tiered(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-        """Merge what has gathered in each tier, smallest first; return the largest first."""
-        tiers: dict[int, list[Segment]] = {}
-        large = [segment for segment in segments if segment.entries >= _LARGE]
-        for segment in segments:
-            if segment.entries < _LARGE:
-                tiers.setdefault(_tier(segment.entries), []).append(segment)
+    def _tiered(self, parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
+        """Merge what has gathered in each tier, smallest first."""
+        tiers: dict[int, list[_Part]] = {}
+        large = [part for part in parts if part.segment.entries >= _LARGE]
+        for part in parts:
+            if part.segment.entries < _LARGE:
+                tiers.setdefault(_tier(part.segment.entries), []).append(part)
         for tier in range(_tier(_LARGE) + 1):
             members = tiers.get(tier, [])
             if len(members) >= _FANOUT:
                 merged = self._merged(members)
                 tiers[tier] = []
-                tiers.setdefault(_tier(merged.entries), []).append(merged)
-        small = (segment for members in tiers.values() for segment in members)
-        return tuple(sorted((*large, *small), key=lambda segment: -segment.entries))
+                tiers.setdefault(_tier(merged.segment.entries), []).append(merged)
+        return (*large, *(part for members in tiers.values() for part in members))
 
-    def _merged(self, members: list[Segment]) -> Segment:
-        parts = [member.columns() for member in members]
-        if sum(member.entries for member in members) <= _IN_MEMORY:
-            return Segment(encode(*parts))
+    def _merged(self, members: list[_Part]) -> _Part:
+        from vmkeep.repository.columns import encode, encode_parts
+
+        parts = [member.segment.columns() for member in members]
+        keys = frozenset().union(*(member.keys for member in members))
+        if sum(member.segment.entries for member in members) <= _IN_MEMORY:
+            return _Part(segment=Segment(encode(*parts)), keys=keys)
         with tempfile.TemporaryFile(dir=self._cache) as file:
             for column in encode_parts(parts):
                 file.write(column)
             file.flush()
-            return Segment(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return _Part(segment=Segment(content), keys=keys)
 
 
 def _tier(entries: int) -> int:
     return max(0, entries.bit_length() - 1) // 3
-
-
-def _mapped(path: Path) -> Segment:
-    view = _map(path)
-    header = parse_header(view)
-    if header.kind is not Kind.INDEX or header.cipher is not Cipher.NONE or header.frame_length != len(view):
-        raise CorruptError("not an index segment, or cut off")
-    return Segment(view[HEADER_SIZE:])
-
-
-def _map(path: Path) -> memoryview:
-    with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

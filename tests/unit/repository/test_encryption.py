@@ -20,9 +20,9 @@ from vmkeep.repository import (
     open_in,
     open_repository,
     open_site_repository,
+    shelf,
     slots,
 )
-from vmkeep.repository import index as indexes
 from vmkeep.repository.codecs import Codec
 from vmkeep.repository.digests import Digester, Kind
 from vmkeep.repository.frames import HEADER_SIZE, Framer
@@ -355,7 +355,7 @@ def test_a_fence_may_be_put_up_twice(point):
 
 
 def test_a_large_encrypted_segment_is_read_through_a_mapped_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(indexes, "_VERIFIED", 100)
+    monkeypatch.setattr(shelf, "_VERIFIED", 100)
     created = create_encrypted_repository(str(tmp_path), passphrase=PASSPHRASE)
     root, _ = created.repository.store_attachment(SECRET, run="r")
 

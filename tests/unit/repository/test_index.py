@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import random
 from array import array
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
-from vmkeep.errors import CorruptError
+from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository import index as indexes
+from vmkeep.repository import shelf
 from vmkeep.repository.codecs import Codec
+from vmkeep.repository.columns import columns_of, encode
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
 from vmkeep.repository.packs import PackContents
-from vmkeep.repository.segments import Segment, columns_of, encode
+from vmkeep.repository.rows import rows_of
+from vmkeep.repository.segments import Segment
 
 FRAMER = Framer(codec=Codec.ZSTD)
 
@@ -71,11 +77,11 @@ def test_merged_segments_find_what_each_of_them_found(groups):
 def test_the_filter_lets_few_misses_through():
     chance = random.Random(3)
     segment = Segment(encode(columns_of([contents([chance.randbytes(32) for _ in range(4000)])])))
-    words, places = len(segment._filter), 0
+    words, places = len(segment.filter), 0
     for _ in range(20_000):
         prefix = int.from_bytes(chance.randbytes(8), "big")
         mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
-        places += segment._filter[(prefix >> 32) * words >> 32] & mask == mask
+        places += segment.filter[(prefix >> 32) * words >> 32] & mask == mask
 
     assert places / 20_000 < 0.02
 
@@ -117,7 +123,7 @@ def test_many_small_segments_are_looked_up_as_few(monkeypatch, in_memory, large)
     fresh.refresh()
 
     for opened in (index, fresh):
-        assert len(opened._segments) < 25
+        assert len(opened.segments) < 25
         for number, group in enumerate(held):
             assert all(opened.find(digest).pack == number.to_bytes(16, "big") for digest in group)
     assert fresh.entries == 2000
@@ -148,7 +154,7 @@ def test_a_damaged_segment_is_set_aside_and_named():
 def test_large_segments_are_mapped_from_the_folder(tmp_path, monkeypatch):
     from vmkeep.blobs.local import LocalStore
 
-    monkeypatch.setattr(indexes, "_VERIFIED", 0)
+    monkeypatch.setattr(shelf, "_VERIFIED", 0)
     store = LocalStore(tmp_path)
     _, held = put_segments(store, 3, 50, random.Random(1))
     index = Index(store, FRAMER)
@@ -171,3 +177,139 @@ def test_an_entry_that_points_nowhere_is_named_before_memory_is_taken(column, va
 
     with pytest.raises(CorruptError, match="entry 0"):
         Segment(content).find(digest)
+
+
+@given(st.lists(digests, max_size=60), st.lists(digests, max_size=40))
+def test_rows_are_what_find_says_for_each_digest(held, asked):
+    segment = Segment(encode(columns_of([contents(held, pack=b"p" * 16)])))
+    mixed = held[::2] + asked
+    rows = segment.rows(np.frombuffer(b"".join(mixed), np.uint8).reshape(-1, 32))
+
+    for digest, row in zip(mixed, rows.tolist(), strict=True):
+        found = segment.find(digest)
+        assert (row < 0) == (found is None)
+        assert found is None or segment.location(row) == found
+    for digest in held:
+        assert len(list(segment.find_all(digest))) == held.count(digest)
+
+
+def test_rows_tell_apart_digests_that_begin_alike():
+    alike = [b"samesame" + bytes([number]) * 24 for number in range(50)]
+    segment = Segment(encode(columns_of([contents(alike)])))
+
+    assert segment.rows(np.frombuffer(b"".join(alike), np.uint8).reshape(-1, 32)).tolist() == list(range(50))
+
+
+small = st.integers(0, 40).map(lambda number: number.to_bytes(2, "big") * 16)
+
+
+@given(
+    st.lists(st.lists(small, min_size=1, max_size=12), max_size=10),
+    st.lists(small, max_size=60),
+    st.sets(st.integers(0, 9)),
+)
+def test_many_look_ups_find_what_each_alone_finds(groups, asked, avoided):
+    index = Index(MemoryStore(), FRAMER)
+    for number, group in enumerate(groups):
+        index.store_segment([contents(group, pack=bytes([number]) * 16)])
+    index.avoid(frozenset(bytes([number]) * 16 for number in avoided))
+    found = index.find_many(asked)
+
+    for digest, location in zip(asked, found, strict=True):
+        holders = {number for number, group in enumerate(groups) if digest in group}
+        alone = index.find(digest)
+        assert (location is None) == (alone is None) == (not holders)
+        assert index.known(digest) == bool(holders - avoided)
+        for place in (location, alone):
+            if place is not None:
+                assert place.pack[0] in (holders - avoided or holders)
+
+
+def test_a_damaged_frame_is_avoided_where_the_block_lies_elsewhere_too():
+    index = Index(MemoryStore(), FRAMER)
+    one, two = bytes([1]) * 32, bytes([2]) * 32
+    index.store_segment([contents([one, two, one])])
+    first = index.find(one)
+    index.avoid(frames=frozenset({(first.pack, first.offset), (bytes(16), 1032)}))
+
+    assert index.find(one).offset != first.offset
+    assert index.known(one)
+    assert not index.known(two)
+    assert index.find(two).offset == 1032
+    index.avoid()
+    assert index.find(one) == first
+    assert index.known(two)
+
+
+@given(st.lists(st.lists(small, min_size=1, max_size=9), max_size=12))
+def test_segments_in_rows_never_overlap_and_none_is_left_out(groups):
+    segments = [Segment(encode(columns_of([contents(group)]))) for group in groups]
+    rows = rows_of(segments)
+
+    assert sorted(id(segment) for row in rows for segment in row.segments) == sorted(map(id, segments))
+    for row in rows:
+        assert all(one.bounds[1] < two.bounds[0] for one, two in pairwise(row.segments))
+
+
+def test_ranges_of_digests_are_one_row():
+    segments = [Segment(encode(columns_of([contents([bytes([n]) * 32, bytes([n + 3]) * 32])]))) for n in (0, 8, 4)]
+
+    assert [len(row.segments) for row in rows_of(segments)] == [3]
+
+
+def test_a_refresh_drops_what_has_gone_from_the_store():
+    store = MemoryStore()
+    mine, held = put_segments(store, 20, 5, random.Random(1))
+    keys = [blob.key for blob in store.list("index/")]
+    for key in keys[:4]:
+        store.delete(key)
+    left = Index(store, FRAMER)
+    left.refresh()
+    mine.refresh()
+
+    assert mine.entries == left.entries == 80
+    assert all(mine.find(digest) == left.find(digest) for group in held for digest in group)
+
+
+class Merging(MemoryStore):
+    """Maintenance comes between a listing and what is done with it: it replaces all segments by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = 0
+
+    def list(self, prefix):
+        listed = list(super().list(prefix))
+        if self.times:
+            self.times -= 1
+            parts = [Segment(FRAMER.unwrap(Kind.INDEX, self.get(blob.key), name=blob.key)).columns() for blob in listed]
+            key = f"index/{self.times:032x}"
+            self.put(key, FRAMER.wrap(Kind.INDEX, encode(*parts), name=key))
+            for blob in listed:
+                self.delete(blob.key)
+        return iter(listed)
+
+
+def test_segments_that_are_merged_while_they_are_opened_are_found_in_their_successor():
+    store = Merging()
+    _, held = put_segments(store, 5, 5, random.Random(1))
+    store.times = 3
+    index = Index(store, FRAMER)
+    index.refresh()
+
+    assert all(index.find(digest) is not None for group in held for digest in group)
+    assert index.entries == 25
+    assert not index.damaged
+
+
+def test_a_segment_that_is_listed_and_never_there_is_named(monkeypatch):
+    store = MemoryStore()
+    _, held = put_segments(store, 2, 5, random.Random(1))
+    key = next(store.list("index/")).key
+    faulty = FaultyStore(store)
+    faulty.fail("get", with_=BlobNotFoundError("no such blob"), times=1000, prefix=key)
+    index = Index(faulty, FRAMER)
+    index.refresh()
+
+    assert list(index.damaged) == [key]
+    assert sum(index.find(group[0]) is not None for group in held) == 1
