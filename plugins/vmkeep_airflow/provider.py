@@ -59,6 +59,12 @@ VMKEEP: dict[str, Any] = {
             "Empty: points are entered when somebody asks. It can always be rebuilt from the repository.",
             "schema": _TEXT,
         },
+        "limit_rate": {
+            "label": "Rate limit",
+            "description": "Bytes per second to and from the repository, for each task: 50MiB, or by the worker's time "
+            "of day 20:00-06:00=unlimited,default=50MiB. Empty: as fast as it goes.",
+            "schema": _TEXT,
+        },
     },
 }
 

@@ -20,7 +20,7 @@ def connections(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("conn_type", "fields"), [("vsphere", {"thumbprint", "ca_file", "vddk"}), ("vmkeep", {"catalog"})]
+    ("conn_type", "fields"), [("vsphere", {"thumbprint", "ca_file", "vddk"}), ("vmkeep", {"catalog", "limit_rate"})]
 )
 def test_the_form_of_each_connection_type_has_its_own_fields(conn_type, fields):
     widgets = ProvidersManager()._connection_form_widgets_from_metadata
@@ -31,9 +31,10 @@ def test_the_form_of_each_connection_type_has_its_own_fields(conn_type, fields):
 def test_a_site_is_read_from_the_two_connections(connections):
     connections("vc", conn_type="vsphere", host="vc.example.com", login="u", password="p",
                 extra={"thumbprint": "AA:BB", "vddk": "/opt/vddk", "ca_file": ""})  # fmt: skip
-    connections("repo", conn_type="vmkeep", host="/srv/vmkeep")
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep", extra={"limit_rate": "50MiB"})
     site = make_site(vsphere_conn_id="vc", repository_conn_id="repo")
     assert site.repository == "/srv/vmkeep"
+    assert site.limit_rate == "50MiB"
     assert site.vddk == "/opt/vddk"
     assert site.vcenter is not None
     assert (site.vcenter.host, site.vcenter.port, site.vcenter.thumbprint) == ("vc.example.com", 443, "AA:BB")

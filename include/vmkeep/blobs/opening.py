@@ -6,12 +6,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.metered import Meter, MeteredStore
+from vmkeep.blobs.rates import parse_rates
 from vmkeep.blobs.retrying import RetryingStore
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, S3Credentials
 from vmkeep.blobs.s3access import parse_location as parse_s3
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.blobs.store import BlobStore
+from vmkeep.blobs.throttled import Pace, ThrottledStore
 from vmkeep.errors import RepositoryError, StoreError, UnreachableError, UsageError
 
 _SSH = ("sftp://", "scp://")
@@ -37,24 +40,42 @@ def local_folder(location: str) -> Path:
     return Path(unquote(url.path)).absolute()
 
 
-def open_store(location: str, *, credentials: S3Credentials | None = None) -> BlobStore:
+def open_store(
+    location: str,
+    *,
+    credentials: S3Credentials | None = None,
+    limit_rate: str | None = None,
+    meter: Meter | None = None,
+) -> BlobStore:
     """Open the store at a folder's path, a ``file://`` URL, ``s3://bucket/prefix``, or one behind SSH.
 
     :param credentials: for S3, instead of those in the environment.
+    :param limit_rate: bytes per second as :func:`~vmkeep.blobs.rates.parse_rates` reads them.
+    :param meter: where calls are counted, each attempt at one for itself.
+    :raises UsageError: the location or the rate does not parse.
     :raises RepositoryError: there is no such folder or bucket.
     :raises UnreachableError: the server does not answer.
     :raises AuthenticationError: it refuses the credentials, or there are none.
     :raises CertificateError: the SSH server's host key is not known, or another than the known one.
     """
     if location.startswith("s3://"):
-        return _open_s3(location, credentials, new=False)
+        return RetryingStore(_settling(_open_s3(location, credentials, new=False), limit_rate, meter))
     if location.startswith(_SSH):
-        return _open_ssh(location, new=False)
+        return RetryingStore(_settling(_open_ssh(location, new=False), limit_rate, meter))
     folder = local_folder(location)
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "no such folder"
         raise RepositoryError(f"{folder}: {what}; create a repository there with 'vmkeep repo init'")
-    return SettlingStore(LocalStore(folder))
+    return _settling(LocalStore(folder), limit_rate, meter)
+
+
+def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> BlobStore:
+    """Wrap what speaks to a store: counted first, so that waiting for a turn is not the store's time."""
+    if meter is not None:
+        store = MeteredStore(store, meter)
+    if limit_rate:
+        store = ThrottledStore(store, Pace(parse_rates(limit_rate)))
+    return SettlingStore(store)
 
 
 def create_store(location: str, *, credentials: S3Credentials | None = None) -> BlobStore:
@@ -64,9 +85,9 @@ def create_store(location: str, *, credentials: S3Credentials | None = None) -> 
         server does not keep what repositories rely on.
     """
     if location.startswith("s3://"):
-        return _open_s3(location, credentials, new=True)
+        return RetryingStore(SettlingStore(_open_s3(location, credentials, new=True)))
     if location.startswith(_SSH):
-        return _open_ssh(location, new=True)
+        return RetryingStore(SettlingStore(_open_ssh(location, new=True)))
     folder = local_folder(location)
     if folder.exists() and not folder.is_dir():
         raise RepositoryError(f"{folder}: is not a folder")
@@ -88,7 +109,7 @@ def _open_s3(location: str, credentials: S3Credentials | None, *, new: bool) -> 
             store.check_creates()
     except StoreError as error:
         raise UnreachableError(str(error)) from error
-    return RetryingStore(SettlingStore(store))
+    return store
 
 
 def _open_ssh(location: str, *, new: bool) -> BlobStore:
@@ -100,4 +121,4 @@ def _open_ssh(location: str, *, new: bool) -> BlobStore:
         store.check_folder(create=new)
     except StoreError as error:
         raise UnreachableError(str(error)) from error
-    return RetryingStore(SettlingStore(store))
+    return store

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from vmkeep.blobs.rates import parse_rates
 from vmkeep.errors import UsageError
 from vmkeep.model.site import Site, VCenter
 from vmkeep.repository import Repository, is_encrypted, open_repository
@@ -18,10 +19,17 @@ from vmkeep.repository import Repository, is_encrypted, open_repository
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FROM_FILE = "vmkeep.passphrase_file"
+_LIMIT = "vmkeep.limit_rate"
 
 
 def _remember(context: click.Context, _option: click.Parameter, value: str | None) -> None:
     context.meta[_FROM_FILE] = value
+
+
+def _remember_limit(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value:
+        parse_rates(value)
+    context.meta[_LIMIT] = value or None
 
 
 _REPOSITORY = click.option(
@@ -32,6 +40,11 @@ _PASSPHRASE = click.option(
     "--passphrase-file", envvar="VMKEEP_PASSPHRASE_FILE", metavar="FILE", expose_value=False, callback=_remember,
     help="File with the passphrase of an encrypted repository, readable by you alone. "
     "[env: VMKEEP_PASSPHRASE_FILE, or VMKEEP_PASSPHRASE itself]",
+)  # fmt: skip
+_LIMIT_RATE = click.option(
+    "--limit-rate", envvar="VMKEEP_LIMIT_RATE", metavar="RATE", expose_value=False, callback=_remember_limit,
+    help="Bytes per second to and from the repository, for each process: 50MiB, or by this machine's time of day "
+    "20:00-06:00=unlimited,default=50MiB. [env: VMKEEP_LIMIT_RATE]",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, no bar.")
 
@@ -59,8 +72,8 @@ _VDDK = click.option(
 
 
 def repository_option(function: F) -> F:
-    """Add the options that name a repository and what opens it."""
-    return _REPOSITORY(_PASSPHRASE(function))
+    """Add the options that name a repository, what opens it, and how much may pass."""
+    return _REPOSITORY(_PASSPHRASE(_LIMIT_RATE(function)))
 
 
 def vsphere_options(function: F) -> F:
@@ -101,10 +114,11 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
     """Build the site of a command that needs the repository, and maybe vSphere and VDDK."""
     location = require(repository, "--repository", "VMKEEP_REPOSITORY")
     if not vsphere:
-        return Site(repository=location, passphrase=passphrase_for(location))
+        return Site(repository=location, passphrase=passphrase_for(location), limit_rate=given_limit())
     return Site(
         repository=location,
         passphrase=passphrase_for(location),
+        limit_rate=given_limit(),
         vcenter=vcenter_from(**vsphere),
         vddk=require(vddk, "--vddk", "VMKEEP_VDDK"),
         catalog=catalog_url(),
@@ -114,7 +128,14 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
 def open_given(repository: str | None) -> Repository:
     """Open the repository that the options name, with the passphrase that they name."""
     location = require(repository, "--repository", "VMKEEP_REPOSITORY")
-    return open_repository(location, passphrase=passphrase_for(location))
+    return open_repository(location, passphrase=passphrase_for(location), limit_rate=given_limit())
+
+
+def given_limit() -> str | None:
+    """Return the rate limit that the options name."""
+    context = click.get_current_context(silent=True)
+    limit: str | None = context.meta.get(_LIMIT) if context else os.environ.get("VMKEEP_LIMIT_RATE")
+    return limit or None
 
 
 def passphrase_for(location: str) -> str | None:

@@ -32,5 +32,7 @@ class Site:
     """Distribution folder of VDDK: the one that holds ``lib64/``."""
     catalog: str | None = None
     """SQLAlchemy URL of the catalog that sealed points are entered into; ``None``: whoever asks next enters them."""
+    limit_rate: str | None = None
+    """Bytes per second to and from the repository, for each process, maybe by time of day: ``50MiB``."""
     disk_access: str = "vddk"
     """How disks are read and written: ``vddk``, or a name under the entry point group ``vmkeep.disk_access``."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmkeep.blobs import BlobStore, open_store
+from vmkeep.blobs import BlobStore, Meter, open_store
 from vmkeep.blobs.opening import create_store
 from vmkeep.errors import BlobNotFoundError, RepositoryError
 from vmkeep.model.site import Site
@@ -67,26 +67,34 @@ def create_encrypted_in(store: BlobStore, descriptor: descriptors.Descriptor, *,
     return Created(repository=open_in(store, passphrase=passphrase), recovery_key=recovery_key)
 
 
-def open_repository(location: str, *, passphrase: str | None = None, cache: Path | None = None) -> Repository:
+def open_repository(
+    location: str, *, passphrase: str | None = None, cache: Path | None = None, limit_rate: str | None = None
+) -> Repository:
     """Open the repository at a location of :func:`open_store`.
 
     :param passphrase: of an encrypted repository: a passphrase, or a recovery key.
     :param cache: folder for files that can be made again, such as merged parts of a large index.
+    :param limit_rate: bytes per second to and from it, maybe by time of day: see :mod:`vmkeep.blobs.rates`.
     :raises RepositoryError: no such folder, not a repository, one that this version cannot read, or the passphrase
         is missing or wrong, or given for a repository that is not encrypted.
     """
-    return open_in(open_store(location), passphrase=passphrase, cache=cache)
+    meter = Meter()
+    store = open_store(location, limit_rate=limit_rate, meter=meter)
+    return open_in(store, passphrase=passphrase, cache=cache, meter=meter)
 
 
-def open_in(store: BlobStore, *, passphrase: str | None = None, cache: Path | None = None) -> Repository:
-    """Open the repository on a store."""
+def open_in(
+    store: BlobStore, *, passphrase: str | None = None, cache: Path | None = None, meter: Meter | None = None
+) -> Repository:
+    """Open the repository on a store, whose calls ``meter`` counts."""
     descriptor = descriptors.load(store)
-    return Repository(store, descriptor, keys=descriptors.unlock(store, descriptor, passphrase), cache=cache)
+    keys = descriptors.unlock(store, descriptor, passphrase)
+    return Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
 
 
 def open_site_repository(site: Site) -> Repository:
-    """Open the repository of a site, with the site's passphrase."""
-    return open_repository(site.repository, passphrase=site.passphrase)
+    """Open the repository of a site, with the site's passphrase and limits."""
+    return open_repository(site.repository, passphrase=site.passphrase, limit_rate=site.limit_rate)
 
 
 def is_encrypted(location: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, Meter
 from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
@@ -31,6 +32,8 @@ from vmkeep.repository.reader import BlockReader
 from vmkeep.repository.slots import Slots
 from vmkeep.repository.writer import BlockWriter
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryStats:
@@ -51,7 +54,13 @@ class Repository:
     """An open repository. Thread-safe, and holds no lock: any number of them may be open at once, anywhere."""
 
     def __init__(
-        self, store: BlobStore, descriptor: Descriptor, *, keys: Keys | None = None, cache: Path | None = None
+        self,
+        store: BlobStore,
+        descriptor: Descriptor,
+        *,
+        keys: Keys | None = None,
+        cache: Path | None = None,
+        meter: Meter | None = None,
     ) -> None:
         if descriptor.encrypted != (keys is not None):
             raise RepositoryError(f"{store.location}: an encrypted repository, and no other, takes keys")
@@ -60,6 +69,7 @@ class Repository:
         self.location = store.location
         self.block_size = descriptor.block_size
         self.blobs = store
+        self.meter = meter
         self.framer = Framer(codec=descriptor.compression, keys=keys)
         self.slots = Slots(store, descriptor.id)
         self._keys = keys
@@ -77,7 +87,9 @@ class Repository:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is held open between calls."""
+        """Log what went to the store and came from it; nothing is held open between calls."""
+        if self.meter is not None and (counts := str(self.meter)):
+            log.info("%s: %s", self.location, counts)
 
     @property
     def encrypted(self) -> bool:

@@ -16,6 +16,7 @@ class RepositoryPlace:
     location: str
     catalog: str | None
     passphrase: str | None = field(default=None, repr=False)
+    limit_rate: str | None = None
 
 
 class RepositoryHook(BaseHook):
@@ -40,6 +41,7 @@ class RepositoryHook(BaseHook):
             location=required(connection, "host", label="repository location"),
             catalog=extra(connection, "catalog"),
             passphrase=connection.password or None,
+            limit_rate=extra(connection, "limit_rate"),
         )
 
     def test_connection(self) -> tuple[bool, str]:

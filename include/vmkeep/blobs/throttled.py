@@ -1,0 +1,140 @@
+"""Keeps to a number of bytes per second, read and written together, for all threads that share the store.
+
+A call cannot be interrupted, so each begins when the calls before it are paid for, and is paid for after it began: the
+first one starts at once, and over any longer time the rate holds. What was not used is not saved up. Small calls
+are counted but never wait: a lease that is renewed too late would end its copy.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import time as time_of_day
+from pathlib import Path
+
+from vmkeep.blobs.rates import RateSchedule
+from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+from vmkeep.clock import now
+
+_SMALL = 4096
+"""Bytes up to which a call does not wait."""
+_NAP = 20.0
+"""Seconds after which somebody who waits looks whether the limit still holds."""
+
+
+def _local_time() -> time_of_day:
+    return now().astimezone().time()
+
+
+class Pace:
+    """One rate, shared by threads. Every call books its time on one line; that line's end is what all wait for."""
+
+    def __init__(
+        self,
+        rates: RateSchedule,
+        *,
+        local_time: Callable[[], time_of_day] = _local_time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """:param rates: by the local time of this machine."""
+        self._rates = rates
+        self._local_time = local_time
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._booked_to = 0.0
+        self._lock = threading.Lock()
+
+    def book(self, count: int, *, since: float | None = None) -> float:
+        """Book the time that ``count`` bytes take, and return when it begins.
+
+        :param since: when they began to move, if they have already.
+        """
+        rate = self._rates.rate_at(self._local_time())
+        began = self._monotonic() if since is None else since
+        with self._lock:
+            if rate is None:
+                self._booked_to = 0.0
+                return began
+            begins = max(began, self._booked_to)
+            self._booked_to = begins + count / rate
+            return begins
+
+    def wait(self, until: float) -> None:
+        """Sleep until a time that was booked, or until there is no limit any more."""
+        while (left := until - self._monotonic()) > 0:
+            if self._rates.rate_at(self._local_time()) is None:
+                return
+            self._sleep(min(left, _NAP))
+
+    def clock(self) -> float:
+        """Return the time by which is booked."""
+        return self._monotonic()
+
+
+class ThrottledStore:
+    """Passes every call on to ``inner``, no faster than a pace allows. Mapped files are not counted."""
+
+    def __init__(self, inner: BlobStore, pace: Pace) -> None:
+        self._inner = inner
+        self._pace = pace
+
+    @property
+    def location(self) -> str:
+        """Where the inner store is."""
+        return self._inner.location
+
+    def put(self, key: str, data: Bytes) -> bool:
+        """Create a blob, when it is its turn."""
+        self._take_turn(len(data))
+        return self._inner.put(key, data)
+
+    def replace(self, key: str, data: Bytes) -> None:
+        """Count, and pass on at once: leases cannot wait."""
+        self._pace.book(len(data))
+        self._inner.replace(key, data)
+
+    def get(self, key: str) -> bytes:
+        """Return a blob's bytes; waits afterwards, for only then the size is known."""
+        began = self._pace.clock()
+        data = self._inner.get(key)
+        begins = self._pace.book(len(data), since=began)
+        if len(data) > _SMALL:
+            self._pace.wait(begins)
+        return data
+
+    def get_into(self, key: str, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from byte ``start`` on, when it is its turn."""
+        self._take_turn(len(buffer))
+        return self._inner.get_into(key, start, buffer)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``start`` on, when it is its turn."""
+        self._take_turn(length)
+        return self._inner.get_range(key, start, length)
+
+    def size(self, key: str) -> int:
+        """Pass on."""
+        return self._inner.size(key)
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Pass on."""
+        return self._inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        """Pass on."""
+        self._inner.delete(key)
+
+    def local_path(self, key: str) -> Path | None:
+        """Pass on."""
+        return self._inner.local_path(key)
+
+    def check_writable(self) -> None:
+        """Pass on."""
+        self._inner.check_writable()
+
+    def _take_turn(self, count: int) -> None:
+        begins = self._pace.book(count)
+        if count > _SMALL:
+            self._pace.wait(begins)
