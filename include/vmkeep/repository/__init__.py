@@ -20,6 +20,7 @@ from vmkeep.repository.opening import (
 from vmkeep.repository.reader import Batch, BlockReader, Scratch, Wanted
 from vmkeep.repository.repository import Repository, RepositoryStats
 from vmkeep.repository.runs import RunArea
+from vmkeep.repository.segments import Location
 from vmkeep.repository.slots import Slot
 from vmkeep.repository.writer import BlockWriter
 
@@ -34,6 +35,7 @@ __all__ = [
     "Finding",
     "Kind",
     "Lease",
+    "Location",
     "Lost",
     "MapBuilder",
     "Marks",

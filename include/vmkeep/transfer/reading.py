@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from vmkeep.errors import CorruptError
-from vmkeep.repository import Batch, BlockReader, DiskMap, Kind, Scratch, Wanted
+from vmkeep.repository import Batch, BlockReader, DiskMap, Kind, Location, Scratch, Wanted
 from vmkeep.transfer.pipeline import Conveyor, Crew
 from vmkeep.transfer.progress import Meter, OnProgress
 
 _WINDOW = 16384
 """Blocks whose order is changed at a time: 4 GiB of disk, some 10 MiB of memory."""
-_READERS = max(4, 2 * (os.cpu_count() or 1))
-"""Requests in flight; each reading thread also checks, decompresses and delivers."""
 _CHECK_SECONDS = 1.0
 
 Consume = Callable[[int, memoryview], None]
@@ -52,20 +49,20 @@ class DiskReading:
         self._on_progress = on_progress
         self._check = check
         self._checked_at = time.monotonic()
-        self.count = size = 0
-        for block, digest in self._selected():
-            self._wanted(block, digest)
-            self.count += 1
-            size += disk.shape.block_length(block)
-        self.size = size
-        self.meter = Meter(phase, size)
+        self.count = self.size = 0
+        for window in self._windows():
+            for frame in self._located(window):
+                self.count += len(frame.places)
+                self.size += sum(map(disk.shape.block_length, frame.places))
+        self.meter = Meter(phase, self.size)
 
     def run(self, consume: Consume) -> None:
         """Read; the first error of any thread ends it."""
         crew = Crew()
-        conveyor: Conveyor[Batch] = Conveyor(2 * _READERS, crew.stop)
+        readers = self._blocks.width
+        conveyor: Conveyor[Batch] = Conveyor(2 * readers, crew.stop)
         jobs: list[Callable[[], None]] = [partial(self._feed, conveyor)]
-        jobs += [partial(self._drain, crew, conveyor, consume)] * _READERS
+        jobs += [partial(self._drain, crew, conveyor, consume)] * readers
         try:
             crew.run(jobs, self._tick)
         finally:
@@ -77,37 +74,45 @@ class DiskReading:
             if self._select is None or self._select(digest):
                 yield block, digest
 
-    def _wanted(self, block: int, digest: bytes) -> Wanted:
+    def _windows(self) -> Iterator[dict[bytes, list[int]]]:
+        """Yield the blocks to be read by digest, as many together as are put into the order of packs."""
+        window: dict[bytes, list[int]] = {}
+        held = 0
+        for block, digest in self._selected():
+            window.setdefault(digest, []).append(block)
+            held += 1
+            if held == _WINDOW:
+                yield window
+                window, held = {}, 0
+        yield window
+
+    def _located(self, window: dict[bytes, list[int]]) -> list[Wanted]:
         try:
-            location = self._blocks.locate(Kind.BLOCK, digest)
+            locations = self._blocks.locate_many(Kind.BLOCK, list(window))
+        except CorruptError:
+            locations = [self._locate(digest, blocks[0]) for digest, blocks in window.items()]
+        length = self._disk.shape.block_length
+        return [
+            Wanted(digest, location, length(blocks[0]), tuple(blocks))
+            for (digest, blocks), location in zip(window.items(), locations, strict=True)
+        ]
+
+    def _locate(self, digest: bytes, block: int) -> Location:
+        try:
+            return self._blocks.locate(Kind.BLOCK, digest)
         except CorruptError as error:
             raise self._damage(block, error) from error
-        return Wanted(digest, location, self._disk.shape.block_length(block), (block,))
 
     def _damage(self, block: int, error: CorruptError) -> CorruptError:
         return CorruptError(f"{self._what}, byte {block * self._disk.block_size}: {error}")
 
     def _feed(self, conveyor: Conveyor[Batch]) -> None:
         try:
-            window: dict[bytes, list[int]] = {}
-            held = 0
-            for block, digest in self._selected():
-                window.setdefault(digest, []).append(block)
-                held += 1
-                if held == _WINDOW:
-                    if not self._send(window, conveyor):
-                        return
-                    window, held = {}, 0
-            self._send(window, conveyor)
+            for window in self._windows():
+                if not all(conveyor.put(batch) for batch in self._blocks.plan(self._located(window))):
+                    return
         finally:
             conveyor.end()
-
-    def _send(self, window: dict[bytes, list[int]], conveyor: Conveyor[Batch]) -> bool:
-        wanted = []
-        for digest, places in window.items():
-            frame = self._wanted(places[0], digest)
-            wanted.append(Wanted(digest, frame.location, frame.raw_length, tuple(places)))
-        return all(conveyor.put(batch) for batch in self._blocks.plan(wanted))
 
     def _drain(self, crew: Crew, conveyor: Conveyor[Batch], consume: Consume) -> None:
         scratch = Scratch()

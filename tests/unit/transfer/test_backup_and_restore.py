@@ -10,7 +10,7 @@ import pytest
 from vmkeep.errors import ConflictError, CorruptError, FencedError, TransferError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
-from vmkeep.repository import decode_extents
+from vmkeep.repository import Kind, Scratch, Wanted, decode_extents
 from vmkeep.repository.attachments import read_content
 from vmkeep.transfer import backup
 from vmkeep.transfer.restore import restore_disk
@@ -289,6 +289,35 @@ def test_a_lost_pack_is_named_with_disk_offset_and_point(store, repository, smal
             reopen(store), root, disk(bytes(20 * BLOCK)), fresh=True, on_progress=lambda _: None,
             check=lambda: None, what="point a/b: scsi0:0",
         )  # fmt: skip
+
+
+def test_blocks_that_maintenance_moves_during_a_restore_are_found_again(
+    store, repository, small_packs, disk, back_up, reopen
+):
+    data = noise(20)
+    root = back_up(disk(data), repository).root
+    reader = reopen(store)
+    plan = read_plan(reader, root)
+    for blob in list(store.list("index/")):
+        store.delete(blob.key)
+    back_up(disk(data), reopen(store), run="run-2")  # stores all of it once more, in other packs
+    for batch in plan:
+        store.delete(batch.key)
+
+    scratch = Scratch()
+    read = {
+        frame.digest: bytes(content) for batch in plan for frame, content in reader.open_blocks().read(batch, scratch)
+    }
+    assert {digest for _, digest in reader.open_map(root).blocks()} == set(read)
+    assert set(read.values()) == {data[at : at + BLOCK] for at in range(0, len(data), BLOCK)}
+
+
+def read_plan(repository, root):
+    blocks = repository.open_blocks()
+    return blocks.plan(
+        Wanted(digest, blocks.locate(Kind.BLOCK, digest), BLOCK, (block,))
+        for block, digest in repository.open_map(root).blocks()
+    )
 
 
 def test_a_block_that_no_index_knows_shows_before_anything_is_written(store, repository, disk, back_up, reopen):
