@@ -13,7 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vmkeep.catalog import open_catalog
-from vmkeep.errors import ChangesUnknownError, CorruptError, StaleError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.errors import (
+    ChangesUnknownError,
+    CorruptError,
+    NotFoundError,
+    StaleError,
+    UnsupportedError,
+    UsageError,
+    VmKeepError,
+)
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
 from vmkeep.flows.hold import hold_still, remove_leftovers
 from vmkeep.flows.modes import choose_mode
@@ -91,7 +99,8 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         # A run that is cleared and done again begins anew: its old fence goes, and copies of the old try stop.
         area = repository.run(pre.request.run)
-        area.sweep()
+        area.restart()
+        repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
         remove_leftovers(session, repository, pre)
         return hold_still(session, repository, pre)
@@ -100,7 +109,7 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
     """Turn each disk that is copied into a job: its changed extents, or a full read with the reason for it."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        point = repository.load_point(pre.parent) if pre.parent else None
+        point = _parent(repository, pre)
         damaged = point is not None and repository.marks.damage_of(point.ref) is not None
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
         jobs = []
@@ -111,6 +120,15 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
                 parent = choose_parent(held[disk.key].disk, point, full=pre.request.full, damaged=damaged)
                 jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], parent))
         return tuple(jobs)
+
+
+def _parent(repository: Repository, pre: Preflight) -> RestorePoint | None:
+    """Return the point to continue, read anew now that the run has begun; it may have been forgotten meanwhile."""
+    try:
+        return repository.load_point(pre.parent) if pre.parent else None
+    except NotFoundError:
+        log.warning("VM %s: %s was removed meanwhile, so every disk is read in full", pre.vm.name, pre.parent)
+        return None
 
 
 def _plan_disk(

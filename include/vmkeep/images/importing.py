@@ -48,7 +48,7 @@ def import_images(
     """Store raw disk images as one restore point and return it, sealed.
 
     :param extents: for each image, what has changed since the newest point of that name; ``None``: read it all.
-    :raises UsageError: nothing to import, extents beyond the disk, or no point that they could be relative to.
+    :raises UsageError: nothing to import, extents beyond the disk, or no undamaged point that they are relative to.
     """
     if not paths or not name:
         raise UsageError("name the images, and the restore point's VM by --name")
@@ -56,8 +56,11 @@ def import_images(
     if len(changed) != len(paths):
         raise UsageError(f"{len(paths)} images, but extents for {len(changed)}")
     key = image_key(name)
-    parent = repository.latest_point(key) if any(e is not None for e in changed) else None
     run = f"{key}-{secrets.token_hex(8)}"
+    repository.begin_run(run)
+    parent = repository.latest_point(key) if any(e is not None for e in changed) else None
+    if parent is not None and repository.marks.damage_of(parent.ref) is not None:
+        raise UsageError(f"{parent.ref} is marked damaged, and changes cannot continue it; import without extents")
     with ExitStack() as stack:
         sources = [stack.enter_context(LocalFileSource(path)) for path in paths]
         jobs = [
@@ -82,6 +85,7 @@ def import_images(
         attachment_sizes={f"extents/{job.disk.key}": copy.extents_size for job, copy in zip(jobs, stored, strict=True)},
     )
     repository.seal(point)
+    repository.run(run).sweep()
     return point
 
 

@@ -92,7 +92,7 @@ class Manifests:
 
         :raises ConflictError: another run's point has this name.
         """
-        if (sealed := self._sealed_by(point)) is not None:
+        if (sealed := self.sealed_by(point)) is not None:
             return sealed
         text = json.dumps(
             {"manifest": _VERSION, "write_id": secrets.token_hex(16), "point": to_plain(point)},
@@ -106,7 +106,8 @@ class Manifests:
                 raise ConflictError(f"restore point {point.ref} exists already, sealed by another run") from error
         return point.ref
 
-    def _sealed_by(self, point: RestorePoint) -> str | None:
+    def sealed_by(self, point: RestorePoint) -> str | None:
+        """Return the ref under which a point's run has sealed it before, or ``None``."""
         stamp = f"{point.taken_at:%Y%m%dT%H%M%SZ}"
         for name in self.names(point.vm.key):
             if (name.id == point.id or name.stamp == stamp) and self.load(name.blob).run == point.run:

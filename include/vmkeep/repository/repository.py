@@ -15,7 +15,7 @@ from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, StoreErr
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import index as indexes
-from vmkeep.repository import runs
+from vmkeep.repository import runs, sealing
 from vmkeep.repository.attachments import read_content, write_content
 from vmkeep.repository.check import Check
 from vmkeep.repository.descriptor import Descriptor
@@ -28,6 +28,7 @@ from vmkeep.repository.manifests import Manifests, load_ref
 from vmkeep.repository.mapbuilder import MapBuilder
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
 from vmkeep.repository.marks import PointMarks
+from vmkeep.repository.plans import Plans
 from vmkeep.repository.reader import BlockReader
 from vmkeep.repository.slots import Slots
 from vmkeep.repository.writer import BlockWriter
@@ -75,6 +76,8 @@ class Repository:
         self._keys = keys
         self.manifests = Manifests(store, self.framer)
         self.marks = PointMarks(store, self.framer)
+        self.plans = Plans(store, self.framer)
+        self._cache = cache
         self._index = Index(store, self.framer, cache=cache)
         self._blocks = BlockReader(store, self.framer, self._index)
         self._lock = threading.Lock()
@@ -110,9 +113,22 @@ class Repository:
         """The index, loaded at the first use."""
         with self._lock:
             if not self._loaded:
-                self._index.refresh()
+                self._refresh()
                 self._loaded = True
         return self._index
+
+    def _refresh(self) -> None:
+        """Load what is new in the index; first what in it is not to be counted on."""
+        self._index.avoid(self.plans.avoided())
+        self._index.refresh()
+
+    def begin_run(self, run: str) -> None:
+        """Say that a run begins: call it before anything is looked up that its restore points may build upon.
+
+        What the run finds from then on is either still there when it seals, or :meth:`seal` tells. Opening a writer
+        says it too, if nobody has.
+        """
+        sealing.begin(self.blobs, self.framer, run)
 
     def open_writer(self, *, run: str) -> BlockWriter:
         """Return a writer of blocks and map pages for one copy of a run; use it as a context manager.
@@ -125,9 +141,10 @@ class Repository:
             raise
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
-        index = self.index
-        index.refresh()
-        return BlockWriter(self.blobs, self.framer, index)
+        self.begin_run(run)
+        self._refresh()
+        self._loaded = True
+        return BlockWriter(self.blobs, self.framer, self._index)
 
     def open_blocks(self) -> BlockReader:
         """Return the reader of blocks."""
@@ -153,20 +170,30 @@ class Repository:
     def seal(self, point: RestorePoint) -> str:
         """Commit a restore point and return its ref: from now on it exists.
 
-        Everything it names has to be there: that is checked first. Sealing once more in the same run finds the
-        point that stands; give points the id of :func:`~vmkeep.repository.manifests.point_id`, which retries share.
+        Everything it names has to be there, and to stay: that is settled first, with maintenance that may run at the
+        same time; see :mod:`~vmkeep.repository.sealing`. Sealing once more in the same run finds the point that
+        stands; give points the id of :func:`~vmkeep.repository.manifests.point_id`, which retries share.
 
         :raises CorruptError: a map that the point names is not in the repository.
+        :raises StaleError: maintenance took something that the run had found; the run has to start again.
         """
+        if (sealed := self.manifests.sealed_by(point)) is not None:
+            return sealed
         roots = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
-        for name, root in roots:
-            try:
-                opened = self.open_map(root)
-                if opened.top != ZERO:
-                    self._blocks.locate(Kind.PAGE if opened.shape.levels else Kind.BLOCK, opened.top)
-            except CorruptError as error:
-                raise CorruptError(f"{point.vm.name}: '{name}' cannot be sealed: {error}") from error
-        return self.manifests.seal(point)
+        digests = [root for _, root in roots]
+        with sealing.intent(self.blobs, self.framer, point.run, point.vm.key, digests):
+            sealing.require_unswept(self.blobs, self.framer, point.run, digests, cache=self._cache)
+            for name, root in roots:
+                self._require_map(point, name, root)
+            return self.manifests.seal(point)
+
+    def _require_map(self, point: RestorePoint, name: str, root: str) -> None:
+        try:
+            opened = self.open_map(root)
+            if opened.top != ZERO:
+                self._blocks.locate(Kind.PAGE if opened.shape.levels else Kind.BLOCK, opened.top)
+        except CorruptError as error:
+            raise CorruptError(f"{point.vm.name}: '{name}' cannot be sealed: {error}") from error
 
     def points(self, vm_key: str | None = None) -> Iterator[RestorePoint]:
         """Yield all restore points, or those of one VM; sorted by VM, then by time."""

@@ -1,6 +1,7 @@
 """``runs/<run>/``: what the steps of one run leave for each other until the restore point is sealed.
 
-Small, mutable, and swept when the run is over; never needed to read a restore point.
+Small, mutable, and swept when the run is over; never needed to read a restore point. What a run tells maintenance
+(:data:`BEGUN`, :data:`SEALING`) is written and read by :mod:`vmkeep.repository.sealing`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from vmkeep.repository.leases import EXPIRES_AFTER, Lease, is_released
 from vmkeep.repository.manifests import safe_name
 
 PREFIX = "runs/"
+BEGUN = "begun"
+SEALING = "sealing/"
 _POLL = 0.5
 
 
@@ -132,8 +135,19 @@ class RunArea:
         except CorruptError:
             return False
 
+    def restart(self) -> None:
+        """Remove what an earlier try left; copies of it that still run find their lease gone and stop.
+
+        What holds off sweeps stays: when the run began, and what somebody may be about to seal. A step of the
+        earlier try may still be at work with blocks that it found then.
+        """
+        kept = (f"{self._prefix}{BEGUN}", f"{self._prefix}{SEALING}")
+        for info in list(self._store.list(self._prefix)):
+            if not info.key.startswith(kept):
+                self._store.delete(info.key)
+
     def sweep(self) -> None:
-        """Remove everything of this run; copies that still run find their lease gone and stop."""
+        """Remove everything of this run, once it is over; copies that still run find their lease gone and stop."""
         for info in list(self._store.list(self._prefix)):
             self._store.delete(info.key)
 

@@ -85,8 +85,11 @@ class BlockWriter:
                 self._changed.notify_all()
 
     def knows(self, digest: bytes) -> bool:
-        """Whether content of that digest need not be brought: it is stored already, as :meth:`add` would find."""
-        return self._index.find(digest) is not None
+        """Whether content of that digest need not be brought: it is stored already, as :meth:`add` would find.
+
+        What lies in a pack that is about to be deleted does not count as stored.
+        """
+        return self._index.known(digest)
 
     def _claim(self, digest: bytes) -> bool:
         if self.knows(digest):

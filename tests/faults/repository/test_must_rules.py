@@ -15,7 +15,8 @@ def test_rule_1_order_of_writing_packs_then_index_then_map_root_then_manifest(st
     point = vm.back_up(faulty, "run-1")
 
     written = [key.split("/")[0] for call, key in faulty.calls if call == "put"]
-    assert written == [*["packs"] * written.count("packs"), "index", "points"]
+    # What the run says of itself: when it began, and what it is about to seal.
+    assert written == ["runs", *["packs"] * written.count("packs"), "index", "runs", "points"]
     assert written.count("packs") > 2
     # The root is a frame in a pack: it can be found, and so is written, only once the segment that names it is.
     before = FaultyStore(store)

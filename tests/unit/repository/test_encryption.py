@@ -333,14 +333,14 @@ def test_every_swapped_flipped_or_cut_off_blob_is_found_and_named(point):
     assert set(by_kind) == {"vmkeep.json", "keys", "packs", "index", "points", "runs"}
     for kind, keys in by_kind.items():
         for key in keys:
-            if key.endswith("/fence"):
-                continue  # it stands by being there
+            if key.endswith(("/fence", "/begun")):
+                continue  # the one stands by being there, the other is believed only if whole: see test_sealing.py
             name = key.rpartition("/")[2]
             good = store.get(key)
             flipped = bytearray(good)
             flipped[len(good) // 2] ^= 1
             harms = [flipped, good[: len(good) // 2], good[:-1] if kind != "vmkeep.json" else good[:-3], b""]
-            harms += [store.get(twin) for twin in keys if twin != key and not twin.endswith("/fence")]
+            harms += [store.get(twin) for twin in keys if twin != key and not twin.endswith(("/fence", "/begun"))]
             twins = [info.key for info in other.list("") if info.key.startswith(kind)]
             harms += [other.get(twin) for twin in twins if kind in ("packs", "index", "points")]
             for blob in harms:

@@ -275,7 +275,7 @@ def test_statistics_count_what_is_there(repository, point):
 
     stats = repository.stats()
 
-    assert (stats.points, stats.vms, stats.index_segments, stats.run_blobs) == (1, 1, 1, 1)
+    assert (stats.points, stats.vms, stats.index_segments, stats.run_blobs) == (1, 1, 1, 2)
     assert stats.packs == 2
     assert stats.blocks == 4  # two blocks (the tail is shorter), their page, the root
 

@@ -1,0 +1,204 @@
+"""The handshake between sealing a restore point and sweeping packs: neither waits, and one always sees the other.
+
+    runs/<run>/begun                  which sweeps were over when the run began: JSON ``{"over": [ids]}``
+    runs/<run>/sealing/<vm>/<random>  the roots of a point that is about to be sealed: JSON ``{"roots": [hex]}``
+
+A run says when it began before it looks anything up. Who seals puts the intent first and looks for sweeps then; who
+sweeps puts the sweep's record first and looks for intents, and manifests after those, then. So either the sweep keeps
+what the point needs, or the sealer knows of the sweep: if each one it finds was over when the run began, all that the
+run ever found is still there. If not, the whole of the new point is walked: each page and block of it has to be in a
+pack that is there, and that no sweep takes. Decision 0008 has the reasoning.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vmkeep.blobs import BlobStore
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, StaleError, VmKeepError
+from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.index import Index
+from vmkeep.repository.manifests import safe_name
+from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, parse_root
+from vmkeep.repository.packs import pack_key
+from vmkeep.repository.plans import Plans
+from vmkeep.repository.reader import BlockReader
+from vmkeep.repository.runs import BEGUN, PREFIX, SEALING
+from vmkeep.repository.segments import Location
+
+_PAGES = 256
+"""Pages read together by a walk."""
+_AT_ONCE = 16
+"""Packs asked for at the same time: what counts is the store's latency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A point that somebody is about to seal."""
+
+    key: str
+    roots: tuple[str, ...]
+
+
+def begin(store: BlobStore, framer: Framer, run: str) -> None:
+    """Say that a run begins, unless that is said: the first of several copies speaks for all."""
+    key = _begun_key(run)
+    with suppress(BlobNotFoundError):
+        store.size(key)
+        return
+    over = sorted(sweep for sweep, is_over in Plans(store, framer).over().items() if is_over)
+    with suppress(ConflictError):
+        store.put(key, framer.wrap(Kind.NOTE, json.dumps({"over": over}).encode(), name=key))
+
+
+def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str]:
+    """Return the sweeps that were over when a run began, by its ``begun`` blob; if that cannot be read: none."""
+    try:
+        return frozenset(str(sweep) for sweep in _fields(store, framer, key).get("over", ()))
+    except (BlobNotFoundError, CorruptError):
+        return frozenset()
+
+
+def begun_keys(store: BlobStore) -> list[str]:
+    """Return the keys by which all runs in the repository said that they began."""
+    return [blob.key for blob in store.list(PREFIX) if blob.key.endswith(f"/{BEGUN}")]
+
+
+def intents(store: BlobStore, framer: Framer) -> Iterator[Intent]:
+    """Yield all points that are about to be sealed. Whoever sweeps looks at these before it lists manifests.
+
+    :raises CorruptError: one cannot be read.
+    """
+    for blob in list(store.list(PREFIX)):
+        if f"/{SEALING}" not in blob.key:
+            continue
+        try:
+            roots = _fields(store, framer, blob.key).get("roots", ())
+        except BlobNotFoundError:
+            continue  # sealed meanwhile, or given up
+        except CorruptError as error:
+            run = blob.key.removeprefix(PREFIX).partition("/")[0]
+            raise CorruptError(
+                f"run {run}: {blob.key} is damaged ({error}); once that run is over, delete it"
+            ) from error
+        yield Intent(key=blob.key, roots=tuple(str(root) for root in roots))
+
+
+@contextmanager
+def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Iterable[str]) -> Iterator[None]:
+    """Say that a point is about to be sealed, for as long as the context is open.
+
+    Left behind by a process that dies, it keeps what the point needs until the run's area goes. The name is drawn
+    anew, so that two tries of one step do not take away each other's.
+    """
+    key = f"{PREFIX}{safe_name(run)}/{SEALING}{safe_name(vm_key)}/{secrets.token_hex(8)}"
+    store.put(key, framer.wrap(Kind.NOTE, json.dumps({"roots": list(roots)}).encode(), name=key))
+    try:
+        yield
+    finally:
+        with suppress(VmKeepError):  # one that stays keeps a little more than is needed, for a while
+            store.delete(key)
+
+
+def require_unswept(store: BlobStore, framer: Framer, run: str, roots: Sequence[str], *, cache: Path | None) -> None:
+    """Return if all that a point needs is safe from every sweep. Call it while the point's intent stands.
+
+    :raises StaleError: something is gone, or about to go; the run has to start again.
+    """
+    plans = Plans(store, framer)
+    if plans.over().keys() <= over_at_begin(store, framer, _begun_key(run)):
+        return
+    _Walk(store, framer, plans, cache).require(roots)
+
+
+class _Walk:
+    """One walk over all pages and blocks of a point, with an index that is loaded now."""
+
+    def __init__(self, store: BlobStore, framer: Framer, plans: Plans, cache: Path | None) -> None:
+        self._store = store
+        self._plans = plans
+        sweeps = plans.sweeps()
+        self._sweeps = {sweep.id: sweep.off_limits for sweep in sweeps}
+        self._undecided = {sweep.id for sweep in sweeps if sweep.takes is None}
+        self._index = Index(store, framer, cache=cache)
+        self._index.avoid(plans.avoided())
+        self._index.refresh()
+        self._blocks = BlockReader(store, framer, self._index)
+        self._packs: set[bytes] = set()
+        self._seen: set[bytes] = set()
+
+    def require(self, roots: Sequence[str]) -> None:
+        """Walk from the roots, then see that every pack met on the way is there."""
+        for root in roots:
+            digest = bytes.fromhex(root)
+            self._require([digest])
+            shape, top = parse_root(self._blocks.get_pages([digest], size=ROOT_SIZE)[digest])
+            self._descend([top] if top != ZERO else [], shape.levels)
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+            lost = frozenset(pack for pack in threads.map(self._lost, self._packs) if pack is not None)
+        if lost:
+            self._plans.condemn(lost)  # else the next try would find the same entries of the index, and fail again
+            raise _stale(f"{len(lost)} packs, {next(iter(lost)).hex()} among them, are gone")
+
+    def _descend(self, digests: list[bytes], level: int) -> None:
+        fresh = [digest for digest in dict.fromkeys(digests) if digest not in self._seen]
+        self._require(fresh)
+        if not level:
+            return
+        self._seen.update(fresh)
+        for at in range(0, len(fresh), _PAGES):
+            pages = self._blocks.get_pages(fresh[at : at + _PAGES], size=PAGE_SIZE)
+            children = (page[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] for page in pages.values() for row in _ROWS)
+            self._descend([child for child in children if child != ZERO], level - 1)
+
+    def _require(self, digests: list[bytes]) -> None:
+        for digest, location in zip(digests, self._index.find_many(digests), strict=True):
+            if location is None:
+                raise _stale(f"{digest.hex()[:16]}… is not in the index")
+            self._packs.add(self._safe(location))
+
+    def _safe(self, location: Location) -> bytes:
+        """Return a place's pack if no sweep takes it. One that has not decided yet has to, now: it takes nothing."""
+        for sweep, packs in self._sweeps.items():
+            if location.pack in packs and sweep in self._undecided:
+                self._sweeps[sweep] = self._plans.decide(sweep, ())
+                self._undecided.discard(sweep)
+            if location.pack in self._sweeps[sweep]:
+                raise _stale(f"pack {location.pack.hex()} is being deleted")
+        return location.pack
+
+    def _lost(self, pack: bytes) -> bytes | None:
+        try:
+            self._store.size(pack_key(pack))
+        except BlobNotFoundError:
+            return pack
+        return None
+
+
+_ROWS = range(FAN_OUT)
+
+
+def _stale(why: str) -> StaleError:
+    return StaleError(f"maintenance took what this run had found: {why}; nothing is sealed: start the run again")
+
+
+def _begun_key(run: str) -> str:
+    return f"{PREFIX}{safe_name(run)}/{BEGUN}"
+
+
+def _fields(store: BlobStore, framer: Framer, key: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(key), name=key)))
+    except ValueError as error:
+        raise CorruptError(f"does not parse: {error}") from error
+    if not isinstance(fields, dict):
+        raise CorruptError("does not parse")
+    return fields

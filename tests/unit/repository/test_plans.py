@@ -1,0 +1,95 @@
+"""Plans and sweeps: what is condemned, and who decides what a sweep takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.errors import CorruptError
+from vmkeep.repository.plans import Plans
+
+A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
+
+
+@pytest.fixture
+def plans(repository):
+    return repository.plans
+
+
+def test_condemned_packs_are_avoided_until_the_plan_is_withdrawn(plans):
+    first, second = plans.condemn([A, B]), plans.condemn([C])
+
+    assert {plan.id: plan.packs for plan in plans.plans()} == {first: {A, B}, second: {C}}
+    assert plans.avoided() == {A, B, C}
+    plans.withdraw(first)
+    assert plans.avoided() == {C}
+
+
+def test_a_damaged_plan_condemns_nothing_and_stops_nobody(plans, repository):
+    plan = plans.condemn([A])
+    repository.blobs.replace(f"plans/{plan}", b"rubbish")
+
+    assert [(found.id, found.packs) for found in plans.plans()] == [(plan, frozenset())]
+    assert plans.avoided() == frozenset()
+
+
+def test_an_undecided_sweep_may_take_all_its_candidates(plans):
+    sweep = plans.begin_sweep([A, B])
+
+    (found,) = plans.sweeps()
+    assert (found.id, found.takes, found.off_limits, found.over) == (sweep, None, {A, B}, False)
+    assert plans.avoided() == {A, B}
+
+
+def test_a_decided_sweep_takes_what_was_decided_also_when_it_is_over(plans):
+    sweep = plans.begin_sweep([A, B])
+    assert plans.decide(sweep, [A]) == {A}
+    plans.finish_sweep(sweep)
+    plans.finish_sweep(sweep)
+
+    (found,) = plans.sweeps()
+    assert (found.off_limits, found.over) == ({A}, True)
+    assert plans.avoided() == {A}
+    assert plans.over() == {sweep: True}
+
+
+def test_who_decides_first_has_decided(plans):
+    sweep = plans.begin_sweep([A, B])
+
+    assert plans.decide(sweep, ()) == frozenset()
+    assert plans.decide(sweep, [A, B]) == frozenset()
+    assert plans.avoided() == frozenset()
+
+
+def test_a_forgotten_sweep_leaves_nothing(plans, repository):
+    sweep = plans.begin_sweep([A])
+    plans.decide(sweep, [A])
+    plans.finish_sweep(sweep)
+    plans.forget_sweep(sweep)
+
+    assert plans.sweeps() == []
+    assert list(repository.blobs.list("sweeps/")) == []
+
+
+@pytest.mark.parametrize("harm", [b"", b"rubbish"])
+def test_a_sweep_that_cannot_be_read_is_an_error_for_who_deletes_and_none_for_who_writes(plans, repository, harm):
+    sweep = plans.begin_sweep([A])
+    repository.blobs.replace(f"sweeps/{sweep}/candidates", harm)
+
+    with pytest.raises(CorruptError, match=f"sweeps/{sweep}/candidates"):
+        plans.sweeps()
+    assert plans.avoided() == frozenset()
+
+
+def test_what_is_no_list_of_packs_is_damage(plans, repository):
+    key = "plans/x"
+    for content in (b"[]", b"{}", b'{"packs": "00"}', b'{"packs": 1}'):
+        from vmkeep.repository import Kind
+
+        repository.blobs.replace(key, repository.framer.wrap(Kind.NOTE, content, name=key))
+        assert [plan.packs for plan in plans.plans()] == [frozenset()]
+
+
+def test_two_views_of_one_repository_see_the_same(plans, repository):
+    plans.condemn([A])
+
+    assert Plans(repository.blobs, repository.framer).avoided() == {A}
