@@ -1,33 +1,25 @@
 /*
  * The limit of a full backup on this machine: zero test, BLAKE3, zstd level 1 and writing, in C, with N threads.
  *
- * No index, no deduplication, no durability, no map: what any engine with these algorithms and block size has to do at
- * least. BLAKE3 is the one in libLLVM (the BLAKE3 authors' C and assembler code, public C API llvm-c/blake3.h), because
- * Debian 12 has no library package of its own.
+ * No index, no deduplication, no durability, no tree of digests: what any engine with these algorithms and block size
+ * has to do at least. A full pack is written by the thread that filled it, while the others go on into the next one.
  *
  *   limit IMAGE FOLDER THREADS BLOCK_SIZE      stores; prints bytes read, not zero, and stored
  */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <zstd.h>
+#include "limit.h"
 
-enum { PIECE = 1 << 20, PACK = 64 << 20, DIGEST = 32, HASHER_BYTES = 4096 };
-
-void llvm_blake3_hasher_init(void *self);
-void llvm_blake3_hasher_update(void *self, const void *input, size_t length);
-void llvm_blake3_hasher_finalize(const void *self, uint8_t *out, size_t length);
+enum { PIECE = 1 << 20, PACK = 64 << 20 };
 
 struct piece {
     off_t start;
     size_t length;
+};
+
+struct pack {
+    char *data;
+    size_t used;
+    unsigned number;
+    struct pack *next;
 };
 
 static struct piece *pieces;
@@ -38,84 +30,90 @@ static int image;
 static const char *folder;
 static size_t block_size;
 
-static pthread_mutex_t pack_lock = PTHREAD_MUTEX_INITIALIZER;
-static char *pack;
-static size_t pack_used;
-static unsigned pack_number;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pack *filling, *unused;
+static unsigned packs;
+static struct frame *frames;
+static size_t frame_count, frame_room;
 
-static void die(const char *what) {
-    perror(what);
-    exit(1);
+static struct pack *open_pack(void) {
+    struct pack *pack = unused;
+    if (pack)
+        unused = pack->next;
+    else if (!(pack = malloc(sizeof *pack)) || !(pack->data = malloc(PACK)))
+        die("malloc");
+    pack->used = 0;
+    pack->number = packs++;
+    return pack;
 }
 
-static void write_pack(void) {
-    char name[4096];
-    snprintf(name, sizeof name, "%s/pack-%u", folder, pack_number++);
-    int file = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+static void write_file(const char *name, const void *data, size_t length) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
     if (file < 0)
-        die(name);
-    for (size_t done = 0; done < pack_used;) {
-        ssize_t count = write(file, pack + done, pack_used - done);
-        if (count < 0)
-            die(name);
-        done += (size_t)count;
-    }
+        die(path);
+    write_all(file, data, length, 0);
     close(file);
-    pack_used = 0;
 }
 
-static void append(const uint8_t *digest, const char *data, size_t length) {
-    pthread_mutex_lock(&pack_lock);
-    if (pack_used + DIGEST + length > PACK)
-        write_pack();
-    memcpy(pack + pack_used, digest, DIGEST);
-    memcpy(pack + pack_used + DIGEST, data, length);
-    pack_used += DIGEST + length;
-    pthread_mutex_unlock(&pack_lock);
+static void write_pack(const struct pack *pack) {
+    char name[32];
+    snprintf(name, sizeof name, "pack-%u", pack->number);
+    write_file(name, pack->data, pack->used);
+}
+
+static void append(off_t offset, const uint8_t *digest, const char *data, size_t length, size_t raw) {
+    pthread_mutex_lock(&lock);
+    while (filling->used + DIGEST + length > PACK) {
+        struct pack *full = filling;
+        filling = open_pack();
+        pthread_mutex_unlock(&lock);
+        write_pack(full);
+        pthread_mutex_lock(&lock);
+        full->next = unused;
+        unused = full;
+    }
+    if (frame_count == frame_room && !(frames = realloc(frames, (frame_room += 65536) * sizeof *frames)))
+        die("realloc");
+    struct frame *frame = &frames[frame_count++];
+    *frame = (struct frame){(uint64_t)offset, filling->number, (uint32_t)filling->used, (uint32_t)length, (uint32_t)raw, {0}};
+    memcpy(frame->digest, digest, DIGEST);
+    memcpy(filling->data + filling->used, digest, DIGEST);
+    memcpy(filling->data + filling->used + DIGEST, data, length);
+    filling->used += DIGEST + length;
+    pthread_mutex_unlock(&lock);
 }
 
 static int all_zero(const char *data, size_t length) {
     return data[0] == 0 && memcmp(data, data + 1, length - 1) == 0;
 }
 
-static void *work(void *unused) {
-    (void)unused;
+static void *work(void *unused_argument) {
+    (void)unused_argument;
     char *buffer = malloc(PIECE);
     size_t bound = ZSTD_compressBound(block_size);
     char *packed = malloc(bound);
     ZSTD_CCtx *context = ZSTD_createCCtx();
     void *hasher = aligned_alloc(64, HASHER_BYTES);
     uint8_t digest[DIGEST];
-    for (;;) {
-        size_t number = atomic_fetch_add(&next_piece, 1);
-        if (number >= piece_count)
-            break;
+    for (size_t number; (number = atomic_fetch_add(&next_piece, 1)) < piece_count;) {
         struct piece piece = pieces[number];
-        for (size_t done = 0; done < piece.length;) {
-            ssize_t count = pread(image, buffer + done, piece.length - done, piece.start + (off_t)done);
-            if (count <= 0)
-                die("pread");
-            done += (size_t)count;
-        }
+        read_all(image, buffer, piece.length, piece.start);
         bytes_read += piece.length;
         for (size_t at = 0; at < piece.length; at += block_size) {
             size_t length = piece.length - at < block_size ? piece.length - at : block_size;
-            if (all_zero(buffer + at, length))
+            const char *block = buffer + at;
+            if (all_zero(block, length))
                 continue;
             bytes_data += length;
-            llvm_blake3_hasher_init(hasher);
-            llvm_blake3_hasher_update(hasher, buffer + at, length);
-            llvm_blake3_hasher_finalize(hasher, digest, DIGEST);
-            size_t stored = ZSTD_compressCCtx(context, packed, bound, buffer + at, length, 1);
+            digest_of(hasher, block, length, digest);
+            size_t stored = ZSTD_compressCCtx(context, packed, bound, block, length, 1);
             if (ZSTD_isError(stored))
                 die("zstd");
-            if (stored < length) {
-                append(digest, packed, stored);
-            } else {
-                append(digest, buffer + at, length);
-                stored = length;
-            }
-            bytes_stored += stored;
+            int smaller = stored < length;
+            append(piece.start + (off_t)at, digest, smaller ? packed : block, smaller ? stored : length, length);
+            bytes_stored += smaller ? stored : length;
         }
     }
     return NULL;
@@ -153,6 +151,16 @@ static void plan(off_t size) {
     }
 }
 
+static void write_map(off_t capacity) {
+    size_t length = sizeof(struct head) + frame_count * sizeof *frames;
+    char *map = malloc(length);
+    struct head head = {(uint64_t)capacity, frame_count, packs, block_size};
+    memcpy(map, &head, sizeof head);
+    if (frame_count)
+        memcpy(map + sizeof head, frames, frame_count * sizeof *frames);
+    write_file("map", map, length);
+}
+
 int main(int argc, char **argv) {
     if (argc != 5) {
         fprintf(stderr, "usage: limit IMAGE FOLDER THREADS BLOCK_SIZE\n");
@@ -162,16 +170,13 @@ int main(int argc, char **argv) {
     if (image < 0)
         die(argv[1]);
     folder = argv[2];
-    int threads = atoi(argv[3]);
     block_size = (size_t)atol(argv[4]);
-    pack = malloc(PACK);
-    plan(lseek(image, 0, SEEK_END));
-    pthread_t ids[64];
-    for (int i = 0; i < threads; i++)
-        pthread_create(&ids[i], NULL, work, NULL);
-    for (int i = 0; i < threads; i++)
-        pthread_join(ids[i], NULL);
-    write_pack();
+    off_t capacity = lseek(image, 0, SEEK_END);
+    filling = open_pack();
+    plan(capacity);
+    run_threads(thread_count(argv[3]), work);
+    write_pack(filling);
+    write_map(capacity);
     printf("{\"read\": %llu, \"data\": %llu, \"stored\": %llu}\n", (unsigned long long)bytes_read,
            (unsigned long long)bytes_data, (unsigned long long)bytes_stored);
     return 0;

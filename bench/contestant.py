@@ -1,0 +1,47 @@
+"""What every contestant is: a place of its own, and a command for each step that it takes part in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from disk import BenchDisk
+from measure import Command
+
+BLOCK = 256 << 10
+
+STEPS = ("full", "clone", "incremental", "unchanged", "restore", "overwrite", "verify")
+"""In the order of one round. Each goes on from what the ones before have stored."""
+
+STATES = {"full": "full", "clone": "clone"}
+"""The disk's state at a step; ``changed`` at all others."""
+
+
+class Contestant(Protocol):
+    """One program in one way of using it."""
+
+    name: str
+    places: Sequence[Path]
+    """What it keeps: counted as stored, and removed after its last step."""
+    steps: Sequence[str]
+    out: Path
+    """The file that it restores to, or the folder below which it does."""
+    restores: str
+    """The state of the disk that it restores."""
+
+    def prepare(self) -> None:
+        """Begin with nothing stored."""
+
+    def command(self, step: str, disk: BenchDisk) -> Command:
+        """Return the command of one of its steps."""
+
+
+def remove(*places: Path) -> None:
+    """Remove files and folders that may not exist."""
+    for place in places:
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
