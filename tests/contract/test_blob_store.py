@@ -14,13 +14,16 @@ from vmkeep.blobs import BlobStore, open_store
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
+from vmkeep.blobs.metered import Meter, MeteredStore
 from vmkeep.blobs.opening import create_store
+from vmkeep.blobs.rates import parse_rates
 from vmkeep.blobs.retrying import RetryingStore
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, S3Location
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.blobs.sftp import SftpStore
 from vmkeep.blobs.sshaccess import SshAccess, parse_location
+from vmkeep.blobs.throttled import Pace, ThrottledStore
 from vmkeep.errors import BlobNotFoundError, ConflictError, UsageError
 
 BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
@@ -30,6 +33,9 @@ BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
     "faulty": lambda folder: FaultyStore(LocalStore(folder)),
     "retrying": lambda folder: RetryingStore(SettlingStore(LocalStore(folder))),
     "settling": lambda _folder: SettlingStore(MemoryStore()),
+    "throttled": lambda folder: ThrottledStore(LocalStore(folder), Pace(parse_rates("1GiB"))),
+    "metered": lambda folder: MeteredStore(LocalStore(folder), Meter()),
+    "limited": lambda folder: open_store(str(folder), limit_rate="500MiB", meter=Meter()),
 }
 
 

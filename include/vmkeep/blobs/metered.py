@@ -107,19 +107,19 @@ class MeteredStore:
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``; the time is that until each next one is there."""
-        blobs = self._inner.list(prefix)
         self._meter.count("list")
-        while True:
-            began = time.monotonic()
-            failed = True
-            try:
-                blob = next(blobs, None)
-                failed = False
-            finally:
-                self._meter.count("list", seconds=time.monotonic() - began, failed=failed, calls=0)
-            if blob is None:
-                return
+        blobs = self._timed_list(lambda: self._inner.list(prefix))
+        while (blob := self._timed_list(lambda: next(blobs, None))) is not None:
             yield blob
+
+    def _timed_list(self, step: Callable[[], T]) -> T:
+        began, failed = time.monotonic(), True
+        try:
+            result = step()
+            failed = False
+            return result
+        finally:
+            self._meter.count("list", seconds=time.monotonic() - began, failed=failed, calls=0)
 
     def delete(self, key: str) -> None:
         """Remove a blob."""
