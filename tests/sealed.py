@@ -6,8 +6,8 @@ from vmkeep.blobs import BlobStore
 from vmkeep.repository import Repository, descriptor, open_in
 
 PASSPHRASE = "correct horse battery"
-CHEAP = {"n": 16, "r": 8, "p": 1}
-"""scrypt's cost where a test is not about it."""
+CHEAP = {"t": 1, "m": 8, "p": 1}
+"""Argon2id's cost where a test is not about it."""
 
 
 def opened(store: BlobStore) -> Repository:

@@ -9,29 +9,23 @@ its place needs no mention in the descriptor. Slots of a kind that this version 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from blake3 import blake3
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError
 from vmkeep.repository.keys import MASTER_SIZE
+from vmkeep.repository.passphrases import ARGON2ID, COST, SCRYPT, argon2id_key, scrypt_key
 from vmkeep.repository.recoverykey import format_recovery_key, is_recovery_key, new_recovery_key, parse_recovery_key
 
 PREFIX = "keys/"
-PASSPHRASE, RECOVERY = "scrypt", "recovery"
-COST = {"n": 1 << 16, "r": 8, "p": 2}
-"""scrypt's parameters for new slots: 64 MiB and about 0.3 s."""
-_MAX_N, _MAX_R, _MAX_P, _MAX_MEMORY = 1 << 20, 32, 16, 1 << 30
+PASSPHRASES, RECOVERY = (ARGON2ID, SCRYPT), "recovery"
 _VERSION = 1
 _LIMIT = 64 << 10
 _MIN_PASSPHRASE = 8
@@ -43,7 +37,7 @@ class Slot:
 
     id: str
     kind: str
-    """``scrypt`` (a passphrase), ``recovery``, or one that a later version knows."""
+    """``argon2id`` or ``scrypt`` (a passphrase), ``recovery``, or one that a later version knows."""
     label: str
     created: str
     fields: dict[str, Any] = field(repr=False)
@@ -81,12 +75,12 @@ class Slots:
         :raises RepositoryError: no slot opens with it.
         :raises CorruptError: no slot opens with it, and some are damaged.
         """
-        kind = RECOVERY if is_recovery_key(passphrase) else PASSPHRASE
+        kinds = (RECOVERY,) if is_recovery_key(passphrase) else PASSPHRASES
         slots, damaged = self.read()
         for slot in slots:
-            if slot.kind == kind and (master := _unwrap(slot, passphrase)) is not None:
+            if slot.kind in kinds and (master := _unwrap(slot, passphrase)) is not None:
                 return master
-        what = "recovery key" if kind == RECOVERY else "passphrase"
+        what = "recovery key" if RECOVERY in kinds else "passphrase"
         if damaged:
             raise CorruptError(
                 f"{self._store.location}: no key slot opens with this {what}, and some are damaged: "
@@ -103,7 +97,7 @@ class Slots:
         """
         if len(passphrase) < _MIN_PASSPHRASE or is_recovery_key(passphrase):
             raise UsageError(f"passphrase: takes {_MIN_PASSPHRASE} characters or more, and must not begin with VMKR-")
-        return self._add(master, PASSPHRASE, passphrase, {**COST, "salt": secrets.token_hex(16)}, label)
+        return self._add(master, ARGON2ID, passphrase, {**COST, "salt": secrets.token_hex(16)}, label)
 
     def add_recovery(self, master: bytes, *, label: str = "") -> tuple[Slot, str]:
         """Create a slot for a new recovery key; return the key too, which is kept nowhere."""
@@ -147,6 +141,8 @@ class Slots:
             **parameters,
             "nonce": secrets.token_hex(12),
         }
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # slow to load, and most programs need none
+
         aead = AESGCM(_KEYS[kind](fields, secret))
         fields["wrapped"] = aead.encrypt(bytes.fromhex(fields["nonce"]), master, _canonical(fields)).hex()
         key = f"{PREFIX}{fields['id']}"
@@ -171,6 +167,9 @@ def _parse(key: str, blob: bytes) -> Slot:
 
 
 def _unwrap(slot: Slot, secret: str) -> bytes | None:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     try:
         nonce, wrapped = (bytes.fromhex(slot.fields[name]) for name in ("nonce", "wrapped"))
         aead = AESGCM(_KEYS[slot.kind](slot.fields, secret))
@@ -183,26 +182,16 @@ def _unwrap(slot: Slot, secret: str) -> bytes | None:
     return master if len(master) == MASTER_SIZE else None
 
 
-def _passphrase_key(fields: dict[str, Any], passphrase: str) -> bytes:
-    n, r, p = (int(fields[name]) for name in "nrp")
-    good = 2 <= n <= _MAX_N and not n & (n - 1) and 0 < r <= _MAX_R and 0 < p <= _MAX_P
-    if not good or 128 * n * r > _MAX_MEMORY:
-        raise ValueError(f"scrypt with n={n}, r={r}, p={p} is more than this program does")
-    return _scrypt(passphrase.encode(), bytes.fromhex(fields["salt"]), n, r, p)
-
-
-@lru_cache(maxsize=8)
-def _scrypt(passphrase: bytes, salt: bytes, n: int, r: int, p: int) -> bytes:
-    """Derive a key; a program that opens a repository again, with a passphrase that it holds anyway, pays once."""
-    return hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY + (64 << 20), dklen=32)
-
-
 def _recovery_key(fields: dict[str, Any], text: str) -> bytes:
     material = parse_recovery_key(text) + bytes.fromhex(fields["salt"])
     return blake3(material, derive_key_context="vmkeep repository format 1: recovery key slot").digest()
 
 
-_KEYS: dict[str, Callable[[dict[str, Any], str], bytes]] = {PASSPHRASE: _passphrase_key, RECOVERY: _recovery_key}
+_KEYS: dict[str, Callable[[dict[str, Any], str], bytes]] = {
+    ARGON2ID: argon2id_key,
+    SCRYPT: scrypt_key,
+    RECOVERY: _recovery_key,
+}
 """Kind of slot → how the key that wraps is derived from its fields and a secret. Other kinds are added here."""
 
 

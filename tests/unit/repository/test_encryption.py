@@ -20,6 +20,7 @@ from vmkeep.repository import (
     open_in,
     open_repository,
     open_site_repository,
+    passphrases,
     shelf,
     slots,
 )
@@ -36,7 +37,7 @@ SECRET = b"what the guest keeps to itself, " * 4
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
-    monkeypatch.setattr(slots, "COST", {"n": 16, "r": 8, "p": 1})
+    monkeypatch.setattr(slots, "COST", {"t": 1, "m": 8, "p": 1})
 
 
 def make(store=None):
@@ -182,13 +183,33 @@ def test_a_slot_of_a_later_version_is_listed_and_left_alone():
 
 
 @pytest.mark.parametrize("cost", [{"n": 1 << 30}, {"n": 1 << 20, "r": 32}, {"p": 1000}, {"n": 1000}, {"r": 0}])
-def test_a_slot_that_asks_for_too_much_work_is_refused(monkeypatch, cost):
-    monkeypatch.setattr(slots, "COST", {"n": 16, "r": 8, "p": 1} | cost)
-    monkeypatch.setattr(slots, "_scrypt", lambda *_: bytes(32))
-    fields = {**slots.COST, "salt": "00"}
-
+def test_a_scrypt_slot_that_asks_for_too_much_work_is_refused(cost):
     with pytest.raises(ValueError, match="more than this program does"):
-        slots._passphrase_key(fields, PASSPHRASE)
+        passphrases.scrypt_key({"n": 16, "r": 8, "p": 1, "salt": "00"} | cost, PASSPHRASE)
+
+
+@pytest.mark.parametrize("cost", [{"t": 65}, {"t": 0}, {"m": 2 << 20}, {"m": 7}, {"p": 17, "m": 1 << 20}, {"p": 0}])
+def test_an_argon2id_slot_that_asks_for_too_much_work_is_refused(cost):
+    with pytest.raises(ValueError, match="more than this program does"):
+        passphrases.argon2id_key({"t": 1, "m": 8, "p": 1, "salt": "00"} | cost, PASSPHRASE)
+
+
+def test_a_slot_by_scrypt_still_opens(monkeypatch):
+    store, created = make()
+    master = created.repository.master_key()
+    scrypt = {"n": 16, "r": 8, "p": 1, "salt": "ab" * 16}
+    made = created.repository.slots._add(master, passphrases.SCRYPT, "another passphrase", scrypt, "old")
+
+    assert made.kind == "scrypt"
+    assert open_in(store, passphrase="another passphrase").master_key() == master
+
+
+def test_argon2id_gives_what_its_specification_says():
+    """Against the reference program: echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1 -l 32."""
+    fields = {"t": 2, "m": 1 << 16, "p": 1, "salt": b"somesalt".hex()}
+
+    key = passphrases.argon2id_key(fields, "password")
+    assert key.hex() == "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7"
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7), st.booleans())
