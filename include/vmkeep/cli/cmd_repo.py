@@ -8,14 +8,20 @@ import click
 
 from vmkeep.cli.options import given_passphrase, json_option, new_passphrase, open_given, repository_option, require
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
-from vmkeep.errors import CorruptError
+from vmkeep.cli.repo_copy import copy
+from vmkeep.clock import now
+from vmkeep.errors import CorruptError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.repository import create_encrypted_repository, create_repository
+from vmkeep.repository.slices import Slice, parse_slice
 
 
 @click.group()
 def repo() -> None:
     """Make, look at and check a repository."""
+
+
+repo.add_command(copy)
 
 
 @repo.command("init")
@@ -72,14 +78,24 @@ def stats(repository: str | None, as_json: bool) -> None:
 @repo.command("check")
 @repository_option
 @click.option("--read-data", is_flag=True, help="Read every stored block and compare it with its digest.")
+@click.option(
+    "--slice", "part", metavar="K/N",
+    help="Read the data of one of N parts: 3/30, or today/30, which comes round to all data in 30 days.",
+)  # fmt: skip
 @json_option
-def check(repository: str | None, read_data: bool, as_json: bool) -> None:
-    """Check structure and existence of everything a restore needs; exit code 90 when something is damaged."""
+def check(repository: str | None, read_data: bool, part: str | None, as_json: bool) -> None:
+    """Check structure and existence of everything a restore needs; exit code 90 when something is damaged.
+
+    Damaged packs are written down, so that the next backup stores again what it meets of them; see 'repo repair'.
+    """
+    if read_data and part:
+        raise UsageError("--read-data reads all data: leave out --slice")
+    chosen = parse_slice(part, today=now()) if part else None
     with (
         open_given(repository) as opened,
         progress_bars(hidden=as_json) as bars,
     ):
-        findings = opened.check(read_data=read_data, on_progress=bars("check"))
+        findings = opened.check(read_data=read_data, part=chosen, on_progress=bars("check"))
     if as_json:
         print_json({"healthy": not findings, "findings": [dict(_fields(finding)) for finding in findings]})
     else:
@@ -88,7 +104,13 @@ def check(repository: str | None, read_data: bool, as_json: bool) -> None:
     if findings:
         raise CorruptError(f"{repository}: {len(findings)} finding(s)")
     if not as_json:
-        click.echo("no damage found" if read_data else "no damage found (stored data not re-read: see --read-data)")
+        click.echo(f"no damage found ({_extent(read_data, chosen)})")
+
+
+def _extent(read_data: bool, part: Slice | None) -> str:
+    if part is not None:
+        return f"data of slice {part} re-read"
+    return "all stored data re-read" if read_data else "stored data not re-read: see --read-data and --slice"
 
 
 def _fields(value: object) -> list[tuple[str, Any]]:

@@ -8,19 +8,20 @@ arrived is read again before the point is sealed. Marks stay behind: pins and re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from vmkeep.errors import CorruptError, UnsupportedError, UsageError
+from vmkeep.errors import CorruptError, StaleError, UnsupportedError, UsageError
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import BlockWriter, Repository
-from vmkeep.repository.manifests import blob_of_ref
-from vmkeep.transfer.copying import CopyBase, MapCopy, share_digests
+from vmkeep.repository.origins import copied_run, find_twin, share_digests
+from vmkeep.transfer.copying import CopyBase, MapCopy
 from vmkeep.transfer.progress import Meter, OnProgress
 from vmkeep.transfer.verify import verify_disk
 
-_PREFIX = "copy:"
 _SAMPLE = 0.05
+_TRIES = 3
 
 
 class Verify(StrEnum):
@@ -103,25 +104,6 @@ def copy_points(
     return CopyReport(source=source.location, target=target.location, points=tuple(copies))
 
 
-def origin(point: RestorePoint, repository: Repository) -> tuple[str, str]:
-    """Return in which repository (its id) and by which run a point was made, however often it was copied since."""
-    if point.run.startswith(_PREFIX):
-        made_in, _, run = point.run.removeprefix(_PREFIX).partition(":")
-        return made_in, run
-    return repository.id, point.run
-
-
-def find_twin(point: RestorePoint, here: Repository, there: Repository) -> RestorePoint | None:
-    """Return the point of another repository that is a copy of this one, or its original; ``None``: it has none.
-
-    :raises CorruptError: its manifest is damaged.
-    """
-    if blob_of_ref(point.ref) not in (name.blob for name in there.manifests.names(point.vm.key)):
-        return None
-    twin = there.load_point(point.ref)
-    return twin if origin(twin, there) == origin(point, here) else None
-
-
 def _require_pair(source: Repository, target: Repository) -> None:
     if source.id == target.id:
         raise UsageError(f"{source.location} and {target.location} are one repository, or one is a clone of the other")
@@ -152,15 +134,14 @@ class _PointJob:
         self._verify = verify
         self._on_progress = on_progress
         self._check = check
-        made_in, run = origin(point, source)
-        self._run = f"{_PREFIX}{made_in}:{run}"
+        self._run = copied_run(point, source)
 
     def run(self, *, dry_run: bool) -> PointCopy:
         """Copy it, unless it is there; return what became of it."""
         try:
             if find_twin(self._point, self._source, self._target) is not None:
                 return PointCopy(ref=self._point.ref, state=CopyState.PRESENT)
-            return self._plan() if dry_run else self._copy()
+            return self._plan() if dry_run else self._insist()
         except CorruptError as error:
             return PointCopy(ref=self._point.ref, state=CopyState.FAILED, problem=str(error))
 
@@ -170,6 +151,13 @@ class _PointJob:
 
         count, size = self._total(self._jobs(), knows)
         return PointCopy(ref=self._point.ref, state=CopyState.PLANNED, blocks_changed=count, bytes_read=size)
+
+    def _insist(self) -> PointCopy:
+        """Copy, and again if maintenance of the target took what the copy had found there."""
+        for _ in range(_TRIES - 1):
+            with suppress(StaleError):
+                return self._copy()
+        return self._copy()
 
     def _copy(self) -> PointCopy:
         with self._target.open_writer(run=self._run) as writer:
@@ -189,6 +177,7 @@ class _PointJob:
             )
             verified = self._read_back(sealed)
             self._target.seal(sealed)
+        self._target.run(self._run).sweep()
         return PointCopy(
             ref=self._point.ref,
             state=CopyState.COPIED,

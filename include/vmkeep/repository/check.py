@@ -1,38 +1,39 @@
 """Looks at a whole repository: structure, then content (if asked), then whether every restore point is complete.
 
-Changes nothing, and finds all there is to find in one go: a finding is a value, not an exception.
+Finds all there is to find in one go: a finding is a value, not an exception. Changes nothing but what is known of
+damage, so that the next backup stores again what is lost. What running backups and maintenance cause is no damage:
+whatever seems lost is looked for once more.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-
-import numpy as np
+from contextlib import contextmanager
+from functools import partial
 
 from vmkeep.blobs import BlobInfo, BlobStore
-from vmkeep.errors import BlobNotFoundError, CorruptError, RepositoryError
+from vmkeep.errors import BlobNotFoundError, CorruptError, RepositoryError, StoreError
 from vmkeep.model.job import Progress
-from vmkeep.repository import descriptor, index
-from vmkeep.repository.columns import U64, Columns, columns_of
-from vmkeep.repository.digests import DIGEST_SIZE, Kind
+from vmkeep.repository import descriptor, marks, plans
+from vmkeep.repository import indexcheck as indexes
+from vmkeep.repository.damage import PREFIX as DAMAGE
+from vmkeep.repository.damage import BadFrame, DamageNotes, PackDamage, PackState
+from vmkeep.repository.digests import Kind
 from vmkeep.repository.findings import Finding, Findings, Trouble
 from vmkeep.repository.frames import Framer
+from vmkeep.repository.indexcheck import IndexCheck, IndexVerdict
 from vmkeep.repository.manifests import PREFIX as POINTS
 from vmkeep.repository.manifests import Manifests
 from vmkeep.repository.packcheck import damaged_frames, pack_id_of, read_contents
 from vmkeep.repository.packs import PackContents, pack_key
-from vmkeep.repository.pointcheck import PointCheck
-from vmkeep.repository.reader import BlockReader
-from vmkeep.repository.segments import Segment
+from vmkeep.repository.pointcheck import PointCheck, check_twice, report
 from vmkeep.repository.slots import Slots
 
-_LIMIT = 1 << 32
-_LOST = "lost with its pack"
-_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+_NOTES = (marks.PREFIX, plans.PLANS, plans.SWEEPS, DAMAGE)
+"""Where notes are that outlive a run."""
 
 
 class Check:
@@ -42,25 +43,35 @@ class Check:
         self,
         store: BlobStore,
         framer: Framer,
-        blocks: BlockReader,
-        slots: Slots,
         *,
-        read_data: bool,
+        slots: Slots,
+        notes: DamageNotes,
+        excused: Callable[[], frozenset[bytes]],
+        points: Callable[[], PointCheck],
+        reads: Callable[[bytes], bool],
         on_progress: Callable[[Progress], None],
     ) -> None:
+        """Prepare.
+
+        :param excused: tells which packs maintenance is deleting, or has deleted.
+        :param points: makes what checks points, from what is in the store and known of damage by then.
+        :param reads: whether a pack's data is to be read.
+        """
         self._store = store
         self._framer = framer
-        self._blocks = blocks
         self._slots = slots
-        self._read_data = read_data
+        self._notes = notes
+        self._excused = excused
+        self._points = points
+        self._reads = reads
         self._on_progress = on_progress
         self._findings = Findings()
-        self._packs: dict[bytes, tuple[int, int]] = {}
-        """Pack → number of frames and a sum over them, of the packs whose footer is good."""
-        self._bad_packs: dict[bytes, str] = {}
-        """Pack → what is wrong with it as a whole, or that it is lost."""
-        self._bad: dict[bytes, str] = {}
-        """Digest → where its damaged frame is."""
+        self._sums: dict[bytes, indexes.Sum] = {}
+        """Of the packs whose footer is good."""
+        known = notes.load()
+        self._known, self._known_segments = known.packs, known.segments
+        self._damage = dict(self._known)
+        """What is known, as far as this check has come."""
         self._lock = threading.Lock()
         self._done = self._total = 0
 
@@ -68,15 +79,22 @@ class Check:
         """Return everything that is wrong."""
         self._check_descriptor()
         self._check_slots()
+        self._check_notes()
         packs = list(self._store.list("packs/"))
-        segments = list(self._store.list(index.PREFIX))
-        self._total = sum(blob.size for blob in (*packs, *segments)) if self._read_data else len(packs) + len(segments)
+        self._total = sum(map(self._weight, packs)) + sum(blob.size for blob in self._store.list(indexes.PREFIX))
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
             list(threads.map(self._check_pack, packs))
-        for segment in segments:
-            self._check_segment(segment)
+        self._judge(IndexCheck(self._store, self._framer, read=self._advance).run(self._sums))
+        self._remember()
         self._check_points()
         return self._findings.all()
+
+    def _weight(self, pack: BlobInfo) -> int:
+        """Return how much of the check's progress a pack is: its bytes, or a few for its footer."""
+        try:
+            return pack.size if self._reads(pack_id_of(pack.key)) else 1
+        except CorruptError:
+            return 1
 
     def _check_descriptor(self) -> None:
         try:
@@ -88,96 +106,148 @@ class Check:
         for key, why in self._slots.read()[1].items():
             self._findings.add(Trouble.STRUCTURE, key, f"key slot {why}")
 
+    def _check_notes(self) -> None:
+        for blob in (blob for prefix in _NOTES for blob in self._store.list(prefix)):
+            try:
+                self._framer.unwrap(Kind.NOTE, self._store.get(blob.key), name=blob.key)
+            except BlobNotFoundError:
+                continue
+            except CorruptError as error:
+                self._findings.add(Trouble.STRUCTURE, blob.key, error)
+
     def _check_pack(self, blob: BlobInfo) -> None:
+        try:
+            pack = pack_id_of(blob.key)
+        except CorruptError as error:
+            self._findings.add(Trouble.STRUCTURE, blob.key, error)
+            return
         try:
             contents = read_contents(self._store, self._framer, blob.key, blob.size)
         except BlobNotFoundError:
             return  # removed by maintenance since we listed
         except CorruptError as error:
             self._findings.add(Trouble.STRUCTURE, blob.key, error)
-            with suppress(CorruptError):  # a name that no pack can have
-                self._bad_packs[pack_id_of(blob.key)] = f"in the damaged pack {blob.key}"
-            self._advance(blob.size if self._read_data else 1)
+            self._advance(self._weight(blob))
+            with self._lock:
+                before = self._known.get(pack)
+                self._damage[pack] = PackDamage(
+                    pack=pack.hex(),
+                    state=PackState.BROKEN,
+                    reason=str(error),
+                    frames=before.frames if before else (),
+                )
             return
+        total = indexes.sum_of(contents)
         with self._lock:
-            self._packs[contents.pack_id] = (contents.count, _sum(_marks(columns_of([contents]))))
-        if self._read_data:
+            self._sums[pack] = total
+        if self._reads(pack):
             self._check_frames(blob.key, contents)
         else:
+            self._recall(blob.key, pack)
             self._advance(1)
 
     def _check_frames(self, key: str, contents: PackContents) -> None:
-        for row, reason in damaged_frames(self._store, self._framer, key, contents, self._advance):
-            if row < 0:
-                self._findings.add(Trouble.DIGEST, key, reason)
-                continue
-            place = f"{key}, byte {contents.offsets[row]}"
-            self._findings.add(Trouble.DIGEST, place, reason)
-            with self._lock:
-                self._bad[contents.digest(row)] = place
-
-    def _check_segment(self, blob: BlobInfo) -> None:
-        self._advance(blob.size if self._read_data else 1)
+        """Read a pack's data; what is bad is read twice, for it is the store's bytes that count, not the way here."""
         try:
-            content = self._framer.unwrap(Kind.INDEX, self._store.get(blob.key), name=blob.key, limit=_LIMIT)
-            columns = Segment(content).columns()
+            bad = dict(damaged_frames(self._store, self._framer, key, contents, self._advance))
+            if bad:
+                again = dict(damaged_frames(self._store, self._framer, key, contents, lambda _count: None))
+                bad = {row: reason for row, reason in again.items() if row in bad}
         except BlobNotFoundError:
             return
-        except CorruptError as error:
-            self._findings.add(Trouble.STRUCTURE, blob.key, error)
-            return
-        order = np.argsort(columns.packs, kind="stable")
-        bounds = np.searchsorted(columns.packs[order], np.arange(len(columns.table) + 1))
-        marks = _marks(columns)[order]
-        for row, (pack, _) in enumerate(columns.table):
-            listed = marks[bounds[row] : bounds[row + 1]]
-            if pack not in self._packs:
-                if self._why_bad(pack) == _LOST:
-                    self._findings.add(Trouble.MISSING, pack_key(pack), f"lost: {blob.key} points to it")
-            elif self._packs[pack] != (len(listed), _sum(listed)):
-                self._findings.add(Trouble.STRUCTURE, blob.key, f"does not say what pack {pack.hex()} holds")
+        for row, reason in bad.items():
+            place = key if row < 0 else f"{key}, byte {contents.offsets[row]}"
+            self._findings.add(Trouble.DIGEST, place, reason)
+        frames = tuple(
+            BadFrame(offset=contents.offsets[row], digest=contents.digest(row).hex()) for row in sorted(bad) if row >= 0
+        )
+        with self._lock:
+            self._damage.pop(contents.pack_id, None)
+            if frames:
+                self._damage[contents.pack_id] = PackDamage(
+                    pack=contents.pack_id.hex(), state=PackState.FRAMES, reason="a check read its data", frames=frames
+                )
 
-    def _why_bad(self, pack: bytes) -> str | None:
-        """Return what is wrong with a pack, if anything; one that is new since we listed them is good."""
-        if pack in self._packs:
-            return None
-        if pack not in self._bad_packs:
-            try:
-                self._store.size(pack_key(pack))
-            except BlobNotFoundError:
-                self._bad_packs[pack] = _LOST
-        return self._bad_packs.get(pack)
+    def _recall(self, key: str, pack: bytes) -> None:
+        """Report the damage that an earlier check found in a pack whose data is not read now."""
+        if (known := self._known.get(pack)) is None:
+            return
+        since = f" since {known.since:%Y-%m-%d %H:%M} UTC" if known.since else ""
+        for frame in known.frames:
+            self._findings.add(
+                Trouble.DIGEST, f"{key}, byte {frame.offset}", f"known to be damaged{since}; not read now"
+            )
+        with self._lock:
+            self._damage.pop(pack)
+            if known.frames:
+                self._damage[pack] = PackDamage(
+                    pack=known.pack, state=PackState.FRAMES, reason=known.reason, frames=known.frames
+                )
+
+    def _judge(self, verdict: IndexVerdict) -> None:
+        """Say what is wrong with the index, and which packs it names in vain."""
+        for key, why in verdict.damaged.items():
+            self._findings.add(Trouble.STRUCTURE, key, why)
+        for pack in sorted(verdict.wrong):
+            self._findings.add(Trouble.STRUCTURE, pack_key(pack), "the index does not say what it holds")
+        self._note_segments(verdict.damaged)
+        lost = {pack for pack in verdict.listed if pack not in self._sums and not self._exists(pack_key(pack))}
+        if lost:
+            lost -= self._excused()
+        for pack in sorted(lost):
+            self._findings.add(Trouble.MISSING, pack_key(pack), "lost: the index points to it")
+            self._damage[pack] = PackDamage(pack=pack.hex(), state=PackState.LOST, reason="there is no such pack")
+        for pack in [pack for pack in self._damage if pack not in verdict.listed and not self._exists(pack_key(pack))]:
+            del self._damage[pack]
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._store.size(key)
+        except BlobNotFoundError:
+            return False
+        return True
+
+    def _note_segments(self, damaged: dict[str, str]) -> None:
+        known = self._known_segments
+        with self._writing():
+            for key in damaged.keys() - known.keys():
+                self._notes.remember_segment(key, damaged[key])
+            for key in known.keys() - damaged.keys():
+                self._notes.forget_segment(key)
+
+    def _remember(self) -> None:
+        """Write down what is damaged, and strike out what is good again."""
+        with self._writing():
+            for pack, damage in self._damage.items():
+                self._notes.remember(damage, before=self._known.get(pack))
+            for pack in self._known.keys() - self._damage.keys():
+                self._notes.forget(pack)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whoever checks may not be allowed to write: what was found is told all the same."""
+        try:
+            yield
+        except StoreError as error:
+            self._findings.add(Trouble.STRUCTURE, DAMAGE, f"what was found cannot be written down: {error}")
 
     def _check_points(self) -> None:
         manifests = Manifests(self._store, self._framer)
-        points = PointCheck(self._blocks, self._findings, self._bad, self._why_bad)
+        points = self._points()
         for blob in self._store.list(POINTS):
             try:
-                points.check(manifests.load(blob.key))
+                point = manifests.load(blob.key)
+                damage = check_twice(point, points, again=self._points, exists=partial(self._exists, blob.key))
             except BlobNotFoundError:
                 continue
             except CorruptError as error:
                 self._findings.add(Trouble.STRUCTURE, blob.key, error)
+                continue
+            if damage is not None:
+                report(damage, self._findings)
 
     def _advance(self, count: int) -> None:
         with self._lock:
             self._done += count
             event = Progress(phase="check", bytes_done=min(self._done, self._total), bytes_total=self._total)
         self._on_progress(event)
-
-
-def _marks(columns: Columns) -> U64:
-    """Return a number for each entry that depends on all that the entry says, but for its pack."""
-    rests = np.ascontiguousarray(columns.rests).view(np.uint64).reshape(-1, (DIGEST_SIZE - 8) // 8)
-    parts = columns.prefixes * _MIX[0]
-    for column in range(3):
-        parts = (parts ^ rests[:, column]) * _MIX[column + 1]
-    places = columns.offsets.astype(np.uint64) << np.uint64(32) | columns.lengths.astype(np.uint64)
-    mixed = (parts ^ places) * _MIX[0]
-    marks: U64 = (mixed ^ mixed >> np.uint64(29)) * _MIX[1]
-    return marks
-
-
-def _sum(marks: U64) -> int:
-    """Return what tells apart lists of entries, whatever their order."""
-    return int(marks.sum(dtype=np.uint64))

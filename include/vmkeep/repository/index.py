@@ -12,7 +12,7 @@ import mmap
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +101,12 @@ class Index:
         self._avoids = False
         self._avoided_packs, self._avoided_frames = packs, frames
         self._avoids = bool(packs or frames)
+
+    def distrust(self, segments: Mapping[str, str]) -> None:
+        """Look no more in some segments (key → what is wrong), though they may seem good to whoever maps them."""
+        with self._lock:
+            self.damaged.update(segments)
+            self._parts = tuple(part for part in self._parts if not part.keys & segments.keys())
 
     def avoids(self, location: Location) -> bool:
         """Whether a place is one to be avoided: what lies there counts as not stored for a writer."""

@@ -1,96 +1,241 @@
-"""Whether restore points are complete: every page of every map, every block in the index, every pack in place."""
+"""Whether restore points are complete: every page of every map, every block in the index, every frame in a good place.
+
+Reads maps, and data only of packs that cannot be trusted as a whole. What damage means for a disk is told in bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from vmkeep.errors import CorruptError
+from vmkeep.blobs import BlobStore
+from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
+from vmkeep.repository.damage import PackDamage, PackState
+from vmkeep.repository.digests import ZERO, Kind
 from vmkeep.repository.findings import Findings, Trouble
-from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, parse_root
-from vmkeep.repository.reader import BlockReader
+from vmkeep.repository.index import Index
+from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, entry, parse_root
+from vmkeep.repository.packs import pack_key
+from vmkeep.repository.reader import BlockReader, Scratch, Wanted
+from vmkeep.repository.segments import Location
 
 _NAMED = 20
 """Damaged places of one disk that are named one by one."""
+_REMEMBERED = 1 << 21
+"""Pages found good up to which those of the lowest level are remembered too; there are 64 of them to one above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedPart:
+    """What is lost of a disk, or of a file kept with a point."""
+
+    name: str
+    """A disk's label, or the file's name."""
+    extents: tuple[Extent, ...]
+    """Bytes of it; none: all of it."""
+    places: tuple[tuple[int, str], ...]
+    """First byte and reason of the first few damaged places; byte -1 stands for the map's root."""
+    count: int
+    """Number of damaged places."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointDamage:
+    """What is lost of a restore point."""
+
+    ref: str
+    parts: tuple[DamagedPart, ...]
+
+
+class Places:
+    """Tells whether the frame of a digest can be had, from what is known of packs."""
+
+    def __init__(self, store: BlobStore, index: Index, blocks: BlockReader, known: dict[bytes, PackDamage]) -> None:
+        """Prepare.
+
+        :param known: damage that was found before.
+        """
+        self._store = store
+        self._index = index
+        self._blocks = blocks
+        self._known = known
+        self._bad = {(pack, frame.offset) for pack, damage in known.items() for frame in damage.frames}
+        self._present = {blob.key for blob in store.list("packs/")}
+        self._tried: dict[Location, str | None] = {}
+
+    def find(self, digests: Sequence[bytes]) -> list[Location | None]:
+        """Return where frames are."""
+        return self._index.find_many(digests)
+
+    def why_not(self, location: Location | None, digest: bytes, *, kind: Kind, length: int) -> str | None:
+        """Return why a frame cannot be had; ``None``: it can.
+
+        :param length: bytes of its content.
+        """
+        what = "block" if kind is Kind.BLOCK else "map page"
+        if location is None or location.kind is not kind:
+            return f"{what} {digest.hex()[:16]}… is not in the index"
+        pack = location.pack
+        if (pack, location.offset) in self._bad:
+            return f"{what} is damaged in {pack_key(pack)}, byte {location.offset}"
+        if not self._is_present(pack):
+            return f"{what} is lost with its pack ({pack.hex()})"
+        damage = self._known.get(pack)
+        if damage is not None and damage.state is PackState.BROKEN:
+            why = self._try(location, digest, length)
+            return why and f"{what} is damaged in the damaged pack {pack_key(pack)}: {why}"
+        return None
+
+    def _is_present(self, pack: bytes) -> bool:
+        """Whether a pack is there; one that is new since we listed them is."""
+        key = pack_key(pack)
+        if key not in self._present:
+            try:
+                self._store.size(key)
+            except BlobNotFoundError:
+                return False
+            self._present.add(key)
+        return True
+
+    def _try(self, location: Location, digest: bytes, length: int) -> str | None:
+        """Read one frame; what is wrong with its pack as a whole may not matter to it."""
+        if location not in self._tried:
+            wanted = Wanted(digest, location, length, ())
+            self._tried[location] = None
+            try:
+                for batch in self._blocks.plan([wanted]):
+                    for _ in self._blocks.read(batch, Scratch()):
+                        pass
+            except CorruptError as error:
+                self._tried[location] = str(error)
+        return self._tried[location]
 
 
 class PointCheck:
     """Checks points one after another; what was found good once is not read again."""
 
-    def __init__(
-        self,
-        blocks: BlockReader,
-        findings: Findings,
-        bad: dict[bytes, str],
-        why_bad: Callable[[bytes], str | None],
-    ) -> None:
-        """Prepare.
-
-        :param bad: digest → place, of blocks that are known to be damaged.
-        :param why_bad: tells what is wrong with a pack as a whole, if anything.
-        """
+    def __init__(self, blocks: BlockReader, places: Places) -> None:
         self._blocks = blocks
-        self._findings = findings
-        self._bad = bad
-        self._why_bad = why_bad
+        self._places = places
         self._good: set[bytes] = set()
 
-    def check(self, point: RestorePoint) -> None:
-        """Check every disk and every attachment of a point."""
-        for image in point.images:
-            self._check_map(f"{point.ref}, {image.disk.label}", image.root)
-        for name, root in point.attachments.items():
-            self._check_map(f"{point.ref}, {name}", root)
+    def check(self, point: RestorePoint) -> PointDamage | None:
+        """Check every disk and every attachment of a point; ``None``: all of it can be restored."""
+        maps = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
+        parts = (self._check_map(name, root) for name, root in maps)
+        damaged = tuple(part for part in parts if part is not None)
+        return PointDamage(ref=point.ref, parts=damaged) if damaged else None
 
-    def _check_map(self, what: str, root: str) -> None:
+    def _check_map(self, name: str, root: str) -> DamagedPart | None:
         try:
             digest = bytes.fromhex(root)
             shape, top = parse_root(self._blocks.get_pages([digest], size=ROOT_SIZE)[digest])
         except (CorruptError, ValueError) as error:
-            self._findings.add(Trouble.POINT, what, f"map root: {error}")
-            return
-        damage: list[tuple[int, str]] = []
-        self._walk(top, shape.levels, 0, shape, damage)
-        for block, reason in damage[:_NAMED]:
-            self._findings.add(Trouble.POINT, f"{what}, byte {block * shape.block_size}", reason)
-        if len(damage) > _NAMED:
-            self._findings.add(Trouble.POINT, what, f"{len(damage) - _NAMED} more places are damaged")
+            return DamagedPart(name=name, extents=(), places=((-1, f"map root: {error}"),), count=1)
+        losses = _Losses(shape)
+        if top != ZERO and shape.levels == 0:
+            self._check_blocks([(0, top)], shape, losses)
+        elif top != ZERO:
+            self._check_pages([(0, top)], shape.levels, shape, losses)
+        return losses.part(name)
 
-    def _walk(self, digest: bytes, level: int, first: int, shape: Shape, damage: list[tuple[int, str]]) -> None:
-        """Walk a subtree; remember it as good if nothing in it was damaged."""
-        if digest == ZERO or digest in self._good:
-            return
-        before = len(damage)
-        if level == 0:
-            self._check_block(digest, first, damage)
-        else:
-            self._check_page(digest, level, first, shape, damage)
-            if len(damage) == before:
+    def _check_pages(self, pages: Sequence[tuple[int, bytes]], level: int, shape: Shape, losses: _Losses) -> None:
+        """Walk the subtrees of some pages of one level, given with their first block."""
+        new = [(first, digest) for first, digest in pages if digest not in self._good]
+        contents = self._read({digest for _, digest in new})
+        span = FAN_OUT**level
+        for first, digest in new:
+            content, before = contents[digest], losses.count
+            if isinstance(content, str):
+                losses.add(first, first + span, content)
+                continue
+            step = span // FAN_OUT
+            children = [(first + row * step, child) for row in range(FAN_OUT) if (child := entry(content, row)) != ZERO]
+            if children and children[-1][0] >= shape.blocks:
+                losses.add(first, first + span, "map page names blocks beyond the disk's end")
+            elif level == 1:
+                self._check_blocks(children, shape, losses)
+            else:
+                self._check_pages(children, level - 1, shape, losses)
+            if losses.count == before and (level > 1 or len(self._good) < _REMEMBERED):
                 self._good.add(digest)
 
-    def _check_page(self, digest: bytes, level: int, first: int, shape: Shape, damage: list[tuple[int, str]]) -> None:
+    def _read(self, digests: set[bytes]) -> dict[bytes, bytes | str]:
+        """Return pages, or why one cannot be had; read together as long as all are good."""
+        wanted = sorted(digests)
+        found: dict[bytes, bytes | str] = {}
+        for digest, location in zip(wanted, self._places.find(wanted), strict=True):
+            if (why := self._places.why_not(location, digest, kind=Kind.PAGE, length=PAGE_SIZE)) is not None:
+                found[digest] = why
         try:
-            page = self._blocks.get_pages([digest], size=PAGE_SIZE)[digest]
-        except CorruptError as error:
-            damage.append((first, f"map page: {error}"))
-            return
-        step = FAN_OUT ** (level - 1)
-        for row in range(FAN_OUT):
-            child = page[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE]
-            if child != ZERO and first + row * step >= shape.blocks:
-                damage.append((first, "map page names blocks beyond the disk's end"))
-                return
-            self._walk(child, level - 1, first + row * step, shape, damage)
+            return found | self._blocks.get_pages([digest for digest in wanted if digest not in found], size=PAGE_SIZE)
+        except CorruptError:
+            for digest in wanted:
+                if digest not in found:
+                    found[digest] = self._read_one(digest)
+            return found
 
-    def _check_block(self, digest: bytes, block: int, damage: list[tuple[int, str]]) -> None:
-        if digest in self._bad:
-            damage.append((block, f"block is damaged in {self._bad[digest]}"))
-            return
+    def _read_one(self, digest: bytes) -> bytes | str:
         try:
-            location = self._blocks.locate(Kind.BLOCK, digest)
+            return self._blocks.get_pages([digest], size=PAGE_SIZE)[digest]
         except CorruptError as error:
-            damage.append((block, str(error)))
-            return
-        if (why := self._why_bad(location.pack)) is not None:
-            damage.append((block, f"block is {why} ({location.pack.hex()})"))
+            return f"map page: {error}"
+
+    def _check_blocks(self, blocks: Sequence[tuple[int, bytes]], shape: Shape, losses: _Losses) -> None:
+        locations = self._places.find([digest for _, digest in blocks])
+        for (block, digest), location in zip(blocks, locations, strict=True):
+            length = shape.block_length(block)
+            if (why := self._places.why_not(location, digest, kind=Kind.BLOCK, length=length)) is not None:
+                losses.add(block, block + 1, why)
+
+
+class _Losses:
+    """What is lost of one map: neighbours together, the first few with their reasons."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._extents: list[Extent] = []
+        self._places: list[tuple[int, str]] = []
+        self.count = 0
+
+    def add(self, first: int, stop: int, reason: str) -> None:
+        """Take note of some blocks, in order."""
+        extent = self._shape.extent(first, stop)
+        if len(self._places) < _NAMED:
+            self._places.append((extent.start, reason))
+        self.count += 1
+        if self._extents and self._extents[-1].stop == extent.start:
+            extent = Extent(self._extents.pop().start, extent.stop)
+        self._extents.append(extent)
+
+    def part(self, name: str) -> DamagedPart | None:
+        """Return it as a value."""
+        if not self.count:
+            return None
+        return DamagedPart(name=name, extents=tuple(self._extents), places=tuple(self._places), count=self.count)
+
+
+def check_twice(
+    point: RestorePoint, check: PointCheck, *, again: Callable[[], PointCheck], exists: Callable[[], bool]
+) -> PointDamage | None:
+    """Check a point, and once more from scratch before it is called damaged: maintenance may have moved what it needs.
+
+    :param again: makes a check that looks at the store anew.
+    :param exists: whether the point has not been deleted meanwhile, and its blocks with it.
+    """
+    if check.check(point) is None:
+        return None
+    damage = again().check(point)
+    return damage if exists() else None
+
+
+def report(damage: PointDamage, findings: Findings) -> None:
+    """Add what is lost of a point to some findings."""
+    for part in damage.parts:
+        what = f"{damage.ref}, {part.name}"
+        for byte, reason in part.places:
+            findings.add(Trouble.POINT, what if byte < 0 else f"{what}, byte {byte}", reason)
+        if part.count > len(part.places):
+            findings.add(Trouble.POINT, what, f"{part.count - len(part.places)} more places are damaged")

@@ -17,7 +17,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository import index as indexes
 from vmkeep.repository import runs, sealing
 from vmkeep.repository.attachments import read_content, write_content
-from vmkeep.repository.check import Check
+from vmkeep.repository.damage import DamageNotes
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
 from vmkeep.repository.findings import Finding
@@ -29,7 +29,9 @@ from vmkeep.repository.mapbuilder import MapBuilder
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
 from vmkeep.repository.marks import PointMarks
 from vmkeep.repository.plans import Plans
+from vmkeep.repository.pointcheck import Places, PointCheck
 from vmkeep.repository.reader import BlockReader
+from vmkeep.repository.slices import Slice
 from vmkeep.repository.slots import Slots
 from vmkeep.repository.writer import BlockWriter
 
@@ -77,6 +79,7 @@ class Repository:
         self.manifests = Manifests(store, self.framer)
         self.marks = PointMarks(store, self.framer)
         self.plans = Plans(store, self.framer)
+        self.damage = DamageNotes(store, self.framer)
         self._cache = cache
         self._index = Index(store, self.framer, cache=cache)
         self._blocks = BlockReader(store, self.framer, self._index)
@@ -119,7 +122,9 @@ class Repository:
 
     def _refresh(self) -> None:
         """Load what is new in the index; first what in it is not to be counted on."""
-        self._index.avoid(self.plans.avoided())
+        known = self.damage.load()
+        self._index.avoid(known.whole_packs | self.plans.avoided(), known.bad_frames)
+        self._index.distrust(known.segments)
         self._index.refresh()
 
     def begin_run(self, run: str) -> None:
@@ -253,16 +258,40 @@ class Repository:
         return runs.RunArea(self.blobs, self.framer, run)
 
     def check(
-        self, *, read_data: bool = False, on_progress: Callable[[Progress], None] = lambda _progress: None
+        self,
+        *,
+        read_data: bool = False,
+        part: Slice | None = None,
+        on_progress: Callable[[Progress], None] = lambda _progress: None,
     ) -> list[Finding]:
-        """Check structure and completeness of everything, and with ``read_data`` every stored byte.
+        """Check structure and completeness of everything, and the stored bytes of all packs or of a part of them.
 
+        Damaged packs are written down, so that the next backup stores again what it meets of their content.
+
+        :param read_data: read every stored byte.
+        :param part: read the packs of this slice.
         :returns: what is wrong; empty: all is well.
         """
+        from vmkeep.repository.check import Check  # which takes numpy: other commands should not wait for it
+
         check = Check(
-            self.blobs, self.framer, self.open_blocks(), self.slots, read_data=read_data, on_progress=on_progress
+            self.blobs,
+            self.framer,
+            slots=self.slots,
+            notes=self.damage,
+            excused=self.plans.avoided,
+            points=self.point_check,
+            reads=(lambda _pack: read_data) if part is None else part.holds,
+            on_progress=on_progress,
         )
         return check.run()
+
+    def point_check(self) -> PointCheck:
+        """Return what checks points for completeness, from what is stored and known of damage now."""
+        with self._lock:
+            self._refresh()
+            self._loaded = True
+        return PointCheck(self._blocks, Places(self.blobs, self._index, self._blocks, self.damage.load().packs))
 
     def stats(self) -> RepositoryStats:
         """Count what is there."""

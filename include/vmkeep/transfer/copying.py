@@ -15,12 +15,12 @@ from itertools import islice
 from vmkeep.errors import CorruptError
 from vmkeep.model.job import Progress
 from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository
+from vmkeep.repository.origins import share_digests
 from vmkeep.transfer.progress import OnProgress
 from vmkeep.transfer.reading import DiskReading
 
 _AT_ONCE = 16384
 """Changed blocks that are read together; the map's pages behind them are stored before the next ones."""
-_PROBE = b"vmkeep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +42,6 @@ class CopiedMap:
     """Blocks that the base does not have."""
     bytes_read: int
     """Content of the blocks among them that the target did not have either, or that had to be named anew."""
-
-
-def share_digests(source: Repository, target: Repository) -> bool:
-    """Whether equal content has equal names in both."""
-    digests = {repository.framer.digester.of(Kind.BLOCK, _PROBE) for repository in (source, target)}
-    return len(digests) == 1
 
 
 class MapCopy:

@@ -115,7 +115,11 @@ def test_a_check_names_every_point_and_the_byte_that_a_damaged_block_belongs_to(
         f"{first.ref}, Hard disk 1, byte {3 * 65536}",
         f"{second.ref}, Hard disk 1, byte {3 * 65536}",
     ]
-    assert repository.check(read_data=False) == []
+    assert [finding.where for finding in repository.check()] == [finding.where for finding in findings]
+    blob[location.offset + 1000] ^= 4
+    store.replace(key, blob)
+    assert repository.check(read_data=True) == []
+    assert repository.check() == []
 
 
 def test_a_lost_pack_is_found_without_reading_data(store, vm):

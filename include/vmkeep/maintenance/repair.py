@@ -1,0 +1,200 @@
+"""Repair without deleting: an index made again from packs, and restore points told good from damaged.
+
+What is wrong has to be looked for first; blocks that are lost come back by :mod:`vmkeep.maintenance.heal`, or with
+the next backup that meets them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from vmkeep.blobs import BlobInfo
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.model.job import Progress
+from vmkeep.repository import Repository
+from vmkeep.repository.indexcheck import IndexCheck, Sum, sum_of
+from vmkeep.repository.manifests import PREFIX as POINTS
+from vmkeep.repository.marks import Damage, Lost
+from vmkeep.repository.packcheck import pack_id_of, read_contents
+from vmkeep.repository.packs import PackContents
+from vmkeep.repository.pointcheck import PointDamage, check_twice
+from vmkeep.repository.salvage import salvage_pack
+
+_ENTRIES = 1 << 20
+"""Entries that are written as one segment: 46 MiB."""
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRepair:
+    """What was done to an index, or in a dry run: would be."""
+
+    segments_damaged: dict[str, str]
+    """Segment → what is wrong with it: nobody looks in these from now on; they stay where they are."""
+    packs_listed: tuple[str, ...]
+    """Ids of the packs whose entries are written again, or for the first time."""
+    entries: int
+    """Their number."""
+    packs_unreadable: tuple[str, ...]
+    """Packs that are named by nothing, and of which no frame can be read."""
+
+
+def repair_index(
+    repository: Repository, *, dry_run: bool = False, on_progress: OnProgress = lambda _progress: None
+) -> IndexRepair:
+    """List the packs that no good segment lists as they are. Every step may be repeated, and a crash harms nothing.
+
+    Packs that maintenance is deleting are left out; those of backups that run now may be listed a little early.
+    """
+    work = _IndexWork(repository, on_progress)
+    packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list("packs/") if _is_pack(blob)}
+    sums = work.sums(packs)
+    verdict = IndexCheck(repository.blobs, repository.framer, read=lambda _size: None).run(sums)
+    excused = repository.plans.avoided()
+    unlisted = [pack for pack in packs if pack not in excused and (pack not in verdict.listed or pack in verdict.wrong)]
+    if not dry_run:
+        for key in verdict.damaged.keys() - repository.damage.load().segments.keys():
+            repository.damage.remember_segment(key, verdict.damaged[key])
+    listed, unreadable, entries = [], [], 0
+    for group in _grouped(work.contents(packs[pack] for pack in unlisted)):
+        good = [contents for contents in group if isinstance(contents, PackContents)]
+        unreadable += [pack_id_of(blob.key).hex() for blob in group if isinstance(blob, BlobInfo)]
+        listed += [contents.pack_id.hex() for contents in good]
+        entries += sum(contents.count for contents in good)
+        if good and not dry_run:
+            repository.index.store_segment(good)
+    return IndexRepair(
+        segments_damaged=verdict.damaged,
+        packs_listed=tuple(listed),
+        entries=entries,
+        packs_unreadable=tuple(unreadable),
+    )
+
+
+class _IndexWork:
+    """Reads footers, several at a time."""
+
+    def __init__(self, repository: Repository, on_progress: OnProgress) -> None:
+        self._store = repository.blobs
+        self._framer = repository.framer
+        self._on_progress = on_progress
+
+    def sums(self, packs: dict[bytes, BlobInfo]) -> dict[bytes, Sum]:
+        """Return what the index has to say of each pack whose footer is good and lists anything."""
+        sums: dict[bytes, Sum] = {}
+        with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as threads:
+            for number, contents in enumerate(threads.map(self._footer, packs.values())):
+                if contents is not None:
+                    sums[contents.pack_id] = sum_of(contents)
+                self._on_progress(Progress(phase="read footers", bytes_done=number + 1, bytes_total=len(packs)))
+        return sums
+
+    def contents(self, packs: Iterable[BlobInfo]) -> Iterator[PackContents | BlobInfo]:
+        """Yield what packs hold, by their footers or by their frames; of one that cannot be read: the pack."""
+        for blob in packs:
+            try:
+                found = self._footer(blob) or salvage_pack(self._store, self._framer, blob.key)
+            except BlobNotFoundError:
+                continue
+            yield found or blob
+
+    def _footer(self, blob: BlobInfo) -> PackContents | None:
+        try:
+            return read_contents(self._store, self._framer, blob.key, blob.size)
+        except (CorruptError, BlobNotFoundError):
+            return None
+
+
+def _is_pack(blob: BlobInfo) -> bool:
+    try:
+        pack_id_of(blob.key)
+    except CorruptError:
+        return False
+    return True
+
+
+def _grouped(packs: Iterable[PackContents | BlobInfo]) -> Iterator[Sequence[PackContents | BlobInfo]]:
+    """Gather packs until their entries make a segment."""
+    group: list[PackContents | BlobInfo] = []
+    entries = 0
+    for pack in packs:
+        group.append(pack)
+        entries += pack.count if isinstance(pack, PackContents) else 0
+        if entries >= _ENTRIES:
+            yield group
+            group, entries = [], 0
+    if group:
+        yield group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsRepair:
+    """Which points are damaged, and what that changes."""
+
+    damaged: tuple[PointDamage, ...]
+    """All that are, with what is lost of them."""
+    marked: tuple[str, ...]
+    """Refs of those among them that were not marked so before."""
+    cleared: tuple[str, ...]
+    """Refs of points that were marked damaged and are whole again."""
+    unreadable: tuple[str, ...]
+    """Manifests that are damaged themselves: they cannot be restored from, nor marked."""
+
+
+def repair_points(
+    repository: Repository, *, dry_run: bool = False, on_progress: OnProgress = lambda _progress: None
+) -> PointsRepair:
+    """Mark the points of which something is lost, and take the mark from those that are whole again.
+
+    Looks for what is there, and at what checks have found of damage; reads no data.
+    """
+    points = repository.point_check()
+    damaged, marked, cleared, unreadable = [], [], [], []
+    manifests = list(repository.blobs.list(POINTS))
+    for number, blob in enumerate(manifests):
+        on_progress(Progress(phase="look at points", bytes_done=number, bytes_total=len(manifests)))
+        try:
+            point = repository.manifests.load(blob.key)
+            exists = partial(_exists, repository, blob.key)
+            damage = check_twice(point, points, again=repository.point_check, exists=exists)
+        except BlobNotFoundError:
+            continue
+        except CorruptError:
+            unreadable.append(blob.key)
+            continue
+        before = repository.marks.damage_of(point.ref)
+        if damage is not None:
+            damaged.append(damage)
+            if _mark(repository, damage, before, dry_run=dry_run):
+                marked.append(point.ref)
+        elif before is not None:
+            cleared.append(point.ref)
+            if not dry_run:
+                repository.marks.clear_damaged(point.ref)
+    return PointsRepair(
+        damaged=tuple(damaged), marked=tuple(marked), cleared=tuple(cleared), unreadable=tuple(unreadable)
+    )
+
+
+def _mark(repository: Repository, damage: PointDamage, before: Damage | None, *, dry_run: bool) -> bool:
+    """Mark a point, unless it is marked with just this; return whether it had no mark."""
+    lost = tuple(Lost(name=part.name, extents=part.extents) for part in damage.parts)
+    if not dry_run and (before is None or before.lost != lost):
+        try:
+            repository.marks.mark_damaged(damage.ref, lost)
+        except NotFoundError:
+            return False
+    return before is None
+
+
+def _exists(repository: Repository, key: str) -> bool:
+    try:
+        repository.blobs.size(key)
+    except BlobNotFoundError:
+        return False
+    return True

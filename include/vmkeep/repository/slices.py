@@ -1,0 +1,50 @@
+"""Slices of a repository's packs: each day another one is read, and after so many days all data has been."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from vmkeep.errors import UsageError
+
+_EPOCH = 719163
+"""The ordinal of 1970-01-01: days are counted from there, everywhere alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """One of ``of`` equal parts of all packs, counted from 1. A pack is in the same one for ever."""
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        """Be one that there is."""
+        if not 1 <= self.number <= self.of:
+            raise UsageError(f"slice {self.number}/{self.of}: write k/n, with k from 1 to n")
+
+    def holds(self, pack: bytes) -> bool:
+        """Whether a pack is in this slice; ids are random, so slices are alike in size."""
+        return int.from_bytes(pack[-8:], "big") % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        """``3/30``."""
+        return f"{self.number}/{self.of}"
+
+
+def slice_of_day(day: datetime, of: int) -> Slice:
+    """Return the slice whose turn it is on a day; each has its turn in ``of`` days that follow one another."""
+    if of < 1:
+        raise UsageError(f"slice today/{of}: write today/n, with n from 1")
+    return Slice(number=(day.date().toordinal() - _EPOCH) % of + 1, of=of)
+
+
+def parse_slice(text: str, *, today: datetime) -> Slice:
+    """Return what a person means by ``3/30`` or ``today/30``.
+
+    :raises UsageError: anything else.
+    """
+    number, slash, of = text.partition("/")
+    if not (slash and of.isdecimal() and (number == "today" or number.isdecimal())):
+        raise UsageError(f"slice '{text}': write k/n, such as 3/30, or today/n")
+    return slice_of_day(today, int(of)) if number == "today" else Slice(number=int(number), of=int(of))
