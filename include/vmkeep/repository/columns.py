@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
-from vmkeep.repository.packs import ID_SIZE, PackContents
-from vmkeep.repository.segments import HEADER, MAGIC, PREFIX, Segment
+from vmkeep.repository.packs import ID_SIZE, MAX_FRAME, PackContents
+from vmkeep.repository.segments import HEADER, MAGIC, PREFIX, REST, Location, Segment
 
-_REST = DIGEST_SIZE - PREFIX
 _PACK_ROW = np.dtype([("id", np.uint8, ID_SIZE), ("kind", "<u4"), ("zero", "<u4")])
 _ENTRIES_PER_WORD = 4
+_NARROW = 5
+"""One of how many parts of all digests a segment's range may be to have a filter."""
 _SHIFTS = (0, 6, 12, 18)
 """Where in a prefix the bits are told that an entry sets in its filter word."""
 _KINDS = (int(Kind.BLOCK), int(Kind.PAGE))
@@ -89,7 +90,7 @@ def columns_in(segment: Segment) -> Columns:
         raise CorruptError("index segment: an entry is in no pack")
     return Columns(
         prefixes=np.frombuffer(segment.prefixes, _u64),
-        rests=np.frombuffer(segment.rests, np.uint8).reshape(-1, _REST),
+        rests=np.frombuffer(segment.rests, np.uint8).reshape(-1, REST),
         packs=packs,
         offsets=offsets,
         lengths=lengths,
@@ -107,7 +108,7 @@ def rows_in(segment: Segment, digests: U8) -> I64:
     asked = np.flatnonzero(words & masks == masks)
     asked = asked[np.argsort(prefixes[asked])]  # in the order of the columns: neighbours share pages
     column = np.frombuffer(segment.prefixes, _u64)
-    rests = np.frombuffer(segment.rests, np.uint8).reshape(-1, _REST)
+    rests = np.frombuffer(segment.rests, np.uint8).reshape(-1, REST)
     at = np.searchsorted(column, prefixes[asked])
     while len(asked):
         inside = at < segment.entries
@@ -118,6 +119,17 @@ def rows_in(segment: Segment, digests: U8) -> I64:
         found[asked[same]] = at[same]
         asked, at = asked[~same], at[~same] + 1
     return found
+
+
+def locations_in(segment: Segment, rows: I64) -> list[Location]:
+    """Return the places of some rows; see :meth:`Segment.locations`."""
+    packs, offsets, lengths = (np.frombuffer(column, _u32)[rows] for column in segment.places)
+    if len(rows) and (int(packs.max()) >= segment.packs or int(lengths.max()) > MAX_FRAME):
+        raise CorruptError("index segment: an entry is in no pack, or too long; run 'vmkeep repo check'")
+    used, inverse = np.unique(packs, return_inverse=True)
+    table = [segment.pack(number) for number in used.tolist()]
+    places = zip(inverse.tolist(), offsets.tolist(), lengths.tolist(), strict=True)
+    return [Location(table[at][0], table[at][1], offset, length) for at, offset, length in places]
 
 
 def columns_of(packs: Sequence[PackContents]) -> Columns:
@@ -145,7 +157,7 @@ def encode_parts(parts: Sequence[Columns]) -> Iterator[bytes]:
     prefixes = np.concatenate([part.prefixes for part in parts])
     order = np.argsort(prefixes, kind="stable")
     prefixes = prefixes[order]
-    words = _words_for(len(order))
+    words = _words_for(prefixes)
     sizes = [len(part.kinds) for part in parts]
     yield HEADER.pack(MAGIC, len(order), words, sum(sizes), 0)
     yield _filter(prefixes, words).tobytes()
@@ -167,9 +179,17 @@ def encode(*parts: Columns) -> bytes:
     return b"".join(encode_parts(parts))
 
 
-def _words_for(entries: int) -> int:
-    """Return how many words the filter of so many entries has."""
-    return max(1, -(-entries // _ENTRIES_PER_WORD))
+def _words_for(prefixes: U64) -> int:
+    """Return how many words the filter of sorted entries gets.
+
+    Words belong to ranges of *all* digests: a segment of some range uses as many of them as the range is wide. For
+    half and a quarter of all, more words make up for it; below that a filter would not be worth its bytes. Then one
+    word is all there is, and the few pages that a search reads tell a miss as well.
+    """
+    if not len(prefixes):
+        return 1
+    share = (1 << 64) / (int(prefixes[-1]) - int(prefixes[0]) + 1)
+    return -(-int(len(prefixes) * max(1.0, share / 2)) // _ENTRIES_PER_WORD) if share < _NARROW else 1
 
 
 def _filter_words(prefixes: U64, words: int) -> U64:

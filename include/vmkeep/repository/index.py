@@ -122,8 +122,11 @@ class Index:
 
     def known(self, digest: bytes) -> bool:
         """Whether a frame is there that need not be avoided."""
-        location = self.find(digest)
-        return location is not None and not (self._avoids and self.avoids(location))
+        if self._avoids:
+            location = self.find(digest)
+            return location is not None and not self.avoids(location)
+        prefix = int.from_bytes(digest[:8], "big")
+        return any(row.holds(prefix, digest) for row in self._rows)
 
     def find_many(self, digests: Sequence[bytes]) -> list[Location | None]:
         """Return what :meth:`find` returns for each digest; faster, from some tens of digests on."""

@@ -26,7 +26,7 @@ class Row:
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.segments = tuple(segments)
         self.entries = sum(segment.entries for segment in segments)
-        self._firsts = [bounds[0] for segment in segments if (bounds := segment.bounds)]
+        self._firsts = [segment.first for segment in segments]
 
     @property
     def finder(self) -> Callable[[int, bytes], Location | None]:
@@ -37,6 +37,11 @@ class Row:
         """Return where a digest's frame is, or ``None``; ``prefix`` are the first 8 bytes of it as a number."""
         at = bisect_right(self._firsts, prefix) - 1
         return self.segments[at].find_at(prefix, digest) if at >= 0 else None
+
+    def holds(self, prefix: int, digest: bytes) -> bool:
+        """Whether a digest is listed, for whom it is enough to know that."""
+        at = bisect_right(self._firsts, prefix) - 1
+        return at >= 0 and self.segments[at].holds(prefix, digest)
 
     def find_all(self, digest: bytes) -> Iterator[Location]:
         """Yield every place that is listed for a digest."""
@@ -67,21 +72,20 @@ def _found(segment: Segment, digests: U8, asked: I64) -> Iterator[tuple[int, Loc
         return
     rows = segment.rows(digests[asked])
     hits = (rows >= 0).nonzero()[0]
-    for number, row in zip(asked[hits].tolist(), rows[hits].tolist(), strict=True):
-        yield number, segment.location(row)
+    yield from zip(asked[hits].tolist(), segment.locations(rows[hits]), strict=True)
+    segment.release()
 
 
 def rows_of(segments: Iterable[Segment]) -> list[Row]:
     """Put segments into as few rows as their ranges allow, the one with the most entries first."""
-    spans = sorted(((bounds, segment) for segment in segments if (bounds := segment.bounds)), key=lambda span: span[0])
     rows: list[list[Segment]] = []
     ends: list[tuple[int, int]] = []
-    for (first, last), segment in spans:
-        if ends and ends[0][0] < first:
+    for segment in sorted(filter(lambda segment: segment.entries, segments), key=lambda segment: segment.first):
+        if ends and ends[0][0] < segment.first:
             number = heappop(ends)[1]
             rows[number].append(segment)
         else:
             number = len(rows)
             rows.append([segment])
-        heappush(ends, (last, number))
+        heappush(ends, (segment.last, number))
     return sorted((Row(row) for row in rows), key=lambda row: -row.entries)

@@ -38,10 +38,11 @@ HEADER = struct.Struct("<8sQQII")
 MAGIC = b"VKINDEX\0"
 PREFIX = 8
 """Bytes of a digest by which entries are sorted."""
-_REST = DIGEST_SIZE - PREFIX
-_PACK_ROW = struct.Struct("<16sII")
+REST = DIGEST_SIZE - PREFIX
+PACK_ROW = struct.Struct("<16sII")
 _DECODED = 4096
-"""Rows of the pack table that are kept as objects."""
+"""Rows of a pack table up to which they are kept as objects."""
+_KINDS = {int(kind): kind for kind in (Kind.BLOCK, Kind.PAGE)}
 
 
 class Location(NamedTuple):
@@ -74,19 +75,17 @@ class Segment:
         self.words: int = words
         self.packs: int = packs
         self._decoded: dict[int, tuple[bytes, Kind]] = {}
-        self._spread = 3 * isqrt(entries) + 8  # six standard deviations
         at = HEADER.size
         self.filter = view[at : (at := at + 8 * words)].cast("Q")
         self.prefixes = view[at : (at := at + 8 * entries)].cast("Q") if entries else view[:0]
-        self.rests = view[at : (at := at + _REST * entries)]
-        self.table = view[at : (at := at + _PACK_ROW.size * packs)]
+        self.rests = view[at : (at := at + REST * entries)]
+        self.table = view[at : (at := at + PACK_ROW.size * packs)]
         numbers = view[at : at + 12 * entries].cast("I") if entries else view[:0]
         self.places = (numbers[:entries], numbers[entries : 2 * entries], numbers[2 * entries :])
-
-    @property
-    def bounds(self) -> tuple[int, int] | None:
-        """The lowest and the highest prefix, or ``None`` of a segment without entries."""
-        return (self.prefixes[0], self.prefixes[-1]) if self.entries else None
+        self.first, self.last = (self.prefixes[0], self.prefixes[-1]) if entries else (1, 0)
+        """The lowest and the highest prefix."""
+        self._slope = entries / max(1, self.last - self.first + 1)
+        self._spread = 3 * isqrt(isqrt(entries)) + 8
 
     def find(self, digest: bytes) -> Location | None:
         """Return where a digest's frame is, or ``None``."""
@@ -94,36 +93,56 @@ class Segment:
 
     def find_at(self, prefix: int, digest: bytes) -> Location | None:
         """Do what :meth:`find` does, for a caller that has the digest's prefix as a number already."""
-        # the mask is made here, not in a function of its own: most look-ups end at this line
-        mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
-        if self.filter[(prefix >> 32) * self.words >> 32] & mask != mask:
-            return None
+        if self.words > 1:  # written out, not called: most look-ups end here
+            mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
+            if self.filter[(prefix >> 32) * self.words >> 32] & mask != mask:
+                return None
+        if self.first <= prefix <= self.last and (row := self.row_at(prefix, digest)) >= 0:
+            return self.location(row)
+        return None
+
+    def holds(self, prefix: int, digest: bytes) -> bool:
+        """Whether a digest is listed; takes less than finding its place."""
+        if self.words > 1:
+            mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
+            if self.filter[(prefix >> 32) * self.words >> 32] & mask != mask:
+                return False
+        return self.first <= prefix <= self.last and self.row_at(prefix, digest) >= 0
+
+    def row_at(self, prefix: int, digest: bytes) -> int:
+        """Return the first row that lists a digest, or -1; its prefix is not out of range, and the filter was asked."""
         row = self._first(prefix)
         while row < self.entries and self.prefixes[row] == prefix:
-            if self.rests[row * _REST : (row + 1) * _REST] == digest[PREFIX:]:
-                return self.location(row)
+            if self.rests[row * REST : (row + 1) * REST] == digest[PREFIX:]:
+                return row
             row += 1
-        return None
+        return -1
 
     def find_all(self, digest: bytes) -> Iterator[Location]:
         """Yield every place that is listed for a digest."""
-        prefix = int.from_bytes(digest[:PREFIX], "big")
-        row = self._first(prefix)
+        return map(self.location, self.rows_at(int.from_bytes(digest[:PREFIX], "big"), digest))
+
+    def rows_at(self, prefix: int, digest: bytes) -> Iterator[int]:
+        """Yield the rows that list a digest; the filter is not asked."""
+        row = self._first(prefix) if self.entries else 0
         while row < self.entries and self.prefixes[row] == prefix:
-            if self.rests[row * _REST : (row + 1) * _REST] == digest[PREFIX:]:
-                yield self.location(row)
+            if self.rests[row * REST : (row + 1) * REST] == digest[PREFIX:]:
+                yield row
             row += 1
 
     def _first(self, prefix: int) -> int:
         """Return the first row whose prefix is not less.
 
-        Digests are evenly spread, so the row is close to where the prefix says, in pages of the file that the last
-        steps of a search need anyway; anything else is searched as a whole.
+        Digests are evenly spread, so a row is close to where its prefix says, and from what is found there one sees
+        how far it still is: the two or three pages that this touches are all that a cold search reads. Should that
+        fail, all is searched.
         """
-        prefixes, guess = self.prefixes, prefix * self.entries >> 64
-        low, high = max(0, guess - self._spread), min(self.entries, guess + self._spread)
-        if (low and prefixes[low - 1] >= prefix) or (high < self.entries and prefixes[high] < prefix):
-            low, high = 0, self.entries
+        prefixes, entries = self.prefixes, self.entries
+        guess = min(max(int((prefix - self.first) * self._slope), 0), entries - 1)
+        guess += int((prefix - prefixes[guess]) * self._slope)
+        low, high = max(0, guess - self._spread), min(entries, guess + self._spread)
+        if low >= high or (low and prefixes[low - 1] >= prefix) or (high < entries and prefixes[high] < prefix):
+            low, high = 0, entries
         return bisect_left(prefixes, prefix, low, high)
 
     def rows(self, digests: U8) -> I64:
@@ -131,6 +150,18 @@ class Segment:
         from vmkeep.repository.columns import rows_in
 
         return rows_in(self, digests)
+
+    def locations(self, rows: I64) -> list[Location]:
+        """Return the places that some rows list.
+
+        :raises CorruptError: one is none that could be.
+        """
+        from vmkeep.repository.columns import locations_in
+
+        return locations_in(self, rows)
+
+    def release(self) -> None:
+        """Give memory back that was mapped in by arrays over this segment; there is none."""
 
     def columns(self) -> Columns:
         """Return the entries as arrays over this segment's bytes, to merge or to check them.
@@ -146,28 +177,37 @@ class Segment:
 
         :raises CorruptError: it is none that could be.
         """
-        packs, offsets, lengths = self.places
-        number = packs[row]
+        number, offset, length = self._numbers(row)
         if (known := self._decoded.get(number)) is None:
             if number >= self.packs:
                 raise CorruptError(f"index segment: entry {row} is in no pack; run 'vmkeep repo check'")
-            pack, kind, _ = _PACK_ROW.unpack_from(self.table, number * _PACK_ROW.size)
-            if len(self._decoded) >= _DECODED:
-                self._decoded.clear()
-            known = self._decoded[number] = (pack, _kind(kind))
-        if lengths[row] > MAX_FRAME:
+            known = self.pack(number)
+        if length > MAX_FRAME:
             raise CorruptError(f"index segment: entry {row} is longer than any frame; run 'vmkeep repo check'")
-        return Location(known[0], known[1], offsets[row], lengths[row])
+        return Location(known[0], known[1], offset, length)
 
+    def _numbers(self, row: int) -> tuple[int, int, int]:
+        """Return what a row says of its pack, offset and length."""
+        packs, offsets, lengths = self.places
+        return packs[row], offsets[row], lengths[row]
 
-def _kind(number: int) -> Kind:
-    if number not in (Kind.BLOCK, Kind.PAGE):
-        raise CorruptError(f"index segment: pack of unknown kind {number}")
-    return Kind(number)
+    def _pack(self, number: int) -> Bytes:
+        """Return the bytes of one row of the pack table."""
+        return self.table[number * PACK_ROW.size : (number + 1) * PACK_ROW.size]
+
+    def pack(self, number: int) -> tuple[bytes, Kind]:
+        """Return what a row of the pack table says; kept, unless there are more of them than can be."""
+        pack, kind, _ = PACK_ROW.unpack(self._pack(number))
+        if kind not in _KINDS:
+            raise CorruptError(f"index segment: pack of unknown kind {kind}")
+        decoded = pack, _KINDS[kind]
+        if self.packs <= _DECODED:
+            self._decoded[number] = decoded
+        return decoded
 
 
 def _content_size(entries: int, words: int, packs: int) -> int:
-    return HEADER.size + 8 * words + (DIGEST_SIZE + 12) * entries + _PACK_ROW.size * packs
+    return HEADER.size + 8 * words + (DIGEST_SIZE + 12) * entries + PACK_ROW.size * packs
 
 
-assert _PACK_ROW.size == ID_SIZE + 8
+assert PACK_ROW.size == ID_SIZE + 8

@@ -6,6 +6,7 @@ Knows how a segment gets into memory, and nothing of what is looked up in it.
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vmkeep.blobs import BlobStore, Bytes
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import HEADER_SIZE, Cipher, Framer, parse_header
+from vmkeep.repository.largesegments import LargeSegment
 from vmkeep.repository.segments import Segment
 
 _VERIFIED = 8 << 20
@@ -53,11 +55,15 @@ class Shelf:
 
 
 def _mapped(path: Path) -> Segment:
-    view = _map(path)
-    header = parse_header(view)
-    if header.kind is not Kind.INDEX or header.cipher is not Cipher.NONE or header.frame_length != len(view):
-        raise CorruptError("not an index segment, or cut off")
-    return Segment(view[HEADER_SIZE:])
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        header = parse_header(os.pread(file, HEADER_SIZE, 0))
+        length = os.fstat(file).st_size
+        if header.kind is not Kind.INDEX or header.cipher is not Cipher.NONE or header.frame_length != length:
+            raise CorruptError("not an index segment, or cut off")
+        return LargeSegment(os.dup(file), start=HEADER_SIZE)
+    finally:
+        os.close(file)
 
 
 def _map(path: Path) -> memoryview:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from array import array
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,12 +17,13 @@ from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository import index as indexes
-from vmkeep.repository import shelf
+from vmkeep.repository import largesegments, shelf
 from vmkeep.repository.codecs import Codec
 from vmkeep.repository.columns import columns_of, encode
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
+from vmkeep.repository.largesegments import LargeSegment
 from vmkeep.repository.packs import PackContents
 from vmkeep.repository.rows import rows_of
 from vmkeep.repository.segments import Segment
@@ -248,7 +251,7 @@ def test_segments_in_rows_never_overlap_and_none_is_left_out(groups):
 
     assert sorted(id(segment) for row in rows for segment in row.segments) == sorted(map(id, segments))
     for row in rows:
-        assert all(one.bounds[1] < two.bounds[0] for one, two in pairwise(row.segments))
+        assert all(one.last < two.first for one, two in pairwise(row.segments))
 
 
 def test_ranges_of_digests_are_one_row():
@@ -313,3 +316,53 @@ def test_a_segment_that_is_listed_and_never_there_is_named(monkeypatch):
 
     assert list(index.damaged) == [key]
     assert sum(index.find(group[0]) is not None for group in held) == 1
+
+
+def large(content):
+    """The same segment as one that is read from its file, after some bytes that are not its own."""
+    file = os.memfd_create("segment")
+    os.write(file, b"12345678" + content)
+    return LargeSegment(file, start=8)
+
+
+alike = st.integers(0, 3).map(lambda number: bytes([number]) * 8) | st.binary(min_size=8, max_size=8)
+crowded = st.builds(lambda prefix, rest: prefix + rest * 24, alike, st.sampled_from([b"a", b"b"]))
+
+
+@given(st.lists(crowded, max_size=60), st.lists(crowded, max_size=30), st.integers(1, 8), st.integers(0, 4))
+def test_a_large_segment_finds_what_a_small_one_finds(held, asked, rows, tries):
+    content = encode(columns_of([contents(held, pack=b"p" * 16)]))
+    with mock.patch.multiple(largesegments, _ROWS=rows, _TRIES=tries):
+        small, read = Segment(content), large(content)
+        for digest in (*held, *asked):
+            assert read.find(digest) == small.find(digest)
+            assert list(read.find_all(digest)) == list(small.find_all(digest))
+            prefix = int.from_bytes(digest[:8], "big")
+            assert read.holds(prefix, digest) == small.holds(prefix, digest) == (digest in held)
+        read.release()
+        assert read.columns().digests().tobytes() == small.columns().digests().tobytes()
+
+
+def test_a_large_segment_that_is_cut_off_while_in_use_is_an_error_that_says_so():
+    digest = b"d" * 32
+    segment = large(encode(columns_of([contents([digest])])))
+    os.ftruncate(segment._file, 60)
+
+    with pytest.raises(CorruptError, match="cut off"):
+        segment.find(digest)
+
+
+@pytest.mark.parametrize(("parts", "filtered"), [(1, True), (2, True), (4, True), (8, False)])
+def test_a_segment_of_a_part_of_all_digests_has_a_filter_that_works_or_none(parts, filtered):
+    chance = random.Random(4)
+    held = [bytes([255 - chance.randrange(256 // parts)]) + chance.randbytes(31) for _ in range(4000)]
+    segment = Segment(encode(columns_of([contents(held)])))
+    passed = 0
+    for _ in range(4000):
+        prefix = int.from_bytes(bytes([255 - chance.randrange(256 // parts)]) + chance.randbytes(7), "big")
+        mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
+        passed += segment.filter[(prefix >> 32) * segment.words >> 32] & mask == mask
+
+    assert (segment.words > 1) == filtered
+    assert not filtered or passed / 4000 < 0.05
+    assert all(segment.find(digest) is not None for digest in held)
