@@ -85,6 +85,22 @@ def make_disk(folder: Path, *, size_mib: int, seed: int = 1) -> BenchDisk:
     return BenchDisk(image, changes)
 
 
+def write_part(image: Path, part: Path, capacity: int, *, shift: int = 0) -> int:
+    """Write the beginning of an image, moved by some bytes; return how many bytes of data that are."""
+    with image.open("rb") as source, part.open("wb") as target:
+        target.truncate(capacity)
+        target.seek(shift)
+        left = capacity - shift
+        while left:
+            block = source.read(min(left, MIB))
+            if block.count(0) == len(block):
+                target.seek(len(block), os.SEEK_CUR)
+            else:
+                target.write(block)
+            left -= len(block)
+    return part.stat().st_blocks * 512
+
+
 def _make_file_system(folder: Path, image: Path, *, size_mib: int, used: int) -> None:
     tree = folder / "tree"
     copied = 0

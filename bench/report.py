@@ -23,6 +23,8 @@ class Row:
     against: str = "vmkeep zstd"
     """Whom the others' times are divided by."""
     figures: dict[str, list[Figure]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    """By contestant, where theirs is another than ``size``."""
     notes: list[str] = field(default_factory=list)
 
     def add(self, contestant: str, figure: Figure) -> None:
@@ -60,10 +62,11 @@ def _table(row: Row) -> Iterator[str]:
     yield "|" + "---|" + "---:|" * (len(heads) - 1)
     for name, figures in row.figures.items():
         wall = _median(figures, lambda f: f.wall)
+        size = row.sizes.get(name, row.size)
         cells = [
             name, f"{min(f.wall for f in figures):.2f}", f"{wall:.2f}",
             f"{_median(figures, lambda f: f.user):.2f}", f"{_median(figures, lambda f: f.system):.2f}",
-            f"{_median(figures, lambda f: f.cpu) / (row.size / GIB):.2f}", f"{row.size / MIB / wall:,.0f}",
+            f"{_median(figures, lambda f: f.cpu) / (size / GIB):.2f}", f"{size / MIB / wall:,.0f}",
             f"{max(f.memory for f in figures) / MIB:.0f}",
             f"{figures[-1].stored / MIB:,.1f}" if figures[-1].stored else "",
         ]  # fmt: skip

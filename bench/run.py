@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contestant import STEPS, Contestant
-from disk import make_disk
+from disk import make_disk, write_part
 from goals import goals
 from measure import GIB, Stopwatch, available_memory, say
 from ours import Limit, Vmkeep
@@ -27,9 +27,15 @@ from peer_programs import Borg, Cp, QemuImg, Restic
 from programs import build_limits, build_timed, has, machine, versions
 from report import Row, markdown, plain
 from rows.generations import Generations
+from rows.lab import LabRows
+from rows.storage import StorageRows
 
-ROWS = STEPS
+LAB = ("latency", "disks")
+STORAGE = ("s3 put", "s3 get")
+ROWS = (*STEPS, *LAB, *STORAGE)
 _QUICK_MIB = 1024
+_PART = 8
+"""S3 gets the first eighth of the disk, densely filled: its server keeps what is deleted."""
 
 
 def main() -> int:
@@ -73,6 +79,14 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
     if wanted := [step for step in STEPS if step in options.rows]:
         _check_room(folder, 5 * disk.allocated)
         rows += Generations(stopwatch, disk, _contestants(folder), wanted).run(options.rounds)
+    if wanted := [name for name in LAB if name in options.rows]:
+        disk.become("full")
+        rows += LabRows(stopwatch, disk, folder).run(wanted, options.rounds)
+    if wanted := [name for name in STORAGE if name in options.rows]:
+        disk.become("full")
+        part = folder / "part.raw"
+        write_part(disk.image, part, disk.capacity // _PART)
+        rows += StorageRows(stopwatch, part, folder).run(wanted, options.rounds)
     return rows
 
 

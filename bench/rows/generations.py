@@ -46,19 +46,19 @@ class Generations:
         rows = {step: Row(name=step, title=_TITLES[step], size=self.disk.allocated, of=of) for step in steps}
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}: {', '.join(steps)} …")
-            self.contestants = [*self.contestants[1:], self.contestants[0]]  # nobody is always the first, or the last
             for contestant in self.contestants:
                 contestant.prepare()
             for position, step in enumerate(steps):
-                self._step(step, rows[step], later=set(steps[position + 1 :]), first=number == 0)
+                self._step(step, rows[step], later=set(steps[position + 1 :]), number=number)
         if "clone" in rows:
             need = _fixed_blocks_need(self.disk)
             rows["clone"].notes.append(f"fixed blocks of 256 KiB, zstd level 1, need {need / MIB:,.1f} MiB for it")
         return [rows[step] for step in steps if step in self.wanted]
 
-    def _step(self, step: str, row: Row, *, later: set[str], first: bool) -> None:
+    def _step(self, step: str, row: Row, *, later: set[str], number: int) -> None:
         self.disk.become(STATES.get(step, "changed"))
-        for contestant in self.contestants:
+        first, turn = number == 0, number % len(self.contestants)  # nobody is always the first, or the last
+        for contestant in (*self.contestants[turn:], *self.contestants[:turn]):
             if step in contestant.steps:
                 ours = contestant.places[0] if isinstance(contestant, Vmkeep) and first else None
                 before = blob_bytes(ours) if ours else None
