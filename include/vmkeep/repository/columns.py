@@ -14,12 +14,9 @@ import numpy.typing as npt
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
 from vmkeep.repository.packs import ID_SIZE, MAX_FRAME, PackContents
-from vmkeep.repository.segments import HEADER, MAGIC, PREFIX, REST, Location, Segment
+from vmkeep.repository.segments import HEADER, MAGIC, PREFIX, REST, Location, Segment, words_for
 
 _PACK_ROW = np.dtype([("id", np.uint8, ID_SIZE), ("kind", "<u4"), ("zero", "<u4")])
-_ENTRIES_PER_WORD = 4
-_NARROW = 5
-"""One of how many parts of all digests a segment's range may be to have a filter."""
 _SHIFTS = (0, 6, 12, 18)
 """Where in a prefix the bits are told that an entry sets in its filter word."""
 _KINDS = (int(Kind.BLOCK), int(Kind.PAGE))
@@ -157,7 +154,7 @@ def encode_parts(parts: Sequence[Columns]) -> Iterator[bytes]:
     prefixes = np.concatenate([part.prefixes for part in parts])
     order = np.argsort(prefixes, kind="stable")
     prefixes = prefixes[order]
-    words = _words_for(prefixes)
+    words = words_for(len(prefixes), int(prefixes[0]), int(prefixes[-1])) if len(prefixes) else 1
     sizes = [len(part.kinds) for part in parts]
     yield HEADER.pack(MAGIC, len(order), words, sum(sizes), 0)
     yield _filter(prefixes, words).tobytes()
@@ -177,19 +174,6 @@ def encode_parts(parts: Sequence[Columns]) -> Iterator[bytes]:
 def encode(*parts: Columns) -> bytes:
     """Return the content of one segment that holds the entries of all parts."""
     return b"".join(encode_parts(parts))
-
-
-def _words_for(prefixes: U64) -> int:
-    """Return how many words the filter of sorted entries gets.
-
-    Words belong to ranges of *all* digests: a segment of some range uses as many of them as the range is wide. For
-    half and a quarter of all, more words make up for it; below that a filter would not be worth its bytes. Then one
-    word is all there is, and the few pages that a search reads tell a miss as well.
-    """
-    if not len(prefixes):
-        return 1
-    share = (1 << 64) / (int(prefixes[-1]) - int(prefixes[0]) + 1)
-    return -(-int(len(prefixes) * max(1.0, share / 2)) // _ENTRIES_PER_WORD) if share < _NARROW else 1
 
 
 def _filter_words(prefixes: U64, words: int) -> U64:

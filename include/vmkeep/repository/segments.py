@@ -40,6 +40,9 @@ PREFIX = 8
 """Bytes of a digest by which entries are sorted."""
 REST = DIGEST_SIZE - PREFIX
 PACK_ROW = struct.Struct("<16sII")
+_ENTRIES_PER_WORD = 4
+_NARROW = 5
+"""One of how many parts of all digests a segment's range may be to have a filter."""
 _DECODED = 4096
 """Rows of a pack table up to which they are kept as objects."""
 _KINDS = {int(kind): kind for kind in (Kind.BLOCK, Kind.PAGE)}
@@ -204,6 +207,20 @@ class Segment:
         if self.packs <= _DECODED:
             self._decoded[number] = decoded
         return decoded
+
+
+def words_for(entries: int, first: int, last: int) -> int:
+    """Return how many words the filter of some entries gets.
+
+    Words belong to ranges of *all* digests: a segment of some range uses as many of them as the range is wide. For
+    half and a quarter of all, more words make up for it; below that a filter would not be worth its bytes. Then one
+    word is all there is, and the few pages that a search reads tell a miss as well.
+
+    :param first: the lowest prefix.
+    :param last: the highest one.
+    """
+    share = (1 << 64) / (last - first + 1)
+    return -(-int(entries * max(1.0, share / 2)) // _ENTRIES_PER_WORD) if share < _NARROW else 1
 
 
 def _content_size(entries: int, words: int, packs: int) -> int:

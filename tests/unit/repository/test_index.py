@@ -22,6 +22,7 @@ from vmkeep.repository.codecs import Codec
 from vmkeep.repository.columns import columns_of, encode
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
+from vmkeep.repository.freshsegment import encode_few
 from vmkeep.repository.index import Index
 from vmkeep.repository.largesegments import LargeSegment
 from vmkeep.repository.packs import PackContents
@@ -366,3 +367,13 @@ def test_a_segment_of_a_part_of_all_digests_has_a_filter_that_works_or_none(part
     assert (segment.words > 1) == filtered
     assert not filtered or passed / 4000 < 0.05
     assert all(segment.find(digest) is not None for digest in held)
+
+
+@given(st.lists(st.lists(digests, max_size=20), max_size=5))
+def test_a_segment_made_without_numpy_has_the_very_same_bytes(lists):
+    packs = [
+        contents(each, pack=bytes([number] * 16), kind=Kind.PAGE if number % 2 else Kind.BLOCK)
+        for number, each in enumerate(lists)
+    ]
+
+    assert encode_few(packs) == encode(columns_of(packs))
