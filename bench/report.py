@@ -25,6 +25,8 @@ class Row:
     figures: dict[str, list[Figure]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     """By contestant, where theirs is another than ``size``."""
+    lines: list[str] = field(default_factory=list)
+    """Tables of another form."""
     notes: list[str] = field(default_factory=list)
 
     def add(self, contestant: str, figure: Figure) -> None:
@@ -48,6 +50,7 @@ def markdown(rows: list[Row]) -> Iterator[str]:
             yield ""
             yield from _table(row)
             yield ""
+        yield from row.lines
         for note in row.notes:
             yield f"- {note}"
         if row.notes:

@@ -28,12 +28,16 @@ from programs import build_limits, build_timed, has, machine, versions
 from report import Row, markdown, plain
 from rows.generations import Generations
 from rows.lab import LabRows
+from rows.metadata import MetadataRow
+from rows.profile import ProfileRow
 from rows.storage import StorageRows
 
 LAB = ("latency", "disks")
 STORAGE = ("s3 put", "s3 get")
-ROWS = (*STEPS, *LAB, *STORAGE)
+ROWS = (*STEPS, "metadata", *LAB, *STORAGE, "profile")
 _QUICK_MIB = 1024
+_LARGER = 128
+"""The simulated disk of the row about metadata has this many times the size: 1 TiB for 8 GiB."""
 _PART = 8
 """S3 gets the first eighth of the disk, densely filled: its server keeps what is deleted."""
 
@@ -79,6 +83,8 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
     if wanted := [step for step in STEPS if step in options.rows]:
         _check_room(folder, 5 * disk.allocated)
         rows += Generations(stopwatch, disk, _contestants(folder), wanted).run(options.rounds)
+    if "metadata" in options.rows:
+        rows += MetadataRow(stopwatch, folder, _LARGER * disk.capacity).run()
     if wanted := [name for name in LAB if name in options.rows]:
         disk.become("full")
         rows += LabRows(stopwatch, disk, folder).run(wanted, options.rounds)
@@ -87,6 +93,9 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
         part = folder / "part.raw"
         write_part(disk.image, part, disk.capacity // _PART)
         rows += StorageRows(stopwatch, part, folder).run(wanted, options.rounds)
+    if "profile" in options.rows:
+        disk.become("full")
+        rows += ProfileRow(stopwatch, disk, folder).run(options.rounds)
     return rows
 
 
