@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmkeep.blobs.s3access import S3Credentials
+from vmkeep.model.aws import AwsCredentials
 
 _WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
 
@@ -25,10 +26,12 @@ class S3Server:
     bucket: str
     access_key: str = "tests"
     secret_key: str = "a secret of the tests"
+    role: str = "arn:aws:iam::000000000000:role/backup"
+    """May be assumed with the keys, at the same endpoint; it may do everything."""
 
     @property
-    def credentials(self) -> S3Credentials:
-        return S3Credentials(access_key=self.access_key, secret_key=self.secret_key, endpoint=self.endpoint)
+    def credentials(self) -> AwsCredentials:
+        return AwsCredentials(access_key=self.access_key, secret_key=self.secret_key, endpoint=self.endpoint)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,12 +90,33 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         str(Path(sys.executable).parent / "weed"), "mini", "-dir", str(folder), "-ip", "127.0.0.1",
         "-ip.bind", "127.0.0.1", "-master.telemetry=false", "-s3.allowDeleteBucketNotEmpty=false",
         "-s3.autoCreateBucket=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
-        "-bucket", server.bucket, "-filer.localSocket", str(folder / "filer.sock"), *flags,
+        "-bucket", server.bucket, "-s3.iam.config", str(_roles(folder, server.role)),
+        "-filer.localSocket", str(folder / "filer.sock"), *flags,
     ]  # fmt: skip
     keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
     with running(command, log, **keys) as process:
         wait_until(lambda: _stores(server), process, log)
         yield server
+
+
+def _roles(folder: Path, role: str) -> Path:
+    """Write what lets anyone with keys assume the role."""
+    anyone = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole"]}
+    everything = {"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": ["*"]}
+    settings = {
+        "sts": {"tokenDuration": "15m", "maxSessionLength": "12h", "issuer": "tests", "signingKey": "dGVz" * 11},
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "policies": [{"name": "all", "document": {"Version": "2012-10-17", "Statement": [everything]}}],
+        "roles": [
+            {
+                "roleName": "backup", "roleArn": role, "attachedPolicies": ["all"],
+                "trustPolicy": {"Version": "2012-10-17", "Statement": [anyone]},
+            }
+        ],
+    }  # fmt: skip
+    path = folder / "iam.json"
+    path.write_text(json.dumps(settings))
+    return path
 
 
 def _stores(server: S3Server) -> bool:

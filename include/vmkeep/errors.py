@@ -66,6 +66,13 @@ class AuthenticationError(VmKeepError):
     exit_code = 20
 
 
+class CredentialsExpiredError(AuthenticationError):
+    """Temporary credentials ran out; the next try gets new ones."""
+
+    recovery = Recovery.RETRY
+    exit_code = 25
+
+
 class PermissionDeniedError(VmKeepError):
     """The user is known but lacks a privilege; the message names it and the object."""
 
@@ -184,6 +191,24 @@ class StoreFullError(StoreError):
 
     recovery = Recovery.STOP
     exit_code = 62
+
+
+class LockedError(StoreError):
+    """A blob is locked against deletion until a date; nobody can shorten that."""
+
+    recovery = Recovery.STOP
+    exit_code = 64
+
+    def __init__(self, message: str, *, until: str = "") -> None:
+        super().__init__(message)
+        self.until = until
+        """ISO 8601; empty: until somebody takes off a legal hold."""
+
+
+class UnlockedError(StoreError):
+    """A blob was stored, but could not be locked; putting it once more locks it."""
+
+    exit_code = 65
 
 
 class BlobNotFoundError(StoreError):

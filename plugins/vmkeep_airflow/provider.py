@@ -59,9 +59,15 @@ VMKEEP: dict[str, Any] = {
             "Empty: points are entered when somebody asks. It can always be rebuilt from the repository.",
             "schema": _TEXT,
         },
+        "aws_conn_id": {
+            "label": "AWS connection",
+            "description": "Id of an Airflow connection of type aws: keys or role, endpoint, region and verify for a "
+            "repository on S3, and for key slots of AWS KMS. Empty: the worker's environment and profiles.",
+            "schema": _TEXT,
+        },
         "limit_rate": {
             "label": "Rate limit",
-            "description": "Bytes per second to and from the repository, for each task: 50MiB, or by the worker's time "
+            "description": "Bytes per second to and from the repository, for each worker machine: 50MiB, or by time "
             "of day 20:00-06:00=unlimited,default=50MiB. Empty: as fast as it goes.",
             "schema": _TEXT,
         },

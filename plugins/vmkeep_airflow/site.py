@@ -18,6 +18,7 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
     return Site(
         repository=place.location,
         passphrase=place.passphrase,
+        aws=place.aws,
         limit_rate=place.limit_rate,
         catalog=place.catalog,
         vcenter=vcenter,

@@ -10,12 +10,13 @@ from vmkeep.blobs.metered import Meter, MeteredStore
 from vmkeep.blobs.rates import parse_rates
 from vmkeep.blobs.retrying import RetryingStore
 from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access, S3Credentials
+from vmkeep.blobs.s3access import S3Access
 from vmkeep.blobs.s3access import parse_location as parse_s3
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.blobs.store import BlobStore
 from vmkeep.blobs.throttled import Pace, ThrottledStore
 from vmkeep.errors import RepositoryError, StoreError, UnreachableError, UsageError
+from vmkeep.model.aws import AwsCredentials
 
 _SSH = ("sftp://", "scp://")
 
@@ -43,7 +44,7 @@ def local_folder(location: str) -> Path:
 def open_store(
     location: str,
     *,
-    credentials: S3Credentials | None = None,
+    credentials: AwsCredentials | None = None,
     limit_rate: str | None = None,
     meter: Meter | None = None,
 ) -> BlobStore:
@@ -78,7 +79,7 @@ def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> 
     return SettlingStore(store)
 
 
-def create_store(location: str, *, credentials: S3Credentials | None = None) -> BlobStore:
+def create_store(location: str, *, credentials: AwsCredentials | None = None) -> BlobStore:
     """Create the last folder of the location where it is missing, and open the store. A bucket has to exist.
 
     :raises RepositoryError: the folder above it or the bucket is missing, or nothing can be created there, or the
@@ -100,7 +101,7 @@ def create_store(location: str, *, credentials: S3Credentials | None = None) -> 
     return SettlingStore(LocalStore(folder))
 
 
-def _open_s3(location: str, credentials: S3Credentials | None, *, new: bool) -> BlobStore:
+def _open_s3(location: str, credentials: AwsCredentials | None, *, new: bool) -> BlobStore:
     place = parse_s3(location)
     store = S3BlobStore(place, S3Access(place, credentials))
     try:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from obstore.store import S3Store
 
-from vmkeep.blobs.s3errors import no_credentials
+from vmkeep.blobs.awschain import resolve
 from vmkeep.blobs.store import check_prefix
+from vmkeep.clock import now
 from vmkeep.errors import UsageError
+from vmkeep.model.aws import AwsCredentials
 
 if TYPE_CHECKING:  # these two exist for type checkers only
     from obstore.store import ClientConfig, S3Config
@@ -30,20 +32,9 @@ _LEAST = 30.0
 _SLOWEST = 256 << 10
 """Bytes per second of the slowest link that may still finish an upload."""
 _SMALLEST_CLASS = 1 << 20
-_TTL = timedelta(minutes=5)
-"""How long keys of a chain are held: the chain renews its own in time, so ask it often."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Credentials:
-    """Who we are, and where; what is empty is taken from the environment."""
-
-    access_key: str = ""
-    secret_key: str = field(default="", repr=False)
-    token: str = field(default="", repr=False)
-    endpoint: str = ""
-    """URL; plain http only if it says so."""
-    region: str = ""
+_TTL = timedelta(minutes=7)
+"""What the client is told of the life of keys that run out: it asks again five minutes before, so every two minutes."""
+_REGION = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +69,7 @@ class S3Access:
     def __init__(
         self,
         place: S3Location,
-        credentials: S3Credentials | None = None,
+        credentials: AwsCredentials | None = None,
         *,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -86,48 +77,29 @@ class S3Access:
 
         :raises AuthenticationError: there are no credentials.
         """
-        environment = os.environ if environment is None else environment
-        given = credentials or S3Credentials()
-        self._place = place
-        url = given.endpoint or environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or ""
-        self._config: dict[str, Any] = {"endpoint": url} if url else {}
-        self.endpoint = url or "Amazon S3"
-        self._options: dict[str, Any] = {"connect_timeout": _CONNECT, "allow_http": url.startswith("http://")}
-        if bundle := environment.get("AWS_CA_BUNDLE"):
-            self._options["root_certificate"] = _read_bundle(bundle)
+        found = resolve(credentials, what=str(place), environment=environment)
+        self.place = place
+        self.credentials = found
+        """Complete; with what renews them."""
+        self.endpoint = found.endpoint or "Amazon S3"
+        self._config: dict[str, Any] = {"region": found.region or _REGION}
+        if found.endpoint:
+            self._config["endpoint"] = found.endpoint
+        self._options: dict[str, Any] = {
+            "connect_timeout": _CONNECT,
+            "allow_http": found.endpoint.startswith("http://"),
+        }
+        if found.ca_file:
+            self._options["root_certificate"] = _read_bundle(found.ca_file)
         self._provider: Any = None
-        self._identify(given, environment)
-        region = given.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-        if region:
-            self._config["region"] = region
-        self._config.setdefault("region", "us-east-1")
+        if found.renew is not None:
+            self._provider = partial(_current, found)
+        else:
+            self._config |= {"access_key_id": found.access_key, "secret_access_key": found.secret_key}
+            if found.token:
+                self._config["session_token"] = found.token
         self._clients: dict[int, S3Store] = {}
         self._lock = threading.Lock()
-
-    def _identify(self, given: S3Credentials, environment: Mapping[str, str]) -> None:
-        """Take the keys given, or those in the environment, or else ask the chain of profiles and roles."""
-        key, secret, token = given.access_key, given.secret_key, given.token
-        if not key and "AWS_PROFILE" not in environment:
-            key, secret = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")
-            token = environment.get("AWS_SESSION_TOKEN", "")
-        if key:
-            self._config |= {"access_key_id": key, "secret_access_key": secret}
-            if token:
-                self._config["session_token"] = token
-            return
-        from boto3.session import Session  # slow to import, and most have their keys in the environment
-        from botocore.exceptions import BotoCoreError
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        try:
-            session = Session()
-            if session.get_credentials() is None:
-                raise no_credentials(str(self._place))
-            self._provider = Boto3CredentialProvider(session, ttl=_TTL)
-        except BotoCoreError as error:
-            raise UsageError(f"{self._place}: the AWS configuration cannot be used: {error}") from error
-        if session.region_name:
-            self._config["region"] = session.region_name
 
     def reader(self) -> S3Store:
         """Return the client for requests whose answer is long and whose question is short."""
@@ -142,14 +114,25 @@ class S3Access:
         with self._lock:
             if which not in self._clients:
                 self._clients[which] = S3Store(
-                    self._place.bucket,
-                    prefix=self._place.prefix or None,
+                    self.place.bucket,
+                    prefix=self.place.prefix or None,
                     config=cast("S3Config", self._config),
                     client_options=cast("ClientConfig", self._options | options),
                     retry_config={"max_retries": 2, "retry_timeout": timedelta(minutes=2)},
                     credential_provider=self._provider,
                 )
             return self._clients[which]
+
+
+def _current(found: AwsCredentials) -> dict[str, object]:
+    """Return the credentials that hold now, in obstore's form."""
+    keys = found.renew() if found.renew else found
+    return {
+        "access_key_id": keys.access_key,
+        "secret_access_key": keys.secret_key,
+        "token": keys.token or None,
+        "expires_at": now() + _TTL,
+    }
 
 
 def upload_seconds(size: int) -> float:
@@ -161,4 +144,4 @@ def _read_bundle(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"AWS_CA_BUNDLE: {path}: {error.strerror}") from error
+        raise UsageError(f"authorities of the S3 server (AWS_CA_BUNDLE): {path}: {error.strerror}") from error

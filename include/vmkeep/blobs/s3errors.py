@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 
+from vmkeep.blobs.awschain import no_credentials
 from vmkeep.errors import (
     AuthenticationError,
     BlobNotFoundError,
+    CredentialsExpiredError,
     PermissionDeniedError,
     RepositoryError,
     StoreError,
@@ -22,7 +24,9 @@ from vmkeep.errors import (
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _METADATA_SERVICE = "169.254."
-_BAD_KEYS = {"SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+_BAD_KEYS = {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+_NOT_RENEWED = "External AWS credential provider: "
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge"}
 _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
@@ -37,6 +41,11 @@ def translate(error: Exception, *, bucket: str, endpoint: str, what: str) -> VmK
     status = int(match[1]) if (match := _STATUS.search(text)) else 0
     if _METADATA_SERVICE in text.partition("\n")[0]:
         return no_credentials(what)
+    if _NOT_RENEWED in text:
+        why = text.partition(_NOT_RENEWED)[2].partition("\n")[0]
+        return StoreError(f"{what}: the AWS credentials could not be renewed: {why[:300]}")
+    if code in _EXPIRED:
+        return CredentialsExpiredError(f"{what}: {endpoint} says that the AWS credentials have expired ({code})")
     if code == "NoSuchBucket":
         return RepositoryError(f"s3://{bucket}: no such bucket at {endpoint}; create it first, vmkeep never does")
     if code == "RequestTimeTooSkewed":
@@ -74,10 +83,3 @@ def _of_one_object(text: str, *, code: str, status: int, endpoint: str, what: st
     if "kind: Timeout" in text or "timed out" in text:
         return StoreError(f"{what}: {endpoint} did not answer in time")
     return StoreError(f"{what}: {text.partition(chr(10))[0][:300]}")
-
-
-def no_credentials(what: str) -> AuthenticationError:
-    """Return the error of somebody who has no credentials at all."""
-    return AuthenticationError(
-        f"{what}: no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    )

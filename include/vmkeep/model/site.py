@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vmkeep.model.aws import AwsCredentials
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VCenter:
@@ -27,12 +29,14 @@ class Site:
     """Location of the repository: a folder, or a ``file://``, ``s3://``, ``sftp://`` or ``scp://`` URL."""
     passphrase: str | None = field(default=None, repr=False)
     """Passphrase or recovery key of an encrypted repository."""
+    aws: AwsCredentials | None = field(default=None, repr=False)
+    """For S3 and KMS; ``None``: the environment and the usual chain."""
     vcenter: VCenter | None = None
     vddk: str | None = None
     """Distribution folder of VDDK: the one that holds ``lib64/``."""
     catalog: str | None = None
     """SQLAlchemy URL of the catalog that sealed points are entered into; ``None``: whoever asks next enters them."""
     limit_rate: str | None = None
-    """Bytes per second to and from the repository, for each process, maybe by time of day: ``50MiB``."""
+    """Bytes per second to and from the repository, for this machine, maybe by time of day: ``50MiB``."""
     disk_access: str = "vddk"
     """How disks are read and written: ``vddk``, or a name under the entry point group ``vmkeep.disk_access``."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from vmkeep.blobs import BlobStore, Meter, open_store
 from vmkeep.blobs.opening import create_store
 from vmkeep.errors import BlobNotFoundError, RepositoryError
+from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.site import Site
 from vmkeep.repository import descriptor as descriptors
 from vmkeep.repository.keys import Keys, new_master
@@ -68,18 +69,24 @@ def create_encrypted_in(store: BlobStore, descriptor: descriptors.Descriptor, *,
 
 
 def open_repository(
-    location: str, *, passphrase: str | None = None, cache: Path | None = None, limit_rate: str | None = None
+    location: str,
+    *,
+    passphrase: str | None = None,
+    aws: AwsCredentials | None = None,
+    cache: Path | None = None,
+    limit_rate: str | None = None,
 ) -> Repository:
     """Open the repository at a location of :func:`open_store`.
 
     :param passphrase: of an encrypted repository: a passphrase, or a recovery key.
+    :param aws: for S3, and for key slots that Amazon's key service opens.
     :param cache: folder for files that can be made again, such as merged parts of a large index.
     :param limit_rate: bytes per second to and from it, maybe by time of day: see :mod:`vmkeep.blobs.rates`.
     :raises RepositoryError: no such folder, not a repository, one that this version cannot read, or the passphrase
         is missing or wrong, or given for a repository that is not encrypted.
     """
     meter = Meter()
-    store = open_store(location, limit_rate=limit_rate, meter=meter)
+    store = open_store(location, credentials=aws, limit_rate=limit_rate, meter=meter)
     return open_in(store, passphrase=passphrase, cache=cache, meter=meter)
 
 
@@ -93,8 +100,8 @@ def open_in(
 
 
 def open_site_repository(site: Site) -> Repository:
-    """Open the repository of a site, with the site's passphrase and limits."""
-    return open_repository(site.repository, passphrase=site.passphrase, limit_rate=site.limit_rate)
+    """Open the repository of a site, with the site's passphrase, credentials and limits."""
+    return open_repository(site.repository, passphrase=site.passphrase, aws=site.aws, limit_rate=site.limit_rate)
 
 
 def is_encrypted(location: str) -> bool:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from vmkeep.errors import (
@@ -28,6 +29,7 @@ from vmkeep.errors import (
 from vmkeep.model.site import Site
 from vmkeep.transfer.access import DiskAccess, open_access
 from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
+from vmkeep.transfer.renewal import receive
 from vmkeep.transfer.watch import Stop, Watch
 from vmkeep.vddk.logs import recent
 from vmkeep.vddk.probe import probe
@@ -96,7 +98,7 @@ def _prepare(request: Request, channel: Channel) -> None:
 
 
 def _run(request: Request, channel: Channel, stop: Stop, parent: int) -> Any:
-    site = parse_site(request.site)
+    site, renewed = receive(parse_site(request.site))
     if request.verb == "probe":
         signal.alarm(INIT_SECONDS)
         return _plain(probe(site.vddk or ""))
@@ -105,11 +107,16 @@ def _run(request: Request, channel: Channel, stop: Stop, parent: int) -> Any:
     signal.alarm(INIT_SECONDS)
     with open_access(site) as access:
         signal.alarm(0)
-        Watch(stop, channel, stdin=0, parent=parent, activity=lambda: sum(row.calls for row in access.timings()))
+        calls = partial(_calls, access)
+        Watch(stop, channel, stdin=0, parent=parent, activity=calls, renewed=renewed)
         try:
             return _plain(_VERBS[request.verb](request, site, access, stop, _Reporter(channel, stop)))
         finally:
             channel.send({"event": "timings", "rows": [_plain(row) for row in access.timings()]})
+
+
+def _calls(access: DiskAccess) -> int:
+    return sum(row.calls for row in access.timings())
 
 
 class _Reporter:

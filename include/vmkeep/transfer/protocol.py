@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vmkeep.errors import Recovery, TransferError, VmKeepError
+from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.site import Site, VCenter
 
 CANCEL: Final = b"cancel\n"
@@ -50,14 +51,17 @@ class Request:
 
 
 def plain_site(site: Site) -> dict[str, Any]:
-    """Return a site's plain form, its password included."""
-    return dataclasses.asdict(site)
+    """Return a site's plain form, its secrets included; what renews credentials stays here."""
+    aws = site.aws and dataclasses.replace(site.aws, renew=None)
+    return dataclasses.asdict(dataclasses.replace(site, aws=aws))
 
 
 def parse_site(plain: dict[str, Any]) -> Site:
     """Parse what :func:`plain_site` made; by hand, because nothing heavy is to be imported yet."""
-    vcenter = plain.get("vcenter")
-    return Site(**{**plain, "vcenter": VCenter(**vcenter) if vcenter else None})
+    vcenter, aws = plain.get("vcenter"), plain.get("aws")
+    return Site(
+        **{**plain, "vcenter": VCenter(**vcenter) if vcenter else None, "aws": AwsCredentials(**aws) if aws else None}
+    )
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:

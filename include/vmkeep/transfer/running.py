@@ -23,6 +23,7 @@ from vmkeep.errors import CancelledError, DeadlineError, TransferError, UsageErr
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, DiskWrite, Progress, WriteJob, from_plain, to_plain
 from vmkeep.model.site import Site
 from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild_error
+from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
 from vmkeep.vddk.folder import find_library
 from vmkeep.vddk.probe import VddkProbe
@@ -107,6 +108,7 @@ class RunningTransfer(Generic[T]):
             process_group=0,
         )
         self._say(request.encode())
+        self._renewer = Renewer(site.aws, self._say)
 
     @property
     def pid(self) -> int:
@@ -169,6 +171,7 @@ class RunningTransfer(Generic[T]):
             selector.register(self._process.stderr, selectors.EVENT_READ, Lines(self._on_stderr))
             while selector.get_map():
                 ready = selector.select(1.0)
+                self._renewer.poll()
                 for key, _ in ready:
                     self._read(selector, key)
                 if not ready and self._process.poll() is not None:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from vmkeep.errors import CancelledError, DeadlineError, VmKeepError
-from vmkeep.transfer.protocol import Channel, describe_error
+from vmkeep.transfer.protocol import Channel, Lines, describe_error
+from vmkeep.transfer.renewal import WORD, Renewed
 
 GRACE: Final = 10.0
 """Seconds between the word to stop and the end."""
@@ -46,9 +47,24 @@ class Stop:
 class Watch:
     """A thread that reads stdin, looks at the parent and at the clock."""
 
-    def __init__(self, stop: Stop, channel: Channel, *, stdin: int, parent: int, activity: Callable[[], int]) -> None:
-        """Begin to watch. ``activity`` counts calls to the disk that came back, in phases that report nothing else."""
+    def __init__(
+        self,
+        stop: Stop,
+        channel: Channel,
+        *,
+        stdin: int,
+        parent: int,
+        activity: Callable[[], int],
+        renewed: Renewed | None = None,
+    ) -> None:
+        """Begin to watch.
+
+        :param activity: counts calls to the disk that came back, in phases that report nothing else.
+        :param renewed: takes new credentials that the parent tells.
+        """
         self._stop = stop
+        self._renewed = renewed
+        self._lines = Lines(self._on_line)
         self._activity = activity
         self._seen_activity = -1
         self._channel = channel
@@ -73,11 +89,17 @@ class Watch:
 
     def _listen(self) -> bool:
         """Read stdin; ``False`` at its end."""
-        if os.read(self._stdin, 4096):
+        data = os.read(self._stdin, 1 << 16)
+        self._lines.feed(data)
+        if not data:
+            self._stop.request("its caller has gone")
+        return bool(data)
+
+    def _on_line(self, line: bytes) -> None:
+        if line.startswith(WORD) and self._renewed is not None:
+            self._renewed.take(line)
+        elif line:
             self._stop.request("cancelled")
-            return True
-        self._stop.request("its caller has gone")
-        return False
 
     def _judge(self) -> None:
         now = time.monotonic()

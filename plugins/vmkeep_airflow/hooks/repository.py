@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from airflow.sdk import BaseHook
 
+from vmkeep.model.aws import AwsCredentials
+from vmkeep_airflow.hooks.aws import load_aws
 from vmkeep_airflow.hooks.fields import extra, load_connection, required
 
 
@@ -17,6 +19,7 @@ class RepositoryPlace:
     catalog: str | None
     passphrase: str | None = field(default=None, repr=False)
     limit_rate: str | None = None
+    aws: AwsCredentials | None = field(default=None, repr=False)
 
 
 class RepositoryHook(BaseHook):
@@ -42,6 +45,7 @@ class RepositoryHook(BaseHook):
             catalog=extra(connection, "catalog"),
             passphrase=connection.password or None,
             limit_rate=extra(connection, "limit_rate"),
+            aws=load_aws(aws_conn_id) if (aws_conn_id := extra(connection, "aws_conn_id")) else None,
         )
 
     def test_connection(self) -> tuple[bool, str]:
@@ -51,7 +55,7 @@ class RepositoryHook(BaseHook):
 
         try:
             place = self.get_conn()
-            with open_repository(place.location, passphrase=place.passphrase) as repository:
+            with open_repository(place.location, passphrase=place.passphrase, aws=place.aws) as repository:
                 return True, f"repository {repository.id} at {place.location}"
         except VmKeepError as error:
             return False, str(error)

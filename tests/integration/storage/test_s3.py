@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.lossy import lossy
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access, S3Credentials, S3Location, parse_location, upload_seconds
+from vmkeep.blobs.s3access import S3Access, S3Location, parse_location, upload_seconds
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
     AuthenticationError,
@@ -27,6 +27,7 @@ from vmkeep.errors import (
     UnreachableError,
     UsageError,
 )
+from vmkeep.model.aws import AwsCredentials
 
 MIB = 1 << 20
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
@@ -193,7 +194,7 @@ def test_more_names_than_one_page_of_a_listing(s3_server):
 def test_every_refusal_of_a_server_becomes_one_clear_line(status, code, error, message):
     with _Answering(status, code) as endpoint:
         place = S3Location(bucket="bucket", prefix="x")
-        access = S3Access(place, S3Credentials(access_key="a", secret_key="b", endpoint=endpoint))
+        access = S3Access(place, AwsCredentials(access_key="a", secret_key="b", endpoint=endpoint))
         with pytest.raises(error, match=message) as raised:
             S3BlobStore(place, access).put("points/a", b"1")
     assert "\n" not in str(raised.value)
@@ -203,7 +204,7 @@ def test_every_refusal_of_a_server_becomes_one_clear_line(status, code, error, m
 def test_a_server_that_ignores_if_none_match_gets_no_repository():
     with _Answering(200, "") as endpoint:
         place = S3Location(bucket="bucket", prefix="x")
-        access = S3Access(place, S3Credentials(access_key="a", secret_key="b", endpoint=endpoint))
+        access = S3Access(place, AwsCredentials(access_key="a", secret_key="b", endpoint=endpoint))
         with pytest.raises(RepositoryError, match="overwrites objects it was asked to create only if absent"):
             S3BlobStore(place, access).check_creates()
 
@@ -270,5 +271,5 @@ def test_an_upload_gets_the_time_its_size_needs():
     assert upload_seconds(0) == 30
     assert upload_seconds(64 * MIB) == 30 + 256
     with pytest.raises(AttributeError):
-        S3Credentials().access_key = "x"
-    assert "secret" not in repr(S3Credentials(secret_key="secret-value")).replace("secret_key", "")
+        AwsCredentials().access_key = "x"
+    assert "secret" not in repr(AwsCredentials(secret_key="secret-value")).replace("secret_key", "")
