@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +18,11 @@ from vmkeep.repository import Repository, is_encrypted, open_repository
 if TYPE_CHECKING:
     from vmkeep.flows.copying import CopyReport
 
-F = TypeVar("F", bound=Callable[..., Any])
+second_passphrase_option = click.option(
+    "--second-passphrase-file", envvar="VMKEEP_SECOND_PASSPHRASE_FILE", metavar="FILE",
+    help="File with the passphrase of the second repository. "
+    "[env: VMKEEP_SECOND_PASSPHRASE_FILE, or VMKEEP_SECOND_PASSPHRASE itself]",
+)  # fmt: skip
 
 
 @click.command("copy")
@@ -28,11 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.option("--vm", help="Every restore point of this VM, by name or key.")
 @click.option("--latest", is_flag=True, help="The newest point only: of that VM, or of each.")
 @click.option("--to", "target", required=True, metavar="LOCATION", help="The second repository; 'repo init' makes it.")
-@click.option(
-    "--to-passphrase-file", envvar="VMKEEP_TO_PASSPHRASE_FILE", metavar="FILE",
-    help="File with the passphrase of the second repository. "
-    "[env: VMKEEP_TO_PASSPHRASE_FILE, or VMKEEP_TO_PASSPHRASE itself]",
-)  # fmt: skip
+@second_passphrase_option
 @click.option(
     "--verify", type=click.Choice(["all", "sample", "none"]), default="sample", show_default=True,
     help="How much of what arrived is read back before a point is sealed there.",
@@ -46,7 +46,7 @@ def copy(
     vm: str | None,
     latest: bool,
     target: str,
-    to_passphrase_file: str | None,
+    second_passphrase_file: str | None,
     verify: str,
     dry_run: bool,
     as_json: bool,
@@ -62,7 +62,7 @@ def copy(
         raise UsageError("name restore points, or give --all, or --vm and --latest, or one of these two")
     with (
         open_given(repository) as source,
-        open_second(target, to_passphrase_file) as second,
+        open_second(target, second_passphrase_file) as second,
         progress_bars(hidden=as_json) as bars,
     ):
         chosen = [source.find_point(ref).ref for ref in refs] or _chosen(source, vm, latest=latest)
@@ -76,7 +76,7 @@ def copy(
 
 def open_second(location: str, passphrase_file: str | None) -> Repository:
     """Open a second repository, with a passphrase of its own."""
-    passphrase = os.environ.get("VMKEEP_TO_PASSPHRASE")
+    passphrase = os.environ.get("VMKEEP_SECOND_PASSPHRASE")
     if not passphrase and passphrase_file:
         passphrase = secret_from(passphrase_file, "passphrase")
     if not passphrase and sys.stdin.isatty() and is_encrypted(location):

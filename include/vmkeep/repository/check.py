@@ -70,6 +70,7 @@ class Check:
         """Of the packs whose footer is good."""
         known = notes.load()
         self._known, self._known_segments = known.packs, known.segments
+        self._condemned = excused()
         self._damage = dict(self._known)
         """What is known, as far as this check has come."""
         self._lock = threading.Lock()
@@ -95,6 +96,11 @@ class Check:
             return pack.size if self._reads(pack_id_of(pack.key)) else 1
         except CorruptError:
             return 1
+
+    def _blame(self, pack: bytes, trouble: Trouble, where: str, what: object) -> None:
+        """Add a finding about a pack, unless maintenance is about to delete it: then it counts only for points."""
+        if pack not in self._condemned:
+            self._findings.add(trouble, where, what)
 
     def _check_descriptor(self) -> None:
         try:
@@ -126,7 +132,7 @@ class Check:
         except BlobNotFoundError:
             return  # removed by maintenance since we listed
         except CorruptError as error:
-            self._findings.add(Trouble.STRUCTURE, blob.key, error)
+            self._blame(pack, Trouble.STRUCTURE, blob.key, error)
             self._advance(self._weight(blob))
             with self._lock:
                 before = self._known.get(pack)
@@ -157,7 +163,7 @@ class Check:
             return
         for row, reason in bad.items():
             place = key if row < 0 else f"{key}, byte {contents.offsets[row]}"
-            self._findings.add(Trouble.DIGEST, place, reason)
+            self._blame(contents.pack_id, Trouble.DIGEST, place, reason)
         frames = tuple(
             BadFrame(offset=contents.offsets[row], digest=contents.digest(row).hex()) for row in sorted(bad) if row >= 0
         )
@@ -174,9 +180,8 @@ class Check:
             return
         since = f" since {known.since:%Y-%m-%d %H:%M} UTC" if known.since else ""
         for frame in known.frames:
-            self._findings.add(
-                Trouble.DIGEST, f"{key}, byte {frame.offset}", f"known to be damaged{since}; not read now"
-            )
+            place = f"{key}, byte {frame.offset}"
+            self._blame(pack, Trouble.DIGEST, place, f"known to be damaged{since}; not read now")
         with self._lock:
             self._damage.pop(pack)
             if known.frames:
@@ -189,7 +194,7 @@ class Check:
         for key, why in verdict.damaged.items():
             self._findings.add(Trouble.STRUCTURE, key, why)
         for pack in sorted(verdict.wrong):
-            self._findings.add(Trouble.STRUCTURE, pack_key(pack), "the index does not say what it holds")
+            self._blame(pack, Trouble.STRUCTURE, pack_key(pack), "the index does not say what it holds")
         self._note_segments(verdict.damaged)
         lost = {pack for pack in verdict.listed if pack not in self._sums and not self._exists(pack_key(pack))}
         if lost:
