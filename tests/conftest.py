@@ -29,6 +29,14 @@ def _build_vddk(root: Path, *flags: str) -> Path:
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(tmp_path_factory):
+    """Keep index segments where the tests end, in child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VMKEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def nineteen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VDDK folder whose library has only the 19 oldest symbols and serves plain files; see native/nineteen.c."""

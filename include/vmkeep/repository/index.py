@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmkeep.blobs import BlobStore
-from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.errors import BlobNotFoundError
+from vmkeep.repository import shelf
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
 from vmkeep.repository.frames import Framer
+from vmkeep.repository.freshsegment import segment_of
 from vmkeep.repository.packs import ID_SIZE, PackContents
 from vmkeep.repository.rows import Row, rows_of
 from vmkeep.repository.segments import Location, Segment
-from vmkeep.repository.shelf import Shelf
 
 if TYPE_CHECKING:
     from vmkeep.repository.columns import Columns
 
-PREFIX = "index/"
+PREFIX = shelf.PREFIX
 _FANOUT = 8
 """Segments of one tier that are merged into one of the next."""
 _LOADED = 64
@@ -61,8 +62,7 @@ class Index:
     def __init__(self, store: BlobStore, framer: Framer, *, cache: Path | None = None) -> None:
         self._store = store
         self._framer = framer
-        self._cache = cache
-        self._shelf = Shelf(store, framer, cache=cache)
+        self._shelf = shelf.Shelf(store, framer, cache=cache)
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
         self._rows: tuple[Row, ...] = ()
@@ -83,7 +83,9 @@ class Index:
         with self._lock:
             parts, missing = self._parts, set[str]()
             for _ in range(_LISTINGS):
+                cached = self._shelf.cached()
                 found = {blob.key: blob.size for blob in self._store.list(PREFIX)}
+                self._shelf.forget(cached - {key.removeprefix(PREFIX) for key in found})
                 self.damaged = {key: why for key, why in self.damaged.items() if key in found}
                 parts = tuple(part for part in parts if part.keys <= found.keys())
                 parts, missing = self._load(parts, found)
@@ -156,9 +158,7 @@ class Index:
 
     def store_segment(self, packs: list[PackContents]) -> int:
         """Write the segment that makes some durable packs findable, and look in it from now on; return its bytes."""
-        from vmkeep.repository.columns import columns_of, encode
-
-        content = encode(columns_of(packs))
+        content = segment_of(packs)
         key = segment_key(secrets.token_bytes(ID_SIZE))
         blob = self._framer.wrap(Kind.INDEX, content, name=key)
         self._store.put(key, blob)
@@ -196,13 +196,13 @@ class Index:
         gone = set()
         for at in range(0, len(fresh), _LOADED):
             opened = []
-            for key in fresh[at : at + _LOADED]:
-                try:
-                    opened.append(_Part(segment=self._shelf.open(key, found[key]), keys=frozenset((key,))))
-                except BlobNotFoundError:
+            for key, segment in self._shelf.open_all([(key, found[key]) for key in fresh[at : at + _LOADED]]):
+                if isinstance(segment, Segment):
+                    opened.append(_Part(segment=segment, keys=frozenset((key,))))
+                elif isinstance(segment, BlobNotFoundError):
                     gone.add(key)
-                except CorruptError as error:
-                    self.damaged[key] = str(error)
+                else:
+                    self.damaged[key] = str(segment)
             parts = self._tiered((*parts, *opened))
         return parts, gone
 
@@ -228,7 +228,7 @@ class Index:
         keys = frozenset().union(*(member.keys for member in members))
         if sum(member.segment.entries for member in members) <= _IN_MEMORY:
             return _Part(segment=Segment(encode(*parts)), keys=keys)
-        with tempfile.TemporaryFile(dir=self._cache) as file:
+        with tempfile.TemporaryFile() as file:
             for column in encode_parts(parts):
                 file.write(column)
             file.flush()

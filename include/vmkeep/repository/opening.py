@@ -14,6 +14,7 @@ from vmkeep.model.site import Site
 from vmkeep.repository import descriptor as descriptors
 from vmkeep.repository.keys import Keys, new_master
 from vmkeep.repository.repository import Repository
+from vmkeep.repository.segmentcache import default_cache
 from vmkeep.repository.slots import PREFIX, Slots
 
 
@@ -80,14 +81,14 @@ def open_repository(
 
     :param passphrase: of an encrypted repository: a passphrase, or a recovery key.
     :param aws: for S3, and for key slots that Amazon's key service opens.
-    :param cache: folder for files that can be made again, such as merged parts of a large index.
+    :param cache: folder for files that can be made again: index segments; by default the user's cache folder.
     :param limit_rate: bytes per second to and from it, maybe by time of day: see :mod:`vmkeep.blobs.rates`.
     :raises RepositoryError: no such folder, not a repository, one that this version cannot read, or the passphrase
         is missing or wrong, or given for a repository that is not encrypted.
     """
     meter = Meter()
     store = open_store(location, credentials=aws, limit_rate=limit_rate, meter=meter)
-    return open_in(store, passphrase=passphrase, cache=cache, meter=meter)
+    return open_in(store, passphrase=passphrase, cache=cache or default_cache(), meter=meter)
 
 
 def open_in(

@@ -81,7 +81,9 @@ class Repository:
         self.plans = Plans(store, self.framer)
         self.damage = DamageNotes(store, self.framer)
         self._cache = cache
-        self._index = Index(store, self.framer, cache=cache)
+        self._index = Index(
+            store, self.framer, cache=None if cache is None else cache / "vmkeep" / descriptor.id / "index"
+        )
         self._blocks = BlockReader(store, self.framer, self._index)
         self._lock = threading.Lock()
         self._loaded = False

@@ -384,7 +384,8 @@ def test_a_large_encrypted_segment_is_read_through_a_mapped_file(tmp_path, monke
     path = next((tmp_path / "index").iterdir())
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    broken = open_repository(str(tmp_path), passphrase=PASSPHRASE)
+    assert open_repository(str(tmp_path), passphrase=PASSPHRASE).open_map(root).capacity == len(SECRET)  # cached
+    broken = open_repository(str(tmp_path), passphrase=PASSPHRASE, cache=tmp_path / "other")
     with pytest.raises(CorruptError, match="1 index segments are damaged"):
         broken.open_map(root)
 

@@ -1,0 +1,105 @@
+"""Index segments on this machine's disk, for repositories behind a network and for encrypted ones.
+
+A file is the frame of one segment as in a repository that is not encrypted, under the segment's id: digests (keyed, in
+an encrypted repository) and places, nothing of a guest. Everything here can be made again, so nothing is relied on: a
+folder that cannot be written to, a full disk, another process that removes a file, all of it only means to do without.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_PART = ".part"
+
+
+def default_cache() -> Path:
+    """Return where caches are: VMKEEP_CACHE, or the user's cache folder."""
+    chosen = os.environ.get("VMKEEP_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    return Path(chosen) if chosen else Path.home() / ".cache"
+
+
+class SegmentCache:
+    """One folder of segments. Any number of processes may use it at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def ids(self) -> set[str]:
+        """Return the ids of the segments that are here; removes what died half written."""
+        found = set()
+        with suppress(OSError):
+            for path in self._folder.iterdir():
+                if path.suffix == _PART:
+                    _remove_if_dead(path)
+                else:
+                    found.add(path.name)
+        return found
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Remove segments."""
+        for name in ids:
+            with suppress(OSError):
+                (self._folder / name).unlink()
+
+    def open(self, segment: str) -> int | None:
+        """Return an open file with a segment, or ``None``; whether it is whole is for the caller to see."""
+        if not self._is_ours():
+            return None
+        with suppress(OSError):
+            return os.open(self._folder / segment, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return None
+
+    def add(self, segment: str, fill: Callable[[int], None], *, sync: bool) -> int | None:
+        """Let ``fill`` write a segment to an open file, keep it under its id, and return that file.
+
+        :param sync: make it durable before it has its name, for a file that nobody will read as a whole again.
+        :returns: ``None``: there is no room for it, or no right to write. Errors of ``fill`` that are not the disk's
+            go through.
+        """
+        path = self._folder / f"{secrets.token_hex(16)}{_PART}"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._is_ours():
+                return None
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fill(file)
+            if sync:
+                os.fsync(file)
+            path.rename(self._folder / segment)
+            fcntl.flock(file, fcntl.LOCK_UN)
+        except BaseException as error:
+            with suppress(OSError):
+                path.unlink()
+            os.close(file)
+            if isinstance(error, OSError):
+                return None
+            raise
+        return file
+
+    def _is_ours(self) -> bool:
+        """Whether nobody else can write to the folder: places in it are believed."""
+        with suppress(OSError):
+            status = self._folder.stat()
+            return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        return False
+
+
+def _remove_if_dead(path: Path) -> None:
+    """Remove a file that was being written, unless its writer holds it still."""
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        finally:
+            os.close(file)
