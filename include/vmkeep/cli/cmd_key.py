@@ -79,5 +79,7 @@ def remove(slot: str, repository: str | None, as_json: bool) -> None:
 
 
 def _plain(slot: Slot) -> dict[str, str]:
-    opens = {"argon2id": "passphrase", "scrypt": "passphrase", "recovery": "recovery key"}.get(slot.kind, f"{slot.kind} (not known here)")
+    opens = {"argon2id": "passphrase", "scrypt": "passphrase", "recovery": "recovery key"}.get(
+        slot.kind, f"{slot.kind} (not known here)"
+    )
     return {"id": slot.id, "opens_with": opens, "created": slot.created, "label": slot.label}

@@ -175,6 +175,18 @@ class Box:
             raise CorruptError("content does not match its digest")
         return raw
 
+    def unpack(self, header: FrameHeader, payload: Bytes, scratch: memoryview) -> Packed:
+        """Return a frame's content as it was before a box wrote it, its digest checked; to be written by another box.
+
+        :param scratch: where the content is decompressed to, for its digest.
+        :raises CorruptError: the content is not what the header's digest says.
+        """
+        self.unpack_into(header, payload, scratch)
+        plain: Bytes = payload
+        if self._aead is not None:
+            plain = self._decrypt(header, payload, memoryview(bytearray(self._plain_length(header, payload))))
+        return Packed(header.kind, header.digest, header.raw_length, header.codec, plain)
+
     def wrap(self, kind: Kind, content: Bytes) -> bytes:
         """Return a whole frame, not compressed: the form of blobs that hold one thing. Every bit of it matters."""
         packed = Packed(kind, self._digester.of(kind, content), len(content), Codec.NONE, content)

@@ -17,7 +17,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository import index as indexes
 from vmkeep.repository import runs, sealing
 from vmkeep.repository.attachments import read_content, write_content
-from vmkeep.repository.damage import DamageNotes
+from vmkeep.repository.damage import DamageNotes, KnownDamage
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
 from vmkeep.repository.findings import Finding
@@ -80,10 +80,8 @@ class Repository:
         self.marks = PointMarks(store, self.framer)
         self.plans = Plans(store, self.framer)
         self.damage = DamageNotes(store, self.framer)
-        self._cache = cache
-        self._index = Index(
-            store, self.framer, cache=None if cache is None else cache / "vmkeep" / descriptor.id / "index"
-        )
+        self.cache = None if cache is None else cache / "vmkeep" / descriptor.id / "index"
+        self._index = Index(store, self.framer, cache=self.cache)
         self._blocks = BlockReader(store, self.framer, self._index)
         self._lock = threading.Lock()
         self._loaded = False
@@ -124,10 +122,13 @@ class Repository:
 
     def _refresh(self) -> None:
         """Load what is new in the index; first what in it is not to be counted on."""
-        known = self.damage.load()
-        self._index.avoid(known.whole_packs | self.plans.avoided(), known.bad_frames)
-        self._index.distrust(known.segments)
-        self._index.refresh()
+        _load(self._index, self.damage.load(), self.plans.avoided())
+
+    def fresh_index(self) -> Index:
+        """Return an index of one's own, as it is now: for who has to know that nothing in it is older."""
+        index = Index(self.blobs, self.framer, cache=self.cache)
+        _load(index, self.damage.load(), self.plans.avoided())
+        return index
 
     def begin_run(self, run: str) -> None:
         """Say that a run begins: call it before anything is looked up that its restore points may build upon.
@@ -149,6 +150,10 @@ class Repository:
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
         self.begin_run(run)
+        return self.open_mover()
+
+    def open_mover(self) -> BlockWriter:
+        """Return a writer that belongs to no run: for maintenance, which stores again what is there already."""
         self._refresh()
         self._loaded = True
         return BlockWriter(self.blobs, self.framer, self._index)
@@ -189,7 +194,7 @@ class Repository:
         roots = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
         digests = [root for _, root in roots]
         with sealing.intent(self.blobs, self.framer, point.run, point.vm.key, digests):
-            sealing.require_unswept(self.blobs, self.framer, point.run, digests, cache=self._cache)
+            sealing.require_unswept(self.blobs, self.framer, point.run, digests, self.fresh_index)
             for name, root in roots:
                 self._require_map(point, name, root)
             return self.manifests.seal(point)
@@ -310,6 +315,12 @@ class Repository:
             blocks=self.index.entries,
             run_blobs=sum(1 for _ in self.blobs.list(runs.PREFIX)),
         )
+
+
+def _load(index: Index, damage: KnownDamage, condemned: frozenset[bytes]) -> None:
+    index.avoid(damage.whole_packs | condemned, damage.bad_frames)
+    index.distrust(damage.segments)
+    index.refresh()
 
 
 def _digest(root: str) -> bytes:

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vmkeep.blobs import BlobStore
@@ -108,30 +107,31 @@ def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Itera
             store.delete(key)
 
 
-def require_unswept(store: BlobStore, framer: Framer, run: str, roots: Sequence[str], *, cache: Path | None) -> None:
+def require_unswept(
+    store: BlobStore, framer: Framer, run: str, roots: Sequence[str], load: Callable[[], Index]
+) -> None:
     """Return if all that a point needs is safe from every sweep. Call it while the point's intent stands.
 
+    :param load: returns the index as it is now.
     :raises StaleError: something is gone, or about to go; the run has to start again.
     """
     plans = Plans(store, framer)
     if plans.over().keys() <= over_at_begin(store, framer, _begun_key(run)):
         return
-    _Walk(store, framer, plans, cache).require(roots)
+    _Walk(store, framer, plans, load()).require(roots)
 
 
 class _Walk:
     """One walk over all pages and blocks of a point, with an index that is loaded now."""
 
-    def __init__(self, store: BlobStore, framer: Framer, plans: Plans, cache: Path | None) -> None:
+    def __init__(self, store: BlobStore, framer: Framer, plans: Plans, index: Index) -> None:
         self._store = store
         self._plans = plans
         sweeps = plans.sweeps()
         self._sweeps = {sweep.id: sweep.off_limits for sweep in sweeps}
         self._undecided = {sweep.id for sweep in sweeps if sweep.takes is None}
-        self._index = Index(store, framer, cache=cache)
-        self._index.avoid(plans.avoided())
-        self._index.refresh()
-        self._blocks = BlockReader(store, framer, self._index)
+        self._index = index
+        self._blocks = BlockReader(store, framer, index)
         self._packs: set[bytes] = set()
         self._seen: set[bytes] = set()
 

@@ -80,9 +80,24 @@ class BlockWriter:
             self._broken = True  # the digest is claimed, and others may rely on it: nothing may be flushed any more
             raise
         finally:
-            with self._changed:
-                self._in_hand -= 1
-                self._changed.notify_all()
+            self._let_go()
+
+    def move(self, packed: Packed) -> int:
+        """Store content that another pack holds, compressed as it is, unless it is there already; see :meth:`add`."""
+        if not self._claim(packed.digest):
+            return 0
+        try:
+            return self._append(packed.kind, packed)
+        except BaseException:
+            self._broken = True
+            raise
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with self._changed:
+            self._in_hand -= 1
+            self._changed.notify_all()
 
     def knows(self, digest: bytes) -> bool:
         """Whether content of that digest need not be brought: it is stored already, as :meth:`add` would find.

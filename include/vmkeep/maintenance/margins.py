@@ -1,0 +1,28 @@
+"""How long maintenance waits, and what it leaves alone. Each margin says what it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """The margins of one prune. All ages are by the store's clock.
+
+    Only :attr:`left_for` stands between anyone and harm; without the others, prunes and backups at the same time
+    are as safe, but more of them have to start again.
+    """
+
+    young_for: timedelta = timedelta(hours=48)
+    """A pack so young is not condemned. Packs of a run that is not sealed yet are reached by no restore point: without
+    it, a prune would make every backup that runs longer than ``condemned_for`` start again."""
+    condemned_for: timedelta = timedelta(hours=48)
+    """A pack is deleted so long after a plan has condemned it. A writer that had opened before the plan counts on such
+    packs: without it, that run would have to start again. A restore that looked a block up before it was moved would
+    have to look again."""
+    waste: float = 0.25
+    """A pack is rewritten when more of its bytes than this part are reached by nothing."""
+    left_for: timedelta = timedelta(hours=48)
+    """What a dead process left (a run's area, the record of a sweep) is removed so long after its last sign of life:
+    the one race it closes is that of a process that stops between two calls for so long, and then goes on."""

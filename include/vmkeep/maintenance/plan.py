@@ -1,0 +1,131 @@
+"""What a prune would do, as a value: points to forget, packs to condemn or rewrite, and what waited long enough.
+
+Planning changes nothing but a probe blob, which tells the store's time and is gone again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+
+from vmkeep.errors import CorruptError
+from vmkeep.maintenance.clock import store_time
+from vmkeep.maintenance.facts import point_facts
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.mark import Marking, Rank
+from vmkeep.maintenance.roots import Roots
+from vmkeep.policy import RetentionRule, Verdict, mark
+from vmkeep.repository import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunePlan:
+    """What one prune is going to do. Packs are named by their ids in hex; all sizes are in bytes."""
+
+    verdicts: tuple[Verdict, ...]
+    """What the rule says of every point, and why; empty without a rule."""
+    condemned: Mapping[str, int] = field(repr=False)
+    """Pack → size: reached by nothing, old enough, in no plan yet."""
+    rewritten: Mapping[str, int] = field(repr=False)
+    """Pack → bytes in it that are still reached, and are to move: the rest of it is waste."""
+    swept: Mapping[str, int] = field(repr=False)
+    """Pack → size: condemned long enough ago. What is reached after all is pardoned."""
+    waiting: int
+    """Condemned packs that still have to wait."""
+    packs: int
+    """All there are."""
+    pack_bytes: int
+    live_bytes: int
+    """Bytes of frames that restore points reach."""
+    lost_blocks: int
+    """Blocks that restore points reach and that are nowhere to be found: 'vmkeep repo check' tells which."""
+    margins: Margins
+
+    @property
+    def forgotten(self) -> tuple[Verdict, ...]:
+        """The points that go."""
+        return tuple(verdict for verdict in self.verdicts if not verdict.keep)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do but tidy up."""
+        return not (self.forgotten or self.condemned or self.rewritten or self.swept)
+
+
+def plan_prune(
+    repository: Repository,
+    rule: RetentionRule | None,
+    *,
+    margins: Margins,
+    now: datetime,
+    zone: tzinfo = UTC,
+) -> PrunePlan:
+    """Find out what can go.
+
+    :param rule: which points stay; ``None``: all of them.
+    :param now: for the rule and for pins; the age of packs is told by the store's clock.
+    :param zone: of the rule's days, weeks, months and years.
+    :raises CorruptError: a manifest, a map page or a segment of the index cannot be read: so it is not known what
+        may go, and nothing may.
+    """
+    verdicts = tuple(mark(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()
+    forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
+    time = store_time(repository.blobs)
+    plans = repository.plans.plans()
+    condemned = frozenset[bytes]().union(*(plan.packs for plan in plans))
+    ripe = frozenset[bytes]().union(*(plan.packs for plan in plans if time - plan.written_at >= margins.condemned_for))
+    marking = marked(repository, condemned, without=forget)
+    live, framed = marking.live(), marking.framed()
+    old = {pack: blob for pack, blob in marking.blobs.items() if time - blob.modified >= margins.young_for}
+    unreached = {pack for pack in old if pack not in live and (pack in framed or marking.complete)}
+    rewritten = {pack for pack in old if 0 < live.get(pack, 0) < (1 - margins.waste) * framed.get(pack, 0)}
+    return PrunePlan(
+        verdicts=verdicts,
+        condemned={pack.hex(): old[pack].size for pack in sorted(unreached - condemned)},
+        rewritten={pack.hex(): live[pack] for pack in sorted(rewritten)},
+        swept={pack.hex(): marking.blobs[pack].size for pack in sorted(ripe) if pack in marking.blobs},
+        waiting=len((condemned - ripe) & marking.blobs.keys()),
+        packs=len(marking.blobs),
+        pack_bytes=sum(blob.size for blob in marking.blobs.values()),
+        live_bytes=sum(live.values()),
+        lost_blocks=marking.lost,
+        margins=margins,
+    )
+
+
+def marked(
+    repository: Repository,
+    condemned: frozenset[bytes],
+    *,
+    candidates: frozenset[bytes] = frozenset(),
+    others: frozenset[bytes] = frozenset(),
+    gone: frozenset[bytes] = frozenset(),
+    without: frozenset[str] = frozenset(),
+) -> Marking:
+    """Mark what restore points reach, from what is stored now.
+
+    Tried twice, for another prune may have deleted a pack after the index was loaded here.
+
+    :param candidates: packs of a sweep of our own; ``others``: of sweeps that have not decided; ``gone``: taken.
+    :param without: refs of points that do not count.
+    :raises CorruptError: something on the way cannot be read.
+    """
+
+    def rank(pack: bytes) -> Rank:
+        for packs, worth in ((gone, Rank.GONE), (candidates, Rank.CANDIDATE), (others, Rank.OTHERS)):
+            if pack in packs:
+                return worth
+        return Rank.CONDEMNED if pack in condemned else Rank.CLEAR
+
+    def attempt() -> Marking:
+        roots = Roots(repository, without=without)
+        marking = Marking(repository, rank)
+        roots.mark(marking)
+        return marking
+
+    try:
+        first = attempt()
+        return first if not first.lost else attempt()
+    except CorruptError:
+        return attempt()

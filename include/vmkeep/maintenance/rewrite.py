@@ -1,0 +1,113 @@
+"""Moves what is still reached out of packs that are mostly waste, into new packs with a segment of their own.
+
+Frames keep their compressed form; each is checked against its digest on the way. A damaged one stays where it is, for
+a copy of it may still be found elsewhere: its pack is told to the caller, and not to be condemned. Deletes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.maintenance.mark import LiveFrame
+from vmkeep.model.job import Progress
+from vmkeep.repository import BlockWriter, Repository
+from vmkeep.repository.frames import HEADER_SIZE, Box, Packed, parse_header
+from vmkeep.repository.packcheck import MAX_RAW
+from vmkeep.repository.packs import pack_key
+from vmkeep.repository.reader import Scratch
+
+_READ = 4 << 20
+"""Bytes up to which neighbouring frames are read together."""
+_FLUSHED = 1 << 30
+"""Bytes after which what was moved is made findable: a crash costs no more than that again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewritten:
+    """What became of some packs."""
+
+    packs: int
+    bytes_stored: int
+    damaged: dict[bytes, str]
+    """Pack → what is wrong, of packs that have to stay."""
+
+
+def rewrite(
+    repository: Repository,
+    frames: dict[bytes, list[LiveFrame]],
+    *,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> Rewritten:
+    """Copy frames out of packs that a plan has condemned; without a plan they would be found where they are.
+
+    :param frames: pack → its live frames, in the order of their offsets.
+    """
+    total = sum(frame.length for group in frames.values() for frame in group)
+    damaged: dict[bytes, str] = {}
+    done = since = 0
+    scratch = Scratch()
+    with repository.open_mover() as writer:
+        for pack, group in frames.items():
+            try:
+                for packed in _read(repository, pack, group, scratch):
+                    since += writer.move(packed)
+                    done += HEADER_SIZE + len(packed.payload)
+                    on_progress(_progress(done, total, writer))
+            except CorruptError as error:
+                damaged[pack] = str(error)
+            if since > _FLUSHED:
+                writer.flush()
+                since = 0
+        writer.flush()
+        return Rewritten(packs=len(frames) - len(damaged), bytes_stored=writer.bytes_stored, damaged=damaged)
+
+
+def _progress(done: int, total: int, writer: BlockWriter) -> Progress:
+    return Progress(phase="rewrite", bytes_done=min(done, total), bytes_total=total, bytes_stored=writer.bytes_stored)
+
+
+def _read(repository: Repository, pack: bytes, frames: Sequence[LiveFrame], scratch: Scratch) -> Iterator[Packed]:
+    """Yield the frames of one pack that are good; raise for the first that is not, once all others are out."""
+    key = pack_key(pack)
+    box = repository.framer.box(key)
+    wrong: CorruptError | None = None
+    for group in _neighbours(frames):
+        start = group[0].offset
+        view = scratch.take(0, group[-1].offset + group[-1].length - start)
+        view = view[: group[-1].offset + group[-1].length - start]
+        try:
+            view = view[: repository.blobs.get_into(key, start, view)]
+        except BlobNotFoundError:
+            return  # swept meanwhile by another prune, which has moved all that is needed
+        for frame in group:
+            at = frame.offset - start
+            try:
+                yield _unpacked(box, frame, view[at : at + frame.length], scratch)
+            except CorruptError as error:
+                wrong = CorruptError(f"{key}: frame at byte {frame.offset} is damaged: {error}")
+    if wrong is not None:
+        raise wrong
+
+
+def _unpacked(box: Box, frame: LiveFrame, stored: memoryview, scratch: Scratch) -> Packed:
+    header = parse_header(stored)
+    if header.digest != frame.digest or header.frame_length != len(stored) or header.raw_length > MAX_RAW:
+        raise CorruptError("is not the one that the index says")
+    return box.unpack(header, stored[HEADER_SIZE:], scratch.take(1, header.raw_length))
+
+
+def _neighbours(frames: Sequence[LiveFrame]) -> Iterator[list[LiveFrame]]:
+    """Group frames that are read by one request."""
+    group: list[LiveFrame] = []
+    for frame in frames:
+        if group and (
+            frame.offset + frame.length - group[0].offset > _READ
+            or frame.offset - group[-1].offset - group[-1].length > _READ // 8
+        ):
+            yield group
+            group = []
+        group.append(frame)
+    if group:
+        yield group

@@ -1,0 +1,52 @@
+"""What keeps frames alive: the roots of all restore points, and of those that are about to be sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.maintenance.mark import Marking
+from vmkeep.repository import Repository, sealing
+from vmkeep.repository.manifests import PointName
+
+_AT_ONCE = 16
+"""Manifests read at the same time: what counts is the store's latency."""
+
+
+class Roots:
+    """The roots as they are now.
+
+    Intents are looked at before manifests: one that has gone by then has become a manifest, or nothing.
+    """
+
+    def __init__(self, repository: Repository, *, without: frozenset[str] = frozenset()) -> None:
+        """Read intents, then manifests.
+
+        :param without: refs of points that are to go.
+        :raises CorruptError: one of them cannot be read, so nobody knows what it needs.
+        """
+        self._repository = repository
+        self.intended = [
+            root for intent in sealing.intents(repository.blobs, repository.framer) for root in intent.roots
+        ]
+        names = [name for name in repository.manifests.names() if name.ref not in without]
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+            self.sealed = [root for roots in threads.map(self._of, names) for root in roots]
+
+    def mark(self, marking: Marking) -> None:
+        """Mark all that is reached. A marking whose index was loaded before the roots were may lack some of it."""
+        marking.reach(self.sealed)
+        marking.reach(self.intended, strict=False)
+
+    def _of(self, name: PointName) -> Iterator[str]:
+        try:
+            point = self._repository.manifests.load(name.blob)
+        except BlobNotFoundError:
+            return iter(())  # forgotten since it was listed
+        except CorruptError as error:
+            raise CorruptError(
+                f"{error}; nothing is deleted, for what it needs is not known: copy that point back from another "
+                "repository, or delete its manifest"
+            ) from error
+        return iter((*(image.root for image in point.images), *point.attachments.values()))

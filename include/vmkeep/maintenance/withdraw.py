@@ -1,0 +1,65 @@
+"""Takes packs out of the index: segments without them first, then the segments that name them go.
+
+A segment that cannot be read is left where it is: nobody can tell what else it lists.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+
+from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError
+from vmkeep.repository import Kind, Repository
+from vmkeep.repository.columns import encode
+from vmkeep.repository.index import PREFIX, segment_key
+from vmkeep.repository.packs import ID_SIZE
+from vmkeep.repository.segments import Segment
+from vmkeep.repository.shelf import Shelf
+
+_LIMIT = 1 << 32
+
+
+def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
+    """Write the index anew where it names any of some packs; return the segments that the store does not let go."""
+    locked = {}
+    shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
+    for blob in list(repository.blobs.list(PREFIX)):
+        try:
+            if not _named(shelf.open(blob.key, blob.size), packs).any():
+                continue
+            content = repository.framer.unwrap(Kind.INDEX, repository.blobs.get(blob.key), name=blob.key, limit=_LIMIT)
+            _put_without(repository, Segment(content), packs)
+        except (BlobNotFoundError, CorruptError):
+            continue  # gone: merged meanwhile; damaged: left alone
+        try:
+            repository.blobs.delete(blob.key)
+        except LockedError as error:
+            locked[blob.key] = str(error)
+    return locked
+
+
+def named_packs(repository: Repository) -> frozenset[bytes]:
+    """Return every pack that some segment in the store names, from their tables alone."""
+    shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
+    found = set[bytes]()
+    for blob in list(repository.blobs.list(PREFIX)):
+        try:
+            found.update(row.tobytes() for row in shelf.open(blob.key, blob.size).columns().pack_ids)
+        except (BlobNotFoundError, CorruptError):
+            continue
+    return frozenset(found)
+
+
+def _named(segment: Segment, packs: frozenset[bytes]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which packs of a segment's table are among some."""
+    return np.array([row.tobytes() in packs for row in segment.columns().pack_ids], np.bool_)
+
+
+def _put_without(repository: Repository, segment: Segment, packs: frozenset[bytes]) -> None:
+    columns = segment.columns()
+    keep = ~_named(segment, packs)[columns.packs]
+    if keep.any():
+        key = segment_key(secrets.token_bytes(ID_SIZE))
+        blob = repository.framer.wrap(Kind.INDEX, encode(columns.where(keep)), name=key)
+        repository.blobs.put(key, blob)

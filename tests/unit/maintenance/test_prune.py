@@ -1,0 +1,333 @@
+"""Prune: what is condemned, rewritten, swept and pardoned, and what stops it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.maintenance.conftest import BLOCK, NONE, block, described, write
+from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.prune import execute
+from vmkeep.policy import RetentionRule
+from vmkeep.repository import Kind
+from vmkeep.repository.packs import pack_key
+
+
+def test_nothing_to_do_is_done_and_changes_nothing(vault):
+    vault.back_up([block(1), block(2)])
+    before = sorted(blob.key for blob in vault.store.list(""))
+
+    assert vault.plan().empty
+    report = vault.prune()
+
+    assert (report.packs_deleted, report.packs_rewritten, report.packs_condemned) == (0, 0, 0)
+    assert sorted(blob.key for blob in vault.store.list("")) == before
+    vault.assert_whole()
+
+
+def test_what_no_point_reaches_is_deleted(vault):
+    vault.back_up([block(1), block(2)])
+    kept = vault.packs
+    gone = vault.back_up([block(3), block(4)])
+    vault.forget(gone)
+
+    report = vault.prune()
+
+    assert vault.packs == kept
+    assert report.packs_deleted == 2
+    assert report.bytes_freed > 2 * BLOCK
+    vault.assert_whole()
+
+
+def test_a_pack_that_is_mostly_waste_is_rewritten(vault):
+    vault.back_up([block(9)])
+    first = vault.back_up([block(1), block(2), block(3)])
+    vault.back_up([block(1)])
+    vault.forget(first)
+
+    report = vault.prune()
+
+    assert (report.packs_rewritten, report.packs_condemned, report.packs_deleted) == (1, 1, 2)
+    assert BLOCK < report.bytes_rewritten < BLOCK + 4096
+    vault.assert_whole()
+    assert sum(blob.size for blob in vault.store.list("packs/")) < 2 * BLOCK + 8192
+    assert vault.plan().empty
+
+
+def test_a_pack_with_little_waste_stays(vault):
+    first = vault.back_up([block(1), block(2), block(3), block(4), block(5)])
+    vault.back_up([block(1), block(2), block(3), block(4)])
+    vault.forget(first)
+
+    assert not vault.plan().rewritten
+    assert vault.plan(margins=Margins(waste=0.1)).rewritten == {}  # too young
+    assert len(vault.plan(margins=replace(NONE, waste=0.1)).rewritten) == 1
+
+
+def test_planning_leaves_no_trace(vault):
+    vault.forget(vault.back_up([block(1)]))
+    before = sorted(blob.key for blob in vault.store.list(""))
+
+    assert len(vault.plan().condemned) == 2
+
+    assert sorted(blob.key for blob in vault.store.list("")) == before
+
+
+def test_the_margins_are_kept(vault):
+    margins = Margins(young_for=timedelta(hours=10), condemned_for=timedelta(hours=20))
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+
+    vault.store.pass_time(9)
+    assert vault.prune(margins=margins).packs_condemned == 0
+    vault.store.pass_time(1)
+    report = vault.prune(margins=margins)
+    assert (report.packs_condemned, report.packs_deleted) == (2, 0)
+    vault.store.pass_time(19)
+    assert (vault.plan(margins=margins).waiting, vault.plan(margins=margins).swept) == (2, {})
+    assert vault.prune(margins=margins).packs_deleted == 0
+    vault.store.pass_time(1)
+    assert len(vault.plan(margins=margins).swept) == 2
+    assert vault.prune(margins=margins).packs_deleted == 2
+    assert list(vault.store.list("plans/")) == []
+    vault.assert_whole()
+
+
+def test_a_condemned_block_is_stored_again_and_the_old_pack_goes(vault):
+    margins = replace(NONE, condemned_for=timedelta(hours=20))
+    vault.forget(vault.back_up([block(1), block(2)]))
+    condemned = vault.packs
+    vault.prune(margins=margins)
+    vault.back_up([block(1), block(2)])
+
+    vault.store.pass_time(20)
+    report = vault.prune(margins=margins)
+
+    assert (report.packs_deleted, report.packs_pardoned) == (2, 0)
+    assert not vault.packs & condemned
+    vault.assert_whole()
+
+
+def test_what_was_condemned_and_is_reached_after_all_is_pardoned(vault):
+    """A writer that had opened before the plan counts on what the plan condemns."""
+    vault.forget(vault.back_up([block(1), block(2)]))
+    early = vault.open()
+    with early.open_writer(run="early") as out:
+        vault.prune(margins=replace(NONE, condemned_for=timedelta(hours=20)))
+        root = write(early, out, [block(1), block(2)])
+        out.flush()
+    ref = early.seal(described(root, "early", number=9, size=2 * BLOCK))
+    vault.held[ref] = [block(1), block(2)]
+
+    vault.store.pass_time(20)
+    report = vault.prune()
+
+    assert (report.packs_deleted, report.packs_pardoned) == (0, 2)
+    assert list(vault.store.list("plans/")) == []
+    vault.assert_whole()
+
+
+def test_a_run_that_counted_on_what_was_swept_has_to_start_again(vault):
+    vault.forget(vault.back_up([block(1), block(2)]))
+    early = vault.open()
+    with early.open_writer(run="early") as out:
+        root = write(early, out, [block(1), block(2)])
+        vault.prune()
+        out.flush()
+
+    with pytest.raises(StaleError):
+        early.seal(described(root, "early", number=9, size=2 * BLOCK))
+    vault.back_up([block(1), block(2)])
+    vault.assert_whole()
+
+
+def test_a_pack_of_a_killed_run_goes_too(vault):
+    vault.back_up([block(1)])
+    repository = vault.open()
+    out = repository.open_writer(run="killed")
+    write(repository, out, [block(7)] + [block(seed) for seed in range(20, 24)])
+    store = FaultyStore(vault.store)
+    store.fail("put", prefix="index/", with_=StoreError("down"))
+    orphan = vault.open(store)
+    with orphan.open_writer(run="killed-2") as late:
+        write(orphan, late, [block(8)])
+        with pytest.raises(StoreError):
+            late.flush()
+    out.__exit__(None, None, None)
+
+    assert vault.prune().packs_deleted >= 2
+    assert len(vault.packs) == 2
+    vault.assert_whole()
+
+
+@pytest.mark.parametrize("harm", ["manifest", "page", "lost page"])
+def test_what_cannot_be_read_stops_every_deletion(vault, harm):
+    ref = vault.back_up([block(1), block(2)])
+    pages = vault.packs
+    vault.forget(vault.back_up([block(3)]))
+    for pack in pages:
+        key = f"packs/{pack.hex()[:2]}/{pack.hex()}"
+        if vault.store.size(key) < 4096:
+            if harm == "page":
+                flipped = bytearray(vault.store.get(key))
+                flipped[200] ^= 1
+                vault.store.replace(key, flipped)
+            elif harm == "lost page":
+                vault.store.delete(key)
+    if harm == "manifest":
+        vault.store.replace(f"points/{ref}", b"rubbish")
+    before = sorted(blob.key for blob in vault.store.list(""))
+
+    with pytest.raises(CorruptError, match="nothing is deleted"):
+        vault.prune()
+
+    assert sorted(blob.key for blob in vault.store.list("")) == before
+
+
+def test_what_becomes_unreadable_after_the_plan_stops_the_sweep_and_ends_it(vault):
+    ref = vault.back_up([block(1), block(2)])
+    vault.forget(vault.back_up([block(3)]))
+    repository, plan, packs = vault.open(), vault.plan(), vault.packs
+    vault.store.replace(f"points/{ref}", b"rubbish")
+
+    with pytest.raises(CorruptError, match="nothing is deleted"):
+        execute(repository, plan)
+
+    assert vault.packs == packs
+    assert [(sweep.over, sweep.off_limits) for sweep in repository.plans.sweeps()] == [(True, frozenset())]
+
+
+def test_where_a_block_is_lost_packs_that_the_index_does_not_name_stay(vault):
+    gone = vault.back_up([block(1)])
+    (segment,) = [blob.key for blob in vault.store.list("index/")]
+    vault.back_up([block(1), block(2)])
+    vault.forget(gone)
+    index, packs = vault.store.get(segment), vault.packs
+    vault.store.delete(segment)
+
+    assert vault.plan().condemned == {}
+    report = vault.prune()
+
+    assert (report.lost_blocks, report.packs_deleted) == (1, 0)
+    assert vault.packs == packs
+    vault.store.put(segment, index)
+    vault.assert_whole()
+
+
+def test_where_a_block_is_lost_a_plan_of_packs_that_the_index_does_not_name_is_not_swept(vault):
+    gone = vault.back_up([block(1)])
+    (segment,) = [blob.key for blob in vault.store.list("index/")]
+    packs = vault.packs
+    vault.back_up([block(1), block(2)])
+    vault.forget(gone)
+    index = vault.store.get(segment)
+    vault.store.delete(segment)
+    vault.open().plans.condemn(packs)
+
+    report = vault.prune()
+
+    assert (report.packs_deleted, report.packs_pardoned) == (0, len(packs))
+    vault.store.put(segment, index)
+    vault.assert_whole()
+
+
+def test_a_damaged_frame_keeps_its_pack(vault):
+    vault.back_up([block(9)])
+    first = vault.back_up([block(1), block(2), block(3)])
+    second = vault.back_up([block(1)])
+    vault.forget(first)
+    repository = vault.open()
+    location = repository.index.find(repository.framer.digester.of(Kind.BLOCK, block(1)))
+    key = pack_key(location.pack)
+    good = vault.store.get(key)
+    flipped = bytearray(good)
+    flipped[location.offset + 1000] ^= 1
+    vault.store.replace(key, flipped)
+
+    report = vault.prune()
+
+    assert list(report.packs_damaged) == [location.pack.hex()]
+    assert location.pack in vault.packs
+    assert location.pack not in repository.plans.avoided()
+    vault.store.replace(key, good)
+    assert second in vault.held
+    vault.assert_whole()
+
+
+def test_a_rule_forgets_points_and_says_why_others_stay(vault):
+    refs = [vault.back_up([block(number)]) for number in range(1, 5)]
+    plan = vault.plan(rule=RetentionRule(keep_last=2))
+
+    assert [verdict.point.ref for verdict in plan.forgotten] == refs[:2]
+    assert [str(verdict.reasons[0]) for verdict in plan.verdicts if verdict.keep] == ["last 2", "last 1"]
+    assert len(plan.condemned) == 4
+    report = execute(vault.open(), plan)
+
+    assert report.points_forgotten == tuple(refs[:2])
+    for ref in refs[:2]:
+        del vault.held[ref]
+    vault.assert_whole()
+
+
+def test_a_point_that_was_pinned_after_the_plan_stays_with_all_it_needs(vault):
+    refs = [vault.back_up([block(number)]) for number in range(1, 4)]
+    plan = vault.plan(rule=RetentionRule(keep_last=1))
+    vault.open().marks.pin(refs[0], reason="court", by="me")
+
+    report = execute(vault.open(), plan)
+
+    assert report.points_kept == {refs[0]: "pinned"}
+    del vault.held[refs[1]]
+    assert report.packs_deleted == 2
+    vault.assert_whole()
+
+
+@pytest.mark.parametrize("kind", ["packs/", "points/", "index/"])
+def test_what_the_store_does_not_let_go_is_reported_and_harms_nothing(vault, kind):
+    refs = [vault.back_up([block(number)]) for number in range(1, 3)]
+    store = FaultyStore(vault.store)
+    store.fail("delete", prefix=kind, with_=LockedError("locked until 2027", until="2027-01-01"), times=1)
+
+    report = vault.prune(rule=RetentionRule(keep_last=1), store=store)
+
+    told = report.points_kept if kind == "points/" else report.locked
+    assert list(told.values()) == ["locked until 2027"]
+    if kind != "points/":
+        del vault.held[refs[0]]
+    vault.assert_whole()
+    if kind == "points/":
+        vault.forget(refs[0])
+    vault.prune()
+    assert len(vault.packs) == 2
+    vault.assert_whole()
+
+
+def test_two_prunes_of_one_plan_do_the_work_once(vault):
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+    plan = vault.plan()
+
+    reports = [execute(vault.open(), plan) for _ in range(2)]
+
+    assert [report.packs_deleted for report in reports] == [2, 0]
+    vault.assert_whole()
+
+
+def test_a_sweep_that_died_before_it_decided_is_ended_and_one_that_had_is_finished(vault):
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+    plans = vault.open().plans
+    dead = {bytes.fromhex(pack) for pack in vault.plan().condemned}
+    undecided, decided = plans.begin_sweep(vault.packs), plans.begin_sweep(dead)
+    plans.decide(decided, dead)
+
+    vault.prune()
+
+    over = {sweep.id: sweep.off_limits for sweep in plans.sweeps() if sweep.over}
+    assert (over[undecided], over[decided]) == (frozenset(), dead)
+    assert len(vault.packs) == 2
+    vault.assert_whole()
