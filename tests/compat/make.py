@@ -53,7 +53,10 @@ VARIANTS = {
     "1-zstd": Variant(compression="zstd"),
     "1-lz4": Variant(compression="lz4"),
     "1-none": Variant(compression="none"),
-    "1-encrypted": Variant(compression="zstd", encrypted=True),
+    "1-encrypted": Variant(
+        compression="zstd", encrypted=True
+    ),  # its passphrase is wrapped by scrypt, as was done first
+    "1-argon2id": Variant(compression="lz4", encrypted=True),
 }
 
 

@@ -62,7 +62,7 @@ def restored(repository, ref, out: Path) -> dict[str, str]:
 
 
 def test_there_is_one_of_each_form_of_the_format():
-    assert {"1-zstd", "1-lz4", "1-none", "1-encrypted"} <= set(NAMES)
+    assert {"1-zstd", "1-lz4", "1-none", "1-encrypted", "1-argon2id"} <= set(NAMES)
     assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) < 300_000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from vmkeep.blobs.lines import line_for
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.metered import Meter, MeteredStore
 from vmkeep.blobs.rates import parse_rates
@@ -51,7 +52,8 @@ def open_store(
     """Open the store at a folder's path, a ``file://`` URL, ``s3://bucket/prefix``, or one behind SSH.
 
     :param credentials: for S3, instead of those in the environment.
-    :param limit_rate: bytes per second as :func:`~vmkeep.blobs.rates.parse_rates` reads them.
+    :param limit_rate: bytes per second as :func:`~vmkeep.blobs.rates.parse_rates` reads them, for all processes of this
+        user and machine that give the same for this location.
     :param meter: where calls are counted, each attempt at one for itself.
     :raises UsageError: the location or the rate does not parse.
     :raises RepositoryError: there is no such folder or bucket.
@@ -75,7 +77,8 @@ def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> 
     if meter is not None:
         store = MeteredStore(store, meter)
     if limit_rate:
-        store = ThrottledStore(store, Pace(parse_rates(limit_rate)))
+        rates = parse_rates(limit_rate)
+        store = ThrottledStore(store, Pace(rates, line_for(f"{store.location} {limit_rate}")))
     return SettlingStore(store)
 
 

@@ -1,4 +1,4 @@
-"""Keeps to a number of bytes per second, read and written together, for all threads that share the store.
+"""Keeps to a number of bytes per second, read and written together, for all who share a line.
 
 A call cannot be interrupted, so each begins when the calls before it are paid for, and is paid for after it began: the
 first one starts at once, and over any longer time the rate holds. What was not used is not saved up. Small calls
@@ -7,12 +7,12 @@ are counted but never wait: a lease that is renewed too late would end its copy.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import time as time_of_day
 from pathlib import Path
 
+from vmkeep.blobs.lines import Line, OwnLine
 from vmkeep.blobs.rates import RateSchedule
 from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
 from vmkeep.clock import now
@@ -28,23 +28,27 @@ def _local_time() -> time_of_day:
 
 
 class Pace:
-    """One rate, shared by threads. Every call books its time on one line; that line's end is what all wait for."""
+    """One rate, on one line: every call books the time that its bytes take, and waits for its beginning."""
 
     def __init__(
         self,
         rates: RateSchedule,
+        line: Line | None = None,
         *,
         local_time: Callable[[], time_of_day] = _local_time,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """:param rates: by the local time of this machine."""
+        """Prepare.
+
+        :param rates: by the local time of this machine.
+        :param line: shared with whoever shares the rate; ``None``: one of its own.
+        """
         self._rates = rates
+        self._line = OwnLine() if line is None else line
         self._local_time = local_time
         self._monotonic = monotonic
         self._sleep = sleep
-        self._booked_to = 0.0
-        self._lock = threading.Lock()
 
     def book(self, count: int, *, since: float | None = None) -> float:
         """Book the time that ``count`` bytes take, and return when it begins.
@@ -53,13 +57,7 @@ class Pace:
         """
         rate = self._rates.rate_at(self._local_time())
         began = self._monotonic() if since is None else since
-        with self._lock:
-            if rate is None:
-                self._booked_to = 0.0
-                return began
-            begins = max(began, self._booked_to)
-            self._booked_to = begins + count / rate
-            return begins
+        return began if rate is None else self._line.book(count / rate, earliest=began)
 
     def wait(self, until: float) -> None:
         """Sleep until a time that was booked, or until there is no limit any more."""

@@ -43,7 +43,7 @@ _PASSPHRASE = click.option(
 )  # fmt: skip
 _LIMIT_RATE = click.option(
     "--limit-rate", envvar="VMKEEP_LIMIT_RATE", metavar="RATE", expose_value=False, callback=_remember_limit,
-    help="Bytes per second to and from the repository, for each process: 50MiB, or by this machine's time of day "
+    help="Bytes per second to and from the repository, for all disks together: 50MiB, or by this machine's time of day "
     "20:00-06:00=unlimited,default=50MiB. [env: VMKEEP_LIMIT_RATE]",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, no bar.")

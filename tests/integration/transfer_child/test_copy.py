@@ -198,6 +198,14 @@ def test_an_unknown_disk_access_is_named(place):
         copy(replace(place, site=replace(place.site, disk_access="nfc")))
 
 
+def test_the_sites_rate_limit_reaches_the_child(place):
+    with pytest.raises(UsageError, match="rate limit 'fast'"):
+        copy(replace(place, site=replace(place.site, limit_rate="fast")))
+
+    done = copy(replace(place, site=replace(place.site, limit_rate="unlimited,00:00-12:00=1GiB,12:00-24:00=1GiB")))
+    assert done.bytes_read == len(place.content)
+
+
 def test_a_probe_tells_what_the_library_can_do(nineteen):
     found = probe_vddk(str(nineteen))
     assert found.version == "6.5.0"

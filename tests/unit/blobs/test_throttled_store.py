@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from datetime import time
 
@@ -194,7 +195,8 @@ def test_threads_share_the_rate_and_none_goes_before_its_turn():
     assert all(at >= start + 0.025 * turn - 0.001 for turn, at in enumerate(sorted(began)))
 
 
-def test_a_store_is_opened_with_a_rate_and_a_bad_one_is_refused(tmp_path):
+def test_a_store_is_opened_with_a_rate_and_a_bad_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     store = open_store(str(tmp_path), limit_rate="20:00-06:00=unlimited,default=500MiB")
     assert store.put("a", b"content") is True
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from vmkeep.cli.options import site_from, vcenter_from
+from vmkeep.cli.main import cli
+from vmkeep.cli.options import repository_option, site_from, vcenter_from
 from vmkeep.errors import UsageError
 
 
@@ -89,3 +92,40 @@ def test_every_missing_setting_is_named_with_its_variable(password_file):
         vcenter(password_file, user=None)
     with pytest.raises(UsageError, match="VMKEEP_PASSWORD"):
         vcenter(password_file, password_file=None)
+
+
+@pytest.fixture
+def command():
+    """A command that takes a repository, and what its options made of a site."""
+    made = []
+
+    @click.command()
+    @repository_option
+    def command(repository):
+        made.append(site_from(repository=repository))
+
+    def run(*arguments, **environment):
+        CliRunner().invoke(
+            command, ["-r", "/srv/repo", *arguments], catch_exceptions=False, standalone_mode=False, env=environment
+        )
+        return made[-1]
+
+    return run
+
+
+def test_a_rate_limit_reaches_the_site_from_option_or_environment(command, monkeypatch):
+    monkeypatch.setenv("VMKEEP_PASSPHRASE", "so that nothing is opened to look whether it needs one")
+    monkeypatch.delenv("VMKEEP_LIMIT_RATE", raising=False)
+
+    assert command().limit_rate is None
+    assert command(VMKEEP_LIMIT_RATE="1MiB").limit_rate == "1MiB"
+    assert command(VMKEEP_LIMIT_RATE="").limit_rate is None
+    assert command("--limit-rate", "2MiB", VMKEEP_LIMIT_RATE="1MiB").limit_rate == "2MiB"
+
+
+def test_a_bad_rate_limit_is_refused_before_anything_is_opened():
+    with pytest.raises(UsageError, match="rate limit 'fast'"):
+        CliRunner().invoke(
+            cli, ["repo", "stats", "-r", "/nowhere", "--limit-rate", "fast"],
+            catch_exceptions=False, standalone_mode=False,
+        )  # fmt: skip

@@ -78,6 +78,16 @@ def test_an_increment_to_nothing_is_refused(repository, tmp_path):
     assert list(repository.points()) == []
 
 
+def test_extents_cannot_continue_a_point_that_is_marked_damaged(repository, tmp_path):
+    path = write(tmp_path / "a")
+    first = import_images(repository, [path], name="a")
+    repository.marks.mark_damaged(first.ref, ())
+
+    with pytest.raises(UsageError, match=r"marked damaged.*without extents"):
+        import_images(repository, [path], name="a", extents=[()])
+    assert import_images(repository, [path], name="a").kind == "full"
+
+
 def test_extents_beyond_the_disk_are_refused(repository, tmp_path):
     path = write(tmp_path / "a")
     import_images(repository, [path], name="a")

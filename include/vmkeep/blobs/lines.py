@@ -1,0 +1,89 @@
+"""A line on which calls book their time one after another: in memory, or shared by the processes of one machine.
+
+Times are those of the monotonic clock, which all processes of a machine share until it starts anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import stat
+import struct
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+_END = struct.Struct("<d")
+
+
+class Line(Protocol):
+    """Bookings without gaps in use twice. Thread-safe."""
+
+    def book(self, length: float, *, earliest: float) -> float:
+        """Book so many seconds, not before ``earliest``; return when they begin."""
+
+
+class OwnLine:
+    """A line of one process."""
+
+    def __init__(self) -> None:
+        self._end = 0.0
+        self._lock = threading.Lock()
+
+    def book(self, length: float, *, earliest: float) -> float:
+        """Book so many seconds."""
+        with self._lock:
+            begins = max(earliest, self._end)
+            self._end = begins + length
+        return begins
+
+
+class SharedLine:
+    """A line of all processes that name the same file: its first eight bytes are the line's end."""
+
+    def __init__(self, path: Path) -> None:
+        """:raises OSError: the file cannot be made."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._lock = threading.Lock()  # the file's lock is between processes, and does not keep threads apart
+
+    def __del__(self) -> None:
+        """Close the file."""
+        with suppress(AttributeError, OSError):  # it was never opened
+            os.close(self._file)
+
+    def book(self, length: float, *, earliest: float) -> float:
+        """Book so many seconds."""
+        with self._lock:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                kept = os.pread(self._file, _END.size, 0)
+                end = _END.unpack(kept)[0] if len(kept) == _END.size else 0.0
+                begins: float = max(earliest, end)
+                os.pwrite(self._file, _END.pack(begins + length), 0)
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        return begins
+
+
+def line_for(what: str) -> Line:
+    """Return the line that this user's processes on this machine share for ``what``; failing that, an own one."""
+    from tempfile import gettempdir
+
+    from blake3 import blake3
+
+    folder = Path(gettempdir(), f"vmkeep-{os.getuid()}")
+    try:
+        with suppress(FileNotFoundError):  # another system: a file from before the last start has to be old enough
+            what += Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise PermissionError(f"{folder} is not a folder of our own")
+        return SharedLine(folder / f"line-{blake3(what.encode()).hexdigest()[:32]}")
+    except OSError as error:
+        log.warning("the rate limit holds for this process alone: %s", error)
+        return OwnLine()
