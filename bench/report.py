@@ -10,6 +10,15 @@ from typing import Any
 from measure import GIB, MIB, Figure
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something the project wants to reach, and what was seen."""
+
+    what: str
+    wanted: str
+    seen: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Row:
     """One thing to do, and what it took each contestant."""
@@ -29,9 +38,15 @@ class Row:
     """Tables of another form."""
     notes: list[str] = field(default_factory=list)
 
+    findings: list[Finding] = field(default_factory=list)
+
     def add(self, contestant: str, figure: Figure) -> None:
         """Add one measurement; those of one round have the same place in their lists."""
         self.figures.setdefault(contestant, []).append(figure)
+
+    def best(self, contestant: str) -> Figure:
+        """Return the fastest of a contestant's figures."""
+        return min(self.figures[contestant], key=lambda figure: figure.wall)
 
     def ratio(self, contestant: str, to: str) -> float | None:
         """Return the median of a contestant's wall time divided by another's, round by round."""

@@ -17,7 +17,7 @@ from contestant import remove
 from disk import BenchDisk, write_part
 from measure import MIB, Command, Figure, Stopwatch, say, stored_bytes, touch_memory
 from programs import VMKEEP
-from report import Row
+from report import Finding, Row
 
 from vmkeep.model.job import DiskJob
 from vmlab.disks import DiskStore
@@ -77,7 +77,10 @@ class LabRows:
                         say(f"  {row.name:12} {_name(milliseconds, count):18} {figure.wall:7.2f} s")
         for row in rows:
             row.sizes = {_name(milliseconds, count): count * lab.data for milliseconds, count in _CASES[row.name]}
-            row.notes += _latency_notes(row, lab.data) if row.name == "latency" else _disks_notes(row)
+            if row.name == "latency":
+                _judge_latency(row, lab.data)
+            else:
+                _judge_disks(row)
         return rows
 
     def _copy(self, lab: _Lab, milliseconds: int, count: int) -> Figure:
@@ -116,26 +119,27 @@ def _disks_row(data: int) -> Row:
     return Row(name="disks", title=title, size=data, of="data of each disk", against=_name(0, 1))
 
 
-def _latency_notes(row: Row, data: int) -> Iterator[str]:
+def _judge_latency(row: Row, data: int) -> None:
     """Compare with the best that requests of that latency and depth allow, which is never better than without."""
     depth, piece = DiskJob.__dataclass_fields__["depth"].default, DiskJob.__dataclass_fields__["piece_size"].default
-    free = min(figure.wall for figure in row.figures[_name(0, 1)])
+    free = row.best(_name(0, 1)).wall
     for milliseconds in _LATENCIES[1:]:
         waiting = data / piece * milliseconds / 1000 / depth
-        allowed = max(free, waiting)
-        seen = min(figure.wall for figure in row.figures[_name(milliseconds, 1)])
-        yield (
+        seen = row.best(_name(milliseconds, 1)).wall
+        row.notes.append(
             f"{milliseconds} ms: {depth} requests of {piece >> 20} MiB at once need {waiting:.2f} s, the copy without "
-            f"latency {free:.2f} s; seen {seen:.2f} s: {allowed / seen:.2f} of what they allow (goal 0.9)"
+            f"latency {free:.2f} s; seen {seen:.2f} s"
         )
+        what = f"{milliseconds} ms for each request of VDDK: speed against what latency and depth allow"
+        row.findings.append(Finding(what, "≥ 0.9", f"{max(free, waiting) / seen:.2f}"))
 
 
-def _disks_notes(row: Row) -> Iterator[str]:
+def _judge_disks(row: Row) -> None:
     cores = os.cpu_count() or 1
-    for name, figures in row.figures.items():
-        best = min(figures, key=lambda figure: figure.wall)
+    for name in row.figures:
+        best = row.best(name)
         rate = row.sizes[name] / MIB / best.wall
-        yield f"{name}: {rate:,.0f} MiB/s together, {best.cpu / best.wall:.2f} of {cores} cores busy"
+        row.notes.append(f"{name}: {rate:,.0f} MiB/s together, {best.cpu / best.wall:.2f} of {cores} cores busy")
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 
 from contestant import remove
 from delay import DelayProxy
-from measure import MIB, Command, Figure, Stopwatch, say, touch_memory
+from measure import Command, Figure, Stopwatch, say, touch_memory
 from programs import VMKEEP
-from report import Row
+from report import Finding, Row
 
 _DRIVER = Path(__file__).parents[1] / "drivers" / "objects.py"
 _OBJECT = 64 << 20
@@ -57,7 +57,7 @@ class StorageRows:
                         self._vmkeep(f"{compression}-{_WAYS.index(way)}", ways[way], put, get, f"{compression}, {way}")
         rows = [row for row in (put, get) if row.name in wanted]
         for row in rows:
-            row.notes += _notes(row)
+            _judge(row)
         return rows
 
     def _alone(self, environment: dict[str, str], put: Row, get: Row) -> None:
@@ -97,17 +97,13 @@ def _call(argv: list[str], environment: dict[str, str]) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def _notes(row: Row) -> Iterator[str]:
-    rates = {
-        name: row.sizes.get(name, row.size) / min(figure.wall for figure in figures)
-        for name, figures in row.figures.items()
-    }
+def _judge(row: Row) -> None:
+    rates = {name: row.sizes.get(name, row.size) / row.best(name).wall for name in row.figures}
     for compression in _COMPRESSIONS:
         direct, proxied, delayed = (rates[f"vmkeep {compression}, {way}"] for way in _WAYS)
-        yield (
-            f"{compression}: {direct / MIB:,.0f} MiB/s of objects, {direct / rates[_ALONE]:.2f} of obstore alone "
-            f"(goal 0.9); delayed {delayed / proxied:.2f} of not delayed (goal 0.8)"
-        )
+        what = f"{row.name}, {compression}: bytes of objects per second against"
+        row.findings.append(Finding(f"{what} {_ALONE}", "≥ 0.9", f"{direct / rates[_ALONE]:.2f}"))
+        row.findings.append(Finding(f"{what} the same without 50 ms a request", "≥ 0.8", f"{delayed / proxied:.2f}"))
 
 
 @contextmanager

@@ -1,0 +1,92 @@
+"""The benchmark runs with what is installed. What it measures is never a reason to fail; what it restores is."""
+
+import importlib
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[3] / "bench"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Import a module of the benchmark as its script does, and forget all of them again."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCH)):
+            del sys.modules[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rows", ["full,clone,incremental,unchanged,restore,overwrite,verify", "metadata,latency,s3 get"]
+)
+def test_every_row_gives_figures_and_every_restore_the_disk(tmp_path, rows):
+    out = tmp_path / "figures.json"
+    options = ["--size", "64", "--rounds", "1", "--rows", rows, "--folder", str(tmp_path), "--json", str(out)]
+    done = subprocess.run([sys.executable, BENCH / "run.py", *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "### Goals" in done.stdout
+    found = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
+    assert list(found) == rows.split(",")
+    assert all(figure["wall"] > 0 for row in found.values() for each in row["figures"].values() for figure in each)
+    assert not list(tmp_path.glob("vmkeep-bench-*"))
+
+
+def test_a_disk_that_was_changed_and_changed_back_is_what_it_was(bench, tmp_path):
+    disk = bench("disk")
+    image = tmp_path / "disk.raw"
+    image.write_bytes(original := random.Random(1).randbytes(8 * MIB))
+    changes = {
+        "clone": [disk.Change(5, original[5:105], b"c" * 100), disk.Change(MIB, original[MIB : MIB + 9], b"d" * 9)],
+        "changed": [disk.Change(7 * MIB, original[7 * MIB : 7 * MIB + 4096], bytes(4096))],
+    }
+    made = disk.BenchDisk(image, changes)
+    made.become("clone")
+    assert image.read_bytes()[:200] == original[:5] + b"c" * 100 + original[105:200]
+    assert made.changed_blocks("clone", 256 << 10) == [0, 4]
+    made.become("changed")
+    assert image.read_bytes() == original[: 7 * MIB] + bytes(4096) + original[7 * MIB + 4096 :]
+    assert made.extents["changed"] == [(7 * MIB, 64 << 10)]
+    made.become("full")
+    assert image.read_bytes() == original
+
+
+def test_the_proxy_holds_back_each_request_once_and_changes_no_byte(bench):
+    delay = bench("delay")
+    content = random.Random(2).randbytes(3 * MIB)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_echo, args=(server, len(content)), daemon=True).start()
+        with (
+            delay.DelayProxy(server.getsockname()[1], seconds=0.1) as proxy,
+            socket.create_connection(("127.0.0.1", proxy.port)) as client,
+        ):
+            for _ in range(2):
+                started = time.monotonic()
+                client.sendall(content)
+                assert _receive(client, len(content)) == content
+                assert time.monotonic() - started >= 0.1
+
+
+def _echo(server, length):
+    connection, _ = server.accept()
+    with connection:
+        for _ in range(2):
+            connection.sendall(_receive(connection, length))
+
+
+def _receive(connection, length):
+    parts = bytearray()
+    while len(parts) < length and (part := connection.recv(MIB)):
+        parts += part
+    return bytes(parts)
