@@ -1,0 +1,82 @@
+"""``vmkeep repo prune`` as people and scripts see it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from vmkeep.cli.main import cli
+from vmkeep.errors import UsageError
+from vmkeep.images.importing import import_images
+from vmkeep.repository import create_repository, open_repository
+
+
+@pytest.fixture(autouse=True)
+def refs(monkeypatch, tmp_path):
+    """A repository with three points of one image that has nothing in common with itself; their refs."""
+    monkeypatch.setenv("VMKEEP_REPOSITORY", str(tmp_path / "repo"))
+    create_repository(str(tmp_path / "repo"))
+    image = tmp_path / "disk.raw"
+    with open_repository(str(tmp_path / "repo")) as repository:
+        found = []
+        for number in range(1, 4):
+            image.write_bytes(bytes([number]) * 307_200)
+            found.append(import_images(repository, [image], name="web").ref)
+        return found
+
+
+def run(*arguments):
+    done = CliRunner().invoke(cli, ["repo", "prune", *arguments], catch_exceptions=False, standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+def points(tmp_path):
+    with open_repository(str(tmp_path / "repo")) as repository:
+        assert repository.check(read_data=True) == []
+        return sorted(repository.point_refs())
+
+
+def test_a_dry_run_shows_the_plan_and_changes_nothing(tmp_path, refs):
+    before = sorted((tmp_path / "repo").rglob("*"))
+
+    shown = json.loads(run("--keep-last", "1", "--grace", "0", "--dry-run", "--json"))
+
+    assert [point["keep"] for point in shown["plan"]["points"]] == [False, False, True]
+    assert shown["plan"]["condemned"]["packs"] > 0
+    assert "report" not in shown
+    assert [path for path in sorted((tmp_path / "repo").rglob("*")) if path.is_file()] == [
+        path for path in before if path.is_file()
+    ]
+    assert "2 of 3 points go" in run("--keep-last", "1", "--grace", "0", "--dry-run")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_nobody_is_there_to_be_asked(tmp_path, refs, arguments):
+    with pytest.raises(UsageError, match="--yes"):
+        run("--keep-last", "1", *arguments)
+    assert points(tmp_path) == sorted(refs)
+
+
+def test_points_go_and_their_space_is_given_back(tmp_path, refs):
+    done = json.loads(run("--keep-last", "1", "--grace", "0", "--yes", "--json"))
+
+    assert done["report"]["points_forgotten"] == refs[:2]
+    assert done["report"]["bytes_freed"] > 0
+    assert points(tmp_path) == refs[2:]
+
+
+def test_by_default_space_is_given_back_later(tmp_path, refs):
+    done = json.loads(run("--keep-last", "1", "--yes", "--json"))
+
+    assert done["report"]["points_forgotten"] == refs[:2]
+    assert (done["report"]["packs_condemned"], done["report"]["packs_deleted"]) == (0, 0)
+    assert points(tmp_path) == refs[2:]
+
+
+def test_without_a_rule_no_point_goes(tmp_path, refs):
+    assert "0 points forgotten" in run("--grace", "0", "--yes")
+    assert points(tmp_path) == sorted(refs)
