@@ -14,7 +14,7 @@ from vmkeep.cli.point_retention import retention
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.clock import now
 from vmkeep.model.job import to_plain
-from vmkeep.repository import Marks
+from vmkeep.repository import Marks, Repository
 
 
 @click.group()
@@ -98,12 +98,12 @@ def pin(repository: str | None, ref: str, reason: str, until: str | None, as_jso
     """Hold a restore point (legal hold): no retention rule removes it until it is unpinned, or the hold ends."""
     end = parse_end(until, now=now()) if until else None
     with open_given(repository) as opened:
-        found = opened.find_point(ref)
-        made = opened.marks.pin(found.ref, reason=reason, by=_who(), until=end)
+        found = _find_ref(opened, ref)
+        made = opened.marks.pin(found, reason=reason, by=_who(), until=end)
     if as_json:
-        print_json({"ref": found.ref, **to_plain(made)})
+        print_json({"ref": found, **to_plain(made)})
         return
-    click.echo(f"{found.ref} is {_short(Marks(pin=made))}")
+    click.echo(f"{found} is {_short(Marks(pin=made))}")
 
 
 @point.command("unpin")
@@ -113,12 +113,19 @@ def pin(repository: str | None, ref: str, reason: str, until: str | None, as_jso
 def unpin(repository: str | None, ref: str, as_json: bool) -> None:
     """Take the hold off a restore point."""
     with open_given(repository) as opened:
-        found = opened.find_point(ref)
-        was_pinned = opened.marks.unpin(found.ref)
+        found = _find_ref(opened, ref)
+        was_pinned = opened.marks.unpin(found)
     if as_json:
-        print_json({"ref": found.ref, "was_pinned": was_pinned})
+        print_json({"ref": found, "was_pinned": was_pinned})
         return
-    click.echo(f"{found.ref} is not pinned any more" if was_pinned else f"{found.ref} was not pinned")
+    click.echo(f"{found} is not pinned any more" if was_pinned else f"{found} was not pinned")
+
+
+def _find_ref(opened: Repository, text: str) -> str:
+    """Return the ref of the point that is meant; a full ref needs no manifest, which may be damaged."""
+    if "/" in text and text in opened.point_refs(text.rpartition("/")[0]):
+        return text
+    return opened.find_point(text).ref
 
 
 def _who() -> str:

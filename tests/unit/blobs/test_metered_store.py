@@ -12,6 +12,7 @@ from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.metered import MeteredStore
 from vmkeep.errors import BlobNotFoundError, ConflictError, StoreError
+from vmkeep.repository import create_repository, open_repository
 
 
 @pytest.fixture
@@ -86,6 +87,15 @@ def test_threads_lose_no_count(meter):
         thread.join()
 
     assert counts(meter) == {"size": (2000, 0, 0)}
+
+
+def test_an_opened_repository_tells_what_it_asked_of_its_store(tmp_path):
+    create_repository(str(tmp_path))
+
+    with open_repository(str(tmp_path)) as repository:
+        list(repository.points())
+
+    assert {"list", "get_range"} <= set(counts(repository.meter))
 
 
 def test_every_attempt_at_an_opened_store_is_counted(tmp_path, meter):

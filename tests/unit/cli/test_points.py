@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from vmkeep.cli.main import cli
 from vmkeep.cli.retention_options import parse_end, parse_time, parse_zone
-from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.repository import Lost, create_repository, open_repository
@@ -67,6 +67,21 @@ def test_a_pin_is_set_shown_and_taken_off(refs):
 
 def test_a_pin_without_an_end_says_so(refs):
     assert run("point", "pin", refs[3]).strip() == f"{refs[3]} is pinned"
+
+
+def test_a_point_whose_manifest_is_damaged_can_be_held_all_the_same(refs, tmp_path):
+    manifest = tmp_path / "repo" / "points" / refs[4]
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+
+    run("point", "pin", refs[4], "--reason", "evidence")
+
+    shown = run_json("point", "retention", "--keep-last", "1", "--at", "2027-01-01")
+    assert "pinned" in [
+        reason["text"] for entry in shown["points"] if entry["ref"] == refs[4] for reason in entry["reasons"]
+    ]
+    assert run_json("point", "unpin", refs[4])["was_pinned"] is True
+    with pytest.raises(CorruptError):
+        run("point", "pin", "05")
 
 
 def test_known_damage_is_shown_with_what_is_lost(refs, tmp_path):
