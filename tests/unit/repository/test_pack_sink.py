@@ -1,0 +1,127 @@
+"""Packs are stored behind the copy's back; who waits for some of them does not wait for those that come later."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.errors import StoreError
+from vmkeep.repository.codecs import Codec
+from vmkeep.repository.digests import Kind
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.packs import OpenPack, pack_key
+from vmkeep.repository.sink import PackSink
+
+FRAMER = Framer(codec=Codec.NONE)
+
+
+class GatedStore(MemoryStore):
+    """Lets a put through only when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = threading.Semaphore(0)
+
+    def put(self, key, data):
+        assert self.gate.acquire(timeout=30)
+        return super().put(key, data)
+
+
+@pytest.fixture
+def make_sink():
+    sinks = []
+
+    def make(store, **fields):
+        given = {"threads": 1, "buffers": 3, "size": 4096, "landed": lambda _contents: None}
+        sinks.append(PackSink(store, **(given | fields)))
+        return sinks[-1]
+
+    yield make
+    for sink in sinks:
+        sink.close()
+
+
+def submit(sink, number):
+    pack = OpenPack(Kind.BLOCK, sink.buffer(), FRAMER)
+    content = b"block %d" % number
+    pack.append(FRAMER.pack(Kind.BLOCK, FRAMER.digester.of(Kind.BLOCK, content), content))
+    sink.submit(pack)
+    return pack_key(pack.id)
+
+
+def test_a_drain_does_not_wait_for_packs_that_come_later(make_sink):
+    store = GatedStore()
+    sink = make_sink(store)
+    first = submit(sink, 1)
+    looking = threading.Event()
+    drained = threading.Event()
+
+    def drain():
+        looking.set()
+        sink.drain()
+        drained.set()
+
+    waiting = threading.Thread(target=drain, daemon=True)
+    waiting.start()
+    looking.wait(10)
+    waiting.join(0.2)  # by now it waits for the first pack only
+    submit(sink, 2)
+    store.gate.release()
+
+    assert drained.wait(10), "a copy that is faster than its store would never get to a checkpoint"
+    assert [blob.key for blob in store.list("packs/")] == [first]
+    store.gate.release(2)
+
+
+def test_a_drain_waits_for_every_pack_before_it(make_sink):
+    store = GatedStore()
+    landed = []
+    sink = make_sink(store, threads=2, landed=landed.append)
+    keys = {submit(sink, number) for number in range(3)}
+    store.gate.release(3)
+
+    sink.drain()
+
+    assert {blob.key for blob in store.list("packs/")} == keys
+    assert {pack_key(contents.pack_id) for contents in landed} == keys
+
+
+def test_who_waits_for_a_buffer_is_told_that_storing_failed(make_sink):
+    class Broken(MemoryStore):
+        def put(self, key, data):
+            raise StoreError("gone")
+
+    sink = make_sink(Broken(), buffers=2)
+    submit(sink, 1)
+    with pytest.raises(StoreError, match="gone"):
+        for number in range(2, 9):
+            submit(sink, number)
+    with pytest.raises(StoreError, match="gone"):
+        sink.drain()
+
+
+def test_a_closed_sink_stores_nothing_that_still_waits_and_wakes_who_waits(make_sink):
+    store = GatedStore()
+    sink = make_sink(store, buffers=2)
+    submit(sink, 1)
+    submit(sink, 2)
+    errors = []
+
+    def want_buffer():
+        try:
+            sink.buffer()
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    waiting = threading.Thread(target=want_buffer, daemon=True)
+    waiting.start()
+    closing = threading.Thread(target=sink.close, daemon=True)
+    closing.start()
+    waiting.join(10)
+    store.gate.release(2)
+    closing.join(10)
+
+    assert errors == ["the writer is closed"]
+    assert len(list(store.list("packs/"))) == 1
