@@ -56,7 +56,7 @@ def test_an_error_of_the_source_ends_a_backup(repository, small_packs, disk, bac
 
 
 @pytest.mark.parametrize("after", [0, 5])
-@pytest.mark.parametrize("stage", [(Framer, "pack"), (Index, "find"), (Index, "store_segment")])
+@pytest.mark.parametrize("stage", [(Framer, "pack"), (Index, "known"), (Index, "store_segment")])
 def test_an_error_of_the_engine_ends_a_backup(repository, small_packs, disk, back_up, monkeypatch, stage, after):
     owner, name = stage
     if name == "store_segment":
