@@ -23,7 +23,7 @@ _SHIFT = FAN_OUT.bit_length() - 1
 
 
 class MapBuilder:
-    """One map in the making. :meth:`get` and :meth:`set` are thread-safe; the rest is one thread's."""
+    """One map in the making. :meth:`set` is thread-safe; the rest is one thread's."""
 
     def __init__(self, shape: Shape, writer: BlockWriter, digester: Digester, *, base: DiskMap | None = None) -> None:
         """Start from ``base``, or from zeros.
@@ -56,15 +56,6 @@ class MapBuilder:
         """Say what will be set, so that the parent's pages can be read many at a time."""
         span = self.shape.block_size * FAN_OUT
         self._expected = [(extent.start // span, -(-extent.stop // span)) for extent in extents]
-
-    def get(self, block: int) -> bytes:
-        """Return what the map says of a block now."""
-        if not self.shape.levels:
-            return self._top
-        with self._lock:
-            page = self._page(1, block >> _SHIFT)
-            row = block & (FAN_OUT - 1)
-            return bytes(page[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE])
 
     def set(self, first: int, digests: Sequence[bytes]) -> None:
         """Say what some blocks hold, from ``first`` on; their content has to be added to the writer before."""

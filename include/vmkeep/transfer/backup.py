@@ -79,7 +79,7 @@ def back_up_disk(
         what is not read is zeros then, whatever the parent holds.
     :param parent_root: map root of the parent point's disk. Needed with ``extents``; without it what is outside of
         them is zeros.
-    :param cursor: where an earlier try of the same snapshot stood; one of another snapshot is not used.
+    :param cursor: where an earlier try of the same snapshot stood; one of another snapshot, or of none, is not used.
     :param check: called every second and before each checkpoint; raises when the copy has to stop.
     :raises UsageError: the parent's disk was larger: read this one in full.
     """
@@ -108,7 +108,8 @@ def back_up_disk(
 
 
 def _fits(cursor: Cursor | None, snapshot: str | None) -> bool:
-    return cursor is not None and cursor.snapshot == snapshot
+    """Whether the disk is still what the cursor was made from. Without a snapshot it may have been written to since."""
+    return cursor is not None and snapshot is not None and cursor.snapshot == snapshot
 
 
 def _plan(
@@ -207,6 +208,8 @@ class _Copy:
                 crew.run([partial(self._work, crew, reader)] * (os.cpu_count() or 1), self._tick)
         finally:
             crew.join()
+        if (low := self._position.low) < self._builder.shape.capacity:  # else the map would say zeros, or what was
+            raise TransferError(f"the source gave nothing from byte {low} on, though it was asked to")
         self._builder.close_below(self._builder.shape.blocks)
 
     def _work(self, crew: Crew, reader: DiskReader) -> None:
@@ -232,8 +235,8 @@ class _Copy:
                 digests.append(ZERO)
                 continue
             digest = self._digest(Kind.BLOCK, raw)
-            if self._plan.base is None or self._builder.get(first + row) != digest:
-                self._writer.add(Kind.BLOCK, digest, raw)
+            # Also what the parent's map says already: its block may be damaged or about to go, and this one is good.
+            self._writer.add(Kind.BLOCK, digest, raw)
             digests.append(digest)
         self._builder.set(first, digests)
 

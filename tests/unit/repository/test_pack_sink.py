@@ -95,9 +95,13 @@ def test_who_waits_for_a_buffer_is_told_that_storing_failed(make_sink):
 
     sink = make_sink(Broken(), buffers=2)
     submit(sink, 1)
-    with pytest.raises(StoreError, match="gone"):
-        for number in range(2, 9):
+
+    def submit_more():  # than there are buffers, of which none comes back
+        for number in (2, 3):
             submit(sink, number)
+
+    with pytest.raises(StoreError, match="gone"):
+        submit_more()
     with pytest.raises(StoreError, match="gone"):
         sink.drain()
 

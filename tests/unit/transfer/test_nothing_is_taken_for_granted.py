@@ -1,0 +1,59 @@
+"""What a copy must not believe: that a source gave all, that a disk is unchanged, that a parent's block is there."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+
+import pytest
+
+from vmkeep.errors import TransferError
+from vmkeep.model.extents import Extent
+from vmkeep.model.job import Cursor
+from vmkeep.transfer.verify import verify_disk
+
+BLOCK = 65536
+
+
+def noise(blocks, *, seed=0):
+    return random.Random(seed).randbytes(blocks * BLOCK)
+
+
+@pytest.mark.parametrize("missing", [0, 3, 7])
+def test_a_source_that_leaves_out_a_piece_is_no_success(repository, disk, back_up, missing):
+    class Short(disk):
+        @contextmanager
+        def open_reader(self, extents, *, piece_size, depth):
+            given = [Extent(n * BLOCK, (n + 1) * BLOCK) for n in range(8) if n != missing]
+            with super().open_reader(given, piece_size=piece_size, depth=depth) as reader:
+                yield reader
+
+    with pytest.raises(TransferError, match=f"nothing from byte {missing * BLOCK} on"):
+        back_up(Short(noise(8)), repository, piece_size=BLOCK)
+
+
+def test_a_copy_without_a_snapshot_is_never_resumed_because_the_disk_may_have_changed(
+    repository, disk, back_up, restored
+):
+    earlier = back_up(disk(noise(8)), repository, snapshot=None)
+    now = disk(noise(8, seed=1))
+    cursor = Cursor(snapshot=None, offset=4 * BLOCK, root=earlier.root)
+
+    stored = back_up(now, repository, snapshot=None, cursor=cursor)
+
+    assert stored.resumed_at == 0
+    assert restored(repository, stored.root) == now.content
+
+
+def test_a_lost_block_of_the_parent_is_stored_again_when_it_is_read_again(store, reopen, disk, back_up, small_packs):
+    content = noise(12)
+    parent = back_up(disk(content), reopen(store))
+    repository = reopen(store)
+    pack = repository.open_blocks()._index.find(repository.open_map(parent.root).lookup(5)).pack.hex()
+    store.delete(f"packs/{pack[:2]}/{pack}")
+    assert repository.check() != []  # and is written down as damage
+
+    stored = back_up(disk(content), reopen(store), extents=(Extent(0, 12 * BLOCK),), parent_root=parent.root)
+
+    assert stored.root == parent.root
+    assert verify_disk(reopen(store), stored.root, on_progress=lambda _: None) == (12, 12 * BLOCK)
