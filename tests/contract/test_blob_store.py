@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable
@@ -63,7 +64,13 @@ def _ssh_location(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=sorted([*BACKENDS, *SERVERS]))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+def store(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> BlobStore:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("lines")))  # where rate limits are shared
     if request.param in SERVERS:
         return SERVERS[request.param](request)
     return BACKENDS[request.param](tmp_path)

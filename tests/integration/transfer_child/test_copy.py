@@ -198,7 +198,8 @@ def test_an_unknown_disk_access_is_named(place):
         copy(replace(place, site=replace(place.site, disk_access="nfc")))
 
 
-def test_the_sites_rate_limit_reaches_the_child(place):
+def test_the_sites_rate_limit_reaches_the_child(place, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with pytest.raises(UsageError, match="rate limit 'fast'"):
         copy(replace(place, site=replace(place.site, limit_rate="fast")))
 
