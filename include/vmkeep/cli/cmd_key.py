@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from vmkeep.cli.options import json_option, new_passphrase, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, show_recovery_key
-from vmkeep.repository import Slot
+from vmkeep.errors import UsageError
+from vmkeep.repository import KeyService, Repository, Slot
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WHAT = (
+    click.option("--recovery", is_flag=True, help="Make a new recovery key and print it, instead of a passphrase."),
+    click.option("--kms", metavar="ARN", help="A key of AWS KMS, instead of a passphrase."),
+    click.option(
+        "--new-passphrase-file", metavar="FILE",
+        help="File with the new passphrase, readable by you alone. "
+        "[env: VMKEEP_NEW_PASSPHRASE, the passphrase itself]",
+    ),
+    click.option("--label", default="", help="Whose it is, in clear."),
+)  # fmt: skip
 
 
 @click.group()
 def key() -> None:
-    """List, add and remove what opens an encrypted repository.
+    """List, add, replace and remove what opens an encrypted repository.
 
-    To change a passphrase, add the new one, then remove the slot of the old one. This changes who can open the
-    repository from now on, not the key that its data is encrypted with.
+    To change a passphrase, rotate its slot. This changes who can open the repository from now on, not the key that its
+    data is encrypted with.
     """
 
 
@@ -34,33 +51,67 @@ def list_slots(repository: str | None, as_json: bool) -> None:
         print_table(("slot", "opens with", "created", "label"), [tuple(_plain(slot).values()) for slot in slots])
 
 
+def what_options(function: F) -> F:
+    """Add the options that say what is to open the repository."""
+    for option in reversed(_WHAT):
+        function = option(function)
+    return function
+
+
 @key.command("add")
-@click.option("--recovery", is_flag=True, help="Make a new recovery key and print it, instead of a passphrase.")
-@click.option(
-    "--new-passphrase-file",
-    metavar="FILE",
-    help="File with the new passphrase, readable by you alone. [env: VMKEEP_NEW_PASSPHRASE, the passphrase itself]",
-)
-@click.option("--label", default="", help="Whose it is, in clear.")
+@what_options
 @repository_option
 @json_option
 def add(
-    recovery: bool, new_passphrase_file: str | None, label: str, repository: str | None, as_json: bool
-) -> None:  # fmt: skip
-    """Add a passphrase, or with --recovery a recovery key, to those that open the repository."""
-    shown = None
+    recovery: bool, kms: str | None, new_passphrase_file: str | None, label: str, repository: str | None, as_json: bool
+) -> None:
+    """Add a passphrase, a recovery key or a key of AWS KMS to those that open the repository."""
     with open_given(repository) as opened:
-        master = opened.master_key()
-        if recovery:
-            slot, shown = opened.slots.add_recovery(master, label=label)
-        else:
-            slot = opened.slots.add_passphrase(master, new_passphrase(new_passphrase_file), label=label)
+        slot, shown = _add(opened, recovery=recovery, kms=kms, file=new_passphrase_file, label=label)
     if as_json:
         print_json({**_plain(slot), "recovery_key": shown} if shown else _plain(slot))
         return
     click.echo(f"key slot {slot.id} added")
     if shown:
         show_recovery_key(shown)
+
+
+@key.command("rotate")
+@click.argument("slot", metavar="SLOT")
+@what_options
+@repository_option
+@json_option
+def rotate(
+    slot: str, recovery: bool, kms: str | None, new_passphrase_file: str | None, label: str,
+    repository: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Replace a key slot: add a new one, see that it opens, and only then remove SLOT."""
+    with open_given(repository) as opened:
+        opened.master_key()
+        old = opened.slots.find(slot)
+        new, shown = _add(opened, recovery=recovery, kms=kms, file=new_passphrase_file, label=label or old.label)
+        opened.slots.remove(old.id)
+    if as_json:
+        fields = {**_plain(new), "removed": old.id}
+        print_json({**fields, "recovery_key": shown} if shown else fields)
+        return
+    click.echo(f"key slot {new.id} added, {old.id} removed")
+    if shown:
+        show_recovery_key(shown)
+
+
+def _add(
+    opened: Repository, *, recovery: bool, kms: str | None, file: str | None, label: str
+) -> tuple[Slot, str | None]:
+    """Add one slot; return it, and the recovery key to show."""
+    if sum((recovery, kms is not None, file is not None)) > 1:
+        raise UsageError("choose one of --recovery, --kms and --new-passphrase-file")
+    master = opened.master_key()
+    if recovery:
+        return opened.slots.add_recovery(master, label=label)
+    if kms:
+        return opened.slots.add_service(master, kms, KeyService(), label=label), None
+    return opened.slots.add_passphrase(master, new_passphrase(file), label=label), None
 
 
 @key.command("remove")
@@ -79,7 +130,7 @@ def remove(slot: str, repository: str | None, as_json: bool) -> None:
 
 
 def _plain(slot: Slot) -> dict[str, str]:
-    opens = {"argon2id": "passphrase", "scrypt": "passphrase", "recovery": "recovery key"}.get(
+    opens = {"aws-kms": "AWS KMS", "argon2id": "passphrase", "scrypt": "passphrase", "recovery": "recovery key"}.get(
         slot.kind, f"{slot.kind} (not known here)"
     )
     return {"id": slot.id, "opens_with": opens, "created": slot.created, "label": slot.label}

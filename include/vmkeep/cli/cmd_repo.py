@@ -40,15 +40,20 @@ repo.add_command(repair)
 )
 @click.option("--compression", type=click.Choice(["zstd", "lz4", "none"]), default="zstd", show_default=True)
 @click.option("--encrypt", is_flag=True, help="Encrypt everything; takes a passphrase, and prints a recovery key once.")
+@click.option("--kms", metavar="ARN", help="With --encrypt: a key of AWS KMS that opens it; asks for no passphrase.")
 @json_option
-def init(repository: str | None, block_size: int, compression: str, encrypt: bool, as_json: bool) -> None:
+def init(
+    repository: str | None, block_size: int, compression: str, encrypt: bool, kms: str | None, as_json: bool
+) -> None:  # fmt: skip
     """Create a repository; its parent folder must exist, and it must not exist itself."""
     location = require(repository, "--repository", "VMKEEP_REPOSITORY")
     recovery_key = None
+    if kms and not encrypt:
+        raise UsageError("--kms goes with --encrypt")
     if encrypt:
-        passphrase = given_passphrase() or new_passphrase(None)
+        passphrase = given_passphrase() or (None if kms else new_passphrase(None))
         created = create_encrypted_repository(
-            location, passphrase=passphrase, block_size=block_size * 1024, compression=compression
+            location, passphrase=passphrase, kms_key=kms, block_size=block_size * 1024, compression=compression
         )
         made, recovery_key = created.repository, created.recovery_key
     else:

@@ -14,7 +14,7 @@ import click
 from vmkeep.blobs.rates import parse_rates
 from vmkeep.errors import UsageError
 from vmkeep.model.site import Site, VCenter
-from vmkeep.repository import Repository, is_encrypted, open_repository
+from vmkeep.repository import Repository, open_repository, takes_passphrase
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,7 +142,7 @@ def passphrase_for(location: str) -> str | None:
     """Return the passphrase that was given; asks for one only at a terminal, and only if the repository takes one."""
     if given := given_passphrase():
         return given
-    if sys.stdin.isatty() and is_encrypted(location):
+    if sys.stdin.isatty() and takes_passphrase(location):
         return str(click.prompt(f"Passphrase of {location}", hide_input=True, err=True))
     return None
 

@@ -3,6 +3,7 @@
 from vmkeep.repository.digests import ZERO, Kind
 from vmkeep.repository.extents import decode_extents, encode_extents
 from vmkeep.repository.findings import Finding, Trouble
+from vmkeep.repository.keyservice import KeyService
 from vmkeep.repository.leases import Lease
 from vmkeep.repository.manifests import point_id
 from vmkeep.repository.mapbuilder import MapBuilder
@@ -16,6 +17,7 @@ from vmkeep.repository.opening import (
     open_in,
     open_repository,
     open_site_repository,
+    takes_passphrase,
 )
 from vmkeep.repository.reader import Batch, BlockReader, Scratch, Wanted
 from vmkeep.repository.repository import Repository, RepositoryStats
@@ -33,6 +35,7 @@ __all__ = [
     "Damage",
     "DiskMap",
     "Finding",
+    "KeyService",
     "Kind",
     "Lease",
     "Location",
@@ -57,4 +60,5 @@ __all__ = [
     "open_repository",
     "open_site_repository",
     "point_id",
+    "takes_passphrase",
 ]

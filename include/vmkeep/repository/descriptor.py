@@ -14,6 +14,7 @@ from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, RepositoryError, UsageError
 from vmkeep.repository.codecs import Codec
 from vmkeep.repository.keys import Keys
+from vmkeep.repository.keyservice import KeyService
 from vmkeep.repository.slots import Slots
 
 KEY = "vmkeep.json"
@@ -83,10 +84,13 @@ def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -
         raise RepositoryError(f"{store.location}: is a repository already; nothing was changed") from error
 
 
-def unlock(store: BlobStore, descriptor: Descriptor, passphrase: str | None) -> Keys | None:
+def unlock(
+    store: BlobStore, descriptor: Descriptor, passphrase: str | None, *, service: KeyService | None = None
+) -> Keys | None:
     """Return the keys of a repository; ``None``: it is not encrypted.
 
-    :param passphrase: a passphrase, or a recovery key.
+    :param passphrase: a passphrase, or a recovery key; ``None``: a key service opens it, if there is a slot for one.
+    :param service: which one; by default that of the environment.
     :raises RepositoryError: it is missing or wrong; or given, for a repository that is not encrypted.
     :raises CorruptError: the descriptor was changed by someone without the key, or key slots are damaged.
     """
@@ -97,11 +101,13 @@ def unlock(store: BlobStore, descriptor: Descriptor, passphrase: str | None) -> 
                 f"the repository should be encrypted: then somebody has replaced its {KEY}"
             )
         return None
-    if not passphrase:
+    slots = Slots(store, descriptor.id)
+    master = slots.unlock(passphrase) if passphrase else slots.unlock_by(service or KeyService())
+    if master is None:
         raise RepositoryError(
             f"{store.location}: repository is encrypted: set VMKEEP_PASSPHRASE or give --passphrase-file"
         )
-    keys = Keys(Slots(store, descriptor.id).unlock(passphrase), repository=descriptor.id)
+    keys = Keys(master, repository=descriptor.id)
     if not secrets.compare_digest(keys.sign(descriptor.sealed), descriptor.seal or ""):
         raise CorruptError(f"{store.location}: {KEY} was changed by someone who does not have the key")
     return keys

@@ -8,14 +8,17 @@ from pathlib import Path
 
 from vmkeep.blobs import BlobStore, Meter, open_store
 from vmkeep.blobs.opening import create_store
-from vmkeep.errors import BlobNotFoundError, RepositoryError
+from vmkeep.errors import BlobNotFoundError, RepositoryError, UsageError, VmKeepError
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.site import Site
 from vmkeep.repository import descriptor as descriptors
 from vmkeep.repository.keys import Keys, new_master
+from vmkeep.repository.keyservice import KeyService
 from vmkeep.repository.repository import Repository
 from vmkeep.repository.segmentcache import default_cache
 from vmkeep.repository.slots import PREFIX, Slots
+
+_FIRST = "made with the repository"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,33 +43,56 @@ def create_repository(location: str, *, block_size: int = 262144, compression: s
 
 
 def create_encrypted_repository(
-    location: str, *, passphrase: str, block_size: int = 262144, compression: str = "zstd"
+    location: str,
+    *,
+    passphrase: str | None,
+    kms_key: str | None = None,
+    block_size: int = 262144,
+    compression: str = "zstd",
+    aws: AwsCredentials | None = None,
 ) -> Created:
-    """Create a repository like :func:`create_repository`, encrypted; a passphrase and a recovery key open it.
+    """Create a repository like :func:`create_repository`, encrypted.
 
+    A recovery key opens it, and the passphrase, and a key service; one of these two has to be given.
+
+    :param kms_key: ARN of a key of Amazon's key service.
     :raises UsageError: the passphrase is too short.
     """
     descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression)
-    return create_encrypted_in(create_store(location), descriptor, passphrase=passphrase)
+    store = create_store(location, credentials=aws)
+    return create_encrypted_in(store, descriptor, passphrase=passphrase, kms_key=kms_key, service=KeyService(aws))
 
 
-def create_encrypted_in(store: BlobStore, descriptor: descriptors.Descriptor, *, passphrase: str) -> Created:
+def create_encrypted_in(
+    store: BlobStore,
+    descriptor: descriptors.Descriptor,
+    *,
+    passphrase: str | None,
+    kms_key: str | None = None,
+    service: KeyService | None = None,
+) -> Created:
     """Create an encrypted repository on a store: first its key slots, then the descriptor that makes them matter."""
+    if not passphrase and not kms_key:
+        raise UsageError("an encrypted repository takes a passphrase, or the ARN of a KMS key")
     with suppress(BlobNotFoundError):
         store.size(descriptors.KEY)
         raise RepositoryError(f"{store.location}: is a repository already; nothing was changed")
     master = new_master()
     slots = Slots(store, descriptor.id)
-    made = [slots.add_passphrase(master, passphrase, label="made with the repository")]
-    slot, recovery_key = slots.add_recovery(master, label="made with the repository")
-    made.append(slot)
+    made = []
     try:
+        if passphrase:
+            made.append(slots.add_passphrase(master, passphrase, label=_FIRST))
+        if kms_key:
+            made.append(slots.add_service(master, kms_key, service or KeyService(), label=_FIRST))
+        slot, recovery_key = slots.add_recovery(master, label=_FIRST)
+        made.append(slot)
         descriptors.create(store, descriptor, Keys(master, repository=descriptor.id))
-    except RepositoryError:
+    except VmKeepError:
         for slot in made:
             store.delete(f"{PREFIX}{slot.id}")
         raise
-    return Created(repository=open_in(store, passphrase=passphrase), recovery_key=recovery_key)
+    return Created(repository=open_in(store, passphrase=recovery_key), recovery_key=recovery_key)
 
 
 def open_repository(
@@ -88,15 +114,20 @@ def open_repository(
     """
     meter = Meter()
     store = open_store(location, credentials=aws, limit_rate=limit_rate, meter=meter)
-    return open_in(store, passphrase=passphrase, cache=cache or default_cache(), meter=meter)
+    return open_in(store, passphrase=passphrase, aws=aws, cache=cache or default_cache(), meter=meter)
 
 
 def open_in(
-    store: BlobStore, *, passphrase: str | None = None, cache: Path | None = None, meter: Meter | None = None
+    store: BlobStore,
+    *,
+    passphrase: str | None = None,
+    aws: AwsCredentials | None = None,
+    cache: Path | None = None,
+    meter: Meter | None = None,
 ) -> Repository:
     """Open the repository on a store, whose calls ``meter`` counts."""
     descriptor = descriptors.load(store)
-    keys = descriptors.unlock(store, descriptor, passphrase)
+    keys = descriptors.unlock(store, descriptor, passphrase, service=KeyService(aws))
     return Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
 
 
@@ -106,5 +137,12 @@ def open_site_repository(site: Site) -> Repository:
 
 
 def is_encrypted(location: str) -> bool:
-    """Whether it takes a passphrase to open the repository there."""
+    """Whether it takes a key to open the repository there."""
     return descriptors.load(open_store(location)).encrypted
+
+
+def takes_passphrase(location: str) -> bool:
+    """Whether nothing but a passphrase opens the repository there: it is encrypted, and by no key service's help."""
+    store = open_store(location)
+    descriptor = descriptors.load(store)
+    return descriptor.encrypted and not Slots(store, descriptor.id).has_service()

@@ -13,19 +13,23 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
-from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError, VmKeepError
 from vmkeep.repository.keys import MASTER_SIZE
+from vmkeep.repository.keyservice import KeyService
 from vmkeep.repository.passphrases import ARGON2ID, COST, SCRYPT, argon2id_key, scrypt_key
 from vmkeep.repository.recoverykey import format_recovery_key, is_recovery_key, new_recovery_key, parse_recovery_key
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 PREFIX = "keys/"
-PASSPHRASES, RECOVERY = (ARGON2ID, SCRYPT), "recovery"
+PASSPHRASES, RECOVERY, KMS = (ARGON2ID, SCRYPT), "recovery", "aws-kms"
 _VERSION = 1
 _LIMIT = 64 << 10
 _MIN_PASSPHRASE = 8
@@ -37,7 +41,7 @@ class Slot:
 
     id: str
     kind: str
-    """``argon2id`` or ``scrypt`` (a passphrase), ``recovery``, or one that a later version knows."""
+    """``argon2id`` or ``scrypt`` (a passphrase), ``recovery``, ``aws-kms``, or one that a later version knows."""
     label: str
     created: str
     fields: dict[str, Any] = field(repr=False)
@@ -90,6 +94,29 @@ class Slots:
             raise CorruptError(f"{self._store.location}: all key slots (keys/…) are gone; without one nothing is read")
         raise RepositoryError(f"{self._store.location}: wrong {what}: none of {len(slots)} key slots opens with it")
 
+    def has_service(self) -> bool:
+        """Whether a key service may open the repository, without a passphrase."""
+        return any(slot.kind == KMS for slot in self.read()[0])
+
+    def unlock_by(self, service: KeyService) -> bytes | None:
+        """Return the master key as a key service unwraps it; ``None``: there is no slot for one.
+
+        :raises VmKeepError: what the service said of the last slot, if it opened none.
+        """
+        refused: VmKeepError | None = None
+        for slot in self.read()[0]:
+            if slot.kind != KMS:
+                continue
+            try:
+                if (master := _unwrap(slot, service)) is not None:
+                    return master
+                refused = CorruptError(f"{PREFIX}{slot.id}: key slot is damaged: it does not open with its own key")
+            except VmKeepError as error:
+                refused = error
+        if refused is not None:
+            raise refused
+        return None
+
     def add_passphrase(self, master: bytes, passphrase: str, *, label: str = "") -> Slot:
         """Create a slot for a passphrase.
 
@@ -104,18 +131,33 @@ class Slots:
         text = format_recovery_key(new_recovery_key())
         return self._add(master, RECOVERY, text, {"salt": secrets.token_hex(16)}, label), text
 
+    def add_service(self, master: bytes, key: str, service: KeyService, *, label: str = "") -> Slot:
+        """Create a slot that a key service opens; it has to open it once, to be sure.
+
+        :param key: ARN of the key.
+        """
+        own, wrapped = service.wrap(key, secrets.token_bytes(MASTER_SIZE), repository=self._repository)
+        return self._add(master, KMS, service, {"key": own, "wrapped_key": wrapped.hex()}, label)
+
+    def find(self, beginning: str) -> Slot:
+        """Return the slot whose id begins so.
+
+        :raises NotFoundError: none fits, or several do.
+        """
+        fitting = [slot for slot in self.read()[0] if beginning and slot.id.startswith(beginning)]
+        if len(fitting) != 1:
+            raise NotFoundError(f"'{beginning}' fits {len(fitting)} key slots; see 'vmkeep key list'")
+        return fitting[0]
+
     def remove(self, beginning: str) -> Slot:
         """Remove the slot whose id begins so.
 
         :raises RepositoryError: it is the last one.
         :raises NotFoundError: none fits, or several do.
         """
+        slot = self.find(beginning)
         slots, _ = self.read()
-        fitting = [slot for slot in slots if beginning and slot.id.startswith(beginning)]
-        if len(fitting) != 1:
-            raise NotFoundError(f"'{beginning}' fits {len(fitting)} key slots; see 'vmkeep key list'")
-        slot = fitting[0]
-        if not any(other.kind in _KEYS for other in slots if other is not slot):
+        if not any(other.kind in _KEYS for other in slots if other.id != slot.id):
             raise self._last(slot)
         key = f"{PREFIX}{slot.id}"
         blob = self._store.get(key)
@@ -130,7 +172,7 @@ class Slots:
             f"{self._store.location}: {slot.id} is the last key slot: add another before ('vmkeep key add')"
         )
 
-    def _add(self, master: bytes, kind: str, secret: str, parameters: dict[str, Any], label: str) -> Slot:
+    def _add(self, master: bytes, kind: str, secret: Any, parameters: dict[str, Any], label: str) -> Slot:
         fields = {
             "slot": _VERSION,
             "id": secrets.token_hex(8),
@@ -148,7 +190,10 @@ class Slots:
         key = f"{PREFIX}{fields['id']}"
         blob = json.dumps({**fields, "check": _check(fields)}, separators=(",", ":")).encode()
         self._store.put(key, blob)
-        return _parse(key, blob)
+        slot = _parse(key, self._store.get(key))
+        if _open(slot, aead) != master:
+            raise CorruptError(f"{self._store.location}: {key}: what was stored does not open again; do not rely on it")
+        return slot
 
 
 def _parse(key: str, blob: bytes) -> Slot:
@@ -166,19 +211,24 @@ def _parse(key: str, blob: bytes) -> Slot:
     return slot
 
 
-def _unwrap(slot: Slot, secret: str) -> bytes | None:
-    from cryptography.exceptions import InvalidTag
+def _unwrap(slot: Slot, secret: Any) -> bytes | None:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     try:
-        nonce, wrapped = (bytes.fromhex(slot.fields[name]) for name in ("nonce", "wrapped"))
-        aead = AESGCM(_KEYS[slot.kind](slot.fields, secret))
-        rest = {name: value for name, value in slot.fields.items() if name != "wrapped"}
+        return _open(slot, AESGCM(_KEYS[slot.kind](slot.fields, secret)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{PREFIX}{slot.id}: key slot is damaged: {error}") from error
+
+
+def _open(slot: Slot, aead: AESGCM) -> bytes | None:
+    from cryptography.exceptions import InvalidTag
+
+    nonce, wrapped = (bytes.fromhex(slot.fields[name]) for name in ("nonce", "wrapped"))
+    rest = {name: value for name, value in slot.fields.items() if name != "wrapped"}
+    try:
         master = aead.decrypt(nonce, wrapped, _canonical(rest))
     except InvalidTag:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptError(f"{PREFIX}{slot.id}: key slot is damaged: {error}") from error
     return master if len(master) == MASTER_SIZE else None
 
 
@@ -187,12 +237,17 @@ def _recovery_key(fields: dict[str, Any], text: str) -> bytes:
     return blake3(material, derive_key_context="vmkeep repository format 1: recovery key slot").digest()
 
 
-_KEYS: dict[str, Callable[[dict[str, Any], str], bytes]] = {
+def _service_key(fields: dict[str, Any], service: KeyService) -> bytes:
+    return service.unwrap(fields["key"], bytes.fromhex(fields["wrapped_key"]), repository=fields["repository"])
+
+
+_KEYS: dict[str, Callable[[dict[str, Any], Any], bytes]] = {
     ARGON2ID: argon2id_key,
     SCRYPT: scrypt_key,
     RECOVERY: _recovery_key,
+    KMS: _service_key,
 }
-"""Kind of slot → how the key that wraps is derived from its fields and a secret. Other kinds are added here."""
+"""Kind of slot → how its key comes from its fields and a secret: a text, or a key service. Other kinds go here."""
 
 
 def _canonical(fields: dict[str, Any]) -> bytes:
