@@ -89,7 +89,8 @@ def test_after_a_kill_the_next_try_goes_on_at_the_cursor(place, monkeypatch):
         file.truncate((4 << 30) - len(tail))
         file.seek(0, 2)
         file.write(tail)
-    job = place.job(disk=replace(place.job().disk, capacity=4 << 30), piece_size=1 << 20, depth=8)
+    disk = replace(place.job().disk, capacity=4 << 30)
+    job = place.job(disk=disk, snapshot="snapshot-1", piece_size=1 << 20, depth=8)
     monkeypatch.setenv("FAKE_VDDK", "thread,delay=1000")
     striker = Striker(signal.SIGKILL, at=lambda progress: progress.cursor)
     with pytest.raises(TransferError):
