@@ -22,6 +22,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vmkeep.blobs import Bytes
@@ -148,7 +149,10 @@ class DiskMap:
             self._keep(self._fetch([d for d in digests if d != ZERO and d not in self._pages], PAGE_SIZE))
 
     def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Yield ``(block, digest)`` of every block from ``first`` to ``stop`` that is not zero, in order."""
+        """Yield ``(block, digest)`` of every block from ``first`` to ``stop`` that is not zero, in order.
+
+        :raises CorruptError: a page is lost or damaged; the message begins with the first byte that it stands for.
+        """
         stop = self.shape.blocks if stop is None else min(stop, self.shape.blocks)
         if self.top != ZERO and first < stop:
             yield from self._walk(self.top, self.shape.levels, 0, first, stop)
@@ -159,7 +163,7 @@ class DiskMap:
             yield base, digest
             return
         step = 1 << (_SHIFT * (level - 1))
-        content = self._page(digest)
+        content = self._page_at(digest, base)
         children = [
             (base + row * step, child)
             for row in range(FAN_OUT)
@@ -170,7 +174,8 @@ class DiskMap:
         if level == 1:
             yield from children
             return
-        self._keep(self._fetch([child for _, child in children if child not in self._pages], PAGE_SIZE))
+        with suppress(CorruptError):  # the one that is damaged is named when its turn comes
+            self._gather(child for _, child in children)
         for at, child in children:
             yield from self._walk(child, level - 1, at, first, stop)
 
@@ -196,7 +201,7 @@ class DiskMap:
         if level == 0:
             yield index, mine
             return
-        here = EMPTY_PAGE if mine == ZERO else self._page(mine)
+        here = EMPTY_PAGE if mine == ZERO else self._page_at(mine, index << (_SHIFT * level))
         if theirs is None:
             top = other.top if level - 1 == other.shape.levels else None
             there: list[bytes | None] = [top, *[ZERO] * (FAN_OUT - 1)]
@@ -205,7 +210,8 @@ class DiskMap:
             there = [entry(page, row) for row in range(FAN_OUT)]
         rows = [row for row in range(FAN_OUT) if entry(here, row) != there[row]]
         if level > 1:
-            self._gather(entry(here, row) for row in rows)
+            with suppress(CorruptError):
+                self._gather(entry(here, row) for row in rows)
             other._gather(digest for row in rows if (digest := there[row]) is not None)
         for row in rows:
             yield from self._differing(other, level - 1, index * FAN_OUT + row, entry(here, row), there[row])
@@ -237,6 +243,13 @@ class DiskMap:
 
         if self.top != ZERO and self.shape.levels:
             yield from walk([self.top], self.shape.levels)
+
+    def _page_at(self, digest: bytes, block: int) -> bytes:
+        """Return the page that begins with a block; if it is lost, the error says for which byte of the disk."""
+        try:
+            return self._page(digest)
+        except CorruptError as error:
+            raise CorruptError(f"byte {block * self.block_size}: {error}") from error
 
     def _page(self, digest: bytes) -> bytes:
         if (page := self._pages.get(digest)) is None:

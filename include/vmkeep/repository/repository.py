@@ -163,15 +163,21 @@ class Repository:
         self.index  # noqa: B018 - loads it
         return self._blocks
 
-    def open_map(self, root: str) -> DiskMap:
+    def open_map(self, root: str, *, what: str | None = None) -> DiskMap:
         """Return the map of that root.
 
+        :param what: whose map it is, for errors.
         :raises CorruptError: it is not in the repository, or damaged.
         """
-        reader = self.open_blocks()
-        digest = _digest(root)
-        content = reader.get_pages([digest], size=ROOT_SIZE)[digest]
-        shape, top = parse_root(content)
+        try:
+            reader = self.open_blocks()
+            digest = _digest(root)
+            content = reader.get_pages([digest], size=ROOT_SIZE)[digest]
+            shape, top = parse_root(content)
+        except CorruptError as error:
+            if what is None:
+                raise
+            raise CorruptError(f"{what}: map root: {error}") from error
         return DiskMap(root, shape, top, lambda digests, size: reader.get_pages(digests, size=size))
 
     def build_map(self, writer: BlockWriter, *, capacity: int, base: DiskMap | None = None) -> MapBuilder:

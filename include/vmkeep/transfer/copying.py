@@ -66,7 +66,7 @@ class MapCopy:
         self._target = target
         self._same = share_digests(source, target)
         self._what = what
-        self._disk = source.open_map(root)
+        self._disk = source.open_map(root, what=what)
         self._old: DiskMap | None = None
         self._base: DiskMap | None = None
         if base is not None:
@@ -114,7 +114,10 @@ class MapCopy:
         return CopiedMap(root=root, blocks_changed=changed, bytes_read=read)
 
     def _differences(self) -> Iterator[tuple[int, bytes]]:
-        return self._disk.differences(self._old)
+        try:
+            yield from self._disk.differences(self._old)
+        except CorruptError as error:
+            raise CorruptError(f"{self._what}, {error}") from error
 
     def _settled(self, digest: bytes, knows: Callable[[bytes], bool]) -> bool:
         """Whether a block need not be read: it is zeros, or the target has one of that name."""

@@ -70,9 +70,12 @@ class DiskReading:
         self._on_progress(self.meter.event())
 
     def _selected(self) -> Iterator[tuple[int, bytes]]:
-        for block, digest in self._disk.blocks() if self._chosen is None else self._chosen:
-            if self._select is None or self._select(digest):
-                yield block, digest
+        try:
+            for block, digest in self._disk.blocks() if self._chosen is None else self._chosen:
+                if self._select is None or self._select(digest):
+                    yield block, digest
+        except CorruptError as error:
+            raise CorruptError(f"{self._what}, {error}") from error
 
     def _windows(self) -> Iterator[dict[bytes, list[int]]]:
         """Yield the blocks to be read by digest, as many together as are put into the order of packs."""

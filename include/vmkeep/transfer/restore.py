@@ -34,7 +34,7 @@ def restore_disk(
     :raises ConflictError: the target is smaller than the disk.
     :raises CorruptError: something stored is damaged; the message says what and for which byte of the disk.
     """
-    disk = repository.open_map(root)
+    disk = repository.open_map(root, what=what)
     if target.capacity < disk.capacity:
         raise ConflictError(f"{what}: needs {disk.capacity} bytes, the target has {target.capacity}")
     reading = DiskReading(

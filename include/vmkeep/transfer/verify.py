@@ -29,7 +29,7 @@ def verify_disk(
         raise UsageError(f"a sample is a share from 0 to 1, not {sample}")
     bound = int(sample * (1 << 64))
     reading = DiskReading(
-        repository.open_map(root),
+        repository.open_map(root, what=what),
         repository.open_blocks(),
         what=what,
         phase="verify",
