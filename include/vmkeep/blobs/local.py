@@ -106,6 +106,8 @@ class LocalStore:
                 with os.scandir(self._root / prefix) as entries:
                     found = [(entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries]
             except (FileNotFoundError, NotADirectoryError):
+                if not self._root.is_dir():
+                    raise  # nobody may take a store that is gone for one that holds nothing
                 return
         for name, entry in sorted(found, key=lambda pair: pair[0]):
             if name.startswith("."):
@@ -180,8 +182,8 @@ class LocalStore:
     def _in_folder(self, folder: Path, name: Callable[[], None]) -> None:
         """Create a name in a folder that another process may remove, because it was empty, at any time."""
         for _ in range(_TRIES):
-            self._make_folder(folder)
             try:
+                self._make_folder(folder)
                 return name()
             except FileNotFoundError:
                 if not self._root.is_dir():

@@ -173,3 +173,32 @@ def test_faults_meet_the_calls_they_were_asked_for():
     store.delete("a/1")
     with pytest.raises(BlobNotFoundError):
         store.get("a/1")
+
+
+@pytest.mark.parametrize("verb", ["put", "replace"])
+def test_a_folder_that_goes_while_folders_below_it_are_made_is_made_again(tmp_path, monkeypatch, verb):
+    store, other = LocalStore(tmp_path), LocalStore(tmp_path)
+    store.put("runs/x/one", b"1")
+    mkdir = Path.mkdir
+
+    def late(path, *args, **kwargs):
+        if path.name == "leases" and list(store.list("runs/")):
+            other.delete("runs/x/one")  # which takes its folder with it
+        mkdir(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+
+    getattr(store, verb)("runs/x/leases/two", b"2")
+
+    assert store.get("runs/x/leases/two") == b"2"
+
+
+def test_a_store_that_is_gone_is_not_taken_for_an_empty_one(tmp_path):
+    root = tmp_path / "mount"
+    root.mkdir()
+    store = LocalStore(root)
+    assert list(store.list("points/")) == []
+    root.rmdir()
+
+    with pytest.raises(StoreError, match="the folder is gone"):
+        list(store.list("points/"))
