@@ -9,6 +9,7 @@ import click
 from vmkeep.cli.options import given_passphrase, json_option, new_passphrase, open_given, repository_option, require
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
 from vmkeep.cli.repo_copy import copy
+from vmkeep.cli.repo_merge import merge
 from vmkeep.cli.repo_prune import prune
 from vmkeep.cli.repo_repair import repair
 from vmkeep.clock import now
@@ -24,6 +25,7 @@ def repo() -> None:
 
 
 repo.add_command(copy)
+repo.add_command(merge)
 repo.add_command(prune)
 repo.add_command(repair)
 

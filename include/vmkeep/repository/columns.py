@@ -63,8 +63,8 @@ class Columns:
         ids = (row.tobytes() for row in self.pack_ids)
         return tuple((pack, Kind(kind)) for pack, kind in zip(ids, self.kinds.tolist(), strict=True))
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> Columns:
-        """Return the entries that a mask chooses, with the packs that these lie in."""
+    def where(self, keep: npt.NDArray[np.bool_] | slice) -> Columns:
+        """Return the entries that a mask or a slice chooses, with the packs that these lie in."""
         used, packs = np.unique(self.packs[keep], return_inverse=True)
         return Columns(
             prefixes=self.prefixes[keep],

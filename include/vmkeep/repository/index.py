@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import BlobNotFoundError
 from vmkeep.repository import shelf
+from vmkeep.repository.codecs import Codec
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
-from vmkeep.repository.frames import Framer
+from vmkeep.repository.frames import Framer, Packed
 from vmkeep.repository.freshsegment import segment_of
 from vmkeep.repository.packs import ID_SIZE, PackContents
 from vmkeep.repository.rows import Row, rows_of
@@ -65,7 +66,8 @@ class Index:
         self._shelf = shelf.Shelf(store, framer, cache=cache)
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
-        self._rows: tuple[Row, ...] = ()
+        self.rows: tuple[Row, ...] = ()
+        """What a look-up goes through: segments that do not overlap count as one."""
         self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
         self._avoided_packs: frozenset[bytes] = frozenset()
         self._avoided_frames: frozenset[tuple[bytes, int]] = frozenset()
@@ -128,7 +130,7 @@ class Index:
             location = self.find(digest)
             return location is not None and not self.avoids(location)
         prefix = int.from_bytes(digest[:8], "big")
-        return any(row.holds(prefix, digest) for row in self._rows)
+        return any(row.holds(prefix, digest) for row in self.rows)
 
     def find_many(self, digests: Sequence[bytes]) -> list[Location | None]:
         """Return what :meth:`find` returns for each digest; faster, from some tens of digests on."""
@@ -137,7 +139,7 @@ class Index:
         found: list[Location | None] = [None] * len(digests)
         asked = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_SIZE)
         numbers = np.arange(len(digests))
-        for row in self._rows:
+        for row in self.rows:
             if not len(numbers):
                 break
             for at, location in row.find_many(asked[numbers]):
@@ -153,7 +155,7 @@ class Index:
         """Return a place that need not be avoided if there is one."""
         if not self.avoids(location):
             return location
-        places = (place for row in self._rows for place in row.find_all(digest))
+        places = (place for row in self.rows for place in row.find_all(digest))
         return next((place for place in places if not self.avoids(place)), location)
 
     def store_segment(self, packs: list[PackContents]) -> int:
@@ -167,6 +169,38 @@ class Index:
                 part = _Part(segment=Segment(content), keys=frozenset((key,)))
                 self._publish(self._tiered((*self._parts, part)))
         return len(blob)
+
+    def stored(self) -> Iterator[tuple[str, int, Segment]]:
+        """Yield key, size and content of every segment of the store, each for itself; what is damaged is left out."""
+        sizes = [(blob.key, blob.size) for blob in self._store.list(PREFIX)]
+        yield from self.open_stored(sizes)
+
+    def open_stored(self, sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int, Segment]]:
+        """Yield those of some segments, by key and size, that are still there and not damaged."""
+        of = dict(sizes)
+        for at in range(0, len(sizes), _LOADED):
+            for key, segment in self._shelf.open_all(sizes[at : at + _LOADED]):
+                if isinstance(segment, Segment):
+                    yield key, of[key], segment
+
+    def is_whole(self, key: str, segment: Segment) -> bool:
+        """Whether every byte of a segment is as it was written; of a large one they were not all looked at so far."""
+        return self._shelf.is_whole(key, segment)
+
+    def put(self, columns: Columns) -> int:
+        """Store a segment without looking in it here: the next refresh finds it. Return its bytes."""
+        from vmkeep.repository.columns import encode_parts
+
+        content = bytearray()
+        for column in encode_parts([columns]):
+            content += column
+        key = segment_key(secrets.token_bytes(ID_SIZE))
+        box = self._framer.box(key)
+        packed = Packed(Kind.INDEX, self._framer.digester.of(Kind.INDEX, content), len(content), Codec.NONE, content)
+        blob = memoryview(mmap.mmap(-1, box.frame_length(packed)))  # its pages go back at once when it is done
+        length = box.write(packed, blob)
+        self._store.put(key, blob)
+        return length
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -186,8 +220,8 @@ class Index:
 
     def _publish(self, parts: Iterable[_Part]) -> None:
         self._parts = tuple(sorted(parts, key=lambda part: -part.segment.entries))
-        self._rows = tuple(rows_of(self.segments))
-        self._finders = tuple(row.finder for row in self._rows)
+        self.rows = tuple(rows_of(self.segments))
+        self._finders = tuple(row.finder for row in self.rows)
 
     def _load(self, parts: tuple[_Part, ...], found: dict[str, int]) -> tuple[tuple[_Part, ...], set[str]]:
         """Add the segments that are in the store and not in use; return also the keys of those that had gone."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vmkeep.repository.segments import Location, Segment
 
@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 
 _FEW = 16
 """Digests asked of one segment up to which asking for each takes less time than asking for all together."""
+
+
+class Ranged(Protocol):
+    """What has some entries in a range of digests."""
+
+    @property
+    def entries(self) -> int:
+        """How many."""
+
+    @property
+    def first(self) -> int:
+        """Lowest prefix."""
+
+    @property
+    def last(self) -> int:
+        """Highest prefix."""
+
+
+R = TypeVar("R", bound=Ranged)
 
 
 class Row:
@@ -78,7 +97,12 @@ def _found(segment: Segment, digests: U8, asked: I64) -> Iterator[tuple[int, Loc
 
 def rows_of(segments: Iterable[Segment]) -> list[Row]:
     """Put segments into as few rows as their ranges allow, the one with the most entries first."""
-    rows: list[list[Segment]] = []
+    return sorted((Row(row) for row in without_overlap(segments)), key=lambda row: -row.entries)
+
+
+def without_overlap(segments: Iterable[R]) -> list[list[R]]:
+    """Part what has ranges of digests into as few lists as there can be of such as do not overlap."""
+    rows: list[list[R]] = []
     ends: list[tuple[int, int]] = []
     for segment in sorted(filter(lambda segment: segment.entries, segments), key=lambda segment: segment.first):
         if ends and ends[0][0] < segment.first:
@@ -88,4 +112,4 @@ def rows_of(segments: Iterable[Segment]) -> list[Row]:
             number = len(rows)
             rows.append([segment])
         heappush(ends, (segment.last, number))
-    return sorted((Row(row) for row in rows), key=lambda row: -row.entries)
+    return rows

@@ -81,6 +81,19 @@ class Shelf:
                 os.close(file)
         return segment
 
+    def is_whole(self, key: str, segment: Segment) -> bool:
+        """Whether all of an open segment matches the digest that its blob has."""
+        if not isinstance(segment, LargeSegment):
+            return True  # it was checked when it was opened
+        with self._whole:
+            try:
+                header = parse_header(self._store.get_range(key, 0, HEADER_SIZE))
+            except (BlobNotFoundError, CorruptError):
+                return False
+            whole = self._framer.digester.of(Kind.INDEX, segment.content) == header.digest
+            segment.release()
+            return whole
+
     def cached(self) -> set[str]:
         """Return the ids of the segments that this machine keeps; to be asked before the store is listed."""
         return set() if self._cache is None else self._cache.ids()

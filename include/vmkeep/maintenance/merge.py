@@ -1,0 +1,202 @@
+"""Merging the index: many segments, as backups leave them, become few, each with a range of the digests for itself.
+
+Nothing waits for it and it locks nothing. New segments are put before the old ones are deleted, and a segment is
+deleted only by whoever has put everything that it lists: so at any instant, and after a crash at any point, every
+entry is in some segment. Entries listed twice by a crash, or by two merges at once, are one again after the next merge.
+Entries of packs that do not exist are left out. Knows no bytes of a segment; see decision 0009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vmkeep.errors import BlobNotFoundError
+from vmkeep.model.job import Progress
+from vmkeep.repository import Repository
+from vmkeep.repository.columns import U8, Columns
+from vmkeep.repository.joining import in_packs, joined, sortable, span_of
+from vmkeep.repository.packs import ID_SIZE, pack_key
+from vmkeep.repository.rows import without_overlap
+from vmkeep.repository.segments import Segment
+
+_PART = 4_000_000
+"""Entries of a new segment: about 200 MB, of which a merge has three times as much in memory."""
+_WORTH = 2
+"""A row of segments is written again once all smaller ones together have one in so many of its entries. So it grows
+by half each time, and there are never more rows than steps of that kind from one entry to all of them."""
+_AT_ONCE_BYTES = 512 << 20
+"""Bytes of segments that one merge takes on of those that are read into memory; the rest is for the next one."""
+_SMALL_BYTES = 8 << 20
+_REQUESTS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeSource:
+    """One segment of the store."""
+
+    key: str
+    size: int
+    entries: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergePlan:
+    """What is to be merged; nothing, if it does not pay."""
+
+    segments: int
+    """All segments of the index."""
+    rows: int
+    """How many of them a look-up that misses asks."""
+    entries: int
+    """Of all segments."""
+    sources: tuple[MergeSource, ...]
+
+    @property
+    def parts(self) -> int:
+        """How many segments come of it."""
+        return -(-sum(source.entries for source in self.sources) // _PART)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReport:
+    """What was merged."""
+
+    segments_removed: int = 0
+    segments_written: int = 0
+    entries: int = 0
+    """Written."""
+    twins: int = 0
+    """Entries that had been listed more than once."""
+    dangling: int = 0
+    """Entries that were left out because their pack does not exist."""
+    bytes_written: int = 0
+
+
+def plan_merge(repository: Repository) -> MergePlan:
+    """Look at every segment's range and size, and return what pays to be merged. Changes nothing."""
+    sources = [
+        MergeSource(key=key, size=size, entries=segment.entries, first=segment.first, last=segment.last)
+        for key, size, segment in repository.index.stored()
+    ]
+    return MergePlan(
+        segments=len(sources),
+        rows=len(without_overlap(sources)),
+        entries=sum(source.entries for source in sources),
+        sources=tuple(_within_memory(_worth_merging(sources))),
+    )
+
+
+def _worth_merging(sources: Sequence[MergeSource]) -> list[MergeSource]:
+    """Return the sources up to the largest row that the smaller ones together are worth writing again."""
+    small = [source for source in sources if source.entries < _PART // 3]
+    rows = [*([source] for source in small), *without_overlap(s for s in sources if s.entries >= _PART // 3)]
+    rows.sort(key=lambda row: sum(source.entries for source in row))
+    below = taken = 0
+    for number, row in enumerate(rows):
+        entries = sum(source.entries for source in row)
+        if number and entries <= _WORTH * below:
+            taken = number + 1
+        below += entries
+    return [source for row in rows[:taken] for source in row]
+
+
+def _within_memory(sources: Sequence[MergeSource]) -> list[MergeSource]:
+    """Return what one merge can hold: all, or the small ones first."""
+    small = [source for source in sources if source.size <= _SMALL_BYTES]
+    if sum(source.size for source in small) <= _AT_ONCE_BYTES:
+        return list(sources)
+    return small[: max(2, int(np.searchsorted(np.cumsum([source.size for source in small]), _AT_ONCE_BYTES)))]
+
+
+def execute_merge(
+    repository: Repository, plan: MergePlan, *, on_progress: Callable[[Progress], None] = lambda _progress: None
+) -> MergeReport:
+    """Merge what a plan says. Sources that have gone since, or are damaged, are left out and left alone."""
+    index = repository.index
+    wanted = [(source.key, source.size) for source in plan.sources]
+    opened = {key: segment for key, _, segment in index.open_stored(wanted) if index.is_whole(key, segment)}
+    if len(opened) < 2:
+        return MergeReport()
+    packs = _Packs(repository)  # listed after the segments were read: a pack is there before a segment names it
+    total = sum(segment.entries for segment in opened.values())
+    sources = [_columns(segment) for segment in opened.values() if segment.entries]
+    written = entries = twins = size = done = 0
+    parts = -(-total // _PART)
+    for part in range(parts):
+        start, stop = (part << 64) // parts, (part + 1 << 64) // parts
+        spans = [span for columns in sources if len((span := span_of(columns, start, stop)).prefixes)]
+        given = sum(len(span.prefixes) for span in spans)
+        done += given
+        if spans:
+            once = joined(spans)
+            twins += given - len(once.prefixes)
+            left = in_packs(once, packs.hold(once.pack_ids))
+            if len(left.prefixes):
+                size += index.put(left)
+                written += 1
+                entries += len(left.prefixes)
+        for segment in opened.values():
+            segment.release()
+        on_progress(Progress(phase="merge", bytes_done=done, bytes_total=total))
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        list(threads.map(repository.blobs.delete, opened))
+    return MergeReport(
+        segments_removed=len(opened),
+        segments_written=written,
+        entries=entries,
+        twins=twins,
+        dangling=total - twins - entries,
+        bytes_written=size,
+    )
+
+
+def _columns(segment: Segment) -> Columns:
+    columns = segment.columns()
+    segment.release()
+    return columns
+
+
+class _Packs:
+    """Which packs exist."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._blobs = repository.blobs
+        ids = (_id(blob.key) for blob in self._blobs.list("packs/"))
+        listed = np.frombuffer(b"".join(pack for pack in ids if pack), np.uint8).reshape(-1, ID_SIZE)
+        self._listed = np.sort(sortable(listed))
+
+    def hold(self, pack_ids: U8) -> npt.NDArray[np.bool_]:
+        """Return which of some packs, uint8[p, 16], exist; one that was not listed is asked for by name."""
+        asked = sortable(pack_ids)
+        at = np.minimum(np.searchsorted(self._listed, asked), max(0, len(self._listed) - 1))
+        there = self._listed[at] == asked if len(self._listed) else np.zeros(len(asked), np.bool_)
+        unlisted = np.flatnonzero(~there)
+        with ThreadPoolExecutor(_REQUESTS) as threads:
+            there[unlisted] = list(threads.map(self._exists, self._names(pack_ids[unlisted])))
+        return there
+
+    def _names(self, pack_ids: U8) -> Iterable[str]:
+        return (pack_key(pack.tobytes()) for pack in pack_ids)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._blobs.size(key)
+        except BlobNotFoundError:
+            return False
+        return True
+
+
+def _id(key: str) -> bytes:
+    """Return the id in a pack's key; nothing, of a name that no pack has."""
+    try:
+        pack = bytes.fromhex(key.rpartition("/")[2])
+    except ValueError:
+        return b""
+    return pack if len(pack) == ID_SIZE else b""
