@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ _PART = 8
 def main() -> int:
     """Run the benchmark and print its tables."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed, which is memory
     folder = Path(tempfile.mkdtemp(prefix="vmkeep-bench-", dir=options.folder))
     try:
         load = os.getloadavg()[0]
@@ -81,7 +83,7 @@ def _run(folder: Path, options: argparse.Namespace) -> list[Row]:
     say(f"making a disk of {options.size} MiB …")
     disk = make_disk(folder, size_mib=options.size)
     if wanted := [step for step in STEPS if step in options.rows]:
-        _check_room(folder, 5 * disk.allocated)
+        _check_room(folder, 11 * disk.allocated // 2)
         rows += Generations(stopwatch, disk, _contestants(folder), wanted).run(options.rounds)
     if "metadata" in options.rows:
         rows += MetadataRow(stopwatch, folder, _LARGER * disk.capacity).run()

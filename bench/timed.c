@@ -28,6 +28,7 @@ static double seconds(struct timeval time) {
 int main(int argc, char **argv) {
     if (argc < 3)
         return 2;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     double started = now();
     pid_t child = fork();
     if (child < 0)

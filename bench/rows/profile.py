@@ -137,7 +137,7 @@ def _costs(blocks: list[memoryview], packed: list[memoryview], folder: Path) -> 
         "zero test": (blocks, lambda part, _: _each(part, _ZEROES.startswith)),
         "BLAKE3": (blocks, lambda part, _: _each(part, lambda block: blake3(block).digest())),
         "zstd 1": (blocks, lambda part, _: _each(part, zstandard.ZstdCompressor(level=1).compress)),
-        "copy into a pack": (packed, _copying),
+        "copy into a pack": (packed, _copying()),
         "XXH3 of the pack": (packed, lambda part, _: _each(part, lambda block: xxhash.xxh3_64(block).digest())),
         "write packs": (packed, _writing(folder, _PACK)),
         "read packs": (packed, _reading(small, 4 * MIB)),
@@ -201,13 +201,19 @@ def _writing(folder: Path, piece: int) -> Work:
     return work
 
 
-def _copying(part: Sequence[memoryview], _number: int) -> None:
-    buffer, at = memoryview(bytearray(_PACK)), 0
-    for block in part:
-        if at + len(block) > len(buffer):
-            at = 0
-        buffer[at : at + len(block)] = block
-        at += len(block)
+def _copying() -> Work:
+    """Copy into buffers that were used before, as all but the first packs of a copy are."""
+    buffers = [memoryview(bytearray(b"x") * _PACK) for _ in range(os.cpu_count() or 1)]
+
+    def work(part: Sequence[memoryview], number: int) -> None:
+        buffer, at = buffers[number], 0
+        for block in part:
+            if at + len(block) > len(buffer):
+                at = 0
+            buffer[at : at + len(block)] = block
+            at += len(block)
+
+    return work
 
 
 def _decompressing(part: Sequence[memoryview], _number: int) -> None:
