@@ -175,7 +175,11 @@ class _PointJob:
                 images=tuple(replace(image, root=copied[image.root]) for image in self._point.images),
                 attachments={name: copied[root] for name, root in self._point.attachments.items()},
             )
-            verified = self._read_back(sealed)
+            try:
+                verified = self._read_back(sealed)
+            except CorruptError:
+                self._target.require_unswept(sealed)  # gone, not damaged: that is another error, and worth a try
+                raise
             self._target.seal(sealed)
         self._target.run(self._run).sweep()
         return PointCopy(

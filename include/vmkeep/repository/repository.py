@@ -198,12 +198,21 @@ class Repository:
         if (sealed := self.manifests.sealed_by(point)) is not None:
             return sealed
         roots = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
-        digests = [root for _, root in roots]
-        with sealing.intent(self.blobs, self.framer, point.run, point.vm.key, digests):
-            sealing.require_unswept(self.blobs, self.framer, point.run, digests, self.fresh_index)
+        with sealing.intent(self.blobs, self.framer, point.run, point.vm.key, [root for _, root in roots]):
+            self.require_unswept(point)
             for name, root in roots:
                 self._require_map(point, name, root)
             return self.manifests.seal(point)
+
+    def require_unswept(self, point: RestorePoint) -> None:
+        """Return unless maintenance took something that a point which is not sealed yet needs.
+
+        Settled for good only by :meth:`seal`; before, it tells why something that was there can be gone.
+
+        :raises StaleError: it did.
+        """
+        roots = [*(image.root for image in point.images), *point.attachments.values()]
+        sealing.require_unswept(self.blobs, self.framer, point.run, roots, self.fresh_index)
 
     def _require_map(self, point: RestorePoint, name: str, root: str) -> None:
         try:

@@ -25,6 +25,7 @@ from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault,
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, StaleError
 from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
@@ -223,6 +224,15 @@ class Backups(RuleBasedStateMachine):
         finally:
             if run is not None:
                 self.drop(run)
+
+    @rule(after=st.none() | st.integers(0, 4))
+    def the_index_is_merged(self, after):
+        faulty = FaultyStore(self.vault.store)
+        if after is not None:
+            faulty.fail("write", after=after, times=10**6, with_=PowerCut)
+        repository = self.vault.open(faulty)
+        with suppress(PowerCut):
+            execute_merge(repository, plan_merge(repository))
 
     @precondition(lambda self: not self.runs)
     @rule()

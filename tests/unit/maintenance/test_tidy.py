@@ -1,0 +1,108 @@
+"""What dead processes leave goes, once it gave no sign of life for long; and no record goes that anyone may need."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.maintenance.conftest import NONE, block
+from vmkeep.errors import StoreError
+from vmkeep.maintenance.clock import store_time
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
+
+
+def swept(vault):
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+    vault.prune()
+    return vault.open()
+
+
+def test_the_time_is_the_stores_and_asking_leaves_nothing(vault):
+    vault.store.pass_time(100)
+
+    assert store_time(vault.store) == vault.store.time
+    assert list(vault.store.list("probes/")) == []
+
+
+def test_a_probe_that_was_left_behind_goes_when_it_is_old(vault):
+    vault.store.put("probes/old", b"x")
+    vault.store.pass_time(2)
+    vault.store.put("probes/young", b"x")
+
+    store_time(vault.store)
+
+    assert [blob.key for blob in vault.store.list("probes/")] == ["probes/young"]
+
+
+def test_a_store_that_does_not_list_what_was_written_is_not_believed(vault, monkeypatch):
+    monkeypatch.setattr(vault.store, "list", lambda _prefix: iter(()))
+
+    with pytest.raises(StoreError, match="does not list"):
+        store_time(vault.store)
+
+
+def test_an_area_without_a_young_blob_goes_as_a_whole(vault):
+    dead, alive = vault.open().run("dead"), vault.open().run("alive")
+    dead.store("note", b"x")
+    dead.fence()
+    alive.store("old", b"x")
+    vault.store.pass_time(47)
+    alive.store("young", b"x")
+    vault.store.pass_time(1)
+
+    assert remove_dead_runs(vault.open(), Margins(), time=vault.store.time) == 1
+
+    assert {blob.key.split("/")[1] for blob in vault.store.list("runs/")} == {"alive"}
+    assert sorted(alive.names()) == ["old", "young"]
+
+
+def test_the_record_of_a_sweep_goes_when_it_is_long_past(vault):
+    repository = swept(vault)
+    remove_dead_runs(repository, Margins(left_for=timedelta()), time=vault.store.time)
+
+    vault.store.pass_time(47)
+    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 0
+    vault.store.pass_time(1)
+    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 1
+    assert list(vault.store.list("sweeps/")) == []
+
+
+def test_the_record_of_a_sweep_stays_while_a_run_goes_on_that_began_before(vault):
+    vault.open().begin_run("long")
+    repository = swept(vault)
+    vault.store.pass_time(48)
+    for run in ("run-1", "run-2"):
+        repository.run(run).sweep()
+
+    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 0
+    repository.run("long").sweep()
+    repository.begin_run("later")
+    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 1
+
+
+def test_the_record_of_a_sweep_stays_while_the_index_names_what_it_took(vault):
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+    dangling = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("index/")}
+    vault.prune()
+    repository = vault.open()
+    for run in ("run-1", "run-2"):
+        repository.run(run).sweep()
+    for key, data in dangling.items():  # as a merge leaves it that read the index before the sweep
+        vault.store.put(key, data)
+    vault.store.pass_time(48)
+
+    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 0
+    vault.back_up([block(2)])  # does not count on the packs that are gone
+    vault.assert_whole()
+
+
+def test_an_undecided_sweep_has_no_record_to_forget(vault):
+    repository = vault.open()
+    repository.plans.begin_sweep(vault.packs)
+    vault.store.pass_time(1000)
+
+    assert forget_sweeps(repository, NONE, time=vault.store.time) == 0
