@@ -71,7 +71,7 @@ def copy(
         )
     _show(report, as_json=as_json)
     if report.failed:
-        raise CorruptError(f"{len(report.failed)} of {len(report.points)} point(s) could not be copied: damaged")
+        raise CorruptError(f"{len(report.failed)} of {len(report.points)} point(s) could not be copied")
 
 
 def open_second(location: str, passphrase_file: str | None) -> Repository:

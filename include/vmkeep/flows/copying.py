@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from vmkeep.errors import CorruptError, StaleError, UnsupportedError, UsageError
+from vmkeep.errors import ConflictError, CorruptError, StaleError, UnsupportedError, UsageError
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import BlockWriter, Repository
 from vmkeep.repository.origins import copied_run, find_twin, share_digests
@@ -42,7 +42,7 @@ class CopyState(StrEnum):
     PRESENT = "present"
     """The target has it already."""
     FAILED = "failed"
-    """It is damaged in the source; nothing was sealed."""
+    """It is damaged in the source, did not arrive whole, or another point has its name; nothing was sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,8 @@ def copy_points(
 ) -> CopyReport:
     """Bring points to another repository; those that are there are skipped, and a copy that died is gone on with.
 
-    A point that is damaged in the source fails alone; any other error ends the copy, and leaves whole points.
+    A point that fails for what it is (see :class:`CopyState`) fails alone; any other error ends the copy. What was
+    sealed by then is whole.
 
     :param refs: full refs of points in the source.
     :param check: called now and then; what it raises ends the copy.
@@ -142,26 +143,29 @@ class _PointJob:
             if find_twin(self._point, self._source, self._target) is not None:
                 return PointCopy(ref=self._point.ref, state=CopyState.PRESENT)
             return self._plan() if dry_run else self._insist()
-        except CorruptError as error:
+        except (ConflictError, CorruptError) as error:
             return PointCopy(ref=self._point.ref, state=CopyState.FAILED, problem=str(error))
 
     def _plan(self) -> PointCopy:
         def knows(digest: bytes) -> bool:
-            return self._target.index.find(digest) is not None
+            return self._target.index.known(digest)
 
-        count, size = self._total(self._jobs(), knows)
+        try:
+            count, size = self._total(self._jobs(based=True), knows)
+        except StaleError:
+            count, size = self._total(self._jobs(based=False), knows)
         return PointCopy(ref=self._point.ref, state=CopyState.PLANNED, blocks_changed=count, bytes_read=size)
 
     def _insist(self) -> PointCopy:
-        """Copy, and again if maintenance of the target took what the copy had found there."""
-        for _ in range(_TRIES - 1):
-            with suppress(StaleError):
-                return self._copy()
-        return self._copy()
+        """Copy; and again, on top of nothing, if what the copy had found in the target has gone or is damaged."""
+        for based in (True, *(_TRIES - 2) * (False,)):
+            with suppress(StaleError, _NotWholeError):
+                return self._copy(based=based)
+        return self._copy(based=False)
 
-    def _copy(self) -> PointCopy:
+    def _copy(self, *, based: bool) -> PointCopy:
         with self._target.open_writer(run=self._run) as writer:
-            jobs = self._jobs()
+            jobs = self._jobs(based=based)
             meter = Meter(self._phase, self._total(jobs, writer.knows)[1])
             copied, changed = {}, 0
             for root, job in jobs.items():
@@ -191,9 +195,9 @@ class _PointJob:
             blocks_verified=verified,
         )
 
-    def _jobs(self) -> dict[str, MapCopy]:
+    def _jobs(self, *, based: bool) -> dict[str, MapCopy]:
         """Return the maps to be copied, by root: disks on top of what an earlier copy brought, then small files."""
-        pair = self._nearest_pair()
+        pair = self._nearest_pair() if based else None
         jobs: dict[str, MapCopy] = {}
         for image in self._point.images:
             what = f"restore point {self._point.ref}, {image.disk.label}"
@@ -241,16 +245,23 @@ class _PointJob:
         roots |= {root: f"{point.ref}, {name}" for name, root in point.attachments.items()}
         count = 0
         for root, what in roots.items():
-            blocks, _ = verify_disk(
-                self._target,
-                root,
-                sample=1.0 if self._verify is Verify.ALL else _SAMPLE,
-                on_progress=self._on_progress,
-                check=self._check,
-                what=f"copy of restore point {what}",
-            )
+            try:
+                blocks, _ = verify_disk(
+                    self._target,
+                    root,
+                    sample=1.0 if self._verify is Verify.ALL else _SAMPLE,
+                    on_progress=self._on_progress,
+                    check=self._check,
+                    what=f"copy of restore point {what}",
+                )
+            except CorruptError as error:
+                raise _NotWholeError(str(error)) from error
             count += blocks
         return count
+
+
+class _NotWholeError(CorruptError):
+    """What was copied cannot be read back."""
 
 
 class _Delta:

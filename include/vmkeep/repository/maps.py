@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from vmkeep.blobs import Bytes
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, StaleError
 from vmkeep.model.extents import Extent
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO
 
@@ -185,6 +185,8 @@ class DiskMap:
         Reads nothing below pages that both have in one place. ``None`` stands for a map of zeros.
 
         :param other: a map of the same block size, of a disk that is not larger.
+        :raises CorruptError: a page of this map is lost or damaged; see :meth:`blocks`.
+        :raises StaleError: one of the other map is: compare with another one, or with none.
         """
         if other is None:
             yield from self.blocks()
@@ -206,15 +208,23 @@ class DiskMap:
             top = other.top if level - 1 == other.shape.levels else None
             there: list[bytes | None] = [top, *[ZERO] * (FAN_OUT - 1)]
         else:
-            page = EMPTY_PAGE if theirs == ZERO else other._page(theirs)
+            page = EMPTY_PAGE if theirs == ZERO else other._compared(theirs)
             there = [entry(page, row) for row in range(FAN_OUT)]
         rows = [row for row in range(FAN_OUT) if entry(here, row) != there[row]]
         if level > 1:
             with suppress(CorruptError):
                 self._gather(entry(here, row) for row in rows)
-            other._gather(digest for row in rows if (digest := there[row]) is not None)
+            with suppress(CorruptError):
+                other._gather(digest for row in rows if (digest := there[row]) is not None)
         for row in rows:
             yield from self._differing(other, level - 1, index * FAN_OUT + row, entry(here, row), there[row])
+
+    def _compared(self, digest: bytes) -> bytes:
+        """Return a page that another map is compared with; that one is none the worse if it is lost."""
+        try:
+            return self._page(digest)
+        except CorruptError as error:
+            raise StaleError(f"a map that another is compared with is damaged: {error}") from error
 
     def _gather(self, digests: Iterable[bytes]) -> None:
         """Read some pages together, as far as they are not in memory."""

@@ -8,11 +8,12 @@ maps of the *source*, and keeps its place in the target's map. Knows no restore 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, StaleError
 from vmkeep.model.job import Progress
 from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository
 from vmkeep.repository.origins import share_digests
@@ -60,7 +61,8 @@ class MapCopy:
 
         :param base: where to start from; a disk that is larger, or of other blocks, is none.
         :param what: the disk's name in errors.
-        :raises CorruptError: a map's root is lost or damaged.
+        :raises CorruptError: a map's root is lost or damaged in the source.
+        :raises StaleError: the base is lost or damaged.
         """
         self._source = source
         self._target = target
@@ -70,10 +72,11 @@ class MapCopy:
         self._old: DiskMap | None = None
         self._base: DiskMap | None = None
         if base is not None:
-            opened = target.open_map(base.target_root)
+            with _building_on_base(what):
+                opened = target.open_map(base.target_root)
+                old = opened if self._same else source.open_map(base.source_root)
             if opened.block_size == self._disk.block_size and opened.capacity <= self._disk.capacity:
-                self._base = opened
-                self._old = opened if self._same else source.open_map(base.source_root)
+                self._base, self._old = opened, old
 
     def plan(self, knows: Callable[[bytes], bool]) -> tuple[int, int]:
         """Return how many blocks and bytes will have to be read; reads metadata only.
@@ -99,6 +102,7 @@ class MapCopy:
         :param on_read: told now and then how many bytes of content were read so far.
         :param check: called now and then; what it raises ends the copy.
         :raises CorruptError: something in the source is damaged; the message says what and for which byte of the disk.
+        :raises StaleError: the base has gone meanwhile, or is damaged.
         """
         builder = self._target.build_map(writer, capacity=self._disk.capacity, base=self._base)
         changed = read = 0
@@ -107,8 +111,10 @@ class MapCopy:
             check()
             read += self._bring(part, builder, writer, partial(_report, on_read, read), check)
             changed += len(part)
-            builder.close_below(part[-1][0] + 1)
-        root = builder.store()
+            with _building_on_base(self._what):
+                builder.close_below(part[-1][0] + 1)
+        with _building_on_base(self._what):
+            root = builder.store()
         if self._same and root != self._disk.root:
             raise CorruptError(f"{self._what}: the copy's map is {root[:16]}…, not {self._disk.root[:16]}…")
         return CopiedMap(root=root, blocks_changed=changed, bytes_read=read)
@@ -135,7 +141,8 @@ class MapCopy:
         missing = []
         for block, digest in part:
             if self._settled(digest, writer.knows):
-                builder.set(block, [digest])
+                with _building_on_base(self._what):
+                    builder.set(block, [digest])
             else:
                 missing.append((block, digest))
         if not missing:
@@ -145,7 +152,8 @@ class MapCopy:
         def store(block: int, content: memoryview) -> None:
             digest = digester.of(Kind.BLOCK, content)
             writer.add(Kind.BLOCK, digest, content)
-            builder.set(block, [digest])
+            with _building_on_base(self._what):
+                builder.set(block, [digest])
 
         reading = DiskReading(
             self._disk,
@@ -158,6 +166,15 @@ class MapCopy:
         )
         reading.run(store)
         return reading.size
+
+
+@contextmanager
+def _building_on_base(what: str) -> Iterator[None]:
+    """What is lost of an earlier copy is no damage of the disk that is copied: the copy has to do without it."""
+    try:
+        yield
+    except CorruptError as error:
+        raise StaleError(f"{what}: the earlier copy that this one builds upon is damaged, or gone: {error}") from error
 
 
 def _report(on_read: Callable[[int], None], before: int, event: Progress) -> None:
