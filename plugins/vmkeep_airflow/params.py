@@ -42,3 +42,9 @@ def optional_text(**texts: str) -> Param:
     """Return a Param that may stay empty."""
     kwargs: dict[str, Any] = {"type": ["null", "string"], **texts}
     return Param(None, **kwargs)
+
+
+def optional_number(**texts: str) -> Param:
+    """Return a Param for a whole number from 1 that may stay empty."""
+    kwargs: dict[str, Any] = {"type": ["null", "integer"], "minimum": 1, **texts}
+    return Param(None, **kwargs)

@@ -1,8 +1,9 @@
-"""Progress of a transfer in the task's log: often enough to follow, seldom enough to read."""
+"""Progress in the task's log: often enough to follow, seldom enough to read."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from vmkeep.model.job import Progress
@@ -17,23 +18,6 @@ class Log(Protocol):
         """Write one line."""
 
 
-class ProgressLog:
-    """Write a line every ten seconds, and one for the last event."""
-
-    def __init__(self, log: Log, label: str) -> None:
-        self._log = log
-        self._label = label
-        self._next = time.monotonic() + _EVERY_SECONDS
-
-    def __call__(self, progress: Progress) -> None:
-        """Take one event."""
-        finished = progress.bytes_total > 0 and progress.bytes_done >= progress.bytes_total
-        if not finished and time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + _EVERY_SECONDS
-        self._log.info("%s", describe(self._label, progress))
-
-
 def describe(label: str, progress: Progress) -> str:
     """Return one line for a person."""
     share = 100.0 * progress.bytes_done / progress.bytes_total if progress.bytes_total else 100.0
@@ -44,6 +28,30 @@ def describe(label: str, progress: Progress) -> str:
     return line if progress.eta_seconds is None else f"{line}, {progress.eta_seconds:.0f} s left"
 
 
+def describe_share(label: str, progress: Progress) -> str:
+    """Return one line for a person, of work that is not counted in bytes alone."""
+    share = 100.0 * progress.bytes_done / progress.bytes_total if progress.bytes_total else 100.0
+    return f"{label}: {progress.phase} {share:.0f} %"
+
+
 def mebibytes(count: float) -> str:
     """Return a number of bytes as MiB or GiB."""
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+class ProgressLog:
+    """Write a line every ten seconds, and one for the last event."""
+
+    def __init__(self, log: Log, label: str, describe: Callable[[str, Progress], str] = describe) -> None:
+        self._log = log
+        self._label = label
+        self._describe = describe
+        self._next = time.monotonic() + _EVERY_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        """Take one event."""
+        finished = progress.bytes_total > 0 and progress.bytes_done >= progress.bytes_total
+        if not finished and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _EVERY_SECONDS
+        self._log.info("%s", self._describe(self._label, progress))

@@ -71,6 +71,17 @@ VMKEEP: dict[str, Any] = {
             "of day 20:00-06:00=unlimited,default=50MiB. Empty: as fast as it goes.",
             "schema": _TEXT,
         },
+        "retention": {
+            "label": "Retention",
+            "description": "What the DAG repository_maintenance keeps of each VM, e.g. daily 14, weekly 8, monthly 12, "
+            "within 7d. Empty: every restore point.",
+            "schema": _TEXT,
+        },
+        "time_zone": {
+            "label": "Time zone",
+            "description": "Where the retention's days, weeks, months and years begin, e.g. Europe/Berlin. Empty: UTC.",
+            "schema": _TEXT,
+        },
     },
 }
 

@@ -1,10 +1,27 @@
-"""From two Airflow connections to the one value the engine's steps take."""
+"""From Airflow connections to the one value the engine's steps take."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from vmkeep.model.site import Site
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
+
+
+def repository_site(repository_conn_id: str) -> Site:
+    """Read the connection to the repository, for what needs no vCenter.
+
+    :raises vmkeep.errors.UsageError: it is missing, of another type, or lacks a field.
+    """
+    place = RepositoryHook(repository_conn_id).get_conn()
+    return Site(
+        repository=place.location,
+        passphrase=place.passphrase,
+        aws=place.aws,
+        limit_rate=place.limit_rate,
+        catalog=place.catalog,
+    )
 
 
 def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
@@ -14,13 +31,4 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
     """
     vsphere = VsphereHook(vsphere_conn_id)
     vcenter = vsphere.get_conn()
-    place = RepositoryHook(repository_conn_id).get_conn()
-    return Site(
-        repository=place.location,
-        passphrase=place.passphrase,
-        aws=place.aws,
-        limit_rate=place.limit_rate,
-        catalog=place.catalog,
-        vcenter=vcenter,
-        vddk=vsphere.vddk,
-    )
+    return replace(repository_site(repository_conn_id), vcenter=vcenter, vddk=vsphere.vddk)

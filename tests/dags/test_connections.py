@@ -21,7 +21,10 @@ def connections(monkeypatch):
 
 @pytest.mark.parametrize(
     ("conn_type", "fields"),
-    [("vsphere", {"thumbprint", "ca_file", "vddk"}), ("vmkeep", {"catalog", "limit_rate", "aws_conn_id"})],
+    [
+        ("vsphere", {"thumbprint", "ca_file", "vddk"}),
+        ("vmkeep", {"catalog", "limit_rate", "aws_conn_id", "retention", "time_zone"}),
+    ],
 )
 def test_the_form_of_each_connection_type_has_its_own_fields(conn_type, fields):
     widgets = ProvidersManager()._connection_form_widgets_from_metadata

@@ -16,6 +16,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LISTED = {
+    "repository_check.py": ("repository_check", "0 14 * * *"),
+    "repository_maintenance.py": ("repository_maintenance", "0 10 * * *"),
     "snapshot_sweep.py": ("snapshot_sweep", "*/30 * * * *"),
     "vm_backup.py": ("vm_backup", None),
     "vm_restore.py": ("vm_restore", None),
@@ -25,6 +27,7 @@ LISTED = {
 HEAVY = (
     *("pyVmomi", "pyVim", "numpy", "blake3", "obstore", "pandas", "great_expectations", "vmlab"),
     *("vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.repository", "vmkeep.transfer", "vmkeep.vsphere"),
+    "vmkeep.maintenance",
 )
 
 

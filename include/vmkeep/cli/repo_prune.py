@@ -46,13 +46,13 @@ def prune(
     Backups go on meanwhile. Space is given back in two steps: what nothing reaches is condemned, and a later prune
     deletes it. So run it regularly; 'vmkeep point retention' shows what a rule would keep.
     """
-    from vmkeep.maintenance.margins import Margins  # with numpy behind it
+    from vmkeep.flows.maintenance import grace_margins  # with numpy behind it
     from vmkeep.maintenance.plan import plan_prune
     from vmkeep.maintenance.prune import execute
 
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise UsageError("add --yes to prune without being asked, or --dry-run to see what would be done")
-    margins = Margins(young_for=timedelta(hours=grace), condemned_for=timedelta(hours=grace))
+    margins = grace_margins(timedelta(hours=grace))
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         plan = plan_prune(opened, rule, margins=margins, now=now(), zone=zone)
         if not as_json:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from vmkeep.errors import UsageError
-from vmkeep.policy import RetentionRule, parse_duration
+from vmkeep.policy import RetentionRule, parse_duration, parse_zone
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,21 +52,6 @@ def _options() -> list[Callable[[Any], Any]]:
         help="Where days, weeks, months and years begin, e.g. Europe/Berlin; UTC if not said. [env: VMKEEP_TIME_ZONE]",
     )  # fmt: skip
     return [*counts, within, zone]
-
-
-def parse_zone(name: str) -> tzinfo:
-    """Return a time zone.
-
-    :raises UsageError: there is none of that name.
-    """
-    if name == "UTC":
-        return UTC
-    from zoneinfo import ZoneInfo
-
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise UsageError(f"'{name}' is no time zone that this machine knows; write it as in Europe/Berlin") from error
 
 
 def parse_time(text: str, zone: tzinfo) -> datetime:

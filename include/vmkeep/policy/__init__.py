@@ -3,6 +3,7 @@
 from vmkeep.policy.durations import parse_duration
 from vmkeep.policy.forecast import expected_points
 from vmkeep.policy.retention import Cause, KeepReason, PointFacts, RetentionRule, Verdict, mark
+from vmkeep.policy.wording import make_rule, parse_rule, parse_zone
 
 __all__ = [
     "Cause",
@@ -11,6 +12,9 @@ __all__ = [
     "RetentionRule",
     "Verdict",
     "expected_points",
+    "make_rule",
     "mark",
     "parse_duration",
+    "parse_rule",
+    "parse_zone",
 ]

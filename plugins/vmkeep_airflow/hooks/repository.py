@@ -20,6 +20,9 @@ class RepositoryPlace:
     passphrase: str | None = field(default=None, repr=False)
     limit_rate: str | None = None
     aws: AwsCredentials | None = field(default=None, repr=False)
+    retention: str | None = None
+    """What its maintenance keeps, as :func:`vmkeep.policy.parse_rule` reads it; ``None``: everything."""
+    time_zone: str = "UTC"
 
 
 class RepositoryHook(BaseHook):
@@ -45,6 +48,8 @@ class RepositoryHook(BaseHook):
             catalog=extra(connection, "catalog"),
             passphrase=connection.password or None,
             limit_rate=extra(connection, "limit_rate"),
+            retention=extra(connection, "retention"),
+            time_zone=extra(connection, "time_zone") or "UTC",
             aws=load_aws(aws_conn_id) if (aws_conn_id := extra(connection, "aws_conn_id")) else None,
         )
 

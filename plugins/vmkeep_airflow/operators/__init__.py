@@ -1,1 +1,1 @@
-"""One operator per step of a backup or a restore, one file each."""
+"""One operator per step of a backup, a restore or maintenance, one file each."""

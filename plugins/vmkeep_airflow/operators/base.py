@@ -1,30 +1,30 @@
-"""What every operator of this package shares: two connections, and one mapping of errors."""
+"""What every operator of this package shares: its connections, and one mapping of errors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
+from vmkeep.errors import CancelledError
+from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.progress import ProgressLog, describe_share
 
 
-class SiteOperator(BaseOperator):
-    """An operator that works on one vCenter and one repository.
+class RepositoryOperator(BaseOperator):
+    """An operator that works on one repository.
 
-    :param vsphere_conn_id: Airflow connection to vCenter or ESXi. Templated.
     :param repository_conn_id: Airflow connection to the repository. Templated.
     """
 
-    template_fields: Sequence[str] = ("vsphere_conn_id", "repository_conn_id")
+    template_fields: Sequence[str] = ("repository_conn_id",)
 
-    def __init__(
-        self, *, vsphere_conn_id: str = "vsphere_default", repository_conn_id: str = "vmkeep_default", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, repository_conn_id: str = "vmkeep_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.vsphere_conn_id = vsphere_conn_id
         self.repository_conn_id = repository_conn_id
 
     def execute(self, context: Context) -> Any:
@@ -37,12 +37,56 @@ class SiteOperator(BaseOperator):
         raise NotImplementedError
 
     def site(self) -> Site:
-        """Read both connections."""
-        from vmkeep_airflow.site import make_site
+        """Read the connections."""
+        from vmkeep_airflow.site import repository_site
 
-        return make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
+        return repository_site(self.repository_conn_id)
 
     def warn(self, warnings: Sequence[str]) -> None:
         """Write the engine's warnings into the task's log."""
         for warning in warnings:
             self.log.warning("%s", warning)
+
+
+class SiteOperator(RepositoryOperator):
+    """An operator that works on one vCenter and one repository.
+
+    :param vsphere_conn_id: Airflow connection to vCenter or ESXi. Templated.
+    """
+
+    template_fields: Sequence[str] = (*RepositoryOperator.template_fields, "vsphere_conn_id")
+
+    def __init__(self, *, vsphere_conn_id: str = "vsphere_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vsphere_conn_id = vsphere_conn_id
+
+    def site(self) -> Site:
+        """Read both connections."""
+        from vmkeep_airflow.site import make_site
+
+        return make_site(vsphere_conn_id=self.vsphere_conn_id, repository_conn_id=self.repository_conn_id)
+
+
+class UpkeepOperator(RepositoryOperator):
+    """An operator whose work goes on in this process, for hours maybe, and may be stopped anywhere."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._stopped: threading.Event | None = None
+
+    def follow(self, label: str) -> Callable[[Progress], None]:
+        """Return what takes the engine's progress: it writes a line now and then, and stops the work once killed."""
+        self._stopped = stopped = threading.Event()
+        lines = ProgressLog(self.log, label, describe_share)
+
+        def take(progress: Progress) -> None:
+            if stopped.is_set():
+                raise CancelledError(f"{label} was told to stop; it can be started again")
+            lines(progress)
+
+        return take
+
+    def on_kill(self) -> None:
+        """Let the work end at its next step: what it leaves half done, the next run does."""
+        if self._stopped is not None:
+            self._stopped.set()

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from vmkeep.cli.main import cli
-from vmkeep.cli.retention_options import parse_end, parse_time, parse_zone
+from vmkeep.cli.retention_options import parse_end, parse_time
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity

@@ -1,0 +1,73 @@
+"""Retention rules and time zones as people write them: ``daily 14, weekly 8, within 14d``; ``Europe/Berlin``.
+
+What is written here is what ``str`` of a rule shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+
+from vmkeep.errors import UsageError
+from vmkeep.policy.durations import parse_duration
+from vmkeep.policy.retention import RetentionRule
+
+KINDS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+"""What is kept by number."""
+WITHIN = "within"
+
+
+def make_rule(keep: Mapping[str, object]) -> RetentionRule | None:
+    """Return the rule that a form's fields make: of :data:`KINDS`, a number each, and ``within``, a length of time.
+
+    :param keep: fields that are missing, ``None`` or empty say nothing.
+    :returns: ``None``, if all of them say nothing.
+    :raises UsageError: a field that there is not, or a value that makes no rule.
+    """
+    given = {kind: str(value).strip() for kind, value in keep.items() if value not in (None, "")}
+    if unknown := sorted(given.keys() - {*KINDS, WITHIN}):
+        raise UsageError(f"'{unknown[0]}' is nothing that is kept; write {', '.join(KINDS)} or {WITHIN}")
+    if not given:
+        return None
+    within = given.pop(WITHIN, None)
+    return RetentionRule(
+        **{f"keep_{kind}": _number(kind, value) for kind, value in given.items()},
+        keep_within=None if within is None else parse_duration(within),
+    )
+
+
+def parse_rule(text: str) -> RetentionRule:
+    """Return the rule that a line such as ``daily 14, weekly 8, within 14d`` makes.
+
+    :raises UsageError: it makes none.
+    """
+    keep: dict[str, object] = {}
+    for part in text.split(","):
+        kind, _, value = part.strip().partition(" ")
+        if not value or kind in keep:
+            raise UsageError(f"retention '{text}': write each kind once, such as daily 14, weekly 8, within 14d")
+        keep[kind] = value
+    rule = make_rule(keep)
+    assert rule is not None  # each part has a value
+    return rule
+
+
+def parse_zone(name: str) -> tzinfo:
+    """Return a time zone.
+
+    :raises UsageError: there is none of that name.
+    """
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise UsageError(f"'{name}' is no time zone that this machine knows; write it as in Europe/Berlin") from error
+
+
+def _number(kind: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise UsageError(f"retention: {kind} takes a number such as 14, not '{text}'")
+    return int(text)

@@ -1,0 +1,58 @@
+"""Checks of a whole repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from vmkeep.model.job import to_plain
+from vmkeep_airflow.operators.base import UpkeepOperator
+from vmkeep_airflow.progress import mebibytes
+
+_LINES = 10_000
+"""Findings that get a line each."""
+
+
+class CheckRepositoryOperator(UpkeepOperator):
+    """Check structure and existence of everything, and read the data of one slice of the packs, or of all.
+
+    Damaged packs are written down by it, so that the next backup stores again what it meets of them.
+
+    :param days: the slices' number: in so many days all data is re-read. Templated.
+    :param part: a slice, as ``3/30``; empty: the one whose turn it is on the day that the run stands for. Templated.
+    :param read_all: read the data of all packs. Templated.
+    :returns: the ``CheckCounts`` as a dict, also when the task fails for what was found.
+    :raises AirflowFailException: something is damaged.
+    """
+
+    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "days", "part", "read_all")
+
+    def __init__(self, *, days: Any = 30, part: Any = None, read_all: Any = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.days = days
+        self.part = part
+        self.read_all = read_all
+
+    def step(self, context: Context) -> Any:
+        """Check."""
+        from vmkeep.flows import maintenance
+        from vmkeep.repository import open_site_repository
+
+        day = context["dag_run"].run_after  # not the clock's: a retry after midnight reads the same slice
+        part = None if self.read_all else maintenance.choose_slice(self.part, day=day, days=int(self.days))
+        with open_site_repository(self.site()) as repository:
+            findings, counts = maintenance.check(repository, part, on_progress=self.follow("check"))
+        self.log.info("checked %s: %s, %d findings", counts.data, mebibytes(counts.bytes_checked), counts.findings)
+        for finding in findings[:_LINES]:
+            self.log.error("%s", finding)
+        result = to_plain(counts)
+        if not findings:
+            return result
+        context["ti"].xcom_push(key="return_value", value=result)  # Airflow keeps no result of a task that raises
+        more = f" (the first {_LINES} are in the log)" if len(findings) > _LINES else ""
+        raise AirflowFailException(
+            f"{repository.location}: {len(findings)} findings{more}; mend with 'vmkeep repo repair'"
+        )

@@ -1,0 +1,50 @@
+"""Telling damaged restore points from good ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Context
+
+from vmkeep_airflow.operators.base import UpkeepOperator
+from vmkeep_airflow.reports import damage_lines
+
+_NAMED = 100
+"""Refs that a result names."""
+
+
+class MarkDamagedOperator(UpkeepOperator):
+    """Mark the points that a check found damaged, and unmark those that are whole again. Deletes nothing.
+
+    A marked point is told apart in lists, stands for nothing in retention, and no increment continues it.
+
+    :param check_task_id: the check whose findings it follows; if those are none and no point is marked, it looks at
+        nothing.
+    :returns: how many points are ``damaged``, and which were ``marked`` and ``cleared`` now, at most a hundred each.
+    """
+
+    def __init__(self, *, check_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.check_task_id = check_task_id
+
+    def step(self, context: Context) -> Any:
+        """Mark."""
+        from vmkeep.flows import maintenance
+        from vmkeep.repository import open_site_repository
+
+        counts = context["ti"].xcom_pull(task_ids=self.check_task_id)
+        findings = counts["findings"] if counts else None
+        with open_site_repository(self.site()) as repository:
+            repair = maintenance.mark_points(repository, findings=findings, on_progress=self.follow("mark"))
+        for damage in repair.damaged:
+            self.warn(list(damage_lines(damage)))
+        for key in repair.unreadable:
+            self.log.warning("%s: the manifest is damaged: nothing of this point can be restored", key)
+        for ref in repair.cleared:
+            self.log.info("%s: whole again", ref)
+        return {
+            "damaged": len(repair.damaged),
+            "manifests_damaged": len(repair.unreadable),
+            "marked": list(repair.marked[:_NAMED]),
+            "cleared": list(repair.cleared[:_NAMED]),
+        }

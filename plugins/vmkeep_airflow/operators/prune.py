@@ -1,0 +1,82 @@
+"""Retention and garbage collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Context
+
+from vmkeep.model.job import to_plain
+from vmkeep.policy import make_rule, parse_rule, parse_zone
+from vmkeep_airflow.hooks.repository import RepositoryHook
+from vmkeep_airflow.operators.base import UpkeepOperator
+from vmkeep_airflow.reports import plan_lines, prune_warnings
+
+
+class PruneOperator(UpkeepOperator):
+    """Plan, show the plan, then forget the points that no rule keeps and delete what no point needs.
+
+    Beside any number of backups, and safe to repeat. Points go only by a rule: by ``keep``, or if that says nothing,
+    by the retention of the connection. If that says nothing either, every point stays.
+
+    :param keep: how many points stay: ``last``, ``hourly``, ``daily``, ``weekly``, ``monthly``, ``yearly`` → number,
+        ``within`` → length of time, e.g. ``14d``; ``None`` says nothing. Templated.
+    :param time_zone: where days begin; empty: the connection's. Templated.
+    :param grace_hours: age of packs that may be condemned, and how long they stay then. Templated.
+    :param dry_run: plan and show only. Templated.
+    :returns: ``rule``, ``dry_run``, ``plan`` (``PlanCounts``), and ``done`` (``PruneCounts``) unless in a dry run.
+    :raises AirflowFailException: no rule can be made of this, or it cannot be told what points need: nothing was
+        deleted.
+    """
+
+    template_fields: Sequence[str] = (
+        *UpkeepOperator.template_fields, "keep", "time_zone", "grace_hours", "dry_run",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        keep: Any = None,
+        time_zone: Any = None,
+        grace_hours: Any = 48,
+        dry_run: Any = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.keep = keep
+        self.time_zone = time_zone
+        self.grace_hours = grace_hours
+        self.dry_run = dry_run
+
+    def step(self, context: Context) -> Any:
+        """Prune."""
+        from vmkeep.clock import now
+        from vmkeep.flows import maintenance
+        from vmkeep.maintenance.plan import plan_prune
+        from vmkeep.maintenance.prune import execute
+        from vmkeep.repository import open_site_repository
+
+        place = RepositoryHook(self.repository_conn_id).get_conn()
+        rule = make_rule(self.keep or {}) or (parse_rule(place.retention) if place.retention else None)
+        zone = parse_zone(self.time_zone or place.time_zone)
+        margins = maintenance.grace_margins(timedelta(hours=float(self.grace_hours)))
+        site = self.site()
+        with open_site_repository(site) as repository:
+            plan = plan_prune(repository, rule, margins=margins, now=now(), zone=zone)
+            self.log.info("%s keeps %s", repository.location, rule or "every point: no retention is set")
+            for line in plan_lines(plan, zone):
+                self.log.info("%s", line)
+            result = {
+                "rule": str(rule) if rule else None,
+                "dry_run": bool(self.dry_run),
+                "plan": to_plain(maintenance.count_plan(plan)),
+            }
+            if self.dry_run:
+                return result
+            report = execute(repository, plan, on_progress=self.follow("prune"))
+            self.warn(prune_warnings(plan, report))
+            if report.points_forgotten:
+                maintenance.refresh_catalog(site.catalog, repository)
+        return {**result, "done": to_plain(maintenance.count_prune(report))}

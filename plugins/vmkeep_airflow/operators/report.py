@@ -1,0 +1,39 @@
+"""What a run came to, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from vmkeep_airflow.reports import table
+from vmkeep_airflow.states import not_good, task_states
+
+
+class ReportOperator(BaseOperator):
+    """Write what tasks came to as a table into the log, and fail the run if any task did not end well.
+
+    Made the last task, with ``trigger_rule="all_done"``: what went well is reported, whatever failed, and a run
+    whose last task is this one never hides a failure before it.
+
+    :param results_of: the tasks whose results it shows.
+    :returns: task → its result.
+    """
+
+    def __init__(self, *, results_of: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.results_of = list(results_of)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Report."""
+        ti = context["ti"]
+        results = {task: ti.xcom_pull(task_ids=task) for task in self.results_of}
+        for line in table(results):
+            self.log.info("%s", line)
+        if bad := not_good(task_states(context)):
+            ti.xcom_push(key="return_value", value=results)  # Airflow keeps no result of a task that raises
+            listed = ", ".join(f"{task} {state}" for task, state in bad.items())
+            raise AirflowFailException(f"the run did not end well: {listed} (see the log of each)")
+        return results

@@ -1,0 +1,97 @@
+"""What maintenance and checks say in a task's log: lines for a person, in the order in which one wants to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import tzinfo
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from vmkeep.policy import Cause, Verdict
+from vmkeep_airflow.progress import mebibytes
+
+if TYPE_CHECKING:
+    from vmkeep.maintenance.plan import PrunePlan
+    from vmkeep.maintenance.prune import PruneReport
+    from vmkeep.repository.pointcheck import PointDamage
+
+_WORTH_A_LINE = frozenset({Cause.PINNED, Cause.NEWEST, Cause.NO_GOOD, Cause.FUTURE})
+"""What keeps a point although no number of the rule does."""
+
+
+def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
+    """Say what a prune is going to do: each point that goes, and each that stays for a reason of its own."""
+    for _, group in groupby(plan.verdicts, key=lambda verdict: verdict.point.vm_key):
+        of_vm = list(group)
+        stay = sum(verdict.keep for verdict in of_vm)
+        yield f"{_vm(of_vm[0])}: {stay} of {len(of_vm)} points stay"
+        for verdict in of_vm:
+            taken_at = f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M}"
+            if not verdict.keep:
+                yield f"  {taken_at} goes: nothing keeps it ({verdict.point.ref})"
+            elif {reason.cause for reason in verdict.reasons} <= _WORTH_A_LINE:
+                yield f"  {taken_at} stays: {', '.join(map(str, verdict.reasons))} ({verdict.point.ref})"
+    yield f"{plan.packs} packs, {mebibytes(plan.pack_bytes)}, of which points need {mebibytes(plan.live_bytes)}"
+    for packs, what in (
+        (plan.condemned, "that nothing needs are condemned now, and deleted by a later run"),
+        (plan.rewritten, "of packs that are mostly waste are moved"),
+        (plan.swept, "that were condemned long enough ago are deleted"),
+    ):
+        if packs:
+            yield f"{len(packs)} packs: {mebibytes(sum(packs.values()))} {what}"
+    if plan.waiting:
+        yield f"{plan.waiting} condemned packs still wait"
+
+
+def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
+    """Return what did not go as planned, and why."""
+    warnings = [
+        f"{name} stays: {why}"
+        for found in (report.points_kept, report.locked, report.packs_damaged)
+        for name, why in found.items()
+    ]
+    if report.packs_pardoned:
+        warnings.append(f"{report.packs_pardoned} condemned packs are needed again, and stay")
+    if report.given_way:
+        warnings.append("a backup or another prune could not wait: nothing was deleted, the next run will")
+    if plan.lost_blocks:
+        warnings.append(f"{plan.lost_blocks} blocks that points need are lost: run the DAG repository_check")
+    return warnings
+
+
+def damage_lines(damage: PointDamage) -> Iterator[str]:
+    """Say what of a point cannot be restored."""
+    for part in damage.parts:
+        lost = sum(extent.stop - extent.start for extent in part.extents)
+        what = f"{mebibytes(lost)} from byte {part.extents[0].start} on" if part.extents else "all of it"
+        yield f"{damage.ref}: {part.name}: lost: {what}"
+
+
+def table(results: Mapping[str, Any]) -> Iterator[str]:
+    """Lay out the counters of tasks, one per line; what is zero or empty is left out."""
+    for task, result in results.items():
+        rows = [(name, value) for name, value in _flat(result or {}) if value]
+        yield f"{task}: {'nothing to report' if result and not rows else '' if result else 'no result'}".rstrip()
+        for name, value in rows:
+            yield f"  {name.replace('_', ' '):<36} {_shown(name, value)}"
+
+
+def _flat(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in result.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}: {inner}", number) for inner, number in _flat(value))
+        else:
+            yield name, value
+
+
+def _shown(name: str, value: Any) -> str:
+    last = name.rpartition(": ")[2]
+    if isinstance(value, bool):
+        return "yes"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return mebibytes(value) if "bytes" in last.split("_") else str(value)
+
+
+def _vm(verdict: Verdict) -> str:
+    return verdict.point.vm_name or verdict.point.vm_key
