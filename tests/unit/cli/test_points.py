@@ -14,6 +14,7 @@ from vmkeep.cli.retention_options import parse_end, parse_time
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
+from vmkeep.policy import parse_zone
 from vmkeep.repository import Lost, create_repository, open_repository
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
