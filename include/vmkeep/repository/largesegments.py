@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from weakref import finalize
@@ -18,6 +19,10 @@ from vmkeep.repository.segments import PACK_ROW, PREFIX, REST, Segment
 
 _ROWS = 512
 """Prefixes that are read at once: a page of the file."""
+_LEARN = 200
+"""Look-ups after which some of the prefixes are kept in memory; few look-ups are not worth reading them."""
+_STRIDE = 128
+"""One of how many prefixes is kept: 25 MB for 400 million entries, and one short read finds the row."""
 _TRIES = 4
 """Pages that are read before all of the column is searched, which digests do not need."""
 
@@ -32,6 +37,8 @@ class LargeSegment(Segment):
         """
         finalize(self, os.close, file)
         self._file = file
+        self._asked = 0
+        self._fences: array[int] | None = None
         self._mapping = mmap.mmap(file, 0, access=mmap.ACCESS_READ)
         super().__init__(memoryview(self._mapping)[start:])
         self._numbers_at = start + len(self.content) - 12 * self.entries
@@ -57,6 +64,22 @@ class LargeSegment(Segment):
         return row
 
     def _first(self, prefix: int) -> int:
+        """Return the first row of a prefix, or -1."""
+        if (fences := self._fences) is None:
+            self._asked += 1
+            if self._asked <= _LEARN:
+                return self._guessed(prefix)
+            fences = self._fences = array("Q", self.prefixes[::_STRIDE].tobytes())
+            self.release()
+        number = max(0, bisect_left(fences, prefix) - 1)
+        low, rows = number * _STRIDE, min(_STRIDE, self.entries - number * _STRIDE)
+        page = memoryview(self._read(self._prefixes_at + PREFIX * low, PREFIX * rows)).cast("Q")
+        at = bisect_left(page, prefix)
+        if at == rows:
+            return low + at if number + 1 < len(fences) and fences[number + 1] == prefix else -1
+        return low + at if page[at] == prefix else -1
+
+    def _guessed(self, prefix: int) -> int:
         """Return the first row of a prefix, or -1: one or two pages are read, for digests are evenly spread."""
         guess, rows = int((prefix - self.first) * self._slope), min(_ROWS, self.entries)
         for _ in range(_TRIES):

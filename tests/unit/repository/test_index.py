@@ -332,8 +332,9 @@ crowded = st.builds(lambda prefix, rest: prefix + rest * 24, alike, st.sampled_f
 
 @given(st.lists(crowded, max_size=60), st.lists(crowded, max_size=30), st.integers(1, 8), st.integers(0, 4))
 def test_a_large_segment_finds_what_a_small_one_finds(held, asked, rows, tries):
+    learn = 99 if tries else rows - 1
     content = encode(columns_of([contents(held, pack=b"p" * 16)]))
-    with mock.patch.multiple(largesegments, _ROWS=rows, _TRIES=tries):
+    with mock.patch.multiple(largesegments, _ROWS=rows, _TRIES=tries, _LEARN=learn, _STRIDE=rows):
         small, read = Segment(content), large(content)
         for digest in (*held, *asked):
             assert read.find(digest) == small.find(digest)
