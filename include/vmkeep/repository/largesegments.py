@@ -23,6 +23,8 @@ _LEARN = 200
 """Look-ups after which some of the prefixes are kept in memory; few look-ups are not worth reading them."""
 _STRIDE = 128
 """One of how many prefixes is kept: 25 MB for 400 million entries, and one short read finds the row."""
+_SPARSE = 2000
+"""One of how many entries has to be asked for before going over whole columns takes less than single reads."""
 _TRIES = 4
 """Pages that are read before all of the column is searched, which digests do not need."""
 
@@ -45,6 +47,7 @@ class LargeSegment(Segment):
         self._table_at = self._numbers_at - PACK_ROW.size * self.packs
         self._rests_at = self._table_at - REST * self.entries
         self._prefixes_at = self._rests_at - PREFIX * self.entries
+        self.few = max(Segment.few, self.entries // _SPARSE)
 
     def rows_at(self, prefix: int, digest: bytes) -> Iterator[int]:
         """Yield the rows that list a digest; the filter is not asked."""

@@ -16,9 +16,6 @@ from vmkeep.repository.segments import Location, Segment
 if TYPE_CHECKING:
     from vmkeep.repository.columns import I64, U8
 
-_FEW = 16
-"""Digests asked of one segment up to which asking for each takes less time than asking for all together."""
-
 
 class Ranged(Protocol):
     """What has some entries in a range of digests."""
@@ -84,7 +81,7 @@ class Row:
 
 def _found(segment: Segment, digests: U8, asked: I64) -> Iterator[tuple[int, Location]]:
     """Ask one segment for the digests of some numbers."""
-    if len(asked) <= _FEW:
+    if len(asked) <= segment.few:
         for number in asked.tolist():
             if (location := segment.find(digests[number].tobytes())) is not None:
                 yield number, location

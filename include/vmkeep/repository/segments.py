@@ -60,6 +60,9 @@ class Location(NamedTuple):
 class Segment:
     """One segment over its content's bytes. Thread-safe."""
 
+    few = 16
+    """Digests up to which asking for each takes less time than asking for all together."""
+
     def __init__(self, content: Bytes) -> None:
         """Lay the columns over ``content``.
 
