@@ -236,3 +236,16 @@ def test_the_parents_pages_are_read_many_at_a_time():
             builder.set(block, [ZERO])
 
     assert len([call for call in calls if call]) < 10
+
+
+@pytest.mark.parametrize("count", [1, 2, 64, 65, 64 * 64 + 1])
+def test_what_is_cleared_is_zeros_whatever_was_there_before(count):
+    pages = Pages()
+    base = pages.open(pages.build({0: name(1)}, BLOCK))  # one block: the grown disk's first page is open at once
+    capacity = count * BLOCK
+    builder = MapBuilder(Shape(capacity=capacity, block_size=BLOCK), pages, Digester(), base=base)
+    builder.set(count - 1, [name(2)])
+
+    builder.clear([Extent(0, capacity)])
+
+    assert builder.store() == pages.build({}, capacity)

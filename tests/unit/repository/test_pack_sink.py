@@ -78,7 +78,12 @@ def test_a_drain_does_not_wait_for_packs_that_come_later(make_sink):
 def test_a_drain_waits_for_every_pack_before_it(make_sink):
     store = GatedStore()
     landed = []
-    sink = make_sink(store, threads=2, landed=landed.append)
+
+    def durable(contents):
+        store.size(pack_key(contents.pack_id))  # raises if the index could name a pack before it is there
+        landed.append(contents)
+
+    sink = make_sink(store, threads=2, landed=durable)
     keys = {submit(sink, number) for number in range(3)}
     store.gate.release(3)
 

@@ -192,3 +192,16 @@ def test_a_conveyor_delivers_what_was_put_before_its_end():
     conveyor.end()
 
     assert [conveyor.take() for _ in range(4)] == [0, 1, 2, None]
+
+
+def test_an_error_is_raised_at_once_though_others_still_wait_for_something_that_only_then_is_let_go():
+    crew = Crew()
+    let_go = threading.Event()
+
+    with pytest.raises(Injected):
+        crew.run([raises, lambda: let_go.wait(30)], lambda: None)
+
+    assert crew.stop.is_set()
+    assert not let_go.is_set()
+    let_go.set()
+    crew.join()

@@ -57,3 +57,15 @@ def test_a_lost_block_of_the_parent_is_stored_again_when_it_is_read_again(store,
 
     assert stored.root == parent.root
     assert verify_disk(reopen(store), stored.root, on_progress=lambda _: None) == (12, 12 * BLOCK)
+
+
+@pytest.mark.parametrize("blocks", [3, 9])
+def test_a_cursor_of_a_disk_of_another_size_means_starting_over(repository, disk, back_up, restored, blocks):
+    other = back_up(disk(noise(blocks)), repository)
+    cursor = Cursor(snapshot="snapshot-1", offset=2 * BLOCK, root=other.root)
+    now = disk(noise(6, seed=1))
+
+    stored = back_up(now, repository, cursor=cursor)
+
+    assert stored.resumed_at == 0
+    assert restored(repository, stored.root) == now.content
