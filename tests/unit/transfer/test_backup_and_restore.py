@@ -270,6 +270,18 @@ def test_a_used_target_is_zeroed_where_it_may_hold_data(repository, disk, back_u
     assert zeroed == (20 * BLOCK if allocated is None else 12 * BLOCK)
 
 
+@pytest.mark.parametrize("tail", [0, 512])
+def test_a_used_target_that_is_larger_is_zeroed_beyond_the_disk_too(repository, disk, back_up, tail):
+    content = noise(2, tail=tail)
+    root = back_up(disk(content), repository).root
+    target = disk(noise(5, seed=5))
+
+    _, zeroed = restore_disk(repository, root, target, fresh=False, on_progress=lambda _: None, check=lambda: None)
+
+    assert target.content == content + bytes(3 * BLOCK - tail)
+    assert zeroed == 3 * BLOCK - tail
+
+
 def test_a_target_that_is_too_small_is_refused(repository, disk, back_up):
     root = back_up(disk(noise(2)), repository).root
     target = disk(bytes(BLOCK))

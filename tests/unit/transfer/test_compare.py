@@ -50,3 +50,24 @@ def test_of_a_large_disk_a_sample_is_read(read_back, monkeypatch):
     monkeypatch.setattr(compare, "_ALL_BELOW", BLOCK)
 
     assert 0 < read_back(CONTENT) < 5 * BLOCK
+
+
+def test_a_target_that_is_larger_has_to_be_zeros_beyond_the_disk(read_back):
+    grown = bytearray(CONTENT + bytes(3 * BLOCK - 512))
+    assert read_back(grown) > 0
+    grown[len(CONTENT) + 5] = 9
+
+    with pytest.raises(VerificationError):
+        read_back(grown)
+
+
+def test_nor_may_a_whole_block_beyond_it_hold_anything(repository, disk, back_up):
+    content = CONTENT[: 3 * BLOCK]
+    root = back_up(disk(content), repository).root
+    held = bytearray(content + bytes(BLOCK))
+    held[-1] = 1
+
+    with pytest.raises(VerificationError, match=f"byte {3 * BLOCK}"):
+        compare.compare_disk(
+            disk(held), repository, root, on_progress=lambda _: None, check=lambda: None, what="[ds] a/a.vmdk"
+        )
