@@ -1,0 +1,68 @@
+"""The folder store's order of system calls: what a later step relies on has been synced before it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from vmkeep.blobs.local import LocalStore
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Record fsync, link and replace, by the names of the files concerned."""
+    made: list[tuple[str, str]] = []
+
+    def name(path) -> str:
+        shown = os.path.relpath(path, tmp_path)
+        return "temporary" if shown.startswith(".tmp/") else shown
+
+    def fsync(file):
+        made.append(("fsync", name(os.readlink(f"/proc/self/fd/{file}"))))
+
+    def watched(verb, call):
+        def run(source, target):
+            made.append((verb, f"{name(source)} {name(target)}"))
+            return call(source, target)
+
+        return run
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", watched("link", os.link))
+    monkeypatch.setattr(os, "replace", watched("replace", os.replace))
+    return made
+
+
+@pytest.mark.parametrize(("verb", "naming"), [("put", "link"), ("replace", "replace")])
+def test_content_is_synced_before_it_gets_its_name_and_the_name_before_the_call_returns(tmp_path, calls, verb, naming):
+    store = LocalStore(tmp_path)
+    getattr(store, verb)("packs/ab/x", b"content")
+
+    assert calls == [
+        ("fsync", "temporary"),
+        ("fsync", "."),  # which holds the name of the new folder packs
+        ("fsync", "packs"),
+        (naming, "temporary packs/ab/x"),
+        ("fsync", "packs/ab"),
+    ]
+    calls.clear()
+    getattr(store, verb)("packs/ab/y", b"content")
+    assert calls == [("fsync", "temporary"), (naming, "temporary packs/ab/y"), ("fsync", "packs/ab")]
+
+
+def test_a_blob_that_was_there_already_is_durable_too_when_the_call_returns(tmp_path, calls):
+    """Whoever created it may not have come to the folder's sync yet."""
+    LocalStore(tmp_path).put("packs/ab/x", b"content")
+    calls.clear()
+
+    assert LocalStore(tmp_path).put("packs/ab/x", b"content") is False
+    assert calls[-1] == ("fsync", "packs/ab")
+
+
+def test_folders_that_another_process_made_are_synced_before_they_are_relied_on(tmp_path, calls):
+    (tmp_path / "packs" / "ab").mkdir(parents=True)
+
+    LocalStore(tmp_path).put("packs/ab/x", b"content")
+
+    assert calls.index(("fsync", ".")) < calls.index(("fsync", "packs")) < calls.index(("fsync", "packs/ab"))
