@@ -71,3 +71,13 @@ def test_nor_may_a_whole_block_beyond_it_hold_anything(repository, disk, back_up
         compare.compare_disk(
             disk(held), repository, root, on_progress=lambda _: None, check=lambda: None, what="[ds] a/a.vmdk"
         )
+
+
+def test_the_first_block_is_always_part_of_the_sample(read_back, monkeypatch):
+    monkeypatch.setattr(compare, "_ALL_BELOW", 0)
+    monkeypatch.setattr(compare, "_SAMPLE", 1 << 30)
+    held = bytearray(CONTENT)
+    held[BLOCK - 1] ^= 1
+
+    with pytest.raises(VerificationError, match="byte 0;"):
+        read_back(held)

@@ -144,3 +144,27 @@ def test_a_full_file_system_is_told(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "pwrite", refuse)
         with pytest.raises(StoreFullError, match="512 bytes more"):
             target.write(0, memoryview(bytes(512)))
+
+
+def test_what_the_system_reads_and_writes_in_parts_is_whole(image, tmp_path, monkeypatch):
+    preadv, pwrite = os.preadv, os.pwrite
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, at: preadv(file, [buffers[0][:70_001]], at))
+    monkeypatch.setattr(os, "pwrite", lambda file, data, at: pwrite(file, data[:70_001], at))
+    content = image.read_bytes()
+    with (
+        LocalFileSource(image) as source,
+        LocalFileTarget(tmp_path / "copy.raw", capacity=source.capacity, create=True) as target,
+    ):
+        for start, data in read_all(source, [Extent(0, source.capacity)]).items():
+            target.write(start, memoryview(data))
+
+    assert (tmp_path / "copy.raw").read_bytes() == content
+
+
+def test_flushing_a_target_syncs_it(tmp_path, monkeypatch):
+    synced = []
+    with LocalFileTarget(tmp_path / "copy.raw", capacity=MIB, create=True) as target:
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+        target.flush()
+
+    assert synced == [str(tmp_path / "copy.raw")]
