@@ -77,6 +77,11 @@ class MeteredStore:
         self._meter = meter
 
     @property
+    def inner(self) -> BlobStore:
+        """What is wrapped."""
+        return self._inner
+
+    @property
     def location(self) -> str:
         """Where the inner store is."""
         return self._inner.location

@@ -37,6 +37,11 @@ class RetryingStore:
         self._sleep = sleep
 
     @property
+    def inner(self) -> BlobStore:
+        """What is wrapped."""
+        return self._inner
+
+    @property
     def location(self) -> str:
         """Where the inner store is."""
         return self._inner.location

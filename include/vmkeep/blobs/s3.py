@@ -4,13 +4,17 @@ Creating is one PUT with ``If-None-Match: *``: the server lets one of many write
 whole or not at all. A 412 may answer our own request (one that was sent again after its reply was lost), so it is
 settled by reading back. S3 documents a 409 where nothing was stored, which the client reports like a 412: if there
 is no object afterwards, that is a failure like any other, to be tried again.
+
+Where the bucket keeps versions, deleting and replacing remove the versions too, or nothing would ever be freed. What is
+to be locked is locked by the time ``put`` returns: by a second request, since this client cannot say it in the first,
+and Amazon's own takes twice the processor time to send a pack.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import obstore
@@ -18,8 +22,18 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
 from vmkeep.blobs.s3access import S3Access, S3Location
 from vmkeep.blobs.s3errors import translate
+from vmkeep.blobs.s3locks import S3Locks
+from vmkeep.blobs.s3versions import S3Versions
 from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
-from vmkeep.errors import BlobNotFoundError, ConflictError, RepositoryError, StoreError
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    LockedError,
+    RepositoryError,
+    StoreError,
+    StoreFullError,
+    UnlockedError,
+)
 
 _COMPARED = 8 << 20
 _NO_ETAG = "00000000000000000000000000000000"
@@ -32,6 +46,12 @@ class S3BlobStore:
     def __init__(self, place: S3Location, access: S3Access) -> None:
         self._place = place
         self._access = access
+        self._versions = S3Versions(access)
+        self.locks = S3Locks(self._versions)
+        self._versioned: bool | None = None
+        """Whether the bucket keeps versions; ``None``: not seen yet."""
+        self._replaced: dict[str, str] = {}
+        """The version of each key that this store has written last."""
 
     @property
     def location(self) -> str:
@@ -41,20 +61,37 @@ class S3BlobStore:
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob; see :meth:`BlobStore.put`."""
         check_key(key)
+        if not self.locks.cover(key):
+            return self._create(key, data)[0]
+        try:
+            created, version = self._create(key, data)
+            self.locks.secure(key, version)
+        except StoreFullError:
+            raise
+        except StoreError as error:
+            raise UnlockedError(f"{self._name(key)}: could not be stored and locked: {error}") from error
+        return created
+
+    def _create(self, key: str, data: Bytes) -> tuple[bool, str | None]:
+        """Return whether it was created, and the version; ``None`` for one that was there."""
         with self._errors(key):
             try:
-                obstore.put(self._access.writer(len(data)), key, data, mode="create", use_multipart=False)
+                done = obstore.put(self._access.writer(len(data)), key, data, mode="create", use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
                 pass
             else:
-                return True
+                return True, self._seen(done["version"])
         try:
             same = self._holds(key, memoryview(data))
         except BlobNotFoundError as error:
             raise StoreError(f"{self._name(key)}: another write was in the way; nothing was stored") from error
         if not same:
             raise ConflictError(f"{self._name(key)}: exists with other content")
-        return False
+        return False, None
+
+    def _seen(self, version: str | None) -> str | None:
+        self._versioned = version not in (None, "null")
+        return version
 
     def _holds(self, key: str, data: memoryview) -> bool:
         if self.size(key) != len(data):
@@ -67,7 +104,21 @@ class S3BlobStore:
         """Create or overwrite a blob atomically."""
         check_key(key)
         with self._errors(key):
-            obstore.put(self._access.writer(len(data)), key, data, use_multipart=False)
+            done = obstore.put(self._access.writer(len(data)), key, data, use_multipart=False)
+        if (version := self._seen(done["version"])) is not None and self._versioned:
+            with suppress(StoreError):  # the blob is replaced; what is left over goes when it is deleted
+                self._free_older(key, version)
+
+    def _free_older(self, key: str, version: str) -> None:
+        """Remove the version that this one replaces; of a key that is new to this store, all older ones."""
+        before = self._replaced.get(key)
+        self._replaced[key] = version
+        if before is not None:
+            self._versions.remove(key, before)
+        elif (found := self._versions.of(key)) is not None:
+            ids = [each.id for each in found.all]
+            for older in ids[ids.index(version) + 1 :] if version in ids else ():
+                self._versions.remove(key, older)
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""
@@ -117,8 +168,28 @@ class S3BlobStore:
             yield BlobInfo(key=key, size=size, modified=modified)
 
     def delete(self, key: str) -> None:
-        """Remove a blob."""
+        """Remove a blob, with all its versions where the bucket keeps them.
+
+        :raises LockedError: it is locked; nothing of it was removed.
+        """
         check_key(key)
+        self._replaced.pop(key, None)
+        if not self._keeps_versions(key):
+            self._delete_plain(key)
+        elif (found := self._versions.of(key)) is not None:
+            for version in reversed(found.all):  # the oldest is what may be locked
+                self._versions.remove(key, version.id)
+
+    def _keeps_versions(self, key: str) -> bool:
+        if self._versioned is None:
+            try:
+                with self._errors(key):
+                    self._seen(obstore.head(self._access.reader(), key)["version"])
+            except BlobNotFoundError:
+                return False  # nothing there: whichever way it is deleted
+        return bool(self._versioned)
+
+    def _delete_plain(self, key: str) -> None:
         with self._errors(key):
             try:
                 obstore.delete(self._access.reader(), key)
@@ -162,11 +233,20 @@ class S3BlobStore:
         except ConflictError:
             return
         finally:
-            self.delete(key)
+            self._delete_probe(key)
         raise RepositoryError(
             f"{self.location}: {self._access.endpoint} overwrites objects it was asked to create only if absent "
             "(If-None-Match); use a server that honours conditional writes"
         )
+
+    def _delete_probe(self, key: str) -> None:
+        try:
+            self.delete(key)
+        except LockedError as error:
+            raise RepositoryError(
+                f"s3://{self._place.bucket}: has a default retention, which would lock leases and notes too; take it "
+                "off (aws s3api put-object-lock-configuration): 'repo init --lock' locks what has to be"
+            ) from error
 
     def _name(self, key: str) -> str:
         return f"{self.location}/{key}".rstrip("/")

@@ -82,7 +82,8 @@ class S3Access:
         self.credentials = found
         """Complete; with what renews them."""
         self.endpoint = found.endpoint or "Amazon S3"
-        self._config: dict[str, Any] = {"region": found.region or _REGION}
+        self.region = found.region or _REGION
+        self._config: dict[str, Any] = {"region": self.region}
         if found.endpoint:
             self._config["endpoint"] = found.endpoint
         self._options: dict[str, Any] = {

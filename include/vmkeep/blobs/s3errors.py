@@ -44,6 +44,14 @@ def translate(error: Exception, *, bucket: str, endpoint: str, what: str) -> VmK
     if _NOT_RENEWED in text:
         why = text.partition(_NOT_RENEWED)[2].partition("\n")[0]
         return StoreError(f"{what}: the AWS credentials could not be renewed: {why[:300]}")
+    return explain(text, code=code, status=status, bucket=bucket, endpoint=endpoint, what=what)
+
+
+def explain(text: str, *, code: str, status: int, bucket: str, endpoint: str, what: str) -> VmKeepError:
+    """Return our error for a server's code and HTTP status, whichever client it came through.
+
+    :param text: all that is known of the error; looked at where code and status say nothing.
+    """
     if code in _EXPIRED:
         return CredentialsExpiredError(f"{what}: {endpoint} says that the AWS credentials have expired ({code})")
     if code == "NoSuchBucket":
@@ -61,7 +69,8 @@ def translate(error: Exception, *, bucket: str, endpoint: str, what: str) -> VmK
     if status == 403:
         return PermissionDeniedError(
             f"{what}: access denied by {endpoint} ({code or 'no reason given'}); the credentials need "
-            f"s3:ListBucket on the bucket and s3:GetObject, s3:PutObject, s3:DeleteObject below the prefix",
+            f"s3:ListBucket on the bucket and s3:GetObject, s3:PutObject, s3:DeleteObject below the prefix (and for a "
+            "bucket with versions or locks what docs/operations.md lists)",
             target=what,
         )
     return _of_one_object(text, code=code, status=status, endpoint=endpoint, what=what)

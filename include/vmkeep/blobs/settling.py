@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
-from vmkeep.errors import BlobNotFoundError, StoreError, StoreFullError
+from vmkeep.errors import BlobNotFoundError, StoreError, StoreFullError, UnlockedError
 
 _COMPARED = 1 << 20
 
@@ -22,6 +22,11 @@ class SettlingStore:
         self._inner = inner
 
     @property
+    def inner(self) -> BlobStore:
+        """What is wrapped."""
+        return self._inner
+
+    @property
     def location(self) -> str:
         """Where the inner store is."""
         return self._inner.location
@@ -30,7 +35,7 @@ class SettlingStore:
         """Create a blob; an error counts only if our bytes are not there afterwards."""
         try:
             return self._inner.put(key, data)
-        except StoreFullError:
+        except (StoreFullError, UnlockedError):
             raise
         except StoreError:
             if self._landed(key, memoryview(data)):

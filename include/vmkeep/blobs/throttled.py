@@ -79,6 +79,11 @@ class ThrottledStore:
         self._pace = pace
 
     @property
+    def inner(self) -> BlobStore:
+        """What is wrapped."""
+        return self._inner
+
+    @property
     def location(self) -> str:
         """Where the inner store is."""
         return self._inner.location

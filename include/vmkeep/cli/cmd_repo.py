@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from vmkeep.blobs.locking import LockMode, LockRule
 from vmkeep.cli.options import given_passphrase, json_option, new_passphrase, open_given, repository_option, require
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
 from vmkeep.cli.repo_copy import copy
+from vmkeep.cli.repo_lock import lock
 from vmkeep.cli.repo_merge import merge
 from vmkeep.cli.repo_prune import prune
 from vmkeep.cli.repo_repair import repair
@@ -25,6 +27,7 @@ def repo() -> None:
 
 
 repo.add_command(copy)
+repo.add_command(lock)
 repo.add_command(merge)
 repo.add_command(prune)
 repo.add_command(repair)
@@ -43,23 +46,35 @@ repo.add_command(repair)
 @click.option("--compression", type=click.Choice(["zstd", "lz4", "none"]), default="zstd", show_default=True)
 @click.option("--encrypt", is_flag=True, help="Encrypt everything; takes a passphrase, and prints a recovery key once.")
 @click.option("--kms", metavar="ARN", help="With --encrypt: a key of AWS KMS that opens it; asks for no passphrase.")
+@click.option(
+    "--lock", "lock_mode", type=click.Choice([mode.value for mode in LockMode]),
+    help="On S3 with Object Lock: lock what is stored; 'governance' can be lifted by who has the right to.",
+)  # fmt: skip
+@click.option("--lock-days", type=int, metavar="N", help="With --lock: for how many days from when it is stored.")
 @json_option
 def init(
-    repository: str | None, block_size: int, compression: str, encrypt: bool, kms: str | None, as_json: bool
+    repository: str | None, block_size: int, compression: str, encrypt: bool, kms: str | None,
+    lock_mode: str | None, lock_days: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Create a repository; its parent folder must exist, and it must not exist itself."""
     location = require(repository, "--repository", "VMKEEP_REPOSITORY")
     recovery_key = None
     if kms and not encrypt:
         raise UsageError("--kms goes with --encrypt")
+    rule = _lock_rule(lock_mode, lock_days)
     if encrypt:
         passphrase = given_passphrase() or (None if kms else new_passphrase(None))
         created = create_encrypted_repository(
-            location, passphrase=passphrase, kms_key=kms, block_size=block_size * 1024, compression=compression
+            location,
+            passphrase=passphrase,
+            kms_key=kms,
+            block_size=block_size * 1024,
+            compression=compression,
+            lock=rule,
         )
         made, recovery_key = created.repository, created.recovery_key
     else:
-        made = create_repository(location, block_size=block_size * 1024, compression=compression)
+        made = create_repository(location, block_size=block_size * 1024, compression=compression, lock=rule)
     if as_json:
         fields = {"id": made.id, "location": made.location, "block_size": made.block_size, "encrypted": encrypt}
         print_json({**fields, "recovery_key": recovery_key} if encrypt else fields)
@@ -67,6 +82,12 @@ def init(
     click.echo(f"repository {made.id} created at {made.location}")
     if recovery_key:
         show_recovery_key(recovery_key)
+
+
+def _lock_rule(mode: str | None, days: int | None) -> LockRule | None:
+    if (mode is None) != (days is None):
+        raise UsageError("--lock and --lock-days go together")
+    return LockRule(mode=LockMode(mode), days=days) if mode and days is not None else None
 
 
 @repo.command("stats")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from blake3 import blake3
 
 from vmkeep.blobs import BlobStore
+from vmkeep.blobs.locking import LockMode, LockRule
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, RepositoryError, UsageError
 from vmkeep.repository.codecs import Codec
@@ -36,6 +39,8 @@ class Descriptor:
     compression: Codec
     """What writers use; every frame says for itself how to read it."""
     created: str
+    lock: LockRule | None = None
+    """For how long the store locks what is put; ``None``: not at all."""
     seal: str | None = None
     """Code over the other fields that takes the master key to make; ``None``: not encrypted."""
     sealed: bytes = field(default=b"", repr=False)
@@ -52,10 +57,15 @@ class Descriptor:
             raise UsageError(f"block size {self.block_size}: choose a power of two from 64 KiB to 4 MiB")
 
 
-def new_descriptor(*, block_size: int, compression: str) -> Descriptor:
+def new_descriptor(*, block_size: int, compression: str, lock: LockRule | None = None) -> Descriptor:
     """Return the descriptor of a repository about to be created."""
-    codec = Codec.named(compression)
-    return Descriptor(id=str(uuid.uuid4()), block_size=block_size, compression=codec, created=now().isoformat())
+    return Descriptor(
+        id=str(uuid.uuid4()),
+        block_size=block_size,
+        compression=Codec.named(compression),
+        created=now().isoformat(),
+        lock=lock,
+    )
 
 
 def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -> None:
@@ -72,6 +82,8 @@ def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -
         "block_size": descriptor.block_size,
         "compression": descriptor.compression.name.lower(),
     }
+    if descriptor.lock is not None:
+        fields["lock"] = {"mode": descriptor.lock.mode.value, "days": descriptor.lock.days}
     if keys is None:
         fields |= {"digest": _DIGEST, "key_slots": []}
     else:
@@ -82,6 +94,13 @@ def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -
         store.put(KEY, text.encode())
     except ConflictError as error:
         raise RepositoryError(f"{store.location}: is a repository already; nothing was changed") from error
+
+
+def require_absent(store: BlobStore) -> None:
+    """Raise :class:`RepositoryError` where there is a repository."""
+    with suppress(BlobNotFoundError):
+        store.size(KEY)
+        raise RepositoryError(f"{store.location}: is a repository already; nothing was changed")
 
 
 def unlock(
@@ -153,11 +172,21 @@ def _from_fields(fields: dict[str, object], location: str) -> Descriptor:
             block_size=block_size,
             compression=Codec.named(name),
             created=str(fields.get("created")),
+            lock=_lock(fields.get("lock")),
             seal=None if encryption is None else str(seal),
             sealed=_canonical({key: value for key, value in fields.items() if key not in ("check", "seal")}),
         )
     except UsageError as error:
         raise RepositoryError(f"{location}: {KEY}: {error}") from error
+
+
+def _lock(plain: Any) -> LockRule | None:
+    if plain is None:
+        return None
+    try:
+        return LockRule(mode=LockMode(plain["mode"]), days=int(plain["days"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError("lock: neither a mode and days, nor absent") from error
 
 
 def _parse(text: bytes, location: str) -> dict[str, object]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmkeep.blobs import BlobStore, Meter, open_store
+from vmkeep.blobs.locking import LockRule, delete_unlocked
 from vmkeep.blobs.opening import create_store
-from vmkeep.errors import BlobNotFoundError, RepositoryError, UsageError, VmKeepError
+from vmkeep.errors import UsageError, VmKeepError
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.site import Site
 from vmkeep.repository import descriptor as descriptors
 from vmkeep.repository.keys import Keys, new_master
 from vmkeep.repository.keyservice import KeyService
+from vmkeep.repository.lockedkeys import begin_locks, require_locks
 from vmkeep.repository.repository import Repository
 from vmkeep.repository.segmentcache import default_cache
 from vmkeep.repository.slots import PREFIX, Slots
@@ -30,14 +31,25 @@ class Created:
     """Opens it like a passphrase; kept nowhere: show it once."""
 
 
-def create_repository(location: str, *, block_size: int = 262144, compression: str = "zstd") -> Repository:
+def create_repository(
+    location: str,
+    *,
+    block_size: int = 262144,
+    compression: str = "zstd",
+    lock: LockRule | None = None,
+    aws: AwsCredentials | None = None,
+) -> Repository:
     """Create a repository at a location of :func:`create_store`; the last part of a folder's path is created.
 
-    :raises RepositoryError: there is one already, or the folder above is missing.
+    :param lock: for how long the store is to lock what is put.
+    :param aws: for S3, and for a key service.
+    :raises RepositoryError: there is one already, or the folder above is missing, or the store cannot lock.
     :raises UsageError: a block size or compression that the format does not have.
     """
-    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression)
-    store = create_store(location)
+    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
+    store = create_store(location, credentials=aws)
+    descriptors.require_absent(store)
+    require_locks(store, lock)
     descriptors.create(store, descriptor)
     return Repository(store, descriptors.load(store))
 
@@ -49,6 +61,7 @@ def create_encrypted_repository(
     kms_key: str | None = None,
     block_size: int = 262144,
     compression: str = "zstd",
+    lock: LockRule | None = None,
     aws: AwsCredentials | None = None,
 ) -> Created:
     """Create a repository like :func:`create_repository`, encrypted.
@@ -58,7 +71,7 @@ def create_encrypted_repository(
     :param kms_key: ARN of a key of Amazon's key service.
     :raises UsageError: the passphrase is too short.
     """
-    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression)
+    descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
     store = create_store(location, credentials=aws)
     return create_encrypted_in(store, descriptor, passphrase=passphrase, kms_key=kms_key, service=KeyService(aws))
 
@@ -74,9 +87,8 @@ def create_encrypted_in(
     """Create an encrypted repository on a store: first its key slots, then the descriptor that makes them matter."""
     if not passphrase and not kms_key:
         raise UsageError("an encrypted repository takes a passphrase, or the ARN of a KMS key")
-    with suppress(BlobNotFoundError):
-        store.size(descriptors.KEY)
-        raise RepositoryError(f"{store.location}: is a repository already; nothing was changed")
+    descriptors.require_absent(store)
+    require_locks(store, descriptor.lock)
     master = new_master()
     slots = Slots(store, descriptor.id)
     made = []
@@ -90,7 +102,7 @@ def create_encrypted_in(
         descriptors.create(store, descriptor, Keys(master, repository=descriptor.id))
     except VmKeepError:
         for slot in made:
-            store.delete(f"{PREFIX}{slot.id}")
+            delete_unlocked(store, f"{PREFIX}{slot.id}")
         raise
     return Created(repository=open_in(store, passphrase=recovery_key), recovery_key=recovery_key)
 
@@ -127,6 +139,7 @@ def open_in(
 ) -> Repository:
     """Open the repository on a store, whose calls ``meter`` counts."""
     descriptor = descriptors.load(store)
+    begin_locks(store, descriptor.lock)
     keys = descriptors.unlock(store, descriptor, passphrase, service=KeyService(aws))
     return Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
 

@@ -1,0 +1,203 @@
+"""Versions and locks of objects in a bucket, through Amazon's own library: the faster client has no words for them.
+
+A bucket with Object Lock keeps versions: overwriting adds one, deleting adds a mark, and both hide what was there
+before without harming it. Removing a version for good is refused while it is locked.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from vmkeep.blobs.awsclient import AwsClient, refusal
+from vmkeep.blobs.locking import BlobVersion, Versions
+from vmkeep.blobs.s3access import S3Access
+from vmkeep.blobs.s3errors import explain
+from vmkeep.errors import (
+    BlobNotFoundError,
+    LockedError,
+    PermissionDeniedError,
+    RepositoryError,
+    StoreError,
+    VmKeepError,
+)
+
+_PROBE_SECONDS = 6.0
+_CLOCK_HOLDS = 3600.0
+_NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
+
+
+class S3Versions:
+    """The versions below one prefix of a bucket. Thread-safe."""
+
+    def __init__(self, access: S3Access) -> None:
+        self._place = access.place
+        self._endpoint = access.endpoint
+        self._client = AwsClient("s3", access.credentials, endpoint=access.credentials.endpoint, region=access.region)
+        self._clock: tuple[float, datetime] | None = None
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        """Return the time by the server's clock; asked once an hour, and counted on from there."""
+        with self._lock:
+            if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_HOLDS:
+                with self._errors(""):
+                    answer = self._client.get().head_bucket(Bucket=self._place.bucket)
+                date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+                self._clock = (time.monotonic(), parsedate_to_datetime(date))
+            asked_at, said = self._clock
+            return said + timedelta(seconds=time.monotonic() - asked_at)
+
+    def list(self, prefix: str) -> Iterator[Versions]:
+        """Yield all versions of the objects whose key starts so, an object's together."""
+        whole, cut = self._object(prefix), len(self._object(""))
+        held_key, held = "", list[dict[str, Any]]()
+        for page in self._pages(whole):
+            found: dict[str, list[dict[str, Any]]] = {held_key: held} if held else {}
+            for entry in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+                found.setdefault(entry["Key"], []).append(entry)
+            held_key = page.get("NextKeyMarker", "")  # its versions may go on in the next page
+            held = found.pop(held_key, [])
+            for key in sorted(found):
+                yield _gathered(key[cut:], found[key])
+        if held:
+            yield _gathered(held_key[cut:], held)
+
+    def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
+        marker: dict[str, str] = {}
+        while True:
+            with self._errors(""):
+                page = self._client.get().list_object_versions(Bucket=self._place.bucket, Prefix=prefix, **marker)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
+
+    def of(self, key: str) -> Versions | None:
+        """Return the versions of one object."""
+        return next((found for found in self.list(key) if found.key == key), None)
+
+    def remove(self, key: str, version: str) -> None:
+        """Remove one version for good.
+
+        :raises LockedError: it is locked.
+        """
+        try:
+            with self._errors(key):
+                self._client.get().delete_object(Bucket=self._place.bucket, Key=self._object(key), VersionId=version)
+        except PermissionDeniedError as error:
+            if (until := self.locked_until(key, version)) is not None and until > self.now():
+                name = f"{self._place}/{key}"
+                raise LockedError(f"{name}: is locked until {until.isoformat()}", until=until.isoformat()) from error
+            raise
+
+    def locked_until(self, key: str, version: str) -> datetime | None:
+        """Return when a version's lock ends; ``None``: it has none."""
+        try:
+            with self._errors(key, expected=_NO_LOCK):
+                answer = self._client.get().get_object_retention(
+                    Bucket=self._place.bucket, Key=self._object(key), VersionId=version
+                )
+        except _ExpectedError:
+            return None
+        until: datetime | None = answer.get("Retention", {}).get("RetainUntilDate")
+        return until
+
+    def retain(self, key: str, version: str, mode: str, until: datetime) -> None:
+        """Lock a version until then; the server refuses to shorten a lock."""
+        with self._errors(key):
+            self._client.get().put_object_retention(
+                Bucket=self._place.bucket,
+                Key=self._object(key),
+                VersionId=version,
+                Retention={"Mode": mode.upper(), "RetainUntilDate": until},
+            )
+
+    def copy_on_top(self, key: str, version: str) -> None:
+        """Make a copy of an old version the newest."""
+        source = {"Bucket": self._place.bucket, "Key": self._object(key), "VersionId": version}
+        with self._errors(key):
+            self._client.get().copy_object(Bucket=self._place.bucket, Key=self._object(key), CopySource=source)
+
+    def check(self) -> None:
+        """Prove that the bucket can lock, and does.
+
+        :raises RepositoryError: it does not; the message says what to change.
+        """
+        bucket = self._place.bucket
+        try:
+            with self._errors("", expected=_NO_LOCK):
+                self._client.get().get_object_lock_configuration(Bucket=bucket)
+        except _ExpectedError as error:
+            raise RepositoryError(
+                f"s3://{bucket}: has no Object Lock; make a bucket that has (aws s3api create-bucket "
+                "--object-lock-enabled-for-bucket), for here nothing could be locked"
+            ) from error
+        self._prove()
+
+    def _prove(self) -> None:
+        """Lock an object for a few seconds, and see that it cannot be removed."""
+        key = f"probes/{secrets.token_hex(8)}"
+        with self._errors(key):
+            answer = self._client.get().put_object(Bucket=self._place.bucket, Key=self._object(key), Body=b"")
+        version = answer.get("VersionId", "null")
+        until = self.now() + timedelta(seconds=_PROBE_SECONDS)
+        self.retain(key, version, "governance", until)
+        try:
+            self.remove(key, version)
+        except LockedError:
+            time.sleep(max(0.0, (until - self.now()).total_seconds()) + 1)
+            self.remove(key, version)
+            return
+        raise RepositoryError(f"{self._place}: {self._endpoint} sets locks but does not keep them; use another server")
+
+    def _object(self, key: str) -> str:
+        return f"{self._place.prefix}/{key}" if self._place.prefix else key
+
+    @contextmanager
+    def _errors(self, key: str, *, expected: set[str] | None = None) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            code, status = refusal(error)
+            if expected and code in expected:
+                raise _ExpectedError(code) from error
+            raise self._explained(key, error, code, status) from error
+
+    def _explained(self, key: str, error: Exception, code: str, status: int) -> VmKeepError:
+        what = f"{self._place}/{key}".rstrip("/")
+        if code == "NoSuchVersion":
+            return BlobNotFoundError(f"{what}: no such version")
+        if not status:
+            return StoreError(f"{what}: {self._endpoint} cannot be reached: {error}")
+        return explain(
+            str(error), code=code, status=status, bucket=self._place.bucket, endpoint=self._endpoint, what=what
+        )
+
+
+class _ExpectedError(Exception):
+    """An answer that the caller has asked for."""
+
+
+def _gathered(key: str, entries: list[dict[str, Any]]) -> Versions:
+    entries.sort(key=lambda entry: entry["LastModified"], reverse=True)  # of a second's, the server's order stays
+    entries.sort(key=lambda entry: not entry["IsLatest"])
+    return Versions(key=key, all=tuple(_version(entry) for entry in entries))
+
+
+def _version(entry: dict[str, Any]) -> BlobVersion:
+    return BlobVersion(
+        id=str(entry["VersionId"]),
+        deleted="ETag" not in entry,
+        size=int(entry.get("Size", 0)),
+        e_tag=str(entry.get("ETag", "")).strip('"'),
+        modified=entry["LastModified"],
+    )

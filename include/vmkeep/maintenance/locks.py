@@ -1,0 +1,154 @@
+"""Locks of what is still needed go on; what a thief has hidden is found and made visible again.
+
+A lock ends a fixed time after its blob was put. As long as restore points need a blob its lock is set anew whenever
+less than half of that time is left. Segments of the index are not followed: they are made again from packs, and merging
+has to be able to remove them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from vmkeep.blobs import BlobStore
+from vmkeep.blobs.locking import LockRule, Locks, Versions, locks_of
+from vmkeep.errors import RepositoryError
+from vmkeep.maintenance.plan import marked
+from vmkeep.model.job import Progress
+from vmkeep.repository import Repository
+from vmkeep.repository.descriptor import KEY
+from vmkeep.repository.lockedkeys import PREFIXES, is_locked
+from vmkeep.repository.packs import pack_key
+
+_AT_ONCE = 16
+"""Requests on their way: what counts is the store's latency."""
+_PACKS, _INDEX = "packs/", "index/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockReport:
+    """What became of the locks."""
+
+    extended: int
+    kept: int
+    """Still locked for half of the time or longer."""
+    missing: tuple[str, ...]
+    """Needed, and not there: run a check."""
+    hidden: tuple[str, ...]
+    """Deleted or overwritten by somebody else, as :func:`find_hidden` says; the originals were locked all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """A blob that readers do not see as it was put."""
+
+    key: str
+    what: str
+    """``deleted`` or ``overwritten``."""
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return f"{self.key}: was {self.what} by somebody else; the original is there"
+
+
+def needed_packs(repository: Repository) -> frozenset[str]:
+    """Return the keys of all packs that restore points, and backups about to end, need something of.
+
+    :raises CorruptError: it cannot be told.
+    """
+    condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
+    return frozenset(pack_key(pack) for pack in marked(repository, condemned).live())
+
+
+def extend_locks(
+    repository: Repository,
+    packs: Iterable[str],
+    *,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> LockReport:
+    """Lock for the full time again what is needed and has less than half of it left.
+
+    :param packs: keys of the packs that are needed; manifests, key slots and the descriptor always are.
+    :raises RepositoryError: this repository has no locks.
+    """
+    rule, locks = _rule_of(repository)
+    missing = set(packs)
+    wanted = frozenset(missing)
+    now = locks.now()
+    report = {"extended": 0, "kept": 0}
+    hidden: list[str] = []
+
+    def extend(found: Versions) -> bool:
+        original = found.original
+        young = original is not None and now - original.modified < rule.period / 2
+        return original is not None and not young and locks.extend(found.key, original, rule)
+
+    def needed() -> Iterator[Versions]:
+        for found in _all_versions(locks):
+            if found.key.startswith(_INDEX) or (found.key.startswith(_PACKS) and found.key not in wanted):
+                continue
+            if found.original is not None:
+                missing.discard(found.key)
+            if found.trouble:
+                hidden.append(found.key)
+            yield found
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for batch in _batches(needed()):
+            for done in threads.map(extend, batch):
+                report["extended" if done else "kept"] += 1
+            total = sum(report.values())
+            on_progress(Progress(phase="locks", bytes_done=total, bytes_total=max(total, len(wanted))))
+    return LockReport(**report, missing=tuple(sorted(missing)), hidden=tuple(hidden))
+
+
+def find_hidden(store: BlobStore) -> list[Hidden]:
+    """Return what somebody has deleted or overwritten and the store still holds; needs no key of the repository."""
+    locks = _locks_of(store)
+    return [Hidden(key=found.key, what=found.trouble) for found in _all_versions(locks) if found.trouble]
+
+
+def bring_back(store: BlobStore) -> list[Hidden]:
+    """Make readers see the originals again of all that :func:`find_hidden` finds, and return what was brought back.
+
+    Only what hides them is removed, and where that is locked in its turn a copy of the original is put on top.
+    """
+    locks = _locks_of(store)
+    done = []
+    for found in list(_troubled(locks)):
+        locks.bring_back(found)
+        done.append(Hidden(key=found.key, what=found.trouble))
+    return done
+
+
+def _troubled(locks: Locks) -> Iterator[Versions]:
+    return (found for found in _all_versions(locks) if found.trouble)
+
+
+def _all_versions(locks: Locks) -> Iterator[Versions]:
+    for prefix in (*PREFIXES, KEY):
+        yield from (found for found in locks.versions(prefix) if is_locked(found.key))
+
+
+def _batches(found: Iterator[Versions]) -> Iterator[list[Versions]]:
+    batch = []
+    for each in found:
+        batch.append(each)
+        if len(batch) == _AT_ONCE * 8:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _locks_of(store: BlobStore) -> Locks:
+    if (locks := locks_of(store)) is None:
+        raise RepositoryError(f"{store.location}: only a bucket of S3 keeps versions and locks")
+    return locks
+
+
+def _rule_of(repository: Repository) -> tuple[LockRule, Locks]:
+    rule = repository.descriptor.lock
+    if rule is None:
+        raise RepositoryError(f"{repository.location}: has no locks; they are chosen at 'vmkeep repo init --lock'")
+    return rule, _locks_of(repository.blobs)

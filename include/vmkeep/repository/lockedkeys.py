@@ -1,0 +1,45 @@
+"""Which blobs of a repository are locked where the store can: what a restore needs, and nothing that is rewritten."""
+
+from __future__ import annotations
+
+import logging
+
+from vmkeep.blobs import BlobStore
+from vmkeep.blobs.locking import LockRule, locks_of
+from vmkeep.errors import RepositoryError
+from vmkeep.repository import descriptor
+
+PREFIXES = ("packs/", "index/", "points/", "keys/")
+
+log = logging.getLogger(__name__)
+
+
+def is_locked(key: str) -> bool:
+    """Whether a blob of that name is to be locked."""
+    return key == descriptor.KEY or key.startswith(PREFIXES)
+
+
+def begin_locks(store: BlobStore, rule: LockRule | None) -> None:
+    """Lock from now on what is put, as the repository's descriptor says.
+
+    A copy of the repository that lies where nothing can be locked stays usable; a warning says what it lacks.
+    """
+    if rule is None:
+        return
+    if (locks := locks_of(store)) is not None:
+        locks.begin(rule, is_locked)
+    else:
+        log.warning("%s: the repository asks for locks, and this kind of store has none", store.location)
+
+
+def require_locks(store: BlobStore, rule: LockRule | None) -> None:
+    """Prove that a store can keep a new repository's locks, and begin with them.
+
+    :raises RepositoryError: it cannot.
+    """
+    if rule is None:
+        return
+    if (locks := locks_of(store)) is None:
+        raise RepositoryError(f"{store.location}: only S3 with Object Lock can lock what is stored")
+    locks.check()
+    locks.begin(rule, is_locked)
