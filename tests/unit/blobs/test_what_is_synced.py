@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ def calls(monkeypatch, tmp_path):
         return "temporary" if shown.startswith(".tmp/") else shown
 
     def fsync(file):
-        made.append(("fsync", name(os.readlink(f"/proc/self/fd/{file}"))))
+        made.append(("fsync", name(Path(f"/proc/self/fd/{file}").readlink())))
 
     def watched(verb, call):
         def run(source, target):

@@ -53,3 +53,17 @@ def test_credentials_that_run_out_stop_the_copy_and_are_named(framer):
         store.fail("get", with_=AuthenticationError("ExpiredToken"), times=1000)
         with pytest.raises(FencedError, match=r"could not be renewed .*: ExpiredToken"):
             _eventually_fenced(lease)
+
+
+def test_who_lost_the_lease_to_another_try_does_not_give_back_that_ones(framer, monkeypatch):
+    monkeypatch.setattr(leases, "_GIVES_UP_AFTER", 60)
+    store = MemoryStore()
+    names = {"key": "runs/x/lease", "fence": "runs/x/fence"}
+    with leases.Lease(store, framer, **names, every=60) as newer_is_quiet:
+        with leases.Lease(store, framer, **names, every=0.02) as older:
+            newer_is_quiet._write("held")
+            with pytest.raises(FencedError, match="another attempt"):
+                _eventually_fenced(older)
+        assert not leases.is_released(framer, "runs/x/lease", store.get("runs/x/lease"))
+        newer_is_quiet.check()
+    assert leases.is_released(framer, "runs/x/lease", store.get("runs/x/lease"))

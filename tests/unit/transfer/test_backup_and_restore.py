@@ -12,7 +12,7 @@ from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
 from vmkeep.repository import Kind, Scratch, Wanted, decode_extents
 from vmkeep.repository.attachments import read_content
-from vmkeep.transfer import backup
+from vmkeep.transfer import backup, reading
 from vmkeep.transfer.restore import restore_disk
 from vmkeep.transfer.verify import verify_disk
 
@@ -280,6 +280,19 @@ def test_a_used_target_that_is_larger_is_zeroed_beyond_the_disk_too(repository, 
 
     assert target.content == content + bytes(3 * BLOCK - tail)
     assert zeroed == 3 * BLOCK - tail
+
+
+def test_each_block_is_written_once_however_many_windows_a_disk_is_read_in(repository, disk, back_up, monkeypatch):
+    monkeypatch.setattr(reading, "_WINDOW", 7)
+    content = noise(20) + noise(3) + noise(5, seed=1)  # some of it twice, in one window and in two
+    root = back_up(disk(content), repository).root
+    target = disk(bytes(len(content)))
+
+    written, _ = restore_disk(repository, root, target, fresh=True, on_progress=lambda _: None, check=lambda: None)
+
+    assert target.content == content
+    assert sorted(target.writes) == [(n * BLOCK, BLOCK) for n in range(28)]
+    assert written == len(content)
 
 
 def test_a_target_that_is_too_small_is_refused(repository, disk, back_up):

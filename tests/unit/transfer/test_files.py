@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -164,7 +165,7 @@ def test_what_the_system_reads_and_writes_in_parts_is_whole(image, tmp_path, mon
 def test_flushing_a_target_syncs_it(tmp_path, monkeypatch):
     synced = []
     with LocalFileTarget(tmp_path / "copy.raw", capacity=MIB, create=True) as target:
-        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").readlink()))
         target.flush()
 
-    assert synced == [str(tmp_path / "copy.raw")]
+    assert synced == [tmp_path / "copy.raw"]
