@@ -23,6 +23,6 @@ class Margins:
     have to look again."""
     waste: float = 0.25
     """A pack is rewritten when more of its bytes than this part are reached by nothing."""
-    left_for: timedelta = timedelta(hours=48)
+    left_for: timedelta = timedelta(days=7)
     """What a dead process left (a run's area, the record of a sweep) is removed so long after its last sign of life:
     the one race it closes is that of a process that stops between two calls for so long, and then goes on."""

@@ -21,6 +21,7 @@ from vmkeep.repository import Kind, Repository
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO
 from vmkeep.repository.maps import PAGE_SIZE, ROOT_SIZE, parse_root
 from vmkeep.repository.packcheck import pack_id_of
+from vmkeep.repository.packs import overhead
 from vmkeep.repository.reader import Batch, BlockReader, Scratch, Wanted
 from vmkeep.repository.segments import Segment
 
@@ -136,11 +137,21 @@ class Marking:
         return {pack: int(total[number]) for pack, number in self._ids.items() if total[number]}
 
     def framed(self) -> Mapping[bytes, int]:
-        """Return pack → bytes of its frames, of all packs that the index names."""
+        """Return pack → bytes of its frames, of all packs that the index names.
+
+        An entry that is listed twice, as a crash may leave it, counts twice; but no pack for more than there is
+        room in it beside its footer.
+        """
         total = np.zeros(len(self._ids), np.int64)
+        marked = np.zeros(len(self._ids), np.int64)
         for bits in self._segments:
             total += bits.weigh(slice(None), len(self._ids))
-        return {pack: int(total[number]) for pack, number in self._ids.items()}
+            marked += bits.count(len(self._ids))
+        room = {pack: blob.size - overhead(int(marked[self._ids[pack]])) for pack, blob in self._known_blobs()}
+        return {pack: min(int(total[number]), room.get(pack, 0)) for pack, number in self._ids.items()}
+
+    def _known_blobs(self) -> Iterator[tuple[bytes, PackBlob]]:
+        return ((pack, blob) for pack, blob in self.blobs.items() if pack in self._ids)
 
     def live_frames(self, packs: frozenset[bytes]) -> dict[bytes, list[LiveFrame]]:
         """Return the marked frames of some packs, in their order."""
@@ -298,6 +309,10 @@ class _Bits:
         """Return bytes of frames by pack number."""
         numbers, lengths = self._numbers[self._columns.packs[rows]], self._columns.lengths[rows]
         return np.bincount(numbers, weights=lengths, minlength=packs).astype(np.int64)
+
+    def count(self, packs: int) -> I64:
+        """Return the number of marked frames by pack number."""
+        return np.bincount(self._numbers[self._columns.packs[self.marked()]], minlength=packs)
 
     def frames(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, LiveFrame]]:
         """Yield the marked frames of packs whose number is wanted."""

@@ -56,6 +56,11 @@ def pack_key(pack_id: bytes) -> str:
     return f"packs/{name[:2]}/{name}"
 
 
+def overhead(frames: int) -> int:
+    """Return how many bytes of a pack are no frames of content, if it is not encrypted; else there are 28 more."""
+    return PACK_HEADER_SIZE + HEADER_SIZE + _FOOTER_HEADER.size + _ROW * frames + TRAILER_SIZE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackContents:
     """What a footer says: the pack's frames in order of offset, by columns."""

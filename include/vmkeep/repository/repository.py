@@ -202,7 +202,9 @@ class Repository:
             self.require_unswept(point)
             for name, root in roots:
                 self._require_map(point, name, root)
-            return self.manifests.seal(point)
+            sealed = self.manifests.seal(point)
+        sealing.end(self.blobs, point.run)
+        return sealed
 
     def require_unswept(self, point: RestorePoint) -> None:
         """Return unless maintenance took something that a point which is not sealed yet needs.

@@ -58,6 +58,12 @@ def begin(store: BlobStore, framer: Framer, run: str) -> None:
         store.put(key, framer.wrap(Kind.NOTE, json.dumps({"over": over}).encode(), name=key))
 
 
+def end(store: BlobStore, run: str) -> None:
+    """Say that a run is over, for its point is sealed: it holds off no sweep any more."""
+    with suppress(VmKeepError):  # else it goes with the run's area
+        store.delete(_begun_key(run))
+
+
 def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str]:
     """Return the sweeps that were over when a run began, by its ``begun`` blob; if that cannot be read: none."""
     try:
@@ -133,26 +139,37 @@ class _Walk:
         self._index = index
         self._blocks = BlockReader(store, framer, index)
         self._packs: set[bytes] = set()
+        self._there: set[bytes] = set()
         self._seen: set[bytes] = set()
 
     def require(self, roots: Sequence[str]) -> None:
-        """Walk from the roots, then see that every pack met on the way is there."""
+        """Walk from the roots, and see that every pack met on the way is there: that of a page before it is read."""
         for root in roots:
             digest = bytes.fromhex(root)
             self._require([digest])
+            self._see_packs()
             shape, top = parse_root(self._blocks.get_pages([digest], size=ROOT_SIZE)[digest])
             self._descend([top] if top != ZERO else [], shape.levels)
+        self._see_packs()
+
+    def _see_packs(self) -> None:
+        """See that every pack met so far is there."""
+        if not self._packs:
+            return
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
             lost = frozenset(pack for pack in threads.map(self._lost, self._packs) if pack is not None)
         if lost:
             self._plans.condemn(lost)  # else the next try would find the same entries of the index, and fail again
             raise _stale(f"{len(lost)} packs, {next(iter(lost)).hex()} among them, are gone")
+        self._there |= self._packs
+        self._packs = set()
 
     def _descend(self, digests: list[bytes], level: int) -> None:
         fresh = [digest for digest in dict.fromkeys(digests) if digest not in self._seen]
         self._require(fresh)
         if not level:
             return
+        self._see_packs()
         self._seen.update(fresh)
         for at in range(0, len(fresh), _PAGES):
             pages = self._blocks.get_pages(fresh[at : at + _PAGES], size=PAGE_SIZE)
@@ -163,7 +180,8 @@ class _Walk:
         for digest, location in zip(digests, self._index.find_many(digests), strict=True):
             if location is None:
                 raise _stale(f"{digest.hex()[:16]}… is not in the index")
-            self._packs.add(self._safe(location))
+            if (pack := self._safe(location)) not in self._there:
+                self._packs.add(pack)
 
     def _safe(self, location: Location) -> bytes:
         """Return a place's pack if no sweep takes it. One that has not decided yet has to, now: it takes nothing."""

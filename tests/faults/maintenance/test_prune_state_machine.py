@@ -238,7 +238,7 @@ class Backups(RuleBasedStateMachine):
     @rule()
     def days_pass(self):
         """No process sleeps for so long: see ``Margins.left_for``."""
-        self.vault.store.pass_time(hours=49)
+        self.vault.store.pass_time(hours=8 * 24)
 
     @invariant()
     def every_point_is_whole(self):
@@ -256,7 +256,7 @@ class Backups(RuleBasedStateMachine):
         for run in list(self.runs):
             self.drop(run)
         for _ in range(3):
-            self.vault.store.pass_time(hours=49)
+            self.vault.store.pass_time(hours=8 * 24)
             self.vault.prune(margins=Margins())
         self.vault.assert_whole()
         # Nothing of all that happened is left, but for what points need.

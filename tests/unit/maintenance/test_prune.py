@@ -68,6 +68,19 @@ def test_a_pack_with_little_waste_stays(vault):
     assert len(vault.plan(margins=replace(NONE, waste=0.1)).rewritten) == 1
 
 
+def test_a_segment_that_is_there_twice_makes_no_waste(vault):
+    """A crash between the two steps of a merge, or of a sweep, leaves entries listed twice."""
+    vault.back_up([block(1), block(2), block(3)])
+    framer = vault.open().framer
+    for blob in list(vault.store.list("index/")):
+        twin = f"index/{'0' * 32}"
+        content = framer.unwrap(Kind.INDEX, vault.store.get(blob.key), name=blob.key)
+        vault.store.put(twin, framer.wrap(Kind.INDEX, content, name=twin))
+
+    assert vault.plan().empty
+    vault.assert_whole()
+
+
 def test_planning_leaves_no_trace(vault):
     vault.forget(vault.back_up([block(1)]))
     before = sorted(blob.key for blob in vault.store.list(""))

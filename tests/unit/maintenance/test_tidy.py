@@ -12,6 +12,8 @@ from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
 
+TWO_DAYS = Margins(left_for=timedelta(hours=48))
+
 
 def swept(vault):
     vault.back_up([block(1)])
@@ -53,7 +55,7 @@ def test_an_area_without_a_young_blob_goes_as_a_whole(vault):
     alive.store("young", b"x")
     vault.store.pass_time(1)
 
-    assert remove_dead_runs(vault.open(), Margins(), time=vault.store.time) == 1
+    assert remove_dead_runs(vault.open(), TWO_DAYS, time=vault.store.time) == 1
 
     assert {blob.key.split("/")[1] for blob in vault.store.list("runs/")} == {"alive"}
     assert sorted(alive.names()) == ["old", "young"]
@@ -61,12 +63,10 @@ def test_an_area_without_a_young_blob_goes_as_a_whole(vault):
 
 def test_the_record_of_a_sweep_goes_when_it_is_long_past(vault):
     repository = swept(vault)
-    remove_dead_runs(repository, Margins(left_for=timedelta()), time=vault.store.time)
-
     vault.store.pass_time(47)
-    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 0
+    assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 0
     vault.store.pass_time(1)
-    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 1
+    assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 1
     assert list(vault.store.list("sweeps/")) == []
 
 
@@ -74,13 +74,11 @@ def test_the_record_of_a_sweep_stays_while_a_run_goes_on_that_began_before(vault
     vault.open().begin_run("long")
     repository = swept(vault)
     vault.store.pass_time(48)
-    for run in ("run-1", "run-2"):
-        repository.run(run).sweep()
 
-    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 0
+    assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 0
     repository.run("long").sweep()
     repository.begin_run("later")
-    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 1
+    assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 1
 
 
 def test_the_record_of_a_sweep_stays_while_the_index_names_what_it_took(vault):
@@ -89,13 +87,11 @@ def test_the_record_of_a_sweep_stays_while_the_index_names_what_it_took(vault):
     dangling = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("index/")}
     vault.prune()
     repository = vault.open()
-    for run in ("run-1", "run-2"):
-        repository.run(run).sweep()
     for key, data in dangling.items():  # as a merge leaves it that read the index before the sweep
         vault.store.put(key, data)
     vault.store.pass_time(48)
 
-    assert forget_sweeps(repository, Margins(), time=vault.store.time) == 0
+    assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 0
     vault.back_up([block(2)])  # does not count on the packs that are gone
     vault.assert_whole()
 

@@ -94,10 +94,11 @@ def test_a_sweep_of_other_packs_lets_a_point_be_sealed(repository, named):
     assert repository.plans.decide(sweep, others) == others
 
 
-def test_a_lost_pack_is_told_and_the_next_try_stores_its_blocks_again(repository, named):
+@pytest.mark.parametrize("kind", [min, max], ids=["pages", "blocks"])
+def test_a_lost_pack_is_told_and_the_next_try_stores_it_again(repository, named, kind):
     root = stored(repository, "run/1")
     repository.plans.begin_sweep([b"y" * 16])
-    lost = max(repository.blobs.list("packs/"), key=lambda blob: blob.size).key
+    lost = kind(repository.blobs.list("packs/"), key=lambda blob: blob.size).key
     repository.blobs.delete(lost)
 
     with pytest.raises(StaleError, match="gone"):
@@ -153,7 +154,8 @@ def test_an_intent_stands_while_a_point_is_sealed_and_goes_then(repository, name
 
     verbs = [(call, key.split("/")[0]) for call, key in store.calls if call in ("put", "delete")]
     sealed = verbs.index(("put", "points"))
-    assert verbs[sealed - 1 :] == [("put", "runs"), ("put", "points"), ("delete", "runs")]
+    assert verbs[sealed - 1 :] == [("put", "runs"), ("put", "points"), ("delete", "runs"), ("delete", "runs")]
+    assert list(repository.blobs.list("runs/")) == []  # it is over
     looked = [at for at, call in enumerate(store.calls) if call == ("list", "sweeps/")]
     declared = next(at for at, (call, key) in enumerate(store.calls) if call == "put" and "/sealing/" in key)
     assert looked[-1] > declared
