@@ -4,7 +4,7 @@
  *   thread        completions on another thread          reverse       ... and the newest request first
  *   sync          ReadAsync and WriteAsync: not supported (6)
  *   fail=N:CODE   the N-th read (from 1) ends with CODE   refuse=N:CODE the N-th ReadAsync is not accepted
- *   wfail=N:CODE  the N-th write ends with CODE
+ *   wfail=N:CODE  the N-th write ends with CODE         zero=N  the N-th ReadAsync returns 0, and never calls back
  *   hang=N        the N-th read never completes           hangopen      Open never returns
  *   crash=N       the N-th read is a SIGSEGV              delay=US      microseconds before each completion
  *   open=CODE     Open fails                              init=CODE     InitEx fails
@@ -221,6 +221,8 @@ static VixError async_io(struct disk *disk, uint64_t start, uint64_t count, uint
     VixError refused = write ? 0 : code_for("refuse", number);
     if (refused)
         return refused;
+    if (!write && number_of("zero") == number)
+        return 0;
     struct request *r = malloc(sizeof *r);
     *r = (struct request){.fd = disk->fd, .write = write, .at = start * 512, .length = count * 512, .memory = memory,
                           .done = done, .data = data, .number = number};

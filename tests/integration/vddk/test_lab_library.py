@@ -91,6 +91,7 @@ def test_what_is_written_is_in_the_datastore(host, vddk, disk):
             thread.join()
         target.write_zeroes(MIB, 2 * MIB)
         target.flush()
+        assert target.allocated() is None  # what it was told before is stale
     expected = turned[:MIB] + bytes(2 * MIB) + turned[3 * MIB :]
     with host.store.open(DISK) as handle:
         assert handle.read(0, handle.capacity) == expected

@@ -137,6 +137,15 @@ def test_a_refused_request_is_an_error(vddk, disk):
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize("vddk", ["zero=1", "zero=5", "zero=5,thread"], indirect=True)
+def test_a_request_that_is_neither_accepted_nor_refused_is_an_error_at_once(vddk, disk):
+    with (
+        vddk.open_source(DiskAddress(path=str(disk))) as source,
+        pytest.raises(VddkError, match="reading"),
+    ):
+        read(source, [Extent(0, source.capacity)])
+
+
 @pytest.mark.parametrize("vddk", ["hang=4,thread", "hang=4", "hang=4,sync"], indirect=True)
 def test_a_read_that_never_completes_is_a_deadline_that_names_disk_and_offset(vddk, disk):
     expected = rf"gave up after 0 s waiting for VDDK to read .*{disk.name}"
