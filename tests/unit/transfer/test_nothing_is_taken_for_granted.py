@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import threading
 from contextlib import contextmanager
 
 import pytest
 
-from vmkeep.errors import TransferError
+from vmkeep.errors import CancelledError, TransferError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
+from vmkeep.repository import MapBuilder
+from vmkeep.transfer import backup
+from vmkeep.transfer.position import Position
 from vmkeep.transfer.verify import verify_disk
 
 BLOCK = 65536
@@ -69,3 +73,48 @@ def test_a_cursor_of_a_disk_of_another_size_means_starting_over(repository, disk
 
     assert stored.resumed_at == 0
     assert restored(repository, stored.root) == now.content
+
+
+def test_a_cursor_promises_nothing_that_was_done_after_its_map_was_taken(
+    store, reopen, disk, back_up, restored, monkeypatch
+):
+    """The workers go on during a checkpoint; here they finish the disk between its map and its flush."""
+    source = disk(noise(24))
+    go_on, finished = threading.Event(), threading.Event()
+    source.before_piece = lambda extent: extent.start < 4 * BLOCK or go_on.wait(30)
+    taken = MapBuilder.store
+    done = Position.done
+
+    def noted(position, start, stop):
+        done(position, start, stop)
+        if position.low == source.capacity:
+            finished.set()
+
+    def then_all_is_done(builder):
+        root = taken(builder)
+        if builder.shape.capacity == source.capacity:  # and not the list of extents
+            go_on.set()
+            assert finished.wait(30)
+        return root
+
+    cursors = []
+
+    def keep(progress):
+        if progress.cursor is not None:
+            cursors.append(progress.cursor)
+
+    def check():
+        if cursors:
+            raise CancelledError("stop")
+
+    monkeypatch.setattr(Position, "done", noted)
+    monkeypatch.setattr(MapBuilder, "store", then_all_is_done)
+    for name in ("_CHECK_SECONDS", "_CHECKPOINT_SECONDS"):
+        monkeypatch.setattr(backup, name, 0)
+    with pytest.raises(CancelledError):
+        back_up(source, reopen(store), piece_size=BLOCK, check=check, on_progress=keep)
+
+    stored = back_up(source, reopen(store), cursor=cursors[0])
+
+    assert 0 <= stored.resumed_at <= 4 * BLOCK
+    assert restored(reopen(store), stored.root) == source.content
