@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -171,3 +172,31 @@ def test_progress_counts_all_disks_together(repository, tmp_path):
 
     assert events[-1].phase == "backup disk 2 of 2"
     assert events[-1].bytes_done == events[-1].bytes_total
+
+
+def test_disks_are_counted_in_order_of_their_keys_however_the_point_lists_them(repository, tmp_path):
+    paths = [write(tmp_path / f"{n}.raw", seed=n, size=(n + 2) * MIB) for n in range(2)]
+    point = import_images(repository, paths, name="a")
+    turned = replace(point, images=point.images[::-1])
+
+    exported = export_image(repository, turned, 0, tmp_path / "out")
+
+    assert (exported.device_key, exported.capacity) == (2000, 2 * MIB)
+    assert (tmp_path / "out").read_bytes() == paths[0].read_bytes()
+
+
+def test_a_file_that_appears_during_an_export_is_not_overwritten(repository, tmp_path):
+    point = import_images(repository, [write(tmp_path / "a.raw")], name="a")
+    out = tmp_path / "out"
+
+    with pytest.raises(ConflictError, match="exists already"):
+        export_image(repository, point, 0, out, on_progress=lambda _: out.write_text("somebody else's"))
+
+    assert out.read_text() == "somebody else's"
+    assert list(tmp_path.glob(".*.partial")) == []
+
+
+def test_an_import_leaves_no_notes_behind(repository, tmp_path):
+    import_images(repository, [write(tmp_path / "a.raw")], name="a")
+
+    assert list(repository.blobs.list("runs/")) == []
