@@ -5,6 +5,6 @@ Knows nothing of packs, points or digests: keys and bytes only.
 
 from vmkeep.blobs.metered import Meter, VerbMeter
 from vmkeep.blobs.opening import open_store
-from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes, is_remote
+from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes, close_store, is_remote
 
-__all__ = ["BlobInfo", "BlobStore", "Bytes", "Meter", "VerbMeter", "is_remote", "open_store"]
+__all__ = ["BlobInfo", "BlobStore", "Bytes", "Meter", "VerbMeter", "close_store", "is_remote", "open_store"]

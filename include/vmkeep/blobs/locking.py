@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from vmkeep.blobs.store import BlobStore
+from vmkeep.blobs.store import BlobStore, backend
 from vmkeep.errors import LockedError, UsageError
 
 _MOST_DAYS = 36500
@@ -113,13 +113,6 @@ def locks_of(store: BlobStore) -> Locks | None:
     """Return what keeps the locks of a store, whatever it is wrapped in; ``None``: it can keep none."""
     locks: Locks | None = getattr(backend(store), "locks", None)
     return locks
-
-
-def backend(store: BlobStore) -> BlobStore:
-    """Return what is below all wrappers."""
-    while (inner := getattr(store, "inner", None)) is not None:
-        store = inner
-    return store
 
 
 def delete_unlocked(store: BlobStore, key: str) -> bool:

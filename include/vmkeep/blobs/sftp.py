@@ -19,7 +19,7 @@ from typing import Any
 
 import paramiko
 
-from vmkeep.blobs.sftpio import read_parts, write_synced
+from vmkeep.blobs.sftpio import free_space, read_parts, write_synced
 from vmkeep.blobs.sshaccess import SshAccess
 from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
 from vmkeep.errors import (
@@ -28,10 +28,15 @@ from vmkeep.errors import (
     PermissionDeniedError,
     RepositoryError,
     StoreError,
+    StoreFullError,
 )
 
 _TEMPORARY = ".tmp"
 _PART = 8 << 20
+_FAILURE = "Failure"
+"""OpenSSH's text for every error that SFTP has no number for."""
+_ROUNDING = 64 << 10
+"""What a file system needs beside a file's bytes."""
 
 
 class SftpStore:
@@ -50,7 +55,7 @@ class SftpStore:
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob; see :meth:`BlobStore.put`."""
         path = self._path(key)
-        with self._channel(key, writing=True) as channel:
+        with self._channel(key, writing=len(data)) as channel:
             temporary = self._write_temporary(channel, data)
             try:
                 self._make_folder(channel, path.parent)
@@ -71,7 +76,7 @@ class SftpStore:
     def replace(self, key: str, data: Bytes) -> None:
         """Create or overwrite a blob atomically."""
         path = self._path(key)
-        with self._channel(key, writing=True) as channel:
+        with self._channel(key, writing=len(data)) as channel:
             temporary = self._write_temporary(channel, data)
             try:
                 self._make_folder(channel, path.parent)
@@ -140,7 +145,7 @@ class SftpStore:
 
     def check_writable(self) -> None:
         """Create and remove a temporary file."""
-        with self._channel("", writing=True) as channel:
+        with self._channel("", writing=0) as channel:
             channel.remove(str(self._write_temporary(channel, b"")))
 
     def check_folder(self, *, create: bool) -> None:
@@ -191,12 +196,16 @@ class SftpStore:
         self._folders.add(folder)
 
     @contextmanager
-    def _channel(self, key: str, *, writing: bool = False) -> Iterator[Any]:
+    def _channel(self, key: str, *, writing: int | None = None) -> Iterator[Any]:
+        """Lend a channel, and translate what goes wrong on it.
+
+        :param writing: how many bytes are to be written.
+        """
         try:
             with self._access.channel() as channel:
                 yield channel
         except FileNotFoundError as error:
-            if writing:
+            if writing is not None:
                 raise StoreError(f"{self._name(key)}: a folder above it is gone") from error
             raise BlobNotFoundError(f"{self._name(key)}: no such blob") from error
         except PermissionError as error:
@@ -205,8 +214,23 @@ class SftpStore:
             ) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             why = str(error) or type(error).__name__
-            hint = " (a full disk says no more than this)" if why == "Failure" else ""
+            if why == _FAILURE and writing is not None and self._is_full(writing):
+                raise StoreFullError(
+                    f"{self.location}: no space left for {key} ({writing} bytes more are needed)"
+                ) from error
+            hint = " (a quota that is used up says no more than this)" if why == _FAILURE else ""
             raise StoreError(f"{self._name(key)}: {why}{hint}") from error
+
+    def _is_full(self, needed: int) -> bool:
+        """Ask for the free space, since a full disk is told as a failure like any other."""
+        with suppress(OSError, EOFError, paramiko.SSHException, StoreError), self._access.channel() as channel:
+            free = free_space(channel, str(self._root))
+            return free is not None and free < needed + _ROUNDING
+        return False
+
+    def close(self) -> None:
+        """End the connection; a later call makes a new one."""
+        self._access.close()
 
 
 def _exists(channel: Any, path: PurePosixPath) -> bool:

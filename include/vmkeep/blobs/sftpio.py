@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 import paramiko
-from paramiko.sftp import CMD_DATA, CMD_EXTENDED, CMD_READ, CMD_WRITE, int64
+from paramiko.sftp import CMD_DATA, CMD_EXTENDED, CMD_EXTENDED_REPLY, CMD_READ, CMD_WRITE, int64
 
 _REQUEST = 32 << 10
 """Bytes of one request; what every server takes."""
@@ -54,3 +54,19 @@ def write_synced(channel: Any, handle: bytes, data: memoryview) -> None:
     while asked:
         channel._read_response(asked.popleft())  # noqa: SLF001
     channel._request(CMD_EXTENDED, "fsync@openssh.com", handle)  # noqa: SLF001
+
+
+def free_space(channel: Any, path: str) -> int | None:
+    """Return how many bytes may still be written below a path; ``None``: the server does not tell.
+
+    By ``statvfs@openssh.com`` (OpenSSH's PROTOCOL, 4.2 to 4.4): block sizes, then blocks, then files.
+    """
+    try:
+        kind, answer = channel._request(CMD_EXTENDED, "statvfs@openssh.com", path)  # noqa: SLF001
+    except OSError:
+        return None
+    if kind != CMD_EXTENDED_REPLY:
+        return None
+    numbers = [answer.get_int64() for _ in range(8)]
+    _, unit, _, _, available, files, _, free_files = numbers
+    return 0 if files and not free_files else int(unit * available)

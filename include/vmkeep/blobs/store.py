@@ -86,6 +86,19 @@ def is_remote(store: BlobStore) -> bool:
     return store.local_path("descriptor") is None
 
 
+def backend(store: BlobStore) -> BlobStore:
+    """Return what is below all wrappers."""
+    while (inner := getattr(store, "inner", None)) is not None:
+        store = inner
+    return store
+
+
+def close_store(store: BlobStore) -> None:
+    """End the connections of a store that holds any; it may be used again, which makes new ones."""
+    if (close := getattr(backend(store), "close", None)) is not None:
+        close()
+
+
 def check_key(key: str) -> str:
     """Return ``key`` if every backend can hold it.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+
+from vmkeep.blobs.locking import LockRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +28,11 @@ class Margins:
     left_for: timedelta = timedelta(days=7)
     """What a dead process left (a run's area, the record of a sweep) is removed so long after its last sign of life:
     the one race it closes is that of a process that stops between two calls for so long, and then goes on."""
+
+    def beside(self, lock: LockRule | None) -> Margins:
+        """Return the margins for a store that locks what is put.
+
+        A lock is extended while its pack is needed, so it may last its full time from the plan on: a sweep before that
+        would only be refused.
+        """
+        return replace(self, condemned_for=max(self.condemned_for, lock.period)) if lock else self

@@ -19,7 +19,9 @@ from vmkeep.errors import BlobNotFoundError
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.columns import U8, Columns
+from vmkeep.repository.index import PREFIX
 from vmkeep.repository.joining import in_packs, joined, sortable, span_of
+from vmkeep.repository.lockedkeys import locked_by_age
 from vmkeep.repository.packs import ID_SIZE, pack_key
 from vmkeep.repository.rows import without_overlap
 from vmkeep.repository.segments import Segment
@@ -80,16 +82,21 @@ class MergeReport:
 
 
 def plan_merge(repository: Repository) -> MergePlan:
-    """Look at every segment's range and size, and return what pays to be merged. Changes nothing."""
+    """Look at every segment's range and size, and return what pays to be merged. Changes nothing.
+
+    Segments that the store does not let go yet are left out: merged, they would only be there twice.
+    """
+    held = locked_by_age(repository.blobs, repository.descriptor.lock, PREFIX)
     sources = [
         MergeSource(key=key, size=size, entries=segment.entries, first=segment.first, last=segment.last)
         for key, size, segment in repository.index.stored()
     ]
+    free = [source for source in sources if source.key not in held]
     return MergePlan(
         segments=len(sources),
         rows=len(without_overlap(sources)),
         entries=sum(source.entries for source in sources),
-        sources=tuple(_within_memory(_worth_merging(sources))),
+        sources=tuple(_within_memory(_worth_merging(free))),
     )
 
 

@@ -69,6 +69,7 @@ def plan_prune(
     :raises CorruptError: a manifest, a map page or a segment of the index cannot be read: so it is not known what
         may go, and nothing may.
     """
+    margins = margins.beside(repository.descriptor.lock)
     verdicts = tuple(mark(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()
     forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
     time = store_time(repository.blobs)

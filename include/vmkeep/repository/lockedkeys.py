@@ -43,3 +43,11 @@ def require_locks(store: BlobStore, rule: LockRule | None) -> None:
         raise RepositoryError(f"{store.location}: only S3 with Object Lock can lock what is stored")
     locks.check()
     locks.begin(rule, is_locked)
+
+
+def locked_by_age(store: BlobStore, rule: LockRule | None, prefix: str) -> frozenset[str]:
+    """Return the blobs below a prefix that are locked since they were put; none where nothing is locked."""
+    if rule is None or (locks := locks_of(store)) is None:
+        return frozenset()
+    now = locks.now()
+    return frozenset(blob.key for blob in store.list(prefix) if now - blob.modified < rule.period)

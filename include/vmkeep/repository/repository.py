@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore, Meter
+from vmkeep.blobs import BlobStore, Meter, close_store
 from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
@@ -93,7 +93,8 @@ class Repository:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Log what went to the store and came from it; nothing is held open between calls."""
+        """Log what went to the store and came from it, and end its connections; what uses it later makes new ones."""
+        close_store(self.blobs)
         if self.meter is not None and (counts := str(self.meter)):
             log.info("%s: %s", self.location, counts)
 

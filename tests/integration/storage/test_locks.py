@@ -16,11 +16,12 @@ from tests import servers
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.blobs import s3versions
 from vmkeep.blobs.awsclient import AwsClient
-from vmkeep.blobs.locking import LockMode, LockRule, backend, delete_unlocked, locks_of
+from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked, locks_of
 from vmkeep.blobs.opening import create_store
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, parse_location
 from vmkeep.blobs.s3versions import S3Versions
+from vmkeep.blobs.store import backend
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
     BlobNotFoundError,
@@ -34,6 +35,11 @@ from vmkeep.errors import (
 )
 from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.locks import bring_back, extend_locks, find_hidden, needed_packs
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.merge import plan_merge
+from vmkeep.maintenance.plan import plan_prune
+from vmkeep.maintenance.prune import execute
+from vmkeep.policy import RetentionRule
 from vmkeep.repository import create_repository, open_repository, slots
 from vmkeep.repository.lockedkeys import PREFIXES, is_locked
 
@@ -285,6 +291,24 @@ def test_locks_of_what_is_needed_are_extended_when_half_is_gone(repository, loca
     assert {key for key in longer if key.startswith("packs/")} == needed
     assert all(after[key] - before[key] > timedelta(days=15) for key in longer)
     assert (late.extended, once_more.extended) == (len(longer), 0)
+
+
+def test_a_prune_and_a_merge_ask_for_nothing_that_is_locked(repository, location, tmp_path, monkeypatch):
+    for number in range(4):
+        (tmp_path / "disk.raw").write_bytes(random.Random(number).randbytes(MIB))
+        import_images(repository, [tmp_path / "disk.raw"], name=f"vm{number}")
+    margins = Margins(young_for=timedelta(0), condemned_for=timedelta(0), left_for=timedelta(0))
+    rule = RetentionRule(keep_last=1)
+    now, passed = S3Versions.now, [timedelta(0)]
+    monkeypatch.setattr(S3Versions, "now", lambda self: now(self) + passed[0])
+
+    plan = plan_prune(repository, rule, margins=margins, now=datetime.now(UTC))
+    report = execute(repository, plan)
+    assert (plan.margins.condemned_for, plan.swept, report.locked) == (RULE.period, {}, {})
+    assert plan_merge(repository).sources == ()
+    passed[0] = timedelta(days=31)
+    assert len(plan_merge(repository).sources) == 4
+    assert repository.check(read_data=True) == []
 
 
 def test_an_extension_tells_what_is_missing_or_hidden(repository, location, image, thief):

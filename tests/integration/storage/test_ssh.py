@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.sftp import SftpStore
 from vmkeep.blobs.sshaccess import SshAccess, parse_location
+from vmkeep.blobs.store import backend
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
     AuthenticationError,
@@ -21,9 +22,11 @@ from vmkeep.errors import (
     ConflictError,
     RepositoryError,
     StoreError,
+    StoreFullError,
     UnreachableError,
     UsageError,
 )
+from vmkeep.repository import create_repository
 
 MIB = 1 << 20
 
@@ -164,6 +167,51 @@ def test_a_lost_connection_is_made_again(location):
     access._client.get_transport().close()
 
     assert store.get("a/b") == b"1"
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file system of one mebibyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("verb", ["put", "replace"])
+def test_a_full_disk_of_the_server_is_told_at_once_and_leaves_nothing(ssh_server, ssh_home, small, verb):
+    store = create_store(ssh_server.location(small / "repository"))
+    store.put("packs/ab/one", bytes(256 << 10))
+
+    store._sleep = lambda _seconds: pytest.fail("it would be tried again, which cannot help")
+    with pytest.raises(StoreFullError, match=r"sftp://.*no space left for packs/ab/two \(1048576 bytes more"):
+        getattr(store, verb)("packs/ab/two", random.Random(1).randbytes(MIB))
+
+    assert [info.key for info in store.list("")] == ["packs/ab/one"]
+    assert not list((small / "repository" / ".tmp").iterdir())
+    store.put("packs/ab/three", bytes(256 << 10))
+
+
+def test_another_failure_of_the_server_is_not_taken_for_a_full_disk(location, tmp_path):
+    create_store(location)
+    store = SftpStore(SshAccess(parse_location(location)))
+    (tmp_path / "repository" / "packs").write_bytes(b"a file where a folder should be")
+
+    with pytest.raises(StoreError) as raised:
+        store.put("packs/ab/one", b"1")
+    assert not isinstance(raised.value, StoreFullError)
+
+
+def test_leaving_a_repository_ends_its_connection_and_using_it_again_makes_one(location):
+    with create_repository(location) as repository:
+        repository.store_attachment(b"content", run="run")
+        access = backend(repository.blobs)._access
+        transport = access._client.get_transport()
+    assert not transport.is_active()
+    assert access._client is None
+
+    assert repository.stats().packs > 0
 
 
 @pytest.mark.parametrize(
