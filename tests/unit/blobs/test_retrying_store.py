@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from vmkeep.blobs import retrying
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.retrying import RetryingStore
@@ -89,3 +92,20 @@ def test_without_a_budget_nothing_is_tried_again(faulty):
     with pytest.raises(StoreError):
         RetryingStore(faulty, budget=0).get("a/b")
     assert len(faulty.calls) == 1
+
+
+def test_the_budget_counts_from_the_first_failure_and_no_pause_is_long(faulty, monkeypatch):
+    clock, pauses = [1000.0], []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(retrying, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    faulty.fail("get", with_=StoreError("connection reset"), times=1000)
+
+    with pytest.raises(StoreError, match="connection reset"):
+        RetryingStore(faulty, sleep=sleep).get("a/b")
+
+    assert 52 <= sum(pauses) <= 60
+    assert max(pauses) <= 8

@@ -200,3 +200,12 @@ def test_an_import_leaves_no_notes_behind(repository, tmp_path):
     import_images(repository, [write(tmp_path / "a.raw")], name="a")
 
     assert list(repository.blobs.list("runs/")) == []
+
+
+def test_extents_may_reach_to_the_last_byte(repository, tmp_path):
+    path = write(tmp_path / "a.raw")
+    import_images(repository, [path], name="a")
+
+    point = import_images(repository, [path], name="a", extents=[[Extent(4 * MIB, 4 * MIB + 512)]])
+
+    assert point.images[0].bytes_read == 512

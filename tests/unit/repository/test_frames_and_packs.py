@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from array import array
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from vmkeep.repository.codecs import Codec, compress, decompress_into
 from vmkeep.repository.digests import Digester, Kind
 from vmkeep.repository.frames import HEADER_SIZE, Framer, Packed, parse_header
 from vmkeep.repository.packcheck import damaged_frames, read_contents
-from vmkeep.repository.packs import MAX_FRAMES, OpenPack, PackBuffer, pack_key
+from vmkeep.repository.packs import MAX_FRAMES, PACK_HEADER_SIZE, OpenPack, PackBuffer, pack_key, parse_footer
 
 FRAMERS = {codec: Framer(codec=codec) for codec in Codec}
 FRAMER = FRAMERS[Codec.ZSTD]
@@ -62,13 +64,25 @@ def test_a_block_never_has_the_digest_of_a_page_with_the_same_bytes():
     assert len({Digester().of(kind, b"same bytes") for kind in Kind}) == len(Kind)
 
 
-@given(st.integers(0, 10_000), st.integers(0, 7))
-def test_every_bit_of_a_frame_matters(at, bit):
-    blob = bytearray(FRAMER.wrap(Kind.MANIFEST, b"a manifest of some length" * 20, name="n"))
-    blob[at % len(blob)] ^= 1 << bit
+def test_every_bit_of_a_frame_matters():
+    blob = FRAMER.wrap(Kind.MANIFEST, b"a manifest of some length" * 5, name="n")
+    for at in range(8 * len(blob)):
+        damaged = bytearray(blob)
+        damaged[at // 8] ^= 1 << at % 8
+        with pytest.raises(CorruptError):
+            FRAMER.unwrap(Kind.MANIFEST, damaged, name="n")
 
-    with pytest.raises(CorruptError):
-        FRAMER.unwrap(Kind.MANIFEST, blob, name="n")
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_a_frame_whose_content_is_not_what_its_digest_says_is_refused(codec):
+    """The header names content that the payload does not hold, though the payload is sound in itself."""
+    wrong = FRAMERS[codec].pack(Kind.BLOCK, FRAMER.digester.of(Kind.BLOCK, b"this" * 500), b"that" * 500)
+    frame = memoryview(bytearray(6000))
+    box = FRAMER.box("a")
+    length = box.write(wrong, frame)
+
+    with pytest.raises(CorruptError, match="does not match its digest"):
+        box.unpack_into(parse_header(frame), frame[HEADER_SIZE:length], memoryview(bytearray(6000)))
 
 
 def test_a_frame_of_another_kind_is_refused():
@@ -188,3 +202,67 @@ def test_a_pack_lists_a_bounded_number_of_frames():
         pack.append(packed)
 
     assert pack.finish()[1].count == MAX_FRAMES
+
+
+def test_a_pack_may_be_filled_to_its_last_byte():
+    """Whatever fits has to leave room for footer and trailer."""
+    for size in range(2000, 2200):
+        pack = OpenPack(Kind.BLOCK, PackBuffer(size), FRAMERS[Codec.NONE])
+        for number in range(100):
+            packed = Packed(Kind.BLOCK, bytes([number]) * 32, 10, Codec.NONE, bytes(10))
+            if not pack.fits(packed):
+                break
+            pack.append(packed)
+        data, listed = pack.finish()
+        assert size - 102 < len(data) <= size
+        assert listed.count > 5
+
+
+def test_a_footer_has_to_describe_frames_without_gaps_up_to_itself():
+    _, data, listed = make_pack([b"one" * 100, b"two" * 100])
+    end = int(listed.offsets[1]) + int(listed.lengths[1])
+    assert parse_footer(listed.encode(), kind=Kind.BLOCK, end=end) == listed
+
+    for offsets, lengths in (
+        ([listed.offsets[0], listed.offsets[1] + 1], listed.lengths),
+        ([listed.offsets[1], listed.offsets[0]], listed.lengths),
+        (listed.offsets, [HEADER_SIZE - 1, end - PACK_HEADER_SIZE - HEADER_SIZE + 1]),
+    ):
+        other = replace(listed, offsets=array("I", offsets), lengths=array("I", lengths))
+        with pytest.raises(CorruptError, match="does not describe the frames"):
+            parse_footer(other.encode(), kind=Kind.BLOCK, end=end)
+    with pytest.raises(CorruptError, match="does not describe the frames"):
+        parse_footer(listed.encode(), kind=Kind.BLOCK, end=end + 1)
+    assert len(data) > end
+
+
+def test_a_pack_with_the_footer_of_another_is_refused():
+    key, data, listed = make_pack([b"one" * 100])
+    _, other, _ = make_pack([b"one" * 100])
+    end = int(listed.offsets[0]) + int(listed.lengths[0])
+    store = MemoryStore()
+    store.put(key, data[:end] + other[end:])
+
+    with pytest.raises(CorruptError, match="footer is that of pack"):
+        read_contents(store, FRAMER, key, len(data))
+
+
+def test_a_trailer_that_names_another_footer_is_refused():
+    key, data, _ = make_pack([b"one" * 100])
+    damaged = bytearray(data)
+    damaged[-1] ^= 1
+    store = MemoryStore()
+    store.put(key, damaged)
+
+    with pytest.raises(CorruptError, match="does not match its footer"):
+        read_contents(store, FRAMER, key, len(data))
+
+
+def test_a_flipped_bit_that_changes_no_content_is_found():
+    key, data, listed = make_pack([b"one" * 100])
+    damaged = bytearray(data)
+    damaged[12] ^= 1  # part of the pack's header that is reserved
+    store = MemoryStore()
+    store.put(key, damaged)
+
+    assert [row for row, _ in damaged_frames(store, FRAMER, key, listed, lambda _count: None)] == [-1]

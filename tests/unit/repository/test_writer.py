@@ -97,3 +97,29 @@ def test_what_is_added_while_a_flush_waits_for_the_store_is_flushed_by_the_next_
 
         assert [writer.knows(digest) for digest in digests] == [True, True]
     assert gated.check(read_data=True) == []
+
+
+def test_a_flush_waits_for_blocks_that_others_already_rely_on(repository, monkeypatch):
+    """A second thread was told "known": its map may be sealed right after the flush."""
+    pack = Framer.pack
+    packing, go_on = threading.Event(), threading.Event()
+
+    def slow(framer, kind, digest, raw):
+        packing.set()
+        assert go_on.wait(30)
+        return pack(framer, kind, digest, raw)
+
+    monkeypatch.setattr(Framer, "pack", slow)
+    with repository.open_writer(run="r") as writer:
+        adding = threading.Thread(target=add, args=(writer, repository.framer, b"block"), daemon=True)
+        adding.start()
+        assert packing.wait(10)
+        assert add(writer, repository.framer, b"block") == 0
+        flushing = threading.Thread(target=writer.flush, daemon=True)
+        flushing.start()
+        flushing.join(0.2)
+        assert flushing.is_alive()
+        go_on.set()
+        flushing.join(10)
+
+        assert writer.knows(repository.framer.digester.of(Kind.BLOCK, b"block"))

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from vmkeep.errors import VerificationError
+from vmkeep.errors import CancelledError, VerificationError
 from vmkeep.transfer import compare
 
 BLOCK = 65536
@@ -81,3 +81,13 @@ def test_the_first_block_is_always_part_of_the_sample(read_back, monkeypatch):
 
     with pytest.raises(VerificationError, match="byte 0;"):
         read_back(held)
+
+
+def test_the_word_to_stop_ends_a_comparison(repository, disk, back_up):
+    root = back_up(disk(CONTENT), repository).root
+
+    def stop():
+        raise CancelledError("stop")
+
+    with pytest.raises(CancelledError):
+        compare.compare_disk(disk(CONTENT), repository, root, on_progress=lambda _: None, check=stop, what="disk")

@@ -169,3 +169,16 @@ def test_flushing_a_target_syncs_it(tmp_path, monkeypatch):
         target.flush()
 
     assert synced == [tmp_path / "copy.raw"]
+
+
+def test_closing_a_reader_lets_everyone_go_who_waits_for_a_buffer(image):
+    with LocalFileSource(image) as source:
+        with source.open_reader([Extent(0, source.capacity)], piece_size=64 << 10, depth=1) as reader:
+            taken = [reader.next_piece() for _ in range(1 + (os.cpu_count() or 1))]
+            assert None not in taken
+            waiting = [threading.Thread(target=reader.next_piece, daemon=True) for _ in range(3)]
+            for thread in waiting:
+                thread.start()
+        for thread in waiting:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in waiting)

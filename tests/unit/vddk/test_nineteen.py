@@ -127,7 +127,7 @@ def test_an_error_of_any_read_reaches_every_worker(vddk, disk):
     assert not vddk.lost
 
 
-@pytest.mark.parametrize("vddk", ["refuse=5:2", "refuse=5:2,thread"], indirect=True)
+@pytest.mark.parametrize("vddk", ["refuse=1:2", "refuse=5:2", "refuse=5:2,thread"], indirect=True)
 def test_a_refused_request_is_an_error(vddk, disk):
     with (
         vddk.open_source(DiskAddress(path=str(disk))) as source,
