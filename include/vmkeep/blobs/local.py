@@ -2,8 +2,10 @@
 
 Writing: a temporary file in ``.tmp``, its fsync, a hard link to the final name (which fails if the name exists:
 the create-if-absent), the folder's fsync. So a power cut leaves a blob whole or invisible, and at most a file
-in ``.tmp``. File systems without hard links get a rename instead; there two writers of one key can both
-believe that they created it, which only the names of restore points could ever notice.
+in ``.tmp``. Removing syncs the folder too: a manifest must not come back after the packs it needs have gone.
+
+File systems without hard links get a rename instead; there two writers of one key can both believe that they created
+it, which only the names of restore points could ever notice.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class LocalStore:
                 temporary.unlink(missing_ok=True)
             if not created and not _holds(path, data):
                 raise ConflictError(f"{path}: exists with other content")
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         return created
 
     def replace(self, key: str, data: Bytes) -> None:
@@ -61,7 +63,7 @@ class LocalStore:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""
@@ -121,7 +123,7 @@ class LocalStore:
                 yield BlobInfo(key=prefix + name, size=status.st_size, modified=modified)
 
     def delete(self, key: str) -> None:
-        """Remove a blob, and the folders it leaves empty below the first level."""
+        """Remove a blob, and the folders it leaves empty below the first level; what is gone stays gone."""
         path = self._path(key)
         with self._errors(key):
             path.unlink(missing_ok=True)
@@ -133,6 +135,8 @@ class LocalStore:
                     break
                 self._folders.discard(folder)
                 folder = folder.parent
+            with suppress(FileNotFoundError):  # nothing was ever there, or another process took the folder
+                sync_folder(folder)
 
     def local_path(self, key: str) -> Path | None:
         """Return the blob's file."""
@@ -201,7 +205,7 @@ class LocalStore:
             self._make_folder(folder.parent)
             with suppress(FileExistsError):
                 folder.mkdir()
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         self._folders.add(folder)
 
     @contextmanager
@@ -243,7 +247,8 @@ def _holds(path: Path, data: Bytes) -> bool:
     return at == len(view)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder reach the disk."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)

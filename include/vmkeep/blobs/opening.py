@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vmkeep.blobs.lines import line_for
-from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.local import LocalStore, sync_folder
 from vmkeep.blobs.metered import Meter, MeteredStore
 from vmkeep.blobs.rates import parse_rates
 from vmkeep.blobs.retrying import RetryingStore
@@ -99,6 +99,7 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
         raise RepositoryError(f"{folder.parent}: no such folder; create it or mount it first")
     try:
         folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
     except OSError as error:
         raise RepositoryError(f"{folder}: cannot be created: {error.strerror}") from error
     return SettlingStore(LocalStore(folder))
