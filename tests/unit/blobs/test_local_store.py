@@ -220,3 +220,13 @@ def test_a_lost_reply_is_settled_by_size_beginning_and_end(at):
 
     with pytest.raises(StoreError, match="connection reset"):
         SettlingStore(faulty).put("points/a", ours)
+
+
+def test_what_the_system_writes_in_parts_is_whole(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:1000]))
+    content = os.urandom(4321)
+
+    LocalStore(tmp_path).put("packs/ab/x", content)
+
+    assert LocalStore(tmp_path).get("packs/ab/x") == content

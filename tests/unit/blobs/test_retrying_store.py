@@ -109,3 +109,21 @@ def test_the_budget_counts_from_the_first_failure_and_no_pause_is_long(faulty, m
 
     assert 52 <= sum(pauses) <= 60
     assert max(pauses) <= 8
+
+
+def test_a_listing_that_fails_in_the_middle_is_begun_anew(pauses):
+    class Breaking(MemoryStore):
+        broken = False
+
+        def list(self, prefix):
+            for blob in super().list(prefix):
+                yield blob
+                if not self.broken:
+                    self.broken = True
+                    raise StoreError("connection reset")
+
+    disk = Breaking()
+    for key in ("a/1", "a/2", "a/3"):
+        disk.put(key, b"")
+
+    assert [blob.key for blob in RetryingStore(disk, sleep=pauses.append).list("a/")] == ["a/1", "a/2", "a/3"]

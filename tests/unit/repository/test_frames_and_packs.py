@@ -266,3 +266,24 @@ def test_a_flipped_bit_that_changes_no_content_is_found():
     store.put(key, damaged)
 
     assert [row for row, _ in damaged_frames(store, FRAMER, key, listed, lambda _count: None)] == [-1]
+
+
+def test_every_frame_of_a_pack_that_is_read_in_several_parts_is_looked_at():
+    key, data, listed = make_pack([os.urandom(3 << 18) for _ in range(12)], size=10 << 20)
+    for row in range(listed.count):
+        damaged = bytearray(data)
+        damaged[int(listed.offsets[row]) + 1000] ^= 1
+        store = MemoryStore()
+        store.put(key, damaged)
+
+        assert [found for found, _ in damaged_frames(store, FRAMER, key, listed, lambda _count: None)] == [row]
+
+
+def test_a_frame_that_is_sound_but_not_the_one_listed_is_found():
+    key, data, listed = make_pack([b"one" * 100, b"two" * 100])
+    other = replace(listed, digests=listed.digest(1) + listed.digest(1))
+    store = MemoryStore()
+    store.put(key, data)
+
+    found = list(damaged_frames(store, FRAMER, key, other, lambda _count: None))
+    assert found == [(0, "is not the frame that the footer lists")]

@@ -123,3 +123,14 @@ def test_a_flush_waits_for_blocks_that_others_already_rely_on(repository, monkey
         flushing.join(10)
 
         assert writer.knows(repository.framer.digester.of(Kind.BLOCK, b"block"))
+
+
+def test_a_flush_of_nothing_new_writes_nothing(repository):
+    with repository.open_writer(run="r") as writer:
+        add(writer, repository.framer, b"block")
+        writer.flush()
+        stored = writer.bytes_stored
+        writer.flush()
+
+        assert writer.bytes_stored == stored
+    assert len(list(repository.blobs.list("index/"))) == 1

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import Extent, coalesce
-from vmkeep.repository import Repository, descriptor
+from vmkeep.repository import Repository, decode_extents, descriptor
+from vmkeep.repository.attachments import read_content
 
 BLOCK = 65536
 LEAF = 256 * BLOCK
@@ -26,6 +27,8 @@ def test_a_trimmed_area_is_zeros_and_is_not_read(repository, disk, back_up, rest
 
     assert stored.bytes_read == 0
     assert restored(repository, stored.root) == bytes(after)
+    listed = read_content(repository.open_map(stored.extents_root), repository.open_blocks())
+    assert decode_extents(listed) == (Extent(4 * BLOCK, 12 * BLOCK),)  # it did change, though nothing was read
 
 
 def test_whole_pages_of_the_map_go_at_once(repository, disk, back_up, restored):

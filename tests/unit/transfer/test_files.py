@@ -182,3 +182,20 @@ def test_closing_a_reader_lets_everyone_go_who_waits_for_a_buffer(image):
         for thread in waiting:
             thread.join(10)
         assert not any(thread.is_alive() for thread in waiting)
+
+
+def test_a_file_system_that_fails_to_tell_what_is_allocated_means_reading_all(image, monkeypatch):
+    lseek = os.lseek
+    asked = []
+
+    def failing(file, at, whence):
+        if whence == os.SEEK_DATA:
+            asked.append(at)
+            if len(asked) > 1:
+                raise OSError(errno.EIO, "Input/output error")
+        return lseek(file, at, whence)
+
+    with LocalFileSource(image) as source:
+        monkeypatch.setattr(os, "lseek", failing)
+        assert source.allocated() is None
+    assert len(asked) == 2

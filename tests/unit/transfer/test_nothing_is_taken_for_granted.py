@@ -11,7 +11,7 @@ import pytest
 from vmkeep.errors import CancelledError, TransferError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
-from vmkeep.repository import MapBuilder
+from vmkeep.repository import BlockWriter, MapBuilder
 from vmkeep.transfer import backup
 from vmkeep.transfer.position import Position
 from vmkeep.transfer.verify import verify_disk
@@ -118,3 +118,36 @@ def test_a_cursor_promises_nothing_that_was_done_after_its_map_was_taken(
 
     assert 0 <= stored.resumed_at <= 4 * BLOCK
     assert restored(reopen(store), stored.root) == source.content
+
+
+def test_a_piece_counts_as_done_only_when_its_blocks_are_stored_and_in_the_map(repository, disk, back_up, monkeypatch):
+    events = []
+
+    def noted(owner, name):
+        call = getattr(owner, name)
+
+        def run(*args):
+            result = call(*args)
+            events.append(name)
+            return result
+
+        monkeypatch.setattr(owner, name, run)
+
+    noted(BlockWriter, "add")
+    noted(MapBuilder, "set")
+    noted(Position, "done")
+    back_up(disk(noise(1)), repository)
+
+    assert events[:3] == ["add", "set", "done"]
+
+
+def test_whoever_may_stop_a_copy_is_asked_while_it_runs(repository, disk, back_up, monkeypatch):
+    monkeypatch.setattr(backup, "_CHECK_SECONDS", 0)
+    source = disk(noise(2))
+    asked = threading.Event()
+    in_time = []
+    source.before_piece = lambda extent: in_time.append(asked.wait(30))
+
+    back_up(source, repository, check=asked.set)
+
+    assert all(in_time)
