@@ -84,6 +84,7 @@ def back_up_disk(
     :raises UsageError: the parent's disk was larger: read this one in full.
     """
     started = time.monotonic()
+    repository.begin_run(run)  # before the parent's map is read: what a sweep takes from now on shows at the seal
     plan = _plan(source, repository, extents, parent_root, cursor if _fits(cursor, snapshot) else None)
     with repository.open_writer(run=run) as writer:
         builder = repository.build_map(writer, capacity=source.capacity, base=plan.base)

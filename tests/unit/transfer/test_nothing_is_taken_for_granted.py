@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CancelledError, TransferError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
@@ -151,3 +152,13 @@ def test_whoever_may_stop_a_copy_is_asked_while_it_runs(repository, disk, back_u
     back_up(source, repository, check=asked.set)
 
     assert all(in_time)
+
+
+def test_a_run_says_that_it_begins_before_it_relies_on_anything_that_a_sweep_could_take(store, reopen, disk, back_up):
+    parent = back_up(disk(noise(3)), reopen(store))
+    watched = FaultyStore(store)
+
+    back_up(disk(noise(3)), reopen(watched), run="run-2", extents=(Extent(0, BLOCK),), parent_root=parent.root)
+
+    begun = watched.calls.index(("put", "runs/run-2/begun"))
+    assert begun < min(at for at, (_, key) in enumerate(watched.calls) if key.startswith(("packs/", "index/")))
