@@ -22,14 +22,25 @@ STATES = {"full": "full", "clone": "clone"}
 class Contestant(Protocol):
     """One program in one way of using it."""
 
-    name: str
-    places: Sequence[Path]
-    """What it keeps: counted as stored, and removed after its last step."""
-    steps: Sequence[str]
-    out: Path
-    """The file that it restores to, or the folder below which it does."""
-    restores: str
-    """The state of the disk that it restores."""
+    @property
+    def name(self) -> str:
+        """How the tables call it."""
+
+    @property
+    def places(self) -> Sequence[Path]:
+        """What it keeps: counted as stored, and removed after its last step."""
+
+    @property
+    def steps(self) -> Sequence[str]:
+        """The steps that it takes part in."""
+
+    @property
+    def out(self) -> Path:
+        """The file that it restores to, or the folder below which it does."""
+
+    @property
+    def restores(self) -> str:
+        """The state of the disk that it restores."""
 
     def prepare(self) -> None:
         """Begin with nothing stored."""

@@ -73,9 +73,10 @@ def markdown(rows: list[Row]) -> Iterator[str]:
 
 
 def _table(row: Row) -> Iterator[str]:
-    heads = ("", "min s", "median s", "user s", "system s", "CPU s/GiB", "MiB/s", "peak MiB", "stored MiB")
+    heads = ["", "min s", "median s", "user s", "system s", "CPU s/GiB", "MiB/s", "peak MiB", "stored MiB"]
     with_ratio = row.against in row.figures and len(row.figures) > 1
-    heads = (*heads, f"time / {row.against}") if with_ratio else heads
+    if with_ratio:
+        heads = [*heads, f"time / {row.against}"]
     yield "| " + " | ".join(heads) + " |"
     yield "|" + "---|" + "---:|" * (len(heads) - 1)
     for name, figures in row.figures.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -121,7 +122,8 @@ def _disks_row(data: int) -> Row:
 
 def _judge_latency(row: Row, data: int) -> None:
     """Compare with the best that requests of that latency and depth allow, which is never better than without."""
-    depth, piece = DiskJob.__dataclass_fields__["depth"].default, DiskJob.__dataclass_fields__["piece_size"].default
+    defaults = inspect.signature(DiskJob).parameters
+    depth, piece = defaults["depth"].default, defaults["piece_size"].default
     free = row.best(_name(0, 1)).wall
     for milliseconds in _LATENCIES[1:]:
         waiting = data / piece * milliseconds / 1000 / depth

@@ -52,10 +52,7 @@ class ProfileRow:
         packed = _compressed(blocks)
         data = _data_bytes(self.disk.image) / GIB
         row = Row(name="profile", title="Where the CPU seconds go", size=self.disk.allocated, of="allocated data")
-        full, restore, start = [], [], []
-        for _ in range(rounds):
-            for figures, figure in zip((full, restore, start), self._round(), strict=True):
-                figures.append(figure)
+        full, restore, start = zip(*(tuple(self._round()) for _ in range(rounds)), strict=True)
         costs = dict(_costs(blocks, packed, self.folder))
         idle = min(figure.cpu for figure in start)
         for title, figures, names in (("Full backup", full, _FULL), ("Restore", restore, _RESTORE)):
@@ -191,7 +188,7 @@ def _reading(path: Path, piece: int) -> Work:
 def _writing(folder: Path, piece: int) -> Work:
     def work(part: Sequence[memoryview], number: int) -> None:
         total = sum(map(len, part))
-        content = memoryview(part[0].obj.ljust(piece, b"x") if piece > len(part[0]) else part[0])
+        content = memoryview(bytes(part[0]).ljust(piece, b"x"))
         path = folder / f"written-{number}"
         with path.open("wb") as file:
             for at in range(0, total, piece):
