@@ -23,6 +23,7 @@ Pinned points stay, and so does the newest good point of each VM. Try it with *D
 | task | |
 |---|---|
 | `prune` | plans, shows the plan, and does it: forgets points, gives back space |
+| `extend_locks` | on a repository with locks: locks again, in good time, what is still needed |
 | `merge` | makes few index segments out of many, where it pays |
 | `report` | shows what was done in one table, and fails the run if a task before it failed |
 
@@ -36,6 +37,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
+from vmkeep_airflow.operators.extend_locks import ExtendLocksOperator
 from vmkeep_airflow.operators.merge import MergeIndexOperator
 from vmkeep_airflow.operators.prune import PruneOperator
 from vmkeep_airflow.operators.report import ReportOperator
@@ -101,6 +103,13 @@ with DAG(
         repository_conn_id="{{ params.repository }}",
         execution_timeout=timedelta(hours=24),
     )
+    locked = ExtendLocksOperator(
+        task_id="extend_locks",
+        dry_run=dag.param("dry_run"),
+        repository_conn_id="{{ params.repository }}",
+        trigger_rule="all_done",  # locks must not run out, whatever became of the prune
+        execution_timeout=timedelta(hours=12),
+    )
     merged = MergeIndexOperator(
         task_id="merge",
         dry_run=dag.param("dry_run"),
@@ -110,10 +119,10 @@ with DAG(
     )
     reported = ReportOperator(
         task_id="report",
-        results_of=["prune", "merge"],
+        results_of=["prune", "extend_locks", "merge"],
         trigger_rule="all_done",
         retries=0,
         execution_timeout=timedelta(minutes=5),
     )
 
-    pruned >> merged >> reported
+    pruned >> [locked, merged] >> reported

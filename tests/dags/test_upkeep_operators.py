@@ -55,7 +55,7 @@ def test_a_merge_that_is_killed_ends_at_its_next_step_and_can_be_done_again(loca
     assert not isinstance(caught.value, AirflowFailException), "a retry helps"
 
     done = MergeIndexOperator(task_id="merge").execute({})
-    assert done["done"]["segments_removed"] == done["to_merge"] > 1
+    assert done["done"]["segments_removed"] >= done["segments_to_merge"] > 1
     with open_repository(location) as repository:
         assert repository.check(read_data=True) == []
 

@@ -41,8 +41,11 @@ def test_points_are_marked_after_a_check_that_failed(dags):
     assert marking.trigger_rule == "all_done"
 
 
-def test_the_index_is_merged_after_the_prune_has_taken_packs_out_of_it(dags):
-    assert dags["repository_maintenance"].task_dict["merge"].upstream_task_ids == {"prune"}
+@pytest.mark.parametrize("task_id", ["merge", "extend_locks"])
+def test_the_index_is_merged_and_locks_go_on_after_the_prune_whatever_became_of_it(dags, task_id):
+    task = dags["repository_maintenance"].task_dict[task_id]
+    assert task.upstream_task_ids == {"prune"}
+    assert task.trigger_rule == "all_done"
 
 
 def test_no_vcenter_is_needed(dags):

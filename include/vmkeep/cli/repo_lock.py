@@ -30,19 +30,15 @@ def lock(repository: str | None, extend: bool, restore: bool, as_json: bool) -> 
 
 
 def _extend(repository: str | None, *, as_json: bool) -> None:
-    from vmkeep.maintenance.locks import extend_locks, needed_packs  # takes time to import
+    from vmkeep.flows.maintenance import keep_locks, require_kept  # takes time to import
 
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        report = extend_locks(opened, needed_packs(opened), on_progress=bars("locks"))
+        report, unknown = keep_locks(opened, on_progress=bars("locks"))
     if as_json:
         print_json(to_plain(report))
     else:
         click.echo(f"{report.extended} locks extended, {report.kept} hold for half of their time or longer")
-    if report.missing or report.hidden:
-        raise CorruptError(
-            f"{repository}: {len(report.hidden)} blob(s) hidden by somebody else ('vmkeep repo lock --restore'), "
-            f"{len(report.missing)} missing ('vmkeep repo check')"
-        )
+    require_kept(opened.location, report, unknown)
 
 
 def _look(repository: str | None, *, restore: bool, as_json: bool) -> None:

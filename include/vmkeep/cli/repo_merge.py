@@ -20,16 +20,15 @@ if TYPE_CHECKING:
 @json_option
 def merge(repository: str | None, dry_run: bool, as_json: bool) -> None:
     """Merge the segments of the index that backups have left, as far as it pays; safe beside everything else."""
-    from vmkeep.maintenance.merge import execute_merge, plan_merge  # takes time to import
+    from vmkeep.flows.maintenance import merge_index  # takes time to import
+    from vmkeep.maintenance.merge import plan_merge
 
     reports: list[MergeReport] = []
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        first = plan = plan_merge(opened)
-        while plan.sources and not dry_run:
-            reports.append(execute_merge(opened, plan, on_progress=bars("index")))
-            if not reports[-1].segments_removed:  # someone else has merged them
-                break
-            plan = plan_merge(opened)
+        if dry_run:
+            first = plan_merge(opened)
+        else:
+            first, reports = merge_index(opened, on_progress=bars("index"))
     if as_json:
         print_json({"plan": to_plain(first), "merged": [to_plain(report) for report in reports]})
         return

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.catalog import open_catalog
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import CorruptError, VmKeepError
+from vmkeep.maintenance.locks import LockReport, extend_locks, needed_packs
 from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.merge import MergePlan, MergeReport, execute_merge, plan_merge
 from vmkeep.maintenance.plan import PrunePlan
 from vmkeep.maintenance.prune import PruneReport
 from vmkeep.maintenance.repair import PointsRepair, repair_points
@@ -112,6 +114,56 @@ def count_prune(report: PruneReport) -> PruneCounts:
         given_way=report.given_way,
         runs_removed=report.runs_removed,
     )
+
+
+def merge_index(
+    repository: Repository, *, on_progress: OnProgress = lambda _progress: None
+) -> tuple[MergePlan, list[MergeReport]]:
+    """Merge the index as far as it pays, in as many goes as memory asks for; return the first plan, and a report each.
+
+    Ends early where somebody else merges the same.
+    """
+    reports: list[MergeReport] = []
+    first = plan = plan_merge(repository)
+    while plan.sources:
+        reports.append(execute_merge(repository, plan, on_progress=on_progress))
+        if not reports[-1].segments_removed:
+            break
+        plan = plan_merge(repository)
+    return first, reports
+
+
+def keep_locks(repository: Repository, *, on_progress: OnProgress = lambda _progress: None) -> tuple[LockReport, str]:
+    """Extend the locks of what points need; return what became of them, and why it could not be told what points need.
+
+    If it could not, for a map page is damaged or was hidden by somebody, all packs are locked on: a lock that runs out
+    meanwhile would be worse.
+
+    :raises RepositoryError: this repository has no locks.
+    """
+    unknown = ""
+    try:
+        packs = needed_packs(repository)
+    except CorruptError as error:
+        unknown = str(error)
+        packs = frozenset(blob.key for blob in repository.blobs.list("packs/"))
+    return extend_locks(repository, packs, on_progress=on_progress), unknown
+
+
+def require_kept(location: str, report: LockReport, unknown: str) -> None:
+    """Make an error of what :func:`keep_locks` has met.
+
+    :raises CorruptError: somebody has hidden blobs, or some are missing, or it cannot be told what points need.
+    """
+    problems = []
+    if report.hidden:
+        problems.append(f"{len(report.hidden)} blob(s) hidden by somebody else ('vmkeep repo lock --restore')")
+    if report.missing:
+        problems.append(f"{len(report.missing)} blob(s) missing ('vmkeep repo check')")
+    if unknown:
+        problems.append(f"what points need cannot be told ({unknown})")
+    if problems:
+        raise CorruptError(f"{location}: {', '.join(problems)}")
 
 
 def refresh_catalog(url: str | None, repository: Repository) -> None:

@@ -86,13 +86,14 @@ def extend_locks(
 
     def needed() -> Iterator[Versions]:
         for found in _all_versions(locks):
-            if found.key.startswith(_INDEX) or (found.key.startswith(_PACKS) and found.key not in wanted):
-                continue
             if found.original is not None:
                 missing.discard(found.key)
             if found.trouble:
-                hidden.append(found.key)
-            yield found
+                hidden.append(found.key)  # if it is a pack, marking cannot tell whether it is needed: so it is
+            elif found.key.startswith(_PACKS) and found.key not in wanted:
+                continue
+            if not found.key.startswith(_INDEX):
+                yield found
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         for batch in _batches(needed()):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
 from vmkeep.model.job import to_plain
 from vmkeep_airflow.operators.base import UpkeepOperator
+
+if TYPE_CHECKING:
+    from vmkeep.maintenance.merge import MergePlan
 
 
 class MergeIndexOperator(UpkeepOperator):
@@ -17,8 +21,8 @@ class MergeIndexOperator(UpkeepOperator):
     Beside any number of backups, and safe to repeat.
 
     :param dry_run: say what would be merged, and merge nothing. Templated.
-    :returns: ``dry_run``, how many ``segments`` there were and were ``to_merge``, and what was ``done``
-        (``MergeReport``) unless in a dry run.
+    :returns: how many ``segments`` and ``entries`` there were, the ``segments_to_merge``, and what was ``done`` (the
+        sums of ``MergeReport``) unless in a dry run.
     """
 
     template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "dry_run")
@@ -29,17 +33,21 @@ class MergeIndexOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Merge."""
-        from vmkeep.maintenance.merge import execute_merge, plan_merge
+        from vmkeep.flows.maintenance import merge_index
+        from vmkeep.maintenance.merge import plan_merge
         from vmkeep.repository import open_site_repository
 
         with open_site_repository(self.site()) as repository:
-            plan = plan_merge(repository)
-            self.log.info(
-                "the index has %d segments with %d entries: %d are merged", plan.segments, plan.entries,
-                len(plan.sources),
-            )  # fmt: skip
-            result = {"dry_run": bool(self.dry_run), "segments": plan.segments, "to_merge": len(plan.sources)}
             if self.dry_run:
-                return result
-            report = execute_merge(repository, plan, on_progress=self.follow("merge"))
-        return {**result, "done": to_plain(report)}
+                return _counts(plan_merge(repository))
+            plan, reports = merge_index(repository, on_progress=self.follow("merge"))
+        done = Counter[str]()
+        for report in reports:
+            done.update(to_plain(report))
+        result = {**_counts(plan), "done": dict(done)}
+        self.log.info("%s", result)
+        return result
+
+
+def _counts(plan: MergePlan) -> dict[str, Any]:
+    return {"segments": plan.segments, "entries": plan.entries, "segments_to_merge": len(plan.sources)}

@@ -124,7 +124,8 @@ def test_the_connections_retention_is_applied_by_schedule_and_the_report_tells(f
     assert report["prune"]["rule"] == "last 2"
     assert report["prune"]["plan"]["points_to_forget"] == report["prune"]["done"]["points_forgotten"] == 2
     assert report["prune"]["plan"]["kept_for"] == {"last": 3}
-    assert report["merge"]["done"]["segments_removed"] == report["merge"]["to_merge"]
+    assert report["merge"]["done"].get("segments_removed", 0) == report["merge"]["segments_to_merge"]
+    assert report["extend_locks"] == {"locks": False}
 
 
 def test_a_runs_own_rule_stands_in_place_of_the_connections(folder, run_dag, set_connection):

@@ -33,6 +33,7 @@ from vmkeep.errors import (
     UnlockedError,
     UsageError,
 )
+from vmkeep.flows.maintenance import keep_locks, require_kept
 from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.locks import bring_back, extend_locks, find_hidden, needed_packs
 from vmkeep.maintenance.margins import Margins
@@ -268,6 +269,29 @@ def test_a_lock_does_not_let_a_second_put_change_a_blob(repository):
 
     with pytest.raises(ConflictError):
         repository.blobs.put("points/vm/p", b"other")
+
+
+@pytest.mark.parametrize("hidden", ["one", "all"])
+def test_locks_of_packs_that_somebody_has_hidden_are_extended_too(
+    repository, location, image, thief, monkeypatch, s3_server, hidden
+):
+    """With one gone marking knows nothing of it, with all gone it comes to no end: then nothing may run out."""
+    import_images(repository, [image], name="web")
+    packs = _objects(thief, location, under="packs/")
+    chosen = sorted(packs)[:1] if hidden == "one" else sorted(packs)
+    for key in chosen:
+        thief.delete_object(Bucket=BUCKET, Key=packs[key][0]["Key"])
+    before = {key: _until(thief, packs[key][0]) for key in packs}
+    now = S3Versions.now
+    monkeypatch.setattr(S3Versions, "now", lambda self: now(self) + timedelta(days=16))
+
+    report, unknown = keep_locks(open_repository(location, aws=s3_server.credentials))
+
+    assert set(report.hidden) == set(chosen)
+    assert all(_until(thief, packs[key][0]) - before[key] > timedelta(days=15) for key in packs)
+    assert hidden == "one" or unknown
+    with pytest.raises(CorruptError, match="--restore"):
+        require_kept(location, report, unknown)
 
 
 def test_locks_of_what_is_needed_are_extended_when_half_is_gone(repository, location, image, thief, monkeypatch):

@@ -1,0 +1,50 @@
+"""Locks of a bucket, kept alive as long as restore points need what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Context
+
+from vmkeep_airflow.operators.base import UpkeepOperator
+
+_LINES = 1000
+"""Blobs that get a line each."""
+
+
+class ExtendLocksOperator(UpkeepOperator):
+    """Lock again for the full time what restore points need, where less than half of it is left.
+
+    Does nothing on a repository without locks. Safe to repeat.
+
+    :param dry_run: do nothing. Templated.
+    :returns: ``locks``: whether the repository has any; if it has and this is no dry run, how many were ``extended``
+        and ``kept``.
+    :raises AirflowFailException: somebody has deleted or overwritten blobs behind our back, or some are missing, or it
+        cannot be told what points need; all locks were extended that have to be.
+    """
+
+    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "dry_run")
+
+    def __init__(self, *, dry_run: Any = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dry_run = dry_run
+
+    def step(self, context: Context) -> Any:
+        """Extend."""
+        from vmkeep.flows.maintenance import keep_locks, require_kept
+        from vmkeep.repository import open_site_repository
+
+        with open_site_repository(self.site()) as repository:
+            locked = repository.descriptor.lock is not None
+            if self.dry_run or not locked:
+                return {"locks": locked}
+            report, unknown = keep_locks(repository, on_progress=self.follow("locks"))
+        self.log.info("%d locks extended, %d hold for half of their time or longer", report.extended, report.kept)
+        for key in report.hidden[:_LINES]:
+            self.log.error("%s: was deleted or overwritten by somebody else; the original is there", key)
+        for key in report.missing[:_LINES]:
+            self.log.error("%s: is needed, and not there", key)
+        require_kept(repository.location, report, unknown)
+        return {"locks": True, "extended": report.extended, "kept": report.kept}
