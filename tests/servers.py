@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vmkeep.blobs.awsclient import AwsClient
 from vmkeep.model.aws import AwsCredentials
 
 _WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
@@ -32,6 +33,13 @@ class S3Server:
     @property
     def credentials(self) -> AwsCredentials:
         return AwsCredentials(access_key=self.access_key, secret_key=self.secret_key, endpoint=self.endpoint)
+
+    def with_versions(self) -> S3Server:
+        """The same server with a bucket that keeps versions and can lock them."""
+        client = AwsClient("s3", self.credentials, endpoint=self.endpoint, region="us-east-1").get()
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+            client.create_bucket(Bucket="versions", ObjectLockEnabledForBucket=True)
+        return replace(self, bucket="versions")
 
     @property
     def environment(self) -> dict[str, str]:

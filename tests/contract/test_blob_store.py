@@ -42,6 +42,7 @@ BACKENDS: dict[str, Callable[[Path], BlobStore]] = {
 
 SERVERS: dict[str, Callable[[pytest.FixtureRequest], BlobStore]] = {
     "s3": lambda request: _s3(request.getfixturevalue("s3_server")),
+    "s3 with versions": lambda request: _s3_versions(request.getfixturevalue("s3_server")),
     "s3 opened": lambda request: _s3_opened(request.getfixturevalue("s3_server")),
     "sftp": lambda request: SftpStore(SshAccess(parse_location(_ssh_location(request)))),
     "sftp opened": lambda request: create_store(_ssh_location(request)),
@@ -51,6 +52,10 @@ SERVERS: dict[str, Callable[[pytest.FixtureRequest], BlobStore]] = {
 def _s3(server: S3Server) -> BlobStore:
     place = S3Location(bucket=server.bucket, prefix=f"contract/{uuid.uuid4()}")
     return S3BlobStore(place, S3Access(place, server.credentials))
+
+
+def _s3_versions(server: S3Server) -> BlobStore:
+    return _s3(server.with_versions())
 
 
 def _s3_opened(server: S3Server) -> BlobStore:

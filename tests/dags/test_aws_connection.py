@@ -9,11 +9,12 @@ import uuid
 
 import pytest
 
+from tests.kms import key_server
 from vmkeep.blobs import s3access
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, parse_location
 from vmkeep.errors import AuthenticationError, RepositoryError, TransientError, UsageError
-from vmkeep.repository import create_repository, descriptor, open_site_repository
+from vmkeep.repository import create_encrypted_repository, create_repository, descriptor, open_site_repository
 from vmkeep.transfer import renewal, start_copy
 from vmkeep_airflow.hooks.aws import load_aws
 from vmkeep_airflow.hooks.repository import RepositoryHook
@@ -151,6 +152,18 @@ def test_a_renewal_that_fails_is_asked_for_again(connections, s3_server):
     child = renewal.Renewed(load_aws("store"))
     child.take(said[0].rstrip())
     assert child.newest().token == renewer._known.token
+
+
+def test_the_connections_keys_open_a_repository_whose_key_kms_keeps(connections, s3_server):
+    with key_server() as kms:  # it knows the same keys as the S3 server
+        service = {"s3": {"endpoint_url": s3_server.endpoint}, "kms": {"endpoint_url": kms.endpoint}}
+        connections("store", **_keys(s3_server, service_config=service))
+        site = _site()
+        create_encrypted_repository(site.repository, passphrase=None, kms_key=kms.key, aws=site.aws)
+
+        with open_site_repository(_site()) as repository:
+            assert repository.encrypted
+        assert RepositoryHook("repo").test_connection()[0] is True
 
 
 def test_a_missing_aws_connection_is_named_and_not_taken_for_an_empty_one(connections):

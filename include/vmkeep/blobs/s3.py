@@ -12,6 +12,7 @@ and Amazon's own takes twice the processor time to send a pack.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,11 +30,14 @@ from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
     LockedError,
+    PermissionDeniedError,
     RepositoryError,
     StoreError,
     StoreFullError,
     UnlockedError,
 )
+
+log = logging.getLogger(__name__)
 
 _COMPARED = 8 << 20
 _NO_ETAG = "00000000000000000000000000000000"
@@ -106,7 +110,7 @@ class S3BlobStore:
         with self._errors(key):
             done = obstore.put(self._access.writer(len(data)), key, data, use_multipart=False)
         if (version := self._seen(done["version"])) is not None and self._versioned:
-            with suppress(StoreError):  # the blob is replaced; what is left over goes when it is deleted
+            with suppress(StoreError, PermissionDeniedError):  # the blob is replaced; the rest goes when it is deleted
                 self._free_older(key, version)
 
     def _free_older(self, key: str, version: str) -> None:
@@ -176,7 +180,17 @@ class S3BlobStore:
         self._replaced.pop(key, None)
         if not self._keeps_versions(key):
             self._delete_plain(key)
-        elif (found := self._versions.of(key)) is not None:
+            return
+        try:
+            self._delete_versions(key)
+        except PermissionDeniedError as error:
+            if self.locks.cover(key):
+                raise
+            log.warning("%s: only hidden, its versions stay and take up space: %s", self._name(key), error)
+            self._delete_plain(key)
+
+    def _delete_versions(self, key: str) -> None:
+        if (found := self._versions.of(key)) is not None:
             for version in reversed(found.all):  # the oldest is what may be locked
                 self._versions.remove(key, version.id)
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from vmkeep.blobs.awsclient import AwsClient, refusal
@@ -45,6 +44,8 @@ class S3Versions:
 
     def now(self) -> datetime:
         """Return the time by the server's clock; asked once an hour, and counted on from there."""
+        from email.utils import parsedate_to_datetime  # takes time to import
+
         with self._lock:
             if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_HOLDS:
                 with self._errors(""):

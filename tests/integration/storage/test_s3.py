@@ -13,13 +13,17 @@ import pytest
 from click.testing import CliRunner
 
 from tests.lossy import lossy
+from vmkeep.blobs.awschain import resolve
+from vmkeep.blobs.locking import LockMode, LockRule
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, S3Location, parse_location, upload_seconds
+from vmkeep.blobs.s3versions import S3Versions
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
     AuthenticationError,
     ConflictError,
+    CredentialsExpiredError,
     PermissionDeniedError,
     RepositoryError,
     StoreError,
@@ -98,6 +102,42 @@ def test_keys_of_a_profile_are_found(s3_server, location, no_aws, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
 
     assert create_store(location).put("a", b"1") is True
+
+
+def test_a_profile_brings_its_endpoint_and_a_role_that_renews_itself(s3_server, location, no_aws, monkeypatch):
+    (no_aws / "credentials").write_text(
+        f"[base]\naws_access_key_id = {s3_server.access_key}\naws_secret_access_key = {s3_server.secret_key}\n"
+    )
+    (no_aws / "config").write_text(
+        f"[profile backup]\nrole_arn = {s3_server.role}\nsource_profile = base\nregion = eu-central-1\n"
+        f"endpoint_url = {s3_server.endpoint}\nduration_seconds = 900\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "backup")
+
+    assert create_store(location).put("a", b"1") is True
+    found = resolve(None, what=location)
+    assert (found.endpoint, found.region) == (s3_server.endpoint, "eu-central-1")
+    assert found.token
+    assert found.renew().token != found.token  # 15 minutes are near the end from the beginning
+
+
+def test_what_a_server_forbids_is_hidden_where_its_versions_cannot_be_freed(s3_server, monkeypatch):
+    """Someone's bucket may keep versions, and his keys may not remove them."""
+    store = _store(s3_server.with_versions())
+    monkeypatch.setattr(S3Versions, "of", _forbidden)
+    store.replace("runs/x/lease", b"1")
+    store.replace("runs/y/lease", b"2")
+
+    store.delete("runs/x/lease")
+
+    assert [info.key for info in store.list("")] == ["runs/y/lease"]
+    store.locks.begin(LockRule(mode=LockMode.COMPLIANCE, days=1), lambda _key: True)
+    with pytest.raises(PermissionDeniedError):
+        store.delete("runs/y/lease")
+
+
+def _forbidden(self, key):
+    raise PermissionDeniedError("s3:ListBucketVersions")
 
 
 def test_no_credentials_at_all_is_told_with_the_remedy(no_aws):
@@ -183,7 +223,7 @@ def test_more_names_than_one_page_of_a_listing(s3_server):
     [
         (403, "RequestTimeTooSkewed", AuthenticationError, "this machine's clock is off"),
         (403, "AccessDenied", PermissionDeniedError, "access denied .*s3:PutObject"),
-        (403, "ExpiredToken", AuthenticationError, "ExpiredToken"),
+        (403, "ExpiredToken", CredentialsExpiredError, r"have expired .ExpiredToken"),
         (507, "QuotaExceeded", StoreFullError, "no space left"),
         (301, "PermanentRedirect", RepositoryError, "set AWS_REGION"),
         (501, "NotImplemented", RepositoryError, "If-None-Match"),
