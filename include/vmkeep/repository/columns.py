@@ -14,7 +14,18 @@ import numpy.typing as npt
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
 from vmkeep.repository.packs import ID_SIZE, MAX_FRAME, PackContents
-from vmkeep.repository.segments import HEADER, MAGIC, PREFIX, REST, Location, Segment, words_for
+from vmkeep.repository.segments import (
+    HEADER,
+    MAGIC,
+    OWN,
+    PREFIX,
+    REST,
+    Location,
+    Scale,
+    Segment,
+    scale_of,
+    words_for,
+)
 
 _PACK_ROW = np.dtype([("id", np.uint8, ID_SIZE), ("kind", "<u4"), ("zero", "<u4")])
 _SHIFTS = (0, 6, 12, 18)
@@ -100,9 +111,10 @@ def rows_in(segment: Segment, digests: U8) -> I64:
     """Return the first row of each digest, or -1; see :meth:`Segment.rows`."""
     found = np.full(len(digests), -1, np.int64)
     prefixes = prefixes_of(digests)
-    words = np.frombuffer(segment.filter, _u64)[_filter_words(prefixes, segment.words)]
-    masks = _filter_masks(prefixes)
-    asked = np.flatnonzero(words & masks == masks)
+    asked = np.flatnonzero((prefixes >= np.uint64(segment.first)) & (prefixes <= np.uint64(segment.last)))
+    words = np.frombuffer(segment.filter, _u64)[_filter_words(prefixes[asked], segment.words, segment.scale)]
+    masks = _filter_masks(prefixes[asked])
+    asked = asked[words & masks == masks]
     asked = asked[np.argsort(prefixes[asked])]  # in the order of the columns: neighbours share pages
     column = np.frombuffer(segment.prefixes, _u64)
     rests = np.frombuffer(segment.rests, np.uint8).reshape(-1, REST)
@@ -154,9 +166,9 @@ def encode_parts(parts: Sequence[Columns]) -> Iterator[bytes]:
     prefixes = np.concatenate([part.prefixes for part in parts])
     order = np.argsort(prefixes, kind="stable")
     prefixes = prefixes[order]
-    words = words_for(len(prefixes), int(prefixes[0]), int(prefixes[-1])) if len(prefixes) else 1
+    words = words_for(len(prefixes))
     sizes = [len(part.kinds) for part in parts]
-    yield HEADER.pack(MAGIC, len(order), words, sum(sizes), 0)
+    yield HEADER.pack(MAGIC, len(order), words, sum(sizes), OWN)
     yield _filter(prefixes, words).tobytes()
     yield prefixes.astype(_u64).tobytes()
     yield np.concatenate([part.rests for part in parts])[order].tobytes()
@@ -176,9 +188,9 @@ def encode(*parts: Columns) -> bytes:
     return b"".join(encode_parts(parts))
 
 
-def _filter_words(prefixes: U64, words: int) -> U64:
+def _filter_words(prefixes: U64, words: int, scale: Scale) -> U64:
     """Return the filter word of each entry."""
-    return (prefixes >> np.uint64(32)) * np.uint64(words) >> np.uint64(32)
+    return (prefixes - np.uint64(scale.base) >> np.uint64(scale.shift)) * np.uint64(words) // np.uint64(scale.width)
 
 
 def _filter_masks(prefixes: U64) -> U64:
@@ -193,7 +205,7 @@ def _filter(prefixes: U64, words: int) -> U64:
     """Return the filter over sorted prefixes."""
     result = np.zeros(words, _u64)
     if len(prefixes):
-        where = _filter_words(prefixes, words)
+        where = _filter_words(prefixes, words, scale_of(OWN, int(prefixes[0]), int(prefixes[-1])))
         starts = np.flatnonzero(np.concatenate(([True], where[1:] != where[:-1])))
         result[where[starts]] = np.bitwise_or.reduceat(_filter_masks(prefixes), starts)
     return result

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from vmkeep.repository.digests import DIGEST_SIZE
 from vmkeep.repository.packs import PackContents
-from vmkeep.repository.segments import HEADER, MAGIC, PACK_ROW, PREFIX, words_for
+from vmkeep.repository.segments import BITS, HEADER, MAGIC, OWN, PACK_ROW, PREFIX, scale_of, words_for
 
 _FEW = 16384
 """Entries up to which this is faster than loading numpy."""
@@ -32,12 +32,12 @@ def encode_few(packs: Sequence[PackContents]) -> bytes:
     entries = [digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] for at in range(count)]
     order = sorted(range(count), key=lambda at: entries[at][:PREFIX])
     prefixes = array("Q", (int.from_bytes(entries[at][:PREFIX], "big") for at in order))
-    words = words_for(count, prefixes[0], prefixes[-1]) if count else 1
+    words = words_for(count)
     numbers = array("I", (number for number, pack in enumerate(packs) for _ in range(pack.count)))
     offsets = array("I", (offset for pack in packs for offset in pack.offsets))
     lengths = array("I", (length for pack in packs for length in pack.lengths))
     return b"".join((
-        HEADER.pack(MAGIC, count, words, len(packs), 0),
+        HEADER.pack(MAGIC, count, words, len(packs), OWN),
         _filter(prefixes, words).tobytes(),
         prefixes.tobytes(),
         b"".join(entries[at][PREFIX:] for at in order),
@@ -48,7 +48,7 @@ def encode_few(packs: Sequence[PackContents]) -> bytes:
 
 def _filter(prefixes: array[int], words: int) -> array[int]:
     result = array("Q", bytes(8 * words))
+    base, shift, width = scale_of(OWN, prefixes[0], prefixes[-1]) if prefixes else (0, 0, 1)
     for prefix in prefixes:
-        mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
-        result[(prefix >> 32) * words >> 32] |= mask
+        result[(prefix - base >> shift) * words // width] |= BITS[prefix & 4095] | BITS[prefix >> 12 & 4095]
     return result

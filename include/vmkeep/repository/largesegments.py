@@ -1,8 +1,10 @@
-"""A segment too large to be kept in memory: searched by a few small reads of its file.
+"""A segment too large to be kept in memory: its filter is mapped, all else is searched by small reads of its file.
 
-Mapped pages that random look-ups touch are never given back while memory is free: over an index of 18 GB a copy would
-grow by gigabytes. Reads leave them to the page cache, let other threads run while a disk seeks, and fail with an
-error where a mapping kills the process: when a file is cut off, or deleted from an NFS folder by another machine.
+The filter answers most look-ups that miss, without a system call. Mapped, it is in memory once for all processes, the
+kernel may take it back, and it grows to 2 bytes for an entry. Other columns, mapped and looked up at random, would
+never be given back while memory is free: over an index of 18 GB a copy would grow by gigabytes. Reads leave them to
+the page cache, let other threads run while a disk seeks, and fail with an error where a mapping kills the process:
+when a file is cut off, or deleted from an NFS folder by another machine. So no such file is given to this class.
 """
 
 from __future__ import annotations
@@ -99,8 +101,10 @@ class LargeSegment(Segment):
         return row if row < self.entries and self.prefixes[row] == prefix else -1
 
     def release(self) -> None:
-        """Give the memory back into which columns were mapped; they can be used as before."""
-        self._mapping.madvise(mmap.MADV_DONTNEED)
+        """Give the memory back into which columns were mapped, but for the filter; they can be used as before."""
+        start = -(-self._prefixes_at // mmap.PAGESIZE) * mmap.PAGESIZE
+        if start < len(self._mapping):
+            self._mapping.madvise(mmap.MADV_DONTNEED, start, len(self._mapping) - start)
 
     def _numbers(self, row: int) -> tuple[int, int, int]:
         at, column = self._numbers_at + 4 * row, 4 * self.entries

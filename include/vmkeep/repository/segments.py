@@ -3,8 +3,8 @@
 One blob is one frame of kind INDEX, not compressed, whose content is (little-endian, every column at a multiple
 of 8):
 
-    32 bytes        magic ``VKINDEX`` and a zero byte, u64 entries n, u64 filter words w, u32 packs p, u32 0
-    u64[w]          filter: for each entry, 4 bits are set in word ``high 32 bits of prefix * w >> 32``
+    32 bytes        magic ``VKINDEX`` and a zero byte, u64 entries n, u64 filter words w, u32 packs p, u32 filter rule
+    u64[w]          filter: for each entry, 4 bits are set in the word that the rule gives to its prefix
     u64[n]          prefixes: the first 8 bytes of each digest as a big-endian number, ascending
     [n][24]         the rest of each digest
     [p][24]         packs: id (16), u32 kind of their frames, u32 0
@@ -13,7 +13,9 @@ of 8):
     u32[n]          length of the frame with its header
 
 The filter has 16 bits for an entry, and the words lie in the order of the digests: a look-up that misses reads
-one word (0.4 to 1 % of them go on), one that hits goes straight to its place.
+one word (0.4 to 1 % of them go on), one that hits goes straight to its place. By rule 1 the words belong to equal
+ranges of the prefixes between the segment's first and last; by rule 0, which is not written any more, to equal ranges
+of all there can be.
 
 This is how one digest is looked up, in place and without numpy; :mod:`columns` does what is done with many.
 """
@@ -41,8 +43,11 @@ PREFIX = 8
 REST = DIGEST_SIZE - PREFIX
 PACK_ROW = struct.Struct("<16sII")
 _ENTRIES_PER_WORD = 4
-_NARROW = 5
-"""One of how many parts of all digests a segment's range may be to have a filter."""
+ALL, OWN = 0, 1
+"""Filter rules: what range the words are for, all prefixes or the segment's own."""
+_BIT = tuple(1 << number for number in range(64))
+BITS = tuple(high | low for high in _BIT for low in _BIT)
+"""The two bits of a filter word that 12 bits of a prefix choose; looking them up takes a third of shifting."""
 _DECODED = 4096
 """Rows of a pack table up to which they are kept as objects."""
 _KINDS = {int(kind): kind for kind in (Kind.BLOCK, Kind.PAGE)}
@@ -66,14 +71,16 @@ class Segment:
     def __init__(self, content: Bytes) -> None:
         """Lay the columns over ``content``.
 
-        :raises CorruptError: the content has another length than its header says.
+        :raises CorruptError: the content has another length than its header says, or a filter of unknown rule.
         """
         view = memoryview(content)
         if len(view) < HEADER.size:
             raise CorruptError("index segment is cut off")
-        magic, entries, words, packs, reserved = HEADER.unpack_from(view)
-        if magic != MAGIC or reserved or not words:
+        magic, entries, words, packs, rule = HEADER.unpack_from(view)
+        if magic != MAGIC or not words:
             raise CorruptError("not an index segment")
+        if rule not in (ALL, OWN):
+            raise CorruptError(f"index segment has filter rule {rule}, unknown to this version; use a newer vmkeep")
         if len(view) != _content_size(entries, words, packs):
             raise CorruptError(f"index segment has {len(view)} bytes instead of {_content_size(entries, words, packs)}")
         self.content = view
@@ -90,6 +97,8 @@ class Segment:
         self.places = (numbers[:entries], numbers[entries : 2 * entries], numbers[2 * entries :])
         self.first, self.last = (self.prefixes[0], self.prefixes[-1]) if entries else (1, 0)
         """The lowest and the highest prefix."""
+        self.scale = scale_of(rule, self.first, self.last)
+        self._base, self._shift, self._width = self.scale
         self._slope = entries / max(1, self.last - self.first + 1)
         self._spread = 3 * isqrt(isqrt(entries)) + 8
 
@@ -99,21 +108,20 @@ class Segment:
 
     def find_at(self, prefix: int, digest: bytes) -> Location | None:
         """Do what :meth:`find` does, for a caller that has the digest's prefix as a number already."""
-        if self.words > 1:  # written out, not called: most look-ups end here
-            mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
-            if self.filter[(prefix >> 32) * self.words >> 32] & mask != mask:
-                return None
-        if self.first <= prefix <= self.last and (row := self.row_at(prefix, digest)) >= 0:
-            return self.location(row)
+        if self.first <= prefix <= self.last:  # written out, not called: most look-ups end here
+            mask = BITS[prefix & 4095] | BITS[prefix >> 12 & 4095]
+            word = (prefix - self._base >> self._shift) * self.words // self._width
+            if self.filter[word] & mask == mask and (row := self.row_at(prefix, digest)) >= 0:
+                return self.location(row)
         return None
 
     def holds(self, prefix: int, digest: bytes) -> bool:
         """Whether a digest is listed; takes less than finding its place."""
-        if self.words > 1:
-            mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
-            if self.filter[(prefix >> 32) * self.words >> 32] & mask != mask:
-                return False
-        return self.first <= prefix <= self.last and self.row_at(prefix, digest) >= 0
+        if self.first <= prefix <= self.last:
+            mask = BITS[prefix & 4095] | BITS[prefix >> 12 & 4095]
+            word = (prefix - self._base >> self._shift) * self.words // self._width
+            return self.filter[word] & mask == mask and self.row_at(prefix, digest) >= 0
+        return False
 
     def row_at(self, prefix: int, digest: bytes) -> int:
         """Return the first row that lists a digest, or -1; its prefix is not out of range, and the filter was asked."""
@@ -212,18 +220,33 @@ class Segment:
         return decoded
 
 
-def words_for(entries: int, first: int, last: int) -> int:
-    """Return how many words the filter of some entries gets.
+class Scale(NamedTuple):
+    """How a filter is laid out: a prefix belongs to word ``(prefix - base >> shift) * words // width``.
 
-    Words belong to ranges of *all* digests: a segment of some range uses as many of them as the range is wide. For
-    half and a quarter of all, more words make up for it; below that a filter would not be worth its bytes. Then one
-    word is all there is, and the few pages that a search reads tell a miss as well.
+    ``prefix - base >> shift`` is less than ``width``, which is at most 2³²: nothing exceeds 64 bits.
+    """
+
+    base: int
+    shift: int
+    width: int
+
+
+def scale_of(rule: int, first: int, last: int) -> Scale:
+    """Return the layout that a rule gives to the filter of a segment.
 
     :param first: the lowest prefix.
     :param last: the highest one.
     """
-    share = (1 << 64) / (last - first + 1)
-    return -(-int(entries * max(1.0, share / 2)) // _ENTRIES_PER_WORD) if share < _NARROW else 1
+    if rule == ALL:
+        first, last = 0, (1 << 64) - 1
+    span = max(0, last - first)  # a damaged segment may not be sorted
+    shift = max(0, span.bit_length() - 32)
+    return Scale(first, shift, (span >> shift) + 1)
+
+
+def words_for(entries: int) -> int:
+    """Return how many words the filter of some entries gets: 16 bits for each."""
+    return max(1, -(-entries // _ENTRIES_PER_WORD))
 
 
 def _content_size(entries: int, words: int, packs: int) -> int:

@@ -42,6 +42,7 @@ class Shelf:
         self._store = store
         self._framer = framer
         self._cache = None if cache is None else SegmentCache(cache)
+        self._large_cached = cache is not None and not _networked(cache)
         self._remote = is_remote(store)
         self._mappable = not framer.encrypts and not self._remote and not _networked(store.local_path(f"{PREFIX}0"))
         self._whole = threading.Lock()
@@ -66,7 +67,7 @@ class Shelf:
         large = size > _VERIFIED
         if large and self._mappable and (path := self._store.local_path(key)) is not None:
             return _mapped(path)
-        cached = self._cache is not None and (large or self._remote)
+        cached = self._large_cached if large else self._cache is not None and self._remote
         if cached and (segment := self._from_cache(key, size)) is not None:
             return segment
         if large:
@@ -134,9 +135,9 @@ class Shelf:
         return self._framer.box(key).frame_length(Packed(Kind.INDEX, ZERO, 0, Codec.NONE, b"")) - HEADER_SIZE
 
     def _fetch(self, key: str, size: int) -> Segment:
-        """Fetch a large segment into the cache, or if there is none into a file that has no name."""
+        """Fetch a large segment into the cache, or if there is none to map it from into a file that has no name."""
         file = None
-        if self._cache is not None:
+        if self._cache is not None and self._large_cached:
             file = self._cache.add(_id(key), lambda file: self._fill(file, key, size), sync=True)
         if file is None:
             try:

@@ -78,18 +78,6 @@ def test_merged_segments_find_what_each_of_them_found(groups):
     assert merged.entries == sum(map(len, groups))
 
 
-def test_the_filter_lets_few_misses_through():
-    chance = random.Random(3)
-    segment = Segment(encode(columns_of([contents([chance.randbytes(32) for _ in range(4000)])])))
-    words, places = len(segment.filter), 0
-    for _ in range(20_000):
-        prefix = int.from_bytes(chance.randbytes(8), "big")
-        mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
-        places += segment.filter[(prefix >> 32) * words >> 32] & mask == mask
-
-    assert places / 20_000 < 0.02
-
-
 @given(st.binary(max_size=400))
 def test_hostile_bytes_are_no_segment(data):
     with pytest.raises(CorruptError):
@@ -102,7 +90,7 @@ def test_a_segment_with_a_hostile_header_is_refused(at, replaced):
     content = bytearray(good)
     content[at : at + 8] = replaced
 
-    if content[:32] != good[:32]:
+    if content[:32] not in (good[:32], good[:28] + bytes(4)):  # the filter rule of old
         with pytest.raises(CorruptError):
             Segment(content)
 
@@ -352,22 +340,6 @@ def test_a_large_segment_that_is_cut_off_while_in_use_is_an_error_that_says_so()
 
     with pytest.raises(CorruptError, match="cut off"):
         segment.find(digest)
-
-
-@pytest.mark.parametrize(("parts", "filtered"), [(1, True), (2, True), (4, True), (8, False)])
-def test_a_segment_of_a_part_of_all_digests_has_a_filter_that_works_or_none(parts, filtered):
-    chance = random.Random(4)
-    held = [bytes([255 - chance.randrange(256 // parts)]) + chance.randbytes(31) for _ in range(4000)]
-    segment = Segment(encode(columns_of([contents(held)])))
-    passed = 0
-    for _ in range(4000):
-        prefix = int.from_bytes(bytes([255 - chance.randrange(256 // parts)]) + chance.randbytes(7), "big")
-        mask = 1 << (prefix & 63) | 1 << (prefix >> 6 & 63) | 1 << (prefix >> 12 & 63) | 1 << (prefix >> 18 & 63)
-        passed += segment.filter[(prefix >> 32) * segment.words >> 32] & mask == mask
-
-    assert (segment.words > 1) == filtered
-    assert not filtered or passed / 4000 < 0.05
-    assert all(segment.find(digest) is not None for digest in held)
 
 
 @given(st.lists(st.lists(digests, max_size=20), max_size=5))
