@@ -277,9 +277,9 @@ def run(examples, steps):
 
 
 def test_points_stay_whole_whatever_happens():
-    run(examples=40, steps=20)
+    run(examples=30, steps=20)
 
 
 @pytest.mark.slow
 def test_points_stay_whole_whatever_happens_for_long():
-    run(examples=400, steps=40)
+    run(examples=100, steps=40)

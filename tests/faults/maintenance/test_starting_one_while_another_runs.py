@@ -21,7 +21,7 @@ from vmkeep.policy import RetentionRule
 from vmkeep.repository import descriptor
 from vmkeep.transfer.verify import verify_disk
 
-POSITIONS = 6
+POSITIONS = 4
 """Calls of Y at which X is started, spread evenly; every single one where there is time for it."""
 
 
