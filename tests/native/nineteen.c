@@ -4,6 +4,7 @@
  *   thread        completions on another thread          reverse       ... and the newest request first
  *   sync          ReadAsync and WriteAsync: not supported (6)
  *   fail=N:CODE   the N-th read (from 1) ends with CODE   refuse=N:CODE the N-th ReadAsync is not accepted
+ *   wrefuse=N:CODE  the N-th WriteAsync is not accepted
  *   wfail=N:CODE  the N-th write ends with CODE         zero=N  the N-th ReadAsync returns 0, and never calls back
  *   hang=N        the N-th read never completes           hangopen      Open never returns
  *   crash=N       the N-th read is a SIGSEGV              delay=US      microseconds before each completion
@@ -218,7 +219,7 @@ static VixError async_io(struct disk *disk, uint64_t start, uint64_t count, uint
     if (mode("sync"))
         return 6;
     long number = write ? ++writes : ++reads;
-    VixError refused = write ? 0 : code_for("refuse", number);
+    VixError refused = code_for(write ? "wrefuse" : "refuse", number);
     if (refused)
         return refused;
     if (!write && number_of("zero") == number)

@@ -67,3 +67,11 @@ def test_who_lost_the_lease_to_another_try_does_not_give_back_that_ones(framer, 
         assert not leases.is_released(framer, "runs/x/lease", store.get("runs/x/lease"))
         newer_is_quiet.check()
     assert leases.is_released(framer, "runs/x/lease", store.get("runs/x/lease"))
+
+
+def test_each_renewal_changes_the_lease_or_it_would_be_taken_for_dead(framer):
+    store = MemoryStore()
+    with leases.Lease(store, framer, key="runs/x/lease", fence="runs/x/fence", every=60) as lease:
+        first = store.get("runs/x/lease")
+        lease._renew()
+        assert store.get("runs/x/lease") != first

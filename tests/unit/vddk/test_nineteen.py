@@ -277,3 +277,26 @@ def test_a_query_that_never_returns_is_a_deadline(querying, monkeypatch, disk, t
         vddk.open_source(DiskAddress(path=str(disk)), patience=0.3) as source,
     ):
         source.allocated()
+
+
+@pytest.mark.parametrize("vddk", ["wrefuse=1:2", "wrefuse=3:2", "wrefuse=3:2,thread"], indirect=True)
+def test_a_write_that_is_not_accepted_is_no_success(vddk, disk):
+    def write_all(target):
+        for number in range(3):
+            target.write(number * 4096, memoryview(bytes(4096)))
+
+    with (
+        vddk.open_target(DiskAddress(path=str(disk))) as target,
+        pytest.raises(VddkError, match="fake error 2"),
+    ):
+        write_all(target)
+
+
+@pytest.mark.parametrize("vddk", ["", "sync"], indirect=True)
+def test_flushing_a_target_reaches_the_library(vddk, disk):
+    with vddk.open_target(DiskAddress(path=str(disk))) as target:
+        target.write(0, memoryview(bytes(512)))
+        target.flush()
+
+    calls = {row.name: row.calls for row in vddk.timings()}
+    assert calls["Flush"] == calls["Wait"] == 1
