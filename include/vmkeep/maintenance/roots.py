@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.maintenance.mark import Marking
 from vmkeep.repository import Repository, sealing
-from vmkeep.repository.manifests import PointName
+from vmkeep.repository.lockedkeys import require_visible
+from vmkeep.repository.manifests import PREFIX, PointName
 
 _AT_ONCE = 16
 """Manifests read at the same time: what counts is the store's latency."""
@@ -24,13 +25,15 @@ class Roots:
         """Read intents, then manifests.
 
         :param without: refs of points that are to go.
-        :raises CorruptError: one of them cannot be read, so nobody knows what it needs.
+        :raises CorruptError: one of them cannot be read, so nobody knows what it needs; or in a bucket with locks
+            somebody has hidden one: nobody is to have his points deleted by us for him.
         """
         self._repository = repository
         self.intended = [
             root for intent in sealing.intents(repository.blobs, repository.framer) for root in intent.roots
         ]
         names = [name for name in repository.manifests.names() if name.ref not in without]
+        require_visible(repository.blobs, repository.descriptor.lock, PREFIX)
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
             self.sealed = [root for roots in threads.map(self._of, names) for root in roots]
 

@@ -6,7 +6,7 @@ import logging
 
 from vmkeep.blobs import BlobStore
 from vmkeep.blobs.locking import LockRule, locks_of
-from vmkeep.errors import RepositoryError
+from vmkeep.errors import CorruptError, RepositoryError
 from vmkeep.repository import descriptor
 
 PREFIXES = ("packs/", "index/", "points/", "keys/")
@@ -51,3 +51,17 @@ def locked_by_age(store: BlobStore, rule: LockRule | None, prefix: str) -> froze
         return frozenset()
     now = locks.now()
     return frozenset(blob.key for blob in store.list(prefix) if now - blob.modified < rule.period)
+
+
+def require_visible(store: BlobStore, rule: LockRule | None, prefix: str) -> None:
+    """Make sure that nobody has deleted or overwritten what is locked below a prefix; costs nothing without locks.
+
+    :raises CorruptError: somebody has. Whoever takes what he sees for all there is would help him.
+    """
+    if rule is None or (locks := locks_of(store)) is None:
+        return
+    if hidden := [found.key for found in locks.versions(prefix) if found.trouble]:
+        raise CorruptError(
+            f"{store.location}: {len(hidden)} blob(s) below {prefix} were deleted or overwritten by somebody else, "
+            f"{hidden[0]} among them; nothing is deleted: run 'vmkeep repo lock --restore'"
+        )

@@ -335,12 +335,39 @@ def test_a_prune_and_a_merge_ask_for_nothing_that_is_locked(repository, location
     assert repository.check(read_data=True) == []
 
 
+def test_no_prune_deletes_for_a_thief_what_he_could_only_hide(repository, location, image, thief, monkeypatch):
+    point = import_images(repository, [image], name="web")
+    _steal_points(thief, location)
+    margins = Margins(young_for=timedelta(0), condemned_for=timedelta(0), left_for=timedelta(0))
+    now, passed = S3Versions.now, [timedelta(days=31)]
+    monkeypatch.setattr(S3Versions, "now", lambda self: now(self) + passed[0])
+    assert list(repository.points()) == []
+
+    with pytest.raises(CorruptError, match=r"nothing is deleted: run 'vmkeep repo lock --restore'"):
+        plan_prune(repository, None, margins=margins, now=datetime.now(UTC))
+    report, unknown = keep_locks(repository)
+    assert unknown
+    assert report.extended >= len(list(repository.blobs.list("packs/")))
+    bring_back(repository.blobs)
+
+    plan = plan_prune(repository, None, margins=margins, now=datetime.now(UTC))
+    assert (plan.condemned, plan.swept) == ({}, {})
+    assert repository.load_point(point.ref).id == point.id
+
+
+def _steal_points(thief, location):
+    for versions in _objects(thief, location, under="points/").values():
+        thief.delete_object(Bucket=BUCKET, Key=versions[0]["Key"])
+
+
 def test_an_extension_tells_what_is_missing_or_hidden(repository, location, image, thief):
     import_images(repository, [image], name="web")
     hidden = next(iter(_objects(thief, location, under="points/")))
     thief.delete_object(Bucket=BUCKET, Key=f"{parse_location(location).prefix}/{hidden}")
 
-    report = extend_locks(repository, [*needed_packs(repository), "packs/ff/none"])
+    with pytest.raises(CorruptError, match=r"1 blob.s. below points/ were deleted"):
+        needed_packs(repository)
+    report = extend_locks(repository, ["packs/ff/none"])
 
     assert (report.missing, report.hidden) == (("packs/ff/none",), (hidden,))
 
