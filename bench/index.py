@@ -2,22 +2,29 @@
 
 ``python -m bench.index --entries 400e6 --dir /somewhere`` makes segments as ``vmkeep repo merge`` leaves them, of
 random digests, and looks some up in the index that every command uses. 400 million entries are 100 TiB of 256 KiB
-blocks and take 20 GB of the folder; they are removed again unless ``--keep`` is given.
+blocks and take 18.5 GB of the folder; it is removed again, also after an interruption, unless ``--keep`` is given.
 
-Rates are given twice: of all look-ups, and of the fastest hundredth of them, which says what they take while nothing
-else runs on the machine.
+Before the index is opened its files are put out of the page cache, and every row says how much of the filters and of
+all else was in it afterwards. Rates are given of all look-ups, and of the fastest hundredth of them, which says what
+they take while nothing else runs on the machine. A row takes at most ten seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import mmap
+import os
 import random
 import secrets
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +35,16 @@ from vmkeep.repository.columns import Columns, encode_parts
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import HEADER_SIZE, Cipher, FrameHeader, Framer
 from vmkeep.repository.index import Index
+from vmkeep.repository.segments import HEADER
 
 PART = 4_000_000
 """Entries of a segment, as a merge makes them."""
 PER_PACK = 256
 """Blocks of 256 KiB in a pack."""
+SECONDS = 10.0
+"""After which a row is done, whatever was looked up."""
+STEPS = 100
+"""Parts of a row of which the fastest is told."""
 
 
 def make_segments(folder: Path, entries: int) -> None:
@@ -40,10 +52,9 @@ def make_segments(folder: Path, entries: int) -> None:
     chance = np.random.default_rng(1)
     parts = -(-entries // PART)
     count = entries // parts
-    all_packs = max(1, entries // PER_PACK)
-    used, rows = np.unique(chance.integers(0, all_packs, count, np.uint32), return_inverse=True)
-    alike = Columns(  # but for their prefixes all segments may be alike: that takes less time
-        prefixes=np.zeros(count, np.uint64),
+    used, rows = np.unique(chance.integers(0, max(1, entries // PER_PACK), count, np.uint32), return_inverse=True)
+    alike = Columns(  # segments may be alike but for where their range begins: that takes less time
+        prefixes=np.sort(chance.integers(0, (1 << 64) // parts, count, np.uint64)),
         rests=chance.integers(0, 1 << 63, (count, 3), np.uint64).view(np.uint8),
         packs=rows.astype(np.uint32),
         offsets=chance.integers(32, 60 << 20, count, np.uint32),
@@ -51,78 +62,141 @@ def make_segments(folder: Path, entries: int) -> None:
         pack_ids=chance.integers(0, 256, (len(used), 16), np.uint8),
         kinds=np.full(len(used), Kind.BLOCK, np.uint32),
     )
+    rest = b"".join(islice(encode_parts([alike]), 3, None))
     folder.mkdir(parents=True)
-    for part in range(parts):
-        low, high = (part << 64) // parts, ((part + 1) << 64) // parts - 1
-        columns = replace(alike, prefixes=np.sort(chance.integers(low, high, count, np.uint64, endpoint=True)))
-        with (folder / secrets.token_hex(16)).open("wb") as file:
-            file.seek(HEADER_SIZE)
-            length = sum(file.write(column) for column in encode_parts([columns]))
+    with ThreadPoolExecutor(1) as disk:
+        for part in range(parts):
+            columns = replace(alike, prefixes=alike.prefixes + np.uint64((part << 64) // parts))
+            content = [*islice(encode_parts([columns]), 3), rest]
+            length = sum(map(len, content))
             header = FrameHeader(
                 kind=Kind.INDEX, codec=Codec.NONE, cipher=Cipher.NONE,
                 raw_length=length, stored_length=length, digest=bytes(32),
             )  # fmt: skip
-            file.seek(0)
-            file.write(header.encode())
-        show_progress(f"segment {part + 1} of {parts}")
+            path = folder / secrets.token_hex(16)
+            with path.open("wb") as file:
+                file.writelines([header.encode(), *content])
+            disk.submit(put_out_of_cache, path)
+            show_progress(f"segment {part + 1} of {parts}")
 
 
-def measure(folder: Path, looks: int) -> Iterator[tuple[str, str]]:
-    """Yield what was measured."""
-    start = time.perf_counter()
-    index = Index(LocalStore(folder), Framer(codec=Codec.ZSTD))
-    index.refresh()
-    yield "open", f"{time.perf_counter() - start:.3f} s"
-    yield "entries, segments", f"{index.entries:,}, {len(index.segments):,}"
-    chance = random.Random(2)  # noqa: S311
-    there = sample(index, 2 * looks)
-    absent = [chance.randbytes(32) for _ in range(looks)]
-    mixed = there[::10] + absent[: looks * 8 // 10]
-    chance.shuffle(mixed)
-    for segment in index.segments:
-        segment.release()
-    yield "look-ups, new data (miss)", rate(index.find, absent)
-    yield "look-ups, 20 % known", rate(index.find, mixed)
-    yield "look-ups, known (hit), first time", rate(index.find, there[:looks])
-    yield "look-ups, known (hit), again", rate(index.find, there[:looks])
-    yield "is it known: 50 % are", rate(index.known, there[: looks // 2] + absent[: looks // 2])
-    for batch in (1000, 20_000, 100_000):
-        batches = [there[at : at + batch] for at in range(0, looks, batch)]
-        start = time.perf_counter()
-        found = sum(location is not None for some in batches for location in index.find_many(some))
-        yield f"find_many, {batch:,} at a time, known", f"{found / (time.perf_counter() - start):,.0f}/s"
-    for name in ("VmHWM", "VmRSS", "RssAnon", "RssFile"):
-        yield f"memory: {name}", f"{memory(name) >> 20} MiB"
+def put_out_of_cache(path: Path) -> None:
+    """Write a file to the disk, and forget what is in memory of it as far as nobody uses it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def sample(index: Index, count: int) -> list[bytes]:
+def cached(folder: Path) -> tuple[int, int, int, int]:
+    """Return how many pages of all segments' filters, and of all else, are in the page cache, and of how many."""
+    mincore = ctypes.CDLL(None, use_errno=True).mincore
+    mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    counts = np.zeros(4, np.int64)
+    for path in folder.iterdir():
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapping:
+            _, _, words, _, _ = HEADER.unpack_from(mapping, HEADER_SIZE)
+            end = (HEADER_SIZE + HEADER.size + 8 * words) // mmap.PAGESIZE + 1
+            pages = np.zeros(-(-len(mapping) // mmap.PAGESIZE), np.uint8)
+            view = np.frombuffer(mapping, np.uint8)
+            if mincore(view.ctypes.data, len(mapping), pages.ctypes.data):
+                raise OSError(ctypes.get_errno(), "mincore")
+            del view
+            there = (pages & 1).astype(np.int64)
+            counts += (there[:end].sum(), there[end:].sum(), end, len(pages) - end)
+    filters, rest, of_filters, of_rest = counts.tolist()
+    return filters, rest, of_filters, of_rest
+
+
+def sample(folder: Path, count: int) -> list[bytes]:
     """Return some of the digests that are in the index, in no order."""
+    index = opened(folder)
     chance = np.random.default_rng(3)
     digests: list[bytes] = []
     for segment in index.segments:
         columns = segment.columns()
         rows = np.sort(chance.integers(0, segment.entries, -(-count // len(index.segments))))
         digests += [columns.digest(row) for row in rows.tolist()]
+        del columns
         segment.release()
     random.Random(4).shuffle(digests)  # noqa: S311
     return digests[:count]
 
 
+def opened(folder: Path) -> Index:
+    """Return the index in a folder."""
+    index = Index(LocalStore(folder.parent), Framer(codec=Codec.ZSTD))
+    index.refresh()
+    return index
+
+
+def measure(folder: Path, looks: int) -> Iterator[tuple[str, str]]:
+    """Yield what was measured, row by row."""
+    there = sample(folder, 2 * looks)
+    for path in folder.iterdir():
+        put_out_of_cache(path)
+    with suppress(OSError):  # where that is not allowed, the peak is that of making the segments
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    chance = random.Random(2)  # noqa: S311
+    absent = [chance.randbytes(32) for _ in range(3 * looks)]
+    mixed = there[:looks:5] + absent[: looks * 4 // 5]
+    chance.shuffle(mixed)
+    before = memory("VmRSS")
+    start = time.perf_counter()
+    index = opened(folder)
+    yield "open", f"{time.perf_counter() - start:10.3f} s; {index.entries:,} entries, {len(index.segments)} segments"
+    for name, look, digests in (
+        ("known: new data, nothing cached", index.known, absent[:looks]),
+        ("known: new data", index.known, absent[looks : 2 * looks]),
+        ("find: new data", index.find, absent[2 * looks :]),
+        ("known: a writer's mix, 20 % are", index.known, mixed),
+        ("known: the same again", index.known, mixed),
+        ("find: all are, first time", index.find, there[looks : looks + looks // 10]),
+        ("find: the same again", index.find, there[looks : looks + looks // 10]),
+    ):
+        yield name, f"{rate(look, digests)}{state(folder)}"
+    for batch in (1000, 20_000):
+        some = there[: looks // 4]
+        batches = [some[at : at + batch] for at in range(0, len(some), batch)]
+        yield f"find_many: {batch:,} at a time", f"{rate_of_many(index, batches)}{state(folder)}"
+    yield "memory: highest", f"{memory('VmHWM') >> 20:10,} MiB, of which {before >> 20} MiB before the index was opened"
+
+
 def rate(look: Callable[[bytes], object], digests: Sequence[bytes]) -> str:
-    """Return look-ups per second, of all and of the fastest hundredth."""
-    step = max(1, len(digests) // 100)
-    fastest, start = float("inf"), time.perf_counter()
-    cpu = time.process_time()
-    for at in range(0, len(digests), step):
+    """Return look-ups per second, of all and of the fastest hundredth, and what one takes of a CPU."""
+    step = max(1, len(digests) // STEPS)
+    fastest, start, cpu = float("inf"), time.perf_counter(), time.process_time()
+    done = 0
+    while done < len(digests) and time.perf_counter() - start < SECONDS:
+        some = digests[done : done + step]
         begun = time.perf_counter()
-        some = digests[at : at + step]
         for digest in some:
             look(digest)
         fastest = min(fastest, (time.perf_counter() - begun) / len(some))
+        done += len(some)
     seconds, used = time.perf_counter() - start, time.process_time() - cpu
-    return (
-        f"{len(digests) / seconds:,.0f}/s; fastest {1 / fastest:,.0f}/s; {used / len(digests) * 1e6:.1f} us of CPU each"
-    )
+    return f"{done / seconds:10,.0f} {1 / fastest:10,.0f} {used / done * 1e6:8.1f}"
+
+
+def rate_of_many(index: Index, batches: Sequence[Sequence[bytes]]) -> str:
+    """Return the same for look-ups by batches."""
+    fastest, start, cpu = float("inf"), time.perf_counter(), time.process_time()
+    done = 0
+    for batch in batches:
+        if time.perf_counter() - start > SECONDS:
+            break
+        begun = time.perf_counter()
+        if None in index.find_many(batch):
+            raise AssertionError("a digest that is in the index was not found")
+        fastest = min(fastest, (time.perf_counter() - begun) / len(batch))
+        done += len(batch)
+    seconds, used = time.perf_counter() - start, time.process_time() - cpu
+    return f"{done / seconds:10,.0f} {1 / fastest:10,.0f} {used / done * 1e6:8.1f}"
+
+
+def state(folder: Path) -> str:
+    """Return what is in the page cache, and this process's memory."""
+    filters, rest, of_filters, of_rest = cached(folder)
+    return f"{filters / of_filters:10.0%} {rest / of_rest:8.0%} {memory('VmRSS') >> 20:8,}"
 
 
 def memory(name: str) -> int:
@@ -139,6 +213,16 @@ def show_progress(text: str) -> None:
         print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 
+def report(folder: Path, looks: int) -> None:
+    """Print the table."""
+    load, available = os.getloadavg()[0], os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{os.cpu_count()} CPUs, load {load:.1f}; index {size / 1e9:.1f} GB, memory free {available / 1e9:.1f} GB")
+    print(f"{'':34}{'a second':>10} {'fastest':>10} {'CPU us':>8}{'filters':>10} {'the rest':>8} {'RSS MiB':>8}")
+    for name, value in measure(folder, looks):
+        print(f"{name:34}{value}", flush=True)
+
+
 def main() -> None:
     """Make the segments, measure, and remove them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -147,12 +231,19 @@ def main() -> None:
     parser.add_argument("--looks", type=int, default=200_000)
     parser.add_argument("--keep", action="store_true")
     given = parser.parse_args()
-    if not (given.dir / "index").is_dir():
-        make_segments(given.dir / "index", int(given.entries))
-    for name, value in measure(given.dir, given.looks):
-        print(f"{name:36} {value}", flush=True)
-    if not given.keep:
-        shutil.rmtree(given.dir)
+    folder = given.dir / "index"
+    try:
+        start = time.perf_counter()
+        if not folder.is_dir():
+            make_segments(folder, int(given.entries))
+            show_progress("\n")
+            print(f"made in {time.perf_counter() - start:.0f} s")
+        report(folder, given.looks)
+    finally:
+        if not given.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # what else is there is not ours
+                given.dir.rmdir()
 
 
 if __name__ == "__main__":
