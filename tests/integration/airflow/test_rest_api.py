@@ -7,6 +7,7 @@ import time
 import pytest
 
 from demo.api import AirflowApi, ApiError
+from vmkeep.repository import open_repository
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -77,6 +78,25 @@ def test_an_overwrite_can_wait_for_a_persons_yes(api, control):
     )
     assert api.wait("vm_restore", run, seconds=180) == "success"
     assert control.hashes("web01") == before
+
+
+def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, site):
+    with open_repository(site.repository) as repository:
+        points = set(repository.point_refs())
+    for dag_id in ("repository_check", "repository_maintenance"):
+        assert not api.knows(dag_id), "paused until somebody switches it on"
+        api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+    check = api.trigger("repository_check", read_all=True)
+    assert api.wait("repository_check", check, seconds=180) == "success"
+    assert api.xcom("repository_check", check, "report")["check"]["data"] == "all"
+
+    upkeep = api.trigger("repository_maintenance")
+    assert api.wait("repository_maintenance", upkeep, seconds=180) == "success"
+    report = api.xcom("repository_maintenance", upkeep, "report")
+    assert report["prune"]["rule"] is None
+    assert set(report) == {"prune", "extend_locks", "merge"}
+    with open_repository(site.repository) as repository:
+        assert set(repository.point_refs()) == points
 
 
 def _await_state(api: AirflowApi, run: str, task_id: str, state: str) -> None:
