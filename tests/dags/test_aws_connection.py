@@ -11,6 +11,7 @@ import pytest
 
 from tests.kms import key_server
 from vmkeep.blobs import s3access
+from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, parse_location
 from vmkeep.errors import AuthenticationError, RepositoryError, TransientError, UsageError
@@ -127,6 +128,28 @@ def test_a_transfers_process_works_with_keys_that_its_parent_renews(connections,
     assert told
     with open_site_repository(site) as repository:
         assert repository.open_map(done.root)
+
+
+def test_a_transfers_process_locks_what_it_stores(connections, s3_server, place):
+    server = s3_server.with_versions()
+    connections("store", **_role(server))
+    connections("repo", conn_type="vmkeep", host=f"s3://{server.bucket}/{uuid.uuid4()}", extra={"aws_conn_id": "store"})
+    remote = _site()
+    location, aws = remote.repository, remote.aws
+    rule = LockRule(mode=LockMode.GOVERNANCE, days=1)
+    descriptor.create(
+        S3BlobStore(parse_location(location), S3Access(parse_location(location), aws)),
+        descriptor.new_descriptor(block_size=262144, compression="zstd", lock=rule),
+    )
+
+    site = dataclasses.replace(place.site, repository=location, aws=aws)
+    with start_copy(site, place.job(), cursor=None, on_progress=lambda _: None) as running:
+        running.wait()
+
+    with open_site_repository(site) as repository:
+        packs = [blob.key for blob in repository.blobs.list("packs/")]
+        assert packs
+        assert [delete_unlocked(repository.blobs, key) for key in packs] == [False] * len(packs)
 
 
 def test_a_renewal_that_fails_is_asked_for_again(connections, s3_server):

@@ -13,7 +13,7 @@ from vmkeep.cli.options import given_limit, json_option, open_given, repository_
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.job import to_plain
-from vmkeep.repository import Repository, is_encrypted, open_repository
+from vmkeep.repository import Repository, open_repository, takes_passphrase
 
 if TYPE_CHECKING:
     from vmkeep.flows.copying import CopyReport
@@ -79,7 +79,7 @@ def open_second(location: str, passphrase_file: str | None) -> Repository:
     passphrase = os.environ.get("VMKEEP_SECOND_PASSPHRASE")
     if not passphrase and passphrase_file:
         passphrase = secret_from(passphrase_file, "passphrase")
-    if not passphrase and sys.stdin.isatty() and is_encrypted(location):
+    if not passphrase and sys.stdin.isatty() and takes_passphrase(location):
         passphrase = str(click.prompt(f"Passphrase of {location}", hide_input=True, err=True))
     return open_repository(location, passphrase=passphrase or None, limit_rate=given_limit())
 

@@ -149,11 +149,6 @@ def open_site_repository(site: Site) -> Repository:
     return open_repository(site.repository, passphrase=site.passphrase, aws=site.aws, limit_rate=site.limit_rate)
 
 
-def is_encrypted(location: str) -> bool:
-    """Whether it takes a key to open the repository there."""
-    return descriptors.load(open_store(location)).encrypted
-
-
 def takes_passphrase(location: str) -> bool:
     """Whether nothing but a passphrase opens the repository there: it is encrypted, and by no key service's help."""
     store = open_store(location)

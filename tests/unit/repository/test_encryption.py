@@ -16,13 +16,13 @@ from vmkeep.repository import (
     create_encrypted_repository,
     create_repository,
     descriptor,
-    is_encrypted,
     open_in,
     open_repository,
     open_site_repository,
     passphrases,
     shelf,
     slots,
+    takes_passphrase,
 )
 from vmkeep.repository.codecs import Codec
 from vmkeep.repository.digests import Digester, Kind
@@ -61,7 +61,7 @@ def filled(point):
 def test_a_passphrase_or_the_recovery_key_opens_what_was_encrypted(tmp_path):
     created = create_encrypted_repository(str(tmp_path), passphrase=PASSPHRASE, compression="lz4")
     root, _ = created.repository.store_attachment(SECRET, run="r")
-    assert is_encrypted(str(tmp_path))
+    assert takes_passphrase(str(tmp_path))
     assert created.recovery_key not in repr(created)
 
     for secret in (PASSPHRASE, created.recovery_key, created.recovery_key.lower().replace("-", " ").replace(" ", "-")):
