@@ -255,3 +255,15 @@ def test_where_caches_are(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_cache() == tmp_path / ".cache"
+
+
+def test_large_segments_are_not_mapped_from_a_cache_that_other_machines_share(framer, tmp_path, monkeypatch):
+    monkeypatch.setattr(shelf, "_VERIFIED", 100)
+    monkeypatch.setattr(shelf, "_networked", lambda path: path == tmp_path / "shared")
+    store = MemoryStore()
+    held = filled(store, framer)
+
+    for name, kept in (("shared", 0), ("own", 3)):
+        index = opened(store, framer, tmp_path / name)
+        assert all(index.find(digest) is not None for digest in held)
+        assert len(SegmentCache(tmp_path / name).ids()) == kept
