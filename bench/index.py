@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,9 @@ PART = 4_000_000
 """Entries of a segment, as a merge makes them."""
 PER_PACK = 256
 """Blocks of 256 KiB in a pack."""
+SAMPLE = 400_000
+"""Digests that are kept to be looked up."""
+SAMPLED = "sample"
 SECONDS = 10.0
 """After which a row is done, whatever was looked up."""
 STEPS = 100
@@ -48,7 +52,7 @@ STEPS = 100
 
 
 def make_segments(folder: Path, entries: int) -> None:
-    """Write segments with ranges of their own; one is in memory at a time."""
+    """Write segments with ranges of their own, one after the other, and beside them a sample of their digests."""
     chance = np.random.default_rng(1)
     parts = -(-entries // PART)
     count = entries // parts
@@ -64,6 +68,9 @@ def make_segments(folder: Path, entries: int) -> None:
     )
     rest = b"".join(islice(encode_parts([alike]), 3, None))
     folder.mkdir(parents=True)
+    sample = np.zeros(count, np.bool_)
+    sample[chance.integers(0, count, -(-SAMPLE // parts))] = True
+    digests = []
     with ThreadPoolExecutor(1) as disk:
         for part in range(parts):
             columns = replace(alike, prefixes=alike.prefixes + np.uint64((part << 64) // parts))
@@ -77,7 +84,10 @@ def make_segments(folder: Path, entries: int) -> None:
             with path.open("wb") as file:
                 file.writelines([header.encode(), *content])
             disk.submit(put_out_of_cache, path)
+            digests.append(columns.where(sample).digests())
             show_progress(f"segment {part + 1} of {parts}")
+    sampled = np.concatenate(digests)
+    (folder.parent / SAMPLED).write_bytes(chance.permutation(sampled).tobytes())
 
 
 def put_out_of_cache(path: Path) -> None:
@@ -107,19 +117,10 @@ def cached(folder: Path) -> tuple[int, int, int, int]:
     return filters, rest, of_filters, of_rest
 
 
-def sample(folder: Path, count: int) -> list[bytes]:
+def sample_of(folder: Path) -> list[bytes]:
     """Return some of the digests that are in the index, in no order."""
-    index = opened(folder)
-    chance = np.random.default_rng(3)
-    digests: list[bytes] = []
-    for segment in index.segments:
-        columns = segment.columns()
-        rows = np.sort(chance.integers(0, segment.entries, -(-count // len(index.segments))))
-        digests += [columns.digest(row) for row in rows.tolist()]
-        del columns
-        segment.release()
-    random.Random(4).shuffle(digests)  # noqa: S311
-    return digests[:count]
+    data = (folder.parent / SAMPLED).read_bytes()
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
 
 
 def opened(folder: Path) -> Index:
@@ -131,11 +132,9 @@ def opened(folder: Path) -> Index:
 
 def measure(folder: Path, looks: int) -> Iterator[tuple[str, str]]:
     """Yield what was measured, row by row."""
-    there = sample(folder, 2 * looks)
+    there = sample_of(folder)
     for path in folder.iterdir():
         put_out_of_cache(path)
-    with suppress(OSError):  # where that is not allowed, the peak is that of making the segments
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     chance = random.Random(2)  # noqa: S311
     absent = [chance.randbytes(32) for _ in range(3 * looks)]
     mixed = there[:looks:5] + absent[: looks * 4 // 5]
@@ -234,15 +233,20 @@ def main() -> None:
     folder = given.dir / "index"
     try:
         start = time.perf_counter()
-        if not folder.is_dir():
-            make_segments(folder, int(given.entries))
+        if not (given.dir / SAMPLED).is_file():
+            making = get_context("spawn").Process(target=make_segments, args=(folder, int(given.entries)))
+            making.start()  # elsewhere, for what it takes of memory is not the index's
+            making.join()
+            if making.exitcode:
+                sys.exit(f"{given.dir}: the segments could not be made")
             show_progress("\n")
             print(f"made in {time.perf_counter() - start:.0f} s")
-        report(folder, given.looks)
+        report(folder, min(given.looks, SAMPLE // 2))
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):  # what else is there is not ours
+                (given.dir / SAMPLED).unlink(missing_ok=True)
                 given.dir.rmdir()
 
 
