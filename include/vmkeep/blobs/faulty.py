@@ -12,9 +12,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs.wrapping import WrappingStore
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,11 +27,11 @@ class _Fault:
     reply_lost: bool
 
 
-class FaultyStore:
+class FaultyStore(WrappingStore):
     """Passes every call on to ``inner``, but for the faults that were asked for."""
 
     def __init__(self, inner: BlobStore) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.calls: list[tuple[str, str]] = []
         """Every call made so far: its name and key."""
         self._faults: list[_Fault] = []
@@ -75,11 +75,6 @@ class FaultyStore:
         if fault is not None and not fault.reply_lost:
             raise fault.error
         return fault
-
-    @property
-    def location(self) -> str:
-        """Where the inner store is."""
-        return self.inner.location
 
     def put(self, key: str, data: Bytes) -> bool:
         """Pass on, or fail."""
@@ -127,10 +122,6 @@ class FaultyStore:
         """Pass on, or fail."""
         self._before("list", prefix)
         return self.inner.list(prefix)
-
-    def local_path(self, key: str) -> Path | None:
-        """Pass on."""
-        return self.inner.local_path(key)
 
     def check_writable(self) -> None:
         """Pass on, or fail."""

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs.wrapping import WrappingStore
 from vmkeep.errors import BlobNotFoundError, ConflictError
 
 T = TypeVar("T")
@@ -69,51 +69,41 @@ class Meter:
             )
 
 
-class MeteredStore:
+class MeteredStore(WrappingStore):
     """Passes every call on to ``inner``, and counts it."""
 
     def __init__(self, inner: BlobStore, meter: Meter) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._meter = meter
-
-    @property
-    def inner(self) -> BlobStore:
-        """What is wrapped."""
-        return self._inner
-
-    @property
-    def location(self) -> str:
-        """Where the inner store is."""
-        return self._inner.location
 
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob."""
-        return self._counted("put", lambda: self._inner.put(key, data), lambda _: len(data))
+        return self._counted("put", lambda: self.inner.put(key, data), lambda _: len(data))
 
     def replace(self, key: str, data: Bytes) -> None:
         """Create or overwrite a blob."""
-        self._counted("replace", lambda: self._inner.replace(key, data), lambda _: len(data))
+        self._counted("replace", lambda: self.inner.replace(key, data), lambda _: len(data))
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""
-        return self._counted("get", lambda: self._inner.get(key), len)
+        return self._counted("get", lambda: self.inner.get(key), len)
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
         """Fill ``buffer`` from byte ``start`` on; return how much there was."""
-        return self._counted("get_into", lambda: self._inner.get_into(key, start, buffer), lambda count: count)
+        return self._counted("get_into", lambda: self.inner.get_into(key, start, buffer), lambda count: count)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return up to ``length`` bytes from byte ``start`` on."""
-        return self._counted("get_range", lambda: self._inner.get_range(key, start, length), len)
+        return self._counted("get_range", lambda: self.inner.get_range(key, start, length), len)
 
     def size(self, key: str) -> int:
         """Return a blob's size."""
-        return self._counted("size", lambda: self._inner.size(key))
+        return self._counted("size", lambda: self.inner.size(key))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``; the time is that until each next one is there."""
         self._meter.count("list")
-        blobs = self._timed_list(lambda: self._inner.list(prefix))
+        blobs = self._timed_list(lambda: self.inner.list(prefix))
         while (blob := self._timed_list(lambda: next(blobs, None))) is not None:
             yield blob
 
@@ -128,15 +118,11 @@ class MeteredStore:
 
     def delete(self, key: str) -> None:
         """Remove a blob."""
-        self._counted("delete", lambda: self._inner.delete(key))
-
-    def local_path(self, key: str) -> Path | None:
-        """Pass on; what is read through the file is not counted."""
-        return self._inner.local_path(key)
+        self._counted("delete", lambda: self.inner.delete(key))
 
     def check_writable(self) -> None:
         """Raise unless a ``put`` could succeed now."""
-        self._counted("check_writable", self._inner.check_writable)
+        self._counted("check_writable", self.inner.check_writable)
 
     def _counted(self, verb: str, call: Callable[[], T], size: Callable[[T], int] = lambda _: 0) -> T:
         began = time.monotonic()

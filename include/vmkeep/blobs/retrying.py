@@ -10,10 +10,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs.wrapping import WrappingStore
 from vmkeep.errors import Recovery, StoreError
 
 T = TypeVar("T")
@@ -25,66 +25,48 @@ _LONGEST_PAUSE = 8.0
 _uniform = secrets.SystemRandom().uniform
 
 
-class RetryingStore:
+class RetryingStore(WrappingStore):
     """Passes every call on to ``inner``, more than once if it fails in a way that may pass."""
 
     def __init__(
         self, inner: BlobStore, *, budget: float = _BUDGET, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         """:param budget: seconds; zero: nothing is tried again."""
-        self._inner = inner
+        super().__init__(inner)
         self._budget = budget
         self._sleep = sleep
 
-    @property
-    def inner(self) -> BlobStore:
-        """What is wrapped."""
-        return self._inner
-
-    @property
-    def location(self) -> str:
-        """Where the inner store is."""
-        return self._inner.location
-
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob."""
-        return self._repeat(lambda: self._inner.put(key, data))
-
-    def replace(self, key: str, data: Bytes) -> None:
-        """Pass on, once."""
-        self._inner.replace(key, data)
+        return self._repeat(lambda: self.inner.put(key, data))
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""
-        return self._repeat(lambda: self._inner.get(key))
+        return self._repeat(lambda: self.inner.get(key))
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
         """Fill ``buffer`` from byte ``start`` on; return how much there was."""
-        return self._repeat(lambda: self._inner.get_into(key, start, buffer))
+        return self._repeat(lambda: self.inner.get_into(key, start, buffer))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return up to ``length`` bytes from byte ``start`` on."""
-        return self._repeat(lambda: self._inner.get_range(key, start, length))
+        return self._repeat(lambda: self.inner.get_range(key, start, length))
 
     def size(self, key: str) -> int:
         """Return a blob's size."""
-        return self._repeat(lambda: self._inner.size(key))
+        return self._repeat(lambda: self.inner.size(key))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``, sorted by key; begun anew if it fails in the middle."""
-        yield from self._repeat(lambda: tuple(self._inner.list(prefix)))
+        yield from self._repeat(lambda: tuple(self.inner.list(prefix)))
 
     def delete(self, key: str) -> None:
         """Remove a blob."""
-        self._repeat(lambda: self._inner.delete(key))
-
-    def local_path(self, key: str) -> Path | None:
-        """Pass on."""
-        return self._inner.local_path(key)
+        self._repeat(lambda: self.inner.delete(key))
 
     def check_writable(self) -> None:
         """Raise unless a ``put`` could succeed now."""
-        self._repeat(self._inner.check_writable)
+        self._repeat(self.inner.check_writable)
 
     def _repeat(self, call: Callable[[], T]) -> T:
         pause, spent_at = _FIRST_PAUSE, 0.0

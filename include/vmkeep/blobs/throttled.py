@@ -8,13 +8,13 @@ are counted but never wait: a lease that is renewed too late would end its copy.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import time as time_of_day
-from pathlib import Path
 
 from vmkeep.blobs.lines import Line, OwnLine
 from vmkeep.blobs.rates import RateSchedule
-from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs.store import BlobStore, Bytes
+from vmkeep.blobs.wrapping import WrappingStore
 from vmkeep.clock import now
 
 _SMALL = 4096
@@ -71,37 +71,27 @@ class Pace:
         return self._monotonic()
 
 
-class ThrottledStore:
+class ThrottledStore(WrappingStore):
     """Passes every call on to ``inner``, no faster than a pace allows. Mapped files are not counted."""
 
     def __init__(self, inner: BlobStore, pace: Pace) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._pace = pace
-
-    @property
-    def inner(self) -> BlobStore:
-        """What is wrapped."""
-        return self._inner
-
-    @property
-    def location(self) -> str:
-        """Where the inner store is."""
-        return self._inner.location
 
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob, when it is its turn."""
         self._take_turn(len(data))
-        return self._inner.put(key, data)
+        return self.inner.put(key, data)
 
     def replace(self, key: str, data: Bytes) -> None:
         """Count, and pass on at once: leases cannot wait."""
         self._pace.book(len(data))
-        self._inner.replace(key, data)
+        self.inner.replace(key, data)
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes; waits afterwards, for only then the size is known."""
         began = self._pace.clock()
-        data = self._inner.get(key)
+        data = self.inner.get(key)
         begins = self._pace.book(len(data), since=began)
         if len(data) > _SMALL:
             self._pace.wait(begins)
@@ -110,32 +100,12 @@ class ThrottledStore:
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
         """Fill ``buffer`` from byte ``start`` on, when it is its turn."""
         self._take_turn(len(buffer))
-        return self._inner.get_into(key, start, buffer)
+        return self.inner.get_into(key, start, buffer)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return up to ``length`` bytes from byte ``start`` on, when it is its turn."""
         self._take_turn(length)
-        return self._inner.get_range(key, start, length)
-
-    def size(self, key: str) -> int:
-        """Pass on."""
-        return self._inner.size(key)
-
-    def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Pass on."""
-        return self._inner.list(prefix)
-
-    def delete(self, key: str) -> None:
-        """Pass on."""
-        self._inner.delete(key)
-
-    def local_path(self, key: str) -> Path | None:
-        """Pass on."""
-        return self._inner.local_path(key)
-
-    def check_writable(self) -> None:
-        """Pass on."""
-        self._inner.check_writable()
+        return self.inner.get_range(key, start, length)
 
     def _take_turn(self, count: int) -> None:
         begins = self._pace.book(count)

@@ -1,0 +1,60 @@
+"""What all wrappers of a store share: every call is passed on, unless a wrapper has a reason to do more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+
+
+class WrappingStore:
+    """Passes every call on to ``inner``; see :class:`BlobStore` for what each promises."""
+
+    def __init__(self, inner: BlobStore) -> None:
+        self.inner = inner
+
+    @property
+    def location(self) -> str:
+        """Where the inner store is."""
+        return self.inner.location
+
+    def put(self, key: str, data: Bytes) -> bool:
+        """Create a blob; never overwrite one."""
+        return self.inner.put(key, data)
+
+    def replace(self, key: str, data: Bytes) -> None:
+        """Create or overwrite a blob."""
+        self.inner.replace(key, data)
+
+    def get(self, key: str) -> bytes:
+        """Return a blob's bytes."""
+        return self.inner.get(key)
+
+    def get_into(self, key: str, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        return self.inner.get_into(key, start, buffer)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``start`` on."""
+        return self.inner.get_range(key, start, length)
+
+    def size(self, key: str) -> int:
+        """Return a blob's size."""
+        return self.inner.size(key)
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Yield the blobs below ``prefix``, sorted by key."""
+        return self.inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        """Remove a blob."""
+        self.inner.delete(key)
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the inner store's file, where it has one."""
+        return self.inner.local_path(key)
+
+    def check_writable(self) -> None:
+        """Raise unless a ``put`` could succeed now."""
+        self.inner.check_writable()
