@@ -13,19 +13,9 @@ import numpy.typing as npt
 
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
+from vmkeep.repository.filters import OWN, Scale, scale_of, words_for
 from vmkeep.repository.packs import ID_SIZE, MAX_FRAME, PackContents
-from vmkeep.repository.segments import (
-    HEADER,
-    MAGIC,
-    OWN,
-    PREFIX,
-    REST,
-    Location,
-    Scale,
-    Segment,
-    scale_of,
-    words_for,
-)
+from vmkeep.repository.segments import HEADER, MAGIC, PREFIX, REST, Location, Segment
 
 _PACK_ROW = np.dtype([("id", np.uint8, ID_SIZE), ("kind", "<u4"), ("zero", "<u4")])
 _SHIFTS = (0, 6, 12, 18)

@@ -9,8 +9,9 @@ from array import array
 from collections.abc import Sequence
 
 from vmkeep.repository.digests import DIGEST_SIZE
+from vmkeep.repository.filters import BITS, OWN, scale_of, words_for
 from vmkeep.repository.packs import PackContents
-from vmkeep.repository.segments import BITS, HEADER, MAGIC, OWN, PACK_ROW, PREFIX, scale_of, words_for
+from vmkeep.repository.segments import HEADER, MAGIC, PACK_ROW, PREFIX
 
 _FEW = 16384
 """Entries up to which this is faster than loading numpy."""

@@ -13,9 +13,7 @@ of 8):
     u32[n]          length of the frame with its header
 
 The filter has 16 bits for an entry, and the words lie in the order of the digests: a look-up that misses reads
-one word (0.4 to 1 % of them go on), one that hits goes straight to its place. By rule 1 the words belong to equal
-ranges of the prefixes between the segment's first and last; by rule 0, which is not written any more, to equal ranges
-of all there can be.
+one word (0.4 to 1 % of them go on), one that hits goes straight to its place. The rules are in :mod:`filters`.
 
 This is how one digest is looked up, in place and without numpy; :mod:`columns` does what is done with many.
 """
@@ -31,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
+from vmkeep.repository.filters import ALL, BITS, OWN, scale_of
 from vmkeep.repository.packs import ID_SIZE, MAX_FRAME
 
 if TYPE_CHECKING:
@@ -42,12 +41,6 @@ PREFIX = 8
 """Bytes of a digest by which entries are sorted."""
 REST = DIGEST_SIZE - PREFIX
 PACK_ROW = struct.Struct("<16sII")
-_ENTRIES_PER_WORD = 4
-ALL, OWN = 0, 1
-"""Filter rules: what range the words are for, all prefixes or the segment's own."""
-_BIT = tuple(1 << number for number in range(64))
-BITS = tuple(high | low for high in _BIT for low in _BIT)
-"""The two bits of a filter word that 12 bits of a prefix choose; looking them up takes a third of shifting."""
 _DECODED = 4096
 """Rows of a pack table up to which they are kept as objects."""
 _KINDS = {int(kind): kind for kind in (Kind.BLOCK, Kind.PAGE)}
@@ -218,35 +211,6 @@ class Segment:
         if self.packs <= _DECODED:
             self._decoded[number] = decoded
         return decoded
-
-
-class Scale(NamedTuple):
-    """How a filter is laid out: a prefix belongs to word ``(prefix - base >> shift) * words // width``.
-
-    ``prefix - base >> shift`` is less than ``width``, which is at most 2³²: nothing exceeds 64 bits.
-    """
-
-    base: int
-    shift: int
-    width: int
-
-
-def scale_of(rule: int, first: int, last: int) -> Scale:
-    """Return the layout that a rule gives to the filter of a segment.
-
-    :param first: the lowest prefix.
-    :param last: the highest one.
-    """
-    if rule == ALL:
-        first, last = 0, (1 << 64) - 1
-    span = max(0, last - first)  # a damaged segment may not be sorted
-    shift = max(0, span.bit_length() - 32)
-    return Scale(first, shift, (span >> shift) + 1)
-
-
-def words_for(entries: int) -> int:
-    """Return how many words the filter of some entries gets: 16 bits for each."""
-    return max(1, -(-entries // _ENTRIES_PER_WORD))
 
 
 def _content_size(entries: int, words: int, packs: int) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 import struct
 from array import array
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,9 +61,9 @@ def by_the_old_rule(content, *, words=None):
     return struct.pack("<8sQQII", magic, entries, words, packs, 0) + struct.pack(f"<{words}Q", *filled) + rest
 
 
-def from_file(content):
+def from_file(content, name="segment"):
     """The segment as a large one, after bytes that are not its own."""
-    file = os.memfd_create("segment")
+    file = os.memfd_create(name)
     os.write(file, b"12345678" + content)
     return LargeSegment(file, start=8)
 
@@ -154,6 +156,35 @@ def test_a_filter_rule_from_the_future_is_refused_by_its_number(rule):
 
     with pytest.raises(CorruptError, match=f"filter rule {rule}, unknown to this version"):
         Segment(content)
+
+
+@given(st.lists(anywhere | near, min_size=1, max_size=60) | st.lists(narrow, min_size=1, max_size=60))
+@example([0, TOP, 2863311531 << 31, *range(1, 10)])  # in another word if a bit more of it were looked at
+def test_the_filter_is_what_the_format_says(held):
+    """The formula of docs/format.md, which must not change."""
+    first, last, words = min(held), max(held), -(-len(held) // 4)
+    shift = max(0, (last - first).bit_length() - 32)
+    expected = [0] * words
+    for prefix in held:
+        word = ((prefix - first) >> shift) * words // (((last - first) >> shift) + 1)
+        for low in (0, 6, 12, 18):
+            expected[word] |= 1 << (prefix >> low & 63)
+    content = content_of(held)
+
+    assert struct.unpack_from("<8sQQII", content) == (b"VKINDEX\0", len(held), words, 1, 1)
+    assert list(struct.unpack_from(f"<{words}Q", content, 32)) == expected
+
+
+def test_giving_memory_back_leaves_the_filter_of_a_large_segment_where_it_is():
+    chance = random.Random(3)
+    segment = from_file(content_of([chance.getrandbits(64) for _ in range(60_000)]), "measured")
+    assert sum(segment.filter) > 0
+    assert sum(segment.prefixes) > 0
+    segment.release()
+
+    _, _, mapping = Path("/proc/self/smaps").read_text(encoding="utf-8").rpartition("/memfd:measured")
+    resident = int(mapping.partition("\nRss:")[2].split()[0]) << 10
+    assert segment.filter.nbytes <= resident <= segment.filter.nbytes + 2 * mmap.PAGESIZE
 
 
 def test_the_filter_of_a_large_segment_outlives_giving_memory_back():
