@@ -236,7 +236,11 @@ def main() -> None:
         if not (given.dir / SAMPLED).is_file():
             making = get_context("spawn").Process(target=make_segments, args=(folder, int(given.entries)))
             making.start()  # elsewhere, for what it takes of memory is not the index's
-            making.join()
+            try:
+                making.join()
+            finally:
+                making.terminate()
+                making.join()
             if making.exitcode:
                 sys.exit(f"{given.dir}: the segments could not be made")
             show_progress("\n")
