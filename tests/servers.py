@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -99,10 +100,13 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         "-ip.bind", "127.0.0.1", "-master.telemetry=false", "-s3.allowDeleteBucketNotEmpty=false",
         "-s3.autoCreateBucket=false", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-bucket", server.bucket, "-s3.iam.config", str(_roles(folder, server.role)),
-        "-filer.localSocket", str(folder / "filer.sock"), *flags,
+        *flags,
     ]  # fmt: skip
     keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
-    with running(command, log, **keys) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="weed-", dir="/tmp") as short,  # a socket's path has 107 characters at most
+        running([*command, "-filer.localSocket", f"{short}/filer.sock"], log, **keys) as process,
+    ):
         wait_until(lambda: _stores(server), process, log)
         yield server
 

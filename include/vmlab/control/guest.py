@@ -55,35 +55,39 @@ def _write_one(handle: DiskHandle, item: dict[str, Any]) -> int:
 def digest(site: Site, body: dict[str, Any]) -> dict[str, Any]:
     """`{vm, disk, offset?, length?}`: SHA-256 of the disk's bytes as they are now."""
     vm = find_vm(site, body.get("vm"))
-    with site.tasks.entity_lock(vm):
-        disk = find_disk(site, vm, body.get("disk", 0))
-        with site.store.open(disk.backing.fileName) as handle:
-            start, stop = span(handle.capacity, body)
-            sha = hashlib.sha256()
-            for piece in pieces(handle, start, stop):
-                sha.update(piece)
+    with site.tasks.entity_lock(vm), _opened(site, vm, body) as handle:
+        start, stop = span(handle.capacity, body)
+        sha = hashlib.sha256()
+        for piece in pieces(handle, start, stop):
+            sha.update(piece)
     return {"sha256": sha.hexdigest(), "offset": start, "length": stop - start, "capacity": handle.capacity}
 
 
 def extents(site: Site, query: dict[str, Any]) -> dict[str, Any]:
     """`vm, disk`: the allocated areas of the disk's whole chain, as `[[offset, length], …]`."""
     vm = find_vm(site, query.get("vm"))
-    disk = find_disk(site, vm, query.get("disk", 0))
-    with site.tasks.entity_lock(vm), site.store.open(disk.backing.fileName) as handle:
+    with site.tasks.entity_lock(vm), _opened(site, vm, query) as handle:
         return {"extents": [list(area) for area in handle.allocated()], "capacity": handle.capacity}
 
 
 def read(site: Site, query: dict[str, Any]) -> tuple[int, Iterator[bytes]]:
     """`vm, disk, offset?, length?`: how many bytes, and the bytes."""
     vm = find_vm(site, query.get("vm"))
-    disk = find_disk(site, vm, query.get("disk", 0))
-    handle = site.store.open(disk.backing.fileName)
+    with site.tasks.entity_lock(
+        vm
+    ):  # else a snapshot's removal could take the file between asking for it and opening it
+        handle = _opened(site, vm, query)
     try:
         start, stop = span(handle.capacity, query)
     except ControlError:
         handle.close()
         raise
     return stop - start, _closing(handle, start, stop)
+
+
+def _opened(site: Site, vm: Any, query: dict[str, Any]) -> DiskHandle:
+    """Open the link that a VM runs on; the caller holds the VM's lock."""
+    return site.store.open(find_disk(site, vm, query.get("disk", 0)).backing.fileName)
 
 
 def _closing(handle: DiskHandle, start: int, stop: int) -> Iterator[bytes]:

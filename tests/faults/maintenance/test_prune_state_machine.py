@@ -255,7 +255,9 @@ class Backups(RuleBasedStateMachine):
             return
         for run in list(self.runs):
             self.drop(run)
-        for _ in range(3):
+        for _ in range(
+            4
+        ):  # dead runs go, then what only their intents kept is condemned, swept, and the sweep forgotten
             self.vault.store.pass_time(hours=8 * 24)
             self.vault.prune(margins=Margins())
         self.vault.assert_whole()
