@@ -78,7 +78,7 @@ class BlockReader:
     @property
     def width(self) -> int:
         """How many threads should read at once, each of which also checks and decompresses."""
-        return _REMOTE_READS if is_remote(self._store) else max(4, 2 * (os.cpu_count() or 1))
+        return _REMOTE_READS if is_remote(self._store) else (os.cpu_count() or 1) + 1
 
     def locate(self, kind: Kind, digest: bytes) -> Location:
         """Return where a frame is.
