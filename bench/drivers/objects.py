@@ -42,4 +42,6 @@ def main(verb: str, bucket: str, prefix: str, size: int, object_size: int, at_on
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], *map(int, sys.argv[4:]))  # type: ignore[arg-type]
+    verb, bucket, prefix, *numbers = sys.argv[1:]
+    size, object_size, at_once = map(int, numbers)
+    main(verb, bucket, prefix, size, object_size, at_once)
