@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 import threading
 import uuid
@@ -12,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from click.testing import CliRunner
 
+from tests.life import live
 from tests.lossy import lossy
 from vmkeep.blobs.awschain import resolve
 from vmkeep.blobs.locking import LockMode, LockRule
@@ -61,28 +61,7 @@ def _store(server, **changes):
 def test_a_repository_lives_on_s3_from_the_command_line(s3_server, location, no_aws, monkeypatch, tmp_path):
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    disk, out = tmp_path / "disk.raw", tmp_path / "out.raw"
-    content = bytearray(random.Random(3).randbytes(6 * MIB) + bytes(4 * MIB))
-    disk.write_bytes(content)
-
-    def vmkeep(*arguments):
-        done = CliRunner().invoke(cli, [*arguments, "-r", location], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    vmkeep("repo", "init")
-    vmkeep("image", "import", str(disk), "--name", "web")
-    content[MIB : MIB + 512] = b"changed!" * 64
-    disk.write_bytes(content)
-    (tmp_path / "extents.json").write_text(json.dumps([[MIB, 512]]))
-    second = vmkeep(
-        "image", "import", str(disk), "--name", "web", "--extents", str(tmp_path / "extents.json"), "--json"
-    )
-    vmkeep("image", "export", json.loads(second)["point"], str(out))
-    vmkeep("repo", "check", "--read-data")
-
-    assert json.loads(second)["kind"] == "incremental"
-    assert out.read_bytes() == content
+    live(location, tmp_path)
 
 
 def test_a_place_has_one_repository_only(s3_server, location, no_aws, monkeypatch):

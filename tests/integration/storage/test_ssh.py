@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import subprocess
 import threading
 
 import pytest
-from click.testing import CliRunner
 
+from tests.life import live
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.sftp import SftpStore
 from vmkeep.blobs.sshaccess import SshAccess, parse_location
 from vmkeep.blobs.store import backend
-from vmkeep.cli.main import cli
 from vmkeep.errors import (
     AuthenticationError,
     CertificateError,
@@ -46,28 +44,7 @@ def another_home(ssh_server, ssh_home, tmp_path, monkeypatch):
 
 
 def test_a_repository_lives_behind_ssh_from_the_command_line(location, tmp_path):
-    disk, out = tmp_path / "disk.raw", tmp_path / "out.raw"
-    content = bytearray(random.Random(3).randbytes(6 * MIB) + bytes(4 * MIB))
-    disk.write_bytes(content)
-
-    def vmkeep(*arguments):
-        done = CliRunner().invoke(cli, [*arguments, "-r", location], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    vmkeep("repo", "init")
-    vmkeep("image", "import", str(disk), "--name", "web")
-    content[MIB : MIB + 512] = b"changed!" * 64
-    disk.write_bytes(content)
-    (tmp_path / "extents.json").write_text(json.dumps([[MIB, 512]]))
-    second = vmkeep(
-        "image", "import", str(disk), "--name", "web", "--extents", str(tmp_path / "extents.json"), "--json"
-    )
-    vmkeep("image", "export", json.loads(second)["point"], str(out))
-    vmkeep("repo", "check", "--read-data")
-
-    assert json.loads(second)["kind"] == "incremental"
-    assert out.read_bytes() == content
+    live(location, tmp_path)
     assert not list((tmp_path / "repository" / ".tmp").iterdir())
 
 
