@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -49,9 +50,9 @@ class Vmkeep:
             case "full" | "clone":
                 return self._run([*take, "disk" if step == "full" else "clone"])
             case "incremental":
-                return self._run([*take, "disk", "--extents", str(disk.write_extents("changed"))])
+                return self._run([*take, "disk", *self._since(), "--extents", str(disk.write_extents("changed"))])
             case "unchanged":
-                return self._run([*take, "disk", "--extents", str(disk.write_extents("full"))])
+                return self._run([*take, "disk", *self._since(), "--extents", str(disk.write_extents("full"))])
             case "restore":
                 export = ["image", "export", *where, "latest:disk", "--disk", "0", str(self.out)]
                 return self._run([VMKEEP, *export], output=self.out)
@@ -60,6 +61,12 @@ class Vmkeep:
                 return self._run(argv, output=self.out)
             case _:
                 return self._run([VMKEEP, "repo", "check", *where, "--read-data"])
+
+    def _since(self) -> list[str]:
+        """Return the option that names the point which the disk was imported as last."""
+        argv = [VMKEEP, "point", "show", "latest:disk", "--repository", str(self.repository), "--json"]
+        done = subprocess.run(argv, check=True, capture_output=True, env=os.environ | self._environment)
+        return ["--since", json.loads(done.stdout)["ref"]]
 
     def _run(self, argv: list[str], output: Path | None = None) -> Command:
         return Command(argv=argv, environment=self._environment, output=output)

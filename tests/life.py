@@ -28,7 +28,8 @@ def live(location: str, folder: Path) -> None:
     second[MIB : 4 * MIB] = random.Random(4).randbytes(3 * MIB)  # half of the data: its old pack is worth rewriting
     disk.write_bytes(second)
     (folder / "extents.json").write_text(json.dumps([[MIB, 3 * MIB]]))
-    new = _json(location, "image", "import", str(disk), "--name", "web", "--extents", str(folder / "extents.json"))
+    changes = ("--since", old["point"], "--extents", str(folder / "extents.json"))
+    new = _json(location, "image", "import", str(disk), "--name", "web", *changes)
     assert new["kind"] == "incremental"
     assert _export(location, old["point"], folder / "old.raw") == first
     assert _export(location, new["point"], folder / "new.raw") == second

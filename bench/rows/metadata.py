@@ -11,7 +11,6 @@ import json
 import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -52,12 +51,12 @@ class MetadataRow:
             extents = _make_image(image, self.capacity, changed, length)
             where = ["--repository", str(repository), "--json"]
             _call("repo", "init", *where)
-            _make_parent(repository, image, where)
+            parent = _make_parent(repository, image, where)
             listed = image.with_suffix(".json")
             listed.write_text(json.dumps(extents), encoding="ascii")
             before = blob_bytes(repository)
-            argv = [VMKEEP, "image", "import", *where, str(image), "--name", "disk", "--extents", str(listed)]
-            row.add(f"vmkeep, {name}", self.stopwatch.run(Command(argv=argv)))
+            argv = [VMKEEP, "image", "import", *where, str(image), "--name", "disk", "--since", parent]
+            row.add(f"vmkeep, {name}", self.stopwatch.run(Command(argv=[*argv, "--extents", str(listed)])))
             _judge(row, name, written(before, blob_bytes(repository)), changed)
             remove(repository, image, listed)
         return [row]
@@ -87,8 +86,8 @@ def _make_image(image: Path, capacity: int, changed: int, length: int) -> list[t
     return [(start * length * BLOCK, length * BLOCK) for start in starts]
 
 
-def _make_parent(repository: Path, image: Path, where: Sequence[str]) -> None:
-    """Seal a point of the disk whose map has a digest of its own for every block."""
+def _make_parent(repository: Path, image: Path, where: Sequence[str]) -> str:
+    """Seal a point of the disk whose map has a digest of its own for every block; return its ref."""
     empty = image.with_name("empty.raw")
     with empty.open("wb") as file:
         file.truncate(image.stat().st_size)
@@ -106,8 +105,7 @@ def _make_parent(repository: Path, image: Path, where: Sequence[str]) -> None:
             writer.flush()
         images = (replace(point.images[0], root=root),)
         later = point.taken_at + timedelta(seconds=1)
-        opened.seal(replace(point, id="f" * len(point.id), run="metadata", taken_at=later, images=images))
-    time.sleep(2)  # points are known by their second: the next one has to be the newest
+        return opened.seal(replace(point, id="f" * len(point.id), run="metadata", taken_at=later, images=images))
 
 
 def _random_digests(blocks: int) -> Iterator[tuple[int, list[bytes]]]:

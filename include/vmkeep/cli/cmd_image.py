@@ -29,13 +29,19 @@ def image() -> None:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="What changed since the newest point of that name, [[start, length], …] in bytes; one for each disk.",
+    help="What changed since the point that --since names, [[start, length], …] in bytes; one for each disk.",
 )
+@click.option("--since", metavar="POINT", help="The restore point that --extents are relative to.")
 @repository_option
 @json_option
 def import_(
-    disks: tuple[Path, ...], name: str, extent_files: tuple[Path, ...], repository: str | None, as_json: bool
-) -> None:  # fmt: skip
+    disks: tuple[Path, ...],
+    name: str,
+    extent_files: tuple[Path, ...],
+    since: str | None,
+    repository: str | None,
+    as_json: bool,
+) -> None:
     """Store raw disk images (files or block devices) as one restore point."""
     if extent_files and len(extent_files) != len(disks):
         raise UsageError(
@@ -44,7 +50,7 @@ def import_(
     extents = [_load_extents(path) for path in extent_files] or None
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        point = import_images(opened, disks, name=name, extents=extents, on_progress=bars(name))
+        point = import_images(opened, disks, name=name, extents=extents, since=since, on_progress=bars(name))
     seconds = time.monotonic() - started
     read = sum(stored.bytes_read for stored in point.images)
     stored_bytes = sum(stored.bytes_stored for stored in point.images)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from blake3 import blake3
-
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
+from vmkeep.images.naming import image_key
+from vmkeep.images.parents import find_parent, parent_image
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress
@@ -29,26 +28,22 @@ _DISKS_PER_BUS = 15
 _ADAPTERS_UNIT = 7
 
 
-def image_key(name: str) -> str:
-    """Return the key under which the images of that name are kept."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if slug != name:  # names that only differ in what a slug leaves out stay apart
-        slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
-    return f"image-{slug}"
-
-
 def import_images(
     repository: Repository,
     paths: Sequence[Path],
     *,
     name: str,
     extents: Sequence[Sequence[Extent] | None] | None = None,
+    since: str | None = None,
     on_progress: OnProgress = lambda _progress: None,
 ) -> RestorePoint:
     """Store raw disk images as one restore point and return it, sealed.
 
-    :param extents: for each image, what has changed since the newest point of that name; ``None``: read it all.
-    :raises UsageError: nothing to import, extents beyond the disk, or no undamaged point that they are relative to.
+    :param extents: for each image, what has changed since the point ``since``; ``None``: read it all.
+    :param since: the point that the extents are relative to: its ref, or the unique beginning of its id or ref. The
+        caller knows which one it was; a clock, or an import that runs beside this one, could make another the newest.
+    :raises UsageError: nothing to import, extents beyond the disk, or a point that they cannot be relative to.
+    :raises NotFoundError: there is no such point, or no such image.
     """
     if not paths or not name:
         raise UsageError("name the images, and the restore point's VM by --name")
@@ -56,17 +51,17 @@ def import_images(
     if len(changed) != len(paths):
         raise UsageError(f"{len(paths)} images, but extents for {len(changed)}")
     key = image_key(name)
+    parent = find_parent(repository, name, since, given=any(e is not None for e in changed))
     run = f"{key}-{secrets.token_hex(8)}"
-    repository.begin_run(run)
-    parent = repository.latest_point(key) if any(e is not None for e in changed) else None
-    if parent is not None and repository.marks.damage_of(parent.ref) is not None:
-        raise UsageError(f"{parent.ref} is marked damaged, and changes cannot continue it; import without extents")
     with ExitStack() as stack:
         sources = [stack.enter_context(LocalFileSource(path)) for path in paths]
         jobs = [
-            _plan(source, path, number, extent, parent, name=name)
+            _plan(source, path, number, extent, parent)
             for number, (source, path, extent) in enumerate(zip(sources, paths, changed, strict=True))
         ]
+        repository.begin_run(run)
+        if parent is not None:
+            repository.load_point(parent.ref)  # still there, now that a prune would be noticed
         taken_at = now()
         report = _Together(on_progress, len(jobs))
         stored = [job.copy(source, repository, run, report) for job, source in zip(jobs, sources, strict=True)]
@@ -134,8 +129,6 @@ def _plan(
     number: int,
     extents: Sequence[Extent] | None,
     parent: RestorePoint | None,
-    *,
-    name: str,
 ) -> _ImageJob:
     bus, place = divmod(number, _DISKS_PER_BUS)
     disk = Disk(
@@ -149,17 +142,12 @@ def _plan(
         backing="raw-image",
         file_name=path.name,
     )
-    if extents is None:
+    if extents is None or parent is None:
         return _ImageJob(disk=disk, extents=None, parent=None, reason="no extents were given")
     beyond = next((extent for extent in extents if extent.stop > source.capacity), None)
     if beyond is not None:
         raise UsageError(f"{path}: extent [{beyond.start}, {beyond.length}] reaches beyond its {source.capacity} bytes")
-    images = {image.disk.key: image for image in parent.images} if parent else {}
-    if disk.key not in images or parent is None:
-        raise UsageError(f"'{name}' has no restore point with a disk {number} yet; import it once without extents")
-    image = images[disk.key]
-    if image.disk.capacity > source.capacity:
-        raise UsageError(f"{path}: is smaller than in restore point {parent.ref}; import it without extents")
+    image = parent_image(parent, number, disk, path)
     return _ImageJob(disk=disk, extents=tuple(extents), parent=image.root, reason=f"changes since {parent.ref}")
 
 

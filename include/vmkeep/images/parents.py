@@ -1,0 +1,63 @@
+"""Which restore point the changes of an image continue: the one that the caller names, if it can be that one.
+
+No clock is asked. A point that is the newest by its time may be another one than the caller means: after a step of the
+clock, or when two imports run at once; then the new point would mix two states, and nothing could find that out later.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vmkeep.errors import UsageError
+from vmkeep.images.naming import image_key
+from vmkeep.model.disk import Disk
+from vmkeep.model.point import DiskImage, RestorePoint
+from vmkeep.repository import Repository
+
+_LATEST = "latest"
+
+
+def find_parent(repository: Repository, name: str, since: str | None, *, given: bool) -> RestorePoint | None:
+    """Return the point that the extents of an import are relative to; ``None`` where there are no extents.
+
+    :param since: the caller's word for it.
+    :param given: whether there are any extents.
+    :raises UsageError: one is given without the other, or the point cannot be continued by that name.
+    """
+    if not given:
+        if since is not None:
+            raise UsageError("--since names the point that --extents are relative to: give both, or neither")
+        return None
+    if not since:
+        raise UsageError(
+            f"--extents tells changes since a restore point: name that one with --since POINT, as the import that "
+            f"made it has printed it ('vmkeep point list --vm {image_key(name)}' lists them); or import without extents"
+        )
+    if since == _LATEST or since.startswith(f"{_LATEST}:"):
+        raise UsageError(
+            f"--since {since}: the newest point by its clock may be another one than the extents are relative to; "
+            "name the point itself, as the import that made it has printed it"
+        )
+    parent = repository.find_point(since)
+    if parent.vm.name != name or not parent.vm.key.startswith("image-"):
+        raise UsageError(f"--since: {parent.ref} is a point of '{parent.vm.name}', and not of images named '{name}'")
+    if repository.marks.damage_of(parent.ref) is not None:
+        raise UsageError(f"{parent.ref} is marked damaged, and changes cannot continue it; import without extents")
+    return parent
+
+
+def parent_image(parent: RestorePoint, number: int, disk: Disk, path: Path) -> DiskImage:
+    """Return the disk of a point that an image continues.
+
+    :param number: of the image, from 0, for errors.
+    :raises UsageError: the point has no such disk, or one of another size.
+    """
+    image = next((image for image in parent.images if image.disk.key == disk.key), None)
+    if image is None:
+        raise UsageError(f"{path}: restore point {parent.ref} has no disk {number}; import it without extents")
+    if image.disk.capacity != disk.capacity:
+        raise UsageError(
+            f"{path}: has {disk.capacity} bytes, but {image.disk.capacity} in restore point {parent.ref}; import it "
+            "without extents"
+        )
+    return image
