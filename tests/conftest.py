@@ -91,6 +91,13 @@ def s3_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def moto_server(tmp_path_factory):
+    """Another S3 server, by other authors; see servers.py."""
+    with servers.moto_server(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def ssh_server(tmp_path_factory):
     """A real SSH server; see servers.py."""
     with servers.ssh_server(tmp_path_factory.mktemp("ssh")) as server:

@@ -44,6 +44,9 @@ SERVERS: dict[str, Callable[[pytest.FixtureRequest], BlobStore]] = {
     "s3": lambda request: _s3(request.getfixturevalue("s3_server")),
     "s3 with versions": lambda request: _s3_versions(request.getfixturevalue("s3_server")),
     "s3 opened": lambda request: _s3_opened(request.getfixturevalue("s3_server")),
+    "moto": lambda request: _s3(request.getfixturevalue("moto_server")),
+    "moto with versions": lambda request: _s3_versions(request.getfixturevalue("moto_server")),
+    "moto opened": lambda request: _s3_opened(request.getfixturevalue("moto_server")),
     "sftp": lambda request: SftpStore(SshAccess(parse_location(_ssh_location(request)))),
     "sftp opened": lambda request: create_store(_ssh_location(request)),
 }

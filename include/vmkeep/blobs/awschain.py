@@ -35,7 +35,9 @@ def resolve(given: AwsCredentials | None, *, what: str, environment: Mapping[str
     )
     if not found.access_key and "AWS_PROFILE" not in environment and (key := environment.get("AWS_ACCESS_KEY_ID")):
         secret, token = environment.get("AWS_SECRET_ACCESS_KEY", ""), environment.get("AWS_SESSION_TOKEN", "")
-        return replace(found, access_key=key, secret_key=secret, token=token)
+        found = replace(found, access_key=key, secret_key=secret, token=token)
+    if found.access_key and not found.secret_key:
+        raise AuthenticationError(f"{what}: the access key {found.access_key} has no secret; set AWS_SECRET_ACCESS_KEY")
     return found if found.access_key else _ask_chain(found, what)
 
 
@@ -47,7 +49,9 @@ def _ask_chain(found: AwsCredentials, what: str) -> AwsCredentials:
     try:
         credentials = session.get_credentials()
         if credentials is None:
-            raise no_credentials(what)
+            raise AuthenticationError(
+                f"{what}: no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            )
         completed = replace(
             found,
             endpoint=found.endpoint or _endpoint(session, "s3"),
@@ -91,10 +95,3 @@ def _endpoint(session: Any, service: str) -> str:
     services = session.full_config.get("services", {}).get(profile.get("services"), {})
     own = services.get(service, {})
     return str((own.get("endpoint_url") if isinstance(own, dict) else None) or profile.get("endpoint_url") or "")
-
-
-def no_credentials(what: str) -> AuthenticationError:
-    """Return the error of somebody who has no credentials at all."""
-    return AuthenticationError(
-        f"{what}: no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +18,7 @@ from vmkeep.blobs.s3access import parse_location as parse_s3
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.blobs.store import BlobStore
 from vmkeep.blobs.throttled import Pace, ThrottledStore
-from vmkeep.errors import RepositoryError, StoreError, UnreachableError, UsageError
+from vmkeep.errors import Recovery, RepositoryError, StoreError, UnreachableError, UsageError
 from vmkeep.model.aws import AwsCredentials
 
 _SSH = ("sftp://", "scp://")
@@ -108,12 +110,10 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
 def _open_s3(location: str, credentials: AwsCredentials | None, *, new: bool) -> BlobStore:
     place = parse_s3(location)
     store = S3BlobStore(place, S3Access(place, credentials))
-    try:
+    with _knocking():
         store.check_reachable()
         if new:
             store.check_creates()
-    except StoreError as error:
-        raise UnreachableError(str(error)) from error
     return store
 
 
@@ -122,8 +122,17 @@ def _open_ssh(location: str, *, new: bool) -> BlobStore:
     from vmkeep.blobs.sshaccess import SshAccess, parse_location
 
     store = SftpStore(SshAccess(parse_location(location)))
-    try:
+    with _knocking():
         store.check_folder(create=new)
-    except StoreError as error:
-        raise UnreachableError(str(error)) from error
     return store
+
+
+@contextmanager
+def _knocking() -> Iterator[None]:
+    """Whatever may pass by itself means, to somebody who has only just come, that the server cannot be reached."""
+    try:
+        yield
+    except StoreError as error:
+        if error.recovery is not Recovery.RETRY:
+            raise
+        raise UnreachableError(str(error)) from error

@@ -21,8 +21,10 @@ from pathlib import Path
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
+from vmkeep.blobs.creation import PROBES, fault_of_creating
 from vmkeep.blobs.s3access import S3Access, S3Location
-from vmkeep.blobs.s3errors import translate
+from vmkeep.blobs.s3answers import dissect
+from vmkeep.blobs.s3errors import explain
 from vmkeep.blobs.s3locks import S3Locks
 from vmkeep.blobs.s3versions import S3Versions
 from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
@@ -35,13 +37,16 @@ from vmkeep.errors import (
     StoreError,
     StoreFullError,
     UnlockedError,
+    VmKeepError,
 )
 
 log = logging.getLogger(__name__)
 
 _COMPARED = 8 << 20
 _NO_ETAG = "00000000000000000000000000000000"
-_PROBES = "probes/"
+_CONDITIONAL = "conditional writes (If-None-Match), which a repository is built on"
+_ANYTHING = "this request"
+_BEYOND_THE_END = 416
 
 
 class S3BlobStore:
@@ -78,7 +83,7 @@ class S3BlobStore:
 
     def _create(self, key: str, data: Bytes) -> tuple[bool, str | None]:
         """Return whether it was created, and the version; ``None`` for one that was there."""
-        with self._errors(key):
+        with self._errors(key, needs=_CONDITIONAL):
             try:
                 done = obstore.put(self._access.writer(len(data)), key, data, mode="create", use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
@@ -149,7 +154,7 @@ class S3BlobStore:
             try:
                 return memoryview(obstore.get_range(self._access.reader(), key, start=start, length=length))
             except BaseError as error:
-                if "416" not in str(error).partition("\n")[0]:
+                if dissect(error).status != _BEYOND_THE_END or self.size(key) > start:
                     raise
                 return memoryview(b"")  # the object exists and ends before
 
@@ -218,7 +223,7 @@ class S3BlobStore:
 
     def check_writable(self) -> None:
         """Ask to overwrite an object that does not exist on condition of its ETag: refused if all is well."""
-        key = f"{_PROBES}{secrets.token_hex(8)}"
+        key = f"{PROBES}{secrets.token_hex(8)}"
         try:
             with self._errors(key):
                 obstore.put(self._access.writer(0), key, b"", mode={"e_tag": _NO_ETAG}, use_multipart=False)
@@ -228,49 +233,52 @@ class S3BlobStore:
             if isinstance(error.__cause__, PreconditionError):
                 return
             raise
-        self.delete(key)  # a server that does not know If-Match has stored it: it can be written to
+        try:  # a server that does not know If-Match has stored it: it can be written to
+            self.delete(key)
+        except StoreError as error:
+            log.warning("%s: a probe could not be removed: %s", self.location, error)
 
     def check_reachable(self) -> None:
         """Ask for one name: endpoint, credentials and bucket are right if this returns."""
         with self._errors(""):
-            next(iter(obstore.list(self._access.reader(), _PROBES, chunk_size=1)), None)
+            next(iter(obstore.list(self._access.reader(), PROBES, chunk_size=1)), None)
 
     def check_creates(self) -> None:
-        """Prove that the server keeps its promise to create only what is absent; some take the header and overwrite.
+        """Prove that the server keeps its promise to create only what is absent, in a bucket of this kind.
 
         :raises RepositoryError: it does not; two backups could overwrite each other there.
         """
-        key = f"{_PROBES}{secrets.token_hex(8)}"
-        self.put(key, b"first")
         try:
-            self.put(key, b"second")
-        except ConflictError:
-            return
-        finally:
-            self._delete_probe(key)
-        raise RepositoryError(
-            f"{self.location}: {self._access.endpoint} overwrites objects it was asked to create only if absent "
-            "(If-None-Match); use a server that honours conditional writes"
-        )
-
-    def _delete_probe(self, key: str) -> None:
-        try:
-            self.delete(key)
+            fault = fault_of_creating(self)
         except LockedError as error:
             raise RepositoryError(
                 f"s3://{self._place.bucket}: has a default retention, which would lock leases and notes too; take it "
                 "off (aws s3api put-object-lock-configuration): 'repo init --lock' locks what has to be"
             ) from error
+        if fault:
+            raise RepositoryError(f"{self.location}: {self._access.endpoint} {fault} (If-None-Match); {self._remedy()}")
+
+    def _remedy(self) -> str:
+        """Say which kind of bucket may do: some servers keep the promise in those without versions only."""
+        versions = self._versions.are_kept()
+        if versions is None:
+            return "a bucket without versions may do, if this one keeps them, else a server with conditional writes"
+        if versions:
+            return "this bucket keeps versions: one that does not may do, else a server with conditional writes"
+        return "this bucket keeps no versions, so that no other one will do: use a server that honours it"
 
     def _name(self, key: str) -> str:
         return f"{self.location}/{key}".rstrip("/")
 
-    def _translate(self, key: str, error: Exception) -> Exception:
-        return translate(error, bucket=self._place.bucket, endpoint=self._access.endpoint, what=self._name(key))
+    def _translate(self, key: str, error: Exception, needs: str = _ANYTHING) -> VmKeepError:
+        answer, what = dissect(error), self._name(key)
+        if not answer.status and (why := self._access.not_renewed()) is not None:
+            return StoreError(f"{what}: the AWS credentials could not be renewed: {why}")
+        return explain(answer, bucket=self._place.bucket, endpoint=self._access.endpoint, what=what, needs=needs)
 
     @contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
+    def _errors(self, key: str, needs: str = _ANYTHING) -> Iterator[None]:
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
-            raise self._translate(key, error) from error
+            raise self._translate(key, error, needs) from error

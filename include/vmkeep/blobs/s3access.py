@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -92,9 +91,9 @@ class S3Access:
         }
         if found.ca_file:
             self._options["root_certificate"] = _read_bundle(found.ca_file)
-        self._provider: Any = None
+        self._provider: _Renewing | None = None
         if found.renew is not None:
-            self._provider = partial(_current, found)
+            self._provider = _Renewing(found)
         else:
             self._config |= {"access_key_id": found.access_key, "secret_access_key": found.secret_key}
             if found.token:
@@ -111,6 +110,10 @@ class S3Access:
         largest = max(_SMALLEST_CLASS, 1 << max(0, size - 1).bit_length())
         return self._client(largest, {"timeout": timedelta(seconds=upload_seconds(largest))})
 
+    def not_renewed(self) -> Exception | None:
+        """Return why the credentials could not be renewed the last time; ``None``: they could, or need not be."""
+        return self._provider.failure if self._provider is not None else None
+
     def _client(self, which: int, options: dict[str, Any]) -> S3Store:
         with self._lock:
             if which not in self._clients:
@@ -120,20 +123,32 @@ class S3Access:
                     config=cast("S3Config", self._config),
                     client_options=cast("ClientConfig", self._options | options),
                     retry_config={"max_retries": 2, "retry_timeout": timedelta(minutes=2)},
-                    credential_provider=self._provider,
+                    credential_provider=cast("Any", self._provider),
                 )
             return self._clients[which]
 
 
-def _current(found: AwsCredentials) -> dict[str, object]:
-    """Return the credentials that hold now, in obstore's form."""
-    keys = found.renew() if found.renew else found
-    return {
-        "access_key_id": keys.access_key,
-        "secret_access_key": keys.secret_key,
-        "token": keys.token or None,
-        "expires_at": now() + _TTL,
-    }
+class _Renewing:
+    """Gives the client the credentials that hold now, and keeps why the last renewal failed."""
+
+    def __init__(self, found: AwsCredentials) -> None:
+        self._found = found
+        self.failure: Exception | None = None
+
+    def __call__(self) -> dict[str, object]:
+        """Return the credentials in obstore's form."""
+        try:
+            keys = self._found.renew() if self._found.renew else self._found
+        except Exception as error:
+            self.failure = error
+            raise
+        self.failure = None
+        return {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token or None,
+            "expires_at": now() + _TTL,
+        }
 
 
 def upload_seconds(size: int) -> float:

@@ -1,15 +1,12 @@
 """What an S3 server's refusal means, in one line and in our classes.
 
-The client gives its errors as text around the server's XML; its own classes are too coarse (a wrong secret and a
-missing bucket are both "generic" when they meet a listing). So the server's error code decides, then the HTTP status.
-Codes: "Error responses" of the Amazon S3 API reference.
+The server's error code decides, then the HTTP status, never the words around them.
+Codes: "Error responses" of the Amazon S3 API reference, and those that other servers add.
 """
 
 from __future__ import annotations
 
-import re
-
-from vmkeep.blobs.awschain import no_credentials
+from vmkeep.blobs.s3answers import Answer
 from vmkeep.errors import (
     AuthenticationError,
     BlobNotFoundError,
@@ -21,37 +18,27 @@ from vmkeep.errors import (
     VmKeepError,
 )
 
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-_STATUS = re.compile(r"status code: (\d{3})")
-_METADATA_SERVICE = "169.254."
 _BAD_KEYS = {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
-_NOT_RENEWED = "External AWS credential provider: "
-_FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge"}
+_FULL = {
+    "EntityTooLarge",  # OpenStack Swift, where a quota is used up
+    "InsufficientCapacity",
+    "InsufficientStorage",
+    "InsufficientStorageSpace",  # Huawei OBS
+    "XMinioStorageFull",
+}
+_QUOTA = "QuotaExceeded"
+"""How every server's code for a used-up quota ends: of Ceph as it is, of MinIO ``XMinioAdminBucketQuotaExceeded``."""
 _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
 
-def translate(error: Exception, *, bucket: str, endpoint: str, what: str) -> VmKeepError:
-    """Return our error for one of obstore's.
+def explain(answer: Answer, *, bucket: str, endpoint: str, what: str, needs: str = "this request") -> VmKeepError:
+    """Return our error for a server's answer, whichever client it came through.
 
     :param what: the object's full location, or the bucket's for a listing.
+    :param needs: what the request asked for, in case the server does not know it.
     """
-    text = str(error)
-    code = match[1] if (match := _CODE.search(text)) else ""
-    status = int(match[1]) if (match := _STATUS.search(text)) else 0
-    if _METADATA_SERVICE in text.partition("\n")[0]:
-        return no_credentials(what)
-    if _NOT_RENEWED in text:
-        why = text.partition(_NOT_RENEWED)[2].partition("\n")[0]
-        return StoreError(f"{what}: the AWS credentials could not be renewed: {why[:300]}")
-    return explain(text, code=code, status=status, bucket=bucket, endpoint=endpoint, what=what)
-
-
-def explain(text: str, *, code: str, status: int, bucket: str, endpoint: str, what: str) -> VmKeepError:
-    """Return our error for a server's code and HTTP status, whichever client it came through.
-
-    :param text: all that is known of the error; looked at where code and status say nothing.
-    """
+    code, status = answer.code, answer.status
     if code in _EXPIRED:
         return CredentialsExpiredError(f"{what}: {endpoint} says that the AWS credentials have expired ({code})")
     if code == "NoSuchBucket":
@@ -64,8 +51,10 @@ def explain(text: str, *, code: str, status: int, bucket: str, endpoint: str, wh
         return AuthenticationError(
             f"{what}: {endpoint} refuses the access key or its secret ({code or status}); check the AWS credentials"
         )
-    if code in _ELSEWHERE or status == 301 or "incorrectly configured region" in text:
+    if code in _ELSEWHERE or status == 301:
         return RepositoryError(f"s3://{bucket}: is in another region; set AWS_REGION to the bucket's")
+    if code in _FULL or code.endswith(_QUOTA) or status == 507:  # Ceph says it with 403, MinIO with 400
+        return StoreFullError(f"{what}: no space left at {endpoint} ({code or status})")
     if status == 403:
         return PermissionDeniedError(
             f"{what}: access denied by {endpoint} ({code or 'no reason given'}); the credentials need "
@@ -73,22 +62,18 @@ def explain(text: str, *, code: str, status: int, bucket: str, endpoint: str, wh
             "bucket with versions or locks what docs/operations.md lists)",
             target=what,
         )
-    return _of_one_object(text, code=code, status=status, endpoint=endpoint, what=what)
+    return _of_one_object(answer, endpoint=endpoint, what=what, needs=needs)
 
 
-def _of_one_object(text: str, *, code: str, status: int, endpoint: str, what: str) -> VmKeepError:
-    if status == 404:
+def _of_one_object(answer: Answer, *, endpoint: str, what: str, needs: str) -> VmKeepError:
+    if answer.status == 404:
         return BlobNotFoundError(f"{what}: no such blob")
-    if code in _FULL or status == 507:
-        return StoreFullError(f"{what}: no space left at {endpoint} ({code or status})")
-    if status == 501:
-        return RepositoryError(
-            f"{what}: {endpoint} does not know conditional writes (If-None-Match), which a repository is built on"
-        )
-    if status:
-        return StoreError(f"{what}: {endpoint} answered {status} {code}".rstrip())
-    if "kind: Connect" in text:
+    if answer.status == 501:
+        return RepositoryError(f"{what}: {endpoint} does not know {needs}")
+    if answer.status:
+        return StoreError(f"{what}: {endpoint} answered {answer.status} {answer.code}".rstrip())
+    if answer.failure == "Connect":
         return StoreError(f"{what}: {endpoint} cannot be reached; check the endpoint and the network")
-    if "kind: Timeout" in text or "timed out" in text:
+    if answer.failure == "Timeout":
         return StoreError(f"{what}: {endpoint} did not answer in time")
-    return StoreError(f"{what}: {text.partition(chr(10))[0][:300]}")
+    return StoreError(f"{what}: {answer.words[:300]}")

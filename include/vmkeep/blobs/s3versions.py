@@ -17,6 +17,7 @@ from typing import Any
 from vmkeep.blobs.awsclient import AwsClient, refusal
 from vmkeep.blobs.locking import BlobVersion, Versions
 from vmkeep.blobs.s3access import S3Access
+from vmkeep.blobs.s3answers import Answer
 from vmkeep.blobs.s3errors import explain
 from vmkeep.errors import (
     BlobNotFoundError,
@@ -29,6 +30,7 @@ from vmkeep.errors import (
 
 _PROBE_SECONDS = 6.0
 _CLOCK_HOLDS = 3600.0
+_NEEDED = "versions and locks of objects"
 _NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
 
 
@@ -54,6 +56,15 @@ class S3Versions:
                 self._clock = (time.monotonic(), parsedate_to_datetime(date))
             asked_at, said = self._clock
             return said + timedelta(seconds=time.monotonic() - asked_at)
+
+    def are_kept(self) -> bool | None:
+        """Return whether the bucket keeps versions; ``None``: the server does not say."""
+        try:
+            with self._errors(""):
+                answer = self._client.get().get_bucket_versioning(Bucket=self._place.bucket)
+        except VmKeepError:
+            return None
+        return "Status" in answer  # suspended ones are still there
 
     def list(self, prefix: str) -> Iterator[Versions]:
         """Yield all versions of the objects whose key starts so, an object's together."""
@@ -179,9 +190,8 @@ class S3Versions:
             return BlobNotFoundError(f"{what}: no such version")
         if not status:
             return StoreError(f"{what}: {self._endpoint} cannot be reached: {error}")
-        return explain(
-            str(error), code=code, status=status, bucket=self._place.bucket, endpoint=self._endpoint, what=what
-        )
+        answer = Answer(status=status, code=code)
+        return explain(answer, bucket=self._place.bucket, endpoint=self._endpoint, what=what, needs=_NEEDED)
 
 
 class _ExpectedError(Exception):

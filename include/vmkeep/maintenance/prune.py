@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vmkeep.blobs.creation import require_creates
 from vmkeep.clock import now
 from vmkeep.errors import LockedError
 from vmkeep.maintenance.clock import store_time
@@ -50,7 +51,10 @@ def execute(
     """Do what a plan says. May be stopped anywhere, and run any number of times at once, beside any backups.
 
     :raises CorruptError: what restore points reach cannot be told any more; no pack was deleted.
+    :raises RepositoryError: the store does not create only what is absent (any more), which sweeps and seals settle
+        by which of them goes first; nothing was changed.
     """
+    require_creates(repository.blobs)
     locked = settle(repository)
     rewritten = {bytes.fromhex(pack) for pack in plan.rewritten}
     written = _condemn(repository, rewritten | {bytes.fromhex(pack) for pack in plan.condemned})

@@ -1,0 +1,105 @@
+"""Proves that a store creates only what is absent: one writer after another, and many at the same time.
+
+Two backups could overwrite each other where it does not, and a prune could delete what a backup has just sealed.
+Servers are known that keep the promise only in a bucket of one kind, or only while writers come one by one.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from vmkeep.blobs.store import BlobStore, backend
+from vmkeep.errors import ConflictError, Recovery, StoreError, VmKeepError
+
+log = logging.getLogger(__name__)
+
+PROBES = "probes/"
+_CREATORS = 5
+_RACES = 2
+
+
+def require_creates(store: BlobStore) -> None:
+    """Prove it of a store that is not known to keep the promise; costs nothing with one that is.
+
+    :raises RepositoryError: it does not keep it, now: a bucket may have been given versions since the repository was
+        made.
+    """
+    if (check := getattr(backend(store), "check_creates", None)) is not None:
+        check()
+
+
+def fault_of_creating(store: BlobStore) -> str:
+    """Return how a store breaks the promise; empty: it keeps it.
+
+    :raises VmKeepError: the probe could not be made, or not be removed by a store that keeps the promise.
+    """
+    key = f"{PROBES}{secrets.token_hex(8)}"
+    with _removed_afterwards(store, key) as faults:
+        store.put(key, b"first")
+        if _creates(store, key, b"second") or store.get(key) != b"first":
+            faults.append("overwrites objects it was asked to create only if absent")
+            return faults[0]
+    for _ in range(_RACES):
+        key = f"{PROBES}{secrets.token_hex(8)}"
+        with _removed_afterwards(store, key) as faults:
+            if not _one_wins(store, key):
+                faults.append("lets several writers at once create an object that only one of them may")
+                return faults[0]
+    return ""
+
+
+@contextmanager
+def _removed_afterwards(store: BlobStore, key: str) -> Iterator[list[str]]:
+    """Remove a probe whatever happens; a failure to do so counts only where nothing else is wrong."""
+    faults: list[str] = []
+    try:
+        yield faults
+    except VmKeepError:
+        _remove(store, key)
+        raise
+    error = _remove(store, key)
+    if error is not None and not faults:
+        raise error
+
+
+def _remove(store: BlobStore, key: str) -> VmKeepError | None:
+    try:
+        store.delete(key)
+    except VmKeepError as error:
+        log.warning("%s: a probe could not be removed: %s", store.location, error)
+        return error
+    return None
+
+
+def _one_wins(store: BlobStore, key: str) -> bool:
+    """Let several create one object at once; tell whether one alone was told that it has, and its bytes are there."""
+    start = threading.Barrier(_CREATORS)
+    contents = [f"{number}".encode() for number in range(_CREATORS)]
+
+    def create(content: bytes) -> bool | StoreError:
+        start.wait()
+        try:
+            return _creates(store, key, content)
+        except StoreError as error:
+            if error.recovery is not Recovery.RETRY:
+                raise
+            return error  # one request of many may fail: it has created nothing that it knows of
+
+    with ThreadPoolExecutor(_CREATORS) as threads:
+        told = list(threads.map(create, contents))
+    won = [content for content, answer in zip(contents, told, strict=True) if answer is True]
+    if not won and (errors := [answer for answer in told if isinstance(answer, StoreError)]):
+        raise errors[0]
+    return len(won) == 1 and store.get(key) == won[0]
+
+
+def _creates(store: BlobStore, key: str, content: bytes) -> bool:
+    try:
+        return store.put(key, content)
+    except ConflictError:
+        return False

@@ -1,0 +1,219 @@
+"""S3 servers that are not the one we develop with: each front here behaves as some server was seen to behave."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.fronts import NotAtOnce, Request, front, overwriting, refusal, refusing
+from vmkeep.blobs.opening import create_store
+from vmkeep.blobs.s3 import S3BlobStore
+from vmkeep.blobs.s3access import S3Access, S3Location
+from vmkeep.blobs.s3answers import dissect
+from vmkeep.errors import (
+    AuthenticationError,
+    PermissionDeniedError,
+    RepositoryError,
+    StoreError,
+    StoreFullError,
+    TransientError,
+    UnreachableError,
+)
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.plan import plan_prune
+from vmkeep.maintenance.prune import execute
+from vmkeep.model.aws import AwsCredentials
+from vmkeep.repository import create_repository
+
+
+def _store(server, prefix=None):
+    place = S3Location(bucket=server.bucket, prefix=prefix or f"fronts/{uuid.uuid4()}")
+    return S3BlobStore(place, S3Access(place, server.credentials))
+
+
+def _gets(request: Request) -> bool:
+    return request.method == "GET" and "range" in request.headers
+
+
+def _puts(request: Request) -> bool:
+    return request.method == "PUT"
+
+
+# -- where an object ends ---------------------------------------------------------------------------------------------
+
+_FORGED = "no status code: 416 Range\n\nDebug source:\n  inner: Status {\n    status: 416,\n"
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (400, "Http416"), (403, "AccessDenied")])
+@pytest.mark.parametrize("message", ["416", "<Code>InvalidRange</Code> 416", _FORGED])
+def test_a_failed_read_is_never_the_end_of_an_object_whatever_its_words(moto_server, status, code, message):
+    with front(moto_server, refusing(_gets, status, code, message)) as server:
+        store = _store(server, f"416/{uuid.uuid4()}/status-code:-416")
+        store.put("packs/416", b"0123456789")
+
+        for call in (lambda: store.get_range("packs/416", 2, 4), lambda: store.get_range("packs/416", 416, 4)):
+            with pytest.raises((StoreError, PermissionDeniedError)):
+                call()
+
+
+def test_a_server_that_is_gone_is_never_the_end_of_an_object(moto_server):
+    with front(moto_server, refusing(lambda _request: False, 500, "")) as server:
+        store = _store(server, "416")
+        store.put("packs/416", b"0123456789")
+
+    with pytest.raises(StoreError, match="cannot be reached"):
+        store.get_range("packs/416", 416, 4)
+
+
+def test_a_416_for_bytes_that_exist_is_an_error(moto_server):
+    with front(moto_server, refusing(_gets, 416, "InvalidRange")) as server:
+        store = _store(server)
+        store.put("a", b"0123456789")
+
+        with pytest.raises(StoreError, match="answered 416 InvalidRange"):
+            store.get_range("a", 9, 4)
+        assert store.get_range("a", 10, 4) == b""
+
+
+def test_what_a_client_says_in_words_is_no_answer():
+    answer = dissect(
+        RuntimeError(_FORGED + '    body: Some(\n        "x",\n\nDebug source:\nGeneric {\n    store: "S3",\n}')
+    )
+
+    assert (answer.status, answer.code, answer.failure) == (0, "", "")
+
+
+# -- full -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (403, "QuotaExceeded"),  # Ceph
+        (400, "XMinioAdminBucketQuotaExceeded"),
+        (403, "StorageQuotaExceeded"),
+        (507, "XMinioStorageFull"),
+        (507, ""),
+        (503, "InsufficientStorage"),
+        (413, "EntityTooLarge"),  # OpenStack Swift
+    ],
+)
+def test_a_used_up_quota_is_a_full_store_and_no_lack_of_rights(moto_server, status, code):
+    with front(moto_server, refusing(_puts, status, code, "AccessDenied")) as server:
+        with pytest.raises(StoreFullError, match="no space left") as raised:
+            _store(server).put("packs/a", b"1")
+        assert raised.value.exit_code == 62
+
+        with pytest.raises(StoreFullError, match="no space left"):
+            create_store(f"s3://{server.bucket}/full", credentials=server.credentials)
+
+
+# -- create if absent -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("versions", [False, True])
+@pytest.mark.parametrize(
+    ("behaviour", "fault"),
+    [
+        (overwriting, "overwrites objects it was asked to create only if absent"),
+        (NotAtOnce(), "lets several writers at once create an object that only one of them may"),
+    ],
+)
+def test_the_probe_finds_a_server_out_and_says_which_bucket_may_do(moto_server, behaviour, fault, versions):
+    with front(moto_server.with_versions() if versions else moto_server, behaviour) as server:
+        store = _store(server)
+        kind = "keeps versions: one that does not may do" if versions else "keeps no versions"
+
+        with pytest.raises(RepositoryError, match=rf"{fault} .If-None-Match.; this bucket {kind}"):
+            store.check_creates()
+        assert list(store.list("")) == []
+
+
+def test_the_probe_is_content_with_servers_that_keep_the_promise(s3_server, moto_server):
+    for server in (s3_server, s3_server.with_versions(), moto_server, moto_server.with_versions()):
+        store = _store(server)
+        store.check_creates()
+        assert list(store.list("")) == []
+
+
+def test_a_server_that_does_not_tell_about_versions_gets_a_verdict_all_the_same(moto_server):
+    def behave(request, ask):
+        if request.path.endswith("?versioning"):
+            return refusal(501, "NotImplemented")
+        return overwriting(request, ask)
+
+    with front(moto_server, behave) as server, pytest.raises(RepositoryError, match="a bucket without versions may do"):
+        _store(server).check_creates()
+
+
+@pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (403, "AccessDenied"), (501, "NotImplemented")])
+def test_a_probe_that_cannot_be_removed_never_hides_the_verdict(moto_server, status, code):
+    def behave(request, ask):
+        return refusal(status, code) if request.deletes else overwriting(request, ask)
+
+    with front(moto_server, behave) as server, pytest.raises(RepositoryError, match="overwrites objects"):
+        create_store(f"s3://{server.bucket}/{uuid.uuid4()}", credentials=server.credentials)
+
+
+def test_a_store_in_which_nothing_can_be_removed_gets_no_repository(moto_server):
+    refuses = refusing(lambda request: request.deletes, 403, "AccessDenied")
+    with front(moto_server, refuses) as server, pytest.raises(PermissionDeniedError, match="s3:DeleteObject"):
+        create_store(f"s3://{server.bucket}/{uuid.uuid4()}", credentials=server.credentials)
+
+
+def test_one_lost_request_of_the_race_is_no_verdict(moto_server):
+    seen = Counter()
+
+    def behave(request, ask):
+        seen[request.path] += request.creates
+        return refusal(503, "SlowDown") if request.creates and seen[request.path] == 2 else ask(request)
+
+    with front(moto_server, behave) as server:
+        _store(server).check_creates()
+
+
+def test_a_prune_proves_again_that_the_store_creates_only_what_is_absent(moto_server):
+    """Somebody gives the bucket versions after the repository was made, and its server honours no condition there."""
+    behaviours = [lambda request, ask: ask(request)]
+    with front(moto_server, lambda request, ask: behaviours[-1](request, ask)) as server:
+        location = f"s3://{server.bucket}/{uuid.uuid4()}"
+        with create_repository(location, aws=server.credentials) as repository:
+            plan = plan_prune(repository, None, margins=Margins(), now=datetime.now(UTC))
+            execute(repository, plan)
+            behaviours.append(NotAtOnce())
+            before = list(repository.blobs.list(""))
+
+            with pytest.raises(RepositoryError, match="lets several writers at once create"):
+                execute(repository, plan)
+
+            assert list(repository.blobs.list("")) == before
+
+
+# -- credentials ------------------------------------------------------------------------------------------------------
+
+
+def test_credentials_that_cannot_be_renewed_are_told_by_what_failed_not_by_its_words(moto_server):
+    def renew():
+        raise TransientError("the vault is sealed (status code: 403 <Code>AccessDenied</Code>)")
+
+    place = S3Location(bucket=moto_server.bucket, prefix="x")
+    credentials = AwsCredentials(access_key="a", secret_key="b", endpoint=moto_server.endpoint, renew=renew)
+
+    with pytest.raises(StoreError, match="credentials could not be renewed: the vault is sealed"):
+        S3BlobStore(place, S3Access(place, credentials)).get("a")
+
+
+def test_an_access_key_without_its_secret_is_refused_before_anything_is_sent():
+    place = S3Location(bucket="bucket", prefix="x")
+
+    with pytest.raises(AuthenticationError, match="has no secret; set AWS_SECRET_ACCESS_KEY"):
+        S3Access(place, AwsCredentials(access_key="a"))
+
+
+def test_a_server_that_fails_for_now_is_unreachable(moto_server):
+    behaviour = refusing(lambda request: True, 400, "SomethingElse")
+    with front(moto_server, behaviour) as server, pytest.raises(UnreachableError):
+        create_store(f"s3://{server.bucket}/x", credentials=server.credentials)
