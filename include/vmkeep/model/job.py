@@ -6,6 +6,8 @@ and no secret. Large things, such as lists of extents, live in the repository un
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -126,6 +128,11 @@ class DiskWrite:
 
 T = TypeVar("T")
 
+_first_use = threading.Lock()
+_used: set[type] = set()
+"""Types that msgspec knows by now. It looks at a type when it first meets it, and crashes the process where two threads
+do that at once."""
+
 
 def to_plain(value: object) -> Any:
     """Return a value as JSON would give it back: dicts, lists (not tuples, which XCom wraps), strings, numbers."""
@@ -134,7 +141,7 @@ def to_plain(value: object) -> Any:
 
 def from_plain(kind: type[T], plain: Any) -> T:
     """Parse what :func:`to_plain` made; missing fields and wrong types raise ``ValueError``."""
-    return msgspec.convert(plain, kind)
+    return _safely(kind, lambda: msgspec.convert(plain, kind))
 
 
 def to_json(value: object) -> bytes:
@@ -144,4 +151,14 @@ def to_json(value: object) -> bytes:
 
 def from_json(kind: type[T], text: bytes | str) -> T:
     """Parse what :func:`to_json` made; anything else raises ``ValueError``."""
-    return msgspec.json.decode(text, type=kind)
+    return _safely(kind, lambda: msgspec.json.decode(text, type=kind))
+
+
+def _safely(kind: type[T], parse: Callable[[], T]) -> T:
+    """Parse; for the first time in one thread alone, as types may share others."""
+    if kind in _used:
+        return parse()
+    with _first_use:
+        value = parse()
+        _used.add(kind)
+        return value
