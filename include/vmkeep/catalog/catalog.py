@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Engine, create_engine, delete, event, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.schema import Base, DiskRow, PointRow
-from vmkeep.errors import CorruptError, UsageError, VmKeepError
+from vmkeep.errors import CorruptError, NotFoundError, UsageError, VmKeepError
 from vmkeep.model.point import RestorePoint
 
 
@@ -22,6 +22,10 @@ class CatalogError(VmKeepError):
     """The catalog's database cannot be used. Restore points are not affected: they live in the repository."""
 
     exit_code = 64
+
+
+class _UnfitError(CatalogError):
+    """The database does not take one point: the others may fit."""
 
 
 class Manifests(Protocol):
@@ -66,7 +70,7 @@ class Refreshed:
     removed: int
     total: int
     damaged: tuple[str, ...] = ()
-    """Points whose manifest cannot be read, each with the reason."""
+    """Points that cannot be read or entered, each with the reason."""
 
 
 class Catalog:
@@ -80,13 +84,18 @@ class Catalog:
         there = set(manifests.point_refs())
         with self._session() as session:
             here = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
-        damaged = []
+        left_out: dict[str, str] = {}
         for ref in sorted(there - here):
             try:
                 self.record(manifests.id, manifests.load_point(ref))
-            except CorruptError as error:
-                damaged.append(f"{ref}: {error}")
+            except (CorruptError, _UnfitError) as error:
+                left_out[ref] = str(error)
+            except NotFoundError:
+                left_out[ref] = "is not the name of a restore point"
+        if left_out:  # those that are gone by now were only removed meanwhile
+            there -= left_out.keys() - set(manifests.point_refs())
         self._forget(manifests.id, sorted(here - there))
+        damaged = [f"{ref}: {why}" for ref, why in left_out.items() if ref in there]
         return Refreshed(
             added=len(there - here) - len(damaged),
             removed=len(here - there),
@@ -110,6 +119,8 @@ class Catalog:
                 session.add_all(_disk_rows(repository, point))
         except IntegrityError:
             return
+        except DataError as error:
+            raise _UnfitError(f"the catalog's database does not take it: {_first_line(error)}") from error
 
     def points(self, repository: str, *, vm: str | None = None) -> list[CatalogEntry]:
         """List restore points, oldest first; ``vm`` is a VM's name or key."""
@@ -141,7 +152,7 @@ class Catalog:
         try:
             with Session(self._engine) as session, session.begin():
                 yield session
-        except IntegrityError:
+        except (IntegrityError, DataError):
             raise
         except SQLAlchemyError as error:
             where = self._engine.url.render_as_string(hide_password=True)

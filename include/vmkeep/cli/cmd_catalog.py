@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vmkeep.catalog import open_catalog
+from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json
 
@@ -18,12 +19,11 @@ def catalog() -> None:
 @repository_option
 @json_option
 def rebuild(repository: str | None, as_json: bool) -> None:
-    """Drop what the catalog knows of this repository and read every manifest again."""
+    """Drop what the catalog knows of this repository and read every manifest again; exit code 90 if one is damaged."""
     with open_given(repository) as opened, open_catalog(catalog_url()) as cache:
         refreshed = cache.rebuild(opened)
-    for damaged in refreshed.damaged:
-        click.echo(f"warning: damaged restore point {damaged}", err=True)
     if as_json:
         print_json(refreshed)
     else:
         click.echo(f"{refreshed.added} restore points entered, {len(refreshed.damaged)} damaged")
+    tell_left_out(refreshed)

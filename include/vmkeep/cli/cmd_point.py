@@ -5,9 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
+from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, size
 from vmkeep.cli.point_retention import retention
@@ -15,6 +18,10 @@ from vmkeep.cli.retention_options import parse_end
 from vmkeep.clock import now
 from vmkeep.model.job import to_plain
 from vmkeep.repository import Marks, Repository
+from vmkeep.repository.choosing import is_ahead, warn_of_the_future
+
+if TYPE_CHECKING:
+    from vmkeep.catalog import CatalogEntry
 
 
 @click.group()
@@ -30,18 +37,24 @@ point.add_command(retention)
 @click.option("--vm", help="Only this VM, by name or key.")
 @json_option
 def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
-    """List restore points, oldest first."""
+    """List restore points, oldest first; exit code 90 when one had to be left out, because it cannot be read."""
     from vmkeep.catalog import open_catalog  # its library is slow to import
 
     with open_given(repository) as opened, open_catalog(catalog_url()) as catalog:
         refreshed = catalog.refresh(opened)
         entries = catalog.points(opened.id, vm=vm)
         marks = opened.marks.all()
-    for damaged in refreshed.damaged:
-        click.echo(f"warning: damaged restore point {damaged}", err=True)
+    for entry in entries:
+        if is_ahead(entry.taken_at):
+            click.echo(f"warning: {warn_of_the_future(entry.ref, entry.taken_at)}", err=True)
     if as_json:
         print_json([to_plain(entry) | to_plain(marks.get(entry.ref, Marks())) for entry in entries])
-        return
+    else:
+        _print_list(entries, marks)
+    tell_left_out(refreshed)
+
+
+def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> None:
     print_table(
         ("point", "VM", "taken at (UTC)", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
         [

@@ -6,6 +6,7 @@ The terminal library is loaded only where something is drawn: a script's call sh
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ import click
 from vmkeep.model import job
 from vmkeep.model.job import to_plain
 
+_GAP = "  "
+_BETWEEN = 3
+"""Characters between two columns of a table."""
 OnProgress = Callable[[job.Progress], None]
 
 
@@ -28,7 +32,41 @@ def print_json(value: object) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under headings; numbers stand right. On a pipe, columns are as wide as they need."""
+    """Print rows under headings; numbers stand right. On a pipe, columns are as wide as they need.
+
+    A terminal that is too narrow for that gets one paragraph for each row, so that refs stay whole and can be copied.
+    """
+    from rich.cells import cell_len
+
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    needed = sum(widths) + _BETWEEN * len(widths)
+    if sys.stdout.isatty() and cells and needed > (width := shutil.get_terminal_size().columns):
+        click.echo("\n".join(paragraphs(headings, cells, width=width)))
+    else:
+        _print_columns(headings, cells, rows, width=max(needed, 80))
+
+
+def paragraphs(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> Iterator[str]:
+    """Yield the lines of rows that are too wide for one: the first cell on a line of its own, then the others."""
+    for row in rows:
+        yield row[0]
+        line = ""
+        for heading, cell in zip(headings[1:], row[1:], strict=True):
+            if not cell:
+                continue
+            part = f"{heading}: {cell}" if heading else cell
+            if line and len(line) + len(_GAP) + len(part) > width:
+                yield line
+                line = ""
+            line += f"{_GAP}{part}"
+        if line:
+            yield line
+
+
+def _print_columns(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], rows: Sequence[Sequence[Any]], *, width: int
+) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -37,9 +75,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for index, heading in enumerate(headings):
         numeric = all(isinstance(row[index], int | float) or str(row[index])[:1].isdigit() for row in rows) and rows
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False).print(table)
+    for row in cells:
+        table.add_row(*row)
+    Console(width=width, highlight=False, markup=False).print(table)
 
 
 def size(count: float) -> str:

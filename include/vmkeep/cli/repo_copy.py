@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -87,22 +86,13 @@ def open_second(location: str, passphrase_file: str | None) -> Repository:
 def _chosen(source: Repository, vm: str | None, *, latest: bool) -> list[str]:
     refs = list(source.point_refs())
     keys = dict.fromkeys(ref.rpartition("/")[0] for ref in refs)
-    wanted = set(keys) if vm is None else _keys_of(source, vm, keys)
+    wanted = set(keys) if vm is None else set(source.keys_of_vm(vm))
+    if vm is not None and not wanted:
+        raise NotFoundError(f"no restore point of a VM '{vm}' in {source.location}; see 'vmkeep point list'")
     if not latest:
         return [ref for ref in refs if ref.rpartition("/")[0] in wanted]
-    points = (source.latest_point(key) for key in sorted(wanted))
-    return [point.ref for point in points if point is not None]
-
-
-def _keys_of(source: Repository, vm: str, keys: Iterable[str]) -> set[str]:
-    """Return the keys of the VMs that have this name or key."""
-    if vm in keys:
-        return {vm}
-    newest = (source.latest_point(key) for key in keys)
-    found = {point.vm.key for point in newest if point is not None and point.vm.name == vm}
-    if not found:
-        raise NotFoundError(f"no restore point of a VM '{vm}' in {source.location}; see 'vmkeep point list'")
-    return found
+    newest = (source.latest_ref(key) for key in sorted(wanted))
+    return [ref for ref in newest if ref is not None]
 
 
 def _show(report: CopyReport, *, as_json: bool) -> None:

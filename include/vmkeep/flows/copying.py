@@ -12,7 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from vmkeep.errors import ConflictError, CorruptError, StaleError, UnsupportedError, UsageError
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    StaleError,
+    UnsupportedError,
+    UsageError,
+)
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import BlockWriter, Repository
 from vmkeep.repository.origins import copied_run, find_twin, share_digests
@@ -41,6 +49,8 @@ class CopyState(StrEnum):
     """Would be copied: it was a dry run."""
     PRESENT = "present"
     """The target has it already."""
+    GONE = "gone"
+    """Another process has removed it from the source meanwhile."""
     FAILED = "failed"
     """It is damaged in the source, did not arrive whole, or another point has its name; nothing was sealed."""
 
@@ -63,7 +73,7 @@ class PointCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyReport:
-    """All points that were asked for, in the order of their times."""
+    """All points that were asked for: those that cannot be read, then the others in the order of their times."""
 
     source: str
     target: str
@@ -94,15 +104,25 @@ def copy_points(
     :param check: called now and then; what it raises ends the copy.
     :raises UsageError: both are the same repository.
     :raises UnsupportedError: their blocks differ in size.
-    :raises NotFoundError: there is no such point.
     """
     _require_pair(source, target)
-    points = sorted((source.load_point(ref) for ref in dict.fromkeys(refs)), key=lambda point: point.taken_at)
-    copies = []
+    loaded = [_load(source, ref) for ref in dict.fromkeys(refs)]
+    points = sorted((one for one in loaded if isinstance(one, RestorePoint)), key=lambda point: point.taken_at)
+    copies = [one for one in loaded if isinstance(one, PointCopy)]
     for number, point in enumerate(points):
         phase = f"copy point {number + 1} of {len(points)}"
         copies.append(_PointJob(source, target, point, phase, verify, on_progress, check).run(dry_run=dry_run))
     return CopyReport(source=source.location, target=target.location, points=tuple(copies))
+
+
+def _load(source: Repository, ref: str) -> RestorePoint | PointCopy:
+    """Return a point, or what becomes of one that cannot be read: it hides no other."""
+    try:
+        return source.load_point(ref)
+    except NotFoundError:
+        return PointCopy(ref=ref, state=CopyState.GONE, problem="gone: removed meanwhile, so there is nothing to copy")
+    except CorruptError as error:
+        return PointCopy(ref=ref, state=CopyState.FAILED, problem=str(error))
 
 
 def _require_pair(source: Repository, target: Repository) -> None:
@@ -144,6 +164,8 @@ class _PointJob:
                 return PointCopy(ref=self._point.ref, state=CopyState.PRESENT)
             return self._plan() if dry_run else self._insist()
         except (ConflictError, CorruptError) as error:
+            if isinstance(now := _load(self._source, self._point.ref), PointCopy) and now.state is CopyState.GONE:
+                return now  # and so may be its blocks
             return PointCopy(ref=self._point.ref, state=CopyState.FAILED, problem=str(error))
 
     def _plan(self) -> PointCopy:
@@ -232,7 +254,7 @@ class _PointJob:
         for name in (*reversed(before), *(name for name in names if name.stamp > stamp)):
             try:
                 point = self._target.manifests.load(name.blob)
-            except CorruptError:
+            except (BlobNotFoundError, CorruptError):
                 continue
             if not _is_damaged(self._target, point):
                 yield point

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
-from vmkeep.images.naming import image_key
+from vmkeep.images.naming import check_name, image_key
 from vmkeep.images.parents import find_parent, parent_image
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
@@ -45,8 +46,9 @@ def import_images(
     :raises UsageError: nothing to import, extents beyond the disk, or a point that they cannot be relative to.
     :raises NotFoundError: there is no such point, or no such image.
     """
-    if not paths or not name:
-        raise UsageError("name the images, and the restore point's VM by --name")
+    if not paths:
+        raise UsageError("no image is named")
+    check_name(name)
     changed = tuple(extents) if extents is not None else (None,) * len(paths)
     if len(changed) != len(paths):
         raise UsageError(f"{len(paths)} images, but extents for {len(changed)}")
@@ -140,7 +142,7 @@ def _plan(
         unit=place + (place >= _ADAPTERS_UNIT),
         capacity=source.capacity,
         backing="raw-image",
-        file_name=path.name,
+        file_name=os.fsencode(path.name).decode(errors="replace"),  # any bytes make a file's name
     )
     if extents is None or parent is None:
         return _ImageJob(disk=disk, extents=None, parent=None, reason="no extents were given")

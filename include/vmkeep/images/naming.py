@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from blake3 import blake3
+
+from vmkeep.errors import UsageError
 
 _LONGEST_SLUG = 144
 """Longer ones would make a key that a store's folder has to cut."""
 _LONGEST_NAME = 255
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Control characters, halves of characters (from bytes that are no UTF-8), line and paragraph separators."""
+
+
+def check_name(name: str) -> str:
+    """Return a name if a point can be found by it later.
+
+    :raises UsageError: it is empty, too long, or holds what no terminal and no database shows as it is.
+    """
+    if not name:
+        raise UsageError("--name is empty: name the machine that the images belong to")
+    if len(name) > _LONGEST_NAME:
+        raise UsageError(f"--name has {len(name)} characters; {_LONGEST_NAME} is the limit")
+    bad = next((char for char in name if unicodedata.category(char) in _UNPRINTABLE), None)
+    if bad is not None:
+        raise UsageError(f"--name {name!r} has a character that cannot be shown: {bad!r}; leave it out")
+    return name
 
 
 def image_key(name: str) -> str:

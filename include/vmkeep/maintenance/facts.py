@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
-from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.policy import PointFacts
 from vmkeep.repository import Marks, Repository
-from vmkeep.repository.manifests import PointName
-
-_AT_ONCE = 16
-"""Manifests read at the same time: what counts is the store's latency."""
+from vmkeep.repository.manifests import ReadPoint
 
 
 def point_facts(repository: Repository, *, at: datetime) -> list[PointFacts]:
@@ -22,30 +15,24 @@ def point_facts(repository: Repository, *, at: datetime) -> list[PointFacts]:
     :param at: the time for which pins with an end are looked at.
     :returns: sorted by VM, then by time. A point whose manifest is damaged is not good, and its time that of its name.
     """
-    names = list(repository.manifests.names())
     marks = repository.marks.all()
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
-        found = threads.map(lambda name: _facts(repository, name, marks, at), names)
-        return [facts for facts in found if facts is not None]
+    manifests = repository.manifests
+    found = (_facts(read, marks.get(read.name.ref, Marks()), at) for read in manifests.read(manifests.names()))
+    return [facts for facts in found if facts is not None]
 
 
-def _facts(repository: Repository, name: PointName, marks: Mapping[str, Marks], at: datetime) -> PointFacts | None:
-    marked = marks.get(name.ref, Marks())
-    pinned = marked.pin is not None and marked.pin.holds(at)
-    with suppress(BlobNotFoundError):  # deleted since it was listed
-        try:
-            point = repository.manifests.load(name.blob)
-        except CorruptError:
-            with suppress(ValueError):  # not the name of a restore point: nobody's to keep or to drop
-                taken_at = datetime.strptime(name.stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-                return PointFacts(ref=name.ref, vm_key=name.vm_key, taken_at=taken_at, good=False, pinned=pinned)
-            return None
+def _facts(read: ReadPoint, marks: Marks, at: datetime) -> PointFacts | None:
+    pinned = marks.pin is not None and marks.pin.holds(at)
+    name, point = read.name, read.point
+    if point is not None:
         return PointFacts(
             ref=name.ref,
             vm_key=name.vm_key,
             vm_name=point.vm.name,
             taken_at=point.taken_at,
-            good=marked.damage is None,
+            good=marks.damage is None,
             pinned=pinned,
         )
-    return None
+    if name.taken_at is None:
+        return None  # not the name of a restore point: nobody's to keep or to drop
+    return PointFacts(ref=name.ref, vm_key=name.vm_key, taken_at=name.taken_at, good=False, pinned=pinned)

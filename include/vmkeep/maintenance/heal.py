@@ -19,9 +19,9 @@ from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import ZERO, BlockWriter, Kind, Repository
 from vmkeep.repository.damage import BadFrame, PackDamage, PackState
-from vmkeep.repository.manifests import PREFIX as POINTS
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, entry, parse_root
 from vmkeep.repository.origins import find_twin, share_digests
+from vmkeep.repository.pointnames import PREFIX as POINTS
 from vmkeep.repository.segments import Location
 
 OnProgress = Callable[[Progress], None]

@@ -15,7 +15,7 @@ from vmkeep.maintenance.sweep import Swept, settle, sweep
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
-from vmkeep.repository.manifests import blob_of_ref
+from vmkeep.repository.pointnames import blob_of_ref
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

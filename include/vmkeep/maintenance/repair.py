@@ -17,11 +17,11 @@ from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.indexcheck import IndexCheck, Sum, sum_of
-from vmkeep.repository.manifests import PREFIX as POINTS
 from vmkeep.repository.marks import Damage, Lost
 from vmkeep.repository.packcheck import pack_id_of, read_contents
 from vmkeep.repository.packs import PackContents
 from vmkeep.repository.pointcheck import PointDamage, check_twice
+from vmkeep.repository.pointnames import PREFIX as POINTS
 from vmkeep.repository.salvage import salvage_pack
 
 _ENTRIES = 1 << 20

@@ -9,7 +9,7 @@ from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.maintenance.mark import Marking
 from vmkeep.repository import Repository, sealing
 from vmkeep.repository.lockedkeys import require_visible
-from vmkeep.repository.manifests import PREFIX, PointName
+from vmkeep.repository.pointnames import PREFIX, PointName
 
 _AT_ONCE = 16
 """Manifests read at the same time: what counts is the store's latency."""

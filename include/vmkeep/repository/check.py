@@ -25,11 +25,11 @@ from vmkeep.repository.digests import Kind
 from vmkeep.repository.findings import Finding, Findings, Trouble
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.indexcheck import IndexCheck, IndexVerdict
-from vmkeep.repository.manifests import PREFIX as POINTS
 from vmkeep.repository.manifests import Manifests
 from vmkeep.repository.packcheck import damaged_frames, pack_id_of, read_contents
 from vmkeep.repository.packs import PackContents, pack_key
 from vmkeep.repository.pointcheck import PointCheck, check_twice, report
+from vmkeep.repository.pointnames import PREFIX as POINTS
 from vmkeep.repository.slots import Slots
 
 _NOTES = (marks.PREFIX, plans.PLANS, plans.SWEEPS, DAMAGE)

@@ -3,38 +3,54 @@
 A manifest is one frame of kind MANIFEST over JSON ``{"manifest": 1, "write_id": …, "point": …}``. It is created if
 absent, under a name that only its run uses; the write id, drawn anew for each attempt, tells whose bytes are there
 when a reply was lost.
+
+Points come and go while others look: a manifest that was listed may be gone when it is read. And one that cannot be
+read must not hide the rest: :meth:`Manifests.read` is for everything that walks points.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
+from itertools import groupby
 
 from blake3 import blake3
 
 from vmkeep.blobs import BlobStore
-from vmkeep.errors import AmbiguousError, BlobNotFoundError, ConflictError, CorruptError, NotFoundError
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    PermissionDeniedError,
+    Recovery,
+    StoreError,
+    UsageError,
+)
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
+from vmkeep.repository.pointnames import (
+    PREFIX,
+    PointName,
+    blob_key,
+    blob_of_ref,
+    folder_of,
+    is_cut,
+    parse_key,
+    stamp_of,
+)
 
-PREFIX = "points/"
 _VERSION = 1
-_LATEST = "latest"
-
-
-def safe_name(text: str) -> str:
-    """Return any text as one part of a blob key, reversibly unless it is very long."""
-    name = quote(text, safe="").replace("~", "%7E")
-    if name.startswith("."):
-        name = "%2E" + name[1:]
-    if not name or len(name) > 150:
-        name = f"{name[:80].rpartition('%')[0] or name[:80]}~{blake3(text.encode()).hexdigest()[:32]}"
-    return name
+_AT_ONCE = 16
+"""Manifests read at the same time: what counts is the store's latency."""
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
+"""Of one file, not of the store."""
 
 
 def point_id(run: str, vm_key: str) -> str:
@@ -42,20 +58,13 @@ def point_id(run: str, vm_key: str) -> str:
     return blake3(f"{run}\n{vm_key}".encode(), derive_key_context="vmkeep restore point id").hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class PointName:
-    """A restore point as its blob's name tells it, before anything is read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPoint:
+    """A restore point that was read, or the reason why it could not be."""
 
-    vm_key: str
-    stamp: str
-    """``YYYYMMDDThhmmssZ``: sorts by time."""
-    id: str
-    blob: str
-
-    @property
-    def ref(self) -> str:
-        """The point's ref."""
-        return f"{self.vm_key}/{self.stamp}-{self.id}"
+    name: PointName
+    point: RestorePoint | None
+    problem: str = ""
 
 
 class Manifests:
@@ -64,28 +73,79 @@ class Manifests:
     def __init__(self, store: BlobStore, framer: Framer) -> None:
         self._store = store
         self._framer = framer
+        self._cut: dict[str, str] = {}
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for messages."""
+        return self._store.location
 
     def names(self, vm_key: str | None = None) -> Iterator[PointName]:
-        """Yield the names of all points, or of one VM's; sorted by VM, then by time."""
-        prefix = PREFIX if vm_key is None else f"{PREFIX}{safe_name(vm_key)}/"
-        for blob in self._store.list(prefix):
-            folder, _, name = blob.key[len(PREFIX) :].partition("/")
-            stamp, _, identity = name.partition("-")
-            yield PointName(unquote(folder) if vm_key is None else vm_key, stamp, identity, blob.key)
+        """Yield the names of all points, or of one VM's; sorted by VM's folder, then by time.
+
+        What else lies among them is yielded too, with a name that tells no time.
+        """
+        prefix = PREFIX if vm_key is None else f"{PREFIX}{folder_of(vm_key)}/"
+        keys = (blob.key for blob in self._store.list(prefix))
+        for folder, of_vm in groupby(keys, key=lambda key: key.removeprefix(PREFIX).partition("/")[0]):
+            if is_cut(folder):
+                listed = list(of_vm)
+                known = self._key_of(folder, listed) if vm_key in (None, folder) else vm_key
+                yield from (parse_key(key, known) for key in listed)
+            else:
+                yield from (parse_key(key, vm_key) for key in of_vm)
+
+    def _key_of(self, folder: str, keys: Iterable[str]) -> str:
+        """Return the key of a VM whose folder had to be cut, from one of its manifests; else the folder's name."""
+        if folder not in self._cut:
+            found = next((read.point for read in map(self._read, map(parse_key, keys)) if read and read.point), None)
+            if found is None:
+                return folder
+            self._cut[folder] = found.vm.key
+        return self._cut[folder]
 
     def load(self, blob: str) -> RestorePoint:
         """Read one manifest.
 
-        :raises CorruptError: it is damaged, or lies under another point's name.
+        :raises CorruptError: it is damaged, lies under another point's name, or the store does not let us read it.
+        :raises BlobNotFoundError: it is gone.
         """
         try:
-            content = self._framer.unwrap(Kind.MANIFEST, self._store.get(blob), name=blob)
+            content = self._framer.unwrap(Kind.MANIFEST, self._get(blob), name=blob)
             point = _parse(content)
         except CorruptError as error:
             raise CorruptError(f"restore point {blob.removeprefix(PREFIX)}: manifest is damaged: {error}") from error
         if blob_key(point) != blob:
             raise CorruptError(f"restore point {blob.removeprefix(PREFIX)}: holds {point.ref} instead; it was swapped")
         return point
+
+    def read(self, names: Iterable[PointName]) -> Iterator[ReadPoint]:
+        """Read points, several at a time, in the order given; those that are gone by now are left out.
+
+        One that cannot be read comes with the reason; a store that fails as a whole raises.
+        """
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+            yield from (read for read in threads.map(self._read, names) if read is not None)
+
+    def _read(self, name: PointName) -> ReadPoint | None:
+        try:
+            return ReadPoint(name=name, point=self.load(name.blob))
+        except BlobNotFoundError:
+            return None
+        except CorruptError as error:
+            return ReadPoint(name=name, point=None, problem=str(error))
+
+    def _get(self, blob: str) -> bytes:
+        try:
+            return self._store.get(blob)
+        except BlobNotFoundError:
+            raise
+        except UsageError as error:
+            raise CorruptError(f"no name of a restore point: {error}") from error
+        except (StoreError, PermissionDeniedError) as error:
+            if error.recovery is Recovery.STOP or getattr(error.__cause__, "errno", None) in _UNREADABLE:
+                raise CorruptError(f"cannot be read: {error}") from error
+            raise
 
     def seal(self, point: RestorePoint) -> str:
         """Commit a point, or find that its run has done so before; return the ref of the one that stands.
@@ -108,77 +168,10 @@ class Manifests:
 
     def sealed_by(self, point: RestorePoint) -> str | None:
         """Return the ref under which a point's run has sealed it before, or ``None``."""
-        stamp = f"{point.taken_at:%Y%m%dT%H%M%SZ}"
-        for name in self.names(point.vm.key):
-            if (name.id == point.id or name.stamp == stamp) and self.load(name.blob).run == point.run:
-                return name.ref
-        return None
-
-    def find(self, text: str) -> RestorePoint:
-        """Return the point that a person means.
-
-        :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:<VM name or key>``.
-        :raises NotFoundError: none fits.
-        :raises AmbiguousError: more than one does.
-        """
-        names = list(self.names())
-        if text == _LATEST or text.startswith(f"{_LATEST}:"):
-            return self._latest(names, text.partition(":")[2])
-        exact = [name for name in names if text in (name.ref, name.id)]
-        fitting = exact or [name for name in names if text and (name.ref.startswith(text) or name.id.startswith(text))]
-        if not fitting:
-            raise NotFoundError(f"no restore point '{text}' in {self._store.location}; see 'vmkeep point list'")
-        if len(fitting) > 1:
-            shown = ", ".join(name.ref for name in fitting[:5])
-            raise AmbiguousError(f"'{text}' fits {len(fitting)} restore points: {shown}{', …' * (len(fitting) > 5)}")
-        return self.load(fitting[0].blob)
-
-    def latest(self, vm_key: str) -> RestorePoint | None:
-        """Return a VM's newest point, or ``None``."""
-        return next(iter(self._newest(list(self.names(vm_key)))), None)
-
-    def _newest(self, names: list[PointName]) -> list[RestorePoint]:
-        """Return the newest point of every VM; names tell whole seconds only, so equal ones are read."""
-        stamps: dict[str, str] = {}
-        for name in names:
-            stamps[name.vm_key] = max(name.stamp, stamps.get(name.vm_key, ""))
-        newest: dict[str, RestorePoint] = {}
-        for name in names:
-            if name.stamp == stamps[name.vm_key]:
-                point = self.load(name.blob)
-                if name.vm_key not in newest or newest[name.vm_key].taken_at < point.taken_at:
-                    newest[name.vm_key] = point
-        return list(newest.values())
-
-    def _latest(self, names: list[PointName], vm: str) -> RestorePoint:
-        if vm in {name.vm_key for name in names}:
-            names = [name for name in names if name.vm_key == vm]
-            vm = ""
-        points = [point for point in self._newest(names) if not vm or point.vm.name == vm]
-        if not points:
-            of = f" of '{vm}'" if vm else ""
-            raise NotFoundError(f"no restore point{of} in {self._store.location}; see 'vmkeep point list'")
-        if vm and len(points) > 1:
-            keys = ", ".join(sorted(point.vm.key for point in points))
-            raise AmbiguousError(f"'{vm}' is the name of {len(points)} VMs; write latest:<key> with one of {keys}")
-        return max(points, key=lambda point: point.taken_at)
-
-
-def blob_key(point: RestorePoint) -> str:
-    """Return the blob key of a point's manifest."""
-    return f"{PREFIX}{safe_name(point.vm.key)}/{point.taken_at:%Y%m%dT%H%M%SZ}-{safe_name(point.id)}"
-
-
-def blob_of_ref(ref: str) -> str:
-    """Return the blob key that a full ref stands for.
-
-    :raises NotFoundError: it is no ref.
-    """
-    vm_key, _, name = ref.rpartition("/")
-    stamp, _, identity = name.partition("-")
-    if not (vm_key and stamp and identity):
-        raise NotFoundError(f"'{ref}' does not name a restore point; see 'vmkeep point list'")
-    return f"{PREFIX}{safe_name(vm_key)}/{safe_name(stamp)}-{safe_name(identity)}"
+        stamp = stamp_of(point.taken_at)
+        alike = [name for name in self.names(point.vm.key) if name.id == point.id or name.stamp == stamp]
+        found = (read for read in map(self._read, alike) if read is not None and read.point is not None)
+        return next((read.name.ref for read in found if read.point and read.point.run == point.run), None)
 
 
 def load_ref(manifests: Manifests, ref: str) -> RestorePoint:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
-from urllib.parse import unquote
 
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
@@ -20,8 +19,9 @@ from vmkeep.model.extents import Extent
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
-from vmkeep.repository.manifests import PREFIX as POINTS
-from vmkeep.repository.manifests import blob_of_ref, safe_name
+from vmkeep.repository.manifests import Manifests
+from vmkeep.repository.pointnames import PREFIX as POINTS
+from vmkeep.repository.pointnames import blob_of_ref, folder_of, is_cut, parse_key
 
 PREFIX = "marks/"
 _PIN = "pin"
@@ -81,6 +81,7 @@ class PointMarks:
     def __init__(self, store: BlobStore, framer: Framer) -> None:
         self._store = store
         self._framer = framer
+        self._manifests = Manifests(store, framer)
 
     def pin(self, ref: str, *, reason: str, by: str, until: datetime | None = None) -> Pin:
         """Hold a restore point, instead of any hold it has; how long is a matter of :meth:`Pin.holds`.
@@ -130,8 +131,9 @@ class PointMarks:
 
     def all(self, vm_key: str | None = None) -> dict[str, Marks]:
         """Return ref → marks, of all points that have any, or of one VM's; also of points that are gone."""
-        prefix = PREFIX if vm_key is None else f"{PREFIX}{safe_name(vm_key)}/"
-        refs = {_ref(blob.key) for blob in self._store.list(prefix)}
+        prefix = PREFIX if vm_key is None else f"{PREFIX}{folder_of(vm_key)}/"
+        marked = {POINTS + blob.key.removeprefix(PREFIX).rpartition("/")[0] for blob in self._store.list(prefix)}
+        refs = {self._ref(key) for key in marked}
         found = {ref: Marks(pin=self.pin_of(ref), damage=self.damage_of(ref)) for ref in sorted(refs)}
         return {ref: marks for ref, marks in found.items() if marks.pin or marks.damage}
 
@@ -139,6 +141,13 @@ class PointMarks:
         """Remove all marks of a point that is gone."""
         self._clear(ref, _DAMAGED)
         self._clear(ref, _PIN)
+
+    def _ref(self, key: str) -> str:
+        """Return the ref of a point as listings have it, from the key of its manifest."""
+        name = parse_key(key)
+        if is_cut(name.vm_key):
+            return next((found.ref for found in self._manifests.names(name.vm_key) if found.blob == key), name.ref)
+        return name.ref
 
     def _set(self, ref: str, name: str, mark: Pin | Damage) -> None:
         key = _key(ref, name)
@@ -183,7 +192,3 @@ class PointMarks:
 
 def _key(ref: str, name: str) -> str:
     return f"{PREFIX}{blob_of_ref(ref).removeprefix(POINTS)}/{name}"
-
-
-def _ref(key: str) -> str:
-    return unquote(key.removeprefix(PREFIX).rpartition("/")[0])

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmkeep.errors import NotFoundError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.digests import Kind
-from vmkeep.repository.manifests import blob_of_ref
+from vmkeep.repository.pointnames import blob_of_ref
 
 if TYPE_CHECKING:
     from vmkeep.repository.repository import Repository
@@ -35,5 +36,8 @@ def find_twin(point: RestorePoint, here: Repository, there: Repository) -> Resto
     """
     if blob_of_ref(point.ref) not in (name.blob for name in there.manifests.names(point.vm.key)):
         return None
-    twin = there.load_point(point.ref)
+    try:
+        twin = there.load_point(point.ref)
+    except NotFoundError:
+        return None  # removed since it was listed
     return twin if copied_run(twin, there) == copied_run(point, here) else None

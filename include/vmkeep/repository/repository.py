@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from vmkeep.blobs import BlobStore, Meter, close_store
-from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import index as indexes
 from vmkeep.repository import runs, sealing
 from vmkeep.repository.attachments import read_content, write_content
+from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_ref
 from vmkeep.repository.damage import DamageNotes, KnownDamage
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
@@ -228,7 +230,8 @@ class Repository:
     def points(self, vm_key: str | None = None) -> Iterator[RestorePoint]:
         """Yield all restore points, or those of one VM; sorted by VM, then by time."""
         for name in self.manifests.names(vm_key):
-            yield self.manifests.load(name.blob)
+            with suppress(BlobNotFoundError):  # removed since it was listed
+                yield self.manifests.load(name.blob)
 
     def point_refs(self, vm_key: str | None = None) -> Iterator[str]:
         """Yield the refs of all points, or of one VM's, from their names alone: nothing is read."""
@@ -243,12 +246,20 @@ class Repository:
         return load_ref(self.manifests, ref)
 
     def find_point(self, text: str) -> RestorePoint:
-        """Return the point that a person means; see :meth:`Manifests.find`."""
-        return self.manifests.find(text)
+        """Return the point that a person means; see :func:`~vmkeep.repository.choosing.find_point`."""
+        return find_point(self.manifests, text)
 
     def latest_point(self, vm_key: str) -> RestorePoint | None:
         """Return a VM's newest restore point, or ``None``."""
-        return self.manifests.latest(vm_key)
+        return latest_point(self.manifests, vm_key)
+
+    def latest_ref(self, vm_key: str) -> str | None:
+        """Return the ref of a VM's newest restore point, also of one that cannot be read."""
+        return latest_ref(self.manifests, vm_key)
+
+    def keys_of_vm(self, vm: str) -> list[str]:
+        """Return the keys of the VMs of that name or key."""
+        return keys_of_vm(self.manifests, vm)
 
     def store_attachment(self, data: bytes, *, run: str) -> tuple[str, int]:
         """Store a file's bytes; return the root of their map and their number."""

@@ -19,7 +19,7 @@ from vmkeep.repository.digests import Kind
 from vmkeep.repository.extents import decode_extents, encode_extents
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.leases import EXPIRES_AFTER, Lease, is_released
-from vmkeep.repository.manifests import safe_name
+from vmkeep.repository.pointnames import safe_name
 
 PREFIX = "runs/"
 BEGUN = "begun"

@@ -25,10 +25,10 @@ from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, StaleE
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
-from vmkeep.repository.manifests import safe_name
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, parse_root
 from vmkeep.repository.packs import pack_key
 from vmkeep.repository.plans import Plans
+from vmkeep.repository.pointnames import safe_name
 from vmkeep.repository.reader import BlockReader
 from vmkeep.repository.runs import BEGUN, PREFIX, SEALING
 from vmkeep.repository.segments import Location

@@ -23,7 +23,7 @@ from vmkeep.errors import (
 )
 from vmkeep.model.point import VmIdentity
 from vmkeep.repository import Repository, create_repository, descriptor, open_repository, point_id
-from vmkeep.repository.manifests import PointName, safe_name
+from vmkeep.repository.pointnames import PointName, safe_name
 
 
 def edit(folder, **fields):
@@ -209,7 +209,7 @@ def test_loading_what_is_no_ref_is_not_found(repository, ref):
 def test_a_manifest_under_another_points_name_is_refused(repository, point):
     ref = repository.seal(point())
     store = repository.blobs
-    store.put("points/5021-ab/20300101T000000Z-0123456789abcdef", store.get(f"points/{ref}"))
+    store.put("points/5021-ab/20260601T000000Z-0123456789abcdef", store.get(f"points/{ref}"))
 
     with pytest.raises(CorruptError, match="swapped"):
         repository.latest_point("5021-ab")

@@ -1,0 +1,185 @@
+"""Which restore point a person means: a ref, the beginning of one, or ``latest``.
+
+The newest is the one with the greatest time that is not ahead of this machine's clock. A point from the future was
+taken while a clock was wrong, or this machine's is wrong now: it is told, and chosen only where there is no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+
+from vmkeep.clock import now
+from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository.manifests import Manifests
+from vmkeep.repository.pointnames import AHEAD, PointName
+
+log = logging.getLogger(__name__)
+
+_LATEST = "latest"
+_AT_ONCE = 16
+
+
+def find_point(manifests: Manifests, text: str) -> RestorePoint:
+    """Return the point that a person means.
+
+    :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:<VM name or key>``.
+    :raises NotFoundError: none fits.
+    :raises AmbiguousError: more than one does.
+    :raises CorruptError: the one that fits cannot be read.
+    """
+    names = list(manifests.names())
+    if is_latest(text):
+        return _latest(manifests, names, text.partition(":")[2])
+    exact = [name for name in names if text in (name.ref, name.id)]
+    fitting = exact or [name for name in names if text and (name.ref.startswith(text) or name.id.startswith(text))]
+    if not fitting:
+        raise NotFoundError(f"no restore point '{text}' in {manifests.location}; see 'vmkeep point list'")
+    if len(fitting) > 1:
+        shown = ", ".join(name.ref for name in fitting[:5])
+        raise AmbiguousError(f"'{text}' fits {len(fitting)} restore points: {shown}{', …' * (len(fitting) > 5)}")
+    try:
+        return manifests.load(fitting[0].blob)
+    except BlobNotFoundError as error:
+        raise NotFoundError(f"restore point {fitting[0].ref} was removed just now; see 'vmkeep point list'") from error
+
+
+def is_latest(text: str) -> bool:
+    """Whether a person asks for the newest point, and names none."""
+    return text == _LATEST or text.startswith(f"{_LATEST}:")
+
+
+def latest_point(manifests: Manifests, vm_key: str) -> RestorePoint | None:
+    """Return a VM's newest point, or ``None``.
+
+    :raises CorruptError: it cannot be read.
+    """
+    newest = _newest(manifests, list(manifests.names(vm_key)))
+    return None if newest is None else newest.told()
+
+
+def latest_ref(manifests: Manifests, vm_key: str) -> str | None:
+    """Return the ref of a VM's newest point, also of one that cannot be read; ``None``: it has no point."""
+    newest = _newest(manifests, list(manifests.names(vm_key)))
+    if newest is None:
+        return None
+    return newest.name.ref if newest.point is None else newest.told().ref
+
+
+def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
+    """Return the keys of the VMs of that key or, as its newest point has it, that name."""
+    of_vm = _by_vm(manifests.names())
+    if vm in of_vm:
+        return [vm]
+    return [newest.vm_key for newest in _newest_of(manifests, of_vm, vm)]
+
+
+def warn_of_the_future(ref: str, taken_at: datetime) -> str:
+    """Return what a person is told of a point whose time is ahead."""
+    return (
+        f"restore point {ref} was taken in the future, at {taken_at:%Y-%m-%d %H:%M:%S} UTC: a clock was wrong then, or "
+        "this machine's is now"
+    )
+
+
+def is_ahead(taken_at: datetime) -> bool:
+    """Whether a point's time is in the future, by more than clocks usually differ."""
+    return taken_at > now() + AHEAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Newest:
+    """The newest point of one VM, or why it is not known."""
+
+    vm_key: str
+    name: PointName
+    ahead: bool
+    point: RestorePoint | None = None
+    problem: str = ""
+    left_out: tuple[str, ...] = ()
+    """Warnings about the names that were left out."""
+
+    def told(self) -> RestorePoint:
+        """Return the point, after telling which others were left out.
+
+        :raises CorruptError: it cannot be read.
+        """
+        if self.point is None:
+            raise CorruptError(self.problem)
+        for warning in self.left_out:
+            log.warning("%s", warning)
+        return self.point
+
+
+def _newest(manifests: Manifests, names: Sequence[PointName]) -> _Newest | None:
+    """Look for the newest point of one VM; look again where one is removed meanwhile."""
+    ahead = [name for name in names if name.taken_at is not None and is_ahead(name.taken_at)]
+    choice = [name for name in names if name.taken_at is not None and name not in ahead]
+    left_out = [f"{name.blob} in {manifests.location} is not a restore point" for name in names if not name.taken_at]
+    left_out += [warn_of_the_future(name.ref, name.taken_at) for name in ahead if name.taken_at is not None]
+    for group in [*_by_second(choice), *_by_second(ahead)]:
+        read = list(manifests.read(group))
+        if not read:
+            continue  # removed since it was listed
+        of = partial(_Newest, vm_key=group[0].vm_key, name=group[0], ahead=group[0] in ahead)
+        if problems := [one.problem for one in read if one.point is None]:
+            return of(problem=f"{problems[0]}; {_instead(group[0], choice)}")
+        points = [one.point for one in read if one.point is not None]
+        return of(point=max(points, key=lambda point: point.taken_at), left_out=tuple(left_out))
+    return None
+
+
+def _by_second(names: Sequence[PointName]) -> list[list[PointName]]:
+    """Return names of one second together, the newest first: only their manifests tell which of them is newer."""
+    ordered = sorted(names, key=lambda name: name.stamp, reverse=True)
+    return [list(group) for _, group in groupby(ordered, key=lambda name: name.stamp)]
+
+
+def _instead(unreadable: PointName, names: Sequence[PointName]) -> str:
+    older = [name for name in names if name.stamp < unreadable.stamp]
+    hint = f"name another one, e.g. {max(older, key=lambda name: name.stamp).ref}" if older else "there is no older one"
+    return f"it is the newest restore point of {unreadable.vm_key}: {hint}"
+
+
+def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> RestorePoint:
+    of_vm = _by_vm(names)
+    if vm in of_vm:
+        of_vm, vm = {vm: of_vm[vm]}, ""
+    found = _newest_of(manifests, of_vm, vm)
+    if not found:
+        of = f" of '{vm}'" if vm else ""
+        raise NotFoundError(f"no restore point{of} in {manifests.location}; see 'vmkeep point list'")
+    if vm and len(found) > 1:
+        keys = ", ".join(sorted(newest.vm_key for newest in found))
+        raise AmbiguousError(f"'{vm}' is the name of {len(found)} VMs; write latest:<key> with one of {keys}")
+    return max(found, key=_age).told()
+
+
+def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
+    return {key: list(group) for key, group in groupby(names, key=lambda name: name.vm_key)}
+
+
+def _newest_of(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]], vm: str) -> list[_Newest]:
+    """Return the newest point of every VM, or of those that have a name."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+        every = [newest for newest in threads.map(partial(_newest, manifests), of_vm.values()) if newest is not None]
+    return [newest for newest in every if not vm or _name_of(manifests, newest, of_vm[newest.vm_key]) == vm]
+
+
+def _age(newest: _Newest) -> tuple[bool, str, float]:
+    return not newest.ahead, newest.name.stamp, newest.point.taken_at.timestamp() if newest.point else math.inf
+
+
+def _name_of(manifests: Manifests, newest: _Newest, names: Sequence[PointName]) -> str | None:
+    """Return a VM's name; where its newest point cannot be read, the name in the next one that can."""
+    if newest.point is not None:
+        return newest.point.vm.name
+    ordered = sorted(names, key=lambda name: name.stamp, reverse=True)
+    return next((read.point.vm.name for read in manifests.read(ordered) if read.point is not None), None)
