@@ -69,7 +69,6 @@ with DAG(
     params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=96),
     default_args={"owner": "vmkeep", "retries": 2, "retry_exponential_backoff": 2.0},
 ) as dag:
     checked = CheckRepositoryOperator(

@@ -91,7 +91,6 @@ with DAG(
     params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=48),
     default_args={"owner": "vmkeep", "retries": 2, "retry_exponential_backoff": 2.0},
 ) as dag:
     pruned = PruneOperator(

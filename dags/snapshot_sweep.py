@@ -51,7 +51,6 @@ with DAG(
     params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=12),
     default_args={"owner": "vmkeep", "retries": 2, "execution_timeout": timedelta(hours=5)},
 ) as dag:
     SweepSnapshotsOperator(

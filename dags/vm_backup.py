@@ -16,16 +16,23 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | task | |
 |---|---|
 | `preflight` | finds the VM, sorts its disks, picks mode and parent. If it can, it fails here, before any change |
-| `snapshot` | takes the snapshot, named after the run. Setup of `remove_snapshot` |
+| `snapshot` | takes the snapshot, once a slot of pool `backup_proxy` is free. Setup of `remove_snapshot` |
 | `plan_disks` | asks vSphere what changed since the parent point; a disk that has to be read whole gets a reason |
 | `copy_disk` | one per disk, in pool and on queue `backup_proxy`. A retry goes on where the last try stopped |
 | `catalog` | seals the restore point: from now on it can be restored |
 | `remove_snapshot` | stops copies that are still alive, then removes the snapshot, whatever happened before |
 | `verify` | reads blocks back and checks their digests |
-| `close_run` | fails the run unless a point is sealed and every task before ended well |
+| `close_run` | fails the run unless a point is sealed and every task before ended well and left its result |
+
+## Clearing and marking tasks
 
 A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point. It says
 so and fails. Clear `snapshot` with everything after it, or trigger a new run.
+A task that is marked by hand as a success has left no result, so that the run fails: nobody can vouch for it. A task
+that is cleared without those after it turns the run red, until `close_run` is cleared, too, and looks again. The run's
+note says why. A snapshot that such a run leaves is removed by `snapshot_sweep`, or by the VM's next backup.
+A vCenter that does not answer `preflight` is asked again for more than ten minutes.
+There is no time limit for the whole run, because Airflow would skip the removal of the snapshot; each task has one.
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep_airflow.limits import MANY, PATIENT
 from vmkeep_airflow.operators.catalog import CatalogOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
 from vmkeep_airflow.operators.copy_disk import CopyDiskOperator
@@ -106,8 +114,13 @@ with DAG(
     params=PARAMS,
     tags=["vmkeep", "backup"],
     max_active_runs=64,
-    dagrun_timeout=timedelta(hours=48),
-    default_args={"owner": "vmkeep", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    max_active_tasks=MANY,
+    default_args={
+        "owner": "vmkeep",
+        "retries": 2,
+        "weight_rule": "upstream",
+        "execution_timeout": timedelta(minutes=30),
+    },
 ) as dag:
     site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
 
@@ -120,11 +133,12 @@ with DAG(
         transports=dag.param("transports"),
         exclude=dag.param("exclude"),
         full=dag.param("full"),
-        retries=0,
+        **PATIENT,
         **site,
     )
-    snapshot = SnapshotOperator(task_id="snapshot", preflight=preflight.output, **site).as_setup()
-    plan = PlanDisksOperator(task_id="plan_disks", held=snapshot.output, **site)
+    # In the pool of the copies, and after them by weight: as long as copies wait for a slot, no VM gets a snapshot.
+    snapshot = SnapshotOperator(task_id="snapshot", preflight=preflight.output, pool=BACKUP_PROXY, **site).as_setup()
+    plan = PlanDisksOperator(task_id="plan_disks", held=snapshot.output, pool=BACKUP_PROXY, **site)
     copies = CopyDiskOperator.partial(
         task_id="copy_disk",
         map_index_template="{{ task.job['disk']['label'] }}",
@@ -138,7 +152,12 @@ with DAG(
     ).expand(job=plan.output)
     sealed = CatalogOperator(task_id="catalog", held=snapshot.output, copies=copies.output, **site)
     removed = RemoveSnapshotOperator(
-        task_id="remove_snapshot", held=snapshot.output, retries=5, execution_timeout=timedelta(hours=4), **site
+        task_id="remove_snapshot",
+        held=snapshot.output,
+        preflight=preflight.output,
+        retries=5,
+        execution_timeout=timedelta(hours=4),
+        **site,
     ).as_teardown(setups=snapshot, on_failure_fail_dagrun=True)
     verified = VerifyOperator(
         task_id="verify",

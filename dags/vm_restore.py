@@ -34,6 +34,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep.flows.values import OnConflict, PhysicalRdm
+from vmkeep_airflow.limits import MANY, PATIENT
 from vmkeep_airflow.operators.approve_restore import ApproveRestoreOperator
 from vmkeep_airflow.operators.clean_up_restore import CleanUpRestoreOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
@@ -99,8 +100,13 @@ with DAG(
     params=PARAMS,
     tags=["vmkeep", "restore"],
     max_active_runs=64,
-    dagrun_timeout=timedelta(hours=72),
-    default_args={"owner": "vmkeep", "retries": 2, "execution_timeout": timedelta(minutes=30)},
+    max_active_tasks=MANY,
+    default_args={
+        "owner": "vmkeep",
+        "retries": 2,
+        "weight_rule": "upstream",
+        "execution_timeout": timedelta(minutes=30),
+    },
 ) as dag:
     site = {"vsphere_conn_id": "{{ params.vsphere }}", "repository_conn_id": "{{ params.repository }}"}
 
@@ -108,7 +114,7 @@ with DAG(
         task_id="plan",
         queue=BACKUP_PROXY,  # it tries the VDDK that the disks will be written by
         request={name: dag.param(name) for name in PARAMS if name not in {"vsphere", "repository"}},
-        retries=0,
+        **PATIENT,
         **site,
     )
     approved = ApproveRestoreOperator(

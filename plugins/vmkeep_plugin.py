@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vmkeep_airflow import pools, warm
+from vmkeep_airflow import notes, pools, verdict, warm
 
 
 class VmkeepPlugin(AirflowPlugin):
-    """Makes the pools that vmkeep's DAGs run in, and imports the engine, when a scheduler starts."""
+    """Makes pools and imports the engine when a scheduler starts; says what a run is about; judges it last."""
 
     name = "vmkeep"
-    listeners: ClassVar[list[Any]] = [pools, warm]
+    listeners: ClassVar[list[Any]] = [notes, pools, verdict, warm]

@@ -60,6 +60,15 @@ def judged(
             yield found, judge(found, owner_state=state, given_up_after=given_up_after)
 
 
+def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
+    """Return the run keys of the asking DAG run that have a snapshot on a VM: one for each try of its setup."""
+    from vmkeep.flows.sweep import find_run_snapshots
+
+    ti: Any = context["ti"]
+    own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
+    return {found.run for found in find_run_snapshots(site, vm) if owner_of(site, found.run) == own}
+
+
 def state_of(ti: Any, owner: Owner) -> str | None:
     """Return the state of a DAG run; ``None`` for one that this Airflow does not have, or has no more."""
     try:

@@ -1,13 +1,15 @@
-"""The states of a DAG run's tasks, as a later task of the same run sees them."""
+"""The states and results of a DAG run's tasks, as a later task of the same run sees them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from airflow.sdk import Context
 
-GOOD = frozenset({"success"})
+GOOD = frozenset({"success", "removed"})
+"""``removed``: a mapped task that the last expansion of its run has no item for any more."""
 
 
 def task_states(context: Context) -> dict[str, str | None]:
@@ -23,3 +25,22 @@ def not_good(states: Mapping[str, str | None], *, also_good: Collection[str] = (
         task: str(state or "not run") for task, state in states.items() if state not in GOOD and state not in also_good
     }
     return dict(sorted(bad.items(), key=lambda item: (item[1] != "failed", item[0])))
+
+
+def task_results(context: Context, task_ids: Iterable[str]) -> dict[str, list[Any]]:
+    """Return the results that each task left: one, or one per map index."""
+    ti: Any = context["ti"]
+    pulled = {task_id: ti.xcom_pull(task_ids=[task_id]) for task_id in task_ids}
+    return {task_id: [result for result in found if result is not None] for task_id, found in pulled.items()}
+
+
+def without_result(states: Mapping[str, str | None], results: Mapping[str, list[Any]]) -> list[str]:
+    """Return the tasks that ended well and left fewer results than they have instances: somebody marked them."""
+    lacking = []
+    for task_id, found in results.items():
+        instances = [
+            state for task, state in states.items() if re.fullmatch(rf"{re.escape(task_id)}(_\d+)?", task) is not None
+        ]
+        if len(found) < instances.count("success"):
+            lacking.append(task_id)
+    return lacking

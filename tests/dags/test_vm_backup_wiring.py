@@ -49,6 +49,28 @@ def test_copies_are_mapped_one_per_disk_limited_by_the_pool_and_retried(dag):
     assert copy.retry_exponential_backoff == 2.0
 
 
+def test_a_first_step_outlives_the_restart_of_a_vcenter(dag):
+    first = dag.task_dict["preflight"]
+    begin = 10  # the shortest [core] default_task_retry_delay that is shipped
+    pauses = [min(begin * 2**number, first.max_retry_delay.total_seconds()) for number in range(first.retries)]
+    assert first.retry_exponential_backoff == 2.0
+    assert sum(pauses) > 600
+
+
+def test_no_vm_gets_a_snapshot_while_copies_wait_for_a_slot(dag):
+    """One pool holds a snapshot's task and the copies; of what waits for a slot, Airflow takes the weightiest first."""
+    chain = ["snapshot", "plan_disks", "copy_disk"]
+    tasks = [dag.task_dict[task_id] for task_id in chain]
+    assert {task.pool for task in tasks} == {"backup_proxy"}
+    assert {task.weight_rule for task in tasks} == {"upstream"}
+
+
+def test_what_ends_a_run_never_waits_for_a_slot_of_the_copies(dag):
+    ending = [dag.task_dict[task_id] for task_id in ("catalog", "remove_snapshot", "verify", "close_run")]
+    assert {task.pool for task in ending} == {"default_pool"}
+    assert dag.max_active_tasks >= 1000
+
+
 def test_a_missing_vm_is_refused_by_the_params(dag):
     with pytest.raises(ValueError, match="No value passed"):
         dag.params.validate()

@@ -39,8 +39,9 @@ class ApproveRestoreOperator(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or pass on."""
         if self.plan["nothing_to_do"]:
+            context["ti"].xcom_push(key="return_value", value={"kept": True})  # tells it from a skip by hand
             raise AirflowSkipException(f"VM {self.plan['target_name']} exists and is kept as it is")
         if self.plan["target"] is None or self.on_conflict != OnConflict.PROMPT:
             self.log.info("nobody has to be asked: %s", self.on_conflict)
-            return None
+            return {"asked": False}
         return super().execute(context)

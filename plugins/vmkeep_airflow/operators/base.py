@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import CancelledError
-from vmkeep.model.job import Progress
+from vmkeep.model.job import Progress, from_plain
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
 from vmkeep_airflow.progress import ProgressLog, describe_share
+
+T = TypeVar("T")
 
 
 class RepositoryOperator(BaseOperator):
@@ -28,9 +31,13 @@ class RepositoryOperator(BaseOperator):
         self.repository_conn_id = repository_conn_id
 
     def execute(self, context: Context) -> Any:
-        """Run :meth:`step`; an engine's error becomes a retry or a failure, by its ``recovery``."""
+        """Run :meth:`step`; an engine's error becomes a retry or a failure, by its ``recovery``.
+
+        :returns: what the step returns, never ``None``: a task that left no result is one that somebody marked.
+        """
         with airflow_failures():
-            return self.step(context)
+            result = self.step(context)
+        return {} if result is None else result
 
     def step(self, context: Context) -> Any:
         """Do the work and return plain data for XCom."""
@@ -41,6 +48,23 @@ class RepositoryOperator(BaseOperator):
         from vmkeep_airflow.site import repository_site
 
         return repository_site(self.repository_conn_id)
+
+    def handed(self, field: str, kind: type[T], *, by: str) -> T:
+        """Return what an earlier task left for this one.
+
+        :param field: the templated attribute that holds it.
+        :param by: the task that leaves it.
+        :raises AirflowFailException: it left nothing, or something that this version of vmkeep cannot read.
+        """
+        plain = getattr(self, field)
+        if plain is None:
+            raise AirflowFailException(f"task {by} left no result (was it marked by hand?): trigger a new run")
+        try:
+            return from_plain(kind, plain)
+        except ValueError as error:
+            raise AirflowFailException(
+                f"the result of task {by} is not as this version of vmkeep leaves it: trigger a new run ({error})"
+            ) from error
 
     def warn(self, warnings: Sequence[str]) -> None:
         """Write the engine's warnings into the task's log."""

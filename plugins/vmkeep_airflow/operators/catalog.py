@@ -32,7 +32,7 @@ class CatalogOperator(SiteOperator):
         """Seal."""
         from vmkeep.flows import backup
 
-        held = from_plain(HeldStill, self.held)
+        held = self.handed("held", HeldStill, by="snapshot")
         copies = tuple(from_plain(DiskCopy, copy) for copy in self.copies)
         sealed = backup.seal(self.site(), held.preflight, held.taken, copies)
         self.warn(sealed.warnings)

@@ -9,14 +9,15 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep_airflow.assets import RESTORE_POINTS
-from vmkeep_airflow.states import not_good, task_states
+from vmkeep_airflow.states import not_good, task_results, task_states, without_result
 
 
 class CloseRunOperator(BaseOperator):
-    """Fail the run unless it reached its result and every task before it ended well.
+    """Fail the run unless every task before it ended well and left its result.
 
     Airflow lets a run whose copies were killed by hand end as a success, because its last task, a teardown, was
-    one. This is that last task. Made a teardown with ``on_failure_fail_dagrun=True``, after all others.
+    one. This is that last task. Made a teardown with ``on_failure_fail_dagrun=True``, after all others. A task
+    that somebody marked as a success has left no result, so it vouches for nothing.
 
     :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
     :param may_skip_after: a task whose skipping ends the run well, with nothing done, e.g. ``approve``.
@@ -32,16 +33,20 @@ class CloseRunOperator(BaseOperator):
         self.may_skip_after = may_skip_after
         self.announce = announce
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
-        """Read the states and the result; raise, or announce."""
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the states and the results; raise, or announce."""
         states = task_states(context)
         skipped = self.may_skip_after is not None and states.get(self.may_skip_after) == "skipped"
         self._refuse(not_good(states, also_good={"skipped"} if skipped else ()))
+        results = task_results(context, sorted(self.get_flat_relative_ids(upstream=True)))
+        if lacking := without_result(states, results):
+            raise AirflowFailException(
+                f"nobody can vouch for this run: {', '.join(f'task {task} left no result' for task in lacking)} "
+                "(was it marked by hand?)"
+            )
         if skipped:
-            return None
-        result: dict[str, Any] | None = context["ti"].xcom_pull(task_ids=self.result_task_id)
-        if not result:
-            raise AirflowFailException(f"nothing was sealed: task {self.result_task_id} left no result")
+            return {"skipped": True}
+        result: dict[str, Any] = results[self.result_task_id][0]
         if self.announce:
             context["outlet_events"][RESTORE_POINTS].extra = {"point": result["point"], "vm": result["vm"]}
         return result

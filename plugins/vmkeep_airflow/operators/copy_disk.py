@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import DiskCopy, DiskJob, Progress, from_plain, to_plain
+from vmkeep.model.job import DiskCopy, DiskJob, Progress, to_plain
 from vmkeep_airflow.cursor import TaskCursor
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
@@ -37,7 +37,7 @@ class CopyDiskOperator(SiteOperator):
         """Run the copy and follow its progress."""
         from vmkeep.flows import backup
 
-        job = from_plain(DiskJob, self.job)
+        job = self.handed("job", DiskJob, by="plan_disks")
         cursor = TaskCursor(context, snapshot=job.snapshot)
         lines = ProgressLog(self.log, job.disk.label)
 

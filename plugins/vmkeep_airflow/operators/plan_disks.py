@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.job import to_plain
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
 
@@ -29,7 +29,7 @@ class PlanDisksOperator(SiteOperator):
         """Ask vSphere what changed, and say why a disk is read whole."""
         from vmkeep.flows import backup
 
-        held = from_plain(HeldStill, self.held)
+        held = self.handed("held", HeldStill, by="snapshot")
         jobs = backup.plan_disks(self.site(), held.preflight, held.taken)
         for job in jobs:
             self.log.info("%s: %s, %s", job.disk.label, job.kind, job.reason)

@@ -7,7 +7,10 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import from_plain, to_plain
+from vmkeep.flows.values import Preflight
+from vmkeep.model.job import to_plain
+from vmkeep.model.site import Site
+from vmkeep_airflow.leftovers import own_runs
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
 
@@ -15,25 +18,41 @@ from vmkeep_airflow.steps import HeldStill
 class RemoveSnapshotOperator(SiteOperator):
     """Remove the run's snapshot; the teardown of ``SnapshotOperator``.
 
-    Airflow may start it while killed copies are still alive: they are fenced, and waited for, first.
+    Airflow may start it while killed copies are still alive: they are fenced, and waited for, first. If the setup
+    left no result, because somebody marked it as a success while it worked, every snapshot that this DAG run owns is
+    removed.
 
     :param held: a ``HeldStill`` as a dict. Templated.
+    :param preflight: a ``Preflight`` as a dict. Templated.
     :returns: the ``Removal`` as a dict.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "held")
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "held", "preflight")
 
-    def __init__(self, *, held: Any, **kwargs: Any) -> None:
+    def __init__(self, *, held: Any, preflight: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.held = held
+        self.preflight = preflight
 
     def step(self, context: Context) -> Any:
         """Fence, remove, consolidate; fail if anything is left."""
+        if self.held is None:
+            return self._remove_what_is_owned(self.site(), context)
         from vmkeep.flows import backup
 
-        held = from_plain(HeldStill, self.held)
+        held = self.handed("held", HeldStill, by="snapshot")
         removal = backup.remove_snapshot(self.site(), held.taken.vm, held.preflight.request.run)
         self.log.info(
             "%d snapshot(s) removed, %d copies had to be fenced", removal.snapshots_removed, removal.copies_fenced
         )
         return to_plain(removal)
+
+    def _remove_what_is_owned(self, site: Site, context: Context) -> dict[str, int]:
+        from vmkeep.flows import backup
+
+        found = self.handed("preflight", Preflight, by="preflight")
+        removed = 0
+        for run in own_runs(site, context, vm=found.vm.moref):
+            removed += backup.remove_snapshot(site, found.vm.moref or "", run).snapshots_removed
+        self.log.warning("task snapshot left no result; %d snapshot(s) of this run removed", removed)
+        return {"snapshots_removed": removed}

@@ -13,7 +13,7 @@ from vmkeep_airflow.states import not_good, task_states
 
 
 class ReportOperator(BaseOperator):
-    """Write what tasks came to as a table into the log, and fail the run if any task did not end well.
+    """Write what tasks came to as a table into the log, and fail the run if a task ended badly or left no result.
 
     Made the last task, with ``trigger_rule="all_done"``: what went well is reported, whatever failed, and a run
     whose last task is this one never hides a failure before it.
@@ -32,7 +32,11 @@ class ReportOperator(BaseOperator):
         results = {task: ti.xcom_pull(task_ids=task) for task in self.results_of}
         for line in table(results):
             self.log.info("%s", line)
-        if bad := not_good(task_states(context)):
+        bad = not_good(task_states(context))
+        bad |= {
+            task: "left no result (was it marked by hand?)" for task, found in results.items() if found is None
+        } | bad
+        if bad:
             ti.xcom_push(key="return_value", value=results)  # Airflow keeps no result of a task that raises
             listed = ", ".join(f"{task} {state}" for task, state in bad.items())
             raise AirflowFailException(f"the run did not end well: {listed} (see the log of each)")

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowTaskTerminated
 
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.values import Preflight
-from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep_airflow.leftovers import Verdict, judged
 from vmkeep_airflow.operators.base import SiteOperator
@@ -42,7 +42,7 @@ class SnapshotOperator(SiteOperator):
         from vmkeep_airflow.ownership import as_text
 
         site = self.site()
-        found = from_plain(Preflight, self.preflight)
+        found = self.handed("preflight", Preflight, by="preflight")
         ti = context["ti"]
         owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
         for earlier in range(1, ti.try_number):

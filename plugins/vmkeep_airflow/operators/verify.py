@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from vmkeep.flows.values import Sealed
 from vmkeep.model.job import to_plain
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import mebibytes
@@ -31,7 +32,8 @@ class VerifyOperator(SiteOperator):
         """Verify."""
         from vmkeep.flows import backup
 
-        report = backup.verify_point(self.site(), self.sealed["point"], sample=float(self.sample))
+        sealed = self.handed("sealed", Sealed, by="catalog")
+        report = backup.verify_point(self.site(), sealed.point, sample=float(self.sample))
         self.log.info(
             "%s: %d blocks, %s, checked in %.1f s",
             report.point,

@@ -100,6 +100,10 @@ class DagRunResult:
             for ti in self._run.get_task_instances()
         }
 
+    @property
+    def tries(self) -> dict[str, int]:
+        return {ti.task_id: ti.try_number for ti in self._run.get_task_instances()}
+
     def xcom(self, task_id: str, map_index: int = -1) -> object:
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session

@@ -35,13 +35,12 @@ def test_a_name_that_two_vms_have_is_refused(run_dag, control):
     ("conn_id", "change"),
     [
         ("vsphere_default", {"password": "wrong"}),
-        ("vsphere_default", {"port": 1}),
         ("vsphere_default", {"extra": {"thumbprint": "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33"}}),
         ("vmkeep_default", {"host": "/nowhere/repository"}),
         ("vmkeep_default", {"host": "/tmp"}),
         ("vmkeep_default", {"conn_type": "http"}),
     ],
-    ids=["password", "unreachable", "thumbprint", "no-repository-folder", "not-a-repository", "connection-type"],
+    ids=["password", "thumbprint", "no-repository-folder", "not-a-repository", "connection-type"],
 )
 def test_wrong_settings_fail_the_run_before_anything_is_changed(
     run_dag, control, connections, monkeypatch, conn_id, change
@@ -51,6 +50,13 @@ def test_wrong_settings_fail_the_run_before_anything_is_changed(
         fields["extra"] = {**connections[conn_id]["extra"], **change["extra"]}
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
     refused(run_dag, control)
+
+
+def test_a_vcenter_that_does_not_answer_is_asked_again_and_costs_no_backup(run_dag, control):
+    control.call("POST", "/fault", {"method": "Login", "drop": True, "count": 1})
+    run = run_dag("vm_backup", vm="web01")
+    assert run.state == "success", run.states
+    assert run.tries["preflight"] == 2
 
 
 def test_a_missing_vddk_is_found_before_the_snapshot(run_dag, control, connections, monkeypatch, tmp_path):

@@ -1,0 +1,164 @@
+"""The last look at a run, from outside it: no DAG of vmkeep stays green with a task in it that nobody can vouch for.
+
+Airflow takes a run's state from its last tasks. A task that is cleared alone, or marked by hand, after those have
+ended changes nothing in them; so this listens where Airflow calls a run a success (in the scheduler, or in the API
+server for a mark by hand), looks at every task, and turns the run red.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+
+from vmkeep_airflow.notes import add_note
+from vmkeep_airflow.states import GOOD
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+_OURS = "vmkeep_airflow.operators."
+_RESULT = "return_value"
+_module_of = attrgetter("_task_module")
+"""The module of a serialized task's operator, which Airflow has no public name for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One task instance of a run, as Airflow's database has it."""
+
+    name: str
+    state: str | None
+    has_result: bool
+    scheduled_at: datetime | None
+    """By the scheduler's clock alone, so that the clocks of workers do not matter."""
+    is_last: bool
+    """Nothing comes after it: it has vouched for the others."""
+
+
+def objections(seen: Sequence[Seen]) -> Iterator[str]:
+    """Say why a run that Airflow calls a success is none.
+
+    A task that skips itself leaves a result, as every task does. One without is skipped because of another, or by hand.
+    """
+    skipped_itself = any(one.state == "skipped" and one.has_result for one in seen)
+    looked_at = min((one.scheduled_at for one in seen if one.is_last and one.scheduled_at), default=None)
+    for one in seen:
+        if one.state == "skipped" and skipped_itself:
+            continue
+        if one.state not in GOOD:
+            yield f"{one.name} is {one.state or 'not run'}"
+        elif one.state == "success" and not one.has_result:
+            yield f"{one.name} left no result: it was marked by hand"
+        elif looked_at and one.scheduled_at and one.scheduled_at > looked_at and not one.is_last:
+            yield f"{one.name} was done again after the last task had looked: clear that, too"
+
+
+@hookimpl
+def on_dag_run_success(dag_run: DagRun) -> None:
+    """Turn a run red that is a success by its last tasks alone."""
+    if _is_ours(dag_run):
+        _judge(dag_run)
+
+
+@hookimpl
+def on_task_instance_success(task_instance: Any) -> None:
+    """Take the result from a task that somebody marks as a success: it is that of an earlier try, if there is one."""
+    _marked(task_instance)
+
+
+@hookimpl
+def on_task_instance_failed(task_instance: Any) -> None:
+    """Turn a run red that has ended as a success, when somebody marks a task of it as failed."""
+    _marked(task_instance)
+
+
+@hookimpl
+def on_task_instance_skipped(task_instance: Any) -> None:
+    """Turn a run red that has ended as a success, when somebody marks a task of it as skipped."""
+    _marked(task_instance)
+
+
+def _marked(task_instance: Any) -> None:
+    """Take note of a mark by hand.
+
+    Airflow calls the same listeners in tasks, which have no database, and in the scheduler for a task whose worker
+    has died: neither has set the state through its database just now, and that of the run is not final.
+    """
+    from sqlalchemy import delete, inspect
+    from sqlalchemy.orm import object_session
+
+    if inspect(task_instance, raiseerr=False) is None or (session := object_session(task_instance)) is None:
+        return
+    dag_run = task_instance.dag_run
+    if not _is_ours(dag_run):
+        return
+    from airflow.models.xcom import XComModel
+
+    session.execute(
+        delete(XComModel).where(
+            XComModel.dag_id == task_instance.dag_id,
+            XComModel.run_id == task_instance.run_id,
+            XComModel.task_id == task_instance.task_id,
+            XComModel.map_index == task_instance.map_index,
+            XComModel.key == _RESULT,
+        )
+    )
+    if str(dag_run.state) == "success":
+        _judge(dag_run)
+
+
+def _judge(dag_run: DagRun) -> None:
+    from airflow.utils.state import DagRunState
+    from sqlalchemy.orm import object_session
+
+    session = object_session(dag_run)
+    assert session is not None
+    if found := list(objections(_look(dag_run, session))):
+        log.error("run %s of %s is no success: %s", dag_run.run_id, dag_run.dag_id, "; ".join(found))
+        dag_run.set_state(DagRunState.FAILED)
+        add_note(dag_run, f"No success: {'; '.join(found)}")
+
+
+def _look(dag_run: DagRun, session: Session) -> list[Seen]:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+
+    where = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id}
+    results = session.execute(select(XComModel.task_id, XComModel.map_index).filter_by(**where, key=_RESULT))
+    left = {(task_id, map_index) for task_id, map_index in results}
+    last = {task.task_id for task in _dag(dag_run).tasks if not task.downstream_task_ids}
+    instances: Sequence[TaskInstance] = session.scalars(select(TaskInstance).filter_by(**where)).all()
+    return [
+        Seen(
+            name=ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]",
+            state=str(ti.state) if ti.state else None,
+            has_result=(ti.task_id, ti.map_index) in left,
+            scheduled_at=ti.scheduled_dttm,
+            is_last=ti.task_id in last,
+        )
+        for ti in instances
+    ]
+
+
+def _is_ours(dag_run: DagRun) -> bool:
+    """Whether every task of the run's DAG is one of vmkeep's operators: those promise to leave a result."""
+    tasks = _dag(dag_run).tasks
+    return bool(tasks) and all(_module_of(task).startswith(_OURS) for task in tasks)
+
+
+def _dag(dag_run: DagRun) -> Any:
+    from airflow.models.dagbag import DBDagBag
+    from sqlalchemy.orm import object_session
+
+    return dag_run.dag or DBDagBag().get_dag_for_run(dag_run=dag_run, session=object_session(dag_run))

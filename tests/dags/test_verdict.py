@@ -1,0 +1,230 @@
+"""Airflow's own judgement over a run, with the plugin listening: marks by hand and single clears never stay green.
+
+Runs are made in a real Airflow database, their tasks put into the states and left with the results that a worker would
+leave; nothing is executed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from datetime import timedelta
+from importlib import import_module
+from itertools import count
+
+import pytest
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+from airflow.models.dagbag import DBDagBag
+from airflow.models.taskmap import TaskMap
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState, TaskInstanceState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+from sqlalchemy import delete
+
+from vmkeep.clock import now
+
+# Airflow's plugin loader uses a function that a library of its own has deprecated.
+pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
+
+CONF = {"vm_backup": {"vm": "app01"}, "vm_restore": {"point": "latest:app01"}}
+TASKS = {
+    "vm_backup": [
+        "preflight", "snapshot", "plan_disks", "copy_disk", "catalog", "remove_snapshot", "verify", "close_run",
+    ],
+    "vm_restore": [
+        "plan", "approve", "prepare_target", "plan_writes", "write_disk", "finish", "clean_up", "close_run",
+    ],
+    "repository_check": ["check", "mark_damaged", "report"],
+    "repository_maintenance": ["prune", "extend_locks", "merge", "report"],
+    "snapshot_sweep": ["sweep"],
+}  # fmt: skip
+EACH = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids]
+EACH_BUT_THE_LAST = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids[:-1]]
+numbers = count()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_dags() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # what Airflow deprecates in itself is no error of ours
+        import_module("airflow.api_fastapi.core_api.services.public.dag_run")
+        manager = DagBundlesManager()
+        manager.sync_bundles_to_db()
+        for bundle in manager.get_all_dag_bundles():
+            bundle.initialize()
+            bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+            sync_bag_to_db(bag, bundle.name, bundle.version)
+
+
+class Run:
+    """A run whose tasks have all ended well, as workers end them: one after the other, each with a result."""
+
+    def __init__(self, dag_id: str, session) -> None:
+        self.session = session
+        self.dag = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
+        self.run = self.dag.create_dagrun(
+            run_id=f"test-{next(numbers)}", run_after=now(), run_type=DagRunType.MANUAL, state=DagRunState.RUNNING,
+            triggered_by=DagRunTriggeredByType.TEST, conf=CONF.get(dag_id, {}), session=session,
+        )  # fmt: skip
+        self.clock = now()
+        for task_id in TASKS[dag_id]:
+            if self.dag.get_task(task_id).is_mapped:
+                self._expand(task_id)
+            for ti in self.instances(task_id):
+                self.work(ti)
+
+    def _expand(self, task_id: str) -> None:
+        (source,) = self.dag.get_task(task_id).iter_mapped_dependencies()
+        ids = {"dag_id": self.dag.dag_id, "task_id": source.task_id, "run_id": self.run.run_id}
+        self.session.add(TaskMap(**ids, map_index=-1, length=2, keys=None))
+        self.session.flush()
+        self.run.task_instance_scheduling_decisions(session=self.session)
+
+    def instances(self, task_id: str):
+        return [ti for ti in self.run.get_task_instances(session=self.session) if ti.task_id == task_id]
+
+    def work(self, ti) -> None:
+        """End a task as a worker ends it, with a result."""
+        self.clock += timedelta(seconds=10)
+        ti.scheduled_dttm = self.clock
+        ti.state = "success"
+        self.forget_result(ti)
+        XComModel.set(
+            "return_value", {}, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index,
+            session=self.session,
+        )  # fmt: skip
+        self.session.flush()
+
+    def forget_result(self, ti) -> None:
+        self.session.execute(
+            delete(XComModel).where(
+                XComModel.run_id == ti.run_id, XComModel.task_id == ti.task_id, XComModel.map_index == ti.map_index
+            )
+        )
+
+    def mark(self, task_id: str, state: TaskInstanceState) -> None:
+        """Do what Airflow's API does for a mark by hand."""
+        from airflow.api_fastapi.core_api.services.public.task_instances import _emit_state_listener_hooks
+
+        altered = self.dag.set_task_instance_state(
+            task_id=task_id, run_id=self.run.run_id, state=state, session=self.session
+        )
+        _emit_state_listener_hooks(altered, state)
+
+    def close(self) -> str:
+        """Let Airflow judge as its scheduler does, and return the run's state."""
+        self.run.dag = self.dag
+        self.run.update_state(session=self.session)
+        return self.state
+
+    @property
+    def state(self) -> str:
+        return str(self.run.state)
+
+
+@pytest.fixture
+def make_run() -> Iterator:
+    with create_session() as session:
+        yield lambda dag_id: Run(dag_id, session)
+        session.rollback()
+
+
+@pytest.mark.parametrize("dag_id", TASKS)
+def test_a_run_whose_tasks_all_ended_well_and_left_their_results_is_a_success(make_run, dag_id):
+    assert make_run(dag_id).close() == "success"
+
+
+@pytest.mark.parametrize(("dag_id", "task_id"), EACH)
+@pytest.mark.parametrize("state", ["failed", "upstream_failed", "skipped"])
+def test_no_run_is_green_with_a_task_in_it_that_did_not_end_well(make_run, dag_id, task_id, state):
+    run = make_run(dag_id)
+    ti = run.instances(task_id)[-1]
+    ti.state = state
+    run.forget_result(ti)
+    assert run.close() == "failed"
+
+
+@pytest.mark.parametrize(("dag_id", "task_id"), EACH)
+def test_no_run_is_green_with_a_task_in_it_that_was_marked_a_success_while_it_worked(make_run, dag_id, task_id):
+    run = make_run(dag_id)
+    run.forget_result(run.instances(task_id)[-1])
+    assert run.close() == "failed"
+    assert f"{task_id}" in run.run.note, "the run says why"
+
+
+@pytest.mark.parametrize(("dag_id", "task_id"), EACH_BUT_THE_LAST)
+def test_a_task_that_was_cleared_alone_and_ended_well_is_vouched_for_by_nobody(make_run, dag_id, task_id):
+    run = make_run(dag_id)
+    assert run.close() == "success"
+    run.run.set_state(DagRunState.RUNNING)
+    run.work(run.instances(task_id)[-1])
+    assert run.close() == "failed"
+    run.run.set_state(DagRunState.RUNNING)
+    run.work(run.instances(TASKS[dag_id][-1])[0])
+    assert run.close() == "success", "the last task has looked again"
+
+
+@pytest.mark.parametrize(("dag_id", "task_id"), EACH)
+@pytest.mark.parametrize("state", [TaskInstanceState.FAILED, TaskInstanceState.SKIPPED])
+def test_a_mark_by_hand_turns_a_finished_green_run_red(make_run, dag_id, task_id, state):
+    run = make_run(dag_id)
+    assert run.close() == "success"
+    run.mark(task_id, state)
+    assert run.state == "failed"
+
+
+@pytest.mark.parametrize(("dag_id", "task_id"), EACH)
+def test_a_task_that_is_marked_a_success_by_hand_loses_the_result_of_its_earlier_try(make_run, dag_id, task_id):
+    run = make_run(dag_id)
+    run.instances(task_id)[0].state = None  # as a clear leaves it, which keeps the result until the next try begins
+    run.session.flush()
+    run.mark(task_id, TaskInstanceState.SUCCESS)
+    assert run.close() == "failed"
+
+
+@pytest.mark.parametrize("dag_id", TASKS)
+def test_a_run_that_is_marked_a_success_by_hand_stays_red_when_a_task_failed(make_run, dag_id):
+    from airflow.api_fastapi.core_api.datamodels.dag_run import DagRunMutableStates
+    from airflow.api_fastapi.core_api.services.public.dag_run import patch_dag_run_state
+
+    run = make_run(dag_id)
+    run.instances(TASKS[dag_id][-1])[0].state = "failed"
+    assert run.close() == "failed"
+    patch_dag_run_state(dag=run.dag, dag_run=run.run, state=DagRunMutableStates.SUCCESS, session=run.session)
+    assert run.state == "failed"
+
+
+def test_a_restore_that_had_nothing_to_do_is_green_and_one_that_was_skipped_by_hand_is_not(make_run):
+    for by_itself, state in ((True, "success"), (False, "failed")):
+        run = make_run("vm_restore")
+        for task_id in TASKS["vm_restore"][1:-1]:
+            for ti in run.instances(task_id):
+                ti.state = "skipped"
+                if not by_itself or task_id != "approve":
+                    run.forget_result(ti)
+        assert run.close() == state
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf", "note"),
+    [
+        ("vm_backup", {"vm": "uuid:4211"}, "uuid:4211"),
+        ("vm_restore", {"point": "latest:app01", "new_name": "app02"}, "latest:app01 to app02"),
+        ("vm_restore", {"point": "latest:app01"}, "latest:app01 to its original VM"),
+        ("repository_check", {}, None),
+    ],
+)
+def test_a_run_that_begins_is_noted_with_the_vm_it_is_about(make_run, dag_id, conf, note):
+    run = make_run(dag_id).run
+    run.conf = conf
+    run.notify_dagrun_state_changed(msg="started")
+    assert run.note == note
+
+
+def test_a_note_that_somebody_wrote_is_left_alone(make_run):
+    run = make_run("vm_backup").run
+    run.note = "before the upgrade"
+    run.notify_dagrun_state_changed(msg="started")
+    assert run.note == "before the upgrade"
