@@ -55,7 +55,7 @@ PARAMS = {
     ),
     "vm": optional_text(
         title="Target VM",
-        description="VM to write over: a name, or uuid:, moref:, ipaddr: and a value. Empty: the original VM.",
+        description="VM to write over: a name, or uuid:, moref:, ipaddr: and a value. Empty: the original, no other.",
     ),
     "new_name": optional_text(title="New VM name", description="Create a VM of this name and restore into it instead."),
     "on_conflict": Param(

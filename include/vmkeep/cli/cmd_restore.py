@@ -21,7 +21,7 @@ def restore() -> None:
 
 @restore.command("run")
 @click.argument("point", metavar="POINT")
-@click.option("--vm", metavar="VM", help="Write over this existing VM; by default the original one.")
+@click.option("--vm", metavar="VM", help="Write over this existing VM; by default the original one, and no other.")
 @click.option("--new-name", metavar="NAME", help="Create a new VM of this name instead.")
 @click.option(
     "--on-conflict",

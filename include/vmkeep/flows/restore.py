@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from vmkeep.errors import ConflictError, NotFoundError, UsageError
+from vmkeep.errors import ConflictError, UsageError
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
 from vmkeep.flows.hold import is_alive
 from vmkeep.flows.matching import match_disks
+from vmkeep.flows.targets import find_target, strange_target
 from vmkeep.flows.values import (
     DiskMatch,
     OnConflict,
@@ -44,7 +45,7 @@ OVERWRITE_PRIVILEGES = (
 def plan_restore(site: Site, request: RestoreRequest) -> RestorePlan:
     """Resolve the point and the target, match every disk, and check rights and places; changes nothing."""
     check_vddk(site)
-    if request.vm and request.new_name:
+    if request.vm is not None and request.new_name is not None:
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
     if request.physical_rdm is PhysicalRdm.LUN:
         raise UsageError("restoring a physical RDM onto a LUN is not there yet: choose placeholder or omit")
@@ -53,20 +54,21 @@ def plan_restore(site: Site, request: RestoreRequest) -> RestorePlan:
         for name in ("config.xml",):
             if name not in point.attachments:
                 raise UsageError(f"{point.ref} holds no {name}: it is an imported image; use 'vmkeep image export'")
-        if request.new_name:
+        if request.new_name is not None:
             xml = repository.load_attachment(point, "config.xml").decode()
             return _plan_new(session, point, request, xml)
         return _plan_over(session, repository, point, request)
 
 
 def _plan_over(session: Session, repository: Repository, point: RestorePoint, request: RestoreRequest) -> RestorePlan:
-    moref = inventory.find_vm(session, request.vm).moref if request.vm else _find_original(session, point)
+    moref = find_target(session, point, request)
     vm = inventory.describe_vm(session, moref)
     if request.on_conflict is OnConflict.PROMPT:
         raise UsageError("on_conflict=prompt needs a person to ask: choose abort, overwrite or keep")
     if request.on_conflict is OnConflict.ABORT:
         raise ConflictError(
-            f"VM {vm.identity.name} ({moref}) exists: say overwrite to write over its disks, or give a new name"
+            f"{vm.identity.in_full} exists: say overwrite to write {point.vm.in_full} over its disks, "
+            "or give a new name"
         )
     keep = request.on_conflict is OnConflict.KEEP
     if not keep:
@@ -74,14 +76,16 @@ def _plan_over(session: Session, repository: Repository, point: RestorePoint, re
     matches = () if keep else match_disks(point, vm.disks)
     if not keep:
         privileges.require(session, moref, OVERWRITE_PRIVILEGES)
+    strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
     return RestorePlan(
         request=request,
         point=point.ref,
         vm=point.vm,
         target=moref,
         target_name=vm.identity.name,
+        over=vm.identity,
         matches=matches,
-        warnings=tuple(f"{match.disk.label}: {match.note}" for match in matches if match.note),
+        warnings=(*strange, *(f"{match.disk.label}: {match.note}" for match in matches if match.note)),
         nothing_to_do=keep,
     )
 
@@ -94,19 +98,8 @@ def _refuse_beside_a_backup(session: Session, repository: Repository, vm: str, n
             )
 
 
-def _find_original(session: Session, point: RestorePoint) -> str:
-    for selector in (f"uuid:{point.vm.instance_uuid}", f"name:{point.vm.name}"):
-        if selector.endswith(":None"):
-            continue
-        try:
-            return inventory.find_vm(session, selector).moref
-        except NotFoundError:
-            continue
-    raise NotFoundError(f"the original VM {point.vm.name} is not there any more: give --new-name to create it again")
-
-
 def _plan_new(session: Session, point: RestorePoint, request: RestoreRequest, xml: str) -> RestorePlan:
-    name = request.new_name or point.vm.name
+    name = point.vm.name if request.new_name is None else request.new_name
     place = create.resolve_place(session, point.vm, request_place(request), name)
     if place.taken_by is not None:
         if request.on_conflict is OnConflict.KEEP:

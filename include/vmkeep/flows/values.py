@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from vmkeep.errors import UsageError
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
 
@@ -123,7 +124,7 @@ class RestoreRequest:
     """Ref, unique beginning of an id, or ``latest:<VM name>``."""
     run: str
     vm: str | None = None
-    """Selector of an existing VM to restore over; ``None`` with no ``new_name``: the original VM."""
+    """Selector of an existing VM to restore over; ``None`` with no ``new_name``: the original VM and no other."""
     new_name: str | None = None
     """Create a VM of this name instead."""
     on_conflict: OnConflict = OnConflict.ABORT
@@ -137,6 +138,12 @@ class RestoreRequest:
     new_identity: bool = True
     """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     transports: tuple[str, ...] = ("nbdssl", "nbd")
+
+    def __post_init__(self) -> None:
+        """Refuse names that are empty: an unset variable in a script must not pass for "the original VM"."""
+        for field_name in ("vm", "new_name", "datastore", "folder", "resource_pool", "host"):
+            if getattr(self, field_name) == "":
+                raise UsageError(f"{field_name.replace('_', ' ')} is empty: leave it out, or give a name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +167,8 @@ class RestorePlan:
     target: str | None
     """Managed object id of the existing VM; ``None``: a new one is created."""
     target_name: str
+    over: VmIdentity | None = None
+    """The existing VM in full, for whoever approves that it is written over; ``vm`` is what the point was taken of."""
     matches: tuple[DiskMatch, ...]
     warnings: tuple[str, ...] = ()
     nothing_to_do: bool = False

@@ -55,8 +55,17 @@ class VmIdentity:
     instance_uuid: str | None = None
     bios_uuid: str | None = None
     vcenter: str | None = None
-    """Instance UUID of the vCenter."""
+    """Instance UUID of the vCenter; hardware UUID of an ESXi host that was spoken to without one."""
     inventory_path: str | None = None
+    server: str | None = None
+    """Address of that vCenter as it was given: for people, who know no UUID by heart. It identifies nothing."""
+
+    @property
+    def in_full(self) -> str:
+        """The VM with everything that tells it from another one of its name."""
+        where = f"{self.inventory_path or 'path unknown'}, {self.moref or 'id unknown'}"
+        at = f"{self.server} ({self.vcenter or 'UUID unknown'})" if self.server else self.vcenter or "unknown"
+        return f"VM {self.name} ({where}, instance UUID {self.instance_uuid or 'unknown'}, vCenter {at})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
 from vmkeep.vsphere.luns import free_lun
 from vmkeep.vsphere.machines import mark_of
+from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import network_backings
 from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.places import Place, PlaceRequest, resolve_place
@@ -39,7 +40,7 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
     config = parse_config(config_xml)
     devices = config.hardware.device
     with speaking(f"plan VM {options.name}"):
-        home = _datastore(place, place.request.datastore or DatastorePath.parse(config.files.vmPathName).datastore)
+        home = _home(place, config.files.vmPathName)
         around = Surroundings(
             datastore=home,
             disk_datastores=_disk_datastores(place, devices, home),
@@ -85,10 +86,20 @@ def _create(session: Session, spec: Any, place: Place, name: str) -> str:
         )
 
 
+def _home(place: Place, vmx: str) -> str:
+    if place.request.datastore is not None:
+        return _datastore(place, place.request.datastore)
+    saved = DatastorePath.parse(vmx).datastore
+    return saved if saved in place.datastores else _datastore(place, decode_name(saved))
+
+
 def _datastore(place: Place, name: str) -> str:
-    if name not in place.datastores:
-        raise NotFoundError(f"host {place.host_name} has no datastore '{name}'; it has {', '.join(place.datastores)}")
-    return name
+    """Return the stored spelling, which datastore paths are written with, of a name as a person types it."""
+    for stored in place.datastores:
+        if decode_name(stored) == name:
+            return stored
+    known = ", ".join(map(decode_name, place.datastores))
+    raise NotFoundError(f"host {place.host_name} has no datastore '{name}'; it has {known}")
 
 
 def _disk_datastores(place: Place, devices: Iterable[Any], home: str) -> dict[int, str]:

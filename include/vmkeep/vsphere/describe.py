@@ -15,6 +15,7 @@ from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_each
+from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
 
@@ -110,8 +111,9 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
                 moref=moref(managed),
                 instance_uuid=config.instanceUuid,
                 bios_uuid=config.uuid,
-                vcenter=session.instance_uuid,
+                vcenter=server_uuid(session),
                 inventory_path=place.path,
+                server=session.host,
             ),
             disks=disks_of(config.hardware.device),
             power=PowerState(str(values["runtime.powerState"])),

@@ -13,7 +13,7 @@ from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.names import decode_name, same_path
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.session import Session
@@ -25,6 +25,7 @@ __all__ = [
     "VmRecord",
     "config_xml",
     "describe_vm",
+    "find_originals",
     "find_vm",
     "held_disks",
     "list_vms",
@@ -69,7 +70,7 @@ def find_vm(session: Session, selector: str) -> VmRecord:
     """Return the one VM that ``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selects; anything else is a name.
 
     A name that begins with ``/`` is an inventory path. ``uuid:`` is an instance or a BIOS UUID, ``ipaddr:`` an IP
-    address or a DNS name.
+    address or a DNS name. Names are compared as they are typed, blanks and case included.
 
     :raises NotFoundError: nothing fits; for a name, near ones are suggested.
     :raises AmbiguousError: several fit; the message lists their paths and ids.
@@ -78,7 +79,7 @@ def find_vm(session: Session, selector: str) -> VmRecord:
     if kind not in _FINDERS:
         kind, value = "name", selector
     with speaking(f"find VM {selector}"):
-        found = {moref(vm): vm for vm in _FINDERS[kind](session, value.strip())}
+        found = {moref(vm): vm for vm in _FINDERS[kind](session, value)}
         if not found:
             raise NotFoundError(
                 f"no VM with {_WORDS[kind]} '{value}' on {session.host}; list them with 'vmkeep vm list'"
@@ -92,24 +93,43 @@ def find_vm(session: Session, selector: str) -> VmRecord:
 def _by_name(session: Session, name: str) -> list[Any]:
     if name.startswith("/"):
         vm = session.content.searchIndex.FindByInventoryPath(name)
-        return [vm] if isinstance(vm, vim.VirtualMachine) else []
-    names = [(vm, values["name"] or "") for vm, values in read_all(session, vim.VirtualMachine, "name")]
-    # As typed, or as stored: a name copied from another tool may still carry its %2f.
-    found = [vm for vm, stored in names if name in (decode_name(stored), stored)]
+        return [vm] if isinstance(vm, vim.VirtualMachine) and same_path(name, place_of(session, vm).path) else []
+    names = [(vm, decode_name(values["name"] or "")) for vm, values in read_all(session, vim.VirtualMachine, "name")]
+    found = [vm for vm, known in names if known == name]
     if not found:
-        near = nearest(name, {decode_name(stored) for _, stored in names})
+        near = nearest(name, {known for _, known in names})
         hint = f"; did you mean {near}?" if near else "; list them with 'vmkeep vm list'"
         raise NotFoundError(f"no VM named '{name}' on {session.host}{hint}")
     return found
 
 
+def find_originals(session: Session, instance_uuid: str) -> tuple[VmRecord, ...]:
+    """Return the VMs that have this instance UUID; a name or a BIOS UUID makes none of them."""
+    with speaking(f"find VM uuid:{instance_uuid}"):
+        found = [_record(vm, read(session, vm, *_FIELDS)) for vm in _all_by_uuid(session, instance_uuid, instance=True)]
+    return tuple(record for record in found if record.instance_uuid == instance_uuid)
+
+
 def _by_uuid(session: Session, text: str) -> list[Any]:
-    index = session.content.searchIndex
-    uuid = text.lower()
+    for instance, path in ((True, "summary.config.instanceUuid"), (False, "summary.config.uuid")):
+        candidates = _all_by_uuid(session, text, instance=instance)
+        found = [vm for vm in candidates if _digits(read(session, vm, path)[path] or "") == _digits(text)]
+        if found:
+            return found
+    return []
+
+
+def _digits(uuid: str) -> str:
+    """Case and dashes mean nothing in a UUID; anything else that is typed does."""
+    return uuid.lower().replace("-", "")
+
+
+def _all_by_uuid(session: Session, text: str, *, instance: bool) -> list[Any]:
+    index, uuid = session.content.searchIndex, text.lower()
     try:
-        return list(index.FindAllByUuid(None, uuid, True, True) or index.FindAllByUuid(None, uuid, True, False) or ())
+        return list(index.FindAllByUuid(None, uuid, True, instance) or ())
     except vmodl.fault.MethodNotFound:  # a server that knows only the older call, which tells one VM
-        found = index.FindByUuid(None, uuid, True, True) or index.FindByUuid(None, uuid, True, False)
+        found = index.FindByUuid(None, uuid, True, instance)
         return [found] if found is not None else []
 
 
@@ -132,6 +152,8 @@ def _by_address(session: Session, text: str) -> list[Any]:
 
 
 def _resolve(name: str) -> list[str]:
+    if name.split() != [name]:  # a resolver may ignore a blank, and what stands behind it
+        return []
     try:
         return sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
     except OSError:

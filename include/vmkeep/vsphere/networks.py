@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_each
@@ -15,8 +15,12 @@ from vmkeep.vsphere.session import Session
 def network_backings(session: Session, host: Any, devices: Iterable[Any], wanted: Mapping[str, str]) -> dict[int, Any]:
     """Return the new backing of each network card, by its saved device key.
 
+    An id of a port group means nothing in another vCenter, where it may be another port group's: it counts only on the
+    same switch.
+
     :param wanted: name (or port group id) of the saved network → name of the new one; others stay where they were.
     :raises NotFoundError: the host has no such network; those that it has are named.
+    :raises AmbiguousError: it has several of that name.
     """
     cards = [device for device in devices if isinstance(device, vim.vm.device.VirtualEthernetCard)]
     if not cards:
@@ -25,25 +29,53 @@ def network_backings(session: Session, host: Any, devices: Iterable[Any], wanted
     return {card.key: _backing(session, card, offered, wanted) for card in cards}
 
 
-def _offered(session: Session, host: Any) -> dict[str, Any]:
+def _offered(session: Session, host: Any) -> list[tuple[str, Any]]:
     networks = read(session, host, "network")["network"] or ()
-    return {decode_name(values["name"]): network for network, values in read_each(session, networks, "name")}
+    return [(decode_name(values["name"]), network) for network, values in read_each(session, networks, "name")]
 
 
-def _backing(session: Session, card: Any, offered: Mapping[str, Any], wanted: Mapping[str, str]) -> Any:
+def _backing(session: Session, card: Any, offered: Sequence[tuple[str, Any]], wanted: Mapping[str, str]) -> Any:
     old = _saved_network(card.backing)
     name = next((wanted[key] for key in old if key in wanted), None)
     if name is not None:
-        network = offered.get(name)
+        found = [network for known, network in offered if known == name]
     else:
-        network = next((found for known, found in offered.items() if known in old or moref(found) in old), None)
-    if network is None:
-        label = card.deviceInfo.label if card.deviceInfo is not None else f"network card {card.key}"
-        raise NotFoundError(
-            f"{label}: the host has no network '{name or next(iter(old), '?')}'; it has "
-            f"{', '.join(sorted(offered)) or 'none'}: map the network to one of these"
+        name = _saved_name(card.backing)
+        found = [network for known, network in offered if _is_saved(session, card.backing, known, network)]
+    if len(found) == 1:
+        return _on(session, found[0])
+    label = card.deviceInfo.label if card.deviceInfo is not None else f"network card {card.key}"
+    shown = name or next(iter(old), "?")
+    if found:
+        raise AmbiguousError(
+            f"{label}: the host has {len(found)} networks named '{shown}' ({', '.join(map(moref, found))}): rename "
+            "one, or map the network to one whose name is its own"
         )
-    return _on(session, network)
+    has = ", ".join(sorted(known for known, _ in offered)) or "none"
+    raise NotFoundError(f"{label}: the host has no network '{shown}'; it has {has}: map the network to one of these")
+
+
+def _is_saved(session: Session, saved: Any, name: str, network: Any) -> bool:
+    """Whether an offered network is the one that a card was saved on."""
+    port = getattr(saved, "port", None)
+    if port is not None:
+        if not isinstance(network, vim.dvs.DistributedVirtualPortgroup) or moref(network) != port.portgroupKey:
+            return False
+        return bool(port.switchUuid) and _switch_uuid(session, network) == port.switchUuid
+    if getattr(saved, "opaqueNetworkId", None):
+        if not isinstance(network, vim.OpaqueNetwork):
+            return False
+        return bool(read(session, network, "summary")["summary"].opaqueNetworkId == saved.opaqueNetworkId)
+    return name == _saved_name(saved)
+
+
+def _switch_uuid(session: Session, group: Any) -> Any:
+    switch = read(session, group, "config.distributedVirtualSwitch")["config.distributedVirtualSwitch"]
+    return read(session, switch, "uuid")["uuid"]
+
+
+def _saved_name(backing: Any) -> str | None:
+    return decode_name(getattr(backing, "deviceName", None) or "") or None
 
 
 def _saved_network(backing: Any) -> list[str]:
@@ -52,7 +84,7 @@ def _saved_network(backing: Any) -> list[str]:
     names = [
         getattr(port, "portgroupKey", None),
         getattr(backing, "opaqueNetworkId", None),
-        decode_name(getattr(backing, "deviceName", None) or ""),
+        _saved_name(backing),
     ]
     return [name for name in names if name]
 
@@ -60,10 +92,8 @@ def _saved_network(backing: Any) -> list[str]:
 def _on(session: Session, network: Any) -> Any:
     kinds = vim.vm.device.VirtualEthernetCard
     if isinstance(network, vim.dvs.DistributedVirtualPortgroup):
-        values = read(session, network, "key", "config.distributedVirtualSwitch")
-        switch = values["config.distributedVirtualSwitch"]
-        uuid = read(session, switch, "uuid")["uuid"]
-        port = vim.dvs.PortConnection(portgroupKey=values["key"], switchUuid=uuid)
+        key = read(session, network, "key")["key"]
+        port = vim.dvs.PortConnection(portgroupKey=key, switchUuid=_switch_uuid(session, network))
         return kinds.DistributedVirtualPortBackingInfo(port=port)
     if isinstance(network, vim.OpaqueNetwork):
         summary = read(session, network, "summary")["summary"]

@@ -13,9 +13,10 @@ from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, Usage
 from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.names import decode_name, same_path
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
 
@@ -48,7 +49,7 @@ class Place:
     host: str
     host_name: str
     datastores: tuple[str, ...]
-    """Names of the host's usable datastores."""
+    """Names of the host's usable datastores, as vSphere stores them."""
     taken_by: str | None
     """The VM that has the name in that folder already."""
     request: PlaceRequest
@@ -86,7 +87,7 @@ def resolve_place(session: Session, original: VmIdentity, request: PlaceRequest,
 def _original(session: Session, original: VmIdentity) -> dict[str, Any]:
     """Where the original VM is now, if it is still in this vCenter."""
     found: dict[str, Any] = dict.fromkeys(("parent", "resourcePool", "runtime.host"))
-    if original.moref is None or original.vcenter is None or original.vcenter != session.instance_uuid:
+    if original.moref is None or original.vcenter is None or original.vcenter != server_uuid(session):
         return found
     try:
         with speaking("look at the original VM"):
@@ -103,22 +104,27 @@ def _inside(datacenter: str | None, path: str) -> str:
 
 
 def _folder(session: Session, original: VmIdentity, wanted: str | None) -> Any:
-    index = session.content.searchIndex
     if wanted is not None and wanted.startswith("/"):
-        found = index.FindByInventoryPath(wanted)
+        found = _at(session, wanted)
         if not isinstance(found, vim.Folder) or "VirtualMachine" not in _child_types(session, found):
             raise NotFoundError(f"no VM folder {wanted}; {_candidates(session)}")
         return found
     if wanted is not None:
         return _one("VM folder", wanted, _vm_folders(session), _candidates(session))
     if original.inventory_path is not None:
-        found = index.FindByInventoryPath(original.inventory_path.rpartition("/")[0])
+        found = _at(session, original.inventory_path.rpartition("/")[0])
         if isinstance(found, vim.Folder):
             return found
     roots = [values["vmFolder"] for _, values in read_all(session, vim.Datacenter, "vmFolder")]
     if len(roots) != 1:
         raise UsageError(f"say into which folder the VM goes; {_candidates(session)}")
     return roots[0]
+
+
+def _at(session: Session, path: str) -> Any:
+    """The object whose inventory path this is, letter by letter; ``None`` where there is none."""
+    found = session.content.searchIndex.FindByInventoryPath(path)
+    return found if found is not None and same_path(path, place_of(session, found).path) else None
 
 
 def _child_types(session: Session, folder: Any) -> str:
@@ -156,7 +162,7 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
     roots = {moref(pool) for _, pool, owner, parent in pools if moref(parent) == moref(owner)}
     named = [(owners[moref(pool)] if moref(pool) in roots else name, pool) for name, pool, _, _ in pools]
     if wanted is not None and wanted.startswith("/"):
-        found = session.content.searchIndex.FindByInventoryPath(wanted)
+        found = _at(session, wanted)
         if not isinstance(found, vim.ResourcePool):
             raise NotFoundError(f"no resource pool {wanted}; there are {_names(named)}")
         return found
@@ -194,11 +200,7 @@ def _datastores(session: Session, host: Any) -> tuple[str, ...]:
 def _taken(session: Session, folder: Any, name: str) -> str | None:
     for vm, values in read_all(session, vim.VirtualMachine, "name", "parent", under=folder):
         parent = values["parent"]
-        if (
-            parent is not None
-            and moref(parent) == moref(folder)
-            and name in (values["name"], decode_name(values["name"]))
-        ):
+        if parent is not None and moref(parent) == moref(folder) and decode_name(values["name"]) == name:
             return moref(vm)
     return None
 

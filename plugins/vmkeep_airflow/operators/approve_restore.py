@@ -9,7 +9,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from vmkeep.flows.values import OnConflict
+from vmkeep.flows.values import OnConflict, RestorePlan
+from vmkeep.model.job import from_plain
 
 
 class ApproveRestoreOperator(ApprovalOperator):
@@ -28,8 +29,7 @@ class ApproveRestoreOperator(ApprovalOperator):
     def __init__(self, *, plan: Any, on_conflict: str, **kwargs: Any) -> None:
         super().__init__(
             subject="Overwrite {{ task.plan['target_name'] }}?",
-            body="Restore point `{{ task.plan['point'] }}` is written over the disks of VM "
-            "**{{ task.plan['target_name'] }}**. What they hold now is lost.",
+            body="",
             fail_on_reject=True,
             **kwargs,
         )
@@ -44,4 +44,15 @@ class ApproveRestoreOperator(ApprovalOperator):
         if self.plan["target"] is None or self.on_conflict != OnConflict.PROMPT:
             self.log.info("nobody has to be asked: %s", self.on_conflict)
             return {"asked": False}
+        self.body = _question(from_plain(RestorePlan, self.plan))
         return super().execute(context)
+
+
+def _question(plan: RestorePlan) -> str:
+    """Say what goes where, with everything that tells a VM from another one of its name."""
+    over = plan.over.in_full if plan.over else f"VM {plan.target_name} ({plan.target})"
+    notes = "".join(f"\n- {warning}" for warning in plan.warnings)
+    return (
+        f"Restore point `{plan.point}` was taken of\n\n{plan.vm.in_full}\n\nand is written over the disks of\n\n"
+        f"**{over}**\n\nWhat they hold now is lost.{notes and chr(10) + notes}"
+    )

@@ -35,13 +35,14 @@ class PlanRestoreOperator(SiteOperator):
 
         ti = context["ti"]
         run = Owner(dag_id=ti.dag_id, run_id=ti.run_id).run_key(ti.try_number)
-        request = from_plain(RestoreRequest, {**self.request, "run": run})
+        given = {name: value for name, value in self.request.items() if value != ""}  # a form's empty field
+        request = from_plain(RestoreRequest, {**given, "run": run})
         if request.on_conflict is OnConflict.PROMPT:
             request = replace(request, on_conflict=OnConflict.OVERWRITE)
         plan = restore.plan_restore(self.site(), request)
         self.warn(plan.warnings)
-        where = "an existing VM" if plan.target else "a new VM"
-        self.log.info("%s goes to %s, %s", plan.point, plan.target_name, where)
+        where = plan.over.in_full if plan.over else f"a new VM, {plan.target_name}"
+        self.log.info("%s, taken of %s, goes to %s", plan.point, plan.vm.in_full, where)
         for match in plan.matches:
             what = "written" if match.written else "not written"
             self.log.info("%s (%s): %s %s", match.disk.label, match.disk.address, what, match.note)

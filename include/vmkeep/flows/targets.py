@@ -1,0 +1,57 @@
+"""Which existing VM a restore writes over: the one that is named, or else the original and no other.
+
+A name never makes a VM the original. Another VM may have taken it since, and in another vCenter it is a stranger's.
+"""
+
+from __future__ import annotations
+
+from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.flows.values import RestoreRequest
+from vmkeep.model.point import RestorePoint, VmIdentity
+from vmkeep.vsphere import inventory
+from vmkeep.vsphere.server import server_uuid
+from vmkeep.vsphere.session import Session
+
+_CHOICES = "name the VM to write over (--vm), or create a new one (--new-name)"
+
+
+def find_target(session: Session, point: RestorePoint, request: RestoreRequest) -> str:
+    """Return the managed object id of the VM to write over.
+
+    :raises NotFoundError: the VM that is named does not exist; or none is named, and the original is not here.
+    :raises AmbiguousError: several fit.
+    """
+    if request.vm is not None:
+        return inventory.find_vm(session, request.vm).moref
+    return _find_original(session, point)
+
+
+def _find_original(session: Session, point: RestorePoint) -> str:
+    original = point.vm
+    if original.instance_uuid is None or original.vcenter is None:
+        raise NotFoundError(f"{point.ref} does not tell which VM it was taken of: {_CHOICES}")
+    here = server_uuid(session)
+    if here != original.vcenter:
+        raise NotFoundError(
+            f"the original, {original.in_full}, is not here: this is vCenter {session.host} "
+            f"({here or 'UUID unknown'}); {_CHOICES}"
+        )
+    found = inventory.find_originals(session, original.instance_uuid)
+    same = [vm.moref for vm in found if vm.moref == original.moref] or [vm.moref for vm in found]
+    if not same:
+        raise NotFoundError(f"the original, {original.in_full}, is not there any more: {_CHOICES}")
+    if len(same) > 1:
+        raise AmbiguousError(
+            f"the original, {original.in_full}, is gone, and {len(same)} VMs have its instance UUID "
+            f"({', '.join(same)}): {_CHOICES}"
+        )
+    return same[0]
+
+
+def strange_target(original: VmIdentity, target: VmIdentity) -> str | None:
+    """Return what a person has to know where a restore writes over another VM than the original; else ``None``."""
+    if (original.vcenter, original.instance_uuid) != (target.vcenter, target.instance_uuid):
+        return f"another VM is written over: the point was taken of {original.in_full}; it goes onto {target.in_full}"
+    if original.moref != target.moref:
+        return f"the VM was registered anew since it was backed up as {original.moref}: it goes onto {target.in_full}"
+    return None

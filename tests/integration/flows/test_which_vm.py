@@ -1,0 +1,197 @@
+"""Which VM is backed up or written over: the one that is named, letter by letter, or the original and no other."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from vmkeep.errors import ConflictError, NotFoundError, UsageError
+from vmkeep.flows.restore import plan_restore
+from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
+from vmkeep.flows.whole import run_backup, run_restore
+from vmkeep.model.site import VCenter
+from vmkeep.repository import open_repository
+from vmkeep.vsphere import inventory
+from vmkeep.vsphere.session import open_session
+from vmlab.testing import start_lab
+
+DISK = 2000
+
+
+def silent(_name):
+    return lambda _event: None
+
+
+def back_up(site, vm, **options):
+    request = BackupRequest(vm=vm, run=f"test-{uuid.uuid4().hex[:8]}", **options)
+    return run_backup(site, request, bars=silent, announce=lambda _line: None)[0]
+
+
+def request(point, **options):
+    return RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", **options)
+
+
+def restore(site, point, said=None, **options):
+    return run_restore(site, request(point, **options), bars=silent, announce=(said if said is not None else []).append)
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    """Another vCenter, whose inventory has the names of the first one's, and strangers behind them."""
+    with start_lab(tmp_path_factory.mktemp("second") / "lab", data_disk_gib=0.0625) as started:
+        yield started
+
+
+@pytest.fixture
+def there(site, second):
+    vcenter = VCenter(
+        host=second.host, port=second.port, user=second.user, password=second.password, thumbprint=second.thumbprint
+    )
+    return replace(site, vcenter=vcenter, vddk=str(second.vddk))
+
+
+@pytest.fixture(scope="module")
+def lookalikes(lab, tmp_path_factory):
+    """VMs whose names differ from another one's in what is easily lost: blanks, case, escapes."""
+    from vmkeep.model.site import Site
+    from vmkeep.repository import create_repository
+
+    location = str(tmp_path_factory.mktemp("names") / "repository")
+    create_repository(location)
+    vcenter = VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint)
+    site = Site(repository=location, vcenter=vcenter, vddk=str(lab.vddk))
+    point = back_up(site, "web01").point
+    made = {}
+    for name in ("web01 ", " web01", "Web01", "web01\t", "a/b", "half%2fhalf"):
+        made[name] = restore(site, point, new_name=name, power_on=False).vm
+    return site, point, made
+
+
+@pytest.mark.parametrize("name", ["web01 ", " web01", "Web01", "web01\t", "a/b", "half%2fhalf"])
+def test_the_vm_whose_name_is_typed_is_the_one_that_is_picked(lookalikes, name):
+    site, point, made = lookalikes
+
+    with open_session(site.vcenter) as session:
+        assert inventory.find_vm(session, name).moref == made[name]
+        assert inventory.find_vm(session, f"name:{name}").moref == made[name]
+    assert plan_restore(site, request(point, vm=name, on_conflict=OnConflict.OVERWRITE)).target == made[name]
+    with open_repository(site.repository) as repository:
+        assert repository.load_point(back_up(site, name).point).vm.moref == made[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["web01  ", "WEB01", "web01\n", "web\uff101", "a%2fb", "half/half", "half%252fhalf", "old01 "]
+)
+def test_a_name_that_nothing_has_fits_nothing(lookalikes, name):
+    site, point, _ = lookalikes
+
+    with pytest.raises(NotFoundError, match="no VM"):
+        back_up(site, name)
+    with pytest.raises(NotFoundError, match="no VM"):
+        restore(site, point, vm=name, on_conflict=OnConflict.OVERWRITE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/Lab/vm/production/web01", "/Lab/vm/Production//web01", "/Lab/vm/Production/web01/", "/Lab/vm/Production /web01"],
+)
+def test_an_inventory_path_is_compared_as_it_is(lookalikes, path):
+    site, _, _ = lookalikes
+
+    with open_session(site.vcenter) as session, pytest.raises(NotFoundError):
+        inventory.find_vm(session, path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"folder": "Production "}, {"folder": "production"}, {"folder": "/Lab/vm/Production/"},
+        {"folder": "/Lab/vm//Test"}, {"resource_pool": "production"}, {"resource_pool": "Cluster1 "},
+        {"host": "ESX01.localhost"}, {"datastore": "datastore1 "}, {"datastore": "Datastore1"},
+    ],
+)  # fmt: skip
+def test_a_place_that_is_nearly_named_is_no_place(lookalikes, place):
+    site, point, _ = lookalikes
+
+    with pytest.raises(NotFoundError, match=next(iter(place.values()))):
+        plan_restore(site, request(point, new_name="elsewhere", **place))
+
+
+def test_an_escape_that_somebody_typed_is_no_taken_name(lookalikes):
+    site, point, _ = lookalikes
+
+    assert plan_restore(site, request(point, new_name="a%2fb", on_conflict=OnConflict.KEEP)).nothing_to_do is False
+    assert plan_restore(site, request(point, new_name="a/b", on_conflict=OnConflict.KEEP)).nothing_to_do is True
+
+
+@pytest.mark.parametrize("field", ["vm", "new_name", "datastore", "folder", "resource_pool", "host"])
+def test_an_empty_name_is_not_taken_for_the_original(field):
+    with pytest.raises(UsageError, match="is empty"):
+        request("latest:web01", **{field: ""})
+
+
+def test_a_restore_at_another_vcenter_writes_over_no_stranger_of_the_same_name(site, there, second):
+    point = back_up(site, "web01").point
+    before = second.hash("web01", DISK)
+
+    with pytest.raises(NotFoundError, match=r"--vm.*--new-name") as caught:
+        restore(there, point, on_conflict=OnConflict.OVERWRITE)
+
+    assert str(site.vcenter.host) in str(caught.value)
+    assert (second.vm("web01")["power"], second.hash("web01", DISK)) == ("poweredOn", before)
+
+
+def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_same_name(site, lab):
+    first = restore(site, back_up(site, "web01").point, new_name="short-lived", power_on=False)
+    point = back_up(site, "short-lived").point
+    with open_session(site.vcenter) as session:
+        from vmkeep.vsphere.tasks import run_task
+
+        run_task(session, session.vm(first.vm).Destroy_Task, what="destroy", timeout=60)
+    restore(site, point, new_name="short-lived", power_on=False)
+    before = lab.hash("short-lived", DISK)
+
+    for answer in (OnConflict.OVERWRITE, OnConflict.KEEP, OnConflict.ABORT):
+        with pytest.raises(NotFoundError, match="not there any more"):
+            restore(site, point, on_conflict=answer)
+
+    assert lab.hash("short-lived", DISK) == before
+
+
+def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(site, there, lab, second):
+    point = back_up(site, "web01").point
+    then, said = lab.hash("web01", DISK), []
+    plan = plan_restore(there, request(point, vm="web01", on_conflict=OnConflict.OVERWRITE))
+
+    done = restore(there, point, said, vm="web01", on_conflict=OnConflict.OVERWRITE)
+
+    assert (done.vm, second.hash("web01", DISK)) == (second.vm("web01")["moref"], then)
+    for vm in (plan.vm, plan.over):
+        for word in (vm.instance_uuid, vm.vcenter, vm.inventory_path, vm.moref):
+            assert word in " ".join(said)
+    assert plan.vm.vcenter != plan.over.vcenter
+
+
+def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(site, there):
+    point = back_up(site, "web01").point
+
+    with pytest.raises(ConflictError) as caught:
+        plan_restore(there, request(point, vm="web01"))
+
+    with open_repository(site.repository) as repository:
+        source = repository.load_point(point).vm
+    assert source.in_full in str(caught.value)
+    assert str(caught.value).count("/Lab/vm/Production/web01") == 2
+
+
+def test_the_original_is_found_again_under_any_name_and_place(site, lab):
+    made = restore(site, back_up(site, "web01").point, new_name="before-it-moved", power_on=False)
+    point = back_up(site, "before-it-moved").point
+    with open_session(site.vcenter) as session:
+        from vmkeep.vsphere.tasks import run_task
+
+        run_task(session, lambda: session.vm(made.vm).Rename_Task("after-it-moved"), what="rename", timeout=60)
+
+    assert plan_restore(site, request(point, on_conflict=OnConflict.OVERWRITE)).target == made.vm
