@@ -6,16 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vmkeep.blobs.creation import require_creates
-from vmkeep.clock import now
-from vmkeep.errors import LockedError
 from vmkeep.maintenance.clock import store_time
+from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.plan import PrunePlan, marked
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
 from vmkeep.maintenance.sweep import Swept, settle, sweep
-from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
+from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
-from vmkeep.repository.pointnames import blob_of_ref
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,7 @@ def execute(
     locked = settle(repository)
     rewritten = {bytes.fromhex(pack) for pack in plan.rewritten}
     written = _condemn(repository, rewritten | {bytes.fromhex(pack) for pack in plan.condemned})
-    forgotten, kept = _forget(repository, plan)
+    forgotten, kept = forget(repository, [verdict.point.ref for verdict in plan.forgotten])
     moved = _rewrite(repository, frozenset(rewritten), on_progress)
     if moved.damaged and written:
         _condemn(repository, written[1] - moved.damaged.keys())
@@ -67,6 +65,7 @@ def execute(
     time = store_time(repository.blobs)
     removed = remove_dead_runs(repository, plan.margins, time=time)
     forget_sweeps(repository, plan.margins, time=time)
+    remove_dead_forgettings(repository, plan.margins, time=time)
     return PruneReport(
         points_forgotten=tuple(forgotten),
         points_kept=kept,
@@ -88,24 +87,6 @@ def _condemn(repository: Repository, packs: set[bytes]) -> tuple[str, set[bytes]
     """Write a plan of all packs that no plan has yet; return its id and its packs."""
     fresh = packs - frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
     return (repository.plans.condemn(fresh), fresh) if fresh else None
-
-
-def _forget(repository: Repository, plan: PrunePlan) -> tuple[list[str], dict[str, str]]:
-    """Delete the manifests of points that are to go, unless one was pinned since it was planned."""
-    forgotten, kept = [], {}
-    for verdict in plan.forgotten:
-        ref = verdict.point.ref
-        if repository.marks.is_pinned(ref, at=now()):
-            kept[ref] = "pinned"
-            continue
-        try:
-            repository.blobs.delete(blob_of_ref(ref))
-        except LockedError as error:
-            kept[ref] = str(error)
-            continue
-        repository.marks.forget(ref)
-        forgotten.append(ref)
-    return forgotten, kept
 
 
 def _rewrite(repository: Repository, packs: frozenset[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:

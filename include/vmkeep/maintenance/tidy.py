@@ -28,6 +28,17 @@ def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime
     return len(dead)
 
 
+def remove_dead_forgettings(repository: Repository, margins: Margins, *, time: datetime) -> int:
+    """Remove the records of prunes that died while they forgot points; return how many.
+
+    :param time: now, by the store's clock.
+    """
+    old = [record for record in repository.forgettings.all() if time - record.begun_at >= margins.left_for]
+    for record in old:
+        repository.forgettings.end(record.id)
+    return len(old)
+
+
 def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -> int:
     """Remove the records of sweeps that are over and long past; return how many.
 

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
-from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, UsageError
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.repository.digests import Kind
+from vmkeep.repository.forgetting import Forgettings
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.manifests import Manifests
 from vmkeep.repository.pointnames import PREFIX as POINTS
@@ -82,21 +83,35 @@ class PointMarks:
         self._store = store
         self._framer = framer
         self._manifests = Manifests(store, framer)
+        self._forgettings = Forgettings(store, framer)
 
     def pin(self, ref: str, *, reason: str, by: str, until: datetime | None = None) -> Pin:
         """Hold a restore point, instead of any hold it has; how long is a matter of :meth:`Pin.holds`.
 
-        The hold is written first and the point looked for then, so that a point which goes meanwhile is told.
+        The hold is written first; then the prunes that run and the point itself are looked for. So it holds from the
+        moment that this returns, whatever runs meanwhile; see decision 0008.
 
         :param ref: a full ref.
-        :raises NotFoundError: there is no such point.
+        :raises NotFoundError: there is no such point, or not any more.
+        :raises ConflictError: it came too late: a prune has decided to delete the point.
         :raises UsageError: ``until`` is not ahead.
         """
         since = now()
         pin = Pin(reason=reason, by=by, since=since, until=until)
         if not pin.holds(since):
             raise UsageError(f"{ref}: a pin until {until:%Y-%m-%d %H:%M:%S %Z} would be over already")
+        before = self.pin_of(ref)
         self._set(ref, _PIN, pin)
+        if not self._forgettings.spare(ref):
+            if before is None:
+                self._clear(ref, _PIN)
+            else:
+                self._set(ref, _PIN, before)
+            raise ConflictError(
+                f"{ref}: the pin came too late: a prune that runs, or died within the last week, has decided to delete "
+                "this restore point; as long as it is there, 'vmkeep repo copy' brings it to another repository"
+            )
+        self._require(ref)
         return pin
 
     def unpin(self, ref: str) -> bool:

@@ -23,6 +23,7 @@ from vmkeep.repository.damage import DamageNotes, KnownDamage
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
 from vmkeep.repository.findings import Finding
+from vmkeep.repository.forgetting import Forgettings
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
 from vmkeep.repository.keys import Keys
@@ -80,6 +81,7 @@ class Repository:
         self._keys = keys
         self.manifests = Manifests(store, self.framer)
         self.marks = PointMarks(store, self.framer)
+        self.forgettings = Forgettings(store, self.framer)
         self.plans = Plans(store, self.framer)
         self.damage = DamageNotes(store, self.framer)
         self.cache = None if cache is None else cache / "vmkeep" / descriptor.id / "index"

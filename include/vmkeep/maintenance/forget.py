@@ -1,0 +1,53 @@
+"""Deletes the manifests of points that are to go, but for those that somebody pins meanwhile.
+
+The order of the calls is what makes a pin hold: record, look at pins, decide, delete. Decision 0008 has the reasoning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmkeep.clock import now
+from vmkeep.errors import LockedError
+from vmkeep.repository import Repository
+from vmkeep.repository.pointnames import blob_of_ref
+
+_TRIES = 3
+_PINNED = "pinned"
+
+
+def forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Delete points; return the refs of those that are gone, and ref → why, of those that stay."""
+    kept: dict[str, str] = {}
+    for _ in range(_TRIES):
+        going = [ref for ref in refs if ref not in kept]
+        if not going:
+            return [], kept
+        record = repository.forgettings.begin(going)
+        pinned = _pinned(repository)
+        wanted = [ref for ref in going if ref not in pinned]
+        kept |= dict.fromkeys(set(going) - set(wanted), _PINNED)
+        if len(repository.forgettings.decide(record, wanted)) == len(wanted):
+            gone = [ref for ref in wanted if _delete(repository, ref, kept)]
+            repository.forgettings.end(record)
+            return gone, kept
+        repository.forgettings.end(record)  # somebody pinned one just now: look again
+    return [], kept | dict.fromkeys(going, "points were pinned again and again meanwhile; the next prune decides")
+
+
+def _pinned(repository: Repository) -> set[str]:
+    at = now()
+    return {ref for ref, marks in repository.marks.all().items() if marks.pin is not None and marks.pin.holds(at)}
+
+
+def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
+    if repository.marks.is_pinned(ref, at=now()):  # by a program that does not look at our record
+        kept[ref] = _PINNED
+        return False
+    try:
+        repository.blobs.delete(blob_of_ref(ref))
+    except LockedError as error:
+        kept[ref] = str(error)
+        return False
+    repository.marks.forget(ref)
+    return True
