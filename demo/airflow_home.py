@@ -59,6 +59,10 @@ class AirflowHome:
         """Change one of Airflow's settings; only processes started later see it."""
         self._settings[f"AIRFLOW__{section.upper()}__{key.upper()}"] = str(value)
 
+    def get(self, section: str, key: str) -> str:
+        """Return one of the settings that this home has made."""
+        return self._settings[f"AIRFLOW__{section.upper()}__{key.upper()}"]
+
     def environment(self) -> dict[str, str]:
         """Return the environment for Airflow's components and for whoever imports airflow."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
@@ -73,6 +77,15 @@ class AirflowHome:
         passwords.chmod(0o600)
         template = migrated_database()
         shutil.copyfile(template, self.database)
+
+
+OUTAGE = {
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "64",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "30",
+    "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "7200",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "900",
+}
+"""Lets every task, a copy of many hours above all, live on while no API server answers: for ten minutes at least."""
 
 
 def _settings(home: Path, port: int) -> dict[str, str]:
@@ -90,7 +103,7 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -103,6 +116,7 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
         "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "10",
         "GX_ANALYTICS_ENABLED": "false",
+        **OUTAGE,
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }

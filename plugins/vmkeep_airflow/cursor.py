@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
+import threading
+from types import TracebackType
+from typing import Any, Self
 
 from airflow.sdk import Context
+from airflow.sdk.api.client import ServerResponseError
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from vmkeep.model.job import Cursor, Progress, from_plain, to_plain
 
 _KEY = "cursor"
+_LAST_WAIT = 5.0
+"""Seconds that the end of a copy waits for its last cursor to be stored."""
 _log = logging.getLogger(__name__)
 
 
 class TaskCursor:
-    """Store every cursor that a transfer reports; give the last one to the next try.
+    """Store the cursors that a transfer reports; give the last one to the next try.
+
+    A thread stores them, since Airflow's API may not answer for minutes, and the transfer must not wait for it: what
+    cannot be stored now is superseded by the next one. Use it as a context manager.
 
     :param snapshot: the snapshot that is copied now. A cursor of another one is worthless and never returned.
     """
@@ -21,6 +31,11 @@ class TaskCursor:
     def __init__(self, context: Context, *, snapshot: str | None) -> None:
         self._store = context["task_state_store"]
         self._snapshot = snapshot
+        self._changed = threading.Condition()
+        self._waiting: Cursor | None = None
+        self._ended = False
+        self._failing = False
+        self._keeper = threading.Thread(target=self._keep, name="cursor-keeper", daemon=True)
 
     def load(self) -> Cursor | None:
         """Return where the last try stood, or ``None``."""
@@ -34,7 +49,44 @@ class TaskCursor:
             return None
         return cursor if cursor.snapshot == self._snapshot else None
 
+    def __enter__(self) -> Self:
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._keeper.join(_LAST_WAIT)
+
     def __call__(self, progress: Progress) -> None:
-        """Keep the event's cursor, if it has one."""
+        """Hand the event's cursor on, if it has one; never waits."""
         if progress.cursor is not None:
-            self._store.set(_KEY, to_plain(progress.cursor))
+            with self._changed:
+                self._waiting = progress.cursor
+                self._changed.notify()
+
+    def _keep(self) -> None:
+        while (cursor := self._next()) is not None:
+            self._try_to_store(to_plain(cursor))
+
+    def _next(self) -> Cursor | None:
+        """Wait for a cursor; ``None`` once there will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._ended)
+            cursor, self._waiting = self._waiting, None
+            return cursor
+
+    def _try_to_store(self, plain: Any) -> None:
+        try:
+            self._store.set(_KEY, plain)
+        except (AirflowRuntimeError, ServerResponseError, OSError, EOFError) as error:
+            if not self._failing:
+                _log.warning("the copy goes on, but its position cannot be stored, so a retry would go back: %s", error)
+            self._failing = True
+        else:
+            if self._failing:
+                _log.info("the copy's position is stored again")
+            self._failing = False

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from demo.airflow_home import OUTAGE
 from demo.airflow_processes import COMMANDS
 from vmkeep_airflow.pools import BACKUP_PROXY
 
@@ -61,6 +62,21 @@ def test_a_task_is_never_handed_out_twice_while_a_copy_may_still_run():
     for dag in DagBag(str(ROOT / "dags")).dags.values():
         for task in dag.tasks:
             assert seconds > task.execution_timeout.total_seconds(), f"{dag.dag_id}.{task.task_id}"
+
+
+def test_the_demo_and_the_compose_file_let_tasks_live_through_an_outage_alike():
+    assert SERVICES["scheduler"]["environment"].items() >= OUTAGE.items()
+
+
+def test_a_task_lives_through_ten_minutes_without_an_api_server():
+    """A call, and a heartbeat is one, is tried again after a random pause, whose longest doubles up to a limit."""
+    setting = {name.rpartition("__")[2]: int(value) for name, value in OUTAGE.items()}
+    longest = setting["EXECUTION_API_RETRY_WAIT_MAX"]
+    pauses = [(1 + min(longest, 2**number)) / 2 for number in range(setting["EXECUTION_API_RETRIES"] - 1)]
+    deviation = (longest - 1) / 12**0.5 * len(pauses) ** 0.5
+    assert sum(pauses) - 4 * deviation > 600
+    assert setting["TASK_INSTANCE_HEARTBEAT_TIMEOUT"] >= 600 + 2 * longest, "or the scheduler takes it for dead"
+    assert 0.2 * setting["JWT_EXPIRATION_TIME"] >= 600 + 2 * longest, "a token is renewed when a fifth of it is left"
 
 
 @pytest.mark.parametrize("name", ["proxy", "proxy-lab"])

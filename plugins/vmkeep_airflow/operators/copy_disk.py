@@ -48,7 +48,8 @@ class CopyDiskOperator(SiteOperator):
         start_at = cursor.load()
         if start_at is not None:
             self.log.info("%s: goes on at %s", job.disk.label, mebibytes(start_at.offset))
-        with backup.copy_disk(self.site(), job, cursor=start_at, on_progress=follow) as self._running:
+        copying = backup.copy_disk(self.site(), job, cursor=start_at, on_progress=follow)
+        with cursor, copying as self._running:
             copy = self._running.wait()
         rate = copy.bytes_read / copy.seconds if copy.seconds else 0.0
         self.log.info(

@@ -119,6 +119,7 @@ class DagRunResult:
 def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home = AirflowHome(tmp_path_factory.mktemp("airflow"), connections=connections)
     home.set("core", "default_task_retry_delay", 1)
+    home.set("workers", "execution_api_retry_wait_max", 1)
     home.set("scheduler", "task_instance_heartbeat_timeout", 8)
     home.set("scheduler", "task_instance_heartbeat_timeout_detection_interval", 2)
     home.set("scheduler", "orphaned_tasks_check_interval", 5)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
+
+from demo.airflow_home import OUTAGE
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 STUCK = {"nfc": {"on": "read", "hang_seconds": 300, "after_bytes": 16 << 20, "count": None, "disk": "app01_2"}}
 """The data disk's reads hang after 16 MiB: the copy stays in its middle until the fault is cleared."""
+TRIED_AGAIN = "airflow.sdk.api.client.Client.request"
+"""In the log of whoever supervises a task: a line for each call that is tried again."""
 
 
 @pytest.fixture
@@ -124,6 +128,38 @@ def test_a_killed_scheduler_leaves_no_snapshot_once_it_runs_again(api, airflow, 
     assert state == ("success" if set(states.values()) == {"success"} else "failed")
     assert_nothing_is_left(control, airflow)
     assert_the_next_run_works(api, control)
+
+
+@pytest.fixture
+def as_shipped(airflow) -> Iterator[None]:
+    """The scheduler takes a task for dead as late as shipped, while the other tests let it do so within seconds."""
+    section, key = "scheduler", "task_instance_heartbeat_timeout"
+    hurried = airflow.home.get(section, key)
+    for value in (OUTAGE[f"AIRFLOW__{section}__{key}".upper()], hurried):
+        airflow.home.set(section, key, value)
+        airflow.components["scheduler"].stop()
+        airflow.restart("scheduler")
+        if value != hurried:
+            yield
+
+
+def test_a_copy_lives_on_while_no_api_server_answers(api, airflow, control, stuck_disk, as_shipped):
+    run = api.trigger("vm_backup", vm="app01", full=True)
+    child = await_stuck_copy(api, run, str(airflow.home.folder))
+    server, log = airflow.components["api-server"], airflow.components["scheduler"].log
+    server.kill()
+    tried = log.read_text().count(TRIED_AGAIN)
+    end = time.monotonic() + 120
+    while log.read_text().count(TRIED_AGAIN) < tried + 20:  # as shipped by Airflow, 3 heartbeats of 5 tries end a task
+        assert time.monotonic() < end, "no heartbeat is tried again"
+        assert child.is_running()
+        time.sleep(0.2)
+    airflow.restart("api-server")
+    airflow.wait_ready()
+    stuck_disk()
+    assert api.wait("vm_backup", run, seconds=240) == "success"
+    assert {task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"} == {1}
+    assert_nothing_is_left(control, airflow)
 
 
 def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, control, site, stuck_disk):
