@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,16 @@ def _build_vddk(root: Path, *flags: str) -> Path:
     subprocess.run([*compiler, *flags, "-o", str(library), str(source)], check=True)
     (root / "lib64" / "libvixDiskLib.so.6").symlink_to(library.name)
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupted_as_at_a_terminal():
+    """Take Ctrl-C, here and in programs started from here, also where our own parent has it ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

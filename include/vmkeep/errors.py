@@ -141,6 +141,8 @@ class StaleError(VmKeepError):
 class ChangesUnknownError(StaleError):
     """What changed on a disk since a change id cannot be told; reading the whole disk is the answer."""
 
+    exit_code = 42
+
 
 class FencedError(VmKeepError):
     """This copy was told to stop because its run is being cleaned up."""
@@ -218,6 +220,12 @@ class BlobNotFoundError(StoreError):
     exit_code = 63
 
 
+class CatalogError(VmKeepError):
+    """The catalog's database cannot be used; restore points are not affected, as they live in the repository."""
+
+    exit_code = 66
+
+
 class CorruptError(VmKeepError):
     """Stored bytes do not hash to their own name, or a stored structure does not parse."""
 
@@ -226,6 +234,8 @@ class CorruptError(VmKeepError):
 
 class CorruptBlockError(CorruptError):
     """One stored block is damaged."""
+
+    exit_code = 92
 
     def __init__(self, *, pack: str, offset: int, why: str = "does not match its digest") -> None:
         super().__init__(f"pack {pack}: frame at byte {offset} {why}; run 'vmkeep repo check --read-data'")

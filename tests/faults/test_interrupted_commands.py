@@ -15,6 +15,9 @@ from vmlab.testing import start_lab
 
 pytestmark = pytest.mark.slow
 
+HUNG = 300
+"""Seconds after which something that has to happen never will."""
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
@@ -22,33 +25,55 @@ def lab(tmp_path_factory):
         yield started
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_backup_that_is_told_to_stop_leaves_no_snapshot_and_no_point(lab, tmp_path, number):
-    location = str(tmp_path / "repository")
-    create_repository(location)
+@pytest.fixture
+def backup(lab, tmp_path):
+    """A backup in the middle of its copies, started by a parent that ignores SIGINT, as ``nohup … &`` makes it."""
+    create_repository(str(tmp_path / "repository"))
     lab.fault(nfc={"latency": 2.0})
     command = [
-        sys.executable, "-m", "vmkeep.cli.main", "backup", "run", "app01", "--full", "-r", location,
-        "--vcenter", f"{lab.host}:{lab.port}", "--user", lab.user, "--thumbprint", lab.thumbprint,
-        "--vddk", str(lab.vddk),
+        "env", "--ignore-signal=INT", sys.executable, "-m", "vmkeep.cli.main", "backup", "run", "app01", "--full",
+        "-r", str(tmp_path / "repository"), "--vcenter", f"{lab.host}:{lab.port}", "--user", lab.user,
+        "--thumbprint", lab.thumbprint, "--vddk", str(lab.vddk),
     ]  # fmt: skip
     environment = os.environ | {"VMKEEP_PASSWORD": lab.password, "XDG_STATE_HOME": str(tmp_path / "state")}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
         try:
             _wait_for(lambda: lab.state()["nfc"])
-            running.send_signal(number)
-            _, said = running.communicate(timeout=90)
+            yield running
         finally:
             running.kill()
             lab.clear()
 
-    assert running.returncode == 130, said
-    assert "interrupted" in said
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_backup_that_is_told_to_stop_leaves_no_snapshot_and_no_point(lab, tmp_path, backup, number):
+    backup.send_signal(number)
+    _, said = backup.communicate(timeout=HUNG)
+
+    assert backup.returncode == 130, said
+    assert said.splitlines()[-1] == "vmkeep: interrupted"
     assert lab.vm("app01")["snapshots"] == []
     assert not list((tmp_path / "repository").glob("points/*/*"))
 
 
-def _wait_for(condition, seconds=60):
+def test_a_backup_says_that_it_removes_its_snapshot_and_a_second_interruption_how_to_remove_it(lab, backup):
+    backup.send_signal(signal.SIGINT)
+    said = ""
+    for line in backup.stderr:
+        said += line
+        if "the snapshot of VM app01 is removed" in line:
+            break
+    assert backup.poll() is None, said
+    backup.send_signal(signal.SIGINT)
+    _, rest = backup.communicate(timeout=HUNG)
+
+    assert backup.returncode == 130, rest
+    (left,) = lab.vm("app01")["snapshots"]
+    assert left["name"] in rest
+    assert "in vCenter" in rest
+
+
+def _wait_for(condition, seconds=HUNG):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"

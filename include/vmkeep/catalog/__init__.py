@@ -3,6 +3,6 @@
 It can be dropped at any time: ``Catalog.refresh`` brings it level with the repository again.
 """
 
-from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, open_catalog
+from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog, open_catalog
 
-__all__ = ["Catalog", "CatalogEntry", "Refreshed", "open_catalog"]
+__all__ = ["Catalog", "CatalogEntry", "Refreshed", "ask_catalog", "open_catalog"]

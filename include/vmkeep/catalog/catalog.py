@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
-from sqlalchemy import Engine, create_engine, delete, event, select
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
-from vmkeep.catalog.schema import Base, DiskRow, PointRow
-from vmkeep.errors import CorruptError, NotFoundError, UsageError, VmKeepError
+from vmkeep.catalog.engine import open_engine, speaking
+from vmkeep.catalog.schema import DiskRow, PointRow
+from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
 
+log = logging.getLogger(__name__)
 
-class CatalogError(VmKeepError):
-    """The catalog's database cannot be used. Restore points are not affected: they live in the repository."""
-
-    exit_code = 64
+T = TypeVar("T")
+_IN_MEMORY: Final = "sqlite://"
 
 
 class _UnfitError(CatalogError):
@@ -117,10 +117,11 @@ class Catalog:
                 session.add(_point_row(repository, point))
                 session.flush()
                 session.add_all(_disk_rows(repository, point))
-        except IntegrityError:
-            return
-        except DataError as error:
-            raise _UnfitError(f"the catalog's database does not take it: {_first_line(error)}") from error
+        except CatalogError as error:
+            if isinstance(error.__cause__, DataError):
+                raise _UnfitError(str(error)) from error
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
 
     def points(self, repository: str, *, vm: str | None = None) -> list[CatalogEntry]:
         """List restore points, oldest first; ``vm`` is a VM's name or key."""
@@ -137,10 +138,6 @@ class Catalog:
                 disks.setdefault(disk.ref, []).append(disk)
             return [_entry(row, disks.get(row.ref, [])) for row in rows]
 
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
-
     def _forget(self, repository: str, refs: list[str]) -> None:
         with self._session() as session:
             for ref in refs:
@@ -149,41 +146,32 @@ class Catalog:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        try:
-            with Session(self._engine) as session, session.begin():
-                yield session
-        except (IntegrityError, DataError):
-            raise
-        except SQLAlchemyError as error:
-            where = self._engine.url.render_as_string(hide_password=True)
-            raise CatalogError(f"catalog {where}: {_first_line(error)}") from error
+        with speaking(self._engine.url), Session(self._engine) as session, session.begin():
+            yield session
 
 
 @contextmanager
 def open_catalog(url: str) -> Iterator[Catalog]:
-    """Open the catalog at a SQLAlchemy URL, making its tables where they are missing."""
-    if url.startswith("sqlite:///") and url != "sqlite:///:memory:":
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        engine = create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
-    except SQLAlchemyError as error:
-        raise UsageError(f"catalog: not a database URL: {_first_line(error)}") from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
-    catalog = Catalog(engine)
-    try:
-        Base.metadata.create_all(engine)
-        yield catalog
-    except SQLAlchemyError as error:
-        raise CatalogError(
-            f"catalog {engine.url.render_as_string(hide_password=True)}: {_first_line(error)}"
-        ) from error
-    finally:
-        catalog.close()
+    """Open the catalog at a SQLAlchemy URL, making its tables where they are missing.
+
+    :raises CatalogError: it cannot be opened, or, from what is asked of it, cannot be read or written.
+    """
+    with open_engine(url) as engine:
+        yield Catalog(engine)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def ask_catalog(url: str, question: Callable[[Catalog], T]) -> T:
+    """Return the answer of the catalog at a URL; where it fails, of one in memory, which reads the whole repository.
+
+    :param question: asked a second time in that case, so that it must bring the catalog level itself.
+    """
+    try:
+        with open_catalog(url) as catalog:
+            return question(catalog)
+    except CatalogError as error:
+        log.warning("%s; the repository is read instead, which takes longer", error)
+    with open_catalog(_IN_MEMORY) as catalog:
+        return question(catalog)
 
 
 def _point_row(repository: str, point: RestorePoint) -> PointRow:

@@ -38,11 +38,12 @@ point.add_command(retention)
 @json_option
 def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
     """List restore points, oldest first; exit code 90 when one had to be left out, because it cannot be read."""
-    from vmkeep.catalog import open_catalog  # its library is slow to import
+    from vmkeep.catalog import ask_catalog  # its library is slow to import
 
-    with open_given(repository) as opened, open_catalog(catalog_url()) as catalog:
-        refreshed = catalog.refresh(opened)
-        entries = catalog.points(opened.id, vm=vm)
+    with open_given(repository) as opened:
+        refreshed, entries = ask_catalog(
+            catalog_url(), lambda catalog: (catalog.refresh(opened), catalog.points(opened.id, vm=vm))
+        )
         marks = opened.marks.all()
     for entry in entries:
         if is_ahead(entry.taken_at):

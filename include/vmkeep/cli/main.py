@@ -1,20 +1,28 @@
-"""``vmkeep``: the entry point, and the one place where an error becomes a line and an exit code."""
+"""``vmkeep``: the entry point, which knows the nouns and how every command ends."""
 
 from __future__ import annotations
 
-import json
 import logging
-import signal
+import os
 import sys
+import threading
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 import click
+from click.shell_completion import shell_complete
 
 from vmkeep import __version__
-from vmkeep.errors import VmKeepError
+from vmkeep.cli.failures import SYSTEM, ending_of, tell
+from vmkeep.cli.interrupts import catch_interrupts, ignore_interrupts
+from vmkeep.cli.output import LineFormat
+from vmkeep.cli.streams import abandon_output, flush_output, prepare_streams, reader_left
 
-INTERRUPTED = 130
-
+READER_LEFT = 141
+"""Whoever read the output has gone, e.g. ``head``: what a shell reports of a program that SIGPIPE ended."""
+_COMPLETE = "_VMKEEP_COMPLETE"
+"""How a shell asks for completions."""
 
 _NOUNS = {
     "backup": "Back up VMs.",
@@ -59,32 +67,51 @@ def cli(verbose: int) -> None:
     VMKEEP_THUMBPRINT, VMKEEP_VDDK, VMKEEP_PASSPHRASE or VMKEEP_PASSPHRASE_FILE.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormat(names=verbose > 0))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
-def main() -> None:
-    """Run the command line; errors made on purpose are one line on stderr and an exit code of their own.
-
-    SIGTERM ends a command as Ctrl-C does: by cleaning up, for a snapshot must not stay behind.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def main() -> NoReturn:
+    """Run the command line; whatever goes wrong is one line on stderr and an exit code of its own."""
+    prepare_streams()
+    catch_interrupts()
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("vmkeep: interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
-        click.echo("vmkeep: interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except VmKeepError as error:
-        if "--json" in sys.argv:
-            document = {"error": str(error), "class": type(error).__name__, "recovery": error.recovery}
-            click.echo(json.dumps(document))
-        click.echo(f"vmkeep: {error}", err=True)
-        sys.exit(error.exit_code)
+        _run(sys.argv[1:])
+        flush_output()
+        status = 0
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        status = READER_LEFT  # which rich, that draws the tables, ends a program for
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in full below
+        ignore_interrupts()
+        status = _end(error)
+        if isinstance(error, KeyboardInterrupt) and threading.active_count() > 1:
+            os._exit(status)  # a second interruption has left threads behind, and Python would wait for them
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> None:
+    """Run one command; click's own ``main`` would take a server's broken connection for a reader that has left."""
+    if instruction := os.environ.get(_COMPLETE):
+        sys.exit(shell_complete(cli, {}, "vmkeep", _COMPLETE, instruction))
+    with suppress(click.exceptions.Exit), cli.make_context("vmkeep", arguments) as context:
+        cli.invoke(context)
+
+
+def _end(error: BaseException) -> int:
+    """Say how the command ended; return the exit code."""
+    if isinstance(error, BrokenPipeError) and reader_left():
+        abandon_output()
+        return READER_LEFT
+    try:
+        status = tell(error, as_json="--json" in sys.argv)
+        flush_output()
+    except OSError:  # there is nobody left to tell
+        abandon_output()
+        return SYSTEM if isinstance(error, OSError) else ending_of(error).exit_code
+    return status
 
 
 if __name__ == "__main__":

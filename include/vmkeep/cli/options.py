@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -16,6 +18,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.site import Site, VCenter
 from vmkeep.repository import Repository, open_repository, takes_passphrase
 
+log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FROM_FILE = "vmkeep.passphrase_file"
@@ -168,9 +171,15 @@ def new_passphrase(file: str | None) -> str:
 
 
 def catalog_url() -> str:
-    """Return where the catalog lives: VMKEEP_CATALOG, or SQLite in the user's state folder."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return os.environ.get("VMKEEP_CATALOG") or f"sqlite:///{state / 'vmkeep' / 'catalog.db'}"
+    """Return where the catalog lives: VMKEEP_CATALOG, or SQLite in the user's state folder, or else in memory."""
+    if chosen := os.environ.get("VMKEEP_CATALOG"):
+        return chosen
+    try:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except RuntimeError:
+        log.warning("this user has no home folder to keep the catalog in: set VMKEEP_CATALOG, or HOME")
+        return "sqlite://"
+    return f"sqlite:///{quote(str(state / 'vmkeep' / 'catalog.db'))}"
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

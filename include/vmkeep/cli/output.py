@@ -6,10 +6,12 @@ The terminal library is loaded only where something is drawn: a script's call sh
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import click
@@ -23,8 +25,41 @@ _BETWEEN = 3
 OnProgress = Callable[[job.Progress], None]
 
 
+_printed = Event()
+"""Set once a JSON document is out: a command prints one, be it a result or an error."""
+
+
+class LineFormat(logging.Formatter):
+    """The log on standard error: one prefix on each record, like that of every other line there."""
+
+    def __init__(self, *, names: bool) -> None:
+        """:param names: say which part of the program speaks."""
+        super().__init__("%(levelname)s: %(name)s: %(message)s" if names else "%(levelname)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is the library's
+        """Return the record's line, its level in small letters."""
+        record.levelname = record.levelname.lower()
+        return super().formatMessage(record)
+
+
+def one_line(text: str) -> str:
+    """Return a text whose line breaks and control characters, from somebody's names, cannot fool a terminal."""
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return " " if character in "\r\n\t" else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def print_error_document(document: dict[str, object]) -> None:
+    """Print an error as JSON, unless the command's own document, with what was found, is out already."""
+    if not _printed.is_set():
+        print_json(document)
+
+
 def print_json(value: object) -> None:
     """Print one JSON document."""
+    _printed.set()
     plain = [to_plain(item) for item in value] if isinstance(value, list) else value
     if not isinstance(plain, dict | list):
         plain = to_plain(plain)

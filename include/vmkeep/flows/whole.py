@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vmkeep.errors import VmKeepError
 from vmkeep.flows import backup, restore
-from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestoreRequest, Sealed, VerifyReport
+from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep.transfer import RunningTransfer
@@ -35,20 +37,17 @@ def run_backup(
     pre = backup.preflight(site, request)
     for warning in pre.warnings:
         announce(warning)
-    try:
+    with _undone(_backup_undo(site, pre)) as transfers:
         taken = backup.take_snapshot(site, pre)
         for warning in taken.warnings:
             announce(warning)
-        copies = _all(
+        copies = transfers.run(
             [
                 partial(backup.copy_disk, site, job, cursor=None, on_progress=bars(job.disk.label))
                 for job in backup.plan_disks(site, pre, taken)
             ]
         )
         sealed = backup.seal(site, pre, taken, copies)
-    except BaseException:
-        _remove_after_failure(site, pre)
-        raise
     backup.remove_snapshot(site, taken.vm, request.run)
     return sealed, backup.verify_point(site, sealed.point)
 
@@ -63,60 +62,107 @@ def run_restore(site: Site, request: RestoreRequest, *, bars: Bars, announce: Ca
             vm=plan.target or "", vm_name=plan.target_name, point=plan.point, created=False, powered_on=False,
             disks_written=0, bytes_written=0, bytes_zeroed=0, warnings=(f"VM {plan.target_name} exists and was kept",),
         )  # fmt: skip
-    try:
+    with _undone(_restore_undo(site, plan)) as transfers:
         target = restore.prepare_target(site, plan)
-        writes = _all(
+        writes = transfers.run(
             [
                 partial(restore.write_disk, site, job, on_progress=bars(f"disk {job.device_key}"))
                 for job in restore.write_jobs(site, plan, target)
             ]
         )
         return restore.finish_restore(site, plan, target, writes)
-    except BaseException:
-        _clean_up_after_failure(site, request.run)
-        raise
 
 
-def _all(starts: Sequence[Callable[[], RunningTransfer[T]]]) -> list[T]:
-    """Run transfers side by side; the first failure cancels the others, and only then goes on."""
-    running: list[RunningTransfer[T]] = []
-    stopped = threading.Event()
+class _Transfers:
+    """The transfers of one call, side by side."""
 
-    def one(start: Callable[[], RunningTransfer[T]]) -> T:
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(PARALLEL_DISKS, thread_name_prefix="disk")
+        self._running: list[RunningTransfer[Any]] = []
+        self._stopped = threading.Event()
+
+    def run(self, starts: Sequence[Callable[[], RunningTransfer[T]]]) -> list[T]:
+        """Start them and return what each returned; raise the first failure at once, the others still at work."""
+        futures = [self._pool.submit(self._one, start) for start in starts]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        failed = [error for future in done if (error := future.exception()) is not None]
+        if failed:
+            raise failed[0]
+        return [future.result() for future in futures]
+
+    def stop(self) -> None:
+        """Cancel those that still run, and wait until they are gone."""
+        self._stopped.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for transfer in self._running:
+            transfer.cancel()
+        self._pool.shutdown(wait=True)
+
+    def _one(self, start: Callable[[], RunningTransfer[T]]) -> T:
         with start() as transfer:
-            running.append(transfer)
-            if stopped.is_set():
+            self._running.append(transfer)
+            if self._stopped.is_set():
                 transfer.cancel()
             return transfer.wait()
 
-    with ThreadPoolExecutor(PARALLEL_DISKS, thread_name_prefix="disk") as pool:
-        futures = [pool.submit(one, start) for start in starts]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Undo:
+    """How to take back what a call has begun, in deed and in words."""
+
+    action: Callable[[], str | None]
+    """Do it; return what there is to say of it."""
+    begins: str
+    left: str
+    """Where it is not done: what stays, and how to be rid of it."""
+
+
+@contextmanager
+def _undone(undo: _Undo) -> Iterator[_Transfers]:
+    """Stop the transfers and undo what was begun, if anything fails; a second interruption leaves it at once."""
+    transfers = _Transfers()
+    try:
+        yield transfers
+        transfers.stop()
+    except BaseException:
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            failed = [error for future in done if (error := future.exception()) is not None]
-            if failed:
-                raise failed[0]
-            return [future.result() for future in futures]
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            for transfer in running:
-                transfer.cancel()
+            log.warning("stopping: %s; interrupt again to end at once", undo.begins)
+            transfers.stop()
+            if done := undo.action():
+                log.warning("%s", done)
+        except VmKeepError as error:
+            log.error("cleaning up failed too: %s: %s", error, undo.left)
+        except KeyboardInterrupt:
+            log.error("interrupted again: %s", undo.left)
             raise
+        raise
 
 
-def _remove_after_failure(site: Site, pre: Preflight) -> None:
-    try:
-        backup.remove_snapshot(site, pre.vm.moref or "", pre.request.run)
-    except VmKeepError as error:
-        log.error("VM %s: cleaning up run %s failed too: %s", pre.vm.name, pre.request.run, error)
+def _backup_undo(site: Site, pre: Preflight) -> _Undo:
+    vm, run = pre.vm.moref or "", pre.request.run
+
+    def remove() -> None:
+        backup.remove_snapshot(site, vm, run)
+
+    return _Undo(
+        action=remove,
+        begins=f"the snapshot of VM {pre.vm.name} is removed",
+        left=f"VM {pre.vm.name} ({vm}) may keep the snapshot 'vmkeep {run}': the VM's next backup removes it, once it "
+        "is ten minutes old; or delete it in vCenter, under the VM's Snapshots",
+    )
 
 
-def _clean_up_after_failure(site: Site, run: str) -> None:
-    try:
-        removed = restore.clean_up(site, run)
-    except VmKeepError as error:
-        log.error("cleaning up run %s failed too: %s", run, error)
-        return
-    if removed:
-        log.warning("run %s: the VM it had begun to create was removed", run)
+def _restore_undo(site: Site, plan: RestorePlan) -> _Undo:
+    run = plan.request.run
+
+    def remove() -> str | None:
+        return f"run {run}: the VM it had begun to create was removed" if restore.clean_up(site, run) else None
+
+    if plan.target is None:
+        return _Undo(
+            action=remove,
+            begins=f"the half-made VM {plan.target_name} is removed",
+            left=f"the half-made VM {plan.target_name} may stay: do not start it, delete it in vCenter",
+        )
+    half = f"the disks of VM {plan.target_name} ({plan.target}) may be half written: restore it again before its start"
+    return _Undo(action=remove, begins=half, left=half)

@@ -18,10 +18,13 @@ from pathlib import Path
 _PART = ".part"
 
 
-def default_cache() -> Path:
-    """Return where caches are: VMKEEP_CACHE, or the user's cache folder."""
+def default_cache() -> Path | None:
+    """Return where caches are: VMKEEP_CACHE, or the user's cache folder; ``None``: this user has no home."""
     chosen = os.environ.get("VMKEEP_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    return Path(chosen) if chosen else Path.home() / ".cache"
+    try:
+        return Path(chosen) if chosen else Path.home() / ".cache"
+    except RuntimeError:
+        return None
 
 
 class SegmentCache:

@@ -32,6 +32,8 @@ _WITHOUT_SESSION = ("Login", "Logout", "RetrieveServiceContent")
 class SessionRenewedError(TransientError):
     """The session had expired and a new one was opened; what the old one owned has to be made again."""
 
+    exit_code = 33
+
 
 class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is made at run time
     """Sends calls. Thread-safe, as pyVmomi's stub is: one connection per call in flight, from a small pool."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from vmkeep.catalog import open_catalog
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
@@ -24,10 +26,16 @@ def test_a_sealed_point_is_in_the_catalog_at_once(site, tmp_path):
         assert [entry.ref for entry in catalog.points(repository.id)] == [sealed.point]
 
 
-def test_a_catalog_that_fails_fails_no_backup(site, tmp_path):
-    (tmp_path / "catalog.db").write_bytes(b"something else entirely, and long enough" * 200)
+def foreign(folder):
+    (folder / "catalog.db").write_bytes(b"something else entirely, and long enough" * 200)
+    return f"sqlite:///{folder / 'catalog.db'}"
 
-    sealed = back_up(replace(site, catalog=f"sqlite:///{tmp_path / 'catalog.db'}"))
+
+@pytest.mark.parametrize(
+    "unusable", [foreign, lambda _: "mongodb://db/vmkeep", lambda _: "sqlite:////dev/null/state/catalog.db"]
+)
+def test_a_catalog_that_fails_fails_no_backup(site, tmp_path, unusable):
+    sealed = back_up(replace(site, catalog=unusable(tmp_path)))
 
     with open_repository(site.repository) as repository:
         assert list(repository.point_refs()) == [sealed.point]

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vmkeep.catalog import open_catalog
-from vmkeep.catalog.catalog import CatalogError
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CatalogError, CorruptError
 from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 

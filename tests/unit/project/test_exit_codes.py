@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
+from pkgutil import walk_packages
 
-from vmkeep import errors
+import vmkeep
+from vmkeep.cli.failures import SYSTEM, UNEXPECTED
+from vmkeep.cli.main import READER_LEFT
+from vmkeep.errors import VmKeepError
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
+def error_classes(of: type[VmKeepError] = VmKeepError) -> set[type[VmKeepError]]:
+    """Return every class of error in the whole program that may end a command."""
+    for module in walk_packages(vmkeep.__path__, "vmkeep."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    below = [error_classes(kind) for kind in of.__subclasses__() if kind.__module__.startswith("vmkeep.")]
+    return {of, *chain.from_iterable(below)}
+
+
 def table() -> str:
-    classes = [
-        kind
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.VmKeepError) and "exit_code" in vars(kind)
-    ]
     rows = ["| code | error | meaning | retry |", "|--|--|--|--|"]
-    for kind in sorted(classes, key=lambda kind: kind.exit_code):
-        meaning = (kind.__doc__ or "").strip().splitlines()[0].replace("``", "`")
-        rows.append(f"| {kind.exit_code} | `{kind.__name__}` | {meaning} | {kind.recovery} |")
+    for kind in sorted(error_classes(), key=lambda kind: kind.exit_code):
+        if not kind.__name__.startswith("_"):
+            meaning = (kind.__doc__ or "").strip().splitlines()[0].replace("``", "`")
+            rows.append(f"| {kind.exit_code} | `{kind.__name__}` | {meaning} | {kind.recovery} |")
     return "\n".join(rows)
 
 
@@ -27,6 +38,11 @@ def test_the_manual_lists_every_exit_code():
 
 
 def test_no_two_errors_share_an_exit_code():
-    lines = table().splitlines()[2:]
+    codes = [int(line.split("|")[1]) for line in table().splitlines()[2:]]
 
-    assert len({line.split("|")[1] for line in lines}) == len(lines)
+    assert sorted({*codes, SYSTEM, UNEXPECTED, READER_LEFT}) == sorted([*codes, SYSTEM, UNEXPECTED, READER_LEFT])
+
+
+def test_the_manual_tells_the_codes_that_are_no_errors_of_ours():
+    for code in (SYSTEM, UNEXPECTED, READER_LEFT):
+        assert f"\n{code} " in OPERATIONS.read_text()

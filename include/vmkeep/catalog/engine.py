@@ -1,0 +1,93 @@
+"""The catalog's database: found, connected to, and its tables made, whatever kind it is.
+
+Everything that a database, its driver or its URL can raise becomes a :class:`CatalogError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+
+from vmkeep.catalog.schema import Base
+from vmkeep.errors import CatalogError
+
+_PATIENCE: Final[dict[str, dict[str, Any]]] = {
+    "pysqlite": {"timeout": 30},
+    "psycopg2": {"connect_timeout": 10},
+    "psycopg": {"connect_timeout": 10},
+    "pymysql": {"connect_timeout": 10},
+    "mysqldb": {"connect_timeout": 10},
+}
+"""Driver → how long it waits for a server, or for another writer of the file: a cache must not hold up a backup."""
+
+
+@contextmanager
+def open_engine(url: str) -> Iterator[Engine]:
+    """Connect to the database at a SQLAlchemy URL, making the catalog's tables where they are missing.
+
+    :raises CatalogError: no such kind of database, no driver for it, no way to it, or it refuses.
+    """
+    with speaking(url):
+        engine = _engine(make_url(url))
+    try:
+        with speaking(url):
+            _make_tables(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def speaking(url: str | URL) -> Iterator[None]:
+    """Turn what a database, or its driver, or the operating system says into a :class:`CatalogError`."""
+    try:
+        yield
+    except (SQLAlchemyError, ImportError, OSError, ValueError, TypeError) as error:
+        raise CatalogError(f"catalog {_shown(url)}: {_cause(error, url)}") from error
+
+
+def _engine(url: URL) -> Engine:
+    """Return an engine for a URL; nothing is connected to yet."""
+    is_file = url.get_backend_name() == "sqlite"
+    if is_file and url.database and not url.database.startswith((":memory:", "file:")):
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args=_PATIENCE.get(url.get_driver_name(), {}))
+    if is_file:
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
+    return engine
+
+
+def _make_tables(engine: Engine) -> None:
+    """Make the tables that are missing; another process may make the same ones at the same time."""
+    wanted = set(Base.metadata.tables)
+    for _ in wanted:  # each try that fails has lost one table, at least, to somebody else
+        try:
+            Base.metadata.create_all(engine)
+            return
+        except SQLAlchemyError:
+            if not wanted & set(inspect(engine).get_table_names()):
+                raise
+    Base.metadata.create_all(engine)
+
+
+def _shown(url: str | URL) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (SQLAlchemyError, ValueError):
+        return "(its URL)"
+
+
+def _cause(error: Exception, url: str | URL) -> str:
+    """Return the reason in one line; the URL may hold a password, so that one that does not parse is not repeated."""
+    if isinstance(error, NoSuchModuleError):
+        return "no kind of database that is known here: use sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
+    if isinstance(error, ImportError):
+        return f"the driver of this kind of database is not installed ({error})"
+    if _shown(url) == "(its URL)":
+        return "not a database URL: use sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
+    return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__

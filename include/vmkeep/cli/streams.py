@@ -1,0 +1,47 @@
+"""The three standard streams, made fit for any name and any reader.
+
+A name may hold characters that the terminal's encoding lacks, a reader such as ``head`` may leave early, and whoever
+starts a program may have closed a stream. None of these is a fault of the command that runs.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+
+def prepare_streams() -> None:
+    """Show what an encoding lacks as an escape, and give a closed stream a place to go."""
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open(encoding="utf-8")
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def reader_left() -> bool:
+    """Whether whoever read standard output, or standard error, is gone."""
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            poll.register(stream.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def flush_output() -> None:
+    """Write out what is still held back, while an error can be told."""
+    sys.stdout.flush()
+
+
+def abandon_output() -> None:
+    """Let Python's own last flush meet no reader that has gone, or disk that is full."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

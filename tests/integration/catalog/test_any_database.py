@@ -1,0 +1,186 @@
+"""The catalog in real databases: several processes at once, servers that are gone, drivers that are missing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.unit.catalog.test_catalog import Manifests, point
+from vmkeep.catalog import ask_catalog, open_catalog
+from vmkeep.errors import CatalogError, UnreachableError
+
+STARTERS = 6
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL, as the user that Debian's package makes."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg2://postgres:hidden@127.0.0.1:{self.port}/postgres"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # below pytest's own folders it may not go
+    try:
+        shutil.chown(folder, "postgres", "postgres")
+        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        data = str(folder / "data")
+        initdb = [*as_postgres, str(programs / "initdb"), "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd="/")
+        port, log = servers.free_ports(1)[0], folder / "log"
+        settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
+        flags = [part for setting in settings for part in ("-c", setting)]
+        command = ["--reuid=postgres", "--regid=postgres", "--clear-groups", str(programs / "postgres"), "-D", data]
+        with servers.running([*command, *flags], log) as process:
+            servers.wait_until(lambda: b"ready to accept" in log.read_bytes(), process, log)
+            yield Postgres(port=port, process=process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'new' / 'catalog.db'}"
+
+
+def start_at_once(url: str) -> list[subprocess.Popen[str]]:
+    """Start processes that open a catalog for the first time, all at the same moment."""
+    code = (
+        "import sys\n"
+        "from tests.unit.catalog.test_catalog import Manifests, point\n"
+        "from vmkeep.catalog import open_catalog\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "with open_catalog(sys.argv[1]) as catalog: catalog.refresh(Manifests(*(point(n) for n in range(5))))\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        )
+        for _ in range(STARTERS)
+    ]  # fmt: skip
+    for each in started:
+        assert each.stdout.readline() == "ready\n"
+    for each in started:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    return started
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_that_make_the_tables_at_once_all_succeed(kind, sqlite_url, postgres):
+    url = sqlite_url if kind == "sqlite" else postgres.url
+
+    said = [each.communicate()[1] for each in start_at_once(url)]
+
+    assert said == [""] * STARTERS
+    with open_catalog(url) as catalog:
+        assert len(catalog.points("repo")) == 5
+
+
+def listed(url: str) -> int:
+    """Return how many of two points a list shows."""
+    manifests = Manifests(point(1), point(2))
+    _, entries = ask_catalog(url, lambda catalog: (catalog.refresh(manifests), catalog.points("repo")))
+    return len(entries)
+
+
+def read_only(path: Path) -> str:
+    with open_catalog(f"sqlite:///{path}"):
+        pass
+    return f"sqlite:///file:{path}?mode=ro&uri=true"
+
+
+def torn(path: Path) -> str:
+    with open_catalog(f"sqlite:///{path}") as catalog:
+        catalog.refresh(Manifests(*(point(number) for number in range(3, 60))))
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    return f"sqlite:///{path}"
+
+
+def foreign(path: Path) -> str:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE vmkeep_point (something TEXT)")
+    return f"sqlite:///{path}"
+
+
+UNUSABLE = {
+    "no such kind of database": lambda path: "mongodb://db/vmkeep",
+    "not a URL": lambda path: "catalog.db",
+    "a port that is none": lambda path: "postgresql+psycopg2://u:hidden@db:port/vmkeep",
+    "a driver that is missing": lambda path: "mysql+mysqldb://u:hidden@db/vmkeep",
+    "nobody listens": lambda path: f"postgresql+psycopg2://u:hidden@127.0.0.1:{servers.free_ports(1)[0]}/vmkeep",
+    "a folder that cannot be made": lambda path: "sqlite:////dev/null/state/catalog.db",
+    "a folder in its place": lambda path: f"sqlite:///{path.parent}",
+    "a file that may not be written": read_only,
+    "a file that is damaged": torn,
+    "tables of somebody else": foreign,
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_catalog_that_cannot_be_used_is_told_and_hides_no_point(case, tmp_path, caplog):
+    url = UNUSABLE[case](tmp_path / "catalog.db")
+    caplog.set_level(logging.WARNING)
+
+    assert listed(url) == 2
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "hidden" not in caplog.text
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_rebuild_says_in_one_line_why_it_cannot_be_done(case, tmp_path):
+    url = UNUSABLE[case](tmp_path / "catalog.db")
+
+    with pytest.raises(CatalogError) as caught, open_catalog(url) as catalog:
+        catalog.rebuild(Manifests(point(1)))
+
+    assert len(str(caught.value).splitlines()) == 1
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_repository_that_fails_is_not_taken_for_a_catalog_that_does(sqlite_url):
+    class Gone(Manifests):
+        def point_refs(self, vm_key=None):
+            raise UnreachableError("the repository does not answer")
+
+    with pytest.raises(UnreachableError):
+        ask_catalog(sqlite_url, lambda catalog: catalog.refresh(Gone()))
+
+
+def test_a_database_that_stops_answering_hides_no_point_and_holds_nobody_up(postgres):
+    assert listed(postgres.url) >= 2
+    postgres.process.send_signal(signal.SIGSTOP)
+    try:
+        assert listed(postgres.url) == 2
+    finally:
+        postgres.process.send_signal(signal.SIGCONT)
+
+
+def test_a_database_that_is_gone_hides_no_point(postgres):
+    postgres.process.send_signal(signal.SIGINT)
+    postgres.process.wait()
+
+    assert listed(postgres.url) == 2
