@@ -38,8 +38,8 @@ class Manifests(Protocol):
     def point_refs(self, vm_key: str | None = None) -> Iterable[str]:
         """List the refs of all sealed points, cheaply."""
 
-    def load_point(self, ref: str) -> RestorePoint:
-        """Read and check one manifest."""
+    def load_points(self, refs: Iterable[str]) -> Iterable[tuple[str, RestorePoint | CorruptError | NotFoundError]]:
+        """Read and check some manifests; of one that cannot be had, say why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +85,16 @@ class Catalog:
         with self._session() as session:
             here = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
         left_out: dict[str, str] = {}
-        for ref in sorted(there - here):
-            try:
-                self.record(manifests.id, manifests.load_point(ref))
-            except (CorruptError, _UnfitError) as error:
-                left_out[ref] = str(error)
-            except NotFoundError:
+        for ref, found in manifests.load_points(sorted(there - here)):
+            if isinstance(found, NotFoundError):
                 left_out[ref] = "is not the name of a restore point"
+            elif isinstance(found, CorruptError):
+                left_out[ref] = str(found)
+            else:
+                try:
+                    self.record(manifests.id, found)
+                except _UnfitError as error:
+                    left_out[ref] = str(error)
         if left_out:  # those that are gone by now were only removed meanwhile
             there -= left_out.keys() - set(manifests.point_refs())
         self._forget(manifests.id, sorted(here - there))

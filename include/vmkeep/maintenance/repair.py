@@ -6,13 +6,11 @@ the next backup that meets them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 from vmkeep.blobs import BlobInfo
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
@@ -20,7 +18,7 @@ from vmkeep.repository.indexcheck import IndexCheck, Sum, sum_of
 from vmkeep.repository.marks import Damage, Lost
 from vmkeep.repository.packcheck import pack_id_of, read_contents
 from vmkeep.repository.packs import PackContents
-from vmkeep.repository.pointcheck import PointDamage, check_twice
+from vmkeep.repository.pointcheck import PointDamage, check_points
 from vmkeep.repository.pointnames import PREFIX as POINTS
 from vmkeep.repository.salvage import salvage_pack
 
@@ -87,11 +85,10 @@ class _IndexWork:
     def sums(self, packs: dict[bytes, BlobInfo]) -> dict[bytes, Sum]:
         """Return what the index has to say of each pack whose footer is good and lists anything."""
         sums: dict[bytes, Sum] = {}
-        with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1)) as threads:
-            for number, contents in enumerate(threads.map(self._footer, packs.values())):
-                if contents is not None:
-                    sums[contents.pack_id] = sum_of(contents)
-                self._on_progress(Progress(phase="read footers", bytes_done=number + 1, bytes_total=len(packs)))
+        for number, contents in enumerate(abreast(self._store, self._footer, packs.values())):
+            if contents is not None:
+                sums[contents.pack_id] = sum_of(contents)
+            self._on_progress(Progress(phase="read footers", bytes_done=number + 1, bytes_total=len(packs)))
         return sums
 
     def contents(self, packs: Iterable[BlobInfo]) -> Iterator[PackContents | BlobInfo]:
@@ -153,29 +150,23 @@ def repair_points(
 
     Looks for what is there, and at what checks have found of damage; reads no data.
     """
-    points = repository.point_check()
     damaged, marked, cleared, unreadable = [], [], [], []
     manifests = list(repository.blobs.list(POINTS))
-    for number, blob in enumerate(manifests):
+    looked_at = check_points(repository.blobs, repository.manifests, manifests, repository.point_check)
+    for number, (key, found) in enumerate(looked_at):
         on_progress(Progress(phase="look at points", bytes_done=number, bytes_total=len(manifests)))
-        try:
-            point = repository.manifests.load(blob.key)
-            exists = partial(_exists, repository, blob.key)
-            damage = check_twice(point, points, again=repository.point_check, exists=exists)
-        except BlobNotFoundError:
+        if isinstance(found, CorruptError):
+            unreadable.append(key)
             continue
-        except CorruptError:
-            unreadable.append(blob.key)
-            continue
-        before = repository.marks.damage_of(point.ref)
-        if damage is not None:
-            damaged.append(damage)
-            if _mark(repository, damage, before, dry_run=dry_run):
-                marked.append(point.ref)
+        before = repository.marks.damage_of(found.ref)
+        if found.damage is not None:
+            damaged.append(found.damage)
+            if _mark(repository, found.damage, before, dry_run=dry_run):
+                marked.append(found.ref)
         elif before is not None:
-            cleared.append(point.ref)
+            cleared.append(found.ref)
             if not dry_run:
-                repository.marks.clear_damaged(point.ref)
+                repository.marks.clear_damaged(found.ref)
     return PointsRepair(
         damaged=tuple(damaged), marked=tuple(marked), cleared=tuple(cleared), unreadable=tuple(unreadable)
     )
@@ -190,11 +181,3 @@ def _mark(repository: Repository, damage: PointDamage, before: Damage | None, *,
         except NotFoundError:
             return False
     return before is None
-
-
-def _exists(repository: Repository, key: str) -> bool:
-    try:
-        repository.blobs.size(key)
-    except BlobNotFoundError:
-        return False
-    return True

@@ -7,14 +7,13 @@ whatever seems lost is looked for once more.
 
 from __future__ import annotations
 
-import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 
 from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, RepositoryError, StoreError
 from vmkeep.model.job import Progress
 from vmkeep.repository import descriptor, marks, plans
@@ -28,7 +27,7 @@ from vmkeep.repository.indexcheck import IndexCheck, IndexVerdict
 from vmkeep.repository.manifests import Manifests
 from vmkeep.repository.packcheck import damaged_frames, pack_id_of, read_contents
 from vmkeep.repository.packs import PackContents, pack_key
-from vmkeep.repository.pointcheck import PointCheck, check_twice, report
+from vmkeep.repository.pointcheck import PointCheck, check_points, report
 from vmkeep.repository.pointnames import PREFIX as POINTS
 from vmkeep.repository.slots import Slots
 
@@ -83,8 +82,7 @@ class Check:
         self._check_notes()
         packs = list(self._store.list("packs/"))
         self._total = sum(map(self._weight, packs)) + sum(blob.size for blob in self._store.list(indexes.PREFIX))
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
-            list(threads.map(self._check_pack, packs))
+        deque(abreast(self._store, self._check_pack, packs), maxlen=0)
         self._judge(IndexCheck(self._store, self._framer, read=self._advance).run(self._sums))
         self._remember()
         self._check_points()
@@ -113,13 +111,16 @@ class Check:
             self._findings.add(Trouble.STRUCTURE, key, f"key slot {why}")
 
     def _check_notes(self) -> None:
-        for blob in (blob for prefix in _NOTES for blob in self._store.list(prefix)):
-            try:
-                self._framer.unwrap(Kind.NOTE, self._store.get(blob.key), name=blob.key)
-            except BlobNotFoundError:
-                continue
-            except CorruptError as error:
-                self._findings.add(Trouble.STRUCTURE, blob.key, error)
+        notes = (blob for prefix in _NOTES for blob in self._store.list(prefix))
+        deque(abreast(self._store, self._check_note, notes), maxlen=0)
+
+    def _check_note(self, blob: BlobInfo) -> None:
+        try:
+            self._framer.unwrap(Kind.NOTE, self._store.get(blob.key), name=blob.key)
+        except BlobNotFoundError:
+            return
+        except CorruptError as error:
+            self._findings.add(Trouble.STRUCTURE, blob.key, error)
 
     def _check_pack(self, blob: BlobInfo) -> None:
         try:
@@ -238,18 +239,12 @@ class Check:
 
     def _check_points(self) -> None:
         manifests = Manifests(self._store, self._framer)
-        points = self._points()
-        for blob in self._store.list(POINTS):
-            try:
-                point = manifests.load(blob.key)
-                damage = check_twice(point, points, again=self._points, exists=partial(self._exists, blob.key))
-            except BlobNotFoundError:
-                continue
-            except CorruptError as error:
-                self._findings.add(Trouble.STRUCTURE, blob.key, error)
-                continue
-            if damage is not None:
-                report(damage, self._findings)
+        looked_at = check_points(self._store, manifests, self._store.list(POINTS), self._points)
+        for key, found in looked_at:
+            if isinstance(found, CorruptError):
+                self._findings.add(Trouble.STRUCTURE, key, found)
+            elif found.damage is not None:
+                report(found.damage, self._findings)
 
     def _advance(self, count: int) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from vmkeep.blobs import BlobStore
+from vmkeep.blobs.abreast import abreast
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.job import from_plain, to_plain
@@ -106,8 +107,8 @@ class DamageNotes:
     def load(self) -> KnownDamage:
         """Return all that is known; of a pack or segment whose note is itself damaged: that it is to be avoided."""
         keys = [blob.key for blob in self._store.list(PREFIX)]
-        packs = (self._load_pack(key) for key in keys if _is_id(key.removeprefix(_PACKS)))
-        segments = (self._load_segment(key) for key in keys if key.startswith(_INDEX))
+        packs = abreast(self._store, self._load_pack, (key for key in keys if _is_id(key.removeprefix(_PACKS))))
+        segments = abreast(self._store, self._load_segment, (key for key in keys if key.startswith(_INDEX)))
         return KnownDamage(
             packs={pack.pack_id: pack for pack in packs if pack is not None},
             segments={segment.key: segment.reason for segment in segments if segment is not None},

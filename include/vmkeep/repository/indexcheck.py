@@ -10,11 +10,13 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from vmkeep.blobs import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.columns import U64, Columns, columns_in, columns_of
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
@@ -26,6 +28,8 @@ PREFIX = "index/"
 _LIMIT = 1 << 32
 _TRIES = 10
 """Listings after which maintenance cannot be the reason any more that segments vanish."""
+_SMALL = 4 << 20
+"""Bytes of a segment up to which several are read at a time."""
 _GATHERED = 1 << 22
 """Entries that are gathered at a time."""
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
@@ -85,11 +89,11 @@ class IndexCheck:
     ) -> IndexVerdict:
         bad = dict(damaged or {})
         tally: dict[bytes, Sum] = {}
-        for blob in segments:
-            try:
-                columns = self._columns(blob)
-            except CorruptError as error:
-                bad[blob.key] = str(error)
+        small = (blob for blob in segments if blob.size <= _SMALL)
+        large = (blob for blob in segments if blob.size > _SMALL)
+        for blob, columns in chain(abreast(self._store, self._look, small), map(self._look, large)):
+            if isinstance(columns, CorruptError):
+                bad[blob.key] = str(columns)
                 continue
             for pack, (count, total) in _sums(columns):
                 before = tally.get(pack, (0, 0))
@@ -99,6 +103,12 @@ class IndexCheck:
         good = [blob for blob in segments if blob.key not in bad]
         wrong = frozenset(pack for part in _parts(doubtful, tally) for pack in self._compare(good, part, packs))
         return IndexVerdict(damaged=bad, listed=frozenset(tally), wrong=wrong)
+
+    def _look(self, blob: BlobInfo) -> tuple[BlobInfo, Columns | CorruptError]:
+        try:
+            return blob, self._columns(blob)
+        except CorruptError as error:
+            return blob, error
 
     def _compare(
         self, segments: Sequence[BlobInfo], doubtful: Sequence[bytes], packs: Mapping[bytes, Sum]

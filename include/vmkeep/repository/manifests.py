@@ -14,13 +14,13 @@ import errno
 import json
 import secrets
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
 from blake3 import blake3
 
 from vmkeep.blobs import BlobStore
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -47,8 +47,6 @@ from vmkeep.repository.pointnames import (
 )
 
 _VERSION = 1
-_AT_ONCE = 16
-"""Manifests read at the same time: what counts is the store's latency."""
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 """Of one file, not of the store."""
 
@@ -124,8 +122,7 @@ class Manifests:
 
         One that cannot be read comes with the reason; a store that fails as a whole raises.
         """
-        with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
-            yield from (read for read in threads.map(self._read, names) if read is not None)
+        yield from (read for read in abreast(self._store, self._read, names) if read is not None)
 
     def _read(self, name: PointName) -> ReadPoint | None:
         try:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from vmkeep.blobs import BlobStore
+from vmkeep.blobs.abreast import abreast
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
@@ -149,8 +150,11 @@ class PointMarks:
         prefix = PREFIX if vm_key is None else f"{PREFIX}{folder_of(vm_key)}/"
         marked = {POINTS + blob.key.removeprefix(PREFIX).rpartition("/")[0] for blob in self._store.list(prefix)}
         refs = {self._ref(key) for key in marked}
-        found = {ref: Marks(pin=self.pin_of(ref), damage=self.damage_of(ref)) for ref in sorted(refs)}
-        return {ref: marks for ref, marks in found.items() if marks.pin or marks.damage}
+        found = zip(sorted(refs), abreast(self._store, self._of, sorted(refs)), strict=True)
+        return {ref: marks for ref, marks in found if marks.pin or marks.damage}
+
+    def _of(self, ref: str) -> Marks:
+        return Marks(pin=self.pin_of(ref), damage=self.damage_of(ref))
 
     def forget(self, ref: str) -> None:
         """Remove all marks of a point that is gone."""

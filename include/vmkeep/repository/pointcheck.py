@@ -5,10 +5,11 @@ Reads maps, and data only of packs that cannot be trusted as a whole. What damag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
@@ -16,6 +17,7 @@ from vmkeep.repository.damage import PackDamage, PackState
 from vmkeep.repository.digests import ZERO, Kind
 from vmkeep.repository.findings import Findings, Trouble
 from vmkeep.repository.index import Index
+from vmkeep.repository.manifests import Manifests
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, entry, parse_root
 from vmkeep.repository.packs import pack_key
 from vmkeep.repository.reader import BlockReader, Scratch, Wanted
@@ -102,19 +104,21 @@ class Places:
     def _try(self, location: Location, digest: bytes, length: int) -> str | None:
         """Read one frame; what is wrong with its pack as a whole may not matter to it."""
         if location not in self._tried:
-            wanted = Wanted(digest, location, length, ())
-            self._tried[location] = None
-            try:
-                for batch in self._blocks.plan([wanted]):
-                    for _ in self._blocks.read(batch, Scratch()):
-                        pass
-            except CorruptError as error:
-                self._tried[location] = str(error)
+            self._tried[location] = self._read(Wanted(digest, location, length, ()))
         return self._tried[location]
+
+    def _read(self, wanted: Wanted) -> str | None:
+        try:
+            for batch in self._blocks.plan([wanted]):
+                for _ in self._blocks.read(batch, Scratch()):
+                    pass
+        except CorruptError as error:
+            return str(error)
+        return None
 
 
 class PointCheck:
-    """Checks points one after another; what was found good once is not read again."""
+    """Checks points; what was found good once is not read again. Thread-safe."""
 
     def __init__(self, blocks: BlockReader, places: Places) -> None:
         self._blocks = blocks
@@ -217,18 +221,48 @@ class _Losses:
         return DamagedPart(name=name, extents=tuple(self._extents), places=tuple(self._places), count=self.count)
 
 
-def check_twice(
-    point: RestorePoint, check: PointCheck, *, again: Callable[[], PointCheck], exists: Callable[[], bool]
-) -> PointDamage | None:
-    """Check a point, and once more from scratch before it is called damaged: maintenance may have moved what it needs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedPoint:
+    """A restore point that was looked at."""
 
-    :param again: makes a check that looks at the store anew.
-    :param exists: whether the point has not been deleted meanwhile, and its blocks with it.
+    ref: str
+    damage: PointDamage | None
+
+
+def check_points(
+    store: BlobStore, manifests: Manifests, blobs: Iterable[BlobInfo], make: Callable[[], PointCheck]
+) -> Iterator[tuple[str, CheckedPoint | CorruptError]]:
+    """Check many points, several at a time; yield each manifest's key, and what was found or why it cannot be read.
+
+    The first point of each VM goes before the others, which share most of their maps with it. A point that is deleted
+    meanwhile is left out. One is called damaged only after a second look from scratch, because maintenance may have
+    moved what it needs.
+
+    :param make: makes a check that looks at the store anew.
     """
-    if check.check(point) is None:
-        return None
-    damage = again().check(point)
-    return damage if exists() else None
+    check = make()
+
+    def look(blob: BlobInfo) -> tuple[str, CheckedPoint | CorruptError | None]:
+        try:
+            point = manifests.load(blob.key)
+            damage = check.check(point) and make().check(point)
+            if damage is not None:
+                store.size(blob.key)  # its blocks may have gone with it
+        except BlobNotFoundError:
+            return blob.key, None
+        except CorruptError as error:
+            return blob.key, error
+        return blob.key, CheckedPoint(ref=point.ref, damage=damage)
+
+    first: dict[str, BlobInfo] = {}
+    listed = list(blobs)
+    for blob in listed:
+        first.setdefault(blob.key.rpartition("/")[0], blob)
+    others = [blob for blob in listed if first[blob.key.rpartition("/")[0]] is not blob]
+    for part in (first.values(), others):
+        for key, found in abreast(store, look, part):
+            if found is not None:
+                yield key, found
 
 
 def report(damage: PointDamage, findings: Findings) -> None:

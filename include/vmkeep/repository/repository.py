@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from vmkeep.blobs import BlobStore, Meter, close_store
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
@@ -246,6 +247,17 @@ class Repository:
         :raises NotFoundError: there is none.
         """
         return load_ref(self.manifests, ref)
+
+    def load_points(self, refs: Iterable[str]) -> Iterator[tuple[str, RestorePoint | CorruptError | NotFoundError]]:
+        """Yield each of some full refs with its restore point, or why it cannot be had; several are read at a time."""
+
+        def load(ref: str) -> tuple[str, RestorePoint | CorruptError | NotFoundError]:
+            try:
+                return ref, self.load_point(ref)
+            except (CorruptError, NotFoundError) as error:
+                return ref, error
+
+        return abreast(self.blobs, load, refs)
 
     def find_point(self, text: str) -> RestorePoint:
         """Return the point that a person means; see :func:`~vmkeep.repository.choosing.find_point`."""

@@ -1,0 +1,148 @@
+"""Requests go side by side wherever there are many: what counts is the store's latency, and their number is bounded."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from tests.crowded import most_at_once
+from vmkeep.blobs.abreast import abreast, width_of
+from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.memory import MemoryStore
+from vmkeep.catalog import open_catalog
+from vmkeep.errors import CorruptError, StoreError
+from vmkeep.maintenance.repair import repair_index, repair_points
+from vmkeep.model.point import VmIdentity
+from vmkeep.repository import Repository, marks
+from vmkeep.repository.damage import PREFIX as DAMAGE
+from vmkeep.repository.damage import PackDamage, PackState
+
+POINTS = 40
+WANTED = 16
+
+
+@pytest.fixture
+def full(make, point):
+    """A repository with forty points of twenty VMs, each with packs and a segment of its own."""
+    repository = make()
+    for number in range(POINTS):
+        run = f"run-{number}"
+        root, _ = repository.store_attachment(random.Random(number).randbytes(1 << 17), run=run)
+        taken_at = point().taken_at + timedelta(hours=number)
+        vm = VmIdentity(name="web", key=f"vm-{number % 20}")
+        repository.seal(point(root, id=f"{number:016x}", vm=vm, run=run, taken_at=taken_at))
+    return repository
+
+
+def _reopened(repository: Repository, store) -> Repository:
+    return Repository(store, repository.descriptor)
+
+
+@pytest.mark.parametrize("prefix", ["packs/", "index/", "points/"])
+def test_a_check_reads_many_objects_at_a_time_and_a_bounded_number(full, prefix):
+    assert most_at_once(full.blobs, prefix, lambda store: _reopened(full, store).check(), wanted=WANTED) == WANTED
+
+
+def test_points_are_checked_many_at_a_time(full):
+    check = lambda store: repair_points(_reopened(full, store))  # noqa: E731
+
+    assert most_at_once(full.blobs, "points/", check, wanted=WANTED) == WANTED
+    assert most_at_once(full.blobs, "packs/", check, wanted=WANTED) == WANTED
+
+
+def test_of_one_vm_the_first_point_goes_ahead_and_the_others_go_together(make, point):
+    repository = make()
+    for number in range(POINTS):
+        run = f"run-{number}"
+        taken_at = point().taken_at + timedelta(hours=number)
+        root, _ = repository.store_attachment(random.Random(number).randbytes(1 << 17), run=run)
+        repository.seal(point(root, id=f"{number:016x}", run=run, taken_at=taken_at))
+    check = lambda store: _reopened(repository, store).check()  # noqa: E731
+
+    assert most_at_once(repository.blobs, "points/", check, wanted=WANTED, ahead=1) == WANTED
+
+
+def test_footers_are_read_many_at_a_time_when_an_index_is_made_again(full):
+    repair = lambda store: repair_index(_reopened(full, store), dry_run=True)  # noqa: E731
+
+    assert most_at_once(full.blobs, "packs/", repair, wanted=WANTED) == WANTED
+
+
+def test_marks_and_notes_are_read_many_at_a_time(full):
+    for ref in full.point_refs():
+        full.marks.pin(ref, reason="law", by="me")
+    for blob in full.blobs.list("packs/"):
+        damage = PackDamage(pack=blob.key.rpartition("/")[2], state=PackState.BROKEN, reason="it is a test")
+        full.damage.remember(damage, before=None)
+
+    assert most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).marks.all(), wanted=16) == 16
+    assert most_at_once(full.blobs, DAMAGE, lambda store: _reopened(full, store).damage.load(), wanted=16) == 16
+    assert most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).check(), wanted=16) == 16
+
+
+def test_a_catalog_reads_many_manifests_at_a_time(full, tmp_path):
+    def rebuild(store) -> None:
+        with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
+            assert catalog.rebuild(_reopened(full, store)).added == POINTS
+
+    assert most_at_once(full.blobs, "points/", rebuild, wanted=WANTED) == WANTED
+
+
+def test_what_is_found_is_the_same_however_many_look(full, tmp_path):
+    """Damage of the first and of the last point of a VM, in a store where sixteen look and in one where few do."""
+    refs = list(full.point_refs())
+    packs = [blob.key for blob in full.blobs.list("packs/")]
+    for key in (packs[3], packs[-5]):
+        full.blobs.replace(key, bytes(full.blobs.size(key)))
+    folder = LocalStore(tmp_path)
+    for blob in full.blobs.list(""):
+        folder.put(blob.key, full.blobs.get(blob.key))
+
+    many, few = _reopened(full, full.blobs).check(), _reopened(full, folder).check()
+
+    assert many
+    assert many == few
+    assert len(refs) == POINTS
+
+
+def test_results_come_in_the_order_of_the_items():
+    store = MemoryStore()
+
+    assert list(abreast(store, lambda number: number * 2, range(100))) == [number * 2 for number in range(100)]
+    assert list(abreast(store, lambda number: number, [])) == []
+
+
+def test_an_error_is_raised_in_its_turn_and_nothing_begins_afterwards():
+    store, begun = MemoryStore(), []
+
+    def call(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            raise CorruptError("three")
+        return number
+
+    results = abreast(store, call, range(10_000))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(CorruptError, match="three"):
+        next(results)
+    assert max(begun) <= 3 + width_of(store)
+
+
+def test_no_more_is_asked_for_than_may_be_under_way():
+    store, asked = MemoryStore(), []
+    results = abreast(store, lambda number: number, (asked.append(number) or number for number in range(1000)))
+
+    next(results)
+
+    assert len(asked) == width_of(store)
+
+
+def test_a_store_that_fails_ends_a_check_and_is_no_finding(full):
+    store = FaultyStore(full.blobs)
+    store.fail("get_range", prefix="packs/", after=20, with_=StoreError("the server is gone"))
+
+    with pytest.raises(StoreError, match="the server is gone"):
+        _reopened(full, store).check()
