@@ -47,7 +47,8 @@ def ending_of(error: BaseException) -> Ending:
                 line=str(error), exit_code=error.exit_code, kind=type(error).__name__, recovery=error.recovery
             )
         case UnicodeEncodeError():
-            return _ours(f"{str(error.object)[:200]!r} is not text in this system's encoding", UsageError)
+            # It may be a passphrase: not repeated.
+            return _ours("an argument or a setting is not text in this system's encoding (see 'locale')", UsageError)
         case OSError():
             return Ending(line=_of_system(error), exit_code=SYSTEM, kind="OSError", traced=True)
         case _:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,9 @@ from urllib.parse import quote
 import click
 
 from vmkeep.blobs.rates import parse_rates
+from vmkeep.cli.secretfiles import require_typed, secret_from
 from vmkeep.errors import UsageError
+from vmkeep.model.address import parse_address
 from vmkeep.model.site import Site, VCenter
 from vmkeep.repository import Repository, open_repository, takes_passphrase
 
@@ -102,10 +103,11 @@ def vcenter_from(
     *, vcenter: str | None, user: str | None, password_file: str | None, thumbprint: str | None, ca_file: str | None
 ) -> VCenter:
     """Build the vCenter value from options and environment."""
-    host, port = _host_and_port(require(vcenter, "--vcenter", "VMKEEP_VCENTER"))
+    given = require(vcenter, "--vcenter", "VMKEEP_VCENTER")
+    host, port = parse_address(given, what="--vcenter", user="--user or VMKEEP_USER")
     return VCenter(
         host=host,
-        port=port,
+        port=port or 443,
         user=require(user, "--user", "VMKEEP_USER"),
         password=_password(password_file),
         thumbprint=thumbprint or None,
@@ -182,37 +184,8 @@ def catalog_url() -> str:
     return f"sqlite:///{quote(str(state / 'vmkeep' / 'catalog.db'))}"
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
-    host, bracket, rest = text.strip().removeprefix("https://").removesuffix("/sdk").rstrip("/").partition("]")
-    if bracket:
-        host, port = host.lstrip("["), rest.removeprefix(":")
-    elif host.count(":") == 1:
-        host, _, port = host.partition(":")
-    else:
-        port = ""
-    if not host or (port and not (port.isdigit() and 0 < int(port) < 1 << 16)):
-        raise UsageError(f"--vcenter {text}: not HOST or HOST:PORT")
-    return host, int(port or 443)
-
-
 def _password(password_file: str | None) -> str:
     password = os.environ.get("VMKEEP_PASSWORD")
     if password:
-        return password
+        return require_typed(password, "VMKEEP_PASSWORD")
     return secret_from(require(password_file, "--password-file", "VMKEEP_PASSWORD or VMKEEP_PASSWORD_FILE"), "password")
-
-
-def secret_from(file: str, what: str) -> str:
-    """Return the first line of a file that not everyone may read."""
-    path = Path(file)
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{what} file {path}: {error}") from error
-    if stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise UsageError(f"{what} file {path} can be read by anyone on this machine: run 'chmod 600 {path}'")
-    secret = text.splitlines()[0] if text else ""
-    if not secret:
-        raise UsageError(f"{what} file {path}: its first line is empty")
-    return secret

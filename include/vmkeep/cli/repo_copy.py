@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmkeep.cli.options import given_limit, json_option, open_given, repository_option, secret_from
+from vmkeep.cli.options import given_limit, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
+from vmkeep.cli.secretfiles import secret_from
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.repository import Repository, open_repository, takes_passphrase

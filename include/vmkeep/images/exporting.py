@@ -47,7 +47,7 @@ def export_image(
         )
     image = images[device_index]
     if out.exists() and not (overwrite and out.is_file()):
-        raise ConflictError(f"{out}: exists already; nothing was written")
+        raise ConflictError(f"{out}: exists already; nothing was written: give another name, or --force")
     if not out.parent.is_dir():
         raise NotFoundError(f"{out.parent}: no such folder")
     temporary = out.with_name(f".{out.name[:200]}.{secrets.token_hex(4)}.partial")
@@ -75,7 +75,7 @@ def _publish(temporary: Path, out: Path, *, overwrite: bool) -> None:
         try:
             os.link(temporary, out)
         except FileExistsError as error:
-            raise ConflictError(f"{out}: exists already; nothing was written") from error
+            raise ConflictError(f"{out}: exists already; nothing was written: give another name, or --force") from error
         except OSError:
             temporary.rename(out)
     folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -33,6 +33,8 @@ PASSPHRASES, RECOVERY, KMS = (ARGON2ID, SCRYPT), "recovery", "aws-kms"
 _VERSION = 1
 _LIMIT = 64 << 10
 _MIN_PASSPHRASE = 8
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+"""Some editors begin a file with it; slots that were made from such a file, by earlier versions, took it in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +82,12 @@ class Slots:
         :raises CorruptError: no slot opens with it, and some are damaged.
         """
         kinds = (RECOVERY,) if is_recovery_key(passphrase) else PASSPHRASES
+        texts = (passphrase,) if RECOVERY in kinds else (passphrase, f"{_BYTE_ORDER_MARK}{passphrase}")
         slots, damaged = self.read()
-        for slot in slots:
-            if slot.kind in kinds and (master := _unwrap(slot, passphrase)) is not None:
-                return master
+        for text in texts:
+            for slot in slots:
+                if slot.kind in kinds and (master := _unwrap(slot, text)) is not None:
+                    return master
         what = "recovery key" if RECOVERY in kinds else "passphrase"
         if damaged:
             raise CorruptError(
@@ -92,7 +96,9 @@ class Slots:
             )
         if not slots:
             raise CorruptError(f"{self._store.location}: all key slots (keys/…) are gone; without one nothing is read")
-        raise RepositoryError(f"{self._store.location}: wrong {what}: none of {len(slots)} key slots opens with it")
+        raise RepositoryError(
+            f"{self._store.location}: wrong {what}: none of {len(slots)} key slots opens with it{_hint(passphrase)}"
+        )
 
     def has_service(self) -> bool:
         """Whether a key service may open the repository, without a passphrase."""
@@ -120,8 +126,10 @@ class Slots:
     def add_passphrase(self, master: bytes, passphrase: str, *, label: str = "") -> Slot:
         """Create a slot for a passphrase.
 
-        :raises UsageError: it is too short, or looks like a recovery key.
+        :raises UsageError: it is too short, looks like a recovery key, or holds what nobody can type.
         """
+        if not passphrase.isprintable():
+            raise UsageError("passphrase: holds a line end, a byte order mark or another character that nobody types")
         if len(passphrase) < _MIN_PASSPHRASE or is_recovery_key(passphrase):
             raise UsageError(f"passphrase: takes {_MIN_PASSPHRASE} characters or more, and must not begin with VMKR-")
         return self._add(master, ARGON2ID, passphrase, {**COST, "salt": secrets.token_hex(16)}, label)
@@ -194,6 +202,12 @@ class Slots:
         if _open(slot, aead) != master:
             raise CorruptError(f"{self._store.location}: {key}: what was stored does not open again; do not rely on it")
         return slot
+
+
+def _hint(passphrase: str) -> str:
+    if passphrase == passphrase.strip() and passphrase.isprintable():
+        return ""
+    return "; it begins or ends with a blank, or holds a line end or a byte order mark: does that belong to it?"
 
 
 def _parse(key: str, blob: bytes) -> Slot:

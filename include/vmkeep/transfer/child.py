@@ -79,6 +79,7 @@ class _ChannelHandler(logging.Handler):
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter("%(message)s"))  # the parent's own log says the rest
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import BaseHook
 
+from vmkeep.model.address import parse_address
 from vmkeep.model.site import VCenter
 from vmkeep_airflow.hooks.fields import extra, load_connection, required
 
@@ -26,9 +27,14 @@ class VsphereHook(BaseHook):
     def get_conn(self) -> VCenter:
         """Return where vCenter is and how to log in; nothing is contacted."""
         connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
+        host, port = parse_address(
+            required(connection, "host", label="host"),
+            what=f"Airflow connection {self.vsphere_conn_id!r}: host",
+            user="the field Login",
+        )
         return VCenter(
-            host=required(connection, "host", label="host"),
-            port=connection.port or 443,
+            host=host,
+            port=connection.port or port or 443,
             user=required(connection, "login", label="user"),
             password=required(connection, "password", label="password"),
             thumbprint=extra(connection, "thumbprint"),

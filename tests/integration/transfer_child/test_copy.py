@@ -110,6 +110,13 @@ def test_the_child_logs_through_the_parent_and_ends_with_the_table_of_calls(plac
     assert "VDDK 6.5.0 from" in text
     assert "web Hard disk 1: reading by file" in text
     assert "ReadAsync to callback" in text
+    assert not [line for line in text.splitlines() if line.startswith("INFO")]  # the log itself says the level, once
+
+
+def test_the_table_of_calls_is_only_for_who_asks_for_it(place, caplog):
+    with caplog.at_level(logging.WARNING, logger="vmkeep"):
+        copy(place)
+    assert caplog.records == []
 
 
 def test_what_the_library_said_is_told_when_it_fails(place, monkeypatch, caplog):

@@ -174,5 +174,12 @@ def test_what_the_operating_system_refused_names_the_file():
     assert (ending.line, ending.exit_code) == ("/srv/list: Permission denied", SYSTEM)
 
 
+def test_a_secret_that_is_no_text_is_not_repeated():
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "s3cret \udcff".encode()
+
+    assert "s3cret" not in ending_of(caught.value).line
+
+
 def test_an_error_of_ours_is_never_traced():
     assert not ending_of(StoreError("x")).traced

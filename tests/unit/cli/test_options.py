@@ -53,10 +53,32 @@ def test_a_vcenter_is_named_as_people_write_it(password_file, text, host, port):
     assert (found.host, found.port) == (host, port)
 
 
-@pytest.mark.parametrize("text", ["vc:notaport", "vc:0", "vc:99999", ":443"])
-def test_a_bad_port_is_named(password_file, text):
+@pytest.mark.parametrize(
+    "text", ["vc:notaport", "vc:0", "vc:99999", ":443", "vc,vc2", "vc one", "[fd00::1", "vc:\u0664"]
+)
+def test_a_bad_host_or_port_is_named(password_file, text):
     with pytest.raises(UsageError, match="HOST:PORT"):
         vcenter(password_file, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("http://vc.example.com", "only https"),
+        ("HTTP://vc.example.com:8443/sdk", "only https"),
+        ("ldap://vc.example.com", "only https"),
+        ("root@vc.example.com", "--user"),
+        ("https://root:s3cret@vc.example.com", "--user"),
+        ("root:s3cret@vc.example.com:443", "--user"),
+        ("https://vc.example.com/ui/app", "leave out"),
+        ("vc.example.com?x=1", "leave out"),
+    ],
+)
+def test_what_is_wrong_with_a_vcenters_address_is_said_without_a_password(password_file, text, wrong):
+    with pytest.raises(UsageError, match=wrong) as caught:
+        vcenter(password_file, text)
+
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_password_file_the_world_can_read_is_refused(password_file):
@@ -71,6 +93,40 @@ def test_an_empty_password_file_is_refused(password_file):
 
     with pytest.raises(UsageError, match="empty"):
         vcenter(password_file)
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"Secret1!",
+        b"Secret1!\r\n",
+        b"\xef\xbb\xbfSecret1!\n",
+        b"\xef\xbb\xbfSecret1!\r\nmore",
+        "Secret1!\r\n".encode("utf-16"),
+        b"\xfe\xff" + "Secret1!\r\n".encode("utf-16-be"),
+    ],
+)
+def test_a_password_file_of_any_editor_gives_the_same_password(password_file, blob):
+    password_file.write_bytes(blob)
+
+    assert vcenter(password_file).password == "Secret1!"
+
+
+@pytest.mark.parametrize("blob", [b"\xef\xbb\xbf\r\n", b"\xef\xbb\xbf", b"\r\nSecret1!", b"\xff\xfe", b"Se\xfccret"])
+def test_a_password_file_without_a_password_is_refused(password_file, blob):
+    password_file.write_bytes(blob)
+
+    with pytest.raises(UsageError, match="password file"):
+        vcenter(password_file)
+
+
+@pytest.mark.parametrize("password", ["Secret1!\r", "Secret1!\n", "\ufeffSecret1!"])
+def test_a_password_in_the_environment_that_nobody_typed_is_refused(password_file, monkeypatch, password):
+    monkeypatch.setenv("VMKEEP_PASSWORD", password)
+
+    with pytest.raises(UsageError, match="VMKEEP_PASSWORD") as caught:
+        vcenter(password_file)
+    assert "Secret1!" not in str(caught.value)
 
 
 def test_the_password_never_shows(password_file):

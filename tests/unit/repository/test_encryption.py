@@ -71,6 +71,33 @@ def test_a_passphrase_or_the_recovery_key_opens_what_was_encrypted(tmp_path):
         assert secret not in repr(Site(repository=str(tmp_path), passphrase=secret))
 
 
+def test_a_slot_that_took_in_a_byte_order_mark_opens_without_it():
+    store, created = make()
+    repository = created.repository
+    repository.slots._add(
+        repository.master_key(), "argon2id", "\ufefffrom a file", {**slots.COST, "salt": "00" * 16}, ""
+    )
+
+    for secret in ("from a file", "\ufefffrom a file"):
+        assert open_in(store, passphrase=secret).encrypted
+
+
+@pytest.mark.parametrize("passphrase", ["\ufefffrom a file", "from a file\r", "from a\nfile"])
+def test_no_new_slot_takes_what_nobody_types(passphrase):
+    _, created = make()
+
+    with pytest.raises(UsageError, match="types"):
+        created.repository.slots.add_passphrase(created.repository.master_key(), passphrase)
+
+
+@pytest.mark.parametrize("passphrase", [f"{PASSPHRASE} ", f"{PASSPHRASE}\r"])
+def test_a_wrong_passphrase_with_more_at_its_end_is_told_of_it(passphrase):
+    store, _ = make()
+
+    with pytest.raises(RepositoryError, match="does that belong to it"):
+        open_in(store, passphrase=passphrase)
+
+
 @pytest.mark.parametrize(
     ("passphrase", "match"),
     [(None, "VMKEEP_PASSPHRASE"), ("", "VMKEEP_PASSPHRASE"), ("wrong passphrase", "wrong passphrase"),
