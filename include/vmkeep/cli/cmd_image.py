@@ -32,6 +32,9 @@ def image() -> None:
     help="What changed since the point that --since names, [[start, length], …] in bytes; one for each disk.",
 )
 @click.option("--since", metavar="POINT", help="The restore point that --extents are relative to.")
+@click.option(
+    "--raw", is_flag=True, help="The files are raw disks, even if they begin as a VMDK, a qcow2 or the like do."
+)
 @repository_option
 @json_option
 def import_(
@@ -39,6 +42,7 @@ def import_(
     name: str,
     extent_files: tuple[Path, ...],
     since: str | None,
+    raw: bool,
     repository: str | None,
     as_json: bool,
 ) -> None:
@@ -50,7 +54,7 @@ def import_(
     extents = [_load_extents(path) for path in extent_files] or None
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        point = import_images(opened, disks, name=name, extents=extents, since=since, on_progress=bars(name))
+        point = import_images(opened, disks, name=name, extents=extents, since=since, raw=raw, on_progress=bars(name))
     seconds = time.monotonic() - started
     read = sum(stored.bytes_read for stored in point.images)
     stored_bytes = sum(stored.bytes_stored for stored in point.images)

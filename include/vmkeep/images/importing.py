@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
+from vmkeep.images.formats import require_raw
 from vmkeep.images.naming import check_name, image_key
 from vmkeep.images.parents import find_parent, parent_image
 from vmkeep.model.disk import ControllerKind, Disk
@@ -36,6 +37,7 @@ def import_images(
     name: str,
     extents: Sequence[Sequence[Extent] | None] | None = None,
     since: str | None = None,
+    raw: bool = False,
     on_progress: OnProgress = lambda _progress: None,
 ) -> RestorePoint:
     """Store raw disk images as one restore point and return it, sealed.
@@ -43,7 +45,10 @@ def import_images(
     :param extents: for each image, what has changed since the point ``since``; ``None``: read it all.
     :param since: the point that the extents are relative to: its ref, or the unique beginning of its id or ref. The
         caller knows which one it was; a clock, or an import that runs beside this one, could make another the newest.
-    :raises UsageError: nothing to import, extents beyond the disk, or a point that they cannot be relative to.
+    :param raw: take the files for raw disks, also where they begin as another form of disk image does: a disk may hold
+        such a file from its first byte on.
+    :raises UsageError: nothing to import, a file that is not raw, extents beyond the disk, or a point that they cannot
+        be relative to.
     :raises NotFoundError: there is no such point, or no such image.
     """
     if not paths:
@@ -52,6 +57,8 @@ def import_images(
     changed = tuple(extents) if extents is not None else (None,) * len(paths)
     if len(changed) != len(paths):
         raise UsageError(f"{len(paths)} images, but extents for {len(changed)}")
+    for path in () if raw else paths:
+        require_raw(path)
     key = image_key(name)
     parent = find_parent(repository, name, since, given=any(e is not None for e in changed))
     run = f"{key}-{secrets.token_hex(8)}"

@@ -97,7 +97,7 @@ class LocalFileSource:
         """
         self._path = path
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
             if stat.S_ISDIR(os.fstat(self._file).st_mode):
                 raise IsADirectoryError(errno.EISDIR, "is a folder, not a disk image")
             self.capacity = os.lseek(self._file, 0, os.SEEK_END)
