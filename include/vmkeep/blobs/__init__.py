@@ -5,6 +5,23 @@ Knows nothing of packs, points or digests: keys and bytes only.
 
 from vmkeep.blobs.metered import Meter, VerbMeter
 from vmkeep.blobs.opening import open_store
-from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes, close_store, is_remote
+from vmkeep.blobs.store import (
+    BlobInfo,
+    BlobStore,
+    Bytes,
+    close_store,
+    is_remote,
+    remove_leftovers,
+)
 
-__all__ = ["BlobInfo", "BlobStore", "Bytes", "Meter", "VerbMeter", "close_store", "is_remote", "open_store"]
+__all__ = [
+    "BlobInfo",
+    "BlobStore",
+    "Bytes",
+    "Meter",
+    "VerbMeter",
+    "close_store",
+    "is_remote",
+    "open_store",
+    "remove_leftovers",
+]

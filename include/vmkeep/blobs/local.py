@@ -1,11 +1,9 @@
 """A blob store in a folder of a local or NFS file system, by plain file I/O.
 
-Writing: a temporary file in ``.tmp``, its fsync, a hard link to the final name (which fails if the name exists:
-the create-if-absent), the folder's fsync. So a power cut leaves a blob whole or invisible, and at most a file
-in ``.tmp``. Removing syncs the folder too: a manifest must not come back after the packs it needs have gone.
-
-File systems without hard links get a rename instead; there two writers of one key can both believe that they created
-it, which only the names of restore points could ever notice.
+Writing: a temporary file in ``.tmp``, its fsync, its final name (:mod:`~vmkeep.blobs.naming`, which fails if the name
+exists: the create-if-absent), the fsync of the folders that lead there. So a power cut leaves a blob whole or
+invisible, and at most a file in ``.tmp``. Removing syncs the folder too: a manifest must not come back after the packs
+it needs have gone.
 """
 
 from __future__ import annotations
@@ -15,16 +13,26 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
-from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
-from vmkeep.errors import BlobNotFoundError, ConflictError, StoreError, StoreFullError
+from vmkeep.blobs.naming import is_atomic, name_if_free
+from vmkeep.blobs.store import TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    PermissionDeniedError,
+    RepositoryError,
+    StoreError,
+    StoreFullError,
+)
 
-_TEMPORARY = ".tmp"
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+T = TypeVar("T")
+
 _TRIES = 5
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class LocalStore:
@@ -32,7 +40,8 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._folders: set[Path] = set()
+        self._lasting: set[Path] = set()
+        """Folders of the first level whose names are on disk: no store removes those."""
 
     @property
     def location(self) -> str:
@@ -43,27 +52,18 @@ class LocalStore:
         """Create a blob; see :meth:`BlobStore.put`."""
         path = self._path(key)
         with self._errors(key, len(data)):
-            temporary = self._write_temporary(data)
-            try:
-                created = self._publish(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            created = self._write(path, data, name_if_free)
             if not created and not _holds(path, data):
                 raise ConflictError(f"{path}: exists with other content")
-            sync_folder(path.parent)
+            self._sync_names(path.parent)
         return created
 
     def replace(self, key: str, data: Bytes) -> None:
         """Create or overwrite a blob atomically."""
         path = self._path(key)
         with self._errors(key, len(data)):
-            temporary = self._write_temporary(data)
-            try:
-                self._in_folder(path.parent, lambda: os.replace(temporary, path))  # noqa: PTH105
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            sync_folder(path.parent)
+            self._write(path, data, os.replace)
+            self._sync_names(path.parent)
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""
@@ -133,7 +133,6 @@ class LocalStore:
                     folder.rmdir()
                 except OSError:
                     break
-                self._folders.discard(folder)
                 folder = folder.parent
             with suppress(FileNotFoundError):  # nothing was ever there, or another process took the folder
                 sync_folder(folder)
@@ -147,13 +146,49 @@ class LocalStore:
         with self._errors(""):
             self._write_temporary(b"").unlink()
 
+    def check_creates(self) -> None:
+        """Prove that of several creators of one blob exactly one wins, on whatever machines they are.
+
+        :raises RepositoryError: this file system does not promise that.
+        """
+        with self._errors(""):
+            if not is_atomic(self._temporaries()):
+                raise RepositoryError(
+                    f"{self._root}: nothing can be deleted safely there, because the file system has neither hard "
+                    "links nor renames that keep what is there, so that two processes may both create one blob; copy "
+                    "the repository to another one (ext4, XFS, NFS, SMB, or FAT by the kernel's own driver)"
+                )
+
+    def remove_leftovers(self, *, left_for: timedelta) -> int:
+        """Remove temporary files last written that long ago, by the store's clock; return how many.
+
+        A writer that lives on nevertheless, and misses its file, writes it again.
+        """
+        removed = 0
+        with self._errors(""):
+            probe = self._write_temporary(b"")
+            try:
+                before = probe.stat().st_mtime - left_for.total_seconds()
+            finally:
+                probe.unlink(missing_ok=True)
+            for file in self._temporaries().iterdir():
+                with suppress(FileNotFoundError):
+                    if is_temporary(file.name) and file.stat().st_mtime <= before:
+                        file.unlink()
+                        removed += 1
+        return removed
+
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
-    def _write_temporary(self, data: Bytes) -> Path:
-        folder = self._root / _TEMPORARY
+    def _temporaries(self) -> Path:
+        """Return the folder of temporary files, which are on the same file system as the blobs."""
+        folder = self._root / TEMPORARY
         folder.mkdir(exist_ok=True)
-        path = folder / secrets.token_hex(16)
+        return folder
+
+    def _write_temporary(self, data: Bytes) -> Path:
+        path = self._temporaries() / secrets.token_hex(16)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             view = memoryview(data)
@@ -169,44 +204,43 @@ class LocalStore:
             os.close(file)
         return path
 
-    def _publish(self, temporary: Path, path: Path) -> bool:
-        """Give the temporary file its name, unless that is taken; return whether it was free."""
-        try:
-            self._in_folder(path.parent, lambda: os.link(temporary, path))
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            if path.exists():
-                return False
-            os.rename(temporary, path)  # noqa: PTH104
-        return True
+    def _write(self, path: Path, data: Bytes, name: Callable[[Path, Path], T]) -> T:
+        """Write a temporary file and let ``name`` give it its final name; return what that returns.
 
-    def _in_folder(self, folder: Path, name: Callable[[], None]) -> None:
-        """Create a name in a folder that another process may remove, because it was empty, at any time."""
+        Another process may remove the folder at any time, because it is empty, and a temporary file that it takes for
+        that of a dead process.
+        """
         for _ in range(_TRIES):
+            temporary = self._write_temporary(data)
             try:
-                self._make_folder(folder)
-                return name()
+                self._make_folder(path.parent)
+                return name(temporary, path)
             except FileNotFoundError:
                 if not self._root.is_dir():
                     raise
-                self._folders.discard(folder)
-        raise StoreError(f"{folder}: disappears as often as it is created")
+            finally:
+                temporary.unlink(missing_ok=True)
+        raise StoreError(f"{path.parent}: disappears as often as it is created")
 
     def _make_folder(self, folder: Path) -> None:
-        """Create a folder durably: each new level's name has to reach the disk too."""
-        if folder in self._folders:
-            if folder.is_dir():
-                return
-            self._folders.discard(folder)
         if folder != self._root:
             self._make_folder(folder.parent)
             with suppress(FileExistsError):
                 folder.mkdir()
-            sync_folder(folder.parent)
-        self._folders.add(folder)
+
+    def _sync_names(self, folder: Path) -> None:
+        """Have the names that lead to a new blob reach the disk, its own and those of the folders above.
+
+        Each time, because another process may have removed the folders and made them anew, and not have come to its own
+        sync. It happens after the blob got its name: a folder that is not empty is not removed.
+        """
+        sync_folder(folder)
+        while folder != self._root and folder not in self._lasting:
+            above = folder.parent
+            sync_folder(above)
+            if above == self._root:
+                self._lasting.add(folder)
+            folder = above
 
     @contextmanager
     def _errors(self, key: str, needed: int = 0) -> Iterator[None]:
@@ -220,6 +254,12 @@ class LocalStore:
             if error.errno in _FULL:
                 raise StoreFullError(
                     f"{self._root}: no space left for {key} ({needed} bytes more are needed): {error.strerror}"
+                ) from error
+            if error.errno in _DENIED:
+                raise PermissionDeniedError(
+                    f"{error.filename or self._root / key}: {error.strerror}; let the user of this process "
+                    f"(number {os.geteuid()}) read and write everything below {self._root}",
+                    target=key,
                 ) from error
             raise StoreError(f"{self._root / key}: {error.strerror or error}") from error
 

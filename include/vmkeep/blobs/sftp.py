@@ -1,27 +1,29 @@
 """A blob store in a folder of an SSH server, through SFTP.
 
-Writing: a temporary file in ``.tmp``, its fsync (``fsync@openssh.com``), then SFTP's plain rename, which has to fail if
-the name is taken: OpenSSH makes a hard link and removes the old name, so one of many writers wins. Where the server's
-file system has no hard links, OpenSSH looks first and renames then, and two writers of one key can both believe that
-they created it. ``replace`` uses ``posix-rename@openssh.com``. Folders cannot be synced over SFTP: after a power cut of
-the server its file system decides whether the newest names are there, but never half of a file's bytes.
+Writing: a temporary file in ``.tmp``, its fsync (``fsync@openssh.com``), then a hard link to the final name
+(``hardlink@openssh.com``), which fails if the name is taken, so one of many writers wins. Where the server or its file
+system has no hard links, we look first and use SFTP's plain rename; with some servers that replaces what is there, and
+with OpenSSH it may, so maintenance deletes nothing in such a place (:meth:`SftpStore.check_creates`). ``replace`` uses
+``posix-rename@openssh.com``. Folders cannot be synced over SFTP: after a power cut of the server its file system
+decides whether the newest names are there, but never half of a file's bytes.
 """
 
 from __future__ import annotations
 
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import paramiko
 
 from vmkeep.blobs.sftpio import free_space, read_parts, write_synced
+from vmkeep.blobs.sftpnames import exists, link, name_if_free
 from vmkeep.blobs.sshaccess import SshAccess
-from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
+from vmkeep.blobs.store import TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -31,7 +33,8 @@ from vmkeep.errors import (
     StoreFullError,
 )
 
-_TEMPORARY = ".tmp"
+T = TypeVar("T")
+
 _PART = 8 << 20
 _FAILURE = "Failure"
 """OpenSSH's text for every error that SFTP has no number for."""
@@ -56,19 +59,8 @@ class SftpStore:
         """Create a blob; see :meth:`BlobStore.put`."""
         path = self._path(key)
         with self._channel(key, writing=len(data)) as channel:
-            temporary = self._write_temporary(channel, data)
-            try:
-                self._make_folder(channel, path.parent)
-                try:
-                    channel.rename(str(temporary), str(path))
-                    return True
-                except OSError:
-                    if not _exists(channel, path):
-                        self._folders.clear()
-                        raise
-            finally:
-                with suppress(OSError, paramiko.SSHException, EOFError):
-                    channel.remove(str(temporary))
+            if self._write(channel, path, data, name_if_free):
+                return True
             if not _holds(channel, path, memoryview(data)):
                 raise ConflictError(f"{self._name(key)}: exists with other content")
             return False
@@ -77,15 +69,30 @@ class SftpStore:
         """Create or overwrite a blob atomically."""
         path = self._path(key)
         with self._channel(key, writing=len(data)) as channel:
-            temporary = self._write_temporary(channel, data)
-            try:
-                self._make_folder(channel, path.parent)
-                channel.posix_rename(str(temporary), str(path))
-            except BaseException:
-                self._folders.clear()
-                with suppress(OSError, paramiko.SSHException, EOFError):
-                    channel.remove(str(temporary))
-                raise
+            self._write(channel, path, data, lambda lent, old, new: lent.posix_rename(old, new))
+
+    def _write(self, channel: Any, path: PurePosixPath, data: Bytes, name: Callable[[Any, str, str], T]) -> T:
+        """Write a temporary file and let ``name`` give it its final name; return what that returns.
+
+        Once more if the folder is gone that we knew, or the file, which another process may take for a dead one's.
+        """
+        try:
+            return self._write_once(channel, path, data, name)
+        except FileNotFoundError:
+            self._folders.clear()
+            return self._write_once(channel, path, data, name)
+
+    def _write_once(self, channel: Any, path: PurePosixPath, data: Bytes, name: Callable[[Any, str, str], T]) -> T:
+        temporary = self._write_temporary(channel, data)
+        try:
+            self._make_folder(channel, path.parent)
+            return name(channel, str(temporary), str(path))
+        except BaseException:
+            self._folders.clear()
+            raise
+        finally:
+            with suppress(OSError, paramiko.SSHException, EOFError):
+                channel.remove(str(temporary))
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""
@@ -148,17 +155,59 @@ class SftpStore:
         with self._channel("", writing=0) as channel:
             channel.remove(str(self._write_temporary(channel, b"")))
 
+    def check_creates(self) -> None:
+        """Prove that of several creators of one blob exactly one wins.
+
+        :raises RepositoryError: the server cannot promise that.
+        """
+        with self._channel("", writing=0) as channel:
+            taken = self._write_temporary(channel, b"")
+            other = taken.with_name(secrets.token_hex(16))
+            try:
+                link(channel, str(taken), str(other))
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise RepositoryError(
+                    f"{self.location}: nothing can be deleted safely there, because the server makes no hard links "
+                    f"({error.strerror or error}), so that two processes may both create one blob; copy the repository "
+                    "to a server with OpenSSH and a file system that has hard links (ext4, XFS)"
+                ) from error
+            finally:
+                for file in (taken, other):
+                    with suppress(OSError, paramiko.SSHException, EOFError):
+                        channel.remove(str(file))
+
+    def remove_leftovers(self, *, left_for: timedelta) -> int:
+        """Remove temporary files last written that long ago, by the server's clock; return how many.
+
+        A writer that lives on nevertheless, and misses its file, writes it again.
+        """
+        removed = 0
+        with self._channel("", writing=0) as channel:
+            probe = self._write_temporary(channel, b"")
+            try:
+                before = channel.stat(str(probe)).st_mtime - left_for.total_seconds()
+            finally:
+                channel.remove(str(probe))
+            for entry in channel.listdir_attr(str(probe.parent)):
+                if is_temporary(entry.filename) and entry.st_mtime <= before:
+                    with suppress(FileNotFoundError):
+                        channel.remove(str(probe.with_name(entry.filename)))
+                        removed += 1
+        return removed
+
     def check_folder(self, *, create: bool) -> None:
         """Make sure that the folder is there; with ``create``, make its last part.
 
         :raises RepositoryError: it is missing or no folder, or the one above it is missing.
         """
         with self._channel("") as channel:
-            if create and not _exists(channel, self._root):
-                if not _exists(channel, self._root.parent):
+            if create and not exists(channel, str(self._root)):
+                if not exists(channel, str(self._root.parent)):
                     raise RepositoryError(f"{self.location}: no folder {self._root.parent} there; create it first")
                 channel.mkdir(str(self._root))
-            if not _exists(channel, self._root):
+            if not exists(channel, str(self._root)):
                 raise RepositoryError(
                     f"{self.location}: no such folder; create a repository there with 'vmkeep repo init'"
                 )
@@ -172,8 +221,8 @@ class SftpStore:
         return f"{self.location.rstrip('/')}/{key}".rstrip("/")
 
     def _write_temporary(self, channel: Any, data: Bytes) -> PurePosixPath:
-        self._make_folder(channel, self._root / _TEMPORARY)
-        path = self._root / _TEMPORARY / secrets.token_hex(16)
+        self._make_folder(channel, self._root / TEMPORARY)
+        path = self._root / TEMPORARY / secrets.token_hex(16)
         try:
             with channel.open(str(path), "wxb") as file:
                 write_synced(channel, file.handle, memoryview(data))
@@ -191,7 +240,7 @@ class SftpStore:
         try:
             channel.mkdir(str(folder))
         except OSError:
-            if not _exists(channel, folder):
+            if not exists(channel, str(folder)):
                 raise
         self._folders.add(folder)
 
@@ -231,14 +280,6 @@ class SftpStore:
     def close(self) -> None:
         """End the connection; a later call makes a new one."""
         self._access.close()
-
-
-def _exists(channel: Any, path: PurePosixPath) -> bool:
-    try:
-        channel.stat(str(path))
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _read(channel: Any, path: PurePosixPath, start: int, length: int | None) -> bytes:

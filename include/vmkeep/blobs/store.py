@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -20,6 +20,10 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 _KEY = re.compile(
     r"(?:[A-Za-z0-9_%~=+@,:-][A-Za-z0-9._%~=+@,:-]{0,199}/)*[A-Za-z0-9_%~=+@,:-][A-Za-z0-9._%~=+@,:-]{0,199}"
 )
+
+TEMPORARY = ".tmp"
+"""Folder, in a store that is one, of files that have no name yet."""
+_TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,17 @@ def close_store(store: BlobStore) -> None:
     """End the connections of a store that holds any; it may be used again, which makes new ones."""
     if (close := getattr(backend(store), "close", None)) is not None:
         close()
+
+
+def remove_leftovers(store: BlobStore, *, left_for: timedelta) -> int:
+    """Remove what processes that died while writing left beside the blobs, once it is that old; return how many."""
+    remove = getattr(backend(store), "remove_leftovers", None)
+    return 0 if remove is None else int(remove(left_for=left_for))
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name in :data:`TEMPORARY` is one of ours."""
+    return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
 def check_key(key: str) -> str:

@@ -12,7 +12,7 @@ from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.cli.retention_options import retention_options
 from vmkeep.clock import now
-from vmkeep.errors import UsageError
+from vmkeep.errors import StoreFullError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.policy import RetentionRule
 
@@ -68,6 +68,10 @@ def prune(
         print_json({"plan": _plain(plan), "report": to_plain(report)})
     else:
         _show_report(report)
+    if report.not_rewritten:
+        raise StoreFullError(
+            f"packs that are mostly waste stay as they are until there is room: {report.not_rewritten}"
+        )
 
 
 def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
@@ -113,7 +117,7 @@ def _show_report(report: PruneReport) -> None:
     if report.packs_pardoned:
         click.echo(f"{report.packs_pardoned} condemned packs are needed again and stay")
     if report.given_way:
-        click.echo("a backup or another prune could not wait, so nothing was deleted; the next prune will")
+        click.echo("a backup or another prune could not wait, so not all was deleted; the next prune will")
     for what in (report.points_kept, report.locked, report.packs_damaged):
         for name, why in what.items():
             click.echo(f"{name} stays: {why}")

@@ -94,8 +94,11 @@ class PruneCounts:
     blobs_locked: int
     """The store does not let go of them yet."""
     given_way: bool
-    """A backup or another prune could not wait for the sweep: the next prune deletes what this one has not."""
+    """A backup or another prune could not wait for a sweep: the next prune deletes what this one has not."""
     runs_removed: int
+    leftovers_removed: int
+    not_rewritten: str
+    """Why packs that are mostly waste stay as they are for now; empty: they do not."""
 
 
 def count_prune(report: PruneReport) -> PruneCounts:
@@ -113,6 +116,8 @@ def count_prune(report: PruneReport) -> PruneCounts:
         blobs_locked=len(report.locked),
         given_way=report.given_way,
         runs_removed=report.runs_removed,
+        leftovers_removed=report.leftovers_removed,
+        not_rewritten=report.not_rewritten,
     )
 
 

@@ -14,9 +14,12 @@ _LEFT_FOR = timedelta(hours=1)
 
 
 def store_time(store: BlobStore) -> datetime:
-    """Return the time by the store's clock: the stamp of a blob that is written for it, and removed."""
+    """Return the time by the store's clock: the stamp of a blob that is written for it, and removed.
+
+    It is empty, so that a full disk has room for it.
+    """
     key = f"{_PROBES}{secrets.token_hex(8)}"
-    store.put(key, key.encode())
+    store.put(key, b"")
     try:
         probes = {blob.key: blob.modified for blob in store.list(_PROBES)}
     finally:

@@ -1,11 +1,16 @@
-"""Carries out a prune: the plan is written, points are forgotten, packs rewritten, and old plans swept."""
+"""Carries out a prune: old plans swept, the plan written, points forgotten, packs rewritten.
+
+What gives room comes before what takes some.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vmkeep.blobs import remove_leftovers
 from vmkeep.blobs.creation import require_creates
+from vmkeep.errors import StoreFullError
 from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.plan import PrunePlan, marked
@@ -37,9 +42,13 @@ class PruneReport:
     locked: dict[str, str] = field(default_factory=dict)
     """Blob → until when the store does not let go of it."""
     given_way: bool
-    """Another process could not wait for the sweep: nothing was deleted, the next prune will."""
+    """Another process could not wait for a sweep, which deleted nothing; the next prune will."""
     runs_removed: int
     """Areas of dead runs."""
+    leftovers_removed: int
+    """Files of processes that died while they wrote."""
+    not_rewritten: str = ""
+    """Why packs that are mostly waste stay as they are for now: the store is full."""
     lost_blocks: int
 
 
@@ -51,19 +60,24 @@ def execute(
     :raises CorruptError: what restore points reach cannot be told any more; no pack was deleted.
     :raises RepositoryError: the store does not create only what is absent (any more), which sweeps and seals settle
         by which of them goes first; nothing was changed.
+    :raises StoreFullError: there is not even room to write down what is deleted.
     """
     require_creates(repository.blobs)
-    locked = settle(repository)
-    rewritten = {bytes.fromhex(pack) for pack in plan.rewritten}
-    written = _condemn(repository, rewritten | {bytes.fromhex(pack) for pack in plan.condemned})
-    forgotten, kept = forget(repository, [verdict.point.ref for verdict in plan.forgotten])
-    moved = _rewrite(repository, frozenset(rewritten), on_progress)
-    if moved.damaged and written:
-        _condemn(repository, written[1] - moved.damaged.keys())
-        repository.plans.withdraw(written[0])
-    swept = _sweep(repository, plan, on_progress)
+    removed, leftovers = _tidy(repository, plan)
+    try:
+        locked = settle(repository)
+        swept = _sweep(repository, plan, on_progress)
+        _condemn(repository, {bytes.fromhex(pack) for pack in plan.condemned})
+        forgotten, kept = forget(repository, [verdict.point.ref for verdict in plan.forgotten])
+        swept += _sweep(repository, plan, on_progress)
+    except StoreFullError as error:
+        raise StoreFullError(
+            f"{error}; a prune has to write down what it deletes: make room for that much beside the repository, or "
+            "allow it more, and prune again"
+        ) from error
+    moved = _rewrite(repository, {bytes.fromhex(pack) for pack in plan.rewritten}, on_progress)
+    swept += _sweep(repository, plan, on_progress)
     time = store_time(repository.blobs)
-    removed = remove_dead_runs(repository, plan.margins, time=time)
     forget_sweeps(repository, plan.margins, time=time)
     remove_dead_forgettings(repository, plan.margins, time=time)
     return PruneReport(
@@ -79,8 +93,16 @@ def execute(
         locked=locked | swept.locked,
         given_way=swept.given_way,
         runs_removed=removed,
+        leftovers_removed=leftovers,
+        not_rewritten=moved.no_room,
         lost_blocks=plan.lost_blocks,
     )
+
+
+def _tidy(repository: Repository, plan: PrunePlan) -> tuple[int, int]:
+    """Remove what dead processes left; return how many runs and how many files."""
+    leftovers = remove_leftovers(repository.blobs, left_for=plan.margins.left_for)
+    return remove_dead_runs(repository, plan.margins, time=store_time(repository.blobs)), leftovers
 
 
 def _condemn(repository: Repository, packs: set[bytes]) -> tuple[str, set[bytes]] | None:
@@ -89,17 +111,32 @@ def _condemn(repository: Repository, packs: set[bytes]) -> tuple[str, set[bytes]
     return (repository.plans.condemn(fresh), fresh) if fresh else None
 
 
-def _rewrite(repository: Repository, packs: frozenset[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:
-    """Move what is reached now out of some packs."""
-    if not packs:
-        return Rewritten(packs=0, bytes_stored=0, damaged={})
-    condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
-    frames = marked(repository, condemned | packs).live_frames(packs)
-    return rewrite(repository, frames, on_progress=on_progress)
+def _rewrite(repository: Repository, packs: set[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:
+    """Condemn some packs and move what is reached now out of them; those of which not all could be moved stay.
+
+    They have a plan of their own, because a sweep between its writing and the move would pardon them.
+    """
+    written: tuple[str, set[bytes]] | None = None
+    try:
+        if (written := _condemn(repository, packs)) is None and not packs:
+            return Rewritten()
+        condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
+        frames = marked(repository, condemned | packs).live_frames(frozenset(packs))
+        moved = rewrite(repository, frames, on_progress=on_progress)
+        if moved.damaged and written:
+            _condemn(repository, written[1] - moved.damaged.keys())
+            repository.plans.withdraw(written[0])
+    except StoreFullError as error:
+        if written:
+            repository.plans.withdraw(written[0])
+        return Rewritten(no_room=str(error))
+    return moved
 
 
 def _sweep(repository: Repository, plan: PrunePlan, on_progress: Callable[[Progress], None]) -> Swept:
     """Sweep the plans that are old enough by now."""
+    if not (plans := repository.plans.plans()):
+        return Swept()
     time = store_time(repository.blobs)
-    ripe = [old for old in repository.plans.plans() if time - old.written_at >= plan.margins.condemned_for]
+    ripe = [old for old in plans if time - old.written_at >= plan.margins.condemned_for]
     return sweep(repository, ripe, on_progress=on_progress) if ripe else Swept()

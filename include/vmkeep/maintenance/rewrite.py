@@ -7,7 +7,7 @@ a copy of it may still be found elsewhere: its pack is told to the caller, and n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.maintenance.mark import LiveFrame
@@ -28,10 +28,12 @@ _FLUSHED = 1 << 30
 class Rewritten:
     """What became of some packs."""
 
-    packs: int
-    bytes_stored: int
-    damaged: dict[bytes, str]
+    packs: int = 0
+    bytes_stored: int = 0
+    damaged: dict[bytes, str] = field(default_factory=dict)
     """Pack → what is wrong, of packs that have to stay."""
+    no_room: str = ""
+    """Why all of them stay: the store is full."""
 
 
 def rewrite(

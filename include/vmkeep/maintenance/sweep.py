@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from vmkeep.errors import LockedError
+from vmkeep.errors import LockedError, StoreFullError
 from vmkeep.maintenance.mark import Marking
 from vmkeep.maintenance.plan import marked
 from vmkeep.maintenance.withdraw import withdraw
@@ -36,6 +37,16 @@ class Swept:
     """Blob → why the store did not let go of it, and until when."""
     given_way: bool = False
     """Something that could not wait has ended this sweep before it decided: the next one will do."""
+
+    def __add__(self, other: Swept) -> Swept:
+        """Return what two sweeps came to together."""
+        return Swept(
+            deleted=self.deleted + other.deleted,
+            bytes_freed=self.bytes_freed + other.bytes_freed,
+            pardoned=self.pardoned + other.pardoned,
+            locked=self.locked | other.locked,
+            given_way=self.given_way or other.given_way,
+        )
 
 
 def settle(repository: Repository) -> dict[str, str]:
@@ -110,8 +121,15 @@ def _carry_out(
     takes: frozenset[bytes],
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> dict[str, str]:
-    """Take packs out of the index, then delete them, then say that the sweep is over. May be done again."""
-    locked = withdraw(repository, takes) if takes else {}
+    """Take packs out of the index, then delete them, then say that the sweep is over. May be done again.
+
+    A full store has no room for the index until packs are deleted. Until then the sweep's record says what to avoid.
+    """
+    locked: dict[str, str] = {}
+    withdrawn = False
+    with suppress(StoreFullError):
+        locked |= withdraw(repository, takes)
+        withdrawn = True
     ids = sorted(takes)
 
     def remove(pack: bytes) -> tuple[str, str] | None:
@@ -125,5 +143,7 @@ def _carry_out(
         for number, kept in enumerate(threads.map(remove, ids), start=1):
             locked |= dict([kept]) if kept else {}
             on_progress(Progress(phase="sweep", bytes_done=number, bytes_total=len(ids)))
+    if not withdrawn:
+        locked |= withdraw(repository, takes)
     repository.plans.finish_sweep(sweep)
     return locked

@@ -22,7 +22,9 @@ _LIMIT = 1 << 32
 
 def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
     """Write the index anew where it names any of some packs; return the segments that the store does not let go."""
-    locked = {}
+    locked: dict[str, str] = {}
+    if not packs:
+        return locked
     shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
     for blob in list(repository.blobs.list(PREFIX)):
         try:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.blobs.abreast import abreast
-from vmkeep.errors import BlobNotFoundError, CorruptError, RepositoryError, StoreError
+from vmkeep.errors import BlobNotFoundError, CorruptError, PermissionDeniedError, RepositoryError, StoreError
 from vmkeep.model.job import Progress
 from vmkeep.repository import descriptor, marks, plans
 from vmkeep.repository import indexcheck as indexes
@@ -234,7 +234,7 @@ class Check:
         """Whoever checks may not be allowed to write: what was found is told all the same."""
         try:
             yield
-        except StoreError as error:
+        except (StoreError, PermissionDeniedError) as error:
             self._findings.add(Trouble.STRUCTURE, DAMAGE, f"what was found cannot be written down: {error}")
 
     def _check_points(self) -> None:

@@ -67,14 +67,13 @@ def test_a_backup_that_began_before_a_prune_seals_at_any_call_of_it(worn, others
                 vault.prune()
 
         store = Interrupted(vault.store, at, happens)
-        report = vault.prune(store=store)
+        vault.prune(store=store)
 
         vault.assert_whole()
         if not outcome:
             break
         sealed += outcome == ["sealed"]
         stale += outcome == ["stale"]
-        assert not (report.given_way and report.packs_deleted)
         vault.prune()
         vault.assert_whole()
     assert stale > 5

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.life import live
+from vmkeep.blobs import sftp, sftpnames
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.sftp import SftpStore
 from vmkeep.blobs.sshaccess import SshAccess, parse_location
@@ -24,6 +27,9 @@ from vmkeep.errors import (
     UnreachableError,
     UsageError,
 )
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.plan import plan_prune
+from vmkeep.maintenance.prune import execute
 from vmkeep.repository import create_repository
 
 MIB = 1 << 20
@@ -212,3 +218,71 @@ def test_a_location_is_a_user_a_host_and_a_path(location, port, path):
 def test_other_locations_are_refused(location):
     with pytest.raises(UsageError):
         parse_location(location)
+
+
+def _refuse_links(monkeypatch):
+    """Be a server, or a file system of one, that makes no hard links."""
+
+    def refuse(_channel, _old, _new):
+        raise OSError("Operation unsupported")
+
+    monkeypatch.setattr(sftpnames, "link", refuse)
+    monkeypatch.setattr(sftp, "link", refuse)
+
+
+def test_a_server_that_makes_no_hard_links_stores_blobs_and_is_refused_by_a_prune(location, tmp_path, monkeypatch):
+    _refuse_links(monkeypatch)
+    with create_repository(location) as repository:
+        repository.store_attachment(b"content", run="run")
+        plan = plan_prune(repository, None, margins=Margins(), now=datetime(2026, 1, 1, tzinfo=UTC))
+
+        with pytest.raises(RepositoryError, match=r"nothing can be deleted safely there, .*no hard links"):
+            execute(repository, plan)
+        assert repository.stats().packs > 0
+    assert list((tmp_path / "repository" / ".tmp").iterdir()) == []
+
+
+def test_a_rename_of_a_server_that_replaces_never_overwrites_a_blob_that_is_there(location, monkeypatch):
+    _refuse_links(monkeypatch)
+    monkeypatch.setattr(sftpnames, "rename", lambda channel, old, new: channel.posix_rename(old, new))
+    store = create_store(location)
+    store.put("a/b", b"content")
+
+    with pytest.raises(ConflictError):
+        store.put("a/b", b"other")
+    assert store.put("a/b", b"content") is False
+    assert store.get("a/b") == b"content"
+
+
+def test_temporary_files_of_dead_writers_go_once_they_are_old(location, tmp_path):
+    create_store(location).put("a/b", b"content")
+    store = SftpStore(SshAccess(parse_location(location)))
+    folder = tmp_path / "repository" / ".tmp"
+    for name, days in {"0" * 32: 8, "1" * 32: 6, "not-one-of-ours": 8}.items():
+        (folder / name).write_bytes(b"half of a pack")
+        then = (folder / name).stat().st_mtime - days * 86400
+        os.utime(folder / name, (then, then))
+
+    assert store.remove_leftovers(left_for=timedelta(days=7)) == 1
+
+    assert {path.name for path in folder.iterdir()} == {"1" * 32, "not-one-of-ours"}
+
+
+@pytest.mark.parametrize("verb", ["put", "replace"])
+def test_a_writer_whose_temporary_file_is_taken_for_a_dead_ones_writes_it_again(location, monkeypatch, verb):
+    create_store(location)
+    store, other = (SftpStore(SshAccess(parse_location(location))) for _ in range(2))
+    cleaned = []
+    write = sftp.write_synced
+
+    def stopped(channel, handle, data):
+        write(channel, handle, data)
+        if data and not cleaned:
+            cleaned.append(other.remove_leftovers(left_for=timedelta(0)))
+
+    monkeypatch.setattr(sftp, "write_synced", stopped)
+
+    getattr(store, verb)("packs/ab/x", b"content")
+
+    assert cleaned == [1]
+    assert store.get("packs/ab/x") == b"content"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,15 @@ from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.opening import create_store, local_folder, open_store
 from vmkeep.blobs.settling import SettlingStore
-from vmkeep.errors import BlobNotFoundError, RepositoryError, StoreError, StoreFullError, UsageError
+from vmkeep.errors import (
+    BlobNotFoundError,
+    PermissionDeniedError,
+    Recovery,
+    RepositoryError,
+    StoreError,
+    StoreFullError,
+    UsageError,
+)
 
 
 class PowerCut(BaseException):
@@ -230,3 +241,88 @@ def test_what_the_system_writes_in_parts_is_whole(tmp_path, monkeypatch):
     LocalStore(tmp_path).put("packs/ab/x", content)
 
     assert LocalStore(tmp_path).get("packs/ab/x") == content
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+@pytest.mark.parametrize("verb", ["put", "replace", "check_writable"])
+def test_a_denied_write_stops_and_tells_who_may_not_write_where(tmp_path, monkeypatch, code, verb):
+    def refuse(path, *_args):
+        raise OSError(code, os.strerror(code), str(path))
+
+    store = LocalStore(tmp_path)
+    monkeypatch.setattr(os, "open", refuse)
+
+    with pytest.raises(PermissionDeniedError, match=rf"{tmp_path}.*number {os.geteuid()}.*below {tmp_path}") as raised:
+        getattr(store, verb)(*(["a/b", b"x"] if verb != "check_writable" else []))
+    assert raised.value.recovery is Recovery.STOP
+
+
+@pytest.mark.parametrize("call", [lambda s: s.get("a/b"), lambda s: s.get_range("a/b", 0, 1), lambda s: s.size("a/b")])
+def test_a_denied_read_stops(tmp_path, monkeypatch, call):
+    def refuse(path, *_args, **_named):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    LocalStore(tmp_path).put("a/b", b"x")
+    for name in ("open", "stat"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr("io.open", refuse)
+
+    with pytest.raises(PermissionDeniedError, match="Permission denied"):
+        call(LocalStore(tmp_path))
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder on a file system that is mounted read-only."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    LocalStore(folder).put("a/b", b"content")
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_read_only_file_system_is_read_and_a_write_stops(read_only):
+    store = open_store(str(read_only))
+
+    assert store.get("a/b") == b"content"
+    with pytest.raises(PermissionDeniedError, match="Read-only file system"):
+        store.put("a/c", b"content")
+    with pytest.raises(PermissionDeniedError, match="Read-only file system"):
+        store.delete("a/b")
+
+
+def test_temporary_files_of_dead_writers_go_once_they_are_old_and_nothing_else_does(tmp_path):
+    store = LocalStore(tmp_path)
+    store.put("a/b", b"content")
+    now = time.time()
+    names = {"0" * 32: 8, "1" * 32: 6, "f" * 32: 8, "not-one-of-ours": 8, "creating": 8}
+    for name, days in names.items():
+        (tmp_path / ".tmp" / name).write_bytes(b"half of a pack")
+        os.utime(tmp_path / ".tmp" / name, (now - days * 86400,) * 2)
+
+    assert store.remove_leftovers(left_for=timedelta(days=7)) == 2
+
+    assert {path.name for path in (tmp_path / ".tmp").iterdir()} == {"1" * 32, "not-one-of-ours", "creating"}
+    assert store.get("a/b") == b"content"
+
+
+@pytest.mark.parametrize("verb", ["put", "replace"])
+def test_a_writer_whose_temporary_file_is_taken_for_a_dead_ones_writes_it_again(tmp_path, monkeypatch, verb):
+    """It may have been stopped for longer than any margin."""
+    cleaned = []
+    write = os.write
+
+    def stopped(file, data):
+        if not cleaned:
+            cleaned.append(LocalStore(tmp_path).remove_leftovers(left_for=timedelta(0)))
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", stopped)
+
+    getattr(LocalStore(tmp_path), verb)("packs/ab/x", b"content")
+
+    assert cleaned == [1]
+    assert LocalStore(tmp_path).get("packs/ab/x") == b"content"
+    assert list((tmp_path / ".tmp").iterdir()) == []

@@ -42,14 +42,19 @@ def test_content_is_synced_before_it_gets_its_name_and_the_name_before_the_call_
 
     assert calls == [
         ("fsync", "temporary"),
-        ("fsync", "."),  # which holds the name of the new folder packs
-        ("fsync", "packs"),
         (naming, "temporary packs/ab/x"),
         ("fsync", "packs/ab"),
+        ("fsync", "packs"),
+        ("fsync", "."),  # which holds the name of the new folder packs
     ]
     calls.clear()
     getattr(store, verb)("packs/ab/y", b"content")
-    assert calls == [("fsync", "temporary"), (naming, "temporary packs/ab/y"), ("fsync", "packs/ab")]
+    assert calls == [
+        ("fsync", "temporary"),
+        (naming, "temporary packs/ab/y"),
+        ("fsync", "packs/ab"),
+        ("fsync", "packs"),
+    ]
 
 
 def test_a_blob_that_was_there_already_is_durable_too_when_the_call_returns(tmp_path, calls):
@@ -58,12 +63,29 @@ def test_a_blob_that_was_there_already_is_durable_too_when_the_call_returns(tmp_
     calls.clear()
 
     assert LocalStore(tmp_path).put("packs/ab/x", b"content") is False
-    assert calls[-1] == ("fsync", "packs/ab")
+    assert calls[-3:] == [("fsync", "packs/ab"), ("fsync", "packs"), ("fsync", ".")]
 
 
-def test_folders_that_another_process_made_are_synced_before_they_are_relied_on(tmp_path, calls):
+def test_folders_that_another_process_made_are_synced_before_a_call_returns(tmp_path, calls):
     (tmp_path / "packs" / "ab").mkdir(parents=True)
 
     LocalStore(tmp_path).put("packs/ab/x", b"content")
 
-    assert calls.index(("fsync", ".")) < calls.index(("fsync", "packs")) < calls.index(("fsync", "packs/ab"))
+    assert calls[-3:] == [("fsync", "packs/ab"), ("fsync", "packs"), ("fsync", ".")]
+
+
+@pytest.mark.parametrize("verb", ["put", "replace"])
+def test_a_folder_that_another_process_made_anew_is_synced_again(tmp_path, calls, verb):
+    """It may have removed the folder, made it again and not have come to its own sync: ours has to do."""
+    store = LocalStore(tmp_path)
+    getattr(store, verb)("runs/r/leases/a", b"content")
+    (tmp_path / "runs" / "r" / "leases" / "a").unlink()
+    (tmp_path / "runs" / "r" / "leases").rmdir()
+    (tmp_path / "runs" / "r").rmdir()
+    (tmp_path / "runs" / "r" / "leases").mkdir(parents=True)
+    calls.clear()
+
+    getattr(store, verb)("runs/r/leases/b", b"content")
+
+    named = [call for call, _ in calls].index({"put": "link"}.get(verb, verb))
+    assert calls[named + 1 :] == [("fsync", "runs/r/leases"), ("fsync", "runs/r"), ("fsync", "runs")]

@@ -1,0 +1,49 @@
+"""Names of files over SFTP: whether one is taken, and giving a finished file its final name unless it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paramiko.sftp import CMD_EXTENDED
+
+
+def exists(channel: Any, path: str) -> bool:
+    """Whether there is anything of that name."""
+    try:
+        channel.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def name_if_free(channel: Any, temporary: str, path: str) -> bool:
+    """Give a file its final name, unless that is taken; return whether it was free. It may keep its first name too.
+
+    The server's text for a name that is taken is that of most other failures, so that a look has to tell.
+
+    :raises FileNotFoundError: the file or the folder of its final name is gone.
+    """
+    for name in (link, rename):
+        try:
+            name(channel, temporary, path)
+            return True
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            failure = error
+            if exists(channel, path):
+                return False
+    raise failure
+
+
+def link(channel: Any, old: str, new: str) -> None:
+    """Make a hard link, by ``hardlink@openssh.com`` (OpenSSH's PROTOCOL, 4.5).
+
+    :raises OSError: the new name is taken, or the server or its file system makes none.
+    """
+    channel._request(CMD_EXTENDED, "hardlink@openssh.com", old, new)  # noqa: SLF001
+
+
+def rename(channel: Any, old: str, new: str) -> None:
+    """Rename by SFTP's own request, which should fail if the new name is taken."""
+    channel.rename(old, new)

@@ -1,0 +1,93 @@
+"""Folders on file systems without hard links: FAT, and what an older kernel or a network does to exFAT and SMB."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.racing import wins
+from vmkeep.blobs import naming
+from vmkeep.blobs.local import LocalStore
+from vmkeep.errors import RepositoryError
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.plan import plan_prune
+from vmkeep.maintenance.prune import execute
+from vmkeep.repository import create_repository
+
+
+@pytest.fixture
+def fat(tmp_path):
+    """A real FAT file system, which has no hard links, in user space, which passes no flags of a rename on."""
+    if not (shutil.which("fusefat") and shutil.which("mkfs.vfat") and Path("/dev/fuse").exists()):
+        pytest.skip("takes fusefat, dosfstools and /dev/fuse")
+    image, folder = tmp_path / "fat.img", tmp_path / "fat"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.vfat", image], check=True, capture_output=True, timeout=60)
+    subprocess.run(["fusefat", "-o", "rw+", image, folder], check=True, capture_output=True, timeout=60)
+    yield folder
+    for _ in range(100):
+        if subprocess.run(["umount", folder], capture_output=True, timeout=60).returncode == 0:
+            break
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "lacks", [{}, {"links": False}, {"links": False, "flags": False}], ids=["nothing", "links", "links and flags"]
+)
+def test_of_several_processes_that_create_a_blob_exactly_one_succeeds(tmp_path, lacks):
+    assert wins(tmp_path, rounds=300, **lacks) == Counter({1: 300})
+
+
+def test_of_several_processes_that_create_a_blob_on_a_fat_exactly_one_succeeds(fat):
+    assert wins(fat, rounds=60) == Counter({1: 60})
+
+
+def refuse(code):
+    def call(*_arguments):
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+def test_a_rename_that_keeps_what_is_there_is_as_good_as_hard_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+
+    LocalStore(tmp_path).check_creates()
+
+    assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_prune_refuses_a_folder_where_two_machines_may_both_create_a_blob(tmp_path, monkeypatch, code):
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    monkeypatch.setattr(naming, "rename_if_free", refuse(code))
+
+    _require_prune_refused(tmp_path / "repository")
+
+
+def test_a_prune_refuses_a_fat_that_is_mounted_in_user_space_and_a_backup_goes_there(fat):
+    _require_prune_refused(fat / "repository")
+
+
+def _require_prune_refused(folder):
+    with create_repository(str(folder)) as repository:
+        root, size = repository.store_attachment(b"content", run="run")
+        packs = [blob.key for blob in repository.blobs.list("packs/")]
+        plan = plan_prune(repository, None, margins=Margins(), now=datetime(2026, 1, 1, tzinfo=UTC))
+
+        with pytest.raises(RepositoryError, match=r"repository: nothing can be deleted safely there, .*hard links"):
+            execute(repository, plan)
+
+        assert packs
+        assert [blob.key for blob in repository.blobs.list("packs/")] == packs
+        assert (root, size) == repository.store_attachment(b"content", run="another run")

@@ -1,0 +1,133 @@
+"""A real file system that is full: what a prune gives back, and what it takes for that."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
+from vmkeep.blobs.local import LocalStore
+from vmkeep.errors import StoreFullError
+from vmkeep.maintenance.margins import Margins
+from vmkeep.repository import descriptor
+from vmkeep.repository.packs import pack_key
+
+__all__ = ["small_packs"]
+
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of eight mebibytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def vault(disk):
+    """A repository with packs that an old plan condemns, and with one that is mostly waste."""
+    (disk / "repository").mkdir()
+    store = LocalStore(disk / "repository")
+    descriptor.create(store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
+    vault = Vault(store)
+    vault.forget(vault.back_up([block(number) for number in range(1, 30)]))
+    vault.open().plans.condemn(vault.packs)
+    worn = vault.back_up([block(number) for number in range(101, 116)])
+    vault.back_up([block(number) for number in range(101, 106)])
+    vault.forget(worn)
+    return vault
+
+
+def fill(disk: Path, *, but: int) -> None:
+    """Leave some pages of the file system free."""
+    with (disk / "something else").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(PAGE))
+    with (disk / "something else").open("r+b") as file:
+        file.truncate((disk / "something else").stat().st_size - but * PAGE)
+
+
+def room(disk: Path) -> int:
+    status = os.statvfs(disk)
+    return status.f_bavail * status.f_frsize
+
+
+def test_a_prune_of_a_full_disk_deletes_first_and_rewrites_in_the_room_that_gives(vault, disk):
+    fill(disk, but=4)
+
+    report = vault.prune()
+
+    assert report.packs_deleted > 1
+    assert report.packs_rewritten == 1
+    assert report.not_rewritten == ""
+    assert room(disk) > 29 * BLOCK
+    vault.assert_whole()
+
+
+def test_what_has_no_room_to_be_rewritten_is_told_and_stays(vault, disk):
+    young = NONE.young_for, timedelta(hours=1)
+    fill(disk, but=4)
+
+    report = vault.prune(margins=Margins(young_for=young[0], condemned_for=young[1]))
+
+    assert (report.packs_deleted, report.packs_rewritten) == (0, 0)
+    assert "no space left" in report.not_rewritten
+    vault.assert_whole()
+    assert vault.plan().rewritten, "it is planned anew as soon as there is room"
+
+
+def test_a_prune_of_a_disk_that_is_full_to_the_last_byte_says_how_much_it_takes(vault, disk):
+    fill(disk, but=0)
+    packs = vault.packs
+
+    with pytest.raises(StoreFullError, match=r"no space left for sweeps/.*to write down what it deletes.*make room"):
+        vault.prune()
+
+    assert vault.packs == packs
+    fill(disk, but=4)
+    assert vault.prune().packs_deleted > 1
+    vault.assert_whole()
+
+
+def test_what_writers_that_died_left_on_a_full_disk_makes_room_for_the_rest(vault, disk):
+    left = disk / "repository" / ".tmp" / ("0" * 32)
+    left.write_bytes(bytes(4 * PAGE))
+    then = left.stat().st_mtime - timedelta(days=8).total_seconds()
+    os.utime(left, (then, then))
+    fill(disk, but=0)
+
+    report = vault.prune()
+
+    assert report.leftovers_removed == 1
+    assert report.packs_deleted > 1
+    vault.assert_whole()
+
+
+def test_packs_go_before_the_index_is_written_anew_if_that_has_no_room(vault, disk, monkeypatch):
+    """What it still names is avoided for as long as the sweep's record stays."""
+    put = LocalStore.put
+    doomed = min(vault.packs & vault.open().plans.avoided())
+
+    def full(store, key, data):
+        if key.startswith("index/") and (disk / "repository" / pack_key(doomed)).exists():
+            raise StoreFullError("no space left")
+        return put(store, key, data)
+
+    monkeypatch.setattr(LocalStore, "put", full)
+    worn = vault.back_up  # its index is written after the packs are gone
+
+    report = vault.prune()
+
+    assert report.packs_deleted > 1
+    vault.assert_whole()
+    worn([block(1)])
+    vault.assert_whole()
