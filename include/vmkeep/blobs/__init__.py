@@ -12,6 +12,7 @@ from vmkeep.blobs.store import (
     close_store,
     is_remote,
     remove_leftovers,
+    top_names,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "is_remote",
     "open_store",
     "remove_leftovers",
+    "top_names",
 ]

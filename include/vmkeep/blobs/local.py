@@ -159,6 +159,11 @@ class LocalStore:
                     "the repository to another one (ext4, XFS, NFS, SMB, or FAT by the kernel's own driver)"
                 )
 
+    def top_names(self) -> set[str]:
+        """Return every name in the folder."""
+        with self._errors(""):
+            return {path.name for path in self._root.iterdir()}
+
     def remove_leftovers(self, *, left_for: timedelta) -> int:
         """Remove temporary files last written that long ago, by the store's clock; return how many.
 

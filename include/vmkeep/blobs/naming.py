@@ -22,7 +22,6 @@ _NO_FLAGS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 _HERE = -100
 """``AT_FDCWD``: relative paths are those of the process."""
 _NO_REPLACE = 1
-_LOCK = "creating"
 
 
 def name_if_free(temporary: Path, path: Path) -> bool:
@@ -102,7 +101,7 @@ def is_atomic(folder: Path) -> bool:
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Keep this machine's other processes and threads out; the kernel lets go when this process dies."""
-    file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # a file system that knows no locks either: see is_atomic
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from vmkeep.blobs.lines import line_for
 from vmkeep.blobs.local import LocalStore, sync_folder
+from vmkeep.blobs.locations import local_folder
 from vmkeep.blobs.metered import Meter, MeteredStore
 from vmkeep.blobs.rates import parse_rates
 from vmkeep.blobs.retrying import RetryingStore
@@ -18,30 +20,17 @@ from vmkeep.blobs.s3access import parse_location as parse_s3
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.blobs.store import BlobStore
 from vmkeep.blobs.throttled import Pace, ThrottledStore
-from vmkeep.errors import Recovery, RepositoryError, StoreError, UnreachableError, UsageError
+from vmkeep.errors import (
+    PermissionDeniedError,
+    Recovery,
+    RepositoryError,
+    StoreError,
+    UnreachableError,
+    UsageError,
+)
 from vmkeep.model.aws import AwsCredentials
 
 _SSH = ("sftp://", "scp://")
-
-
-def local_folder(location: str) -> Path:
-    """Return the folder that a path or ``file://`` URL names.
-
-    :raises UsageError: another scheme, or a host in the URL.
-    """
-    if "://" not in location:
-        if not location:
-            raise UsageError("no repository given; name a folder or set VMKEEP_REPOSITORY")
-        return Path(location).expanduser().absolute()
-    url = urlsplit(location)
-    if url.scheme != "file":
-        raise UsageError(
-            f"{location}: repositories of kind '{url.scheme}://' are not supported; "
-            "name a folder, or write s3://bucket/prefix or sftp://user@host/path"
-        )
-    if url.netloc not in ("", "localhost"):
-        raise UsageError(f"{location}: a file:// location has no host; write file:///path")
-    return Path(unquote(url.path)).absolute()
 
 
 def open_store(
@@ -68,8 +57,8 @@ def open_store(
     if location.startswith(_SSH):
         return RetryingStore(_settling(_open_ssh(location, new=False), limit_rate, meter))
     folder = local_folder(location)
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "no such folder"
+    if not (found := _is_folder(folder)):
+        what = "no such folder" if found is None else "is not a folder"
         raise RepositoryError(f"{folder}: {what}; create a repository there with 'vmkeep repo init'")
     return _settling(LocalStore(folder), limit_rate, meter)
 
@@ -95,9 +84,9 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
     if location.startswith(_SSH):
         return RetryingStore(SettlingStore(_open_ssh(location, new=True)))
     folder = local_folder(location)
-    if folder.exists() and not folder.is_dir():
+    if _is_folder(folder) is False:
         raise RepositoryError(f"{folder}: is not a folder")
-    if not folder.parent.is_dir():
+    if not _is_folder(folder.parent):
         raise RepositoryError(f"{folder.parent}: no such folder; create it or mount it first")
     try:
         folder.mkdir(exist_ok=True)
@@ -105,6 +94,25 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
     except OSError as error:
         raise RepositoryError(f"{folder}: cannot be created: {error.strerror}") from error
     return SettlingStore(LocalStore(folder))
+
+
+def _is_folder(path: Path) -> bool | None:
+    """Whether there is a folder of that name; ``None``: there is nothing.
+
+    :raises PermissionDeniedError: a folder above it does not let us look.
+    :raises UsageError: no file can have that name.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"{path}: {error.strerror}; let the user of this process (number {os.geteuid()}) enter the folders above",
+            target=str(path),
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be a repository's folder: {error.strerror}") from error
 
 
 def _open_s3(location: str, credentials: AwsCredentials | None, *, new: bool) -> BlobStore:

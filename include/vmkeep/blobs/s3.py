@@ -243,6 +243,12 @@ class S3BlobStore:
         with self._errors(""):
             next(iter(obstore.list(self._access.reader(), PROBES, chunk_size=1)), None)
 
+    def top_names(self) -> set[str]:
+        """Return the first parts of up to a thousand keys."""
+        with self._errors(""):
+            page = next(iter(obstore.list(self._access.reader(), chunk_size=1000)), ())
+        return {str(each["path"]).partition("/")[0] for each in page}
+
     def check_creates(self) -> None:
         """Prove that the server keeps its promise to create only what is absent, in a bucket of this kind.
 

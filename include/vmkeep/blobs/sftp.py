@@ -178,6 +178,11 @@ class SftpStore:
                     with suppress(OSError, paramiko.SSHException, EOFError):
                         channel.remove(str(file))
 
+    def top_names(self) -> set[str]:
+        """Return every name in the folder."""
+        with self._channel("") as channel:
+            return set(channel.listdir(str(self._root)))
+
     def remove_leftovers(self, *, left_for: timedelta) -> int:
         """Remove temporary files last written that long ago, by the server's clock; return how many.
 

@@ -109,6 +109,16 @@ def remove_leftovers(store: BlobStore, *, left_for: timedelta) -> int:
     return 0 if remove is None else int(remove(left_for=left_for))
 
 
+def top_names(store: BlobStore) -> set[str]:
+    """Return names at the first level of where a store is, whatever they are: parts of keys, and other files.
+
+    In a bucket that holds a thousand or more it may be only some of them.
+    """
+    if (names := getattr(backend(store), "top_names", None)) is not None:
+        return set(names())
+    return {blob.key.partition("/")[0] for blob in store.list("")}
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file of that name in :data:`TEMPORARY` is one of ours."""
     return _TEMPORARY_NAME.fullmatch(name) is not None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.blobs.local import sync_folder
+from vmkeep.blobs.naming import name_if_free
+from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.transfer.files import LocalFileTarget
@@ -39,6 +40,7 @@ def export_image(
     :param device_index: number of the disk in the point, from 0, in order of device key.
     :raises NotFoundError: the point holds no such disk, or the folder of ``out`` is missing.
     :raises ConflictError: ``out`` exists and ``overwrite`` is not set.
+    :raises UsageError: no file can have that name.
     """
     images = sorted(point.images, key=lambda image: image.disk.key)
     if not 0 <= device_index < len(images):
@@ -46,11 +48,8 @@ def export_image(
             f"restore point {point.ref} has {len(images)} disks, counted from 0: no disk {device_index}"
         )
     image = images[device_index]
-    if out.exists() and not (overwrite and out.is_file()):
-        raise ConflictError(f"{out}: exists already; nothing was written: give another name, or --force")
-    if not out.parent.is_dir():
-        raise NotFoundError(f"{out.parent}: no such folder")
-    temporary = out.with_name(f".{out.name[:200]}.{secrets.token_hex(4)}.partial")
+    _require_free(out, overwrite=overwrite)
+    temporary = out.with_name(f".vmkeep-{secrets.token_hex(8)}.partial")  # not of out's name: that may be a long one
     try:
         with LocalFileTarget(temporary, capacity=image.disk.capacity, create=True) as target:
             written, _ = restore_disk(
@@ -68,18 +67,22 @@ def export_image(
     return Exported(path=str(out), device_key=image.disk.key, capacity=image.disk.capacity, bytes_written=written)
 
 
-def _publish(temporary: Path, out: Path, *, overwrite: bool) -> None:
-    if overwrite:
-        temporary.replace(out)
-    else:
-        try:
-            os.link(temporary, out)
-        except FileExistsError as error:
-            raise ConflictError(f"{out}: exists already; nothing was written: give another name, or --force") from error
-        except OSError:
-            temporary.rename(out)
-    folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
+def _require_free(out: Path, *, overwrite: bool) -> None:
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        if out.exists() and not (overwrite and out.is_file()):
+            raise ConflictError(f"{out}: exists already; nothing was written: give another name, or --force")
+        if not out.parent.is_dir():
+            raise NotFoundError(f"{out.parent}: no such folder")
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+
+
+def _publish(temporary: Path, out: Path, *, overwrite: bool) -> None:
+    try:
+        if overwrite:
+            temporary.replace(out)
+        elif not name_if_free(temporary, out):
+            raise ConflictError(f"{out}: exists already; nothing was written: give another name, or --force")
+        sync_folder(out.parent)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error

@@ -18,6 +18,8 @@ from vmkeep.repository.lockedkeys import begin_locks, require_locks
 from vmkeep.repository.repository import Repository
 from vmkeep.repository.segmentcache import default_cache
 from vmkeep.repository.slots import PREFIX, Slots
+from vmkeep.repository.swapped import require_own
+from vmkeep.repository.vacancy import require_vacant
 
 _FIRST = "made with the repository"
 
@@ -43,14 +45,17 @@ def create_repository(
 
     :param lock: for how long the store is to lock what is put.
     :param aws: for S3, and for a key service.
-    :raises RepositoryError: there is one already, or the folder above is missing, or the store cannot lock.
+    :raises RepositoryError: there is one already, or other files, or the folder above is missing, or the store cannot
+        lock.
     :raises UsageError: a block size or compression that the format does not have.
     """
     descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
     store = create_store(location, credentials=aws)
-    descriptors.require_absent(store)
+    require_vacant(store)
     require_locks(store, lock)
     descriptors.create(store, descriptor)
+    for blob in store.list(PREFIX):  # of an encrypted repository whose making was interrupted
+        delete_unlocked(store, blob.key)
     return Repository(store, descriptors.load(store))
 
 
@@ -73,6 +78,7 @@ def create_encrypted_repository(
     """
     descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
     store = create_store(location, credentials=aws)
+    require_vacant(store)
     return create_encrypted_in(store, descriptor, passphrase=passphrase, kms_key=kms_key, service=KeyService(aws))
 
 
@@ -140,6 +146,7 @@ def open_in(
     """Open the repository on a store, whose calls ``meter`` counts."""
     descriptor = descriptors.load(store)
     begin_locks(store, descriptor.lock)
+    require_own(store, descriptor)
     keys = descriptors.unlock(store, descriptor, passphrase, service=KeyService(aws))
     return Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
 

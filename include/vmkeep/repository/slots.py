@@ -10,6 +10,7 @@ its place needs no mention in the descriptor. Slots of a kind that this version 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PREFIX = "keys/"
 PASSPHRASES, RECOVERY, KMS = (ARGON2ID, SCRYPT), "recovery", "aws-kms"
+_KEY_OF_SLOT = re.compile(rf"{PREFIX}[0-9a-f]{{16}}")
 _VERSION = 1
 _LIMIT = 64 << 10
 _MIN_PASSPHRASE = 8
@@ -61,18 +63,25 @@ class Slots:
 
         What an interrupted ``repo init`` left, under another repository's id, is neither.
         """
+        slots, damaged = self._read()
+        own = [slot for slot in slots if slot.fields["repository"] == self._repository]
+        return sorted(own, key=lambda slot: (slot.created, slot.id)), damaged
+
+    def owners(self) -> tuple[set[str], bool]:
+        """Return the ids of the repositories that slots here are of, and whether some slots are damaged."""
+        slots, damaged = self._read()
+        return {str(slot.fields["repository"]) for slot in slots}, bool(damaged)
+
+    def _read(self) -> tuple[list[Slot], dict[str, str]]:
         slots, damaged = [], {}
         for blob in self._store.list(PREFIX):
             try:
-                slot = _parse(blob.key, self._store.get_range(blob.key, 0, _LIMIT))
+                slots.append(_parse(blob.key, self._store.get_range(blob.key, 0, _LIMIT)))
             except BlobNotFoundError:
                 continue
             except CorruptError as error:
                 damaged[blob.key] = str(error)
-                continue
-            if slot.fields["repository"] == self._repository:
-                slots.append(slot)
-        return sorted(slots, key=lambda slot: (slot.created, slot.id)), damaged
+        return slots, damaged
 
     def unlock(self, passphrase: str) -> bytes:
         """Return the master key.
@@ -208,6 +217,17 @@ def _hint(passphrase: str) -> str:
     if passphrase == passphrase.strip() and passphrase.isprintable():
         return ""
     return "; it begins or ends with a blank, or holds a line end or a byte order mark: does that belong to it?"
+
+
+def is_slot(store: BlobStore, key: str) -> bool:
+    """Whether a blob is a key slot, of whatever repository, and no file of somebody else."""
+    if not _KEY_OF_SLOT.fullmatch(key):
+        return False
+    try:
+        _parse(key, store.get_range(key, 0, _LIMIT))
+    except (BlobNotFoundError, CorruptError):
+        return False
+    return True
 
 
 def _parse(key: str, blob: bytes) -> Slot:

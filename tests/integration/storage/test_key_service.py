@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -22,7 +23,14 @@ from vmkeep.errors import (
     UsageError,
 )
 from vmkeep.model.site import Site
-from vmkeep.repository import KeyService, create_encrypted_repository, open_in, open_site_repository, slots
+from vmkeep.repository import (
+    KeyService,
+    create_encrypted_repository,
+    create_repository,
+    open_in,
+    open_site_repository,
+    slots,
+)
 from vmkeep.repository.descriptor import new_descriptor
 from vmkeep.repository.opening import create_encrypted_in, takes_passphrase
 
@@ -65,6 +73,17 @@ def test_a_key_service_opens_a_repository_without_a_passphrase(kms, tmp_path):
     assert {verb for verb, _ in kms.calls} == {"Encrypt", "Decrypt"}
     assert all(context == expected for _, context in kms.calls)
     assert not takes_passphrase(place)
+
+
+def test_a_plain_descriptor_put_in_the_place_of_its_own_is_refused(kms, tmp_path):
+    place, other = tmp_path / "repo", tmp_path / "other"
+    create_encrypted_repository(str(place), passphrase=None, kms_key=kms.key, aws=kms.credentials)
+    create_repository(str(other))
+    shutil.copy(other / "vmkeep.json", place / "vmkeep.json")
+
+    with pytest.raises(CorruptError, match=r"vmkeep.json says .*not encrypted.* somebody has replaced it"):
+        open_site_repository(Site(repository=str(place), aws=kms.credentials))
+    assert not takes_passphrase(str(place))
 
 
 def test_the_recovery_key_opens_it_when_the_key_service_is_gone(kms):

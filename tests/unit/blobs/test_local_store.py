@@ -13,8 +13,9 @@ import pytest
 
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.locations import local_folder
 from vmkeep.blobs.memory import MemoryStore
-from vmkeep.blobs.opening import create_store, local_folder, open_store
+from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.errors import (
     BlobNotFoundError,
@@ -150,13 +151,38 @@ def test_a_lost_reply_is_an_error_if_other_bytes_are_there():
 
 @pytest.mark.parametrize(
     ("location", "folder"),
-    [("/a/b", "/a/b"), ("file:///a/b%20c", "/a/b c"), ("file://localhost/a", "/a")],
+    [
+        ("/a/b", "/a/b"),
+        ("file:///a/b%20c", "/a/b c"),
+        ("file://localhost/a", "/a"),
+        ("file:/a", "/a"),
+        ("FILE:///a", "/a"),
+        ("file:///d/#x?y", "/d/#x?y"),
+        ("file:///d/x?y#z", "/d/x?y#z"),
+        ("file:///d/;x", "/d/;x"),
+        ("file:///d/%23x%3Fy", "/d/#x?y"),
+        ("file:///d/100%", "/d/100%"),
+        ("file:///d/a+b", "/d/a+b"),
+        ("file:///d/%FF", "/d/\udcff"),
+        ("file:///d/%C3%BC", "/d/ü"),
+        ("file:///d/[x]", "/d/[x]"),
+        ("/d/#x?y", "/d/#x?y"),
+        ("/d/b%20c", "/d/b%20c"),
+        ("/mnt/s3://x", "/mnt/s3://x"),
+        ("/d/new\nline", "/d/new\nline"),
+    ],
 )
 def test_a_location_is_a_path_or_a_file_url(location, folder):
     assert local_folder(location) == Path(folder)
 
 
-@pytest.mark.parametrize("location", ["", "s3://bucket/x", "file://host/x", "sftp://host/x"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "", "s3://bucket/x", "file://host/x", "sftp://host/x", "file:x", "file://", "file:///a%00b", "/a\0b",
+        "file://[x", "~nobody-of-that-name/x",
+    ],
+)  # fmt: skip
 def test_other_locations_are_refused(location):
     with pytest.raises(UsageError):
         local_folder(location)
@@ -297,14 +323,14 @@ def test_temporary_files_of_dead_writers_go_once_they_are_old_and_nothing_else_d
     store = LocalStore(tmp_path)
     store.put("a/b", b"content")
     now = time.time()
-    names = {"0" * 32: 8, "1" * 32: 6, "f" * 32: 8, "not-one-of-ours": 8, "creating": 8}
+    names = {"0" * 32: 8, "1" * 32: 6, "f" * 32: 8, "not-one-of-ours": 8}
     for name, days in names.items():
         (tmp_path / ".tmp" / name).write_bytes(b"half of a pack")
         os.utime(tmp_path / ".tmp" / name, (now - days * 86400,) * 2)
 
     assert store.remove_leftovers(left_for=timedelta(days=7)) == 2
 
-    assert {path.name for path in (tmp_path / ".tmp").iterdir()} == {"1" * 32, "not-one-of-ours", "creating"}
+    assert {path.name for path in (tmp_path / ".tmp").iterdir()} == {"1" * 32, "not-one-of-ours"}
     assert store.get("a/b") == b"content"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from dataclasses import replace
 
@@ -183,3 +185,40 @@ def test_extents_may_reach_to_the_last_byte(repository, tmp_path):
     point = import_images(repository, [path], name="a", extents=[[Extent(4 * MIB, 4 * MIB + 512)]], since=first.ref)
 
     assert point.images[0].bytes_read == 512
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["a" * 255, "ü" * 127 + "x", "漢" * 85, "a" * 251 + ".raw"])
+def test_any_name_that_the_file_system_takes_is_exported_to(repository, tmp_path, name, overwrite):
+    path = write(tmp_path / "a.raw")
+    point = import_images(repository, [path], name="a")
+    if overwrite:
+        (tmp_path / name).write_bytes(b"older")
+
+    export_image(repository, point, 0, tmp_path / name, overwrite=overwrite)
+
+    assert (tmp_path / name).read_bytes() == path.read_bytes()
+    assert not list(tmp_path.glob(".vmkeep-*"))
+
+
+def test_a_name_that_no_file_system_takes_is_refused_before_anything_is_read(repository, tmp_path):
+    point = import_images(repository, [write(tmp_path / "a.raw")], name="a")
+
+    with pytest.raises(UsageError, match="cannot be written: File name too long"):
+        export_image(repository, point, 0, tmp_path / ("a" * 256))
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_without_hard_links_an_export_does_not_replace_what_came_meanwhile(repository, tmp_path, monkeypatch, code):
+    point = import_images(repository, [write(tmp_path / "a.raw")], name="a")
+    out = tmp_path / "out"
+
+    def late(*_arguments):
+        out.write_bytes(b"somebody else's")
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", late)
+
+    with pytest.raises(ConflictError, match="out: exists already"):
+        export_image(repository, point, 0, out)
+    assert out.read_bytes() == b"somebody else's"
