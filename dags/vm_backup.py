@@ -6,7 +6,7 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | | |
 |---|---|
 | **Started by** | *Trigger* in this UI, the REST API, or another DAG |
-| **Result** | a restore point (XCom of `catalog`), and an event of the asset `vmkeep_restore_points` |
+| **Result** | a restore point (XCom of `catalog`), an event of `vmkeep_restore_points` and `vmkeep_restore_points/VM` |
 | **If it fails** | nothing is sealed and the snapshot is removed; trigger it again, or clear the whole run |
 | **Safe to re-run** | yes: blocks are stored once, and every try takes its own snapshot |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |

@@ -69,9 +69,24 @@ class AirflowApi:
         run = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
         return str(run["dag_run_id"])
 
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return a run."""
+        run: dict[str, Any] = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{_quoted(run_id)}")
+        return run
+
     def state(self, dag_id: str, run_id: str) -> str:
         """Return a run's state."""
-        return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{_quoted(run_id)}")["state"])
+        return str(self.run(dag_id, run_id)["state"])
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Let tasks of a run be done again, and none but them."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
+        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task as a success, as failed or as skipped, by hand."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}"
+        self.call("PATCH", path, {"new_state": state})
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return a run's task instances."""

@@ -1,16 +1,16 @@
-"""Registers vmkeep with Airflow. Everything it points at lives in the package ``vmkeep_airflow``."""
+"""Registers vmkeep where this folder is Airflow's plugins folder and the installed vmkeep does not register itself."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from airflow.plugins_manager import AirflowPlugin
-
-from vmkeep_airflow import notes, pools, verdict, warm
+from importlib.metadata import PackageNotFoundError, distribution
 
 
-class VmkeepPlugin(AirflowPlugin):
-    """Makes pools and imports the engine when a scheduler starts; says what a run is about; judges it last."""
+def _registers_itself() -> bool:
+    try:
+        return bool(distribution("vmkeep").entry_points.select(group="airflow.plugins"))
+    except PackageNotFoundError:
+        return False
 
-    name = "vmkeep"
-    listeners: ClassVar[list[Any]] = [notes, pools, verdict, warm]
+
+if not _registers_itself():
+    from vmkeep_airflow.plugin import VmkeepPlugin as VmkeepPlugin

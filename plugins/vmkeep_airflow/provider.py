@@ -55,9 +55,15 @@ VMKEEP: dict[str, Any] = {
     "conn-fields": {
         "catalog": {
             "label": "Catalog",
-            "description": "SQLAlchemy URL of the catalog's database, e.g. postgresql+psycopg2://vmkeep@db/vmkeep. "
-            "Empty: points are entered when somebody asks. It can always be rebuilt from the repository.",
+            "description": "SQLAlchemy URL of the catalog's database, e.g. postgresql+psycopg2://vmkeep@db/vmkeep, "
+            "without a password. Empty: points are entered when somebody asks. It can always be rebuilt from the "
+            "repository.",
             "schema": _TEXT,
+        },
+        "catalog_password": {
+            "label": "Catalog password",
+            "description": "Password of the user in the catalog's URL.",
+            "schema": {**_TEXT, "format": "password"},
         },
         "aws_conn_id": {
             "label": "AWS connection",

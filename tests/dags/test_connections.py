@@ -6,6 +6,7 @@ import json
 
 import pytest
 from airflow.providers_manager import ProvidersManager
+from sqlalchemy import make_url
 
 from vmkeep.errors import UsageError
 from vmkeep_airflow.site import make_site
@@ -23,7 +24,7 @@ def connections(monkeypatch):
     ("conn_type", "fields"),
     [
         ("vsphere", {"thumbprint", "ca_file", "vddk"}),
-        ("vmkeep", {"catalog", "limit_rate", "aws_conn_id", "retention", "time_zone"}),
+        ("vmkeep", {"catalog", "catalog_password", "limit_rate", "aws_conn_id", "retention", "time_zone"}),
     ],
 )
 def test_the_form_of_each_connection_type_has_its_own_fields(conn_type, fields):
@@ -71,3 +72,38 @@ def test_an_empty_field_is_named(connections, missing, label):
     connections("repo", conn_type="vmkeep", host="/srv/vmkeep")
     with pytest.raises(UsageError, match=f"has no {label}"):
         make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+
+
+def test_the_catalogs_password_has_a_field_of_its_own(connections):
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p")
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep",
+                extra={"catalog": "postgresql+psycopg2://me@db/x", "catalog_password": "p@ss/w:rd"})  # fmt: skip
+    site = make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+    assert site.catalog is not None
+    url = make_url(site.catalog)
+    assert (url.username, url.password, url.host, url.database) == ("me", "p@ss/w:rd", "db", "x")
+
+
+@pytest.mark.parametrize(
+    ("host", "catalog"),
+    [
+        ("/srv/vmkeep", "postgresql+psycopg2://me:hunter2@db/x"),
+        ("/srv/vmkeep", "postgresql://db/x?user=me&password=hunter2"),
+        ("/srv/vmkeep", "mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dhunter2"),
+        ("sftp://me:hunter2@host/repo", None),
+        ("s3://key:hunter2@bucket/repo", None),
+    ],
+)
+def test_a_password_in_a_field_that_airflow_shows_is_refused_and_not_repeated(connections, host, catalog):
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p")
+    connections("repo", conn_type="vmkeep", host=host, extra={"catalog": catalog})
+    with pytest.raises(UsageError, match="'repo' has a password in its") as caught:
+        make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////srv/catalog.db", "postgresql://me@db:5432/x", "s3://bucket/a:b@c"])
+def test_what_holds_no_password_is_taken_as_it_is(connections, url):
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p")
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep", extra={"catalog": url})
+    assert make_site(vsphere_conn_id="vc", repository_conn_id="repo").catalog == url

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
 from airflow.sdk import BaseHook
 from airflow.sdk.definitions.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -42,3 +45,23 @@ def extra(connection: Connection, field: str) -> str | None:
     """Return one of the form's own fields; empty is the same as not set."""
     value = connection.extra_dejson.get(field)
     return str(value) if value else None
+
+
+def require_open(connection: Connection, url: str, *, label: str, remedy: str) -> None:
+    """Refuse a password in a field that Airflow shows to everyone who may look at connections.
+
+    :raises UsageError: ``url`` holds one; the message does not.
+    """
+    parts = urlsplit(url)
+    if ":" in parts.netloc.rpartition("@")[0] or re.search(r"(?i)(password|passwd|pwd)=", unquote(parts.query)):
+        raise UsageError(
+            f"Airflow connection {connection.conn_id!r} has a password in its {label}, which Airflow shows to everyone "
+            f"who may look at connections: {remedy}"
+        )
+
+
+def with_password(url: str, password: str) -> str:
+    """Return a database's URL with the password of its user."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))

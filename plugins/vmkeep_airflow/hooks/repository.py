@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from airflow.sdk import BaseHook
+from airflow.sdk.definitions.connection import Connection
 
 from vmkeep.model.aws import AwsCredentials
 from vmkeep_airflow.hooks.aws import load_aws
-from vmkeep_airflow.hooks.fields import extra, load_connection, required
+from vmkeep_airflow.hooks.fields import extra, load_connection, require_open, required, with_password
+
+_KEYS = "a key of the worker's user opens it instead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +19,7 @@ class RepositoryPlace:
     """Where a repository and its catalog are."""
 
     location: str
-    catalog: str | None
+    catalog: str | None = field(repr=False)
     passphrase: str | None = field(default=None, repr=False)
     limit_rate: str | None = None
     aws: AwsCredentials | None = field(default=None, repr=False)
@@ -43,9 +46,11 @@ class RepositoryHook(BaseHook):
     def get_conn(self) -> RepositoryPlace:
         """Return where the repository is; nothing is opened."""
         connection = load_connection(self.repository_conn_id, conn_type=self.conn_type)
+        location = required(connection, "host", label="repository location")
+        require_open(connection, location, label="repository location", remedy=_KEYS)
         return RepositoryPlace(
-            location=required(connection, "host", label="repository location"),
-            catalog=extra(connection, "catalog"),
+            location=location,
+            catalog=_catalog(connection),
             passphrase=connection.password or None,
             limit_rate=extra(connection, "limit_rate"),
             retention=extra(connection, "retention"),
@@ -64,3 +69,12 @@ class RepositoryHook(BaseHook):
                 return True, f"repository {repository.id} at {place.location}"
         except VmKeepError as error:
             return False, str(error)
+
+
+def _catalog(connection: Connection) -> str | None:
+    """Return the catalog's URL, with the password that has a field of its own."""
+    url, password = extra(connection, "catalog"), extra(connection, "catalog_password")
+    if url is None:
+        return None
+    require_open(connection, url, label="catalog's URL", remedy="move it into the field Catalog password")
+    return with_password(url, password) if password else url

@@ -7,9 +7,13 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
+from pydantic import JsonValue
 
-from vmkeep_airflow.assets import RESTORE_POINTS
+from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
 from vmkeep_airflow.states import not_good, task_results, task_states, without_result
+
+_LOOKED_BACK = 1000
+"""Events among which an earlier try's own is looked for."""
 
 
 class CloseRunOperator(BaseOperator):
@@ -21,14 +25,16 @@ class CloseRunOperator(BaseOperator):
 
     :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
     :param may_skip_after: a task whose skipping ends the run well, with nothing done, e.g. ``approve``.
-    :param announce: emit an event of the asset ``vmkeep_restore_points`` for a result with a ``point`` and a ``vm``.
+    :param announce: emit events of the assets of all points and of the VM's, once for each result with a ``point`` and
+        a ``vm``.
     :returns: the result.
     """
 
     def __init__(
         self, *, result_task_id: str, may_skip_after: str | None = None, announce: bool = False, **kwargs: Any
     ) -> None:
-        super().__init__(outlets=[RESTORE_POINTS] if announce else [], **kwargs)
+        assets = {"inlets": [RESTORE_POINTS], "outlets": [ANNOUNCED]} if announce else {}
+        super().__init__(**assets, **kwargs)
         self.result_task_id = result_task_id
         self.may_skip_after = may_skip_after
         self.announce = announce
@@ -48,8 +54,18 @@ class CloseRunOperator(BaseOperator):
             return {"skipped": True}
         result: dict[str, Any] = results[self.result_task_id][0]
         if self.announce:
-            context["outlet_events"][RESTORE_POINTS].extra = {"point": result["point"], "vm": result["vm"]}
+            self._announce(context, {"point": result["point"], "vm": result["vm"]})
         return result
+
+    def _announce(self, context: Context, extra: dict[str, JsonValue]) -> None:
+        """Emit an event of each asset, unless an earlier try of this task has."""
+        if context["ti"].try_number > 1:
+            earlier = context["inlet_events"][RESTORE_POINTS].ascending(False).limit(_LOOKED_BACK)
+            if any(event.extra.get("point") == extra["point"] for event in earlier):
+                self.log.info("%s was announced already", extra["point"])
+                return
+        for asset in (RESTORE_POINTS, restore_points_of(str(extra["vm"]))):
+            context["outlet_events"][ANNOUNCED].add(asset, extra=extra)
 
     def _refuse(self, bad: Mapping[str, str]) -> None:
         if bad:

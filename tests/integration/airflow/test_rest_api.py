@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import pytest
 
@@ -22,11 +23,39 @@ def test_a_backup_is_triggered_and_followed_over_the_api(api, control):
     )
     assert labels == ["Hard disk 1", "Hard disk 2", "Hard disk 3"]
     sealed = api.xcom("vm_backup", run, "catalog")
-    event = api.call("GET", "/api/v2/assets/events?order_by=-timestamp")["asset_events"][0]
-    assert event["extra"]["point"] == sealed["point"]
-    assert event["extra"]["vm"] == "app01"
-    assert event["source_run_id"] == run
+    event = {"point": sealed["point"], "vm": "app01"}
+    assert events_of(api, run) == {"vmkeep_restore_points": [event], "vmkeep_restore_points/app01": [event]}
     assert control.snapshots("app01") == []
+
+
+def test_a_run_is_closed_again_without_a_second_event(api, control):
+    run = api.trigger("vm_backup", vm="web01")
+    assert api.wait("vm_backup", run, seconds=180) == "success"
+    events = events_of(api, run)
+    api.clear("vm_backup", run, "close_run")
+    assert api.wait("vm_backup", run, seconds=180) == "success"
+    assert {task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "close_run"} == {2}
+    assert events_of(api, run) == events
+
+
+@pytest.mark.parametrize(("task_id", "state"), [("copy_disk", "failed"), ("close_run", "skipped")])
+def test_a_mark_by_hand_turns_a_green_run_red(api, closed_run, task_id, state):
+    api.mark("vm_backup", closed_run, task_id, state)
+    assert api.state("vm_backup", closed_run) == "failed"
+    assert task_id in api.run("vm_backup", closed_run)["note"]
+    api.call("PATCH", f"/api/v2/dags/vm_backup/dagRuns/{closed_run}", {"state": "success"})
+    assert api.state("vm_backup", closed_run) == "failed", "nor does a mark on the whole run help"
+
+
+@pytest.fixture
+def closed_run(api, control) -> str:
+    """A run that has ended as a success, and is named by whoever starts it."""
+    run = f"web01-{uuid.uuid4()}"
+    body = {"logical_date": None, "dag_run_id": run, "conf": {"vm": "web01"}}
+    api.call("POST", "/api/v2/dags/vm_backup/dagRuns", body)
+    assert api.wait("vm_backup", run, seconds=180) == "success"
+    assert api.run("vm_backup", run)["note"] == "web01"
+    return run
 
 
 @pytest.mark.parametrize(
@@ -97,6 +126,15 @@ def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, sit
     assert set(report) == {"prune", "extend_locks", "merge"}
     with open_repository(site.repository) as repository:
         assert set(repository.point_refs()) == points
+
+
+def events_of(api: AirflowApi, run: str) -> dict[str, list[dict[str, str]]]:
+    """Return the events that a run has emitted: asset's name → what they carry."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for event in api.call("GET", "/api/v2/assets/events?order_by=-timestamp&limit=20")["asset_events"]:
+        if event["source_run_id"] == run:
+            found.setdefault(event["name"], []).append(event["extra"])
+    return found
 
 
 def _await_state(api: AirflowApi, run: str, task_id: str, state: str) -> None:
