@@ -6,13 +6,14 @@ Only S3 with Object Lock can. Which blobs are to be locked, and for how long, th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from vmkeep.blobs.store import BlobStore, backend
-from vmkeep.errors import LockedError, UsageError
+from vmkeep.errors import LockedError, UsageError, VmKeepError
 
 _MOST_DAYS = 36500
 
@@ -113,6 +114,18 @@ def locks_of(store: BlobStore) -> Locks | None:
     """Return what keeps the locks of a store, whatever it is wrapped in; ``None``: it can keep none."""
     locks: Locks | None = getattr(backend(store), "locks", None)
     return locks
+
+
+def hidden_in(store: BlobStore, key: str) -> str:
+    """Return what somebody did to a blob whose original the store still holds: ``deleted``, ``overwritten`` or ``''``.
+
+    For advice only: where the store keeps no versions or does not show them, nothing is hidden.
+    """
+    if (locks := locks_of(store)) is None:
+        return ""
+    with suppress(VmKeepError):
+        return next((found.trouble for found in locks.versions(key) if found.key == key), "")
+    return ""
 
 
 def delete_unlocked(store: BlobStore, key: str) -> bool:

@@ -25,6 +25,7 @@ from vmkeep.blobs.creation import PROBES, fault_of_creating
 from vmkeep.blobs.s3access import S3Access, S3Location
 from vmkeep.blobs.s3answers import dissect
 from vmkeep.blobs.s3errors import explain
+from vmkeep.blobs.s3listing import S3Listing
 from vmkeep.blobs.s3locks import S3Locks
 from vmkeep.blobs.s3versions import S3Versions
 from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
@@ -56,6 +57,7 @@ class S3BlobStore:
         self._place = place
         self._access = access
         self._versions = S3Versions(access)
+        self._listing = S3Listing(access, self._versions)
         self.locks = S3Locks(self._versions)
         self._versioned: bool | None = None
         """Whether the bucket keeps versions; ``None``: not seen yet."""
@@ -165,16 +167,11 @@ class S3BlobStore:
             return int(obstore.head(self._access.reader(), key)["size"])
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Yield the blobs below ``prefix``, sorted by key.
-
-        Sorted here: not every server lists in the order that S3 promises.
-        """
+        """Yield the blobs below ``prefix``, sorted by key."""
         check_prefix(prefix)
         with self._errors(prefix):
-            stream = obstore.list(self._access.reader(), prefix or None, chunk_size=1000)
-            found = [(str(each["path"]), int(each["size"]), each["last_modified"]) for page in stream for each in page]
-        for key, size, modified in sorted(found):
-            yield BlobInfo(key=key, size=size, modified=modified)
+            found = self._listing.list(prefix)
+        yield from found
 
     def delete(self, key: str) -> None:
         """Remove a blob, with all its versions where the bucket keeps them.

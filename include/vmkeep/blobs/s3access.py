@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from obstore.store import S3Store
 
 from vmkeep.blobs.awschain import resolve
-from vmkeep.blobs.store import check_prefix
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.aws import AwsCredentials
@@ -23,6 +21,8 @@ if TYPE_CHECKING:  # these two exist for type checkers only
     from obstore.store import ClientConfig, S3Config
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_LONGEST = 512
+"""Bytes of a prefix: S3 allows 1,024 for a key, and ours need up to 400 after it."""
 _CONNECT = timedelta(seconds=10)
 _SILENCE = timedelta(seconds=60)
 """A reader gives up after this long without a byte, however large the object is."""
@@ -53,13 +53,32 @@ def parse_location(location: str) -> S3Location:
 
     :raises UsageError: it is something else, or has parts that S3 or a repository cannot have.
     """
-    url = urlsplit(location)
-    prefix = url.path.strip("/")
-    if url.scheme != "s3" or url.query or url.fragment or not _BUCKET.fullmatch(url.netloc):
-        raise UsageError(f"{location}: write s3://bucket/prefix; the endpoint goes into AWS_ENDPOINT_URL")
-    if prefix:
-        check_prefix(prefix + "/")
-    return S3Location(bucket=url.netloc, prefix=prefix)
+    scheme, _, rest = location.partition("://")
+    bucket, slash, prefix = rest.partition("/")
+    if scheme != "s3" or not _BUCKET.fullmatch(bucket):
+        raise UsageError(
+            f"{location}: write s3://bucket/prefix, with a bucket of 3 to 63 small letters, digits, '-' and '.'; the "
+            "endpoint goes into AWS_ENDPOINT_URL"
+        )
+    prefix = prefix.removesuffix("/")
+    if slash and (why := _why_no_prefix(prefix)):
+        raise UsageError(
+            f"{location}: no prefix of a repository, because it {why}; it may have any letters, blanks and signs but "
+            "'\\', up to 512 bytes, in parts with one '/' between them that are neither '.' nor '..'"
+        )
+    return S3Location(bucket=bucket, prefix=prefix)
+
+
+def _why_no_prefix(prefix: str) -> str:
+    """Return what a prefix has that some server could not keep or would read as another key; empty: nothing."""
+    parts = prefix.split("/") if prefix else []
+    if "" in parts:
+        return "has a '/' at its beginning or two together"
+    if "." in parts or ".." in parts:
+        return "has '.' or '..' as a part"
+    if bad := next((each for each in prefix if each == "\\" or not each.isprintable()), ""):
+        return f"contains {bad!r}"
+    return "is too long" if len(prefix.encode()) > _LONGEST else ""
 
 
 class S3Access:

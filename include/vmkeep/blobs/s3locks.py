@@ -70,4 +70,4 @@ class S3Locks:
                     self._versions.remove(versions.key, version.id)
         found = self._versions.of(versions.key)
         if found is not None and found.trouble:
-            self._versions.copy_on_top(versions.key, original.id)
+            self._versions.copy_on_top(versions.key, original)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
+
+from blake3 import blake3
 
 from vmkeep.blobs.awsclient import AwsClient, refusal
 from vmkeep.blobs.locking import BlobVersion, Versions
@@ -31,6 +33,8 @@ from vmkeep.errors import (
 _PROBE_SECONDS = 6.0
 _CLOCK_HOLDS = 3600.0
 _NEEDED = "versions and locks of objects"
+_NO_COPIES = {400, 405, 501}
+"""Statuses of servers that copy no old version on top, or copy nothing at all: LocalStack says 400, InvalidRequest."""
 _NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
 
 
@@ -131,11 +135,44 @@ class S3Versions:
                 Retention={"Mode": mode.upper(), "RetainUntilDate": until},
             )
 
-    def copy_on_top(self, key: str, version: str) -> None:
-        """Make a copy of an old version the newest."""
-        source = {"Bucket": self._place.bucket, "Key": self._object(key), "VersionId": version}
+    def newest(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+        """Yield key, size and time of the objects whose key starts so, as their readers see them."""
+        where = {"Bucket": self._place.bucket, "Prefix": self._object(prefix)}
+        cut = len(self._object(""))
+        while True:
+            with self._errors(prefix):
+                page = self._client.get().list_objects_v2(**where)
+            for entry in page.get("Contents", ()):
+                yield entry["Key"][cut:], int(entry["Size"]), entry["LastModified"]
+            if not page.get("IsTruncated"):
+                return
+            where["ContinuationToken"] = page["NextContinuationToken"]
+
+    def copy_on_top(self, key: str, version: BlobVersion) -> None:
+        """Make a copy of an old version the newest; where the server does not copy, put its bytes once more."""
+        source = {"Bucket": self._place.bucket, "Key": self._object(key), "VersionId": version.id}
+        try:
+            with self._errors(key, expected=_NO_COPIES):
+                self._client.get().copy_object(Bucket=self._place.bucket, Key=self._object(key), CopySource=source)
+        except _ExpectedError:
+            self._put_on_top(key, version)
+
+    def _put_on_top(self, key: str, version: BlobVersion) -> None:
+        """Put an old version's bytes as the newest one, and read them back."""
+        content = self._get(key, VersionId=version.id)
+        if len(content) == version.size:
+            with self._errors(key):
+                self._client.get().put_object(Bucket=self._place.bucket, Key=self._object(key), Body=content)
+            if blake3(self._get(key)).digest() == blake3(content).digest():
+                return
+        raise StoreError(
+            f"{self._place}/{key}: {self._endpoint} does not give back what its version {version.id} holds"
+        )
+
+    def _get(self, key: str, **which: str) -> bytes:
         with self._errors(key):
-            self._client.get().copy_object(Bucket=self._place.bucket, Key=self._object(key), CopySource=source)
+            answer = self._client.get().get_object(Bucket=self._place.bucket, Key=self._object(key), **which)
+            return bytes(answer["Body"].read())
 
     def check(self) -> None:
         """Prove that the bucket can lock, and does.
@@ -173,14 +210,14 @@ class S3Versions:
         return f"{self._place.prefix}/{key}" if self._place.prefix else key
 
     @contextmanager
-    def _errors(self, key: str, *, expected: set[str] | None = None) -> Iterator[None]:
+    def _errors(self, key: str, *, expected: Collection[str | int] = ()) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
         except (BotoCoreError, ClientError) as error:
             code, status = refusal(error)
-            if expected and code in expected:
+            if code in expected or status in expected:
                 raise _ExpectedError(code) from error
             raise self._explained(key, error, code, status) from error
 
@@ -189,9 +226,17 @@ class S3Versions:
         if code == "NoSuchVersion":
             return BlobNotFoundError(f"{what}: no such version")
         if not status:
-            return StoreError(f"{what}: {self._endpoint} cannot be reached: {error}")
+            return _unanswered(error, what, self._endpoint)
         answer = Answer(status=status, code=code)
         return explain(answer, bucket=self._place.bucket, endpoint=self._endpoint, what=what, needs=_NEEDED)
+
+
+def _unanswered(error: Exception, what: str, endpoint: str) -> StoreError:
+    from botocore.exceptions import ConnectionError as NoConnectionError
+    from botocore.exceptions import HTTPClientError
+
+    reached = not isinstance(error, NoConnectionError | HTTPClientError)
+    return StoreError(f"{what}: {endpoint}: {error}" if reached else f"{what}: {endpoint} cannot be reached: {error}")
 
 
 class _ExpectedError(Exception):

@@ -124,14 +124,22 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
+def is_key(key: str) -> bool:
+    """Whether a blob can have that key: see :func:`check_key`."""
+    return _KEY.fullmatch(key) is not None
+
+
 def check_key(key: str) -> str:
     """Return ``key`` if every backend can hold it.
 
     :raises UsageError: empty parts, parts that start with a dot or are over 200 characters, other characters than
         letters, digits and ``._%~=+@,:-``.
     """
-    if not _KEY.fullmatch(key):
-        raise UsageError(f"not a blob key: {key!r}")
+    if not is_key(key):
+        raise UsageError(
+            f"not a blob key: {key!r}; it has parts of up to 200 letters (a to z), digits and '._%~=+@,:-', none of "
+            "which begins with a dot, and one '/' between them"
+        )
     return key
 
 

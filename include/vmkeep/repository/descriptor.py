@@ -12,7 +12,7 @@ from typing import Any
 from blake3 import blake3
 
 from vmkeep.blobs import BlobStore
-from vmkeep.blobs.locking import LockMode, LockRule
+from vmkeep.blobs.locking import LockMode, LockRule, hidden_in
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, RepositoryError, UsageError
 from vmkeep.repository.codecs import Codec
@@ -97,10 +97,15 @@ def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -
 
 
 def require_absent(store: BlobStore) -> None:
-    """Raise :class:`RepositoryError` where there is a repository."""
+    """Raise :class:`RepositoryError` where there is a repository, or one that somebody has hidden."""
     with suppress(BlobNotFoundError):
         store.size(KEY)
         raise RepositoryError(f"{store.location}: is a repository already; nothing was changed")
+    if what := hidden_in(store, KEY):
+        raise RepositoryError(
+            f"{store.location}: is a repository already, whose {KEY} was {what}; bring it back with 'vmkeep repo lock "
+            "--restore', or choose another prefix; nothing was changed"
+        )
 
 
 def unlock(
@@ -136,8 +141,20 @@ def load(store: BlobStore) -> Descriptor:
     """Read and check the descriptor.
 
     :raises RepositoryError: not a repository, or of a newer format.
-    :raises CorruptError: the descriptor is damaged.
+    :raises CorruptError: the descriptor is damaged, or hidden by somebody else in a store that still holds it.
     """
+    try:
+        return _load(store)
+    except (RepositoryError, CorruptError) as error:
+        if what := hidden_in(store, KEY):
+            raise CorruptError(
+                f"{store.location}: {KEY} was {what} by somebody else, and the store still holds the original: bring "
+                f"it back with 'vmkeep repo lock --restore' ({error})"
+            ) from error
+        raise
+
+
+def _load(store: BlobStore) -> Descriptor:
     try:
         text = store.get_range(KEY, 0, _LIMIT)
     except BlobNotFoundError as error:

@@ -13,11 +13,12 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from tests import servers
+from tests.fronts import front, refusal, refusing
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.blobs import s3versions
 from vmkeep.blobs.awsclient import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked, locks_of
-from vmkeep.blobs.opening import create_store
+from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3 import S3BlobStore
 from vmkeep.blobs.s3access import S3Access, parse_location
 from vmkeep.blobs.s3versions import S3Versions
@@ -195,6 +196,84 @@ def test_a_version_that_a_thief_has_locked_gets_a_copy_on_top(repository, locati
 
     assert find_hidden(store) == []
     assert len(list(open_repository(location, aws=s3_server.credentials).points())) == 1
+
+
+def _no_copies(status, code):
+    return refusing(lambda request: request.copies, status, code)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "InvalidRequest"), (405, "MethodNotAllowed"), (501, "NotImplemented")]
+)
+def test_where_a_server_copies_no_old_version_on_top_its_bytes_are_put_anew(
+    repository, location, image, thief, s3_server, status, code, tmp_path
+):
+    point = import_images(repository, [image], name="web")
+    for key, versions in _objects(thief, location).items():
+        if is_locked(key):
+            thief.put_object(
+                Bucket=BUCKET, Key=versions[0]["Key"], Body=b"ours now", ObjectLockMode="COMPLIANCE",
+                ObjectLockRetainUntilDate=datetime.now(UTC) + timedelta(days=900),
+            )  # fmt: skip
+    with front(s3_server, _no_copies(status, code)) as server:
+        store = open_store(location, credentials=server.credentials)
+        assert bring_back(store)
+        assert find_hidden(store) == []
+
+    again = open_repository(location, aws=s3_server.credentials)
+    assert again.check(read_data=True) == []
+    export_image(again, again.load_point(point.ref), 0, tmp_path / "out.raw")
+    assert (tmp_path / "out.raw").read_bytes() == image.read_bytes()
+
+
+def test_bytes_that_come_back_as_others_are_not_taken_for_brought_back(repository, location, image, thief, s3_server):
+    import_images(repository, [image], name="web")
+    key = next(iter(_objects(thief, location, under="points/").values()))[0]["Key"]
+    thief.put_object(
+        Bucket=BUCKET, Key=key, Body=b"ours now", ObjectLockMode="COMPLIANCE",
+        ObjectLockRetainUntilDate=datetime.now(UTC) + timedelta(days=900),
+    )  # fmt: skip
+
+    def garbled(request, ask):
+        if request.copies:
+            return refusal(400, "InvalidRequest")
+        reply = ask(request)
+        read_back = request.method == "GET" and request.path.endswith(key) and reply.body != b"ours now"
+        if not read_back:
+            return reply
+        headers = {name: value for name, value in reply.headers.items() if "checksum" not in name.lower()}
+        return dataclasses.replace(reply, headers=headers, body=bytes(len(reply.body)))
+
+    with front(s3_server, garbled) as server, pytest.raises(StoreError, match="does not give back what its version"):
+        bring_back(open_store(location, credentials=server.credentials))
+
+
+@pytest.mark.parametrize("how", ["deleted", "overwritten"])
+def test_a_descriptor_that_somebody_has_hidden_points_to_the_way_back(
+    repository, location, image, thief, s3_server, how, monkeypatch
+):
+    import_images(repository, [image], name="web")
+    key = _objects(thief, location, under="vmkeep.json")["vmkeep.json"][0]["Key"]
+    if how == "deleted":
+        thief.delete_object(Bucket=BUCKET, Key=key)
+    else:
+        thief.put_object(Bucket=BUCKET, Key=key, Body=b"pay us")
+
+    with pytest.raises(CorruptError, match=f"vmkeep.json was {how} by somebody else.*'vmkeep repo lock --restore'"):
+        open_repository(location, aws=s3_server.credentials)
+    with pytest.raises(RepositoryError, match="is a repository already"):
+        create_repository(location, aws=s3_server.credentials)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    CliRunner().invoke(cli, ["repo", "lock", "--restore", "-r", location], catch_exceptions=False)
+
+    assert open_repository(location, aws=s3_server.credentials).check(read_data=True) == []
+
+
+def test_a_place_that_never_had_a_repository_is_told_as_such_with_or_without_versions(s3_server, location):
+    for place in (location, f"s3://{s3_server.bucket}/{uuid.uuid4()}"):
+        with pytest.raises(RepositoryError, match="is not a vmkeep repository"):
+            open_repository(place, aws=s3_server.credentials)
 
 
 def test_locks_hold_after_the_server_was_killed_and_started_again(tmp_path):
