@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
 
 from vmkeep.blobs.creation import PROBES, fault_of_creating
 from vmkeep.blobs.s3access import S3Access, S3Location
@@ -237,14 +237,13 @@ class S3BlobStore:
 
     def check_reachable(self) -> None:
         """Ask for one name: endpoint, credentials and bucket are right if this returns."""
-        with self._errors(""):
+        with self._errors(""), suppress(InvalidPathError):  # somebody else's object; the server has answered
             next(iter(obstore.list(self._access.reader(), PROBES, chunk_size=1)), None)
 
     def top_names(self) -> set[str]:
         """Return the first parts of up to a thousand keys."""
         with self._errors(""):
-            page = next(iter(obstore.list(self._access.reader(), chunk_size=1000)), ())
-        return {str(each["path"]).partition("/")[0] for each in page}
+            return self._listing.top_names()
 
     def check_creates(self) -> None:
         """Prove that the server keeps its promise to create only what is absent, in a bucket of this kind.

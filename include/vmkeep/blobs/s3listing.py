@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 
 import obstore
 from obstore.exceptions import InvalidPathError
@@ -48,6 +49,15 @@ class S3Listing:
                 foreign.append(key)
         self._tell(prefix, foreign)
         return sorted(found, key=lambda blob: blob.key)
+
+    def top_names(self) -> set[str]:
+        """Return the first parts of up to a thousand keys; the marker of our own folder has none."""
+        try:
+            page = next(iter(obstore.list(self._access.reader(), chunk_size=_PAGE)), ())
+            keys = [str(each["path"]) for each in page]
+        except InvalidPathError:
+            keys = [key for key, _, _ in islice(self._versions.newest(""), _PAGE)]
+        return {key.partition("/")[0] for key in keys} - {""}
 
     def _listed(self, prefix: str) -> Iterable[_Entry]:
         stream = obstore.list(self._access.reader(), prefix or None, chunk_size=_PAGE)

@@ -101,6 +101,15 @@ def test_objects_that_are_none_of_ours_hinder_nothing(moto_server, foreign, capl
     assert [info.key for info in repository.blobs.list("") if info.key == foreign] == []
 
 
+@pytest.mark.parametrize("foreign", ["", "probes//x", "probes/", "/"])
+def test_the_marker_of_an_empty_folder_does_not_hinder_a_new_repository(moto_server, foreign):
+    location = f"s3://{moto_server.bucket}/{uuid.uuid4()}"
+    key = f"{parse_location(location).prefix}/{foreign}"
+    _client(moto_server).put_object(Bucket=moto_server.bucket, Key=key, Body=b"")
+
+    assert create_repository(location, aws=moto_server.credentials).check() == []
+
+
 def test_a_listing_past_a_foreign_object_has_every_page(moto_server):
     store = create_store(f"s3://{moto_server.bucket}/{uuid.uuid4()}", credentials=moto_server.credentials)
     prefix = parse_location(store.location).prefix
