@@ -120,7 +120,9 @@ with DAG(
     approved = ApproveRestoreOperator(
         task_id="approve", plan=plan.output, on_conflict=dag.param("on_conflict"), response_timeout=timedelta(hours=24)
     )
-    target = PrepareTargetOperator(task_id="prepare_target", plan=plan.output, **site).as_setup()
+    target = PrepareTargetOperator(
+        task_id="prepare_target", plan=plan.output, approval=approved.output, **site
+    ).as_setup()
     jobs = PlanWritesOperator(task_id="plan_writes", ready=target.output, **site)
     writes = WriteDiskOperator.partial(
         task_id="write_disk",

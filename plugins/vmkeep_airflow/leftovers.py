@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from vmkeep.model.site import Site
-from vmkeep_airflow.ownership import owner_of
+from vmkeep_airflow.ownership import owner_of, parse_owner
 from vmkeep_airflow.run_key import Owner
 
 if TYPE_CHECKING:
@@ -67,6 +67,23 @@ def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
     ti: Any = context["ti"]
     own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
     return {found.run for found in find_run_snapshots(site, vm) if owner_of(site, found.run) == own}
+
+
+def has_ended(ti: Any) -> Callable[[str], bool | None]:
+    """Return what tells of an owner, by its words in the repository, whether its DAG run has ended.
+
+    ``None``: this Airflow does not know the run. To the asking run all that an earlier pass of it left is over.
+    """
+    own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
+
+    def ended(words: str) -> bool | None:
+        owner = parse_owner(words)
+        if owner is None:
+            return None
+        state = state_of(ti, owner)
+        return owner == own or (None if state is None else state in _ENDED)
+
+    return ended
 
 
 def state_of(ti: Any, owner: Owner) -> str | None:

@@ -14,8 +14,16 @@ _NOTE = "owner"
 
 
 def as_text(owner: Owner) -> str:
-    """Return what a ``BackupRequest`` says of its owner."""
+    """Return what a request says of its owner."""
     return to_json(owner).decode()
+
+
+def parse_owner(words: str | bytes) -> Owner | None:
+    """Return the DAG run that :func:`as_text` made words of; ``None`` for words of somebody else."""
+    try:
+        return from_json(Owner, words)
+    except ValueError:
+        return None
 
 
 def owner_of(site: Site, run: str) -> Owner | None:
@@ -24,6 +32,6 @@ def owner_of(site: Site, run: str) -> Owner | None:
 
     with open_site_repository(site) as repository:
         try:
-            return from_json(Owner, repository.run(run).load(_NOTE))
-        except (NotFoundError, ValueError):
+            return parse_owner(repository.run(run).load(_NOTE))
+        except NotFoundError:
             return None

@@ -17,9 +17,19 @@ class HeldStill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """The yes to one plan of a restore, and to no other."""
+
+    plan: str
+    """The plan's id."""
+    asked: bool
+    """A person was asked; else the run's parameters said yes."""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyTarget:
-    """A restore's plan, and the VM that was made ready for it by this try."""
+    """A restore's plan, and the VM that was made ready for it."""
 
     plan: RestorePlan
-    """With the run key of the try that made the VM ready."""
     target: Target

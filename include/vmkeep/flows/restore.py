@@ -1,7 +1,9 @@
 """The steps of a restore, in the order a run takes them.
 
-:func:`plan_restore` decides and checks everything; nothing is changed before it has succeeded. A new VM carries the
-run's mark until it is finished, so that :func:`clean_up` removes what is half made and nothing else.
+:func:`plan_restore` decides and checks everything; nothing is changed before it has succeeded. Every later step takes
+the plan as it is, first sees that the world is still as planned, and else stops and touches nothing. From its first
+change to its end the VM carries the run's mark: no step writes to a VM that does not, so that none of them does
+anything once the restore has ended; and :func:`clean_up` removes what is half made and nothing else.
 """
 
 from __future__ import annotations
@@ -9,169 +11,141 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from vmkeep.errors import ConflictError, UsageError
-from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
-from vmkeep.flows.hold import is_alive
-from vmkeep.flows.matching import match_disks
-from vmkeep.flows.targets import find_target, strange_target
-from vmkeep.flows.values import (
-    DiskMatch,
-    OnConflict,
-    PhysicalRdm,
-    Restored,
-    RestorePlan,
-    RestoreRequest,
-    Target,
-)
-from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
+from vmkeep.flows import as_planned
+from vmkeep.flows.connect import open_vsphere, pinned
+from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
+from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger, cleaned_up, plan_id
+from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup, request_place, spec_options
+from vmkeep.flows.values import DeadRestore, DiskMatch, Restored, RestorePlan, Target
+from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
-from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
-from vmkeep.vsphere import changes, configspec, create, files, inventory, machines, privileges, snapshots
+from vmkeep.vsphere import changes, create, files, inventory, machines, marks
+from vmkeep.vsphere.marks import VmMark
+from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+
+__all__ = [
+    "clean_up", "finish_restore", "plan_id", "plan_restore", "prepare_target", "write_disk", "write_jobs",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
-OVERWRITE_PRIVILEGES = (
-    "VirtualMachine.Interact.PowerOff",
-    "VirtualMachine.Interact.PowerOn",
-    "VirtualMachine.Provisioning.DiskRandomAccess",
-    "VirtualMachine.Config.ChangeTracking",
-)
 
+def prepare_target(
+    site: Site,
+    plan: RestorePlan,
+    *,
+    run: str = "",
+    earlier: Sequence[str] = (),
+    has_ended: HasEnded = nobody_knows,
+) -> Target:
+    """Power the existing VM off and switch its tracking off, or create the new VM from its saved configuration.
 
-def plan_restore(site: Site, request: RestoreRequest) -> RestorePlan:
-    """Resolve the point and the target, match every disk, and check rights and places; changes nothing."""
-    check_vddk(site)
-    if request.vm is not None and request.new_name is not None:
-        raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
-    if request.physical_rdm is PhysicalRdm.LUN:
-        raise UsageError("restoring a physical RDM onto a LUN is not there yet: choose placeholder or omit")
+    A plan is carried out once. Called again before that restore has ended, it returns the same VM, untouched.
+
+    :param run: the run that makes the VM ready, where that is not the one of the plan: a try of its own.
+    :param earlier: the runs of earlier tries, which are dead: what they have left is cleared away.
+    :raises StaleError: the restore has ended, or the world is not as planned any more; nothing was touched.
+    :raises ConflictError: another restore, or a backup, is at work on the VM.
+    """
+    run = run or plan.request.run
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        point = repository.find_point(request.point)
-        for name in ("config.xml",):
-            if name not in point.attachments:
-                raise UsageError(f"{point.ref} holds no {name}: it is an imported image; use 'vmkeep image export'")
-        if request.new_name is not None:
-            xml = repository.load_attachment(point, "config.xml").decode()
-            return _plan_new(session, point, request, xml)
-        return _plan_over(session, repository, point, request)
-
-
-def _plan_over(session: Session, repository: Repository, point: RestorePoint, request: RestoreRequest) -> RestorePlan:
-    moref = find_target(session, point, request)
-    vm = inventory.describe_vm(session, moref)
-    if request.on_conflict is OnConflict.PROMPT:
-        raise UsageError("on_conflict=prompt needs a person to ask: choose abort, overwrite or keep")
-    if request.on_conflict is OnConflict.ABORT:
-        raise ConflictError(
-            f"{vm.identity.in_full} exists: to write {point.vm.in_full} over its disks, say --on-conflict overwrite; "
-            "or give a new name with --new-name (in Airflow, the fields on_conflict and new_name)"
-        )
-    keep = request.on_conflict is OnConflict.KEEP
-    if not keep:
-        _refuse_beside_a_backup(session, repository, moref, vm.identity.name)
-    matches = () if keep else match_disks(point, vm.disks)
-    if not keep:
-        privileges.require(session, moref, OVERWRITE_PRIVILEGES)
-    strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
-    return RestorePlan(
-        request=request,
-        point=point.ref,
-        vm=point.vm,
-        target=moref,
-        target_name=vm.identity.name,
-        over=vm.identity,
-        matches=matches,
-        warnings=(*strange, *(f"{match.disk.label}: {match.note}" for match in matches if match.note)),
-        nothing_to_do=keep,
-    )
-
-
-def _refuse_beside_a_backup(session: Session, repository: Repository, vm: str, name: str) -> None:
-    for snapshot in snapshots.list_ours(session, vm):
-        if is_alive(repository, snapshot, now=session.server_time()):
-            raise ConflictError(
-                f"VM {name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore"
-            )
-
-
-def _plan_new(session: Session, point: RestorePoint, request: RestoreRequest, xml: str) -> RestorePlan:
-    name = point.vm.name if request.new_name is None else request.new_name
-    place = create.resolve_place(session, point.vm, request_place(request), name)
-    if place.taken_by is not None:
-        if request.on_conflict is OnConflict.KEEP:
-            return RestorePlan(request=request, point=point.ref, vm=point.vm, target=place.taken_by, target_name=name,
-                               matches=(), nothing_to_do=True)  # fmt: skip
-        raise ConflictError(f"a VM named {name} exists in {place.folder_path} ({place.taken_by}): choose another name")
-    built = create.plan_vm(session, xml, place, spec_options(request, name))
-    matches = tuple(_match_new(disk, request.physical_rdm) for disk in point.disks)
-    return RestorePlan(
-        request=request,
-        point=point.ref,
-        vm=point.vm,
-        target=None,
-        target_name=name,
-        matches=matches,
-        warnings=(*(f"{match.disk.label}: {match.note}" for match in matches if match.note), *built.notes),
-    )
-
-
-def spec_options(request: RestoreRequest, name: str) -> configspec.SpecOptions:
-    """Return how the new VM differs from the saved one."""
-    return configspec.SpecOptions(
-        name=name, new_identity=request.new_identity, physical_rdm=request.physical_rdm.value, mark=request.run
-    )
-
-
-def request_place(request: RestoreRequest) -> create.PlaceRequest:
-    """Return where a new VM is asked to go."""
-    return create.PlaceRequest(
-        datastore=request.datastore, folder=request.folder, resource_pool=request.resource_pool, host=request.host
-    )
-
-
-def _match_new(disk: Disk, physical: PhysicalRdm) -> DiskMatch:
-    if disk.skip is None:
-        note = "virtual-mode RDM becomes an ordinary disk" if disk.compatibility_mode == "virtualMode" else ""
-        return DiskMatch(disk=disk, target_key=None, written=True, note=note)
-    if disk.skip is SkipReason.PHYSICAL_RDM:
-        note = "left out" if physical is PhysicalRdm.OMIT else "an empty placeholder disk takes its place"
-        return DiskMatch(disk=disk, target_key=None, written=False, note=f"physical RDM, not backed up: {note}")
-    return DiskMatch(disk=disk, target_key=None, written=False, note="not in the backup: created empty")
-
-
-def prepare_target(site: Site, plan: RestorePlan) -> Target:
-    """Power the existing VM off and switch its tracking off, or create the new VM from its saved configuration."""
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        repository.run(plan.request.run).sweep()
+        as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
+        ledger = PlanLedger(repository, plan)
+        if (ready := ledger.target()) is not None:
+            RunLedger(repository, ready.run).require_open()
+            as_planned.require_ready(plan, ready.run, inventory.describe_vm(session, ready.vm))
+            return ready
+        ledger.require_noted()
+        for dead in earlier:
+            _clear_away(session, repository, dead)
+        RunLedger(repository, run).begin(plan.request.owner)
         if plan.target is not None:
-            was_running = machines.power_off(session, plan.target)
-            # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
-            changes.disable_tracking(session, plan.target)
-            return Target(vm=plan.target, created=False, was_running=was_running)
-        point = repository.load_point(plan.point)
-        xml = repository.load_attachment(point, "config.xml").decode()
-        place = create.resolve_place(session, point.vm, request_place(plan.request), plan.target_name)
-        moref = create.create_vm(session, xml, place, spec_options(plan.request, plan.target_name))
-        return Target(vm=moref, created=True)
+            _hold_existing(session, repository, plan, run, has_ended)
+            target = Target(vm=plan.target.moref or "", run=run, created=False)
+        else:
+            target = Target(vm=_create(session, repository, plan, run, has_ended), run=run, created=True)
+        if ledger.claim(target) != target:
+            raise ConflictError(f"another try restores VM {plan.target_name} already; this one gives up")
+        return target
+
+
+def _clear_away(session: Session, repository: Repository, run: str) -> None:
+    try:
+        end_restore(session, repository, run)
+    except VmKeepError as error:
+        log.warning("what an earlier try, run %s, may have left stays for the sweep: %s", run, error)
+
+
+def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded) -> None:
+    vm = inventory.describe_vm(session, plan.target.moref if plan.target and plan.target.moref else "")
+    as_planned.require_as_shown(plan, vm)
+    mark = vm.mark if vm.mark is not None and vm.mark.run != run else None
+    if mark is not None and mark.made:
+        raise StaleError(f"VM {plan.target_name} is half made by run {mark.run}, nothing was touched")
+    _end_dead(session, repository, dead_or_refused(session, repository, vm.moref, plan.target_name, mark, has_ended))
+    refuse_beside_a_backup(session, repository, vm.moref, plan.target_name)
+    if mark is not None:  # ending the other restore has changed the VM
+        vm = inventory.describe_vm(session, vm.moref)
+        as_planned.require_as_shown(plan, vm)
+    marks.hold(session, vm.moref, run, version=vm.change_version)
+    machines.power_off(session, vm.moref)
+    # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
+    changes.disable_tracking(session, vm.moref)
+
+
+def _create(session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded) -> str:
+    if plan.place is None:
+        raise StaleError(f"the plan for VM {plan.target_name} does not tell where it goes; start a new restore")
+    point = repository.load_point(plan.point)
+    xml = repository.load_attachment(point, "config.xml").decode()
+    request = request_place(plan.request)
+    options = spec_options(plan.request, plan.target_name, VmMark(run=run, made=True, began=session.server_time()))
+    try:
+        place = create.reopen_place(session, plan.place, request, plan.target_name)
+    except NotFoundError as error:
+        raise StaleError(f"the place of VM {plan.target_name} is gone, nothing was touched: {error}") from error
+    if plan.dead is not None and place.taken_by == plan.dead.vm:
+        mark = marks.mark_on(session, plan.dead.vm)
+        _end_dead(
+            session,
+            repository,
+            dead_or_refused(session, repository, plan.dead.vm, plan.target_name, mark, has_ended),
+        )
+        place = create.reopen_place(session, plan.place, request, plan.target_name)
+    return create.create_vm(session, xml, place, options, settled=plan.place)
+
+
+def _end_dead(session: Session, repository: Repository, dead: DeadRestore | None) -> None:
+    if dead is not None:
+        log.warning("VM %s: ending the restore of run %s, which is dead", dead.vm, dead.run)
+        end_restore(session, repository, dead.run)
 
 
 def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob, ...]:
-    """Return one job for each disk that is written, with the target disk's current file name."""
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        point = repository.load_point(plan.point)
-        now = inventory.describe_vm(session, target.vm).disks
-        matches = match_disks(point, now) if not target.created else _match_created(plan, now)
-        by_key = {disk.key: disk for disk in now}
+    """Return one job for each disk that is written, onto the disk that was planned, with its current file name.
+
+    :raises StaleError: the VM is not the one that was made ready, or its disks are not as planned any more.
+    """
+    with open_vsphere(site) as session:
+        as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
+        vm = inventory.describe_vm(session, target.vm)
+        as_planned.require_ready(plan, target.run, vm)
+        matches = _match_created(plan, vm.disks) if target.created else plan.matches
+        by_key = {disk.key: disk for disk in vm.disks}
         return tuple(
             WriteJob(
-                run=plan.request.run,
+                run=target.run,
                 point=plan.point,
                 device_key=match.disk.key,
                 vm=target.vm,
+                vcenter=plan.vcenter,
+                target_key=match.target_key,
+                target_uuid=by_key[match.target_key].uuid,
                 target_file=by_key[match.target_key].file_name,
                 capacity=by_key[match.target_key].capacity,
                 fresh=target.created,
@@ -196,44 +170,78 @@ def _match_created(plan: RestorePlan, now: Sequence[Disk]) -> tuple[DiskMatch, .
 
 
 def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], None]) -> RunningTransfer[DiskWrite]:
-    """Start writing one disk in a child process."""
+    """Start writing one disk in a child process.
+
+    :raises StaleError: the restore that the job belongs to has ended, or the disk is not as planned any more.
+    """
     with open_vsphere(site) as session:
+        as_planned.require_same_vcenter(job.vcenter, server_uuid(session))
+        as_planned.require_ready_disk(job, inventory.describe_vm(session, job.vm))
         child_site = pinned(site, session)
     return start_write(child_site, job, on_progress=on_progress)
 
 
 def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> Restored:
-    """Put the NVRAM back, take the run's mark off a new VM, and power on if asked; refuses while a disk is missing."""
-    wanted = sorted(match.disk.key for match in plan.matches if match.written)
-    if sorted(write.device_key for write in writes) != wanted:
-        raise ConflictError(f"VM {plan.target_name}: not every disk was written; it stays powered off")
-    warnings = list(plan.warnings)
+    """Put the NVRAM back, let the VM go, and power on if asked; refuses while a disk is missing.
+
+    Called again after it has finished, it touches nothing and returns the same.
+
+    :raises ConflictError: not every disk was written by the run that made the VM ready.
+    :raises StaleError: the restore was cleaned up, or the VM is not as planned any more.
+    """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        point = repository.load_point(plan.point)
-        if "vm.nvram" in point.attachments:
-            files.put_nvram(session, target.vm, repository.load_attachment(point, "vm.nvram"))
-        if target.created:
-            machines.clear_mark(session, target.vm)
-        power_on = plan.request.power_on
-        if power_on:
+        ledger = RunLedger(repository, target.run)
+        if (done := ledger.finished()) is not None:
+            log.info("the restore of run %s has finished before; VM %s is not touched", target.run, target.vm)
+            return done
+        as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
+        _require_written(plan, target, writes)
+        if ledger.outcome() is not Outcome.HANDED_OVER:
+            _complete(session, repository, plan, target)
+            if ledger.claim(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
+                raise cleaned_up(target.run)
+        marks.let_go(session, target.vm, target.run)
+        if plan.request.power_on:
             machines.power_on(session, target.vm)
+        restored = _restored(plan, target, writes)
+        ledger.finish(restored)
+        return restored
+
+
+def _require_written(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> None:
+    written = {write.device_key for write in writes if write.run == target.run}
+    missing = [match.disk for match in plan.matches if match.written and match.disk.key not in written]
+    if missing:
+        listed = ", ".join(f"{disk.label} ({disk.address})" for disk in missing)
+        raise ConflictError(
+            f"VM {plan.target_name} stays off: run {target.run} has not written disk {listed}; start a new restore"
+        )
+
+
+def _complete(session: Session, repository: Repository, plan: RestorePlan, target: Target) -> None:
+    RunLedger(repository, target.run).require_open()
+    as_planned.require_ready(plan, target.run, inventory.describe_vm(session, target.vm))
+    point = repository.load_point(plan.point)
+    if "vm.nvram" in point.attachments:
+        files.put_nvram(session, target.vm, repository.load_attachment(point, "vm.nvram"))
+
+
+def _restored(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> Restored:
     return Restored(
+        run=target.run,
         vm=target.vm,
         vm_name=plan.target_name,
         point=plan.point,
         created=target.created,
-        powered_on=power_on,
+        powered_on=plan.request.power_on,
         disks_written=len(writes),
         bytes_written=sum(write.bytes_written for write in writes),
         bytes_zeroed=sum(write.bytes_zeroed for write in writes),
-        warnings=tuple(warnings),
+        warnings=plan.warnings,
     )
 
 
 def clean_up(site: Site, run: str) -> int:
     """Destroy the VMs that this run created and did not finish; return how many. Fences the run's writers first."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        area = repository.run(run)
-        area.fence()
-        area.await_copies(fence_deadline(run))
-        return machines.destroy_marked(session, run)
+        return end_restore(session, repository, run).destroyed

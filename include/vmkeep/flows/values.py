@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from vmkeep.errors import UsageError
 from vmkeep.model.disk import Disk
+from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
 
 
@@ -138,6 +139,8 @@ class RestoreRequest:
     new_identity: bool = True
     """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     transports: tuple[str, ...] = ("nbdssl", "nbd")
+    owner: str = ""
+    """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``."""
 
     def __post_init__(self) -> None:
         """Refuse names that are empty: an unset variable in a script must not pass for "the original VM"."""
@@ -158,18 +161,36 @@ class DiskMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadRestore:
+    """A VM that a restore has marked and, dead now, did not let go."""
+
+    vm: str
+    """Managed object id."""
+    run: str
+    made: bool
+    """The restore made the VM, which is half made; else it was writing over it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """What a restore will do, decided and checked before the first change."""
+    """What a restore will do, decided and checked before the first change. What is shown of it is what is done."""
 
     request: RestoreRequest
     point: str
     vm: VmIdentity
-    target: str | None
-    """Managed object id of the existing VM; ``None``: a new one is created."""
+    """The VM that was backed up."""
+    vcenter: str | None
+    """Instance UUID of the vCenter that the plan is for; ``None``: an ESXi host."""
+    target: VmIdentity | None
+    """The existing VM that is written over; ``None``: a new one is created."""
+    target_disks: tuple[Disk, ...] = ()
+    """All disks of the existing VM."""
     target_name: str
-    over: VmIdentity | None = None
-    """The existing VM in full, for whoever approves that it is written over; ``vm`` is what the point was taken of."""
+    place: SettledPlace | None = None
+    """Where a new VM goes."""
     matches: tuple[DiskMatch, ...]
+    dead: DeadRestore | None = None
+    """An earlier restore to the same place that is cleared away first."""
     warnings: tuple[str, ...] = ()
     nothing_to_do: bool = False
     """``keep`` met an existing VM."""
@@ -177,17 +198,19 @@ class RestorePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The VM that is ready to be written, powered off."""
+    """The VM that is ready to be written, powered off, and marked by the run that made it ready."""
 
     vm: str
+    run: str
     created: bool
-    was_running: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
     """The end of a restore, in numbers."""
 
+    run: str
+    """The run that made the VM ready; empty where there was nothing to do."""
     vm: str
     vm_name: str
     point: str

@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 
 from vmkeep.errors import VmKeepError
 from vmkeep.flows import backup, restore
+from vmkeep.flows.others import LEASE
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
+from vmkeep.repository import open_site_repository
 from vmkeep.transfer import RunningTransfer
 
 log = logging.getLogger(__name__)
@@ -53,23 +55,33 @@ def run_backup(
 
 
 def run_restore(site: Site, request: RestoreRequest, *, bars: Bars, announce: Callable[[str], None]) -> Restored:
-    """Restore one point; a new VM that was not finished is removed again."""
+    """Restore one point; a new VM that was not finished is removed again.
+
+    A lease tells others, from before the first change to the end, that this process is at work.
+    """
     plan = restore.plan_restore(site, request)
     for warning in plan.warnings:
         announce(warning)
     if plan.nothing_to_do:
         return Restored(
-            vm=plan.target or "", vm_name=plan.target_name, point=plan.point, created=False, powered_on=False,
-            disks_written=0, bytes_written=0, bytes_zeroed=0, warnings=(f"VM {plan.target_name} exists and was kept",),
+            run="", vm=plan.target.moref or "" if plan.target else "", vm_name=plan.target_name, point=plan.point,
+            created=False, powered_on=False, disks_written=0, bytes_written=0, bytes_zeroed=0,
+            warnings=(f"VM {plan.target_name} exists and was kept",),
         )  # fmt: skip
-    with _undone(_restore_undo(site, plan)) as transfers:
+    with (
+        _undone(_restore_undo(site, plan)) as transfers,
+        open_site_repository(site) as repository,
+        repository.run(request.run).open_lease(LEASE) as lease,
+    ):
         target = restore.prepare_target(site, plan)
+        lease.check()
         writes = transfers.run(
             [
                 partial(restore.write_disk, site, job, on_progress=bars(f"disk {job.device_key}"))
                 for job in restore.write_jobs(site, plan, target)
             ]
         )
+        lease.check()
         return restore.finish_restore(site, plan, target, writes)
 
 
@@ -162,7 +174,9 @@ def _restore_undo(site: Site, plan: RestorePlan) -> _Undo:
         return _Undo(
             action=remove,
             begins=f"the half-made VM {plan.target_name} is removed",
-            left=f"the half-made VM {plan.target_name} may stay: do not start it, delete it in vCenter",
+            left=f"the half-made VM {plan.target_name} may stay: do not start it; the next restore to that name "
+            "removes it, or delete it in vCenter",
         )
-    half = f"the disks of VM {plan.target_name} ({plan.target}) may be half written: restore it again before its start"
+    vm = f"VM {plan.target_name} ({plan.target.moref})"
+    half = f"the disks of {vm} may be half written: restore it again before its start"
     return _Undo(action=remove, begins=half, left=half)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -94,28 +94,31 @@ class WriteJob:
     """Write one disk of a restore point onto a disk of a VM."""
 
     run: str
+    """The run that has marked the target VM."""
     point: str
     device_key: int
     """The disk inside the restore point."""
     vm: str
     """Managed object id of the target VM."""
+    vcenter: str | None
+    """Instance UUID of its vCenter."""
+    target_key: int
+    """Device key of the target disk."""
+    target_uuid: str | None
     target_file: str
     """``[datastore] folder/name.vmdk``: the target disk's current name."""
     capacity: int
     """Bytes of the target disk."""
-    snapshot: str | None = None
-    """Temporary snapshot to open under, where the transport wants one."""
     fresh: bool
     """The target was just created: what the point does not hold needs no zeroes written."""
     transports: tuple[str, ...] = ("nbdssl", "nbd")
-    metadata: dict[str, str] = field(default_factory=dict)
-    """Disk metadata (ddb) to write first, S3.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskWrite:
     """One disk, written and flushed."""
 
+    run: str
     device_key: int
     target_file: str
     bytes_written: int

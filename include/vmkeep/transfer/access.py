@@ -24,20 +24,13 @@ if TYPE_CHECKING:
 GROUP: Final = "vmkeep.disk_access"
 
 
-class DescribedTarget(DiskTarget, Protocol):
-    """A target whose metadata can be set too."""
-
-    def write_metadata(self, entries: dict[str, str]) -> None:
-        """Set keys of the disk's metadata (``ddb``), before any data."""
-
-
 class DiskAccess(Protocol):
     """A way to open disks."""
 
     def open_source(self, job: DiskJob) -> AbstractContextManager[DiskSource]:
         """Open the disk of a backup job for reading."""
 
-    def open_target(self, job: WriteJob) -> AbstractContextManager[DescribedTarget]:
+    def open_target(self, job: WriteJob) -> AbstractContextManager[DiskTarget]:
         """Open the disk of a restore job for writing."""
 
     def open_written(self, job: WriteJob) -> AbstractContextManager[DiskSource]:
@@ -87,7 +80,7 @@ class VddkAccess:
             )
         )
 
-    def open_target(self, job: WriteJob) -> AbstractContextManager[DescribedTarget]:
+    def open_target(self, job: WriteJob) -> AbstractContextManager[DiskTarget]:
         """Open the VM's disk for writing."""
         return self._vddk.open_target(self._target_address(job))
 
@@ -100,7 +93,6 @@ class VddkAccess:
             path=job.target_file,
             vcenter=self._site.vcenter,
             vm=job.vm,
-            snapshot=job.snapshot,
             transports=job.transports,
             identity=f"vmkeep-{job.run}-{job.device_key}",
         )

@@ -215,7 +215,6 @@ def _write(
                         f"{job.target_file}: has {target.capacity} bytes, not {job.capacity} as planned"
                     )
                 log.info("%s: writing by %s", job.target_file, target.transport)
-                target.write_metadata(job.metadata)
                 what = f"point {job.point}, disk {job.device_key} to {job.target_file}"
                 written, zeroed = restore_disk(
                     repository, root, target, fresh=job.fresh, on_progress=report, check=check, what=what
@@ -224,6 +223,7 @@ def _write(
             with access.open_written(job) as source:
                 compared = compare_disk(source, repository, root, on_progress=report, check=check, what=job.target_file)
     return DiskWrite(
+        run=job.run,
         device_key=job.device_key,
         target_file=job.target_file,
         bytes_written=written,

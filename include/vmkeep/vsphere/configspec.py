@@ -8,13 +8,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from vmkeep.errors import CorruptError
 from vmkeep.vsphere.api import deserialize, vim
+from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
-from vmkeep.vsphere.machines import MARK
+from vmkeep.vsphere.marks import SETTINGS, settings_of_a_new_vm
 from vmkeep.vsphere.names import encode_name
+from vmkeep.vsphere.networks import network_name
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes
 from vmkeep.vsphere.specdisks import DiskRules
 
@@ -46,7 +49,7 @@ _LOST = {
     "repConfig": "replication settings",
 }
 _OLD_SETTINGS = (
-    MARK, "nvram", "uuid.", "vc.uuid", "viv.", "migrate.", "vmotion.", "sched.swap.derivedName", "checkpoint.",
+    *SETTINGS, "nvram", "uuid.", "vc.uuid", "viv.", "migrate.", "vmotion.", "sched.swap.derivedName", "checkpoint.",
     "cleanShutdown", "softPowerOff", "replay.", "numa.autosize", "monitor.phys_bits_used", "ctkEnabled",
     "changeTracking", "vmware.tools.", "toolsInstallManager.", "guestinfo.vmtools.", "tools.remindInstall", "dataSets.",
     "vtpm.", "encryption.", "managedBy.",
@@ -67,6 +70,8 @@ class SpecOptions:
     """Device key in the saved configuration → canonical name or UUID of the free LUN to map it to."""
     mark: str | None = None
     """The run that makes it; stays on the VM until the run has finished it."""
+    began: datetime | None = None
+    """When, by vCenter's own clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +94,14 @@ class BuiltSpec:
     spec: Any
     notes: tuple[str, ...]
     """What becomes different from the saved VM, one sentence each."""
-    boot_order: tuple[Any, ...] = ()
+    boot_order: tuple[Any, ...]
     """Saved boot order; its device keys are the saved ones, and can be set only when the new ones are known."""
+    datastore: str
+    """The one that the VM's own files go to."""
+    disks: tuple[tuple[str, str], ...]
+    """Each saved disk's address, and the datastore of its new one."""
+    networks: tuple[tuple[str, str], ...]
+    """Each network card's label, and its network."""
 
 
 def parse_config(xml: str | bytes) -> Any:
@@ -127,9 +138,23 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
     if not options.new_identity:
         spec.uuid, spec.instanceUuid, spec.locationId = config.uuid, config.instanceUuid, config.locationId
-    spec.extraConfig = _settings(config.extraConfig, options.mark)
+    spec.extraConfig = _settings(config.extraConfig, options)
     boot_order = _boot(spec, config.bootOptions)
-    return BuiltSpec(spec=spec, notes=(*devices.notes, *_lost(config)), boot_order=boot_order)
+    return BuiltSpec(
+        spec=spec,
+        notes=(*devices.notes, *_lost(config)),
+        boot_order=boot_order,
+        datastore=around.datastore,
+        disks=tuple(
+            (disk.address, around.disk_datastores.get(disk.key, around.datastore))
+            for disk in disks_of(config.hardware.device)
+        ),
+        networks=tuple(
+            (card.deviceInfo.label if card.deviceInfo is not None else f"{card.key}", network_name(backing))
+            for card in config.hardware.device
+            if (backing := around.networks.get(card.key)) is not None
+        ),
+    )
 
 
 def _without(value: Any, *names: str) -> Any:
@@ -141,13 +166,13 @@ def _without(value: Any, *names: str) -> Any:
     return result
 
 
-def _settings(saved: list[Any], mark: str | None) -> list[Any]:
+def _settings(saved: list[Any], options: SpecOptions) -> list[Any]:
     kept = [
         vim.option.OptionValue(key=setting.key, value=setting.value)
         for setting in saved
         if not setting.key.startswith(_OLD_SETTINGS) and not setting.key.endswith((".ctkEnabled", ".redo"))
     ]
-    return [*kept, vim.option.OptionValue(key=MARK, value=mark)] if mark else kept
+    return [*kept, *settings_of_a_new_vm(options.mark, options.began)] if options.mark else kept
 
 
 def _boot(spec: Any, saved: Any) -> tuple[Any, ...]:

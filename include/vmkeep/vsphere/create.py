@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError
+from vmkeep.model.place import SettledPlace
 from vmkeep.vsphere import privileges
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
@@ -14,16 +15,16 @@ from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
 from vmkeep.vsphere.luns import free_lun
-from vmkeep.vsphere.machines import mark_of
+from vmkeep.vsphere.marks import mark_on
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import network_backings
 from vmkeep.vsphere.paths import DatastorePath
-from vmkeep.vsphere.places import Place, PlaceRequest, resolve_place
+from vmkeep.vsphere.places import Place, PlaceRequest, reopen_place, resolve_place
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
-__all__ = ["Place", "PlaceRequest", "create_vm", "plan_vm", "resolve_place"]
+__all__ = ["Place", "PlaceRequest", "create_vm", "plan_vm", "reopen_place", "resolve_place", "settle"]
 
 log = logging.getLogger(__name__)
 
@@ -54,25 +55,56 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
     return build(config, options, around)
 
 
-def create_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> str:
+def settle(place: Place, built: BuiltSpec) -> SettledPlace:
+    """Return where a VM that was planned goes, with every part of it."""
+    return SettledPlace(
+        folder=place.folder,
+        folder_path=place.folder_path,
+        pool=place.pool,
+        pool_path=place.pool_path,
+        host=place.host,
+        host_name=place.host_name,
+        datastore=built.datastore,
+        disks=built.disks,
+        networks=built.networks,
+    )
+
+
+def create_vm(
+    session: Session,
+    config_xml: str | bytes,
+    place: Place,
+    options: SpecOptions,
+    *,
+    settled: SettledPlace | None = None,
+) -> str:
     """Create the VM, powered off, tracking off; return its managed object id.
 
     May be called again: a VM that the same run has made under that name, and not finished, is taken up.
 
+    :param settled: where it was planned to go.
     :raises ConflictError: the name is taken in that folder.
+    :raises StaleError: the VM, or a part of it, would go elsewhere.
     """
     saved = parse_config(config_xml)
-    if place.taken_by is not None and not (options.mark and mark_of(session, place.taken_by) == options.mark):
+    if place.taken_by is not None and not _is_of(session, place.taken_by, options.mark):
         raise ConflictError(f"a VM named {options.name} exists in {place.folder_path} ({place.taken_by})")
     made = place.taken_by
     if made is None:
         built = plan_vm(session, config_xml, place, options)
+        if settled is not None and (found := "; ".join(settled.differences(settle(place, built)))):
+            raise StaleError(f"VM {options.name} would not go where it was planned to, nothing was made: {found}")
         for note in built.notes:
             log.info("VM %s: %s", options.name, note)
         made = _create(session, built.spec, place, options.name)
     if saved.bootOptions is not None and saved.bootOptions.bootOrder:
         _set_boot_order(session, made, saved)
     return made
+
+
+def _is_of(session: Session, vm: str, run: str | None) -> bool:
+    mark = mark_on(session, vm)
+    return mark is not None and mark.made and mark.run == run
 
 
 def _create(session: Session, spec: Any, place: Place, name: str) -> str:

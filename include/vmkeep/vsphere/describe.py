@@ -12,6 +12,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere.api import moref, serialize, vim
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.marks import VmMark, parse_mark
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_each
@@ -51,6 +52,10 @@ class VmDescription:
     """Name of the ESXi host it is registered on."""
     datastores: tuple[str, ...]
     """Names of the datastores its files are on."""
+    mark: VmMark | None
+    """The run whose restore works on it."""
+    change_version: str | None
+    """Changes with every change of the configuration."""
 
     @property
     def moref(self) -> str:
@@ -130,6 +135,8 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
             datastores=tuple(
                 sorted(names["name"] for _, names in read_each(session, values["datastore"] or (), "name"))
             ),
+            mark=parse_mark(config.extraConfig),
+            change_version=config.changeVersion,
         )
 
 

@@ -1,4 +1,4 @@
-"""Power, change of a VM as a whole, and the mark by which a run recognises the VMs it made."""
+"""Power, and destroying the VMs that a run made and did not finish."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from vmkeep.errors import ConflictError, DeadlineError, VSphereError
-from vmkeep.vsphere.api import moref, vim, vmodl
+from vmkeep.vsphere.api import vmodl
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.marks import list_marked, mark_on
+from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
@@ -19,8 +20,6 @@ log = logging.getLogger(__name__)
 POWER_SECONDS = 300.0
 SUSPEND_SECONDS = 1800.0
 """Suspending writes the VM's memory to its datastore."""
-MARK = "vmkeep.run"
-"""Advanced setting that holds the key of the run which made a VM, until that run has finished it."""
 
 
 def power_state(session: Session, vm: str) -> PowerState:
@@ -55,17 +54,7 @@ def destroy_marked(session: Session, run: str) -> int:
 
     Only VMs that are off and carry exactly this run's mark; no other VM is ever destroyed.
     """
-    with speaking(f"look for VMs that run {run} left"):
-        off = [
-            vm
-            for vm, values in read_all(session, vim.VirtualMachine, "runtime.powerState")
-            if str(values["runtime.powerState"]) == PowerState.OFF
-        ]
-        left = [
-            moref(vm)
-            for vm, values in read_each(session, off, "config.extraConfig")
-            if _mark(values["config.extraConfig"]) == run
-        ]
+    left = [found.vm for found in list_marked(session) if found.off and found.mark.made and found.mark.run == run]
     for vm in left:
         destroy(session, vm, run=run)
     return len(left)
@@ -76,41 +65,14 @@ def destroy(session: Session, vm: str, *, run: str, timeout: float = POWER_SECON
 
     :raises ConflictError: it does not carry the run's mark; nothing was done.
     """
-    mark = mark_of(session, vm)
-    if mark != run:
-        raise ConflictError(f"VM {vm} is not an unfinished VM of run {run} (its mark: {mark or 'none'}): not destroyed")
+    mark = mark_on(session, vm)
+    if mark is None or not mark.made or mark.run != run:
+        found = mark.run if mark is not None else "none"
+        raise ConflictError(f"VM {vm} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")
     what = f"destroy VM {vm}, unfinished, of run {run}"
     log.warning("%s", what)
     with speaking(what):
         run_task(session, session.vm(vm).Destroy_Task, what=what, timeout=timeout)
-
-
-def mark_of(session: Session, vm: str) -> str | None:
-    """Return the run whose unfinished work a VM is."""
-    with speaking(f"look at VM {vm}"):
-        return _mark(read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"])
-
-
-def _mark(settings: Any) -> str | None:
-    # Of a setting that is listed twice the last one counts: servers may add instead of replacing.
-    return {str(setting.key): str(setting.value) for setting in settings or ()}.get(MARK) or None
-
-
-def clear_mark(session: Session, vm: str) -> None:
-    """Declare a VM finished: from here on no run destroys it.
-
-    :raises VSphereError: the mark is still there.
-    """
-    what = f"take the run's mark off VM {vm}"
-    # An empty value is how vSphere is told to forget an advanced setting.
-    spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=MARK, value="")])
-    with speaking(what):
-        run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=POWER_SECONDS)
-    if mark_of(session, vm) is not None:
-        raise VSphereError(
-            f"{what}: vSphere reported success, but the mark is still there; delete the advanced setting {MARK} by "
-            "hand, or cleaning up after the run destroys the VM"
-        )
 
 
 def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], Any], timeout: float) -> bool:

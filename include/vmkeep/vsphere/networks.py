@@ -29,6 +29,13 @@ def network_backings(session: Session, host: Any, devices: Iterable[Any], wanted
     return {card.key: _backing(session, card, offered, wanted) for card in cards}
 
 
+def network_name(backing: Any) -> str:
+    """Return by what a backing names its network: a name, or the id of a port group or an opaque network."""
+    port = getattr(backing, "port", None)
+    named = getattr(port, "portgroupKey", None) or getattr(backing, "opaqueNetworkId", None)
+    return str(named or decode_name(getattr(backing, "deviceName", None) or ""))
+
+
 def _offered(session: Session, host: Any) -> list[tuple[str, Any]]:
     networks = read(session, host, "network")["network"] or ()
     return [(decode_name(values["name"]), network) for network, values in read_each(session, networks, "name")]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
@@ -46,6 +47,7 @@ class Place:
     datacenter: str
     datacenter_path: str
     pool: str
+    pool_path: str
     host: str
     host_name: str
     datastores: tuple[str, ...]
@@ -64,24 +66,44 @@ def resolve_place(session: Session, original: VmIdentity, request: PlaceRequest,
     with speaking(f"find a place for VM {name}"):
         like = _original(session, original)
         folder = _folder(session, original, request.folder)
-        folder_place = place_of(session, folder)
-        datacenter = session.managed(vim.Datacenter, _inside(folder_place.datacenter_moref, folder_place.path))
+        datacenter = _datacenter(session, folder)
         host = _host(session, datacenter, request.host)
         pool = _pool(session, datacenter, request.resource_pool, host, like)
-        host = host or _host_of_pool(session, pool, like)
-        return Place(
-            name=name,
-            folder=moref(folder),
-            folder_path=folder_place.path,
-            datacenter=moref(datacenter),
-            datacenter_path=folder_place.datacenter,
-            pool=moref(pool),
-            host=moref(host),
-            host_name=read(session, host, "name")["name"],
-            datastores=_datastores(session, host),
-            taken_by=_taken(session, folder, name),
-            request=request,
-        )
+        return _place(session, folder, pool, host or _host_of_pool(session, pool, like), request, name)
+
+
+def reopen_place(session: Session, settled: SettledPlace, request: PlaceRequest, name: str) -> Place:
+    """Return a place that was settled before as it is now; nothing is looked for anew.
+
+    :raises NotFoundError: its folder, resource pool or host is gone.
+    """
+    with speaking(f"look at the place of VM {name}"):
+        folder = session.managed(vim.Folder, settled.folder)
+        pool = session.managed(vim.ResourcePool, settled.pool)
+        return _place(session, folder, pool, session.managed(vim.HostSystem, settled.host), request, name)
+
+
+def _place(session: Session, folder: Any, pool: Any, host: Any, request: PlaceRequest, name: str) -> Place:
+    folder_place = place_of(session, folder)
+    return Place(
+        name=name,
+        folder=moref(folder),
+        folder_path=folder_place.path,
+        datacenter=_inside(folder_place.datacenter_moref, folder_place.path),
+        datacenter_path=folder_place.datacenter,
+        pool=moref(pool),
+        pool_path=place_of(session, pool).path,
+        host=moref(host),
+        host_name=read(session, host, "name")["name"],
+        datastores=_datastores(session, host),
+        taken_by=_taken(session, folder, name),
+        request=request,
+    )
+
+
+def _datacenter(session: Session, folder: Any) -> Any:
+    place = place_of(session, folder)
+    return session.managed(vim.Datacenter, _inside(place.datacenter_moref, place.path))
 
 
 def _original(session: Session, original: VmIdentity) -> dict[str, Any]:

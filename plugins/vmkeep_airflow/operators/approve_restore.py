@@ -7,52 +7,71 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskAwaitingInput
 
 from vmkeep.flows.values import OnConflict, RestorePlan
-from vmkeep.model.job import from_plain
+from vmkeep.model.job import to_plain
+from vmkeep_airflow.handing import handed
+from vmkeep_airflow.steps import Approval
 
 
 class ApproveRestoreOperator(ApprovalOperator):
     """Wait for a person's yes where ``on_conflict`` is ``prompt`` and the target exists; else pass on at once.
 
-    A rejection fails the run; nothing was changed by then.
+    The yes is to the plan that was shown, and to no other: if the plan is made anew while the question stands, the
+    answer fails the run. A rejection fails the run; nothing was changed by then.
 
     A plan with nothing to do (``keep`` met an existing VM) skips everything that follows.
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
     :param on_conflict: an ``OnConflict``. Templated.
+    :returns: the ``Approval`` as a dict.
     """
 
-    template_fields: Sequence[str] = ("subject", "body", "plan", "on_conflict")
+    template_fields: Sequence[str] = ("plan", "on_conflict")
 
     def __init__(self, *, plan: Any, on_conflict: str, **kwargs: Any) -> None:
-        super().__init__(
-            subject="Overwrite {{ task.plan['target_name'] }}?",
-            body="",
-            fail_on_reject=True,
-            **kwargs,
-        )
+        super().__init__(subject="Overwrite a VM?", body="", fail_on_reject=True, **kwargs)
         self.plan = plan
         self.on_conflict = on_conflict
 
     def execute(self, context: Context) -> Any:
         """Ask, or pass on."""
-        if self.plan["nothing_to_do"]:
+        from vmkeep.flows.restore_ledger import plan_id
+
+        plan = handed(self.plan, RestorePlan, by="plan")
+        if plan.nothing_to_do:
             context["ti"].xcom_push(key="return_value", value={"kept": True})  # tells it from a skip by hand
-            raise AirflowSkipException(f"VM {self.plan['target_name']} exists and is kept as it is")
-        if self.plan["target"] is None or self.on_conflict != OnConflict.PROMPT:
+            raise AirflowSkipException(f"VM {plan.target_name} exists and is kept as it is")
+        if plan.target is None or self.on_conflict != OnConflict.PROMPT:
             self.log.info("nobody has to be asked: %s", self.on_conflict)
-            return {"asked": False}
-        self.body = _question(from_plain(RestorePlan, self.plan))
-        return super().execute(context)
+            return to_plain(Approval(plan=plan_id(plan), asked=False))
+        self.subject = f"Overwrite {plan.target_name}?"
+        self.body = _question(plan)
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput as waiting:
+            waiting.kwargs = {"shown": plan_id(plan)}  # the answer comes with it, hours later maybe
+            raise
+
+    def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
+        """Take the answer to the question that was shown."""
+        from vmkeep.flows.restore_ledger import plan_id
+
+        answer = super().execute_complete(context, event)
+        plan = handed(self.plan, RestorePlan, by="plan")
+        if plan_id(plan) != shown:
+            raise AirflowFailException(
+                f"the plan for VM {plan.target_name} was made anew while the question stood, and nobody has seen it: "
+                "trigger a new run"
+            )
+        user = answer["responded_by_user"] or {}
+        return to_plain(Approval(plan=shown, asked=True, by=str(user.get("name", ""))))
 
 
 def _question(plan: RestorePlan) -> str:
-    """Say what goes where, with everything that tells a VM from another one of its name."""
-    over = plan.over.in_full if plan.over else f"VM {plan.target_name} ({plan.target})"
-    notes = "".join(f"\n- {warning}" for warning in plan.warnings)
-    return (
-        f"Restore point `{plan.point}` was taken of\n\n{plan.vm.in_full}\n\nand is written over the disks of\n\n"
-        f"**{over}**\n\nWhat they hold now is lost.{notes and chr(10) + notes}"
-    )
+    """Say what goes where. Lines are shown as they are: a VM's name may look like Markdown."""
+    from vmkeep.flows.restore_wording import plan_lines
+
+    lines = "\n".join(f"    {line}" for line in (*plan_lines(plan), *plan.warnings))
+    return f"What these disks hold now is lost:\n\n{lines}\n"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.errors import CancelledError
-from vmkeep.model.job import Progress, from_plain
+from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.handing import handed
 from vmkeep_airflow.progress import ProgressLog, describe_share
 
 T = TypeVar("T")
@@ -56,15 +56,7 @@ class RepositoryOperator(BaseOperator):
         :param by: the task that leaves it.
         :raises AirflowFailException: it left nothing, or something that this version of vmkeep cannot read.
         """
-        plain = getattr(self, field)
-        if plain is None:
-            raise AirflowFailException(f"task {by} left no result (was it marked by hand?): trigger a new run")
-        try:
-            return from_plain(kind, plain)
-        except ValueError as error:
-            raise AirflowFailException(
-                f"the result of task {by} is not as this version of vmkeep leaves it: trigger a new run ({error})"
-            ) from error
+        return handed(getattr(self, field), kind, by=by)
 
     def warn(self, warnings: Sequence[str]) -> None:
         """Write the engine's warnings into the task's log."""

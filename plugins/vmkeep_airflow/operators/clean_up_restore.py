@@ -7,15 +7,17 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import from_plain
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import ReadyTarget
 
 
 class CleanUpRestoreOperator(SiteOperator):
-    """Remove a temporary snapshot and a new VM that was not finished; the teardown of ``PrepareTargetOperator``.
+    """Stop what still writes, and remove a new VM that was not finished; the teardown of ``PrepareTargetOperator``.
+
+    Nothing that was there before is removed: a VM that was being written over stays off, partly written.
 
     :param ready: a ``ReadyTarget`` as a dict. Templated.
+    :returns: how many VMs were removed.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "ready")
@@ -24,10 +26,12 @@ class CleanUpRestoreOperator(SiteOperator):
         super().__init__(**kwargs)
         self.ready = ready
 
-    def step(self, context: Context) -> None:
+    def step(self, context: Context) -> Any:
         """Clean up; nothing to do after a restore that was finished."""
         from vmkeep.flows import restore
 
-        removed = restore.clean_up(self.site(), from_plain(ReadyTarget, self.ready).plan.request.run)
+        ready = self.handed("ready", ReadyTarget, by="prepare_target")
+        removed = restore.clean_up(self.site(), ready.target.run)
         if removed:
             self.log.warning("removed %d VM(s) that were begun and not finished", removed)
+        return {"vms_removed": removed}

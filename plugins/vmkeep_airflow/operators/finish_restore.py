@@ -7,13 +7,14 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import DiskWrite, from_plain, to_plain
+from vmkeep.model.job import DiskWrite, to_plain
+from vmkeep_airflow.handing import handed
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import ReadyTarget
 
 
 class FinishRestoreOperator(SiteOperator):
-    """Remove the temporary snapshot, put the NVRAM back, power on as asked, and report.
+    """Put the NVRAM back, let the VM go, power it on as asked, and report. After its end it touches nothing.
 
     :param ready: a ``ReadyTarget`` as a dict. Templated.
     :param writes: every write's ``DiskWrite`` dict. Templated.
@@ -31,8 +32,8 @@ class FinishRestoreOperator(SiteOperator):
         """Finish."""
         from vmkeep.flows import restore
 
-        ready = from_plain(ReadyTarget, self.ready)
-        writes = tuple(from_plain(DiskWrite, write) for write in self.writes)
+        ready = self.handed("ready", ReadyTarget, by="prepare_target")
+        writes = [handed(write, DiskWrite, by="write_disk") for write in (() if self.writes is None else self.writes)]
         restored = restore.finish_restore(self.site(), ready.plan, ready.target, writes)
         self.warn(restored.warnings)
         state = "powered on" if restored.powered_on else "left powered off"

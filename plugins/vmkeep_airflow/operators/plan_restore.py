@@ -10,7 +10,9 @@ from airflow.sdk import Context
 
 from vmkeep.flows.values import OnConflict, RestoreRequest
 from vmkeep.model.job import from_plain, to_plain
+from vmkeep_airflow.leftovers import has_ended
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.ownership import as_text
 from vmkeep_airflow.run_key import Owner
 
 
@@ -20,7 +22,7 @@ class PlanRestoreOperator(SiteOperator):
     ``on_conflict`` may be ``prompt``: the plan is made as for ``overwrite``, and ``ApproveRestoreOperator`` asks.
 
     :param request: the fields of a ``RestoreRequest`` but its run key. Templated.
-    :returns: the ``RestorePlan`` as a dict.
+    :returns: the ``RestorePlan`` as a dict. All that follows is done as it says, or not at all.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "request")
@@ -32,18 +34,17 @@ class PlanRestoreOperator(SiteOperator):
     def step(self, context: Context) -> Any:
         """Plan, and show the plan."""
         from vmkeep.flows import restore
+        from vmkeep.flows.restore_wording import plan_lines
 
         ti = context["ti"]
-        run = Owner(dag_id=ti.dag_id, run_id=ti.run_id).run_key(ti.try_number)
+        owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
         given = {name: value for name, value in self.request.items() if value != ""}  # a form's empty field
-        request = from_plain(RestoreRequest, {**given, "run": run})
+        own = {"run": owner.run_key(ti.try_number), "owner": as_text(owner)}
+        request = from_plain(RestoreRequest, given | own)
         if request.on_conflict is OnConflict.PROMPT:
             request = replace(request, on_conflict=OnConflict.OVERWRITE)
-        plan = restore.plan_restore(self.site(), request)
+        plan = restore.plan_restore(self.site(), request, has_ended=has_ended(ti))
         self.warn(plan.warnings)
-        where = plan.over.in_full if plan.over else f"a new VM, {plan.target_name}"
-        self.log.info("%s, taken of %s, goes to %s", plan.point, plan.vm.in_full, where)
-        for match in plan.matches:
-            what = "written" if match.written else "not written"
-            self.log.info("%s (%s): %s %s", match.disk.label, match.disk.address, what, match.note)
+        for line in plan_lines(plan):
+            self.log.info("%s", line)
         return to_plain(plan)

@@ -1,4 +1,4 @@
-"""What to write onto each disk."""
+"""The jobs of a restore, one for each disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.job import to_plain
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import ReadyTarget
 
@@ -29,5 +29,5 @@ class PlanWritesOperator(SiteOperator):
         """Find the target's disks by their current names."""
         from vmkeep.flows import restore
 
-        ready = from_plain(ReadyTarget, self.ready)
+        ready = self.handed("ready", ReadyTarget, by="prepare_target")
         return [to_plain(job) for job in restore.write_jobs(self.site(), ready.plan, ready.target)]

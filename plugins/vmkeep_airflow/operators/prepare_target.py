@@ -3,55 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowTaskTerminated
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTerminated
 
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.values import RestorePlan
-from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
+from vmkeep_airflow.leftovers import has_ended
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.run_key import Owner
-from vmkeep_airflow.steps import ReadyTarget
+from vmkeep_airflow.steps import Approval, ReadyTarget
 
 
 class PrepareTargetOperator(SiteOperator):
     """Create the new VM, or power the existing one off. A setup task: ``CleanUpRestoreOperator`` is its teardown.
 
+    Airflow runs it again whenever a task after it is cleared. So it needs the yes to exactly this plan, and a plan is
+    carried out once: while that restore is open it finds the VM ready and touches nothing, and after its end it fails.
+
     Airflow does not run the teardown of a setup that failed; so this task itself removes what it half made,
     and what an earlier try of its own left.
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
+    :param approval: an ``Approval`` as a dict. Templated.
     :returns: a ``ReadyTarget`` as a dict.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "plan")
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "plan", "approval")
 
-    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Any, approval: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan = plan
+        self.approval = approval
 
     def step(self, context: Context) -> Any:
         """Prepare."""
         from vmkeep.flows import restore
 
+        plan = self.handed("plan", RestorePlan, by="plan")
+        approval = self.handed("approval", Approval, by="approve")
+        if approval.plan != restore.plan_id(plan):
+            raise AirflowFailException(
+                f"the yes of task approve was to another plan than the one for VM {plan.target_name}, nothing was "
+                "touched: trigger a new run"
+            )
         site = self.site()
-        plan = from_plain(RestorePlan, self.plan)
         ti = context["ti"]
         owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
-        for earlier in range(1, ti.try_number):
-            self._clean_up(site, plan, owner.run_key(earlier))
         run = owner.run_key(ti.try_number)
-        plan = replace(plan, request=replace(plan.request, run=run))
+        earlier = [owner.run_key(number) for number in range(1, ti.try_number)]
         try:
-            target = restore.prepare_target(site, plan)
+            target = restore.prepare_target(site, plan, run=run, earlier=earlier, has_ended=has_ended(ti))
         except BaseException:
             self._clean_up(site, plan, run)
             raise
-        self.log.info("%s %s", "created VM" if target.created else "powered off VM", target.vm)
+        self.log.info("%s %s is ready", "new VM" if target.created else "VM, switched off,", target.vm)
         return to_plain(ReadyTarget(plan=plan, target=target))
 
     def _clean_up(self, site: Site, plan: RestorePlan, run: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import DiskWrite, WriteJob, from_plain, to_plain
+from vmkeep.model.job import DiskWrite, WriteJob, to_plain
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class WriteDiskOperator(SiteOperator):
     """Write one disk of a restore point onto a disk of a VM, in a child process of this worker.
 
-    Safe to retry: a retry writes the whole disk again.
+    Safe to retry: a retry writes the whole disk again. Once its restore has ended it touches nothing, and fails.
 
     :param job: a ``WriteJob`` as a dict, from ``PlanWritesOperator``. Templated.
     :returns: the ``DiskWrite`` as a dict.
@@ -35,7 +35,7 @@ class WriteDiskOperator(SiteOperator):
         """Run the transfer and follow its progress."""
         from vmkeep.flows import restore
 
-        job = from_plain(WriteJob, self.job)
+        job = self.handed("job", WriteJob, by="plan_writes")
         lines = ProgressLog(self.log, job.target_file)
         with restore.write_disk(self.site(), job, on_progress=lines) as self._running:
             write = self._running.wait()

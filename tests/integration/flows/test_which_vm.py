@@ -76,7 +76,7 @@ def test_the_vm_whose_name_is_typed_is_the_one_that_is_picked(lookalikes, name):
     with open_session(site.vcenter) as session:
         assert inventory.find_vm(session, name).moref == made[name]
         assert inventory.find_vm(session, f"name:{name}").moref == made[name]
-    assert plan_restore(site, request(point, vm=name, on_conflict=OnConflict.OVERWRITE)).target == made[name]
+    assert plan_restore(site, request(point, vm=name, on_conflict=OnConflict.OVERWRITE)).target.moref == made[name]
     with open_repository(site.repository) as repository:
         assert repository.load_point(back_up(site, name).point).vm.moref == made[name]
 
@@ -168,10 +168,10 @@ def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(s
     done = restore(there, point, said, vm="web01", on_conflict=OnConflict.OVERWRITE)
 
     assert (done.vm, second.hash("web01", DISK)) == (second.vm("web01")["moref"], then)
-    for vm in (plan.vm, plan.over):
+    for vm in (plan.vm, plan.target):
         for word in (vm.instance_uuid, vm.vcenter, vm.inventory_path, vm.moref):
             assert word in " ".join(said)
-    assert plan.vm.vcenter != plan.over.vcenter
+    assert plan.vm.vcenter != plan.target.vcenter
 
 
 def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(site, there):
@@ -194,4 +194,4 @@ def test_the_original_is_found_again_under_any_name_and_place(site, lab):
 
         run_task(session, lambda: session.vm(made.vm).Rename_Task("after-it-moved"), what="rename", timeout=60)
 
-    assert plan_restore(site, request(point, on_conflict=OnConflict.OVERWRITE)).target == made.vm
+    assert plan_restore(site, request(point, on_conflict=OnConflict.OVERWRITE)).target.moref == made.vm

@@ -19,7 +19,7 @@ from vmkeep.errors import (
 from vmkeep.flows.backup import NEEDED_PRIVILEGES
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.point import VmIdentity
-from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, privileges, snapshots
+from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, marks, privileges, snapshots
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.create import PlaceRequest
 from vmkeep.vsphere.session import open_session
@@ -232,9 +232,10 @@ def test_a_vm_comes_back_from_its_saved_configuration(session, saved, make):
 
 def test_only_what_a_run_made_and_did_not_finish_is_destroyed(session, vcsim, make):
     mine, other, finished = make("mine", RUN), make("other", "another"), make("finished", RUN)
-    machines.clear_mark(session, finished)
+    assert marks.let_go(session, finished, RUN)
+    assert not marks.let_go(session, other, RUN)
 
-    assert machines.mark_of(session, finished) is None
+    assert marks.mark_on(session, finished) is None
     with pytest.raises(ConflictError):
         machines.destroy(session, finished, run=RUN)
     with pytest.raises(ConflictError):

@@ -18,7 +18,7 @@ from vmkeep.model.site import Site
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.transfer import back_up_disk
 from vmkeep.transfer.files import LocalFileSource
-from vmkeep.vsphere import inventory, machines, snapshots
+from vmkeep.vsphere import inventory, machines, marks, snapshots
 
 pytestmark = pytest.mark.slow
 
@@ -95,13 +95,15 @@ def test_a_sealed_point_becomes_a_new_vm(site, back_up, session, vcsim):
     jobs = restore.write_jobs(site, plan, target)
 
     assert plan.point == sealed.point
-    assert machines.mark_of(session, target.vm) == "restore/1"
+    mark = marks.mark_on(session, target.vm)
+    assert mark is not None
+    assert (mark.run, mark.made) == ("restore/1", True)
     assert [(job.capacity, job.fresh, job.vm) for job in jobs] == [(1 << 20, True, target.vm)]
     assert jobs[0].target_file == inventory.describe_vm(session, target.vm).disks[0].file_name
     writes = [
         DiskWrite(
-            device_key=job.device_key, target_file=job.target_file, bytes_written=job.capacity, bytes_zeroed=0,
-            bytes_compared=0, seconds=0.0, transport="file",
+            run=job.run, device_key=job.device_key, target_file=job.target_file, bytes_written=job.capacity,
+            bytes_zeroed=0, bytes_compared=0, seconds=0.0, transport="file",
         )
         for job in jobs
     ]  # fmt: skip

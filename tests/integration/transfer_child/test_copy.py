@@ -46,8 +46,9 @@ def seal(place, done):
 
 def write_job(place, point, target, **changes):
     fields = {
-        "run": "restore-1", "point": point, "device_key": 2000, "vm": "vm-2", "target_file": str(target),
-        "capacity": len(place.content), "fresh": True, "transports": (),
+        "run": "restore-1", "point": point, "device_key": 2000, "vm": "vm-2", "vcenter": None, "target_key": 2000,
+        "target_uuid": None, "target_file": str(target), "capacity": len(place.content), "fresh": True,
+        "transports": (),
     }  # fmt: skip
     return WriteJob(**(fields | changes))
 

@@ -9,7 +9,7 @@ import pytest
 
 from vmkeep.errors import ConflictError, NotFoundError, PermissionDeniedError, TransientError, UsageError, VSphereError
 from vmkeep.model.disk import SkipReason
-from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, snapshots
+from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, marks, snapshots
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.session import open_session
@@ -84,7 +84,7 @@ def test_the_vm_of_the_design_document_is_created_from_its_saved_configuration(s
 
 def test_the_new_vm_can_be_switched_on_backed_up_and_off(session, saved, name):
     vm = make(session, saved, name)
-    machines.clear_mark(session, vm)
+    marks.let_go(session, vm, "r/1")
     try:
         assert machines.power_on(session, vm)
         assert not machines.power_on(session, vm)
@@ -97,7 +97,7 @@ def test_the_new_vm_can_be_switched_on_backed_up_and_off(session, saved, name):
         assert not machines.power_off(session, vm)
     finally:
         session.vm(vm).ReconfigVM_Task(
-            vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=machines.MARK, value="r/1")])
+            vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=marks.MARK, value="r/1")])
         )
 
 
@@ -168,7 +168,7 @@ def test_only_the_unfinished_vms_of_exactly_this_run_are_destroyed(session, save
 
 def test_a_finished_vm_is_not_destroyed(session, saved, name):
     vm = make(session, saved, name)
-    machines.clear_mark(session, vm)
+    marks.let_go(session, vm, "r/1")
 
     assert machines.destroy_marked(session, "r/1") == 0
     with pytest.raises(ConflictError):

@@ -1,0 +1,188 @@
+"""The plan of a restore: point, target, place and disks, decided and checked. vSphere is only read.
+
+The plan is what a person is shown and may have to approve. All later steps take it as it is, and compare.
+"""
+
+from __future__ import annotations
+
+from vmkeep.errors import ConflictError, UsageError
+from vmkeep.flows.connect import check_vddk, open_vsphere
+from vmkeep.flows.hold import is_alive
+from vmkeep.flows.matching import match_disks
+from vmkeep.flows.others import HasEnded, dead_or_refused, nobody_knows
+from vmkeep.flows.restore_ledger import PlanLedger
+from vmkeep.flows.targets import find_target, strange_target
+from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
+from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.point import RestorePoint
+from vmkeep.model.site import Site
+from vmkeep.repository import Repository, open_site_repository
+from vmkeep.vsphere import configspec, create, inventory, marks, privileges, snapshots
+from vmkeep.vsphere.server import server_uuid
+from vmkeep.vsphere.session import Session
+
+OVERWRITE_PRIVILEGES = (
+    "VirtualMachine.Interact.PowerOff",
+    "VirtualMachine.Interact.PowerOn",
+    "VirtualMachine.Provisioning.DiskRandomAccess",
+    "VirtualMachine.Config.ChangeTracking",
+    "VirtualMachine.Config.AdvancedConfig",
+)
+
+
+def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = nobody_knows) -> RestorePlan:
+    """Resolve the point and the target, match every disk, and check rights and places; changes nothing in vSphere.
+
+    :param has_ended: tells whether the owner of another restore has ended, where it is known.
+    """
+    check_vddk(site)
+    if request.vm is not None and request.new_name is not None:
+        raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
+    if request.physical_rdm is PhysicalRdm.LUN:
+        raise UsageError("restoring a physical RDM onto a LUN is not there yet: choose placeholder or omit")
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
+        point = repository.find_point(request.point)
+        for name in ("config.xml",):
+            if name not in point.attachments:
+                raise UsageError(f"{point.ref} holds no {name}: it is an imported image; use 'vmkeep image export'")
+        if request.new_name is not None:
+            plan = _plan_new(session, repository, point, request, has_ended)
+        else:
+            plan = _plan_over(session, repository, point, request, has_ended)
+        if not plan.nothing_to_do:
+            PlanLedger(repository, plan).note_plan()
+        return plan
+
+
+def _plan_over(
+    session: Session, repository: Repository, point: RestorePoint, request: RestoreRequest, has_ended: HasEnded
+) -> RestorePlan:
+    moref = find_target(session, point, request)
+    vm = inventory.describe_vm(session, moref)
+    if request.on_conflict is OnConflict.PROMPT:
+        raise UsageError("on_conflict=prompt needs a person to ask: choose abort, overwrite or keep")
+    if request.on_conflict is OnConflict.ABORT:
+        raise ConflictError(
+            f"{vm.identity.in_full} exists: to write {point.vm.in_full} over its disks, say --on-conflict overwrite; "
+            "or give a new name with --new-name (in Airflow, the fields on_conflict and new_name)"
+        )
+    keep = request.on_conflict is OnConflict.KEEP
+    dead = None
+    if not keep:
+        refuse_beside_a_backup(session, repository, moref, vm.identity.name)
+        dead = dead_or_refused(session, repository, moref, vm.identity.name, vm.mark, has_ended)
+        if dead is not None and dead.made:
+            raise ConflictError(
+                f"VM {vm.identity.name} ({moref}) is what run {dead.run} left half made: restore to a new VM of that "
+                "name, and it is removed first"
+            )
+        privileges.require(session, moref, OVERWRITE_PRIVILEGES)
+    matches = () if keep else match_disks(point, vm.disks)
+    strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
+    return RestorePlan(
+        request=request,
+        point=point.ref,
+        vm=point.vm,
+        vcenter=server_uuid(session),
+        target=vm.identity,
+        target_disks=vm.disks,
+        target_name=vm.identity.name,
+        matches=matches,
+        dead=dead,
+        warnings=(*strange, *(f"{match.disk.label}: {match.note}" for match in matches if match.note)),
+        nothing_to_do=keep,
+    )
+
+
+def refuse_beside_a_backup(session: Session, repository: Repository, vm: str, name: str) -> None:
+    """Return if no backup of a VM is at work.
+
+    :raises ConflictError: one is.
+    """
+    for snapshot in snapshots.list_ours(session, vm):
+        if is_alive(repository, snapshot, now=session.server_time()):
+            raise ConflictError(
+                f"VM {name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore"
+            )
+
+
+def _plan_new(
+    session: Session, repository: Repository, point: RestorePoint, request: RestoreRequest, has_ended: HasEnded
+) -> RestorePlan:
+    name = point.vm.name if request.new_name is None else request.new_name
+    place = create.resolve_place(session, point.vm, request_place(request), name)
+    dead = None
+    if place.taken_by is not None:
+        taken = inventory.describe_vm(session, place.taken_by)
+        if taken.mark is None and request.on_conflict is OnConflict.KEEP:
+            return RestorePlan(
+                request=request,
+                point=point.ref,
+                vm=point.vm,
+                vcenter=server_uuid(session),
+                target=taken.identity,
+                target_name=name,
+                matches=(),
+                nothing_to_do=True,
+            )
+        dead = _half_made(session, repository, taken, has_ended)
+        if dead is None:
+            raise ConflictError(
+                f"a VM named {name} exists in {place.folder_path} ({place.taken_by}): choose another name"
+            )
+    xml = repository.load_attachment(point, "config.xml").decode()
+    built = create.plan_vm(session, xml, place, spec_options(request, name))
+    matches = tuple(_match_new(disk, request.physical_rdm) for disk in point.disks)
+    cleared = (f"VM {name} ({dead.vm}), left half made by run {dead.run}, is removed first",) if dead else ()
+    return RestorePlan(
+        request=request,
+        point=point.ref,
+        vm=point.vm,
+        vcenter=server_uuid(session),
+        target=None,
+        target_name=name,
+        place=create.settle(place, built),
+        matches=matches,
+        dead=dead,
+        warnings=(*cleared, *(f"{match.disk.label}: {match.note}" for match in matches if match.note), *built.notes),
+    )
+
+
+def _half_made(
+    session: Session, repository: Repository, vm: inventory.VmDescription, has_ended: HasEnded
+) -> DeadRestore | None:
+    """Return the dead restore that has half made a VM; ``None``: it is somebody's VM.
+
+    :raises ConflictError: the restore is not dead.
+    """
+    if vm.mark is None or not vm.mark.made:
+        return None
+    return dead_or_refused(session, repository, vm.moref, vm.identity.name, vm.mark, has_ended)
+
+
+def spec_options(request: RestoreRequest, name: str, mark: marks.VmMark | None = None) -> configspec.SpecOptions:
+    """Return how the new VM differs from the saved one."""
+    return configspec.SpecOptions(
+        name=name,
+        new_identity=request.new_identity,
+        physical_rdm=request.physical_rdm.value,
+        mark=mark.run if mark else None,
+        began=mark.began if mark else None,
+    )
+
+
+def request_place(request: RestoreRequest) -> create.PlaceRequest:
+    """Return where a new VM is asked to go."""
+    return create.PlaceRequest(
+        datastore=request.datastore, folder=request.folder, resource_pool=request.resource_pool, host=request.host
+    )
+
+
+def _match_new(disk: Disk, physical: PhysicalRdm) -> DiskMatch:
+    if disk.skip is None:
+        note = "virtual-mode RDM becomes an ordinary disk" if disk.compatibility_mode == "virtualMode" else ""
+        return DiskMatch(disk=disk, target_key=None, written=True, note=note)
+    if disk.skip is SkipReason.PHYSICAL_RDM:
+        note = "left out" if physical is PhysicalRdm.OMIT else "an empty placeholder disk takes its place"
+        return DiskMatch(disk=disk, target_key=None, written=False, note=f"physical RDM, not backed up: {note}")
+    return DiskMatch(disk=disk, target_key=None, written=False, note="not in the backup: created empty")

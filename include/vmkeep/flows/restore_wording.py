@@ -1,0 +1,62 @@
+"""A restore's plan in words: what a person is shown before it is carried out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vmkeep.flows.values import DiskMatch, RestorePlan
+from vmkeep.model.disk import Disk
+from vmkeep.model.place import SettledPlace
+
+
+def plan_lines(plan: RestorePlan) -> tuple[str, ...]:
+    """Return the plan, one line for each thing that it decides."""
+    if plan.nothing_to_do:
+        return (f"nothing is done: VM {plan.target_name} exists and is kept",)
+    return tuple(_over(plan) if plan.place is None else _new(plan, plan.place))
+
+
+def _over(plan: RestorePlan) -> Iterator[str]:
+    assert plan.target is not None
+    yield f"restore point {plan.point} was taken of {plan.vm.in_full}"
+    yield f"it is written over {plan.target.in_full}"
+    by_key = {disk.key: disk for disk in plan.target_disks}
+    for match in plan.matches:
+        target = by_key.get(match.target_key) if match.target_key is not None else None
+        if match.written and target is not None:
+            over = f"{target.label}, {target.file_name} (UUID {target.uuid})"
+            yield f"{_disk(match.disk)} is written over {over}{_note(match)}"
+        else:
+            yield f"{_disk(match.disk)} is not written{_note(match)}"
+    known = {match.target_key for match in plan.matches} | {match.disk.key for match in plan.matches}
+    for disk in plan.target_disks:
+        if disk.key not in known:
+            yield f"{_disk(disk)} of the VM is not in the restore point and stays as it is"
+    yield _power(plan)
+
+
+def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
+    yield f"restore point {plan.point} was taken of {plan.vm.in_full}"
+    yield f"a new VM {plan.target_name} is made in {place.folder_path}"
+    yield f"it runs in resource pool {place.pool_path}, first on host {place.host_name}"
+    yield f"its files go to datastore {place.datastore}"
+    stores = dict(place.disks)
+    for match in plan.matches:
+        what = "is written" if match.written else "is not written"
+        store = stores.get(match.disk.address, place.datastore)
+        yield f"{_disk(match.disk)} {what}, on datastore {store}{_note(match)}"
+    for card, network in place.networks:
+        yield f"{card} is connected to {network}"
+    yield _power(plan)
+
+
+def _disk(disk: Disk) -> str:
+    return f"{disk.label} ({disk.address}, {disk.capacity} bytes)"
+
+
+def _note(match: DiskMatch) -> str:
+    return f": {match.note}" if match.note else ""
+
+
+def _power(plan: RestorePlan) -> str:
+    return f"the VM is {'switched on' if plan.request.power_on else 'left off'} at the end"

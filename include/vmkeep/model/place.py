@@ -1,0 +1,45 @@
+"""Where a new VM goes, settled down to the last disk and network card: what a person is shown, and what is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledPlace:
+    """The place of one new VM. Ids are managed object ids."""
+
+    folder: str
+    folder_path: str
+    pool: str
+    pool_path: str
+    host: str
+    host_name: str
+    datastore: str
+    """Name of the one that the VM's own files go to."""
+    disks: tuple[tuple[str, str], ...]
+    """Each disk's address, and its datastore's name."""
+    networks: tuple[tuple[str, str], ...]
+    """Each network card's label, and its network."""
+
+    def differences(self, now: SettledPlace) -> Iterator[str]:
+        """Yield everything in which the place of now is not the settled one, in words for a person."""
+        for what, planned, found in (
+            ("the VM folder", (self.folder, self.folder_path), (now.folder, now.folder_path)),
+            ("the resource pool", (self.pool, self.pool_path), (now.pool, now.pool_path)),
+            ("the host", (self.host, self.host_name), (now.host, now.host_name)),
+        ):
+            if planned != found:
+                yield f"{what} is {found[1]} ({found[0]}), not {planned[1]} ({planned[0]})"
+        if self.datastore != now.datastore:
+            yield f"the VM's files would go to datastore {now.datastore}, not {self.datastore}"
+        yield from _parts("disk", self.disks, now.disks)
+        yield from _parts("network card", self.networks, now.networks)
+
+
+def _parts(kind: str, planned: tuple[tuple[str, str], ...], now: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    before, after = dict(planned), dict(now)
+    for name in {**before, **after}:
+        if before.get(name) != after.get(name):
+            yield f"{kind} {name} would go to {after.get(name, 'nowhere')}, not {before.get(name, 'nowhere')}"

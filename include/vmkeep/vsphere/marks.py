@@ -1,0 +1,160 @@
+"""The mark that a restore leaves on the VM it works on, as an advanced setting of the VM, until it has ended.
+
+A VM that the run *made* may be destroyed by whoever cleans up after the run; a VM that was there before never is: its
+mark only says which run is writing over it. vSphere's ``changeVersion`` decides between two that mark at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from vmkeep.errors import ConflictError, StaleError, VSphereError
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tasks import run_task
+
+MARK = "vmkeep.run"
+"""Holds the key of the run which made a VM."""
+HOLD = "vmkeep.restoring"
+"""Holds the key of the run that writes over a VM which was there before."""
+BEGAN = "vmkeep.began"
+"""When the run marked the VM, by vCenter's own clock, in ISO format."""
+SETTINGS = (MARK, HOLD, BEGAN)
+_SECONDS = 300.0
+_TRIES = 5
+"""Somebody else may change the VM between reading its ``changeVersion`` and using it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmMark:
+    """Which run works on a VM."""
+
+    run: str
+    made: bool
+    """The run made the VM."""
+    began: datetime | None
+
+    def age(self, now: datetime) -> timedelta:
+        """Return how long the VM carries the mark; nothing where the mark does not tell."""
+        return now - self.began if self.began is not None else timedelta()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedVm:
+    """A VM that some run has marked."""
+
+    vm: str
+    """Managed object id."""
+    name: str
+    mark: VmMark
+    off: bool
+
+
+def parse_mark(settings: Any) -> VmMark | None:
+    """Return the mark among a VM's advanced settings."""
+    # Of a setting that is listed twice the last one counts: servers may add instead of replacing.
+    found = {str(setting.key): str(setting.value) for setting in settings or ()}
+    run = found.get(MARK) or found.get(HOLD)
+    if not run:
+        return None
+    began = None
+    with contextlib.suppress(ValueError):
+        began = datetime.fromisoformat(found.get(BEGAN, ""))
+    return VmMark(run=run, made=bool(found.get(MARK)), began=began if began and began.tzinfo else None)
+
+
+def settings_of_a_new_vm(run: str, began: datetime | None) -> list[Any]:
+    """Return the advanced settings that mark a VM which a run makes."""
+    values = {MARK: run} | ({BEGAN: began.isoformat()} if began else {})
+    return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
+
+
+def mark_on(session: Session, vm: str) -> VmMark | None:
+    """Return which run works on a VM."""
+    with speaking(f"look at VM {vm}"):
+        return parse_mark(read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"])
+
+
+def list_marked(session: Session) -> tuple[MarkedVm, ...]:
+    """Return every VM that some run has marked and not let go."""
+    with speaking("look for VMs that restores have marked"):
+        found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState")
+        settings = read_each(session, [vm for vm, _ in found], "config.extraConfig")
+    marks = {moref(vm): parse_mark(values["config.extraConfig"]) for vm, values in settings}
+    return tuple(
+        MarkedVm(
+            vm=moref(vm),
+            name=decode_name(values["name"] or ""),
+            mark=mark,
+            off=str(values["runtime.powerState"]) == "poweredOff",
+        )
+        for vm, values in found
+        if (mark := marks.get(moref(vm))) is not None
+    )
+
+
+def hold(session: Session, vm: str, run: str, *, version: str | None) -> None:
+    """Mark a VM that a run is about to write over.
+
+    :param version: the VM's ``changeVersion`` when the caller looked at it.
+    :raises ConflictError: another run has marked it.
+    :raises StaleError: somebody has changed the VM's configuration since the caller looked.
+    """
+    what = f"mark VM {vm} for run {run}"
+    found, _ = _look(session, vm, what)
+    if found is not None and found.run != run:
+        raise ConflictError(f"VM {vm} is being restored by run {found.run}: wait for it, or stop it, then try again")
+    values = {HOLD: run, BEGAN: session.server_time().isoformat()}
+    if not _change(session, vm, values, version=version, what=what):
+        raise StaleError(f"VM {vm} was changed by somebody in this moment, nothing was touched; start a new restore")
+
+
+def let_go(session: Session, vm: str, run: str) -> bool:
+    """Take a run's mark off a VM: from here on no clean-up of that run touches it. Return whether it was there.
+
+    :raises VSphereError: the mark is still there.
+    """
+    what = f"take the mark of run {run} off VM {vm}"
+    for _ in range(_TRIES):
+        found, version = _look(session, vm, what)
+        if found is None or found.run != run:
+            return False
+        # An empty value is how vSphere is told to forget an advanced setting.
+        values = {MARK if found.made else HOLD: ""} | ({BEGAN: ""} if found.began else {})
+        if _change(session, vm, values, version=version, what=what):
+            break
+    left = mark_on(session, vm)
+    if left is not None and left.run == run:
+        raise VSphereError(
+            f"{what}: it is still there, though vSphere reported no error; delete the advanced setting "
+            f"{MARK if left.made else HOLD} by hand, or cleaning up after the run may destroy the VM"
+        )
+    return True
+
+
+def _look(session: Session, vm: str, what: str) -> tuple[VmMark | None, str | None]:
+    """Return a VM's mark, and the ``changeVersion`` it was read at."""
+    with speaking(what):
+        values = read(session, session.vm(vm), "config.extraConfig", "config.changeVersion")
+    return parse_mark(values["config.extraConfig"]), values["config.changeVersion"]
+
+
+def _change(session: Session, vm: str, values: Mapping[str, str], *, version: str | None, what: str) -> bool:
+    """Set advanced settings; return whether nobody else had changed the VM since ``version``."""
+    options = [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
+    spec = vim.vm.ConfigSpec(extraConfig=options, changeVersion=version)
+    try:
+        with speaking(what):
+            run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=_SECONDS)
+    except VSphereError as error:
+        if error.fault == "ConcurrentAccess":
+            return False
+        raise
+    return True
