@@ -1,19 +1,22 @@
 """What can still be read of a pack that has lost its footer: its frames, found by their own headers.
 
 Every frame vouches for itself by its digest, so none is needed to find the next: where one is damaged, the next header
-is searched for.
+is searched for. A guest's disk may hold a repository, so that a damaged block has what looks like frames in it: those
+are left out where the block's own header is good, and those of another kind than the pack's always.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
+from collections.abc import Iterator
 
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, MAGIC, Framer, parse_header
+from vmkeep.repository.frames import HEADER_SIZE, MAGIC, Box, FrameHeader, Framer, parse_header
 from vmkeep.repository.packcheck import MAX_RAW, pack_id_of
-from vmkeep.repository.packs import MAX_FRAME, PACK_HEADER_SIZE, PackContents
+from vmkeep.repository.packs import MAX_FRAME, PACK_HEADER_SIZE, PackContents, parse_pack_header
 
 
 def salvage_pack(store: BlobStore, framer: Framer, key: str) -> PackContents | None:
@@ -21,36 +24,59 @@ def salvage_pack(store: BlobStore, framer: Framer, key: str) -> PackContents | N
 
     :raises BlobNotFoundError: there is no such pack.
     """
-    data = memoryview(store.get(key))
-    box = framer.box(key)
-    out = memoryview(bytearray(MAX_RAW))
-    offsets, lengths, raw_lengths, digests = array("I"), array("I"), array("I"), bytearray()
-    kinds = set()
-    at = PACK_HEADER_SIZE
-    raw = data.obj if isinstance(data.obj, bytes) else bytes(data)
-    while (at := raw.find(MAGIC, at)) >= 0:
-        try:
-            header = parse_header(data[at:])
-            if header.kind not in (Kind.BLOCK, Kind.PAGE) or header.frame_length > MAX_FRAME:
-                raise CorruptError("not a frame of a pack")
-            box.unpack_into(header, data[at + HEADER_SIZE : at + header.frame_length], out)
-        except CorruptError:
-            at += 1
-            continue
-        offsets.append(at)
-        lengths.append(header.frame_length)
-        raw_lengths.append(header.raw_length)
-        digests += header.digest
-        kinds.add(header.kind)
-        at += header.frame_length
-    if len(kinds) != 1:
+    raw = store.get(key)
+    found = list(_good_frames(raw, framer.box(key)))
+    kind = _kind_of(raw, key, found)
+    frames = [(at, header) for at, header in found if header.kind is kind]
+    if kind is None or not frames:
         return None
     return PackContents(
         pack_id=pack_id_of(key),
-        kind=kinds.pop(),
-        offsets=offsets,
-        lengths=lengths,
-        raw_lengths=raw_lengths,
-        digests=bytes(digests),
+        kind=kind,
+        offsets=array("I", (at for at, _ in frames)),
+        lengths=array("I", (header.frame_length for _, header in frames)),
+        raw_lengths=array("I", (header.raw_length for _, header in frames)),
+        digests=b"".join(header.digest for _, header in frames),
         checksum=0,
     )
+
+
+def _good_frames(raw: bytes, box: Box) -> Iterator[tuple[int, FrameHeader]]:
+    """Yield offset and header of each frame whose content is what its digest says."""
+    view, out = memoryview(raw), memoryview(bytearray(MAX_RAW))
+    at = PACK_HEADER_SIZE
+    while (at := raw.find(MAGIC, at)) >= 0:
+        try:
+            header = parse_header(view[at:])
+        except CorruptError:
+            at += 1
+            continue
+        end = at + header.frame_length
+        if _is_good(header, view[at + HEADER_SIZE : end], box, out):
+            yield at, header
+            at = end
+        elif raw.startswith(MAGIC, end):
+            at = end  # the header is good and the content is not: there is nothing of ours in it
+        else:
+            at += 1
+
+
+def _is_good(header: FrameHeader, payload: memoryview, box: Box, out: memoryview) -> bool:
+    if header.kind not in (Kind.BLOCK, Kind.PAGE) or header.frame_length > MAX_FRAME:
+        return False
+    try:
+        box.unpack_into(header, payload, out)
+    except CorruptError:
+        return False
+    return True
+
+
+def _kind_of(raw: bytes, key: str, found: list[tuple[int, FrameHeader]]) -> Kind | None:
+    """Return the kind of a pack's frames; if its header is damaged too, that of most bytes found in it."""
+    try:
+        return parse_pack_header(raw, pack_id=pack_id_of(key))
+    except CorruptError:
+        sizes = Counter[Kind]()
+        for _, header in found:
+            sizes[header.kind] += header.frame_length
+        return max(sizes, key=lambda kind: sizes[kind], default=None)

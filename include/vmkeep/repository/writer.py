@@ -7,11 +7,12 @@ be sealed that the index does not resolve.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from vmkeep.blobs import BlobStore, Bytes, is_remote
-from vmkeep.errors import StoreError
+from vmkeep.errors import Recovery, StoreError, VmKeepError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer, Packed
 from vmkeep.repository.index import Index
@@ -52,15 +53,22 @@ class BlockWriter:
         self._locks = {kind: threading.Lock() for kind in sizes}
 
     def __enter__(self) -> Self:
-        """Use as a context manager; leaving it without :meth:`flush` drops what is not durable yet."""
+        """Use as a context manager; leaving it without :meth:`flush` drops what is not durable yet.
+
+        What is durable by then is made findable, so that the next try does not store it again.
+        """
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the threads."""
+        """Stop the threads, and make packs findable that no :meth:`flush` did, unless the store is out of reach."""
         for sink in self._sinks.values():
             sink.close()
+        died = error is not None and not isinstance(error, (Exception, KeyboardInterrupt))
+        if not died and getattr(error, "recovery", None) is not Recovery.RETRY:
+            with suppress(VmKeepError):  # the next try stores them again, and a prune removes these
+                self._name_landed()
 
     @property
     def bytes_stored(self) -> int:
@@ -150,9 +158,12 @@ class BlockWriter:
                 self._changed.notify_all()
         for sink in self._sinks.values():
             sink.drain()
+        self._name_landed()
+        with self._changed:
+            self._landing = set()
+
+    def _name_landed(self) -> None:
         packs = self._landed.copy()
         if packs:
             self._stored += self._index.store_segment(packs)
             del self._landed[: len(packs)]
-        with self._changed:
-            self._landing = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from contextlib import suppress
 from datetime import timedelta
@@ -10,11 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import StoreFullError
+from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.margins import Margins
-from vmkeep.repository import descriptor
+from vmkeep.repository import (
+    create_encrypted_repository,
+    create_repository,
+    descriptor,
+    open_repository,
+    slots,
+)
 from vmkeep.repository.packs import pack_key
 
 __all__ = ["small_packs"]
@@ -131,3 +140,29 @@ def test_packs_go_before_the_index_is_written_anew_if_that_has_no_room(vault, di
     vault.assert_whole()
     worn([block(1)])
     vault.assert_whole()
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_an_import_that_a_full_disk_ended_is_retried_without_storing_anything_twice(
+    disk, tmp_path, monkeypatch, encrypted
+):
+    monkeypatch.setattr(slots, "COST", CHEAP)
+    image = tmp_path / "image.raw"
+    image.write_bytes(random.Random(1).randbytes(12 << 20))
+    location = str(disk / "repository")
+    if encrypted:
+        create_encrypted_repository(location, passphrase=PASSPHRASE, block_size=BLOCK)
+    else:
+        create_repository(location, block_size=BLOCK)
+    with open_repository(location, passphrase=PASSPHRASE if encrypted else None) as repository:
+        with pytest.raises(StoreFullError):
+            import_images(repository, [image], name="image")
+        assert repository.check(read_data=True) == []
+
+    subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
+    with open_repository(location, passphrase=PASSPHRASE if encrypted else None) as repository:
+        point = import_images(repository, [image], name="image")
+        assert repository.stats().pack_bytes < 12.5 * (1 << 20)
+        assert repository.check(read_data=True) == []
+        export_image(repository, point, 0, tmp_path / "exported")
+    assert (tmp_path / "exported").read_bytes() == image.read_bytes()
