@@ -95,9 +95,11 @@ class VSphereError(VmKeepError):
 
     exit_code = 23
 
-    def __init__(self, message: str, *, fault: str = "") -> None:
+    def __init__(self, message: str, *, fault: str = "", keys: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.fault = fault
+        self.keys = keys
+        """Types of the faults that caused it, and keys of its messages: the same in every language."""
 
 
 class QuiesceFailedError(VSphereError):

@@ -36,8 +36,6 @@ from vmkeep.errors import (
 T = TypeVar("T")
 
 _PART = 8 << 20
-_FAILURE = "Failure"
-"""OpenSSH's text for every error that SFTP has no number for."""
 _ROUNDING = 64 << 10
 """What a file system needs beside a file's bytes."""
 
@@ -253,6 +251,9 @@ class SftpStore:
     def _channel(self, key: str, *, writing: int | None = None) -> Iterator[Any]:
         """Lend a channel, and translate what goes wrong on it.
 
+        SFTP has numbers for few errors. All others, a full disk among them, are one number and a text in the server's
+        own language; paramiko raises them as an ``OSError`` without a number.
+
         :param writing: how many bytes are to be written.
         """
         try:
@@ -267,13 +268,13 @@ class SftpStore:
                 f"{self._name(key)}: the server denies access; let its user write below the folder", target=key
             ) from error
         except (OSError, EOFError, paramiko.SSHException) as error:
-            why = str(error) or type(error).__name__
-            if why == _FAILURE and writing is not None and self._is_full(writing):
+            untold = type(error) is OSError and error.errno is None
+            if untold and writing is not None and self._is_full(writing):
                 raise StoreFullError(
                     f"{self.location}: no space left for {key} ({writing} bytes more are needed)"
                 ) from error
-            hint = " (a quota that is used up says no more than this)" if why == _FAILURE else ""
-            raise StoreError(f"{self._name(key)}: {why}{hint}") from error
+            hint = " (a quota that is used up says no more than this)" if untold else ""
+            raise StoreError(f"{self._name(key)}: {str(error) or type(error).__name__}{hint}") from error
 
     def _is_full(self, needed: int) -> bool:
         """Ask for the free space, since a full disk is told as a failure like any other."""

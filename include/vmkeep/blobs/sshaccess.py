@@ -123,8 +123,9 @@ class SshAccess:
             client.close()
             raise _refused(place) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
+            asked = _asks_who_we_are(client)
             client.close()
-            if "No authentication methods" in str(error):
+            if asked:  # there is no key to try
                 raise _refused(place) from error
             raise StoreError(f"{place.text}: {place.host}:{place.port} cannot be reached: {error}") from error
         except CertificateError:
@@ -144,6 +145,12 @@ class SshAccess:
 def _is_alive(client: paramiko.SSHClient) -> bool:
     transport = client.get_transport()
     return transport is not None and transport.is_active()
+
+
+def _asks_who_we_are(client: paramiko.SSHClient) -> bool:
+    """Whether the server is there, has shown its own key, and waits for ours."""
+    transport = client.get_transport()
+    return transport is not None and transport.initial_kex_done and transport.is_active()
 
 
 def _known_as(place: SshLocation) -> str:

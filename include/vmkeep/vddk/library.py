@@ -74,11 +74,8 @@ def _load(file: LibraryFile) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(file.path))
     except OSError as error:
-        text = str(error)
-        if "cannot open shared object file" in text:
-            remedy = f"a library it needs is missing; LD_LIBRARY_PATH must begin with {file.library_path}"
-        elif "GLIBC" in text:
-            remedy = "this system's C library is too old for it; use an older VDDK or a newer system"
-        else:
-            remedy = "unpack VDDK again"
-        raise UsageError(f"cannot load {file.path}: {text}; {remedy}") from error
+        raise UsageError(
+            f"cannot load {file.path}: {error}; if a library is missing, LD_LIBRARY_PATH must begin with "
+            f"{file.library_path}; if this system's C library is too old, use an older VDDK or a newer system; else "
+            "unpack VDDK again"
+        ) from error

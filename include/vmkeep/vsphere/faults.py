@@ -50,7 +50,7 @@ def translate(fault: Any, what: str) -> VmKeepError:
         return ConflictError(text)
     if name in _BUSY:
         return TransientError(text)
-    return VSphereError(text, fault=name)
+    return VSphereError(text, fault=name, keys=_keys(fault))
 
 
 def message(fault: Any) -> str:
@@ -65,6 +65,13 @@ def message(fault: Any) -> str:
         if isinstance(value, str) and value and not any(value in part for part in parts):
             parts.append(f"{field} {_one_line(value)}")
     return "; ".join(parts)
+
+
+def _keys(fault: Any) -> tuple[str, ...]:
+    """Return what a fault and its causes say of themselves in no language: keys of messages, and types of causes."""
+    keys = [str(extra.key) for extra in getattr(fault, "faultMessage", None) or () if getattr(extra, "key", None)]
+    cause = getattr(fault, "faultCause", None)
+    return tuple(keys) if cause is None else (*keys, type_name(cause), *_keys(cause))
 
 
 def _denied(fault: Any, what: str) -> PermissionDeniedError:

@@ -286,3 +286,17 @@ def test_a_writer_whose_temporary_file_is_taken_for_a_dead_ones_writes_it_again(
 
     assert cleaned == [1]
     assert store.get("packs/ab/x") == b"content"
+
+
+def test_a_full_disk_is_told_by_its_free_space_whatever_the_servers_words(ssh_server, ssh_home, tmp_path):
+    """SFTP has no number for it; its text is the server's, in any language."""
+    store = SftpStore(SshAccess(parse_location(ssh_server.location(tmp_path))))
+
+    with pytest.raises(StoreFullError, match="no space left"), store._channel("a", writing=1 << 60):
+        raise OSError("Fehlschlag")
+    with (
+        pytest.raises(StoreError, match=r"Fehlschlag .a quota that is used up") as raised,
+        store._channel("a", writing=1),
+    ):
+        raise OSError("Fehlschlag")
+    assert not isinstance(raised.value, StoreFullError)

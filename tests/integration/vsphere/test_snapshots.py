@@ -144,8 +144,30 @@ def test_a_guest_that_cannot_be_quiesced_is_told_apart(session, vm, lab, fault):
     assert snapshots.list_all(session, vm) == ()
 
 
+@pytest.mark.parametrize("fault", ["SystemError", "GenericVmConfigFault", "SnapshotFault", "ApplicationQuiesceFault"])
+def test_a_guest_that_cannot_be_quiesced_is_told_apart_in_every_language(session, vm, lab, fault):
+    """Faults that give no reason are counted in: the caller's snapshot without quiescing tells whether they are."""
+    lab.site.faults.add(
+        Injection(method="CreateSnapshot_Task", fault=fault, message="Gast liess sich nicht einfrieren")
+    )
+
+    with pytest.raises(QuiesceFailedError, match="Gast liess sich nicht einfrieren"):
+        snapshots.create(session, vm, run=RUN, quiesce=True)
+    assert snapshots.create(session, vm, run=RUN, quiesce=False).run == RUN
+
+
+def test_the_same_failures_without_quiescing_are_what_they_are(session, vm, lab):
+    lab.site.faults.add(Injection(method="CreateSnapshot_Task", fault="SystemError", message="quiesce"))
+
+    with pytest.raises(VSphereError) as caught:
+        snapshots.create(session, vm, run=RUN, quiesce=False)
+
+    assert not isinstance(caught.value, QuiesceFailedError)
+
+
 def test_other_failures_of_a_quiesced_snapshot_are_not_blamed_on_the_guest(session, vm, lab):
-    lab.site.faults.add(Injection(method="CreateSnapshot_Task", fault="NoDiskSpace", message="No room"))
+    words = "No room, not even for quiescing"
+    lab.site.faults.add(Injection(method="CreateSnapshot_Task", fault="NoDiskSpace", message=words))
 
     with pytest.raises(VSphereError, match="No room") as caught:
         snapshots.create(session, vm, run=RUN, quiesce=True)

@@ -58,3 +58,12 @@ def test_a_fault_of_many_lines_is_told_on_one():
     assert str(error) == "x: An error occurred; the guest did not answer"
     assert isinstance(error, VSphereError)
     assert (error.fault, error.recovery) == ("ApplicationQuiesceFault", Recovery.STOP)
+
+
+def test_what_a_fault_says_in_no_language_is_kept():
+    cause = vim.fault.FilesystemQuiesceFault(faultMessage=[vmodl.LocalizableMessage(key="msg.b", message="x")])
+    key = vmodl.LocalizableMessage(key="msg.snapshot.error-QUIESCINGERROR", message="Gast liess sich nicht einfrieren")
+    error = translate(vim.fault.SnapshotFault(msg="Fehler", faultMessage=[key], faultCause=cause), "x")
+
+    assert isinstance(error, VSphereError)
+    assert error.keys == ("msg.snapshot.error-QUIESCINGERROR", "FilesystemQuiesceFault", "msg.b")
