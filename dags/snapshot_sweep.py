@@ -1,22 +1,28 @@
 """
-# Remove leftover snapshots
+# Remove leftovers of dead runs
 
-A worker that dies while it takes a snapshot cannot remove it again. This finds the snapshots that vmkeep took and that
-no living run needs, on every VM of a vCenter, and removes them.
+A worker that dies while it takes a snapshot, or while it makes a VM to restore into, cannot remove it again. On a whole
+vCenter, this finds the snapshots that vmkeep took and the VMs that its restores half made, and removes those that no
+living run needs.
 
 | | |
 |---|---|
 | **Started by** | its schedule, every 30 minutes, once it is switched on; or *Trigger* |
-| **If it fails** | vCenter or the repository did not answer, or a snapshot could not be removed: see the log |
+| **If it fails** | vCenter or the repository did not answer, or something could not be removed: see the log |
 | **Safe to re-run** | yes |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
 
 ## How it knows
 
-Every snapshot carries the key of its run. The repository knows which DAG run that is, and Airflow whether it has ended:
-then, and only then, `sweep` removes the snapshot. A run that this Airflow does not know (of the command line, say) is
-left alone as long as its copies show signs of life, and for a time after that.
-Other snapshots are never touched.
+Every snapshot carries the key of its run; so does every VM that a restore makes or writes over, as the advanced setting
+`vmkeep.run` or `vmkeep.restoring`, until that restore has finished. The repository knows which DAG run that is, and
+Airflow whether it has ended: then, and only then, `sweep` removes the snapshot or the VM. What belongs to a run that
+this Airflow does not know is left alone as long as that run shows signs of life, and for a time after that; a restore
+of the command line is over when its process is. What belongs to another repository is left alone for good: each
+repository needs a sweep of its own.
+
+Other snapshots and VMs are never touched. A VM that was there before is never removed: one that a dead restore was
+writing over loses the mark, and stays off, partly written. A half-made VM that somebody has switched on stays, too.
 """
 
 from __future__ import annotations
@@ -34,7 +40,7 @@ PARAMS = {
         type="number",
         minimum=1,
         title="Give up after (hours)",
-        description="Age at which a silent snapshot of a run that this Airflow does not know is removed.",
+        description="Age at which what a silent run left is removed, if this Airflow does not know the run.",
     ),
     "vsphere": VSPHERE,
     "repository": REPOSITORY,
@@ -42,8 +48,8 @@ PARAMS = {
 
 with DAG(
     dag_id="snapshot_sweep",
-    dag_display_name="Remove leftover snapshots",
-    description="Removes vmkeep's snapshots that no living run needs",
+    dag_display_name="Remove leftovers of dead runs",
+    description="Removes snapshots and half-made VMs of vmkeep that no living run needs",
     doc_md=__doc__,
     schedule="*/30 * * * *",
     catchup=False,

@@ -8,7 +8,7 @@ Writes a restore point over an existing VM, or to a new VM that is created for i
 | **Started by** | *Trigger* in this UI, or the REST API |
 | **Result** | the restored VM (XCom of `finish`) |
 | **If it fails** | a new VM that was begun is removed; an existing VM stays off, partly written: trigger it again |
-| **Safe to re-run** | yes: the same bytes are written again |
+| **Safe to re-run** | yes: a run cleared as a whole plans anew, and asks anew |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
 
 Leave *Target VM* and *New VM name* empty to restore over the VM that was backed up. Nothing that exists is written over
@@ -19,12 +19,32 @@ unless *If the target exists* says `overwrite`, or says `prompt` and a person ap
 | task | |
 |---|---|
 | `plan` | finds point and target, matches their disks, and refuses what does not fit, before anything is changed |
-| `approve` | asks a person, where asked to |
+| `approve` | asks a person, where asked to, and shows the whole plan |
 | `prepare_target` | creates the VM, or powers the existing one off. Setup of `clean_up` |
 | `plan_writes`, `write_disk` | write the disks, one task each, in pool `backup_proxy` and on queue `backup_proxy` |
-| `finish` | removes the temporary snapshot, puts the NVRAM back, powers the VM on as asked |
-| `clean_up` | leaves no temporary snapshot and no half-made VM behind |
-| `close_run` | fails the run unless every task before ended well |
+| `finish` | puts the NVRAM back, lets the VM go, powers it on as asked |
+| `clean_up` | stops what still writes, and removes a new VM that was not finished |
+| `close_run` | fails the run unless every task before ended well and left its result |
+
+## What was shown is what is done
+
+The plan names the VM by id, UUIDs and vCenter, each of its disks, and the place of a new VM. Every later task first
+compares: if the VM was renamed or changed, a disk was swapped, a folder renamed, then it stops with one line that names
+the difference, and touches nothing. A yes is to one plan, and a plan is carried out once.
+
+From `prepare_target` to `finish` the VM carries the run's mark (advanced setting `vmkeep.run` of a new VM,
+`vmkeep.restoring` of an existing one). No task writes to a VM without it, a second restore of the VM is refused
+meanwhile, and so is a backup. No snapshot is taken, as the VM is off.
+
+## Clearing and marking tasks
+
+| | |
+|---|---|
+| **Clear the whole run** | restores again: a new plan, and a new question where one is asked |
+| **Clear tasks while the run goes on** | the tasks are done again on the VM that is ready; nothing else is touched |
+| **Clear tasks after its end** | changes no VM: `prepare_target` fails, as its plan was carried out; the run turns red |
+| **Mark a task as success** | the run turns red: a task that left no result vouches for nothing |
+| **Mark the run as success** | the run turns red where a task lacks its result; `snapshot_sweep` removes what is half made |
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from vmkeep.errors import (
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
 from vmkeep.flows.hold import hold_still, remove_leftovers
 from vmkeep.flows.modes import choose_mode
+from vmkeep.flows.others import refuse_beside_a_restore
 from vmkeep.flows.parents import Parent, choose_parent
 from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.model.disk import Disk, SkipReason
@@ -53,6 +54,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         found = inventory.find_vm(session, request.vm)
         vm = inventory.describe_vm(session, found.moref)
+        half_written = refuse_beside_a_restore(session, repository, vm)
         privileges.require(session, vm.moref, NEEDED_PRIVILEGES)
         disks = exclude(vm.disks, request.exclude)
         if all(disk.skip for disk in disks):
@@ -71,7 +73,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             mode=choice.mode,
             quiesce=choice.quiesce,
             parent=parent.ref if parent else None,
-            warnings=(*warnings, *lacking, *choice.warnings),
+            warnings=(*half_written, *warnings, *lacking, *choice.warnings),
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.errors import ConflictError, NotFoundError
@@ -19,7 +18,7 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 GIVEN_UP = timedelta(hours=48)
-"""Age of a mark from which a silent run that nobody here knows is dead."""
+"""Age of a mark from which a silent run of an unknown owner is dead."""
 LEASE = "restore"
 """A restore that is one process holds a lease of this name from its plan to its end."""
 
@@ -32,22 +31,26 @@ def nobody_knows(_owner: str) -> bool | None:
     return None
 
 
-def is_alive(repository: Repository, mark: VmMark, *, now: datetime, has_ended: HasEnded) -> bool:
-    """Tell whether the run that has marked a VM may still be at work.
+def is_alive(
+    repository: Repository, mark: VmMark, *, now: datetime, has_ended: HasEnded, given_up: timedelta = GIVEN_UP
+) -> bool:
+    """Tell whether the run that has marked a VM may still be at work, as far as this repository can tell.
 
     :param now: by vCenter's clock.
     """
+    if mark.repository != repository.id:
+        return True  # only its own repository knows
     area = repository.run(mark.run)
     if area.fenced:
         return False
     try:
         owner = area.load("owner").decode()
     except NotFoundError:
-        return mark.age(now) < GIVEN_UP  # a run of another repository, or one that is long over
+        return mark.age(now) < given_up  # maintenance removes the notes of a run that is long over
     ended = has_ended(owner) if owner else None
     if ended is not None:
         return not ended
-    return area.has_live_lease() or (bool(owner) and mark.age(now) < GIVEN_UP)
+    return area.has_live_lease() or (bool(owner) and mark.age(now) < given_up)
 
 
 def dead_or_refused(
@@ -61,45 +64,41 @@ def dead_or_refused(
         return None
     if is_alive(repository, mark, now=session.server_time(), has_ended=has_ended):
         raise ConflictError(
-            f"VM {name} ({vm}) is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}: "
-            "wait for it, or stop it, then try again"
+            f"VM {name} ({vm}) is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}"
+            f"{'' if mark.repository == repository.id else ', from another repository'}: wait for it, or stop it, "
+            "then try again"
         )
     return DeadRestore(vm=vm, run=mark.run, made=mark.made)
 
 
-def refuse_beside_a_restore(session: Session, repository: Repository, vm: inventory.VmDescription) -> None:
-    """Return if no restore is at work on a VM.
+def refuse_beside_a_restore(session: Session, repository: Repository, vm: inventory.VmDescription) -> tuple[str, ...]:
+    """Return what a backup has to say of a dead restore that was writing over the VM.
 
-    :raises ConflictError: one is: a backup now would hold a mixture.
+    :raises ConflictError: a restore is at work on the VM: a backup now would hold a mixture.
     """
-    dead_or_refused(session, repository, vm.moref, vm.identity.name, vm.mark, nobody_knows)
+    if vm.mark is None:
+        return ()
+    if vm.mark.repository == repository.id or vm.mark.age(session.server_time()) < GIVEN_UP:
+        dead_or_refused(session, repository, vm.moref, vm.identity.name, vm.mark, nobody_knows)
+    return (f"the disks may be partly written: the restore of run {vm.mark.run} over this VM did not finish",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """What was found when a restore was ended from outside."""
+def end_restore(session: Session, repository: Repository, run: str) -> int:
+    """End a restore that did not finish; return how many VMs that it had begun to make were destroyed.
 
-    destroyed: int
-    """VMs that it had begun to make."""
-    let_go: tuple[str, ...]
-    """VMs, by id, that it was writing over: they stay off, partly written."""
-
-
-def end_restore(session: Session, repository: Repository, run: str) -> Ending:
-    """End a restore that did not finish: stop its writers, destroy what it made, let go what it was writing over.
-
-    A VM that it had handed over is only let go.
+    Its writers are stopped first. Only a VM that it made, and that is off, is destroyed. All others are let go: one
+    that it was writing over, one that it had handed over, and one that somebody has switched on and so made his own.
     """
-    finished = RunLedger(repository, run).claim(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
-    if not finished:
+    handed_over = RunLedger(repository, run).claim(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
+    destroyed = 0
+    if not handed_over:
         area = repository.run(run)
         area.fence()
         area.await_copies(fence_deadline(run))
-    destroyed = 0 if finished else machines.destroy_marked(session, run)
-    marked = [found for found in marks.list_marked(session) if found.mark.run == run]
-    held = [found for found in marked if finished or not found.mark.made]
-    for found in held:
-        marks.let_go(session, found.vm, run)
-        if not finished:
-            log.warning("VM %s (%s): run %s has ended; its disks may be partly written", found.name, found.vm, run)
-    return Ending(destroyed=destroyed, let_go=tuple(found.vm for found in held if not finished))
+        destroyed = machines.destroy_marked(session, run)
+    for found in marks.list_marked(session):
+        if found.mark.run == run:
+            marks.let_go(session, found.vm, run)
+            if not handed_over:
+                log.warning("VM %s (%s) stays, partly written by run %s", found.name, found.vm, run)
+    return destroyed

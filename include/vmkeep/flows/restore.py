@@ -92,10 +92,14 @@ def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, 
     if mark is not None:  # ending the other restore has changed the VM
         vm = inventory.describe_vm(session, vm.moref)
         as_planned.require_as_shown(plan, vm)
-    marks.hold(session, vm.moref, run, version=vm.change_version)
+    marks.hold(session, vm.moref, _mark(session, repository, run, made=False), version=vm.change_version)
     machines.power_off(session, vm.moref)
     # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
     changes.disable_tracking(session, vm.moref)
+
+
+def _mark(session: Session, repository: Repository, run: str, *, made: bool) -> VmMark:
+    return VmMark(run=run, made=made, began=session.server_time(), repository=repository.id)
 
 
 def _create(session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded) -> str:
@@ -104,7 +108,7 @@ def _create(session: Session, repository: Repository, plan: RestorePlan, run: st
     point = repository.load_point(plan.point)
     xml = repository.load_attachment(point, "config.xml").decode()
     request = request_place(plan.request)
-    options = spec_options(plan.request, plan.target_name, VmMark(run=run, made=True, began=session.server_time()))
+    options = spec_options(plan.request, plan.target_name, _mark(session, repository, run, made=True))
     try:
         place = create.reopen_place(session, plan.place, request, plan.target_name)
     except NotFoundError as error:
@@ -244,4 +248,4 @@ def _restored(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) ->
 def clean_up(site: Site, run: str) -> int:
     """Destroy the VMs that this run created and did not finish; return how many. Fences the run's writers first."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        return end_restore(session, repository, run).destroyed
+        return end_restore(session, repository, run)

@@ -166,8 +166,7 @@ def spec_options(request: RestoreRequest, name: str, mark: marks.VmMark | None =
         name=name,
         new_identity=request.new_identity,
         physical_rdm=request.physical_rdm.value,
-        mark=mark.run if mark else None,
-        began=mark.began if mark else None,
+        mark=mark,
     )
 
 

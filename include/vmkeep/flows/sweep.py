@@ -1,4 +1,4 @@
-"""Every snapshot that some run of vmkeep has taken and not removed, on one VM or anywhere on a vCenter."""
+"""What runs of vmkeep have left on a vCenter, or still use: snapshots of backups, and VMs that restores have marked."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from vmkeep.errors import NotFoundError
+from vmkeep.flows import others
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.hold import is_alive
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
-from vmkeep.vsphere import inventory, snapshots
+from vmkeep.vsphere import inventory, marks, snapshots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +54,41 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
                     )
                 )
         return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunVm:
+    """A VM that a restore has marked, and not let go."""
+
+    vm: str
+    """Managed object id of the VM."""
+    vm_name: str
+    run: str
+    made: bool
+    """The restore made it, so that it is half made; else it was there before, and is being written over."""
+    alive: bool
+    """The restore may still be at work."""
+
+
+def find_run_vms(
+    site: Site, *, has_ended: others.HasEnded = others.nobody_knows, given_up: timedelta = others.GIVEN_UP
+) -> tuple[RunVm, ...]:
+    """Return every VM that a restore works on, or has left; changes nothing.
+
+    :param has_ended: tells whether the owner of a restore has ended, where it is known.
+    :param given_up: age from which a silent restore of an unknown owner is dead.
+    """
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
+        found = marks.list_marked(session)
+        now = session.server_time() if found else None
+        return tuple(
+            RunVm(
+                vm=vm.vm,
+                vm_name=vm.name,
+                run=vm.mark.run,
+                made=vm.mark.made,
+                alive=others.is_alive(repository, vm.mark, now=now, has_ended=has_ended, given_up=given_up),
+            )
+            for vm in found
+            if now is not None
+        )

@@ -8,14 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from vmkeep.errors import CorruptError
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
-from vmkeep.vsphere.marks import SETTINGS, settings_of_a_new_vm
+from vmkeep.vsphere.marks import SETTINGS, VmMark, options_for
 from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.networks import network_name
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes
@@ -68,10 +67,8 @@ class SpecOptions:
     """What a physical-mode RDM becomes: ``placeholder``, ``lun`` or ``omit``."""
     luns: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → canonical name or UUID of the free LUN to map it to."""
-    mark: str | None = None
+    mark: VmMark | None = None
     """The run that makes it; stays on the VM until the run has finished it."""
-    began: datetime | None = None
-    """When, by vCenter's own clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +169,7 @@ def _settings(saved: list[Any], options: SpecOptions) -> list[Any]:
         for setting in saved
         if not setting.key.startswith(_OLD_SETTINGS) and not setting.key.endswith((".ctkEnabled", ".redo"))
     ]
-    return [*kept, *settings_of_a_new_vm(options.mark, options.began)] if options.mark else kept
+    return [*kept, *options_for(options.mark.settings)] if options.mark else kept
 
 
 def _boot(spec: Any, saved: Any) -> tuple[Any, ...]:

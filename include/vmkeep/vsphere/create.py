@@ -15,7 +15,7 @@ from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
 from vmkeep.vsphere.luns import free_lun
-from vmkeep.vsphere.marks import mark_on
+from vmkeep.vsphere.marks import VmMark, mark_on
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import network_backings
 from vmkeep.vsphere.paths import DatastorePath
@@ -102,9 +102,9 @@ def create_vm(
     return made
 
 
-def _is_of(session: Session, vm: str, run: str | None) -> bool:
-    mark = mark_on(session, vm)
-    return mark is not None and mark.made and mark.run == run
+def _is_of(session: Session, vm: str, mark: VmMark | None) -> bool:
+    found = mark_on(session, vm)
+    return mark is not None and found is not None and found.made and found.run == mark.run
 
 
 def _create(session: Session, spec: Any, place: Place, name: str) -> str:

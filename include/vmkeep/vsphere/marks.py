@@ -26,7 +26,9 @@ HOLD = "vmkeep.restoring"
 """Holds the key of the run that writes over a VM which was there before."""
 BEGAN = "vmkeep.began"
 """When the run marked the VM, by vCenter's own clock, in ISO format."""
-SETTINGS = (MARK, HOLD, BEGAN)
+REPOSITORY = "vmkeep.repository"
+"""The repository that the run restores from, by its id: only there is written down whether the run is alive."""
+SETTINGS = (MARK, HOLD, BEGAN, REPOSITORY)
 _SECONDS = 300.0
 _TRIES = 5
 """Somebody else may change the VM between reading its ``changeVersion`` and using it."""
@@ -39,7 +41,18 @@ class VmMark:
     run: str
     made: bool
     """The run made the VM."""
-    began: datetime | None
+    began: datetime | None = None
+    repository: str | None = None
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The advanced settings that say so."""
+        values = {MARK if self.made else HOLD: self.run}
+        if self.began is not None:
+            values[BEGAN] = self.began.isoformat()
+        if self.repository is not None:
+            values[REPOSITORY] = self.repository
+        return values
 
     def age(self, now: datetime) -> timedelta:
         """Return how long the VM carries the mark; nothing where the mark does not tell."""
@@ -67,12 +80,16 @@ def parse_mark(settings: Any) -> VmMark | None:
     began = None
     with contextlib.suppress(ValueError):
         began = datetime.fromisoformat(found.get(BEGAN, ""))
-    return VmMark(run=run, made=bool(found.get(MARK)), began=began if began and began.tzinfo else None)
+    return VmMark(
+        run=run,
+        made=bool(found.get(MARK)),
+        began=began if began and began.tzinfo else None,
+        repository=found.get(REPOSITORY) or None,
+    )
 
 
-def settings_of_a_new_vm(run: str, began: datetime | None) -> list[Any]:
-    """Return the advanced settings that mark a VM which a run makes."""
-    values = {MARK: run} | ({BEGAN: began.isoformat()} if began else {})
+def options_for(values: Mapping[str, str]) -> list[Any]:
+    """Return advanced settings as vSphere takes them; an empty value is how it is told to forget one."""
     return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
 
 
@@ -100,19 +117,18 @@ def list_marked(session: Session) -> tuple[MarkedVm, ...]:
     )
 
 
-def hold(session: Session, vm: str, run: str, *, version: str | None) -> None:
+def hold(session: Session, vm: str, mark: VmMark, *, version: str | None) -> None:
     """Mark a VM that a run is about to write over.
 
     :param version: the VM's ``changeVersion`` when the caller looked at it.
     :raises ConflictError: another run has marked it.
     :raises StaleError: somebody has changed the VM's configuration since the caller looked.
     """
-    what = f"mark VM {vm} for run {run}"
+    what = f"mark VM {vm} for run {mark.run}"
     found, _ = _look(session, vm, what)
-    if found is not None and found.run != run:
+    if found is not None and found.run != mark.run:
         raise ConflictError(f"VM {vm} is being restored by run {found.run}: wait for it, or stop it, then try again")
-    values = {HOLD: run, BEGAN: session.server_time().isoformat()}
-    if not _change(session, vm, values, version=version, what=what):
+    if not _change(session, vm, mark.settings, version=version, what=what):
         raise StaleError(f"VM {vm} was changed by somebody in this moment, nothing was touched; start a new restore")
 
 
@@ -126,9 +142,7 @@ def let_go(session: Session, vm: str, run: str) -> bool:
         found, version = _look(session, vm, what)
         if found is None or found.run != run:
             return False
-        # An empty value is how vSphere is told to forget an advanced setting.
-        values = {MARK if found.made else HOLD: ""} | ({BEGAN: ""} if found.began else {})
-        if _change(session, vm, values, version=version, what=what):
+        if _change(session, vm, dict.fromkeys(found.settings, ""), version=version, what=what):
             break
     left = mark_on(session, vm)
     if left is not None and left.run == run:
@@ -148,8 +162,7 @@ def _look(session: Session, vm: str, what: str) -> tuple[VmMark | None, str | No
 
 def _change(session: Session, vm: str, values: Mapping[str, str], *, version: str | None, what: str) -> bool:
     """Set advanced settings; return whether nobody else had changed the VM since ``version``."""
-    options = [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
-    spec = vim.vm.ConfigSpec(extraConfig=options, changeVersion=version)
+    spec = vim.vm.ConfigSpec(extraConfig=options_for(values), changeVersion=version)
     try:
         with speaking(what):
             run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=_SECONDS)

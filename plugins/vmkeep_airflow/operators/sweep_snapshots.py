@@ -9,18 +9,20 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.errors import TransientError, VmKeepError
-from vmkeep_airflow.leftovers import Verdict, judged
+from vmkeep.model.site import Site
+from vmkeep_airflow.leftovers import Verdict, has_ended, judged
 from vmkeep_airflow.operators.base import SiteOperator
 
 
 class SweepSnapshotsOperator(SiteOperator):
-    """Remove the snapshots of runs that have ended, on every VM of a vCenter.
+    """Remove what runs that have ended left on a vCenter: their snapshots, and the VMs that their restores half made.
 
-    Airflow itself says whether a run has ended. A snapshot whose run this Airflow does not know (the command line's,
-    another Airflow's, or a deleted run's) is removed only when its copies are silent and it is old.
+    Airflow itself says whether a run has ended. What belongs to a run that this Airflow does not know (the command
+    line's, another Airflow's, or a deleted run's) is removed only when that run is silent, and old. A VM that was there
+    before is never removed, nor one that is on: those are let go.
 
     :param given_up_after_hours: that age. Templated.
-    :returns: how many were removed, in use, and unknown.
+    :returns: how many snapshots were removed, in use, and unknown; and how many VMs were removed.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "given_up_after_hours")
@@ -30,13 +32,21 @@ class SweepSnapshotsOperator(SiteOperator):
         self.given_up_after_hours = given_up_after_hours
 
     def step(self, context: Context) -> Any:
-        """Look at every snapshot; one that cannot be removed does not keep the others."""
+        """Look at every snapshot and every marked VM; one that cannot be removed does not keep the others."""
+        site = self.site()
+        after = timedelta(hours=float(self.given_up_after_hours))
+        failed: list[str] = []
+        counts: dict[str, int] = {}
+        counts |= self._sweep_snapshots(site, context, after, failed)
+        counts["vms_removed"] = self._sweep_vms(site, context, after, failed)
+        if failed:
+            raise TransientError(f"what dead runs left could not be removed: {'; '.join(failed)}")
+        return counts
+
+    def _sweep_snapshots(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> dict[str, int]:
         from vmkeep.flows import backup
 
-        site = self.site()
         counts = dict.fromkeys(Verdict, 0)
-        failed = []
-        after = timedelta(hours=float(self.given_up_after_hours))
         for found, verdict in judged(site, context, given_up_after=after):
             counts[verdict] += 1
             self.log.info("VM %s: snapshot %s of run %s: %s", found.vm_name, found.snapshot, found.run, verdict)
@@ -45,7 +55,22 @@ class SweepSnapshotsOperator(SiteOperator):
                     backup.remove_snapshot(site, found.vm, found.run)
                 except VmKeepError as error:
                     self.log.warning("VM %s: %s", found.vm_name, error)
-                    failed.append(found.vm_name)
-        if failed:
-            raise TransientError(f"leftover snapshots could not be removed from: {', '.join(failed)}")
+                    failed.append(f"a snapshot of VM {found.vm_name}")
         return {str(verdict): count for verdict, count in counts.items()}
+
+    def _sweep_vms(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
+        from vmkeep.flows import restore
+        from vmkeep.flows.sweep import find_run_vms
+
+        removed = 0
+        for found in find_run_vms(site, has_ended=has_ended(context["ti"]), given_up=after):
+            state = "in use" if found.alive else "dead"
+            self.log.info("VM %s (%s) of the restore of run %s: %s", found.vm_name, found.vm, found.run, state)
+            if found.alive:
+                continue
+            try:
+                removed += restore.clean_up(site, found.run)
+            except VmKeepError as error:
+                self.log.warning("VM %s: %s", found.vm_name, error)
+                failed.append(f"VM {found.vm_name}")
+        return removed

@@ -1,4 +1,4 @@
-"""No snapshot stays behind: not a half-made one, not one that could not be removed at first, not a dead worker's."""
+"""Nothing stays behind: no half-made snapshot or VM, none that could not be removed at first, no dead worker's."""
 
 from __future__ import annotations
 
@@ -72,13 +72,44 @@ def test_the_sweep_removes_the_snapshot_of_a_run_that_has_ended(run_dag, control
     assert control.snapshots("web01") == []
 
 
+def leave_a_vm(site, owner: Owner, run: str, name: str) -> None:
+    """Do what a worker does that dies right after it has made the VM."""
+    from vmkeep.flows import restore
+    from vmkeep.flows.values import RestoreRequest
+
+    request = RestoreRequest(point="latest:web01", run=run, owner=as_text(owner), new_name=name)
+    restore.prepare_target(site, restore.plan_restore(site, request))
+
+
+def test_the_sweep_removes_the_half_made_vm_of_a_restore_that_has_ended_and_no_other(run_dag, control, site):
+    from vmkeep.flows import restore
+
+    ended = run_dag("vm_backup", vm="web01")
+    finished = run_dag("vm_restore", point="latest:web01", new_name="finished", power_on=False)
+    assert finished.state == "success", finished.states
+    leave_a_vm(site, Owner(dag_id="vm_restore", run_id=finished.run_id), f"of-{ended.run_id}"[:40], "half-made")
+    leave_a_vm(site, Owner(dag_id="vm_restore", run_id="of another Airflow"), "somebody-elses", "unknown")
+    assert {"finished", "half-made", "unknown"} <= {vm["name"] for vm in control.call("GET", "/state")["vms"]}
+
+    sweep = run_dag("snapshot_sweep")
+
+    assert sweep.state == "success", sweep.states
+    assert sweep.xcom("sweep")["vms_removed"] == 1
+    names = {vm["name"] for vm in control.call("GET", "/state")["vms"]}
+    assert {"finished", "unknown"} <= names
+    assert "half-made" not in names
+    restore.clean_up(site, "somebody-elses")
+    again = run_dag("vm_restore", point="latest:web01", new_name="half-made", power_on=False)
+    assert again.state == "success", again.states
+
+
 def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, control, site):
     leave_a_snapshot(site, None, "someone-elses")
     assert owner_of(site, "someone-elses") is None
     try:
         sweep = run_dag("snapshot_sweep")
         assert sweep.state == "success"
-        assert sweep.xcom("sweep") == {"remove": 0, "in use": 1, "unknown": 0}
+        assert sweep.xcom("sweep") == {"remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0}
         assert len(control.snapshots("web01")) == 1
     finally:
         remove(site, control, "someone-elses")

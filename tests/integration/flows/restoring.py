@@ -55,6 +55,14 @@ def reconfigure(lab: Lab, vm: str, spec) -> None:
         run_task(session, lambda: managed.ReconfigVM_Task(spec), what="test", timeout=60)
 
 
+def power(lab: Lab, vm: str, *, on: bool) -> None:
+    """Let somebody else switch a VM."""
+    with hands(lab) as session:
+        managed = session.vm(inventory.find_vm(session, vm).moref)
+        start = (lambda: managed.PowerOnVM_Task(None)) if on else managed.PowerOffVM_Task
+        run_task(session, start, what="test", timeout=60)
+
+
 def rename(lab: Lab, vm: str, name: str) -> None:
     reconfigure(lab, vm, vim.vm.ConfigSpec(name=name))
 

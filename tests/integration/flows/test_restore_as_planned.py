@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, reconfigure, rename, swap_disk, write
+from tests.integration.flows.restoring import Restoring, back_up, hands, power, reconfigure, rename, swap_disk, write
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import restore
 from vmkeep.model.site import Site, VCenter
@@ -196,15 +196,9 @@ def test_a_disk_of_a_finished_restore_is_not_written_again(lab, fresh):
     site, point, name = fresh
     done = Restoring.over(site, point, vm=name, power_on=False).prepared().written()
     done.finish()
-    with hands(lab) as session:
-        run = session.vm(lab.vm(name)["moref"]).PowerOnVM_Task(None)
-        while run.info.state not in ("success", "error"):
-            pass
+    power(lab, name, on=True)
     lab.write(name, 2000, [{"offset": 0, "length": 4096, "seed": 5}])
-    with hands(lab) as session:
-        run = session.vm(lab.vm(name)["moref"]).PowerOffVM_Task()
-        while run.info.state not in ("success", "error"):
-            pass
+    power(lab, name, on=False)
     before = look(lab, name)
 
     with pytest.raises(VmKeepError, match="finished"):
@@ -219,10 +213,7 @@ def test_finishing_twice_touches_nothing_and_tells_the_same(lab, fresh):
     site, point, name = fresh
     done = Restoring.over(site, point, vm=name).prepared().written()
     first = done.finish()
-    with hands(lab) as session:
-        run = session.vm(lab.vm(name)["moref"]).PowerOffVM_Task()
-        while run.info.state not in ("success", "error"):
-            pass
+    power(lab, name, on=False)
     before = look(lab, name)
 
     assert done.finish() == first
@@ -284,10 +275,7 @@ def test_a_second_restore_over_the_same_vm_at_the_same_time_is_refused(lab, fres
 def test_a_vm_switched_on_in_mid_restore_is_neither_written_nor_finished(lab, fresh):
     site, point, name = fresh
     ready = Restoring.over(site, point, vm=name).prepared().written()
-    with hands(lab) as session:
-        run = session.vm(lab.vm(name)["moref"]).PowerOnVM_Task(None)
-        while run.info.state not in ("success", "error"):
-            pass
+    power(lab, name, on=True)
     before = look(lab, name)
 
     with pytest.raises(StaleError, match="switched on"):

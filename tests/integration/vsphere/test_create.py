@@ -12,6 +12,7 @@ from vmkeep.model.disk import SkipReason
 from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, marks, snapshots
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.configspec import SpecOptions
+from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
 from vmlab.managed.faults import Injection
@@ -39,7 +40,7 @@ def place(session, saved, name, **request):
 
 
 def make(session, saved, name, *, options=None, **request):
-    options = options or SpecOptions(name=name, mark="r/1")
+    options = options or SpecOptions(name=name, mark=VmMark(run="r/1", made=True))
     return create.create_vm(session, saved[1], place(session, saved, name, **request), options)
 
 
@@ -67,7 +68,7 @@ def test_the_vm_of_the_design_document_is_created_from_its_saved_configuration(s
     networks = {"Virtual Machine Network": "VM Network"}
     here = place(session, saved, name, datastore="datastore1", networks=networks)
 
-    vm = create.create_vm(session, xml, here, SpecOptions(name=name, mark="r/1"))
+    vm = create.create_vm(session, xml, here, SpecOptions(name=name, mark=VmMark(run="r/1", made=True)))
 
     made = inventory.describe_vm(session, vm)
     assert [(disk.address, disk.controller_type, disk.capacity) for disk in made.disks] == [
@@ -105,7 +106,9 @@ def test_a_physical_rdm_goes_onto_a_free_lun_by_the_names_of_the_config_target(s
     (rdm,) = (disk for disk in saved[0].disks if disk.skip is SkipReason.PHYSICAL_RDM)
     here = place(session, saved, name)
     free = next(lun for lun in luns.list_luns(session, here.host) if not lun.used_by)
-    options = SpecOptions(name=name, mark="r/1", physical_rdm="lun", luns={rdm.key: free.device_name})
+    options = SpecOptions(
+        name=name, mark=VmMark(run="r/1", made=True), physical_rdm="lun", luns={rdm.key: free.device_name}
+    )
 
     new = inventory.describe_vm(session, make(session, saved, name, options=options))
 
@@ -127,7 +130,7 @@ def test_a_lun_in_use_or_unknown_is_refused_before_anything_is_made(session, sav
 
 
 def test_an_rdm_can_be_left_out(session, saved, name):
-    options = SpecOptions(name=name, mark="r/1", physical_rdm="omit")
+    options = SpecOptions(name=name, mark=VmMark(run="r/1", made=True), physical_rdm="omit")
 
     new = inventory.describe_vm(session, make(session, saved, name, options=options))
 
@@ -234,7 +237,9 @@ def test_the_boot_order_names_the_new_disks(session, saved, name):
     )
     xml = serialize(config, session.api_version)
 
-    vm = create.create_vm(session, xml, place(session, saved, name), SpecOptions(name=name, mark="r/1"))
+    options = SpecOptions(name=name, mark=VmMark(run="r/1", made=True))
+
+    vm = create.create_vm(session, xml, place(session, saved, name), options)
 
     made = configspec.parse_config(inventory.config_xml(session, vm))
     keys = {disk.address: disk.key for disk in inventory.describe_vm(session, vm).disks}

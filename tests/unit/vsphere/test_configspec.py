@@ -8,6 +8,7 @@ from vmkeep.errors import CorruptError, UsageError
 from vmkeep.vsphere.api import deserialize, serialize, type_name, vim
 from vmkeep.vsphere.configspec import SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.luns import Lun
+from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
 
 VERSION = "vim.version.v8_0_3_0"
@@ -293,9 +294,11 @@ def test_advanced_settings_are_kept_without_those_of_the_old_vm(make_config):
         "scsi0:0.ctkEnabled": "TRUE",
         "scsi0:0.redo": "",
         "vmkeep.run": "another run",
+        "vmkeep.restoring": "a third one",
+        "vmkeep.repository": "another repository",
     }
     extra = [vim.option.OptionValue(key=key, value=value) for key, value in settings.items()]
-    spec = build(make_config(extraConfig=extra), options(mark="r/1"), HERE).spec
+    spec = build(make_config(extraConfig=extra), options(mark=VmMark(run="r/1", made=True)), HERE).spec
 
     assert {item.key: item.value for item in spec.extraConfig} == {
         "guestinfo.role": "db",

@@ -1,0 +1,227 @@
+"""A restore that dies leaves nothing half made for long: whoever comes next clears it away, and no living one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.flows.restoring import Restoring, back_up, hands, power, silent
+from vmkeep.errors import ConflictError, StaleError, VmKeepError
+from vmkeep.flows import backup, restore
+from vmkeep.flows.sweep import find_run_vms
+from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
+from vmkeep.flows.whole import run_restore
+from vmkeep.model.site import Site, VCenter
+from vmkeep.repository import create_repository, runs
+from vmkeep.vsphere import marks
+
+VM = "web01"
+NEVER = timedelta(days=9999)
+
+
+@pytest.fixture(scope="module")
+def kept(lab, tmp_path_factory) -> tuple[Site, str]:
+    """A repository that all tests of this module share, and a point of the VM."""
+    location = str(tmp_path_factory.mktemp("kept") / "repository")
+    create_repository(location)
+    site = Site(
+        repository=location,
+        vcenter=VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint),
+        vddk=str(lab.vddk),
+    )
+    return site, back_up(site, VM)
+
+
+@pytest.fixture
+def name() -> str:
+    return f"new-{uuid.uuid4().hex[:6]}"
+
+
+def ended(_owner: str) -> bool:
+    return True
+
+
+def runs_on(_owner: str) -> bool:
+    return False
+
+
+def names(lab) -> list[str]:
+    return [vm["name"] for vm in lab.state()["vms"]]
+
+
+def mark(lab, vm: str):
+    with hands(lab) as session:
+        return marks.mark_on(session, lab.vm(vm)["moref"])
+
+
+def found(site, **how):
+    return [(vm.vm_name, vm.made, vm.alive) for vm in find_run_vms(site, **how)]
+
+
+def again(site, point, monkeypatch, **options):
+    """Restore in one call, as the command line does, by an observer who need not wait long for a dead one's lease."""
+    monkeypatch.setattr(runs, "EXPIRES_AFTER", 5.0)
+    request = RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", **options)
+    return run_restore(site, request, bars=silent, announce=lambda _line: None)
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["to a new VM", "over a VM"])
+def test_a_restore_killed_in_the_middle_can_be_run_again(lab, kept, name, monkeypatch, over):
+    site, point = kept
+    if over:
+        Restoring.new(site, point, name).prepared().written().finish()
+    goal = ["--vm", name, "--on-conflict", "overwrite"] if over else ["--new-name", name]
+    lab.fault(nfc={"on": "write", "hang_seconds": 300, "after_bytes": 0, "count": None})
+    try:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "vmkeep.cli.main", "restore", "run", point, *goal],
+            env=os.environ
+            | {
+                "VMKEEP_REPOSITORY": site.repository, "VMKEEP_VCENTER": f"{lab.host}:{lab.port}",
+                "VMKEEP_USER": lab.user, "VMKEEP_PASSWORD": lab.password, "VMKEEP_THUMBPRINT": lab.thumbprint,
+                "VMKEEP_VDDK": str(lab.vddk),
+            },
+        )  # fmt: skip
+        while not lab.state()["nfc"]:
+            assert command.poll() is None, "it ended before it wrote"
+            time.sleep(0.1)
+        command.send_signal(signal.SIGKILL)
+        command.wait()
+    finally:
+        lab.clear()
+    assert mark(lab, name).made is not over
+
+    done = again(
+        site, point, monkeypatch, **({"vm": name, "on_conflict": OnConflict.OVERWRITE} if over else {"new_name": name})
+    )
+
+    assert names(lab).count(name) == 1
+    assert (done.vm, mark(lab, name), lab.vm(name)["power"]) == (lab.vm(name)["moref"], None, "poweredOn")
+    assert lab.hash(name, 2000) == lab.hash(VM, 2000)
+
+
+def test_a_later_restore_to_the_name_of_a_half_made_vm_works_once_that_restore_is_dead(lab, kept, name):
+    site, point = kept
+    dead = Restoring.new(site, point, name).prepared()
+    half_made = lab.vm(name)["moref"]
+    request = replace(dead.request, run="a-later-one")
+
+    with pytest.raises(ConflictError, match=dead.request.run):
+        restore.plan_restore(site, request, has_ended=runs_on)
+    plan = restore.plan_restore(site, request, has_ended=ended)
+    assert (plan.dead.vm, plan.dead.run) == (half_made, dead.request.run)
+    assert lab.vm(name)["moref"] == half_made, "a plan changes nothing"
+    restore.prepare_target(site, plan, has_ended=ended)
+
+    assert names(lab).count(name) == 1
+    assert lab.vm(name)["moref"] != half_made
+    with pytest.raises(StaleError, match="cleaned up"):
+        dead.prepared()
+    restore.clean_up(site, "a-later-one")
+    assert name not in names(lab)
+
+
+def test_the_sweep_finds_what_dead_restores_made_and_held_and_nothing_else(lab, kept, name):
+    site, point = kept
+    finished = f"{name}-finished"
+    Restoring.new(site, point, finished).prepared().written().finish()
+    made = Restoring.new(site, point, name).prepared()
+    held = Restoring.over(site, point, vm=finished).prepared()
+    both = [(name, True), (finished, False)]
+
+    assert sorted(found(site, has_ended=runs_on, given_up=timedelta())) == sorted((*vm, True) for vm in both)
+    assert sorted(found(site, given_up=NEVER)) == sorted((*vm, True) for vm in both), "nobody here knows its owner"
+    assert sorted(found(site, given_up=timedelta())) == sorted((*vm, False) for vm in both)
+    assert sorted(found(site, has_ended=ended, given_up=NEVER)) == sorted((*vm, False) for vm in both)
+
+    assert (made.clean_up(), held.clean_up()) == (1, 0)
+    assert found(site) == []
+    assert name not in names(lab)
+    assert lab.vm(finished)["power"] == "poweredOff"
+
+
+def test_a_restore_of_one_process_is_alive_by_its_lease_alone(lab, kept, name, monkeypatch):
+    site, point = kept
+    monkeypatch.setattr(runs, "EXPIRES_AFTER", 5.0)
+    plan = restore.plan_restore(site, RestoreRequest(point=point, run=f"cli-{name}", new_name=name))
+    with restore.open_site_repository(site) as repository:
+        with repository.run(f"cli-{name}").open_lease("restore"):
+            restore.prepare_target(site, plan)
+            assert found(site, given_up=timedelta()) == [(name, True, True)]
+        assert found(site, given_up=NEVER) == [(name, True, False)]
+    assert restore.clean_up(site, f"cli-{name}") == 1
+
+
+def test_the_mark_of_another_repository_is_left_alone(lab, kept, name, tmp_path):
+    site, point = kept
+    create_repository(str(tmp_path / "other"))
+    elsewhere = replace(site, repository=str(tmp_path / "other"))
+    theirs = Restoring.new(site, point, name).prepared()
+
+    assert found(elsewhere, has_ended=ended, given_up=timedelta()) == [(name, True, True)]
+    assert theirs.clean_up() == 1
+
+
+def test_a_vm_that_was_handed_over_but_not_switched_on_is_complete_and_stays(lab, kept, name):
+    site, point = kept
+    done = Restoring.new(site, point, name).prepared().written()
+    lab.fault(method="PowerOnVM_Task", fault="InvalidHostState", count=1)
+    try:
+        with pytest.raises(VmKeepError):
+            done.finish()
+    finally:
+        lab.clear()
+
+    assert done.clean_up() == 0
+    assert (names(lab).count(name), mark(lab, name), lab.vm(name)["power"]) == (1, None, "poweredOff")
+    with pytest.raises(ConflictError, match="choose another name"):
+        Restoring.new(site, point, name)
+    assert done.finish().powered_on, "its retry does what is left to do"
+    assert lab.vm(name)["power"] == "poweredOn"
+
+
+def test_a_half_made_vm_that_somebody_has_switched_on_is_his_and_stays(lab, kept, name):
+    site, point = kept
+    dead = Restoring.new(site, point, name).prepared()
+    power(lab, name, on=True)
+
+    assert dead.clean_up() == 0
+
+    assert (mark(lab, name), lab.vm(name)["power"]) == (None, "poweredOn")
+
+
+def test_nothing_is_backed_up_while_it_is_being_restored(lab, kept, name):
+    site, point = kept
+    Restoring.new(site, point, name).prepared().written().finish()
+    ready = Restoring.over(site, point, vm=name).prepared()
+
+    with pytest.raises(ConflictError, match=ready.request.run):
+        backup.preflight(site, BackupRequest(vm=name, run="a-backup"))
+
+    ready.written().finish()
+    after = backup.preflight(site, BackupRequest(vm=name, run="a-backup"))
+    assert not any("restore" in warning for warning in after.warnings)
+
+
+def test_a_failed_try_of_getting_the_vm_ready_is_cleared_away_by_the_next(lab, kept, name):
+    site, point = kept
+    planned = Restoring.new(site, point, name)
+    lab.fault(method="CreateVM_Task", after=True, drop=True, count=50)
+    try:
+        with pytest.raises(VmKeepError):
+            restore.prepare_target(site, planned.plan, run=f"{name}.1")
+    finally:
+        lab.clear()
+
+    target = restore.prepare_target(site, planned.plan, run=f"{name}.2", earlier=[f"{name}.1"])
+
+    assert (names(lab).count(name), mark(lab, name).run) == (1, f"{name}.2")
+    assert restore.clean_up(site, target.run) == 1
