@@ -42,9 +42,9 @@ meanwhile, and so is a backup. No snapshot is taken, as the VM is off.
 |---|---|
 | **Clear the whole run** | restores again: a new plan, and a new question where one is asked |
 | **Clear tasks while the run goes on** | the tasks are done again on the VM that is ready; nothing else is touched |
-| **Clear tasks after its end** | changes no VM: `prepare_target` fails, as its plan was carried out; the run turns red |
+| **Clear tasks after its end** | no VM is touched: `prepare_target` fails, for its plan is used up; the run turns red |
 | **Mark a task as success** | the run turns red: a task that left no result vouches for nothing |
-| **Mark the run as success** | the run turns red where a task lacks its result; `snapshot_sweep` removes what is half made |
+| **Mark the run as success** | it turns red where a task lacks its result; `snapshot_sweep` removes what is half made |
 """
 
 from __future__ import annotations
