@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -106,7 +108,7 @@ def copy_points(
     :raises UnsupportedError: their blocks differ in size.
     """
     _require_pair(source, target)
-    loaded = [_load(source, ref) for ref in dict.fromkeys(refs)]
+    loaded = list(abreast(source.blobs, partial(_load, source), dict.fromkeys(refs)))
     points = sorted((one for one in loaded if isinstance(one, RestorePoint)), key=lambda point: point.taken_at)
     copies = [one for one in loaded if isinstance(one, PointCopy)]
     for number, point in enumerate(points):

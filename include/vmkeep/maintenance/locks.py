@@ -7,11 +7,13 @@ has to be able to remove them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vmkeep.blobs import BlobStore
+from vmkeep.blobs.abreast import abreast
 from vmkeep.blobs.locking import LockRule, Locks, Versions, locks_of
 from vmkeep.errors import RepositoryError
 from vmkeep.maintenance.plan import marked
@@ -116,11 +118,9 @@ def bring_back(store: BlobStore) -> list[Hidden]:
     Only what hides them is removed, and where that is locked in its turn a copy of the original is put on top.
     """
     locks = _locks_of(store)
-    done = []
-    for found in list(_troubled(locks)):
-        locks.bring_back(found)
-        done.append(Hidden(key=found.key, what=found.trouble))
-    return done
+    troubled = list(_troubled(locks))
+    deque(abreast(store, locks.bring_back, troubled), maxlen=0)
+    return [Hidden(key=found.key, what=found.trouble) for found in troubled]
 
 
 def _troubled(locks: Locks) -> Iterator[Versions]:

@@ -22,6 +22,8 @@ from vmkeep.repository.packs import (
 from vmkeep.repository.reader import Scratch
 
 _READ = 4 << 20
+_TAIL = 32 << 10
+"""Bytes of a pack's end that hold its footer, unless its frames are very small."""
 _MAX_FOOTER = 1 << 20
 MAX_RAW = 4 << 20
 """Largest content of a frame in a pack: the largest block."""
@@ -42,16 +44,23 @@ def pack_id_of(key: str) -> bytes:
 
 
 def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> PackContents:
-    """Read header, trailer and footer of a pack.
+    """Read header, trailer and footer of a pack, by two requests as a rule, and of a small pack by one.
 
     :raises CorruptError: it is damaged, cut off, or another pack than its name says.
     """
     pack_id = pack_id_of(key)
-    kind = parse_pack_header(store.get_range(key, 0, PACK_HEADER_SIZE), pack_id=pack_id)
-    trailer = parse_trailer(store.get_range(key, max(0, size - TRAILER_SIZE), TRAILER_SIZE), pack_size=size)
+    tail_at = max(0, size - _TAIL)
+    tail = store.get_range(key, tail_at, _TAIL)
+    head = store.get_range(key, 0, PACK_HEADER_SIZE) if tail_at else tail[:PACK_HEADER_SIZE]
+    kind = parse_pack_header(head, pack_id=pack_id)
+    trailer = parse_trailer(tail[max(0, size - TRAILER_SIZE) - tail_at :], pack_size=size)
     if trailer.footer_length > _MAX_FOOTER:
         raise CorruptError("pack's footer is larger than any can be")
-    content = framer.unwrap(Kind.FOOTER, store.get_range(key, trailer.footer_at, trailer.footer_length), name=key)
+    if trailer.footer_at >= tail_at:
+        footer = tail[trailer.footer_at - tail_at :][: trailer.footer_length]
+    else:
+        footer = store.get_range(key, trailer.footer_at, trailer.footer_length)
+    content = framer.unwrap(Kind.FOOTER, footer, name=key)
     if framer.digester.of(Kind.FOOTER, content) != trailer.digest:
         raise CorruptError("pack's trailer does not match its footer")
     contents = parse_footer(content, kind=kind, end=trailer.footer_at)

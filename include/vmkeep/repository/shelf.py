@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vmkeep.blobs import BlobStore, is_remote
+from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, StoreFullError, VmKeepError
 from vmkeep.repository.codecs import Codec
 from vmkeep.repository.digests import ZERO, Kind
@@ -30,8 +31,10 @@ and then only read where they are searched. A wrong place found in them shows at
 _LIMIT = 1 << 32
 _PIECE = 4 << 20
 """Bytes fetched by one request."""
+_SMALL = 1 << 20
+"""Bytes of a segment up to which latency counts more than memory."""
 _AT_ONCE = 4
-"""Segments that are fetched at the same time."""
+"""Larger segments that are fetched at the same time."""
 _NETWORKED = ("nfs", "cifs", "smb", "fuse", "ceph", "gluster", "lustre", "9p", "afs", "beegfs", "gpfs")
 
 
@@ -49,13 +52,17 @@ class Shelf:
         """Held by whoever has a whole large segment in memory."""
 
     def open_all(self, sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[str, Segment | VmKeepError]]:
-        """Yield some segments by key, or why they could not be opened: gone, or damaged."""
+        """Yield some segments by key, or why they could not be opened: gone, or damaged; small ones first."""
         if not self._remote or len(sizes) < 2:
             yield from ((key, self._try(key, size)) for key, size in sizes)
             return
+        small = [item for item in sizes if item[1] <= _SMALL]
+        large = [item for item in sizes if item[1] > _SMALL]
+        opened = abreast(self._store, lambda item: self._try(*item), small)
+        yield from zip((key for key, _ in small), opened, strict=True)
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            opened = threads.map(lambda item: self._try(*item), sizes)
-            yield from zip((key for key, _ in sizes), opened, strict=True)
+            opened = threads.map(lambda item: self._try(*item), large)
+            yield from zip((key for key, _ in large), opened, strict=True)
 
     def open(self, key: str, size: int) -> Segment:
         """Return a segment.

@@ -58,10 +58,14 @@ def _store(server, **changes):
     return S3BlobStore(place, S3Access(place, credentials))
 
 
-def test_a_repository_lives_on_s3_from_the_command_line(s3_server, location, no_aws, monkeypatch, tmp_path):
-    for name, value in s3_server.environment.items():
+@pytest.mark.parametrize("which", ["s3_server", "moto_server"])
+@pytest.mark.parametrize("versions", [False, True])
+def test_a_repository_lives_on_s3_from_the_command_line(which, versions, no_aws, monkeypatch, tmp_path, request):
+    server = request.getfixturevalue(which)
+    for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    live(location, tmp_path)
+    bucket = (server.with_versions() if versions else server).bucket
+    live(f"s3://{bucket}/{uuid.uuid4()}/a repository of Ünal", tmp_path)
 
 
 def test_a_place_has_one_repository_only(s3_server, location, no_aws, monkeypatch):

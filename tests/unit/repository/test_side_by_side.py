@@ -19,6 +19,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.repository import Repository, marks
 from vmkeep.repository.damage import PREFIX as DAMAGE
 from vmkeep.repository.damage import PackDamage, PackState
+from vmkeep.repository.packcheck import read_contents
 
 POINTS = 40
 WANTED = 16
@@ -89,6 +90,24 @@ def test_a_catalog_reads_many_manifests_at_a_time(full, tmp_path):
             assert catalog.rebuild(_reopened(full, store)).added == POINTS
 
     assert most_at_once(full.blobs, "points/", rebuild, wanted=WANTED) == WANTED
+
+
+def test_an_index_is_opened_by_many_requests_at_a_time(full):
+    use = lambda store: _reopened(full, store).index  # noqa: E731
+
+    assert most_at_once(full.blobs, "index/", use, wanted=WANTED) == WANTED
+
+
+def test_a_pack_that_is_small_is_checked_by_one_request_and_a_large_one_by_two(full):
+    """Packs here hold 128 KiB or a few map pages."""
+    store = FaultyStore(full.blobs)
+    sizes = {blob.key: blob.size for blob in full.blobs.list("packs/")}
+
+    for key, size in sizes.items():
+        before = len(store.calls)
+        read_contents(store, full.framer, key, size)
+        assert len(store.calls) - before == (2 if size > 32 << 10 else 1)
+    assert {size > 32 << 10 for size in sizes.values()} == {True, False}
 
 
 def test_what_is_found_is_the_same_however_many_look(full, tmp_path):
