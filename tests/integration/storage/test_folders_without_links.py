@@ -79,8 +79,12 @@ def test_a_prune_refuses_a_fat_that_is_mounted_in_user_space_and_a_backup_goes_t
     _require_prune_refused(fat / "repository")
 
 
-def _require_prune_refused(folder):
-    with create_repository(str(folder)) as repository:
+def test_a_prune_refuses_a_fat_behind_ssh_and_a_backup_goes_there(fat, ssh_server, ssh_home):
+    _require_prune_refused(ssh_server.location(fat / "repository"))
+
+
+def _require_prune_refused(location):
+    with create_repository(str(location)) as repository:
         root, size = repository.store_attachment(b"content", run="run")
         packs = [blob.key for blob in repository.blobs.list("packs/")]
         plan = plan_prune(repository, None, margins=Margins(), now=datetime(2026, 1, 1, tzinfo=UTC))

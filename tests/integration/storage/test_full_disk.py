@@ -13,7 +13,9 @@ import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_packs
+from vmkeep.blobs import BlobStore, open_store
 from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.store import backend
 from vmkeep.errors import StoreFullError
 from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.margins import Margins
@@ -41,11 +43,14 @@ def disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-@pytest.fixture
-def vault(disk):
+@pytest.fixture(params=["folder", "behind SSH"])
+def vault(request, disk):
     """A repository with packs that an old plan condemns, and with one that is mostly waste."""
     (disk / "repository").mkdir()
-    store = LocalStore(disk / "repository")
+    store: BlobStore = LocalStore(disk / "repository")
+    if request.param == "behind SSH":
+        request.getfixturevalue("ssh_home")
+        store = open_store(request.getfixturevalue("ssh_server").location(disk / "repository"))
     descriptor.create(store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
     vault = Vault(store)
     vault.forget(vault.back_up([block(number) for number in range(1, 30)]))
@@ -123,7 +128,8 @@ def test_what_writers_that_died_left_on_a_full_disk_makes_room_for_the_rest(vaul
 
 def test_packs_go_before_the_index_is_written_anew_if_that_has_no_room(vault, disk, monkeypatch):
     """What it still names is avoided for as long as the sweep's record stays."""
-    put = LocalStore.put
+    kind = type(backend(vault.store))
+    put = kind.put
     doomed = min(vault.packs & vault.open().plans.avoided())
 
     def full(store, key, data):
@@ -131,7 +137,7 @@ def test_packs_go_before_the_index_is_written_anew_if_that_has_no_room(vault, di
             raise StoreFullError("no space left")
         return put(store, key, data)
 
-    monkeypatch.setattr(LocalStore, "put", full)
+    monkeypatch.setattr(kind, "put", full)
     worn = vault.back_up  # its index is written after the packs are gone
 
     report = vault.prune()

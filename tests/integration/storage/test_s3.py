@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tests.life import live
 from tests.lossy import lossy
 from vmkeep.blobs.awschain import resolve
+from vmkeep.blobs.awsclient import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3 import S3BlobStore
@@ -32,6 +33,7 @@ from vmkeep.errors import (
     UsageError,
 )
 from vmkeep.model.aws import AwsCredentials
+from vmkeep.repository import create_repository
 
 MIB = 1 << 20
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
@@ -296,3 +298,15 @@ def test_an_upload_gets_the_time_its_size_needs():
     with pytest.raises(AttributeError):
         AwsCredentials().access_key = "x"
     assert "secret" not in repr(AwsCredentials(secret_key="secret-value")).replace("secret_key", "")
+
+
+def test_a_repository_is_not_made_among_other_objects(s3_server):
+    prefix = str(uuid.uuid4())
+    location = f"s3://{s3_server.bucket}/{prefix}"
+    client = AwsClient("s3", s3_server.credentials, endpoint=s3_server.endpoint, region="us-east-1").get()
+    client.put_object(Bucket=s3_server.bucket, Key=f"{prefix}/photos/one.jpg", Body=b"content")
+
+    with pytest.raises(RepositoryError, match=rf"{prefix}: is not empty \(photos\)"):
+        create_repository(location, aws=s3_server.credentials)
+
+    create_repository(f"{location}/photos/below", aws=s3_server.credentials)

@@ -300,3 +300,14 @@ def test_a_full_disk_is_told_by_its_free_space_whatever_the_servers_words(ssh_se
     ):
         raise OSError("Fehlschlag")
     assert not isinstance(raised.value, StoreFullError)
+
+
+@pytest.mark.parametrize("name", ["letter.odt", ".bashrc", "packs/ab/one"])
+def test_a_repository_is_not_made_among_other_files(location, tmp_path, name):
+    (tmp_path / "repository" / name).parent.mkdir(parents=True)
+    (tmp_path / "repository" / name).write_bytes(b"content")
+
+    with pytest.raises(RepositoryError, match=r"sftp://.*(is not empty \(|whose vmkeep.json is missing)"):
+        create_repository(location)
+
+    assert not (tmp_path / "repository" / "vmkeep.json").exists()
