@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from vmkeep.blobs.store import BlobStore, backend
-from vmkeep.errors import ConflictError, Recovery, StoreError, VmKeepError
+from vmkeep.errors import ConflictError, Recovery, RepositoryError, StoreError, VmKeepError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,14 @@ def require_creates(store: BlobStore) -> None:
     """
     if (check := getattr(backend(store), "check_creates", None)) is not None:
         check()
+
+
+def warn_unless_creates(store: BlobStore) -> None:
+    """Say it while there is nothing in a store yet: backups and restores work there, and a prune will refuse."""
+    try:
+        require_creates(store)
+    except RepositoryError as error:
+        log.warning("%s", error)
 
 
 def fault_of_creating(store: BlobStore) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmkeep.blobs import BlobStore, Meter, open_store
+from vmkeep.blobs.creation import warn_unless_creates
 from vmkeep.blobs.locking import LockRule, delete_unlocked
 from vmkeep.blobs.opening import create_store
 from vmkeep.errors import UsageError, VmKeepError
@@ -52,6 +53,7 @@ def create_repository(
     descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
     store = create_store(location, credentials=aws)
     require_vacant(store)
+    warn_unless_creates(store)
     require_locks(store, lock)
     descriptors.create(store, descriptor)
     for blob in store.list(PREFIX):  # of an encrypted repository whose making was interrupted
@@ -79,6 +81,7 @@ def create_encrypted_repository(
     descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
     store = create_store(location, credentials=aws)
     require_vacant(store)
+    warn_unless_creates(store)
     return create_encrypted_in(store, descriptor, passphrase=passphrase, kms_key=kms_key, service=KeyService(aws))
 
 

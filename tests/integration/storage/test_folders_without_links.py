@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -81,6 +82,14 @@ def test_a_prune_refuses_a_fat_that_is_mounted_in_user_space_and_a_backup_goes_t
 
 def test_a_prune_refuses_a_fat_behind_ssh_and_a_backup_goes_there(fat, ssh_server, ssh_home):
     _require_prune_refused(ssh_server.location(fat / "repository"))
+
+
+def test_whoever_makes_a_repository_is_told_at_once_what_will_be_refused(fat):
+    command = [Path(sys.executable).parent / "vmkeep", "repo", "init", "-r", str(fat / "repository")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+    assert "nothing can be deleted safely there" in result.stderr
+    assert "created at" in result.stdout
 
 
 def _require_prune_refused(location):

@@ -16,10 +16,14 @@ from tests.unit.maintenance.conftest import BLOCK, NONE, Vault, block, small_pac
 from vmkeep.blobs import BlobStore, open_store
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.store import backend
+from vmkeep.clock import now
 from vmkeep.errors import StoreFullError
 from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.plan import plan_prune
+from vmkeep.maintenance.prune import execute
 from vmkeep.repository import (
+    BlockWriter,
     create_encrypted_repository,
     create_repository,
     descriptor,
@@ -164,6 +168,7 @@ def test_an_import_that_a_full_disk_ended_is_retried_without_storing_anything_tw
         with pytest.raises(StoreFullError):
             import_images(repository, [image], name="image")
         assert repository.check(read_data=True) == []
+        assert room(disk) < 2 << 20
 
     subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
     with open_repository(location, passphrase=PASSPHRASE if encrypted else None) as repository:
@@ -172,3 +177,20 @@ def test_an_import_that_a_full_disk_ended_is_retried_without_storing_anything_tw
         assert repository.check(read_data=True) == []
         export_image(repository, point, 0, tmp_path / "exported")
     assert (tmp_path / "exported").read_bytes() == image.read_bytes()
+
+
+@pytest.mark.parametrize("death", ["of the disk's room", "by a power cut"])
+def test_a_prune_gives_back_what_an_import_left_that_did_not_end(disk, tmp_path, monkeypatch, death):
+    image = tmp_path / "image.raw"
+    image.write_bytes(random.Random(1).randbytes(12 << 20))
+    with create_repository(str(disk / "repository"), block_size=BLOCK) as repository:
+        free = room(disk)
+        if death == "by a power cut":
+            monkeypatch.setattr(BlockWriter, "_name_landed", lambda _self: None)
+        with pytest.raises(StoreFullError):
+            import_images(repository, [image], name="image")
+        assert room(disk) < 2 << 20
+
+        execute(repository, plan_prune(repository, None, margins=NONE, now=now()))
+
+        assert room(disk) > free - (64 << 10)
