@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from vmkeep.blobs import BlobStore
 from vmkeep.blobs.wrapping import WrappingStore
 
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 """Seconds after which nobody else is coming; waited for once, and by tests that fail only."""
 
 

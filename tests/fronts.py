@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from tests.servers import S3Server
 
-_PATIENCE = 1.0
-"""Seconds for which a creator waits for a rival: only one that comes alone waits that long."""
+_PATIENCE = 30.0
+"""Seconds for which a creator waits for a rival; where one comes, it waits no longer than for that one."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,13 @@ def _look(request: Request) -> Request:
 
 
 class NotAtOnce:
-    """Creates what is absent as long as creators come one by one; of several at once it lets all do so."""
+    """Creates what is absent as long as creators come one by one; of several at once it lets all do so.
+
+    Creators of the first key are expected to come one by one, and of all others at once.
+    """
 
     def __init__(self) -> None:
+        self._alone = ""
         self._rivals: dict[str, threading.Event] = defaultdict(threading.Event)
         self._came: dict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
@@ -98,12 +102,14 @@ class NotAtOnce:
         if not request.creates:
             return ask(request)
         with self._lock:
+            self._alone = self._alone or request.path
             self._came[request.path] += 1
             if self._came[request.path] > 1:
                 self._rivals[request.path].set()
         if ask(_look(request)).status == 200:
             return refusal(412, "PreconditionFailed")
-        self._rivals[request.path].wait(_PATIENCE)
+        if request.path != self._alone:
+            self._rivals[request.path].wait(_PATIENCE)
         return ask(without_condition(request))
 
 

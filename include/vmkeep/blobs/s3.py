@@ -48,6 +48,7 @@ _NO_ETAG = "00000000000000000000000000000000"
 _CONDITIONAL = "conditional writes (If-None-Match), which a repository is built on"
 _ANYTHING = "this request"
 _BEYOND_THE_END = 416
+_NO_SUCH_REQUEST = (405, 501)
 
 
 class S3BlobStore:
@@ -154,11 +155,17 @@ class S3BlobStore:
             return memoryview(b"")
         with self._errors(key):
             try:
-                return memoryview(obstore.get_range(self._access.reader(), key, start=start, length=length))
+                answer = obstore.get(self._access.reader(), key, options={"range": (start, start + length)})
+                part = memoryview(answer.bytes())
             except BaseError as error:
                 if dissect(error).status != _BEYOND_THE_END or self.size(key) > start:
                     raise
                 return memoryview(b"")  # the object exists and ends before
+        if len(part) != min(length, answer.meta["size"] - start):
+            raise StoreError(
+                f"{self._name(key)}: {self._access.endpoint} sent {len(part)} bytes of {length} from {start} on"
+            )
+        return part
 
     def size(self, key: str) -> int:
         """Return a blob's size."""
@@ -208,10 +215,14 @@ class S3BlobStore:
     def _delete_plain(self, key: str) -> None:
         with self._errors(key):
             try:
-                obstore.delete(self._access.reader(), key)
+                obstore.delete(self._access.reader(), key)  # which sends a list of one
             except FileNotFoundError as error:
                 if not isinstance(translated := self._translate(key, error), BlobNotFoundError):
                     raise translated from error
+            except BaseError as error:
+                if dissect(error).status not in _NO_SUCH_REQUEST:
+                    raise
+                self._versions.hide(key)
 
     def local_path(self, key: str) -> Path | None:
         """Nothing to map: there is no file."""

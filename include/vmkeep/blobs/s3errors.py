@@ -28,7 +28,7 @@ _FULL = {
     "XMinioStorageFull",
 }
 _QUOTA = "QuotaExceeded"
-"""How every server's code for a used-up quota ends: of Ceph as it is, of MinIO ``XMinioAdminBucketQuotaExceeded``."""
+"""In every server's code for a used-up quota: of Ceph as it is, of MinIO ``XMinioAdminBucketQuotaExceeded``."""
 _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
 
@@ -53,7 +53,7 @@ def explain(answer: Answer, *, bucket: str, endpoint: str, what: str, needs: str
         )
     if code in _ELSEWHERE or status == 301:
         return RepositoryError(f"s3://{bucket}: is in another region; set AWS_REGION to the bucket's")
-    if code in _FULL or code.endswith(_QUOTA) or status == 507:  # Ceph says it with 403, MinIO with 400
+    if code in _FULL or _QUOTA in code or status == 507:  # Ceph says it with 403, MinIO with 400
         return StoreFullError(f"{what}: no space left at {endpoint} ({code or status})")
     if status == 403:
         return PermissionDeniedError(

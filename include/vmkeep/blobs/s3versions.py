@@ -6,6 +6,7 @@ before without harming it. Removing a version for good is refused while it is lo
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -29,6 +30,8 @@ from vmkeep.errors import (
     StoreError,
     VmKeepError,
 )
+
+log = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 6.0
 _CLOCK_HOLDS = 3600.0
@@ -112,6 +115,11 @@ class S3Versions:
                 name = f"{self._place}/{key}"
                 raise LockedError(f"{name}: is locked until {until.isoformat()}", until=until.isoformat()) from error
             raise
+
+    def hide(self, key: str) -> None:
+        """Remove an object; where the bucket keeps versions, only from its readers."""
+        with self._errors(key):
+            self._client.get().delete_object(Bucket=self._place.bucket, Key=self._object(key))
 
     def locked_until(self, key: str, version: str) -> datetime | None:
         """Return when a version's lock ends; ``None``: it has none."""
@@ -197,14 +205,31 @@ class S3Versions:
             answer = self._client.get().put_object(Bucket=self._place.bucket, Key=self._object(key), Body=b"")
         version = answer.get("VersionId", "null")
         until = self.now() + timedelta(seconds=_PROBE_SECONDS)
-        self.retain(key, version, "governance", until)
+        try:
+            self.retain(key, version, "governance", until)
+            held = self._is_held(key, version)
+        except VmKeepError:
+            self._remove_probe(key, version)
+            raise
+        if not held:
+            where = f"{self._place}: {self._endpoint}"
+            raise RepositoryError(f"{where} sets locks but does not keep them; use another server")
+        time.sleep(max(0.0, (until - self.now()).total_seconds()) + 1)
+        self._remove_probe(key, version)
+
+    def _is_held(self, key: str, version: str) -> bool:
         try:
             self.remove(key, version)
         except LockedError:
-            time.sleep(max(0.0, (until - self.now()).total_seconds()) + 1)
+            return True
+        return False
+
+    def _remove_probe(self, key: str, version: str) -> None:
+        """Remove a probe; a failure to do so says nothing about locks."""
+        try:
             self.remove(key, version)
-            return
-        raise RepositoryError(f"{self._place}: {self._endpoint} sets locks but does not keep them; use another server")
+        except VmKeepError as error:
+            log.warning("%s: a probe could not be removed: %s", self._place, error)
 
     def _object(self, key: str) -> str:
         return f"{self._place.prefix}/{key}" if self._place.prefix else key

@@ -494,6 +494,23 @@ def test_a_server_has_to_prove_that_it_keeps_locks(s3_server, location, thief, m
     assert _objects(thief, location) == {}
 
 
+def test_a_probe_of_locks_that_cannot_be_removed_hides_no_verdict(s3_server, location, monkeypatch):
+    monkeypatch.setattr(S3Versions, "_prove", _PROVE)
+    monkeypatch.setattr(s3versions, "_PROBE_SECONDS", 1.5)
+    removals = []
+
+    def behave(request, ask):
+        if request.method != "DELETE":
+            return ask(request)
+        removals.append(request.path)
+        return refusal(405, "MethodNotAllowed") if len(removals) > 1 else ask(request)
+
+    with front(s3_server, behave) as server:
+        locks_of(open_store(location, credentials=server.credentials)).check()
+
+    assert len(removals) == 2
+
+
 def test_a_copy_of_the_repository_in_a_folder_stays_usable(repository, image, tmp_path):
     point = import_images(repository, [image], name="web")
     folder = tmp_path / "copied"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -78,6 +79,22 @@ def test_a_416_for_bytes_that_exist_is_an_error(moto_server):
         assert store.get_range("a", 10, 4) == b""
 
 
+@pytest.mark.parametrize("change", [lambda body: body[:3], lambda body: b"", lambda body: body + b"more"])
+def test_an_answer_of_another_length_than_it_says_is_a_failure_and_no_damage(moto_server, change):
+    def behave(request, ask):
+        reply = ask(request)
+        return replace(reply, body=change(reply.body)) if _gets(request) else reply
+
+    with front(moto_server, behave) as server:
+        store = _store(server)
+        store.put("packs/a", b"0123456789")
+
+        with pytest.raises(StoreError, match=r"packs/a: http.* sent \d+ bytes of 6 from 2 on"):
+            store.get_range("packs/a", 2, 6)
+        with pytest.raises(StoreError):
+            store.get_into("packs/a", 2, memoryview(bytearray(6)))
+
+
 def test_what_a_client_says_in_words_is_no_answer():
     answer = dissect(
         RuntimeError(_FORGED + '    body: Some(\n        "x",\n\nDebug source:\nGeneric {\n    store: "S3",\n}')
@@ -98,6 +115,7 @@ def test_what_a_client_says_in_words_is_no_answer():
         (507, "XMinioStorageFull"),
         (507, ""),
         (503, "InsufficientStorage"),
+        (400, "ServiceQuotaExceededException"),
         (413, "EntityTooLarge"),  # OpenStack Swift
     ],
 )
@@ -118,12 +136,12 @@ def test_a_used_up_quota_is_a_full_store_and_no_lack_of_rights(moto_server, stat
 @pytest.mark.parametrize(
     ("behaviour", "fault"),
     [
-        (overwriting, "overwrites objects it was asked to create only if absent"),
-        (NotAtOnce(), "lets several writers at once create an object that only one of them may"),
+        (lambda: overwriting, "overwrites objects it was asked to create only if absent"),
+        (NotAtOnce, "lets several writers at once create an object that only one of them may"),
     ],
 )
 def test_the_probe_finds_a_server_out_and_says_which_bucket_may_do(moto_server, behaviour, fault, versions):
-    with front(moto_server.with_versions() if versions else moto_server, behaviour) as server:
+    with front(moto_server.with_versions() if versions else moto_server, behaviour()) as server:
         store = _store(server)
         kind = "keeps versions: one that does not may do" if versions else "keeps no versions"
 
@@ -190,6 +208,19 @@ def test_a_prune_proves_again_that_the_store_creates_only_what_is_absent(moto_se
                 execute(repository, plan)
 
             assert list(repository.blobs.list("")) == before
+
+
+@pytest.mark.parametrize(("status", "code"), [(405, "MethodNotAllowed"), (501, "NotImplemented")])
+def test_a_server_that_deletes_no_list_of_objects_is_asked_for_each(moto_server, status, code):
+    with front(moto_server, refusing(lambda request: request.method == "POST", status, code)) as server:
+        store = _store(server)
+        store.check_creates()
+        store.replace("a", b"1")
+
+        store.delete("a")
+        store.delete("a")
+
+        assert list(store.list("")) == []
 
 
 # -- credentials ------------------------------------------------------------------------------------------------------
