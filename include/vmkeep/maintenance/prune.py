@@ -77,9 +77,6 @@ def execute(
         ) from error
     moved = _rewrite(repository, {bytes.fromhex(pack) for pack in plan.rewritten}, on_progress)
     swept += _sweep(repository, plan, on_progress)
-    time = store_time(repository.blobs)
-    forget_sweeps(repository, plan.margins, time=time)
-    remove_dead_forgettings(repository, plan.margins, time=time)
     return PruneReport(
         points_forgotten=tuple(forgotten),
         points_kept=kept,
@@ -100,9 +97,13 @@ def execute(
 
 
 def _tidy(repository: Repository, plan: PrunePlan) -> tuple[int, int]:
-    """Remove what dead processes left; return how many runs and how many files."""
+    """Remove what dead processes left, and old records; return how many runs and how many files."""
     leftovers = remove_leftovers(repository.blobs, left_for=plan.margins.left_for)
-    return remove_dead_runs(repository, plan.margins, time=store_time(repository.blobs)), leftovers
+    time = store_time(repository.blobs)
+    removed = remove_dead_runs(repository, plan.margins, time=time)
+    forget_sweeps(repository, plan.margins, time=time)
+    remove_dead_forgettings(repository, plan.margins, time=time)
+    return removed, leftovers
 
 
 def _condemn(repository: Repository, packs: set[bytes]) -> tuple[str, set[bytes]] | None:

@@ -19,7 +19,7 @@ from vmkeep.repository.lockedkeys import begin_locks, require_locks
 from vmkeep.repository.repository import Repository
 from vmkeep.repository.segmentcache import default_cache
 from vmkeep.repository.slots import PREFIX, Slots
-from vmkeep.repository.swapped import require_own
+from vmkeep.repository.swapped import require_own, require_own_key
 from vmkeep.repository.vacancy import require_vacant
 
 _FIRST = "made with the repository"
@@ -151,7 +151,10 @@ def open_in(
     begin_locks(store, descriptor.lock)
     require_own(store, descriptor)
     keys = descriptors.unlock(store, descriptor, passphrase, service=KeyService(aws))
-    return Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
+    opened = Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
+    if keys is not None and not passphrase:
+        require_own_key(store, opened.framer)
+    return opened
 
 
 def open_site_repository(site: Site) -> Repository:

@@ -2,7 +2,7 @@
 
 An encrypted descriptor is under the master key. A plain one is under nothing: whoever can write to the store could put
 it in the place of an encrypted one. Then all who give no passphrase, because a key service opens the repository, would
-store in clear from then on.
+store in clear from then on; or under a stranger's key, if he brings key slots too that the service opens for anybody.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.descriptor import KEY, Descriptor
-from vmkeep.repository.frames import HEADER_SIZE, Cipher, parse_header
+from vmkeep.repository.digests import Kind
+from vmkeep.repository.frames import HEADER_SIZE, MAX_SMALL, Cipher, Framer, parse_header
 from vmkeep.repository.slots import Slots
 
 _INDEX = "index/"
+_POINTS = "points/"
 _SAMPLES = 3
 _MOST_SAMPLES = 16
 
@@ -31,6 +33,28 @@ def require_own(store: BlobStore, descriptor: Descriptor) -> None:
         _require_encrypted(store, descriptor, segments, owners if not damaged else {descriptor.id})
     else:
         _require_plain(store, descriptor, segments, owners, damaged=damaged)
+
+
+def require_own_key(store: BlobStore, framer: Framer) -> None:
+    """Return if the key that a service has opened is that of what is stored; a passphrase needs no such proof.
+
+    One blob that opens is enough, because others may be damaged.
+
+    :raises CorruptError: none of some segments and manifests opens; somebody has replaced descriptor and key slots.
+    """
+    closed = []
+    for prefix, kind in ((_INDEX, Kind.INDEX), (_POINTS, Kind.MANIFEST)):
+        blobs = [blob for blob in store.list(prefix) if blob.size <= MAX_SMALL]
+        for blob in sorted(blobs, key=lambda each: each.size)[:_SAMPLES]:
+            try:
+                framer.unwrap(kind, store.get(blob.key), name=blob.key)
+                return
+            except BlobNotFoundError:
+                continue
+            except CorruptError:
+                closed.append(blob.key)
+    if closed:
+        raise _replaced(store, f"has key slots whose key opens nothing that is stored ({', '.join(closed)})")
 
 
 def _require_encrypted(store: BlobStore, descriptor: Descriptor, segments: list[BlobInfo], owners: set[str]) -> None:

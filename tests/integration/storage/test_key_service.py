@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from tests.kms import ARN, key_server
 from tests.sealed import CHEAP, PASSPHRASE
+from tests.unit.maintenance.conftest import described
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
@@ -84,6 +85,35 @@ def test_a_plain_descriptor_put_in_the_place_of_its_own_is_refused(kms, tmp_path
     with pytest.raises(CorruptError, match=r"vmkeep.json says .*not encrypted.* somebody has replaced it"):
         open_site_repository(Site(repository=str(place), aws=kms.credentials))
     assert not takes_passphrase(str(place))
+
+
+def test_a_descriptor_and_key_slots_of_a_stranger_are_refused_though_the_service_opens_them(kms):
+    """Else all that is stored from then on would be under his key."""
+    (store, created), (other, _) = _make(kms), _make(kms)
+    created.repository.store_attachment(b"content", run="run")
+    for blob in list(store.list("keys/")):
+        store.delete(blob.key)
+    for blob in list(other.list("keys/")):
+        store.replace(blob.key, other.get(blob.key))
+    store.replace("vmkeep.json", other.get("vmkeep.json"))
+    before = {blob.key: store.get(blob.key) for blob in store.list("")}
+
+    with pytest.raises(CorruptError, match=r"key opens nothing that is stored \(index/.*somebody has replaced it"):
+        open_in(store, aws=kms.credentials)
+    assert {blob.key: store.get(blob.key) for blob in store.list("")} == before
+
+
+@pytest.mark.parametrize("prefix", ["index/", "points/"])
+def test_damage_alone_does_not_close_a_repository_that_a_key_service_opens(kms, prefix):
+    store, created = _make(kms)
+    root, _ = created.repository.store_attachment(bytes(512), run="run")
+    created.repository.seal(described(root, "run", number=1, size=512))
+    for blob in list(store.list(prefix)):
+        damaged = bytearray(store.get(blob.key))
+        damaged[-1] ^= 1
+        store.replace(blob.key, damaged)
+
+    assert open_in(store, aws=kms.credentials).id == created.repository.id
 
 
 def test_the_recovery_key_opens_it_when_the_key_service_is_gone(kms):
