@@ -10,6 +10,7 @@ Only the child holds the lab: killing it is a crash of the vCenter, and `restart
 import contextlib
 import http.client
 import json
+import shutil
 import signal
 import ssl
 import subprocess
@@ -142,6 +143,22 @@ class Lab:
         `{offset, data_b64}`. Returns the bytes written.
         """
         return int(self.post("guest/write", {"vm": vm, "disk": disk, "writes": writes})["written"])
+
+    def take_copy(self, other: "Lab", vm: str, folder: str, **registered: Any) -> str:
+        """Bring another lab's VM here as storage does, UUIDs, change tracking and all; returns its moref here.
+
+        `folder` is a datastore path that nothing has yet (`[datastore2] web01`). Keyword arguments are those of the
+        control call `vm/register`: the inventory `folder_path`, `name`, `moref`, `power_on`.
+        """
+        vmx = str(other.vm(vm)["vmx"])
+        shutil.copytree(other.files(vmx).parent, self.files(folder))
+        body = {"path": f"{folder}/{vmx.rpartition('/')[2]}", "folder": registered.pop("folder_path", None)}
+        return str(self.post("vm/register", body | registered)["moref"])
+
+    def files(self, path: str) -> Path:
+        """The local file or folder of a datastore path, `[datastore1] web01/web01.vmx`."""
+        datastore, _, rest = path.removeprefix("[").partition("] ")
+        return self.folder / "datastores" / datastore / rest
 
     def hash(self, vm: str, disk: str | int, offset: int = 0, length: int | None = None) -> str:
         """SHA-256 (hex) of a VM's disk, or part of it, as it is now."""

@@ -15,18 +15,18 @@ from dataclasses import replace
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import (
     ChangesUnknownError,
-    CorruptError,
     NotFoundError,
     StaleError,
     UnsupportedError,
     UsageError,
     VmKeepError,
 )
-from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned
+from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned, require_server
 from vmkeep.flows.hold import hold_still, remove_leftovers
+from vmkeep.flows.lineage import other_history, other_vm
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.others import refuse_beside_a_restore
-from vmkeep.flows.parents import Parent, choose_parent
+from vmkeep.flows.parents import NO_POINT, Parent, choose_parent, find_last_point
 from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
@@ -61,7 +61,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             why = "; ".join(f"{disk.label}: {disk.skip.why}" for disk in disks if disk.skip) or "it has no disks"
             raise UnsupportedError(f"VM {vm.identity.name}: there is nothing to back up: {why}")
         choice = choose_mode(request, vm, disks)
-        parent, lacking = _last_point(repository, vm.identity.key)
+        last = find_last_point(repository, vm.identity)
         warnings = [f"{disk.label} ({disk.address}) is skipped: {disk.skip.why}" for disk in disks if disk.skip]
         return Preflight(
             request=request,
@@ -72,17 +72,10 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             tracked=vm.tracked,
             mode=choice.mode,
             quiesce=choice.quiesce,
-            parent=parent.ref if parent else None,
-            warnings=(*half_written, *warnings, *lacking, *choice.warnings),
+            parent=last.point.ref if last.point else None,
+            no_parent=last.reason,
+            warnings=(*half_written, *warnings, *last.warnings, *choice.warnings),
         )
-
-
-def _last_point(repository: Repository, vm_key: str) -> tuple[RestorePoint | None, tuple[str, ...]]:
-    """Return what an increment may continue, and a warning where it cannot be read: that must stop no backup."""
-    try:
-        return repository.latest_point(vm_key), ()
-    except CorruptError as error:
-        return None, (f"every disk is read in full: {error}",)
 
 
 def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
@@ -104,6 +97,7 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
         area.restart()
         repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
+        require_server(session, pre.vm)
         remove_leftovers(session, repository, pre)
         return hold_still(session, repository, pre)
 
@@ -111,7 +105,8 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
     """Turn each disk that is copied into a job: its changed extents, or a full read with the reason for it."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        point = _parent(repository, pre)
+        require_server(session, pre.vm)
+        point, missing = _parent(repository, pre)
         damaged = point is not None and repository.marks.damage_of(point.ref) is not None
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
         jobs = []
@@ -119,18 +114,24 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
             if disk.skip is None:
                 if disk.key not in held:
                     raise StaleError(f"VM {pre.vm.name}: {disk.label} is not in snapshot {taken.snapshot}; start again")
-                parent = choose_parent(held[disk.key].disk, point, full=pre.request.full, damaged=damaged)
+                parent = choose_parent(
+                    held[disk.key].disk, point, full=pre.request.full, damaged=damaged, missing=missing
+                )
                 jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], parent))
         return tuple(jobs)
 
 
-def _parent(repository: Repository, pre: Preflight) -> RestorePoint | None:
-    """Return the point to continue, read anew now that the run has begun; it may have been forgotten meanwhile."""
+def _parent(repository: Repository, pre: Preflight) -> tuple[RestorePoint | None, str]:
+    """Return the point to continue, read anew now that the run has begun, or why there is none (any more)."""
+    if pre.parent is None:
+        return None, pre.no_parent or NO_POINT
     try:
-        return repository.load_point(pre.parent) if pre.parent else None
+        point = repository.load_point(pre.parent)
     except NotFoundError:
         log.warning("VM %s: %s was removed meanwhile, so every disk is read in full", pre.vm.name, pre.parent)
-        return None
+        return None, f"{pre.parent}, the last restore point of this VM, was removed meanwhile"
+    why = other_vm(point.vm, pre.vm)
+    return (point, "") if why is None else (None, f"{point.ref} is of another VM: {why}")
 
 
 def _plan_disk(
@@ -144,6 +145,8 @@ def _plan_disk(
     image, reason, stored = parent.image, parent.reason, None
     if image is not None and (taken.snapshot is None or held.change_id is None):
         image, reason = None, "the disk has no change tracking"
+    if image is not None and (why := other_history(image, held.disk, held.change_id)) is not None:
+        image, reason = None, why
     if image is not None and image.change_id is not None and taken.snapshot is not None:
         try:
             changed = changes.changed_extents(

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from vmkeep.clock import Deadline
-from vmkeep.errors import UsageError
+from vmkeep.errors import StaleError, UsageError
+from vmkeep.model.point import VmIdentity
 from vmkeep.model.site import Site
 from vmkeep.transfer import probe_vddk
 from vmkeep.vddk.folder import find_library
+from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session, open_session
 
 FENCE_SECONDS = 60.0
@@ -29,6 +31,18 @@ def open_vsphere(site: Site) -> Iterator[Session]:
         raise UsageError("no vCenter is given")
     with open_session(site.vcenter) as session:
         yield session
+
+
+def require_server(session: Session, vm: VmIdentity) -> None:
+    """Refuse to go on at another server than the one a VM was found at: its id is another VM's there, if anyone's.
+
+    :raises StaleError: the connection leads elsewhere by now; nothing was done.
+    """
+    here = server_uuid(session)
+    if here != vm.vcenter:
+        raise StaleError(
+            f"{vm.in_full} was found at another vCenter than {session.host} ({here or 'unknown'}): start anew"
+        )
 
 
 def pinned(site: Site, session: Session) -> Site:

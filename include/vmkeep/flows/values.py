@@ -46,7 +46,9 @@ class Preflight:
     mode: BackupMode
     quiesce: Quiesce
     parent: str | None
-    """Restore point that an incremental starts from."""
+    """Restore point of this very VM that an incremental starts from."""
+    no_parent: str = ""
+    """Why there is none."""
     warnings: tuple[str, ...] = ()
 
 

@@ -66,6 +66,8 @@ class Disk:
     file_name: str
     """``[datastore] folder/name.vmdk`` at the time of the backup; it changes with every snapshot, so disks are never
     matched by it."""
+    chain: tuple[str, ...] = ()
+    """The files it consisted of at that time, the base first and ``file_name`` last; empty: not known."""
     thin: bool | None = None
     lun_uuid: str | None = None
     device_name: str | None = None

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 
 from vmkeep.clock import now
 from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository.manifests import Manifests
+from vmkeep.repository.manifests import Manifests, ReadPoint
 from vmkeep.repository.pointnames import AHEAD, PointName
 
 log = logging.getLogger(__name__)
 
 _LATEST = "latest"
 _AT_ONCE = 16
+_ALIKE = 64
+"""So many of the newest points have to be of one VM before ``latest`` chooses among them."""
 
 
 def find_point(manifests: Manifests, text: str) -> RestorePoint:
@@ -39,7 +41,7 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
     if is_latest(text):
         return _latest(manifests, names, text.partition(":")[2])
     exact = [name for name in names if text in (name.ref, name.id)]
-    fitting = exact or [name for name in names if text and (name.ref.startswith(text) or name.id.startswith(text))]
+    fitting = exact or [name for name in names if text and _begins(name, text)]
     if not fitting:
         raise NotFoundError(f"no restore point '{text}' in {manifests.location}; see 'vmkeep point list'")
     if len(fitting) > 1:
@@ -51,9 +53,30 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
         raise NotFoundError(f"restore point {fitting[0].ref} was removed just now; see 'vmkeep point list'") from error
 
 
+def _begins(name: PointName, text: str) -> bool:
+    """Whether a text is the beginning of a point's id or ref; the VM's key has to be whole, for it may be a name."""
+    return name.id.startswith(text) or text == name.vm_key or ("/" in text and name.ref.startswith(text))
+
+
 def is_latest(text: str) -> bool:
     """Whether a person asks for the newest point, and names none."""
     return text == _LATEST or text.startswith(f"{_LATEST}:")
+
+
+def newest_first(manifests: Manifests, vm_key: str) -> Iterator[ReadPoint]:
+    """Yield a VM's points, the newest first and those from the future last; each is read when it is asked for."""
+    names = [name for name in manifests.names(vm_key) if name.taken_at is not None]
+    ahead = [name for name in names if name.taken_at is not None and is_ahead(name.taken_at)]
+    choice = [name for name in names if name not in ahead]
+    for name in ahead:
+        if name.taken_at is not None:
+            log.warning("%s", warn_of_the_future(name.ref, name.taken_at))
+    for group in [*_by_second(choice), *_by_second(ahead)]:
+        yield from sorted(manifests.read(group), key=_time_of, reverse=True)
+
+
+def _time_of(read: ReadPoint) -> tuple[bool, float]:
+    return read.point is None, read.point.taken_at.timestamp() if read.point else 0.0
 
 
 def latest_point(manifests: Manifests, vm_key: str) -> RestorePoint | None:
@@ -149,7 +172,7 @@ def _instead(unreadable: PointName, names: Sequence[PointName]) -> str:
 
 
 def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> RestorePoint:
-    of_vm = _by_vm(names)
+    of_vm, named = _by_vm(names), vm
     if vm in of_vm:
         of_vm, vm = {vm: of_vm[vm]}, ""
     found = _newest_of(manifests, of_vm, vm)
@@ -159,7 +182,25 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
     if vm and len(found) > 1:
         keys = ", ".join(sorted(newest.vm_key for newest in found))
         raise AmbiguousError(f"'{vm}' is the name of {len(found)} VMs; write latest:<key> with one of {keys}")
-    return max(found, key=_age).told()
+    newest = max(found, key=_age)
+    if named:
+        _require_one_vm(manifests, newest.vm_key, named)
+    return newest.told()
+
+
+def _require_one_vm(manifests: Manifests, vm_key: str, named: str) -> None:
+    """Refuse to choose where the newest points of one key are several VMs': a copy has the UUID of its original.
+
+    A vCenter gives an instance UUID to one VM at a time. So a VM that follows another one there under its UUID is that
+    VM, registered anew or restored. VMs that take turns are two; so are VMs of two vCenters.
+    """
+    points = [read.point for read in islice(newest_first(manifests, vm_key), _ALIKE) if read.point is not None]
+    turns = [vm for vm, _ in groupby((point.vm.vcenter, point.vm.moref) for point in points)]
+    if len({vcenter for vcenter, _ in turns}) <= 1 and len(turns) == len(set(turns)):
+        return
+    newest = {(point.vm.vcenter, point.vm.moref): point for point in reversed(points)}
+    shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in newest.values())
+    raise AmbiguousError(f"'{named}' fits {len(newest)} VMs with one UUID: {shown}: name the restore point")
 
 
 def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:

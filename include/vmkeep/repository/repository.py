@@ -19,7 +19,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository import index as indexes
 from vmkeep.repository import runs, sealing
 from vmkeep.repository.attachments import read_content, write_content
-from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_ref
+from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_ref, newest_first
 from vmkeep.repository.damage import DamageNotes, KnownDamage
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
@@ -28,7 +28,7 @@ from vmkeep.repository.forgetting import Forgettings
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
 from vmkeep.repository.keys import Keys
-from vmkeep.repository.manifests import Manifests, load_ref
+from vmkeep.repository.manifests import Manifests, ReadPoint, load_ref
 from vmkeep.repository.mapbuilder import MapBuilder
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
 from vmkeep.repository.marks import PointMarks
@@ -266,6 +266,10 @@ class Repository:
     def latest_point(self, vm_key: str) -> RestorePoint | None:
         """Return a VM's newest restore point, or ``None``."""
         return latest_point(self.manifests, vm_key)
+
+    def newest_first(self, vm_key: str) -> Iterator[ReadPoint]:
+        """Yield a VM's restore points, the newest first; each is read when it is asked for."""
+        return newest_first(self.manifests, vm_key)
 
     def latest_ref(self, vm_key: str) -> str | None:
         """Return the ref of a VM's newest restore point, also of one that cannot be read."""

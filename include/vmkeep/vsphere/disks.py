@@ -56,11 +56,21 @@ def _disk(device: Any, controller: Any) -> Disk:
         disk_mode=getattr(backing, "diskMode", None) or "persistent",
         uuid=getattr(backing, "uuid", None),
         file_name=getattr(backing, "fileName", None) or "",
+        chain=_chain(backing),
         thin=getattr(backing, "thinProvisioned", None),
         lun_uuid=getattr(backing, "lunUuid", None),
         device_name=getattr(backing, "deviceName", None),
         skip=_skip(backing, controller),
     )
+
+
+def _chain(backing: Any) -> tuple[str, ...]:
+    """The files of a disk from its base on; empty where one of them has no name."""
+    files: list[str] = []
+    while backing is not None:
+        files.append(getattr(backing, "fileName", None) or "")
+        backing = getattr(backing, "parent", None)
+    return tuple(reversed(files)) if all(files) else ()
 
 
 def backing_name(backing: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from vmlab.authority import SiteAuthority
-from vmlab.control import guest, state
+from vmlab.control import copies, guest, state
 from vmlab.control.targets import ControlError
 from vmlab.disks import DiskError
 from vmlab.managed.faults import Injection
@@ -34,6 +34,7 @@ class ControlHandler:
         self._posts: dict[str, Callable[[Json], Json]] = {
             "guest/write": lambda body: guest.write(site, body),
             "guest/hash": lambda body: guest.digest(site, body),
+            "vm/register": lambda body: copies.register_copy(site, body),
             "fault": self._fault,
             "clear": self._clear,
             "settings": self._settings,

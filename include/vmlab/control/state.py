@@ -34,6 +34,8 @@ def _vm(site: Site, vm: Any) -> dict[str, Any]:
     return {
         "moref": vm._moId,
         "name": site.world.get(vm, "name"),
+        "vmx": config.files.vmPathName,
+        "instance_uuid": config.instanceUuid,
         "power": runtime.powerState,
         "template": config.template,
         "change_tracking": bool(config.changeTrackingEnabled),

@@ -75,13 +75,22 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     return ref
 
 
-def enter_vm(site: Site, folder: Any, config: Any, pool: Any, host: Any, *, template: bool = False) -> Any:
+def enter_vm(
+    site: Site,
+    folder: Any,
+    config: Any,
+    pool: Any,
+    host: Any,
+    *,
+    template: bool = False,
+    moref: str | None = None,
+) -> Any:
     """Enter a VM with finished files into the inventory."""
     world = site.world
     with world.transaction():
         world.entry(folder)
         check_free_name(site, folder, config.name)
-        ref = world.new_ref(vim.VirtualMachine, "vm")
+        ref = vim.VirtualMachine(moref) if moref else world.new_ref(vim.VirtualMachine, "vm")
         world.add(
             ref,
             name=config.name,

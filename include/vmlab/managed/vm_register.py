@@ -31,8 +31,21 @@ def register_vm(call: Call, path: str, name: str | None, asTemplate: bool, pool:
     return register(call.site, call.this, path, name, pool, host, template=asTemplate)
 
 
-def register(site: Site, folder: Any, path: str, name: str | None, pool: Any, host: Any, *, template: bool) -> Any:
-    """The same, callable without a call. Raises NotFound, AlreadyExists, DuplicateName, VmConfigFault faults."""
+def register(
+    site: Site,
+    folder: Any,
+    path: str,
+    name: str | None,
+    pool: Any,
+    host: Any,
+    *,
+    template: bool,
+    moref: str | None = None,
+) -> Any:
+    """The same, callable without a call and with an id of one's choice.
+
+    Raises NotFound, AlreadyExists, DuplicateName, VmConfigFault faults.
+    """
     file = ds_paths.local(site, path)
     if not file.is_file():
         raise vim.fault.NotFound(msg=f"File {path} was not found")
@@ -48,7 +61,7 @@ def register(site: Site, folder: Any, path: str, name: str | None, pool: Any, ho
     config = _config(site, path, entries, name)
     with site.world.lock:
         check_free_name(site, folder, config.name)
-    return enter_vm(site, folder, config, pool, host, template=template)
+    return enter_vm(site, folder, config, pool, host, template=template, moref=moref)
 
 
 def _config(site: Site, path: str, entries: dict[str, str], name: str | None) -> Any:

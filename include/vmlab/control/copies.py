@@ -1,0 +1,35 @@
+"""VMs that storage brought: their files are there, and the inventory learns of them, under an id of one's choice.
+
+An array's replica, a cloned LUN or a folder that was copied makes a second VM with every UUID of the first, its disks'
+and their change tracking's included. Two vCenters give out ids by themselves, so that two VMs may share that too.
+"""
+
+from typing import Any
+
+from vmlab.control.targets import ControlError
+from vmlab.managed.search import find_by_path
+from vmlab.managed.site import Site
+from vmlab.managed.vm_power import power_on
+from vmlab.managed.vm_register import register
+from vmlab.soap.types import vim, vmodl
+
+
+def register_copy(site: Site, body: dict[str, Any]) -> dict[str, Any]:
+    """`{path, folder?, name?, moref?, power_on?}`: register the .vmx at a datastore path. Its UUIDs stay."""
+    moref = body.get("moref")
+    folder = find_by_path(site, str(body.get("folder") or "Lab/vm"))
+    if not isinstance(folder, vim.Folder):
+        raise ControlError(f"no VM folder {body.get('folder')!r}", 404)
+    if moref is not None and site.world.exists(vim.VirtualMachine(str(moref))):
+        raise ControlError(f"{moref} is taken: give another id, or destroy that VM first", 409)
+    pool = site.world.all(vim.ResourcePool)[0]
+    try:
+        ref = register(
+            site, folder, str(body.get("path")), body.get("name"), pool, None, template=False, moref=moref
+        )  # fmt: skip
+        if body.get("power_on"):
+            with site.tasks.entity_lock(ref):
+                power_on(site, ref)
+    except vmodl.MethodFault as fault:
+        raise ControlError(f"{body.get('path')}: {fault.msg}") from fault
+    return {"moref": ref._moId}
