@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import click
 
+from vmkeep.cli.extent_files import load_extents
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars, rate, size
 from vmkeep.errors import UsageError
 from vmkeep.images import export_image, import_images
-from vmkeep.model.extents import Extent, from_pairs
 
 
 @click.group()
@@ -51,7 +50,7 @@ def import_(
         raise UsageError(
             f"{len(disks)} disks but {len(extent_files)} --extents files: give one for each disk, in order"
         )
-    extents = [_load_extents(path) for path in extent_files] or None
+    extents = [load_extents(path) for path in extent_files] or None
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         point = import_images(opened, disks, name=name, extents=extents, since=since, raw=raw, on_progress=bars(name))
@@ -87,13 +86,3 @@ def export(ref: str, disk: int, out: Path, force: bool, repository: str | None, 
                     "duration_seconds": round(seconds, 3)})  # fmt: skip
     else:
         click.echo(f"{out}: {size(exported.bytes_written)} of data written, {rate(exported.bytes_written, seconds)}")
-
-
-def _load_extents(path: Path) -> tuple[Extent, ...]:
-    try:
-        pairs = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(pairs, list) or not all(isinstance(pair, list) for pair in pairs):
-            raise UsageError(f"{path}: not a JSON list of [start, length] pairs")
-        return from_pairs(pairs)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from error

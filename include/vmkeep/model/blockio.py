@@ -46,7 +46,7 @@ class DiskSource(Protocol):
     def transport(self) -> str:
         """The transport mode that was really used, e.g. ``nbdssl`` or ``file``."""
 
-    def allocated(self) -> tuple[Extent, ...] | None:
+    def allocated(self) -> Sequence[Extent] | None:
         """Return the extents that may hold data, or ``None`` where that cannot be known."""
 
     def open_reader(
@@ -69,7 +69,7 @@ class DiskTarget(Protocol):
     def transport(self) -> str:
         """The transport mode that was really used."""
 
-    def allocated(self) -> tuple[Extent, ...] | None:
+    def allocated(self) -> Sequence[Extent] | None:
         """Return the extents that may hold data now, or ``None`` where that cannot be known."""
 
     def write(self, start: int, data: memoryview) -> None:

@@ -2,12 +2,27 @@
 
 A *normal* sequence of extents is sorted, disjoint and free of touching neighbours; every function here
 returns one, and the binary ones expect them. All run in O(n + m).
+
+A disk may have millions of extents, so a list of them is packed: sixteen bytes each, see :class:`Extents`. What is only
+passed on is an iterator and takes no memory at all.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, starmap
+from operator import le
+from typing import TypeAlias, overload
+
+Pair: TypeAlias = tuple[int, int]
+
+MOST = 1 << 22
+"""Extents that :func:`gather` keeps apart: 64 MiB."""
+_AT_ONCE = 1 << 16
+_LARGEST = 1 << 61
+"""Bytes: no disk is larger."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,66 +43,210 @@ class Extent:
         return self.stop - self.start
 
 
-def coalesce(extents: Iterable[Extent]) -> tuple[Extent, ...]:
+class Extents(Sequence[Extent]):
+    """A normal sequence in sixteen bytes for each extent. Equal to any sequence of the same extents."""
+
+    __slots__ = ("_starts", "_stops")
+
+    def __init__(self, extents: Iterable[Extent] = ()) -> None:
+        """Pack extents that are in order; those that touch or overlap are joined.
+
+        :raises ValueError: one starts before the one ahead of it.
+        """
+        self._starts = array("Q")
+        self._stops = array("Q")
+        self.extend(_pairs(extents))
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[Pair]) -> Extents:
+        """Pack (start, stop) pairs that are in order."""
+        packed = cls()
+        packed.extend(pairs)
+        return packed
+
+    def extend(self, pairs: Iterable[Pair]) -> None:
+        """Append (start, stop) pairs that are in order, while the sequence is being made."""
+        starts, stops = self._starts, self._stops
+        last = stops[-1] if stops else -1
+        for start, stop in pairs:
+            if start > last:
+                starts.append(start)
+                stops.append(stop)
+                last = stop
+            elif start < starts[-1]:
+                raise ValueError(f"extents are out of order at byte {start}")
+            elif stop > last:
+                stops[-1] = last = stop
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, at: int) -> Extent: ...
+    @overload
+    def __getitem__(self, at: slice) -> Extents: ...
+    def __getitem__(self, at: int | slice) -> Extent | Extents:
+        """Return one extent, or some of them."""
+        if isinstance(at, slice):
+            return Extents.of_pairs(zip(self._starts[at], self._stops[at], strict=True))
+        return Extent(self._starts[at], self._stops[at])
+
+    def __iter__(self) -> Iterator[Extent]:
+        """Yield them in order."""
+        return map(Extent, self._starts, self._stops)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with any sequence."""
+        if isinstance(other, Extents):
+            return self._starts == other._starts and self._stops == other._stops
+        if isinstance(other, Sequence):
+            return len(self) == len(other) and all(mine == its for mine, its in zip(self, other, strict=True))
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        """Return the hash of a tuple of the same extents, which it equals."""
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        """Show the first few."""
+        shown = ", ".join(f"[{extent.start}, {extent.stop})" for extent in self[:5])
+        return f"Extents({shown}{', …' * (len(self) > 5)})"
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yield (start, stop) pairs, which is faster than extents."""
+        return zip(self._starts, self._stops, strict=True)
+
+    def joined(self, most: int) -> Extents:
+        """Return at most so many extents that cover these; neighbours with the smallest gaps are joined first."""
+        sizes = [0] * 64
+        for start, stop in zip(self._starts[1:], self._stops[:-1], strict=True):
+            sizes[(start - stop).bit_length()] += 1
+        kept, smallest = 1, 64
+        while smallest and kept + sizes[smallest - 1] <= most:
+            smallest -= 1
+            kept += sizes[smallest]
+        more = sizes[smallest - 1] if smallest else 0
+        every = -(-more // (most - kept)) if more and kept < most else more + 1  # of those gaps, one in so many stays
+        return Extents.of_pairs(self._joined(smallest, every))
+
+    def _joined(self, smallest: int, every: int) -> Iterator[Pair]:
+        held: Pair | None = None
+        seen = 0
+        for start, stop in self.pairs():
+            if held is None:
+                held = start, stop
+                continue
+            size = (start - held[1]).bit_length()
+            seen += size == smallest - 1
+            if size >= smallest or (size == smallest - 1 and seen % every == 0):
+                yield held
+                held = start, stop
+            else:
+                held = held[0], stop
+        if held is not None:
+            yield held
+
+
+def _pairs(extents: Iterable[Extent]) -> Iterator[Pair]:
+    return extents.pairs() if isinstance(extents, Extents) else ((each.start, each.stop) for each in extents)
+
+
+def gather(pairs: Iterable[Pair]) -> Extents:
+    """Pack (start, stop) pairs that are in order, in memory that does not grow with their number: very many are joined.
+
+    For what is to be read, or what may hold data: there it is never wrong to take in the gap between two extents.
+    """
+    found = Extents()
+    left = iter(pairs)
+    while (first := next(left, None)) is not None:
+        found.extend(chain((first,), islice(left, _AT_ONCE)))
+        if len(found) > MOST:
+            found = found.joined(MOST // 2)
+    return found
+
+
+def coalesce(extents: Iterable[Extent]) -> Extents:
     """Return the same bytes as a normal sequence."""
-    merged: list[Extent] = []
-    for extent in sorted(extents):
-        if merged and extent.start <= merged[-1].stop:
-            if extent.stop > merged[-1].stop:
-                merged[-1] = Extent(merged[-1].start, extent.stop)
-        else:
-            merged.append(extent)
-    return tuple(merged)
+    return extents if isinstance(extents, Extents) else _sorted(_pairs(extents))
 
 
-def intersect(left: Sequence[Extent], right: Sequence[Extent]) -> tuple[Extent, ...]:
-    """Return the bytes that are in both."""
-    result: list[Extent] = []
-    i = j = 0
-    while i < len(left) and j < len(right):
-        start = max(left[i].start, right[j].start)
-        stop = min(left[i].stop, right[j].stop)
+def _sorted(pairs: Iterable[Pair]) -> Extents:
+    starts, stops = array("Q"), array("Q")
+    for start, stop in pairs:
+        starts.append(start)
+        stops.append(stop)
+    if all(map(le, starts, starts[1:])):
+        return Extents.of_pairs(zip(starts, stops, strict=True))
+    order = sorted(range(len(starts)), key=starts.__getitem__)
+    return Extents.of_pairs((starts[at], stops[at]) for at in order)
+
+
+def overlaps(left: Iterable[Extent], right: Iterable[Extent]) -> Iterator[Extent]:
+    """Yield the bytes that are in both, of two normal sequences."""
+    return starmap(Extent, _overlaps(_pairs(left), _pairs(right)))
+
+
+def _overlaps(lefts: Iterator[Pair], rights: Iterator[Pair]) -> Iterator[Pair]:
+    mine, its = next(lefts, None), next(rights, None)
+    while mine is not None and its is not None:
+        start = max(mine[0], its[0])
+        stop = min(mine[1], its[1])
         if start < stop:
-            result.append(Extent(start, stop))
-        if left[i].stop <= right[j].stop:
-            i += 1
+            yield start, stop
+        if mine[1] <= its[1]:
+            mine = next(lefts, None)
         else:
-            j += 1
-    return tuple(result)
+            its = next(rights, None)
 
 
-def complement(extents: Sequence[Extent], within: int) -> tuple[Extent, ...]:
-    """Return the bytes of ``[0, within)`` that are not in ``extents``."""
-    result: list[Extent] = []
+def gaps(extents: Iterable[Extent], within: int) -> Iterator[Extent]:
+    """Yield the bytes of ``[0, within)`` that are not in a normal sequence."""
+    return starmap(Extent, _gaps(_pairs(extents), within))
+
+
+def _gaps(pairs: Iterator[Pair], within: int) -> Iterator[Pair]:
     at = 0
-    for extent in extents:
-        if extent.start >= within:
+    for start, stop in pairs:
+        if start >= within:
             break
-        if extent.start > at:
-            result.append(Extent(at, extent.start))
-        at = max(at, extent.stop)
+        if start > at:
+            yield at, start
+        at = max(at, stop)
     if at < within:
-        result.append(Extent(at, within))
-    return tuple(result)
+        yield at, within
 
 
-def subtract(left: Sequence[Extent], right: Sequence[Extent]) -> tuple[Extent, ...]:
+def intersect(left: Iterable[Extent], right: Iterable[Extent]) -> Extents:
+    """Return the bytes that are in both."""
+    return Extents.of_pairs(_overlaps(_pairs(left), _pairs(right)))
+
+
+def complement(extents: Iterable[Extent], within: int) -> Extents:
+    """Return the bytes of ``[0, within)`` that are not in ``extents``."""
+    return Extents.of_pairs(_gaps(_pairs(extents), within))
+
+
+def subtract(left: Sequence[Extent], right: Iterable[Extent]) -> Extents:
     """Return the bytes of ``left`` that are not in ``right``."""
-    return intersect(left, complement(right, left[-1].stop)) if left else ()
+    if not left:
+        return Extents()
+    return Extents.of_pairs(_overlaps(_pairs(left), _gaps(_pairs(right), left[-1].stop)))
 
 
-def align_out(extents: Iterable[Extent], unit: int, *, within: int) -> tuple[Extent, ...]:
+def align_out(extents: Iterable[Extent], unit: int, *, within: int) -> Extents:
     """Grow every extent to whole units, clipped to ``[0, within)``."""
-    return coalesce(
-        Extent(extent.start // unit * unit, min(within, -(-extent.stop // unit) * unit))
-        for extent in extents
-        if extent.start < within
+    grown = (
+        (start // unit * unit, min(within, -(-stop // unit) * unit))
+        for start, stop in _pairs(extents)
+        if start < within
     )
+    return Extents.of_pairs(grown) if isinstance(extents, Extents) else _sorted(grown)
 
 
 def total(extents: Iterable[Extent]) -> int:
     """Return the number of bytes in a normal sequence."""
-    return sum(extent.length for extent in extents)
+    return sum(stop - start for start, stop in _pairs(extents))
 
 
 def split(extents: Iterable[Extent], unit: int) -> Iterator[Extent]:
@@ -105,15 +264,15 @@ def to_pairs(extents: Iterable[Extent]) -> list[list[int]]:
     return [[extent.start, extent.length] for extent in extents]
 
 
-def from_pairs(pairs: Iterable[Sequence[int]]) -> tuple[Extent, ...]:
+def from_pairs(pairs: Iterable[Sequence[int]]) -> Extents:
     """Parse ``[[start, length], …]`` in bytes; empty ranges are dropped.
 
     :raises ValueError: for anything that is not a pair of non-negative whole numbers.
     """
-    extents: list[Extent] = []
-    for pair in pairs:
-        if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in pair):
-            raise ValueError(f"not a [start, length] pair of bytes: {pair!r}")
-        if pair[1]:
-            extents.append(Extent(pair[0], pair[0] + pair[1]))
-    return coalesce(extents)
+    return _sorted((pair[0], pair[0] + pair[1]) for pair in map(_checked, pairs) if pair[1])
+
+
+def _checked(pair: Sequence[int]) -> Sequence[int]:
+    if len(pair) != 2 or not all(type(number) is int and 0 <= number <= _LARGEST for number in pair):
+        raise ValueError(f"not a [start, length] pair of bytes: {pair!r}")
+    return pair

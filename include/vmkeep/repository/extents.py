@@ -14,29 +14,31 @@ from collections.abc import Iterator, Sequence
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
-from vmkeep.model.extents import Extent
+from vmkeep.model.extents import Extent, Extents, coalesce
 
 _MAGIC = b"VKX1"
 _SECTOR_SHIFT = 9
 _LONGEST_VARINT = 10
+_LAST = (1 << 64) - 1
 
 
 def encode_extents(extents: Sequence[Extent]) -> bytes:
     """Return a normal sequence of extents as bytes."""
-    sectors = all(not (extent.start | extent.stop) & 511 for extent in extents)
+    packed = coalesce(extents)
+    sectors = all(not (start | stop) & 511 for start, stop in packed.pairs())
     shift = _SECTOR_SHIFT if sectors else 0
     out = bytearray(_MAGIC)
     out.append(shift)
-    _put_varint(out, len(extents))
+    _put_varint(out, len(packed))
     at = 0
-    for extent in extents:
-        _put_varint(out, (extent.start - at) >> shift)
-        _put_varint(out, extent.length >> shift)
-        at = extent.stop
+    for start, stop in packed.pairs():
+        _put_varint(out, (start - at) >> shift)
+        _put_varint(out, (stop - start) >> shift)
+        at = stop
     return bytes(out)
 
 
-def decode_extents(data: Bytes) -> tuple[Extent, ...]:
+def decode_extents(data: Bytes) -> Extents:
     """Parse what :func:`encode_extents` made.
 
     :raises CorruptError: anything else.
@@ -49,18 +51,22 @@ def decode_extents(data: Bytes) -> tuple[Extent, ...]:
     count = next(numbers, 0)
     if count > len(content) // 2:
         raise CorruptError("list of extents is cut off")
-    extents: list[Extent] = []
+    extents = Extents.of_pairs(_ranges(numbers, shift))
+    if len(extents) != count:
+        raise CorruptError("list of extents is cut off")
+    return extents
+
+
+def _ranges(numbers: Iterator[int], shift: int) -> Iterator[tuple[int, int]]:
     at = 0
     for gap in numbers:
         length = next(numbers, 0)
-        if not length or (not gap and extents):
-            raise CorruptError("list of extents is damaged")
         start = at + (gap << shift)
-        at = start + (length << shift)
-        extents.append(Extent(start, at))
-    if len(extents) != count:
-        raise CorruptError("list of extents is cut off")
-    return tuple(extents)
+        stop = start + (length << shift)
+        if not length or (not gap and at) or stop > _LAST:
+            raise CorruptError("list of extents is damaged")
+        yield start, stop
+        at = stop
 
 
 def _put_varint(out: bytearray, number: int) -> None:

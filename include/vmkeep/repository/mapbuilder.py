@@ -37,7 +37,7 @@ class MapBuilder:
         self._digester = digester
         self._base = base
         self._lock = threading.Lock()
-        self._expected: list[tuple[int, int]] = []
+        self._expected: Sequence[Extent] = ()
         self._fetched: set[int] = set()
         self._open: dict[tuple[int, int], bytearray] = {}
         self._top = ZERO if base is None else base.top
@@ -54,8 +54,7 @@ class MapBuilder:
 
     def expect(self, extents: Sequence[Extent]) -> None:
         """Say what will be set, so that the parent's pages can be read many at a time."""
-        span = self.shape.block_size * FAN_OUT
-        self._expected = [(extent.start // span, -(-extent.stop // span)) for extent in extents]
+        self._expected = extents
 
     def set(self, first: int, digests: Sequence[bytes]) -> None:
         """Say what some blocks hold, from ``first`` on; their content has to be added to the writer before."""
@@ -73,19 +72,31 @@ class MapBuilder:
                 self._clear(extent.start // self.shape.block_size, -(-extent.stop // self.shape.block_size))
 
     def _clear(self, first: int, stop: int) -> None:
+        """Clear rows at both ends of the range, and between them whole subtrees, as high up as they go."""
         if not self.shape.levels:
             self._top = ZERO
             return
-        while first < stop:
-            leaf = first >> _SHIFT
-            leaf_stop = min((leaf + 1) << _SHIFT, self.shape.blocks)
-            if self.shape.levels > 1 and first == leaf << _SHIFT and leaf_stop <= stop:
-                self._open.pop((1, leaf), None)
-                self._put(2, leaf >> _SHIFT, leaf & (FAN_OUT - 1), ZERO)
-            else:
-                for block in range(first, min(leaf_stop, stop)):
-                    self._put(1, leaf, block & (FAN_OUT - 1), ZERO)
-            first = leaf_stop
+        if stop >= self.shape.blocks:
+            stop = 1 << (_SHIFT * self.shape.levels)  # beyond the disk all is zeros anyway
+        for level in range(1, self.shape.levels + 1):
+            head = min(stop, -(-first // FAN_OUT) * FAN_OUT)
+            tail = max(head, stop // FAN_OUT * FAN_OUT)
+            for row in (*range(first, head), *range(tail, stop)):
+                self._put(level, row >> _SHIFT, row & (FAN_OUT - 1), ZERO)
+            first, stop = head >> _SHIFT, tail >> _SHIFT
+            if first == stop:
+                return
+            self._drop(level, first, stop)
+        self._open[self.shape.levels, 0] = bytearray(EMPTY_PAGE)
+
+    def _drop(self, level: int, first: int, stop: int) -> None:
+        """Forget the open pages of a level that lie in what is cleared."""
+        if stop - first > len(self._open):
+            inside = [key for key in self._open if key[0] == level and first <= key[1] < stop]
+        else:
+            inside = [(level, index) for index in range(first, stop)]
+        for key in inside:
+            self._open.pop(key, None)
 
     def _put(self, level: int, index: int, row: int, digest: bytes) -> None:
         self._page(level, index)[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] = digest
@@ -101,9 +112,12 @@ class MapBuilder:
 
     def _fetch_from(self, base: DiskMap, leaf: int) -> None:
         """Read the parent's pages of this and the next expected leaves."""
-        at = max(0, bisect_right(self._expected, (leaf, self.shape.blocks)) - 1)
-        ranges = islice(self._expected, at, None)
-        leaves = (index for first, stop in ranges for index in range(max(first, leaf), stop))
+        span = self.shape.block_size * FAN_OUT
+        at = max(0, bisect_right(self._expected, leaf, key=lambda extent: extent.start // span) - 1)
+        extents = (self._expected[number] for number in range(at, len(self._expected)))
+        leaves = (
+            index for extent in extents for index in range(max(extent.start // span, leaf), -(-extent.stop // span))
+        )
         ahead = list(dict.fromkeys(islice(leaves, _FETCHED_AHEAD))) or [leaf]
         self._fetched = set(ahead)
         base.prefetch(ahead)

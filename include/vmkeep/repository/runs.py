@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import Deadline
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
-from vmkeep.model.extents import Extent
+from vmkeep.model.extents import Extent, Extents
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.extents import decode_extents, encode_extents
 from vmkeep.repository.frames import Framer
@@ -75,7 +75,7 @@ class RunArea:
         """Write a list of extents as a note."""
         self.store(name, encode_extents(extents))
 
-    def load_extents(self, name: str) -> tuple[Extent, ...]:
+    def load_extents(self, name: str) -> Extents:
         """Return a list of extents."""
         return decode_extents(self.load(name))
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from vmkeep.errors import CorruptError, TransferError
 from vmkeep.model.blockio import DiskReader, DiskSource, Piece
-from vmkeep.model.extents import Extent, align_out, coalesce, complement, intersect, subtract, total
+from vmkeep.model.extents import Extent, Extents, align_out, coalesce, complement, intersect, subtract, total
 from vmkeep.model.job import Cursor
 from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository, encode_extents
 from vmkeep.transfer.pipeline import Crew
@@ -25,6 +26,7 @@ from vmkeep.transfer.progress import Meter, OnProgress
 _CHECKPOINT_BYTES = 2 << 30
 _CHECKPOINT_SECONDS = 30.0
 _CHECK_SECONDS = 1.0
+_CLEARED_AT_ONCE = 1024
 _ZEROES = bytes(4 << 20)
 """``_ZEROES.startswith(view)`` is the fast zero test: one memcmp with an early end. Comparing a memoryview with ``==``
 takes it apart byte by byte and is 70 times slower."""
@@ -47,13 +49,13 @@ class StoredDisk:
 class _Plan:
     """What is read, and what the map starts from."""
 
-    extents: tuple[Extent, ...]
+    extents: Extents
     """What the point is told to hold anew: what changed, or what is allocated."""
-    reading: tuple[Extent, ...]
+    reading: Extents
     """What of it is read, also what an earlier try has read."""
-    cleared: tuple[Extent, ...]
+    cleared: Extents
     """What of it is not allocated any more, and so is zeros without being read."""
-    remaining: tuple[Extent, ...]
+    remaining: Extents
     base: DiskMap | None
     cursor: Cursor | None
 
@@ -123,26 +125,35 @@ def _plan(
     capacity = source.capacity
     base = None
     allocated = source.allocated()
+    new: Sequence[Extent]
     if extents is None:
-        new = coalesce(allocated) if allocated is not None else complement((), capacity)
+        new = allocated if allocated is not None else complement((), capacity)
     else:
         base = repository.open_map(parent_root) if parent_root else None
-        new = coalesce(extents)
+        new = extents
         if base is not None and base.capacity < capacity:
             # The parent's last block may have been a short one, and what follows was never asked for.
-            new = coalesce((*new, Extent(base.capacity, capacity)))
+            new = coalesce(chain(new, [Extent(base.capacity, capacity)]))
     new = align_out(new, repository.block_size, within=capacity)
-    reading = new if allocated is None else intersect(new, align_out(allocated, repository.block_size, within=capacity))
+    reading = new
+    if allocated is not None and extents is not None:
+        reading = intersect(new, align_out(allocated, repository.block_size, within=capacity))
     resumed = _resume(repository, cursor, capacity)
     offset = cursor.offset if cursor is not None and resumed is not None else 0
     return _Plan(
         extents=new,
         reading=reading,
-        cleared=subtract(new, reading),
-        remaining=intersect(reading, (Extent(offset, capacity),)) if offset < capacity else (),
+        cleared=subtract(new, reading) if reading is not new else Extents(),
+        remaining=_from(reading, offset, capacity),
         base=base if resumed is None else resumed,
         cursor=cursor if resumed is not None else None,
     )
+
+
+def _from(extents: Extents, offset: int, capacity: int) -> Extents:
+    if not offset:
+        return extents
+    return intersect(extents, (Extent(offset, capacity),)) if offset < capacity else Extents()
 
 
 def _resume(repository: Repository, cursor: Cursor | None, capacity: int) -> DiskMap | None:
@@ -178,6 +189,7 @@ class _Copy:
         self._snapshot = snapshot
         self._on_progress = on_progress
         self._check = check
+        self._cleared = 0
         self._position = Position(plan.remaining, end=builder.shape.capacity)
         everything = total(plan.reading)
         self._left = total(plan.remaining)
@@ -198,8 +210,8 @@ class _Copy:
 
     def run(self, source: DiskSource, *, piece_size: int, depth: int) -> None:
         """Copy what remains."""
-        self._builder.clear(self._plan.cleared)
         if not self._plan.remaining:
+            self._pass(self._builder.shape.blocks)
             return
         self._builder.expect(self._plan.remaining)
         piece_size = max(piece_size // self._block_size, 1) * self._block_size
@@ -211,7 +223,7 @@ class _Copy:
             crew.join()
         if (low := self._position.low) < self._builder.shape.capacity:  # else the map would say zeros, or what was
             raise TransferError(f"the source gave nothing from byte {low} on, though it was asked to")
-        self._builder.close_below(self._builder.shape.blocks)
+        self._pass(self._builder.shape.blocks)
 
     def _work(self, crew: Crew, reader: DiskReader) -> None:
         while not crew.stop.is_set() and (piece := reader.next_piece()) is not None:
@@ -247,16 +259,31 @@ class _Copy:
             return
         self._checked_at = clock
         self._check()
+        self._pass(self._position.low // self._block_size)
         due = self.meter.done - self._durable >= _CHECKPOINT_BYTES or clock - self._durable_at >= _CHECKPOINT_SECONDS
         cursor = self._checkpoint() if due and self.meter.done > self._durable else None
         self._on_progress(self.meter.event(stored=self.stored, cursor=cursor))
+
+    def _pass(self, block: int) -> None:
+        """Leave behind what is done below a block: clear what is to be zeros there, then store the map's pages.
+
+        A little at a time, for each area that is cleared may open pages of its own.
+        """
+        size, cleared = self._block_size, self._plan.cleared
+        while self._cleared < len(cleared) and cleared[self._cleared].start < block * size:
+            some = cleared[self._cleared : self._cleared + _CLEARED_AT_ONCE]
+            batch = [area for area in some if area.start < block * size]
+            self._builder.clear(batch)
+            self._builder.close_below(batch[-1].start // size)
+            self._cleared += len(batch)
+        self._builder.close_below(block)
 
     def _checkpoint(self) -> Cursor:
         """Make durable what is done; the workers go on meanwhile."""
         self._durable, self._durable_at = self.meter.done, time.monotonic()
         offset = self._position.low
         read = self.read
-        self._builder.close_below(offset // self._block_size)
+        self._pass(offset // self._block_size)
         root = self._builder.store()
         self._writer.flush()
         return Cursor(snapshot=self._snapshot, offset=offset, root=root, bytes_read=read, bytes_stored=self.stored)

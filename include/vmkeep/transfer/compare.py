@@ -7,10 +7,11 @@ disk, and is there. Zeros are looked at too, where an overwritten disk must not 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 
 from vmkeep.errors import VerificationError
 from vmkeep.model.blockio import DiskSource, Piece
-from vmkeep.model.extents import Extent, coalesce, complement, total
+from vmkeep.model.extents import Extent, Extents, total
 from vmkeep.repository import ZERO, DiskMap, Kind, Repository
 from vmkeep.transfer.progress import Meter, OnProgress
 
@@ -21,6 +22,8 @@ _SAMPLE = 64
 _HOLES = 256
 """Holes of which the first block is read back."""
 _DEPTH = 8
+_AT_ONCE = 65536
+"""Blocks that one reader is asked for."""
 
 
 def compare_disk(
@@ -38,30 +41,33 @@ def compare_disk(
     :raises VerificationError: the disk holds something else; names the offset.
     """
     disk = repository.open_map(root)
-    sample = coalesce(_sample(disk, source.capacity))
-    meter = Meter("read back", total(sample))
-    with source.open_reader(sample, piece_size=disk.block_size, depth=_DEPTH) as reader:
-        while (piece := reader.next_piece()) is not None:
-            try:
-                check()
-                _compare(piece, disk, repository, what)
-                meter.add(len(piece.data))
-            finally:
-                piece.release()
-            on_progress(meter.event())
+    everything = sum(extent.length for extent in disk.stored_extents()) <= _ALL_BELOW
+    meter = Meter("read back", total(_sample(disk, source.capacity, everything=everything)))
+    sample = _sample(disk, source.capacity, everything=everything)
+    while some := Extents(islice(sample, _AT_ONCE)):
+        with source.open_reader(some, piece_size=disk.block_size, depth=_DEPTH) as reader:
+            while (piece := reader.next_piece()) is not None:
+                try:
+                    check()
+                    _compare(piece, disk, repository, what)
+                    meter.add(len(piece.data))
+                finally:
+                    piece.release()
+                on_progress(meter.event())
     return meter.done
 
 
-def _sample(disk: DiskMap, capacity: int) -> Iterator[Extent]:
-    stored = tuple(disk.stored_extents())
-    everything = total(stored) <= _ALL_BELOW
-    for block, digest in disk.blocks():
-        if everything or digest[0] % _SAMPLE == 0 or block == 0:
-            yield disk.shape.extent(block, block + 1)
-    for hole in complement(stored, capacity)[:_HOLES]:
-        block = hole.start // disk.block_size
-        stop = min((block + 1) * disk.block_size, capacity)
-        yield Extent(block * disk.block_size, stop)
+def _sample(disk: DiskMap, capacity: int, *, everything: bool) -> Iterator[Extent]:
+    """Yield what is to be read back, in order, block by block: of what is stored, and the first block of some holes."""
+    size, holes, after = disk.block_size, 0, 0
+    grown = disk.capacity // size if disk.capacity < capacity else -1
+    for block, digest in chain(disk.blocks(), [(-(-capacity // size), b"")]):
+        if block > after and holes < _HOLES:
+            holes += 1
+            yield Extent(after * size, min((after + 1) * size, capacity))
+        if digest and (everything or digest[0] % _SAMPLE == 0 or block in (0, grown)):
+            yield Extent(block * size, min((block + 1) * size, capacity))
+        after = block + 1
 
 
 def _compare(piece: Piece, disk: DiskMap, repository: Repository, what: str) -> None:

@@ -22,6 +22,7 @@ from vmkeep.transfer.reading import DiskReading
 
 _AT_ONCE = 16384
 """Changed blocks that are read together; the map's pages behind them are stored before the next ones."""
+_FLUSHED_AT = 16 * _AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ class MapCopy:
         :raises StaleError: the base has gone meanwhile, or is damaged.
         """
         builder = self._target.build_map(writer, capacity=self._disk.capacity, base=self._base)
-        changed = read = 0
+        changed = read = unflushed = 0
         differences = self._differences()
         while part := list(islice(differences, _AT_ONCE)):
             check()
@@ -113,6 +114,9 @@ class MapCopy:
             changed += len(part)
             with _building_on_base(self._what):
                 builder.close_below(part[-1][0] + 1)
+            if (unflushed := unflushed + len(part)) >= _FLUSHED_AT:
+                writer.flush()  # it remembers all that it stores until then
+                unflushed = 0
         with _building_on_base(self._what):
             root = builder.store()
         if self._same and root != self._disk.root:

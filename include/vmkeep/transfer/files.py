@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
-from vmkeep.model.extents import Extent, coalesce, split
+from vmkeep.model.extents import Extent, Extents, gather, split
 
 SECTOR = 512
 _ZEROES = bytes(1 << 20)
@@ -115,7 +115,7 @@ class LocalFileSource:
         """Close the file."""
         os.close(self._file)
 
-    def allocated(self) -> tuple[Extent, ...] | None:
+    def allocated(self) -> Extents | None:
         """Return what the file system has data for, or ``None`` where it does not tell."""
         return _allocated(self._file, self.capacity)
 
@@ -169,7 +169,7 @@ class LocalFileTarget:
         """Close the file."""
         os.close(self._file)
 
-    def allocated(self) -> tuple[Extent, ...] | None:
+    def allocated(self) -> Extents | None:
         """Return what the file system has data for, or ``None`` where it does not tell."""
         return _allocated(self._file, self.capacity)
 
@@ -201,27 +201,25 @@ class LocalFileTarget:
         return TransferError(f"{self._path}: cannot be written: {error.strerror}")
 
 
-def _allocated(file: int, capacity: int) -> tuple[Extent, ...] | None:
+def _allocated(file: int, capacity: int) -> Extents | None:
     """Ask for data and holes; block devices and some file systems do not know them."""
-    extents: list[Extent] = []
+    try:
+        return gather(_data(file, capacity))
+    except OSError:
+        return None
+
+
+def _data(file: int, capacity: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of whole sectors that hold data."""
     at = 0
     while at < capacity:
         try:
             start = os.lseek(file, at, os.SEEK_DATA)
-            at = min(capacity, os.lseek(file, start, os.SEEK_HOLE))
         except OSError as error:
-            if error.errno == errno.ENXIO:
-                return _sectors(extents, capacity) if _is_regular(file) else None
-            return None
+            if error.errno == errno.ENXIO and stat.S_ISREG(os.fstat(file).st_mode):
+                return  # only a hole is left
+            raise
+        at = min(capacity, os.lseek(file, start, os.SEEK_HOLE))
         if at <= start:
-            return None
-        extents.append(Extent(start, at))
-    return _sectors(extents, capacity)
-
-
-def _is_regular(file: int) -> bool:
-    return stat.S_ISREG(os.fstat(file).st_mode)
-
-
-def _sectors(extents: list[Extent], capacity: int) -> tuple[Extent, ...]:
-    return coalesce(Extent(e.start // SECTOR * SECTOR, min(capacity, -(-e.stop // SECTOR) * SECTOR)) for e in extents)
+            raise OSError(errno.EINVAL, "no hole is ever reached")
+        yield start // SECTOR * SECTOR, min(capacity, -(-at // SECTOR) * SECTOR)

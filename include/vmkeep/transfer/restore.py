@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from vmkeep.errors import ConflictError
 from vmkeep.model.blockio import DiskTarget
-from vmkeep.model.extents import Extent, coalesce, complement, intersect, split
+from vmkeep.model.extents import Extent, gaps, overlaps, split
 from vmkeep.repository import Repository
 from vmkeep.transfer.progress import OnProgress
 from vmkeep.transfer.reading import DiskReading
@@ -42,18 +42,17 @@ def restore_disk(
     )
     zeroed = 0
     if not fresh:
-        stored = tuple(disk.stored_extents())
-        zeroed = _zero(target, complement(stored, target.capacity), check)
+        zeroed = _zero(target, gaps(disk.stored_extents(), target.capacity), check)
     size = disk.block_size
     reading.run(lambda block, content: target.write(block * size, content))
     target.flush()
     return reading.size, zeroed
 
 
-def _zero(target: DiskTarget, extents: Sequence[Extent], check: Callable[[], None]) -> int:
+def _zero(target: DiskTarget, extents: Iterable[Extent], check: Callable[[], None]) -> int:
     """Zero what may hold data of these extents."""
     allocated = target.allocated()
-    dirty = extents if allocated is None else intersect(extents, coalesce(allocated))
+    dirty = extents if allocated is None else overlaps(extents, allocated)
     zeroed = 0
     for extent in split(dirty, _ZEROED_AT_ONCE):
         check()

@@ -10,7 +10,8 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from vmkeep.model.extents import Extent, coalesce
+from vmkeep.errors import VddkError
+from vmkeep.model.extents import Extent, Extents, gather
 from vmkeep.vddk.structures import SECTOR
 
 CHUNK: Final = 128
@@ -39,15 +40,23 @@ def tail(sectors: int, chunk: int) -> tuple[Extent, ...]:
     return (Extent(whole * SECTOR, sectors * SECTOR),) if whole < sectors else ()
 
 
-def to_extents(answers: Iterable[array[int]], sectors: int, chunk: int) -> tuple[Extent, ...]:
+def to_extents(answers: Iterable[array[int]], sectors: int, chunk: int) -> Extents:
     """Turn flat (start, count) answers in sectors into normal extents in bytes, the tail included.
 
     Answers are clipped to the disk: a library that rounds up past the end must not make us read there.
+
+    :raises VddkError: an answer is about what another one was asked for.
     """
-    found: list[Extent] = []
+    try:
+        return gather(_ranges(answers, sectors, chunk))
+    except ValueError as error:
+        raise VddkError(f"the library tells allocated areas that were not asked for: {error}") from error
+
+
+def _ranges(answers: Iterable[array[int]], sectors: int, chunk: int) -> Iterator[tuple[int, int]]:
     for answer in answers:
-        for at in range(0, len(answer), 2):
-            start, stop = answer[at], min(answer[at] + answer[at + 1], sectors)
-            if start < stop:
-                found.append(Extent(start * SECTOR, stop * SECTOR))
-    return coalesce((*found, *tail(sectors, chunk)))
+        for start, count in sorted(zip(answer[::2], answer[1::2], strict=True)):
+            if start < (stop := min(start + count, sectors)):
+                yield start * SECTOR, stop * SECTOR
+    for extent in tail(sectors, chunk):
+        yield extent.start, extent.stop

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Final, TypeVar
 
 from vmkeep.errors import DeadlineError, UnsupportedError, UsageError, VmKeepError
-from vmkeep.model.extents import Extent
+from vmkeep.model.extents import Extent, Extents
 from vmkeep.vddk import allocation
 from vmkeep.vddk.address import DiskAddress
 from vmkeep.vddk.buffers import BufferPool, address_of
@@ -62,24 +62,22 @@ class VddkDisk:
         """The disk as messages name it."""
         return self._handle.address.title
 
-    def allocated(self) -> tuple[Extent, ...] | None:
+    def allocated(self) -> Extents | None:
         """Return the extents that may hold data, or ``None`` where the library cannot tell. Not while reading."""
         library = self._handle.library
         if not (library.has("QueryAllocatedBlocks") and library.has("FreeBlockList")):
             return None
         sectors = self._handle.sectors
         chunk = allocation.choose_chunk(self.capacity)
-        answers: list[array[int]] = []
+        answers = (self._query(start, count, chunk) for start, count in allocation.windows(sectors, chunk))
         try:
-            for start, count in allocation.windows(sectors, chunk):
-                answers.append(self._query(start, count, chunk))
+            return allocation.to_extents(answers, sectors, chunk)
         except DeadlineError:
             raise  # a library that hangs now would hang again
         except VmKeepError as error:
             # Reading everything is slower and never wrong.
             _log.warning("%s; reading the whole disk instead", error)
             return None
-        return allocation.to_extents(answers, sectors, chunk)
 
     def metadata(self) -> dict[str, str]:
         """Return the disk's metadata (``ddb`` keys)."""
@@ -130,7 +128,7 @@ class VddkTarget(VddkDisk):
 
     _written = False
 
-    def allocated(self) -> tuple[Extent, ...] | None:
+    def allocated(self) -> Extents | None:
         """Return the extents that may hold data now; ``None`` also after a write, when answers would be stale."""
         return None if self._written else super().allocated()
 

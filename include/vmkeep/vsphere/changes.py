@@ -7,13 +7,13 @@ and the caller reads the whole disk for that reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import ChangesUnknownError, DeadlineError, NotFoundError, StaleError, UnsupportedError
 from vmkeep.model.disk import ChangeId
-from vmkeep.model.extents import Extent, align_out
+from vmkeep.model.extents import Extent, Extents, align_out
 from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.describe import change_id as change_id_of
 from vmkeep.vsphere.faults import message, speaking
@@ -36,7 +36,7 @@ class Slice:
     """(start, length)."""
 
 
-def collect(ask: Callable[[int], Slice], capacity: int, *, timeout: float = QUERY_SECONDS) -> tuple[Extent, ...]:
+def collect(ask: Callable[[int], Slice], capacity: int, *, timeout: float = QUERY_SECONDS) -> Extents:
     """Ask again until the whole capacity is covered; return what changed, as whole sectors.
 
     One answer covers only a slice of a large disk; whoever asks once makes incomplete backups.
@@ -45,8 +45,11 @@ def collect(ask: Callable[[int], Slice], capacity: int, *, timeout: float = QUER
     :raises ChangesUnknownError: an answer starts elsewhere, makes no progress, or goes past the end of the disk.
     :raises DeadlineError: it took too long.
     """
+    return align_out(_told(ask, capacity, timeout), _SECTOR, within=capacity)
+
+
+def _told(ask: Callable[[int], Slice], capacity: int, timeout: float) -> Iterator[Extent]:
     deadline = time.monotonic() + timeout
-    found: list[Extent] = []
     at = 0
     while at < capacity:
         if time.monotonic() >= deadline:
@@ -62,9 +65,8 @@ def collect(ask: Callable[[int], Slice], capacity: int, *, timeout: float = QUER
             raise ChangesUnknownError(
                 f"changed areas are told for {at + answer.length} bytes, but the disk has {capacity}: it was resized"
             )
-        found.extend(_extents(answer.areas, capacity))
+        yield from _extents(answer.areas, capacity)
         at += answer.length
-    return align_out(found, _SECTOR, within=capacity)
 
 
 def changed_extents(
@@ -76,7 +78,7 @@ def changed_extents(
     change_id: ChangeId,
     *,
     timeout: float = QUERY_SECONDS,
-) -> tuple[Extent, ...]:
+) -> Extents:
     """Return what changed on one disk between ``change_id`` and the snapshot: normal extents of whole sectors.
 
     :raises ChangesUnknownError: it cannot be told; read the whole disk. The message is the reason to record.

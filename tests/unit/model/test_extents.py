@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmkeep.model import extents as module
 from vmkeep.model.extents import (
     Extent,
+    Extents,
     align_out,
     coalesce,
     complement,
     from_pairs,
+    gather,
     intersect,
     split,
     subtract,
@@ -98,3 +101,55 @@ def test_what_is_not_a_pair_of_bytes_is_refused(pair):
 def test_an_empty_or_negative_extent_cannot_exist(start, stop):
     with pytest.raises(ValueError, match="not an extent"):
         Extent(start, stop)
+
+
+@given(lists)
+def test_packed_extents_are_the_sequence_that_they_were_made_of(given_extents):
+    plain = tuple(coalesce(given_extents))
+    packed = Extents(plain)
+
+    assert packed == plain == packed == list(plain)
+    assert (len(packed), list(packed), packed[1:3]) == (len(plain), list(plain), plain[1:3])
+    assert [packed[at] for at in range(len(plain))] == list(plain)
+    assert (packed == plain[:-1]) == (not plain)
+    assert hash(packed) == hash(plain)
+
+
+def test_packed_extents_refuse_what_is_out_of_order():
+    with pytest.raises(ValueError, match="out of order at byte 3"):
+        Extents([Extent(5, 6), Extent(3, 4)])
+
+
+@given(lists, st.integers(1, 6))
+def test_joining_keeps_every_byte_and_no_more_extents_than_asked_for(given_extents, most):
+    plain = coalesce(given_extents)
+    joined = plain.joined(most)
+
+    assert bytes_of(joined) >= bytes_of(plain)
+    assert len(joined) <= most
+    assert is_normal(joined)
+    if len(plain) <= most:
+        assert joined == plain
+
+
+def test_the_smallest_gaps_are_joined_first():
+    far = [Extent(at, at + 1) for at in (0, 2, 4, 1000, 1002, 5000)]
+
+    assert Extents(far).joined(3) == [Extent(0, 5), Extent(1000, 1003), Extent(5000, 5001)]
+
+
+def test_gathering_very_many_joins_them(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 100)
+    monkeypatch.setattr(module, "_AT_ONCE", 10)
+
+    found = gather((at * 10, at * 10 + 1) for at in range(1000))
+
+    assert len(found) <= 110
+    assert (found[0].start, found[-1].stop) == (0, 9991)
+    assert all(any(each.start <= at * 10 < each.stop for each in found) for at in range(1000))
+
+
+@pytest.mark.parametrize("pair", [[1 << 62, 1], [0, 1 << 90], [True, 1], [1.0, 2], ["1", 2]])
+def test_pairs_that_no_disk_has_are_refused(pair):
+    with pytest.raises(ValueError, match="not a"):
+        from_pairs([pair])
