@@ -14,3 +14,9 @@ class VmkeepPlugin(AirflowPlugin):
 
     name = "vmkeep"
     listeners: ClassVar[list[Any]] = [notes, pools, verdict, warm]
+
+    @classmethod
+    def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
+        """Get a Celery worker ready that loads its plugins as it starts, before it forks."""
+        if warm.in_celery_worker():
+            warm.warm_up()

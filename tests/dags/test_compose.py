@@ -103,3 +103,7 @@ def test_the_image_installs_the_pinned_requirements():
     for source in re.findall(r"^COPY (?!--)(.+) \S+$", dockerfile, re.MULTILINE):
         for name in source.split():
             assert (ROOT / name).exists(), name
+
+
+def test_a_worker_gets_ready_before_it_forks_its_tasks():
+    assert SERVICES["proxy"]["environment"]["AIRFLOW__CORE__LAZY_LOAD_PLUGINS"] == "false"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
 import sys
 from importlib.metadata import EntryPoints, distribution
 from pathlib import Path
@@ -40,3 +42,21 @@ def test_no_module_of_the_package_is_imported_under_its_bare_name():
     bare = {path.stem for path in PACKAGE.rglob("*.py")} - {"__init__"}
     files = {name: getattr(sys.modules.get(name), "__file__", None) or "" for name in bare}
     assert [name for name, file in files.items() if file.startswith(str(PACKAGE))] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("celery", "worker", "--queues", "backup_proxy"), ("dag-processor",), ("celery", "flower")]
+)
+def test_a_celery_worker_is_ready_before_it_forks_and_nothing_else_is_slowed_down(arguments):
+    code = (
+        f"import sys; sys.argv = ['airflow', *{arguments!r}]; import airflow\n"
+        "keycache = sys.modules.get('vmkeep.repository.keycache')\n"
+        "print(keycache is not None and keycache.shared_descriptor() is not None)"
+    )
+    environment = os.environ | {"AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "False"}
+
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+    assert said.splitlines()[-1] == str(arguments[:2] == ("celery", "worker"))

@@ -21,6 +21,7 @@ from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan,
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
+from vmkeep.repository.keycache import share_keys
 from vmkeep.transfer import RunningTransfer
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,12 @@ def run_backup(
     site: Site, request: BackupRequest, *, bars: Bars, announce: Callable[[str], None]
 ) -> tuple[Sealed, VerifyReport]:
     """Back up one VM from preflight to verification; the snapshot never outlives the call."""
+    share_keys()
     pre = backup.preflight(site, request)
     for warning in pre.warnings:
         announce(warning)
-    with _undone(_backup_undo(site, pre)) as transfers:
+    undo = _backup_undo(site, pre)
+    with _undone(undo) as transfers:
         taken = backup.take_snapshot(site, pre)
         for warning in taken.warnings:
             announce(warning)
@@ -50,7 +53,11 @@ def run_backup(
             ]
         )
         sealed = backup.seal(site, pre, taken, copies)
-    backup.remove_snapshot(site, taken.vm, request.run)
+    try:
+        backup.remove_snapshot(site, taken.vm, request.run)
+    except KeyboardInterrupt:
+        log.error("interrupted: %s is sealed, but %s", sealed.point, undo.left)
+        raise
     return sealed, backup.verify_point(site, sealed.point)
 
 
@@ -59,6 +66,7 @@ def run_restore(site: Site, request: RestoreRequest, *, bars: Bars, announce: Ca
 
     A lease tells others, from before the first change to the end, that this process is at work.
     """
+    share_keys()
     plan = restore.plan_restore(site, request)
     for warning in plan.warnings:
         announce(warning)

@@ -21,6 +21,7 @@ from blake3 import blake3
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError, VmKeepError
+from vmkeep.repository.keycache import derived_once
 from vmkeep.repository.keys import MASTER_SIZE
 from vmkeep.repository.keyservice import KeyService
 from vmkeep.repository.passphrases import ARGON2ID, COST, SCRYPT, argon2id_key, scrypt_key
@@ -249,9 +250,19 @@ def _unwrap(slot: Slot, secret: Any) -> bytes | None:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     try:
-        return _open(slot, AESGCM(_KEYS[slot.kind](slot.fields, secret)))
+        return _open(slot, AESGCM(_slot_key(slot, secret)))
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{PREFIX}{slot.id}: key slot is damaged: {error}") from error
+
+
+def _slot_key(slot: Slot, secret: Any) -> bytes:
+    def derive() -> bytes:
+        return _KEYS[slot.kind](slot.fields, secret)
+
+    if slot.kind == RECOVERY:
+        return derive()
+    proof = secret.proof() if isinstance(secret, KeyService) else secret
+    return derived_once(_canonical({"slot": slot.fields, "proof": proof}), derive)
 
 
 def _open(slot: Slot, aead: AESGCM) -> bytes | None:

@@ -36,6 +36,7 @@ from vmkeep.vddk.probe import probe
 
 if TYPE_CHECKING:
     from vmkeep.model.job import DiskCopy, DiskWrite, Progress
+    from vmkeep.repository import Repository
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +146,11 @@ class _Reporter:
 
 def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]) -> DiskCopy:
     from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
-    from vmkeep.repository import open_site_repository
     from vmkeep.transfer.backup import back_up_disk
 
     job = from_plain(DiskJob, request.job)
     cursor = from_plain(Cursor, request.cursor) if request.cursor else None
-    with open_site_repository(site) as repository:
+    with _open_repository(request, site) as repository:
         area = repository.run(job.run)
         extents = area.load_extents(job.extents) if job.extents else None
         with area.open_lease(f"disk-{job.disk.key}") as lease, access.open_source(job) as source:
@@ -196,13 +196,12 @@ def _write(
     request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
-    from vmkeep.repository import open_site_repository
     from vmkeep.transfer.compare import compare_disk
     from vmkeep.transfer.restore import restore_disk
 
     job = from_plain(WriteJob, request.job)
     started = time.monotonic()
-    with open_site_repository(site) as repository:
+    with _open_repository(request, site) as repository:
         point = repository.load_point(job.point)
         root = next((image.root for image in point.images if image.disk.key == job.device_key), None)
         if root is None:
@@ -232,6 +231,15 @@ def _write(
         seconds=time.monotonic() - started,
         transport=transport,
     )
+
+
+def _open_repository(request: Request, site: Site) -> Repository:
+    from vmkeep.repository import open_site_repository
+    from vmkeep.repository.keycache import adopt_keys
+
+    if request.keys is not None:
+        adopt_keys(request.keys)
+    return open_site_repository(site)
 
 
 _VERBS: Final[dict[str, Callable[..., DiskCopy | DiskWrite]]] = {"copy": _copy, "write": _write}

@@ -36,6 +36,8 @@ class Request:
     log_level: int = 20
     library_path: str | None = None
     """The caller's own LD_LIBRARY_PATH, which the child puts back for programs it starts."""
+    keys: int | None = None
+    """File descriptor, passed on, of the caller's cache of derived keys."""
 
     def encode(self) -> bytes:
         """Return the line."""

@@ -22,6 +22,7 @@ from typing import IO, Any, Final, Generic, TypeVar
 from vmkeep.errors import CancelledError, DeadlineError, TransferError, UsageError, VmKeepError
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, DiskWrite, Progress, WriteJob, from_plain, to_plain
 from vmkeep.model.site import Site
+from vmkeep.repository.keycache import shared_descriptor
 from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
@@ -81,6 +82,7 @@ def _request(site: Site, verb: str, *, job: Any = None, cursor: Any = None) -> R
         cursor=cursor,
         log_level=logging.getLogger("vmkeep").getEffectiveLevel(),
         library_path=os.environ.get(_LIBRARY_PATH),
+        keys=shared_descriptor(),
     )
 
 
@@ -104,6 +106,7 @@ class RunningTransfer(Generic[T]):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_environment(site),
+            pass_fds=() if request.keys is None else (request.keys,),
             # A group of its own: Ctrl-C goes to the parent, which then decides.
             process_group=0,
         )
