@@ -92,8 +92,7 @@ def _chosen(source: Repository, vm: str | None, *, latest: bool) -> list[str]:
         raise NotFoundError(f"no restore point of a VM '{vm}' in {source.location}; see 'vmkeep point list'")
     if not latest:
         return [ref for ref in refs if ref.rpartition("/")[0] in wanted]
-    newest = (source.latest_ref(key) for key in sorted(wanted))
-    return [ref for ref in newest if ref is not None]
+    return [ref for key in sorted(wanted) for ref in source.latest_refs(key)]
 
 
 def _show(report: CopyReport, *, as_json: bool) -> None:

@@ -97,7 +97,7 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
         area.restart()
         repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
-        require_server(session, pre.vm)
+        require_server(session, pre.vm.vcenter, pre.vm.name)
         remove_leftovers(session, repository, pre)
         return hold_still(session, repository, pre)
 
@@ -105,7 +105,7 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
     """Turn each disk that is copied into a job: its changed extents, or a full read with the reason for it."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        require_server(session, pre.vm)
+        require_server(session, pre.vm.vcenter, pre.vm.name)
         point, missing = _parent(repository, pre)
         damaged = point is not None and repository.marks.damage_of(point.ref) is not None
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
@@ -163,6 +163,7 @@ def _plan_disk(
         run=pre.request.run,
         vm=taken.vm,
         vm_name=pre.vm.name,
+        vcenter=pre.vm.vcenter,
         snapshot=taken.snapshot,
         disk=held.disk,
         kind=BackupKind.FULL if image is None else BackupKind.INCREMENTAL,
@@ -179,6 +180,7 @@ def copy_disk(
 ) -> RunningTransfer[DiskCopy]:
     """Start one disk's copy in a child process; a cursor of another snapshot is ignored."""
     with open_vsphere(site) as session:
+        require_server(session, job.vcenter, job.vm_name)
         if job.snapshot is not None:
             snapshots.require(session, job.vm, job.snapshot)
         child_site = pinned(site, session)
@@ -250,7 +252,8 @@ def _enter(site: Site, repository: str, point: RestorePoint) -> None:
 
 def _point_id(pre: Preflight, taken: SnapshotTaken) -> str:
     """The same for every try to seal these copies, and another one when the run is done again with a new snapshot."""
-    name = f"vmkeep:{pre.request.run}:{taken.vm}:{taken.snapshot}:{taken.taken_at.isoformat()}"
+    vm = f"{pre.vm.vcenter}:{taken.vm}"  # an id of a VM or snapshot may be given out by another vCenter too
+    name = f"vmkeep:{pre.request.run}:{vm}:{taken.snapshot}:{taken.taken_at.isoformat()}"
     return uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:16]
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import StaleError, UsageError
-from vmkeep.model.point import VmIdentity
 from vmkeep.model.site import Site
 from vmkeep.transfer import probe_vddk
 from vmkeep.vddk.folder import find_library
@@ -33,15 +32,16 @@ def open_vsphere(site: Site) -> Iterator[Session]:
         yield session
 
 
-def require_server(session: Session, vm: VmIdentity) -> None:
+def require_server(session: Session, vcenter: str | None, vm_name: str) -> None:
     """Refuse to go on at another server than the one a VM was found at: its id is another VM's there, if anyone's.
 
     :raises StaleError: the connection leads elsewhere by now; nothing was done.
     """
     here = server_uuid(session)
-    if here != vm.vcenter:
+    if here != vcenter:
         raise StaleError(
-            f"{vm.in_full} was found at another vCenter than {session.host} ({here or 'unknown'}): start anew"
+            f"VM {vm_name} was found at vCenter {vcenter or 'unknown'}, and {session.host} is another one "
+            f"({here or 'unknown'}): start a new run"
         )
 
 

@@ -29,6 +29,7 @@ def _facts(read: ReadPoint, marks: Marks, at: datetime) -> PointFacts | None:
             ref=name.ref,
             vm_key=name.vm_key,
             vm_name=point.vm.name,
+            vcenter=point.vm.vcenter,
             taken_at=point.taken_at,
             good=marks.damage is None,
             pinned=pinned,

@@ -26,6 +26,8 @@ class DiskJob:
     vm: str
     """Managed object id of the VM, e.g. ``vm-16``."""
     vm_name: str
+    vcenter: str | None = None
+    """UUID of the server that gave out these ids."""
     snapshot: str | None
     """Managed object id of the snapshot; ``None`` for a powered-off VM copied as it is."""
     disk: Disk

@@ -1,6 +1,6 @@
 """Retention: which restore points a rule keeps, and why. A pure marking function; it removes nothing.
 
-Per VM, and in this order:
+Per VM (those of two vCenters are two, also where a copy has the UUID of its original), and in this order:
 
 - A point from the future (a clock was wrong) is kept, and counts for nothing: it must push out no real one.
 - Without any good point, everything of the VM is kept: a person has to look.
@@ -69,6 +69,8 @@ class PointFacts:
     vm_key: str
     vm_name: str = ""
     """For people; empty where it is not known."""
+    vcenter: str | None = None
+    """UUID of the vCenter where it was taken; ``None``: none, or not known."""
     taken_at: datetime
     good: bool = True
     """Not known to be damaged."""
@@ -131,9 +133,24 @@ def mark(points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zo
     now = now.astimezone(UTC)  # arithmetic on another zone's times would be that of its clocks, hours off at a change
     ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
     verdicts: list[Verdict] = []
-    for _, of_vm in groupby(ordered, key=lambda point: point.vm_key):
-        verdicts += _mark_vm(list(of_vm), rule, now, zone)
-    return verdicts
+    for _, of_key in groupby(ordered, key=lambda point: point.vm_key):
+        for of_vm in _apart(list(of_key)):
+            verdicts += _mark_vm(of_vm, rule, now, zone)
+    return sorted(verdicts, key=lambda verdict: (verdict.point.vm_key, verdict.point.taken_at, verdict.point.ref))
+
+
+def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
+    """Part the points of one key by vCenter: a copy in another one is another VM, and must push out no point of this.
+
+    A point of which it is not known belongs to the VM of the one before.
+    """
+    known = [point.vcenter for point in points if point.vcenter]
+    parts: dict[str | None, list[PointFacts]] = {}
+    at = known[0] if known else None
+    for point in points:
+        at = point.vcenter or at
+        parts.setdefault(at, []).append(point)
+    return list(parts.values())
 
 
 def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, zone: tzinfo) -> list[Verdict]:

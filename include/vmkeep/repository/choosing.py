@@ -27,6 +27,7 @@ _LATEST = "latest"
 _AT_ONCE = 16
 _ALIKE = 64
 """So many of the newest points have to be of one VM before ``latest`` chooses among them."""
+_FEW = 8
 
 
 def find_point(manifests: Manifests, text: str) -> RestorePoint:
@@ -88,12 +89,16 @@ def latest_point(manifests: Manifests, vm_key: str) -> RestorePoint | None:
     return None if newest is None else newest.told()
 
 
-def latest_ref(manifests: Manifests, vm_key: str) -> str | None:
-    """Return the ref of a VM's newest point, also of one that cannot be read; ``None``: it has no point."""
+def latest_refs(manifests: Manifests, vm_key: str) -> list[str]:
+    """Return the ref of the newest point of each VM of a key: first the newest of all, also if it cannot be read.
+
+    A VM is left out whose points are all behind the newest few: this asks for every VM's, and must not read them all.
+    """
     newest = _newest(manifests, list(manifests.names(vm_key)))
     if newest is None:
-        return None
-    return newest.name.ref if newest.point is None else newest.told().ref
+        return []
+    first = newest.name.ref if newest.point is None else newest.told().ref
+    return list(dict.fromkeys([first, *(point.ref for point in _newest_of_each(manifests, vm_key, _FEW))]))
 
 
 def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
@@ -189,18 +194,24 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
 
 
 def _require_one_vm(manifests: Manifests, vm_key: str, named: str) -> None:
-    """Refuse to choose where the newest points of one key are several VMs': a copy has the UUID of its original.
+    """Refuse to choose where the newest points of one key are several VMs': a copy has the UUID of its original."""
+    newest = _newest_of_each(manifests, vm_key, _ALIKE)
+    if len(newest) > 1:
+        shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in newest)
+        raise AmbiguousError(f"'{named}' fits {len(newest)} VMs with one UUID: {shown}: name the restore point")
+
+
+def _newest_of_each(manifests: Manifests, vm_key: str, among: int) -> list[RestorePoint]:
+    """Return the newest point of each VM that some of the newest points were taken of.
 
     A vCenter gives an instance UUID to one VM at a time. So a VM that follows another one there under its UUID is that
     VM, registered anew or restored. VMs that take turns are two; so are VMs of two vCenters.
     """
-    points = [read.point for read in islice(newest_first(manifests, vm_key), _ALIKE) if read.point is not None]
+    points = [read.point for read in islice(newest_first(manifests, vm_key), among) if read.point is not None]
     turns = [vm for vm, _ in groupby((point.vm.vcenter, point.vm.moref) for point in points)]
     if len({vcenter for vcenter, _ in turns}) <= 1 and len(turns) == len(set(turns)):
-        return
-    newest = {(point.vm.vcenter, point.vm.moref): point for point in reversed(points)}
-    shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in newest.values())
-    raise AmbiguousError(f"'{named}' fits {len(newest)} VMs with one UUID: {shown}: name the restore point")
+        return points[:1]
+    return list({(point.vm.vcenter, point.vm.moref): point for point in reversed(points)}.values())[::-1]
 
 
 def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:

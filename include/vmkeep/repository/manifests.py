@@ -164,11 +164,22 @@ class Manifests:
         return point.ref
 
     def sealed_by(self, point: RestorePoint) -> str | None:
-        """Return the ref under which a point's run has sealed it before, or ``None``."""
+        """Return the ref under which a point's run has sealed it before, or ``None``.
+
+        A point of another VM is not it, also where two runs have one name and two VMs one UUID.
+        """
         stamp = stamp_of(point.taken_at)
         alike = [name for name in self.names(point.vm.key) if name.id == point.id or name.stamp == stamp]
         found = (read for read in map(self._read, alike) if read is not None and read.point is not None)
-        return next((read.name.ref for read in found if read.point and read.point.run == point.run), None)
+        same = (point.run, point.vm.vcenter, point.vm.moref)
+        return next(
+            (
+                it.name.ref
+                for it in found
+                if it.point and (it.point.run, it.point.vm.vcenter, it.point.vm.moref) == same
+            ),
+            None,
+        )
 
 
 def load_ref(manifests: Manifests, ref: str) -> RestorePoint:

@@ -19,7 +19,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository import index as indexes
 from vmkeep.repository import runs, sealing
 from vmkeep.repository.attachments import read_content, write_content
-from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_ref, newest_first
+from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_refs, newest_first
 from vmkeep.repository.damage import DamageNotes, KnownDamage
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
@@ -271,9 +271,9 @@ class Repository:
         """Yield a VM's restore points, the newest first; each is read when it is asked for."""
         return newest_first(self.manifests, vm_key)
 
-    def latest_ref(self, vm_key: str) -> str | None:
-        """Return the ref of a VM's newest restore point, also of one that cannot be read."""
-        return latest_ref(self.manifests, vm_key)
+    def latest_refs(self, vm_key: str) -> list[str]:
+        """Return the ref of the newest restore point of each VM of a key, also of one that cannot be read."""
+        return latest_refs(self.manifests, vm_key)
 
     def keys_of_vm(self, vm: str) -> list[str]:
         """Return the keys of the VMs of that name or key."""

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from vmkeep.errors import AmbiguousError
+from vmkeep.errors import AmbiguousError, StaleError
+from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.images import export_image
@@ -255,6 +256,28 @@ def test_a_point_of_an_older_vmkeep_which_knew_less_of_a_disk_is_not_continued(e
 
     assert_full(estate.back_up(here, vm), "older vmkeep")
     assert estate.back_up(here, vm).kind == "incremental"
+
+
+def test_a_run_whose_connection_leads_to_another_vcenter_meanwhile_touches_and_reads_nothing_there(estate, here, there):
+    """Both vCenters have a VM of that id, and maybe a snapshot."""
+    vm = here.vm("web01")["moref"]
+    assert there.vm(vm)["moref"] == vm
+    request = BackupRequest(vm=f"moref:{vm}", run=f"test-{uuid.uuid4().hex[:8]}")
+    pre = backup.preflight(estate.site(here), request)
+    taken = backup.take_snapshot(estate.site(here), pre)
+    try:
+        (job,) = backup.plan_disks(estate.site(here), pre, taken)
+        elsewhere = estate.site(there)
+        for step in (
+            lambda: backup.take_snapshot(elsewhere, pre),
+            lambda: backup.plan_disks(elsewhere, pre, taken),
+            lambda: backup.copy_disk(elsewhere, job, cursor=None, on_progress=lambda _: None),
+        ):
+            with pytest.raises(StaleError, match="another one"):
+                step()
+    finally:
+        backup.remove_snapshot(estate.site(here), vm, request.run)
+    assert there.vm(vm)["snapshots"] == []
 
 
 def test_the_latest_point_of_a_name_that_two_vcenters_vms_share_has_to_be_chosen(estate, here, there, vm):

@@ -285,3 +285,20 @@ def test_a_vm_that_is_not_backed_up_any_more_is_not_expected_to_be():
     assert not expected_points([at("2026-11-01T22:00")], now=NOW, until=NOW + timedelta(days=9))
     assert not expected_points([], now=NOW, until=NOW + timedelta(days=9))
     assert len(expected_points([at("2026-11-19T22:00")], now=NOW, until=NOW + timedelta(days=9))) == 9
+
+
+def test_a_copy_in_another_vcenter_pushes_out_no_point_of_its_original():
+    """Both are backed up each day into one history: with one count for both, the copy's points alone would stay."""
+    points = [
+        PointFacts(
+            ref=f"vm/{vcenter}{day}", vm_key="vm", vcenter=vcenter, taken_at=NOW - timedelta(days=day, hours=hour)
+        )
+        for day in range(5)
+        for vcenter, hour in (("a", 2), ("b", 1))
+    ]
+    lost = PointFacts(ref="vm/lost", vm_key="vm", taken_at=NOW - timedelta(days=3, minutes=5), good=False)
+
+    verdicts = mark([*points, lost], RetentionRule(keep_last=2), now=NOW, zone=UTC)
+
+    assert [verdict.point.taken_at for verdict in verdicts] == sorted(verdict.point.taken_at for verdict in verdicts)
+    assert {verdict.point.ref for verdict in verdicts if verdict.keep} == {"vm/a0", "vm/a1", "vm/b0", "vm/b1"}

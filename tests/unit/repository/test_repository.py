@@ -294,3 +294,59 @@ def test_retries_of_a_run_share_one_point_id():
     assert point_id("run/1", "vm") == point_id("run/1", "vm")
     assert len({point_id("run/1", "vm"), point_id("run/2", "vm"), point_id("run/1", "vm2")}) == 3
     assert PointName("vm", "s", point_id("r", "v"), "").ref.startswith("vm/s-")
+
+
+def taken_of(repository, point, *vms):
+    """Seal one point per minute of VMs that share a key, given as ``vCenter/moref``."""
+    for number, where in enumerate(vms):
+        vcenter, moref = where.split("/")
+        vm = VmIdentity(name="web", key="5021-ab", instance_uuid="5021-ab", moref=moref, vcenter=vcenter)
+        at = point().taken_at + timedelta(minutes=number)
+        repository.seal(point(vm=vm, taken_at=at, run=f"r{number}", id=f"{number:x}" * 16))
+
+
+@pytest.mark.parametrize(
+    "vms",
+    [
+        ("vc1/vm-1", "vc2/vm-1"),  # a storage-level copy, or the VM after a move
+        ("vc1/vm-1", "vc2/vm-9"),
+        ("vc2/vm-1", "vc1/vm-1", "vc1/vm-1"),
+        ("vc1/vm-1", "vc1/vm-2", "vc1/vm-1"),  # both are there, and take turns
+    ],
+)
+@pytest.mark.parametrize("text", ["latest:web", "latest:5021-ab"])
+def test_the_latest_of_two_vms_in_one_history_has_to_be_chosen_by_a_person(repository, point, vms, text):
+    taken_of(repository, point, *vms)
+
+    with pytest.raises(AmbiguousError) as caught:
+        repository.find_point(text)
+
+    for found in {(read.vm.vcenter, read.vm.moref): read for read in repository.points()}.values():
+        assert found.ref in str(caught.value)
+        assert found.vm.in_full in str(caught.value)
+    assert len(repository.latest_refs("5021-ab")) == 2
+
+
+def test_the_latest_of_a_vm_that_was_registered_anew_in_its_vcenter_is_found(repository, point):
+    taken_of(repository, point, "vc1/vm-1", "vc1/vm-1", "vc1/vm-7")
+
+    assert repository.find_point("latest:web").run == "r2"
+    assert repository.latest_refs("5021-ab") == [repository.find_point("latest:web").ref]
+
+
+def test_points_of_one_second_and_run_are_not_taken_for_each_other_where_the_vm_is_another(repository, point):
+    first, second = (
+        point(vm=VmIdentity(name="web", key="5021-ab", moref="vm-1", vcenter=vcenter), run="r", id=id_ * 16)
+        for vcenter, id_ in (("vc1", "a"), ("vc2", "b"))
+    )
+
+    assert repository.seal(first) != repository.seal(second)
+    assert repository.load_point(second.ref).vm.vcenter == "vc2"
+
+
+def test_the_beginning_of_a_key_names_no_point_because_it_may_be_another_vms_name(repository, point):
+    repository.seal(point(vm=VmIdentity(name="web 2", key="image-web-2")))
+
+    with pytest.raises(NotFoundError):
+        repository.find_point("image-web")
+    assert repository.find_point("image-web-2").vm.name == repository.find_point("image-web-2/").vm.name == "web 2"

@@ -1,0 +1,47 @@
+"""Ids that mean something at one server only: whose they are is told by the server, and by the switch."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.errors import NotFoundError
+from vmkeep.vsphere import inventory
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.networks import network_backings
+from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.server import server_uuid
+
+
+def test_every_server_says_which_one_it_is_an_esxi_host_by_its_hardware(session):
+    expected = session.instance_uuid
+    if not session.is_vcenter:
+        ((_, values),) = read_all(session, vim.HostSystem, "summary.hardware.uuid")
+        expected = values["summary.hardware.uuid"]
+
+    assert server_uuid(session) == expected
+    assert expected
+    vm = inventory.list_vms(session)[0]
+    assert inventory.describe_vm(session, vm.moref).identity.vcenter == expected
+    assert inventory.find_originals(session, vm.instance_uuid) == (vm,)
+
+
+def test_a_port_group_is_known_by_its_id_on_its_own_switch_and_on_no_other(session):
+    if not session.is_vcenter:
+        pytest.skip("an ESXi host has no distributed switch")
+    host = next(host for host, _ in read_all(session, vim.HostSystem, "name"))
+    group = next(
+        network
+        for network in read(session, host, "network")["network"]
+        if isinstance(network, vim.dvs.DistributedVirtualPortgroup)
+    )
+    switch = read(session, group, "config.distributedVirtualSwitch")["config.distributedVirtualSwitch"]
+    uuid = read(session, switch, "uuid")["uuid"]
+
+    def card(switch_uuid):
+        port = vim.dvs.PortConnection(portgroupKey=moref(group), switchUuid=switch_uuid)
+        backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+        return vim.vm.device.VirtualVmxnet3(key=4000, backing=backing)
+
+    assert network_backings(session, host, [card(uuid)], {})[4000].port.portgroupKey == moref(group)
+    with pytest.raises(NotFoundError, match=moref(group)):
+        network_backings(session, host, [card("50 11 22 33")], {})
