@@ -73,8 +73,11 @@ def retention(
 
 
 def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:
-    chosen = [point for point in points if vm is None or vm in (point.vm_key, point.vm_name)]
-    if vm is not None and not chosen:
+    if vm is None:
+        return points
+    keys = {point.vm_key for point in points if vm in (point.vm_key, point.vm_name)}
+    chosen = [point for point in points if point.vm_key in keys]  # also those whose manifest does not tell the name
+    if not chosen:
         raise NotFoundError(f"no restore point of '{vm}'; see 'vmkeep point list'")
     return chosen
 

@@ -47,6 +47,7 @@ def prune(
     deletes it. So run it regularly; 'vmkeep point retention' shows what a rule would keep.
     """
     from vmkeep.flows.maintenance import grace_margins  # with numpy behind it
+    from vmkeep.maintenance.clock import time_for_rules
     from vmkeep.maintenance.plan import plan_prune
     from vmkeep.maintenance.prune import execute
 
@@ -54,7 +55,8 @@ def prune(
         raise UsageError("add --yes to prune without being asked, or --dry-run to see what would be done")
     margins = grace_margins(timedelta(hours=grace))
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        plan = plan_prune(opened, rule, margins=margins, now=now(), zone=zone)
+        at = time_for_rules(opened.blobs) if rule else now()
+        plan = plan_prune(opened, rule, margins=margins, now=at, zone=zone)
         if not as_json:
             _show_plan(plan, zone)
         if dry_run:

@@ -54,6 +54,7 @@ class PruneOperator(UpkeepOperator):
         """Prune."""
         from vmkeep.clock import now
         from vmkeep.flows import maintenance
+        from vmkeep.maintenance.clock import time_for_rules
         from vmkeep.maintenance.plan import plan_prune
         from vmkeep.maintenance.prune import execute
         from vmkeep.repository import open_site_repository
@@ -64,7 +65,8 @@ class PruneOperator(UpkeepOperator):
         margins = maintenance.grace_margins(timedelta(hours=float(self.grace_hours)))
         site = self.site()
         with open_site_repository(site) as repository:
-            plan = plan_prune(repository, rule, margins=margins, now=now(), zone=zone)
+            at = time_for_rules(repository.blobs) if rule else now()
+            plan = plan_prune(repository, rule, margins=margins, now=at, zone=zone)
             self.log.info("%s keeps %s", repository.location, rule or "every point: no retention is set")
             for line in plan_lines(plan, zone):
                 self.log.info("%s", line)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
+import threading
+from contextlib import suppress
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vmkeep.blobs.memory import MemoryStore
+from vmkeep.errors import CancelledError
 from vmkeep.model.extents import Extent, coalesce
 from vmkeep.repository import Repository, decode_extents, descriptor
 from vmkeep.repository.attachments import read_content
+from vmkeep.transfer import backup, pipeline
 
 BLOCK = 65536
 LEAF = 256 * BLOCK
+WORKERS = os.cpu_count() or 1
 
 
 def test_a_trimmed_area_is_zeros_and_is_not_read(repository, disk, back_up, restored):
@@ -81,3 +88,55 @@ def test_the_result_is_the_disk_whatever_changed_and_whatever_is_allocated(
     stored = back_up(disk(after, allocated=allocated), repository, extents=changed, parent_root=parent.root)
 
     assert restored(repository, stored.root) == bytes(after)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changed=ranges, allocated=ranges, stopped_at=st.integers(0, 40), seed=st.integers(0, 1000))
+def test_a_copy_that_stopped_anywhere_among_cleared_areas_goes_on_to_the_same_disk(
+    disk, back_up, restored, changed, allocated, stopped_at, seed
+):
+    store = MemoryStore()
+    descriptor.create(store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
+    chooser = random.Random(seed)
+    before = bytearray(300 * BLOCK)
+    for block in range(300):
+        before[block * BLOCK : block * BLOCK + 8] = chooser.randbytes(8)
+    parent = back_up(disk(before), Repository(store, descriptor.load(store)))
+    after = bytearray(before)
+    for extent in changed:
+        after[extent.start : extent.stop] = bytes(extent.length)
+    for extent in allocated:
+        for start in range(extent.start, extent.stop, BLOCK):
+            if any(area.start <= start < area.stop for area in changed):
+                after[start : start + 8] = chooser.randbytes(8)
+    source = disk(after, allocated=allocated)
+    cursors, pieces, checkpoint = [], [], threading.Event()
+
+    def stop(_extent):
+        pieces.append(1)
+        if len(pieces) > stopped_at + WORKERS:  # so that some are done
+            checkpoint.wait(10)
+            raise CancelledError("enough")
+
+    def note(event):
+        if event.cursor is not None:
+            cursors.append(event.cursor)
+            checkpoint.set()
+
+    source.before_piece = stop
+    with pytest.MonkeyPatch.context() as patch, suppress(CancelledError):
+        patch.setattr(pipeline, "TICK", 0.002)
+        patch.setattr(backup, "_CHECK_SECONDS", 0)
+        patch.setattr(backup, "_CHECKPOINT_SECONDS", 0)
+        back_up(
+            source, Repository(store, descriptor.load(store)), extents=changed, parent_root=parent.root,
+            piece_size=BLOCK, on_progress=note,
+        )  # fmt: skip
+    source.before_piece = lambda _extent: None
+
+    stored = back_up(
+        source, Repository(store, descriptor.load(store)), extents=changed, parent_root=parent.root,
+        cursor=cursors[-1] if cursors else None,
+    )  # fmt: skip
+
+    assert restored(Repository(store, descriptor.load(store)), stored.root) == bytes(after)
