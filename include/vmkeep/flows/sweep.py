@@ -12,6 +12,7 @@ from vmkeep.flows.hold import is_alive
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
 from vmkeep.vsphere import inventory, marks, snapshots
+from vmkeep.vsphere.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,8 @@ class RunSnapshot:
 def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, ...]:
     """Return what runs have left, or still use, on the VM of that id, or on every VM; changes nothing."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        records = [record for record in inventory.list_vms(session) if vm in (None, record.moref)]
         found = []
-        for record in records:
+        for record in _records(session, vm):
             try:
                 ours = snapshots.list_ours(session, record.moref)
             except NotFoundError:
@@ -92,3 +92,13 @@ def find_run_vms(
             for vm in found
             if now is not None
         )
+
+
+def _records(session: Session, vm: str | None) -> tuple[inventory.VmRecord, ...]:
+    """Return the VM of that id, if it is still there, or every VM; a vCenter has thousands."""
+    if vm is None:
+        return inventory.list_vms(session)
+    try:
+        return (inventory.find_vm(session, f"moref:{vm}"),)
+    except NotFoundError:
+        return ()

@@ -22,7 +22,8 @@ class PinnedConnection(http.client.HTTPSConnection):
     """
 
     def __init__(self, host: str, port: int, *, trust: Trust, call_timeout: float) -> None:
-        super().__init__(host, port, timeout=min(CONNECT_SECONDS, call_timeout))
+        # Without a context, http.client makes one and reads all the system's authorities into it, each time.
+        super().__init__(host, port, timeout=min(CONNECT_SECONDS, call_timeout), context=trust.context)
         self._trust = trust
         self._call_timeout = call_timeout
 

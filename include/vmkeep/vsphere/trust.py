@@ -49,7 +49,8 @@ class Trust:
 
     def __init__(self, vcenter: VCenter) -> None:
         self._pinned = normal_thumbprint(vcenter.thumbprint) if vcenter.thumbprint else None
-        self._context = _context(pinned=self._pinned is not None, ca_file=vcenter.ca_file)
+        self.context = _context(pinned=self._pinned is not None, ca_file=vcenter.ca_file)
+        """Of every socket; whether it verifies depends on the rule."""
         self.certificate: bytes | None = None
         """DER of the certificate seen last; it was accepted."""
 
@@ -68,7 +69,7 @@ class Trust:
         """
         raw = _connect(host, port, timeout)
         try:
-            tls = self._context.wrap_socket(raw, server_hostname=host)
+            tls = self.context.wrap_socket(raw, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             raw.close()
             raise self._untrusted(host, port, timeout, error.verify_message) from None
