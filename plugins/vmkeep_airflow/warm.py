@@ -14,8 +14,23 @@ from typing import Any
 
 from airflow.configuration import conf
 from airflow.listeners import hookimpl
+from airflow.sdk.listener import get_listener_manager
 
 from vmkeep_airflow import operators
+
+_IN_EVERY_TASK = (
+    *(
+        "vmkeep.flows.backup",
+        "vmkeep.flows.restore",
+        "vmkeep.flows.sweep",
+        "vmkeep_airflow.site",
+        "vmkeep_airflow.limits",
+    ),
+    *("cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.kdf.argon2"),
+    *("airflow.dag_processing.bundles.local", "airflow.providers.standard.operators.empty", "airflow.sdk.bases.sensor"),
+    *("airflow.sdk.execution_time.timeout", "airflow.sdk.execution_time.cache", "jinja2.ext"),
+)
+"""What tasks import beside their operators, and Airflow before it runs one."""
 
 
 @hookimpl
@@ -38,7 +53,8 @@ def warm_up() -> None:
     """Import what every task imports, and keep what unlocks a repository for all of them (see ``keycache``)."""
     for module in iter_modules(operators.__path__, f"{operators.__name__}."):
         import_module(module.name)
-    import_module("vmkeep.flows.backup")
-    import_module("vmkeep.flows.restore")
+    for name in _IN_EVERY_TASK:
+        import_module(name)
+    get_listener_manager()  # else each task looks through the plugins and all installed packages
     keycache: Any = import_module("vmkeep.repository.keycache")
     keycache.share_keys()
