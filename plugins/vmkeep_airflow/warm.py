@@ -19,13 +19,8 @@ from airflow.sdk.listener import get_listener_manager
 from vmkeep_airflow import operators
 
 _IN_EVERY_TASK = (
-    *(
-        "vmkeep.flows.backup",
-        "vmkeep.flows.restore",
-        "vmkeep.flows.sweep",
-        "vmkeep_airflow.site",
-        "vmkeep_airflow.limits",
-    ),
+    *("vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.flows.sweep"),
+    *("vmkeep_airflow.site", "vmkeep_airflow.limits"),
     *("cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.kdf.argon2"),
     *("airflow.dag_processing.bundles.local", "airflow.providers.standard.operators.empty", "airflow.sdk.bases.sensor"),
     *("airflow.sdk.execution_time.timeout", "airflow.sdk.execution_time.cache", "jinja2.ext"),
@@ -42,6 +37,7 @@ def on_starting(component: Any) -> None:
         and "LocalExecutor" in conf.get("core", "executor")
     ):
         warm_up()
+        get_listener_manager()  # else each task looks through the plugins and all installed packages
 
 
 def in_celery_worker() -> bool:
@@ -55,6 +51,5 @@ def warm_up() -> None:
         import_module(module.name)
     for name in _IN_EVERY_TASK:
         import_module(name)
-    get_listener_manager()  # else each task looks through the plugins and all installed packages
     keycache: Any = import_module("vmkeep.repository.keycache")
     keycache.share_keys()
