@@ -144,7 +144,7 @@ class LocalStore:
     def check_writable(self) -> None:
         """Create and remove a temporary file."""
         with self._errors(""):
-            self._write_temporary(b"").unlink()
+            self._write_temporary(b"").unlink(missing_ok=True)
 
     def check_creates(self) -> None:
         """Prove that of several creators of one blob exactly one wins, on whatever machines they are.
@@ -171,17 +171,24 @@ class LocalStore:
         """
         removed = 0
         with self._errors(""):
-            probe = self._write_temporary(b"")
-            try:
-                before = probe.stat().st_mtime - left_for.total_seconds()
-            finally:
-                probe.unlink(missing_ok=True)
+            before = self._time() - left_for.total_seconds()
             for file in self._temporaries().iterdir():
                 with suppress(FileNotFoundError):
                     if is_temporary(file.name) and file.stat().st_mtime <= before:
                         file.unlink()
                         removed += 1
         return removed
+
+    def _time(self) -> float:
+        """Return the time by the store's clock."""
+        for _ in range(_TRIES):
+            probe = self._write_temporary(b"")
+            with suppress(FileNotFoundError):  # another process takes it for that of a dead one
+                try:
+                    return probe.stat().st_mtime
+                finally:
+                    probe.unlink(missing_ok=True)
+        raise StoreError(f"{self._root}: temporary files disappear as soon as they are written")
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)

@@ -95,11 +95,11 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
         # A run that is cleared and done again begins anew: its old fence goes, and copies of the old try stop.
         area = repository.run(pre.request.run)
         area.restart()
-        repository.begin_run(pre.request.run)
+        begun = repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
         require_server(session, pre.vm.vcenter, pre.vm.name)
         remove_leftovers(session, repository, pre)
-        return hold_still(session, repository, pre)
+        return hold_still(session, repository, pre, begun=begun)
 
 
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
@@ -161,6 +161,7 @@ def _plan_disk(
         log.info("%s: full read: %s", held.disk.label, reason)
     return DiskJob(
         run=pre.request.run,
+        begun=taken.begun,
         vm=taken.vm,
         vm_name=pre.vm.name,
         vcenter=pre.vm.vcenter,
@@ -222,7 +223,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         attachment_sizes=taken.attachment_sizes | {f"extents/{copy.disk.key}": copy.extents_size for copy in copies},
     )
     with open_site_repository(site) as repository:
-        ref = repository.seal(point)
+        ref = repository.seal(point, begun=_begun(taken, copies))
         _enter(site, repository.id, point)
     return Sealed(
         point=ref,
@@ -235,6 +236,11 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         bytes_stored=sum(image.bytes_stored for image in images),
         warnings=point.warnings,
     )
+
+
+def _begun(taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> str | None:
+    """Return the try that all of this was found and stored under; ``None`` where that is not known of some part."""
+    return taken.begun if taken.begun and all(copy.begun == taken.begun for copy in copies) else None
 
 
 def _enter(site: Site, repository: str, point: RestorePoint) -> None:

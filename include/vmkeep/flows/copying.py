@@ -188,7 +188,10 @@ class _PointJob:
         return self._copy(based=False)
 
     def _copy(self, *, based: bool) -> PointCopy:
-        with self._target.open_writer(run=self._run) as writer:
+        with (
+            self._target.at_work(self._run) as begun,
+            self._target.open_writer(run=self._run, begun=begun) as writer,
+        ):
             jobs = self._jobs(based=based)
             meter = Meter(self._phase, self._total(jobs, writer.knows)[1])
             copied, changed = {}, 0
@@ -205,11 +208,10 @@ class _PointJob:
             )
             try:
                 verified = self._read_back(sealed)
-            except CorruptError:
-                self._target.require_unswept(sealed)  # gone, not damaged: that is another error, and worth a try
+            except CorruptError:  # gone, not damaged: that is another error, and worth a try
+                self._target.require_unswept([*copied.values()], run=self._run, begun=begun)
                 raise
-            self._target.seal(sealed)
-        self._target.run(self._run).sweep()
+            self._target.seal(sealed, begun=begun)
         return PointCopy(
             ref=self._point.ref,
             state=CopyState.COPIED,

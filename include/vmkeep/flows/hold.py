@@ -49,20 +49,22 @@ def is_alive(repository: Repository, snapshot: VmSnapshot, *, now: datetime) -> 
     return area.has_live_lease() or now - snapshot.created_at < YOUNG
 
 
-def hold_still(session: Session, repository: Repository, pre: Preflight) -> SnapshotTaken:
+def hold_still(session: Session, repository: Repository, pre: Preflight, *, begun: str) -> SnapshotTaken:
     """Take the snapshot (or, as it is, only look) and store the VM's configuration as it is now.
+
+    :param begun: the try of the run that this is the first step of.
 
     If anything fails after the snapshot was taken, it is removed again before the error goes on.
     """
     vm = _moref(pre)
     warnings: list[str] = []
     if pre.mode is BackupMode.ASIS:
-        return _taken(session, repository, pre, None, _resting(pre), session.server_time(), warnings)
+        return _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
     if not pre.tracked:
         warnings += _track(session, vm)
     snapshot, consistency = _create(session, pre, warnings)
     try:
-        return _taken(session, repository, pre, snapshot.moref, consistency, snapshot.created_at, warnings)
+        return _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
     except BaseException:
         log.warning("VM %s: removing snapshot %s, since the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
@@ -106,6 +108,7 @@ def _taken(
     session: Session,
     repository: Repository,
     pre: Preflight,
+    begun: str,
     snapshot: str | None,
     consistency: Consistency,
     taken_at: datetime,
@@ -122,8 +125,9 @@ def _taken(
             if name == "vm.vmx":
                 warnings.append(f"the .vmx file is not in the restore point: {error}")
     for name, data in documents.items():
-        attached[name] = repository.store_attachment(data, run=pre.request.run)
+        attached[name] = repository.store_attachment(data, run=pre.request.run, begun=begun)
     return SnapshotTaken(
+        begun=begun,
         snapshot=snapshot,
         vm=vm,
         consistency=consistency,

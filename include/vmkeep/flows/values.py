@@ -56,6 +56,8 @@ class Preflight:
 class SnapshotTaken:
     """The VM, held still: the snapshot and what it really reached."""
 
+    begun: str = ""
+    """The try of the run that began with this."""
     snapshot: str | None
     """Managed object id; ``None`` for a powered-off VM copied as it is."""
     vm: str

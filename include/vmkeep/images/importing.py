@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from vmkeep.clock import now
@@ -59,22 +60,31 @@ def import_images(
         raise UsageError(f"{len(paths)} images, but extents for {len(changed)}")
     for path in () if raw else paths:
         require_raw(path)
-    key = image_key(name)
     parent = find_parent(repository, name, since, given=any(e is not None for e in changed))
-    run = f"{key}-{secrets.token_hex(8)}"
+    run = f"{image_key(name)}-{secrets.token_hex(8)}"
     with ExitStack() as stack:
         sources = [stack.enter_context(LocalFileSource(path)) for path in paths]
         jobs = [
             _plan(source, path, number, extent, parent)
             for number, (source, path, extent) in enumerate(zip(sources, paths, changed, strict=True))
         ]
-        repository.begin_run(run)
+        begun = stack.enter_context(repository.at_work(run))
         if parent is not None:
             repository.load_point(parent.ref)  # still there, now that a prune would be noticed
         taken_at = now()
         report = _Together(on_progress, len(jobs))
-        stored = [job.copy(source, repository, run, report) for job, source in zip(jobs, sources, strict=True)]
-    point = RestorePoint(
+        stored = [job.copy(source, repository, run, begun, report) for job, source in zip(jobs, sources, strict=True)]
+        point = _described(run, name, taken_at, jobs, stored)
+        repository.seal(point, begun=begun)
+    return point
+
+
+def _described(
+    run: str, name: str, taken_at: datetime, jobs: Sequence[_ImageJob], stored: Sequence[StoredDisk]
+) -> RestorePoint:
+    key = image_key(name)
+    extents = {f"extents/{job.disk.key}": copy for job, copy in zip(jobs, stored, strict=True)}
+    return RestorePoint(
         id=point_id(run, key),
         vm=VmIdentity(name=name, key=key),
         taken_at=taken_at,
@@ -85,12 +95,9 @@ def import_images(
         quiesce_asked=Quiesce.NONE,
         consistency=Consistency.CRASH,
         images=tuple(job.image(copy) for job, copy in zip(jobs, stored, strict=True)),
-        attachments={f"extents/{job.disk.key}": copy.extents_root for job, copy in zip(jobs, stored, strict=True)},
-        attachment_sizes={f"extents/{job.disk.key}": copy.extents_size for job, copy in zip(jobs, stored, strict=True)},
+        attachments={name: copy.extents_root for name, copy in extents.items()},
+        attachment_sizes={name: copy.extents_size for name, copy in extents.items()},
     )
-    repository.seal(point)
-    repository.run(run).sweep()
-    return point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +109,15 @@ class _ImageJob:
     parent: str | None
     reason: str
 
-    def copy(self, source: LocalFileSource, repository: Repository, run: str, report: _Together) -> StoredDisk:
+    def copy(
+        self, source: LocalFileSource, repository: Repository, run: str, begun: str, report: _Together
+    ) -> StoredDisk:
         """Store the image's content."""
         stored = back_up_disk(
             source,
             repository,
             run=run,
+            begun=begun,
             extents=self.extents,
             parent_root=self.parent,
             cursor=None,

@@ -73,14 +73,13 @@ def heal(
         healing.run(on_progress)
         return healing.report()
     run = f"heal-{secrets.token_hex(8)}"
-    with repository.open_writer(run=run) as writer:
+    with repository.at_work(run) as begun, repository.open_writer(run=run, begun=begun) as writer:
         healing = _Healing(repository, source, writer)
         healing.run(on_progress)
         writer.flush()
     report = healing.report()
     if report.packs_condemned:
         repository.plans.condemn(bytes.fromhex(pack) for pack in report.packs_condemned)
-    repository.run(run).sweep()
     return report
 
 

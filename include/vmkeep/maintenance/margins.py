@@ -12,8 +12,7 @@ from vmkeep.blobs.locking import LockRule
 class Margins:
     """The margins of one prune. All ages are by the store's clock.
 
-    Only :attr:`left_for` stands between anyone and harm; without the others, prunes and backups at the same time
-    are as safe, but more of them have to start again.
+    Without them, prunes and backups at the same time are as safe, but more of them have to start again.
     """
 
     young_for: timedelta = timedelta(hours=48)
@@ -26,8 +25,9 @@ class Margins:
     waste: float = 0.25
     """A pack is rewritten when more of its bytes than this part are reached by nothing."""
     left_for: timedelta = timedelta(days=7)
-    """What a dead process left (a run's area, the record of a sweep) is removed so long after its last sign of life:
-    the one race it closes is that of a process that stops between two calls for so long, and then goes on."""
+    """What a dead process left (a run's area, the record of a sweep) is removed so long after its last sign of life.
+    One that was only stopped, and goes on then, learns it at its next call; what others do in the meantime, some
+    milliseconds, rests on this margin alone."""
 
     def beside(self, lock: LockRule | None) -> Margins:
         """Return the margins for a store that locks what is put.

@@ -106,7 +106,8 @@ def marked(
 ) -> Marking:
     """Mark what restore points reach, from what is stored now.
 
-    Tried twice, for another prune may have deleted a pack after the index was loaded here.
+    Tried twice, for another prune may have deleted a pack after the index was loaded here; and again, as often as
+    points were forgotten meanwhile.
 
     :param candidates: packs of a sweep of our own; ``others``: of sweeps that have not decided; ``gone``: taken.
     :param without: refs of points that do not count.
@@ -119,14 +120,19 @@ def marked(
                 return worth
         return Rank.CONDEMNED if pack in condemned else Rank.CLEAR
 
-    def attempt() -> Marking:
+    def attempt(*, last: bool) -> Marking | None:
+        """Return what is reached; ``None`` where it may only be that what is missing is needed no more."""
         roots = Roots(repository, without=without)
-        marking = Marking(repository, rank)
-        roots.mark(marking)
-        return marking
+        try:
+            marking = Marking(repository, rank)
+            roots.mark(marking)
+        except CorruptError:
+            if last and roots.stand():
+                raise
+            return None
+        return marking if not marking.lost or (last and roots.stand()) else None
 
-    try:
-        first = attempt()
-        return first if not first.lost else attempt()
-    except CorruptError:
-        return attempt()
+    found = attempt(last=False)
+    while found is None:
+        found = attempt(last=True)
+    return found

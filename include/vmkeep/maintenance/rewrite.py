@@ -6,6 +6,7 @@ a copy of it may still be found elsewhere: its pack is told to the caller, and n
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -50,7 +51,8 @@ def rewrite(
     damaged: dict[bytes, str] = {}
     done = since = 0
     scratch = Scratch()
-    with repository.open_mover() as writer:
+    run = f"rewrite-{secrets.token_hex(8)}"
+    with repository.at_work(run) as begun, repository.open_mover(run=run, begun=begun) as writer:
         for pack, group in frames.items():
             try:
                 for packed in _read(repository, pack, group, scratch):

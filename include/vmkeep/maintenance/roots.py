@@ -33,9 +33,14 @@ class Roots:
             root for intent in sealing.intents(repository.blobs, repository.framer) for root in intent.roots
         ]
         names = [name for name in repository.manifests.names() if name.ref not in without]
+        self._names = {name.ref for name in names}
         require_visible(repository.blobs, repository.descriptor.lock, PREFIX)
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
             self.sealed = [root for roots in threads.map(self._of, names) for root in roots]
+
+    def stand(self) -> bool:
+        """Whether no point was forgotten since, whose blocks may be gone by now."""
+        return self._names <= {name.ref for name in self._repository.manifests.names()}
 
     def mark(self, marking: Marking) -> None:
         """Mark all that is reached. A marking whose index was loaded before the roots were may lack some of it."""

@@ -5,27 +5,44 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 
+from vmkeep.blobs import BlobInfo
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.withdraw import named_packs
-from vmkeep.repository import Repository, sealing
-from vmkeep.repository.runs import PREFIX
+from vmkeep.repository import Repository, tries
+from vmkeep.repository.leases import EXPIRES_AFTER, is_held
+from vmkeep.repository.runs import LEASES, PREFIX
 
 
 def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime) -> int:
     """Remove the areas of runs that gave no sign of life for long; return how many.
 
-    A copy renews its lease every few seconds, so that an area in which nothing is young is nobody's any more.
+    A copy renews its lease every few seconds, so that an area in which nothing is young is nobody's any more. Where the
+    margin is shorter than it takes a lease to run out, the lease counts.
 
     :param time: now, by the store's clock.
     """
-    areas: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
+    areas: dict[str, list[BlobInfo]] = defaultdict(list)
     for blob in repository.blobs.list(PREFIX):
-        areas[blob.key.removeprefix(PREFIX).partition("/")[0]].append((blob.key, blob.modified))
-    dead = [blobs for blobs in areas.values() if time - max(stamp for _, stamp in blobs) >= margins.left_for]
+        areas[blob.key.removeprefix(PREFIX).partition("/")[0]].append(blob)
+    dead = [
+        blobs
+        for blobs in areas.values()
+        if time - max(blob.modified for blob in blobs) >= margins.left_for
+        and not any(_is_live(repository, blob, time) for blob in blobs)
+    ]
     for blobs in dead:
-        for key, _ in blobs:
-            repository.blobs.delete(key)
+        for blob in blobs:
+            repository.blobs.delete(blob.key)
     return len(dead)
+
+
+def _is_live(repository: Repository, blob: BlobInfo, time: datetime) -> bool:
+    """Whether a blob is a lease that is held, and was renewed not long ago."""
+    return (
+        f"/{LEASES}" in blob.key
+        and (time - blob.modified).total_seconds() < EXPIRES_AFTER
+        and is_held(repository.blobs, repository.framer, blob.key)
+    )
 
 
 def remove_dead_forgettings(repository: Repository, margins: Margins, *, time: datetime) -> int:
@@ -42,7 +59,7 @@ def remove_dead_forgettings(repository: Repository, margins: Margins, *, time: d
 def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -> int:
     """Remove the records of sweeps that are over and long past; return how many.
 
-    One is needed as long as a run goes on that had begun before, and as long as the index names a pack that it took:
+    One is needed as long as a try goes on that had begun before, and as long as the index names a pack that it took:
     a merge of segments which read the index before the sweep may have written such entries again.
 
     :param time: now, by the store's clock.
@@ -54,10 +71,14 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
     ]
     if not old:
         return 0
-    keys = sealing.begun_keys(repository.blobs)
-    known = [sealing.over_at_begin(repository.blobs, repository.framer, key) for key in keys]
-    named = named_packs(repository)
-    done = [sweep for sweep in old if all(sweep.id in over for over in known) and not sweep.off_limits & named]
+    keys = tries.begun_keys(repository.blobs)
+    known = [tries.over_at_begin(repository.blobs, repository.framer, key) for key in keys]
+    named = named_packs(repository)  # after the tries were looked at: one that has ended has named what it stored
+    done = [
+        sweep
+        for sweep in old
+        if all(over is not None and sweep.id in over for over in known) and not sweep.off_limits & named
+    ]
     for sweep in done:
         repository.plans.forget_sweep(sweep.id)
     return len(done)

@@ -23,6 +23,8 @@ class DiskJob:
 
     run: str
     """Run key: what all retries of one backup share."""
+    begun: str = ""
+    """The try of the run that this is part of: it began before anything of this was looked up."""
     vm: str
     """Managed object id of the VM, e.g. ``vm-16``."""
     vm_name: str
@@ -61,6 +63,8 @@ class DiskCopy:
     """One disk, copied. Sealed only together with copies of the same snapshot."""
 
     run: str
+    begun: str = ""
+    """That of its job."""
     snapshot: str | None
     disk: Disk
     root: str

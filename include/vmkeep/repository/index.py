@@ -161,6 +161,11 @@ class Index:
         places = (place for row in self.rows for place in row.find_all(digest))
         return next((place for place in places if not self.avoids(place)), location)
 
+    def find_outside(self, digest: bytes, packs: frozenset[bytes]) -> Location | None:
+        """Return a place in none of some packs, one that need not be avoided if there is; or ``None``."""
+        places = [place for row in self.rows for place in row.find_all(digest) if place.pack not in packs]
+        return next((place for place in places if not self.avoids(place)), next(iter(places), None))
+
     def store_segment(self, packs: list[PackContents]) -> int:
         """Write the segment that makes some durable packs findable, and look in it from now on; return its bytes."""
         content = segment_of(packs)

@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
@@ -32,12 +32,22 @@ _GIVES_UP_AFTER = 10.0
 class Lease:
     """One copy's lease, held while the context manager is open."""
 
-    def __init__(self, store: BlobStore, framer: Framer, *, key: str, fence: str, every: float = RENEWED_EVERY) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        framer: Framer,
+        *,
+        key: str,
+        fence: str,
+        every: float = RENEWED_EVERY,
+        removed: bool = False,
+    ) -> None:
         self._store = store
         self._framer = framer
         self._key = key
         self._fence = fence
         self._every = every
+        self._removed = removed
         self._owner = secrets.token_hex(8)
         self._beat = 0
         self._stop = threading.Event()
@@ -66,7 +76,10 @@ class Lease:
         """Give the lease back, so that nobody has to wait for it to expire."""
         self._stop.set()
         self._thread.join()
-        if self._ours:
+        if self._removed:
+            with nullcontext() if error is None else suppress(VmKeepError):
+                self._store.delete(self._key)
+        elif self._ours:
             with suppress(VmKeepError):  # then it runs out: a clean-up has to wait, but what was copied is good
                 self._write("released")
 
@@ -113,6 +126,16 @@ class Lease:
             self._store.size(self._fence)
         except BlobNotFoundError:
             return False
+        return True
+
+
+def is_held(store: BlobStore, framer: Framer, key: str) -> bool:
+    """Whether a lease is there and was not given back; one that cannot be read counts as held."""
+    try:
+        return not is_released(framer, key, store.get(key))
+    except BlobNotFoundError:
+        return False
+    except CorruptError:
         return True
 
 

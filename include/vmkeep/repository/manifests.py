@@ -65,6 +65,15 @@ class ReadPoint:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The point of a run that stands."""
+
+    ref: str
+    ours: bool
+    """It is what this call was given: no other try of the run had sealed one."""
+
+
 class Manifests:
     """The restore points of one repository."""
 
@@ -144,13 +153,13 @@ class Manifests:
                 raise CorruptError(f"cannot be read: {error}") from error
             raise
 
-    def seal(self, point: RestorePoint) -> str:
-        """Commit a point, or find that its run has done so before; return the ref of the one that stands.
+    def seal(self, point: RestorePoint) -> Commit:
+        """Commit a point, or find that its run has done so before.
 
         :raises ConflictError: another run's point has this name.
         """
         if (sealed := self.sealed_by(point)) is not None:
-            return sealed
+            return Commit(sealed, ours=False)
         text = json.dumps(
             {"manifest": _VERSION, "write_id": secrets.token_hex(16), "point": to_plain(point)},
             separators=(",", ":"),
@@ -161,7 +170,8 @@ class Manifests:
         except ConflictError as error:
             if self.load(blob).run != point.run:
                 raise ConflictError(f"restore point {point.ref} exists already, sealed by another run") from error
-        return point.ref
+            return Commit(point.ref, ours=False)
+        return Commit(point.ref, ours=True)
 
     def sealed_by(self, point: RestorePoint) -> str | None:
         """Return the ref under which a point's run has sealed it before, or ``None``.

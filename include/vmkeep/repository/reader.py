@@ -125,17 +125,21 @@ class BlockReader:
             batches.append(_batch(group))
         return batches
 
-    def read(self, batch: Batch, scratch: Scratch) -> Iterator[tuple[Wanted, memoryview]]:
+    def read(
+        self, batch: Batch, scratch: Scratch, *, gone: frozenset[bytes] = frozenset()
+    ) -> Iterator[tuple[Wanted, memoryview]]:
         """Yield each frame's content, digest checked; a view is valid until the next one is asked for.
 
+        :param gone: packs that are known not to be there.
         :raises CorruptBlockError: a frame is missing, damaged or not what the index says.
         """
         view = scratch.take(0, batch.stop - batch.start)[: batch.stop - batch.start]
         try:
             count = self._store.get_into(batch.key, batch.start, view)
         except BlobNotFoundError as error:
-            for moved in self.plan(self._moved(batch, error)):
-                yield from self.read(moved, scratch)
+            gone |= {batch.pack}
+            for moved in self.plan(self._moved(batch, gone, error)):
+                yield from self.read(moved, scratch, gone=gone)
             return
         box = self._framer.box(batch.key)
         for frame in batch.frames:
@@ -147,13 +151,13 @@ class BlockReader:
                 )
             yield frame, self._unpack(box, frame, stored, scratch)
 
-    def _moved(self, batch: Batch, error: BlobNotFoundError) -> list[Wanted]:
+    def _moved(self, batch: Batch, gone: frozenset[bytes], error: BlobNotFoundError) -> list[Wanted]:
         """Find the frames of a pack that is gone: maintenance may have put them into another since we looked."""
         self._index.refresh()
         moved = []
         for frame in batch.frames:
-            location = self._index.find(frame.digest)
-            if location is None or location.pack == batch.pack:
+            location = self._index.find_outside(frame.digest, gone)
+            if location is None:
                 offset = frame.location.offset
                 raise CorruptBlockError(pack=batch.pack.hex(), offset=offset, why="is lost: no such pack") from error
             moved.append(replace(frame, location=location))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +18,12 @@ from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, Reposi
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import index as indexes
-from vmkeep.repository import runs, sealing
+from vmkeep.repository import runs, sealing, tries
 from vmkeep.repository.attachments import read_content, write_content
 from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_refs, newest_first
+from vmkeep.repository.committing import commit, root_digest
 from vmkeep.repository.damage import DamageNotes, KnownDamage
 from vmkeep.repository.descriptor import Descriptor
-from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
 from vmkeep.repository.findings import Finding
 from vmkeep.repository.forgetting import Forgettings
 from vmkeep.repository.frames import Framer
@@ -90,6 +91,8 @@ class Repository:
         self._blocks = BlockReader(store, self.framer, self._index)
         self._lock = threading.Lock()
         self._loaded = False
+        self._own_tries: dict[str, list[str]] = defaultdict(list)
+        """Run → tries that writers of this repository began; they end when the run seals here."""
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
@@ -136,17 +139,22 @@ class Repository:
         _load(index, self.damage.load(), self.plans.avoided())
         return index
 
-    def begin_run(self, run: str) -> None:
-        """Say that a run begins: call it before anything is looked up that its restore points may build upon.
+    def begin_run(self, run: str) -> str:
+        """Say that a try of a run begins; return its id, for :meth:`open_writer` and :meth:`seal`.
 
-        What the run finds from then on is either still there when it seals, or :meth:`seal` tells. Opening a writer
-        says it too, if nobody has.
+        Call it before anything is looked up that its restore points may build upon. What the try finds from then on
+        is either still there when it seals, or :meth:`seal` tells.
         """
-        sealing.begin(self.blobs, self.framer, run)
+        return tries.begin(self.blobs, self.framer, run)
 
-    def open_writer(self, *, run: str) -> BlockWriter:
+    def at_work(self, run: str) -> AbstractContextManager[str]:
+        """Begin a try that this process carries out alone: it shows signs of life until the context is left."""
+        return tries.at_work(self.blobs, self.framer, run)
+
+    def open_writer(self, *, run: str, begun: str | None = None) -> BlockWriter:
         """Return a writer of blocks and map pages for one copy of a run; use it as a context manager.
 
+        :param begun: the try that it is part of; ``None``: the writer is a try for itself.
         :raises RepositoryError: the repository cannot be written to.
         """
         try:
@@ -155,14 +163,16 @@ class Repository:
             raise
         except StoreError as error:
             raise RepositoryError(f"{self.location}: cannot be written to for run {run}: {error}") from error
-        self.begin_run(run)
-        return self.open_mover()
+        return self.open_mover(run=run, begun=begun)
 
-    def open_mover(self) -> BlockWriter:
-        """Return a writer that belongs to no run: for maintenance, which stores again what is there already."""
+    def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:
+        """Return a writer for maintenance, which stores again what is there already: for a store that is full, too."""
+        footing = tries.Footing(self.blobs, self.framer, run, begun)  # before the index is loaded
+        if footing.begun != begun:
+            self._own_tries[run].append(footing.begun)
         self._refresh()
         self._loaded = True
-        return BlockWriter(self.blobs, self.framer, self._index)
+        return BlockWriter(self.blobs, self.framer, self._index, footing)
 
     def open_blocks(self) -> BlockReader:
         """Return the reader of blocks."""
@@ -177,7 +187,7 @@ class Repository:
         """
         try:
             reader = self.open_blocks()
-            digest = _digest(root)
+            digest = root_digest(root)
             content = reader.get_pages([digest], size=ROOT_SIZE)[digest]
             shape, top = parse_root(content)
         except CorruptError as error:
@@ -191,44 +201,33 @@ class Repository:
         shape = Shape(capacity=capacity, block_size=self.block_size)
         return MapBuilder(shape, writer, self.framer.digester, base=base)
 
-    def seal(self, point: RestorePoint) -> str:
+    def seal(self, point: RestorePoint, *, begun: str | None = None) -> str:
         """Commit a restore point and return its ref: from now on it exists.
 
         Everything it names has to be there, and to stay: that is settled first, with maintenance that may run at the
         same time; see :mod:`~vmkeep.repository.sealing`. Sealing once more in the same run finds the point that
         stands; give points the id of :func:`~vmkeep.repository.manifests.point_id`, which retries share.
 
+        :param begun: the try under which everything was found and stored that the point names; it ends with this.
+            ``None``: all of the point's map is walked.
         :raises CorruptError: a map that the point names is not in the repository.
         :raises StaleError: maintenance took something that the run had found; the run has to start again.
         """
-        if (sealed := self.manifests.sealed_by(point)) is not None:
-            return sealed
-        roots = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
-        with sealing.intent(self.blobs, self.framer, point.run, point.vm.key, [root for _, root in roots]):
-            self.require_unswept(point)
-            for name, root in roots:
-                self._require_map(point, name, root)
-            sealed = self.manifests.seal(point)
-        sealing.end(self.blobs, point.run)
+        sealed = self.manifests.sealed_by(point) or commit(self, point, begun)
+        for ended in (*self._own_tries.pop(point.run, ()), begun):
+            if ended is not None:
+                tries.end(self.blobs, point.run, ended)
         return sealed
 
-    def require_unswept(self, point: RestorePoint) -> None:
-        """Return unless maintenance took something that a point which is not sealed yet needs.
+    def require_unswept(self, roots: Sequence[str], *, run: str, begun: str | None) -> None:
+        """Return unless maintenance took something of maps that are not sealed yet, or were forgotten meanwhile.
 
         Settled for good only by :meth:`seal`; before, it tells why something that was there can be gone.
 
         :raises StaleError: it did.
         """
-        roots = [*(image.root for image in point.images), *point.attachments.values()]
-        sealing.require_unswept(self.blobs, self.framer, point.run, roots, self.fresh_index)
-
-    def _require_map(self, point: RestorePoint, name: str, root: str) -> None:
-        try:
-            opened = self.open_map(root)
-            if opened.top != ZERO:
-                self._blocks.locate(Kind.PAGE if opened.shape.levels else Kind.BLOCK, opened.top)
-        except CorruptError as error:
-            raise CorruptError(f"{point.vm.name}: '{name}' cannot be sealed: {error}") from error
+        if not sealing.is_unswept(self.blobs, self.framer, run, begun):
+            sealing.walk(self.blobs, self.framer, roots, self.fresh_index())
 
     def points(self, vm_key: str | None = None) -> Iterator[RestorePoint]:
         """Yield all restore points, or those of one VM; sorted by VM, then by time."""
@@ -279,13 +278,15 @@ class Repository:
         """Return the keys of the VMs of that name or key."""
         return keys_of_vm(self.manifests, vm)
 
-    def store_attachment(self, data: bytes, *, run: str) -> tuple[str, int]:
+    def store_attachment(self, data: bytes, *, run: str, begun: str | None = None) -> tuple[str, int]:
         """Store a file's bytes; return the root of their map and their number."""
-        return self.store_attachments({"": data}, run=run)[""]
+        return self.store_attachments({"": data}, run=run, begun=begun)[""]
 
-    def store_attachments(self, files: Mapping[str, bytes], *, run: str) -> dict[str, tuple[str, int]]:
+    def store_attachments(
+        self, files: Mapping[str, bytes], *, run: str, begun: str | None = None
+    ) -> dict[str, tuple[str, int]]:
         """Store several files together: name → (map root, size)."""
-        with self.open_writer(run=run) as writer:
+        with self.open_writer(run=run, begun=begun) as writer:
             stored = {name: (self.write_attachment(writer, data), len(data)) for name, data in files.items()}
             writer.flush()
         return stored
@@ -368,13 +369,3 @@ def _load(index: Index, damage: KnownDamage, condemned: frozenset[bytes]) -> Non
     index.avoid(damage.whole_packs | condemned, damage.bad_frames)
     index.distrust(damage.segments)
     index.refresh()
-
-
-def _digest(root: str) -> bytes:
-    try:
-        digest = bytes.fromhex(root)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_SIZE:
-        raise CorruptError(f"not the digest of a map: {root!r}")
-    return digest

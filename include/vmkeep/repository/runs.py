@@ -1,7 +1,9 @@
 """``runs/<run>/``: what the steps of one run leave for each other until the restore point is sealed.
 
 Small, mutable, and swept when the run is over; never needed to read a restore point. What a run tells maintenance
-(:data:`BEGUN`, :data:`SEALING`) is written and read by :mod:`vmkeep.repository.sealing`.
+(:data:`TRIES`, :data:`SEALING`) is written and read by :mod:`vmkeep.repository.tries` and
+:mod:`vmkeep.repository.sealing`. Several processes may be at work under one name, so nothing here removes what only
+its own process may remove.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from vmkeep.repository.pointnames import safe_name
 
 PREFIX = "runs/"
 BEGUN = "begun"
+TRIES = "tries/"
+LEASES = "leases/"
 SEALING = "sealing/"
 _POLL = 0.5
 
@@ -79,9 +83,13 @@ class RunArea:
         """Return a list of extents."""
         return decode_extents(self.load(name))
 
-    def open_lease(self, name: str) -> Lease:
-        """Return the lease of one copy, as a context manager; whoever held it before is told to stop."""
-        return Lease(self._store, self._framer, key=f"{self._prefix}leases/{safe_name(name)}", fence=self._fence)
+    def open_lease(self, name: str, *, removed: bool = False) -> Lease:
+        """Return the lease of one copy, as a context manager; whoever held it before is told to stop.
+
+        :param removed: nothing of it is left at the end.
+        """
+        key = f"{self._prefix}{LEASES}{safe_name(name)}"
+        return Lease(self._store, self._framer, key=key, fence=self._fence, removed=removed)
 
     def fence(self) -> None:
         """Tell every copy of this run, now and later, to stop."""
@@ -131,7 +139,7 @@ class RunArea:
 
     def _leases(self) -> dict[str, bytes]:
         leases: dict[str, bytes] = {}
-        for info in self._store.list(f"{self._prefix}leases/"):
+        for info in self._store.list(f"{self._prefix}{LEASES}"):
             try:
                 leases[info.key] = self._store.get(info.key)
             except BlobNotFoundError:
@@ -147,18 +155,13 @@ class RunArea:
     def restart(self) -> None:
         """Remove what an earlier try left; copies of it that still run find their lease gone and stop.
 
-        What holds off sweeps stays: when the run began, and what somebody may be about to seal. A step of the
+        What holds off sweeps stays: when each try began, and what somebody may be about to seal. A step of the
         earlier try may still be at work with blocks that it found then.
         """
-        kept = (f"{self._prefix}{BEGUN}", f"{self._prefix}{SEALING}")
+        kept = tuple(f"{self._prefix}{name}" for name in (TRIES, SEALING))
         for info in list(self._store.list(self._prefix)):
-            if not info.key.startswith(kept):
+            if not info.key.startswith(kept) and info.key != f"{self._prefix}{BEGUN}":
                 self._store.delete(info.key)
-
-    def sweep(self) -> None:
-        """Remove everything of this run, once it is over; copies that still run find their lease gone and stop."""
-        for info in list(self._store.list(self._prefix)):
-            self._store.delete(info.key)
 
     def _note(self, name: str) -> str:
         return f"{self._prefix}notes/{safe_name(name)}"

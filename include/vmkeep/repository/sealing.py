@@ -1,27 +1,27 @@
 """The handshake between sealing a restore point and sweeping packs: neither waits, and one always sees the other.
 
-    runs/<run>/begun                  which sweeps were over when the run began: JSON ``{"over": [ids]}``
     runs/<run>/sealing/<vm>/<random>  the roots of a point that is about to be sealed: JSON ``{"roots": [hex]}``
 
-A run says when it began before it looks anything up. Who seals puts the intent first and looks for sweeps then; who
-sweeps puts the sweep's record first and looks for intents, and manifests after those, then. So either the sweep keeps
-what the point needs, or the sealer knows of the sweep: if each one it finds was over when the run began, all that the
-run ever found is still there. If not, the whole of the new point is walked: each page and block of it has to be in a
-pack that is there, and that no sweep takes. Decision 0008 has the reasoning.
+A try says when it began before it looks anything up (:mod:`vmkeep.repository.tries`). Who seals puts the intent first
+and looks for sweeps then; who sweeps puts the sweep's record first and looks for intents, and manifests after those,
+then. So either the sweep keeps what the point needs, or the sealer knows of the sweep: if each one it finds was over
+when the try began, all that the try ever found is still there. If not, or if nobody can tell when the try began, the
+whole of the new point is walked: each page and block of it has to be in a pack that is there, and that no sweep takes.
+Decisions 0008 and 0013 have the reasoning.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from vmkeep.blobs import BlobStore
-from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, StaleError, VmKeepError
+from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
+from vmkeep.repository import tries
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.index import Index
@@ -30,8 +30,9 @@ from vmkeep.repository.packs import pack_key
 from vmkeep.repository.plans import Plans
 from vmkeep.repository.pointnames import safe_name
 from vmkeep.repository.reader import BlockReader
-from vmkeep.repository.runs import BEGUN, PREFIX, SEALING
+from vmkeep.repository.runs import PREFIX, SEALING
 from vmkeep.repository.segments import Location
+from vmkeep.repository.tries import note_fields
 
 _PAGES = 256
 """Pages read together by a walk."""
@@ -47,36 +48,6 @@ class Intent:
     roots: tuple[str, ...]
 
 
-def begin(store: BlobStore, framer: Framer, run: str) -> None:
-    """Say that a run begins, unless that is said: the first of several copies speaks for all."""
-    key = _begun_key(run)
-    with suppress(BlobNotFoundError):
-        store.size(key)
-        return
-    over = sorted(sweep for sweep, is_over in Plans(store, framer).over().items() if is_over)
-    with suppress(ConflictError):
-        store.put(key, framer.wrap(Kind.NOTE, json.dumps({"over": over}).encode(), name=key))
-
-
-def end(store: BlobStore, run: str) -> None:
-    """Say that a run is over, for its point is sealed: it holds off no sweep any more."""
-    with suppress(VmKeepError):  # else it goes with the run's area
-        store.delete(_begun_key(run))
-
-
-def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str]:
-    """Return the sweeps that were over when a run began, by its ``begun`` blob; if that cannot be read: none."""
-    try:
-        return frozenset(str(sweep) for sweep in _fields(store, framer, key).get("over", ()))
-    except (BlobNotFoundError, CorruptError):
-        return frozenset()
-
-
-def begun_keys(store: BlobStore) -> list[str]:
-    """Return the keys by which all runs in the repository said that they began."""
-    return [blob.key for blob in store.list(PREFIX) if blob.key.endswith(f"/{BEGUN}")]
-
-
 def intents(store: BlobStore, framer: Framer) -> Iterator[Intent]:
     """Yield all points that are about to be sealed. Whoever sweeps looks at these before it lists manifests.
 
@@ -86,7 +57,7 @@ def intents(store: BlobStore, framer: Framer) -> Iterator[Intent]:
         if f"/{SEALING}" not in blob.key:
             continue
         try:
-            roots = _fields(store, framer, blob.key).get("roots", ())
+            roots = note_fields(store, framer, blob.key).get("roots", ())
         except BlobNotFoundError:
             continue  # sealed meanwhile, or given up
         except CorruptError as error:
@@ -97,8 +68,25 @@ def intents(store: BlobStore, framer: Framer) -> Iterator[Intent]:
         yield Intent(key=blob.key, roots=tuple(str(root) for root in roots))
 
 
+class StandingIntent:
+    """The intent of a point that is being sealed."""
+
+    def __init__(self, store: BlobStore, key: str) -> None:
+        self._store = store
+        self._key = key
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is still there. If so, every sweep that has begun since it was put has seen it."""
+        try:
+            self._store.size(self._key)
+        except BlobNotFoundError:
+            return False
+        return True
+
+
 @contextmanager
-def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Iterable[str]) -> Iterator[None]:
+def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Iterable[str]) -> Iterator[StandingIntent]:
     """Say that a point is about to be sealed, for as long as the context is open.
 
     Left behind by a process that dies, it keeps what the point needs until the run's area goes. The name is drawn
@@ -107,24 +95,30 @@ def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Itera
     key = f"{PREFIX}{safe_name(run)}/{SEALING}{safe_name(vm_key)}/{secrets.token_hex(8)}"
     store.put(key, framer.wrap(Kind.NOTE, json.dumps({"roots": list(roots)}).encode(), name=key))
     try:
-        yield
+        yield StandingIntent(store, key)
     finally:
         with suppress(VmKeepError):  # one that stays keeps a little more than is needed, for a while
             store.delete(key)
 
 
-def require_unswept(
-    store: BlobStore, framer: Framer, run: str, roots: Sequence[str], load: Callable[[], Index]
-) -> None:
-    """Return if all that a point needs is safe from every sweep. Call it while the point's intent stands.
+def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) -> bool:
+    """Whether all that a try found is known to be still there, without a look at it.
 
-    :param load: returns the index as it is now.
+    :param begun: the try's id; ``None``: nobody knows it.
+    """
+    if begun is None:
+        return False
+    sweeps = Plans(store, framer).over().keys()  # listed first: see knows_all
+    return tries.knows_all(store, framer, run, begun, sweeps)
+
+
+def walk(store: BlobStore, framer: Framer, roots: Sequence[str], index: Index) -> None:
+    """Return if all that a point needs is there and safe from every sweep. Call it while the point's intent stands.
+
+    :param index: as it is now.
     :raises StaleError: something is gone, or about to go; the run has to start again.
     """
-    plans = Plans(store, framer)
-    if plans.over().keys() <= over_at_begin(store, framer, _begun_key(run)):
-        return
-    _Walk(store, framer, plans, load()).require(roots)
+    _Walk(store, framer, Plans(store, framer), index).require(roots)
 
 
 class _Walk:
@@ -206,17 +200,3 @@ _ROWS = range(FAN_OUT)
 
 def _stale(why: str) -> StaleError:
     return StaleError(f"maintenance took what this run had found: {why}; nothing is sealed: start the run again")
-
-
-def _begun_key(run: str) -> str:
-    return f"{PREFIX}{safe_name(run)}/{BEGUN}"
-
-
-def _fields(store: BlobStore, framer: Framer, key: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(key), name=key)))
-    except ValueError as error:
-        raise CorruptError(f"does not parse: {error}") from error
-    if not isinstance(fields, dict):
-        raise CorruptError("does not parse")
-    return fields

@@ -18,6 +18,7 @@ from vmkeep.repository.frames import Framer, Packed
 from vmkeep.repository.index import Index
 from vmkeep.repository.packs import OpenPack, PackContents
 from vmkeep.repository.sink import PackSink
+from vmkeep.repository.tries import Footing
 
 PACK_SIZE = 64 << 20
 PAGE_PACK_SIZE = 8 << 20
@@ -31,8 +32,9 @@ class BlockWriter:
     Needs no lock against other writers: a block that two of them store at once is stored twice.
     """
 
-    def __init__(self, store: BlobStore, framer: Framer, index: Index) -> None:
+    def __init__(self, store: BlobStore, framer: Framer, index: Index, footing: Footing) -> None:
         self._framer = framer
+        self._footing = footing
         self._index = index
         self._changed = threading.Condition()
         self._claimed: set[bytes] = set()
@@ -69,6 +71,11 @@ class BlockWriter:
         if not died and getattr(error, "recovery", None) is not Recovery.RETRY:
             with suppress(VmKeepError):  # the next try stores them again, and a prune removes these
                 self._name_landed()
+
+    @property
+    def begun(self) -> str:
+        """The try that this writer is part of."""
+        return self._footing.begun
 
     @property
     def bytes_stored(self) -> int:
@@ -141,7 +148,10 @@ class BlockWriter:
         return length
 
     def flush(self) -> None:
-        """Return once everything added so far, by any thread, is durable and findable."""
+        """Return once everything added so far, by any thread, is durable and findable.
+
+        :raises StaleError: maintenance took this process for dead; see :meth:`Footing.require`.
+        """
         with self._changed:
             self._held = True  # nobody may find "known" what is claimed but not in a pack yet
             try:
@@ -167,3 +177,4 @@ class BlockWriter:
         if packs:
             self._stored += self._index.store_segment(packs)
             del self._landed[: len(packs)]
+            self._footing.require([pack.pack_id for pack in packs])

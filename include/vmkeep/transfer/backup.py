@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -65,6 +66,7 @@ def back_up_disk(
     repository: Repository,
     *,
     run: str,
+    begun: str | None = None,
     extents: Sequence[Extent] | None,
     parent_root: str | None,
     cursor: Cursor | None,
@@ -76,6 +78,7 @@ def back_up_disk(
 ) -> StoredDisk:
     """Store a disk's content.
 
+    :param begun: the try of the run that this copy is part of: it began before the parent was looked up.
     :param extents: what has changed since the parent: everything else is taken from its map. What of it the source
         says is not allocated is zeros, and not read. ``None``: read whatever the source says is allocated, or all;
         what is not read is zeros then, whatever the parent holds.
@@ -84,11 +87,15 @@ def back_up_disk(
     :param cursor: where an earlier try of the same snapshot stood; one of another snapshot, or of none, is not used.
     :param check: called every second and before each checkpoint; raises when the copy has to stop.
     :raises UsageError: the parent's disk was larger: read this one in full.
+    :raises StaleError: maintenance took something of the parent, which was forgotten meanwhile.
     """
     started = time.monotonic()
-    repository.begin_run(run)  # before the parent's map is read: what a sweep takes from now on shows at the seal
-    plan = _plan(source, repository, extents, parent_root, cursor if _fits(cursor, snapshot) else None)
-    with repository.open_writer(run=run) as writer:
+    # The writer is opened before the parent's map is read: what a sweep takes from now on shows at the seal.
+    with (
+        repository.open_writer(run=run, begun=begun) as writer,
+        _building_on(repository, parent_root, run, begun or writer.begun),
+    ):
+        plan = _plan(source, repository, extents, parent_root, cursor if _fits(cursor, snapshot) else None)
         builder = repository.build_map(writer, capacity=source.capacity, base=plan.base)
         copy = _Copy(plan, repository, writer, builder, snapshot=snapshot, on_progress=on_progress, check=check)
         copy.run(source, piece_size=piece_size, depth=depth)
@@ -108,6 +115,17 @@ def back_up_disk(
         seconds=time.monotonic() - started,
         resumed_at=plan.cursor.offset if plan.cursor else 0,
     )
+
+
+@contextmanager
+def _building_on(repository: Repository, parent_root: str | None, run: str, begun: str) -> Iterator[None]:
+    """Tell what is gone of a parent that was forgotten meanwhile from what is damaged."""
+    try:
+        yield
+    except CorruptError:
+        if parent_root is not None:
+            repository.require_unswept([parent_root], run=run, begun=begun)
+        raise
 
 
 def _fits(cursor: Cursor | None, snapshot: str | None) -> bool:

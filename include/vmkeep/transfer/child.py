@@ -164,6 +164,7 @@ def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: 
                 source,
                 repository,
                 run=job.run,
+                begun=job.begun or None,
                 extents=extents,
                 parent_root=job.parent_root,
                 cursor=cursor,
@@ -176,6 +177,7 @@ def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: 
             transport = source.transport
     return DiskCopy(
         run=job.run,
+        begun=job.begun,
         snapshot=job.snapshot,
         disk=job.disk,
         root=stored.root,

@@ -104,7 +104,8 @@ class Backups(RuleBasedStateMachine):
         self.vault.held[ref] = [CONTENT[number] for number in run.blocks]
 
     def drop(self, run: Run):
-        run.out.__exit__(None, None, None)
+        died = PowerCut()
+        run.out.__exit__(PowerCut, died, None)
         if run in self.runs:
             self.runs.remove(run)
 
@@ -141,9 +142,12 @@ class Backups(RuleBasedStateMachine):
     @rule(number=which, flush=st.booleans())
     def it_writes_a_block(self, number, flush):
         if run := self.of(number, stage=False):
-            self.write(run, 1)
-            if flush:
-                run.out.flush()
+            try:
+                self.write(run, 1)
+                if flush:
+                    run.out.flush()
+            except CorruptError:  # its parent was forgotten, and swept
+                self.drop(run)
 
     @precondition(lambda self: self.runs)
     @rule(number=which)

@@ -205,9 +205,9 @@ def test_blocks_are_not_compared_by_their_prefixes_alone():
     repository = repository_in()
     twins = [b"12345678" + bytes([tail]) * 24 for tail in (9, 1, 5)]
     for twin in (*twins, *twins):
-        with repository.open_mover() as out:
+        with repository.open_mover(run="move") as out:
             repository.plans.condemn(repository_packs(repository))
-        with repository.open_mover() as out:
+        with repository.open_mover(run="move") as out:
             out.move(repository.framer.pack(Kind.BLOCK, twin, block(1)))
             out.flush()
     marking = Marking(repository)

@@ -11,8 +11,10 @@ from vmkeep.errors import StoreError
 from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
+from vmkeep.repository import Kind, tries
 
 TWO_DAYS = Margins(left_for=timedelta(hours=48))
+AT_ONCE = Margins(left_for=timedelta())
 
 
 def swept(vault):
@@ -61,6 +63,28 @@ def test_an_area_without_a_young_blob_goes_as_a_whole(vault):
     assert sorted(alive.names()) == ["old", "young"]
 
 
+def test_an_area_whose_lease_is_held_stays_however_short_the_margin_is(vault):
+    repository = vault.open()
+    with repository.at_work("import") as begun:
+        vault.store.pass_time(1 / 3600)
+        assert remove_dead_runs(vault.open(), AT_ONCE, time=vault.store.time) == 0
+        assert tries.stands(vault.store, "import", begun)
+
+    assert list(vault.store.list("runs/")) == []
+
+
+def test_an_area_goes_whose_lease_was_given_back_or_has_run_out(vault):
+    with vault.open().run("given back").open_lease("disk"):
+        pass
+    vault.open().run("dead").open_lease("disk")._write("held")
+    assert remove_dead_runs(vault.open(), AT_ONCE, time=vault.store.time) == 1
+    vault.store.pass_time(15 / 3600)
+
+    assert remove_dead_runs(vault.open(), AT_ONCE, time=vault.store.time) == 1
+
+    assert list(vault.store.list("runs/")) == []
+
+
 def test_the_record_of_a_sweep_goes_when_it_is_long_past(vault):
     repository = swept(vault)
     vault.store.pass_time(47)
@@ -70,13 +94,14 @@ def test_the_record_of_a_sweep_goes_when_it_is_long_past(vault):
     assert list(vault.store.list("sweeps/")) == []
 
 
-def test_the_record_of_a_sweep_stays_while_a_run_goes_on_that_began_before(vault):
-    vault.open().begin_run("long")
+@pytest.mark.parametrize("key", ["runs/long/tries/1/begun", "runs/long/begun"], ids=["a try's", "an old program's"])
+def test_the_record_of_a_sweep_stays_while_a_run_goes_on_that_began_before(vault, key):
+    vault.store.put(key, vault.open().framer.wrap(Kind.NOTE, b'{"over": []}', name=key))
     repository = swept(vault)
     vault.store.pass_time(48)
 
     assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 0
-    repository.run("long").sweep()
+    vault.store.delete(key)
     repository.begin_run("later")
     assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 1
 

@@ -71,12 +71,12 @@ def test_runs_do_not_see_each_other(repository):
     assert not repository.run("a").fenced
 
 
-def test_sweeping_removes_everything_of_one_run(repository, area):
+def test_starting_again_removes_what_an_earlier_try_left_of_one_run(repository, area):
     area.store("x", b"1")
     area.fence()
     with repository.run("other").open_lease("disk"):
         pass
-    area.sweep()
+    area.restart()
 
     assert {blob.key.split("/")[1] for blob in repository.blobs.list("runs/")} == {"other"}
 
@@ -107,7 +107,7 @@ def test_a_copy_that_stopped_for_the_fence_is_not_waited_for(area, fast):
 
 def test_a_copy_whose_lease_was_swept_stops(area, fast):
     with area.open_lease("disk-2000") as lease:
-        area.sweep()
+        area.restart()
         eventually_fenced(lease, "cleaned up")
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 
 import pytest
 
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, StaleError
-from vmkeep.repository import Repository, sealing
+from vmkeep.repository import Repository, sealing, tries
 from vmkeep.repository.manifests import point_id
 from vmkeep.repository.packs import pack_key
 
 BLOCK = 65536
 
 
-def stored(repository, run, *, seed=1, blocks=3):
+def stored(repository, run, *, seed=1, blocks=3, begun=None):
     content = random.Random(seed).randbytes(blocks * BLOCK - 5)
-    root, _ = repository.store_attachment(content, run=run)
+    root, _ = repository.store_attachment(content, run=run, begun=begun)
     return root
 
 
@@ -31,44 +32,80 @@ def again(repository):
 
 @pytest.fixture
 def named(point):
-    def build(root, run="run/1"):
-        return point(root, id=point_id(run, "5021-ab"), run=run)
+    def build(*roots, run="run/1", hours=0):
+        """A point of a run; another try of the run seals another one, of another time."""
+        taken_at = point().taken_at + timedelta(hours=hours)
+        return point(*roots, id=point_id(f"{run} {hours}", "5021-ab"), taken_at=taken_at, run=run)
 
     return build
 
 
+def walked(store):
+    """Whether a seal through this store has asked for packs one by one."""
+    return any(call == "size" and key.startswith("packs/") for call, key in store.calls)
+
+
 def test_without_any_sweep_a_seal_walks_nothing(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    store = FaultyStore(repository.blobs)
+
+    Repository(store, repository.descriptor).seal(named(root), begun=begun)
+
+    assert not walked(store)
+
+
+def test_a_seal_that_is_not_told_when_its_try_began_walks_though_no_sweep_is_listed(repository, named):
+    repository.begin_run("run/1")
     root = stored(repository, "run/1")
     store = FaultyStore(repository.blobs)
 
     Repository(store, repository.descriptor).seal(named(root))
 
-    assert sum(1 for call, key in store.calls if call == "size" and key.startswith("packs/")) == 0
+    assert walked(store)
+
+
+@pytest.mark.parametrize("harm", ["lost", "damaged"])
+def test_a_seal_whose_try_does_not_say_when_it_began_walks_though_no_sweep_is_listed(repository, named, harm):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    (key,) = tries.begun_keys(repository.blobs)
+    repository.blobs.delete(key) if harm == "lost" else repository.blobs.replace(key, b"rubbish")
+    repository.begin_run("run/1")  # another try of that run, which began later
+    for pack in packs(repository):
+        repository.blobs.delete(pack_key(pack))
+
+    with pytest.raises(StaleError, match="gone"):
+        again(repository).seal(named(root), begun=begun)
+
+    assert list(repository.points()) == []
 
 
 def test_a_sweep_that_was_over_when_the_run_began_costs_nothing(repository, named):
     sweep = repository.plans.begin_sweep([b"x" * 16])
     repository.plans.decide(sweep, [b"x" * 16])
     repository.plans.finish_sweep(sweep)
-    root = stored(repository, "run/1")
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
     store = FaultyStore(repository.blobs)
 
-    Repository(store, repository.descriptor).seal(named(root))
+    Repository(store, repository.descriptor).seal(named(root), begun=begun)
 
-    assert not [key for call, key in store.calls if call == "size" and key.startswith("packs/")]
+    assert not walked(store)
 
 
 @pytest.mark.parametrize("begun", ["while it ran", "before, and not over"])
 def test_a_point_whose_packs_a_sweep_has_taken_is_not_sealed(repository, named, begun):
     if begun == "before, and not over":
         sweep = repository.plans.begin_sweep([b"y" * 16])
-    root = stored(repository, "run/1")
+    attempt = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=attempt)
     if begun == "while it ran":
         sweep = repository.plans.begin_sweep(packs(repository))
     assert repository.plans.decide(sweep, packs(repository)) == packs(repository)
 
     with pytest.raises(StaleError, match="start the run again"):
-        again(repository).seal(named(root))
+        again(repository).seal(named(root), begun=attempt)
 
     assert list(repository.points()) == []
     assert not [blob for blob in repository.blobs.list("runs/") if "/sealing/" in blob.key]
@@ -110,47 +147,121 @@ def test_a_lost_pack_is_told_and_the_next_try_stores_it_again(repository, named,
     assert len(list(again(repository).points())) == 1
 
 
-@pytest.mark.parametrize("harm", ["lost", "damaged"])
-def test_a_run_that_does_not_say_when_it_began_is_walked(repository, named, harm):
-    sweep = repository.plans.begin_sweep([b"x" * 16])
-    repository.plans.decide(sweep, [])
-    repository.plans.finish_sweep(sweep)
-    root = stored(repository, "run/1")
-    (key,) = sealing.begun_keys(repository.blobs)
-    repository.blobs.delete(key) if harm == "lost" else repository.blobs.replace(key, b"rubbish")
-    repository.blobs.delete(pack_key(next(iter(packs(repository)))))
-
-    with pytest.raises((StaleError, CorruptError)):
-        again(repository).seal(named(root))
-
-
-def test_the_first_copy_says_when_the_run_began(repository):
-    repository.begin_run("run/1")
-    (key,) = sealing.begun_keys(repository.blobs)
+def test_each_try_of_a_run_says_for_itself_when_it_began(repository):
+    first = repository.begin_run("run/1")
     sweep = repository.plans.begin_sweep([])
     repository.plans.finish_sweep(sweep)
-    repository.begin_run("run/1")
+    second = repository.begin_run("run/1")
 
-    assert sealing.over_at_begin(repository.blobs, repository.framer, key) == frozenset()
+    over = {key.split("/")[3]: tries.over_at_begin(repository.blobs, repository.framer, key)
+            for key in tries.begun_keys(repository.blobs)}  # fmt: skip
+    assert over == {first: frozenset(), second: frozenset((sweep,))}
 
 
-def test_a_run_that_starts_again_began_when_it_first_did(repository):
-    repository.begin_run("run/1")
-    area = repository.run("run/1")
-    area.store("note", b"x")
-    area.fence()
-    with sealing.intent(repository.blobs, repository.framer, "run/1", "vm", ["ab"]):
-        area.restart()
-        assert [intent.roots for intent in sealing.intents(repository.blobs, repository.framer)] == [("ab",)]
+def test_the_late_seal_of_a_first_try_takes_nothing_from_a_second_one(repository, named):
+    """The second one's first disk counts on a pack that a prune takes then; its second disk is copied after that."""
+    first = repository.begin_run("run/1")
+    late = stored(repository, "run/1", seed=1, begun=first)
+    second = repository.begin_run("run/1")
+    disks = [stored(repository, "run/1", seed=2, begun=second)]
+    lost = packs(repository)
+    again(repository).seal(named(late), begun=first)
+    sweep = repository.plans.begin_sweep(lost)
+    repository.plans.decide(sweep, lost)
+    for pack in lost:
+        repository.blobs.delete(pack_key(pack))
+    repository.plans.finish_sweep(sweep)
+    disks.append(stored(again(repository), "run/1", seed=3, begun=second))
 
-    assert [blob.key for blob in repository.blobs.list("runs/")] == ["runs/run%2F1/begun"]
+    with pytest.raises(StaleError):
+        again(repository).seal(named(*disks, hours=1), begun=second)
+
+
+def test_a_writer_that_was_taken_for_dead_says_so_and_nobody_counts_on_what_it_has_stored(repository):
+    with repository.open_writer(run="run/1") as writer:
+        root = repository.write_attachment(writer, b"x" * BLOCK)
+        for key in tries.begun_keys(repository.blobs):
+            repository.blobs.delete(key)  # as maintenance does where there is no sign of life for long
+        with pytest.raises(StaleError, match="no sign of life"):
+            writer.flush()
+
+    assert not again(repository).index.known(bytes.fromhex(root))
+
+
+def test_a_try_that_was_removed_before_a_copy_of_it_begins_stops_no_copy(repository, named):
+    begun = repository.begin_run("run/1")
+    for key in tries.begun_keys(repository.blobs):
+        repository.blobs.delete(key)
+
+    again(repository).seal(named(stored(repository, "run/1", begun=begun)), begun=begun)
+
+    assert len(list(repository.points())) == 1
+
+
+class Forgetting(FaultyStore):
+    """A store in which a maintenance that takes our process for dead removes its intent, right before the commit."""
+
+    def __init__(self, inner, also=()):
+        super().__init__(inner)
+        self._also = also
+
+    def put(self, key, data):
+        if key.startswith("points/"):
+            for blob in list(self.inner.list("runs/")):
+                self.inner.delete(blob.key)
+            for pack in self._also:
+                self.inner.delete(pack_key(pack))
+        return super().put(key, data)
+
+
+def test_a_seal_whose_intent_was_removed_looks_again(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    store = Forgetting(repository.blobs)
+
+    ref = Repository(store, repository.descriptor).seal(named(root), begun=begun)
+
+    assert walked(store)
+    assert [point.ref for point in repository.points()] == [ref]
+
+
+def test_a_seal_whose_intent_was_removed_and_whose_blocks_were_taken_leaves_no_point(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    store = Forgetting(repository.blobs, also=packs(repository))
+
+    with pytest.raises(StaleError):
+        Repository(store, repository.descriptor).seal(named(root), begun=begun)
+
+    assert list(repository.points()) == []
+
+
+def test_work_under_a_name_leaves_what_others_have_there(repository):
+    other = repository.begin_run("copy:a:b")
+    with (
+        sealing.intent(repository.blobs, repository.framer, "copy:a:b", "vm", ["ab"]) as intent,
+        repository.run("copy:a:b").open_lease("try-other"),
+    ):
+        with repository.at_work("copy:a:b"):
+            repository.run("copy:a:b").restart()
+        assert intent.stands
+        assert tries.stands(repository.blobs, "copy:a:b", other)
+        assert [blob.key.split("/")[2] for blob in repository.blobs.list("runs/")] == ["sealing", "tries"]
+
+
+def test_work_shows_signs_of_life_and_leaves_nothing(repository):
+    with repository.at_work("run/1"):
+        assert [key for blob in repository.blobs.list("runs/") if "/leases/" in (key := blob.key)]
+
+    assert list(repository.blobs.list("runs/")) == []
 
 
 def test_an_intent_stands_while_a_point_is_sealed_and_goes_then(repository, named):
-    root = stored(repository, "run/1")
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
     store = FaultyStore(repository.blobs)
 
-    Repository(store, repository.descriptor).seal(named(root))
+    Repository(store, repository.descriptor).seal(named(root), begun=begun)
 
     verbs = [(call, key.split("/")[0]) for call, key in store.calls if call in ("put", "delete")]
     sealed = verbs.index(("put", "points"))

@@ -1,0 +1,101 @@
+"""The commit of a restore point: all that it names is there and stays, then its manifest is put.
+
+Settles the handshake with maintenance (:mod:`vmkeep.repository.sealing`): the intent stands before anything is looked
+at, and is looked for once more after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vmkeep.errors import CorruptError, LockedError, VmKeepError
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import sealing
+from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
+from vmkeep.repository.pointnames import blob_of_ref
+from vmkeep.repository.sealing import StandingIntent
+
+if TYPE_CHECKING:
+    from vmkeep.repository.repository import Repository
+
+
+def commit(repository: Repository, point: RestorePoint, begun: str | None) -> str:
+    """Commit a point and return the ref of the one that stands for its run; see :meth:`Repository.seal`."""
+    store, framer = repository.blobs, repository.framer
+    maps = _maps(point)
+    for name, root in maps:
+        with _cannot_be_sealed(point, name):
+            root_digest(root)
+    roots = [root for _, root in maps]
+    with sealing.intent(store, framer, point.run, point.vm.key, roots) as intent:
+        if sealing.is_unswept(store, framer, point.run, begun):
+            _require_unswept_maps(repository, point, roots, intent)
+        else:
+            if begun is None and not repository.plans.over():  # nothing was swept: what is missing was never there
+                _require_maps(repository, point)
+            sealing.walk(store, framer, roots, repository.fresh_index())
+        sealed = repository.manifests.seal(point)
+        if sealed.ours and not intent.stands:
+            _look_again(repository, point, roots)
+    return sealed.ref
+
+
+def _require_unswept_maps(
+    repository: Repository, point: RestorePoint, roots: Sequence[str], intent: StandingIntent
+) -> None:
+    try:
+        _require_maps(repository, point)
+    except CorruptError:
+        if not intent.stands:  # maintenance took this process for dead: gone, not damaged
+            sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index())
+        raise
+
+
+def _look_again(repository: Repository, point: RestorePoint, roots: Sequence[str]) -> None:
+    """Walk a point that was sealed without its intent: somebody took this process for dead, and may have swept."""
+    try:
+        sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index())
+    except VmKeepError:
+        try:
+            repository.blobs.delete(blob_of_ref(point.ref))
+        except LockedError:
+            repository.marks.mark_damaged(point.ref, (), reason="maintenance took blocks of it while it was sealed")
+        raise
+
+
+def _require_maps(repository: Repository, point: RestorePoint) -> None:
+    blocks = repository.open_blocks()
+    for name, root in _maps(point):
+        with _cannot_be_sealed(point, name):
+            opened = repository.open_map(root)
+            if opened.top != ZERO:
+                blocks.locate(Kind.PAGE if opened.shape.levels else Kind.BLOCK, opened.top)
+
+
+def _maps(point: RestorePoint) -> list[tuple[str, str]]:
+    """Return name and root of every map that a point names."""
+    return [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
+
+
+@contextmanager
+def _cannot_be_sealed(point: RestorePoint, name: str) -> Iterator[None]:
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(f"{point.vm.name}: '{name}' cannot be sealed: {error}") from error
+
+
+def root_digest(root: str) -> bytes:
+    """Return the digest of a map's root page.
+
+    :raises CorruptError: it is none.
+    """
+    try:
+        digest = bytes.fromhex(root)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_SIZE:
+        raise CorruptError(f"not the digest of a map: {root!r}")
+    return digest
