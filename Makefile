@@ -8,7 +8,7 @@ TEST_PACKAGES := gcc libc6-dev qemu-utils e2fsprogs dosfstools fusefat openssh-s
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench
 
-.PHONY: help setup demo demo-stop test test-fast lint format bench requirements clean
+.PHONY: help setup demo demo-stop test test-fast soak lint format bench requirements clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ test: setup ## Run all tests
 
 test-fast: setup ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow and not airflow" $(ARGS)
+
+soak: setup ## Ten minutes of many processes on two repositories, killed and stopped (ARGS="--seconds 60 --seed 7")
+	$(BIN)/python -m tests.soak $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(LINTED)
