@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import open_engine, speaking
-from vmkeep.catalog.schema import DiskRow, PointRow
+from vmkeep.catalog.schema import DiskRow, PointRow, SourceRow
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
 
@@ -60,6 +60,12 @@ class CatalogEntry:
     bytes_read: int
     bytes_stored: int
     warnings: int
+    vcenter: str | None = None
+    """UUID of the vCenter where it was taken; VMs of two vCenters can share name and key."""
+    moref: str | None = None
+    inventory_path: str | None = None
+    server: str | None = None
+    """Address of that vCenter, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,10 @@ class Catalog:
         """Enter the points that are missing here and drop those that are gone there; read only what is new."""
         there = set(manifests.point_refs())
         with self._session() as session:
-            here = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
+            known = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
+            whole = set(session.scalars(select(SourceRow.ref).where(SourceRow.repository == manifests.id)))
+        here = known & whole
+        self._forget(manifests.id, sorted((known | whole) - here))  # entered by an older program, which knew less
         left_out: dict[str, str] = {}
         for ref, found in manifests.load_points(sorted(there - here)):
             if isinstance(found, NotFoundError):
@@ -110,6 +119,7 @@ class Catalog:
         """Drop what is known of this repository and read every manifest again."""
         with self._session() as session:
             session.execute(delete(DiskRow).where(DiskRow.repository == manifests.id))
+            session.execute(delete(SourceRow).where(SourceRow.repository == manifests.id))
             session.execute(delete(PointRow).where(PointRow.repository == manifests.id))
         return self.refresh(manifests)
 
@@ -119,6 +129,7 @@ class Catalog:
             with self._session() as session:
                 session.add(_point_row(repository, point))
                 session.flush()
+                session.add(_source_row(repository, point))
                 session.add_all(_disk_rows(repository, point))
         except CatalogError as error:
             if isinstance(error.__cause__, DataError):
@@ -132,19 +143,23 @@ class Catalog:
         if vm is not None:
             query = query.where((PointRow.vm_name == vm) | (PointRow.vm_key == vm))
         with self._session() as session:
-            rows = list(session.scalars(query))
+            # Some databases fold case and blanks where they compare; names are compared as they are.
+            rows = [row for row in session.scalars(query) if vm is None or vm in (row.vm_name, row.vm_key)]
+            sources = select(SourceRow).where(SourceRow.repository == repository)
+            source_of = {source.ref: source for source in session.scalars(sources)}
             disks: dict[str, list[DiskRow]] = {}
             wanted = select(DiskRow).where(DiskRow.repository == repository)
             if vm is not None:
                 wanted = wanted.where(DiskRow.ref.in_([row.ref for row in rows]))
             for disk in session.scalars(wanted):
                 disks.setdefault(disk.ref, []).append(disk)
-            return [_entry(row, disks.get(row.ref, [])) for row in rows]
+            return [_entry(row, source_of.get(row.ref, SourceRow()), disks.get(row.ref, [])) for row in rows]
 
     def _forget(self, repository: str, refs: list[str]) -> None:
         with self._session() as session:
             for ref in refs:
                 session.execute(delete(DiskRow).where(DiskRow.repository == repository, DiskRow.ref == ref))
+                session.execute(delete(SourceRow).where(SourceRow.repository == repository, SourceRow.ref == ref))
                 session.execute(delete(PointRow).where(PointRow.repository == repository, PointRow.ref == ref))
 
     @contextmanager
@@ -194,6 +209,18 @@ def _point_row(repository: str, point: RestorePoint) -> PointRow:
     )
 
 
+def _source_row(repository: str, point: RestorePoint) -> SourceRow:
+    vm = point.vm
+    return SourceRow(
+        repository=repository,
+        ref=point.ref,
+        vcenter=vm.vcenter,
+        moref=vm.moref,
+        inventory_path=vm.inventory_path,
+        server=vm.server,
+    )
+
+
 def _disk_rows(repository: str, point: RestorePoint) -> list[DiskRow]:
     images = {image.disk.key: image for image in point.images}
     rows = []
@@ -217,7 +244,7 @@ def _disk_rows(repository: str, point: RestorePoint) -> list[DiskRow]:
     return rows
 
 
-def _entry(row: PointRow, disks: list[DiskRow]) -> CatalogEntry:
+def _entry(row: PointRow, source: SourceRow, disks: list[DiskRow]) -> CatalogEntry:
     return CatalogEntry(
         ref=row.ref,
         id=row.id,
@@ -233,4 +260,8 @@ def _entry(row: PointRow, disks: list[DiskRow]) -> CatalogEntry:
         bytes_read=row.bytes_read,
         bytes_stored=row.bytes_stored,
         warnings=row.warnings,
+        vcenter=source.vcenter,
+        moref=source.moref,
+        inventory_path=source.inventory_path,
+        server=source.server,
     )

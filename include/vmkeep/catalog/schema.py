@@ -1,4 +1,4 @@
-"""The catalog's two tables. Everything in them comes from manifests, so a new version may drop and refill them."""
+"""The catalog's three tables. Everything in them comes from manifests, so a new version may drop and refill them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,22 @@ class PointRow(Base):
     bytes_read: Mapped[int] = mapped_column(BigInteger)
     bytes_stored: Mapped[int] = mapped_column(BigInteger)
     warnings: Mapped[int]
+
+
+class SourceRow(Base):
+    """The VM that a restore point was taken of: several can share a name, and a key.
+
+    A table of its own, because older programs made the one of the points, and may use the same database.
+    """
+
+    __tablename__ = "vmkeep_source"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    vcenter: Mapped[str | None] = mapped_column(String(64))
+    moref: Mapped[str | None] = mapped_column(String(64))
+    inventory_path: Mapped[str | None] = mapped_column(Text)
+    server: Mapped[str | None] = mapped_column(String(255))
 
 
 class DiskRow(Base):

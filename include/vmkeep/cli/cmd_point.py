@@ -56,11 +56,13 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
 
 
 def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> None:
+    of = _sources(entries)
     print_table(
         ("point", "VM", "taken at (UTC)", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
         [
             (
-                entry.ref, entry.vm_name, f"{entry.taken_at:%Y-%m-%d %H:%M:%S}", entry.kind, entry.consistency,
+                entry.ref, entry.vm_name + of.get(entry.ref, ""), f"{entry.taken_at:%Y-%m-%d %H:%M:%S}", entry.kind,
+                entry.consistency,
                 f"{entry.disks} ({entry.skipped} skipped)" if entry.skipped else entry.disks,
                 size(entry.capacity), size(entry.bytes_read), size(entry.bytes_stored),
                 _short(marks.get(entry.ref, Marks())),
@@ -68,6 +70,18 @@ def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> 
             for entry in entries
         ],
     )  # fmt: skip
+
+
+def _sources(entries: Sequence[CatalogEntry]) -> dict[str, str]:
+    """Return which VM each point was taken of, by ref, where one history holds several vCenters' VMs, or ids."""
+    sources: dict[str, set[tuple[str | None, str | None]]] = {}
+    for entry in entries:
+        sources.setdefault(entry.vm_key, set()).add((entry.vcenter, entry.moref))
+    return {
+        entry.ref: f" ({entry.moref} at {entry.server or ''} {entry.vcenter})".replace("  ", " ")
+        for entry in entries
+        if entry.moref and len(sources[entry.vm_key]) > 1
+    }
 
 
 @point.command("show")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -126,3 +128,42 @@ def test_a_database_that_is_none_is_a_clear_error(tmp_path):
 
     with pytest.raises(CatalogError, match="catalog sqlite:"), open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}"):
         pass
+
+
+def test_points_of_two_vms_with_one_name_and_key_tell_what_they_were_taken_of(catalog):
+    here, there = (
+        replace(
+            point(number), vm=replace(point(number).vm, vcenter=vcenter, moref="vm-1", inventory_path="/DC/vm/app01")
+        )
+        for number, vcenter in ((1, "vc1"), (2, "vc2"))
+    )
+
+    catalog.refresh(Manifests(here, there))
+
+    found = [(entry.ref, entry.vcenter, entry.moref, entry.inventory_path) for entry in catalog.points("repo")]
+    assert found == [(here.ref, "vc1", "vm-1", "/DC/vm/app01"), (there.ref, "vc2", "vm-1", "/DC/vm/app01")]
+
+
+def test_what_an_older_program_entered_is_entered_again_with_what_it_left_out(tmp_path):
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+    held = replace(point(1), vm=replace(point(1).vm, vcenter="vc1", moref="vm-1"))
+    with open_catalog(url) as catalog:
+        catalog.refresh(Manifests(held))
+    with sqlite3.connect(tmp_path / "catalog.db") as older:
+        older.execute("DROP TABLE vmkeep_source")
+    older.close()
+
+    with open_catalog(url) as catalog:
+        catalog.refresh(Manifests(held))
+        assert [(entry.vcenter, entry.moref, entry.disks) for entry in catalog.points("repo")] == [("vc1", "vm-1", 2)]
+        manifests = Manifests(held)
+        catalog.refresh(manifests)
+        assert manifests.loaded == 0
+
+
+@pytest.mark.parametrize("name", ["app01 ", "APP01", " app01"])
+def test_a_name_is_looked_for_as_it_is_typed(catalog, name):
+    catalog.refresh(Manifests(point(1), point(2, vm=name)))
+
+    assert [entry.vm_name for entry in catalog.points("repo", vm=name)] == [name]
+    assert [entry.vm_name for entry in catalog.points("repo", vm="app01")] == ["app01"]

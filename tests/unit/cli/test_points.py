@@ -175,3 +175,22 @@ def test_times_are_read_in_the_zone_that_is_given():
     assert parse_end("14d", now=NOW) == NOW + timedelta(days=14)
     assert parse_end("2026-12-31", now=NOW) == datetime(2027, 1, 1, tzinfo=UTC)
     assert parse_end("2026-12-31T08:00", now=NOW) == datetime(2026, 12, 31, 8, tzinfo=UTC)
+
+
+def test_two_vms_in_one_history_are_told_apart_in_lists_and_pages(tmp_path):
+    with open_repository(str(tmp_path / "repo")) as repository:
+        made = [
+            repository.seal(replace(DAILY, id=vcenter, run=vcenter, vm=replace(
+                DAILY.vm, key="k", moref="vm-1", vcenter=vcenter, server=f"{vcenter}.example"
+            )))
+            for vcenter in ("vc1", "vc2")
+        ]  # fmt: skip
+
+    output = run("point", "list", "--vm", "k")
+    assert "(vm-1 at vc1.example vc1)" in " ".join(output.split())
+    assert "(vm-1 at vc2.example vc2)" in " ".join(output.split())
+    assert {entry["ref"]: entry["vcenter"] for entry in run_json("point", "list", "--vm", "k")} == {
+        made[0]: "vc1", made[1]: "vc2",
+    }  # fmt: skip
+    assert "vCenter vc2.example (vc2)" in run("point", "show", made[1])
+    assert " at " not in run("point", "list", "--vm", "key-web").replace("taken at (UTC)", "")
