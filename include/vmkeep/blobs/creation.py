@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 PROBES = "probes/"
 _CREATORS = 5
 _RACES = 2
+_SIZE = 64 << 10
+"""Bytes of each rival: what takes a while to receive leaves a careless server more time to be so."""
 
 
 def require_creates(store: BlobStore) -> None:
@@ -87,7 +89,7 @@ def _remove(store: BlobStore, key: str) -> VmKeepError | None:
 def _one_wins(store: BlobStore, key: str) -> bool:
     """Let several create one object at once; tell whether one alone was told that it has, and its bytes are there."""
     start = threading.Barrier(_CREATORS)
-    contents = [f"{number}".encode() for number in range(_CREATORS)]
+    contents = [bytes([number]) * _SIZE for number in range(_CREATORS)]
 
     def create(content: bytes) -> bool | StoreError:
         start.wait()

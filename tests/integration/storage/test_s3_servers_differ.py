@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections import Counter
 from dataclasses import replace
@@ -23,6 +24,7 @@ from vmkeep.errors import (
     TransientError,
     UnreachableError,
 )
+from vmkeep.images import import_images
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
@@ -127,6 +129,18 @@ def test_a_used_up_quota_is_a_full_store_and_no_lack_of_rights(moto_server, stat
 
         with pytest.raises(StoreFullError, match="no space left"):
             create_store(f"s3://{server.bucket}/full", credentials=server.credentials)
+
+
+def test_an_import_into_a_bucket_whose_quota_is_used_up_ends_as_on_a_full_disk(moto_server, tmp_path):
+    (tmp_path / "disk.raw").write_bytes(random.Random(1).randbytes(1 << 20))
+    with front(
+        moto_server, refusing(lambda request: "/packs/" in request.path and _puts(request), 403, "QuotaExceeded")
+    ) as server:
+        repository = create_repository(f"s3://{server.bucket}/{uuid.uuid4()}", aws=server.credentials)
+
+        with pytest.raises(StoreFullError, match="no space left") as raised:
+            import_images(repository, [tmp_path / "disk.raw"], name="web")
+        assert raised.value.exit_code == 62
 
 
 # -- create if absent -------------------------------------------------------------------------------------------------
