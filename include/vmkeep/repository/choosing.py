@@ -66,12 +66,9 @@ def is_latest(text: str) -> bool:
 
 def newest_first(manifests: Manifests, vm_key: str) -> Iterator[ReadPoint]:
     """Yield a VM's points, the newest first and those from the future last; each is read when it is asked for."""
-    names = [name for name in manifests.names(vm_key) if name.taken_at is not None]
-    ahead = [name for name in names if name.taken_at is not None and is_ahead(name.taken_at)]
-    choice = [name for name in names if name not in ahead]
-    for name in ahead:
-        if name.taken_at is not None:
-            log.warning("%s", warn_of_the_future(name.ref, name.taken_at))
+    choice, ahead, left_out = _told_apart(manifests.location, manifests.names(vm_key))
+    for warning in left_out:
+        log.warning("%s", warning)
     for group in [*_by_second(choice), *_by_second(ahead)]:
         yield from sorted(manifests.read(group), key=_time_of, reverse=True)
 
@@ -148,20 +145,32 @@ class _Newest:
 
 def _newest(manifests: Manifests, names: Sequence[PointName]) -> _Newest | None:
     """Look for the newest point of one VM; look again where one is removed meanwhile."""
-    ahead = [name for name in names if name.taken_at is not None and is_ahead(name.taken_at)]
-    choice = [name for name in names if name.taken_at is not None and name not in ahead]
-    left_out = [f"{name.blob} in {manifests.location} is not a restore point" for name in names if not name.taken_at]
-    left_out += [warn_of_the_future(name.ref, name.taken_at) for name in ahead if name.taken_at is not None]
-    for group in [*_by_second(choice), *_by_second(ahead)]:
+    choice, ahead, left_out = _told_apart(manifests.location, names)
+    past = _by_second(choice)
+    for number, group in enumerate([*past, *_by_second(ahead)]):
         read = list(manifests.read(group))
         if not read:
             continue  # removed since it was listed
-        of = partial(_Newest, vm_key=group[0].vm_key, name=group[0], ahead=group[0] in ahead)
+        of = partial(_Newest, vm_key=group[0].vm_key, name=group[0], ahead=number >= len(past))
         if problems := [one.problem for one in read if one.point is None]:
             return of(problem=f"{problems[0]}; {_instead(group[0], choice)}")
         points = [one.point for one in read if one.point is not None]
         return of(point=max(points, key=lambda point: point.taken_at), left_out=tuple(left_out))
     return None
+
+
+def _told_apart(location: str, names: Iterable[PointName]) -> tuple[list[PointName], list[PointName], list[str]]:
+    """Return the points to choose among, those from the future, and a warning for each that is left out."""
+    choice, ahead, left_out = [], [], []
+    for name in names:
+        if (taken_at := name.taken_at) is None:
+            left_out.append(f"{name.blob} in {location} is not a restore point")
+        elif is_ahead(taken_at):
+            ahead.append(name)
+            left_out.append(warn_of_the_future(name.ref, taken_at))
+        else:
+            choice.append(name)
+    return choice, ahead, left_out
 
 
 def _by_second(names: Sequence[PointName]) -> list[list[PointName]]:
