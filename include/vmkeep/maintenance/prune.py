@@ -14,6 +14,7 @@ from vmkeep.errors import StoreFullError
 from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.plan import PrunePlan, marked
+from vmkeep.maintenance.reserve import hold_reserve, spend_reserve
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
 from vmkeep.maintenance.sweep import Swept, settle, sweep
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
@@ -64,6 +65,7 @@ def execute(
     """
     require_creates(repository.blobs)
     removed, leftovers = _tidy(repository, plan)
+    spend_reserve(repository.blobs, packs=plan.packs)
     try:
         locked = settle(repository)
         swept = _sweep(repository, plan, on_progress)
@@ -77,6 +79,8 @@ def execute(
         ) from error
     moved = _rewrite(repository, {bytes.fromhex(pack) for pack in plan.rewritten}, on_progress)
     swept += _sweep(repository, plan, on_progress)
+    if not plan.empty:
+        hold_reserve(repository.blobs, packs=plan.packs)
     return PruneReport(
         points_forgotten=tuple(forgotten),
         points_kept=kept,
