@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import servers
 from vmkeep.model.disk import ControllerKind, Disk
@@ -16,6 +17,9 @@ from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository
+
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")  # no example fails because the machine has other things to do
 
 
 def _build_vddk(root: Path, *flags: str) -> Path:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.patience import HANG
 from tests.servers import S3Server
 
 _PATIENCE = 30.0
@@ -119,7 +120,7 @@ def front(server: S3Server, behaviour: Behaviour) -> Iterator[S3Server]:
     target = urlsplit(server.endpoint).netloc
 
     def ask(request: Request) -> Reply:
-        connection = http.client.HTTPConnection(target, timeout=60)
+        connection = http.client.HTTPConnection(target, timeout=HANG)
         try:
             connection.request(request.method, request.path, request.body or None, request.headers)
             answer = connection.getresponse()

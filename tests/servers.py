@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.patience import HANG
 from vmkeep.blobs.awsclient import AwsClient
 from vmkeep.model.aws import AwsCredentials
 
@@ -80,7 +81,7 @@ def running(command: list[str], log: Path, **environment: str) -> Iterator[subpr
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args[3]} did not start: {log.read_text()[-2000:]}")

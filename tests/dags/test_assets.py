@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep_airflow.assets import restore_points_of
 
 
@@ -30,5 +31,5 @@ def test_reading_a_file_that_names_an_asset_imports_no_provider():
         "assets.restore_points_of('x')\n"
         "print([name for name in sys.modules if name in ('boto3', 'airflow.providers.amazon.aws')])"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=HANG)
     assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
+from tests.patience import HANG
 from vmkeep.model.job import Cursor, Progress
 from vmkeep_airflow.cursor import TaskCursor
 
@@ -66,7 +67,7 @@ class SilentStore(Store):
 
     def set(self, key: str, value: object) -> None:
         self.asked.set()
-        self.answer.wait(60)
+        self.answer.wait(HANG)
         if self.errors:
             raise self.errors.pop(0)
         super().set(key, value)
@@ -92,7 +93,7 @@ def test_a_position_that_cannot_be_stored_ends_no_copy_and_the_next_one_is_store
     with TaskCursor(context, snapshot="snapshot-7") as cursor:
         cursor(progress(at(1)))
         while store.errors:
-            store.asked.wait(60)
+            store.asked.wait(HANG)
         cursor(progress(at(2)))
     assert cursor.load() == at(2)
 
@@ -102,7 +103,7 @@ def test_a_copy_never_waits_for_an_api_that_does_not_answer():
     with TaskCursor({"task_state_store": store}, snapshot="snapshot-7") as cursor:
         for offset in range(1, 100):
             cursor(progress(at(offset)))
-        assert store.asked.wait(60)
+        assert store.asked.wait(HANG)
         assert cursor.load() is None, "the first is still on its way"
         store.answer.set()
     assert cursor.load() == at(99), "the newest is what counts"

@@ -13,6 +13,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.serialized_objects import DagSerialization
 
+from tests.patience import HANG
+
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LISTED = {
@@ -95,7 +97,7 @@ def test_reading_the_dag_files_imports_nothing_heavy():
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", probe, str(ROOT / "dags")], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", probe, str(ROOT / "dags")], capture_output=True, text=True, check=True, timeout=HANG
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
 

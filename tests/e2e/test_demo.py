@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import HANG
+
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +57,7 @@ def components(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def assert_no_process_is_left(folder: Path, seconds: float = 30.0) -> None:
+def assert_no_process_is_left(folder: Path, seconds: float = HANG) -> None:
     end = time.monotonic() + seconds
     while left := components(folder):
         assert time.monotonic() < end, [process.cmdline() for process in left]
@@ -105,7 +107,7 @@ def test_a_second_demo_in_the_same_place_is_refused_and_stop_ends_the_first(star
     assert second.wait() == 2
     stop = start("--stop")
     assert "demo stopped" in stop.stdout.read()
-    assert first.wait(timeout=30) == 130
+    assert first.wait(timeout=HANG) == 130
     assert_no_process_is_left(folder)
 
 

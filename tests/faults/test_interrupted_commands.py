@@ -6,17 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests.patience import HANG, eventually
 from vmkeep.repository import create_repository
 from vmlab.testing import start_lab
 
 pytestmark = pytest.mark.slow
-
-HUNG = 300
-"""Seconds after which something that has to happen never will."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +35,7 @@ def backup(lab, tmp_path):
     environment = os.environ | {"VMKEEP_PASSWORD": lab.password, "XDG_STATE_HOME": str(tmp_path / "state")}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
         try:
-            _wait_for(lambda: lab.state()["nfc"])
+            eventually(lambda: lab.state()["nfc"])
             yield running
         finally:
             running.kill()
@@ -48,7 +45,7 @@ def backup(lab, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_backup_that_is_told_to_stop_leaves_no_snapshot_and_no_point(lab, tmp_path, backup, number):
     backup.send_signal(number)
-    _, said = backup.communicate(timeout=HUNG)
+    _, said = backup.communicate(timeout=HANG)
 
     assert backup.returncode == 130, said
     assert said.splitlines()[-1] == "vmkeep: interrupted"
@@ -65,16 +62,9 @@ def test_a_backup_says_that_it_removes_its_snapshot_and_a_second_interruption_ho
             break
     assert backup.poll() is None, said
     backup.send_signal(signal.SIGINT)
-    _, rest = backup.communicate(timeout=HUNG)
+    _, rest = backup.communicate(timeout=HANG)
 
     assert backup.returncode == 130, rest
     (left,) = lab.vm("app01")["snapshots"]
     assert left["name"] in rest
     assert "in vCenter" in rest
-
-
-def _wait_for(condition, seconds=HUNG):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.1)

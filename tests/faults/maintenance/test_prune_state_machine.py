@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import hypothesis.strategies as st
 import pytest
@@ -276,7 +275,7 @@ def run(examples, steps):
     run_state_machine_as_test(
         Backups,
         settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=timedelta(minutes=1),
+            max_examples=examples, stateful_step_count=steps, deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

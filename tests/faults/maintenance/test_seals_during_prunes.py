@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted, _twin
+from tests.patience import HANG
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, described, small_packs, write
 from vmkeep.errors import StaleError
 from vmkeep.repository import descriptor
@@ -116,7 +117,7 @@ class Paused(Interrupted):
     def put(self, key, data):
         if key.startswith("points/"):
             self.reached.set()
-            assert self.go_on.wait(60)
+            assert self.go_on.wait(HANG)
         return self._inner.put(key, data)
 
 
@@ -133,16 +134,16 @@ def test_a_seal_that_saw_no_sweep_ends_at_any_call_of_a_prune(worn):
         point = described(root, "early", number=900, size=len(BLOCKS) * BLOCK)
         with ThreadPoolExecutor(max_workers=1) as threads:
             sealing = threads.submit(vault.open(paused).seal, point)
-            assert paused.reached.wait(60)
+            assert paused.reached.wait(HANG)
 
             def end(paused=paused, sealing=sealing):
                 paused.go_on.set()
-                sealing.result(timeout=60)
+                sealing.result(timeout=HANG)
 
             store = Interrupted(vault.store, at, end)
             vault.prune(store=store)
             paused.go_on.set()
-            vault.held[sealing.result(timeout=60)] = BLOCKS
+            vault.held[sealing.result(timeout=HANG)] = BLOCKS
         vault.assert_whole()
         if store.calls <= at:
             break

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import CorruptError, StoreFullError
 from vmkeep.images import export_image, import_images
 from vmkeep.repository import create_repository, open_repository
@@ -97,7 +98,7 @@ def test_any_number_of_writers_at_once_with_no_lock(place, tmp_path):
     children = [start(place, path, f"vm{number}", pack=MIB) for number, path in enumerate(images)]
     refs = []
     for child in children:
-        out, _ = child.communicate(timeout=120)
+        out, _ = child.communicate(timeout=HANG)
         refs.append(json.loads(out)["ref"])
 
     repository = open_repository(str(place))
@@ -113,7 +114,7 @@ def test_memory_is_bounded_for_any_copy(place, tmp_path):
     with path.open("wb") as file:
         for seed in range(6):
             file.write(random.Random(seed).randbytes(64 * MIB))
-    out, _ = start(place, path, "large").communicate(timeout=120)
+    out, _ = start(place, path, "large").communicate(timeout=HANG)
     found = json.loads(out)
 
     assert found["peak_kib"] < 256 * 1024

@@ -17,6 +17,7 @@ from demo.airflow_processes import AirflowProcesses, running_airflow
 from demo.api import AirflowApi
 from demo.lab import Lab, LabControl
 from demo.testing import enter_airflow_home
+from tests.patience import HANG
 from vmkeep.model.site import Site, VCenter
 
 enter_airflow_home()
@@ -140,7 +141,7 @@ def airflow(airflow_home) -> Iterator[AirflowProcesses]:
 @pytest.fixture
 def api(airflow) -> AirflowApi:
     client = AirflowApi(airflow.home.url, user=airflow.home.user, password=airflow.home.password)
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG
     while not all(client.knows(name) for name in ("vm_backup", "vm_restore")):
         airflow.check()
         assert time.monotonic() < end, "the DAGs were not registered"

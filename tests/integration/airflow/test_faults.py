@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from demo.airflow_home import OUTAGE
+from tests.patience import HANG
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -37,7 +38,7 @@ def copies(home: str) -> list[psutil.Process]:
     return found
 
 
-def await_stuck_copy(api, run: str, home: str, seconds: float = 90.0) -> psutil.Process:
+def await_stuck_copy(api, run: str, home: str, seconds: float = HANG) -> psutil.Process:
     """Return the child process of the one copy that is stuck, when all others have ended."""
     end = time.monotonic() + seconds
     while True:
@@ -57,7 +58,7 @@ def kill_task_of(child: psutil.Process) -> None:
 
 
 def assert_nothing_is_left(control, airflow, vm: str = "app01") -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + HANG
     while copies(str(airflow.home.folder)):
         assert time.monotonic() < end, "a copy outlived its run"
         time.sleep(0.2)
@@ -69,7 +70,7 @@ def assert_nothing_is_left(control, airflow, vm: str = "app01") -> None:
 
 def assert_the_next_run_works(api, control) -> None:
     run = api.trigger("vm_backup", vm="app01")
-    assert api.wait("vm_backup", run, seconds=120) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     assert control.snapshots("app01") == []
 
 
@@ -84,7 +85,7 @@ def test_a_killed_copy_costs_one_try_and_the_run_still_ends_well(api, airflow, c
     run = api.trigger("vm_backup", vm="app01", full=True)
     await_stuck_copy(api, run, str(airflow.home.folder)).send_signal(signal.SIGKILL)
     stuck_disk()
-    assert api.wait("vm_backup", run, seconds=120) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     tries = [task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"]
     assert sorted(tries) == [1, 1, 2]
     assert_nothing_is_left(control, airflow)
@@ -109,7 +110,7 @@ def test_a_killed_worker_leaves_no_snapshot(api, airflow, control, stuck_disk):
     run = api.trigger("vm_backup", vm="app01", full=True)
     kill_task_of(await_stuck_copy(api, run, str(airflow.home.folder)))
     stuck_disk()
-    state = api.wait("vm_backup", run, seconds=180)
+    state = api.wait("vm_backup", run, seconds=HANG)
     states = {(task["task_id"], task["map_index"]): task["state"] for task in api.tasks("vm_backup", run)}
     assert state == ("success" if set(states.values()) == {"success"} else "failed")
     assert states["remove_snapshot", -1] == "success"
@@ -123,7 +124,7 @@ def test_a_killed_scheduler_leaves_no_snapshot_once_it_runs_again(api, airflow, 
     airflow.components["scheduler"].kill()
     stuck_disk()
     airflow.restart("scheduler")
-    state = api.wait("vm_backup", run, seconds=240)
+    state = api.wait("vm_backup", run, seconds=HANG)
     states = {(task["task_id"], task["map_index"]): task["state"] for task in api.tasks("vm_backup", run)}
     assert state == ("success" if set(states.values()) == {"success"} else "failed")
     assert_nothing_is_left(control, airflow)
@@ -149,7 +150,7 @@ def test_a_copy_lives_on_while_no_api_server_answers(api, airflow, control, stuc
     server, log = airflow.components["api-server"], airflow.components["scheduler"].log
     server.kill()
     tried = log.read_text().count(TRIED_AGAIN)
-    end = time.monotonic() + 120
+    end = time.monotonic() + HANG
     while log.read_text().count(TRIED_AGAIN) < tried + 20:  # as shipped by Airflow, 3 heartbeats of 5 tries end a task
         assert time.monotonic() < end, "no heartbeat is tried again"
         assert child.is_running()
@@ -157,7 +158,7 @@ def test_a_copy_lives_on_while_no_api_server_answers(api, airflow, control, stuc
     airflow.restart("api-server")
     airflow.wait_ready()
     stuck_disk()
-    assert api.wait("vm_backup", run, seconds=240) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     assert {task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"} == {1}
     assert_nothing_is_left(control, airflow)
 
@@ -168,12 +169,12 @@ def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, c
     run = api.trigger("vm_backup", vm="app01", full=True)
     await_stuck_copy(api, run, str(airflow.home.folder))
     api.call("PATCH", f"/api/v2/dags/vm_backup/dagRuns/{run.replace('+', '%2B')}", {"state": "failed"})
-    end = time.monotonic() + 120
+    end = time.monotonic() + HANG
     while any(task["state"] in {"running", "queued", "scheduled", None} for task in api.tasks("vm_backup", run)):
         assert time.monotonic() < end, api.tasks("vm_backup", run)
         time.sleep(0.5)
     # While its teardowns ran, the run counted as running again: the scheduler has to look at it once more.
-    assert api.wait("vm_backup", run, seconds=60) == "failed"
+    assert api.wait("vm_backup", run, seconds=HANG) == "failed"
     stuck_disk()
     assert_nothing_is_left(control, airflow)
     assert points(site) == before
@@ -183,7 +184,7 @@ def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, c
 
 def test_clearing_one_copy_never_seals_a_mix_of_two_snapshots(api, airflow, control, site):
     run = api.trigger("vm_backup", vm="app01", full=True)
-    assert api.wait("vm_backup", run, seconds=120) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     before = points(site)
     api.call(
         "POST",
@@ -193,7 +194,7 @@ def test_clearing_one_copy_never_seals_a_mix_of_two_snapshots(api, airflow, cont
             "only_failed": False, "reset_dag_runs": True,
         },
     )  # fmt: skip
-    assert api.wait("vm_backup", run, seconds=120) == "failed"
+    assert api.wait("vm_backup", run, seconds=HANG) == "failed"
     failed = {task["task_id"]: task for task in api.tasks("vm_backup", run) if task["state"] == "failed"}
     assert set(failed) == {"copy_disk", "close_run"}
     assert "is gone; start a new run" in api.log("vm_backup", failed["copy_disk"])
@@ -203,10 +204,10 @@ def test_clearing_one_copy_never_seals_a_mix_of_two_snapshots(api, airflow, cont
 
 def test_a_run_that_is_cleared_whole_makes_a_point_of_its_own(api, airflow, control, site):
     run = api.trigger("vm_backup", vm="web01")
-    assert api.wait("vm_backup", run, seconds=120) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     before = points(site)
     api.call("POST", f"/api/v2/dags/vm_backup/dagRuns/{run.replace('+', '%2B')}/clear", {"dry_run": False})
-    assert api.wait("vm_backup", run, seconds=120) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     assert len(points(site) - before) == 1
     assert_nothing_is_left(control, airflow, "web01")
 
@@ -214,14 +215,14 @@ def test_a_run_that_is_cleared_whole_makes_a_point_of_its_own(api, airflow, cont
 def test_a_retry_goes_on_where_the_killed_try_stood(api, airflow, control):
     control.call("POST", "/fault", {"nfc": {"latency": 6.0}})  # slow enough for a checkpoint, which comes every 30 s
     run = api.trigger("vm_backup", vm="app01", full=True)
-    end = time.monotonic() + 150
+    end = time.monotonic() + HANG
     while not (task := copy_of(api, run, "Hard disk 3")) or not stored_cursor(api, run, task["map_index"]):
         assert time.monotonic() < end, "no cursor was kept"
         time.sleep(0.5)
     (child,) = copies(str(airflow.home.folder))
     child.send_signal(signal.SIGKILL)
     control.call("POST", "/fault", {"nfc": {"latency": 0}})
-    assert api.wait("vm_backup", run, seconds=120) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     again = copy_of(api, run, "Hard disk 3")
     assert again["try_number"] == 2
     assert "Hard disk 3: goes on at" in api.log("vm_backup", again)

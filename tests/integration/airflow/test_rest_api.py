@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from demo.api import AirflowApi, ApiError
+from tests.patience import HANG
 from vmkeep.repository import open_repository
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -15,7 +16,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 def test_a_backup_is_triggered_and_followed_over_the_api(api, control):
     run = api.trigger("vm_backup", vm="app01")
-    assert api.wait("vm_backup", run, seconds=180) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     states = {task["task_id"]: task["state"] for task in api.tasks("vm_backup", run)}
     assert set(states.values()) == {"success"}
     labels = sorted(
@@ -30,10 +31,10 @@ def test_a_backup_is_triggered_and_followed_over_the_api(api, control):
 
 def test_a_run_is_closed_again_without_a_second_event(api, control):
     run = api.trigger("vm_backup", vm="web01")
-    assert api.wait("vm_backup", run, seconds=180) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     events = events_of(api, run)
     api.clear("vm_backup", run, "close_run")
-    assert api.wait("vm_backup", run, seconds=180) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     assert {task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "close_run"} == {2}
     assert events_of(api, run) == events
 
@@ -53,7 +54,7 @@ def closed_run(api, control) -> str:
     run = f"web01-{uuid.uuid4()}"
     body = {"logical_date": None, "dag_run_id": run, "conf": {"vm": "web01"}}
     api.call("POST", "/api/v2/dags/vm_backup/dagRuns", body)
-    assert api.wait("vm_backup", run, seconds=180) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     assert api.run("vm_backup", run)["note"] == "web01"
     return run
 
@@ -92,7 +93,7 @@ def test_the_connection_form_knows_both_types(api):
 
 def test_an_overwrite_can_wait_for_a_persons_yes(api, control):
     run = api.trigger("vm_backup", vm="web01")
-    assert api.wait("vm_backup", run, seconds=180) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     before = control.hashes("web01")
     point = api.xcom("vm_backup", run, "catalog")["point"]
     control.write("web01", 2000, [(0, 1 << 20)])
@@ -105,7 +106,7 @@ def test_an_overwrite_can_wait_for_a_persons_yes(api, control):
         f"/api/v2/dags/vm_restore/dagRuns/{run.replace('+', '%2B')}/taskInstances/approve/-1/hitlDetails",
         {"chosen_options": ["Approve"], "params_input": {}},
     )
-    assert api.wait("vm_restore", run, seconds=180) == "success"
+    assert api.wait("vm_restore", run, seconds=HANG) == "success"
     assert control.hashes("web01") == before
 
 
@@ -116,11 +117,11 @@ def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, sit
         assert not api.knows(dag_id), "paused until somebody switches it on"
         api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
     check = api.trigger("repository_check", read_all=True)
-    assert api.wait("repository_check", check, seconds=180) == "success"
+    assert api.wait("repository_check", check, seconds=HANG) == "success"
     assert api.xcom("repository_check", check, "report")["check"]["data"] == "all"
 
     upkeep = api.trigger("repository_maintenance")
-    assert api.wait("repository_maintenance", upkeep, seconds=180) == "success"
+    assert api.wait("repository_maintenance", upkeep, seconds=HANG) == "success"
     report = api.xcom("repository_maintenance", upkeep, "report")
     assert report["prune"]["rule"] is None
     assert set(report) == {"prune", "extend_locks", "merge"}
@@ -138,7 +139,7 @@ def events_of(api: AirflowApi, run: str) -> dict[str, list[dict[str, str]]]:
 
 
 def _await_state(api: AirflowApi, run: str, task_id: str, state: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG
     while True:
         task = next(task for task in api.tasks("vm_restore", run) if task["task_id"] == task_id)
         if task["state"] == state:

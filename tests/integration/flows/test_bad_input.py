@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
+
 VMKEEP = [sys.executable, "-m", "vmkeep.cli.main"]
 
 
@@ -33,7 +35,7 @@ def run(lab, site, tmp_path):
             else:
                 environment[name] = value
         return subprocess.run(
-            [*VMKEEP, *arguments], capture_output=True, text=True, timeout=120, check=False, env=environment
+            [*VMKEEP, *arguments], capture_output=True, text=True, timeout=HANG, check=False, env=environment
         )
 
     return call

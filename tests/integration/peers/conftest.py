@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.testing import Lab, start_lab
@@ -105,7 +106,7 @@ class Govclient:
         used = {"user": self.user, "password": self.password, "thumbprint": self.thumbprint} | changed
         flags = [part for name, value in used.items() for part in (f"-{name}", value)]
         ended = subprocess.run(
-            [self.program, *flags, self.url, *verb], capture_output=True, text=True, timeout=120, check=False
+            [self.program, *flags, self.url, *verb], capture_output=True, text=True, timeout=HANG, check=False
         )
         assert ended.stdout, ended.stderr
         answer = json.loads(ended.stdout)

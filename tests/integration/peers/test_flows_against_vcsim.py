@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.flows import backup, restore
 from vmkeep.flows.values import BackupRequest, RestoreRequest
 from vmkeep.model.job import DiskCopy, DiskWrite
@@ -138,7 +139,7 @@ def vmkeep(vcsim, tmp_path):
         } | changed  # fmt: skip
         return subprocess.run(
             [sys.executable, "-m", "vmkeep.cli.main", *arguments],
-            capture_output=True, text=True, timeout=120, check=False, env=environment,
+            capture_output=True, text=True, timeout=HANG, check=False, env=environment,
         )  # fmt: skip
 
     return call

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
 from tests.racing import wins
 from vmkeep.blobs import naming
 from vmkeep.blobs.local import LocalStore
@@ -33,11 +34,11 @@ def fat(tmp_path):
     folder.mkdir()
     with image.open("wb") as file:
         file.truncate(64 << 20)
-    subprocess.run(["mkfs.vfat", image], check=True, capture_output=True, timeout=60)
-    subprocess.run(["fusefat", "-o", "rw+", image, folder], check=True, capture_output=True, timeout=60)
+    subprocess.run(["mkfs.vfat", image], check=True, capture_output=True, timeout=HANG)
+    subprocess.run(["fusefat", "-o", "rw+", image, folder], check=True, capture_output=True, timeout=HANG)
     yield folder
     for _ in range(100):
-        if subprocess.run(["umount", folder], capture_output=True, timeout=60).returncode == 0:
+        if subprocess.run(["umount", folder], capture_output=True, timeout=HANG).returncode == 0:
             break
         time.sleep(0.1)
 
@@ -86,7 +87,7 @@ def test_a_prune_refuses_a_fat_behind_ssh_and_a_backup_goes_there(fat, ssh_serve
 
 def test_whoever_makes_a_repository_is_told_at_once_what_will_be_refused(fat):
     command = [Path(sys.executable).parent / "vmkeep", "repo", "init", "-r", str(fat / "repository")]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG)
 
     assert "nothing can be deleted safely there" in result.stderr
     assert "created at" in result.stdout

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.patience import HANG
+
 _CALLS = "openat,write,fsync,fdatasync,link,linkat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir"
 _LINE = re.compile(r"(?:\[pid +\d+\] )?(?P<call>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
 _NAMES = {"linkat": "link", "renameat": "rename", "renameat2": "rename", "unlinkat": "unlink", "mkdirat": "mkdir"}
@@ -55,7 +57,7 @@ def traced(tmp_path):
     def run(what):
         log = tmp_path / "strace.log"
         command = ["strace", "-f", "-y", "-o", str(log), "-e", f"trace={_CALLS}"]
-        subprocess.run([*command, sys.executable, "-P", "-c", _SCRIPT, str(folder), what], check=True, timeout=120)
+        subprocess.run([*command, sys.executable, "-P", "-c", _SCRIPT, str(folder), what], check=True, timeout=HANG)
         return [call for line in log.read_text().splitlines() if (call := _call(line, str(folder))) is not None]
 
     return run

@@ -5,6 +5,8 @@ import threading
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
+from tests.patience import HANG
+
 PATHS = ("Production/app01", "Production/web01", "Production/db01")
 NAMES = [path.rpartition("/")[2] for path in PATHS]
 STEP, SIZE, WRITES = 100_000, 5000, 40
@@ -56,9 +58,9 @@ def test_snapshots_guests_and_readers_do_not_disturb_each_other(lab, connect):
     for thread in [reader, *workers]:
         thread.start()
     for thread in workers:
-        thread.join(60)
+        thread.join(HANG)
     stop.set()
-    reader.join(60)
+    reader.join(HANG)
     assert crowd.failures == []
     for name in NAMES:
         state = lab.vm(name)

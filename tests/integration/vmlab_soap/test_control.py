@@ -10,6 +10,7 @@ import time
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.patience import HANG
 from vmlab.testing import LabError, start_lab
 
 
@@ -50,7 +51,7 @@ def test_a_control_call_that_cannot_be_says_why(lab, call, message):
 
 def test_the_control_call_needs_its_token(lab):
     context = ssl.create_default_context(cafile=lab.info["certificate"])
-    connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=10)
+    connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=HANG)
     connection.request("GET", "/vmlab/state", headers={"Authorization": "Bearer wrong"})
     assert connection.getresponse().status == 401
     connection.close()
@@ -134,7 +135,7 @@ def test_a_set_up_that_was_killed_is_begun_anew(tmp_path):
     folder = tmp_path / "lab"
     command = [sys.executable, "-m", "vmlab", "serve", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANG
     while not list(folder.glob("datastores/*/app01")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()

@@ -13,6 +13,8 @@ from pyVmomi import vim
 sys.path.insert(0, str(Path(__file__).parent))
 from specs import Device, added, disks_of, new_disk, vm_spec
 
+from tests.patience import HANG
+
 
 def folder_url(path, datastore="datastore1", center="Lab"):
     return f"/folder/{quote(path)}?dcPath={quote(center)}&dsName={quote(datastore)}"
@@ -23,7 +25,7 @@ def https(lab):
     context = ssl.create_default_context(cafile=lab.info["certificate"])
 
     def request(method, target, body=None, user=None, password=None, headers=None):
-        connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=20)
+        connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=HANG)
         token = base64.b64encode(f"{user or lab.user}:{password or lab.password}".encode()).decode()
         try:
             connection.request(method, target, body=body, headers={"Authorization": f"Basic {token}"} | (headers or {}))
@@ -184,7 +186,7 @@ def test_files_need_a_login_and_the_privilege(https):
 
 def test_a_session_cookie_opens_the_folder_too(content, lab):
     context = ssl.create_default_context(cafile=lab.info["certificate"])
-    connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=20)
+    connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=HANG)
     connection.request("GET", folder_url("web01/web01.vmx"), headers={"Cookie": content.rootFolder._stub.cookie})
     assert b'displayName = "web01"' in connection.getresponse().read()
     connection.close()

@@ -6,6 +6,8 @@ import time
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.patience import HANG
+
 PC = vmodl.query.PropertyCollector
 
 
@@ -121,7 +123,7 @@ def test_a_waiting_client_is_woken_by_a_change(connect, content, vm_at, run):
     waiter.start()
     time.sleep(0.2)
     run(vm.Reconfigure(vim.vm.ConfigSpec(annotation="woken")))
-    waiter.join(10)
+    waiter.join(HANG)
     assert woken[0].filterSet[0].objectSet[0].changeSet[0].val == "woken"
 
 
@@ -144,7 +146,7 @@ def test_a_wait_can_be_cancelled_and_an_old_version_is_refused(connect, vm_at):
     waiter.start()
     time.sleep(0.2)
     collector.CancelWaitForUpdates()
-    waiter.join(10)
+    waiter.join(HANG)
     assert len(raised) == 1
 
 

@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from tests.patience import HANG
+
 ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body>{}</Body></Envelope>"""
 PREFIXED = """<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" xmlns:v="urn:vim25"
@@ -26,7 +28,7 @@ class Client:
 
     def __init__(self, lab):
         context = ssl.create_default_context(cafile=lab.info["certificate"])
-        self.connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=20)
+        self.connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=HANG)
         self.cookie = ""
 
     def call(self, body, envelope=ENVELOPE, chunked=False, action='"urn:vim25/7.0"'):
@@ -186,5 +188,5 @@ def test_many_clients_at_once_are_all_answered(lab):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(HANG)
     assert failures == []

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
 from vmlab.disks import DiskStore
 from vmlab.nfc import DiskGrant, NfcError, NfcServer, install_vddk
 
@@ -70,7 +71,7 @@ class Lab:
     def run(self, *steps: list[Any]) -> list[Any]:
         """Run the steps in a fresh process, which must end well; returns their results."""
         done = subprocess.run(
-            self.command(), input=json.dumps(steps), capture_output=True, text=True, timeout=60, check=False
+            self.command(), input=json.dumps(steps), capture_output=True, text=True, timeout=HANG, check=False
         )
         assert done.returncode == 0, done.stderr
         results: list[Any] = json.loads(done.stdout.splitlines()[-1])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
 from vmlab.nfc import NfcFault, wire
 
 DISK = "[ds] vm/vm.vmdk"
@@ -22,7 +23,7 @@ OPEN: dict[str, str | None] = {
 
 
 def ask(port: int, fields: dict[str, str | None]) -> dict[str, str] | None:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=HANG) as connection:
         connection.sendall(wire.encode(fields))
         return wire.receive(connection)
 
@@ -35,7 +36,7 @@ def test_rubbish_ends_its_own_connection_and_nothing_else(lab: Any, disk: bytes)
     for data in rubbish:
         address = ("127.0.0.1", lab.nfc.port)
         # The service may have hung up before all of it was sent.
-        with contextlib.suppress(OSError), socket.create_connection(address, timeout=5) as connection:
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout=HANG) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):
@@ -69,7 +70,7 @@ def test_an_authority_that_fails_is_an_unknown_error_to_the_client(lab: Any, dis
 
 def test_the_limit_counts_per_host_and_never_lets_one_more_in(lab: Any, disk: bytes) -> None:
     lab.authority.nfc_session_limit = 5
-    connections = [socket.create_connection(("127.0.0.1", lab.nfc.port), timeout=5) for _ in range(12)]
+    connections = [socket.create_connection(("127.0.0.1", lab.nfc.port), timeout=HANG) for _ in range(12)]
     statuses: list[str] = []
 
     def open_one(connection: socket.socket) -> None:

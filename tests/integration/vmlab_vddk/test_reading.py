@@ -5,10 +5,11 @@ import ctypes
 import json
 import random
 import subprocess
-import time
 from typing import Any
 
 import pytest
+
+from tests.patience import eventually
 
 MIB = 1 << 20
 DISK = "[ds] vm/vm.vmdk"
@@ -235,10 +236,7 @@ def test_a_killed_client_frees_its_session(lab: Any, disk: bytes) -> None:
         assert [session.ds_path for session in lab.nfc.sessions()] == [DISK]
         process.kill()
         process.stdout.close()
-    deadline = time.monotonic() + 5
-    while lab.nfc.sessions() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert lab.nfc.sessions() == []
+    eventually(lambda: not lab.nfc.sessions())
 
 
 def test_allocated_blocks_of_a_chain_are_those_the_store_finds_at_any_chunk_and_range(lab: Any, disk: bytes) -> None:

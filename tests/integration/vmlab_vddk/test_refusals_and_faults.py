@@ -137,11 +137,10 @@ def test_a_hang_ends_when_faults_are_cleared(lab: Any, disk: bytes) -> None:
     lab.nfc.inject(NfcFault(hang_seconds=30, count=None))
     timer = threading.Timer(1.5, lab.nfc.clear_faults)
     timer.start()
-    began = time.monotonic()
     _, read = lab.remote(["open", DISK, READ_ONLY], ["read", 0, 8])
+    assert timer.finished.is_set(), "it hung no longer than until the faults were cleared"
     timer.join()
     assert isinstance(read, str)
-    assert time.monotonic() - began > 1.4
 
 
 def test_a_dropped_session_is_a_lost_connection_from_then_on(lab: Any, disk: bytes) -> None:

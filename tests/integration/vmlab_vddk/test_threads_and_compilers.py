@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
 from vmlab.disks import DiskStore
 from vmlab.native import build
 
@@ -28,7 +29,7 @@ def test_handles_and_their_threads_share_nothing_unguarded(tmp_path: Path, sanit
     product = replace(build.VDDK, file_name="stress", sources=sources, flags=(f"-I{build.SOURCES}",))
     build.compile_to(product, tmp_path / "stress", extra=(f"-fsanitize={sanitizer}", "-O1"))
     arguments = [str(tmp_path / "stress"), *(str(store.path(disk)) for disk in disks)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[:4000]
     assert "WARNING" not in done.stderr
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.lab import LabOptions, LabServer
@@ -98,7 +99,7 @@ class Listener:
         self._listener.close()
         self.drop()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(HANG)
 
     def _accept(self) -> None:
         while not self._closing:
@@ -161,7 +162,7 @@ class Impostor(Listener):
 
     def heard_in(self, contacts: int) -> bytes:
         """Wait for the end of so many conversations; return all that was said in them."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANG
         while self.contacts < contacts and time.monotonic() < deadline:
             time.sleep(0.01)
         assert self.contacts >= contacts

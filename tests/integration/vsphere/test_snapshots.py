@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import (
     DeadlineError,
     NotFoundError,
@@ -53,7 +54,7 @@ def test_a_snapshot_is_found_by_its_run_however_long_the_name(session, vm):
 
 def test_a_foreign_snapshot_is_not_ours(session, vm):
     session.vm(vm).CreateSnapshot_Task("before the upgrade", '{"by": "hand"}', False, False)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANG
     while not snapshots.list_all(session, vm) and time.monotonic() < deadline:
         time.sleep(0.05)
 

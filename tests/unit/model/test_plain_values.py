@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.patience import HANG
+
 PARSE = """
 import sys, threading
 from dataclasses import field, make_dataclass
@@ -39,6 +41,6 @@ print("whole")
 
 def test_any_number_of_threads_may_be_the_first_to_parse_a_value():
     """What a crash inside a C library kills is the process: so there is one for it."""
-    done = subprocess.run([sys.executable, "-c", PARSE], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", PARSE], capture_output=True, text=True, timeout=HANG, check=False)
 
     assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr[-2000:]

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import AuthenticationError, FencedError
@@ -20,7 +21,7 @@ def framer(tmp_path, monkeypatch):
 
 
 def _eventually_fenced(lease):
-    end = time.monotonic() + 10
+    end = time.monotonic() + HANG
     while time.monotonic() < end:
         lease.check()
         time.sleep(0.02)
@@ -35,7 +36,7 @@ def test_a_renewal_that_hangs_stops_the_copy(framer):
 
         def get(self, key):
             if self.hangs:
-                self.goes_on.wait(20)
+                self.goes_on.wait(HANG)
             return super().get(key)
 
     store = Hanging()

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreError
 from vmkeep.repository.codecs import Codec
@@ -25,7 +26,7 @@ class GatedStore(MemoryStore):
         self.gate = threading.Semaphore(0)
 
     def put(self, key, data):
-        assert self.gate.acquire(timeout=30)
+        assert self.gate.acquire(timeout=HANG)
         return super().put(key, data)
 
 
@@ -65,12 +66,12 @@ def test_a_drain_does_not_wait_for_packs_that_come_later(make_sink):
 
     waiting = threading.Thread(target=drain, daemon=True)
     waiting.start()
-    looking.wait(10)
+    looking.wait(HANG)
     waiting.join(0.2)  # by now it waits for the first pack only
     submit(sink, 2)
     store.gate.release()
 
-    assert drained.wait(10), "a copy that is faster than its store would never get to a checkpoint"
+    assert drained.wait(HANG), "a copy that is faster than its store would never get to a checkpoint"
     assert [blob.key for blob in store.list("packs/")] == [first]
     store.gate.release(2)
 
@@ -128,9 +129,9 @@ def test_a_closed_sink_stores_nothing_that_still_waits_and_wakes_who_waits(make_
     waiting.start()
     closing = threading.Thread(target=sink.close, daemon=True)
     closing.start()
-    waiting.join(10)
+    waiting.join(HANG)
     store.gate.release(2)
-    closing.join(10)
+    closing.join(HANG)
 
     assert errors == ["the writer is closed"]
     assert len(list(store.list("packs/"))) == 1

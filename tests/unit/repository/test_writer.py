@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreError
 from vmkeep.repository import Kind
@@ -23,7 +24,7 @@ class GatedStore(MemoryStore):
     def put(self, key, data):
         if key.startswith("packs/"):
             self.asked.set()
-            assert self.gate.wait(30)
+            assert self.gate.wait(HANG)
         return super().put(key, data)
 
 
@@ -67,12 +68,12 @@ def test_a_block_whose_pack_is_on_its_way_is_not_stored_again_nor_named_by_the_i
         assert add(writer, gated.framer, b"block") > 0
         flushing = threading.Thread(target=writer.flush, daemon=True)
         flushing.start()
-        assert store.asked.wait(10)
+        assert store.asked.wait(HANG)
 
         assert add(writer, gated.framer, b"block") == 0
         assert list(store.list("index/")) == []
         store.gate.set()
-        flushing.join(10)
+        flushing.join(HANG)
 
         assert len(list(store.list("index/"))) == 1
         assert add(writer, gated.framer, b"block") == 0
@@ -86,10 +87,10 @@ def test_what_is_added_while_a_flush_waits_for_the_store_is_flushed_by_the_next_
         add(writer, gated.framer, b"one")
         flushing = threading.Thread(target=writer.flush, daemon=True)
         flushing.start()
-        assert store.asked.wait(10)
+        assert store.asked.wait(HANG)
         add(writer, gated.framer, b"two")
         store.gate.set()
-        flushing.join(10)
+        flushing.join(HANG)
         digests = [gated.framer.digester.of(Kind.BLOCK, content) for content in (b"one", b"two")]
         assert [writer.knows(digest) for digest in digests] == [True, False]
 
@@ -106,21 +107,21 @@ def test_a_flush_waits_for_blocks_that_others_already_rely_on(repository, monkey
 
     def slow(framer, kind, digest, raw):
         packing.set()
-        assert go_on.wait(30)
+        assert go_on.wait(HANG)
         return pack(framer, kind, digest, raw)
 
     monkeypatch.setattr(Framer, "pack", slow)
     with repository.open_writer(run="r") as writer:
         adding = threading.Thread(target=add, args=(writer, repository.framer, b"block"), daemon=True)
         adding.start()
-        assert packing.wait(10)
+        assert packing.wait(HANG)
         assert add(writer, repository.framer, b"block") == 0
         flushing = threading.Thread(target=writer.flush, daemon=True)
         flushing.start()
         flushing.join(0.2)
         assert flushing.is_alive()
         go_on.set()
-        flushing.join(10)
+        flushing.join(HANG)
 
         assert writer.knows(repository.framer.digester.of(Kind.BLOCK, b"block"))
 

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import ConflictError, CorruptError, FencedError, TransferError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
@@ -148,7 +149,7 @@ def paused(source, pieces):
             wait = len(seen) > pieces
         if wait:
             reached.release()
-            assert go.wait(30)
+            assert go.wait(HANG)
 
     source.before_piece = before
     return go

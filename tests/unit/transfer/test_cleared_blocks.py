@@ -63,7 +63,7 @@ ranges = st.lists(
 
 
 # The fixtures used are plain functions, so that sharing them between examples is harmless.
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(changed=ranges, allocated=ranges, seed=st.integers(0, 1000))
 def test_the_result_is_the_disk_whatever_changed_and_whatever_is_allocated(
     disk, back_up, restored, changed, allocated, seed

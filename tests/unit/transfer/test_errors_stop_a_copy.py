@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CancelledError, StoreError, StoreFullError, TransferError
 from vmkeep.repository.frames import Framer
@@ -143,7 +144,7 @@ def test_the_first_error_of_a_crew_is_raised_and_the_others_are_told_to_stop():
     stopped = []
 
     def wait():
-        stopped.append(crew.stop.wait(10))
+        stopped.append(crew.stop.wait(HANG))
 
     with pytest.raises(TransferError, match="first"):
         crew.run([wait, wait, lambda: (_ for _ in ()).throw(TransferError("first"))], lambda: None)
@@ -180,7 +181,7 @@ def test_nobody_waits_at_a_conveyor_for_ever():
         thread.start()
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(HANG)
 
     assert sorted(map(str, results)) == ["False", "None"]
 
@@ -199,7 +200,7 @@ def test_an_error_is_raised_at_once_though_others_still_wait_for_something_that_
     let_go = threading.Event()
 
     with pytest.raises(Injected):
-        crew.run([raises, lambda: let_go.wait(30)], lambda: None)
+        crew.run([raises, lambda: let_go.wait(HANG)], lambda: None)
 
     assert crew.stop.is_set()
     assert not let_go.is_set()

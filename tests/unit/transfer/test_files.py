@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
 from vmkeep.model.extents import Extent, split
 from vmkeep.transfer.files import LocalFileSource, LocalFileTarget
@@ -77,7 +78,7 @@ def test_closing_a_reader_lets_everyone_go_who_waits_for_a_piece(image):
         waiting = threading.Thread(target=lambda: results.append(reader.next_piece()))
         waiting.start()
         reader.close()
-        waiting.join(10)
+        waiting.join(HANG)
 
     assert results == [None]
 
@@ -180,7 +181,7 @@ def test_closing_a_reader_lets_everyone_go_who_waits_for_a_buffer(image):
             for thread in waiting:
                 thread.start()
         for thread in waiting:
-            thread.join(10)
+            thread.join(HANG)
         assert not any(thread.is_alive() for thread in waiting)
 
 

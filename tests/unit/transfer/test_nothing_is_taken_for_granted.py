@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CancelledError, TransferError
 from vmkeep.model.extents import Extent
@@ -82,7 +83,7 @@ def test_a_cursor_promises_nothing_that_was_done_after_its_map_was_taken(
     """The workers go on during a checkpoint; here they finish the disk between its map and its flush."""
     source = disk(noise(24))
     go_on, finished = threading.Event(), threading.Event()
-    source.before_piece = lambda extent: extent.start < 4 * BLOCK or go_on.wait(30)
+    source.before_piece = lambda extent: extent.start < 4 * BLOCK or go_on.wait(HANG)
     taken = MapBuilder.store
     done = Position.done
 
@@ -95,7 +96,7 @@ def test_a_cursor_promises_nothing_that_was_done_after_its_map_was_taken(
         root = taken(builder)
         if builder.shape.capacity == source.capacity:  # and not the list of extents
             go_on.set()
-            assert finished.wait(30)
+            assert finished.wait(HANG)
         return root
 
     cursors = []
@@ -147,7 +148,7 @@ def test_whoever_may_stop_a_copy_is_asked_while_it_runs(repository, disk, back_u
     source = disk(noise(2))
     asked = threading.Event()
     in_time = []
-    source.before_piece = lambda extent: in_time.append(asked.wait(30))
+    source.before_piece = lambda extent: in_time.append(asked.wait(HANG))
 
     back_up(source, repository, check=asked.set)
 

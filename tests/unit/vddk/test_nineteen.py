@@ -76,7 +76,7 @@ def test_every_byte_is_read_once_however_the_library_calls_back(vddk, disk, cont
 
 
 @pytest.mark.parametrize("vddk", ["thread"], indirect=True)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     runs=st.lists(st.tuples(st.integers(0, 6100), st.integers(1, 200)), max_size=8),
     piece=st.sampled_from([512, 4096, 65536, MIB]),
