@@ -122,6 +122,8 @@ def _load(source: Repository, ref: str) -> RestorePoint | PointCopy:
     try:
         return source.load_point(ref)
     except NotFoundError:
+        if ref in source.point_refs():
+            return PointCopy(ref=ref, state=CopyState.FAILED, problem=f"{ref} is not the name of a restore point")
         return PointCopy(ref=ref, state=CopyState.GONE, problem="gone: removed meanwhile, so there is nothing to copy")
     except CorruptError as error:
         return PointCopy(ref=ref, state=CopyState.FAILED, problem=str(error))

@@ -19,7 +19,7 @@ from vmkeep.model.point import RestorePoint
 
 PREFIX = "points/"
 _STAMP = "%Y%m%dT%H%M%SZ"
-_NAME = re.compile(r"([0-9]{8}T[0-9]{6}Z)-[^/]+")
+_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9_.%~-]+")
 _CUT = re.compile(r"[^/~]{1,80}~[0-9a-f]{32}")
 _LONGEST_PART = 150
 AHEAD = timedelta(minutes=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.model.point import VmIdentity
 from vmkeep.policy import RetentionRule
+from vmkeep.repository import create_repository
 from vmkeep.repository.pointnames import blob_of_ref, folder_of
 
 LONG = "image-" + "a" * 145
@@ -160,13 +162,29 @@ def test_a_point_that_cannot_be_read_hides_no_other(make, seal, tmp_path, how):
 @pytest.mark.parametrize(
     "name", ["web/notes.txt", "web/20260504T030201Z", "web/zzz-0", "web/99999999T999999Z-0", "stray", "a/b/c-d"]
 )
-def test_what_is_no_restore_point_among_them_hides_none(repository, seal, tmp_path, name):
+def test_what_is_no_restore_point_among_them_hides_none(repository, make, seal, tmp_path, name):
     ref = seal(repository, "web")
     repository.blobs.put(f"points/{name}", b"mine")
 
     assert repository.find_point("latest").ref == repository.find_point("latest:web").ref == ref
     assert repository.latest_point("web").ref == ref
     assert [fact.ref for fact in point_facts(repository, at=now())] == [ref]
+    with open_catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        assert len(catalog.refresh(repository).damaged) == 1
+        assert [entry.ref for entry in catalog.points(repository.id)] == [ref]
+    report = copy_points(repository, make(MemoryStore()), list(repository.point_refs()))
+    assert {point.state for point in report.points} == {CopyState.COPIED, CopyState.FAILED}
+
+
+@pytest.mark.parametrize("name", ["foo bar", "20260504T030201Z-0 1", "x\ny", os.fsdecode(b"a\xff")])
+def test_a_file_of_any_name_among_them_hides_none(tmp_path, point, seal, name):
+    repository = create_repository(str(tmp_path / "repo"))
+    ref = seal(repository, "web")
+    (tmp_path / "repo" / "points" / "web" / name).write_bytes(b"mine")
+
+    assert repository.find_point("latest:web").ref == ref
+    assert [fact.ref for fact in point_facts(repository, at=now())] == [ref]
+    assert len(repository.check()) == 1
     with open_catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
         assert len(catalog.refresh(repository).damaged) == 1
         assert [entry.ref for entry in catalog.points(repository.id)] == [ref]
