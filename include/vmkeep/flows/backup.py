@@ -277,12 +277,17 @@ def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskC
         )
 
 
-def remove_snapshot(site: Site, vm: str, run: str) -> Removal:
-    """Remove what this run left on the VM: first stop and wait for its copies, then remove, then look again."""
+def remove_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None = None) -> Removal:
+    """Remove what this run left on the VM: first stop and wait for its copies, then remove, then look again.
+
+    :param vcenter: where the VM has this id; at another one, nothing to remove would mean nothing.
+    """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         area = repository.run(run)
         area.fence()
         fenced = area.await_copies(fence_deadline(run))
+        if vcenter is not None:
+            require_server(session, vcenter, vm)
         removed = 0
         for snapshot in snapshots.find_by_run(session, vm, run):
             snapshots.remove(session, vm, snapshot.moref)

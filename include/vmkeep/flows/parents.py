@@ -40,7 +40,8 @@ def find_last_point(repository: Repository, vm: VmIdentity) -> LastPoint:
             return LastPoint(point=read.point)
         if reason == NO_POINT:
             reason = f"{read.point.ref} is of another VM: {why}"
-    return LastPoint(point=None, reason=reason)
+    warnings = () if reason == NO_POINT else (f"every disk is read in full: {reason}",)
+    return LastPoint(point=None, reason=reason, warnings=warnings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

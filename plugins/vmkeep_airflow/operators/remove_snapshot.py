@@ -41,7 +41,8 @@ class RemoveSnapshotOperator(SiteOperator):
         from vmkeep.flows import backup
 
         held = self.handed("held", HeldStill, by="snapshot")
-        removal = backup.remove_snapshot(self.site(), held.taken.vm, held.preflight.request.run)
+        pre = held.preflight
+        removal = backup.remove_snapshot(self.site(), held.taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
         self.log.info(
             "%d snapshot(s) removed, %d copies had to be fenced", removal.snapshots_removed, removal.copies_fenced
         )
@@ -53,6 +54,7 @@ class RemoveSnapshotOperator(SiteOperator):
         found = self.handed("preflight", Preflight, by="preflight")
         removed = 0
         for run in own_runs(site, context, vm=found.vm.moref):
-            removed += backup.remove_snapshot(site, found.vm.moref or "", run).snapshots_removed
+            removal = backup.remove_snapshot(site, found.vm.moref or "", run, vcenter=found.vm.vcenter)
+            removed += removal.snapshots_removed
         self.log.warning("task snapshot left no result; %d snapshot(s) of this run removed", removed)
         return {"snapshots_removed": removed}

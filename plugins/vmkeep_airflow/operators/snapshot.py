@@ -67,7 +67,7 @@ class SnapshotOperator(SiteOperator):
         if found.vm.moref is None:
             return
         try:
-            removal = backup.remove_snapshot(site, found.vm.moref, run)
+            removal = backup.remove_snapshot(site, found.vm.moref, run, vcenter=found.vm.vcenter)
         except VmKeepError as error:
             self.log.warning("a snapshot of run %s may be left for snapshot_sweep: %s", run, error)
         else:

@@ -131,7 +131,9 @@ def test_a_storage_level_copy_in_a_second_vcenter_is_another_vm(estate, here, th
     write(here, vm, 4, offset=2 << 20)
     write(there, twin, 5, offset=3 << 20)
 
-    assert_full(estate.back_up(there, twin), "vCenter", last.vm.vcenter)
+    first = estate.back_up(there, twin)
+    assert_full(first, "vCenter", last.vm.vcenter)
+    assert any("of another VM" in warning for warning in first.warnings)
     assert estate.back_up(here, vm).kind == "incremental", "the original goes on from its own last point"
     write(there, twin, 6, offset=4 << 20)
     assert estate.back_up(there, twin).kind == "incremental", "and so does the copy"
@@ -272,6 +274,7 @@ def test_a_run_whose_connection_leads_to_another_vcenter_meanwhile_touches_and_r
             lambda: backup.take_snapshot(elsewhere, pre),
             lambda: backup.plan_disks(elsewhere, pre, taken),
             lambda: backup.copy_disk(elsewhere, job, cursor=None, on_progress=lambda _: None),
+            lambda: backup.remove_snapshot(elsewhere, vm, request.run, vcenter=pre.vm.vcenter),
         ):
             with pytest.raises(StaleError, match="another one"):
                 step()
