@@ -1,0 +1,147 @@
+"""Tasks of a restore cleared and marked by hand, in a running Airflow: no VM is touched unasked, no run stays green."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import urllib.parse
+
+import pytest
+
+from demo.api import ApiError
+from vmkeep.vsphere import inventory
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.session import open_session
+from vmkeep.vsphere.tasks import run_task
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+STUCK = {"nfc": {"on": "write", "hang_seconds": 300, "after_bytes": 0, "count": None}}
+
+
+def quoted(run: str) -> str:
+    return urllib.parse.quote(run, safe="")
+
+
+def clear(api, run: str, *tasks: object) -> None:
+    """Clear some tasks, as the web page does with no box ticked, or the whole run."""
+    if not tasks:
+        api.call("POST", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/clear", {"dry_run": False})
+        return
+    body = {
+        "dry_run": False, "dag_run_id": run, "task_ids": list(tasks), "only_failed": False, "reset_dag_runs": True,
+        "include_downstream": False, "include_upstream": False,
+    }  # fmt: skip
+    api.call("POST", "/api/v2/dags/vm_restore/clearTaskInstances", body)
+
+
+def answer(api, run: str, option: str) -> None:
+    """Answer the question of a run, and again where it is asked again.
+
+    An answer that comes before Airflow has seen the end of the process that asked is lost, and the task tried again.
+    """
+    end = time.monotonic() + 120
+    while (state := task(api, run, "approve")["state"]) not in {"success", "failed"}:
+        assert time.monotonic() < end, state
+        if state == "awaiting_input":
+            with contextlib.suppress(ApiError):  # answered already
+                api.call(
+                    "PATCH",
+                    f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/taskInstances/approve/-1/hitlDetails",
+                    {"chosen_options": [option], "params_input": {}},
+                )
+        time.sleep(0.5)
+
+
+def task(api, run: str, task_id: str) -> dict[str, object]:
+    return next(one for one in api.tasks("vm_restore", run) if one["task_id"] == task_id)
+
+
+def wait_for(api, run: str, task_id: str, state: str, *, tries: int = 1) -> dict[str, object]:
+    end = time.monotonic() + 120
+    while True:
+        found = task(api, run, task_id)
+        if found["state"] == state and found["try_number"] >= tries:
+            return found
+        assert time.monotonic() < end, found
+        time.sleep(0.3)
+
+
+def look(control, vm: str) -> tuple[object, ...]:
+    return control.vm(vm)["power"], control.hashes(vm)
+
+
+@pytest.fixture
+def point(api) -> str:
+    run = api.trigger("vm_backup", vm="web01")
+    assert api.wait("vm_backup", run, seconds=240) == "success"
+    return str(api.xcom("vm_backup", run, "catalog")["point"])
+
+
+def test_a_finished_restore_touches_its_vm_no_more_whatever_is_cleared_and_asks_again_as_a_whole(api, control, point):
+    run = api.trigger("vm_restore", point=point, on_conflict="prompt")
+    wait_for(api, run, "approve", "awaiting_input")
+    answer(api, run, "Approve")
+    assert api.wait("vm_restore", run, seconds=240) == "success"
+    control.write("web01", 2000, [(0, 1 << 20)])
+    before = look(control, "web01")
+    assert before[0] == "poweredOn"
+
+    for cleared in (
+        [["write_disk", 0]], ["finish"], ["prepare_target"], ["plan_writes", "write_disk", "finish", "clean_up"],
+        ["plan"], ["plan", "prepare_target"],
+    ):  # fmt: skip
+        clear(api, run, *cleared)
+        assert api.wait("vm_restore", run, seconds=240) == "failed", cleared
+        assert look(control, "web01") == before, cleared
+    refused = api.log("vm_restore", task(api, run, "prepare_target"))
+    assert "another plan" in refused
+
+    asked = int(str(task(api, run, "approve")["try_number"]))
+    clear(api, run)
+    wait_for(api, run, "approve", "awaiting_input", tries=asked + 1)
+    assert look(control, "web01") == before
+    answer(api, run, "Reject")
+    assert api.wait("vm_restore", run, seconds=240) == "failed"
+    assert look(control, "web01") == before
+
+
+def test_a_yes_to_a_plan_that_is_stale_or_was_made_anew_changes_nothing(api, control, point, site):
+    before = look(control, "web01")
+    anew = api.trigger("vm_restore", point=point, on_conflict="prompt")
+    stale = api.trigger("vm_restore", point=point, on_conflict="prompt")
+    for run in (anew, stale):
+        wait_for(api, run, "approve", "awaiting_input")
+    clear(api, anew, "plan")
+    wait_for(api, anew, "plan", "success", tries=2)
+    answer(api, anew, "Approve")
+    assert api.wait("vm_restore", anew, seconds=240) == "failed"
+    assert "made anew" in api.log("vm_restore", task(api, anew, "approve"))
+    moref = control.vm("web01")["moref"]
+    with open_session(site.vcenter) as session:
+        spec = vim.vm.ConfigSpec(name="web01-live")
+        run_task(session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=60)
+        try:
+            answer(api, stale, "Approve")
+            assert api.wait("vm_restore", stale, seconds=240) == "failed"
+        finally:
+            spec = vim.vm.ConfigSpec(name="web01")
+            run_task(session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=60)
+        assert inventory.describe_vm(session, moref).mark is None
+    assert "its name is web01-live, not web01" in api.log("vm_restore", task(api, stale, "prepare_target"))
+    assert look(control, "web01") == before
+
+
+def test_a_write_marked_as_success_by_hand_is_no_written_disk(api, control, point):
+    control.call("POST", "/fault", STUCK)
+    run = api.trigger("vm_restore", point=point, new_name="marked")
+    writing = wait_for(api, run, "write_disk", "running")
+    api.call(
+        "PATCH",
+        f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/taskInstances/write_disk/{writing['map_index']}",
+        {"new_state": "success", "include_downstream": False},
+    )
+    control.call("POST", "/clear", {})
+    assert api.wait("vm_restore", run, seconds=240) == "failed"
+    assert "has not written" in api.log("vm_restore", task(api, run, "finish"))
+    assert "marked" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}
