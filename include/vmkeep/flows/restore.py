@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
 from vmkeep.flows import as_planned
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
@@ -33,6 +33,9 @@ __all__ = [
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
+
+_LOOKS = 10
+"""A running guest may change its VM's settings between a look and the mark."""
 
 
 def prepare_target(
@@ -82,20 +85,28 @@ def _clear_away(session: Session, repository: Repository, run: str) -> None:
 
 
 def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded) -> None:
-    vm = inventory.describe_vm(session, plan.target.moref if plan.target and plan.target.moref else "")
-    as_planned.require_as_shown(plan, vm)
-    mark = vm.mark if vm.mark is not None and vm.mark.run != run else None
-    if mark is not None and mark.made:
-        raise StaleError(f"VM {plan.target_name} is half made by run {mark.run}, nothing was touched")
-    _end_dead(session, repository, dead_or_refused(session, repository, vm.moref, plan.target_name, mark, has_ended))
+    vm = _as_shown(session, plan)
+    other = vm.mark if vm.mark is not None and vm.mark.run != run else None
+    if other is not None and other.made:
+        raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
+    _end_dead(session, repository, dead_or_refused(session, repository, vm.moref, plan.target_name, other, has_ended))
     refuse_beside_a_backup(session, repository, vm.moref, plan.target_name)
-    if mark is not None:  # ending the other restore has changed the VM
-        vm = inventory.describe_vm(session, vm.moref)
-        as_planned.require_as_shown(plan, vm)
-    marks.hold(session, vm.moref, _mark(session, repository, run, made=False), version=vm.change_version)
+    mark = _mark(session, repository, run, made=False)
+    for _ in range(_LOOKS):
+        vm = _as_shown(session, plan)
+        if marks.hold(session, vm.moref, mark, version=vm.change_version):
+            break
+    else:
+        raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
     machines.power_off(session, vm.moref)
     # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
     changes.disable_tracking(session, vm.moref)
+
+
+def _as_shown(session: Session, plan: RestorePlan) -> inventory.VmDescription:
+    vm = inventory.describe_vm(session, plan.target.moref if plan.target and plan.target.moref else "")
+    as_planned.require_as_shown(plan, vm)
+    return vm
 
 
 def _mark(session: Session, repository: Repository, run: str, *, made: bool) -> VmMark:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from vmkeep.errors import ConflictError, StaleError, VSphereError
+from vmkeep.errors import ConflictError, VSphereError
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
@@ -117,19 +117,17 @@ def list_marked(session: Session) -> tuple[MarkedVm, ...]:
     )
 
 
-def hold(session: Session, vm: str, mark: VmMark, *, version: str | None) -> None:
-    """Mark a VM that a run is about to write over.
+def hold(session: Session, vm: str, mark: VmMark, *, version: str | None) -> bool:
+    """Mark a VM that a run is about to write over; return whether its configuration is still what the caller saw.
 
-    :param version: the VM's ``changeVersion`` when the caller looked at it.
+    :param version: the VM's ``changeVersion`` when the caller looked at it. If it is another now, nothing is changed.
     :raises ConflictError: another run has marked it.
-    :raises StaleError: somebody has changed the VM's configuration since the caller looked.
     """
     what = f"mark VM {vm} for run {mark.run}"
     found, _ = _look(session, vm, what)
     if found is not None and found.run != mark.run:
         raise ConflictError(f"VM {vm} is being restored by run {found.run}: wait for it, or stop it, then try again")
-    if not _change(session, vm, mark.settings, version=version, what=what):
-        raise StaleError(f"VM {vm} was changed by somebody in this moment, nothing was touched; start a new restore")
+    return _change(session, vm, mark.settings, version=version, what=what)
 
 
 def let_go(session: Session, vm: str, run: str) -> bool:
