@@ -91,6 +91,18 @@ def test_a_vm_that_is_not_as_planned_any_more_is_not_touched(lab, fresh, change)
     assert look(lab, moref) == before
 
 
+def test_a_guest_that_changes_its_vms_settings_meanwhile_stops_no_restore(lab, fresh):
+    site, point, name = fresh
+    planned = Restoring.over(site, point, vm=name)
+    lab.fault(method="ReconfigVM_Task", fault="ConcurrentAccess", count=3)
+    try:
+        planned.prepared()
+    finally:
+        lab.clear()
+
+    planned.written().finish()
+
+
 def test_a_disk_swapped_after_the_vm_was_made_ready_is_not_written(lab, fresh):
     site, point, name = fresh
     ready = Restoring.over(site, point, vm=name).prepared()
