@@ -12,6 +12,7 @@ from vmkeep.blobs.store import (
     close_store,
     is_remote,
     remove_leftovers,
+    reserve_of,
     top_names,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "is_remote",
     "open_store",
     "remove_leftovers",
+    "reserve_of",
     "top_names",
 ]

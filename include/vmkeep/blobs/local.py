@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vmkeep.blobs.naming import is_atomic, name_if_free
-from vmkeep.blobs.store import TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
+from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -158,6 +158,18 @@ class LocalStore:
                     "links nor renames that keep what is there, so that two processes may both create one blob; copy "
                     "the repository to another one (ext4, XFS, NFS, SMB, or FAT by the kernel's own driver)"
                 )
+
+    def hold_reserve(self, size: int) -> None:
+        """Hold room back; see :class:`~vmkeep.blobs.store.Reserve`."""
+        path = self._root / RESERVE
+        with self._errors(RESERVE, size):
+            if not path.exists() or path.stat().st_size < size:
+                self._write_temporary(secrets.token_bytes(size)).replace(path)
+
+    def spend_reserve(self) -> None:
+        """Give back what is held."""
+        with self._errors(RESERVE):
+            (self._root / RESERVE).unlink(missing_ok=True)
 
     def top_names(self) -> set[str]:
         """Return every name in the folder."""

@@ -23,7 +23,7 @@ import paramiko
 from vmkeep.blobs.sftpio import free_space, read_parts, write_synced
 from vmkeep.blobs.sftpnames import exists, link, name_if_free
 from vmkeep.blobs.sshaccess import SshAccess
-from vmkeep.blobs.store import TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
+from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
@@ -175,6 +175,18 @@ class SftpStore:
                 for file in (taken, other):
                     with suppress(OSError, paramiko.SSHException, EOFError):
                         channel.remove(str(file))
+
+    def hold_reserve(self, size: int) -> None:
+        """Hold room back; see :class:`~vmkeep.blobs.store.Reserve`."""
+        path = str(self._root / RESERVE)
+        with self._channel(RESERVE, writing=size) as channel:
+            if not exists(channel, path) or channel.stat(path).st_size < size:
+                channel.posix_rename(str(self._write_temporary(channel, secrets.token_bytes(size))), path)
+
+    def spend_reserve(self) -> None:
+        """Give back what is held."""
+        with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
+            channel.remove(str(self._root / RESERVE))
 
     def top_names(self) -> set[str]:
         """Return every name in the folder."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from vmkeep.errors import UsageError
 
@@ -23,6 +23,7 @@ _KEY = re.compile(
 
 TEMPORARY = ".tmp"
 """Folder, in a store that is one, of files that have no name yet."""
+RESERVE = ".reserve"
 _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 
 
@@ -107,6 +108,25 @@ def remove_leftovers(store: BlobStore, *, left_for: timedelta) -> int:
     """Remove what processes that died while writing left beside the blobs, once it is that old; return how many."""
     remove = getattr(backend(store), "remove_leftovers", None)
     return 0 if remove is None else int(remove(left_for=left_for))
+
+
+class Reserve(Protocol):
+    """What a store in a folder can do beside blobs: hold room back in a file, :data:`RESERVE`."""
+
+    def hold_reserve(self, size: int) -> None:
+        """Hold back so many bytes, unless as many are held already.
+
+        :raises StoreFullError: there is no room for them.
+        """
+
+    def spend_reserve(self) -> None:
+        """Give back what is held."""
+
+
+def reserve_of(store: BlobStore) -> Reserve | None:
+    """Return the means of a store to hold room back, where it has any."""
+    inner = backend(store)
+    return cast("Reserve", inner) if hasattr(inner, "hold_reserve") else None
 
 
 def top_names(store: BlobStore) -> set[str]:

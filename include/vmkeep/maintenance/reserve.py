@@ -1,7 +1,7 @@
 """Room that is held back for a prune, which has to write down what it deletes even where nothing is free any more.
 
-A blob of random bytes, ``reserve``, which no file system can compress. A prune that finds no room deletes it, and puts
-it back at its end.
+A file of random bytes, which no file system can compress, beside the blobs of a folder. A prune that finds no room
+deletes it, and puts it back at its end. Other stores are not full to the last byte.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 
-from vmkeep.blobs import BlobStore
-from vmkeep.errors import BlobNotFoundError, StoreError, StoreFullError
+from vmkeep.blobs import BlobStore, reserve_of
+from vmkeep.errors import PermissionDeniedError, StoreError, StoreFullError
 
-KEY = "reserve"
 _PROBES = "probes/"
 _LEAST = 64 << 10
 _MOST = 16 << 20
@@ -22,28 +21,22 @@ _FOR_A_PACK = 128
 
 def spend_reserve(store: BlobStore, *, packs: int) -> None:
     """Give back what is held back, unless there is as much room as a prune of some packs needs."""
+    if (reserve := reserve_of(store)) is None:
+        return
     probe = f"{_PROBES}{secrets.token_hex(8)}"
     try:
         store.put(probe, secrets.token_bytes(_size(packs)))
     except StoreFullError:
-        store.delete(KEY)
+        reserve.spend_reserve()
     finally:
         store.delete(probe)
 
 
 def hold_reserve(store: BlobStore, *, packs: int) -> None:
     """Hold back what a prune of some packs needs, if there is room for it; a failure here fails nothing."""
-    size = _size(packs)
-    with suppress(StoreError):
-        if _held(store) < size:
-            store.replace(KEY, secrets.token_bytes(size))
-
-
-def _held(store: BlobStore) -> int:
-    try:
-        return store.size(KEY)
-    except BlobNotFoundError:
-        return 0
+    if (reserve := reserve_of(store)) is not None:
+        with suppress(StoreError, PermissionDeniedError):
+            reserve.hold_reserve(_size(packs))
 
 
 def _size(packs: int) -> int:

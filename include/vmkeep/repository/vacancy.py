@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vmkeep.blobs import BlobStore, top_names
-from vmkeep.blobs.store import TEMPORARY
+from vmkeep.blobs.store import RESERVE, TEMPORARY
 from vmkeep.errors import RepositoryError
 from vmkeep.repository.descriptor import KEY, require_absent
 from vmkeep.repository.slots import PREFIX, is_slot
@@ -15,7 +15,7 @@ _PROBE = re.compile(r"probes/[0-9a-f]+")
 _SHOWN = 5
 _OF_AN_INIT = {TEMPORARY, "keys", "probes", KEY}
 """What an ``init`` that was interrupted may have left; the descriptor is looked for by itself."""
-_OF_A_REPOSITORY = {"packs", "index", "points", "marks", "damage", "plans", "runs", "sweeps", "reserve"}
+_OF_A_REPOSITORY = {"packs", "index", "points", "marks", "damage", "plans", "runs", "sweeps", RESERVE}
 _OF_THE_SERVER = {
     "lost+found", ".snapshot", ".snapshots", ".zfs", "#snapshot", "#recycle", "@eaDir", ".etc",
     "System Volume Information", "$RECYCLE.BIN",
