@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -270,10 +271,14 @@ def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskC
             f"VM {pre.vm.name}: copies of other snapshots ({', '.join(map(str, strangers))}) than {taken.snapshot} are "
             "in this run; nothing is sealed: trigger a new run instead of clearing single tasks"
         )
-    wanted = sorted(disk.key for disk in pre.disks if disk.skip is None)
-    if sorted(copy.disk.key for copy in copies) != wanted:
+    copied = Counter(copy.disk.key for copy in copies)
+    wanted = {disk.key: disk.label for disk in pre.disks if disk.skip is None}
+    wrong = [f"{label}: {copied[key]} copies" for key, label in wanted.items() if copied[key] != 1]
+    wrong += [f"disk {key}: not asked for" for key in copied if key not in wanted]
+    if wrong:
         raise StaleError(
-            f"VM {pre.vm.name}: not every disk was copied exactly once; nothing is sealed: trigger a new run"
+            f"VM {pre.vm.name}: not every disk was copied exactly once ({', '.join(wrong)}); nothing is sealed: "
+            "trigger a new run"
         )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from vmkeep.model.job import DiskCopy, from_plain, to_plain
+from vmkeep.model.job import DiskCopy, to_plain
+from vmkeep_airflow.handing import handed
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
 
@@ -33,7 +34,7 @@ class CatalogOperator(SiteOperator):
         from vmkeep.flows import backup
 
         held = self.handed("held", HeldStill, by="snapshot")
-        copies = tuple(from_plain(DiskCopy, copy) for copy in self.copies)
+        copies = tuple(handed(copy, DiskCopy, by="copy_disk") for copy in (() if self.copies is None else self.copies))
         sealed = backup.seal(self.site(), held.preflight, held.taken, copies)
         self.warn(sealed.warnings)
         self.log.info(

@@ -121,11 +121,11 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home = AirflowHome(tmp_path_factory.mktemp("airflow"), connections=connections)
     home.set("core", "default_task_retry_delay", 1)
     home.set("workers", "execution_api_retry_wait_max", 1)
-    home.set("scheduler", "task_instance_heartbeat_timeout", 8)
+    home.set("scheduler", "task_instance_heartbeat_timeout", 20)
     home.set("scheduler", "task_instance_heartbeat_timeout_detection_interval", 2)
     home.set("scheduler", "orphaned_tasks_check_interval", 5)
     home.set("scheduler", "scheduler_heartbeat_sec", 1)
-    home.set("scheduler", "scheduler_health_check_threshold", 12)
+    home.set("scheduler", "scheduler_health_check_threshold", 30)
     home.prepare()
     return home
 
@@ -133,7 +133,7 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
 @pytest.fixture(scope="session")
 def airflow(airflow_home) -> Iterator[AirflowProcesses]:
     with running_airflow(airflow_home) as processes:
-        processes.wait_ready()
+        processes.wait_ready(HANG)
         yield processes
     shutil.rmtree(airflow_home.folder, ignore_errors=True)
 

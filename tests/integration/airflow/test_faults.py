@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 STUCK = {"nfc": {"on": "read", "hang_seconds": 300, "after_bytes": 16 << 20, "count": None, "disk": "app01_2"}}
 """The data disk's reads hang after 16 MiB: the copy stays in its middle until the fault is cleared."""
+POOL = "/api/v2/pools/backup_proxy"
 TRIED_AGAIN = "airflow.sdk.api.client.Client.request"
 """In the log of whoever supervises a task: a line for each call that is tried again."""
 
@@ -180,6 +181,56 @@ def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, c
     assert points(site) == before
     assert len(api.call("GET", "/api/v2/assets/events")["asset_events"]) == events
     assert_the_next_run_works(api, control)
+
+
+def test_a_copy_marked_a_success_by_hand_in_its_middle_never_ends_well(api, airflow, control, site, stuck_disk):
+    before = points(site)
+    run = api.trigger("vm_backup", vm="app01", full=True)
+    child = await_stuck_copy(api, run, str(airflow.home.folder))
+    (stuck,) = [task for task in api.tasks("vm_backup", run) if task["state"] == "running"]
+    api.mark("vm_backup", run, f"copy_disk/{stuck['map_index']}", "success")
+    assert api.wait("vm_backup", run, seconds=HANG) == "failed"
+    assert not child.is_running()
+    catalog = next(task for task in api.tasks("vm_backup", run) if task["task_id"] == "catalog")
+    assert "Hard disk 3: 0 copies" in api.log("vm_backup", catalog)
+    stuck_disk()
+    assert_nothing_is_left(control, airflow)
+    assert points(site) == before
+
+
+def test_no_vm_gets_a_snapshot_while_copies_take_all_slots(api, airflow, control, stuck_disk):
+    slots = api.call("GET", POOL)["slots"]
+    api.call("PATCH", f"{POOL}?update_mask=slots", {"pool": "backup_proxy", "slots": 1})
+    try:
+        first = api.trigger("vm_backup", vm="app01", full=True)
+        await_copy(api, first)
+        others = [api.trigger("vm_backup", vm=vm) for vm in ("web01", "old01")]
+        for run in others:
+            await_state(api, run, "snapshot", "scheduled")
+        assert [control.snapshots(vm) for vm in ("web01", "old01")] == [[], []]
+        stuck_disk()
+        assert {api.wait("vm_backup", run, seconds=HANG) for run in (first, *others)} == {"success"}
+    finally:
+        api.call("PATCH", f"{POOL}?update_mask=slots", {"pool": "backup_proxy", "slots": slots})
+    assert_nothing_is_left(control, airflow)
+
+
+def await_copy(api, run: str) -> None:
+    """Return when a copy of a run works, and another one waits for its slot."""
+    end = time.monotonic() + HANG
+    while True:
+        states = {str(task["state"]) for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"}
+        if {"running", "scheduled"} <= states or ("running" in states and "success" in states):
+            return
+        assert time.monotonic() < end, states
+        time.sleep(0.2)
+
+
+def await_state(api, run: str, task_id: str, state: str) -> None:
+    end = time.monotonic() + HANG
+    while (found := {task["task_id"]: task["state"] for task in api.tasks("vm_backup", run)})[task_id] != state:
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
 
 
 def test_clearing_one_copy_never_seals_a_mix_of_two_snapshots(api, airflow, control, site):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
+from vmkeep.model.job import to_plain
 from vmkeep_airflow.leftovers import Verdict, judge
+from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.ownership import as_text, owner_of
 from vmkeep_airflow.run_key import Owner
 
@@ -16,15 +20,11 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 def leave_a_snapshot(site, owner: Owner | None, run: str, vm: str = "web01") -> None:
     """Do what a worker does that dies right after its snapshot."""
-    from vmkeep.flows import backup
-
     owned = as_text(owner) if owner is not None else ""
     backup.take_snapshot(site, backup.preflight(site, BackupRequest(vm=vm, run=run, owner=owned)))
 
 
 def remove(site, control, run: str, vm: str = "web01") -> None:
-    from vmkeep.flows import backup
-
     backup.remove_snapshot(site, control.vm(vm)["moref"], run)
 
 
@@ -101,6 +101,20 @@ def test_the_sweep_removes_the_half_made_vm_of_a_restore_that_has_ended_and_no_o
     restore.clean_up(site, "somebody-elses")
     again = run_dag("vm_restore", point="latest:web01", new_name="half-made", power_on=False)
     assert again.state == "success", again.states
+
+
+def test_a_snapshot_whose_task_was_marked_a_success_while_it_worked_is_removed_all_the_same(control, site, monkeypatch):
+    """The teardown runs, but nobody tells it which snapshot."""
+    owner = Owner(dag_id="vm_backup", run_id="marked")
+    leave_a_snapshot(site, owner, "marked-1")
+    leave_a_snapshot(site, None, "another-run", vm="old01")
+    found = backup.preflight(site, BackupRequest(vm="web01", run="marked-2"))
+    removal = RemoveSnapshotOperator(task_id="remove_snapshot", held=None, preflight=to_plain(found))
+    monkeypatch.setattr(removal, "site", lambda: site)
+    removal.step({"ti": SimpleNamespace(dag_id="vm_backup", run_id="marked")})
+    assert control.snapshots("web01") == []
+    assert len(control.snapshots("old01")) == 1
+    remove(site, control, "another-run", vm="old01")
 
 
 def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, control, site):

@@ -1,0 +1,117 @@
+"""The last task of a run: it demands the state and the result of every step, and names the one that lacks either."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from vmkeep_airflow.operators.catalog import CatalogOperator
+from vmkeep_airflow.operators.close_run import CloseRunOperator
+from vmkeep_airflow.operators.copy_disk import CopyDiskOperator
+from vmkeep_airflow.operators.plan_disks import PlanDisksOperator
+from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
+from vmkeep_airflow.operators.report import ReportOperator
+from vmkeep_airflow.operators.snapshot import SnapshotOperator
+from vmkeep_airflow.operators.verify import VerifyOperator
+
+STEPS = {
+    "preflight": [{}],
+    "snapshot": [{}],
+    "plan_disks": [[]],
+    "copy_disk": [{}, {}],
+    "catalog": [{"point": "p/1", "vm": "app01"}],
+    "remove_snapshot": [{}],
+    "verify": [{}],
+}
+"""What a good run leaves: the results of each task."""
+
+
+class Run(SimpleNamespace):
+    """What Airflow tells a task about its run."""
+
+    def __init__(self, states, results, try_number=1) -> None:
+        super().__init__(dag_id="d", run_id="r", task_id="last", try_number=try_number)
+        self.states, self.results, self.pushed = states, results, {}
+
+    def get_task_states(self, dag_id, run_ids):
+        return {"r": self.states}
+
+    def xcom_pull(self, task_ids):
+        if isinstance(task_ids, str):
+            return next(iter(self.results.get(task_ids, ())), None)
+        return self.results.get(task_ids[0]) or [None]
+
+    def xcom_push(self, key, value):
+        self.pushed[key] = value
+
+
+def states(results) -> dict[str, str]:
+    return {
+        task if len(found) == 1 else f"{task}_{index}": "success"
+        for task, found in results.items()
+        for index in range(len(found))
+    }
+
+
+def close(run) -> object:
+    last = CloseRunOperator(task_id="last", result_task_id="catalog")
+    last.get_flat_relative_ids = lambda *, upstream: set(STEPS)
+    return last.execute({"ti": run})
+
+
+def test_a_run_whose_steps_all_left_results_is_closed_with_that_of_its_point():
+    assert close(Run(states(STEPS), STEPS)) == {"point": "p/1", "vm": "app01"}
+
+
+@pytest.mark.parametrize("task", STEPS)
+def test_a_step_that_left_no_result_is_named(task):
+    with pytest.raises(AirflowFailException, match=f"task {task} left no result"):
+        close(Run(states(STEPS), {**STEPS, task: STEPS[task][1:]}))
+
+
+@pytest.mark.parametrize("state", ["failed", "skipped", "upstream_failed", "running", None])
+@pytest.mark.parametrize("task", STEPS)
+def test_a_step_that_did_not_end_well_is_named_with_its_state(task, state):
+    instance = task if len(STEPS[task]) == 1 else f"{task}_1"
+    with pytest.raises(AirflowFailException, match=f"{instance} {state or 'not run'}"):
+        close(Run({**states(STEPS), instance: state}, STEPS))
+
+
+def test_a_disk_that_a_cleared_run_has_no_more_counts_for_nothing():
+    assert close(Run({**states(STEPS), "copy_disk_2": "removed"}, STEPS))
+
+
+def test_a_report_fails_for_a_task_that_left_no_result_and_keeps_what_the_others_left(monkeypatch):
+    results = {"prune": [{"plan": {}}], "merge": []}
+    run = Run({"prune": "success", "merge": "success"}, results)
+    report = ReportOperator(task_id="last", results_of=list(results))
+    monkeypatch.setattr(ReportOperator, "log", logging.getLogger("test"))
+    with pytest.raises(AirflowFailException, match="merge left no result"):
+        report.execute({"ti": run})
+    assert run.pushed["return_value"] == {"prune": {"plan": {}}, "merge": None}
+
+
+@pytest.mark.parametrize(
+    ("operator", "by"),
+    [
+        (SnapshotOperator(task_id="t", preflight=None), "preflight"),
+        (PlanDisksOperator(task_id="t", held=None), "snapshot"),
+        (CopyDiskOperator(task_id="t", job=None), "plan_disks"),
+        (CatalogOperator(task_id="t", held=None, copies=[]), "snapshot"),
+        (VerifyOperator(task_id="t", sealed=None), "catalog"),
+        (RemoveSnapshotOperator(task_id="t", held=None, preflight=None), "preflight"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
+)
+def test_a_step_names_the_one_before_it_that_left_nothing(operator, by, monkeypatch):
+    monkeypatch.setattr(operator, "site", lambda: None)
+    with pytest.raises(AirflowFailException, match=f"task {by} left no result"):
+        operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r", try_number=1)})
+
+
+def test_a_result_of_another_version_is_told_from_a_missing_one():
+    with pytest.raises(AirflowFailException, match="the result of task snapshot"):
+        PlanDisksOperator(task_id="t", held={"old": 1}).execute({})
