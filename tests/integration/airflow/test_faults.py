@@ -200,7 +200,7 @@ def test_a_copy_marked_a_success_by_hand_in_its_middle_never_ends_well(api, airf
 
 def test_no_vm_gets_a_snapshot_while_copies_take_all_slots(api, airflow, control, stuck_disk):
     slots = api.call("GET", POOL)["slots"]
-    api.call("PATCH", f"{POOL}?update_mask=slots", {"pool": "backup_proxy", "slots": 1})
+    set_slots(api, 1)
     try:
         first = api.trigger("vm_backup", vm="app01", full=True)
         await_copy(api, first)
@@ -211,8 +211,13 @@ def test_no_vm_gets_a_snapshot_while_copies_take_all_slots(api, airflow, control
         stuck_disk()
         assert {api.wait("vm_backup", run, seconds=HANG) for run in (first, *others)} == {"success"}
     finally:
-        api.call("PATCH", f"{POOL}?update_mask=slots", {"pool": "backup_proxy", "slots": slots})
+        set_slots(api, slots)
     assert_nothing_is_left(control, airflow)
+
+
+def set_slots(api, slots: int) -> None:
+    body = {"pool": "backup_proxy", "slots": slots, "include_deferred": False}
+    api.call("PATCH", f"{POOL}?update_mask=slots", body)
 
 
 def await_copy(api, run: str) -> None:
