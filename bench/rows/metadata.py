@@ -105,7 +105,8 @@ def _make_parent(repository: Path, image: Path, where: Sequence[str]) -> str:
             writer.flush()
         images = (replace(point.images[0], root=root),)
         later = point.taken_at + timedelta(seconds=1)
-        return opened.seal(replace(point, id="f" * len(point.id), run="metadata", taken_at=later, images=images))
+        made = replace(point, id="f" * len(point.id), run="metadata", taken_at=later, images=images)
+        return opened.seal(made, begun=writer.begun)  # else it would look for the blocks, which are nowhere
 
 
 def _random_digests(blocks: int) -> Iterator[tuple[int, list[bytes]]]:
