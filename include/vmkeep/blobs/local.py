@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from vmkeep.blobs.files import holds, opened, sync_folder
 from vmkeep.blobs.naming import is_atomic, name_if_free
 from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
@@ -53,7 +54,7 @@ class LocalStore:
         path = self._path(key)
         with self._errors(key, len(data)):
             created = self._write(path, data, name_if_free)
-            if not created and not _holds(path, data):
+            if not created and not holds(path, data):
                 raise ConflictError(f"{path}: exists with other content")
             self._sync_names(path.parent)
         return created
@@ -72,7 +73,7 @@ class LocalStore:
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
         """Fill ``buffer`` from byte ``start`` on; return how much there was."""
-        with self._errors(key), _opened(self._path(key)) as file:
+        with self._errors(key), opened(self._path(key)) as file:
             done = 0
             while done < len(buffer):
                 count = os.preadv(file, [buffer[done:]], start + done)
@@ -83,7 +84,7 @@ class LocalStore:
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return up to ``length`` bytes from byte ``start`` on."""
-        with self._errors(key), _opened(self._path(key)) as file:
+        with self._errors(key), opened(self._path(key)) as file:
             length = min(length, max(0, os.fstat(file).st_size - start))
             parts = []
             while length and (part := os.pread(file, length, start)):
@@ -286,35 +287,3 @@ class LocalStore:
                     target=key,
                 ) from error
             raise StoreError(f"{self._root / key}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _holds(path: Path, data: Bytes) -> bool:
-    """Whether the file has these bytes, read a little at a time."""
-    view = memoryview(data)
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size != len(view):
-            return False
-        at = 0
-        while part := file.read(1 << 20):
-            if not part.startswith(view[at : at + len(part)]):
-                return False
-            at += len(part)
-    return at == len(view)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder reach the disk."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vmkeep.blobs.files import sync_folder
 from vmkeep.blobs.lines import line_for
-from vmkeep.blobs.local import LocalStore, sync_folder
+from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locations import local_folder
 from vmkeep.blobs.metered import Meter, MeteredStore
 from vmkeep.blobs.rates import parse_rates

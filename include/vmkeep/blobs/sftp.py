@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import paramiko
 
-from vmkeep.blobs.sftpio import free_space, read_parts, write_synced
+from vmkeep.blobs.sftpio import free_space, holds, read_file, write_synced
 from vmkeep.blobs.sftpnames import exists, link, name_if_free
 from vmkeep.blobs.sshaccess import SshAccess
 from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
@@ -35,7 +35,6 @@ from vmkeep.errors import (
 
 T = TypeVar("T")
 
-_PART = 8 << 20
 _ROUNDING = 64 << 10
 """What a file system needs beside a file's bytes."""
 
@@ -59,7 +58,7 @@ class SftpStore:
         with self._channel(key, writing=len(data)) as channel:
             if self._write(channel, path, data, name_if_free):
                 return True
-            if not _holds(channel, path, memoryview(data)):
+            if not holds(channel, str(path), memoryview(data)):
                 raise ConflictError(f"{self._name(key)}: exists with other content")
             return False
 
@@ -108,7 +107,7 @@ class SftpStore:
 
     def _read(self, key: str, start: int, length: int | None) -> bytes:
         with self._channel(key) as channel:
-            return _read(channel, self._path(key), start, length)
+            return read_file(channel, str(self._path(key)), start, length)
 
     def size(self, key: str) -> int:
         """Return a blob's size."""
@@ -298,16 +297,3 @@ class SftpStore:
     def close(self) -> None:
         """End the connection; a later call makes a new one."""
         self._access.close()
-
-
-def _read(channel: Any, path: PurePosixPath, start: int, length: int | None) -> bytes:
-    with channel.open(str(path), "rb") as file:
-        rest = max(0, file.stat().st_size - start)
-        count = rest if length is None else min(length, rest)
-        return read_parts(channel, file.handle, start, count)
-
-
-def _holds(channel: Any, path: PurePosixPath, data: memoryview) -> bool:
-    if channel.stat(str(path)).st_size != len(data):
-        return False
-    return all(_read(channel, path, at, _PART) == data[at : at + _PART] for at in range(0, len(data), _PART))

@@ -1,4 +1,4 @@
-"""The bytes of one open file over SFTP, with many requests on their way at once. Knows no paths and no keys.
+"""The bytes of files over SFTP, with many requests on their way at once. Knows no keys.
 
 By the inner calls of paramiko's client, for want of others. OpenSSH answers in the order it was asked, and here that is
 relied on: a server that does not costs a time-out, which is an error, never wrong bytes.
@@ -15,6 +15,7 @@ from paramiko.sftp import CMD_DATA, CMD_EXTENDED, CMD_EXTENDED_REPLY, CMD_READ, 
 _REQUEST = 32 << 10
 """Bytes of one request; what every server takes."""
 _IN_FLIGHT = 64
+_PART = 8 << 20
 
 
 def read_parts(channel: Any, handle: bytes, start: int, count: int) -> bytes:
@@ -38,6 +39,21 @@ def read_parts(channel: Any, handle: bytes, start: int, count: int) -> bytes:
         data[done : done + size] = part
         done += size
     return bytes(data)
+
+
+def read_file(channel: Any, path: str, start: int, length: int | None) -> bytes:
+    """Read a file from byte ``start`` on, to its end or up to ``length`` bytes."""
+    with channel.open(path, "rb") as file:
+        rest = max(0, file.stat().st_size - start)
+        count = rest if length is None else min(length, rest)
+        return read_parts(channel, file.handle, start, count)
+
+
+def holds(channel: Any, path: str, data: memoryview) -> bool:
+    """Whether a file has these bytes, read a part at a time."""
+    if channel.stat(path).st_size != len(data):
+        return False
+    return all(read_file(channel, path, at, _PART) == data[at : at + _PART] for at in range(0, len(data), _PART))
 
 
 def write_synced(channel: Any, handle: bytes, data: memoryview) -> None:

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmkeep.blobs.local import sync_folder
+from vmkeep.blobs.files import sync_folder
 from vmkeep.blobs.naming import name_if_free
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.model.point import RestorePoint
