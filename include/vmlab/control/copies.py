@@ -18,7 +18,7 @@ def register_copy(site: Site, body: dict[str, Any]) -> dict[str, Any]:
     """`{path, folder?, name?, moref?, power_on?}`: register the .vmx at a datastore path. Its UUIDs stay."""
     moref = body.get("moref")
     folder = find_by_path(site, str(body.get("folder") or "Lab/vm"))
-    if not isinstance(folder, vim.Folder):
+    if not isinstance(folder, vim.Folder) or vim.VirtualMachine not in site.world.get(folder, "childType"):
         raise ControlError(f"no VM folder {body.get('folder')!r}", 404)
     if moref is not None and site.world.exists(vim.VirtualMachine(str(moref))):
         raise ControlError(f"{moref} is taken: give another id, or destroy that VM first", 409)

@@ -41,6 +41,11 @@ def test_the_same_seed_writes_the_same_bytes(lab):
         (lambda lab: lab.fault(method="Login", fault="NoSuchThing"), "no such type"),
         (lambda lab: lab.fault(method="Login", fault="VirtualMachineConfigInfo"), "not a fault"),
         (lambda lab: lab.settings(colour=3), "no setting colour"),
+        (lambda lab: lab.post("vm/register", {"path": "[datastore1] x/x.vmx"}), "was not found"),
+        (lambda lab: lab.post("vm/register", {"path": "nowhere"}), "Invalid datastore path"),
+        (lambda lab: lab.post("vm/register", {"path": "[datastore1] x/x.vmx", "folder": "Lab/host"}), "no VM folder"),
+        (lambda lab: lab.post("vm/register", {"path": "", "folder": "Lab/vm/No"}), "no VM folder 'Lab/vm/No'"),
+        (lambda lab: lab.post("vm/register", {"path": "", "moref": lab.vm("web01")["moref"]}), "is taken"),
         (lambda lab: lab.post("nothing", {}), "no control call POST nothing"),
     ],
 )
@@ -169,3 +174,18 @@ def test_help_tells_what_it_is():
         [sys.executable, "-m", "vmlab", "serve", "--help"], capture_output=True, text=True, check=True
     )
     assert "one line of JSON" in done.stdout
+
+
+def test_a_storage_level_copy_in_another_lab_has_every_uuid_of_the_original(lab, tmp_path):
+    with start_lab(tmp_path / "other", data_disk_gib=0.03125) as other:
+        made = other.take_copy(lab, "web01", "[datastore2] web01-copy", folder_path="Lab/vm/Test", moref="vm-77")
+        copy, original = other.vm("vm-77"), lab.vm("web01")
+
+        assert (made, copy["power"]) == ("vm-77", "poweredOff")
+        assert (
+            copy["instance_uuid"]
+            == original["instance_uuid"]
+            != next(vm for vm in other.state()["vms"] if vm["name"] == "old01")["instance_uuid"]
+        )
+        assert copy["disks"][0]["uuid"] == original["disks"][0]["uuid"]
+        assert other.hash("vm-77", 0) == lab.hash("web01", 0)
