@@ -55,12 +55,12 @@ class AirflowProcesses:
     def ready(self) -> bool:
         """Whether the API server answers."""
         try:
-            with urllib.request.urlopen(f"{self.home.url}/api/v2/version", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{self.home.url}/api/v2/version", timeout=30) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def wait_ready(self, seconds: float = 120.0) -> None:
+    def wait_ready(self, seconds: float = 300.0) -> None:
         """Return once the API server answers."""
         end = time.monotonic() + seconds
         while not self.ready():

@@ -44,7 +44,7 @@ class AirflowApi:
             data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, data=data, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, data=data, timeout=300) as answer:  # noqa: S310
                 text = answer.read()
         except urllib.error.HTTPError as error:
             raise ApiError(error.code, error.read().decode(errors="replace")) from error

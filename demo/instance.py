@@ -39,7 +39,7 @@ class Instance:
             file.flush()
             yield
 
-    def stop(self, patience: float = 40.0) -> bool:
+    def stop(self, patience: float = 120.0) -> bool:
         """End the running demo and wait for it; return whether there was one."""
         if not self._held():
             return False

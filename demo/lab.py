@@ -63,7 +63,7 @@ class Lab:
         assert process.stdout is not None
         threading.Thread(target=_read_line, args=(process.stdout, self._lines), daemon=True).start()
 
-    def wait_ready(self, seconds: float = 120.0) -> LabAddress:
+    def wait_ready(self, seconds: float = 300.0) -> LabAddress:
         """Return where it is, once clients can connect."""
         end = time.monotonic() + seconds
         while self._address is None:

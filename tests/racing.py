@@ -11,11 +11,10 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from tests.patience import HANG
 from vmkeep.blobs import naming
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import ConflictError
-
-_PATIENCE = 120.0
 
 
 def wins(folder: Path, *, rounds: int, racers: int = 3, links: bool = True, flags: bool = True) -> Counter[int]:
@@ -33,7 +32,7 @@ def wins(folder: Path, *, rounds: int, racers: int = 3, links: bool = True, flag
     for process in processes:
         process.start()
     try:
-        rounds_won = Counter(number for _ in processes for number in won.get(timeout=_PATIENCE))
+        rounds_won = Counter(number for _ in processes for number in won.get(timeout=HANG))
     finally:
         for process in processes:
             process.kill()
@@ -51,7 +50,7 @@ def _race(
     store = LocalStore(folder)
     mine = []
     for number in range(rounds):
-        start.wait(_PATIENCE)
+        start.wait(HANG)
         try:
             if store.put(f"sweeps/{number}/takes", b"%d" % name):
                 mine.append(number)

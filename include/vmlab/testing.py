@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 from urllib.parse import urlencode
 
-START_SECONDS = 120.0
-STOP_SECONDS = 40.0
+START_SECONDS = 300.0
+STOP_SECONDS = 120.0
 
 
 class LabError(Exception):
@@ -204,7 +204,7 @@ class Lab:
 
     def _request(self, method: str, target: str, body: bytes) -> bytes:
         context = ssl.create_default_context(cafile=self.info["certificate"])
-        connection = http.client.HTTPSConnection(self.host, self.port, timeout=120, context=context)
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=300, context=context)
         try:
             headers = {"Authorization": f"Bearer {self.info['control_token']}"}
             connection.request(method, target, body=body or None, headers=headers)

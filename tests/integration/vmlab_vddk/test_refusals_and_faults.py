@@ -128,7 +128,7 @@ def test_a_fault_reaches_handles_that_are_open_already_and_asynchronous_reads(la
 
     planting = threading.Thread(target=plant)
     planting.start()
-    _, _, many, _ = lab.remote(["open", DISK, READ_ONLY], ["sleep", 0.5], ["read_many", 8, 128], ["close"])
+    _, _, many, _ = lab.remote(["open", DISK, READ_ONLY], ["sleep", 3], ["read_many", 8, 128], ["close"])
     planting.join()
     assert sorted(many["results"]) == [0] + [2] * 7
 
@@ -151,7 +151,7 @@ def test_a_dropped_session_is_a_lost_connection_from_then_on(lab: Any, disk: byt
 
     dropping = threading.Thread(target=drop)
     dropping.start()
-    results = lab.remote(["open", DISK, READ_ONLY], ["sleep", 0.5], ["read", 0, 8], ["read", 0, 8], ["close"])
+    results = lab.remote(["open", DISK, READ_ONLY], ["sleep", 3], ["read", 0, 8], ["read", 0, 8], ["close"])
     dropping.join()
     assert results == [0, None, 14011, 14011, 0]
 

@@ -43,7 +43,7 @@ def test_a_wait_that_ends_says_what_vsphere_asks(session, vm, lab):
     runtime = world.get(ref, "runtime")
     runtime.question = question
     world.update(ref, runtime=runtime)
-    lab.site.faults.add(Injection(method="PowerOnVM_Task", delay=1.5))
+    lab.site.faults.add(Injection(method="PowerOnVM_Task", delay=5))
 
     with pytest.raises(DeadlineError, match=r"running.*; vSphere asks: Did you move or copy this VM\?"):
         machines.power_on(session, vm, timeout=0.3)

@@ -148,9 +148,9 @@ def test_a_request_that_is_neither_accepted_nor_refused_is_an_error_at_once(vddk
 
 @pytest.mark.parametrize("vddk", ["hang=4,thread", "hang=4", "hang=4,sync"], indirect=True)
 def test_a_read_that_never_completes_is_a_deadline_that_names_disk_and_offset(vddk, disk):
-    expected = rf"gave up after 0 s waiting for VDDK to read .*{disk.name}"
+    expected = rf"gave up after 2 s waiting for VDDK to read .*{disk.name}"
     address = DiskAddress(path=str(disk))
-    with pytest.raises(DeadlineError, match=expected), vddk.open_source(address, patience=0.4) as source:
+    with pytest.raises(DeadlineError, match=expected), vddk.open_source(address, patience=2) as source:
         read(source, [Extent(0, source.capacity)], workers=2)
     assert vddk.lost  # so nothing waits for the library any more
 
@@ -274,7 +274,7 @@ def test_a_query_that_never_returns_is_a_deadline(querying, monkeypatch, disk, t
     with (
         pytest.raises(DeadlineError, match="VDDK to tell the allocated blocks of"),
         open_vddk(tmp_path / "own") as vddk,
-        vddk.open_source(DiskAddress(path=str(disk)), patience=0.3) as source,
+        vddk.open_source(DiskAddress(path=str(disk)), patience=2) as source,
     ):
         source.allocated()
 
