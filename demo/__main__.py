@@ -20,13 +20,12 @@ from demo.airflow_processes import AirflowProcesses
 from demo.api import AirflowApi
 from demo.instance import DemoRunsError, Instance
 from demo.lab import Lab
-from demo.processes import ComponentDiedError
+from demo.processes import STOPPING, ComponentDiedError
 from demo.progress import ProgressLine
 from demo.report import print_table
 from demo.scenario import VM, DemoFailedError, Scenario
 
 FOLDER = ROOT / "var" / "demo"
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.stop:
         print("demo stopped" if instance.stop() else "no demo is running")
         return 0
-    for number in _STOPPING:
+    for number in STOPPING:
         signal.signal(number, _leave)
     try:
         with instance.claimed():
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    for each in _STOPPING:
+    for each in STOPPING:
         signal.signal(each, signal.SIG_IGN)  # nothing may interrupt the clearing up
     raise KeyboardInterrupt
 

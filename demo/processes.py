@@ -6,11 +6,15 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from demo.guard import guard
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a demo: Ctrl-C, ``make demo-stop``, the end of its terminal."""
 
 
 class ComponentDiedError(RuntimeError):
@@ -44,7 +48,7 @@ class Component:
     def start(self, *, pipe: bool = False) -> subprocess.Popen[bytes]:
         """Start it; its output goes to the log file, or its standard output to a pipe that the caller reads."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, _uninterrupted():
             self._process = subprocess.Popen(
                 self.command,
                 env=self._env,
@@ -53,7 +57,7 @@ class Component:
                 stderr=log,
                 start_new_session=True,
             )
-        guard().watch(self.pid)
+            guard().watch(self.pid)
         return self._process
 
     def check(self) -> None:
@@ -91,6 +95,26 @@ class Component:
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back what ends this process while another is started, so that none runs that nobody knows of.
+
+    The one that is started takes these signals as usual, even where this one found them ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def stop_all(components: Sequence[Component], *, patience: float = 10.0) -> None:

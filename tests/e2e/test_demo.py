@@ -32,7 +32,8 @@ def start(folder) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "demo", "--dir", str(folder), *arguments]
+        # As from ``nohup … &``, which is the hardest way to be started.
+        command = ["env", "--ignore-signal=INT", sys.executable, "-m", "demo", "--dir", str(folder), *arguments]
         demo = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(demo)
         return demo
@@ -108,6 +109,14 @@ def test_a_second_demo_in_the_same_place_is_refused_and_stop_ends_the_first(star
     stop = start("--stop")
     assert "demo stopped" in stop.stdout.read()
     assert first.wait(timeout=HANG) == 130
+    assert_no_process_is_left(folder)
+
+
+def test_ctrl_c_ends_a_demo_however_it_was_started(start, folder):
+    demo = start()
+    read_until(demo, "starting")
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(timeout=HANG) == 130
     assert_no_process_is_left(folder)
 
 
