@@ -109,7 +109,9 @@ def _one_wins(store: BlobStore, key: str) -> bool:
 
 
 def _creates(store: BlobStore, key: str, content: bytes) -> bool:
+    """Create; content that is there already is ours, by a request whose answer was lost: rivals have others."""
     try:
-        return store.put(key, content)
+        store.put(key, content)
     except ConflictError:
         return False
+    return True

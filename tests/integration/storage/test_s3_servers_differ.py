@@ -196,12 +196,20 @@ def test_a_store_in_which_nothing_can_be_removed_gets_no_repository(moto_server)
         create_store(f"s3://{server.bucket}/{uuid.uuid4()}", credentials=server.credentials)
 
 
-def test_one_lost_request_of_the_race_is_no_verdict(moto_server):
+@pytest.mark.parametrize("lost", ["request", "answer"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_lost_request_or_answer_in_the_race_is_no_verdict(moto_server, lost, number):
     seen = Counter()
 
     def behave(request, ask):
-        seen[request.path] += request.creates
-        return refusal(503, "SlowDown") if request.creates and seen[request.path] == 2 else ask(request)
+        if not request.creates:
+            return ask(request)
+        seen[request.path] += 1
+        if seen[request.path] != number:
+            return ask(request)
+        if lost == "answer":
+            ask(request)
+        return refusal(503, "SlowDown")
 
     with front(moto_server, behave) as server:
         _store(server).check_creates()
