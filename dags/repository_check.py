@@ -20,6 +20,9 @@ so that after some days all of it was read. Bit rot is found before a restore ne
 | `mark_damaged` | marks the restore points that lost something and says what; unmarks those that are whole again |
 | `report` | shows what was read and found in one table, and fails the run if a task before it failed |
 
+A task that is marked by hand as a success left no result, and one that is cleared without `report` is vouched for by
+nobody: the run turns red, and its note says why. Clear the task with all after it.
+
 ## When something is damaged
 
 The log of `check` has one line for each finding. Damaged packs are noted, so that the next backup stores again what it

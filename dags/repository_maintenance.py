@@ -27,6 +27,9 @@ Pinned points stay, and so does the newest good point of each VM. Try it with *D
 | `merge` | makes few index segments out of many, where it pays |
 | `report` | shows what was done in one table, and fails the run if a task before it failed |
 
+A task that is marked by hand as a success left no result, and one that is cleared without `report` is vouched for by
+nobody: the run turns red, and its note says why. Clear the task with all after it.
+
 Space comes back in two steps: a pack that nothing needs is condemned by one run, and deleted by one that comes at least
 *Grace* later. What is needed of a pack that is mostly waste is moved, and then the pack goes the same way.
 """

@@ -89,6 +89,14 @@ def test_every_task_has_a_time_limit_and_no_run_has_one_for_that_skips_the_teard
         assert dag.dagrun_timeout is None, f"{dag.dag_id} would leave a snapshot when its time is over"
 
 
+def test_what_sums_a_run_up_comes_after_every_other_task(bag):
+    """It reads their states; one that is not before it may still be at work."""
+    for dag in bag.dags.values():
+        (last,) = [task for task in dag.tasks if not task.downstream_task_ids]
+        before = last.get_flat_relative_ids(upstream=True)
+        assert before == {task.task_id for task in dag.tasks} - {last.task_id}, dag.dag_id
+
+
 def test_reading_the_dag_files_imports_nothing_heavy():
     """The scheduler's helpers read them every few seconds."""
     probe = (

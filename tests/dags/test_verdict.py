@@ -11,19 +11,24 @@ from collections.abc import Iterator
 from datetime import timedelta
 from importlib import import_module
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
+from airflow.api_fastapi.execution_api.datamodels.asset import AssetProfile
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+from airflow.models.asset import AssetDagRunQueue
 from airflow.models.dagbag import DBDagBag
 from airflow.models.taskmap import TaskMap
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from vmkeep.clock import now
+from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
+from vmkeep_airflow.verdict import on_task_instance_failed, on_task_instance_skipped, on_task_instance_success
 
 # Airflow's plugin loader uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
@@ -184,6 +189,12 @@ def test_a_task_that_is_marked_a_success_by_hand_loses_the_result_of_its_earlier
     assert run.close() == "failed"
 
 
+def test_a_task_that_ends_in_its_worker_is_no_mark_by_hand():
+    """Airflow calls the same listeners there, with a task that no database holds."""
+    for listener in (on_task_instance_success, on_task_instance_failed, on_task_instance_skipped):
+        listener(task_instance=SimpleNamespace(dag_id="vm_backup"))
+
+
 @pytest.mark.parametrize("dag_id", TASKS)
 def test_a_run_that_is_marked_a_success_by_hand_stays_red_when_a_task_failed(make_run, dag_id):
     from airflow.api_fastapi.core_api.datamodels.dag_run import DagRunMutableStates
@@ -228,3 +239,36 @@ def test_a_note_that_somebody_wrote_is_left_alone(make_run):
     run.note = "before the upgrade"
     run.notify_dagrun_state_changed(msg="started")
     assert run.note == "before the upgrade"
+
+
+CONSUMER = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+from vmkeep_airflow.verdict import on_task_instance_failed, on_task_instance_skipped, on_task_instance_success
+from vmkeep_airflow.assets import restore_points_of
+with DAG("test_the_restore_of_app01", schedule=[restore_points_of("app01")]):
+    EmptyOperator(task_id="t")
+"""
+
+
+def test_a_dag_that_subscribes_to_a_vm_is_started_by_that_vms_points_alone(make_run, tmp_path):
+    (tmp_path / "consumer.py").write_text(CONSUMER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        bag = BundleDagBag(dag_folder=tmp_path, bundle_path=tmp_path, bundle_name="dags-folder")
+        sync_bag_to_db(bag, "dags-folder", None)
+    run = make_run("vm_backup")
+    (last,) = run.instances("close_run")
+    for vm, started in (("db01", 0), ("app01", 1)):
+        events = [
+            {
+                "source_alias_name": ANNOUNCED.name, "dest_asset_key": {"name": asset.name, "uri": asset.uri},
+                "dest_asset_extra": {}, "extra": {"point": "p/1", "vm": vm},
+            }
+            for asset in (RESTORE_POINTS, restore_points_of(vm))
+        ]  # fmt: skip
+        outlets = [AssetProfile(name=ANNOUNCED.name, type="AssetAlias")]
+        last.register_asset_changes_in_db(last, outlets, events, session=run.session)
+        run.session.flush()
+        waiting = run.session.scalars(select(AssetDagRunQueue.target_dag_id)).all()
+        assert waiting.count("test_the_restore_of_app01") == started
