@@ -6,7 +6,8 @@ The model is a dict: ref → blocks. After every step each point reads as the mo
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import hypothesis.strategies as st
 import pytest
@@ -28,12 +29,15 @@ from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
-from vmkeep.repository import ZERO, BlockWriter, Kind, MapBuilder, Repository, descriptor, writer
+from vmkeep.repository import ZERO, BlockWriter, Kind, MapBuilder, Repository, descriptor, point_id, writer
 
 CONTENT = {number: (b"%04d" % number) * (BLOCK // 4) for number in range(1, 9)} | {0: bytes(BLOCK)}
 SIZE = 5
 numbers = st.integers(0, 8)
 which = st.integers(0, 1000)
+
+
+AT_ONCE = replace(NONE, left_for=timedelta())
 
 
 class PowerCut(BaseException):
@@ -45,6 +49,7 @@ class Run:
     """A backup that is open."""
 
     name: str
+    begun: str
     number: int
     repository: Repository
     out: BlockWriter
@@ -69,17 +74,18 @@ class Backups(RuleBasedStateMachine):
         self.runs: list[Run] = []
         self.plans = []
 
-    def start(self, store=None, *, parent=None) -> Run:
+    def start(self, store=None, *, parent=None, name=None) -> Run:
+        """Begin a try of a run: of a new one, or of one that others may be at work for."""
         self.vault.count += 1
-        name = f"run-{self.vault.count}"
+        name = name or f"run-{self.vault.count}"
         repository = self.vault.open(store)
-        repository.begin_run(name)
+        begun = repository.begin_run(name)
         base = None if parent is None else repository.open_map(repository.load_point(parent).images[0].root)
-        out = repository.open_writer(run=name)
+        out = repository.open_writer(run=name, begun=begun)
         builder = repository.build_map(out, capacity=SIZE * BLOCK, base=base)
         old = [None] * SIZE if parent is None else self.vault.held[parent]
         todo = [at for at in range(SIZE) if old[at] != CONTENT[self.disk[at]]]
-        return Run(name, self.vault.count, repository, out, builder, list(self.disk), todo)
+        return Run(name, begun, self.vault.count, repository, out, builder, list(self.disk), todo)
 
     def write(self, run: Run, count: int):
         for at in run.todo[:count]:
@@ -99,7 +105,8 @@ class Backups(RuleBasedStateMachine):
 
     def seal(self, run: Run):
         point = described(run.root, run.name, number=run.number, size=SIZE * BLOCK)
-        ref = run.repository.seal(point)
+        point = replace(point, id=point_id(f"{run.name} {run.number}", "vm"))
+        ref = run.repository.seal(point, begun=run.begun)
         self.vault.held[ref] = [CONTENT[number] for number in run.blocks]
 
     def drop(self, run: Run):
@@ -133,6 +140,12 @@ class Backups(RuleBasedStateMachine):
         parent = max(self.vault.held) if incremental and self.vault.held else None
         self.runs.append(self.start(parent=parent))
 
+    @precondition(lambda self: 0 < len(self.runs) < 3)
+    @rule(number=which, incremental=st.booleans())
+    def another_try_of_a_run_begins(self, number, incremental):
+        parent = max(self.vault.held) if incremental and self.vault.held else None
+        self.runs.append(self.start(parent=parent, name=self.runs[number % len(self.runs)].name))
+
     def of(self, number, stage):
         fitting = [run for run in self.runs if (run.root is not None) == stage]
         return fitting[number % len(fitting)] if fitting else None
@@ -145,7 +158,7 @@ class Backups(RuleBasedStateMachine):
                 self.write(run, 1)
                 if flush:
                     run.out.flush()
-            except CorruptError:  # its parent was forgotten, and swept
+            except (CorruptError, StaleError):  # its parent was forgotten, and swept; or it was taken for dead
                 self.drop(run)
 
     @precondition(lambda self: self.runs)
@@ -154,7 +167,7 @@ class Backups(RuleBasedStateMachine):
         if run := self.of(number, stage=False):
             try:
                 self.finish(run)
-            except CorruptError:  # its parent was forgotten, and swept
+            except (CorruptError, StaleError):  # its parent was forgotten, and swept; or it was taken for dead
                 self.drop(run)
 
     @precondition(lambda self: self.runs)
@@ -176,7 +189,7 @@ class Backups(RuleBasedStateMachine):
         refs = sorted(self.vault.held)
         self.vault.forget(refs[number % len(refs)])
 
-    @rule(keep=st.sampled_from([None, 1, 2]), margins=st.sampled_from([NONE, NONE, Margins()]))
+    @rule(keep=st.sampled_from([None, 1, 2]), margins=st.sampled_from([NONE, NONE, AT_ONCE, Margins()]))
     def prune(self, keep, margins):
         self.execute(self.plan(keep, margins))
 
@@ -222,7 +235,7 @@ class Backups(RuleBasedStateMachine):
             self.seal(run)
         except PowerCut:
             for point in self.vault.open().points():
-                if run is not None and point.run == run.name:
+                if run is not None and point.taken_at == described("", "", number=run.number, size=0).taken_at:
                     self.vault.held[point.ref] = [CONTENT[number] for number in run.blocks]
         finally:
             if run is not None:
@@ -237,10 +250,9 @@ class Backups(RuleBasedStateMachine):
         with suppress(PowerCut):
             execute_merge(repository, plan_merge(repository))
 
-    @precondition(lambda self: not self.runs)
     @rule()
     def days_pass(self):
-        """No process sleeps for so long: see ``Margins.left_for``."""
+        """Longer than ``Margins.left_for``: a run that goes on then finds that it was taken for dead."""
         self.vault.store.pass_time(hours=8 * 24)
 
     @invariant()
