@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from operator import le
 from typing import Final
 
 from vmkeep.errors import VddkError
@@ -55,7 +56,9 @@ def to_extents(answers: Iterable[array[int]], sectors: int, chunk: int) -> Exten
 
 def _ranges(answers: Iterable[array[int]], sectors: int, chunk: int) -> Iterator[tuple[int, int]]:
     for answer in answers:
-        for start, count in sorted(zip(answer[::2], answer[1::2], strict=True)):
+        starts = answer[::2]
+        told = zip(starts, answer[1::2], strict=True)
+        for start, count in told if all(map(le, starts, starts[1:])) else sorted(told):
             if start < (stop := min(start + count, sectors)):
                 yield start * SECTOR, stop * SECTOR
     for extent in tail(sectors, chunk):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmkeep.errors import VddkError
 from vmkeep.model.extents import Extent, total
 from vmkeep.vddk.allocation import CHUNK, MAX_CHUNKS, choose_chunk, tail, to_extents, windows
 
@@ -56,3 +57,13 @@ def test_extents_hold_every_answered_sector_and_the_tail_and_nothing_else(runs, 
 @pytest.mark.parametrize("capacity", [512, 4 << 40, (4 << 40) + 512, 62 << 40])
 def test_the_largest_disk_takes_a_bounded_number_of_queries(capacity):
     assert len(list(windows(capacity // 512, choose_chunk(capacity)))) <= 256
+
+
+def test_answers_may_tell_their_areas_in_any_order_but_only_what_was_asked_for():
+    shuffled = [array("Q", [256, 128, 0, 128]), array("Q", [1024, 128])]
+    assert to_extents(shuffled, 2048, CHUNK) == [
+        Extent(0, 128 * 512), Extent(256 * 512, 384 * 512), Extent(1024 * 512, 1152 * 512),
+    ]  # fmt: skip
+
+    with pytest.raises(VddkError, match="not asked for"):
+        to_extents(reversed(shuffled), 2048, CHUNK)
