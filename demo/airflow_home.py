@@ -84,6 +84,7 @@ OUTAGE = {
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "30",
     "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "7200",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "900",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1200",
 }
 """Lets every task, a copy of many hours above all, live on while no API server answers: for ten minutes at least."""
 

@@ -76,6 +76,7 @@ def test_a_task_lives_through_ten_minutes_without_an_api_server():
     deviation = (longest - 1) / 12**0.5 * len(pauses) ** 0.5
     assert sum(pauses) - 4 * deviation > 600
     assert setting["TASK_INSTANCE_HEARTBEAT_TIMEOUT"] >= 600 + 2 * longest, "or the scheduler takes it for dead"
+    assert setting["TASK_QUEUED_TIMEOUT"] >= 600 + 2 * longest, "or it gives up one that waits to begin"
     assert 0.2 * setting["JWT_EXPIRATION_TIME"] >= 600 + 2 * longest, "a token is renewed when a fifth of it is left"
 
 
