@@ -169,7 +169,8 @@ def _candidates(session: Session) -> str:
 def _host(session: Session, datacenter: Any, wanted: str | None) -> Any:
     if wanted is None:
         return None
-    hosts = [(values["name"], host) for host, values in read_all(session, vim.HostSystem, "name", under=datacenter)]
+    found = read_all(session, vim.HostSystem, "name", under=datacenter)
+    hosts = [(decode_name(values["name"]), host) for host, values in found]
     return _one("host", wanted, hosts)
 
 
@@ -179,7 +180,7 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
         for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter)
     ]
     named_owners = read_each(session, {moref(owner): owner for _, _, owner, _ in pools}.values(), "name")
-    owner_names = {moref(owner): values["name"] for owner, values in named_owners}
+    owner_names = {moref(owner): decode_name(values["name"]) for owner, values in named_owners}
     owners = {moref(pool): owner_names[moref(owner)] for _, pool, owner, _ in pools}
     roots = {moref(pool) for _, pool, owner, parent in pools if moref(parent) == moref(owner)}
     named = [(owners[moref(pool)] if moref(pool) in roots else name, pool) for name, pool, _, _ in pools]

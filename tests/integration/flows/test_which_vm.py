@@ -14,7 +14,9 @@ from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.model.site import VCenter
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
+from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
+from vmkeep.vsphere.tasks import run_task
 from vmlab.testing import start_lab
 
 DISK = 2000
@@ -119,6 +121,19 @@ def test_a_place_that_is_nearly_named_is_no_place(lookalikes, place):
         plan_restore(site, request(point, new_name="elsewhere", **place))
 
 
+def test_a_cluster_with_a_slash_in_its_name_is_named_as_it_is_seen(site, second, there):
+    point = back_up(site, "web01").point
+    with open_session(there.vcenter) as session:
+        cluster = next(iter(session.content.viewManager.CreateContainerView(
+            session.content.rootFolder, [vim.ClusterComputeResource], True
+        ).view))  # fmt: skip
+        run_task(session, lambda: cluster.Rename_Task("East%2fWest"), what="rename", timeout=60)
+
+        assert plan_restore(there, request(point, new_name="elsewhere", resource_pool="East/West")).place is not None
+        with pytest.raises(NotFoundError, match="East/West"):
+            plan_restore(there, request(point, new_name="elsewhere", resource_pool="East%2fWest"))
+
+
 def test_an_escape_that_somebody_typed_is_no_taken_name(lookalikes):
     site, point, _ = lookalikes
 
@@ -147,8 +162,6 @@ def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_sam
     first = restore(site, back_up(site, "web01").point, new_name="short-lived", power_on=False)
     point = back_up(site, "short-lived").point
     with open_session(site.vcenter) as session:
-        from vmkeep.vsphere.tasks import run_task
-
         run_task(session, session.vm(first.vm).Destroy_Task, what="destroy", timeout=60)
     restore(site, point, new_name="short-lived", power_on=False)
     before = lab.hash("short-lived", DISK)
@@ -190,8 +203,6 @@ def test_the_original_is_found_again_under_any_name_and_place(site, lab):
     made = restore(site, back_up(site, "web01").point, new_name="before-it-moved", power_on=False)
     point = back_up(site, "before-it-moved").point
     with open_session(site.vcenter) as session:
-        from vmkeep.vsphere.tasks import run_task
-
         run_task(session, lambda: session.vm(made.vm).Rename_Task("after-it-moved"), what="rename", timeout=60)
 
     assert plan_restore(site, request(point, on_conflict=OnConflict.OVERWRITE)).target.moref == made.vm
