@@ -1,6 +1,6 @@
 """CPU seconds that one backup run costs Airflow when nothing has changed on the VM, by who spends them.
 
-    python bench/airflow_run.py [--runs N] [--encrypt]
+    python -m bench.airflow_run [--runs N] [--encrypt]
 
 Starts the simulated vSphere and the demo's Airflow, backs one VM up N times, one run after the other, and reads what
 each component and all of its children, ended ones included, have used. What an idle Airflow uses in the same time is
