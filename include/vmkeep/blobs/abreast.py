@@ -13,21 +13,19 @@ from vmkeep.blobs.store import BlobStore, is_remote
 T = TypeVar("T")
 R = TypeVar("R")
 
-_REMOTE = 16
+AT_ONCE = 16
 
 
-def width_of(store: BlobStore) -> int:
-    """Return how many calls to a store should be under way at once."""
-    return _REMOTE if is_remote(store) else os.cpu_count() or 1
-
-
-def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, computes: bool = False) -> Iterator[R]:
     """Yield what ``call`` returns for each item, in the order of the items.
 
     No more results are held than calls may be under way, however many items there are. An error of a call is raised
     in its turn, and no further call begins then.
+
+    :param computes: a call does far more than wait for the store: in a local folder more of them than there are cores
+        would only be in each other's way.
     """
-    width = width_of(store)
+    width = (os.cpu_count() or 1) if computes and not is_remote(store) else AT_ONCE
     with ThreadPoolExecutor(width) as threads:
         waiting: deque[Future[R]] = deque()
         try:

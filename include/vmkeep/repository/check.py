@@ -82,7 +82,7 @@ class Check:
         self._check_notes()
         packs = list(self._store.list("packs/"))
         self._total = sum(map(self._weight, packs)) + sum(blob.size for blob in self._store.list(indexes.PREFIX))
-        deque(abreast(self._store, self._check_pack, packs), maxlen=0)
+        deque(abreast(self._store, self._check_pack, packs, computes=True), maxlen=0)
         self._judge(IndexCheck(self._store, self._framer, read=self._advance).run(self._sums))
         self._remember()
         self._check_points()

@@ -91,7 +91,7 @@ class IndexCheck:
         tally: dict[bytes, Sum] = {}
         small = (blob for blob in segments if blob.size <= _SMALL)
         large = (blob for blob in segments if blob.size > _SMALL)
-        for blob, columns in chain(abreast(self._store, self._look, small), map(self._look, large)):
+        for blob, columns in chain(abreast(self._store, self._look, small, computes=True), map(self._look, large)):
             if isinstance(columns, CorruptError):
                 bad[blob.key] = str(columns)
                 continue

@@ -260,7 +260,7 @@ def check_points(
         first.setdefault(blob.key.rpartition("/")[0], blob)
     others = [blob for blob in listed if first[blob.key.rpartition("/")[0]] is not blob]
     for part in (first.values(), others):
-        for key, found in abreast(store, look, part):
+        for key, found in abreast(store, look, part, computes=True):
             if found is not None:
                 yield key, found
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import timedelta
 
 import pytest
 
 from tests.crowded import most_at_once
-from vmkeep.blobs.abreast import abreast, width_of
+from vmkeep.blobs.abreast import AT_ONCE, abreast
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
@@ -22,7 +23,6 @@ from vmkeep.repository.damage import PackDamage, PackState
 from vmkeep.repository.packcheck import read_contents
 
 POINTS = 40
-WANTED = 16
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def _reopened(repository: Repository, store) -> Repository:
 
 @pytest.mark.parametrize("prefix", ["packs/", "index/", "points/"])
 def test_a_check_reads_many_objects_at_a_time_and_a_bounded_number(full, prefix):
-    assert most_at_once(full.blobs, prefix, lambda store: _reopened(full, store).check(), wanted=WANTED) == WANTED
+    assert most_at_once(full.blobs, prefix, lambda store: _reopened(full, store).check(), wanted=AT_ONCE) == AT_ONCE
 
 
 def test_points_are_checked_many_at_a_time(full):
     check = lambda store: repair_points(_reopened(full, store))  # noqa: E731
 
-    assert most_at_once(full.blobs, "points/", check, wanted=WANTED) == WANTED
-    assert most_at_once(full.blobs, "packs/", check, wanted=WANTED) == WANTED
+    assert most_at_once(full.blobs, "points/", check, wanted=AT_ONCE) == AT_ONCE
+    assert most_at_once(full.blobs, "packs/", check, wanted=AT_ONCE) == AT_ONCE
 
 
 def test_of_one_vm_the_first_point_goes_ahead_and_the_others_go_together(make, point):
@@ -63,13 +63,13 @@ def test_of_one_vm_the_first_point_goes_ahead_and_the_others_go_together(make, p
         repository.seal(point(root, id=f"{number:016x}", run=run, taken_at=taken_at))
     check = lambda store: _reopened(repository, store).check()  # noqa: E731
 
-    assert most_at_once(repository.blobs, "points/", check, wanted=WANTED, ahead=1) == WANTED
+    assert most_at_once(repository.blobs, "points/", check, wanted=AT_ONCE, ahead=1) == AT_ONCE
 
 
 def test_footers_are_read_many_at_a_time_when_an_index_is_made_again(full):
     repair = lambda store: repair_index(_reopened(full, store), dry_run=True)  # noqa: E731
 
-    assert most_at_once(full.blobs, "packs/", repair, wanted=WANTED) == WANTED
+    assert most_at_once(full.blobs, "packs/", repair, wanted=AT_ONCE) == AT_ONCE
 
 
 def test_marks_and_notes_are_read_many_at_a_time(full):
@@ -79,9 +79,16 @@ def test_marks_and_notes_are_read_many_at_a_time(full):
         damage = PackDamage(pack=blob.key.rpartition("/")[2], state=PackState.BROKEN, reason="it is a test")
         full.damage.remember(damage, before=None)
 
-    assert most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).marks.all(), wanted=16) == 16
-    assert most_at_once(full.blobs, DAMAGE, lambda store: _reopened(full, store).damage.load(), wanted=16) == 16
-    assert most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).check(), wanted=16) == 16
+    assert (
+        most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).marks.all(), wanted=AT_ONCE)
+        == AT_ONCE
+    )
+    assert (
+        most_at_once(full.blobs, DAMAGE, lambda store: _reopened(full, store).damage.load(), wanted=AT_ONCE) == AT_ONCE
+    )
+    assert (
+        most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).check(), wanted=AT_ONCE) == AT_ONCE
+    )
 
 
 def test_a_catalog_reads_many_manifests_at_a_time(full, tmp_path):
@@ -89,13 +96,13 @@ def test_a_catalog_reads_many_manifests_at_a_time(full, tmp_path):
         with open_catalog(f"sqlite:///{tmp_path / 'catalog.db'}") as catalog:
             assert catalog.rebuild(_reopened(full, store)).added == POINTS
 
-    assert most_at_once(full.blobs, "points/", rebuild, wanted=WANTED) == WANTED
+    assert most_at_once(full.blobs, "points/", rebuild, wanted=AT_ONCE) == AT_ONCE
 
 
 def test_an_index_is_opened_by_many_requests_at_a_time(full):
     use = lambda store: _reopened(full, store).index  # noqa: E731
 
-    assert most_at_once(full.blobs, "index/", use, wanted=WANTED) == WANTED
+    assert most_at_once(full.blobs, "index/", use, wanted=AT_ONCE) == AT_ONCE
 
 
 def test_a_pack_that_is_small_is_checked_by_one_request_and_a_large_one_by_two(full):
@@ -127,6 +134,15 @@ def test_what_is_found_is_the_same_however_many_look(full, tmp_path):
     assert len(refs) == POINTS
 
 
+def test_in_a_local_folder_calls_that_compute_are_no_more_than_there_are_cores(tmp_path):
+    asked = []
+    items = (asked.append(number) or number for number in range(1000))
+
+    next(abreast(LocalStore(tmp_path), lambda number: number, items, computes=True))
+
+    assert len(asked) == (os.cpu_count() or 1)
+
+
 def test_results_come_in_the_order_of_the_items():
     store = MemoryStore()
 
@@ -147,7 +163,7 @@ def test_an_error_is_raised_in_its_turn_and_nothing_begins_afterwards():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(CorruptError, match="three"):
         next(results)
-    assert max(begun) <= 3 + width_of(store)
+    assert max(begun) <= 3 + AT_ONCE
 
 
 def test_no_more_is_asked_for_than_may_be_under_way():
@@ -156,7 +172,7 @@ def test_no_more_is_asked_for_than_may_be_under_way():
 
     next(results)
 
-    assert len(asked) == width_of(store)
+    assert len(asked) == AT_ONCE
 
 
 def test_a_store_that_fails_ends_a_check_and_is_no_finding(full):
