@@ -41,7 +41,7 @@ meanwhile, and so is a backup. No snapshot is taken, as the VM is off.
 | | |
 |---|---|
 | **Clear the whole run** | restores again: a new plan, and a new question where one is asked |
-| **Clear tasks while the run goes on** | the tasks are done again on the VM that is ready; nothing else is touched |
+| **Clear tasks while the run goes on** | they are done again on the VM that is ready, or fail once `finish` has run |
 | **Clear tasks after its end** | no VM is touched: `prepare_target` fails, for its plan is used up; the run turns red |
 | **Mark a task as success** | the run turns red: a task that left no result vouches for nothing |
 | **Mark the run as success** | it turns red where a task lacks its result; `snapshot_sweep` removes what is half made |

@@ -145,3 +145,15 @@ def test_a_write_marked_as_success_by_hand_is_no_written_disk(api, control, poin
     assert api.wait("vm_restore", run, seconds=240) == "failed"
     assert "has not written" in api.log("vm_restore", task(api, run, "finish"))
     assert "marked" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}
+
+
+def test_a_restore_marked_failed_in_mid_write_leaves_no_vm(api, control, point):
+    control.call("POST", "/fault", STUCK)
+    run = api.trigger("vm_restore", point=point, new_name="marked-failed")
+    wait_for(api, run, "write_disk", "running")
+    api.call("PATCH", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}", {"state": "failed"})
+    wait_for(api, run, "clean_up", "success")
+    wait_for(api, run, "close_run", "failed")
+    assert api.wait("vm_restore", run, seconds=120) == "failed"
+    control.call("POST", "/clear", {})
+    assert "marked-failed" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}

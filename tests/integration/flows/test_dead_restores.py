@@ -148,9 +148,8 @@ def test_the_sweep_finds_what_dead_restores_made_and_held_and_nothing_else(lab, 
     assert lab.vm(finished)["power"] == "poweredOff"
 
 
-def test_a_restore_of_one_process_is_alive_by_its_lease_alone(lab, kept, name, monkeypatch):
+def test_a_restore_of_one_process_is_alive_by_its_lease_alone(lab, kept, name):
     site, point = kept
-    monkeypatch.setattr(runs, "EXPIRES_AFTER", 5.0)
     plan = restore.plan_restore(site, RestoreRequest(point=point, run=f"cli-{name}", new_name=name))
     with restore.open_site_repository(site) as repository:
         with repository.run(f"cli-{name}").open_lease("restore"):
