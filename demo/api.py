@@ -110,7 +110,8 @@ class AirflowApi:
         end = time.monotonic() + seconds
         while (state := self.state(dag_id, run_id)) not in FINAL:
             if time.monotonic() > end:
-                raise TimeoutError(f"{dag_id} {run_id} is still {state} after {seconds:.0f} s")
+                tasks = ", ".join(f"{task['task_id']} {task['state']}" for task in self.tasks(dag_id, run_id))
+                raise TimeoutError(f"{dag_id} {run_id} is still {state} after {seconds:.0f} s: {tasks}")
             if tick is not None:
                 tick(self.tasks(dag_id, run_id))
             time.sleep(0.5)

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-HANG: Final = 300.0
+HANG: Final = 600.0
 """Seconds after which something that has to happen never will, on a machine that has twenty other things to do."""
 
 
