@@ -153,7 +153,7 @@ def _plan_disk(
             changed = changes.changed_extents(
                 session, taken.vm, taken.snapshot, held.disk.key, held.disk.capacity, image.change_id
             )
-            stored = f"extents-{held.disk.key}"
+            stored = f"extents-{held.disk.key}-{taken.begun}"  # another try of the run has changes of its own
             repository.run(pre.request.run).store_extents(stored, changed)
             log.info("%s: %d extents, %d bytes changed, %s", held.disk.label, len(changed), total(changed), reason)
         except ChangesUnknownError as error:
