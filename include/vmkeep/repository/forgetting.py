@@ -55,6 +55,8 @@ class Forgettings:
     def decide(self, record: str, refs: Iterable[str]) -> frozenset[str]:
         """Write which points go, unless that is decided already; return what of ``refs`` goes by the decision.
 
+        By a record that was removed nothing goes: its prune stood still for long, and points were pinned meanwhile.
+
         :param refs: nothing: a veto.
         """
         wanted = list(refs)
@@ -64,6 +66,11 @@ class Forgettings:
         except ConflictError:
             decided = self._load(key)
             return frozenset(ref for ref in wanted if _name(ref) in decided)
+        try:  # a record's candidates are the first to go, so that this one cannot go unseen
+            self._store.size(f"{PREFIX}{record}/{_CANDIDATES}")
+        except BlobNotFoundError:
+            self._store.delete(key)
+            return frozenset()
         return frozenset(wanted)
 
     def end(self, record: str) -> None:

@@ -114,6 +114,9 @@ class Plans:
     def decide(self, sweep: str, takes: Iterable[bytes]) -> frozenset[bytes]:
         """Write what a sweep takes, unless that is decided already; return what was decided.
 
+        A sweep whose record was forgotten takes nothing (more): others have ended it long ago, and whoever stood still
+        since then knows nothing of what was sealed meanwhile.
+
         :param takes: nothing: a veto.
         """
         key = f"{SWEEPS}{sweep}/{_TAKES}"
@@ -121,7 +124,15 @@ class Plans:
         try:
             self._put(key, wanted)
         except ConflictError:
-            return self._load(key)
+            try:
+                return self._load(key)
+            except BlobNotFoundError:
+                return frozenset()
+        try:  # a record's candidates are the first to go, so that this one cannot go unseen
+            self._store.size(f"{SWEEPS}{sweep}/{_CANDIDATES}")
+        except BlobNotFoundError:
+            self._store.delete(key)
+            return frozenset()
         return wanted
 
     def finish_sweep(self, sweep: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository.plans import Plans
 
@@ -58,6 +59,38 @@ def test_who_decides_first_has_decided(plans):
     assert plans.decide(sweep, ()) == frozenset()
     assert plans.decide(sweep, [A, B]) == frozenset()
     assert plans.avoided() == frozenset()
+
+
+def test_a_sweep_that_was_forgotten_before_it_decided_takes_nothing(plans, repository):
+    """Others ended it while its process stood still; points were sealed since that count on what it would take."""
+    sweep = plans.begin_sweep([A, B])
+    plans.decide(sweep, [])
+    plans.finish_sweep(sweep)
+    plans.forget_sweep(sweep)
+
+    assert plans.decide(sweep, [A]) == frozenset()
+    assert list(repository.blobs.list("sweeps/")) == []
+
+
+def test_a_sweep_that_is_forgotten_while_another_process_decides_it_takes_nothing_more(plans, repository):
+    sweep = plans.begin_sweep([A, B])
+    plans.decide(sweep, [A])
+
+    class Forgetting(FaultyStore):
+        def get(self, key):
+            plans.forget_sweep(sweep)
+            return super().get(key)
+
+    assert Plans(Forgetting(repository.blobs), repository.framer).decide(sweep, []) == frozenset()
+
+
+def test_points_are_not_forgotten_by_a_record_that_was_removed_before_it_was_decided(repository):
+    forgettings = repository.forgettings
+    record = forgettings.begin(["vm/20260101T000000Z-a"])
+    forgettings.end(record)
+
+    assert forgettings.decide(record, ["vm/20260101T000000Z-a"]) == frozenset()
+    assert list(repository.blobs.list("forgettings/")) == []
 
 
 def test_a_forgotten_sweep_leaves_nothing(plans, repository):
