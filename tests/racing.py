@@ -1,62 +1,86 @@
-"""Several processes that create the same blobs at the same moments, one blob after another."""
+"""Several processes that do the same at the same moments in one folder, one round after another."""
 
 from __future__ import annotations
 
 import errno
 import multiprocessing
 import os
-from collections import Counter
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import TypeAlias
 
 from tests.patience import HANG
-from vmkeep.blobs import naming
+from vmkeep.blobs import BlobStore, naming
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import ConflictError
+from vmkeep.repository.codecs import Codec
+from vmkeep.repository.frames import Framer
+from vmkeep.repository.plans import Plans
+
+Action: TypeAlias = Callable[[BlobStore, int, int], int]
+"""Takes a store, the round and the racer's number."""
 
 
-def wins(folder: Path, *, rounds: int, racers: int = 3, links: bool = True, flags: bool = True) -> Counter[int]:
-    """Race; return how many rounds had how many winners.
+def create(store: BlobStore, number: int, racer: int) -> int:
+    """Create a blob; return whether it was this racer who did."""
+    try:
+        return int(store.put(f"points/vm/{number}", b"%d" % racer))
+    except ConflictError:
+        return 0
+
+
+def decide(store: BlobStore, number: int, racer: int) -> int:
+    """Decide a sweep as the prune does (racer 0), or as whoever vetoes it; return how many packs were decided to go."""
+    plans = Plans(store, Framer(codec=Codec.NONE))
+    return len(plans.decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
+
+
+def race(
+    folder: Path, action: Action, *, rounds: int, racers: int = 3, links: bool = True, flags: bool = True
+) -> list[tuple[int, ...]]:
+    """Race; return of each round what came of it for each racer.
 
     :param links: whether the file system is to have hard links; ``flags``: renames that do not replace.
     """
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(racers)
-    won: Queue[list[int]] = context.Queue()
+    results: Queue[tuple[int, list[int]]] = context.Queue()
     processes = [
-        context.Process(target=_race, args=(folder, number, rounds, start, won, links, flags), daemon=True)
+        context.Process(target=_run, args=(folder, action, number, rounds, start, results, links, flags), daemon=True)
         for number in range(racers)
     ]
     for process in processes:
         process.start()
     try:
-        rounds_won = Counter(number for _ in processes for number in won.get(timeout=HANG))
+        found = dict(results.get(timeout=HANG) for _ in processes)
     finally:
         for process in processes:
             process.kill()
             process.join()
-    return Counter(rounds_won[number] for number in range(rounds))
+    return list(zip(*(found[number] for number in range(racers)), strict=True))
 
 
-def _race(
-    folder: Path, name: int, rounds: int, start: Barrier, won: Queue[list[int]], links: bool, flags: bool
+def _run(
+    folder: Path,
+    action: Action,
+    racer: int,
+    rounds: int,
+    start: Barrier,
+    results: Queue[tuple[int, list[int]]],
+    links: bool,
+    flags: bool,
 ) -> None:
     if not links:
         os.link = _refusing(errno.EPERM)
     if not flags:
         naming.rename_if_free = _refusing(errno.EINVAL)
-    store = LocalStore(folder)
-    mine = []
+    store, came = LocalStore(folder), []
     for number in range(rounds):
         start.wait(HANG)
-        try:
-            if store.put(f"sweeps/{number}/takes", b"%d" % name):
-                mine.append(number)
-        except ConflictError:
-            pass
-    won.put(mine)
+        came.append(action(store, number, racer))
+    results.put((racer, came))
 
 
 def _refusing(code: int) -> Callable[..., None]:
