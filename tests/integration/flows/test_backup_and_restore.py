@@ -13,7 +13,7 @@ from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupMode
-from vmkeep.repository import Lost, open_repository
+from vmkeep.repository import Lost, open_repository, sealing, tries
 
 KEYS = (2000, 2001, 16000)
 """The disks of app01 that a backup copies; 2016 is its physical RDM."""
@@ -45,6 +45,17 @@ def test_a_full_backup_holds_every_byte_and_leaves_no_snapshot(bench):
     assert bench.stored(sealed.point) == before
     assert bench.snapshots("app01") == []
     assert sealed.kind == "full"
+
+
+def test_a_backup_is_one_try_from_the_snapshot_to_the_seal_and_walks_nothing(bench, monkeypatch):
+    walked = []
+    monkeypatch.setattr(sealing, "walk", lambda *given: walked.append(given))
+
+    back_up(bench.site)
+
+    assert walked == []
+    with open_repository(bench.site.repository) as repository:
+        assert tries.begun_keys(repository.blobs) == []
 
 
 def test_the_skipped_rdm_is_recorded_with_the_reason(bench):
