@@ -34,6 +34,14 @@ def _build_vddk(root: Path, *flags: str) -> Path:
     return root
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Escape in a report what is no text: processes that share the tests pass reports on, and could not pass that."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interrupted_as_at_a_terminal():
     """Take Ctrl-C, here and in programs started from here, also where our own parent has it ignored."""

@@ -72,7 +72,13 @@ def run(
     )
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
-        done = run_restore(site, request, bars=bars, announce=lambda line: click.echo(f"warning: {line}", err=True))
+        done = run_restore(
+            site,
+            request,
+            bars=bars,
+            announce=lambda line: click.echo(f"warning: {line}", err=True),
+            show=lambda line: None if as_json else click.echo(line, err=True),
+        )
     seconds = time.monotonic() - started
     if as_json:
         print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from vmkeep.errors import VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.others import LEASE
+from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
@@ -61,13 +62,24 @@ def run_backup(
     return sealed, backup.verify_point(site, sealed.point)
 
 
-def run_restore(site: Site, request: RestoreRequest, *, bars: Bars, announce: Callable[[str], None]) -> Restored:
+def run_restore(
+    site: Site,
+    request: RestoreRequest,
+    *,
+    bars: Bars,
+    announce: Callable[[str], None],
+    show: Callable[[str], None] = lambda _line: None,
+) -> Restored:
     """Restore one point; a new VM that was not finished is removed again.
 
     A lease tells others, from before the first change to the end, that this process is at work.
+
+    :param show: takes the plan, line by line, before anything is changed.
     """
     share_keys()
     plan = restore.plan_restore(site, request)
+    for line in plan_lines(plan):
+        show(line)
     for warning in plan.warnings:
         announce(warning)
     if plan.nothing_to_do:

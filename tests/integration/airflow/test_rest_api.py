@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 
 import pytest
 
 from demo.api import AirflowApi, ApiError
+from tests.integration.airflow.restore_runs import answer, wait_for
 from tests.patience import HANG
 from vmkeep.repository import open_repository
 
@@ -99,13 +99,9 @@ def test_an_overwrite_can_wait_for_a_persons_yes(api, control):
     control.write("web01", 2000, [(0, 1 << 20)])
 
     run = api.trigger("vm_restore", point=point, on_conflict="prompt")
-    _await_state(api, run, "approve", "awaiting_input")
+    wait_for(api, run, "approve", "awaiting_input")
     assert control.vm("web01")["power"] == "poweredOn"
-    api.call(
-        "PATCH",
-        f"/api/v2/dags/vm_restore/dagRuns/{run.replace('+', '%2B')}/taskInstances/approve/-1/hitlDetails",
-        {"chosen_options": ["Approve"], "params_input": {}},
-    )
+    answer(api, run, "Approve")
     assert api.wait("vm_restore", run, seconds=HANG) == "success"
     assert control.hashes("web01") == before
 
@@ -136,13 +132,3 @@ def events_of(api: AirflowApi, run: str) -> dict[str, list[dict[str, str]]]:
         if event["source_run_id"] == run:
             found.setdefault(event["name"], []).append(event["extra"])
     return found
-
-
-def _await_state(api: AirflowApi, run: str, task_id: str, state: str) -> None:
-    end = time.monotonic() + HANG
-    while True:
-        task = next(task for task in api.tasks("vm_restore", run) if task["task_id"] == task_id)
-        if task["state"] == state:
-            return
-        assert time.monotonic() < end, task
-        time.sleep(0.5)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-import urllib.parse
-
 import pytest
 
-from demo.api import ApiError
+from tests.integration.airflow.restore_runs import answer, clear, quoted, task, wait_for
+from tests.patience import HANG
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
@@ -19,54 +16,6 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 STUCK = {"nfc": {"on": "write", "hang_seconds": 300, "after_bytes": 0, "count": None}}
 
 
-def quoted(run: str) -> str:
-    return urllib.parse.quote(run, safe="")
-
-
-def clear(api, run: str, *tasks: object) -> None:
-    """Clear some tasks, as the web page does with no box ticked, or the whole run."""
-    if not tasks:
-        api.call("POST", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/clear", {"dry_run": False})
-        return
-    body = {
-        "dry_run": False, "dag_run_id": run, "task_ids": list(tasks), "only_failed": False, "reset_dag_runs": True,
-        "include_downstream": False, "include_upstream": False,
-    }  # fmt: skip
-    api.call("POST", "/api/v2/dags/vm_restore/clearTaskInstances", body)
-
-
-def answer(api, run: str, option: str) -> None:
-    """Answer the question of a run, and again where it is asked again.
-
-    An answer that comes before Airflow has seen the end of the process that asked is lost, and the task tried again.
-    """
-    end = time.monotonic() + 120
-    while (state := task(api, run, "approve")["state"]) not in {"success", "failed"}:
-        assert time.monotonic() < end, state
-        if state == "awaiting_input":
-            with contextlib.suppress(ApiError):  # answered already
-                api.call(
-                    "PATCH",
-                    f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/taskInstances/approve/-1/hitlDetails",
-                    {"chosen_options": [option], "params_input": {}},
-                )
-        time.sleep(0.5)
-
-
-def task(api, run: str, task_id: str) -> dict[str, object]:
-    return next(one for one in api.tasks("vm_restore", run) if one["task_id"] == task_id)
-
-
-def wait_for(api, run: str, task_id: str, state: str, *, tries: int = 1) -> dict[str, object]:
-    end = time.monotonic() + 120
-    while True:
-        found = task(api, run, task_id)
-        if found["state"] == state and found["try_number"] >= tries:
-            return found
-        assert time.monotonic() < end, found
-        time.sleep(0.3)
-
-
 def look(control, vm: str) -> tuple[object, ...]:
     return control.vm(vm)["power"], control.hashes(vm)
 
@@ -74,7 +23,7 @@ def look(control, vm: str) -> tuple[object, ...]:
 @pytest.fixture
 def point(api) -> str:
     run = api.trigger("vm_backup", vm="web01")
-    assert api.wait("vm_backup", run, seconds=240) == "success"
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
     return str(api.xcom("vm_backup", run, "catalog")["point"])
 
 
@@ -82,7 +31,7 @@ def test_a_finished_restore_touches_its_vm_no_more_whatever_is_cleared_and_asks_
     run = api.trigger("vm_restore", point=point, on_conflict="prompt")
     wait_for(api, run, "approve", "awaiting_input")
     answer(api, run, "Approve")
-    assert api.wait("vm_restore", run, seconds=240) == "success"
+    assert api.wait("vm_restore", run, seconds=HANG) == "success"
     control.write("web01", 2000, [(0, 1 << 20)])
     before = look(control, "web01")
     assert before[0] == "poweredOn"
@@ -92,7 +41,7 @@ def test_a_finished_restore_touches_its_vm_no_more_whatever_is_cleared_and_asks_
         ["plan"], ["plan", "prepare_target"],
     ):  # fmt: skip
         clear(api, run, *cleared)
-        assert api.wait("vm_restore", run, seconds=240) == "failed", cleared
+        assert api.wait("vm_restore", run, seconds=HANG) == "failed", cleared
         assert look(control, "web01") == before, cleared
     refused = api.log("vm_restore", task(api, run, "prepare_target"))
     assert "another plan" in refused
@@ -102,7 +51,7 @@ def test_a_finished_restore_touches_its_vm_no_more_whatever_is_cleared_and_asks_
     wait_for(api, run, "approve", "awaiting_input", tries=asked + 1)
     assert look(control, "web01") == before
     answer(api, run, "Reject")
-    assert api.wait("vm_restore", run, seconds=240) == "failed"
+    assert api.wait("vm_restore", run, seconds=HANG) == "failed"
     assert look(control, "web01") == before
 
 
@@ -115,7 +64,7 @@ def test_a_yes_to_a_plan_that_is_stale_or_was_made_anew_changes_nothing(api, con
     clear(api, anew, "plan")
     wait_for(api, anew, "plan", "success", tries=2)
     answer(api, anew, "Approve")
-    assert api.wait("vm_restore", anew, seconds=240) == "failed"
+    assert api.wait("vm_restore", anew, seconds=HANG) == "failed"
     assert "made anew" in api.log("vm_restore", task(api, anew, "approve"))
     moref = control.vm("web01")["moref"]
     with open_session(site.vcenter) as session:
@@ -123,7 +72,7 @@ def test_a_yes_to_a_plan_that_is_stale_or_was_made_anew_changes_nothing(api, con
         run_task(session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=60)
         try:
             answer(api, stale, "Approve")
-            assert api.wait("vm_restore", stale, seconds=240) == "failed"
+            assert api.wait("vm_restore", stale, seconds=HANG) == "failed"
         finally:
             spec = vim.vm.ConfigSpec(name="web01")
             run_task(session, lambda: session.vm(moref).ReconfigVM_Task(spec), what="rename", timeout=60)
@@ -142,7 +91,7 @@ def test_a_write_marked_as_success_by_hand_is_no_written_disk(api, control, poin
         {"new_state": "success", "include_downstream": False},
     )
     control.call("POST", "/clear", {})
-    assert api.wait("vm_restore", run, seconds=240) == "failed"
+    assert api.wait("vm_restore", run, seconds=HANG) == "failed"
     assert "has not written" in api.log("vm_restore", task(api, run, "finish"))
     assert "marked" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}
 
@@ -154,6 +103,6 @@ def test_a_restore_marked_failed_in_mid_write_leaves_no_vm(api, control, point):
     api.call("PATCH", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}", {"state": "failed"})
     wait_for(api, run, "clean_up", "success")
     wait_for(api, run, "close_run", "failed")
-    assert api.wait("vm_restore", run, seconds=120) == "failed"
+    assert api.wait("vm_restore", run, seconds=HANG) == "failed"
     control.call("POST", "/clear", {})
     assert "marked-failed" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}

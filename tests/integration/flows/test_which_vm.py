@@ -187,6 +187,22 @@ def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(s
     assert plan.vm.vcenter != plan.target.vcenter
 
 
+def test_the_plan_is_shown_in_full_before_anything_is_changed(site, lab):
+    point, shown = back_up(site, "web01").point, []
+    before = lab.vm("web01")
+
+    def show(line):
+        shown.append(line)
+        if line.startswith("the VM is "):  # the last line
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_restore(site, request(point, on_conflict=OnConflict.OVERWRITE), bars=silent, announce=print, show=show)
+
+    assert any("is written over" in line and before["instance_uuid"] in line for line in shown)
+    assert lab.vm("web01") == before
+
+
 def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(site, there):
     point = back_up(site, "web01").point
 

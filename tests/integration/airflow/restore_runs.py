@@ -1,0 +1,61 @@
+"""Runs of a restore in a running Airflow: what a person does to them in the web page, and what is waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import urllib.parse
+
+from demo.api import AirflowApi, ApiError
+from tests.patience import HANG
+
+
+def quoted(run: str) -> str:
+    """Return a run's id as it stands in a path."""
+    return urllib.parse.quote(run, safe="")
+
+
+def clear(api: AirflowApi, run: str, *tasks: object) -> None:
+    """Clear some tasks, as the web page does with no box ticked, or the whole run."""
+    if not tasks:
+        api.call("POST", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/clear", {"dry_run": False})
+        return
+    body = {
+        "dry_run": False, "dag_run_id": run, "task_ids": list(tasks), "only_failed": False, "reset_dag_runs": True,
+        "include_downstream": False, "include_upstream": False,
+    }  # fmt: skip
+    api.call("POST", "/api/v2/dags/vm_restore/clearTaskInstances", body)
+
+
+def answer(api: AirflowApi, run: str, option: str) -> None:
+    """Answer the question of a run, and again where it is asked again.
+
+    An answer that comes before Airflow has seen the end of the process that asked is lost, and the task tried again.
+    """
+    end = time.monotonic() + HANG
+    while (state := task(api, run, "approve")["state"]) not in {"success", "failed"}:
+        assert time.monotonic() < end, state
+        if state == "awaiting_input":
+            with contextlib.suppress(ApiError):  # answered already
+                api.call(
+                    "PATCH",
+                    f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/taskInstances/approve/-1/hitlDetails",
+                    {"chosen_options": [option], "params_input": {}},
+                )
+        time.sleep(0.5)
+
+
+def task(api: AirflowApi, run: str, task_id: str) -> dict[str, object]:
+    """Return one task of a run, as it is now."""
+    return next(one for one in api.tasks("vm_restore", run) if one["task_id"] == task_id)
+
+
+def wait_for(api: AirflowApi, run: str, task_id: str, state: str, *, tries: int = 1) -> dict[str, object]:
+    """Return a task of a run once it is in a state, at that try or a later one."""
+    end = time.monotonic() + HANG
+    while True:
+        found = task(api, run, task_id)
+        if found["state"] == state and int(str(found["try_number"])) >= tries:
+            return found
+        assert time.monotonic() < end, found
+        time.sleep(0.3)
