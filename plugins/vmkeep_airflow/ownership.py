@@ -5,7 +5,7 @@ A snapshot in vSphere names its run; the repository says whose run that is; Airf
 
 from __future__ import annotations
 
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep_airflow.run_key import Owner
@@ -27,11 +27,14 @@ def parse_owner(words: str | bytes) -> Owner | None:
 
 
 def owner_of(site: Site, run: str) -> Owner | None:
-    """Return the DAG run behind a run key; ``None`` for a run of the command line or of another repository."""
+    """Return the DAG run behind a run key; ``None`` for a run of the command line or of another repository.
+
+    ``None`` too where the note is damaged: one that nobody can read must not keep the others from being swept.
+    """
     from vmkeep.repository import open_site_repository
 
     with open_site_repository(site) as repository:
         try:
             return parse_owner(repository.run(run).load(_NOTE))
-        except NotFoundError:
+        except (NotFoundError, CorruptError):
             return None

@@ -55,7 +55,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         found = inventory.find_vm(session, request.vm)
         vm = inventory.describe_vm(session, found.moref)
-        half_written = refuse_beside_a_restore(session, repository, vm)
+        half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
         privileges.require(session, vm.moref, NEEDED_PRIVILEGES)
         disks = exclude(vm.disks, request.exclude)
         if all(disk.skip for disk in disks):

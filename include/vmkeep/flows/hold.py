@@ -6,10 +6,11 @@ import logging
 from datetime import datetime, timedelta
 
 from vmkeep.errors import ConflictError, NotFoundError, VmKeepError
+from vmkeep.flows.others import refuse_beside_a_restore
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
-from vmkeep.vsphere import changes, files, inventory, snapshots
+from vmkeep.vsphere import changes, files, inventory, marks, snapshots
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import QuiesceFailedError, VmSnapshot
 
@@ -59,16 +60,24 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
     vm = _moref(pre)
     warnings: list[str] = []
     if pre.mode is BackupMode.ASIS:
+        warnings += _restores_since(session, repository, pre)
         return _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
     if not pre.tracked:
         warnings += _track(session, vm)
     snapshot, consistency = _create(session, pre, warnings)
     try:
+        warnings += _restores_since(session, repository, pre)
         return _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
     except BaseException:
         log.warning("VM %s: removing snapshot %s, since the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
         raise
+
+
+def _restores_since(session: Session, repository: Repository, pre: Preflight) -> list[str]:
+    """Look once more for a restore over the VM: hours may have passed since the preflight, in a queue."""
+    found = refuse_beside_a_restore(session, repository, pre.vm, marks.mark_on(session, _moref(pre)))
+    return [warning for warning in found if warning not in pre.warnings]
 
 
 def _create(session: Session, pre: Preflight, warnings: list[str]) -> tuple[VmSnapshot, Consistency]:

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.errors import ConflictError, CorruptError, NotFoundError
 from vmkeep.flows.connect import fence_deadline
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.values import DeadRestore
+from vmkeep.model.point import VmIdentity
 from vmkeep.repository import Repository
-from vmkeep.vsphere import inventory, machines, marks
+from vmkeep.vsphere import machines, marks
 from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.session import Session
 
@@ -47,6 +48,8 @@ def is_alive(
         owner = area.load("owner").decode()
     except NotFoundError:
         return mark.age(now) < given_up  # maintenance removes the notes of a run that is long over
+    except CorruptError:
+        return mark.age(now) < given_up or area.has_live_lease()
     ended = has_ended(owner) if owner else None
     if ended is not None:
         return not ended
@@ -71,16 +74,21 @@ def dead_or_refused(
     return DeadRestore(vm=vm, run=mark.run, made=mark.made)
 
 
-def refuse_beside_a_restore(session: Session, repository: Repository, vm: inventory.VmDescription) -> tuple[str, ...]:
+def refuse_beside_a_restore(
+    session: Session, repository: Repository, vm: VmIdentity, mark: VmMark | None
+) -> tuple[str, ...]:
     """Return what a backup has to say of a dead restore that was writing over the VM.
+
+    A backup looks before its snapshot, to fail early, and after it. A restore marks the VM first and looks for
+    snapshots then: so of two that begin at once, at least one sees the other.
 
     :raises ConflictError: a restore is at work on the VM: a backup now would hold a mixture.
     """
-    if vm.mark is None:
+    if mark is None:
         return ()
-    if vm.mark.repository == repository.id or vm.mark.age(session.server_time()) < GIVEN_UP:
-        dead_or_refused(session, repository, vm.moref, vm.identity.name, vm.mark, nobody_knows)
-    return (f"the disks may be partly written: the restore of run {vm.mark.run} over this VM did not finish",)
+    if mark.repository == repository.id or mark.age(session.server_time()) < GIVEN_UP:
+        dead_or_refused(session, repository, vm.moref or "", vm.name, mark, nobody_knows)
+    return (f"the disks may be partly written: the restore of run {mark.run} over this VM did not finish",)
 
 
 def end_restore(session: Session, repository: Repository, run: str) -> int:
@@ -95,9 +103,9 @@ def end_restore(session: Session, repository: Repository, run: str) -> int:
         area = repository.run(run)
         area.fence()
         area.await_copies(fence_deadline(run))
-        destroyed = machines.destroy_marked(session, run)
+        destroyed = machines.destroy_marked(session, run, repository=repository.id)
     for found in marks.list_marked(session):
-        if found.mark.run == run:
+        if found.mark.is_of(run, repository.id):
             marks.let_go(session, found.vm, run)
             if not handed_over:
                 log.warning("VM %s (%s) stays, partly written by run %s", found.name, found.vm, run)

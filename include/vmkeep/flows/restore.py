@@ -90,7 +90,6 @@ def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, 
     if other is not None and other.made:
         raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
     _end_dead(session, repository, dead_or_refused(session, repository, vm.moref, plan.target_name, other, has_ended))
-    refuse_beside_a_backup(session, repository, vm.moref, plan.target_name)
     mark = _mark(session, repository, run, made=False)
     for _ in range(_LOOKS):
         vm = _as_shown(session, plan)
@@ -98,6 +97,7 @@ def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, 
             break
     else:
         raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
+    refuse_beside_a_backup(session, repository, vm.moref, plan.target_name)  # last: see refuse_beside_a_restore
     machines.power_off(session, vm.moref)
     # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
     changes.disable_tracking(session, vm.moref)
@@ -217,10 +217,20 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
                 raise cleaned_up(target.run)
         marks.let_go(session, target.vm, target.run)
         if plan.request.power_on:
-            machines.power_on(session, target.vm)
+            _power_on(session, plan, target)
         restored = _restored(plan, target, writes)
         ledger.finish(restored)
         return restored
+
+
+def _power_on(session: Session, plan: RestorePlan, target: Target) -> None:
+    """Switch the VM on; it belongs to its user by now, who may be restoring it again."""
+    if (other := marks.mark_on(session, target.vm)) is not None:
+        raise StaleError(
+            f"VM {plan.target_name} was restored by run {target.run}, and run {other.run} restores it again by now: "
+            "it is not switched on"
+        )
+    machines.power_on(session, target.vm)
 
 
 def _require_written(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -66,6 +67,19 @@ class VmIdentity:
         where = f"{self.inventory_path or 'path unknown'}, {self.moref or 'id unknown'}"
         at = f"{self.server} ({self.vcenter or 'UUID unknown'})" if self.server else self.vcenter or "unknown"
         return f"VM {self.name} ({where}, instance UUID {self.instance_uuid or 'unknown'}, vCenter {at})"
+
+
+def settled_vcenters(told: Sequence[str | None]) -> list[str | None]:
+    """Return the vCenter of each point of one history, sorted by time, also of those that do not tell.
+
+    Older programs told none of an ESXi host. Such a point belongs to the VM of the one before it.
+    """
+    at = next((vcenter for vcenter in told if vcenter), None)
+    settled = []
+    for vcenter in told:
+        at = vcenter or at
+        settled.append(at)
+    return settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

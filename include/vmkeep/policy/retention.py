@@ -23,6 +23,7 @@ from itertools import groupby
 from typing import TypeAlias
 
 from vmkeep.errors import UsageError
+from vmkeep.model.point import settled_vcenters
 from vmkeep.policy.durations import LONGEST
 
 Bucket: TypeAlias = tuple[int, ...]
@@ -140,16 +141,10 @@ def mark(points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zo
 
 
 def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
-    """Part the points of one key by vCenter: a copy in another one is another VM, and must push out no point of this.
-
-    A point of which it is not known belongs to the VM of the one before.
-    """
-    known = [point.vcenter for point in points if point.vcenter]
+    """Part the points of one key by vCenter: a copy in another one is another VM, and pushes out no point of this."""
     parts: dict[str | None, list[PointFacts]] = {}
-    at = known[0] if known else None
-    for point in points:
-        at = point.vcenter or at
-        parts.setdefault(at, []).append(point)
+    for point, vcenter in zip(points, settled_vcenters([point.vcenter for point in points]), strict=True):
+        parts.setdefault(vcenter, []).append(point)
     return list(parts.values())
 
 

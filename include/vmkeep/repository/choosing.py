@@ -17,7 +17,7 @@ from itertools import groupby, islice
 
 from vmkeep.clock import now
 from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError
-from vmkeep.model.point import RestorePoint
+from vmkeep.model.point import RestorePoint, settled_vcenters
 from vmkeep.repository.manifests import Manifests, ReadPoint
 from vmkeep.repository.pointnames import AHEAD, PointName
 
@@ -217,10 +217,12 @@ def _newest_of_each(manifests: Manifests, vm_key: str, among: int) -> list[Resto
     VM, registered anew or restored. VMs that take turns are two; so are VMs of two vCenters.
     """
     points = [read.point for read in islice(newest_first(manifests, vm_key), among) if read.point is not None]
-    turns = [vm for vm, _ in groupby((point.vm.vcenter, point.vm.moref) for point in points)]
-    if len({vcenter for vcenter, _ in turns}) <= 1 and len(turns) == len(set(turns)):
+    vcenters = settled_vcenters([point.vm.vcenter for point in reversed(points)])[::-1]
+    vms = [(vcenter, point.vm.moref) for vcenter, point in zip(vcenters, points, strict=True)]
+    turns = [vm for vm, _ in groupby(vms)]
+    if len(set(vcenters)) <= 1 and len(turns) == len(set(turns)):
         return points[:1]
-    return list({(point.vm.vcenter, point.vm.moref): point for point in reversed(points)}.values())[::-1]
+    return list(dict(zip(reversed(vms), reversed(points), strict=True)).values())[::-1]
 
 
 def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:

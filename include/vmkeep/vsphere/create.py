@@ -104,7 +104,7 @@ def create_vm(
 
 def _is_of(session: Session, vm: str, mark: VmMark | None) -> bool:
     found = mark_on(session, vm)
-    return mark is not None and found is not None and found.made and found.run == mark.run
+    return mark is not None and found is not None and found.made and found.is_of(mark.run, mark.repository)
 
 
 def _create(session: Session, spec: Any, place: Place, name: str) -> str:

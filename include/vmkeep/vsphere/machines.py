@@ -49,24 +49,32 @@ def suspend(session: Session, vm: str, *, timeout: float = SUSPEND_SECONDS) -> b
     return _switch(session, vm, PowerState.SUSPENDED, lambda: session.vm(vm).SuspendVM_Task(), timeout)
 
 
-def destroy_marked(session: Session, run: str) -> int:
+def destroy_marked(session: Session, run: str, *, repository: str | None = None) -> int:
     """Destroy the VMs that a run made and did not finish, with their disks; return how many.
 
     Only VMs that are off and carry exactly this run's mark; no other VM is ever destroyed.
+
+    :param repository: the id of the one that the run restores from, because runs of two may have one key.
     """
-    left = [found.vm for found in list_marked(session) if found.off and found.mark.made and found.mark.run == run]
+    left = [
+        found.vm
+        for found in list_marked(session)
+        if found.off and found.mark.made and found.mark.is_of(run, repository)
+    ]
     for vm in left:
-        destroy(session, vm, run=run)
+        destroy(session, vm, run=run, repository=repository)
     return len(left)
 
 
-def destroy(session: Session, vm: str, *, run: str, timeout: float = POWER_SECONDS) -> None:
+def destroy(
+    session: Session, vm: str, *, run: str, repository: str | None = None, timeout: float = POWER_SECONDS
+) -> None:
     """Destroy one VM that ``run`` made and did not finish, with its disks.
 
     :raises ConflictError: it does not carry the run's mark; nothing was done.
     """
     mark = mark_on(session, vm)
-    if mark is None or not mark.made or mark.run != run:
+    if mark is None or not mark.made or not mark.is_of(run, repository):
         found = mark.run if mark is not None else "none"
         raise ConflictError(f"VM {vm} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")
     what = f"destroy VM {vm}, unfinished, of run {run}"

@@ -44,6 +44,10 @@ class VmMark:
     began: datetime | None = None
     repository: str | None = None
 
+    def is_of(self, run: str, repository: str | None) -> bool:
+        """Whether that run has made it: runs of two repositories may have one key. Marks of old programs tell none."""
+        return self.run == run and (None in (self.repository, repository) or self.repository == repository)
+
     @property
     def settings(self) -> dict[str, str]:
         """The advanced settings that say so."""
@@ -125,7 +129,7 @@ def hold(session: Session, vm: str, mark: VmMark, *, version: str | None) -> boo
     """
     what = f"mark VM {vm} for run {mark.run}"
     found, _ = _look(session, vm, what)
-    if found is not None and found.run != mark.run:
+    if found is not None and not found.is_of(mark.run, mark.repository):
         raise ConflictError(f"VM {vm} is being restored by run {found.run}: wait for it, or stop it, then try again")
     return _change(session, vm, mark.settings, version=version, what=what)
 

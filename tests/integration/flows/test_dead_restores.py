@@ -13,10 +13,10 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, power, silent
+from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, power, silent
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import backup, restore
-from vmkeep.flows.sweep import find_run_vms
+from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_restore
 from vmkeep.model.site import Site, VCenter
@@ -224,3 +224,79 @@ def test_a_failed_try_of_getting_the_vm_ready_is_cleared_away_by_the_next(lab, k
 
     assert (names(lab).count(name), mark(lab, name).run) == (1, f"{name}.2")
     assert restore.clean_up(site, target.run) == 1
+
+
+def test_a_restore_that_begins_while_a_backup_waits_for_its_snapshot_is_not_backed_up(lab, kept, name):
+    site, point = kept
+    Restoring.new(site, point, name).prepared().written().finish()
+    pre = backup.preflight(site, BackupRequest(vm=name, run=f"waiting-{name}"))
+    ready = Restoring.over(site, point, vm=name).prepared()
+
+    with pytest.raises(ConflictError, match=ready.request.run):
+        backup.take_snapshot(site, pre)
+
+    assert find_run_snapshots(site, lab.vm(name)["moref"]) == ()
+    ready.written().finish()
+
+
+def test_a_restore_sees_a_backup_that_begins_just_before_its_mark(lab, kept, name, monkeypatch):
+    site, point = kept
+    Restoring.new(site, point, name).prepared().written().finish()
+    late = Restoring.over(site, point, vm=name)
+    held = []
+
+    def after_a_snapshot(*args, **kwargs):
+        if not held:
+            held.append(hold_still(site, name))
+        return holding(*args, **kwargs)
+
+    holding = marks.hold
+    monkeypatch.setattr(marks, "hold", after_a_snapshot)
+    with pytest.raises(ConflictError, match="being backed up"):
+        late.prepared()
+    assert lab.vm(name)["power"] == "poweredOn", "it was not switched off"
+
+    late.clean_up()
+    pre, taken = held[0]
+    backup.remove_snapshot(site, taken.vm, pre.request.run)
+
+
+def test_a_run_of_another_repository_with_the_same_key_removes_nothing_of_ours(lab, kept, name, tmp_path):
+    site, point = kept
+    create_repository(str(tmp_path / "other"))
+    ours = Restoring.new(site, point, name).prepared()
+
+    assert restore.clean_up(replace(site, repository=str(tmp_path / "other")), ours.request.run) == 0
+
+    assert (names(lab).count(name), mark(lab, name).run) == (1, ours.request.run)
+    assert ours.clean_up() == 1
+
+
+def test_a_note_of_the_owner_that_cannot_be_read_hides_no_other_restore(lab, kept, name):
+    site, point = kept
+    damaged = Restoring.new(site, point, name).prepared()
+    other = Restoring.new(site, point, f"{name}-b").prepared()
+    with restore.open_site_repository(site) as repository:
+        repository.blobs.replace(f"runs/{damaged.request.run}/notes/owner", b"not a note")
+
+    assert sorted(found(site, has_ended=ended, given_up=NEVER)) == [(name, True, True), (f"{name}-b", True, False)]
+    assert (name, True, False) in found(site, has_ended=ended, given_up=timedelta())
+    assert (damaged.clean_up(), other.clean_up()) == (1, 1)
+
+
+def test_a_vm_that_is_being_restored_again_is_not_switched_on_by_the_restore_before(lab, kept, name):
+    site, point = kept
+    done = Restoring.new(site, point, name).prepared().written()
+    lab.fault(method="PowerOnVM_Task", fault="InvalidHostState", count=1)
+    try:
+        with pytest.raises(VmKeepError):
+            done.finish()
+    finally:
+        lab.clear()
+    again = Restoring.over(site, point, vm=name).prepared()
+
+    with pytest.raises(StaleError, match=again.request.run):
+        done.finish()
+
+    assert lab.vm(name)["power"] == "poweredOff"
+    again.written().finish()

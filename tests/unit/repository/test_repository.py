@@ -300,9 +300,17 @@ def taken_of(repository, point, *vms):
     """Seal one point per minute of VMs that share a key, given as ``vCenter/moref``."""
     for number, where in enumerate(vms):
         vcenter, moref = where.split("/")
-        vm = VmIdentity(name="web", key="5021-ab", instance_uuid="5021-ab", moref=moref, vcenter=vcenter)
+        vm = VmIdentity(name="web", key="5021-ab", instance_uuid="5021-ab", moref=moref, vcenter=vcenter or None)
         at = point().taken_at + timedelta(minutes=number)
         repository.seal(point(vm=vm, taken_at=at, run=f"r{number}", id=f"{number:x}" * 16))
+
+
+def test_points_that_tell_no_vcenter_are_of_the_vm_before_them(repository, point):
+    """Older programs told none of an ESXi host."""
+    taken_of(repository, point, "/vm-1", "/vm-1", "host1/vm-1", "/vm-1", "host1/vm-1")
+
+    assert repository.find_point("latest:web").run == "r4"
+    assert len(repository.latest_refs("5021-ab")) == 1
 
 
 @pytest.mark.parametrize(
