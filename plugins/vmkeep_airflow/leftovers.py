@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from enum import StrEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import AirflowRuntimeError
 
+from vmkeep.errors import TransientError
 from vmkeep.model.site import Site
 from vmkeep_airflow.ownership import owner_of, parse_owner
 from vmkeep_airflow.run_key import Owner
@@ -87,9 +89,22 @@ def has_ended(ti: Any) -> Callable[[str], bool | None]:
 
 
 def state_of(ti: Any, owner: Owner) -> str | None:
-    """Return the state of a DAG run; ``None`` for one that this Airflow does not have, or has no more."""
+    """Return the state of a DAG run; ``None`` for one that this Airflow does not have, or has no more.
+
+    :raises TransientError: Airflow's API does not say. Taken for unknown, a run that is old and waits would lose what
+        it needs.
+    """
     try:
         state = ti.get_dagrun_state(dag_id=owner.dag_id, run_id=owner.run_id)
-    except (AirflowRuntimeError, ServerResponseError):  # the second: a task that runs inside ``dag.test()``
-        return None
+    except (AirflowRuntimeError, ServerResponseError) as error:
+        if _status(error) == HTTPStatus.NOT_FOUND:
+            return None
+        raise TransientError(f"Airflow does not tell the state of {owner.dag_id} {owner.run_id}: {error}") from error
     return str(getattr(state, "value", state))
+
+
+def _status(error: AirflowRuntimeError | ServerResponseError) -> int | None:
+    """Return the HTTP status of an answer of Airflow's API; ``None``: there was no answer."""
+    if isinstance(error, ServerResponseError):  # of a task that runs inside ``dag.test()``
+        return error.response.status_code
+    return (error.error.detail or {}).get("status_code")

@@ -68,10 +68,18 @@ def dead_or_refused(
     if is_alive(repository, mark, now=session.server_time(), has_ended=has_ended):
         raise ConflictError(
             f"VM {name} ({vm}) is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}"
-            f"{'' if mark.repository == repository.id else ', from another repository'}: wait for it, or stop it, "
-            "then try again"
+            f"{_of_others(mark, repository)}: wait for it, or stop it, then try again"
         )
     return DeadRestore(vm=vm, run=mark.run, made=mark.made)
+
+
+def _of_others(mark: VmMark, repository: Repository) -> str:
+    if mark.repository == repository.id:
+        return ""
+    setting = marks.MARK if mark.made else marks.HOLD
+    return (
+        f", from another repository or by an older vmkeep (if it is over for good, delete the VM's {setting} setting)"
+    )
 
 
 def refuse_beside_a_restore(

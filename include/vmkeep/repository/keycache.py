@@ -2,7 +2,7 @@
 
 Airflow runs each task in a process of its own, forked from a worker, and a backup has a handful of them: without this,
 each one pays for the passphrase again. The cache is an anonymous file in memory that the worker makes before it forks;
-no disk ever holds it.
+no folder ever holds it. Like all memory it may be swapped, and so may the passphrase beside it.
 
 An entry is found by, and masked with, a digest of what its key was derived from, the passphrase included: a process
 that does not know the passphrase can neither find the entry nor read it. Where several write at once, an entry may be
