@@ -64,10 +64,10 @@ def _run(folder: Path, *, once: bool, keep: bool) -> int:
     outcome = 130
     try:
         with ExitStack() as stack:
-            check = _play(stack, line, folder)
+            check, address = _play(stack, line, folder)
             outcome = 0
             if not once:
-                line.say("look around; Ctrl-C or 'make demo-stop' ends it")
+                line.say(f"look around at {address}; Ctrl-C or 'make demo-stop' ends it")
                 _stay(check)
     except KeyboardInterrupt:
         line.say("stopped")
@@ -86,8 +86,8 @@ def _stay(check: Callable[[], None]) -> None:
         time.sleep(1)
 
 
-def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> Callable[[], None]:
-    """Start everything, play the scenario; return what tells whether everything still runs."""
+def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[[], None], str]:
+    """Start everything, play the scenario; return what tells whether everything still runs, and where Airflow is."""
     line.show("starting the lab and Airflow")
     lab = Lab(folder / "lab", env=os.environ)
     stack.callback(lab.stop)
@@ -117,7 +117,8 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> Callable[[], No
     while not (api.knows("vm_backup") and api.knows("vm_restore")):
         check()
         time.sleep(0.2)
-    line.say(f"Airflow is at {home.url}, user {home.user}, password {home.password}")
+    address = f"{home.url}, user {home.user}, password {home.password}"
+    line.say(f"Airflow is at {address}")
     scenario = Scenario(api=api, lab=control, line=line, check=check)
     try:
         scenario.play(before)
@@ -125,8 +126,8 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> Callable[[], No
         if scenario.rows:
             line.say("")
             print_table(scenario.rows, Console(width=None if sys.stdout.isatty() else 110))
-    line.say(f"everything is as it has to be. Airflow: {home.url} user {home.user} password {home.password}")
-    return check
+    line.say("everything is as it has to be")
+    return check, address
 
 
 def _create_repository(folder: Path) -> None:

@@ -6,13 +6,15 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from vmkeep.model.transport import TransportMode
+
 _WHERE = "Where"
 
 TRANSPORTS = Param(
     ["nbdssl", "nbd"],
     type="array",
-    items={"type": "string", "enum": ["san", "hotadd", "nbdssl", "nbd"]},
-    examples=["san", "hotadd", "nbdssl", "nbd"],
+    items={"type": "string", "enum": [mode.value for mode in TransportMode]},
+    examples=[mode.value for mode in TransportMode],
     minItems=1,
     title="Transport modes",
     description="How VDDK may reach the disks, the preferred way first.",

@@ -127,7 +127,9 @@ class SshAccess:
             client.close()
             if asked:  # there is no key to try
                 raise _refused(place) from error
-            raise StoreError(f"{place.text}: {place.host}:{place.port} cannot be reached: {error}") from error
+            raise StoreError(
+                f"{place.text}: {place.host}:{place.port} cannot be reached: {_reason(error)}; check address and port"
+            ) from error
         except CertificateError:
             client.close()
             raise
@@ -145,6 +147,13 @@ class SshAccess:
 def _is_alive(client: paramiko.SSHClient) -> bool:
     transport = client.get_transport()
     return transport is not None and transport.is_active()
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system says; paramiko hides it behind a number of its own, one for each address."""
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        return ", ".join(sorted({_reason(each) for each in error.errors.values()}))
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _asks_who_we_are(client: paramiko.SSHClient) -> bool:

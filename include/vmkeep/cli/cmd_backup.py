@@ -7,7 +7,14 @@ import uuid
 
 import click
 
-from vmkeep.cli.options import json_option, repository_option, site_from, vddk_option, vsphere_options
+from vmkeep.cli.options import (
+    json_option,
+    repository_option,
+    site_from,
+    transport_option,
+    vddk_option,
+    vsphere_options,
+)
 from vmkeep.cli.output import print_json, progress_bars, rate, size
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
@@ -28,17 +35,19 @@ def backup() -> None:
     type=click.Choice([mode.value for mode in BackupMode]),
     default=BackupMode.SNAPSHOT_EXCL_MEM.value,
     show_default=True,
-    help="How the VM is held still.",
+    help="How the VM is held still: by a snapshot, with its memory or without (EXCL); ASIS takes none and needs a VM "
+    "that is off; SUSPEND is not there yet.",
 )
 @click.option(
     "--quiesce",
     type=click.Choice([quiesce.value for quiesce in Quiesce]),
     default=Quiesce.FILE_SYSTEM.value,
     show_default=True,
-    help="What the guest is asked to do before the snapshot.",
+    help="What VMware Tools ask of the guest before the snapshot: to flush its file systems, also its applications, or "
+    "nothing.",
 )
 @click.option("--exclude", multiple=True, metavar="DISK", help="Leave a disk out, by address (scsi0:1), label or key.")
-@click.option("--transport", default="nbdssl:nbd", show_default=True, help="Transport modes to try, colon-separated.")
+@transport_option
 @repository_option
 @vsphere_options
 @vddk_option

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def point() -> None:
-    """List, show and pin restore points."""
+    """List, show and pin restore points; try retention rules on them."""
 
 
 point.add_command(retention)

@@ -23,7 +23,7 @@ from vmkeep.repository.slices import Slice, parse_slice
 
 @click.group()
 def repo() -> None:
-    """Make, look at and check a repository."""
+    """Make, check, prune, copy and repair a repository."""
 
 
 repo.add_command(copy)
@@ -43,7 +43,10 @@ repo.add_command(repair)
     metavar="KIB",
     help="Size of a deduplicated block: a power of two from 64 to 4096 KiB.",
 )
-@click.option("--compression", type=click.Choice(["zstd", "lz4", "none"]), default="zstd", show_default=True)
+@click.option(
+    "--compression", type=click.Choice(["zstd", "lz4", "none"]), default="zstd", show_default=True,
+    help="How blocks are made smaller: zstd saves most, lz4 takes less time.",
+)  # fmt: skip
 @click.option("--encrypt", is_flag=True, help="Encrypt everything; takes a passphrase, and prints a recovery key once.")
 @click.option("--kms", metavar="ARN", help="With --encrypt: a key of AWS KMS that opens it; asks for no passphrase.")
 @click.option(
@@ -56,7 +59,7 @@ def init(
     repository: str | None, block_size: int, compression: str, encrypt: bool, kms: str | None,
     lock_mode: str | None, lock_days: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Create a repository; its parent folder must exist, and it must not exist itself."""
+    """Create a repository: in a folder that is empty, or whose parent exists, or below a free prefix of a bucket."""
     location = require(repository, "--repository", "VMKEEP_REPOSITORY")
     recovery_key = None
     if kms and not encrypt:
@@ -101,7 +104,7 @@ def stats(repository: str | None, as_json: bool) -> None:
         print_json(numbers)
         return
     rows = [
-        (name.replace("_", " "), size(int(value)) if name.startswith("bytes") else value)
+        (name.replace("_", " "), size(int(value)) if name.endswith("_bytes") else value)
         for name, value in _fields(numbers)
     ]
     print_table(("what", "value"), rows)

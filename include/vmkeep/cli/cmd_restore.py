@@ -7,7 +7,14 @@ import uuid
 
 import click
 
-from vmkeep.cli.options import json_option, repository_option, site_from, vddk_option, vsphere_options
+from vmkeep.cli.options import (
+    json_option,
+    repository_option,
+    site_from,
+    transport_option,
+    vddk_option,
+    vsphere_options,
+)
 from vmkeep.cli.output import print_json, progress_bars, rate, size
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
 from vmkeep.flows.whole import run_restore
@@ -28,22 +35,24 @@ def restore() -> None:
     type=click.Choice(["abort", "overwrite", "keep"]),
     default="abort",
     show_default=True,
-    help="What to do when the target exists; writing over disks has to be said.",
+    help="When the VM to restore to exists: 'abort' ends with exit code 12, 'overwrite' writes over its disks, "
+    "'keep' leaves it as it is and ends well. With --new-name no VM is ever written over.",
 )
 @click.option(
     "--physical-rdm",
     type=click.Choice(["placeholder", "omit"]),
     default="placeholder",
     show_default=True,
-    help="What a physical-mode RDM becomes in a new VM.",
+    help="What a physical-mode RDM, which is in no backup, becomes in a new VM: an empty disk of at most 16 MiB at its "
+    "place, or nothing.",
 )
-@click.option("--datastore", metavar="NAME", help="Datastore of a new VM.")
-@click.option("--folder", metavar="PATH", help="VM folder of a new VM.")
-@click.option("--resource-pool", metavar="NAME", help="Resource pool of a new VM.")
+@click.option("--datastore", metavar="NAME", help="Datastore of a new VM; the original's if not said.")
+@click.option("--folder", metavar="PATH", help="VM folder of a new VM; the original's if not said.")
+@click.option("--resource-pool", metavar="NAME", help="Resource pool of a new VM; the original's if not said.")
 @click.option("--host", metavar="NAME", help="ESXi host of a new VM.")
-@click.option("--power-on/--no-power-on", default=True, show_default=True)
+@click.option("--power-on/--no-power-on", default=True, show_default=True, help="Whether the VM is started at the end.")
 @click.option("--keep-identity", is_flag=True, help="A new VM keeps the UUIDs and MAC addresses of the original.")
-@click.option("--transport", default="nbdssl:nbd", show_default=True, help="Transport modes to try, colon-separated.")
+@transport_option
 @repository_option
 @vsphere_options
 @vddk_option
@@ -82,6 +91,9 @@ def run(
     seconds = time.monotonic() - started
     if as_json:
         print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})
+        return
+    if done.kept:
+        click.echo(f"nothing was restored: VM {done.vm_name} ({done.vm}) exists and was kept")
         return
     click.echo(
         f"VM {done.vm_name} ({done.vm}) {'created' if done.created else 'restored'} from {done.point}: "

@@ -27,10 +27,10 @@ _COMPLETE = "_VMKEEP_COMPLETE"
 _NOUNS = {
     "backup": "Back up VMs.",
     "catalog": "Rebuild the SQL cache of restore points.",
-    "image": "Import raw disk images as restore points, and export them again.",
-    "key": "List, add and remove what opens an encrypted repository.",
+    "image": "Import raw disk images as a restore point, and export them again.",
+    "key": "List, add, replace and remove what opens an encrypted repository.",
     "point": "List, show and pin restore points; try retention rules on them.",
-    "repo": "Make, look at and check a repository.",
+    "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
     "vm": "List and show the VMs of a vCenter.",
 }
@@ -64,7 +64,8 @@ def cli(verbose: int) -> None:
 
     Options that name places and credentials can be set once in the environment:
     VMKEEP_REPOSITORY, VMKEEP_VCENTER, VMKEEP_USER, VMKEEP_PASSWORD or VMKEEP_PASSWORD_FILE,
-    VMKEEP_THUMBPRINT, VMKEEP_VDDK, VMKEEP_PASSPHRASE or VMKEEP_PASSPHRASE_FILE.
+    VMKEEP_THUMBPRINT or VMKEEP_CA_FILE, VMKEEP_VDDK, VMKEEP_PASSPHRASE or VMKEEP_PASSPHRASE_FILE,
+    VMKEEP_LIMIT_RATE.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler(sys.stderr)

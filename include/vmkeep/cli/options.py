@@ -17,6 +17,7 @@ from vmkeep.cli.secretfiles import require_typed, secret_from
 from vmkeep.errors import UsageError
 from vmkeep.model.address import parse_address
 from vmkeep.model.site import Site, VCenter
+from vmkeep.model.transport import TransportMode
 from vmkeep.repository import Repository, open_repository, takes_passphrase
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ def _remember_limit(context: click.Context, _option: click.Parameter, value: str
 
 _REPOSITORY = click.option(
     "--repository", "-r", envvar="VMKEEP_REPOSITORY", metavar="LOCATION",
-    help="Repository: a folder, file:// URL or s3://bucket/prefix, sftp://user@host/path. [env: VMKEEP_REPOSITORY]",
+    help="Repository: a folder or file:// URL, s3://bucket/prefix, sftp://user@host/path or scp://user@host:path. "
+    "[env: VMKEEP_REPOSITORY]",
 )  # fmt: skip
 _PASSPHRASE = click.option(
     "--passphrase-file", envvar="VMKEEP_PASSPHRASE_FILE", metavar="FILE", expose_value=False, callback=_remember,
@@ -49,6 +51,10 @@ _LIMIT_RATE = click.option(
     "--limit-rate", envvar="VMKEEP_LIMIT_RATE", metavar="RATE", expose_value=False, callback=_remember_limit,
     help="Bytes per second to and from the repository, for all disks together: 50MiB, or by this machine's time of day "
     "20:00-06:00=unlimited,default=50MiB. [env: VMKEEP_LIMIT_RATE]",
+)  # fmt: skip
+transport_option = click.option(
+    "--transport", metavar="MODE:MODE…", default="nbdssl:nbd", show_default=True,
+    help=f"How VDDK may reach the disks, the preferred way first: {', '.join(TransportMode)}.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, no bar.")
 

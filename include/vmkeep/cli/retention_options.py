@@ -71,7 +71,10 @@ def parse_end(text: str, *, now: datetime) -> datetime:
 
     :raises UsageError: it is none of these.
     """
-    if text[-1:].lower() in ("h", "d", "w", "y"):
+    if text[:1].isdigit() and text[-1:].lower() in ("h", "d", "w", "y"):
         return now + parse_duration(text)
-    end = parse_time(text, UTC)
+    try:
+        end = parse_time(text, UTC)
+    except UsageError as error:
+        raise UsageError(f"'{text}' is no end: write 90d, 8w or 2y from now, a date (2026-11-19), or a time") from error
     return end + timedelta(days=1) if len(text) <= len("2026-11-19") else end

@@ -10,6 +10,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
+from vmkeep.model.transport import require_modes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,10 @@ class BackupRequest:
     owner: str = ""
     """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``, for whoever
     finds its snapshot one day."""
+
+    def __post_init__(self) -> None:
+        """Refuse transport modes that do not exist."""
+        require_modes(self.transports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +152,8 @@ class RestoreRequest:
     """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``."""
 
     def __post_init__(self) -> None:
-        """Refuse names that are empty: an unset variable in a script must not pass for "the original VM"."""
+        """Refuse names that are empty, as an unset variable in a script gives them, and modes that do not exist."""
+        require_modes(self.transports)
         for field_name in ("vm", "new_name", "datastore", "folder", "resource_pool", "host"):
             if getattr(self, field_name) == "":
                 raise UsageError(f"{field_name.replace('_', ' ')} is empty: leave it out, or give a name")
@@ -224,3 +230,5 @@ class Restored:
     bytes_written: int
     bytes_zeroed: int
     warnings: tuple[str, ...] = ()
+    kept: bool = False
+    """The target existed and was left as it was, as asked; nothing was restored."""

@@ -86,7 +86,7 @@ def run_restore(
         return Restored(
             run="", vm=plan.target.moref or "" if plan.target else "", vm_name=plan.target_name, point=plan.point,
             created=False, powered_on=False, disks_written=0, bytes_written=0, bytes_zeroed=0,
-            warnings=(f"VM {plan.target_name} exists and was kept",),
+            warnings=(f"VM {plan.target_name} exists and was kept",), kept=True,
         )  # fmt: skip
     with (
         _undone(_restore_undo(site, plan)) as transfers,

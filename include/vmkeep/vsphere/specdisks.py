@@ -55,7 +55,7 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
         if rules.physical_rdm == "lun":
             raise UsageError(f"{label}: name the free LUN that this physical RDM is to be mapped to")
         capacity = min(capacity, PLACEHOLDER_BYTES)
-        notes.append(f"{label}: a physical RDM, an empty placeholder of {capacity} bytes takes its place")
+        notes.append(f"{label}: a physical RDM, an empty placeholder of {capacity >> 20} MiB takes its place")
         return _disk(saved, capacity, _flat(file_name, thin=True))
     if skip is not None:
         notes.append(f"{label}: not in the backup ({skip.why}), created empty")

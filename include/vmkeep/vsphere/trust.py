@@ -98,12 +98,12 @@ class Trust:
     def _untrusted(self, host: str, port: int, timeout: float, why: str) -> CertificateError:
         try:
             seen = thumbprint(fetch_certificate(host, port, timeout=timeout), "sha1")
-            remedy = f"If its SHA-1 thumbprint is really {seen} (compare on the server itself), pin it"
+            remedy = f"If its SHA-1 thumbprint is really {seen} (compare on the server itself), pin it (--thumbprint)"
         except UnreachableError:
-            remedy = "Pin its thumbprint"
+            remedy = "Pin its thumbprint (--thumbprint)"
         return CertificateError(
             f"{host}:{port}: the certificate is not trusted ({why}); nothing was sent to it. {remedy}; "
-            "or give the CA's file"
+            "or give the CA's file (--ca-file; in Airflow, both are fields of the connection)"
         )
 
 

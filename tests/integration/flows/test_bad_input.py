@@ -61,6 +61,9 @@ CASES = {
     "repository not named": (("point", "list"), {"VMKEEP_REPOSITORY": None}, 2, ("VMKEEP_REPOSITORY",)),
     "unknown restore point": (("restore", "run", "no-such-point"), {}, 10, ("no-such-point", "point list")),
     "restore of a VM never backed up": (("restore", "run", "latest:app01"), {}, 10, ("app01",)),
+    "a transport mode that does not exist": (("backup", "run", "web01", "--transport", "carrier"), {}, 2, ("nbdssl",)),
+    "one of two transport modes": (("restore", "run", "x", "--transport", "nbd:NBDSSL"), {}, 2, ("'NBDSSL'", "nbdssl")),
+    "no transport mode": (("backup", "run", "web01", "--transport", ""), {}, 2, ("transport", "nbdssl")),
     "a disk image that is not there": (("image", "import", "/nowhere/disk.raw", "--name", "x"), {}, 10, ("/nowhere",)),
 }
 
@@ -119,3 +122,14 @@ def test_a_vm_without_a_disk_to_copy_says_so(run, lab):
     result = run("backup", "run", "app01", "--exclude", "2000", "--exclude", "2001", "--exclude", "16000")
 
     refused(result, 13, "nothing to back up")
+
+
+def test_a_vm_that_was_kept_is_not_called_restored(run):
+    assert run("backup", "run", "web01").returncode == 0
+
+    kept = run("restore", "run", "latest:web01", "--on-conflict", "keep")
+    as_json = run("restore", "run", "latest:web01", "--on-conflict", "keep", "--json")
+
+    assert (kept.returncode, as_json.returncode) == (0, 0)
+    assert kept.stdout.startswith("nothing was restored: VM web01 (vm-")
+    assert json.loads(as_json.stdout)["kept"] is True

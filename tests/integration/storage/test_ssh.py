@@ -100,7 +100,7 @@ def test_no_key_and_a_locked_key_are_told_without_a_question(location, another_h
 
 
 def test_a_server_that_is_not_there_is_unreachable(ssh_home):
-    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1 cannot be reached"):
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1 cannot be reached: Connection refused; check"):
         open_store("sftp://root@127.0.0.1:1/backup")
 
 

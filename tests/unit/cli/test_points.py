@@ -177,6 +177,12 @@ def test_times_are_read_in_the_zone_that_is_given():
     assert parse_end("2026-12-31T08:00", now=NOW) == datetime(2026, 12, 31, 8, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("text", ["yesterday", "friday", "31.12.2027", "", "d", "soon"])
+def test_an_end_that_is_none_is_told_every_form_that_is_one(text):
+    with pytest.raises(UsageError, match=r"'.*' is no end: write 90d, .* a date \(2026-11-19\), or a time"):
+        parse_end(text, now=NOW)
+
+
 def test_two_vms_in_one_history_are_told_apart_in_lists_and_pages(tmp_path):
     with open_repository(str(tmp_path / "repo")) as repository:
         made = [
