@@ -257,15 +257,20 @@ class LocalStore:
         """Have the names that lead to a new blob reach the disk, its own and those of the folders above.
 
         Each time, because another process may have removed the folders and made them anew, and not have come to its own
-        sync. It happens after the blob got its name: a folder that is not empty is not removed.
+        sync. It happens after the blob got its name: a folder that is not empty is not removed. If it is gone all the
+        same, another process has deleted the blob by now, and nothing of it has to last.
         """
-        sync_folder(folder)
-        while folder != self._root and folder not in self._lasting:
-            above = folder.parent
-            sync_folder(above)
-            if above == self._root:
-                self._lasting.add(folder)
-            folder = above
+        try:
+            sync_folder(folder)
+            while folder != self._root and folder not in self._lasting:
+                above = folder.parent
+                sync_folder(above)
+                if above == self._root:
+                    self._lasting.add(folder)
+                folder = above
+        except FileNotFoundError:
+            if not self._root.is_dir():
+                raise
 
     @contextmanager
     def _errors(self, key: str, needed: int = 0) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """The commit of a restore point: all that it names is there and stays, then its manifest is put.
 
 Settles the handshake with maintenance (:mod:`vmkeep.repository.sealing`): the intent stands before anything is looked
-at, and is looked for once more after the commit.
+at, and is looked for right before the commit and right after it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vmkeep.errors import CorruptError, LockedError, VmKeepError
+from vmkeep.errors import CorruptError, LockedError, StaleError, VmKeepError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import sealing
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
@@ -35,7 +35,12 @@ def commit(repository: Repository, point: RestorePoint, begun: str | None) -> st
         else:
             if begun is None and not repository.plans.over():  # nothing was swept: what is missing was never there
                 _require_maps(repository, point)
-            sealing.walk(store, framer, roots, repository.fresh_index())
+            sealing.walk(store, framer, roots, repository.fresh_index)
+        if not intent.stands:
+            raise StaleError(
+                f"{point.vm.name}: nothing is sealed, because maintenance took this process for dead, which stood still for "
+                f"days: start run {point.run} again"
+            )
         sealed = repository.manifests.seal(point)
         if sealed.ours and not intent.stands:
             _look_again(repository, point, roots)
@@ -49,14 +54,14 @@ def _require_unswept_maps(
         _require_maps(repository, point)
     except CorruptError:
         if not intent.stands:  # maintenance took this process for dead: gone, not damaged
-            sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index())
+            sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
         raise
 
 
 def _look_again(repository: Repository, point: RestorePoint, roots: Sequence[str]) -> None:
     """Walk a point that was sealed without its intent: somebody took this process for dead, and may have swept."""
     try:
-        sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index())
+        sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
     except VmKeepError:
         try:
             repository.blobs.delete(blob_of_ref(point.ref))

@@ -227,7 +227,7 @@ class Repository:
         :raises StaleError: it did.
         """
         if not sealing.is_unswept(self.blobs, self.framer, run, begun):
-            sealing.walk(self.blobs, self.framer, roots, self.fresh_index())
+            sealing.walk(self.blobs, self.framer, roots, self.fresh_index)
 
     def points(self, vm_key: str | None = None) -> Iterator[RestorePoint]:
         """Yield all restore points, or those of one VM; sorted by VM, then by time."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +36,8 @@ from vmkeep.repository.tries import note_fields
 
 _PAGES = 256
 """Pages read together by a walk."""
+_WALKS = 3
+"""How often a point is walked before it is given up."""
 _AT_ONCE = 16
 """Packs asked for at the same time: what counts is the store's latency."""
 
@@ -112,13 +114,19 @@ def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) ->
     return tries.knows_all(store, framer, run, begun, sweeps)
 
 
-def walk(store: BlobStore, framer: Framer, roots: Sequence[str], index: Index) -> None:
+def walk(store: BlobStore, framer: Framer, roots: Sequence[str], load: Callable[[], Index]) -> None:
     """Return if all that a point needs is there and safe from every sweep. Call it while the point's intent stands.
 
-    :param index: as it is now.
+    Tried again with an index that is loaded anew: a sweep that came after the first was loaded may take one of two
+    copies of a block, and the other one is as good.
+
+    :param load: returns the index as it is now.
     :raises StaleError: something is gone, or about to go; the run has to start again.
     """
-    _Walk(store, framer, Plans(store, framer), index).require(roots)
+    for _ in range(_WALKS - 1):
+        with suppress(StaleError):
+            return _Walk(store, framer, Plans(store, framer), load()).require(roots)
+    return _Walk(store, framer, Plans(store, framer), load()).require(roots)
 
 
 class _Walk:

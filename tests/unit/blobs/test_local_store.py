@@ -352,3 +352,37 @@ def test_a_writer_whose_temporary_file_is_taken_for_a_dead_ones_writes_it_again(
     assert cleaned == [1]
     assert LocalStore(tmp_path).get("packs/ab/x") == b"content"
     assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["put", "replace"])
+def test_a_blob_that_another_process_deletes_at_once_with_its_folder_was_created_all_the_same(
+    tmp_path, monkeypatch, verb
+):
+    """Maintenance took its writer for dead, and the writer only stood still."""
+    name = {"put": "link", "replace": "replace"}[verb]
+    call = getattr(os, name)
+
+    def deleted_at_once(*args):
+        call(*args)
+        LocalStore(tmp_path).delete("runs/1/tries/2/begun")
+
+    monkeypatch.setattr(os, name, deleted_at_once)
+
+    getattr(LocalStore(tmp_path), verb)("runs/1/tries/2/begun", b"content")
+
+    assert not (tmp_path / "runs" / "1").exists()
+
+
+def test_a_blob_in_a_repository_that_vanishes_is_not_taken_for_stored(tmp_path, monkeypatch):
+    root = tmp_path / "repository"
+    root.mkdir()
+    link = os.link
+
+    def unplugged(*args):
+        link(*args)
+        root.rename(tmp_path / "elsewhere")
+
+    monkeypatch.setattr(os, "link", unplugged)
+
+    with pytest.raises(StoreError, match="the folder is gone"):
+        LocalStore(root).put("runs/1/tries/2/begun", b"content")

@@ -236,6 +236,50 @@ def test_a_seal_whose_intent_was_removed_and_whose_blocks_were_taken_leaves_no_p
     assert list(repository.points()) == []
 
 
+class TakenForDead(FaultyStore):
+    """A store in which a maintenance removes the intent of a process that stands still, at its look at sweeps."""
+
+    def list(self, prefix):
+        if prefix == "sweeps/":
+            for blob in list(self.inner.list("runs/")):
+                if "/sealing/" in blob.key:
+                    self.inner.delete(blob.key)
+        return super().list(prefix)
+
+
+def test_a_seal_whose_intent_is_gone_before_the_commit_commits_nothing_that_others_could_see(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    store = TakenForDead(repository.blobs)
+
+    with pytest.raises(StaleError, match="start run run/1 again"):
+        Repository(store, repository.descriptor).seal(named(root), begun=begun)
+
+    assert not [key for call, key in store.calls if call == "put" and key.startswith("points/")]
+
+
+def test_a_walk_finds_the_other_copy_of_what_a_sweep_takes_meanwhile(repository):
+    data = random.Random(1).randbytes(3 * BLOCK)
+    with (
+        repository.open_writer(run="a") as one,
+        again(repository).open_writer(run="b") as other,
+    ):
+        roots = {repository.write_attachment(writer, data) for writer in (one, other)}
+        one.flush()
+        first = packs(repository)
+        other.flush()
+    old = again(repository).fresh_index()
+    met = {old.find(bytes.fromhex(root)).pack for root in roots}
+    taken = first if met <= first else packs(repository) - first
+    sweep = repository.plans.begin_sweep(taken)
+    assert repository.plans.decide(sweep, taken) == taken
+    loads = iter([lambda: old, again(repository).fresh_index])
+
+    sealing.walk(repository.blobs, repository.framer, list(roots), lambda: next(loads)())
+
+    assert next(loads, None) is None, "the first index did not do"
+
+
 def test_work_under_a_name_leaves_what_others_have_there(repository):
     other = repository.begin_run("copy:a:b")
     with (
