@@ -38,8 +38,8 @@ def commit(repository: Repository, point: RestorePoint, begun: str | None) -> st
             sealing.walk(store, framer, roots, repository.fresh_index)
         if not intent.stands:
             raise StaleError(
-                f"{point.vm.name}: nothing is sealed, because maintenance took this process for dead, which stood still for "
-                f"days: start run {point.run} again"
+                f"{point.vm.name}: nothing is sealed, because maintenance took this process for dead: it stood still "
+                f"for days; start run {point.run} again"
             )
         sealed = repository.manifests.seal(point)
         if sealed.ours and not intent.stands:
