@@ -216,6 +216,7 @@ def test_a_restore_that_had_nothing_to_do_is_green_and_one_that_was_skipped_by_h
                 if not by_itself or task_id != "approve":
                     run.forget_result(ti)
         assert run.close() == state
+        assert ("nothing was restored" in (run.run.note or "")) is by_itself
 
 
 @pytest.mark.parametrize(
