@@ -87,7 +87,7 @@ PARAMS = {
         type="string",
         enum=[quiesce.value for quiesce in Quiesce],
         title="Quiesce",
-        description="What the guest is asked to flush before the snapshot.",
+        description="What the guest is asked to flush before the snapshot. Whether applications did is not told.",
         section="Consistency",
     ),
     "verify": Param(

@@ -43,8 +43,8 @@ def backup() -> None:
     type=click.Choice([quiesce.value for quiesce in Quiesce]),
     default=Quiesce.FILE_SYSTEM.value,
     show_default=True,
-    help="What VMware Tools ask of the guest before the snapshot: to flush its file systems, also its applications, or "
-    "nothing.",
+    help="What VMware Tools are asked to flush in the guest before the snapshot. With 'application' vSphere does not "
+    "tell whether applications took part: the point says file-system, and warns.",
 )
 @click.option("--exclude", multiple=True, metavar="DISK", help="Leave a disk out, by address (scsi0:1), label or key.")
 @transport_option

@@ -96,6 +96,11 @@ def _create(session: Session, pre: Preflight, warnings: list[str]) -> tuple[VmSn
         return snapshot, Consistency.MEMORY
     if wanted:
         # What VMware Tools did inside the guest is not told; flushed file systems are what they promise at least.
+        if pre.quiesce is Quiesce.APPLICATION:
+            warnings.append(
+                "application quiescing was asked for, but vSphere does not tell whether applications took part: "
+                "the point counts as file-system consistent"
+            )
         return snapshot, Consistency.FILE_SYSTEM
     return snapshot, Consistency.CRASH
 

@@ -12,7 +12,7 @@ from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.model.disk import SkipReason
-from vmkeep.model.point import BackupMode
+from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Lost, open_repository, sealing, tries
 
 KEYS = (2000, 2001, 16000)
@@ -205,6 +205,15 @@ def test_a_memory_snapshot_beside_an_rdm_is_changed_with_a_warning(bench):
         point = repository.load_point(sealed.point)
     assert (point.mode_asked, point.mode_used) == (BackupMode.SNAPSHOT_INCL_MEM, BackupMode.SNAPSHOT_EXCL_MEM)
     assert any("changed to SNAPSHOT_EXCL_MEM" in warning for warning in point.warnings)
+
+
+def test_applications_that_were_asked_for_and_may_not_have_been_flushed_are_a_warning(bench):
+    sealed = back_up(bench.site, "web01", quiesce=Quiesce.APPLICATION)
+
+    with open_repository(bench.site.repository) as repository:
+        point = repository.load_point(sealed.point)
+    assert point.consistency is Consistency.FILE_SYSTEM
+    assert any("application" in warning for warning in point.warnings)
 
 
 def test_a_failed_copy_leaves_no_snapshot_and_no_point(bench):
