@@ -23,7 +23,7 @@ from vmkeep.errors import (
     VmKeepError,
 )
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned, require_server
-from vmkeep.flows.hold import hold_still, remove_leftovers
+from vmkeep.flows.hold import hold_still, remove_leftovers, require_untouched
 from vmkeep.flows.lineage import other_history, other_vm
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.others import refuse_beside_a_restore
@@ -191,8 +191,12 @@ def copy_disk(
 
 
 def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> Sealed:
-    """Write the manifest: the commit. Refuses a mix of snapshots and a missing disk."""
+    """Write the manifest: the commit. Refuses a mix of snapshots, a missing disk, and a VM touched meanwhile."""
     _check_complete(pre, taken, copies)
+    if taken.snapshot is None:
+        with open_vsphere(site) as session:
+            require_server(session, pre.vm.vcenter, pre.vm.name)
+            require_untouched(session, pre, taken)
     images = tuple(
         DiskImage(
             disk=copy.disk,

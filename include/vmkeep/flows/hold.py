@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from vmkeep.errors import ConflictError, NotFoundError, VmKeepError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
 from vmkeep.flows.others import refuse_beside_a_restore
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
@@ -60,8 +61,10 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
     vm = _moref(pre)
     warnings: list[str] = []
     if pre.mode is BackupMode.ASIS:
+        version = _require_off(session, pre)
         warnings += _restores_since(session, repository, pre)
-        return _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
+        taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
+        return replace(taken, version=version)
     if not pre.tracked:
         warnings += _track(session, vm)
     snapshot, consistency = _create(session, pre, warnings)
@@ -72,6 +75,30 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
         log.warning("VM %s: removing snapshot %s, since the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
         raise
+
+
+def _require_off(session: Session, pre: Preflight) -> str | None:
+    """Return the version of a VM's configuration if it is not running.
+
+    :raises StaleError: it is, so that its disks cannot be read without a snapshot.
+    """
+    vm = inventory.describe_vm(session, _moref(pre))
+    if vm.running:
+        raise StaleError(f"VM {pre.vm.name} was switched on since its backup was planned: start again")
+    return vm.change_version
+
+
+def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken) -> None:
+    """Return if a VM whose disks were read without a snapshot is not running, and nobody has changed it since.
+
+    Whoever restores it marks it first, which changes its configuration.
+
+    :raises StaleError: it may have been written to while it was read.
+    """
+    if taken.version is not None and _require_off(session, pre) != taken.version:
+        raise StaleError(
+            f"VM {pre.vm.name} was changed while it was read without a snapshot: nothing is sealed, start again"
+        )
 
 
 def _restores_since(session: Session, repository: Repository, pre: Preflight) -> list[str]:

@@ -65,6 +65,8 @@ class SnapshotTaken:
     """The try of the run that began with this."""
     snapshot: str | None
     """Managed object id; ``None`` for a powered-off VM copied as it is."""
+    version: str | None = None
+    """Without a snapshot: the version of the VM's configuration, which tells whether somebody has changed it since."""
     vm: str
     consistency: Consistency
     taken_at: datetime

@@ -19,6 +19,7 @@ from vmkeep.flows import backup, restore
 from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_restore
+from vmkeep.model.point import BackupMode
 from vmkeep.model.site import Site, VCenter
 from vmkeep.repository import create_repository, runs
 from vmkeep.vsphere import marks
@@ -300,3 +301,43 @@ def test_a_vm_that_is_being_restored_again_is_not_switched_on_by_the_restore_bef
 
     assert lab.vm(name)["power"] == "poweredOff"
     again.written().finish()
+
+
+def at_rest(site, point, name):
+    """Make a VM that is off, and begin a backup of it that reads its disks without a snapshot."""
+    Restoring.new(site, point, name, power_on=False).prepared().written().finish()
+    return backup.preflight(site, BackupRequest(vm=name, run=f"at-rest-{name}", mode=BackupMode.ASIS))
+
+
+def copies(site, pre, taken):
+    for job in backup.plan_disks(site, pre, taken):
+        with backup.copy_disk(site, job, cursor=None, on_progress=lambda _: None) as running:
+            yield running.wait()
+
+
+def test_a_vm_that_is_off_is_sealed_without_a_snapshot_where_nobody_has_touched_it(kept, name):
+    site, point = kept
+    pre = at_rest(site, point, name)
+    taken = backup.take_snapshot(site, pre)
+
+    assert backup.seal(site, pre, taken, tuple(copies(site, pre, taken))).disks_copied
+
+
+def test_a_vm_that_was_switched_on_while_its_backup_waited_is_not_read_without_a_snapshot(lab, kept, name):
+    site, point = kept
+    pre = at_rest(site, point, name)
+    power(lab, name, on=True)
+
+    with pytest.raises(StaleError, match="switched on"):
+        backup.take_snapshot(site, pre)
+
+
+def test_a_vm_that_was_written_over_while_it_was_read_without_a_snapshot_is_not_sealed(kept, name):
+    site, point = kept
+    pre = at_rest(site, point, name)
+    taken = backup.take_snapshot(site, pre)
+    read = tuple(copies(site, pre, taken))
+    Restoring.over(site, point, vm=name, power_on=False).prepared().written().finish()
+
+    with pytest.raises(StaleError, match="nothing is sealed"):
+        backup.seal(site, pre, taken, read)
