@@ -144,7 +144,7 @@ def _plan_new(
         place=create.settle(place, built),
         matches=matches,
         dead=dead,
-        warnings=(*cleared, *(f"{match.disk.label}: {match.note}" for match in matches if match.note), *built.notes),
+        warnings=(*cleared, *built.notes),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows import backup
+from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.model.disk import SkipReason
@@ -214,6 +215,15 @@ def test_applications_that_were_asked_for_and_may_not_have_been_flushed_are_a_wa
         point = repository.load_point(sealed.point)
     assert point.consistency is Consistency.FILE_SYSTEM
     assert any("application" in warning for warning in point.warnings)
+
+
+def test_a_disk_that_a_new_vm_gets_empty_is_warned_of_once(bench):
+    point = back_up(bench.site).point
+
+    request = RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", new_name="app01-planned")
+    warnings = plan_restore(bench.site, request).warnings
+
+    assert ["16 MiB" in warning for warning in warnings if "Hard disk 4" in warning] == [True]
 
 
 def test_a_failed_copy_leaves_no_snapshot_and_no_point(bench):
