@@ -26,6 +26,9 @@ _WHAT = (
 )  # fmt: skip
 
 
+_HOW_GIVEN = "set VMKEEP_NEW_PASSPHRASE or give --new-passphrase-file"
+
+
 @click.group()
 def key() -> None:
     """List, add, replace and remove what opens an encrypted repository.
@@ -111,7 +114,7 @@ def _add(
         return opened.slots.add_recovery(master, label=label)
     if kms:
         return opened.slots.add_service(master, kms, KeyService(), label=label), None
-    return opened.slots.add_passphrase(master, new_passphrase(file), label=label), None
+    return opened.slots.add_passphrase(master, new_passphrase(file, where=_HOW_GIVEN), label=label), None
 
 
 @key.command("remove")

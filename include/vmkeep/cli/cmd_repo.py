@@ -33,6 +33,9 @@ repo.add_command(prune)
 repo.add_command(repair)
 
 
+_HOW_GIVEN = "set VMKEEP_PASSPHRASE or give --passphrase-file"
+
+
 @repo.command("init")
 @repository_option
 @click.option(
@@ -66,7 +69,7 @@ def init(
         raise UsageError("--kms goes with --encrypt")
     rule = _lock_rule(lock_mode, lock_days)
     if encrypt:
-        passphrase = given_passphrase() or (None if kms else new_passphrase(None))
+        passphrase = given_passphrase() or (None if kms else new_passphrase(None, where=_HOW_GIVEN))
         created = create_encrypted_repository(
             location,
             passphrase=passphrase,

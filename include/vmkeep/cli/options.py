@@ -167,14 +167,17 @@ def given_passphrase() -> str | None:
     return secret_from(path, "passphrase") if path else None
 
 
-def new_passphrase(file: str | None) -> str:
-    """Return a passphrase to be set: from the file, VMKEEP_NEW_PASSPHRASE, or typed twice at a terminal."""
+def new_passphrase(file: str | None, *, where: str) -> str:
+    """Return a passphrase to be set: from the file, VMKEEP_NEW_PASSPHRASE, or typed twice at a terminal.
+
+    :param where: how else to give it, for the message.
+    """
     if file:
         return secret_from(file, "passphrase")
     if passphrase := os.environ.get("VMKEEP_NEW_PASSPHRASE"):
         return passphrase
     if not sys.stdin.isatty():
-        raise UsageError("a passphrase is missing: give it in a file or in the environment (see --help)")
+        raise UsageError(f"the new passphrase is missing: {where}")
     return str(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True))
 
 

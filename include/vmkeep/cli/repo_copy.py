@@ -11,7 +11,7 @@ import click
 from vmkeep.cli.options import given_limit, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.cli.secretfiles import secret_from
-from vmkeep.errors import CorruptError, NotFoundError, UsageError
+from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.repository import Repository, open_repository, takes_passphrase
 
@@ -79,7 +79,12 @@ def open_second(location: str, passphrase_file: str | None) -> Repository:
     passphrase = os.environ.get("VMKEEP_SECOND_PASSPHRASE")
     if not passphrase and passphrase_file:
         passphrase = secret_from(passphrase_file, "passphrase")
-    if not passphrase and sys.stdin.isatty() and takes_passphrase(location):
+    if not passphrase and takes_passphrase(location):
+        if not sys.stdin.isatty():
+            raise RepositoryError(
+                f"{location}: the second repository is encrypted: set VMKEEP_SECOND_PASSPHRASE or give "
+                "--second-passphrase-file"
+            )
         passphrase = str(click.prompt(f"Passphrase of {location}", hide_input=True, err=True))
     return open_repository(location, passphrase=passphrase or None, limit_rate=given_limit())
 

@@ -129,7 +129,8 @@ def unlock(
     master = slots.unlock(passphrase) if passphrase else slots.unlock_by(service or KeyService())
     if master is None:
         raise RepositoryError(
-            f"{store.location}: repository is encrypted: set VMKEEP_PASSPHRASE or give --passphrase-file"
+            f"{store.location}: repository is encrypted: set VMKEEP_PASSPHRASE or give --passphrase-file "
+            "(in Airflow, the password of its connection)"
         )
     keys = Keys(master, repository=descriptor.id)
     if not secrets.compare_digest(keys.sign(descriptor.sealed), descriptor.seal or ""):

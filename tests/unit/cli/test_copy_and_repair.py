@@ -85,7 +85,7 @@ def test_copies_are_made_once_and_need_the_second_passphrase(points, second):
     assert {point["state"] for point in copied["points"]} == {"copied"}
     again = run("repo", "copy", "--all", *second, json_too=False)
     assert again.count("present") == 3
-    with pytest.raises(RepositoryError, match="passphrase"):
+    with pytest.raises(RepositoryError, match="VMKEEP_SECOND_PASSPHRASE or give --second-passphrase-file"):
         run("repo", "copy", "--all", *second[:2])
     listed = run("point", "list", VMKEEP_REPOSITORY=second[1], VMKEEP_PASSPHRASE=PASSPHRASE)
     assert sorted(entry["ref"] for entry in listed) == sorted(points)
