@@ -29,7 +29,7 @@ class Verdict(StrEnum):
     REMOVE = "remove"
     """Its run has ended."""
     IN_USE = "in use"
-    """Its run has not ended, or holds a lease."""
+    """Its run has not ended, or holds a lease, or is another repository's."""
     UNKNOWN = "unknown"
     """Nobody here knows its run, and it is not old enough to be given up."""
 
@@ -40,6 +40,8 @@ def judge(found: RunSnapshot, *, owner_state: str | None, given_up_after: timede
     :param owner_state: state of the DAG run it belongs to; ``None`` where this Airflow knows of none.
     :param given_up_after: age from which a snapshot that nobody knows, and whose copies are silent, is a leftover.
     """
+    if found.of_other:
+        return Verdict.IN_USE
     if owner_state is not None:
         return Verdict.REMOVE if owner_state in _ENDED else Verdict.IN_USE
     if found.alive:
@@ -56,7 +58,7 @@ def judged(
     ti: Any = context["ti"]
     own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
     for found in find_run_snapshots(site, vm):
-        owner = owner_of(site, found.run)
+        owner = None if found.of_other else owner_of(site, found.run)
         if owner != own:
             state = state_of(ti, owner) if owner else None
             yield found, judge(found, owner_state=state, given_up_after=given_up_after)
@@ -68,7 +70,9 @@ def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
 
     ti: Any = context["ti"]
     own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
-    return {found.run for found in find_run_snapshots(site, vm) if owner_of(site, found.run) == own}
+    return {
+        found.run for found in find_run_snapshots(site, vm) if not found.of_other and owner_of(site, found.run) == own
+    }
 
 
 def has_ended(ti: Any) -> Callable[[str], bool | None]:

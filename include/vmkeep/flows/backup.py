@@ -299,8 +299,9 @@ def remove_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None = None
             require_server(session, vcenter, vm)
         removed = 0
         for snapshot in snapshots.find_by_run(session, vm, run):
-            snapshots.remove(session, vm, snapshot.moref)
-            removed += 1
+            if not snapshot.is_of_other(repository.id):
+                snapshots.remove(session, vm, snapshot.moref)
+                removed += 1
         consolidated = snapshots.consolidate_if_needed(session, vm)
         return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced)
 

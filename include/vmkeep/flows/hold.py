@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
-from vmkeep.flows.others import refuse_beside_a_restore
+from vmkeep.flows.others import GIVEN_UP, refuse_beside_a_restore
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
@@ -30,10 +31,16 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight) -
     vm = _moref(pre)
     removed = 0
     for snapshot in snapshots.list_ours(session, vm):
-        if snapshot.run != own and is_alive(repository, snapshot, now=session.server_time()):
+        of_other = snapshot.is_of_other(repository.id)
+        if (of_other or snapshot.run != own) and is_alive(repository, snapshot, now=session.server_time()):
+            into = " into another repository" if of_other else ""
             raise ConflictError(
-                f"VM {pre.vm.name} is being backed up by run {snapshot.run}: wait for it, or stop it, then try again"
+                f"VM {pre.vm.name} is being backed up by run {snapshot.run}{into}: wait for it, or stop it, then try "
+                "again"
             )
+        if of_other:
+            log.warning("VM %s: snapshot %s of another repository's run stays", pre.vm.name, snapshot.moref)
+            continue
         log.warning("VM %s: removing snapshot %s that run %s left behind", pre.vm.name, snapshot.moref, snapshot.run)
         area = repository.run(snapshot.run)
         if snapshot.run != own:
@@ -44,7 +51,12 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight) -
 
 
 def is_alive(repository: Repository, snapshot: VmSnapshot, *, now: datetime) -> bool:
-    """Tell whether the run that took a snapshot may still need it."""
+    """Tell whether the run that took a snapshot may still need it.
+
+    Of a run into another repository nothing is known here, so that its snapshot counts for :data:`GIVEN_UP`.
+    """
+    if snapshot.is_of_other(repository.id):
+        return now - snapshot.created_at < GIVEN_UP
     area = repository.run(snapshot.run)
     if area.fenced:
         return False
@@ -67,7 +79,7 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
         return replace(taken, version=version)
     if not pre.tracked:
         warnings += _track(session, vm)
-    snapshot, consistency = _create(session, pre, warnings)
+    snapshot, consistency = _create(session, pre, repository.id, warnings)
     try:
         warnings += _restores_since(session, repository, pre)
         return _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
@@ -107,16 +119,17 @@ def _restores_since(session: Session, repository: Repository, pre: Preflight) ->
     return [warning for warning in found if warning not in pre.warnings]
 
 
-def _create(session: Session, pre: Preflight, warnings: list[str]) -> tuple[VmSnapshot, Consistency]:
+def _create(session: Session, pre: Preflight, repository: str, warnings: list[str]) -> tuple[VmSnapshot, Consistency]:
     memory = pre.mode is BackupMode.SNAPSHOT_INCL_MEM and pre.running
     wanted = pre.quiesce is not Quiesce.NONE
+    take = partial(snapshots.create, session, _moref(pre), run=pre.request.run, repository=repository, memory=memory)
     try:
-        snapshot = snapshots.create(session, _moref(pre), run=pre.request.run, quiesce=wanted, memory=memory)
+        snapshot = take(quiesce=wanted)
     except QuiesceFailedError as error:
         warnings.append(f"quiescing failed, the point is crash-consistent: {error}")
         log.warning("VM %s: %s", pre.vm.name, warnings[-1])
         wanted = False
-        snapshot = snapshots.create(session, _moref(pre), run=pre.request.run, quiesce=False, memory=memory)
+        snapshot = take(quiesce=False)
     if not pre.running:
         return snapshot, _resting(pre)
     if memory:

@@ -29,6 +29,8 @@ class RunSnapshot:
     """By vCenter's own clock."""
     alive: bool
     """Whether the run may still need it, as far as the repository can tell: it holds a lease, or has just begun."""
+    of_other: bool = False
+    """The run backs up into another repository, which alone knows whether it is alive."""
 
 
 def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, ...]:
@@ -43,6 +45,7 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
             now = session.server_time() if ours else None
             for snapshot in ours:
                 assert now is not None
+                of_other = snapshot.is_of_other(repository.id)
                 found.append(
                     RunSnapshot(
                         vm=record.moref,
@@ -50,7 +53,8 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
                         run=snapshot.run,
                         snapshot=snapshot.moref,
                         age=now - snapshot.created_at,
-                        alive=is_alive(repository, snapshot, now=now),
+                        alive=of_other or is_alive(repository, snapshot, now=now),
+                        of_other=of_other,
                     )
                 )
         return tuple(found)

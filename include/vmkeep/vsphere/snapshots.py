@@ -1,7 +1,7 @@
 """VMware snapshots that belong to a run: taken, found again by the run's key, removed without a rest.
 
-A snapshot carries its run in the description, as JSON, since vSphere limits and re-encodes names. Every function
-may be called again after a crash or a lost reply.
+A snapshot carries its run, and the id of its repository, in the description, as JSON, since vSphere limits and
+re-encodes names. Every function may be called again after a crash or a lost reply.
 """
 
 from __future__ import annotations
@@ -57,13 +57,26 @@ class VmSnapshot:
     name: str
     run: str
     """Key of the run that took it; empty for a snapshot that is not ours."""
+    repository: str | None = None
+    """The repository that the run backs up into, by its id; older programs did not tell."""
     created_at: datetime
     quiesced: bool
     """As vSphere says; it says so too where no VMware Tools run, see :func:`create`."""
 
+    def is_of_other(self, repository: str) -> bool:
+        """Whether it is known to be of a run into another repository, which alone knows whether that run is alive."""
+        return self.repository is not None and self.repository != repository
+
 
 def create(
-    session: Session, vm: str, *, run: str, quiesce: bool, memory: bool = False, timeout: float = CREATE_SECONDS
+    session: Session,
+    vm: str,
+    *,
+    run: str,
+    repository: str | None = None,
+    quiesce: bool,
+    memory: bool = False,
+    timeout: float = CREATE_SECONDS,
 ) -> VmSnapshot:
     """Take a snapshot for a run.
 
@@ -74,7 +87,8 @@ def create(
     :raises DeadlineError: not done in time; a snapshot may still appear, :func:`find_by_run` waits for it.
     """
     what = f"snapshot VM {vm} for run {run}"
-    description = json.dumps({"vmkeep": {"run": run}})
+    told = {"run": run} if repository is None else {"run": run, "repository": repository}
+    description = json.dumps({"vmkeep": told})
 
     def start() -> Any:
         return session.vm(vm).CreateSnapshot_Task(_name(run), description, memory, quiesce)
@@ -222,20 +236,24 @@ def _walk(trees: Iterable[Any]) -> Iterator[Any]:
 
 
 def _snapshot(tree: Any) -> VmSnapshot:
+    told = _told(tree.description)
     return VmSnapshot(
         moref=moref(tree.snapshot),
         name=tree.name,
-        run=_run_of(tree.description),
+        run=told.get("run", ""),
+        repository=told.get("repository") or None,
         created_at=tree.createTime.astimezone(UTC),
         quiesced=bool(tree.quiesced),
     )
 
 
-def _run_of(description: str | None) -> str:
+def _told(description: str | None) -> dict[str, str]:
+    """Return what the description of a snapshot says of its run; nothing where it is not ours."""
     try:
-        return str(json.loads(description or "")["vmkeep"]["run"])
+        told = json.loads(description or "")["vmkeep"]
+        return {name: str(told[name]) for name in ("run", "repository") if name in told}
     except (ValueError, KeyError, TypeError):
-        return ""
+        return {}
 
 
 def _is_there(session: Session, vm: str, snapshot: str) -> bool:

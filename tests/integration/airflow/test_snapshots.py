@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -159,3 +160,5 @@ def test_airflow_decides_where_it_knows_the_run_else_leases_and_age_do(owner_sta
         vm="vm-1", vm_name="a", run="r.1", snapshot="snapshot-1", age=timedelta(hours=age_hours), alive=alive
     )
     assert judge(found, owner_state=owner_state, given_up_after=timedelta(hours=48)) is verdict
+    other = replace(found, of_other=True)
+    assert judge(other, owner_state=owner_state, given_up_after=timedelta(hours=48)) is Verdict.IN_USE

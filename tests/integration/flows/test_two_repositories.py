@@ -1,0 +1,91 @@
+"""One VM is backed up into two repositories: neither takes the other's snapshot for a dead run's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run
+from vmkeep.errors import ConflictError
+from vmkeep.flows import backup, hold, restore
+from vmkeep.flows.sweep import find_run_snapshots
+from vmkeep.model.site import Site, VCenter
+from vmkeep.repository import create_repository
+
+VM = "web01"
+
+
+@pytest.fixture
+def here(lab, tmp_path) -> Site:
+    create_repository(str(tmp_path / "here"))
+    return Site(
+        repository=str(tmp_path / "here"),
+        vcenter=VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint),
+        vddk=str(lab.vddk),
+    )
+
+
+@pytest.fixture
+def elsewhere(here, tmp_path) -> Site:
+    create_repository(str(tmp_path / "elsewhere"))
+    return replace(here, repository=str(tmp_path / "elsewhere"))
+
+
+@pytest.fixture
+def theirs(elsewhere, monkeypatch):
+    """A backup into the other repository, which waits for its first copy for long."""
+    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    pre, taken = hold_still(elsewhere, VM)
+    yield pre, taken
+    backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
+
+
+def snapshots_of(site, taken):
+    return [found.snapshot for found in find_run_snapshots(site, taken.vm)]
+
+
+def test_a_backup_into_one_repository_removes_no_snapshot_of_a_backup_into_another(here, elsewhere, theirs):
+    pre, taken = theirs
+
+    with pytest.raises(ConflictError, match=rf"{pre.request.run}.* another repository"):
+        hold_still(here, VM)
+
+    assert snapshots_of(elsewhere, taken) == [taken.snapshot]
+
+
+def test_a_snapshot_of_another_repository_that_is_old_stays_and_holds_up_no_backup(here, theirs, monkeypatch):
+    _, taken = theirs
+    monkeypatch.setattr(hold, "GIVEN_UP", timedelta())
+
+    back_up(here, VM)
+
+    assert snapshots_of(here, taken) == [taken.snapshot]
+
+
+def test_the_sweep_of_one_repository_takes_every_snapshot_of_another_for_in_use(here, theirs):
+    (found,) = find_run_snapshots(here, theirs[1].vm)
+
+    assert (found.alive, found.of_other) == (True, True)
+
+
+def test_runs_of_one_key_in_two_repositories_remove_their_own_snapshots_only(here, elsewhere, theirs):
+    pre, taken = theirs
+
+    assert backup.remove_snapshot(here, taken.vm, pre.request.run).snapshots_removed == 0
+    assert snapshots_of(elsewhere, taken) == [taken.snapshot]
+
+
+def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(here, lab, elsewhere, monkeypatch):
+    name = new_run()
+    Restoring.new(here, back_up(here, VM), name).prepared().written().finish()
+    point = back_up(here, name)
+    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    pre, taken = hold_still(elsewhere, name)
+
+    with pytest.raises(ConflictError, match=pre.request.run):
+        Restoring.over(here, point, vm=name)
+
+    backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
+    restore.plan_restore(here, replace(Restoring.over(here, point, vm=name).request, run=new_run()))
