@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
-from vmkeep.flows.others import GIVEN_UP, refuse_beside_a_restore
+from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
@@ -50,7 +50,9 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight) -
     return removed
 
 
-def is_alive(repository: Repository, snapshot: VmSnapshot, *, now: datetime) -> bool:
+def is_alive(
+    repository: Repository, snapshot: VmSnapshot, *, now: datetime, has_ended: HasEnded = nobody_knows
+) -> bool:
     """Tell whether the run that took a snapshot may still need it.
 
     Of a run into another repository nothing is known here, so that its snapshot counts for :data:`GIVEN_UP`.
@@ -60,6 +62,8 @@ def is_alive(repository: Repository, snapshot: VmSnapshot, *, now: datetime) -> 
     area = repository.run(snapshot.run)
     if area.fenced:
         return False
+    if (ended := owner_has_ended(area, has_ended)) is not None:
+        return not ended
     return area.has_live_lease() or now - snapshot.created_at < YOUNG
 
 

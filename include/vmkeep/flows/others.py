@@ -12,6 +12,7 @@ from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.values import DeadRestore
 from vmkeep.model.point import VmIdentity
 from vmkeep.repository import Repository
+from vmkeep.repository.runs import RunArea
 from vmkeep.vsphere import machines, marks
 from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.session import Session
@@ -30,6 +31,15 @@ HasEnded = Callable[[str], bool | None]
 def nobody_knows(_owner: str) -> bool | None:
     """Say that no owner is known, as the command line does."""
     return None
+
+
+def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
+    """Return whether the owner of a run has ended; ``None``: nobody knows, or no note that can be read names it."""
+    try:
+        owner = area.load("owner").decode()
+    except (NotFoundError, CorruptError):
+        return None
+    return has_ended(owner) if owner else None
 
 
 def is_alive(

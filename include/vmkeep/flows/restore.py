@@ -97,7 +97,8 @@ def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, 
             break
     else:
         raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
-    refuse_beside_a_backup(session, repository, vm.moref, plan.target_name)  # last: see refuse_beside_a_restore
+    # Only now: see refuse_beside_a_restore.
+    refuse_beside_a_backup(session, repository, vm.moref, plan.target_name, has_ended)
     machines.power_off(session, vm.moref)
     # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
     changes.disable_tracking(session, vm.moref)

@@ -69,7 +69,7 @@ def _plan_over(
     keep = request.on_conflict is OnConflict.KEEP
     dead = None
     if not keep:
-        refuse_beside_a_backup(session, repository, moref, vm.identity.name)
+        refuse_beside_a_backup(session, repository, moref, vm.identity.name, has_ended)
         dead = dead_or_refused(session, repository, moref, vm.identity.name, vm.mark, has_ended)
         if dead is not None and dead.made:
             raise ConflictError(
@@ -94,13 +94,13 @@ def _plan_over(
     )
 
 
-def refuse_beside_a_backup(session: Session, repository: Repository, vm: str, name: str) -> None:
+def refuse_beside_a_backup(session: Session, repository: Repository, vm: str, name: str, has_ended: HasEnded) -> None:
     """Return if no backup of a VM is at work.
 
     :raises ConflictError: one is.
     """
     for snapshot in snapshots.list_ours(session, vm):
-        if is_alive(repository, snapshot, now=session.server_time()):
+        if is_alive(repository, snapshot, now=session.server_time(), has_ended=has_ended):
             raise ConflictError(
                 f"VM {name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore"
             )

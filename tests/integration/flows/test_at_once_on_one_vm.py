@@ -1,4 +1,4 @@
-"""One VM is backed up into two repositories: neither takes the other's snapshot for a dead run's."""
+"""Backups and restores of one VM at once, into one repository and into two: none takes a living one for dead."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.integration.flows.restoring import Restoring, back_up, hold_still, ne
 from vmkeep.errors import ConflictError
 from vmkeep.flows import backup, hold, restore
 from vmkeep.flows.sweep import find_run_snapshots
+from vmkeep.flows.values import BackupRequest
 from vmkeep.model.site import Site, VCenter
 from vmkeep.repository import create_repository
 
@@ -89,3 +90,28 @@ def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(
 
     backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
     restore.plan_restore(here, replace(Restoring.over(here, point, vm=name).request, run=new_run()))
+
+
+def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry_and_holds_no_lease(here, lab, monkeypatch):
+    name = new_run()
+    Restoring.new(here, back_up(here, VM), name).prepared().written().finish()
+    point = back_up(here, name)
+    plan = Restoring.over(here, point, vm=name).plan
+    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    pre = backup.preflight(here, BackupRequest(vm=name, run=new_run(), owner="its DAG run"))
+    taken = backup.take_snapshot(here, pre)
+    asked = []
+
+    def runs_on(owner: str) -> bool:
+        asked.append(owner)
+        return False
+
+    with pytest.raises(ConflictError, match=pre.request.run):
+        restore.plan_restore(here, replace(plan.request, run=new_run()), has_ended=runs_on)
+    with pytest.raises(ConflictError, match=pre.request.run):
+        restore.prepare_target(here, plan, has_ended=runs_on)
+
+    assert set(asked) == {"its DAG run"}
+    assert lab.vm(name)["power"] == "poweredOn"
+    restore.clean_up(here, plan.request.run)
+    backup.remove_snapshot(here, taken.vm, pre.request.run)
