@@ -31,7 +31,8 @@ A task that is marked by hand as a success left no result, and one that is clear
 nobody: the run turns red, and its note says why. Clear the task with all after it.
 
 Space comes back in two steps: a pack that nothing needs is condemned by one run, and deleted by one that comes at least
-*Grace* later. What is needed of a pack that is mostly waste is moved, and then the pack goes the same way.
+*Grace* later. What is needed of a pack that is mostly waste is moved, and then the pack goes the same way. If the store
+is too full for that, `prune` does all the rest and fails.
 """
 
 from __future__ import annotations

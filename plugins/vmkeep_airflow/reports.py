@@ -54,8 +54,6 @@ def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
         warnings.append(f"{report.packs_pardoned} condemned packs are needed again, and stay")
     if report.given_way:
         warnings.append("a backup or another prune could not wait: not all was deleted, the next run will")
-    if report.not_rewritten:
-        warnings.append(f"packs that are mostly waste stay as they are until there is room: {report.not_rewritten}")
     if plan.lost_blocks:
         warnings.append(f"{plan.lost_blocks} blocks that points need are lost: run the DAG repository_check")
     return warnings

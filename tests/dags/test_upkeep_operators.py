@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -89,3 +90,17 @@ def test_a_report_leaves_out_what_is_zero_and_gives_sizes_in_units():
     assert [" ".join(line.split()) for line in lines] == [
         "prune:", "done: bytes freed 3.0 MiB", "done: packs deleted 2", "merge: no result",
     ]  # fmt: skip
+
+
+def test_a_prune_without_room_to_rewrite_keeps_what_it_did_and_is_no_success(location, monkeypatch):
+    from vmkeep.maintenance import prune
+    from vmkeep.maintenance.rewrite import Rewritten
+
+    monkeypatch.setattr(prune, "_rewrite", lambda *_args: Rewritten(no_room="no space left"))
+    results = {}
+    context = {"ti": SimpleNamespace(xcom_push=lambda key, value: results.update({key: value}))}
+
+    with pytest.raises(AirflowFailException, match="no space left"):
+        PruneOperator(task_id="prune", keep={"last": 2}).execute(context)
+
+    assert results["return_value"]["done"]["points_forgotten"] == 4

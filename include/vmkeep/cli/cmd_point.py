@@ -76,11 +76,12 @@ def _sources(entries: Sequence[CatalogEntry]) -> dict[str, str]:
     """Return which VM each point was taken of, by ref, where one history holds several vCenters' VMs, or ids."""
     sources: dict[str, set[tuple[str | None, str | None]]] = {}
     for entry in entries:
-        sources.setdefault(entry.vm_key, set()).add((entry.vcenter, entry.moref))
+        if entry.vcenter:  # older programs told none of an ESXi host, which makes it no other VM
+            sources.setdefault(entry.vm_key, set()).add((entry.vcenter, entry.moref))
     return {
-        entry.ref: f" ({entry.moref} at {entry.server or ''} {entry.vcenter})".replace("  ", " ")
+        entry.ref: f" ({entry.moref} at {' '.join(filter(None, (entry.server, entry.vcenter))) or 'unknown'})"
         for entry in entries
-        if entry.moref and len(sources[entry.vm_key]) > 1
+        if entry.moref and len(sources.get(entry.vm_key, ())) > 1
     }
 
 

@@ -12,7 +12,7 @@ from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.cli.retention_options import retention_options
 from vmkeep.clock import now
-from vmkeep.errors import StoreFullError, UsageError
+from vmkeep.errors import UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.policy import RetentionRule
 
@@ -70,10 +70,7 @@ def prune(
         print_json({"plan": _plain(plan), "report": to_plain(report)})
     else:
         _show_report(report)
-    if report.not_rewritten:
-        raise StoreFullError(
-            f"packs that are mostly waste stay as they are until there is room: {report.not_rewritten}"
-        )
+    report.require_room()
 
 
 def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:

@@ -52,6 +52,16 @@ class PruneReport:
     """Why packs that are mostly waste stay as they are for now: the store is full."""
     lost_blocks: int
 
+    def require_room(self) -> None:
+        """Return if the store had room for all that was to be done.
+
+        :raises StoreFullError: it had not; all the rest is done.
+        """
+        if self.not_rewritten:
+            raise StoreFullError(
+                f"packs that are mostly waste stay as they are until there is room: {self.not_rewritten}"
+            )
+
 
 def execute(
     repository: Repository, plan: PrunePlan, *, on_progress: Callable[[Progress], None] = lambda _progress: None

@@ -28,7 +28,7 @@ class PruneOperator(UpkeepOperator):
     :param dry_run: plan and show only. Templated.
     :returns: ``rule``, ``dry_run``, ``plan`` (``PlanCounts``), and ``done`` (``PruneCounts``) unless in a dry run.
     :raises AirflowFailException: no rule can be made of this, or it cannot be told what points need: nothing was
-        deleted.
+        deleted. Or the store is too full to move what is needed out of packs that are mostly waste.
     """
 
     template_fields: Sequence[str] = (
@@ -81,4 +81,8 @@ class PruneOperator(UpkeepOperator):
             self.warn(prune_warnings(plan, report))
             if report.points_forgotten:
                 maintenance.refresh_catalog(site.catalog, repository)
-        return {**result, "done": to_plain(maintenance.count_prune(report))}
+        result["done"] = to_plain(maintenance.count_prune(report))
+        if report.not_rewritten:
+            context["ti"].xcom_push(key="return_value", value=result)  # Airflow keeps no result of a task that raises
+            report.require_room()
+        return result

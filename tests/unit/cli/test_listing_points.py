@@ -153,3 +153,16 @@ def test_an_image_whose_files_name_is_no_text_is_imported(repository, tmp_path):
     done = CliRunner().invoke(cli, ["image", "import", str(disk), "--name", "a"], catch_exceptions=False)
 
     assert done.exit_code == 0
+
+
+def test_points_of_older_programs_that_tell_no_host_are_listed_as_those_of_the_same_vm(repository):
+    for number, host in enumerate((None, "4c4c4544-0000")):
+        vm = replace(POINT.vm, moref="12", vcenter=host)
+        at = POINT.taken_at + timedelta(minutes=number)
+        repository.seal(replace(POINT, id=f"{number}" * 16, run=f"r{number}", taken_at=at, vm=vm))
+
+    listed = CliRunner().invoke(cli, ["point", "list"]).output
+
+    assert listed.count("web") == 2
+    assert "None" not in listed
+    assert "(12 at" not in listed
