@@ -26,6 +26,8 @@ from vmkeep.repository.packs import pack_key
 _AT_ONCE = 16
 """Requests on their way: what counts is the store's latency."""
 _PACKS, _INDEX = "packs/", "index/"
+_UNVERSIONED = "null"
+"""The id that S3 gives to what was put while the bucket kept no versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,24 +109,44 @@ def extend_locks(
 
 
 def find_hidden(store: BlobStore) -> list[Hidden]:
-    """Return what somebody has deleted or overwritten and the store still holds; needs no key of the repository."""
-    locks = _locks_of(store)
-    return [Hidden(key=found.key, what=found.trouble) for found in _all_versions(locks) if found.trouble]
+    """Return what somebody has deleted or overwritten and the store still holds; needs no key of the repository.
+
+    :raises RepositoryError: there is no repository, or the bucket keeps no versions: then nobody can tell.
+    """
+    return [Hidden(key=found.key, what=found.trouble) for found in _troubled(store, _locks_of(store))]
 
 
 def bring_back(store: BlobStore) -> list[Hidden]:
     """Make readers see the originals again of all that :func:`find_hidden` finds, and return what was brought back.
 
     Only what hides them is removed, and where that is locked in its turn a copy of the original is put on top.
+
+    :raises RepositoryError: as :func:`find_hidden`.
     """
     locks = _locks_of(store)
-    troubled = list(_troubled(locks))
+    troubled = _troubled(store, locks)
     deque(abreast(store, locks.bring_back, troubled), maxlen=0)
     return [Hidden(key=found.key, what=found.trouble) for found in troubled]
 
 
-def _troubled(locks: Locks) -> Iterator[Versions]:
-    return (found for found in _all_versions(locks) if found.trouble)
+def _troubled(store: BlobStore, locks: Locks) -> list[Versions]:
+    troubled: list[Versions] = []
+    has_descriptor = has_versions = False
+    for found in _all_versions(locks):
+        has_descriptor |= found.key == KEY
+        has_versions |= any(version.id != _UNVERSIONED for version in found.all)
+        if found.trouble:
+            troubled.append(found)
+    if not has_descriptor and not troubled:
+        raise RepositoryError(
+            f"{store.location}: there is no {KEY}, in no version: nothing to look at; check the location"
+        )
+    if not has_versions:
+        raise RepositoryError(
+            f"{store.location}: the bucket keeps no versions, so nothing tells what was deleted or overwritten: "
+            "'vmkeep repo check' tells what is missing"
+        )
+    return troubled
 
 
 def _all_versions(locks: Locks) -> Iterator[Versions]:

@@ -293,6 +293,22 @@ def test_locks_hold_after_the_server_was_killed_and_started_again(tmp_path):
         assert find_hidden(again.blobs) == []
 
 
+@pytest.mark.parametrize("look", [find_hidden, bring_back])
+def test_where_no_repository_is_nothing_is_said_to_be_untouched(location, s3_server, look):
+    with pytest.raises(RepositoryError, match=r"no vmkeep\.json, in no version"):
+        look(open_store(location, credentials=s3_server.credentials))
+
+
+@pytest.mark.parametrize("look", [find_hidden, bring_back])
+def test_a_bucket_without_versions_cannot_tell_what_was_deleted_and_says_so(s3_server, thief, look):
+    bucket = f"plain-{uuid.uuid4()}"
+    thief.create_bucket(Bucket=bucket)
+    plain = create_repository(f"s3://{bucket}/repo", aws=s3_server.credentials)
+
+    with pytest.raises(RepositoryError, match="keeps no versions"):
+        look(plain.blobs)
+
+
 def test_deleting_frees_every_version_unless_it_is_locked(repository, location, thief):
     store = repository.blobs
     for number in range(4):
