@@ -26,7 +26,7 @@ from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinne
 from vmkeep.flows.hold import hold_still, remove_leftovers, require_untouched
 from vmkeep.flows.lineage import other_history, other_vm
 from vmkeep.flows.modes import choose_mode
-from vmkeep.flows.others import refuse_beside_a_restore
+from vmkeep.flows.others import HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.parents import NO_POINT, Parent, choose_parent, find_last_point
 from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.model.disk import Disk, SkipReason
@@ -90,8 +90,11 @@ def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
     return tuple(replace(disk, skip=disk.skip or SkipReason.EXCLUDED) if disk.key in out else disk for disk in disks)
 
 
-def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
-    """Hold the VM still for this run; if anything fails on the way, nothing is left behind."""
+def take_snapshot(site: Site, pre: Preflight, *, has_ended: HasEnded = nobody_knows) -> SnapshotTaken:
+    """Hold the VM still for this run; if anything fails on the way, nothing is left behind.
+
+    :param has_ended: tells whether the owner of another run has ended, where it is known.
+    """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         # A run that is cleared and done again begins anew: its old fence goes, and copies of the old try stop.
         area = repository.run(pre.request.run)
@@ -99,7 +102,7 @@ def take_snapshot(site: Site, pre: Preflight) -> SnapshotTaken:
         begun = repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
         require_server(session, pre.vm.vcenter, pre.vm.name)
-        remove_leftovers(session, repository, pre)
+        remove_leftovers(session, repository, pre, has_ended)
         return hold_still(session, repository, pre, begun=begun)
 
 

@@ -22,7 +22,7 @@ YOUNG = timedelta(minutes=10)
 """A run between its snapshot and its first copy holds no lease yet: so long, its snapshot is no leftover."""
 
 
-def remove_leftovers(session: Session, repository: Repository, pre: Preflight) -> int:
+def remove_leftovers(session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded) -> int:
     """Remove snapshots of dead runs, and of an earlier try of this run; refuse beside a living one.
 
     :raises ConflictError: another run backs up this VM right now.
@@ -32,7 +32,9 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight) -
     removed = 0
     for snapshot in snapshots.list_ours(session, vm):
         of_other = snapshot.is_of_other(repository.id)
-        if (of_other or snapshot.run != own) and is_alive(repository, snapshot, now=session.server_time()):
+        if (of_other or snapshot.run != own) and is_alive(
+            repository, snapshot, now=session.server_time(), has_ended=has_ended
+        ):
             into = " into another repository" if of_other else ""
             raise ConflictError(
                 f"VM {pre.vm.name} is being backed up by run {snapshot.run}{into}: wait for it, or stop it, then try "

@@ -14,7 +14,7 @@ from vmkeep.errors import VmKeepError
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
-from vmkeep_airflow.leftovers import Verdict, judged
+from vmkeep_airflow.leftovers import Verdict, has_ended, judged
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.run_key import Owner
 from vmkeep_airflow.steps import HeldStill
@@ -53,7 +53,7 @@ class SnapshotOperator(SiteOperator):
         run = owner.run_key(ti.try_number)
         found = replace(found, request=replace(found.request, run=run, owner=as_text(owner)))
         try:
-            taken = backup.take_snapshot(site, found)
+            taken = backup.take_snapshot(site, found, has_ended=has_ended(ti))
         except BaseException:
             self._remove(site, found, run)
             raise

@@ -115,3 +115,16 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry_and_holds_n
     assert lab.vm(name)["power"] == "poweredOn"
     restore.clean_up(here, plan.request.run)
     backup.remove_snapshot(here, taken.vm, pre.request.run)
+
+
+def test_a_backup_removes_no_snapshot_of_a_run_that_waits_for_its_copies_and_goes_on(here, monkeypatch):
+    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    late = backup.preflight(here, BackupRequest(vm=VM, run=new_run()))
+    pre = backup.preflight(here, BackupRequest(vm=VM, run=new_run(), owner="its DAG run"))
+    taken = backup.take_snapshot(here, pre)
+
+    with pytest.raises(ConflictError, match=pre.request.run):
+        backup.take_snapshot(here, late, has_ended=lambda _owner: False)
+
+    assert snapshots_of(here, taken) == [taken.snapshot]
+    backup.remove_snapshot(here, taken.vm, pre.request.run)
