@@ -63,7 +63,8 @@ def _plan_over(
         raise UsageError("on_conflict=prompt needs a person to ask: choose abort, overwrite or keep")
     if request.on_conflict is OnConflict.ABORT:
         raise ConflictError(
-            f"{vm.identity.in_full} exists: to write {point.vm.in_full} over its disks, say --on-conflict overwrite; "
+            f"{vm.identity.in_full} exists: to write over its disks what was taken of {point.vm.in_full}, say "
+            "--on-conflict overwrite; "
             "or give a new name with --new-name (in Airflow, the fields on_conflict and new_name)"
         )
     keep = request.on_conflict is OnConflict.KEEP

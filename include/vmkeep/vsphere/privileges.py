@@ -8,6 +8,8 @@ from typing import Any
 from vmkeep.errors import PermissionDeniedError
 from vmkeep.vsphere.api import moref
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.properties import read_each
 from vmkeep.vsphere.session import Session
 
 
@@ -32,9 +34,17 @@ def require(session: Session, entity: Any, names: Sequence[str]) -> None:
     missing = missing_privileges(session, entity, names)
     if missing:
         target = entity if isinstance(entity, str) else moref(entity)
+        managed = session.vm(entity) if isinstance(entity, str) else entity
         raise PermissionDeniedError(
-            f"the user {session.user_name} lacks {', '.join(missing)} on {target}; give a role with "
+            f"the user {session.user_name} lacks {', '.join(missing)} on {_called(session, managed)}; give a role with "
             f"{'it' if len(missing) == 1 else 'them'} there",
             privilege=missing[0],
             target=target,
         )
+
+
+def _called(session: Session, managed: Any) -> str:
+    """The object as people know it, with its id; the id alone, if the user may not see the name."""
+    with speaking(f"look at {moref(managed)}"):
+        names = [values["name"] for _, values in read_each(session, [managed], "name") if values["name"]]
+    return f"{decode_name(names[0])} ({moref(managed)})" if names else moref(managed)

@@ -110,7 +110,7 @@ def test_a_user_without_a_privilege_is_told_which(lab, reach):
 
         assert privileges.missing_privileges(session, moref, names) == names[1:]
         with pytest.raises(
-            PermissionDeniedError, match=r"lacks VirtualMachine\.State\.CreateSnapshot, .*RemoveSnapshot"
+            PermissionDeniedError, match=r"lacks VirtualMachine\.State\.CreateSnapshot, .*RemoveSnapshot on web01 \(vm-"
         ):
             privileges.require(session, moref, names)
 
