@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vmkeep.blobs.store import Bytes
+from vmkeep.errors import CorruptError
+
+NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
+"""How opening what is no file fails: a folder, a link to itself, a socket."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Open a file for reading."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Open a file for reading; nothing waits for the other end of a pipe that lies in its place.
+
+    :raises CorruptError: it is no file.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
+        require_file(path, os.fstat(file))
         yield file
     finally:
         os.close(file)
 
 
+def read_whole(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    :raises CorruptError: it is no file.
+    """
+    with opened(path) as file, os.fdopen(file, "rb", closefd=False) as whole:
+        return whole.read()
+
+
+def require_file(path: Path, status: os.stat_result) -> None:
+    """Return if this is the status of a file.
+
+    :raises CorruptError: it is not.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise no_file(path)
+
+
+def no_file(path: Path) -> CorruptError:
+    """Return what is told of a path where a file should be, and something else is."""
+    return CorruptError(f"{path}: is no file, somebody put something else there: move it away, put the original back")
+
+
 def holds(path: Path, data: Bytes) -> bool:
     """Whether the file has these bytes, read a little at a time."""
     view = memoryview(data)
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size != len(view):
+    with opened(path) as file:
+        if os.fstat(file).st_size != len(view):
             return False
         at = 0
-        while part := file.read(1 << 20):
+        while part := os.read(file, 1 << 20):
             if not part.startswith(view[at : at + len(part)]):
                 return False
             at += len(part)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from vmkeep.blobs.files import holds, opened, sync_folder
+from vmkeep.blobs.files import NO_FILE, holds, no_file, opened, read_whole, require_file, sync_folder
 from vmkeep.blobs.naming import is_atomic, name_if_free
 from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
 from vmkeep.errors import (
@@ -69,7 +69,7 @@ class LocalStore:
     def get(self, key: str) -> bytes:
         """Return a blob's bytes."""
         with self._errors(key):
-            return self._path(key).read_bytes()
+            return read_whole(self._path(key))
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
         """Fill ``buffer`` from byte ``start`` on; return how much there was."""
@@ -96,7 +96,9 @@ class LocalStore:
     def size(self, key: str) -> int:
         """Return a blob's size."""
         with self._errors(key):
-            return self._path(key).stat().st_size
+            status = self._path(key).stat()
+            require_file(self._path(key), status)
+            return status.st_size
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``, sorted by key."""
@@ -291,4 +293,6 @@ class LocalStore:
                     f"(number {os.geteuid()}) read and write everything below {self._root}",
                     target=key,
                 ) from error
+            if key and error.errno in NO_FILE:
+                raise no_file(self._root / key) from error
             raise StoreError(f"{self._root / key}: {error.strerror or error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import time
 from datetime import timedelta
@@ -19,6 +20,7 @@ from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.settling import SettlingStore
 from vmkeep.errors import (
     BlobNotFoundError,
+    CorruptError,
     PermissionDeniedError,
     Recovery,
     RepositoryError,
@@ -386,3 +388,29 @@ def test_a_blob_in_a_repository_that_vanishes_is_not_taken_for_stored(tmp_path, 
 
     with pytest.raises(StoreError, match="the folder is gone"):
         LocalStore(root).put("runs/1/tries/2/begun", b"content")
+
+
+CALLS = {
+    "get": lambda store: store.get("a/b"),
+    "get_range": lambda store: store.get_range("a/b", 0, 1),
+    "get_into": lambda store: store.get_into("a/b", 0, memoryview(bytearray(1))),
+    "size": lambda store: store.size("a/b"),
+    "put": lambda store: store.put("a/b", b"x"),
+}
+STRANGERS = {
+    "pipe": os.mkfifo,
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+    "folder": Path.mkdir,
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "link to a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_what_is_no_file_in_a_blobs_place_is_damage_and_nothing_waits_for_it(tmp_path, stranger, call):
+    (tmp_path / "a").mkdir()
+    STRANGERS[stranger](tmp_path / "a" / "b")
+
+    with pytest.raises(CorruptError, match=rf"{tmp_path}/a/b: .*put the original back"):
+        CALLS[call](LocalStore(tmp_path))
