@@ -16,7 +16,7 @@ from functools import partial
 from itertools import groupby, islice
 
 from vmkeep.clock import now
-from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError
+from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.point import RestorePoint, settled_vcenters
 from vmkeep.repository.manifests import Manifests, ReadPoint
 from vmkeep.repository.pointnames import AHEAD, PointName
@@ -34,10 +34,13 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
     """Return the point that a person means.
 
     :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:<VM name or key>``.
+    :raises UsageError: ``latest:`` stands alone: a script has lost the name, and any VM's point would be wrong.
     :raises NotFoundError: none fits.
     :raises AmbiguousError: more than one does.
     :raises CorruptError: the one that fits cannot be read.
     """
+    if text == f"{_LATEST}:":
+        raise UsageError(f"'{text}' names no VM: write latest:VM")
     names = list(manifests.names())
     if is_latest(text):
         return _latest(manifests, names, text.partition(":")[2])

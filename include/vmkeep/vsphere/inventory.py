@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ def find_originals(session: Session, instance_uuid: str) -> tuple[VmRecord, ...]
 
 
 def _by_uuid(session: Session, text: str) -> list[Any]:
+    if not re.fullmatch(r"[0-9a-f]{32}", _digits(text)):
+        return []  # servers differ in whether they fail for that
     for instance, path in ((True, "summary.config.instanceUuid"), (False, "summary.config.uuid")):
         candidates = _all_by_uuid(session, text, instance=instance)
         found = [vm for vm in candidates if _digits(read(session, vm, path)[path] or "") == _digits(text)]

@@ -184,6 +184,13 @@ def test_an_unknown_point_is_named(repository, point, text):
         repository.find_point(text)
 
 
+def test_latest_of_an_empty_name_is_refused_because_a_script_lost_the_name(repository, point):
+    several(repository, point)
+
+    with pytest.raises(UsageError, match="latest:VM"):
+        repository.find_point("latest:")
+
+
 def test_a_beginning_that_fits_several_points_lists_them(repository, point):
     several(repository, point)
 
