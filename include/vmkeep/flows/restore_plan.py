@@ -18,6 +18,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import configspec, create, inventory, marks, privileges, snapshots
+from vmkeep.vsphere.names import require_usable_name
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
@@ -38,6 +39,8 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
     check_vddk(site)
     if request.vm is not None and request.new_name is not None:
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
+    if request.new_name is not None:
+        require_usable_name(request.new_name)
     if request.physical_rdm is PhysicalRdm.LUN:
         raise UsageError("restoring a physical RDM onto a LUN is not there yet: choose placeholder or omit")
     with open_site_repository(site) as repository, open_vsphere(site) as session:

@@ -64,6 +64,9 @@ CASES = {
     "a transport mode that does not exist": (("backup", "run", "web01", "--transport", "carrier"), {}, 2, ("nbdssl",)),
     "one of two transport modes": (("restore", "run", "x", "--transport", "nbd:NBDSSL"), {}, 2, ("'NBDSSL'", "nbdssl")),
     "no transport mode": (("backup", "run", "web01", "--transport", ""), {}, 2, ("transport", "nbdssl")),
+    "a UUID that is none": (("backup", "run", "uuid:x"), {}, 10, ("'x'", "UUID")),
+    "no UUID at all": (("backup", "run", "uuid:"), {}, 10, ("UUID",)),
+    "the newest point of a VM without a name": (("restore", "run", "latest:"), {}, 2, ("latest:VM",)),
     "a disk image that is not there": (("image", "import", "/nowhere/disk.raw", "--name", "x"), {}, 10, ("/nowhere",)),
 }
 
@@ -74,6 +77,16 @@ def test_bad_input_is_one_line_and_touches_nothing(run, lab, case):
     before = lab.state()["vms"]
 
     refused(run(*arguments, **changed), code, *words)
+
+    assert lab.state()["vms"] == before
+
+
+@pytest.mark.parametrize("name", [".", "..", "a\nb", "\x1b[31mred", "x" * 81])
+def test_a_name_that_no_new_vm_can_have_is_refused_before_anything_is_made(run, lab, name):
+    assert run("backup", "run", "web01").returncode == 0
+    before = lab.state()["vms"]
+
+    refused(run("restore", "run", "latest:web01", "--new-name", name), 2, "new name")
 
     assert lab.state()["vms"] == before
 
