@@ -15,7 +15,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import print_json, progress_bars, rate, size
+from vmkeep.cli.output import one_line, print_json, progress_bars, rate, size
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import to_plain
@@ -70,7 +70,7 @@ def run(
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
         sealed, verified = run_backup(
-            site, request, bars=bars, announce=lambda line: click.echo(f"warning: {line}", err=True)
+            site, request, bars=bars, announce=lambda line: click.echo(f"warning: {one_line(line)}", err=True)
         )
     seconds = time.monotonic() - started
     if as_json:

@@ -15,7 +15,7 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import print_json, progress_bars, rate, size
+from vmkeep.cli.output import one_line, print_json, progress_bars, rate, size
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
 from vmkeep.flows.whole import run_restore
 from vmkeep.model.job import to_plain
@@ -85,18 +85,18 @@ def run(
             site,
             request,
             bars=bars,
-            announce=lambda line: click.echo(f"warning: {line}", err=True),
-            show=lambda line: None if as_json else click.echo(line, err=True),
+            announce=lambda line: click.echo(f"warning: {one_line(line)}", err=True),
+            show=lambda line: None if as_json else click.echo(one_line(line), err=True),
         )
     seconds = time.monotonic() - started
     if as_json:
         print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})
         return
     if done.kept:
-        click.echo(f"nothing was restored: VM {done.vm_name} ({done.vm}) exists and was kept")
+        click.echo(f"nothing was restored: VM {one_line(done.vm_name)} ({done.vm}) exists and was kept")
         return
     click.echo(
-        f"VM {done.vm_name} ({done.vm}) {'created' if done.created else 'restored'} from {done.point}: "
+        f"VM {one_line(done.vm_name)} ({done.vm}) {'created' if done.created else 'restored'} from {done.point}: "
         f"{done.disks_written} disks, {size(done.bytes_written)} written, {rate(done.bytes_written, seconds)}"
         f"{', powered on' if done.powered_on else ''}"
     )

@@ -30,7 +30,7 @@ _printed = Event()
 
 
 class LineFormat(logging.Formatter):
-    """The log on standard error: one prefix on each record, like that of every other line there."""
+    """The log on standard error: one line for each record, with one prefix, like every other line there."""
 
     def __init__(self, *, names: bool) -> None:
         """:param names: say which part of the program speaks."""
@@ -39,7 +39,7 @@ class LineFormat(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is the library's
         """Return the record's line, its level in small letters."""
         record.levelname = record.levelname.lower()
-        return super().formatMessage(record)
+        return one_line(super().formatMessage(record))
 
 
 def one_line(text: str) -> str:
@@ -73,7 +73,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """
     from rich.cells import cell_len
 
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
     needed = sum(widths) + _BETWEEN * len(widths)
     if sys.stdout.isatty() and cells and needed > (width := shutil.get_terminal_size().columns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from vmkeep.cli.failures import SYSTEM, UNEXPECTED, ending_of
 from vmkeep.cli.main import READER_LEFT
+from vmkeep.cli.output import LineFormat, print_table
 from vmkeep.errors import CorruptError, StoreError, UsageError
 from vmkeep.repository import create_repository
 
@@ -183,3 +185,15 @@ def test_a_secret_that_is_no_text_is_not_repeated():
 
 def test_an_error_of_ours_is_never_traced():
     assert not ending_of(StoreError("x")).traced
+
+
+def test_a_name_cannot_write_lines_of_its_own_into_the_log():
+    record = logging.LogRecord("vmkeep", logging.WARNING, __file__, 1, "VM %s", ("a\nerror: b\x1b[31m",), None)
+
+    assert LineFormat(names=False).format(record) == "warning: VM a error: b\\x1b[31m"
+
+
+def test_a_name_in_a_table_cannot_steer_the_terminal(capsys):
+    print_table(["VM"], [["web\x1b[2J\n01"]])
+
+    assert "web\\x1b[2J 01" in capsys.readouterr().out
