@@ -23,6 +23,7 @@ from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, c
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
+    CorruptError,
     PermissionDeniedError,
     RepositoryError,
     StoreError,
@@ -110,7 +111,11 @@ class LocalStore:
             try:
                 with os.scandir(self._root / prefix) as entries:
                     found = [(entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries]
-            except (FileNotFoundError, NotADirectoryError):
+            except NotADirectoryError as error:  # nor may a folder that was swapped pass for an empty one
+                raise CorruptError(
+                    f"{self._root / prefix}: is no folder, somebody put a file there: put the original back"
+                ) from error
+            except FileNotFoundError:
                 if not self._root.is_dir():
                     raise  # nobody may take a store that is gone for one that holds nothing
                 return
@@ -293,6 +298,6 @@ class LocalStore:
                     f"(number {os.geteuid()}) read and write everything below {self._root}",
                     target=key,
                 ) from error
-            if key and error.errno in NO_FILE:
+            if not key.endswith("/") and error.errno in NO_FILE:
                 raise no_file(self._root / key) from error
             raise StoreError(f"{self._root / key}: {error.strerror or error}") from error

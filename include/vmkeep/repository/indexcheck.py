@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from vmkeep.blobs import BlobInfo, BlobStore, Bytes
 from vmkeep.blobs.abreast import abreast
+from vmkeep.blobs.files import opened
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.columns import U64, Columns, columns_in, columns_of
 from vmkeep.repository.digests import DIGEST_SIZE, Kind
@@ -135,8 +136,8 @@ class IndexCheck:
             if path is None:
                 content = self._store.get(blob.key)
             else:
-                with path.open("rb") as file:
-                    content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if blob.size else b""
+                with opened(path) as file:
+                    content = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if blob.size else b""
         except (BlobNotFoundError, FileNotFoundError) as error:
             raise _VanishedError from error
         segment = Segment(self._framer.unwrap(Kind.INDEX, content, name=blob.key, limit=_LIMIT))

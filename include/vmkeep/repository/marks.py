@@ -146,10 +146,13 @@ class PointMarks:
         return self._load(ref, _DAMAGED, Damage, lambda why: Damage(reason=why, since=None))
 
     def all(self, vm_key: str | None = None) -> dict[str, Marks]:
-        """Return ref → marks, of all points that have any, or of one VM's; also of points that are gone."""
+        """Return ref → marks, of all points that have any, or of one VM's; also of points that are gone.
+
+        What others put below the prefix is no mark, and hides none.
+        """
         prefix = PREFIX if vm_key is None else f"{PREFIX}{folder_of(vm_key)}/"
-        marked = {POINTS + blob.key.removeprefix(PREFIX).rpartition("/")[0] for blob in self._store.list(prefix)}
-        refs = {self._ref(key) for key in marked}
+        marked = {_marked(blob.key) for blob in self._store.list(prefix)}
+        refs = {self._ref(key) for key in marked if key is not None}
         found = zip(sorted(refs), abreast(self._store, self._of, sorted(refs)), strict=True)
         return {ref: marks for ref, marks in found if marks.pin or marks.damage}
 
@@ -198,16 +201,22 @@ class PointMarks:
         key = _key(ref, name)
         try:
             blob = self._store.get(key)
-        except BlobNotFoundError:
-            return None
-        try:
             fields = json.loads(bytes(self._framer.unwrap(Kind.NOTE, blob, name=key)))
             if not isinstance(fields, dict) or (fields.get("mark"), fields.get("point")) != (name, ref):
                 raise CorruptError("it is another point's")
             return from_plain(kind, fields)
+        except BlobNotFoundError:
+            return None
         except (CorruptError, ValueError) as error:
             return unreadable(f"{key} cannot be read: {str(error).splitlines()[0]}")
 
 
 def _key(ref: str, name: str) -> str:
     return f"{PREFIX}{blob_of_ref(ref).removeprefix(POINTS)}/{name}"
+
+
+def _marked(key: str) -> str | None:
+    """Return the key of the manifest that a mark is about; ``None``: it is no mark."""
+    marked, _, name = key.removeprefix(PREFIX).rpartition("/")
+    point = parse_key(POINTS + marked)
+    return point.blob if name in (_PIN, _DAMAGED) and point.vm_key and point.taken_at is not None else None

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vmkeep.blobs import BlobStore, is_remote
 from vmkeep.blobs.abreast import abreast
+from vmkeep.blobs.files import opened
 from vmkeep.errors import BlobNotFoundError, CorruptError, StoreFullError, VmKeepError
 from vmkeep.repository.codecs import Codec
 from vmkeep.repository.digests import ZERO, Kind
@@ -195,16 +196,14 @@ class Shelf:
 
 def _mapped(path: Path) -> Segment:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with opened(path) as file:
+            header = parse_header(os.pread(file, HEADER_SIZE, 0))
+            size = os.fstat(file).st_size
+            if header.kind is not Kind.INDEX or header.frame_length != size or header != _plain(header):
+                raise CorruptError("not an index segment, or cut off")
+            return LargeSegment(os.dup(file), start=HEADER_SIZE)
     except FileNotFoundError as error:
         raise BlobNotFoundError(f"{path}: no such blob") from error
-    try:
-        header = parse_header(os.pread(file, HEADER_SIZE, 0))
-        if header.kind is not Kind.INDEX or header.frame_length != os.fstat(file).st_size or header != _plain(header):
-            raise CorruptError("not an index segment, or cut off")
-        return LargeSegment(os.dup(file), start=HEADER_SIZE)
-    finally:
-        os.close(file)
 
 
 def _plain(header: FrameHeader) -> FrameHeader:

@@ -156,3 +156,16 @@ def test_all_marks_are_listed_by_point_also_those_of_points_that_are_gone(sealed
 
     repository.marks.forget(ref)
     assert set(repository.marks.all()) == {other}
+
+
+@pytest.mark.parametrize(
+    "foreign", ["Thumbs.db", "a/Thumbs.db", "a/b/pin", "a/20260504T030201Z-0a/notes.txt", "/-/pin"]
+)
+def test_what_others_put_beside_the_marks_hides_none(sealed, foreign):
+    repository, ref = sealed
+    repository.marks.pin(ref, reason="r", by="b")
+    key = f"marks/{foreign.lstrip('/')}"
+    repository.blobs.put(key, b"hi")
+
+    assert set(repository.marks.all()) == {ref}
+    assert repository.blobs.get(key) == b"hi"
