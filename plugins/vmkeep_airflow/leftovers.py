@@ -29,9 +29,9 @@ class Verdict(StrEnum):
     REMOVE = "remove"
     """Its run has ended."""
     IN_USE = "in use"
-    """Its run has not ended, or holds a lease, or is another repository's."""
+    """Its run has not ended, or holds a lease, or is another repository's and not old."""
     UNKNOWN = "unknown"
-    """Nobody here knows its run, and it is not old enough to be given up."""
+    """Nobody here knows its run, and it is not old enough to be given up, or another repository's."""
 
 
 def judge(found: RunSnapshot, *, owner_state: str | None, given_up_after: timedelta) -> Verdict:
@@ -41,7 +41,7 @@ def judge(found: RunSnapshot, *, owner_state: str | None, given_up_after: timede
     :param given_up_after: age from which a snapshot that nobody knows, and whose copies are silent, is a leftover.
     """
     if found.of_other:
-        return Verdict.IN_USE
+        return Verdict.IN_USE if found.alive else Verdict.UNKNOWN
     if owner_state is not None:
         return Verdict.REMOVE if owner_state in _ENDED else Verdict.IN_USE
     if found.alive:

@@ -53,7 +53,7 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
                         run=snapshot.run,
                         snapshot=snapshot.moref,
                         age=now - snapshot.created_at,
-                        alive=of_other or is_alive(repository, snapshot, now=now),
+                        alive=is_alive(repository, snapshot, now=now),
                         of_other=of_other,
                     )
                 )

@@ -65,10 +65,12 @@ def test_a_snapshot_of_another_repository_that_is_old_stays_and_holds_up_no_back
     assert snapshots_of(here, taken) == [taken.snapshot]
 
 
-def test_the_sweep_of_one_repository_takes_every_snapshot_of_another_for_in_use(here, theirs):
-    (found,) = find_run_snapshots(here, theirs[1].vm)
+def test_the_sweep_of_one_repository_tells_the_snapshots_of_another(here, theirs, monkeypatch):
+    (young,) = find_run_snapshots(here, theirs[1].vm)
+    monkeypatch.setattr(hold, "GIVEN_UP", timedelta())
+    (old,) = find_run_snapshots(here, theirs[1].vm)
 
-    assert (found.alive, found.of_other) == (True, True)
+    assert (young.of_other, young.alive, old.of_other, old.alive) == (True, True, True, False)
 
 
 def test_runs_of_one_key_in_two_repositories_remove_their_own_snapshots_only(here, elsewhere, theirs):
