@@ -23,7 +23,6 @@ from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, c
 from vmkeep.errors import (
     BlobNotFoundError,
     ConflictError,
-    CorruptError,
     PermissionDeniedError,
     RepositoryError,
     StoreError,
@@ -111,11 +110,7 @@ class LocalStore:
             try:
                 with os.scandir(self._root / prefix) as entries:
                     found = [(entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries]
-            except NotADirectoryError as error:  # nor may a folder that was swapped pass for an empty one
-                raise CorruptError(
-                    f"{self._root / prefix}: is no folder, somebody put a file there: put the original back"
-                ) from error
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 if not self._root.is_dir():
                     raise  # nobody may take a store that is gone for one that holds nothing
                 return

@@ -414,11 +414,3 @@ def test_what_is_no_file_in_a_blobs_place_is_damage_and_nothing_waits_for_it(tmp
 
     with pytest.raises(CorruptError, match=rf"{tmp_path}/a/b: .*put the original back"):
         CALLS[call](LocalStore(tmp_path))
-
-
-def test_a_file_in_the_place_of_a_folder_is_not_taken_for_an_empty_folder(tmp_path):
-    """A prune would take a repository without points for one in which nothing is needed."""
-    (tmp_path / "points").touch()
-
-    with pytest.raises(CorruptError, match=rf"{tmp_path}/points: .*is no folder"):
-        list(LocalStore(tmp_path).list("points/"))
