@@ -209,7 +209,7 @@ class Check:
     def _exists(self, key: str) -> bool:
         try:
             self._store.size(key)
-        except BlobNotFoundError:
+        except (BlobNotFoundError, CorruptError):  # or something that is no file
             return False
         return True
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.faults.repository.conftest import BLOCK, PowerCut
 from tests.faults.repository.test_copying import content_of, copy, make_store
 from tests.sealed import CHEAP, opened
 from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import CorruptError, UnsupportedError, UsageError
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.model.extents import Extent
-from vmkeep.repository import Kind, slots
+from vmkeep.repository import Kind, create_repository, slots
 from vmkeep.repository.damage import PackState
 from vmkeep.repository.packs import pack_key
 
@@ -47,6 +50,19 @@ def keys_of(store, *prefixes):
 
 def assert_restorable(store, vm):
     assert {ref: content_of(store, ref) for ref in opened(store).point_refs()} == vm.held
+
+
+def test_a_pipe_in_the_place_of_a_pack_is_one_finding_and_hides_no_other(tmp_path, vm):
+    folder = tmp_path / "repository"
+    create_repository(str(folder), block_size=BLOCK)
+    store = LocalStore(folder)
+    vm.back_up(store, "run-1")
+    pack, *_, lost = sorted(keys_of(store, "packs/"))
+    (folder / pack).unlink()
+    os.mkfifo(folder / pack)
+    store.delete(lost)
+
+    assert {pack, lost} <= {finding.where for finding in opened(store).check()}
 
 
 # -- index
