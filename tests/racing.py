@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import traceback
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import BrokenBarrierError
 from typing import TypeAlias
 
 from tests.patience import HANG
@@ -16,8 +18,9 @@ from vmkeep.blobs import BlobStore, naming
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import ConflictError
 from vmkeep.repository.codecs import Codec
+from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
-from vmkeep.repository.plans import Plans
+from vmkeep.repository.plans import SWEEPS, Plans
 
 Action: TypeAlias = Callable[[BlobStore, int, int], int]
 """Takes a store, the round and the racer's number."""
@@ -33,6 +36,14 @@ def create(store: BlobStore, number: int, racer: int) -> int:
 
 def decide(store: BlobStore, number: int, racer: int) -> int:
     """Decide a sweep as the prune does (racer 0), or as whoever vetoes it; return how many packs were decided to go."""
+    framer = Framer(codec=Codec.NONE)
+    key = f"{SWEEPS}{number:032x}/candidates"  # the record that a sweep begins with
+    store.put(key, framer.wrap(Kind.NOTE, b'{"packs":"%s"}' % bytes(16).hex().encode(), name=key))
+    return len(Plans(store, framer).decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
+
+
+def end(store: BlobStore, number: int, racer: int) -> int:
+    """Decide a sweep whose record was forgotten; return how many packs were decided to go."""
     plans = Plans(store, Framer(codec=Codec.NONE))
     return len(plans.decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
 
@@ -46,15 +57,19 @@ def race(
     """
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(racers)
-    results: Queue[tuple[int, list[int]]] = context.Queue()
+    results: Queue[tuple[int, list[int]] | str] = context.Queue()
     processes = [
         context.Process(target=_run, args=(folder, action, number, rounds, start, results, links, flags), daemon=True)
         for number in range(racers)
     ]
     for process in processes:
         process.start()
+    found: dict[int, list[int]] = {}
     try:
-        found = dict(results.get(timeout=HANG) for _ in processes)
+        while len(found) < racers:
+            result = results.get(timeout=HANG)
+            assert not isinstance(result, str), result
+            found |= dict([result])
     finally:
         for process in processes:
             process.kill()
@@ -68,7 +83,7 @@ def _run(
     racer: int,
     rounds: int,
     start: Barrier,
-    results: Queue[tuple[int, list[int]]],
+    results: Queue[tuple[int, list[int]] | str],
     links: bool,
     flags: bool,
 ) -> None:
@@ -77,9 +92,16 @@ def _run(
     if not flags:
         naming.rename_if_free = _refusing(errno.EINVAL)
     store, came = LocalStore(folder), []
-    for number in range(rounds):
-        start.wait(HANG)
-        came.append(action(store, number, racer))
+    try:
+        for number in range(rounds):
+            start.wait(HANG)
+            came.append(action(store, number, racer))
+    except BrokenBarrierError:
+        return  # another racer says why
+    except BaseException:
+        results.put(traceback.format_exc())
+        start.abort()  # else the others would wait for this one
+        raise
     results.put((racer, came))
 
 

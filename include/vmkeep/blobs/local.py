@@ -53,11 +53,20 @@ class LocalStore:
         """Create a blob; see :meth:`BlobStore.put`."""
         path = self._path(key)
         with self._errors(key, len(data)):
-            created = self._write(path, data, name_if_free)
-            if not created and not holds(path, data):
-                raise ConflictError(f"{path}: exists with other content")
+            created = self._create(path, data)
             self._sync_names(path.parent)
         return created
+
+    def _create(self, path: Path, data: Bytes) -> bool:
+        """Return whether the blob was created; ``False``: it is there, and the same. Another may go at any time."""
+        for _ in range(_TRIES):
+            if self._write(path, data, name_if_free):
+                return True
+            with suppress(FileNotFoundError):
+                if not holds(path, data):
+                    raise ConflictError(f"{path}: exists with other content")
+                return False
+        raise StoreError(f"{path}: appears and disappears; nothing was stored")
 
     def replace(self, key: str, data: Bytes) -> None:
         """Create or overwrite a blob atomically."""

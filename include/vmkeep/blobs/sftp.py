@@ -58,7 +58,11 @@ class SftpStore:
         with self._channel(key, writing=len(data)) as channel:
             if self._write(channel, path, data, name_if_free):
                 return True
-            if not holds(channel, str(path), memoryview(data)):
+            try:
+                same = holds(channel, str(path), memoryview(data))
+            except FileNotFoundError as error:
+                raise StoreError(f"{self._name(key)}: another write was in the way; nothing was stored") from error
+            if not same:
                 raise ConflictError(f"{self._name(key)}: exists with other content")
             return False
 

@@ -58,8 +58,7 @@ def settle(repository: Repository) -> dict[str, str]:
     locked: dict[str, str] = {}
     for sweep in repository.plans.sweeps():
         if not sweep.over:
-            takes = sweep.takes if sweep.takes is not None else repository.plans.decide(sweep.id, ())
-            locked |= _carry_out(repository, sweep.id, takes)
+            locked |= _carry_out(repository, sweep.id, repository.plans.decide(sweep.id, ()))
     return locked
 
 

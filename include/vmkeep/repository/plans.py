@@ -120,20 +120,28 @@ class Plans:
         :param takes: nothing: a veto.
         """
         key = f"{SWEEPS}{sweep}/{_TAKES}"
-        wanted = frozenset(takes)
+        decided = frozenset(takes)
         try:
-            self._put(key, wanted)
+            self._put(key, decided)
+            ours = True
         except ConflictError:
             try:
-                return self._load(key)
+                decided, ours = self._load(key), False
             except BlobNotFoundError:
                 return frozenset()
-        try:  # a record's candidates are the first to go, so that this one cannot go unseen
+        if self._stands(sweep):
+            return decided
+        if ours:
+            self._store.delete(key)
+        return frozenset()
+
+    def _stands(self, sweep: str) -> bool:
+        """Whether a sweep's record was not forgotten: its candidates are put first, and are the first to go."""
+        try:
             self._store.size(f"{SWEEPS}{sweep}/{_CANDIDATES}")
         except BlobNotFoundError:
-            self._store.delete(key)
-            return frozenset()
-        return wanted
+            return False
+        return True
 
     def finish_sweep(self, sweep: str) -> None:
         """Write that all a sweep takes is deleted."""
@@ -155,6 +163,8 @@ class Plans:
         """
         found = []
         for sweep, stages in self._stages().items():
+            if not stages.keys() & {_CANDIDATES, _OVER} and not self._stands(sweep):
+                continue  # somebody who stood still decides what was forgotten long ago: it counts for nothing
             takes = self._load_stage(sweep, _TAKES)
             candidates = self._load_stage(sweep, _CANDIDATES) if takes is None else frozenset[bytes]()
             found.append(

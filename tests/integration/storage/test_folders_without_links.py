@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import HANG
-from tests.racing import create, decide, race
+from tests.racing import create, decide, end, race
 from vmkeep.blobs import naming
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import RepositoryError
@@ -60,6 +60,11 @@ def test_of_several_processes_that_create_a_blob_on_a_fat_exactly_one_succeeds(f
 def test_a_prune_and_a_veto_never_both_win(tmp_path, lacks):
     """Else the prune deletes a pack on which whoever vetoed has sealed a point."""
     assert all(len(set(each)) == 1 for each in race(tmp_path, decide, rounds=200, **lacks))
+
+
+@LACKS
+def test_of_several_who_end_a_sweep_that_was_forgotten_nobody_takes_anything_and_nobody_fails(tmp_path, lacks):
+    assert {sum(each) for each in race(tmp_path, end, rounds=100, **lacks)} == {0}
 
 
 def refuse(code):

@@ -6,6 +6,8 @@ import pytest
 
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError
+from vmkeep.maintenance.sweep import settle
+from vmkeep.repository.packs import pack_key
 from vmkeep.repository.plans import Plans
 
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
@@ -82,6 +84,29 @@ def test_a_sweep_that_is_forgotten_while_another_process_decides_it_takes_nothin
             return super().get(key)
 
     assert Plans(Forgetting(repository.blobs), repository.framer).decide(sweep, []) == frozenset()
+
+
+def test_what_a_forgotten_sweep_decides_is_carried_out_by_nobody(plans, repository):
+    """Its process stood still, decides at last, and is killed before it looks whether its record is there."""
+    sweep = plans.begin_sweep([A, B])
+    plans.decide(sweep, [])
+    plans.finish_sweep(sweep)
+    plans.forget_sweep(sweep)
+    repository.blobs.put(pack_key(A), b"needed by now")
+
+    class PowerCut(BaseException):
+        pass
+
+    store = FaultyStore(repository.blobs)
+    store.fail("size", with_=PowerCut)
+    with pytest.raises(PowerCut):
+        Plans(store, repository.framer).decide(sweep, [A])
+    assert [blob.key for blob in repository.blobs.list("sweeps/")] == [f"sweeps/{sweep}/takes"]
+
+    assert plans.sweeps() == []
+    assert plans.decide(sweep, []) == frozenset()
+    settle(repository)
+    assert repository.blobs.get(pack_key(A)) == b"needed by now"
 
 
 def test_points_are_not_forgotten_by_a_record_that_was_removed_before_it_was_decided(repository):
