@@ -182,7 +182,7 @@ class _Process:
             verify = self._chance.choice(list(Verify))
             report = copy_points(source, target, chosen, verify=verify)
             for point in report.points:
-                if point.state is not CopyState.FAILED:
+                if point.state in (CopyState.COPIED, CopyState.PRESENT):
                     self._sealed("target", point.ref)
                 elif point.ref in source.point_refs():
                     self.outcome.findings.append(f"copy of {point.ref} failed: {point.problem}")

@@ -91,7 +91,9 @@ class Marking:
         for bits in self._segments:
             bits.devalue(damage.bad_frames, self._ids)
         self.lost = 0
-        """Blocks that are reached and nowhere to be found."""
+        """Blocks that restore points reach and that are nowhere to be found."""
+        self._wanting = 0
+        """The same, of points that are not sealed yet, and will not be while anything is missing."""
         self._damaged = bool(index.damaged)
 
     def reach(self, roots: Iterable[str], *, strict: bool = True) -> None:
@@ -103,12 +105,12 @@ class Marking:
         """
         digests = _rows([_digest(root) for root in roots])
         tops: dict[int, list[bytes]] = {}
-        for content in self._pages(self._mark(digests, pages=strict), ROOT_SIZE, strict=strict):
+        for content in self._pages(self._mark(digests, pages=strict, strict=strict), ROOT_SIZE, strict=strict):
             shape, top = parse_root(content)
             if top != ZERO:
                 tops.setdefault(shape.levels, []).append(top)
         for level, names in tops.items():
-            fresh = self._mark(_rows(names), pages=strict and level > 0)
+            fresh = self._mark(_rows(names), pages=strict and level > 0, strict=strict)
             self._descend(level, fresh, strict=strict)
 
     def _descend(self, level: int, pages: U8, *, strict: bool) -> None:
@@ -121,13 +123,13 @@ class Marking:
             waiting.append((level, pages[_PAGES:]))
             contents = b"".join(self._pages(pages[:_PAGES], PAGE_SIZE, strict=strict))
             children = np.frombuffer(contents, np.uint8).reshape(-1, DIGEST_SIZE)
-            fresh = self._mark(children[children.any(axis=1)], pages=strict and level > 1)
+            fresh = self._mark(children[children.any(axis=1)], pages=strict and level > 1, strict=strict)
             waiting.append((level - 1, fresh))
 
     @property
     def complete(self) -> bool:
         """Whether all is known that is there. If not, a pack that the index does not name may hold what is missing."""
-        return not (self.lost or self._damaged)
+        return not (self.lost or self._wanting or self._damaged)
 
     def live(self) -> Mapping[bytes, int]:
         """Return pack → bytes of its marked frames, of packs that have any."""
@@ -179,7 +181,7 @@ class Marking:
         for bits in self._segments:
             bits.weights = weights
 
-    def _mark(self, digests: U8, *, pages: bool) -> U8:
+    def _mark(self, digests: U8, *, pages: bool, strict: bool) -> U8:
         """Mark the best place of each digest, and return those digests that had not been marked.
 
         :param pages: what is missing is an error. A missing block is counted; nothing lies below it.
@@ -196,7 +198,10 @@ class Marking:
             if pages:
                 name = lost[0].tobytes().hex()[:16]
                 raise CorruptError(f"map page {name}… is missing; nothing is deleted: run 'vmkeep repo check'")
-            self.lost += len(lost)
+            if strict:
+                self.lost += len(lost)
+            else:
+                self._wanting += len(lost)
         fresh = np.zeros(len(digests), np.bool_)
         for number, bits in enumerate(self._segments):
             chosen = np.flatnonzero(found & (where == number))

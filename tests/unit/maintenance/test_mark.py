@@ -195,6 +195,24 @@ def test_a_missing_page_is_an_error_but_for_what_cannot_be_sealed_without_it():
     assert marking.live() == {}
 
 
+def test_a_block_that_only_an_unsealed_point_misses_is_not_told_as_lost():
+    """Its process stood still while the block was swept, and will find that out before it seals."""
+    repository = repository_in()
+    root = stored(repository, list(range(1, 40)), "r")
+    for blob in list(repository.blobs.list("packs/")):
+        if blob.size >= 8192:
+            repository.blobs.delete(blob.key)
+    marking = Marking(repository)
+
+    marking.reach([root], strict=False)
+
+    assert marking.lost == 0
+    assert not marking.complete, "nobody knows where it is"
+    sealed = Marking(repository)
+    sealed.reach([root])
+    assert sealed.lost == 39
+
+
 def test_what_is_no_root_is_an_error():
     with pytest.raises(CorruptError, match="not the digest of a map"):
         Marking(repository_in()).reach(["ab"])
