@@ -14,7 +14,7 @@ from pathlib import Path
 from demo.guard import guard
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a demo: Ctrl-C, ``make demo-stop``, the end of its terminal."""
+"""The signals that end a demo: Ctrl-C, ``make demo-stop``, the end of its terminal."""
 
 
 class ComponentDiedError(RuntimeError):

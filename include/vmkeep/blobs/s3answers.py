@@ -27,7 +27,7 @@ _OF_CODES = {"AccessDenied": 403, "NoSuchKey": 404, "InternalError": 500, "SlowD
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server said to a request that failed."""
+    """A server's answer to a request that failed."""
 
     status: int = 0
     """HTTP status; 0: no answer came."""

@@ -150,7 +150,7 @@ def _is_alive(client: paramiko.SSHClient) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What the operating system says; paramiko hides it behind a number of its own, one for each address."""
+    """Return the operating system's words; paramiko hides them behind a number of its own, one for each address."""
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         return ", ".join(sorted({_reason(each) for each in error.errors.values()}))
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

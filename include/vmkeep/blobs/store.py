@@ -111,7 +111,7 @@ def remove_leftovers(store: BlobStore, *, left_for: timedelta) -> int:
 
 
 class Reserve(Protocol):
-    """What a store in a folder can do beside blobs: hold room back in a file, :data:`RESERVE`."""
+    """A service of a store in a folder beside blobs: it holds room back in a file, :data:`RESERVE`."""
 
     def hold_reserve(self, size: int) -> None:
         """Hold back so many bytes, unless as many are held already.

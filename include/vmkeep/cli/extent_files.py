@@ -18,7 +18,7 @@ from vmkeep.model.extents import Extents, from_pairs
 
 _PIECE = 1 << 18
 _BETWEEN = re.compile(r"\]\s*,(?=\s*\[)")
-"""What stands between two pairs."""
+"""The text between two pairs."""
 _NO_LIST = "not a JSON list of [start, length] pairs"
 
 

@@ -20,7 +20,7 @@ _REPORT = "this is a fault in vmkeep: please report it to its developers, with w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What to say of an exception, and how to exit."""
+    """The line to print for an exception, and the exit code."""
 
     line: str
     exit_code: int
