@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from vmkeep.errors import ConflictError, DeadlineError, VSphereError
+from vmkeep.errors import ConflictError, DeadlineError, TransientError, VSphereError
 from vmkeep.vsphere.api import vmodl
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
@@ -72,6 +72,7 @@ def destroy(
     """Destroy one VM that ``run`` made and did not finish, with its disks.
 
     :raises ConflictError: it does not carry the run's mark; nothing was done.
+    :raises TransientError: a writer still holds one of its disks, as one does for a while that was just killed.
     """
     mark = mark_on(session, vm)
     if mark is None or not mark.made or not mark.is_of(run, repository):
@@ -79,8 +80,13 @@ def destroy(
         raise ConflictError(f"VM {vm} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")
     what = f"destroy VM {vm}, unfinished, of run {run}"
     log.warning("%s", what)
-    with speaking(what):
-        run_task(session, session.vm(vm).Destroy_Task, what=what, timeout=timeout)
+    try:
+        with speaking(what):
+            run_task(session, session.vm(vm).Destroy_Task, what=what, timeout=timeout)
+    except VSphereError as error:
+        if error.fault == "FileLocked":
+            raise TransientError(f"{error}; whoever writes it has to end first, then try again") from None
+        raise
 
 
 def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], Any], timeout: float) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import time
 import urllib.parse
 
-from demo.api import AirflowApi, ApiError
+from demo.api import FINAL, AirflowApi, ApiError
 from tests.patience import HANG
 
 
@@ -51,11 +51,13 @@ def task(api: AirflowApi, run: str, task_id: str) -> dict[str, object]:
 
 
 def wait_for(api: AirflowApi, run: str, task_id: str, state: str, *, tries: int = 1) -> dict[str, object]:
-    """Return a task of a run once it is in a state, at that try or a later one."""
+    """Return a task of a run once it is in a state, at that try or a later one; fail once it cannot be any more."""
     end = time.monotonic() + HANG
     while True:
+        ended = api.state("vm_restore", run) in FINAL
         found = task(api, run, task_id)
         if found["state"] == state and int(str(found["try_number"])) >= tries:
             return found
+        assert not ended, [(one["task_id"], one["state"]) for one in api.tasks("vm_restore", run)]
         assert time.monotonic() < end, found
         time.sleep(0.3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.integration.airflow.restore_runs import answer, clear, quoted, task, wait_for
@@ -90,6 +92,7 @@ def test_a_write_marked_as_success_by_hand_is_no_written_disk(api, control, poin
         f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}/taskInstances/write_disk/{writing['map_index']}",
         {"new_state": "success", "include_downstream": False},
     )
+    wait_for(api, run, "finish", "failed")
     control.call("POST", "/clear", {})
     assert api.wait("vm_restore", run, seconds=HANG) == "failed"
     assert "has not written" in api.log("vm_restore", task(api, run, "finish"))
@@ -100,9 +103,13 @@ def test_a_restore_marked_failed_in_mid_write_leaves_no_vm(api, control, point):
     control.call("POST", "/fault", STUCK)
     run = api.trigger("vm_restore", point=point, new_name="marked-failed")
     wait_for(api, run, "write_disk", "running")
+    while not control.call("GET", "/state")["nfc"]:
+        assert api.state("vm_restore", run) == "running"
+        time.sleep(0.1)
     api.call("PATCH", f"/api/v2/dags/vm_restore/dagRuns/{quoted(run)}", {"state": "failed"})
+    wait_for(api, run, "clean_up", "up_for_retry")  # the disk stays locked as long as the write hangs
+    control.call("POST", "/clear", {})
     wait_for(api, run, "clean_up", "success")
     wait_for(api, run, "close_run", "failed")
     assert api.wait("vm_restore", run, seconds=HANG) == "failed"
-    control.call("POST", "/clear", {})
     assert "marked-failed" not in {vm["name"] for vm in control.call("GET", "/state")["vms"]}

@@ -169,6 +169,15 @@ def test_only_the_unfinished_vms_of_exactly_this_run_are_destroyed(session, save
     assert machines.destroy_marked(session, "r/1") == 0
 
 
+def test_an_unfinished_vm_whose_disk_is_still_being_written_is_destroyed_later(session, saved, name, lab):
+    make(session, saved, name)
+    lab.site.faults.add(Injection(method="Destroy_Task", fault="FileLocked"))
+
+    with pytest.raises(TransientError, match="has to end first"):
+        machines.destroy_marked(session, "r/1")
+    assert machines.destroy_marked(session, "r/1") == 1
+
+
 def test_a_finished_vm_is_not_destroyed(session, saved, name):
     vm = make(session, saved, name)
     marks.let_go(session, vm, "r/1")
