@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
-from vmkeep.errors import UsageError
+from vmkeep.errors import BlobNotFoundError, UsageError
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
@@ -96,6 +96,15 @@ def backend(store: BlobStore) -> BlobStore:
     while (inner := getattr(store, "inner", None)) is not None:
         store = inner
     return store
+
+
+def is_there(store: BlobStore, key: str) -> bool:
+    """Whether a blob is there now."""
+    try:
+        store.size(key)
+    except BlobNotFoundError:
+        return False
+    return True
 
 
 def close_store(store: BlobStore) -> None:

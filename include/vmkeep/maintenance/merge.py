@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from vmkeep.errors import BlobNotFoundError
+from vmkeep.blobs import is_there
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.columns import U8, Columns
@@ -186,18 +187,11 @@ class _Packs:
         there = self._listed[at] == asked if len(self._listed) else np.zeros(len(asked), np.bool_)
         unlisted = np.flatnonzero(~there)
         with ThreadPoolExecutor(_REQUESTS) as threads:
-            there[unlisted] = list(threads.map(self._exists, self._names(pack_ids[unlisted])))
+            there[unlisted] = list(threads.map(partial(is_there, self._blobs), self._names(pack_ids[unlisted])))
         return there
 
     def _names(self, pack_ids: U8) -> Iterable[str]:
         return (pack_key(pack.tobytes()) for pack in pack_ids)
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self._blobs.size(key)
-        except BlobNotFoundError:
-            return False
-        return True
 
 
 def _id(key: str) -> bytes:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
@@ -66,12 +66,10 @@ class Forgettings:
         except ConflictError:
             decided = self._load(key)
             return frozenset(ref for ref in wanted if _name(ref) in decided)
-        try:  # a record's candidates are the first to go, so that this one cannot go unseen
-            self._store.size(f"{PREFIX}{record}/{_CANDIDATES}")
-        except BlobNotFoundError:
-            self._store.delete(key)
-            return frozenset()
-        return frozenset(wanted)
+        if is_there(self._store, f"{PREFIX}{record}/{_CANDIDATES}"):
+            return frozenset(wanted)
+        self._store.delete(key)  # a record's candidates are the first to go, so that this one cannot go unseen
+        return frozenset()
 
     def end(self, record: str) -> None:
         """Remove a record: only its own prune may, which decides no more, or whoever knows that it is dead."""

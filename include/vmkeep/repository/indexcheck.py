@@ -15,7 +15,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from vmkeep.blobs import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs import BlobInfo, BlobStore, Bytes, is_there
 from vmkeep.blobs.abreast import abreast
 from vmkeep.blobs.files import opened
 from vmkeep.errors import BlobNotFoundError, CorruptError
@@ -75,15 +75,8 @@ class IndexCheck:
                 return self._run(segments, packs)
             except _VanishedError:
                 continue  # merged meanwhile: its successor may not be in our listing
-        damaged = {blob.key: "is listed, but not there" for blob in segments if not self._exists(blob.key)}
+        damaged = {blob.key: "is listed, but not there" for blob in segments if not is_there(self._store, blob.key)}
         return self._run([blob for blob in segments if blob.key not in damaged], packs, damaged)
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self._store.size(key)
-        except BlobNotFoundError:
-            return False
-        return True
 
     def _run(
         self, segments: Sequence[BlobInfo], packs: Mapping[bytes, Sum], damaged: dict[str, str] | None = None

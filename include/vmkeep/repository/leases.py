@@ -16,7 +16,7 @@ from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, FencedError, VmKeepError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
@@ -122,11 +122,7 @@ class Lease:
         self._store.replace(self._key, self._framer.wrap(Kind.NOTE, json.dumps(fields).encode(), name=self._key))
 
     def _fenced(self) -> bool:
-        try:
-            self._store.size(self._fence)
-        except BlobNotFoundError:
-            return False
-        return True
+        return is_there(self._store, self._fence)
 
 
 def is_held(store: BlobStore, framer: Framer, key: str) -> bool:

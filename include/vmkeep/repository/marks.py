@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, is_there
 from vmkeep.blobs.abreast import abreast
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError, UsageError
@@ -183,16 +183,12 @@ class PointMarks:
             raise
 
     def _require(self, ref: str) -> None:
-        try:
-            self._store.size(blob_of_ref(ref))
-        except BlobNotFoundError as error:
-            raise NotFoundError(f"no restore point '{ref}'; see 'vmkeep point list'") from error
+        if not is_there(self._store, blob_of_ref(ref)):
+            raise NotFoundError(f"no restore point '{ref}'; see 'vmkeep point list'")
 
     def _clear(self, ref: str, name: str) -> bool:
         key = _key(ref, name)
-        try:
-            self._store.size(key)
-        except BlobNotFoundError:
+        if not is_there(self._store, key):
             return False
         self._store.delete(key)
         return True

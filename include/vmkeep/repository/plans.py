@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
@@ -137,11 +137,7 @@ class Plans:
 
     def _stands(self, sweep: str) -> bool:
         """Whether a sweep's record was not forgotten: its candidates are put first, and are the first to go."""
-        try:
-            self._store.size(f"{SWEEPS}{sweep}/{_CANDIDATES}")
-        except BlobNotFoundError:
-            return False
-        return True
+        return is_there(self._store, f"{SWEEPS}{sweep}/{_CANDIDATES}")
 
     def finish_sweep(self, sweep: str) -> None:
         """Write that all a sweep takes is deleted."""

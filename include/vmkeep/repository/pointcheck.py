@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.blobs import BlobInfo, BlobStore, is_there
 from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.extents import Extent
@@ -94,9 +94,7 @@ class Places:
         """Whether a pack is there; one that is new since we listed them is."""
         key = pack_key(pack)
         if key not in self._present:
-            try:
-                self._store.size(key)
-            except BlobNotFoundError:
+            if not is_there(self._store, key):
                 return False
             self._present.add(key)
         return True

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import unquote
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, is_there
 from vmkeep.clock import Deadline
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
 from vmkeep.model.extents import Extent, Extents
@@ -100,11 +100,7 @@ class RunArea:
     @property
     def fenced(self) -> bool:
         """Whether the fence stands."""
-        try:
-            self._store.size(self._fence)
-        except BlobNotFoundError:
-            return False
-        return True
+        return is_there(self._store, self._fence)
 
     def await_copies(self, deadline: Deadline) -> int:
         """Return once no copy of this run can be at work any more, and how many leases there were.

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
 from vmkeep.repository import tries
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
@@ -80,11 +80,7 @@ class StandingIntent:
     @property
     def stands(self) -> bool:
         """Whether it is still there. If so, every sweep that has begun since it was put has seen it."""
-        try:
-            self._store.size(self._key)
-        except BlobNotFoundError:
-            return False
-        return True
+        return is_there(self._store, self._key)
 
 
 @contextmanager
@@ -196,11 +192,7 @@ class _Walk:
         return location.pack
 
     def _lost(self, pack: bytes) -> bytes | None:
-        try:
-            self._store.size(pack_key(pack))
-        except BlobNotFoundError:
-            return pack
-        return None
+        return None if is_there(self._store, pack_key(pack)) else pack
 
 
 _ROWS = range(FAN_OUT)

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from vmkeep.blobs import BlobStore
+from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
@@ -43,11 +43,7 @@ def end(store: BlobStore, run: str, begun: str) -> None:
 
 def stands(store: BlobStore, run: str, begun: str) -> bool:
     """Whether a try's blob is there."""
-    try:
-        store.size(_key(run, begun))
-    except BlobNotFoundError:
-        return False
-    return True
+    return is_there(store, _key(run, begun))
 
 
 @contextmanager
