@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
 
 GOOD = frozenset({"success", "removed"})
 """``removed``: a mapped task that the last expansion of its run has no item for any more."""
@@ -19,7 +20,26 @@ def task_states(context: Context) -> dict[str, str | None]:
     return {task: state for task, state in states.items() if task != ti.task_id}
 
 
-def not_good(states: Mapping[str, str | None], *, also_good: Collection[str] = ()) -> dict[str, str]:
+def require_good(
+    states: Mapping[str, str | None], results: Mapping[str, list[Any]], *, also_good: Collection[str] = ()
+) -> None:
+    """Return if every task ended well, and those that have to leave a result did.
+
+    A task that only waited for one that failed is not told, where others are.
+
+    :param results: task → the results that it left, of the tasks that have to.
+    :param also_good: states that are no failure either.
+    :raises AirflowFailException: it names each task that did not.
+    """
+    bad = _not_good(states, also_good)
+    bad |= dict.fromkeys(_without_result(states, results), "left no result (was it marked by hand?)")
+    if bad:
+        causes = {task: how for task, how in bad.items() if how != "upstream_failed"} or bad
+        listed = ", ".join(f"task {task} {how}" for task, how in causes.items())
+        raise AirflowFailException(f"the run did not end well: {listed} (see the log of each)")
+
+
+def _not_good(states: Mapping[str, str | None], also_good: Collection[str]) -> dict[str, str]:
     """Return every task that did not end well, with its state, the ones that failed first."""
     bad = {
         task: str(state or "not run") for task, state in states.items() if state not in GOOD and state not in also_good
@@ -34,7 +54,7 @@ def task_results(context: Context, task_ids: Iterable[str]) -> dict[str, list[An
     return {task_id: [result for result in found if result is not None] for task_id, found in pulled.items()}
 
 
-def without_result(states: Mapping[str, str | None], results: Mapping[str, list[Any]]) -> list[str]:
+def _without_result(states: Mapping[str, str | None], results: Mapping[str, list[Any]]) -> list[str]:
     """Return the tasks that ended well and left fewer results than they have instances: somebody marked them."""
     lacking = []
     for task_id, found in results.items():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowFailException
 from pydantic import JsonValue
 
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
-from vmkeep_airflow.states import not_good, task_results, task_states, without_result
+from vmkeep_airflow.states import require_good, task_results, task_states
 
 _LOOKED_BACK = 1000
 """Events among which an earlier try's own is looked for."""
@@ -43,13 +41,8 @@ class CloseRunOperator(BaseOperator):
         """Read the states and the results; raise, or announce."""
         states = task_states(context)
         skipped = self.may_skip_after is not None and states.get(self.may_skip_after) == "skipped"
-        self._refuse(not_good(states, also_good={"skipped"} if skipped else ()))
         results = task_results(context, sorted(self.get_flat_relative_ids(upstream=True)))
-        if lacking := without_result(states, results):
-            raise AirflowFailException(
-                f"nobody can vouch for this run: {', '.join(f'task {task} left no result' for task in lacking)} "
-                "(was it marked by hand?)"
-            )
+        require_good(states, results, also_good={"skipped"} if skipped else ())
         if skipped:
             return {"skipped": True}
         result: dict[str, Any] = results[self.result_task_id][0]
@@ -66,9 +59,3 @@ class CloseRunOperator(BaseOperator):
                 return
         for asset in (RESTORE_POINTS, restore_points_of(str(extra["vm"]))):
             context["outlet_events"][ANNOUNCED].add(asset, extra=extra)
-
-    def _refuse(self, bad: Mapping[str, str]) -> None:
-        if bad:
-            causes = {task: state for task, state in bad.items() if state != "upstream_failed"} or bad
-            listed = ", ".join(f"{task} {state}" for task, state in causes.items())
-            raise AirflowFailException(f"the run did not end well: {listed} (see the log of each)")

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep_airflow.reports import table
-from vmkeep_airflow.states import not_good, task_states
+from vmkeep_airflow.states import require_good, task_results, task_states
 
 
 class ReportOperator(BaseOperator):
@@ -28,16 +28,13 @@ class ReportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Report."""
-        ti = context["ti"]
-        results = {task: ti.xcom_pull(task_ids=task) for task in self.results_of}
+        left = task_results(context, self.results_of)
+        results = {task: found[0] if found else None for task, found in left.items()}
         for line in table(results):
             self.log.info("%s", line)
-        bad = not_good(task_states(context))
-        bad |= {
-            task: "left no result (was it marked by hand?)" for task, found in results.items() if found is None
-        } | bad
-        if bad:
-            ti.xcom_push(key="return_value", value=results)  # Airflow keeps no result of a task that raises
-            listed = ", ".join(f"{task} {state}" for task, state in bad.items())
-            raise AirflowFailException(f"the run did not end well: {listed} (see the log of each)")
+        try:
+            require_good(task_states(context), left)
+        except AirflowFailException:
+            context["ti"].xcom_push(key="return_value", value=results)  # Airflow keeps no result of a task that raises
+            raise
         return results
