@@ -16,6 +16,7 @@ from vmkeep.cli.output import print_json, print_table, size
 from vmkeep.cli.point_retention import retention
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.clock import now
+from vmkeep.errors import NotFoundError
 from vmkeep.model.job import to_plain
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.choosing import is_ahead, warn_of_the_future
@@ -37,7 +38,10 @@ point.add_command(retention)
 @click.option("--vm", help="Only this VM, by name or key.")
 @json_option
 def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
-    """List restore points, oldest first; exit code 90 when one had to be left out, because it cannot be read."""
+    """List restore points, oldest first.
+
+    The exit code is 90 when one had to be left out, because it cannot be read, and 10 when the VM has none.
+    """
     from vmkeep.catalog import ask_catalog  # its library is slow to import
 
     with open_given(repository) as opened:
@@ -45,6 +49,9 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
             catalog_url(), lambda catalog: (catalog.refresh(opened), catalog.points(opened.id, vm=vm))
         )
         marks = opened.marks.all()
+    if vm is not None and not entries:
+        tell_left_out(refreshed)
+        raise NotFoundError(f"no restore point of '{vm}' in {opened.location}; see 'vmkeep point list'")
     for entry in entries:
         if is_ahead(entry.taken_at):
             click.echo(f"warning: {warn_of_the_future(entry.ref, entry.taken_at)}", err=True)

@@ -80,6 +80,7 @@ def main() -> NoReturn:
     try:
         _run(sys.argv[1:])
         flush_output()
+        ignore_interrupts()  # it is done and told: none comes in time any more
         status = 0
     except SystemExit as error:
         if not isinstance(error.__context__, BrokenPipeError):

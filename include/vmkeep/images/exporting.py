@@ -11,9 +11,12 @@ from vmkeep.blobs.naming import name_if_free
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
-from vmkeep.transfer.files import LocalFileTarget
+from vmkeep.transfer.files import LocalFileTarget, remove_abandoned
 from vmkeep.transfer.progress import OnProgress
 from vmkeep.transfer.restore import restore_disk
+
+_TEMPORARY = ".vmkeep-{}.partial"
+"""Name of a file that is not complete. It does not contain the final name, because that may be a long one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ def export_image(
 ) -> Exported:
     """Write a disk to a file, which appears under its name only when it is complete.
 
+    Files of exports that were killed in the same folder are removed first: the room that they take may be needed.
+
     :param device_index: number of the disk in the point, from 0, in order of device key.
     :raises NotFoundError: the point holds no such disk, or the folder of ``out`` is missing.
     :raises ConflictError: ``out`` exists and ``overwrite`` is not set.
@@ -49,7 +54,8 @@ def export_image(
         )
     image = images[device_index]
     _require_free(out, overwrite=overwrite)
-    temporary = out.with_name(f".vmkeep-{secrets.token_hex(8)}.partial")  # not of out's name: that may be a long one
+    remove_abandoned(out.parent.glob(_TEMPORARY.format("*")))
+    temporary = out.with_name(_TEMPORARY.format(secrets.token_hex(8)))
     try:
         with LocalFileTarget(temporary, capacity=image.disk.capacity, create=True) as target:
             written, _ = restore_disk(
@@ -61,7 +67,7 @@ def export_image(
                 check=lambda: None,
                 what=f"restore point {point.ref}, {image.disk.label}",
             )
-        _publish(temporary, out, overwrite=overwrite)
+            _publish(temporary, out, overwrite=overwrite)  # locked until then: nobody may take it for abandoned
     finally:
         temporary.unlink(missing_ok=True)
     return Exported(path=str(out), device_key=image.disk.key, capacity=image.disk.capacity, bytes_written=written)

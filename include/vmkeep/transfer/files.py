@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -138,13 +139,15 @@ class LocalFileTarget:
     def __init__(self, path: Path, *, capacity: int, create: bool) -> None:
         """Create the file, sparse, or open an existing file or device of exactly that capacity.
 
+        A file that is created stays locked until it is closed, so that :func:`remove_abandoned` can tell that somebody
+        still writes it.
+
         :raises ConflictError: it exists already (``create``), or has another size.
         """
         self._path = path
         self.capacity = capacity
-        flags = os.O_CREAT | os.O_EXCL if create else 0
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o640)
+            self._file = _create_locked(path) if create else os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileExistsError as error:
             raise ConflictError(f"{path}: exists already; nothing was written") from error
         except OSError as error:
@@ -199,6 +202,32 @@ class LocalFileTarget:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return StoreFullError(f"{self._path}: no space left ({needed} bytes more are needed): {error.strerror}")
         return TransferError(f"{self._path}: cannot be written: {error.strerror}")
+
+
+def remove_abandoned(files: Iterable[Path]) -> None:
+    """Remove those files that a process created as a target and did not live to finish.
+
+    The kernel lets go of a dead process's lock. Where the file system knows no locks, nothing can be told and all stay.
+    """
+    for path in files:
+        with suppress(OSError):  # gone, locked by its living writer, or another user's
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(file)
+
+
+def _create_locked(path: Path) -> int:
+    """Create a file and lock it; create it anew if somebody took it for abandoned between the two."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640)
+        with suppress(OSError):  # this file system knows no locks: then nobody takes it for abandoned either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)
 
 
 def _allocated(file: int, capacity: int) -> Extents | None:

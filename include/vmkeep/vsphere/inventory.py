@@ -140,8 +140,8 @@ def _by_moref(session: Session, mo_id: str) -> list[Any]:
     if not mo_id:
         return []
     vm = session.vm(mo_id)
-    read(session, vm, "name")
-    return [vm]
+    is_a_vm = read(session, vm, "name")["name"] is not None  # a folder's or a pool's id is answered with nothing
+    return [vm] if is_a_vm else []
 
 
 def _by_address(session: Session, text: str) -> list[Any]:

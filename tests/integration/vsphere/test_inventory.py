@@ -55,6 +55,12 @@ def test_what_does_not_exist_is_said(session, selector):
         inventory.find_vm(session, selector)
 
 
+@pytest.mark.parametrize("selector", ["moref:group-d1", "moref:domain-c7", "moref:vm-1001'", "moref: vm-1001"])
+def test_an_id_of_anything_but_a_vm_is_no_vm(session, selector):
+    with pytest.raises(NotFoundError):
+        inventory.find_vm(session, selector)
+
+
 def test_two_vms_of_one_name_are_listed_with_paths_and_ids(session):
     with pytest.raises(AmbiguousError) as caught:
         inventory.find_vm(session, "twin")

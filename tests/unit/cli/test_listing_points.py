@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from vmkeep.cli.main import cli
 from vmkeep.cli.output import paragraphs
 from vmkeep.clock import now
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.repository import create_repository
 
@@ -113,6 +113,17 @@ def test_a_listing_tells_which_point_it_had_to_leave_out_and_shows_the_others(re
         assert bad in done.stderr
         listed = json.loads(done.stdout)
         assert [entry["ref"] for entry in listed] == [good] if command[0] == "point" else listed["added"] == 1
+
+
+def test_a_vm_without_a_point_is_said_to_have_none(repository):
+    repository.seal(POINT)
+
+    for also in ((), ("--json",)):
+        done = CliRunner().invoke(cli, ["point", "list", "--vm", "wbe", *also])
+        assert isinstance(done.exception, NotFoundError)
+        assert "no restore point of 'wbe'" in str(done.exception)
+        assert done.stdout == ""  # the error's document comes instead
+    assert json.loads(CliRunner().invoke(cli, ["point", "list", "--vm", "web", "--json"]).stdout)
 
 
 def test_a_point_from_the_future_is_told_with_its_time(repository):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -170,6 +172,54 @@ def test_a_file_that_appears_during_an_export_is_not_overwritten(repository, tmp
 
     assert out.read_text() == "somebody else's"
     assert list(tmp_path.glob(".*.partial")) == []
+
+
+def test_what_a_killed_export_has_left_is_removed_by_the_next_one_and_a_running_ones_file_is_not(repository, tmp_path):
+    point = import_images(repository, [write(tmp_path / "a.raw")], name="a")
+    dead = tmp_path / ".vmkeep-0123456789abcdef.partial"
+    dead.write_bytes(b"as a killed export leaves it")
+    foreign = tmp_path / "vmkeep-notes.partial"
+    foreign.write_bytes(b"somebody's")
+    seen = []
+
+    def another(_progress):
+        if not seen:
+            (running,) = tmp_path.glob(".vmkeep-*.partial")
+            seen.append(running)
+            export_image(repository, point, 0, tmp_path / "second")
+            assert running.exists()
+
+    export_image(repository, point, 0, tmp_path / "first", on_progress=another)
+
+    assert seen
+    assert seen != [dead]
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes() == (tmp_path / "a.raw").read_bytes()
+    assert list(tmp_path.glob(".*.partial")) == []
+    assert foreign.exists()
+
+
+def test_a_killed_process_leaves_its_file_to_the_next_export(repository, tmp_path):
+    point = import_images(repository, [write(tmp_path / "a.raw")], name="a")
+    left = tmp_path / ".vmkeep-0123456789abcdef.partial"
+    code = (
+        "import os, sys, pathlib\n"
+        "from vmkeep.transfer.files import LocalFileTarget\n"
+        "target = LocalFileTarget(pathlib.Path(sys.argv[1]), capacity=1 << 20, create=True)\n"
+        "print(flush=True)\n"
+        "os.read(0, 1)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(left)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        running.stdout.readline()
+        export_image(repository, point, 0, tmp_path / "first")
+        assert left.exists()
+        running.kill()
+        running.wait()
+
+    export_image(repository, point, 0, tmp_path / "second")
+
+    assert not left.exists()
 
 
 def test_an_import_leaves_no_notes_behind(repository, tmp_path):

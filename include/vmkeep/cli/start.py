@@ -1,0 +1,21 @@
+"""The installed command: takes charge of interruptions before it loads anything that takes time."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from vmkeep.cli.interrupts import catch_interrupts
+from vmkeep.errors import CancelledError
+
+
+def start() -> NoReturn:
+    """Load the command line and run it; an interruption while it loads ends it without a traceback, too."""
+    catch_interrupts()
+    try:
+        from vmkeep.cli.main import main
+
+        main()
+    except KeyboardInterrupt:  # nothing has begun yet
+        sys.stderr.write("vmkeep: interrupted\n")
+        sys.exit(CancelledError.exit_code)
