@@ -25,6 +25,13 @@ def catch_interrupts() -> None:
             signal.signal(number, _interrupt)
 
 
+def raise_waiting() -> None:
+    """Raise :class:`KeyboardInterrupt` now if an interruption waits for the end of an import that is over."""
+    if _waits():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise KeyboardInterrupt
+
+
 def ignore_interrupts() -> None:
     """Let nothing interrupt the last words."""
     for number in (*_ENDING, signal.SIGALRM):
@@ -32,12 +39,15 @@ def ignore_interrupts() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    waits = signal.getitimer(signal.ITIMER_REAL)[0] > 0
-    if _in_import(frame) and (number == signal.SIGALRM or not waits):
+    if _in_import(frame) and (number == signal.SIGALRM or not _waits()):
         signal.setitimer(signal.ITIMER_REAL, _PAUSE_SECONDS)
         return
     signal.setitimer(signal.ITIMER_REAL, 0)
     raise KeyboardInterrupt
+
+
+def _waits() -> bool:
+    return signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
 
 def _in_import(frame: FrameType | None) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from vmkeep.errors import UsageError
 
+_LONGEST = 65536
+"""Bytes of the longest file that is taken for one with a password."""
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -16,7 +18,12 @@ def secret_from(file: str, what: str) -> str:
     path = Path(file)
     try:
         mode = path.stat().st_mode
-        blob = path.read_bytes()
+        with path.open("rb") as opened:
+            blob = opened.read(_LONGEST + 1)  # no more: it may be a device, or a disk's image by mistake
+        if len(blob) > _LONGEST:
+            raise UsageError(
+                f"{what} file {path}: is longer than {_LONGEST} bytes: name the file with the {what} alone"
+            )
         text = blob.decode("utf-16" if blob.startswith(_UTF_16) else "utf-8-sig")
     except OSError as error:
         raise UsageError(f"{what} file {path}: {error.strerror}") from error

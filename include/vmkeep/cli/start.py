@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from vmkeep.cli.interrupts import catch_interrupts
+from vmkeep.cli.interrupts import catch_interrupts, raise_waiting
 from vmkeep.errors import CancelledError
 
 
@@ -15,6 +15,7 @@ def start() -> NoReturn:
     try:
         from vmkeep.cli.main import main
 
+        raise_waiting()
         main()
     except KeyboardInterrupt:  # nothing has begun yet
         sys.stderr.write("vmkeep: interrupted\n")

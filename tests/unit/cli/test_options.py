@@ -88,6 +88,16 @@ def test_a_password_file_the_world_can_read_is_refused(password_file):
         vcenter(password_file)
 
 
+def test_a_disk_or_a_device_named_as_the_password_file_is_refused_without_reading_it_whole(tmp_path):
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(1 << 42)
+    disk.chmod(0o600)
+
+    with pytest.raises(UsageError, match="longer than 65536 bytes"):
+        vcenter(disk)
+
+
 def test_an_empty_password_file_is_refused(password_file):
     password_file.write_text("\n")
 
