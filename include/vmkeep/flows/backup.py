@@ -17,7 +17,9 @@ from vmkeep.catalog import open_catalog
 from vmkeep.errors import (
     ChangesUnknownError,
     NotFoundError,
+    PermissionDeniedError,
     StaleError,
+    StoreFullError,
     UnsupportedError,
     UsageError,
     VmKeepError,
@@ -296,17 +298,40 @@ def remove_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None = None
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         area = repository.run(run)
-        area.fence()
+        try:
+            area.fence()
+        except (StoreFullError, PermissionDeniedError) as error:
+            # Nor can a copy renew its lease there, or a new one begin: those that have a lease are waited for.
+            log.warning("the copies of run %s cannot be told to stop: %s", run, error)
         fenced = area.await_copies(fence_deadline(run))
-        if vcenter is not None:
-            require_server(session, vcenter, vm)
-        removed = 0
-        for snapshot in snapshots.find_by_run(session, vm, run):
-            if not snapshot.is_of_other(repository.id):
-                snapshots.remove(session, vm, snapshot.moref)
-                removed += 1
-        consolidated = snapshots.consolidate_if_needed(session, vm)
-        return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced)
+        return _remove(session, vm, run, vcenter=vcenter, repository=repository.id, fenced=fenced)
+
+
+def remove_own_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None) -> Removal:
+    """Remove the snapshot of a run whose copies were all this process's, and are over, whatever the repository is like.
+
+    A repository that is full, or gone, is no reason for a VM to keep a snapshot that grows.
+    """
+    try:
+        return remove_snapshot(site, vm, run, vcenter=vcenter)
+    except VmKeepError as error:
+        log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", vm, error)
+    with open_vsphere(site) as session:
+        return _remove(session, vm, run, vcenter=vcenter, repository=None, fenced=0)
+
+
+def _remove(
+    session: Session, vm: str, run: str, *, vcenter: str | None, repository: str | None, fenced: int
+) -> Removal:
+    if vcenter is not None:
+        require_server(session, vcenter, vm)
+    removed = 0
+    for snapshot in snapshots.find_by_run(session, vm, run):
+        if repository is None or not snapshot.is_of_other(repository):
+            snapshots.remove(session, vm, snapshot.moref)
+            removed += 1
+    consolidated = snapshots.consolidate_if_needed(session, vm)
+    return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced)
 
 
 def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:

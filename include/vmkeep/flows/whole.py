@@ -55,7 +55,7 @@ def run_backup(
         )
         sealed = backup.seal(site, pre, taken, copies)
     try:
-        backup.remove_snapshot(site, taken.vm, request.run, vcenter=pre.vm.vcenter)
+        backup.remove_own_snapshot(site, taken.vm, request.run, vcenter=pre.vm.vcenter)
     except KeyboardInterrupt:
         log.error("interrupted: %s is sealed, but %s", sealed.point, undo.left)
         raise
@@ -174,7 +174,7 @@ def _backup_undo(site: Site, pre: Preflight) -> _Undo:
     vm, run = pre.vm.moref or "", pre.request.run
 
     def remove() -> None:
-        backup.remove_snapshot(site, vm, run, vcenter=pre.vm.vcenter)
+        backup.remove_own_snapshot(site, vm, run, vcenter=pre.vm.vcenter)
 
     return _Undo(
         action=remove,

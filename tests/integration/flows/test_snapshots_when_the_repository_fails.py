@@ -1,0 +1,76 @@
+"""A repository that fails in mid-backup is no reason for a VM to keep a snapshot that grows."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vmkeep.errors import StoreFullError
+from vmkeep.flows import backup
+from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.whole import run_backup
+from vmkeep.repository import create_repository
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of eight mebibytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def site(site, disk):
+    create_repository(str(disk / "repository"))
+    return replace(site, repository=str(disk / "repository"))
+
+
+def request():
+    return BackupRequest(vm="app01", run=f"test-{uuid.uuid4().hex}", full=True)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "something else").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+
+
+def test_a_backup_into_a_disk_that_fills_up_leaves_no_snapshot(lab, site, disk, bench):
+    lab.write("app01", 2, [{"offset": 0, "length": 16 << 20, "seed": 1}])
+    with pytest.raises(StoreFullError):
+        run_backup(site, request(), bars=lambda _: lambda _event: fill(disk), announce=lambda _line: None)
+
+    assert bench.snapshots("app01") == []
+
+
+def test_a_backup_into_a_repository_that_cannot_be_opened_any_more_leaves_no_snapshot(site, disk, bench):
+    class Stop(Exception):
+        pass
+
+    def spoil(_event):
+        (disk / "repository" / "vmkeep.json").write_bytes(b"{")
+        raise Stop
+
+    with pytest.raises(Stop):
+        run_backup(site, request(), bars=lambda _: spoil, announce=lambda _line: None)
+
+    assert bench.snapshots("app01") == []
+
+
+def test_a_full_disk_keeps_no_step_from_removing_the_snapshot(site, disk, bench):
+    pre = backup.preflight(site, request())
+    taken = backup.take_snapshot(site, pre)
+    assert len(bench.snapshots("app01")) == 1
+    fill(disk)
+
+    backup.remove_snapshot(site, taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
+
+    assert bench.snapshots("app01") == []
