@@ -8,6 +8,7 @@ from tests.faults.maintenance.test_prune_power_cuts import PowerCut, twin_of
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted
 from tests.unit.maintenance.conftest import BLOCK, NOW, AgingStore, Vault, block, small_packs
 from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.blobs.wrapping import WrappingStore
 from vmkeep.errors import ConflictError, NotFoundError
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import descriptor
@@ -91,6 +92,41 @@ def test_two_prunes_and_a_pin_among_their_calls(three, pinned_at):
 
         vault.prune(rule=KEEP_ONE, store=Interrupted(vault.store, at, second))
         assert_kept(vault, ref, holds=bool(held and held[0]))
+
+
+class TwoPins(WrappingStore):
+    """A store in which others pin one point right before a prune decides, and another right before that one goes."""
+
+    def __init__(self, vault, first, second):
+        super().__init__(vault.store)
+        self._vault, self._first, self._second = vault, first, second
+        self.holds = {}
+
+    def put(self, key, data):
+        if key.startswith("forgettings/") and key.endswith("/takes"):
+            self._pin(self._first)
+        return super().put(key, data)
+
+    def delete(self, key):
+        if key == f"points/{self._second}":
+            self._pin(self._second)
+        super().delete(key)
+
+    def _pin(self, ref):
+        if ref not in self.holds:
+            self.holds[ref] = pin(self._vault, ref)
+
+
+def test_a_prune_that_a_pin_has_ended_deletes_no_point_by_that_record(three):
+    """Else a second pin relies on the first one's veto, while the prune has looked at its point for the last time."""
+    first, second = sorted(three.held)[:2]
+    store = TwoPins(three, first, second)
+
+    three.prune(rule=KEEP_ONE, store=store)
+
+    assert store.holds == {first: True, second: False}
+    assert_kept(three, first, holds=True)
+    assert second not in three.held
 
 
 def test_a_prune_that_died_at_any_write_never_lets_a_pin_promise_what_is_gone(three):

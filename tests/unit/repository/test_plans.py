@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, StoreError
 from vmkeep.maintenance.sweep import settle
 from vmkeep.repository.packs import pack_key
 from vmkeep.repository.plans import Plans
@@ -116,6 +116,22 @@ def test_points_are_not_forgotten_by_a_record_that_was_removed_before_it_was_dec
 
     assert forgettings.decide(record, ["vm/20260101T000000Z-a"]) == frozenset()
     assert list(repository.blobs.list("forgettings/")) == []
+
+
+@pytest.mark.parametrize("removed", [0, 1, 2])
+def test_a_sweep_that_is_half_forgotten_takes_nothing_again(plans, repository, removed):
+    sweep = plans.begin_sweep([A])
+    plans.decide(sweep, [A])
+    plans.finish_sweep(sweep)
+    repository.blobs.put(pack_key(A), b"stored again, with the same content")
+    store = FaultyStore(repository.blobs)
+    store.fail("delete", after=removed, with_=StoreError("the connection is lost"))
+
+    with pytest.raises(StoreError):
+        Plans(store, repository.framer).forget_sweep(sweep)
+
+    settle(repository)
+    assert repository.blobs.get(pack_key(A))
 
 
 def test_a_forgotten_sweep_leaves_nothing(plans, repository):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.errors import CorruptError, StaleError
+from vmkeep.errors import CorruptError, LockedError, StaleError
 from vmkeep.repository import Repository, sealing, tries
 from vmkeep.repository.manifests import point_id
 from vmkeep.repository.packs import pack_key
@@ -118,6 +119,31 @@ def test_a_sweep_that_has_not_decided_gives_way_to_a_seal(repository, named):
     again(repository).seal(named(root))
 
     assert repository.plans.decide(sweep, packs(repository)) == frozenset()
+
+
+class DecidedJustNow(FaultyStore):
+    """A store in which a sweep decides right before somebody else decides in its place."""
+
+    def __init__(self, inner, decide):
+        super().__init__(inner)
+        self._decide = decide
+
+    def put(self, key, data):
+        if key.startswith("sweeps/"):
+            self._decide()
+        return super().put(key, data)
+
+
+def test_a_sweep_that_decides_before_a_seal_can_stop_it_leaves_no_point_to_seal(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    sweep = repository.plans.begin_sweep(packs(repository))
+    store = DecidedJustNow(repository.blobs, lambda: repository.plans.decide(sweep, packs(repository)))
+
+    with pytest.raises(StaleError):
+        Repository(store, repository.descriptor).seal(named(root), begun=begun)
+
+    assert list(repository.points()) == []
 
 
 def test_a_sweep_of_other_packs_lets_a_point_be_sealed(repository, named):
@@ -236,6 +262,39 @@ def test_a_seal_whose_intent_was_removed_and_whose_blocks_were_taken_leaves_no_p
     assert list(repository.points()) == []
 
 
+def test_a_point_that_lost_blocks_in_its_seal_and_that_the_store_does_not_let_go_is_marked(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    store = Forgetting(repository.blobs, also=packs(repository))
+    store.fail("delete", prefix="points/", with_=LockedError("locked", until="2099-01-01"))
+
+    with pytest.raises(StaleError):
+        Repository(store, repository.descriptor).seal(named(root), begun=begun)
+
+    (point,) = repository.points()
+    assert repository.marks.damage_of(point.ref)
+
+
+def test_a_seal_that_comes_second_and_lost_its_blocks_leaves_the_point_that_came_first(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    own = packs(repository)
+    other = stored(repository, "run/1", seed=2, begun=repository.begin_run("run/1"))
+    first = []
+
+    class Second(Forgetting):
+        def put(self, key, data):
+            if key.startswith("points/"):
+                first.append(again(repository).seal(named(other)))
+            return super().put(key, data)
+
+    store = Second(repository.blobs, also=own)
+
+    assert Repository(store, repository.descriptor).seal(named(root), begun=begun) == first[0]
+
+    assert [point.images[0].root for point in repository.points()] == [other]
+
+
 class TakenForDead(FaultyStore):
     """A store in which a maintenance removes the intent of a process that stands still, at its look at sweeps."""
 
@@ -256,6 +315,32 @@ def test_a_seal_whose_intent_is_gone_before_the_commit_commits_nothing_that_othe
         Repository(store, repository.descriptor).seal(named(root), begun=begun)
 
     assert not [key for call, key in store.calls if call == "put" and key.startswith("points/")]
+
+
+class Forgotten(FaultyStore):
+    """A store in which a maintenance that has listed a run before its intent was put ends at our look at sweeps."""
+
+    def list(self, prefix):
+        if prefix == "sweeps/":
+            for blob in [*self.inner.list("runs/"), *self.inner.list("sweeps/")]:
+                if "/sealing/" not in blob.key:
+                    self.inner.delete(blob.key)
+        return super().list(prefix)
+
+
+def test_a_seal_that_misses_the_record_of_a_sweep_misses_its_try_too_and_walks(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+    blocks = max(packs(repository), key=lambda pack: repository.blobs.size(pack_key(pack)))
+    sweep = repository.plans.begin_sweep([blocks])
+    repository.plans.decide(sweep, [blocks])
+    repository.blobs.delete(pack_key(blocks))
+    repository.plans.finish_sweep(sweep)
+
+    with pytest.raises(StaleError):
+        Repository(Forgotten(repository.blobs), repository.descriptor).seal(named(root), begun=begun)
+
+    assert list(repository.points()) == []
 
 
 def test_a_walk_finds_the_other_copy_of_what_a_sweep_takes_meanwhile(repository):
@@ -314,6 +399,24 @@ def test_an_intent_stands_while_a_point_is_sealed_and_goes_then(repository, name
     looked = [at for at, call in enumerate(store.calls) if call == ("list", "sweeps/")]
     declared = next(at for at, (call, key) in enumerate(store.calls) if call == "put" and "/sealing/" in key)
     assert looked[-1] > declared
+
+
+def test_an_intent_names_all_that_its_point_names(repository, named):
+    begun = repository.begin_run("run/1")
+    roots = [stored(repository, "run/1", seed=seed, begun=begun) for seed in (1, 2, 3)]
+    named_by_intents = set()
+
+    class Watched(FaultyStore):
+        def put(self, key, data):
+            if key.startswith("points/"):
+                for intent in sealing.intents(repository.blobs, repository.framer):
+                    named_by_intents.update(intent.roots)
+            return super().put(key, data)
+
+    point = replace(named(*roots[:2]), attachments={"vm.nvram": roots[2]})
+    Repository(Watched(repository.blobs), repository.descriptor).seal(point, begun=begun)
+
+    assert named_by_intents == set(roots)
 
 
 def test_an_intent_that_cannot_be_read_stops_whoever_would_delete(repository):
