@@ -10,6 +10,7 @@ from tests.unit.maintenance.conftest import BLOCK, NOW, AgingStore, Vault, block
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.wrapping import WrappingStore
 from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import descriptor
 
@@ -94,39 +95,66 @@ def test_two_prunes_and_a_pin_among_their_calls(three, pinned_at):
         assert_kept(vault, ref, holds=bool(held and held[0]))
 
 
-class TwoPins(WrappingStore):
-    """A store in which others pin one point right before a prune decides, and another right before that one goes."""
+class Meanwhile(WrappingStore):
+    """A store in which something happens once, right before a blob is put or deleted whose key ends like this."""
 
-    def __init__(self, vault, first, second):
-        super().__init__(vault.store)
-        self._vault, self._first, self._second = vault, first, second
-        self.holds = {}
+    def __init__(self, inner, end, happens):
+        super().__init__(inner)
+        self._end = end
+        self._due = [happens]
 
     def put(self, key, data):
-        if key.startswith("forgettings/") and key.endswith("/takes"):
-            self._pin(self._first)
+        self._meet(key)
         return super().put(key, data)
 
     def delete(self, key):
-        if key == f"points/{self._second}":
-            self._pin(self._second)
+        self._meet(key)
         super().delete(key)
 
-    def _pin(self, ref):
-        if ref not in self.holds:
-            self.holds[ref] = pin(self._vault, ref)
+    def _meet(self, key):
+        if self._due and key.endswith(self._end):
+            self._due.pop()()
 
 
 def test_a_prune_that_a_pin_has_ended_deletes_no_point_by_that_record(three):
     """Else a second pin relies on the first one's veto, while the prune has looked at its point for the last time."""
     first, second = sorted(three.held)[:2]
-    store = TwoPins(three, first, second)
+    holds = {}
+    store = Meanwhile(three.store, "/takes", lambda: holds.update({first: pin(three, first)}))
+    store = Meanwhile(store, second, lambda: holds.update({second: pin(three, second)}))
 
     three.prune(rule=KEEP_ONE, store=store)
 
-    assert store.holds == {first: True, second: False}
+    assert holds == {first: True, second: False}
     assert_kept(three, first, holds=True)
     assert second not in three.held
+
+
+def test_a_prune_that_stood_still_until_its_record_was_removed_deletes_no_point_that_was_pinned_since(three):
+    first, second = sorted(three.held)[:2]
+    holds = []
+
+    def days_pass():
+        for record in three.open().forgettings.all():
+            three.open().forgettings.end(record.id)
+        holds.append(pin(three, second))
+
+    three.prune(rule=KEEP_ONE, store=Meanwhile(three.store, first, days_pass))
+
+    assert holds == [True]
+    assert_kept(three, second, holds=True)
+
+
+def test_the_pin_of_a_point_that_a_prune_lets_stay_can_be_set_anew_beside_it(three):
+    first, second = sorted(three.held)[:2]
+    plan = three.plan(rule=KEEP_ONE)
+    assert pin(three, first)
+    holds = []
+
+    execute(three.open(Meanwhile(three.store, second, lambda: holds.append(pin(three, first)))), plan)
+
+    assert holds == [True]
+    assert_kept(three, first, holds=True)
 
 
 def test_a_prune_that_died_at_any_write_never_lets_a_pin_promise_what_is_gone(three):

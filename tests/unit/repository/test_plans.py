@@ -7,6 +7,7 @@ import pytest
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, StoreError
 from vmkeep.maintenance.sweep import settle
+from vmkeep.repository.forgetting import Forgettings
 from vmkeep.repository.packs import pack_key
 from vmkeep.repository.plans import Plans
 
@@ -116,6 +117,16 @@ def test_points_are_not_forgotten_by_a_record_that_was_removed_before_it_was_dec
 
     assert forgettings.decide(record, ["vm/20260101T000000Z-a"]) == frozenset()
     assert list(repository.blobs.list("forgettings/")) == []
+
+
+def test_points_are_not_forgotten_by_a_record_that_is_half_removed(repository):
+    record = repository.forgettings.begin(["vm/20260101T000000Z-a"])
+    store = FaultyStore(repository.blobs)
+    store.fail("delete", after=1, with_=StoreError("the connection is lost"))
+    with pytest.raises(StoreError):
+        Forgettings(store, repository.framer).end(record)
+
+    assert repository.forgettings.decide(record, ["vm/20260101T000000Z-a"]) == frozenset()
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
