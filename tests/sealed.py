@@ -13,3 +13,9 @@ CHEAP = {"t": 1, "m": 8, "p": 1}
 def opened(store: BlobStore) -> Repository:
     """Open what is on a store, encrypted or not."""
     return open_in(store, passphrase=PASSPHRASE if descriptor.load(store).encrypted else None)
+
+
+def remove_on_purpose(store: BlobStore, ref: str) -> None:
+    """Do what a person does who wants to be rid of a point without a prune: remove its note and its manifest."""
+    store.delete(f"sealed/{ref}")
+    store.delete(f"points/{ref}")

@@ -1,6 +1,8 @@
 """Deletes the manifests of points that are to go, but for those that somebody pins meanwhile.
 
 The order of the calls is what makes a pin hold: record, look at pins, decide, delete. Decision 0008 has the reasoning.
+The note of a point (:mod:`vmkeep.repository.sealednotes`) goes before its manifest, so that a crash leaves no note of a
+point that is gone; and once more after it, because a seal may have put the note just then.
 """
 
 from __future__ import annotations
@@ -44,10 +46,13 @@ def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
     if repository.marks.is_pinned(ref, at=now()):  # by a program that does not look at our record
         kept[ref] = _PINNED
         return False
+    manifest = blob_of_ref(ref)
+    repository.sealed_notes.forget(manifest)
     try:
-        repository.blobs.delete(blob_of_ref(ref))
+        repository.blobs.delete(manifest)
     except LockedError as error:
         kept[ref] = str(error)
         return False
+    repository.sealed_notes.forget(manifest)
     repository.marks.forget(ref)
     return True

@@ -15,6 +15,7 @@ from functools import partial
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, UnsupportedError, UsageError
 from vmkeep.maintenance.donors import Donor, NoDonor, SameDonor, TwinDonor, read_frame
+from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import ZERO, BlockWriter, Kind, Repository
@@ -62,11 +63,13 @@ def heal(
         copies of the damaged points. ``None``: only what can still be read of the damaged packs comes back.
     :raises UsageError: both are the same repository.
     :raises UnsupportedError: their blocks differ in size.
+    :raises CorruptError: points are gone that nobody forgot, and may need what would be condemned.
     """
     if source is not None and source.id == repository.id:
         raise UsageError(f"{source.location} is the damaged repository itself, or a clone of it; name a second one")
     if source is not None and source.block_size != repository.block_size:
         raise UnsupportedError(f"{source.location} has blocks of another size: no block of it fits here")
+    require_points(repository)
     repository.check(on_progress=on_progress)  # writes down what is lost or broken
     if dry_run:
         healing = _Healing(repository, source, None)

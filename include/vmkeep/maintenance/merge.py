@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vmkeep.blobs import is_there
+from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.columns import U8, Columns
@@ -86,7 +87,11 @@ def plan_merge(repository: Repository) -> MergePlan:
     """Look at every segment's range and size, and return what pays to be merged. Changes nothing.
 
     Segments that the store does not let go yet are left out: merged, they would only be there twice.
+
+    :raises CorruptError: points are gone that nobody forgot. Somebody may be moving the repository by hand, and a merge
+        would leave out what the index says of packs that are elsewhere just now.
     """
+    require_points(repository)
     held = locked_by_age(repository.blobs, repository.descriptor.lock, PREFIX)
     sources = [
         MergeSource(key=key, size=size, entries=segment.entries, first=segment.first, last=segment.last)

@@ -66,8 +66,8 @@ def plan_prune(
     :param rule: which points stay; ``None``: all of them.
     :param now: for the rule and for pins; the age of packs is told by the store's clock.
     :param zone: of the rule's days, weeks, months and years.
-    :raises CorruptError: a manifest, a map page or a segment of the index cannot be read: so it is not known what
-        may go, and nothing may.
+    :raises CorruptError: a manifest, a map page or a segment of the index cannot be read, or a point is gone that
+        nobody forgot: so it is not known what may go, and nothing may.
     """
     margins = margins.beside(repository.descriptor.lock)
     verdicts = tuple(mark(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()

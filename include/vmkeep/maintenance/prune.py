@@ -13,6 +13,7 @@ from vmkeep.blobs.creation import require_creates
 from vmkeep.errors import StoreFullError
 from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.forget import forget
+from vmkeep.maintenance.noting import note_points, require_points
 from vmkeep.maintenance.plan import PrunePlan, marked
 from vmkeep.maintenance.reserve import hold_reserve, spend_reserve
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
@@ -68,11 +69,13 @@ def execute(
 ) -> PruneReport:
     """Do what a plan says. May be stopped anywhere, and run any number of times at once, beside any backups.
 
-    :raises CorruptError: what restore points reach cannot be told any more; no pack was deleted.
+    :raises CorruptError: what restore points reach cannot be told any more, or points are gone that nobody forgot; no
+        pack was deleted.
     :raises RepositoryError: the store does not create only what is absent (any more), which sweeps and seals settle
         by which of them goes first; nothing was changed.
     :raises StoreFullError: there is not even room to write down what is deleted.
     """
+    require_points(repository)
     require_creates(repository.blobs)
     removed, leftovers = _tidy(repository, plan)
     spend_reserve(repository.blobs, packs=plan.packs)
@@ -87,6 +90,7 @@ def execute(
             f"{error}; a prune has to write down what it deletes: make room for that much beside the repository, or "
             "allow it more, and prune again"
         ) from error
+    note_points(repository)
     moved = _rewrite(repository, {bytes.fromhex(pack) for pack in plan.rewritten}, on_progress)
     swept += _sweep(repository, plan, on_progress)
     if not plan.empty:

@@ -10,6 +10,7 @@ from vmkeep.maintenance.mark import Marking
 from vmkeep.repository import Repository, sealing
 from vmkeep.repository.lockedkeys import require_visible
 from vmkeep.repository.pointnames import PREFIX, PointName
+from vmkeep.repository.sealednotes import note_of
 
 _AT_ONCE = 16
 """Manifests read at the same time: what counts is the store's latency."""
@@ -25,16 +26,20 @@ class Roots:
         """Read intents, then manifests.
 
         :param without: refs of points that are to go.
-        :raises CorruptError: one of them cannot be read, so nobody knows what it needs; or in a bucket with locks
-            somebody has hidden one: nobody is to have his points deleted by us for him.
+        :raises CorruptError: one of them cannot be read, so nobody knows what it needs; or one is gone though nobody
+            forgot it, or in a bucket with locks somebody has hidden it: nobody is to have his points deleted by us for
+            him.
         """
         self._repository = repository
         self.intended = [
             root for intent in sealing.intents(repository.blobs, repository.framer) for root in intent.roots
         ]
-        names = [name for name in repository.manifests.names() if name.ref not in without]
+        noted = repository.sealed_notes.noted()
+        there = list(repository.manifests.names())
+        require_visible(repository.blobs, repository.descriptor.lock, PREFIX)  # which tells of a better way back
+        repository.sealed_notes.require(noted, {name.blob for name in there})
+        names = [name for name in there if name.ref not in without]
         self._names = {name.ref for name in names}
-        require_visible(repository.blobs, repository.descriptor.lock, PREFIX)
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
             self.sealed = [root for roots in threads.map(self._of, names) for root in roots]
 
@@ -55,6 +60,6 @@ class Roots:
         except CorruptError as error:
             raise CorruptError(
                 f"{error}; nothing is deleted, for what it needs is not known: copy that point back from another "
-                "repository, or delete its manifest"
+                f"repository, or delete its manifest and its note {note_of(name.blob)}"
             ) from error
         return iter((*(image.root for image in point.images), *point.attachments.values()))

@@ -16,7 +16,7 @@ from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.blobs.abreast import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, PermissionDeniedError, RepositoryError, StoreError
 from vmkeep.model.job import Progress
-from vmkeep.repository import descriptor, marks, plans
+from vmkeep.repository import descriptor, marks, plans, sealednotes
 from vmkeep.repository import indexcheck as indexes
 from vmkeep.repository.damage import PREFIX as DAMAGE
 from vmkeep.repository.damage import BadFrame, DamageNotes, PackDamage, PackState
@@ -31,7 +31,7 @@ from vmkeep.repository.pointcheck import PointCheck, check_points, report
 from vmkeep.repository.pointnames import PREFIX as POINTS
 from vmkeep.repository.slots import Slots
 
-_NOTES = (marks.PREFIX, plans.PLANS, plans.SWEEPS, DAMAGE)
+_NOTES = (marks.PREFIX, sealednotes.PREFIX, plans.PLANS, plans.SWEEPS, DAMAGE)
 """Where notes are that outlive a run."""
 
 
@@ -60,6 +60,7 @@ class Check:
         self._framer = framer
         self._slots = slots
         self._notes = notes
+        self._sealed = sealednotes.SealedNotes(store, framer)
         self._excused = excused
         self._points = points
         self._reads = reads
@@ -116,7 +117,10 @@ class Check:
 
     def _check_note(self, blob: BlobInfo) -> None:
         try:
-            self._framer.unwrap(Kind.NOTE, self._store.get(blob.key), name=blob.key)
+            if blob.key.startswith(sealednotes.PREFIX):
+                self._sealed.load(POINTS + blob.key.removeprefix(sealednotes.PREFIX))
+            else:
+                self._framer.unwrap(Kind.NOTE, self._store.get(blob.key), name=blob.key)
         except BlobNotFoundError:
             return
         except CorruptError as error:
@@ -239,7 +243,11 @@ class Check:
 
     def _check_points(self) -> None:
         manifests = Manifests(self._store, self._framer)
-        looked_at = check_points(self._store, manifests, self._store.list(POINTS), self._points)
+        noted = self._sealed.noted()
+        blobs = list(self._store.list(POINTS))
+        for gone in self._sealed.gone(noted, {blob.key for blob in blobs}):
+            self._findings.add(Trouble.MISSING, f"{POINTS}{gone.folder}/", gone.finding)
+        looked_at = check_points(self._store, manifests, blobs, self._points)
         for key, found in looked_at:
             if isinstance(found, CorruptError):
                 self._findings.add(Trouble.STRUCTURE, key, found)

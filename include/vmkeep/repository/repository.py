@@ -35,7 +35,9 @@ from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
 from vmkeep.repository.marks import PointMarks
 from vmkeep.repository.plans import Plans
 from vmkeep.repository.pointcheck import Places, PointCheck
+from vmkeep.repository.pointnames import blob_of_ref
 from vmkeep.repository.reader import BlockReader
+from vmkeep.repository.sealednotes import SealedNotes
 from vmkeep.repository.slices import Slice
 from vmkeep.repository.slots import Slots
 from vmkeep.repository.writer import BlockWriter
@@ -83,6 +85,7 @@ class Repository:
         self._keys = keys
         self.manifests = Manifests(store, self.framer)
         self.marks = PointMarks(store, self.framer)
+        self.sealed_notes = SealedNotes(store, self.framer)
         self.forgettings = Forgettings(store, self.framer)
         self.plans = Plans(store, self.framer)
         self.damage = DamageNotes(store, self.framer)
@@ -214,6 +217,7 @@ class Repository:
         :raises StaleError: maintenance took something that the run had found; the run has to start again.
         """
         sealed = self.manifests.sealed_by(point) or commit(self, point, begun)
+        self.sealed_notes.try_to_remember(blob_of_ref(sealed), point.vm.name)
         for ended in (*self._own_tries.pop(point.run, ()), begun):
             if ended is not None:
                 tries.end(self.blobs, point.run, ended)

@@ -15,7 +15,7 @@ _PROBE = re.compile(r"probes/[0-9a-f]+")
 _SHOWN = 5
 _OF_AN_INIT = {TEMPORARY, "keys", "probes", KEY}
 """What an ``init`` that was interrupted may have left; the descriptor is looked for by itself."""
-_OF_A_REPOSITORY = {"packs", "index", "points", "marks", "damage", "plans", "runs", "sweeps", RESERVE}
+_OF_A_REPOSITORY = {"packs", "index", "points", "sealed", "marks", "damage", "plans", "runs", "sweeps", RESERVE}
 _OF_THE_SERVER = {
     "lost+found", ".snapshot", ".snapshots", ".zfs", "#snapshot", "#recycle", "@eaDir", ".etc",
     "System Volume Information", "$RECYCLE.BIN",

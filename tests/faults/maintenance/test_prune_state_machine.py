@@ -278,7 +278,8 @@ class Backups(RuleBasedStateMachine):
         self.vault.assert_whole()
         # Nothing of all that happened is left, but for what points need.
         kinds = {blob.key.split("/")[0] for blob in self.vault.store.list("")}
-        assert kinds <= {"vmkeep.json", "packs", "index", "points"}
+        assert kinds <= {"vmkeep.json", "packs", "index", "points", "sealed"}
+        assert {blob.key.removeprefix("sealed/") for blob in self.vault.store.list("sealed/")} == set(self.vault.held)
         assert self.vault.plan(margins=NONE).empty
         writer.PACK_SIZE, writer.PAGE_PACK_SIZE = self.sizes
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted, _twin
+from tests.sealed import remove_on_purpose
 from tests.unit.maintenance.conftest import BLOCK, NONE, AgingStore, Vault, block, described, read, small_packs, write
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import StaleError
@@ -149,7 +150,7 @@ def test_two_copies_of_one_point(worn, margins, second):
         else:
             copy(vault, vault.store)
         if second == "ends, and its point is forgotten":
-            vault.store.delete(f"points/{ref}")
+            remove_on_purpose(vault.store, ref)
         prune(vault, margins)
 
     for at in positions(first):

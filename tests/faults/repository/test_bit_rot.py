@@ -14,7 +14,7 @@ from vmkeep.transfer.restore import restore_disk
 def kinds(store):
     """One blob of each kind there is, and all packs."""
     keys = [blob.key for blob in store.list("") if not blob.key.startswith("runs/")]
-    assert {key.split("/")[0] for key in keys} - {"keys"} == {"vmkeep.json", "packs", "index", "points"}
+    assert {key.split("/")[0] for key in keys} - {"keys"} == {"vmkeep.json", "packs", "index", "points", "sealed"}
     return keys
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_blob_of_any_kind_is_found_and_nothing_wrong_is_restored(store
             store.replace(key, store.get(twin) if twin else good)
         else:
             store.replace(key, good[: len(good) * 2 // 3] if damage == "cut off" else b"")
-        removed = damage == "lost" and key.startswith(("points/", "keys/"))  # what is gone is no damage
+        removed = damage == "lost" and key.startswith(("sealed/", "keys/"))  # what is gone is no damage
         unchanged = store_equals(store, key, good)
         if not (removed or unchanged):
             assert found_by_check(store), key

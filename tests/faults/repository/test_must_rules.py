@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sealed import opened
+from tests.sealed import opened, remove_on_purpose
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, VmKeepError
 from vmkeep.transfer.restore import restore_disk
@@ -15,8 +15,8 @@ def test_rule_1_order_of_writing_packs_then_index_then_map_root_then_manifest(st
     point = vm.back_up(faulty, "run-1")
 
     written = [key.split("/")[0] for call, key in faulty.calls if call == "put"]
-    # What the run says of itself: when it began, and what it is about to seal.
-    assert written == ["runs", *["packs"] * written.count("packs"), "index", "runs", "points"]
+    # What the run says of itself: when it began, and what it is about to seal; and in the end that it is sealed.
+    assert written == ["runs", *["packs"] * written.count("packs"), "index", "runs", "points", "sealed"]
     assert written.count("packs") > 2
     # The root is a frame in a pack: it can be found, and so is written, only once the segment that names it is.
     before = FaultyStore(store)
@@ -33,7 +33,7 @@ def test_rule_2_every_restore_point_is_complete_by_itself_deleting_one_never_hur
         points.append(vm.back_up(store, f"run-{number}", extents=extents, parent=points[-1].images[0].root))
 
     for gone in points[:-1]:
-        store.delete(f"points/{gone.ref}")
+        remove_on_purpose(store, gone.ref)
         vm.assert_every_sealed_point_is_readable(store, at_least=[points[-1].ref])
     assert len(list(opened(store).points())) == 1
 

@@ -93,6 +93,7 @@ def set_connection(folder, run_dag, monkeypatch):
 def test_without_a_retention_only_garbage_goes(folder, run_dag, set_connection):
     kept = {folder.back_up("app01", 1, 2), folder.back_up("app01", 2, 3)}
     dead = folder.back_up("app01", 4, 5)
+    Path(folder.location, "sealed", dead).unlink()  # on purpose, so that nobody misses it
     Path(folder.location, "points", dead).unlink()
     before = len(folder.packs())
 

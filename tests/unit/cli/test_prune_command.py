@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from vmkeep.cli.main import cli
-from vmkeep.errors import UsageError
+from vmkeep.errors import CorruptError, UsageError
 from vmkeep.images.importing import import_images
 from vmkeep.repository import create_repository, open_repository
 
@@ -80,3 +80,26 @@ def test_by_default_space_is_given_back_later(tmp_path, refs):
 def test_without_a_rule_no_point_goes(tmp_path, refs):
     assert "0 points forgotten" in run("--grace", "0", "--yes")
     assert points(tmp_path) == sorted(refs)
+
+
+def test_nothing_is_pruned_while_points_are_gone_that_nobody_forgot(tmp_path, refs):
+    """Points were moved away by hand, and the next nightly backup made a new one."""
+    points_folder = tmp_path / "repo" / "points"
+    points_folder.rename(tmp_path / "elsewhere")
+    with open_repository(str(tmp_path / "repo")) as repository:
+        new = import_images(repository, [tmp_path / "disk.raw"], name="web").ref
+    before = sorted(path for path in (tmp_path / "repo").rglob("*") if path.is_file())
+
+    for arguments in (("--dry-run",), ("--yes", "--json"), ("--keep-last", "1", "--yes")):
+        with pytest.raises(CorruptError, match=r"'web' \(3 point\(s\), sealed/.*put points/ back"):
+            run("--grace", "0", *arguments)
+    check = CliRunner().invoke(cli, ["repo", "check"])
+
+    assert check.exception.exit_code == 90
+    assert "3 point(s) of VM 'web'" in check.output
+    assert [path for path in sorted((tmp_path / "repo").rglob("*")) if path.is_file()] == before
+    (folder,) = (tmp_path / "elsewhere").iterdir()
+    for manifest in folder.iterdir():
+        manifest.rename(points_folder / folder.name / manifest.name)
+    run("--grace", "0", "--yes")
+    assert points(tmp_path) == sorted([*refs, new])

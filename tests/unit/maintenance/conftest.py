@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.sealed import CHEAP, PASSPHRASE, opened
+from tests.sealed import CHEAP, PASSPHRASE, opened, remove_on_purpose
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
@@ -76,7 +76,7 @@ class Vault:
         return ref
 
     def forget(self, ref):
-        self.store.delete(f"points/{ref}")
+        remove_on_purpose(self.store, ref)
         del self.held[ref]
 
     def prune(self, *, rule=None, margins=NONE, store=None):

@@ -378,7 +378,7 @@ def test_every_swapped_flipped_or_cut_off_blob_is_found_and_named(point):
     by_kind: dict[str, list[str]] = {}
     for blob in store.list(""):
         by_kind.setdefault(blob.key.split("/")[0], []).append(blob.key)
-    assert set(by_kind) == {"vmkeep.json", "keys", "packs", "index", "points", "runs"}
+    assert set(by_kind) == {"vmkeep.json", "keys", "packs", "index", "points", "sealed", "runs"}
     for kind, keys in by_kind.items():
         for key in keys:
             if key.endswith(("/fence", "/begun")):

@@ -394,7 +394,9 @@ def test_an_intent_stands_while_a_point_is_sealed_and_goes_then(repository, name
 
     verbs = [(call, key.split("/")[0]) for call, key in store.calls if call in ("put", "delete")]
     sealed = verbs.index(("put", "points"))
-    assert verbs[sealed - 1 :] == [("put", "runs"), ("put", "points"), ("delete", "runs"), ("delete", "runs")]
+    assert verbs[sealed - 1 :] == [
+        ("put", "runs"), ("put", "points"), ("delete", "runs"), ("put", "sealed"), ("delete", "runs")
+    ]  # fmt: skip
     assert list(repository.blobs.list("runs/")) == []  # it is over
     looked = [at for at, call in enumerate(store.calls) if call == ("list", "sweeps/")]
     declared = next(at for at, (call, key) in enumerate(store.calls) if call == "put" and "/sealing/" in key)

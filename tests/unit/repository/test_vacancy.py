@@ -64,7 +64,7 @@ def test_what_a_file_system_keeps_by_itself_is_in_nobodys_way(tmp_path, name, en
     assert make(tmp_path, encrypt=encrypt).encrypted is encrypt
 
 
-@pytest.mark.parametrize("folder", ["packs", "index", "points"])
+@pytest.mark.parametrize("folder", ["packs", "index", "points", "sealed"])
 def test_a_repository_that_has_lost_its_descriptor_is_not_made_anew(tmp_path, folder):
     with create_repository(str(tmp_path)) as repository:
         repository.store_attachment(b"content", run="run")
