@@ -9,6 +9,7 @@ it needs have gone.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from vmkeep.errors import (
     StoreFullError,
 )
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRIES = 5
@@ -127,12 +129,25 @@ class LocalStore:
             if name.startswith("."):
                 continue
             if name.endswith("/"):
-                yield from self._walk(prefix + name)
+                if entry.is_symlink() and self._leads_back(prefix + entry.name):
+                    log.warning(
+                        "%s: leads back to a folder above it, so it is left out", self._root / prefix / entry.name
+                    )
+                else:
+                    yield from self._walk(prefix + name)
                 continue
             with suppress(FileNotFoundError):  # deleted while we list
                 status = entry.stat()
                 modified = datetime.fromtimestamp(status.st_mtime, UTC)
                 yield BlobInfo(key=prefix + name, size=status.st_size, modified=modified)
+
+    def _leads_back(self, link: str) -> bool:
+        """Whether a link to a folder leads to one of those that it lies in, so that walking it would have no end."""
+        path = (self._root / link).absolute()
+        with suppress(FileNotFoundError):  # deleted while we list
+            target = path.stat()
+            return any(os.path.samestat(target, above.stat()) for above in path.parents)
+        return True
 
     def delete(self, key: str) -> None:
         """Remove a blob, and the folders it leaves empty below the first level; what is gone stays gone."""

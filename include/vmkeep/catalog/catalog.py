@@ -96,7 +96,7 @@ class Catalog:
         left_out: dict[str, str] = {}
         for ref, found in manifests.load_points(sorted(there - here)):
             if isinstance(found, NotFoundError):
-                left_out[ref] = "is not the name of a restore point"
+                left_out[ref] = "not the name of a restore point: if somebody else put it there, move it away"
             elif isinstance(found, CorruptError):
                 left_out[ref] = str(found)
             else:

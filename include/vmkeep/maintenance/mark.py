@@ -20,7 +20,7 @@ from vmkeep.errors import CorruptError
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO
 from vmkeep.repository.maps import PAGE_SIZE, ROOT_SIZE, parse_root
-from vmkeep.repository.packcheck import pack_id_of
+from vmkeep.repository.packcheck import is_pack, pack_id_of
 from vmkeep.repository.packs import overhead
 from vmkeep.repository.reader import Batch, BlockReader, Scratch, Wanted
 from vmkeep.repository.segments import Segment
@@ -333,6 +333,7 @@ def _listed(repository: Repository) -> dict[bytes, PackBlob]:
     return {
         pack_id_of(blob.key): PackBlob(size=blob.size, modified=blob.modified)
         for blob in repository.blobs.list("packs/")
+        if is_pack(blob.key)  # whatever others put there is nobody's to delete
     }
 
 

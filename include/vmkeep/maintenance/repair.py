@@ -16,7 +16,7 @@ from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.indexcheck import IndexCheck, Sum, sum_of
 from vmkeep.repository.marks import Damage, Lost
-from vmkeep.repository.packcheck import pack_id_of, read_contents
+from vmkeep.repository.packcheck import is_pack, pack_id_of, read_contents
 from vmkeep.repository.packs import PackContents
 from vmkeep.repository.pointcheck import PointDamage, check_points
 from vmkeep.repository.pointnames import PREFIX as POINTS
@@ -50,7 +50,7 @@ def repair_index(
     Packs that maintenance is deleting are left out; those of backups that run now may be listed a little early.
     """
     work = _IndexWork(repository, on_progress)
-    packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list("packs/") if _is_pack(blob)}
+    packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list("packs/") if is_pack(blob.key)}
     sums = work.sums(packs)
     verdict = IndexCheck(repository.blobs, repository.framer, read=lambda _size: None).run(sums)
     excused = repository.plans.avoided()
@@ -105,14 +105,6 @@ class _IndexWork:
             return read_contents(self._store, self._framer, blob.key, blob.size)
         except (CorruptError, BlobNotFoundError):
             return None
-
-
-def _is_pack(blob: BlobInfo) -> bool:
-    try:
-        pack_id_of(blob.key)
-    except CorruptError:
-        return False
-    return True
 
 
 def _grouped(packs: Iterable[PackContents | BlobInfo]) -> Iterator[Sequence[PackContents | BlobInfo]]:

@@ -58,6 +58,8 @@ class Roots:
         except BlobNotFoundError:
             return iter(())  # forgotten since it was listed
         except CorruptError as error:
+            if name.taken_at is None:  # a manifest under another name may be meant to come back
+                raise CorruptError(f"{error}; until then nothing is deleted, because it may be a point") from error
             raise CorruptError(
                 f"{error}; nothing is deleted, for what it needs is not known: copy that point back from another "
                 f"repository, or delete its manifest and its note {note_of(name.blob)}"

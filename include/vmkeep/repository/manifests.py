@@ -117,6 +117,8 @@ class Manifests:
         :raises CorruptError: it is damaged, lies under another point's name, or the store does not let us read it.
         :raises BlobNotFoundError: it is gone.
         """
+        if parse_key(blob).taken_at is None:
+            raise CorruptError(f"{blob}: not the name of a restore point: if somebody else put it there, move it away")
         try:
             content = self._framer.unwrap(Kind.MANIFEST, self._get(blob), name=blob)
             point = _parse(content)

@@ -39,8 +39,17 @@ def pack_id_of(key: str) -> bytes:
     except ValueError:
         pack_id = b""
     if len(pack_id) != ID_SIZE:
-        raise CorruptError("not the name of a pack")
+        raise CorruptError("not the name of a pack: if somebody else put this file there, move it away")
     return pack_id
+
+
+def is_pack(key: str) -> bool:
+    """Whether a blob below ``packs/`` has the name of a pack; others are somebody else's."""
+    try:
+        pack_id_of(key)
+    except CorruptError:
+        return False
+    return True
 
 
 def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> PackContents:

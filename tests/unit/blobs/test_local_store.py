@@ -414,3 +414,20 @@ def test_what_is_no_file_in_a_blobs_place_is_damage_and_nothing_waits_for_it(tmp
 
     with pytest.raises(CorruptError, match=rf"{tmp_path}/a/b: .*put the original back"):
         CALLS[call](LocalStore(tmp_path))
+
+
+def test_a_link_that_leads_back_is_left_out_of_listings_and_other_links_are_followed(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in (root / "points" / "a", elsewhere):
+        folder.mkdir(parents=True)
+    store = LocalStore(root)
+    store.put("points/a/b", b"x")
+    (root / "packs").symlink_to(elsewhere)
+    store.put("packs/ab/c", b"y")
+    (root / "points" / "loop").symlink_to(".")
+    (root / "points" / "another").symlink_to(".")
+    (root / "points" / "a" / "up").symlink_to(tmp_path)
+    (elsewhere / "ab" / "far").symlink_to(elsewhere)
+
+    assert [info.key for info in store.list("")] == ["packs/ab/c", "points/a/b"]
+    assert [info.key for info in store.list("points/")] == ["points/a/b"]

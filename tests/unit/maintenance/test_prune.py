@@ -344,3 +344,31 @@ def test_a_sweep_that_died_before_it_decided_is_ended_and_one_that_had_is_finish
     assert (over[undecided], over[decided]) == (frozenset(), dead)
     assert len(vault.packs) == 2
     vault.assert_whole()
+
+
+@pytest.mark.parametrize("name", ["readme.txt", "vm/notes", "vm/20261126T041012Z-7b77.bak/x", ".bak", "a/b/c"])
+def test_a_foreign_file_among_the_points_stops_a_prune_with_advice_that_fits(vault, name):
+    vault.back_up([block(1)])
+    if name == ".bak":  # a point under another name
+        name = vault.back_up([block(2)]).replace("Z-", "Z.bak-")
+    vault.store.put(f"points/{name}", b"somebody's")
+
+    with pytest.raises(CorruptError) as caught:
+        vault.prune()
+
+    assert f"points/{name}: not the name of a restore point" in str(caught.value)
+    assert "move it away" in str(caught.value)
+    assert "delete its manifest" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["packs/readme.txt", "packs/zz/notes"])
+def test_a_foreign_file_among_the_packs_hinders_no_prune_and_stays(vault, name):
+    vault.back_up([block(1), block(2)])
+    vault.forget(vault.back_up([block(3), block(4)]))
+    vault.store.put(name, b"somebody's")
+
+    assert vault.prune().packs_deleted
+
+    assert vault.store.get(name) == b"somebody's"
+    vault.store.delete(name)
+    vault.assert_whole()
