@@ -24,12 +24,13 @@ demo-stop: setup ## Stop a demo that was left running
 
 test: setup ## Run all tests
 	@scripts/debian.sh $(TEST_PACKAGES)
-	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: setup ## Run the tests that take seconds
-	$(BIN)/pytest -m "not slow and not airflow" $(ARGS)
+	$(BIN)/pytest -m "not slow and not airflow and not soak" $(ARGS)
 
-soak: setup ## Ten minutes of many processes on two repositories, killed and stopped (ARGS="--seconds 60 --seed 7")
+soak: setup ## Every case of some kinds; ten minutes of processes killed and stopped (ARGS="--seconds 60 --seed 7")
+	$(BIN)/pytest -n auto -m soak
 	$(BIN)/python -m tests.soak $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter

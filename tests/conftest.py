@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests import servers
 from vmkeep.model.disk import ControllerKind, Disk
@@ -34,6 +35,25 @@ def _build_vddk(root: Path, *flags: str) -> Path:
     return root
 
 
+AIRFLOW = "tests/integration/airflow/"
+
+
+class _FilesAndAirflow(LoadFileScheduling):
+    """Hands out the tests to processes by file, and all that need a running Airflow to one: it is started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return AIRFLOW if nodeid.startswith(AIRFLOW) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _FilesAndAirflow(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest, so that no process works at the end while the others have nothing to do."""
+    items.sort(key=lambda item: not item.nodeid.startswith(AIRFLOW))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """Escape in a report what is no text: processes that share the tests pass reports on, and could not pass that."""
@@ -44,12 +64,14 @@ def pytest_runtest_makereport():
 
 @pytest.fixture(scope="session", autouse=True)
 def _interrupted_as_at_a_terminal():
-    """Take Ctrl-C, here and in programs started from here, also where our own parent has it ignored."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Take Ctrl-C and a closed terminal, here and in programs started from here, also where our parent ignores them."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    ignored = [number for number in usual if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, usual[number])
     yield
-    signal.signal(signal.SIGINT, before)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -117,7 +117,8 @@ def moto_server(folder: Path) -> Iterator[S3Server]:
     """Moto with a bucket ``vmkeep``: written by others than SeaweedFS, keeps all in memory and checks no signature."""
     server = S3Server(f"http://127.0.0.1:{free_ports(1)[0]}", "vmkeep")
     log = folder / "moto.log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", server.endpoint.rpartition(":")[2]]
+    program = str(Path(__file__).with_name("moto_one_by_one.py"))
+    command = [sys.executable, program, "-H", "127.0.0.1", "-p", server.endpoint.rpartition(":")[2]]
     with running(command, log) as process:
         wait_until(lambda: "Running on" in log.read_text(), process, log)
         AwsClient("s3", server.credentials, endpoint=server.endpoint, region="us-east-1").get().create_bucket(
