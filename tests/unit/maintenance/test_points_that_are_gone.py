@@ -234,10 +234,7 @@ def test_many_vms_are_told_in_one_line(vault):
 
 
 def test_the_line_tells_a_vms_name_beside_its_key_also_where_the_note_cannot_be_read(vault):
-    repository = vault.open()
-    repository.sealed_notes.remember("points/5029-ab/20261120T120000Z-0123", "web 01")
-
-    repository.blobs.put("sealed/5029-ab/20261120T120000Z-0123", b"rubbish")
+    vault.store.put("sealed/5029-ab/20261120T120000Z-0123", b"rubbish")
 
     with pytest.raises(CorruptError, match=r"sealed/5029-ab/"):
         vault.plan()
@@ -375,6 +372,7 @@ def test_a_point_that_the_store_does_not_let_go_keeps_its_note(vault):
 
 ACTS = {
     "seal": lambda store: opened(store).seal(store.point),
+    "forget": lambda store: forget(opened(store), [store.point.ref]),
     "prune": lambda store: execute(opened(store), plan_prune(opened(store), None, margins=NONE, now=NOW)),
     "check": lambda store: opened(store).check(),
     "plan": lambda store: plan_prune(opened(store), None, margins=NONE, now=NOW),
@@ -396,14 +394,28 @@ def meet(vault, act, happens, *, point=None):
     assert at > 3
 
 
+@pytest.mark.parametrize("noted", [True, False], ids=["with a note", "without one yet"])
 @pytest.mark.parametrize("act", list(ACTS))
-def test_a_point_that_is_forgotten_at_any_call_of_another_is_no_false_alarm(plain, act):
+def test_a_point_that_is_forgotten_at_any_call_of_another_is_no_false_alarm(plain, act, noted):
     """Either sees the other, or the note goes with its point: nobody takes a forgotten point for a lost one."""
     plain.back_up([block(1)], vm="other")
     ref = plain.back_up([block(2)])
-    move_away(plain.store, "sealed/vm/")
+    if not noted:
+        move_away(plain.store, "sealed/vm/")
 
     meet(plain, act, lambda twin: forget(twin.open(), [ref]), point=plain.open().load_point(ref))
+
+
+def test_a_note_that_is_put_at_any_call_of_forgetting_its_point_goes_with_it(plain):
+    """A seal has put the manifest, stood still, and goes on; or it is tried again; or a prune puts what is missing."""
+    plain.back_up([block(1)], vm="other")
+    point = plain.open().load_point(plain.back_up([block(2)]))
+    move_away(plain.store, "sealed/vm/")
+
+    def remember(twin):
+        twin.open().sealed_notes.remember(f"points/{point.ref}", "vm")
+
+    meet(plain, "forget", remember, point=point)
 
 
 @pytest.mark.parametrize("act", ["prune", "check", "plan"])
