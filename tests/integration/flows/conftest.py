@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.images import export_image
-from vmkeep.model.site import Site, VCenter
-from vmkeep.repository import create_repository, open_repository
+from tests.integration.flows import restoring
+from vmkeep.model.site import Site
+from vmkeep.repository import create_repository
 from vmlab.testing import Lab, start_lab
 
 
@@ -22,11 +22,16 @@ def lab(tmp_path_factory):
 def site(lab: Lab, tmp_path: Path) -> Site:
     location = str(tmp_path / "repository")
     create_repository(location)
-    return Site(
-        repository=location,
-        vcenter=VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint),
-        vddk=str(lab.vddk),
-    )
+    return restoring.site_of(lab, location)
+
+
+@pytest.fixture(scope="module")
+def kept(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, str]:
+    """A repository that all tests of a module share, and a point of web01."""
+    location = str(tmp_path_factory.mktemp("kept") / "repository")
+    create_repository(location)
+    site = restoring.site_of(lab, location)
+    return site, restoring.back_up(site, "web01").point
 
 
 class Bench:
@@ -43,18 +48,7 @@ class Bench:
 
     def stored(self, ref: str) -> dict[int, str]:
         """SHA-256 of every disk of a restore point, by device key."""
-        import hashlib
-
-        found = {}
-        with open_repository(self.site.repository) as repository:
-            point = repository.load_point(ref)
-            for index, disk in enumerate(image.disk for image in point.images):
-                out = self._folder / f"{point.id}-{disk.key}.raw"
-                export_image(repository, point, index, out, overwrite=True, on_progress=lambda _: None)
-                with out.open("rb") as file:
-                    found[disk.key] = hashlib.file_digest(file, "sha256").hexdigest()
-                out.unlink()
-        return found
+        return restoring.stored(self.site.repository, ref, self._folder)
 
     def snapshots(self, vm: str) -> list:
         """The VM's snapshots now."""

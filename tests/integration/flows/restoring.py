@@ -1,16 +1,20 @@
-"""Helpers of the tests of restores: one restore, step by step, and the hands that change the world in between."""
+"""Helpers of the tests of backups and restores: a whole one, one step by step, and hands that change the world."""
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vmkeep.flows import backup, restore
-from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
-from vmkeep.flows.whole import run_backup
-from vmkeep.model.site import Site
+from vmkeep.flows.values import BackupRequest, OnConflict, Restored, RestoreRequest, Sealed
+from vmkeep.flows.whole import run_backup, run_restore
+from vmkeep.images import export_image
+from vmkeep.model.site import Site, VCenter
+from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import Session, open_session
@@ -18,7 +22,16 @@ from vmkeep.vsphere.tasks import run_task
 from vmlab.testing import Lab
 
 
-def silent(_name):
+def vcenter_of(lab: Lab) -> VCenter:
+    return VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint)
+
+
+def site_of(lab: Lab, repository: object) -> Site:
+    """The site that joins a lab and a repository."""
+    return Site(repository=str(repository), vcenter=vcenter_of(lab), vddk=str(lab.vddk))
+
+
+def silent(_name: str) -> Callable[[object], None]:
     return lambda _event: None
 
 
@@ -26,10 +39,32 @@ def new_run() -> str:
     return f"test-{uuid.uuid4().hex[:8]}"
 
 
-def back_up(site: Site, vm: str) -> str:
-    """Back up one VM; return its point."""
-    request = BackupRequest(vm=vm, run=new_run())
-    return run_backup(site, request, bars=silent, announce=lambda _line: None)[0].point
+def back_up(site: Site, vm: str, **options) -> Sealed:
+    """Back up one VM in one call, as the command line does."""
+    request = BackupRequest(vm=vm, run=new_run(), **options)
+    return run_backup(site, request, bars=silent, announce=lambda _line: None)[0]
+
+
+def restore_whole(
+    site: Site, point: str, *, announce: Callable[[str], None] = lambda _line: None, **options
+) -> Restored:
+    """Restore one VM in one call, as the command line does."""
+    request = RestoreRequest(point=point, run=new_run(), **options)
+    return run_restore(site, request, bars=silent, announce=announce)
+
+
+def stored(repository: str, ref: str, folder: Path) -> dict[int, str]:
+    """SHA-256 of every disk of a restore point, by device key."""
+    found = {}
+    with open_repository(repository) as opened:
+        point = opened.load_point(ref)
+        for index, disk in enumerate(image.disk for image in point.images):
+            out = folder / f"{point.id}-{disk.key}.raw"
+            export_image(opened, point, index, out, overwrite=True, on_progress=lambda _: None)
+            with out.open("rb") as file:
+                found[disk.key] = hashlib.file_digest(file, "sha256").hexdigest()
+            out.unlink()
+    return found
 
 
 def write(site: Site, job):
@@ -41,10 +76,7 @@ def write(site: Site, job):
 @contextmanager
 def hands(lab: Lab) -> Iterator[Session]:
     """A session of somebody else."""
-    from vmkeep.model.site import VCenter
-
-    vcenter = VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint)
-    with open_session(vcenter) as session:
+    with open_session(vcenter_of(lab)) as session:
         yield session
 
 
@@ -61,6 +93,10 @@ def power(lab: Lab, vm: str, *, on: bool) -> None:
         managed = session.vm(inventory.find_vm(session, vm).moref)
         start = (lambda: managed.PowerOnVM_Task(None)) if on else managed.PowerOffVM_Task
         run_task(session, start, what="test", timeout=60)
+
+
+def names(lab: Lab) -> list[str]:
+    return [vm["name"] for vm in lab.state()["vms"]]
 
 
 def rename(lab: Lab, vm: str, name: str) -> None:

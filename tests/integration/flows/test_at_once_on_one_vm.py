@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run
+from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
 from vmkeep.flows import backup, hold, restore
 from vmkeep.flows.sweep import find_run_snapshots
 from vmkeep.flows.values import BackupRequest
-from vmkeep.model.site import Site, VCenter
+from vmkeep.model.site import Site
 from vmkeep.repository import create_repository
 
 VM = "web01"
@@ -21,11 +21,7 @@ VM = "web01"
 @pytest.fixture
 def here(lab, tmp_path) -> Site:
     create_repository(str(tmp_path / "here"))
-    return Site(
-        repository=str(tmp_path / "here"),
-        vcenter=VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint),
-        vddk=str(lab.vddk),
-    )
+    return site_of(lab, tmp_path / "here")
 
 
 @pytest.fixture
@@ -82,8 +78,8 @@ def test_runs_of_one_key_in_two_repositories_remove_their_own_snapshots_only(her
 
 def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(here, lab, elsewhere, monkeypatch):
     name = new_run()
-    Restoring.new(here, back_up(here, VM), name).prepared().written().finish()
-    point = back_up(here, name)
+    Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
+    point = back_up(here, name).point
     monkeypatch.setattr(hold, "YOUNG", timedelta())
     pre, taken = hold_still(elsewhere, name)
 
@@ -96,8 +92,8 @@ def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(
 
 def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry_and_holds_no_lease(here, lab, monkeypatch):
     name = new_run()
-    Restoring.new(here, back_up(here, VM), name).prepared().written().finish()
-    point = back_up(here, name)
+    Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
+    point = back_up(here, name).point
     plan = Restoring.over(here, point, vm=name).plan
     monkeypatch.setattr(hold, "YOUNG", timedelta())
     pre = backup.preflight(here, BackupRequest(vm=name, run=new_run(), owner="its DAG run"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.flows import restoring
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows import backup
 from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
-from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Lost, open_repository, sealing, tries
@@ -20,18 +20,11 @@ KEYS = (2000, 2001, 16000)
 """The disks of app01 that a backup copies; 2016 is its physical RDM."""
 
 
-def silent(_name):
-    return lambda _event: None
-
-
 def back_up(site, vm="app01", **options):
-    request = BackupRequest(vm=vm, run=f"test-{uuid.uuid4().hex[:8]}", **options)
-    return run_backup(site, request, bars=silent, announce=lambda _line: None)[0]
+    return restoring.back_up(site, vm, **options)
 
 
-def restore(site, point, **options):
-    request = RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", **options)
-    return run_restore(site, request, bars=silent, announce=lambda _line: None)
+restore = restoring.restore_whole
 
 
 def guest_writes(bench, seed, disk=16000, offset=1 << 20, length=300_000):

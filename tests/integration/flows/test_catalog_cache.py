@@ -6,21 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from tests.integration.flows.restoring import back_up
 from vmkeep.catalog import open_catalog
-from vmkeep.flows.values import BackupRequest
-from vmkeep.flows.whole import run_backup
 from vmkeep.repository import open_repository
-
-
-def back_up(site):
-    request = BackupRequest(vm="old01", run="catalog-test")
-    return run_backup(site, request, bars=lambda _: lambda _event: None, announce=lambda _line: None)[0]
 
 
 def test_a_sealed_point_is_in_the_catalog_at_once(site, tmp_path):
     url = f"sqlite:///{tmp_path / 'catalog.db'}"
 
-    sealed = back_up(replace(site, catalog=url))
+    sealed = back_up(replace(site, catalog=url), "old01")
 
     with open_repository(site.repository) as repository, open_catalog(url) as catalog:
         assert [entry.ref for entry in catalog.points(repository.id)] == [sealed.point]
@@ -35,7 +29,7 @@ def foreign(folder):
     "unusable", [foreign, lambda _: "mongodb://db/vmkeep", lambda _: "sqlite:////dev/null/state/catalog.db"]
 )
 def test_a_catalog_that_fails_fails_no_backup(site, tmp_path, unusable):
-    sealed = back_up(replace(site, catalog=unusable(tmp_path)))
+    sealed = back_up(replace(site, catalog=unusable(tmp_path)), "old01")
 
     with open_repository(site.repository) as repository:
         assert list(repository.point_refs()) == [sealed.point]

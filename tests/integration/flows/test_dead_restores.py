@@ -13,32 +13,17 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, power, silent
+from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
-from vmkeep.flows.whole import run_restore
 from vmkeep.model.point import BackupMode
-from vmkeep.model.site import Site, VCenter
 from vmkeep.repository import create_repository, runs
 from vmkeep.vsphere import marks
 
 VM = "web01"
 NEVER = timedelta(days=9999)
-
-
-@pytest.fixture(scope="module")
-def kept(lab, tmp_path_factory) -> tuple[Site, str]:
-    """A repository that all tests of this module share, and a point of the VM."""
-    location = str(tmp_path_factory.mktemp("kept") / "repository")
-    create_repository(location)
-    site = Site(
-        repository=location,
-        vcenter=VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint),
-        vddk=str(lab.vddk),
-    )
-    return site, back_up(site, VM)
 
 
 @pytest.fixture
@@ -54,10 +39,6 @@ def runs_on(_owner: str) -> bool:
     return False
 
 
-def names(lab) -> list[str]:
-    return [vm["name"] for vm in lab.state()["vms"]]
-
-
 def mark(lab, vm: str):
     with hands(lab) as session:
         return marks.mark_on(session, lab.vm(vm)["moref"])
@@ -70,8 +51,18 @@ def found(site, **how):
 def again(site, point, monkeypatch, **options):
     """Restore in one call, as the command line does, by an observer who need not wait long for a dead one's lease."""
     monkeypatch.setattr(runs, "EXPIRES_AFTER", 5.0)
-    request = RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", **options)
-    return run_restore(site, request, bars=silent, announce=lambda _line: None)
+    return restore_whole(site, point, **options)
+
+
+def handed_over_but_off(lab, written: Restoring) -> Restoring:
+    """End a restore up to its last step, which vCenter refuses."""
+    lab.fault(method="PowerOnVM_Task", fault="InvalidHostState", count=1)
+    try:
+        with pytest.raises(VmKeepError):
+            written.finish()
+    finally:
+        lab.clear()
+    return written
 
 
 @pytest.mark.parametrize("over", [False, True], ids=["to a new VM", "over a VM"])
@@ -172,13 +163,7 @@ def test_the_mark_of_another_repository_is_left_alone(lab, kept, name, tmp_path)
 
 def test_a_vm_that_was_handed_over_but_not_switched_on_is_complete_and_stays(lab, kept, name):
     site, point = kept
-    done = Restoring.new(site, point, name).prepared().written()
-    lab.fault(method="PowerOnVM_Task", fault="InvalidHostState", count=1)
-    try:
-        with pytest.raises(VmKeepError):
-            done.finish()
-    finally:
-        lab.clear()
+    done = handed_over_but_off(lab, Restoring.new(site, point, name).prepared().written())
 
     assert done.clean_up() == 0
     assert (names(lab).count(name), mark(lab, name), lab.vm(name)["power"]) == (1, None, "poweredOff")
@@ -287,13 +272,7 @@ def test_a_note_of_the_owner_that_cannot_be_read_hides_no_other_restore(lab, kep
 
 def test_a_vm_that_is_being_restored_again_is_not_switched_on_by_the_restore_before(lab, kept, name):
     site, point = kept
-    done = Restoring.new(site, point, name).prepared().written()
-    lab.fault(method="PowerOnVM_Task", fault="InvalidHostState", count=1)
-    try:
-        with pytest.raises(VmKeepError):
-            done.finish()
-    finally:
-        lab.clear()
+    done = handed_over_but_off(lab, Restoring.new(site, point, name).prepared().written())
     again = Restoring.over(site, point, vm=name).prepared()
 
     with pytest.raises(StaleError, match=again.request.run):

@@ -6,29 +6,26 @@ import uuid
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, power, reconfigure, rename, swap_disk, write
+from tests.integration.flows.restoring import (
+    Restoring,
+    back_up,
+    hands,
+    names,
+    power,
+    reconfigure,
+    rename,
+    site_of,
+    swap_disk,
+    write,
+)
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import restore
-from vmkeep.model.site import Site, VCenter
-from vmkeep.repository import create_repository
+from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
 from vmlab.testing import start_lab
 
 VM = "web01"
-
-
-@pytest.fixture(scope="module")
-def kept(lab, tmp_path_factory) -> tuple[Site, str]:
-    """A repository that all tests of this module share, and a point of the VM."""
-    location = str(tmp_path_factory.mktemp("kept") / "repository")
-    create_repository(location)
-    site = Site(
-        repository=location,
-        vcenter=VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint),
-        vddk=str(lab.vddk),
-    )
-    return site, back_up(site, VM)
 
 
 @pytest.fixture
@@ -48,10 +45,6 @@ def look(lab, vm: str) -> tuple[object, ...]:
         settings = sorted((option.key, str(option.value)) for option in config.extraConfig)
         tracking = config.changeTrackingEnabled
     return state["power"], lab.hash(vm, 2000), tracking, settings
-
-
-def names(lab) -> list[str]:
-    return [vm["name"] for vm in lab.state()["vms"]]
 
 
 CHANGES = {
@@ -132,11 +125,8 @@ def test_a_plan_made_at_one_vcenter_is_not_carried_out_at_another(lab, fresh, tm
     site, point, name = fresh
     planned = Restoring.over(site, point, vm=f"moref:{lab.vm(name)['moref']}")
     with start_lab(tmp_path / "other", data_disk_gib=0.0625) as other:
-        vcenter = VCenter(
-            host=other.host, port=other.port, user=other.user, password=other.password, thumbprint=other.thumbprint
-        )
         before = other.state()["vms"]
-        elsewhere = Site(repository=site.repository, vcenter=vcenter, vddk=site.vddk)
+        elsewhere = site_of(other, site.repository)
 
         with pytest.raises(StaleError, match="vCenter"):
             restore.prepare_target(elsewhere, planned.plan)
@@ -177,7 +167,7 @@ def test_a_folder_renamed_after_the_plan_gets_no_vm(lab, kept):
 def test_the_place_shown_is_the_place_used_though_the_original_was_moved(lab, fresh):
     """What is not said follows the original VM; once shown, it stays."""
     site, _, original = fresh
-    point = back_up(site, original)
+    point = back_up(site, original).point
     name = f"new-{uuid.uuid4().hex[:6]}"
     planned = Restoring.new(site, point, name)
     with hands(lab) as session:

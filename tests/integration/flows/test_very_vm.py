@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import uuid
 from dataclasses import replace
 
 import pytest
 
+from tests.integration.flows.restoring import back_up, restore_whole, site_of, stored
 from vmkeep.errors import AmbiguousError, StaleError
 from vmkeep.flows import backup
-from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
-from vmkeep.flows.whole import run_backup, run_restore
-from vmkeep.images import export_image
-from vmkeep.model.site import Site, VCenter
+from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import changes, snapshots
 from vmkeep.vsphere.api import vim
@@ -36,30 +33,19 @@ class Estate:
 
     def site(self, lab):
         """The site of one vCenter."""
-        vcenter = VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint)
-        return Site(repository=self.repository, vcenter=vcenter, vddk=str(lab.vddk))
+        return site_of(lab, self.repository)
 
     def back_up(self, lab, vm):
         """Back a VM up; return its point, after comparing every byte of it."""
-        request = BackupRequest(vm=f"moref:{vm}", run=f"test-{uuid.uuid4().hex[:8]}")
-        sealed = run_backup(self.site(lab), request, bars=lambda _: lambda _: None, announce=lambda _: None)[0]
-        assert self.stored(sealed.point) == lab.hash(vm, 0), f"{sealed.point} holds another VM's bytes"
+        sealed = back_up(self.site(lab), f"moref:{vm}")
+        held = next(iter(stored(self.repository, sealed.point, self.folder).values()))
+        assert held == lab.hash(vm, 0), f"{sealed.point} holds another VM's bytes"
         with open_repository(self.repository) as repository:
             return repository.load_point(sealed.point)
 
     def restore(self, lab, point, **options):
         """Restore a point at a vCenter; return the managed object id."""
-        request = RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", **options)
-        done = run_restore(self.site(lab), request, bars=lambda _: lambda _: None, announce=lambda _: None)
-        return done.vm
-
-    def stored(self, ref):
-        """SHA-256 of the first disk of a restore point."""
-        out = self.folder / "out.raw"
-        with open_repository(self.repository) as repository:
-            export_image(repository, repository.load_point(ref), 0, out, overwrite=True, on_progress=lambda _: None)
-        with out.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return restore_whole(self.site(lab), point, **options).vm
 
     def call(self, lab, what, start):
         """Have a vCenter do something to a VM."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import replace
-
 import pytest
 
+from tests.integration.flows.restoring import back_up, new_run, restore_whole, silent, site_of
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
-from vmkeep.flows.whole import run_backup, run_restore
-from vmkeep.model.site import VCenter
+from vmkeep.flows.values import OnConflict, RestoreRequest
+from vmkeep.flows.whole import run_restore
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
@@ -22,21 +19,8 @@ from vmlab.testing import start_lab
 DISK = 2000
 
 
-def silent(_name):
-    return lambda _event: None
-
-
-def back_up(site, vm, **options):
-    request = BackupRequest(vm=vm, run=f"test-{uuid.uuid4().hex[:8]}", **options)
-    return run_backup(site, request, bars=silent, announce=lambda _line: None)[0]
-
-
 def request(point, **options):
-    return RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", **options)
-
-
-def restore(site, point, said=None, **options):
-    return run_restore(site, request(point, **options), bars=silent, announce=(said if said is not None else []).append)
+    return RestoreRequest(point=point, run=new_run(), **options)
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +32,18 @@ def second(tmp_path_factory):
 
 @pytest.fixture
 def there(site, second):
-    vcenter = VCenter(
-        host=second.host, port=second.port, user=second.user, password=second.password, thumbprint=second.thumbprint
-    )
-    return replace(site, vcenter=vcenter, vddk=str(second.vddk))
+    return site_of(second, site.repository)
 
 
 @pytest.fixture(scope="module")
-def lookalikes(lab, tmp_path_factory):
+def lookalikes(kept):
     """VMs whose names differ from another one's in what is easily lost: blanks, case, escapes."""
-    from vmkeep.model.site import Site
-    from vmkeep.repository import create_repository
-
-    location = str(tmp_path_factory.mktemp("names") / "repository")
-    create_repository(location)
-    vcenter = VCenter(host=lab.host, port=lab.port, user=lab.user, password=lab.password, thumbprint=lab.thumbprint)
-    site = Site(repository=location, vcenter=vcenter, vddk=str(lab.vddk))
-    point = back_up(site, "web01").point
+    site, point = kept
     made = {}
     for name in ("web01 ", " web01", "Web01", "a/b", "half%2fhalf"):
-        made[name] = restore(site, point, new_name=name, power_on=False).vm
-    made["web01\t"] = restore(site, point, new_name="tab", power_on=False).vm
-    with open_session(vcenter) as session:  # vmkeep makes no such name; others do
+        made[name] = restore_whole(site, point, new_name=name, power_on=False).vm
+    made["web01\t"] = restore_whole(site, point, new_name="tab", power_on=False).vm
+    with open_session(site.vcenter) as session:  # vmkeep makes no such name; others do
         spec = vim.vm.ConfigSpec(name="web01\t")
         run_task(session, lambda: session.vm(made["web01\t"]).ReconfigVM_Task(spec), what="rename", timeout=60)
     return site, point, made
@@ -96,7 +70,7 @@ def test_a_name_that_nothing_has_fits_nothing(lookalikes, name):
     with pytest.raises(NotFoundError, match="no VM"):
         back_up(site, name)
     with pytest.raises(NotFoundError, match="no VM"):
-        restore(site, point, vm=name, on_conflict=OnConflict.OVERWRITE)
+        restore_whole(site, point, vm=name, on_conflict=OnConflict.OVERWRITE)
 
 
 @pytest.mark.parametrize(
@@ -156,23 +130,23 @@ def test_a_restore_at_another_vcenter_writes_over_no_stranger_of_the_same_name(s
     before = second.hash("web01", DISK)
 
     with pytest.raises(NotFoundError, match=r"--vm.*--new-name") as caught:
-        restore(there, point, on_conflict=OnConflict.OVERWRITE)
+        restore_whole(there, point, on_conflict=OnConflict.OVERWRITE)
 
     assert str(site.vcenter.host) in str(caught.value)
     assert (second.vm("web01")["power"], second.hash("web01", DISK)) == ("poweredOn", before)
 
 
 def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_same_name(site, lab):
-    first = restore(site, back_up(site, "web01").point, new_name="short-lived", power_on=False)
+    first = restore_whole(site, back_up(site, "web01").point, new_name="short-lived", power_on=False)
     point = back_up(site, "short-lived").point
     with open_session(site.vcenter) as session:
         run_task(session, session.vm(first.vm).Destroy_Task, what="destroy", timeout=60)
-    restore(site, point, new_name="short-lived", power_on=False)
+    restore_whole(site, point, new_name="short-lived", power_on=False)
     before = lab.hash("short-lived", DISK)
 
     for answer in (OnConflict.OVERWRITE, OnConflict.KEEP, OnConflict.ABORT):
         with pytest.raises(NotFoundError, match="not there any more"):
-            restore(site, point, on_conflict=answer)
+            restore_whole(site, point, on_conflict=answer)
 
     assert lab.hash("short-lived", DISK) == before
 
@@ -182,7 +156,7 @@ def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(s
     then, said = lab.hash("web01", DISK), []
     plan = plan_restore(there, request(point, vm="web01", on_conflict=OnConflict.OVERWRITE))
 
-    done = restore(there, point, said, vm="web01", on_conflict=OnConflict.OVERWRITE)
+    done = restore_whole(there, point, announce=said.append, vm="web01", on_conflict=OnConflict.OVERWRITE)
 
     assert (done.vm, second.hash("web01", DISK)) == (second.vm("web01")["moref"], then)
     for vm in (plan.vm, plan.target):
@@ -220,7 +194,7 @@ def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(site, ther
 
 
 def test_the_original_is_found_again_under_any_name_and_place(site, lab):
-    made = restore(site, back_up(site, "web01").point, new_name="before-it-moved", power_on=False)
+    made = restore_whole(site, back_up(site, "web01").point, new_name="before-it-moved", power_on=False)
     point = back_up(site, "before-it-moved").point
     with open_session(site.vcenter) as session:
         run_task(session, lambda: session.vm(made.vm).Rename_Task("after-it-moved"), what="rename", timeout=60)
