@@ -36,6 +36,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository.digests import Kind
 from vmkeep.repository.frames import Framer
 from vmkeep.repository.pointnames import (
+    NOT_A_NAME,
     PREFIX,
     PointName,
     blob_key,
@@ -117,13 +118,12 @@ class Manifests:
         :raises CorruptError: it is damaged, lies under another point's name, or the store does not let us read it.
         :raises BlobNotFoundError: it is gone.
         """
-        if parse_key(blob).taken_at is None:
-            raise CorruptError(f"{blob}: not the name of a restore point: if somebody else put it there, move it away")
         try:
             content = self._framer.unwrap(Kind.MANIFEST, self._get(blob), name=blob)
             point = _parse(content)
         except CorruptError as error:
-            raise CorruptError(f"restore point {blob.removeprefix(PREFIX)}: manifest is damaged: {error}") from error
+            what = f"manifest is damaged: {error}" if parse_key(blob).taken_at is not None else NOT_A_NAME
+            raise CorruptError(f"restore point {blob.removeprefix(PREFIX)}: {what}") from error
         if blob_key(point) != blob:
             raise CorruptError(f"restore point {blob.removeprefix(PREFIX)}: holds {point.ref} instead; it was swapped")
         return point

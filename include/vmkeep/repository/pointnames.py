@@ -18,6 +18,8 @@ from vmkeep.errors import NotFoundError
 from vmkeep.model.point import RestorePoint
 
 PREFIX = "points/"
+NOT_A_NAME = "not the name of a restore point: if somebody else put that file below points/, move it away"
+"""Said of a blob that is none of ours, or that somebody has renamed."""
 _STAMP = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9_.%~-]+")
 _CUT = re.compile(r"[^/~]{1,80}~[0-9a-f]{32}")

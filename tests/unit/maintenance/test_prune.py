@@ -356,8 +356,8 @@ def test_a_foreign_file_among_the_points_stops_a_prune_with_advice_that_fits(vau
     with pytest.raises(CorruptError) as caught:
         vault.prune()
 
-    assert f"points/{name}: not the name of a restore point" in str(caught.value)
-    assert "move it away" in str(caught.value)
+    assert f"restore point {name}: not the name of a restore point" in str(caught.value)
+    assert "below points/, move it away" in str(caught.value)
     assert "delete its manifest" not in str(caught.value)
 
 
