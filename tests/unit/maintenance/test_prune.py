@@ -9,9 +9,11 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, block, described, write
 from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.blobs.wrapping import WrappingStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.prune import execute
+from vmkeep.maintenance.sweep import settle, sweep
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import Kind
 from vmkeep.repository.packs import pack_key
@@ -372,3 +374,78 @@ def test_a_foreign_file_among_the_packs_hinders_no_prune_and_stays(vault, name):
     assert vault.store.get(name) == b"somebody's"
     vault.store.delete(name)
     vault.assert_whole()
+
+
+class Ended(WrappingStore):
+    """A store in which others end a sweep right before it decides."""
+
+    def __init__(self, vault):
+        super().__init__(vault.store)
+        self._plans = vault.open().plans
+
+    def put(self, key, data):
+        if key.startswith("sweeps/") and key.endswith("/takes"):
+            self._plans.decide(key.split("/")[1], ())
+        return super().put(key, data)
+
+
+def test_a_sweep_that_others_end_before_it_decides_deletes_nothing_and_says_so(vault):
+    vault.forget(vault.back_up([block(1)]))
+    before = vault.packs
+
+    report = vault.prune(store=Ended(vault))
+
+    assert (report.given_way, report.packs_deleted, vault.packs) == (True, 0, before)
+    assert all(vault.open().plans.over().values())
+    assert vault.prune().packs_deleted == len(before)
+
+
+def test_packs_leave_the_index_before_they_go_and_plan_and_sweep_end_after_that(vault):
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+    store = FaultyStore(vault.store)
+
+    vault.prune(store=store)
+
+    def at(verb, start, end=""):
+        calls = enumerate(store.calls)
+        return [n for n, (call, key) in calls if call == verb and key.startswith(start) and key.endswith(end)]
+
+    gone = at("delete", "packs/")
+    assert max(at("delete", "index/")) < min(gone)
+    assert max(gone) < min(at("put", "sweeps/", "/over") + at("delete", "plans/"))
+
+
+@pytest.mark.parametrize("decided", [False, True], ids=["a sweep that has not decided", "one that has"])
+@pytest.mark.parametrize("theirs", [0, 1])
+def test_the_only_copy_that_no_other_sweep_may_take_stays(vault, decided, theirs):
+    """Two sweeps at once, of which each has one copy of a block, never count on each other's."""
+    first, second = vault.open(), vault.open()
+    with first.open_writer(run="run-1") as one, second.open_writer(run="run-2") as other:
+        root = write(first, one, [block(1)])
+        write(second, other, [block(1)])
+        one.flush()
+        copies = [vault.packs]
+        other.flush()
+        copies.append(vault.packs - copies[0])
+    vault.held[vault.open().seal(described(root, "run-1", number=1, size=BLOCK))] = [block(1)]
+    plans = vault.open().plans
+    sweep_of_others = plans.begin_sweep(copies[theirs])
+    if decided:
+        plans.decide(sweep_of_others, copies[theirs])
+    plans.condemn(copies[1 - theirs])
+
+    swept = sweep(vault.open(), plans.plans())
+
+    assert (swept.deleted, swept.pardoned) == (0, len(copies[1 - theirs]))
+    settle(vault.open())
+    vault.assert_whole()
+
+
+def test_the_marks_of_a_point_go_with_it(vault):
+    first, _ = (vault.back_up([block(number)]) for number in range(1, 3))
+    vault.open().marks.mark_damaged(first, [])
+
+    vault.prune(rule=RetentionRule(keep_last=1))
+
+    assert vault.open().marks.all() == {}

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.maintenance.conftest import NONE, block
+from vmkeep.blobs.wrapping import WrappingStore
 from vmkeep.errors import StoreError
 from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.margins import Margins
@@ -119,6 +120,33 @@ def test_the_record_of_a_sweep_stays_while_the_index_names_what_it_took(vault):
     assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 0
     vault.back_up([block(2)])  # does not count on the packs that are gone
     vault.assert_whole()
+
+
+def test_the_record_of_a_sweep_stays_while_a_try_does_not_tell_when_it_began(vault):
+    repository = swept(vault)
+    vault.store.put("runs/long/tries/1/begun", b"rubbish")
+    vault.store.pass_time(48)
+
+    assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 0
+
+
+def test_the_record_of_a_sweep_stays_for_a_try_that_ends_just_now_and_named_what_the_sweep_took(vault):
+    vault.back_up([block(1)])
+    vault.forget(vault.back_up([block(2)]))
+    named = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("index/")}
+    vault.prune()
+    vault.store.pass_time(48)
+
+    class Ending(WrappingStore):
+        """A store in which the last try is over as soon as somebody looks for tries."""
+
+        def list(self, prefix):
+            if prefix == "runs/":
+                for key, data in named.items():
+                    self.inner.put(key, data)
+            return super().list(prefix)
+
+    assert forget_sweeps(vault.open(Ending(vault.store)), TWO_DAYS, time=vault.store.time) == 0
 
 
 def test_an_undecided_sweep_has_no_record_to_forget(vault):
