@@ -92,9 +92,10 @@ def test_without_hard_links_a_rename_does_it(tmp_path, monkeypatch):
     assert list((tmp_path / ".tmp").iterdir()) == []
 
 
-def test_a_full_disk_is_told_with_folder_and_bytes_and_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=["full", "quota", "too large a file"])
+def test_a_full_disk_is_told_with_folder_and_bytes_and_leaves_nothing(tmp_path, monkeypatch, code):
     def refuse(*_args):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "write", refuse)
     store = LocalStore(tmp_path)
