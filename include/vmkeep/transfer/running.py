@@ -14,7 +14,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any, Final, Generic, TypeVar
@@ -37,6 +36,8 @@ SILENCE: Final = 180.0
 """Seconds without any event, the child's sign of life included, after which it is killed."""
 GRACE: Final = 15.0
 """Seconds between the word to stop and the kill; the child's own grace is shorter."""
+_LISTEN: Final = 1.0
+"""Seconds of one look at a child's streams."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 _FATAL: Final = "Fatal Python error"
 _SIGNALS: Final = {
@@ -98,7 +99,7 @@ class RunningTransfer(Generic[T]):
         self._outcome: T | VmKeepError | None = None
         self._last_words = ""
         self._cancelled = False
-        self._heard_at = time.monotonic()
+        self._silent = 0.0
         self._process = subprocess.Popen(
             # -P: no module of the current folder may stand in for one of ours.
             [sys.executable, "-P", "-m", "vmkeep.transfer"],
@@ -168,17 +169,19 @@ class RunningTransfer(Generic[T]):
     def _follow(self) -> None:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._heard_at = time.monotonic()
+        self._silent = 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ, Lines(self._on_event))
             selector.register(self._process.stderr, selectors.EVENT_READ, Lines(self._on_stderr))
             while selector.get_map():
-                ready = selector.select(1.0)
+                # Asked first: only what is not there after its end never comes. This process may be stopped meanwhile.
+                gone = self._process.poll() is not None
+                ready = selector.select(0 if gone else _LISTEN)
                 self._renewer.poll()
                 for key, _ in ready:
                     self._read(selector, key)
-                if not ready and self._process.poll() is not None:
-                    break  # gone, though a program it started may still hold its streams
+                if not ready and gone:
+                    break  # though a program it started may still hold its streams
                 if not ready:
                     self._check_silence()
         self._reap()
@@ -191,7 +194,8 @@ class RunningTransfer(Generic[T]):
             selector.unregister(stream)
 
     def _check_silence(self) -> None:
-        if time.monotonic() - self._heard_at < SILENCE:
+        self._silent += _LISTEN  # and not by the clock, which went on while this process was stopped
+        if self._silent < SILENCE:
             return
         self._process.kill()
         if self._outcome is None:
@@ -206,7 +210,7 @@ class RunningTransfer(Generic[T]):
             self._last_words = text
 
     def _on_event(self, line: bytes) -> None:
-        self._heard_at = time.monotonic()
+        self._silent = 0.0
         try:
             event = json.loads(line)
             value = self._parse(event)

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import selectors
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Q
 from vmkeep.model.site import VCenter
 from vmkeep.repository import create_encrypted_repository, open_repository, open_site_repository, slots
 from vmkeep.transfer import probe_vddk, start_copy, start_write
+from vmkeep.transfer import running as running_module
 from vmkeep.vddk.folder import find_library
 
 
@@ -132,6 +135,43 @@ def test_a_library_that_prints_cannot_fake_a_result(place, monkeypatch, caplog):
     with caplog.at_level(logging.INFO, logger="vmkeep"):
         assert copy(place).bytes_read == len(place.content)
     assert any("a lie" in record.message for record in caplog.records)
+
+
+def test_a_parent_that_stood_still_while_its_child_ended_gets_the_result(place, monkeypatch):
+    """What a stopped process finds when it goes on: the time of its wait is over, and the child is gone."""
+    looks = []
+    select = selectors.DefaultSelector.select
+
+    def first_comes_back_empty(self, timeout=None):
+        looks.append(timeout)
+        if len(looks) > 1:
+            return select(self, timeout)
+        os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
+        return []
+
+    with start_copy(place.site, place.job(), cursor=None, on_progress=lambda _: None) as running:
+        monkeypatch.setattr(selectors.DefaultSelector, "select", first_comes_back_empty)
+        done = running.wait()
+
+    assert done.bytes_read == len(place.content)
+
+
+def test_a_parent_that_stood_still_for_long_does_not_take_its_child_for_silent(place, monkeypatch):
+    select, clock = selectors.DefaultSelector.select, time.monotonic
+    stood_still = []
+
+    def first_comes_late(self, timeout=None):
+        if not stood_still:
+            stood_still.append(running_module.SILENCE + 1)
+            return []
+        return select(self, timeout)
+
+    with start_copy(place.site, place.job(), cursor=None, on_progress=lambda _: None) as running:
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(stood_still))
+        monkeypatch.setattr(selectors.DefaultSelector, "select", first_comes_late)
+        done = running.wait()
+
+    assert done.bytes_read == len(place.content)
 
 
 def test_the_password_is_in_no_argument_and_no_variable_of_the_child(place):
