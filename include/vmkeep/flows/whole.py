@@ -178,7 +178,7 @@ def _backup_undo(site: Site, pre: Preflight) -> _Undo:
 
     return _Undo(
         action=remove,
-        begins=f"the snapshot of VM {pre.vm.name} is removed",
+        begins=f"the snapshot that this run took of VM {pre.vm.name}, if any, is removed",
         left=f"VM {pre.vm.name} ({vm}) may keep the snapshot 'vmkeep {run}': the VM's next backup removes it, once it "
         "is ten minutes old; or delete it in vCenter, under the VM's Snapshots",
     )
