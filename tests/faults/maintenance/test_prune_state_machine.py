@@ -298,6 +298,6 @@ def test_points_stay_whole_whatever_happens():
     run(examples=30, steps=20)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_points_stay_whole_whatever_happens_for_long():
-    run(examples=100, steps=40)
+    run(examples=1000, steps=50)
