@@ -126,6 +126,7 @@ def test_a_prune_that_a_pin_has_ended_deletes_no_point_by_that_record(three):
     three.prune(rule=KEEP_ONE, store=store)
 
     assert holds == {first: True, second: False}
+    assert list(three.store.list("forgettings/")) == []
     assert_kept(three, first, holds=True)
     assert second not in three.held
 
@@ -143,6 +144,24 @@ def test_a_prune_that_stood_still_until_its_record_was_removed_deletes_no_point_
 
     assert holds == [True]
     assert_kept(three, second, holds=True)
+
+
+def test_a_pin_of_a_point_that_goes_with_its_prune_between_two_looks_says_that_it_came_too_late(three):
+    ref = min(three.held)
+    forgettings = three.open().forgettings
+    record = forgettings.begin([ref])
+    forgettings.decide(record, [ref])
+
+    class Gone(WrappingStore):
+        """A store in which the prune deletes the point, and ends, once the pin was put."""
+
+        def list(self, prefix):
+            if prefix == "forgettings/":
+                self.inner.delete(f"points/{ref}")
+                forgettings.end(record)
+            return super().list(prefix)
+
+    assert not pin(three, ref, Gone(three.store))
 
 
 def test_the_pin_of_a_point_that_a_prune_lets_stay_can_be_set_anew_beside_it(three):

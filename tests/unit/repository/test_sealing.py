@@ -343,6 +343,20 @@ def test_a_seal_that_misses_the_record_of_a_sweep_misses_its_try_too_and_walks(r
     assert list(repository.points()) == []
 
 
+def test_a_map_that_was_never_stored_is_not_sealed_and_one_that_was_taken_is_told_as_taken(repository, named):
+    begun = repository.begin_run("run/1")
+    root = stored(repository, "run/1", begun=begun)
+
+    with pytest.raises(CorruptError):
+        again(repository).seal(named("ab" * 32), begun=begun)
+    for pack in packs(repository):
+        repository.blobs.delete(pack_key(pack))
+    with pytest.raises(StaleError):
+        Repository(TakenForDead(repository.blobs), repository.descriptor).seal(named(root), begun=begun)
+
+    assert list(repository.points()) == []
+
+
 def test_a_walk_finds_the_other_copy_of_what_a_sweep_takes_meanwhile(repository):
     data = random.Random(1).randbytes(3 * BLOCK)
     with (
