@@ -16,6 +16,7 @@ import pytest
 from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import backup, restore
+from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.point import BackupMode
@@ -171,6 +172,28 @@ def test_a_vm_that_was_handed_over_but_not_switched_on_is_complete_and_stays(lab
         Restoring.new(site, point, name)
     assert done.finish().powered_on, "its retry does what is left to do"
     assert lab.vm(name)["power"] == "poweredOn"
+
+
+def test_a_complete_vm_stays_whose_restore_died_before_it_took_its_mark_off(lab, kept, name):
+    site, point = kept
+    done = Restoring.new(site, point, name).prepared().written()
+    with restore.open_site_repository(site) as repository:
+        RunLedger(repository, done.request.run).claim(Outcome.HANDED_OVER)
+
+    assert done.clean_up() == 0
+
+    assert (names(lab).count(name), mark(lab, name)) == (1, None)
+    assert lab.hash(name, 2000) == lab.hash(VM, 2000)
+
+
+def test_who_cleans_up_stops_the_writers_first(kept, name):
+    site, point = kept
+    given_up = Restoring.new(site, point, name).prepared()
+
+    given_up.clean_up()
+
+    with restore.open_site_repository(site) as repository:
+        assert repository.run(given_up.request.run).fenced
 
 
 def test_a_half_made_vm_that_somebody_has_switched_on_is_his_and_stays(lab, kept, name):
