@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -19,8 +19,9 @@ from vmkeep.errors import ConflictError, Recovery, RepositoryError, StoreError, 
 log = logging.getLogger(__name__)
 
 PROBES = "probes/"
-_CREATORS = 5
-_RACES = 2
+_CREATORS = 3
+_RACES = 3
+"""Run side by side: a server may let each loser wait for a second or more."""
 _SIZE = 64 << 10
 """Bytes of each rival: what takes a while to receive leaves a careless server more time to be so."""
 
@@ -48,42 +49,42 @@ def fault_of_creating(store: BlobStore) -> str:
 
     :raises VmKeepError: the probe could not be made, or not be removed by a store that keeps the promise.
     """
-    key = f"{PROBES}{secrets.token_hex(8)}"
-    with _removed_afterwards(store, key) as faults:
-        store.put(key, b"first")
-        if _creates(store, key, b"second") or store.get(key) != b"first":
+    alone, *raced = (f"{PROBES}{secrets.token_hex(8)}" for _ in range(1 + _RACES))
+    with _removed_afterwards(store, alone) as faults:
+        store.put(alone, b"first")
+        if _creates(store, alone, b"second") or store.get(alone) != b"first":
             faults.append("overwrites objects it was asked to create only if absent")
             return faults[0]
-    for _ in range(_RACES):
-        key = f"{PROBES}{secrets.token_hex(8)}"
-        with _removed_afterwards(store, key) as faults:
-            if not _one_wins(store, key):
-                faults.append("lets several writers at once create an object that only one of them may")
-                return faults[0]
+    with _removed_afterwards(store, *raced) as faults, ThreadPoolExecutor(_RACES) as threads:
+        if not all(list(threads.map(lambda key: _one_wins(store, key), raced))):
+            faults.append("lets several writers at once create an object that only one of them may")
+            return faults[0]
     return ""
 
 
 @contextmanager
-def _removed_afterwards(store: BlobStore, key: str) -> Iterator[list[str]]:
-    """Remove a probe whatever happens; a failure to do so counts only where nothing else is wrong."""
+def _removed_afterwards(store: BlobStore, *keys: str) -> Iterator[list[str]]:
+    """Remove probes whatever happens; a failure to do so counts only where nothing else is wrong."""
     faults: list[str] = []
     try:
         yield faults
     except VmKeepError:
-        _remove(store, key)
+        _remove(store, keys)
         raise
-    error = _remove(store, key)
-    if error is not None and not faults:
-        raise error
+    errors = _remove(store, keys)
+    if errors and not faults:
+        raise errors[0]
 
 
-def _remove(store: BlobStore, key: str) -> VmKeepError | None:
-    try:
-        store.delete(key)
-    except VmKeepError as error:
-        log.warning("%s: a probe could not be removed: %s", store.location, error)
-        return error
-    return None
+def _remove(store: BlobStore, keys: Sequence[str]) -> list[VmKeepError]:
+    errors = []
+    for key in keys:
+        try:
+            store.delete(key)
+        except VmKeepError as error:
+            log.warning("%s: a probe could not be removed: %s", store.location, error)
+            errors.append(error)
+    return errors
 
 
 def _one_wins(store: BlobStore, key: str) -> bool:

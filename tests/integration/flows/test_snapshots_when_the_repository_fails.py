@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.errors import StoreFullError
+from vmkeep.errors import CorruptError, StoreFullError
 from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
@@ -59,7 +59,7 @@ def test_a_backup_into_a_repository_that_cannot_be_opened_any_more_leaves_no_sna
         (disk / "repository" / "vmkeep.json").write_bytes(b"{")
         raise Stop
 
-    with pytest.raises(Stop):
+    with pytest.raises((Stop, CorruptError)):  # another disk's copy may open the repository only now
         run_backup(site, request(), bars=lambda _: spoil, announce=lambda _line: None)
 
     assert bench.snapshots("app01") == []

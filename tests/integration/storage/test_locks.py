@@ -49,6 +49,7 @@ MIB = 1 << 20
 RULE = LockRule(mode=LockMode.COMPLIANCE, days=30)
 BUCKET = "locked"
 _PROVE = S3Versions._prove
+_CHECK = S3BlobStore.check_creates
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +61,9 @@ def bucket(s3_server):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(S3Versions, "_prove", lambda self: None)  # waits for its lock to end; has a test of its own
+    """Leave out two probes that wait, and have tests of their own: for a lock to end, and for losers of a race."""
+    monkeypatch.setattr(S3Versions, "_prove", lambda self: None)
+    monkeypatch.setattr(S3BlobStore, "check_creates", lambda self: None)
     monkeypatch.setattr(slots, "COST", CHEAP)
 
 
@@ -478,7 +481,8 @@ def test_governance_can_be_lifted_by_who_has_the_right_to(s3_server, location, t
     thief.delete_object(**where, BypassGovernanceRetention=True)
 
 
-def test_where_nothing_can_be_locked_no_repository_is_made(s3_server, thief, tmp_path):
+def test_where_nothing_can_be_locked_no_repository_is_made(s3_server, thief, tmp_path, monkeypatch):
+    monkeypatch.setattr(S3BlobStore, "check_creates", _CHECK)
     with pytest.raises(RepositoryError, match=r"s3://vmkeep: has no Object Lock; make a bucket that has"):
         create_repository(f"s3://{s3_server.bucket}/{uuid.uuid4()}", lock=RULE, aws=s3_server.credentials)
     with pytest.raises(RepositoryError, match="only S3 with Object Lock can lock"):

@@ -24,8 +24,10 @@ class GatedStore(MemoryStore):
     def __init__(self):
         super().__init__()
         self.gate = threading.Semaphore(0)
+        self.asked = threading.Event()
 
     def put(self, key, data):
+        self.asked.set()
         assert self.gate.acquire(timeout=HANG)
         return super().put(key, data)
 
@@ -117,6 +119,7 @@ def test_a_closed_sink_stores_nothing_that_still_waits_and_wakes_who_waits(make_
     sink = make_sink(store, buffers=2)
     submit(sink, 1)
     submit(sink, 2)
+    assert store.asked.wait(HANG)
     errors = []
 
     def want_buffer():
