@@ -28,7 +28,12 @@ from sqlalchemy import delete, select
 
 from vmkeep.clock import now
 from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
-from vmkeep_airflow.verdict import on_task_instance_failed, on_task_instance_skipped, on_task_instance_success
+from vmkeep_airflow.verdict import (
+    on_dag_run_success,
+    on_task_instance_failed,
+    on_task_instance_skipped,
+    on_task_instance_success,
+)
 
 # Airflow's plugin loader uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
@@ -242,10 +247,16 @@ def test_a_note_that_somebody_wrote_is_left_alone(make_run):
     assert run.note == "before the upgrade"
 
 
+def test_a_dag_of_somebody_else_is_left_to_airflow_though_an_operator_of_ours_is_in_it():
+    modules = ("vmkeep_airflow.operators.preflight", "airflow.providers.standard.operators.empty")
+    run = SimpleNamespace(dag=SimpleNamespace(tasks=[SimpleNamespace(_task_module=module) for module in modules]))
+
+    on_dag_run_success(run)  # judged, it would be looked for in the database, where it is not
+
+
 CONSUMER = """
 from airflow.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
-from vmkeep_airflow.verdict import on_task_instance_failed, on_task_instance_skipped, on_task_instance_success
 from vmkeep_airflow.assets import restore_points_of
 with DAG("test_the_restore_of_app01", schedule=[restore_points_of("app01")]):
     EmptyOperator(task_id="t")
