@@ -45,8 +45,9 @@ class _FilesAndAirflow(LoadFileScheduling):
         return AIRFLOW if nodeid.startswith(AIRFLOW) else super()._split_scope(nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return _FilesAndAirflow(config, log)
+    return _FilesAndAirflow(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items):

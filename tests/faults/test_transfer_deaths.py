@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import HANG, eventually
-from vmkeep.errors import CancelledError, FencedError, TransferError
+from vmkeep.errors import CancelledError, DeadlineError, FencedError, TransferError
 from vmkeep.repository import open_repository
 from vmkeep.transfer import running as running_module
 from vmkeep.transfer import start_copy
@@ -217,3 +217,19 @@ def test_a_silent_child_is_killed(place, monkeypatch):
     monkeypatch.setattr(running_module, "SILENCE", 3.0)
     with pytest.raises(Exception, match="a sign of life from the copy of web"):
         follow_to_death(place, Striker(signal.SIGSTOP))
+
+
+def test_a_child_that_no_signal_reaches_hangs_nobody(place, monkeypatch):
+    """As one that waits in the kernel for a server that is gone."""
+    monkeypatch.setenv("FAKE_VDDK", SLOW)
+    monkeypatch.setattr(running_module, "SILENCE", 3.0)
+    monkeypatch.setattr(running_module, "GRACE", 0.1)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: None)
+    striker = Striker(signal.SIGSTOP)
+    with start(place, striker) as striker.running:
+        try:
+            with pytest.raises(DeadlineError, match="a sign of life from the copy of web"):
+                striker.running.wait()
+            assert alive(striker.running.pid)
+        finally:
+            os.kill(striker.running.pid, signal.SIGKILL)

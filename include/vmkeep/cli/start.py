@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import NoReturn
 
@@ -18,5 +19,8 @@ def start() -> NoReturn:
         raise_waiting()
         main()
     except KeyboardInterrupt:  # nothing has begun yet
+        if "--json" in sys.argv:
+            document = {"error": "interrupted", "class": CancelledError.__name__, "recovery": CancelledError.recovery}
+            sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
         sys.stderr.write("vmkeep: interrupted\n")
         sys.exit(CancelledError.exit_code)

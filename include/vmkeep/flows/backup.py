@@ -296,15 +296,9 @@ def remove_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None = None
 
     :param vcenter: where the VM has this id; at another one, nothing to remove would mean nothing.
     """
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        area = repository.run(run)
-        try:
-            area.fence()
-        except (StoreFullError, PermissionDeniedError) as error:
-            # Nor can a copy renew its lease there, or a new one begin: those that have a lease are waited for.
-            log.warning("the copies of run %s cannot be told to stop: %s", run, error)
-        fenced = area.await_copies(fence_deadline(run))
-        return _remove(session, vm, run, vcenter=vcenter, repository=repository.id, fenced=fenced)
+    with open_site_repository(site) as repository:
+        fenced = _fence(repository, run)
+        return _remove(site, vm, run, vcenter=vcenter, repository=repository.id, fenced=fenced)
 
 
 def remove_own_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None) -> Removal:
@@ -312,26 +306,42 @@ def remove_own_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None) -
 
     A repository that is full, or gone, is no reason for a VM to keep a snapshot that grows.
     """
+    repository_id, fenced = None, 0
     try:
-        return remove_snapshot(site, vm, run, vcenter=vcenter)
+        with open_site_repository(site) as repository:
+            repository_id = repository.id
+            fenced = _fence(repository, run)
     except VmKeepError as error:
         log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", vm, error)
+    return _remove(site, vm, run, vcenter=vcenter, repository=repository_id, fenced=fenced)
+
+
+def _fence(repository: Repository, run: str) -> int:
+    """Stop a run's copies and wait for their end; return how many there were."""
+    area = repository.run(run)
+    try:
+        area.fence()
+    except (StoreFullError, PermissionDeniedError) as error:
+        # Nor can a copy renew its lease there, or a new one begin: those that have a lease are waited for.
+        log.warning("the copies of run %s cannot be told to stop: %s", run, error)
+    return area.await_copies(fence_deadline(run))
+
+
+def _remove(site: Site, vm: str, run: str, *, vcenter: str | None, repository: str | None, fenced: int) -> Removal:
+    """Remove the snapshots of a run.
+
+    :param repository: the id of the one that the run stores into, because runs of two may have one key.
+    """
     with open_vsphere(site) as session:
-        return _remove(session, vm, run, vcenter=vcenter, repository=None, fenced=0)
-
-
-def _remove(
-    session: Session, vm: str, run: str, *, vcenter: str | None, repository: str | None, fenced: int
-) -> Removal:
-    if vcenter is not None:
-        require_server(session, vcenter, vm)
-    removed = 0
-    for snapshot in snapshots.find_by_run(session, vm, run):
-        if repository is None or not snapshot.is_of_other(repository):
-            snapshots.remove(session, vm, snapshot.moref)
-            removed += 1
-    consolidated = snapshots.consolidate_if_needed(session, vm)
-    return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced)
+        if vcenter is not None:
+            require_server(session, vcenter, vm)
+        removed = 0
+        for snapshot in snapshots.find_by_run(session, vm, run):
+            if repository is None or not snapshot.is_of_other(repository):
+                snapshots.remove(session, vm, snapshot.moref)
+                removed += 1
+        consolidated = snapshots.consolidate_if_needed(session, vm)
+        return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced)
 
 
 def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:

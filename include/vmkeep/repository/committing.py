@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vmkeep.errors import CorruptError, LockedError, StaleError, VmKeepError
+from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError, StaleError, VmKeepError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import sealing
 from vmkeep.repository.digests import DIGEST_SIZE, ZERO, Kind
@@ -59,15 +59,36 @@ def _require_unswept_maps(
 
 
 def _look_again(repository: Repository, point: RestorePoint, roots: Sequence[str]) -> None:
-    """Walk a point that was sealed without its intent: somebody took this process for dead, and may have swept."""
+    """Walk a point that was sealed without its intent: somebody took this process for dead, and may have swept.
+
+    A prune, or a retry of the run, may have noted it meanwhile: its note goes as it does where a point is forgotten.
+    """
     try:
         sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
     except VmKeepError:
+        manifest = blob_of_ref(point.ref)
+        repository.sealed_notes.forget(manifest)
         try:
-            repository.blobs.delete(blob_of_ref(point.ref))
+            repository.blobs.delete(manifest)
         except LockedError:
             repository.marks.mark_damaged(point.ref, (), reason="maintenance took blocks of it while it was sealed")
+        else:
+            repository.sealed_notes.forget(manifest)
         raise
+
+
+def require_sealed(repository: Repository, ref: str) -> None:
+    """Return if a point that another try has sealed stands, with all that it needs: that try may still take it back.
+
+    :raises StaleError: it does not; the run has to start again.
+    """
+    manifest = blob_of_ref(ref)
+    try:
+        roots = [root for _, root in _maps(repository.manifests.load(manifest))]
+        sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
+        repository.blobs.size(manifest)
+    except BlobNotFoundError as error:
+        raise StaleError(f"{ref}: another try of its run has taken it back; start the run again") from error
 
 
 def _require_maps(repository: Repository, point: RestorePoint) -> None:

@@ -21,7 +21,7 @@ from vmkeep.repository import index as indexes
 from vmkeep.repository import runs, sealing, tries
 from vmkeep.repository.attachments import read_content, write_content
 from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_refs, newest_first
-from vmkeep.repository.committing import commit, root_digest
+from vmkeep.repository.committing import commit, require_sealed, root_digest
 from vmkeep.repository.damage import DamageNotes, KnownDamage
 from vmkeep.repository.descriptor import Descriptor
 from vmkeep.repository.findings import Finding
@@ -216,7 +216,10 @@ class Repository:
         :raises CorruptError: a map that the point names is not in the repository.
         :raises StaleError: maintenance took something that the run had found; the run has to start again.
         """
-        sealed = self.manifests.sealed_by(point) or commit(self, point, begun)
+        if (sealed := self.manifests.sealed_by(point)) is None:
+            sealed = commit(self, point, begun)
+        else:
+            require_sealed(self, sealed)
         self.sealed_notes.try_to_remember(blob_of_ref(sealed), point.vm.name)
         for ended in (*self._own_tries.pop(point.run, ()), begun):
             if ended is not None:

@@ -13,11 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
+from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
 from vmkeep.model.extents import Extent, Extents, gather, split
 
 SECTOR = 512
 _ZEROES = bytes(1 << 20)
+_ABANDONED_AFTER = 86400.0
+"""Seconds without a write."""
 
 
 class FilePiece:
@@ -207,14 +210,16 @@ class LocalFileTarget:
 def remove_abandoned(files: Iterable[Path]) -> None:
     """Remove those files that a process created as a target and did not live to finish.
 
-    The kernel lets go of a dead process's lock. Where the file system knows no locks, nothing can be told and all stay.
+    The kernel lets go of a dead process's lock. Some file systems know no locks, or keep them from other machines: so
+    a file stays, too, that was written within a day.
     """
     for path in files:
         with suppress(OSError):  # gone, locked by its living writer, or another user's
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                if now().timestamp() - os.fstat(file).st_mtime > _ABANDONED_AFTER:
+                    path.unlink()
             finally:
                 os.close(file)
 

@@ -182,8 +182,8 @@ class RunningTransfer(Generic[T]):
                     self._read(selector, key)
                 if not ready and gone:
                     break  # though a program it started may still hold its streams
-                if not ready:
-                    self._check_silence()
+                if not ready and self._silent_for_long():
+                    break
         self._reap()
 
     def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
@@ -193,13 +193,15 @@ class RunningTransfer(Generic[T]):
         if not data:
             selector.unregister(stream)
 
-    def _check_silence(self) -> None:
+    def _silent_for_long(self) -> bool:
+        """Count one more look without a sign of life; kill a child that has given none for too long."""
         self._silent += _LISTEN  # and not by the clock, which went on while this process was stopped
         if self._silent < SILENCE:
-            return
+            return False
         self._process.kill()
         if self._outcome is None:
             self._outcome = DeadlineError(waiting_for=f"a sign of life from {self._title}", seconds=SILENCE)
+        return True
 
     def _on_stderr(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.errors import CorruptError, StoreFullError
+from vmkeep.errors import CorruptError, DeadlineError, StoreFullError
 from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
@@ -74,3 +74,17 @@ def test_a_full_disk_keeps_no_step_from_removing_the_snapshot(site, disk, bench)
     backup.remove_snapshot(site, taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
 
     assert bench.snapshots("app01") == []
+
+
+def test_a_vcenter_that_fails_is_no_fault_of_the_repository_and_is_asked_once(site, monkeypatch):
+    asked = []
+
+    def gives_up(_session, _vm, run):
+        asked.append(run)
+        raise DeadlineError(waiting_for="remove snapshot", seconds=1)
+
+    monkeypatch.setattr(backup.snapshots, "find_by_run", gives_up)
+    with pytest.raises(DeadlineError):
+        backup.remove_own_snapshot(site, "vm-1", "run-1", vcenter=None)
+
+    assert asked == ["run-1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -64,7 +65,8 @@ threading.Event().wait(600)
     assert (said, error) == (["interrupted"], "")
 
 
-def test_an_interruption_while_the_program_loads_leaves_one_line():
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_interruption_while_the_program_loads_leaves_one_line_and_with_json_a_document(options):
     code = f"""
 import os, sys
 from vmkeep.cli.start import start
@@ -75,12 +77,14 @@ class Interrupting:
             os.kill(os.getpid(), {int(signal.SIGINT)})
 
 sys.meta_path.insert(0, Interrupting())
-sys.argv = ["vmkeep", "point", "list"]
+sys.argv = ["vmkeep", "point", "list", *{options}]
 start()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (130, "vmkeep: interrupted\n")
+    said = {"error": "interrupted", "class": "CancelledError", "recovery": "retry"} if options else ""
+    assert (json.loads(done.stdout) if options else done.stdout) == said
 
 
 def test_an_interruption_after_the_last_word_changes_nothing():

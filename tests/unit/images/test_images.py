@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -174,17 +175,24 @@ def test_a_file_that_appears_during_an_export_is_not_overwritten(repository, tmp
     assert list(tmp_path.glob(".*.partial")) == []
 
 
+def two_days_old(path):
+    os.utime(path, (time.time() - 2 * 86400,) * 2)
+
+
 def test_what_a_killed_export_has_left_is_removed_by_the_next_one_and_a_running_ones_file_is_not(repository, tmp_path):
     point = import_images(repository, [write(tmp_path / "a.raw")], name="a")
     dead = tmp_path / ".vmkeep-0123456789abcdef.partial"
     dead.write_bytes(b"as a killed export leaves it")
+    two_days_old(dead)
+    unlocked = tmp_path / ".vmkeep-fedcba9876543210.partial"
+    unlocked.write_bytes(b"written by another machine, whose locks do not reach us")
     foreign = tmp_path / "vmkeep-notes.partial"
     foreign.write_bytes(b"somebody's")
     seen = []
 
     def another(_progress):
         if not seen:
-            (running,) = tmp_path.glob(".vmkeep-*.partial")
+            (running,) = {*tmp_path.glob(".vmkeep-*.partial")} - {unlocked}
             seen.append(running)
             export_image(repository, point, 0, tmp_path / "second")
             assert running.exists()
@@ -192,7 +200,9 @@ def test_what_a_killed_export_has_left_is_removed_by_the_next_one_and_a_running_
     export_image(repository, point, 0, tmp_path / "first", on_progress=another)
 
     assert seen
-    assert seen != [dead]
+    assert not dead.exists()
+    assert unlocked.exists()
+    unlocked.unlink()
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes() == (tmp_path / "a.raw").read_bytes()
     assert list(tmp_path.glob(".*.partial")) == []
     assert foreign.exists()
@@ -212,6 +222,7 @@ def test_a_killed_process_leaves_its_file_to_the_next_export(repository, tmp_pat
         [sys.executable, "-c", code, str(left)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as running:
         running.stdout.readline()
+        two_days_old(left)
         export_image(repository, point, 0, tmp_path / "first")
         assert left.exists()
         running.kill()

@@ -10,6 +10,7 @@ import pytest
 
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, LockedError, StaleError
+from vmkeep.maintenance import noting
 from vmkeep.repository import Repository, sealing, tries
 from vmkeep.repository.manifests import point_id
 from vmkeep.repository.packs import pack_key
@@ -448,3 +449,42 @@ def test_sealing_once_more_needs_no_handshake(repository, named):
     repository.plans.begin_sweep(packs(repository))
 
     assert again(repository).seal(named(root)) == ref
+
+
+class SweptAtTheSeal(FaultyStore):
+    """Maintenance takes the sealer for dead and sweeps all packs once the manifest is there; then another acts."""
+
+    acts = staticmethod(lambda: None)
+
+    def put(self, key, data):
+        created = super().put(key, data)
+        if key.startswith("points/"):
+            for blob in [*self.inner.list("runs/"), *self.inner.list("packs/")]:
+                if "/sealing/" in blob.key or blob.key.startswith("packs/"):
+                    self.inner.delete(blob.key)
+            self.acts()
+        return created
+
+
+def seal_while(repository, point, acts):
+    begun = repository.begin_run("run/1")
+    root, _ = repository.store_attachment(random.Random(1).randbytes(3 * BLOCK), run="run/1", begun=begun)
+    described = point(root, id=point_id("run/1", "5021-ab"), run="run/1")
+    store = SweptAtTheSeal(repository.blobs)
+    store.acts = lambda: acts(Repository(repository.blobs, repository.descriptor), described)
+    with pytest.raises(StaleError):
+        Repository(store, repository.descriptor).seal(described, begun=begun)
+    assert list(repository.blobs.list("points/")) == []
+    noting.require_points(repository)
+
+
+def test_a_point_that_is_withdrawn_leaves_no_note_though_a_prune_has_put_one(repository, point):
+    seal_while(repository, point, lambda other, _: noting.note_points(other))
+
+
+def test_a_retry_does_not_count_on_a_point_that_its_first_try_withdraws(repository, point):
+    def seal_again(other, described):
+        with pytest.raises(StaleError):
+            other.seal(described)
+
+    seal_while(repository, point, seal_again)
