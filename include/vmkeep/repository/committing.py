@@ -88,7 +88,7 @@ def require_sealed(repository: Repository, ref: str) -> None:
         sealing.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
         repository.blobs.size(manifest)
     except BlobNotFoundError as error:
-        raise StaleError(f"{ref}: another try of its run has taken it back; start the run again") from error
+        raise StaleError(f"{ref}: was sealed, and forgotten or taken back meanwhile; start the run again") from error
 
 
 def _require_maps(repository: Repository, point: RestorePoint) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from vmkeep.errors import ConflictError, DeadlineError, TransientError, VSphereError
+from vmkeep.errors import ConflictError, DeadlineError, NotFoundError, TransientError, VSphereError
 from vmkeep.vsphere.api import vmodl
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
@@ -61,9 +62,12 @@ def destroy_marked(session: Session, run: str, *, repository: str | None = None)
         for found in list_marked(session)
         if found.off and found.mark.made and found.mark.is_of(run, repository)
     ]
+    destroyed = 0
     for vm in left:
-        destroy(session, vm, run=run, repository=repository)
-    return len(left)
+        with suppress(NotFoundError):  # somebody else has destroyed it meanwhile
+            destroy(session, vm, run=run, repository=repository)
+            destroyed += 1
+    return destroyed
 
 
 def destroy(

@@ -16,7 +16,7 @@ from vmkeep.errors import ConflictError, VSphereError
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
@@ -106,9 +106,7 @@ def mark_on(session: Session, vm: str) -> VmMark | None:
 def list_marked(session: Session) -> tuple[MarkedVm, ...]:
     """Return every VM that some run has marked and not let go."""
     with speaking("look for VMs that restores have marked"):
-        found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState")
-        settings = read_each(session, [vm for vm, _ in found], "config.extraConfig")
-    marks = {moref(vm): parse_mark(values["config.extraConfig"]) for vm, values in settings}
+        found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.extraConfig")
     return tuple(
         MarkedVm(
             vm=moref(vm),
@@ -117,7 +115,7 @@ def list_marked(session: Session) -> tuple[MarkedVm, ...]:
             off=str(values["runtime.powerState"]) == "poweredOff",
         )
         for vm, values in found
-        if (mark := marks.get(moref(vm))) is not None
+        if (mark := parse_mark(values["config.extraConfig"])) is not None
     )
 
 

@@ -178,6 +178,21 @@ def test_an_unfinished_vm_whose_disk_is_still_being_written_is_destroyed_later(s
     assert machines.destroy_marked(session, "r/1") == 1
 
 
+def test_an_unfinished_vm_that_vanishes_meanwhile_stops_no_clean_up(session, saved, name, monkeypatch):
+    vm = make(session, saved, name)
+    read_all = marks.read_all
+
+    def read_all_before_it_went(*arguments):
+        found = read_all(*arguments)
+        machines.destroy(session, vm, run="r/1")
+        return found
+
+    monkeypatch.setattr(marks, "read_all", read_all_before_it_went)
+
+    assert machines.destroy_marked(session, "r/1") == 0
+    monkeypatch.undo()
+
+
 def test_a_finished_vm_is_not_destroyed(session, saved, name):
     vm = make(session, saved, name)
     marks.let_go(session, vm, "r/1")
