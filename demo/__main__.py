@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DemoRunsError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # it came while the end of the demo was being told
+        return 130
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
