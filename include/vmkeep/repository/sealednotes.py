@@ -45,7 +45,7 @@ class GonePoints:
 
     @property
     def finding(self) -> str:
-        """What a check says of it."""
+        """The finding of a check, on one line."""
         which = " to ".join(dict.fromkeys((self.names[0], self.names[-1])))
         return (
             f"{len(self.names)} point(s) of VM '{self.vm_name}' ({which}) were sealed here and are gone, though no "

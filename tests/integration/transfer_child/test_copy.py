@@ -138,7 +138,7 @@ def test_a_library_that_prints_cannot_fake_a_result(place, monkeypatch, caplog):
 
 
 def test_a_parent_that_stood_still_while_its_child_ended_gets_the_result(place, monkeypatch):
-    """What a stopped process finds when it goes on: the time of its wait is over, and the child is gone."""
+    """A stopped process goes on, and finds the time of its wait over and the child gone."""
     looks = []
     select = selectors.DefaultSelector.select
 
