@@ -99,10 +99,7 @@ class ControlHandler:
         return {}
 
     def _settings(self, body: Json) -> Json:
-        """`{extents_per_query?, bytes_per_query?, session_timeout?, nfc_session_limit?, capacities?: {datastore.
-
-        Bytes}}`.
-        """
+        """Change limits while the lab runs; docs/vmlab.md lists them."""
         site = self._site
         for name, value in body.items():
             match name:
@@ -114,8 +111,8 @@ class ControlHandler:
                     site.sessions.idle_seconds = float(value)
                 case "nfc_session_limit":
                     self._authority.limit = int(value)
-                case "capacities":
-                    site.world.set_meta("capacities", {**(site.world.meta("capacities") or {}), **value})
+                case "capacities" | "hardware_versions":
+                    site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
                 case _:
                     raise ControlError(f"no setting {name}")
         return {}

@@ -1,54 +1,85 @@
-"""The environment browser: what a VM could be given here: LUNs, datastores, networks, hardware versions."""
+"""The environment browser: what a VM could be given here: LUNs, datastores, networks, hardware versions.
 
+A browser belongs to a VM, or to a cluster or lone host; it tells what all hosts of that cluster have, or one of them.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
-from vmlab.managed import datastores
+from vmlab.managed import datastores, hardware
+from vmlab.managed.devices import Device, default_devices
+from vmlab.managed.guests import guest_descriptors
+from vmlab.managed.hosts import CORES, MEMORY, THREADS
 from vmlab.managed.luns import target_luns
+from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
+from vmlab.soap.types import vim, vmodl
 from vmlab.soap.values import fill
 
 Browser = vim.EnvironmentBrowser
+
+_ADDABLE = (
+    "VirtualDisk", "VirtualCdrom", "VirtualVmxnet3", "VirtualE1000e", "ParaVirtualSCSIController",
+    "VirtualLsiLogicController", "VirtualLsiLogicSASController", "VirtualAHCIController", "VirtualNVMEController",
+)  # fmt: skip
+"""Devices of which the browser says that a VM may have them."""
 
 
 @method(Browser, "QueryConfigTarget")
 def query_config_target(call: Call, host: Any) -> Any:
     """Free LUNs, datastores and networks; the LUN names and ids a raw device mapping has to use."""
     site, world = call.site, call.world
+    hosts = _hosts(call, host)
     stores = [
         vim.vm.DatastoreInfo(
             name=world.get(ref, "name"), datastore=datastores.summary(site, ref),
             capability=datastores.capability(site, ref), maxFileSize=64 << 40, mode="readWrite",
         )
-        for ref in world.all(vim.Datastore)
+        for ref in _reached(site, hosts, "datastore")
     ]  # fmt: skip
     networks = [
-        vim.vm.NetworkInfo(name=world.get(ref, "name"), network=vim.Network.Summary(network=ref, name=world.get(ref,
-        "name"), accessible=True)) for ref in world.all(vim.Network)
-    ]  # fmt: skip
+        vim.vm.NetworkInfo(
+            name=world.get(ref, "name"),
+            network=vim.Network.Summary(network=ref, name=world.get(ref, "name"), accessible=True),
+        )
+        for ref in _reached(site, hosts, "network")
+        if type(ref) is vim.Network
+    ]
     target = vim.vm.ConfigTarget(
-        numCpus=16, numCpuCores=8, numNumaNodes=1, maxMemMBOptimalPerf=65536, smcPresent=False,
+        numCpus=THREADS, numCpuCores=CORES, numNumaNodes=1, maxMemMBOptimalPerf=MEMORY >> 20,
+        supportedMaxMemMB=MEMORY >> 20, maxCpusPerHost=THREADS, smcPresent=False,
         datastore=stores, network=networks, scsiDisk=target_luns(site),
     )  # fmt: skip
     return fill(target)
 
 
 @method(Browser, "QueryConfigOption")
+def query_config_option(call: Call, key: str | None, host: Any) -> Any:
+    """What VMs of a hardware version may be like: of the default one where none is named. An unknown one: nothing."""
+    return _option(call, key, host)
+
+
 @method(Browser, "QueryConfigOptionEx")
-def query_config_option(call: Call, **_: Any) -> Any:
-    """The defaults of the newest hardware version, in outline."""
-    return fill(vim.vm.ConfigOption(version="vmx-21", description="ESXi 8.0 U2 virtual machine"))
+def query_config_option_ex(call: Call, spec: Any) -> Any:
+    """The same, with the guest systems cut down to those asked for where there are any of these."""
+    option = _option(call, spec.key if spec else None, spec.host if spec else None)
+    wanted = [guest for guest in option.guestOSDescriptor if guest.id in spec.guestId] if option and spec else []
+    if wanted:
+        option.guestOSDescriptor = wanted
+    return option
 
 
 @method(Browser, "QueryConfigOptionDescriptor")
 def query_config_option_descriptor(call: Call) -> list[Any]:
-    """The hardware versions on offer."""
-    hosts = call.world.all(vim.HostSystem)
-    return [
-        fill(vim.vm.ConfigOptionDescriptor(key=f"vmx-{number}", host=hosts, createSupported=True,
-        defaultConfigOption=number == 21)) for number in (13, 15, 17, 19, 20, 21)
-    ]  # fmt: skip
+    """The hardware versions on offer, each with the hosts that run it."""
+    return hardware.options(call.site, _hosts(call, None))
+
+
+@method(Browser, "QueryTargetCapabilities")
+def query_target_capabilities(call: Call, host: Any) -> Any:
+    """What a host can do; the first of the cluster where none is named."""
+    return read(call.site, _hosts(call, host)[0], "capability")
 
 
 @computed(Browser, "datastoreBrowser")
@@ -56,3 +87,72 @@ def datastore_browser(site: Site, _: Any) -> Any:
     """The browser of the first host."""
     hosts = site.world.all(vim.HostSystem)
     return vim.host.DatastoreBrowser(f"datastoreBrowser-{hosts[0]._moId}")
+
+
+def _hosts(call: Call, host: Any) -> list[Any]:
+    """The hosts a browser speaks of: the one asked for, or all of its VM's or its own cluster."""
+    owner = call.world.entry(vim.ManagedEntity(call.this._moId.removeprefix("envbrowser-"))).ref
+    if isinstance(owner, vim.VirtualMachine):
+        owner = call.world.get(call.world.get(owner, "runtime").host, "parent")
+    every: list[Any] = read(call.site, owner, "host")
+    if host is None:
+        return every
+    if call.world.entry(host).ref not in every:
+        message = f"{call.world.get(host, 'name')} is not a host of {call.world.get(owner, 'name')}"
+        raise vmodl.fault.InvalidArgument(invalidProperty="host", msg=message)
+    return [host]
+
+
+def _reached(site: Site, hosts: list[Any], name: str) -> list[Any]:
+    """The datastores or networks that any of the hosts has, each once."""
+    found = {ref._moId: ref for host in hosts for ref in read(site, host, name)}
+    return list(found.values())
+
+
+def _option(call: Call, key: str | None, host: Any) -> Any:
+    offered: list[Any] = hardware.options(call.site, _hosts(call, host))
+    named: Callable[[Any], bool] = (lambda one: one.key == key) if key else (lambda one: one.defaultConfigOption)
+    found = next(filter(named, offered), None)
+    if found is None:
+        return None
+    return fill(
+        vim.vm.ConfigOption(
+            version=found.key,
+            description=found.description,
+            guestOSDescriptor=guest_descriptors(),
+            guestOSDefaultIndex=0,
+            hardwareOptions=_hardware(int(found.key.removeprefix("vmx-"))),
+            datastore=vim.vm.DatastoreOption(unsupportedVolumes=[]),
+            defaultDevice=default_devices(),
+            supportedMonitorType=["release"],
+        )
+    )
+
+
+def _hardware(version: int) -> Any:
+    """CPUs, memory and controllers a version allows on these hosts."""
+    cores = vim.option.IntOption(defaultValue=1, min=1, max=CORES, valueIsReadonly=False)
+    memory = vim.option.LongOption(defaultValue=1024, min=4, max=MEMORY >> 20, valueIsReadonly=False)
+    return vim.vm.VirtualHardwareOption(
+        hwVersion=version,
+        virtualDeviceOption=[fill(getattr(Device, f"{name}Option")(type=getattr(Device, name))) for name in _ADDABLE],
+        deviceListReadonly=False,
+        numCPU=list(range(1, THREADS + 1)),
+        numCpuReadonly=False,
+        numCoresPerSocket=cores,
+        memoryMB=memory,
+        numPCIControllers=_exactly(1),
+        numIDEControllers=_exactly(2),
+        numUSBControllers=_upto(1),
+        numUSBXHCIControllers=_upto(1),
+        numSIOControllers=_exactly(1),
+        numPS2Controllers=_exactly(1),
+    )
+
+
+def _upto(most: int) -> Any:
+    return vim.option.IntOption(defaultValue=0, min=0, max=most, valueIsReadonly=False)
+
+
+def _exactly(number: int) -> Any:
+    return vim.option.IntOption(defaultValue=number, min=number, max=number, valueIsReadonly=True)

@@ -26,6 +26,35 @@ def guest_names(guest_id: str) -> tuple[str, str]:
     return _NAMES.get(guest_id, ("Other (64-bit)", "otherGuestFamily"))
 
 
+def guest_descriptors() -> list[Any]:
+    """The guest systems a VM may be made for, with the devices each does best with."""
+    devices = vim.vm.device
+    return [
+        fill(
+            vim.vm.GuestOsDescriptor(
+                id=guest_id,
+                family=family,
+                fullName=full,
+                supportedMaxCPUs=16,
+                supportedMinMemMB=32,
+                supportedMaxMemMB=65536,
+                recommendedMemMB=1024,
+                supportedDiskControllerList=[devices.ParaVirtualSCSIController, devices.VirtualLsiLogicController],
+                recommendedSCSIController=devices.ParaVirtualSCSIController,
+                recommendedDiskController=devices.ParaVirtualSCSIController,
+                recommendedCdromController=devices.VirtualAHCIController,
+                supportedEthernetCard=[devices.VirtualVmxnet3, devices.VirtualE1000e],
+                recommendedEthernetCard=devices.VirtualVmxnet3,
+                supportedFirmware=["bios", "efi"],
+                recommendedFirmware="efi",
+                supportLevel="supported",
+                supportedForCreate=True,
+            )
+        )
+        for guest_id, (full, family) in _NAMES.items()
+    ]
+
+
 def new_guest(config: Any, *, tools: bool = False, ip: str | None = None, host_name: str | None = None) -> Any:
     """What is known of a guest: nothing until Tools run; the last address stays known when the VM is off."""
     full, family = guest_names(config.guestId)

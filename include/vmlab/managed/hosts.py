@@ -6,6 +6,7 @@ All worked out from a few stored values.
 import uuid
 from typing import Any
 
+from vmlab.managed import hardware
 from vmlab.managed.luns import host_luns
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
@@ -93,6 +94,21 @@ def host_runtime(site: Site, _: Any) -> Any:
     )
 
 
+@computed(vim.HostSystem, "capability")
+def host_capability(_site: Site, _: Any) -> Any:
+    """What an ESXi host of our days can do, as far as clients ask."""
+    yes = (
+        "recursiveResourcePoolsSupported", "cpuMemoryResourceConfigurationSupported", "rebootSupported",
+        "shutdownSupported", "vmotionSupported", "sanSupported", "nfsSupported", "iscsiSupported",
+        "vlanTaggingSupported", "nicTeamingSupported", "maintenanceModeSupported", "perVmSwapFiles",
+        "backgroundSnapshotsSupported", "preAssignedPCIUnitNumbersSupported", "storageVMotionSupported",
+        "vStorageCapable", "vmfsDatastoreMountCapable", "deltaDiskBackingsSupported", "cloneFromSnapshotSupported",
+        "featureCapabilitiesSupported", "latencySensitivitySupported",
+    )  # fmt: skip
+    limits = {"maxSupportedVMs": 1024, "maxRunningVMs": 1024, "maxSupportedVcpus": 4096, "maxRegisteredVMs": 4096}
+    return fill(vim.host.Capability(**dict.fromkeys(yes, True), **limits))
+
+
 @computed(vim.HostSystem, "hardware")
 def host_hardware(site: Site, ref: Any) -> Any:
     """A plain two-socket server."""
@@ -109,8 +125,8 @@ def host_hardware(site: Site, ref: Any) -> Any:
 def host_summary(site: Site, ref: Any) -> Any:
     """What lists show of a host."""
     name = site.world.get(ref, "name")
-    product = _about(site)
-    hardware = vim.host.Summary.HardwareSummary(
+    product = _about(site, ref)
+    machine = vim.host.Summary.HardwareSummary(
         vendor="vmlab",
         model="Simulated host",
         uuid=_uuid(ref),
@@ -126,7 +142,7 @@ def host_summary(site: Site, ref: Any) -> Any:
     return fill(
         vim.host.Summary(
             host=ref,
-            hardware=hardware,
+            hardware=machine,
             runtime=host_runtime(site, ref),
             config=vim.host.Summary.ConfigSummary(name=name, port=902, product=product, vmotionEnabled=True),
             quickStats=vim.host.Summary.QuickStats(overallCpuUsage=420, overallMemoryUsage=4096, uptime=86400),
@@ -150,7 +166,7 @@ def host_config(site: Site, ref: Any) -> Any:
     return fill(
         vim.host.ConfigInfo(
             host=ref,
-            product=_about(site),
+            product=_about(site, ref),
             network=vim.host.NetworkInfo(vnic=[nic]),
             storageDevice=vim.host.StorageDeviceInfo(scsiLun=host_luns(site)),
         )
@@ -236,15 +252,16 @@ def _uuid(ref: Any) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}"))
 
 
-def _about(site: Site) -> Any:
+def _about(site: Site, host: Any) -> Any:
+    release, build = hardware.RELEASES[hardware.newest_on(site, host)]
     return vim.AboutInfo(
         name="VMware ESXi",
-        fullName="VMware ESXi 8.0.3 build-24022510 (simulated by vmlab)",
+        fullName=f"VMware ESXi {release} build-{build} (simulated by vmlab)",
         vendor="vmlab",
-        version="8.0.3",
-        build="24022510",
+        version=release,
+        build=build,
         osType="vmnix-x86",
         productLineId="embeddedEsx",
         apiType="HostAgent",
-        apiVersion="8.0.3.0",
+        apiVersion=f"{release}.0",
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from vmlab.managed import ds_paths
+from vmlab.managed import ds_paths, hardware
 from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import Device, Disk, default_devices, is_rdm
 from vmlab.managed.disk_files import carry_out
@@ -18,8 +18,6 @@ from vmlab.managed.vm_config import apply_simple_fields
 from vmlab.managed.vmx import write_vm_files
 from vmlab.soap.types import vim, vmodl
 from vmlab.soap.values import fill
-
-DEFAULT_VERSION = "vmx-21"
 
 
 def check_create(call: Call, config: Any, pool: Any, host: Any) -> None:
@@ -56,7 +54,9 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     """Make a VM, powered off; returns its reference. Raises the faults of CreateVM_Task, leaving nothing behind."""
     name = _checked_name(site, folder, spec.name)
     home, vmx = _home(site, spec, name)
+    host, version = _host_and_version(site, host, spec.version)
     config = new_config(spec, name, vmx)
+    config.version = version
     made_folder = ds_paths.local(site, home)
     existed = made_folder.exists()
     made_folder.mkdir(parents=True, exist_ok=True)
@@ -118,11 +118,24 @@ def abandon(site: Site, child: Any) -> None:
         site.world.update(folder, childEntity=kept)
 
 
-def placed_host(site: Site) -> Any:
-    """The host with the fewest VMs."""
-    hosts = site.world.all(vim.HostSystem)
+def placed_host(site: Site, among: list[Any] | None = None) -> Any:
+    """The host with the fewest VMs: of those named, or of all."""
+    hosts = among or site.world.all(vim.HostSystem)
     vms = [site.world.get(vm, "runtime").host for vm in site.world.all(vim.VirtualMachine)]
     return min(hosts, key=vms.count)
+
+
+def _host_and_version(site: Site, host: Any, version: str | None) -> tuple[Any, str]:
+    """Where a new VM goes, and its hardware version: one that the host runs. Raises VirtualHardwareVersionNotSupported.
+
+    A version that nobody asks for is the newest of the host. A host that nobody asks for is one that runs the version.
+    """
+    with site.world.lock:
+        if host is None:
+            host = placed_host(site, hardware.hosts_that_run(site, version) if version else None)
+        version = version or hardware.key_of(hardware.newest_on(site, host))
+        hardware.check_host(site, host, version)
+    return host, version
 
 
 def inventory_name(name: str) -> str:
@@ -192,7 +205,7 @@ def new_config(spec: Any, name: str, vmx: str) -> Any:
         guestFullName=full,
         guestId=guest_id,
         alternateGuestName="",
-        version=spec.version or DEFAULT_VERSION,
+        version=spec.version or hardware.key_of(hardware.NEWEST),
         uuid=spec.uuid or str(uuid.uuid4()),
         instanceUuid=spec.instanceUuid or str(uuid.uuid4()),
         template=False,

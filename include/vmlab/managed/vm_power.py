@@ -4,6 +4,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
+from vmlab.managed import hardware
 from vmlab.managed.guests import set_running
 from vmlab.managed.registry import Call, method, task_method
 from vmlab.managed.site import Site
@@ -70,6 +71,7 @@ def power_on(site: Site, ref: Any) -> None:
     config = site.world.get(ref, "config")
     if config.template:
         raise vim.fault.InvalidState(msg="A template cannot be powered on.")
+    hardware.check_host(site, site.world.get(ref, "runtime").host, config.version)
     _refuse_locked(site, ref, config)
     set_power(site, ref, "poweredOn")
 
