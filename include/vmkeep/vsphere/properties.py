@@ -34,14 +34,18 @@ def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
 
 
 def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tuple[Any, dict[str, Any]]]:
-    """Return some properties of several objects of one type, in one go; unreadable or unset ones are ``None``."""
+    """Return some properties of several objects, in one go; unreadable or unset ones are ``None``.
+
+    The objects may be of several types, which all have these properties. Each type is named: vSphere looks a property
+    up in the type that is asked for, and ``summary`` of a ManagedEntity is no property.
+    """
     listed = list(objects)
     if not listed:
         return []
     collector = vmodl.query.PropertyCollector
     spec = collector.FilterSpec(
         objectSet=[collector.ObjectSpec(obj=managed) for managed in listed],
-        propSet=[collector.PropertySpec(type=vim.ManagedEntity, pathSet=list(paths))],
+        propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind in dict.fromkeys(map(type, listed))],
     )
     return [(content.obj, _values(content, paths)) for content in _pages(session, spec)]
 

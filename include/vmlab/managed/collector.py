@@ -5,6 +5,7 @@ from typing import Any
 
 from vmlab.managed.properties import property_names, read_path
 from vmlab.managed.site import Site
+from vmlab.managed.spec_rules import check_spec
 from vmlab.soap.types import vmodl
 
 PC = vmodl.query.PropertyCollector
@@ -29,8 +30,8 @@ def paths(spec: Any, ref: Any) -> list[str]:
     names: dict[str, None] = {}
     for wanted in spec.propSet:
         if isinstance(ref, wanted.type):
-            kind: Any = type(ref)
-            names.update(dict.fromkeys(property_names(kind) if getattr(wanted, "all", False) else wanted.pathSet))
+            every = getattr(wanted, "all", False)
+            names.update(dict.fromkeys(property_names(wanted.type) if every else wanted.pathSet))
     return list(names)
 
 
@@ -46,6 +47,8 @@ def content(site: Site, spec: Any, ref: Any) -> Any:
 
 def retrieve(site: Site, specs: list[Any], sees: Sees) -> list[Any]:
     """The contents of every filter spec, one after the other."""
+    for spec in specs:
+        check_spec(spec)
     return [content(site, spec, ref) for spec in specs for ref in select(site, spec, sees).values()]
 
 

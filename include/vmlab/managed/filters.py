@@ -11,6 +11,7 @@ from typing import Any
 from vmlab.managed.collector import Sees, content, select
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import Site
+from vmlab.managed.spec_rules import check_spec
 from vmlab.soap.types import vmodl
 from vmlab.soap.values import dump
 
@@ -63,7 +64,8 @@ class Collectors:
 @method(PC, "CreateFilter")
 def create_filter(call: Call, spec: Any, partialUpdates: bool) -> Any:
     """Watch a selection; its first wait reports everything as entered."""
-    select(call.site, spec, call.sees())  # a spec that cannot work is refused now
+    check_spec(spec)
+    select(call.site, spec, call.sees())  # a start that is not there is refused now
     ref = _own(call, PC.Filter, "session-filter", spec=spec, partialUpdates=partialUpdates)
     call.site.collectors.of(call.cookie, call.this).watches.append(Watch(ref=ref, spec=spec))
     call.site.collectors.of(call.cookie, call.this).checked = -1

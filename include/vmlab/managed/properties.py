@@ -31,6 +31,23 @@ def property_names(kind: Any) -> tuple[str, ...]:
     return tuple(info.name for info in kind._GetPropertyList())
 
 
+def declared(kind: Any, path: str) -> Any:
+    """The type that a path of a declared managed type has; `None` where only a value's own type tells.
+
+    Raises the InvalidProperty fault where the managed type has no such property.
+    """
+    names = [name for name, _ in split(path)]
+    info = _property_info(kind, names[0])
+    if info is None:
+        raise vmodl.query.InvalidProperty(name=path, msg=f"{kind.__name__} has no property {path}")
+    for name in names[1:]:
+        inner = getattr(info.type, "Item", info.type)
+        info = _property_info(inner, name) if issubclass(inner, DataObject) else None
+        if info is None:
+            return None
+    return info.type
+
+
 def read(site: Site, ref: Any, name: str) -> Any:
     """One whole property. Raises the InvalidProperty and ManagedObjectNotFound faults."""
     entry = site.world.entry(ref)
@@ -48,7 +65,7 @@ def read(site: Site, ref: Any, name: str) -> Any:
 
 def read_path(site: Site, ref: Any, path: str) -> Any:
     """The value a property path names, or None where something on the way is not set."""
-    segments = _split(path)
+    segments = split(path)
     name, key = segments[0]
     value = _select(read(site, ref, name), key)
     for name, key in segments[1:]:
@@ -64,7 +81,7 @@ def read_path(site: Site, ref: Any, path: str) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _split(path: str) -> tuple[tuple[str, str], ...]:
+def split(path: str) -> tuple[tuple[str, str], ...]:
     """`a.b["x.y"].c` → (("a", ""), ("b", "x.y"), ("c", ""))."""
     segments: list[tuple[str, str]] = []
     rest = path

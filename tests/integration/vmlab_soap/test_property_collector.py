@@ -73,6 +73,46 @@ def test_an_unset_property_is_left_out_and_an_unknown_one_is_a_fault(content, vm
             content.propertyCollector.RetrieveContents([object_spec(vm, [path])])
 
 
+@pytest.mark.parametrize("path", ["summary", "runtime.connectionState", "config.extraConfig", "summary.accessible"])
+def test_a_path_is_a_property_of_the_type_that_is_declared_and_not_of_the_object(content, vm_at, path):
+    start = PC.ObjectSpec(obj=vm_at("Production/web01"))
+    spec = PC.FilterSpec(objectSet=[start], propSet=[PC.PropertySpec(type=vim.ManagedEntity, pathSet=["name", path])])
+    for ask in (
+        lambda: content.propertyCollector.RetrieveContents([spec]),
+        lambda: content.propertyCollector.RetrievePropertiesEx([spec], PC.RetrieveOptions()),
+        lambda: content.propertyCollector.CreateFilter(spec, False),
+    ):
+        with pytest.raises(vmodl.query.InvalidProperty) as caught:
+            ask()
+        assert caught.value.name == path
+
+
+def test_a_path_is_checked_also_where_no_object_is_found(content, vms):
+    with pytest.raises(vmodl.query.InvalidProperty):
+        content.propertyCollector.RetrieveContents([view_spec(vms, vim.HostSystem, ["config.nonsense", "guest"])])
+
+
+def test_all_properties_of_a_base_type_are_those_of_the_base_type(content, vm_at):
+    spec = PC.FilterSpec(
+        objectSet=[PC.ObjectSpec(obj=vm_at("Production/web01"))],
+        propSet=[PC.PropertySpec(type=vim.ManagedEntity, all=True)],
+    )
+    (found,) = content.propertyCollector.RetrieveContents([spec])
+    assert {prop.name for prop in found.propSet} <= {info.name for info in vim.ManagedEntity._GetPropertyList()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [(vim.ManagedEntity, "childEntity"), (vim.Folder, "vmFolder"), (vim.VirtualMachine, "name"), (vim.Folder, "no")],
+)
+def test_a_traversal_follows_a_reference_of_its_declared_type(content, kind, path):
+    walk = PC.TraversalSpec(type=kind, path=path, skip=False)
+    start = PC.ObjectSpec(obj=content.rootFolder, selectSet=[walk])
+    props = [PC.PropertySpec(type=vim.ManagedEntity, pathSet=["name"])]
+    with pytest.raises(vmodl.query.InvalidProperty):
+        content.propertyCollector.RetrieveContents([PC.FilterSpec(objectSet=[start], propSet=props)])
+
+
 def test_a_missing_object_is_a_fault(content):
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
         _ = vim.VirtualMachine("vm-9", content.rootFolder._stub).name
