@@ -33,6 +33,7 @@ _NOUNS = {
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
     "vm": "List and show the VMs of a vCenter.",
+    "vsphere": "Print the rights that a vCenter user needs.",
 }
 
 

@@ -38,17 +38,11 @@ from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
-from vmkeep.vsphere import changes, inventory, privileges, snapshots
+from vmkeep.vsphere import changes, inventory, required, snapshots
+from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
-
-NEEDED_PRIVILEGES = (
-    "VirtualMachine.State.CreateSnapshot",
-    "VirtualMachine.State.RemoveSnapshot",
-    "VirtualMachine.Provisioning.DiskRandomRead",
-    "VirtualMachine.Config.ChangeTracking",
-)
 
 
 def preflight(site: Site, request: BackupRequest) -> Preflight:
@@ -58,7 +52,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
         found = inventory.find_vm(session, request.vm)
         vm = inventory.describe_vm(session, found.moref)
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
-        privileges.require(session, vm.moref, NEEDED_PRIVILEGES)
+        required.require_on_vm(session, Purpose.BACKUP, vm)
         disks = exclude(vm.disks, request.exclude)
         if all(disk.skip for disk in disks):
             why = "; ".join(f"{disk.label}: {disk.skip.why}" for disk in disks if disk.skip) or "it has no disks"

@@ -17,18 +17,11 @@ from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
-from vmkeep.vsphere import configspec, create, inventory, marks, privileges, snapshots
+from vmkeep.vsphere import configspec, create, inventory, marks, required, snapshots
 from vmkeep.vsphere.names import require_usable_name
+from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
-
-OVERWRITE_PRIVILEGES = (
-    "VirtualMachine.Interact.PowerOff",
-    "VirtualMachine.Interact.PowerOn",
-    "VirtualMachine.Provisioning.DiskRandomAccess",
-    "VirtualMachine.Config.ChangeTracking",
-    "VirtualMachine.Config.AdvancedConfig",
-)
 
 
 def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = nobody_knows) -> RestorePlan:
@@ -80,7 +73,7 @@ def _plan_over(
                 f"VM {vm.identity.name} ({moref}) is what run {dead.run} left half made: restore to a new VM of that "
                 "name, and it is removed first"
             )
-        privileges.require(session, moref, OVERWRITE_PRIVILEGES)
+        required.require_on_vm(session, Purpose.RESTORE_OVER, vm)
     matches = () if keep else match_disks(point, vm.disks)
     strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
     return RestorePlan(

@@ -15,6 +15,8 @@ vim: Any = _vim
 vmodl: Any = _vmodl
 """The types below them: faults such as ``ManagedObjectNotFound``, dynamic data."""
 _codec: Any = SoapAdapter
+_tables: Any = VmomiSupport
+_NAMESPACE = "urn:vim25"
 SoapStubAdapter: Any = _codec.SoapStubAdapter
 
 
@@ -37,6 +39,27 @@ def deserialize(text: bytes, kind: Any) -> Any:
 def type_name(value: Any) -> str:
     """Return a value's vim type as the WSDL names it, e.g. ``ParaVirtualSCSIController``."""
     return cast("str", type(value)._wsdlName)  # noqa: SLF001 - pyVmomi keeps it nowhere else
+
+
+def is_method(name: str) -> bool:
+    """Whether vSphere's tables know a method of that WSDL name, e.g. ``CreateSnapshot_Task``."""
+    try:
+        _tables.GetWsdlMethod(_NAMESPACE, name)
+    except KeyError:
+        return False
+    return True
+
+
+def privileges_of(method: str) -> list[tuple[Any, str]]:
+    """Return the privileges that vSphere's tables ask for a method, each with the type of the object it is asked on.
+
+    They come from pyVmomi, method by method and parameter by parameter. A method whose privileges depend on its
+    arguments has none there.
+    """
+    info = _tables.GetWsdlMethod(_NAMESPACE, method).info
+    found = [(_tables.GetVmodlType(info.typeName), info.privId)]
+    found += [(parameter.type, parameter.privId) for parameter in info.params]
+    return [(kind, str(privilege)) for kind, privilege in found if privilege]
 
 
 def moref(managed: Any) -> str:

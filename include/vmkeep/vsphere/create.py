@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError
 from vmkeep.model.place import SettledPlace
-from vmkeep.vsphere import privileges
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.disks import disks_of
@@ -20,7 +19,8 @@ from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import network_backings
 from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.places import Place, PlaceRequest, reopen_place, resolve_place
-from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.required import require_for_new_vm
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
@@ -51,7 +51,14 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
             ),
             isos=_isos(session, place, devices),
         )
-        _check_rights(session, place, {home, *around.disk_datastores.values()}, around.networks)
+    require_for_new_vm(
+        session,
+        place,
+        home=home,
+        datastores=around.disk_datastores.values(),
+        networks=around.networks.values(),
+        mapped=bool(options.luns),
+    )
     return build(config, options, around)
 
 
@@ -161,22 +168,6 @@ def _isos(session: Session, place: Place, devices: Iterable[Any]) -> frozenset[s
         if DatastorePath.parse(name).datastore in place.datastores
         and exists(session, DatastorePath.parse(name), place.datacenter_path)
     )
-
-
-def _check_rights(session: Session, place: Place, datastores: set[str], networks: Mapping[int, Any]) -> None:
-    privileges.require(
-        session,
-        session.managed(vim.Folder, place.folder),
-        ("VirtualMachine.Inventory.Create", "VirtualMachine.Config.AddNewDisk"),
-    )
-    privileges.require(session, session.managed(vim.ResourcePool, place.pool), ("Resource.AssignVMToPool",))
-    datacenter = session.managed(vim.Datacenter, place.datacenter)
-    for store, values in read_all(session, vim.Datastore, "name", under=datacenter):
-        if values["name"] in datastores:
-            privileges.require(session, store, ("Datastore.AllocateSpace",))
-    for backing in networks.values():
-        if getattr(backing, "network", None) is not None:
-            privileges.require(session, backing.network, ("Network.Assign",))
 
 
 def _set_boot_order(session: Session, vm: str, saved: Any) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vmkeep.errors import PermissionDeniedError
-from vmkeep.vsphere.api import moref
+from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read_each
@@ -16,31 +16,40 @@ from vmkeep.vsphere.session import Session
 def missing_privileges(session: Session, entity: Any, names: Sequence[str]) -> tuple[str, ...]:
     """Return those of ``names`` that the user does not hold on a managed object.
 
-    ``entity`` is a VM's id, or a managed object of this session.
+    ``entity`` is a VM's id, or a managed object of this session. Of an object that he may not even look at he holds
+    none.
     """
     target = session.vm(entity) if isinstance(entity, str) else entity
     with speaking(f"ask for the privileges on {moref(target)}"):
         manager = session.content.authorizationManager
-        answers = manager.HasPrivilegeOnEntities([target], session.session_key, list(names))
+        try:
+            answers = manager.HasPrivilegeOnEntities([target], session.session_key, list(names))
+        except vim.fault.NoPermission:
+            return tuple(names)
         held = {item.privId for answer in answers or () for item in answer.privAvailability if item.isGranted}
     return tuple(name for name in names if name not in held)
 
 
-def require(session: Session, entity: Any, names: Sequence[str]) -> None:
-    """Make sure that the user holds all of ``names`` on an object.
+def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> None:
+    """Make sure that the user holds the privileges asked for, each on its object.
 
-    :raises PermissionDeniedError: names all that are missing.
+    :param asked: VM ids or managed objects of this session, each with the privileges to hold there.
+    :raises PermissionDeniedError: names all that are missing, with their objects.
     """
-    missing = missing_privileges(session, entity, names)
-    if missing:
-        target = entity if isinstance(entity, str) else moref(entity)
-        managed = session.vm(entity) if isinstance(entity, str) else entity
-        raise PermissionDeniedError(
-            f"the user {session.user_name} lacks {', '.join(missing)} on {_called(session, managed)}; give a role with "
-            f"{'it' if len(missing) == 1 else 'them'} there",
-            privilege=missing[0],
-            target=target,
-        )
+    lacking = [(entity, missing) for entity, names in asked if (missing := missing_privileges(session, entity, names))]
+    if not lacking:
+        return
+    managed = [session.vm(entity) if isinstance(entity, str) else entity for entity, _ in lacking]
+    told = "; ".join(
+        f"{', '.join(missing)} on {_called(session, target)}"
+        for target, (_, missing) in zip(managed, lacking, strict=True)
+    )
+    raise PermissionDeniedError(
+        f"the user {session.user_name} lacks {told}: give a role with that there ('vmkeep vsphere role' lists what is "
+        "needed)",
+        privilege=lacking[0][1][0],
+        target=moref(managed[0]),
+    )
 
 
 def _called(session: Session, managed: Any) -> str:

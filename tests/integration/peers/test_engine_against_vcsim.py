@@ -16,13 +16,13 @@ from vmkeep.errors import (
     UnsupportedError,
     UsageError,
 )
-from vmkeep.flows.backup import NEEDED_PRIVILEGES
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, marks, privileges, snapshots
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.create import PlaceRequest
 from vmkeep.vsphere.marks import VmMark
+from vmkeep.vsphere.rights import On, Purpose, needed
 from vmkeep.vsphere.session import open_session
 
 pytestmark = pytest.mark.slow
@@ -138,7 +138,7 @@ def test_a_vm_is_described(saved, vcsim):
 
 
 def test_privileges_are_asked_for(session, vm):
-    assert privileges.missing_privileges(session, vm, NEEDED_PRIVILEGES) == ()
+    assert privileges.missing_privileges(session, vm, needed(Purpose.BACKUP)[On.VM]) == ()
 
 
 def test_tracking_that_the_server_does_not_have_is_unsupported(session, vm):

@@ -118,7 +118,7 @@ def test_a_user_without_a_privilege_is_told_which(lab, reach):
         with pytest.raises(
             PermissionDeniedError, match=r"lacks VirtualMachine\.State\.CreateSnapshot, .*RemoveSnapshot on web01 \(vm-"
         ):
-            privileges.require(session, moref, names)
+            privileges.require(session, [(moref, names)])
 
 
 def test_the_backup_user_has_what_a_backup_needs(lab, reach):

@@ -1,0 +1,79 @@
+"""The rights of a run, asked for on the very objects it will work on, before it changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.describe import VmDescription
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.paths import DatastorePath
+from vmkeep.vsphere.places import Place
+from vmkeep.vsphere.privileges import require
+from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.rights import On, Purpose, When, needed
+from vmkeep.vsphere.session import Session
+
+
+def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription) -> None:
+    """Make sure that the user has every right for a backup of a VM, or a restore over it.
+
+    :raises PermissionDeniedError: names all privileges that are missing, with their objects.
+    """
+    with speaking(f"ask for the rights on VM {vm.identity.name}"):
+        values = read(session, session.vm(vm.moref), "datastore", "runtime.host")
+        home = DatastorePath.parse(vm.vmx).datastore
+        stores = read_each(session, values["datastore"] or (), "name")
+    where = {
+        On.HOST: [values["runtime.host"]],
+        On.VM: [session.vm(vm.moref)],
+        # A datastore whose name the user may not read may be the one: it is asked for, too.
+        On.HOME: [store for store, found in stores if found["name"] in (home, None)],
+    }
+    _require(session, purpose, where, when=(When.ENCRYPTED,) if vm.encrypted else ())
+
+
+def require_for_new_vm(
+    session: Session, place: Place, *, home: str, datastores: Iterable[str], networks: Iterable[Any], mapped: bool
+) -> None:
+    """Make sure that the user has every right for a restore to a new VM.
+
+    :param home: name of the datastore of its own files.
+    :param datastores: names of those of its disks.
+    :param networks: the backings of its network cards.
+    :param mapped: one of its disks becomes a mapping of a LUN.
+    :raises PermissionDeniedError: names all privileges that are missing, with their objects.
+    """
+    with speaking(f"ask for the rights to make VM {place.name}"):
+        datacenter = session.managed(vim.Datacenter, place.datacenter)
+        stores = {values["name"]: store for store, values in read_all(session, vim.Datastore, "name", under=datacenter)}
+    where = {
+        On.HOST: [session.managed(vim.HostSystem, place.host)],
+        On.FOLDER: [session.managed(vim.Folder, place.folder)],
+        On.POOL: [session.managed(vim.ResourcePool, place.pool)],
+        On.HOME: [stores[home]],
+        On.DATASTORE: [stores[name] for name in sorted({home, *datastores})],
+        On.NETWORK: [_network(session, backing) for backing in networks],
+    }
+    _require(session, Purpose.RESTORE_NEW, where, when=(When.RAW_MAPPING,) if mapped else ())
+
+
+def _require(session: Session, purpose: Purpose, where: Mapping[On, Sequence[Any]], *, when: Iterable[When]) -> None:
+    names = needed(purpose, when)
+    # An ESXi host that is spoken to directly has no methods to disable.
+    places = {On.ROOT: [session.content.rootFolder], **where} if session.is_vcenter else {**where, On.HOST: []}
+    asked: dict[Any, dict[str, None]] = {}
+    for on, objects in places.items():
+        for managed in objects:
+            if managed is not None:
+                asked.setdefault(managed, {}).update(dict.fromkeys(names.get(on, ())))
+    require(session, [(managed, tuple(wanted)) for managed, wanted in asked.items() if wanted])
+
+
+def _network(session: Session, backing: Any) -> Any:
+    """The managed object of a card's network; ``None`` where its backing tells none."""
+    port = getattr(backing, "port", None)
+    if port is not None:
+        return session.managed(vim.dvs.DistributedVirtualPortgroup, port.portgroupKey)
+    return getattr(backing, "network", None)

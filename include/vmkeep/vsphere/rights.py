@@ -1,0 +1,232 @@
+"""The rights that backups and restores need: one table, from which the documented role and every check are made.
+
+A step names the vSphere methods it calls, whose privileges pyVmomi's tables know. Only those are written down here that
+no table tells, because they depend on the arguments (``ReconfigVM_Task``) or are asked by something that is no method
+(VDDK, ``/folder``). A test walks the code, and names each method that is called and stands in no step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from vmkeep.vsphere.api import privileges_of, vim
+
+SYSTEM = ("System.Anonymous", "System.View", "System.Read")
+"""vSphere puts these into every role."""
+
+
+class Purpose(StrEnum):
+    """A kind of run."""
+
+    BACKUP = "backup"
+    RESTORE_OVER = "restore over a VM"
+    RESTORE_NEW = "restore to a new VM"
+
+
+class On(StrEnum):
+    """The object that a privilege is asked on."""
+
+    ROOT = "vCenter (its root folder)"
+    HOST = "host of the VM"
+    VM = "VM"
+    FOLDER = "folder of the new VM"
+    POOL = "resource pool"
+    HOME = "datastore of the VM's own files"
+    DATASTORE = "each datastore of the VM"
+    NETWORK = "each network of the VM"
+    PROXY = "VM that is the proxy"
+
+
+class When(StrEnum):
+    """A circumstance that only some VMs or sites are in."""
+
+    ENCRYPTED = "the VM is encrypted"
+    RAW_MAPPING = "a disk becomes a raw device mapping"
+    HOTADD = "transport hotadd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that a run does."""
+
+    name: str
+    calls: tuple[str, ...] = ()
+    """Methods by their WSDL names; the privileges that pyVmomi's tables tell of them are added by themselves."""
+    besides: Mapping[On, tuple[str, ...]] = field(default_factory=dict)
+    """The privileges that no table tells."""
+    when: When | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Right:
+    """One privilege on one kind of object."""
+
+    on: On
+    privilege: str
+    step: str
+    """The first step that needs it."""
+    when: When | None = None
+    """``None``: always."""
+
+
+_CONFIG = "VirtualMachine.Config"
+_PROVISIONING = "VirtualMachine.Provisioning"
+
+LOOKING = Step(
+    name="log in, look, wait",
+    calls=(
+        "CancelTask", "ContinueRetrievePropertiesEx", "CreateContainerView", "CreateFilter", "CreatePropertyCollector",
+        "CurrentTime", "DestroyPropertyCollector", "DestroyView", "FindAllByDnsName", "FindAllByIp", "FindAllByUuid",
+        "FindByInventoryPath", "FindByUuid", "HasPrivilegeOnEntities", "Login", "Logout", "QueryConfigTarget",
+        "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
+    ),
+)  # fmt: skip
+"""Every run does it; a task may be cancelled by the user who started it without any privilege."""
+
+_NO_MIGRATION = Step(
+    name="keep Storage vMotion away while disks are open (VDDK)",
+    besides=dict.fromkeys((On.ROOT, On.HOST), ("Global.DisableMethods", "Global.EnableMethods")),
+)
+_ENCRYPTED = Step(name="open disks of an encrypted VM", besides={On.VM: ("Cryptographer.Access",)}, when=When.ENCRYPTED)
+_HOTADD = Step(
+    name="attach disks to the proxy",
+    besides={
+        On.PROXY: (
+            "Datastore.AllocateSpace", f"{_CONFIG}.AddExistingDisk", f"{_CONFIG}.AddNewDisk", f"{_CONFIG}.RemoveDisk",
+            f"{_CONFIG}.Resource", f"{_CONFIG}.Settings",
+        )
+    },
+    when=When.HOTADD,
+)  # fmt: skip
+_WRITING = Step(
+    name="write disks (VDDK)",
+    besides={On.VM: (f"{_PROVISIONING}.DiskRandomAccess", f"{_PROVISIONING}.PutVmFiles", f"{_CONFIG}.DiskLease")},
+)
+_NVRAM = Step(name="write the NVRAM", besides={On.HOME: ("Datastore.FileManagement",)})
+
+STEPS: Mapping[Purpose, tuple[Step, ...]] = {
+    Purpose.BACKUP: (
+        LOOKING,
+        Step(
+            name="switch change tracking on",
+            calls=("ReconfigVM_Task",),
+            besides={On.VM: (f"{_CONFIG}.ChangeTracking",)},
+        ),
+        Step(
+            name="take the snapshot and remove it",
+            calls=("CreateSnapshot_Task", "RemoveSnapshot_Task", "ConsolidateVMDisks_Task"),
+        ),
+        Step(name="ask for the changed areas", calls=("QueryChangedDiskAreas",)),
+        Step(
+            name="read disks (VDDK)",
+            besides={On.VM: (f"{_PROVISIONING}.DiskRandomRead", f"{_PROVISIONING}.GetVmFiles", f"{_CONFIG}.DiskLease")},
+        ),
+        _NO_MIGRATION,
+        Step(
+            name="read the .vmx and the NVRAM", besides={On.HOME: ("Datastore.Browse", "Datastore.FileManagement")}
+        ),
+        _ENCRYPTED,
+        _HOTADD,
+    ),
+    Purpose.RESTORE_OVER: (
+        LOOKING,
+        Step(name="switch off, and on again", calls=("PowerOffVM_Task", "PowerOnVM_Task")),
+        Step(
+            name="mark the VM, switch change tracking off",
+            calls=("ReconfigVM_Task",),
+            besides={On.VM: (f"{_CONFIG}.AdvancedConfig", f"{_CONFIG}.ChangeTracking")},
+        ),
+        _WRITING,
+        _NO_MIGRATION,
+        _NVRAM,
+        _ENCRYPTED,
+        _HOTADD,
+    ),
+    Purpose.RESTORE_NEW: (
+        LOOKING,
+        Step(
+            name="create the VM",
+            calls=("CreateVM_Task",),
+            besides={
+                On.FOLDER: tuple(
+                    f"{_CONFIG}.{part}"
+                    for part in (
+                        "AddNewDisk", "AddRemoveDevice", "AdvancedConfig", "Annotation", "CPUCount", "ChangeTracking",
+                        "Memory", "MksControl", "Resource", "Settings", "SwapPlacement",
+                    )
+                ),
+                On.DATASTORE: ("Datastore.AllocateSpace",),
+                On.NETWORK: ("Network.Assign",),
+            },
+        ),
+        Step(
+            name="map a LUN", besides={On.FOLDER: (f"{_CONFIG}.RawDevice",)}, when=When.RAW_MAPPING
+        ),
+        Step(
+            name="set the boot order, take the mark off",
+            calls=("ReconfigVM_Task",),
+            besides={On.VM: (f"{_CONFIG}.Settings", f"{_CONFIG}.AdvancedConfig")},
+        ),
+        _WRITING,
+        _NO_MIGRATION,
+        Step(name="look for an ISO", besides={On.HOME: ("Datastore.Browse",)}),
+        _NVRAM,
+        Step(name="switch on", calls=("PowerOnVM_Task",)),
+        Step(
+            name="remove a VM that is half made",
+            calls=("Destroy_Task",),
+            besides={On.VM: ("VirtualMachine.Inventory.Delete",), On.FOLDER: ("VirtualMachine.Inventory.Delete",)},
+        ),
+        _HOTADD,
+    ),
+}  # fmt: skip
+
+OFFERED = Step(name="offered to callers, part of no run", calls=("RevertToSnapshot_Task", "SuspendVM_Task"))
+
+_OWNERS = {
+    vim.VirtualMachine: On.VM,
+    vim.vm.Snapshot: On.VM,
+    vim.Folder: On.FOLDER,
+    vim.ResourcePool: On.POOL,
+}
+
+
+def rights_of(purpose: Purpose) -> tuple[Right, ...]:
+    """Return every right that a kind of run needs, ordered by object and privilege, each once.
+
+    A VM that is still to be made has its rights from its folder.
+    """
+    found: dict[tuple[On, str, When | None], Right] = {}
+    for step in STEPS[purpose]:
+        for on, privilege in _needs(step):
+            place = On.FOLDER if on is On.VM and purpose is Purpose.RESTORE_NEW else on
+            right = Right(on=place, privilege=privilege, step=step.name, when=step.when)
+            found.setdefault((place, privilege, step.when), right)
+    order = list(On)
+    return tuple(sorted(found.values(), key=lambda right: (order.index(right.on), right.when or "", right.privilege)))
+
+
+def needed(purpose: Purpose, when: Iterable[When] = ()) -> Mapping[On, tuple[str, ...]]:
+    """Return the privileges to ask for before a run, by object, under the circumstances given."""
+    met = {None, *when}
+    found: dict[On, list[str]] = {}
+    for right in rights_of(purpose):
+        if right.when in met:
+            found.setdefault(right.on, []).append(right.privilege)
+    return {on: tuple(names) for on, names in found.items()}
+
+
+def known_methods() -> frozenset[str]:
+    """Return the WSDL names of all methods that some step calls."""
+    return frozenset(name for steps in STEPS.values() for step in (*steps, OFFERED) for name in step.calls)
+
+
+def _needs(step: Step) -> Iterator[tuple[On, str]]:
+    for call in step.calls:
+        for kind, privilege in privileges_of(call):
+            if privilege not in SYSTEM:
+                yield _OWNERS[kind], privilege
+    for on, names in step.besides.items():
+        yield from ((on, name) for name in names)
