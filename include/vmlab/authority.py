@@ -8,16 +8,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from vmlab.disks import DiskError
-from vmlab.managed.site import Site
+from vmlab.managed import disabled_methods
+from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.managed.snapshot_tree import snapshot_refs
 from vmlab.managed.vm_info import disks
 from vmlab.nfc import DiskGrant, NfcError
 from vmlab.soap.types import vim
 from vmlab.soap.values import moid
 
-UNKNOWN, INVALID, NOT_FOUND, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 13, 35, 4000, 13003
+UNKNOWN, INVALID, NOT_FOUND, BUSY, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 5, 13, 35, 4000, 13003
+NOT_LICENSED = 16064
+"""Said of a user who may not switch methods off, too."""
 READ_PRIVILEGE = "VirtualMachine.Provisioning.DiskRandomRead"
 WRITE_PRIVILEGE = "VirtualMachine.Provisioning.DiskRandomAccess"
+DISABLE_PRIVILEGE, ENABLE_PRIVILEGE = "Global.DisableMethods", "Global.EnableMethods"
 DEFAULT_SESSION_LIMIT = 50
 
 
@@ -38,6 +42,40 @@ class SiteAuthority:
     def nfc_session_limit(self) -> int:
         """Disks open at once on one host."""
         return self.limit
+
+    def log_in(self, *, user: str | None, password: str | None, cookie: str | None) -> None:
+        """Check credentials, as ConnectEx does."""
+        self._user(user, password, cookie)
+
+    def prepare_access(
+        self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, identity: str
+    ) -> None:
+        """Switch RelocateVM_Task of a VM off, for everybody and until it is switched on again."""
+        with self._site.world.lock:
+            vm = self._held_vm(user, password, cookie, vmx_spec, DISABLE_PRIVILEGE)
+            try:
+                disabled_methods.disable(self._site, vm, identity)
+            except vim.fault.MethodAlreadyDisabledFault as fault:
+                raise NfcError(BUSY, fault.msg) from fault
+
+    def end_access(
+        self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, identity: str
+    ) -> None:
+        """Switch RelocateVM_Task of a VM on again, if this identity has switched it off."""
+        with self._site.world.lock:
+            vm = self._held_vm(user, password, cookie, vmx_spec, ENABLE_PRIVILEGE)
+            if not disabled_methods.enable(self._site, vm, identity):
+                raise NfcError(UNKNOWN, f"{identity} has switched nothing off on {moid(vm)}")
+
+    def _held_vm(
+        self, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, privilege: str
+    ) -> Any:
+        """Return the VM, if the user may switch methods off or on; that is asked at the root of the inventory."""
+        name = self._user(user, password, cookie)
+        vm = self._vm(vmx_spec)
+        if not self._site.access.allowed(name, ROOT_FOLDER, privilege):
+            raise NfcError(NOT_LICENSED, f"{name} lacks {privilege} on the vCenter's root")
+        return vm
 
     def open_disk(
         self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str | None,

@@ -155,6 +155,10 @@ class Lab:
         body = {"path": f"{folder}/{vmx.rpartition('/')[2]}", "folder": registered.pop("folder_path", None)}
         return str(self.post("vm/register", body | registered)["moref"])
 
+    def relocate(self, vm: str, datastore: str) -> None:
+        """Move a VM's files to another datastore, as Storage vMotion does. Raises LabError while somebody holds it."""
+        self.post("vm/relocate", {"vm": vm, "datastore": datastore})
+
     def files(self, path: str) -> Path:
         """The local file or folder of a datastore path, `[datastore1] web01/web01.vmx`."""
         datastore, _, rest = path.removeprefix("[").partition("] ")

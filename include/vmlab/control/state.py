@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vmlab.managed import disabled_methods
 from vmlab.managed.site import Site
 from vmlab.managed.vm_info import backing_chain, disks
 from vmlab.nfc import NfcServer
@@ -24,7 +25,6 @@ def describe(site: Site, nfc: NfcServer) -> dict[str, Any]:
             {"host": s.host, "path": s.ds_path, "read_only": s.read_only, "transport": s.transport}
             for s in nfc.sessions()
         ],
-        "prepared": [list(entry) for entry in nfc.prepared()],
         "calls": dict(site.faults.calls),
     }
 
@@ -42,6 +42,7 @@ def _vm(site: Site, vm: Any) -> dict[str, Any]:
         "consolidation_needed": bool(runtime.consolidationNeeded),
         "current_snapshot": info.currentSnapshot._moId if info is not None and info.currentSnapshot else None,
         "snapshots": [_node(node) for node in info.rootSnapshotList] if info is not None else [],
+        "held_by": disabled_methods.sources(site, vm),
         "disks": [_disk(disk) for disk in disks(config)],
     }
 

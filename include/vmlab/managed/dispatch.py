@@ -10,6 +10,7 @@ from typing import Any
 
 from vmlab.managed import properties
 from vmlab.managed.access import is_system, no_permission, session_needed
+from vmlab.managed.disabled_methods import require_enabled
 from vmlab.managed.faults import Injection
 from vmlab.managed.registry import Behaviour, Call, find_method
 from vmlab.managed.sessions import acting
@@ -124,6 +125,7 @@ class Dispatcher:
             raise vmodl.fault.NotSupported(msg=message)
         if call.session is not None:
             self._check_privileges(call, request)
+        require_enabled(self._site, call.this, call.method)
         if behaviour.check is not None:
             behaviour.check(call, **request.args)
         return behaviour

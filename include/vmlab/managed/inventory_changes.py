@@ -4,7 +4,7 @@ import copy
 import shutil
 from typing import Any
 
-from vmlab.managed import ds_paths
+from vmlab.managed import disabled_methods, ds_paths
 from vmlab.managed.disk_chains import known_links, stray_links
 from vmlab.managed.disk_files import delete_chain
 from vmlab.managed.registry import Call, method, task_method
@@ -128,6 +128,7 @@ def forget_vm(site: Site, vm: Any) -> None:
         for ref in snapshot_refs(site.world.get(vm, "snapshot")):
             site.world.remove(ref)
         abandon(site, vm)
+        disabled_methods.forget(site, vm)
         site.world.remove(vm)
 
 

@@ -1,4 +1,4 @@
-/* Connections: credentials and choices kept for Open. Like the real library, nothing is dialled before Open. */
+/* Connections: credentials and choices kept for Open. Like the real library of 8.0.2, ConnectEx logs in already. */
 #define _GNU_SOURCE
 #include "vix_internal.h"
 
@@ -83,6 +83,11 @@ VIX_API VixError VixDiskLib_ConnectEx(const VixDiskLibConnectParams *params, Boo
         release(c);
         return VL_NO_MEMORY;
     }
+    int code = local ? VL_OK : vix_control_call("connect", c, NULL);
+    if (code) {
+        release(c);
+        return (VixError)code;
+    }
     *connection = c;
     vix_log("VixDiskLib: connection to %s, vm %s, snapshot %s, transports %s", local ? "this machine" : c->server,
             c->vmx_spec ? c->vmx_spec : "-", c->snapshot_ref ? c->snapshot_ref : "-",
@@ -146,23 +151,37 @@ VIX_API VixError VixDiskLib_GetConnectParams(VixDiskLibConnection connection, Vi
     return VL_OK;
 }
 
-static VixError note_access(const char *operation, const VixDiskLibConnectParams *params, const char *identity)
+#define IDENTITY_LIMIT 50 /* characters, says the guide; the strictest reading: bytes, and a longer one is refused */
+
+static VixError call_for_access(const char *operation, const VixDiskLibConnectParams *params, const char *identity)
 {
     if (!vix_ready())
         return VIX_NOT_INITIALISED;
     if (!params || !is_set(params->serverName) || !is_set(params->vmxSpec) || !is_set(identity))
         return VL_INVALID;
-    return (VixError)vix_control_access(operation, params->vmxSpec, identity);
+    if (strlen(identity) > IDENTITY_LIMIT) {
+        vix_warn("VixDiskLib: an identity has at most %d characters, and this one %zu", IDENTITY_LIMIT,
+                 strlen(identity));
+        return VL_INVALID;
+    }
+    struct vix_connection *c = calloc(1, sizeof *c);
+    if (!c)
+        return VL_NO_MEMORY;
+    int code = VL_NO_MEMORY;
+    if (keep(&c->vmx_spec, params->vmxSpec) && keep(&c->thumbprint, params->thumbPrint) && keep_credentials(c, params))
+        code = vix_control_call(operation, c, identity);
+    release(c);
+    return (VixError)code;
 }
 
 VIX_API VixError VixDiskLib_PrepareForAccess(const VixDiskLibConnectParams *params, const char *identity)
 {
-    return note_access("prepare", params, identity);
+    return call_for_access("prepare", params, identity);
 }
 
 VIX_API VixError VixDiskLib_EndAccess(const VixDiskLibConnectParams *params, const char *identity)
 {
-    return note_access("end", params, identity);
+    return call_for_access("end", params, identity);
 }
 
 /* The lab hot-adds nothing, so nothing is ever left over. */

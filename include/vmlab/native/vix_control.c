@@ -157,6 +157,15 @@ void vix_grant_free(vix_grant *grant)
     *grant = (vix_grant){0};
 }
 
+static void put_login(vix_draft *d, const struct vix_connection *connection)
+{
+    vix_put(d, "user", connection->user);
+    vix_put(d, "password", connection->password);
+    vix_put(d, "cookie", connection->cookie);
+    vix_put(d, "thumbprint", connection->thumbprint);
+    vix_put(d, "vmx_spec", connection->vmx_spec);
+}
+
 int vix_control_open(const struct vix_connection *connection, const char *path, bool read_only, vix_grant *grant,
                      vix_control **out)
 {
@@ -170,15 +179,11 @@ int vix_control_open(const struct vix_connection *connection, const char *path, 
     }
     d->length = 4;
     vix_put(d, "op", "open");
-    vix_put(d, "user", connection->user);
-    vix_put(d, "password", connection->password);
-    vix_put(d, "cookie", connection->cookie);
-    vix_put(d, "vmx_spec", connection->vmx_spec);
+    put_login(d, connection);
     vix_put(d, "snapshot_ref", connection->snapshot_ref);
     vix_put(d, "path", path);
     vix_put(d, "read_only", read_only ? "1" : "0");
     vix_put(d, "transports", connection->transports);
-    vix_put(d, "thumbprint", connection->thumbprint);
     code = ask(c, d, &m);
     explicit_bzero(d, sizeof *d);
     free(d);
@@ -275,7 +280,16 @@ int vix_control_admit(vix_control *control, bool writing, uint64_t bytes)
     return code;
 }
 
-int vix_control_access(const char *operation, const char *vmx_spec, const char *identity)
+static int take_status(const vix_message *m, const char *operation)
+{
+    const char *status = vix_get(m, "status"), *text = vix_get(m, "message");
+    int code = status ? atoi(status) : VL_FAIL;
+    if (code)
+        vix_warn("VixDiskLib: %s refused: %s", operation, text ? text : "no reason given");
+    return code;
+}
+
+int vix_control_call(const char *operation, const struct vix_connection *connection, const char *identity)
 {
     vix_control *c;
     vix_message m;
@@ -287,12 +301,13 @@ int vix_control_access(const char *operation, const char *vmx_spec, const char *
     }
     d->length = 4;
     vix_put(d, "op", operation);
-    vix_put(d, "vmx_spec", vmx_spec);
+    put_login(d, connection);
     vix_put(d, "identity", identity);
     code = ask(c, d, &m);
+    explicit_bzero(d, sizeof *d);
     free(d);
     if (!code) {
-        code = (int)vix_number(&m, "status");
+        code = take_status(&m, operation);
         free(m.body);
     }
     vix_control_close(c);

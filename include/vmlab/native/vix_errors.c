@@ -49,6 +49,7 @@ static const struct {
     {VL_NO_SUCH_KEY, "The metadata key was not found"},
     {VIX_INVALID_CONNECTION, "The connection is not valid"},
     {VIX_CANNOT_CONNECT, "Cannot connect to the host"},
+    {16064, "Host is not licensed for this feature"},
     {VIX_ASYNC, "The asynchronous operation was accepted"},
 };
 

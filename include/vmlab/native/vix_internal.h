@@ -46,7 +46,8 @@ void vix_grant_free(vix_grant *grant);
 void vix_control_close(vix_control *control);
 /* Called before each request: 0 to go on, or the code it gives instead. */
 int vix_control_admit(vix_control *control, bool writing, uint64_t bytes);
-int vix_control_access(const char *operation, const char *vmx_spec, const char *identity);
+/* One call that opens no disk: "connect", "prepare", "end"; identity may be NULL. Each logs in. */
+int vix_control_call(const char *operation, const struct vix_connection *connection, const char *identity);
 
 /* ---- vix_queue.c: requests that are served by a handle's own threads ---- */
 

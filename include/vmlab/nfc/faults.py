@@ -11,7 +11,7 @@ class NfcFault:
 
     code: int = 0
     """What the call gives; 0 with ``hang_seconds`` only delays it."""
-    on: Literal["open", "read", "write", "io"] = "io"
+    on: Literal["connect", "prepare", "end", "open", "read", "write", "io"] = "io"
     after_bytes: int = 0
     """Requests that stay within this many bytes of their handle, counted from the injection, pass."""
     after_requests: int = 0
@@ -20,7 +20,12 @@ class NfcFault:
     """How many calls fail, over all handles; ``None`` means until cleared."""
     hang_seconds: float = 0.0
     disk: str = ""
-    """Only disks whose datastore path contains this."""
+    """Only disks whose datastore path contains this; for calls that name a VM only, its vmxSpec."""
+
+    @property
+    def is_of_io(self) -> bool:
+        """Whether requests on open disks meet it, and not a call that connects, prepares or opens."""
+        return self.on in {"read", "write", "io"}
 
 
 class FaultBoard:
@@ -49,12 +54,12 @@ class FaultBoard:
     def matching(self, ds_path: str) -> dict[int, NfcFault]:
         """Return the faults that I/O on a disk may meet, by number."""
         with self._lock:
-            return {n: fault for n, fault in self._faults.items() if fault.on != "open" and fault.disk in ds_path}
+            return {n: fault for n, fault in self._faults.items() if fault.is_of_io and fault.disk in ds_path}
 
-    def at_open(self, ds_path: str) -> int:
-        """Return the code an open of the disk gives, 0 for none; pauses as the fault says."""
+    def at_call(self, call: str, what: str) -> int:
+        """Return the code that a call gives which is no I/O, 0 for none; pauses as the fault says."""
         with self._lock:
-            numbers = [n for n, fault in self._faults.items() if fault.on == "open" and fault.disk in ds_path]
+            numbers = [n for n, fault in self._faults.items() if fault.on == call and fault.disk in what]
         return next((code for number in numbers if (code := self.fire(number)[0])), 0)
 
     def fire(self, number: int) -> tuple[int, bool]:

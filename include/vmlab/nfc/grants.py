@@ -38,6 +38,28 @@ class Authority(Protocol):
     def nfc_session_limit(self) -> int:
         """Disks that may be open at once on one host."""
 
+    def log_in(self, *, user: str | None, password: str | None, cookie: str | None) -> None:
+        """Check credentials.
+
+        :raises NfcError: with the code that the real library would give.
+        """
+
+    def prepare_access(
+        self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, identity: str
+    ) -> None:
+        """Keep Storage vMotion off a VM until :meth:`end_access` of the same identity, whoever calls that.
+
+        :raises NfcError: with the code that the real library would give.
+        """
+
+    def end_access(
+        self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, identity: str
+    ) -> None:
+        """Allow Storage vMotion again.
+
+        :raises NfcError: this identity has not kept it off, or another reason.
+        """
+
     def open_disk(
         self,
         *,

@@ -58,7 +58,6 @@ class NfcServer:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
-        self._prepared: list[tuple[str, str]] = []
         self._faults = FaultBoard()
         self._latency = 0.0
         self._stopping = False
@@ -84,11 +83,6 @@ class NfcServer:
         with self._lock:
             return [client.session for client in self._clients if client.session]
 
-    def prepared(self) -> list[tuple[str, str]]:
-        """Return (vmxSpec, identity) of each PrepareForAccess without its EndAccess yet."""
-        with self._lock:
-            return list(self._prepared)
-
     def drop_sessions(self, disk: str = "") -> None:
         """Cut the connections of the disks whose path contains ``disk``: their handles lose the host (14011)."""
         with self._lock:
@@ -100,7 +94,7 @@ class NfcServer:
     def inject(self, fault: NfcFault) -> None:
         """Plant a fault for the handles open now and later."""
         number = self._faults.add(fault)
-        if fault.on != "open":
+        if fault.is_of_io:
             self._push(_fault_message(number, fault), only=fault.disk)
 
     def clear_faults(self) -> None:
@@ -150,8 +144,8 @@ class NfcServer:
         if operation == "fire":
             code, over = self._faults.fire(int(request.get("fault", "0")))
             return {"status": str(code), "over": str(int(over))}
-        if operation in {"prepare", "end"}:
-            return self._note_access(operation, request)
+        if operation in {"connect", "prepare", "end"}:
+            return self._call(operation, request)
         raise wire.WireError(f"unknown operation {operation!r}")
 
     def _open(self, client: _Client, request: dict[str, str]) -> dict[str, str | None]:
@@ -161,7 +155,7 @@ class NfcServer:
             file = self._store.path(grant.ds_path)
             if not file.is_file():
                 raise NfcError(FILE_NOT_FOUND, f"{grant.ds_path} does not exist")
-            if code := self._faults.at_open(grant.ds_path):
+            if code := self._faults.at_call("open", grant.ds_path):
                 raise NfcError(code, f"{grant.ds_path}: planted fault")
             transport = _transport(request.get("transports"), grant)
             self._admit(client, grant, transport)
@@ -210,13 +204,26 @@ class NfcServer:
                 host=grant.host, ds_path=grant.ds_path, read_only=grant.read_only, transport=transport
             )
 
-    def _note_access(self, operation: str, request: dict[str, str]) -> dict[str, str | None]:
-        entry = (request.get("vmx_spec", ""), request.get("identity", ""))
-        with self._lock:
+    def _call(self, operation: str, request: dict[str, str]) -> dict[str, str | None]:
+        """Answer ConnectEx, PrepareForAccess or EndAccess: each logs in first."""
+        login = {name: request.get(name) for name in ("user", "password", "cookie")}
+        vmx_spec, identity = request.get("vmx_spec", ""), request.get("identity", "")
+        try:
+            if operation != "connect":  # a wrong thumbprint is known to show at Open only
+                self._check_thumbprint(request)
+            self._authority.log_in(**login)
+            if code := self._faults.at_call(operation, vmx_spec):
+                raise NfcError(code, f"{operation} of {vmx_spec}: planted fault")
             if operation == "prepare":
-                self._prepared.append(entry)
-            elif entry in self._prepared:
-                self._prepared.remove(entry)
+                self._authority.prepare_access(**login, vmx_spec=vmx_spec, identity=identity)
+            elif operation == "end":
+                self._authority.end_access(**login, vmx_spec=vmx_spec, identity=identity)
+        except NfcError as error:
+            log.info("%s of %s by %r refused: %s", operation, vmx_spec, identity, error)
+            return {"status": str(error.code), "message": str(error)}
+        except Exception:
+            log.exception("%s of %s failed", operation, vmx_spec)
+            return {"status": str(UNKNOWN_ERROR), "message": "internal error of the lab"}
         return {"status": "0"}
 
 

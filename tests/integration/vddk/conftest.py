@@ -27,12 +27,30 @@ class OneUser:
     nfc_session_limit: int = 3
     asked: list[dict[str, Any]] = field(default_factory=list)
     latency: float = 0.0
+    held: list[tuple[str, str]] = field(default_factory=list)
+    """VM and identity of each PrepareForAccess without its EndAccess yet."""
+
+    def log_in(self, *, user: str | None, password: str | None, cookie: str | None) -> None:
+        """Take the one user."""
+        if (user, password, cookie) != ("root", "secret", None):
+            raise NfcError(35, "wrong user name or password")
+
+    def prepare_access(self, *, vmx_spec: str, identity: str, **_: Any) -> None:
+        """Hold the VM, once for each identity."""
+        if (vmx_spec, identity) in self.held:
+            raise NfcError(5, "already disabled")
+        self.held.append((vmx_spec, identity))
+
+    def end_access(self, *, vmx_spec: str, identity: str, **_: Any) -> None:
+        """Let go of a VM that is held."""
+        if (vmx_spec, identity) not in self.held:
+            raise NfcError(1, "not disabled")
+        self.held.remove((vmx_spec, identity))
 
     def open_disk(self, **request: Any) -> DiskGrant:
         """Note the request."""
         self.asked.append(request)
-        if (request["user"], request["password"]) != ("root", "secret"):
-            raise NfcError(35, "wrong user name or password")
+        self.log_in(user=request["user"], password=request["password"], cookie=request["cookie"])
         return DiskGrant(
             ds_path=request["path"],
             read_only=request["read_only"],

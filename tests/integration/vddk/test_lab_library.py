@@ -107,8 +107,8 @@ def test_metadata_is_read_and_written(host, vddk, disk):
 
 def test_storage_vmotion_is_locked_out_exactly_while_the_disk_is_open(host, vddk, disk):
     with vddk.open_source(host.address(identity="vmkeep-run-2000")):
-        assert host.nfc.prepared() == [("moref=vm-16", "vmkeep-run-2000")]
-    assert host.nfc.prepared() == []
+        assert host.authority.held == [("moref=vm-16", "vmkeep-run-2000")]
+    assert host.authority.held == []
 
 
 def test_a_wrong_thumbprint_is_an_error_that_suggests_it(host, vddk, disk):
@@ -205,4 +205,4 @@ def test_a_lock_that_is_refused_is_a_warning_only(host, vddk, disk, caplog):
     with vddk.open_source(host.address(identity="")) as source:  # the library takes no empty identity
         assert read(source) == disk
     assert any("locking out Storage vMotion of" in record.message for record in caplog.records)
-    assert host.nfc.prepared() == []
+    assert host.authority.held == []

@@ -27,11 +27,26 @@ class PlainAuthority:
     latency: float = 0.0
     metadata: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    held: list[tuple[str, str]] = field(default_factory=list)
+    """VM and identity of each PrepareForAccess without its EndAccess yet."""
+
+    def log_in(self, *, user: str | None, password: str | None, cookie: str | None) -> None:
+        if cookie != "session-1" and (user, password) != ("root", "secret"):
+            raise NfcError(35, "wrong user name or password")
+
+    def prepare_access(self, *, vmx_spec: str, identity: str, **_: Any) -> None:
+        if (vmx_spec, identity) in self.held:
+            raise NfcError(5, "already disabled")
+        self.held.append((vmx_spec, identity))
+
+    def end_access(self, *, vmx_spec: str, identity: str, **_: Any) -> None:
+        if (vmx_spec, identity) not in self.held:
+            raise NfcError(1, "not disabled")
+        self.held.remove((vmx_spec, identity))
 
     def open_disk(self, **request: Any) -> DiskGrant:
         self.asked.append(request)
-        if request["cookie"] != "session-1" and (request["user"], request["password"]) != ("root", "secret"):
-            raise NfcError(35, "wrong user name or password")
+        self.log_in(user=request["user"], password=request["password"], cookie=request["cookie"])
         return DiskGrant(
             ds_path=request["path"],
             read_only=request["read_only"],
@@ -85,6 +100,12 @@ class Lab:
         initialised, connected, *results, _, _ = self.run(["init"], connect, *steps, ["disconnect"], ["exit"])
         assert (initialised, connected) == (0, 0)
         return results
+
+    def connect(self, **changed: Any) -> int:
+        """What ConnectEx gives, in a process of its own."""
+        code = self.run(["init"], ["connect", self.params(**changed), True, "snapshot-1", None], ["exit"])[1]
+        assert isinstance(code, int)
+        return code
 
     def local(self, *steps: list[Any], read_only: bool = False) -> list[Any]:
         """Run the steps on a local connection."""

@@ -19,14 +19,16 @@ READ_ONLY = 4
     [
         ({"thumbprint": "aa:bb:cd"}, 1),
         ({"thumbprint": None}, 1),
-        ({"second": "wrong"}, 35),
         ({"thumbprint": "AABBCC"}, 0),
     ],
 )
-def test_thumbprint_and_password_are_found_wrong_at_open(
-    lab: Any, disk: bytes, changed: dict[str, Any], code: int
-) -> None:
+def test_a_wrong_thumbprint_is_found_at_open(lab: Any, disk: bytes, changed: dict[str, Any], code: int) -> None:
     assert lab.remote(["open", DISK, READ_ONLY], **changed)[0] == code
+
+
+def test_a_wrong_password_is_found_at_connect(lab: Any, disk: bytes) -> None:
+    assert lab.connect(second="wrong") == 35
+    assert lab.authority.asked == []
 
 
 def test_a_missing_file_is_4_and_a_file_that_is_no_disk_9(lab: Any, disk: bytes) -> None:
@@ -75,7 +77,7 @@ def test_a_transport_that_does_not_reach_the_disk_is_refused(lab: Any, disk: byt
 
 def test_a_service_that_is_gone_refuses_the_connection(lab: Any, disk: bytes) -> None:
     lab.nfc.stop()
-    assert lab.remote(["open", DISK, READ_ONLY]) == [14009]
+    assert lab.connect() == 14009
 
 
 def test_calls_before_init_and_with_rubbish_are_errors_not_crashes(lab: Any) -> None:
@@ -156,8 +158,36 @@ def test_a_dropped_session_is_a_lost_connection_from_then_on(lab: Any, disk: byt
     assert results == [0, None, 14011, 14011, 0]
 
 
-def test_access_is_prepared_and_ended_in_pairs(lab: Any) -> None:
+def test_access_outlives_the_process_and_ends_with_its_identity_only(lab: Any) -> None:
     assert lab.run(["init"], ["prepare", lab.params(), "vmkeep"], ["exit"])[1] == 0
-    assert lab.nfc.prepared() == [("moref=vm-1", "vmkeep")]
-    assert lab.run(["init"], ["end", lab.params(), "vmkeep"], ["exit"])[1] == 0
-    assert lab.nfc.prepared() == []
+    assert lab.authority.held == [("moref=vm-1", "vmkeep")]
+    again = lab.run(
+        ["init"], ["prepare", lab.params(), "vmkeep"], ["end", lab.params(), "other"], ["end", lab.params(), "vmkeep"],
+        ["end", lab.params(), "vmkeep"], ["exit"],
+    )  # fmt: skip
+    assert again[1:5] == [5, 1, 0, 1]
+    assert lab.authority.held == []
+
+
+@pytest.mark.parametrize(
+    ("identity", "code"), [("x" * 50, 0), ("x" * 51, 3), ("é" * 26, 3), ("", 3)], ids=["50", "51", "bytes", "none"]
+)
+def test_an_identity_has_one_to_fifty_bytes(lab: Any, identity: str, code: int) -> None:
+    assert lab.run(["init"], ["prepare", lab.params(), identity], ["end", lab.params(), identity], ["exit"])[1:3] == [
+        code,
+        code,
+    ]
+
+
+@pytest.mark.parametrize(("changed", "code"), [({"second": "wrong"}, 35), ({"thumbprint": "aa"}, 1)])
+def test_access_needs_a_login(lab: Any, changed: dict[str, Any], code: int) -> None:
+    params = lab.params(**changed)
+    assert lab.run(["init"], ["prepare", params, "vmkeep"], ["end", params, "vmkeep"], ["exit"])[1:3] == [code, code]
+
+
+@pytest.mark.parametrize("call", ["prepare", "end"])
+def test_a_fault_planted_at_a_call_for_access_is_used_up(lab: Any, call: str) -> None:
+    lab.authority.held.append(("moref=vm-1", "held"))
+    lab.nfc.inject(NfcFault(code=14011, on=call, disk="vm-1"))
+    steps = [[call, lab.params(), "held" if call == "end" else "new"]] * 2
+    assert lab.run(["init"], *steps, ["exit"])[1:3] == [14011, 0]

@@ -1,0 +1,102 @@
+"""Storage vMotion, and the access that VDDK's PrepareForAccess takes, which keeps it off a VM."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pyVmomi import vim, vmodl
+
+from tests.patience import HANG
+from vmlab.inventory.demo import BACKUP_USER, READ_ONLY_USER
+from vmlab.testing import LabError
+
+CLIENT = Path(__file__).parents[1] / "vmlab_vddk" / "vddk_client.py"
+
+
+@pytest.fixture
+def vddk(lab):
+    """Call a function of the library for a VM, in a process that is gone afterwards; returns its code."""
+
+    def call(name, vm, identity, *, user=BACKUP_USER):
+        params = {
+            "vmx_spec": f"moref={lab.vm(vm)['moref']}", "server": lab.host, "thumbprint": lab.info["thumbprint"],
+            "cred_type": 1, "first": user, "second": lab.password,
+        }  # fmt: skip
+        library = Path(lab.info["vddk"]) / "lib64" / "libvixDiskLib.so.8"
+        argv, steps = [sys.executable, str(CLIENT), str(library)], [["init"], [name, params, identity], ["exit"]]
+        done = subprocess.run(argv, input=json.dumps(steps), capture_output=True, text=True, timeout=HANG, check=True)
+        return json.loads(done.stdout.splitlines()[-1])[1]
+
+    return call
+
+
+def disabled(vm):
+    return [str(method) for method in vm.disabledMethod]
+
+
+def to(content, name):
+    (datastore,) = [one for one in content.rootFolder.childEntity[0].datastore if one.name == name]
+    return vim.vm.RelocateSpec(datastore=datastore)
+
+
+def test_a_vm_that_is_held_cannot_be_relocated_until_that_identity_lets_go(lab, vddk, vm_at, content, run):
+    web = vm_at("Production/web01")
+    assert "RelocateVM_Task" not in disabled(web)
+    assert vddk("prepare", "web01", "backup") == 0
+    assert vddk("prepare", "web01", "backup") == 5, "the process is gone, its hold is not"
+    assert vddk("prepare", "web01", "other") == 0
+    assert lab.vm("web01")["held_by"] == ["backup", "other"]
+    assert "RelocateVM_Task" in disabled(web)
+    with pytest.raises(vim.fault.MethodDisabled) as refused:
+        web.RelocateVM_Task(to(content, "datastore2"))
+    assert refused.value.source == "backup"
+    with pytest.raises(LabError, match="MethodDisabled"):
+        lab.relocate("web01", "datastore2")
+    assert vddk("end", "web01", "somebody") == 1
+    assert vddk("end", "web01", "backup") == 0
+    assert "RelocateVM_Task" in disabled(web)
+    assert vddk("end", "web01", "other") == 0
+    assert "RelocateVM_Task" not in disabled(web)
+
+
+def test_only_who_may_switch_methods_off_and_on_at_the_root_can_hold_a_vm(lab, vddk):
+    assert vddk("prepare", "old01", "mine", user=READ_ONLY_USER) == 16064
+    assert vddk("prepare", "old01", "mine") == 0
+    assert vddk("end", "old01", "mine", user=READ_ONLY_USER) == 16064
+    assert vddk("end", "old01", "mine") == 0
+
+
+def test_what_is_held_outlives_the_vcenter_and_ends_with_the_vm(lab, vddk, connect, run):
+    assert vddk("prepare", "old01", "mine") == 0
+    lab.kill()
+    lab.restart()
+    assert lab.vm("old01")["held_by"] == ["mine"]
+    old = connect().RetrieveContent().searchIndex.FindByInventoryPath("Lab/vm/old01")
+    home, pool, host = old.parent, old.summary.runtime.host.parent.resourcePool, old.summary.runtime.host
+    path = old.config.files.vmPathName
+    old.UnregisterVM()
+    run(home.RegisterVM_Task(path, "old01", False, pool, host))
+    assert lab.vm("old01")["held_by"] == []
+
+
+def test_relocation_moves_every_path_and_no_byte(lab, vm_at, content, run):
+    app = vm_at("Production/web01")
+    run(app.CreateSnapshot_Task("s", "", False, False))
+    before = lab.hash("web01", 0)
+    lab.write("web01", 0, [{"offset": 1 << 20, "length": 65536, "seed": 3}])
+    after = lab.hash("web01", 0)
+    run(app.RelocateVM_Task(to(content, "datastore2")))
+    state = lab.vm("web01")
+    assert {path.partition("]")[0] for path in (state["vmx"], *state["disks"][0]["chain"])} == {"[datastore2"}
+    assert [one.name for one in app.datastore] == ["datastore2"]
+    assert lab.hash("web01", 0) == after != before
+    devices = app.snapshot.currentSnapshot.config.hardware.device
+    frozen = [device.backing.fileName for device in devices if isinstance(device, vim.vm.device.VirtualDisk)]
+    assert [path.partition(" ")[0] for path in frozen] == ["[datastore2]"]
+    run(app.RemoveAllSnapshots_Task())
+    lab.relocate("web01", "datastore1")
+    assert lab.hash("web01", 0) == after
+    with pytest.raises(vmodl.fault.NotSupported):
+        run(app.RelocateVM_Task(vim.vm.RelocateSpec()))
