@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from vmlab.disks import DiskError
+from vmlab.disks.names import split_path
 from vmlab.managed import disabled_methods
 from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.managed.snapshot_tree import snapshot_refs
@@ -159,8 +160,8 @@ class SiteAuthority:
 
 def _plain_path(path: str) -> str:
     """`[ds]a/b` and `[ds] a/b` name the same file."""
-    match = re.fullmatch(r"\s*\[([^\]]+)\]\s*(.*)", path)
-    return f"[{match[1]}] {match[2]}" if match else path
+    found = split_path(path)
+    return f"[{found[0]}] {found[1]}" if found else path
 
 
 def _vmx_path(vmx_spec: str) -> str:

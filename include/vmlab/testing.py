@@ -21,6 +21,8 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 from urllib.parse import urlencode
 
+from vmlab.disks.names import split_path
+
 START_SECONDS = 300.0
 STOP_SECONDS = 120.0
 
@@ -161,7 +163,7 @@ class Lab:
 
     def files(self, path: str) -> Path:
         """The local file or folder of a datastore path, `[datastore1] web01/web01.vmx`."""
-        datastore, _, rest = path.removeprefix("[").partition("] ")
+        datastore, rest = split_path(path) or ("", path)
         return self.folder / "datastores" / datastore / rest
 
     def hash(self, vm: str, disk: str | int, offset: int = 0, length: int | None = None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from vmlab.authority import SiteAuthority
-from vmlab.control import copies, guest, moving, state
+from vmlab.control import additions, copies, guest, moving, state
 from vmlab.control.targets import ControlError
 from vmlab.disks import DiskError
 from vmlab.managed.faults import Injection
@@ -36,6 +36,8 @@ class ControlHandler:
             "guest/hash": lambda body: guest.digest(site, body),
             "vm/register": lambda body: copies.register_copy(site, body),
             "vm/relocate": lambda body: moving.relocate_vm(site, body),
+            "vm/connection": lambda body: additions.connect_vm(site, body),
+            "inventory/add": lambda body: additions.add(site, body),
             "fault": self._fault,
             "clear": self._clear,
             "settings": self._settings,

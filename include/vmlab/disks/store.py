@@ -16,8 +16,8 @@ from vmlab.disks.copying import copy_sparse, size_of
 from vmlab.disks.core import SECTOR, DiskError, call
 from vmlab.disks.descriptor import Descriptor
 from vmlab.disks.handle import DiskHandle
+from vmlab.disks.names import split_path
 
-_DS_PATH = re.compile(r"\[([^\[\]/]+)\] ?(.+)")
 _BAD_NAME = 22
 _INVALID = 3
 _CONTENT_ID_MISMATCH = 16008
@@ -54,11 +54,12 @@ class DiskStore:
 
         :raises DiskError: the name is malformed or leads out of its datastore (22).
         """
-        match = _DS_PATH.fullmatch(ds_path)
-        parts = match[2].split("/") if match else []
-        if not match or match[1] in {".", ".."} or any(part in {"", ".", ".."} for part in parts) or "\0" in ds_path:
+        found = split_path(ds_path)
+        name, parts = (found[0], found[1].split("/")) if found else ("", [])
+        bad = {"", ".", ".."}
+        if name in bad or "/" in name or any(part in bad for part in parts) or "\0" in ds_path:
             raise DiskError(_BAD_NAME, ds_path)
-        return self.root.joinpath(match[1], *parts)
+        return self.root.joinpath(name, *parts)
 
     def ds_path(self, path: Path) -> str:
         """Return the name of a file under ``root``; other files keep their own path."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from vmlab.managed.ancestry import above
 from vmlab.managed.site import ROOT_FOLDER
 from vmlab.managed.world import World
 from vmlab.soap.types import vim, vmodl
@@ -125,7 +126,7 @@ class Access:
             while node is not None:
                 if node._moId in mine:
                     return roles[mine[node._moId]].holds(privilege)
-                node = self._world.get(node, "parent") if self._world.exists(node) else None
+                node = above(self._world, node) if self._world.exists(node) else None
         return privilege == SYSTEM[0]
 
     def sight(self, user: str) -> Callable[[Any], bool]:

@@ -6,6 +6,7 @@ Reads and writes what `access` checks.
 from typing import Any
 
 from vmlab.managed.access import ADMIN_ROLE, SYSTEM
+from vmlab.managed.ancestry import above
 from vmlab.managed.registry import Call, method
 from vmlab.managed.service import privilege_list
 from vmlab.managed.site import Site
@@ -55,7 +56,7 @@ def retrieve_entity_permissions(call: Call, entity: Any, inherited: bool) -> lis
             for user, roles in call.site.access.grants().items()
             if node._moId in roles
         ]
-        node = call.world.get(node, "parent") if inherited else None
+        node = above(call.world, node) if inherited else None
     return found
 
 

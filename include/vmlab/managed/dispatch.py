@@ -12,6 +12,7 @@ from vmlab.managed import properties
 from vmlab.managed.access import is_system, no_permission, session_needed
 from vmlab.managed.disabled_methods import require_enabled
 from vmlab.managed.faults import Injection
+from vmlab.managed.lost import check_reachable
 from vmlab.managed.registry import Behaviour, Call, find_method
 from vmlab.managed.sessions import acting
 from vmlab.managed.site import Site
@@ -126,6 +127,7 @@ class Dispatcher:
         if call.session is not None:
             self._check_privileges(call, request)
         require_enabled(self._site, call.this, call.method)
+        check_reachable(call)
         if behaviour.check is not None:
             behaviour.check(call, **request.args)
         return behaviour

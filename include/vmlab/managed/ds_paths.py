@@ -3,23 +3,21 @@
 With no way out of the datastore.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
+from vmlab.disks.names import split_path
 from vmlab.managed.site import Site
 from vmlab.soap.types import vim
-
-_PATTERN = re.compile(r"^\s*\[(?P<name>[^\[\]]+)\]\s*(?P<rest>.*)$", re.DOTALL)
 
 
 def parse(path: str) -> tuple[str, str]:
     """`[ds] a/b` → ("ds", "a/b"). Raises the InvalidDatastorePath fault for anything else or a `..` segment."""
-    match = _PATTERN.match(path)
-    rest = match["rest"].strip("/") if match else ""
-    if match is None or ".." in rest.split("/") or "\0" in rest:
+    found = split_path(path)
+    rest = found[1].strip("/") if found else ""
+    if found is None or ".." in rest.split("/") or "\0" in rest:
         raise vim.fault.InvalidDatastorePath(datastorePath=path, msg=f"Invalid datastore path '{path}'.")
-    return match["name"], rest
+    return found[0], rest
 
 
 def join(datastore: str, *parts: str) -> str:

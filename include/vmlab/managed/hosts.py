@@ -200,7 +200,8 @@ def pool_config(site: Site, ref: Any) -> Any:
 @computed(vim.ResourcePool, "summary")
 def pool_summary(site: Site, ref: Any) -> Any:
     """Name and configuration."""
-    return fill(vim.ResourcePool.Summary(name=site.world.get(ref, "name"), config=pool_config(site, ref)))
+    kind = vim.VirtualApp.Summary if isinstance(ref, vim.VirtualApp) else vim.ResourcePool.Summary
+    return fill(kind(name=site.world.get(ref, "name"), config=pool_config(site, ref)))
 
 
 @computed(vim.Network, "summary")

@@ -5,6 +5,7 @@ import shutil
 from typing import Any
 
 from vmlab.managed import disabled_methods, ds_paths
+from vmlab.managed.ancestry import above
 from vmlab.managed.disk_chains import known_links, stray_links
 from vmlab.managed.disk_files import delete_chain
 from vmlab.managed.registry import Call, method, task_method
@@ -54,7 +55,7 @@ def rename(call: Call, newName: str) -> None:
     if not name or len(name) > 80:
         raise vim.fault.InvalidName(name=newName, msg="A name has 1 to 80 characters.")
     with call.world.transaction():
-        parent = call.world.get(call.this, "parent")
+        parent = above(call.world, call.this)
         check_free_name(call.site, parent, name, besides=call.this)
         if isinstance(call.this, vim.Datastore):
             raise vmodl.fault.NotSupported(msg="vmlab does not rename datastores")
@@ -71,6 +72,8 @@ def move_into_folder(call: Call, list: Any) -> None:
     """Move folders and VMs into a folder."""
     with call.world.transaction():
         for ref in list:
+            if call.world.get(ref, "parentVApp") is not None:
+                raise vmodl.fault.NotSupported(msg=f"{ref._moId} is in a vApp, which decides where it is")
             check_free_name(call.site, call.this, call.world.get(ref, "name"), besides=ref)
             abandon(call.site, ref)
             call.world.update(ref, parent=call.this)

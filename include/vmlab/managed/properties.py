@@ -7,6 +7,7 @@ array type, which an anyType answer needs. Called under the world's lock.
 from functools import lru_cache
 from typing import Any
 
+from vmlab.managed.lost import hides
 from vmlab.managed.registry import find_computed
 from vmlab.managed.site import Site
 from vmlab.soap.types import F_OPTIONAL, DataObject, vmodl
@@ -54,6 +55,8 @@ def read(site: Site, ref: Any, name: str) -> Any:
     info = _property_info(_kind(entry.ref), name)
     if info is None:
         raise vmodl.query.InvalidProperty(name=name, msg=f"{type_of(entry.ref).__name__} has no property {name}")
+    if hides(site, entry.ref, name):
+        return None
     if name in entry.props:
         value = entry.props[name]
     elif compute := find_computed(type(entry.ref), name):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from vmlab.managed.ancestry import above
 from vmlab.managed.properties import read_path
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import ROOT_FOLDER, Site
@@ -84,7 +85,7 @@ def find_by_path(site: Site, path: str) -> Any:
 def datacenter_of(site: Site, ref: Any) -> Any:
     """The datacenter an object lies in, or None."""
     while ref is not None and not isinstance(ref, vim.Datacenter):
-        ref = site.world.get(ref, "parent")
+        ref = above(site.world, ref)
     return ref
 
 

@@ -47,7 +47,16 @@ def check_create(call: Call, config: Any, pool: Any, host: Any) -> None:
 @task_method(vim.Folder, "CreateVM_Task", check=check_create)
 def create_vm_task(call: Call, config: Any, pool: Any, host: Any) -> Any:
     """Make a VM in a folder; its files appear on the datastore."""
+    check_no_vapp(pool)
     return create_vm(call.site, call.this, config, pool, host)
+
+
+def check_no_vapp(pool: Any) -> None:
+    """Raise InvalidArgument for a folder's new VM that would be in a vApp: those are made with CreateChildVM_Task."""
+    if isinstance(pool, vim.VirtualApp):
+        raise vmodl.fault.InvalidArgument(
+            invalidProperty="pool", msg=f"{pool._moId} is a vApp: a virtual machine of a folder cannot be made in it"
+        )
 
 
 def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -> Any:
@@ -112,7 +121,7 @@ def adopt(site: Site, folder: Any, child: Any) -> None:
 
 def abandon(site: Site, child: Any) -> None:
     """Take a child out of its folder's list."""
-    folder = site.world.get(child, "parent")
+    folder = site.world.get(child, "parent")  # a VM in a vApp is in no folder
     if folder is not None and site.world.exists(folder):
         kept = [ref for ref in site.world.get(folder, "childEntity") or [] if ref != child]
         site.world.update(folder, childEntity=kept)

@@ -4,6 +4,7 @@ from typing import Any
 
 from vmlab.managed import ds_paths
 from vmlab.managed.hosts import allocation
+from vmlab.managed.lost import is_lost
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
 from vmlab.soap.types import vim
@@ -101,7 +102,9 @@ def summary(site: Site, ref: Any) -> Any:
         vim.vm.Summary(
             vm=ref,
             runtime=runtime,
-            guest=vim.vm.Summary.GuestSummary(
+            guest=None
+            if is_lost(site, ref)
+            else vim.vm.Summary.GuestSummary(
                 guestId=guest.guestId,
                 guestFullName=guest.guestFullName,
                 toolsStatus=guest.toolsStatus,
@@ -110,8 +113,8 @@ def summary(site: Site, ref: Any) -> Any:
                 hostName=guest.hostName,
                 ipAddress=guest.ipAddress,
             ),
-            config=_config_summary(config),
-            storage=_storage_summary(site, config),
+            config=_lost_summary(config) if is_lost(site, ref) else _config_summary(config),
+            storage=None if is_lost(site, ref) else _storage_summary(site, config),
             quickStats=vim.vm.Summary.QuickStats(
                 overallCpuUsage=25 if runtime.powerState == "poweredOn" else 0,
                 hostMemoryUsage=config.hardware.memoryMB if runtime.powerState == "poweredOn" else 0,
@@ -139,6 +142,11 @@ def _config_summary(config: Any) -> Any:
         annotation=config.annotation,
         installBootRequired=False,
     )
+
+
+def _lost_summary(config: Any) -> Any:
+    """What is left of a VM whose configuration cannot be read: its name and where its file was."""
+    return vim.vm.Summary.ConfigSummary(name=config.name, vmPathName=config.files.vmPathName, template=False)
 
 
 def _storage_summary(site: Site, config: Any) -> Any:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.managed import ds_paths
+from vmlab.managed.ancestry import above
 from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import Device, Disk, is_rdm
 from vmlab.managed.disk_files import carry_out
@@ -96,7 +97,7 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
 
 def _new_name(site: Site, vm: Any, name: str) -> str:
     with site.world.lock:
-        check_free_name(site, site.world.get(vm, "parent"), inventory_name(name), besides=vm)
+        check_free_name(site, above(site.world, vm), inventory_name(name), besides=vm)
     return inventory_name(name)
 
 

@@ -13,7 +13,7 @@ from vmlab.managed.disk_files import carry_out
 from vmlab.managed.luns import all_luns, lun_file
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
-from vmlab.managed.vm_create import check_free_name, enter_vm, inventory_name, new_config
+from vmlab.managed.vm_create import check_free_name, check_no_vapp, enter_vm, inventory_name, new_config
 from vmlab.managed.vm_info import disks
 from vmlab.managed.vmx import controller_types, nic_types, parse, read_uuid
 from vmlab.soap.types import vim, vmodl
@@ -28,6 +28,7 @@ _HANDLED = re.compile(
 @task_method(vim.Folder, "RegisterVM_Task")
 def register_vm(call: Call, path: str, name: str | None, asTemplate: bool, pool: Any, host: Any) -> Any:
     """Register a VM, or a template, from its .vmx file."""
+    check_no_vapp(pool)
     return register(call.site, call.this, path, name, pool, host, template=asTemplate)
 
 

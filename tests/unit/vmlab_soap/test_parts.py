@@ -14,7 +14,7 @@ from vmlab.managed.database import Database
 from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import Device, default_devices
 from vmlab.managed.faults import FaultPlan, Injection
-from vmlab.managed.properties import _split
+from vmlab.managed.properties import split
 from vmlab.managed.vmx import parse, read_uuid
 from vmlab.managed.world import World
 from vmlab.soap.certificate import load_or_make
@@ -65,7 +65,7 @@ def test_what_is_no_http_is_refused(wire):
     ],
 )
 def test_property_paths_are_split(path, parts):
-    assert _split(path) == parts
+    assert split(path) == parts
 
 
 @pytest.mark.parametrize("path", ["", "a/b", "[ds", "[ds] ../x", "[ds] a/../../b", "[] a", "[ds] a\0b"])

@@ -1,0 +1,26 @@
+"""Datastore paths, `[datastore] folder/file`, taken apart. A datastore's name may hold brackets and blanks."""
+
+
+def split_path(text: str) -> tuple[str, str] | None:
+    """`[NAS [prod]] a/b` → ("NAS [prod]", "a/b"); None for text that is no datastore path.
+
+    The name ends at the bracket that closes the first one, where a blank or the end follows; in a name whose brackets
+    are no pairs, at the first bracket that a blank or the end follows.
+    """
+    text = text.lstrip()
+    if not text.startswith("["):
+        return None
+    depth, ends = 0, []
+    for at, character in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "]" and text[at + 1 : at + 2] in ("", " "):
+            if depth == 0:
+                return _parts(text, at)
+            ends.append(at)
+    ends.append(text.find("]"))
+    return _parts(text, ends[0]) if ends[0] > 0 else None
+
+
+def _parts(text: str, end: int) -> tuple[str, str] | None:
+    name = text[1:end]
+    return (name, text[end + 1 :].lstrip(" ")) if name else None
