@@ -68,7 +68,7 @@ def default_for(kind: Any, depth: int = 0) -> Any:
         return ""
     if kind is type:
         return vim.vm.device.VirtualDevice
-    return kind() if issubclass(kind, (bool, int, float, str)) else None
+    return kind() if issubclass(kind, (bool, int, float, str, bytes)) else None
 
 
 def dump(value: Any) -> str:
