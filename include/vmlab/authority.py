@@ -20,8 +20,10 @@ from vmlab.soap.values import moid
 UNKNOWN, INVALID, NOT_FOUND, BUSY, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 5, 13, 35, 4000, 13003
 NOT_LICENSED = 16064
 """Said of a user who may not switch methods off, too."""
-READ_PRIVILEGE = "VirtualMachine.Provisioning.DiskRandomRead"
-WRITE_PRIVILEGE = "VirtualMachine.Provisioning.DiskRandomAccess"
+_PROVISIONING, _LEASE = "VirtualMachine.Provisioning", "VirtualMachine.Config.DiskLease"
+READ_PRIVILEGES = (f"{_PROVISIONING}.DiskRandomRead", f"{_PROVISIONING}.GetVmFiles", _LEASE)
+WRITE_PRIVILEGES = (f"{_PROVISIONING}.DiskRandomAccess", f"{_PROVISIONING}.PutVmFiles", _LEASE)
+CRYPTO_PRIVILEGE = "Cryptographer.Access"
 DISABLE_PRIVILEGE, ENABLE_PRIVILEGE = "Global.DisableMethods", "Global.EnableMethods"
 DEFAULT_SESSION_LIMIT = 50
 
@@ -71,12 +73,20 @@ class SiteAuthority:
     def _held_vm(
         self, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, privilege: str
     ) -> Any:
-        """Return the VM, if the user may switch methods off or on; that is asked at the root of the inventory."""
+        """Return the VM, if the user may switch methods off or on, on the inventory's root and on the VM's host."""
         name = self._user(user, password, cookie)
         vm = self._vm(vmx_spec)
-        if not self._site.access.allowed(name, ROOT_FOLDER, privilege):
-            raise NfcError(NOT_LICENSED, f"{name} lacks {privilege} on the vCenter's root")
+        for place in (ROOT_FOLDER, self._site.world.get(vm, "runtime").host):
+            if not self._site.access.allowed(name, place, privilege):
+                raise NfcError(NOT_LICENSED, f"{name} lacks {privilege} on {moid(place)}")
         return vm
+
+    def _check_rights(self, user: str, vm: Any, privileges: tuple[str, ...]) -> None:
+        config = self._site.world.get(vm, "config")
+        encrypted = config is not None and config.keyId is not None
+        for privilege in (*privileges, CRYPTO_PRIVILEGE) if encrypted else privileges:
+            if not self._site.access.allowed(user, vm, privilege):
+                raise NfcError(NO_ACCESS, f"{user} lacks {privilege} on {moid(vm)}")
 
     def open_disk(
         self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str | None,
@@ -86,9 +96,7 @@ class SiteAuthority:
         name = self._user(user, password, cookie)
         with self._site.world.lock:
             vm = self._vm(vmx_spec)
-            privilege = READ_PRIVILEGE if read_only else WRITE_PRIVILEGE
-            if not self._site.access.allowed(name, vm, privilege):
-                raise NfcError(NO_ACCESS, f"{name} lacks {privilege} on {moid(vm)}")
+            self._check_rights(name, vm, READ_PRIVILEGES if read_only else WRITE_PRIVILEGES)
             self._check_link(vm, _plain_path(path), snapshot_ref, read_only=read_only)
             host = self._site.world.get(self._site.world.get(vm, "runtime").host, "name")
         return DiskGrant(ds_path=_plain_path(path), read_only=read_only, host=str(host))

@@ -46,8 +46,9 @@ class FolderHandler:
         try:
             path, datastore = self._target(request)
             writing = request.method == "PUT"
-            if not self._site.access.allowed(user, datastore, MANAGE if writing else BROWSE):
-                return _plain(403, f"{user} lacks {MANAGE if writing else BROWSE}")
+            for privilege in (MANAGE,) if writing else (BROWSE, MANAGE):
+                if not self._site.access.allowed(user, datastore, privilege):
+                    return _plain(403, f"{user} lacks {privilege}")
             if writing:
                 return self._put(request, path)
             if request.method in ("GET", "HEAD"):

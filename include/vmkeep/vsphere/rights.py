@@ -100,9 +100,12 @@ _HOTADD = Step(
     },
     when=When.HOTADD,
 )  # fmt: skip
+_READ = (f"{_PROVISIONING}.DiskRandomRead", f"{_PROVISIONING}.GetVmFiles")
 _WRITING = Step(
-    name="write disks (VDDK)",
-    besides={On.VM: (f"{_PROVISIONING}.DiskRandomAccess", f"{_PROVISIONING}.PutVmFiles", f"{_CONFIG}.DiskLease")},
+    name="write disks, and read them back (VDDK)",
+    besides={
+        On.VM: (*_READ, f"{_PROVISIONING}.DiskRandomAccess", f"{_PROVISIONING}.PutVmFiles", f"{_CONFIG}.DiskLease")
+    },
 )
 _NVRAM = Step(name="write the NVRAM", besides={On.HOME: ("Datastore.FileManagement",)})
 
@@ -121,7 +124,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
         Step(name="ask for the changed areas", calls=("QueryChangedDiskAreas",)),
         Step(
             name="read disks (VDDK)",
-            besides={On.VM: (f"{_PROVISIONING}.DiskRandomRead", f"{_PROVISIONING}.GetVmFiles", f"{_CONFIG}.DiskLease")},
+            besides={On.VM: (*_READ, f"{_CONFIG}.DiskLease")},
         ),
         _NO_MIGRATION,
         Step(

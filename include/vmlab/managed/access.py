@@ -5,7 +5,8 @@ inventory objects and inherited downwards. Refuses to know what a method does.
 """
 
 import hmac
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,15 @@ BUILT_IN = (
 )
 
 
+def property_privilege(ref: Any, name: str) -> str:
+    """The privilege for reading a property; System.Read where the tables name none."""
+    kind: Any = type(ref)
+    try:
+        return str(kind._GetPropertyInfo(name).privId or SYSTEM[2])
+    except AttributeError:
+        return SYSTEM[2]  # there is no such property, which is told elsewhere
+
+
 def no_permission(entity: Any, privilege: str) -> Any:
     """The fault for a missing privilege."""
     message = f"Permission to perform this operation was denied. Missing privilege {privilege}"
@@ -118,31 +128,51 @@ class Access:
         return canonical if known and right else None
 
     def allowed(self, user: str, entity: Any, privilege: str) -> bool:
-        """Whether a user holds a privilege on an object, by the nearest grant on its way up."""
+        """Whether a user holds a privilege on an object, by the nearest grant on its way up.
+
+        What lies above an object with a grant can be seen, and no more.
+        """
         with self._world.lock:
             roles = {role.role_id: role for role in self.roles()}
-            mine = self.grants().get(user, {})
+            mine = {moid: roles[number] for moid, number in self.grants().get(user, {}).items()}
             node = self._inventory_object(entity)
-            while node is not None:
-                if node._moId in mine:
-                    return roles[mine[node._moId]].holds(privilege)
-                node = above(self._world, node) if self._world.exists(node) else None
-        return privilege == SYSTEM[0]
+            for moid in self._way_up(node):
+                if moid in mine:
+                    return mine[moid].holds(privilege) or (privilege == SYSTEM[1] and self._leads_down(node, mine))
+            return privilege == SYSTEM[0] or (privilege == SYSTEM[1] and self._leads_down(node, mine))
 
-    def sight(self, user: str) -> Callable[[Any], bool]:
-        """A test for what a user sees at all; cheap where the root's grant already says so."""
+    def sight(self, user: str) -> "Sight":
+        """What a user sees; cheap where the root's grant already says so."""
         mine = self.grants().get(user, {})
         roles = {role.role_id: role for role in self.roles()}
-        if set(mine) == {ROOT_FOLDER._moId} and roles[mine[ROOT_FOLDER._moId]].holds(SYSTEM[1]):
-            return lambda _: True
-        return lambda ref: not isinstance(ref, vim.ManagedEntity) or self.allowed(user, ref, SYSTEM[1])
+        everything = set(mine) == {ROOT_FOLDER._moId} and all(
+            roles[mine[ROOT_FOLDER._moId]].holds(privilege) for privilege in SYSTEM
+        )
+        return Sight(self, user, everything=everything)
+
+    def _way_up(self, node: Any) -> Iterator[str]:
+        """The ids of an object and of all above it."""
+        while node is not None:
+            yield node._moId
+            node = above(self._world, node) if self._world.exists(node) else None
+
+    def _leads_down(self, node: Any, mine: dict[str, Role]) -> bool:
+        return any(
+            role.holds(SYSTEM[1]) and node._moId in self._way_up(vim.ManagedEntity(moid)) for moid, role in mine.items()
+        )
 
     def require(self, user: str, entity: Any, privilege: str) -> None:
-        """Raise the NoPermission fault where `allowed` says no, and ManagedObjectNotFound for what is not there."""
-        if isinstance(entity, vim.ManagedEntity):
-            self._world.entry(entity)
+        """Raise the NoPermission fault where `allowed` says no."""
         if not self.allowed(user, entity, privilege):
             raise no_permission(self._inventory_object(entity), privilege)
+
+    def refusal(self, user: str, ref: Any, name: str) -> Any:
+        """The NoPermission fault for reading a property, or None: the tables name its privilege, else System.Read."""
+        privilege = property_privilege(ref, name)
+        owner = self._inventory_object(ref)
+        if privilege in SYSTEM and owner is ROOT_FOLDER and not isinstance(ref, vim.ManagedEntity):
+            return None  # a manager, or what a session has made: for everybody who is logged in
+        return None if self.allowed(user, ref, privilege) else no_permission(owner, privilege)
 
     def _inventory_object(self, ref: Any) -> Any:
         """The inventory object whose grants rule a reference: itself, a snapshot's VM, a task's entity, or the root."""
@@ -154,6 +184,30 @@ class Access:
             if isinstance(owner, vim.ManagedEntity) and self._world.exists(owner):  # a task may outlive its VM
                 return owner
         return ROOT_FOLDER
+
+
+class Sight:
+    """What one user sees: which objects at all, and which of their properties."""
+
+    def __init__(self, access: Access, user: str, *, everything: bool) -> None:
+        self._access = access
+        self._user = user
+        self._everything = everything
+
+    def __call__(self, ref: Any) -> bool:
+        """Whether the user sees an object."""
+        return (
+            self._everything
+            or not isinstance(ref, vim.ManagedEntity)
+            or self._access.allowed(self._user, ref, SYSTEM[1])
+        )
+
+    def refusal(self, ref: Any, path: str) -> Any:
+        """The fault for reading a property, or None where the user may; the path's first part decides."""
+        name = re.split(r"[.\[]", path, maxsplit=1)[0]
+        if self._everything and property_privilege(ref, name) in SYSTEM:
+            return None
+        return self._access.refusal(self._user, ref, name)
 
 
 def session_needed(ref: Any) -> Any:

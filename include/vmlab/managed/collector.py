@@ -1,8 +1,8 @@
 """What a property filter selects: objects reached by traversal, and their properties. Pure reading, under the lock."""
 
-from collections.abc import Callable
 from typing import Any
 
+from vmlab.managed.access import Sight
 from vmlab.managed.properties import property_names, read_path
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rules import check_spec
@@ -11,11 +11,7 @@ from vmlab.soap.types import vmodl
 PC = vmodl.query.PropertyCollector
 
 
-Sees = Callable[[Any], bool]
-"""Whether the caller may see an object; what it may not see is passed over, with everything behind it."""
-
-
-def select(site: Site, spec: Any, sees: Sees) -> dict[str, Any]:
+def select(site: Site, spec: Any, sees: Sight) -> dict[str, Any]:
     """All objects a filter spec reaches and asks properties of: id → reference, in order of discovery."""
     found: dict[str, Any] = {}
     for start in spec.objectSet:
@@ -35,21 +31,27 @@ def paths(spec: Any, ref: Any) -> list[str]:
     return list(names)
 
 
-def content(site: Site, spec: Any, ref: Any) -> Any:
-    """One object with the values asked for; unset ones are left out, as a vCenter does."""
+def content(site: Site, spec: Any, ref: Any, sees: Sight) -> Any:
+    """One object with the values asked for; unset ones are left out, as a vCenter does.
+
+    Those that the caller may not read are listed as missing, each with its fault.
+    """
     answer = PC.ObjectContent(obj=ref)
     for path in paths(spec, ref):
+        if (fault := sees.refusal(ref, path)) is not None:
+            answer.missingSet.append(PC.MissingProperty(path=path, fault=fault))
+            continue
         value = read_path(site, ref, path)
         if value is not None:
             answer.propSet.append(vmodl.DynamicProperty(name=path, val=value))
     return answer
 
 
-def retrieve(site: Site, specs: list[Any], sees: Sees) -> list[Any]:
+def retrieve(site: Site, specs: list[Any], sees: Sight) -> list[Any]:
     """The contents of every filter spec, one after the other."""
     for spec in specs:
         check_spec(spec)
-    return [content(site, spec, ref) for spec in specs for ref in select(site, spec, sees).values()]
+    return [content(site, spec, ref, sees) for spec in specs for ref in select(site, spec, sees).values()]
 
 
 def _collect_names(selections: list[Any], named: dict[str, Any]) -> None:
@@ -69,7 +71,7 @@ def _walk(
     skip: bool,
     found: dict[str, Any],
     seen: set[Any],
-    sees: Sees,
+    sees: Sight,
 ) -> None:
     ref = site.world.entry(ref).ref
     if not sees(ref):
@@ -86,6 +88,8 @@ def _walk(
         if not isinstance(ref, selection.type) or (ref._moId, id(selection)) in seen:
             continue
         seen.add((ref._moId, id(selection)))
+        if sees.refusal(ref, selection.path) is not None:
+            continue
         value = read_path(site, ref, selection.path)
         for target in value if isinstance(value, list) else [] if value is None else [value]:
             if site.world.exists(target):

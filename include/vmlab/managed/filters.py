@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmlab.managed.collector import Sees, content, select
+from vmlab.managed.access import Sight
+from vmlab.managed.collector import content, select
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rules import check_spec
@@ -163,7 +164,7 @@ def _still_wanted(call: Call, state: Collector, cancelled: int) -> None:
         raise vmodl.fault.ManagedObjectNotFound(obj=call.this, msg="The property collector was destroyed.")
 
 
-def _updates(site: Site, state: Collector, limit: int, sees: Sees) -> Any:
+def _updates(site: Site, state: Collector, limit: int, sees: Sight) -> Any:
     """What changed since the last answer, at most `limit` objects; None when nothing did."""
     if state.checked == site.world.revision:
         return None
@@ -187,7 +188,7 @@ def _updates(site: Site, state: Collector, limit: int, sees: Sees) -> Any:
     return answer
 
 
-def _object_updates(site: Site, watch: Watch, limit: int, sees: Sees) -> list[Any]:
+def _object_updates(site: Site, watch: Watch, limit: int, sees: Sight) -> list[Any]:
     updates: list[Any] = []
     selected = select(site, watch.spec, sees) if _start_exists(site, watch) else {}
     for moid, (ref, _) in list(watch.known.items()):
@@ -197,14 +198,14 @@ def _object_updates(site: Site, watch: Watch, limit: int, sees: Sees) -> list[An
     for moid, ref in selected.items():
         if len(updates) >= limit:
             break
-        found = content(site, watch.spec, ref)
+        found = content(site, watch.spec, ref, sees)
         values = {prop.name: (dump(prop.val), prop.val) for prop in found.propSet}
         told = watch.known.get(moid, (ref, {}))[1]
         changes = [PC.Change(name=n, op="assign", val=v) for n, (xml, v) in values.items() if told.get(n) != xml]
         changes += [PC.Change(name=name, op="assign") for name in told if name not in values]
         if moid not in watch.known or changes:
             kind = "modify" if moid in watch.known else "enter"
-            updates.append(PC.ObjectUpdate(kind=kind, obj=ref, changeSet=changes))
+            updates.append(PC.ObjectUpdate(kind=kind, obj=ref, changeSet=changes, missingSet=found.missingSet))
             watch.known[moid] = (ref, {name: xml for name, (xml, _) in values.items()})
     return updates
 

@@ -33,6 +33,8 @@ def check_change(call: Call, **arguments: Any) -> None:
         else:
             privilege = f"Folder.{verb}"
         call.site.access.require(call.session.user, ref, privilege)
+        if verb == "Delete" and (parent := above(call.world, ref)) is not None:
+            call.site.access.require(call.session.user, parent, privilege)  # on the object and on its parent
 
 
 @method(vim.Folder, "CreateFolder")

@@ -56,7 +56,7 @@ class Site:
         return [session.ds_path for session in self.nfc_sessions() if not (writing and session.read_only)]
 
     def add_companion(self, ref: Any) -> None:
-        """Enter the browsers and managers that belong to a VM, host, cluster or datastore."""
+        """Enter the browser objects that belong to a VM, host, cluster or datastore."""
         kinds: list[tuple[Any, str]] = []
         if isinstance(ref, (vim.VirtualMachine, vim.ComputeResource)):
             kinds.append((vim.EnvironmentBrowser, "envbrowser"))
@@ -64,8 +64,3 @@ class Site:
             kinds.append((vim.host.DatastoreBrowser, "datastoreBrowser"))
         for kind, prefix in kinds:
             self.world.add(kind(f"{prefix}-{ref._moId}"), lasting=False)
-        if isinstance(ref, vim.HostSystem):
-            from vmlab.managed.managers import host_managers
-
-            for manager in host_managers(ref).values():
-                self.world.add(manager, lasting=False)

@@ -9,39 +9,16 @@ from urllib.parse import quote
 
 from vmlab.managed import ds_paths, hardware
 from vmlab.managed.device_changes import plan_changes
-from vmlab.managed.devices import Device, Disk, default_devices, is_rdm
+from vmlab.managed.devices import default_devices
 from vmlab.managed.disk_files import carry_out
 from vmlab.managed.guests import guest_names, new_guest
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
+from vmlab.managed.spec_rights import check_create
 from vmlab.managed.vm_config import apply_simple_fields
 from vmlab.managed.vmx import write_vm_files
 from vmlab.soap.types import vim, vmodl
 from vmlab.soap.values import fill
-
-
-def check_create(call: Call, config: Any, pool: Any, host: Any) -> None:
-    """Raise NoPermission for what a new VM's spec needs beyond the tables: datastores, networks, disks."""
-    assert call.session is not None
-    require = call.site.access.require
-    for change in config.deviceChange:
-        if isinstance(change.device, Disk):
-            verb = (
-                "RawDevice"
-                if is_rdm(change.device.backing)
-                else "AddNewDisk"
-                if change.fileOperation
-                else "AddExistingDisk"
-            )
-            require(call.session.user, call.this, f"VirtualMachine.Config.{verb}")
-    if config.files is not None and config.files.vmPathName:
-        datastore = ds_paths.datastore_named(call.site, ds_paths.parse(config.files.vmPathName)[0])
-        require(call.session.user, datastore, "Datastore.AllocateSpace")
-    for change in config.deviceChange:
-        name = getattr(change.device.backing, "deviceName", None)
-        for network in call.world.all(vim.Network):
-            if isinstance(change.device, Device.VirtualEthernetCard) and call.world.get(network, "name") == name:
-                require(call.session.user, network, "Network.Assign")
 
 
 @task_method(vim.Folder, "CreateVM_Task", check=check_create)

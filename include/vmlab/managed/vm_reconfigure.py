@@ -1,17 +1,17 @@
-"""ReconfigVM_Task: fields, devices, change tracking, name; and the privileges each part of a spec needs."""
+"""ReconfigVM_Task: fields, devices, change tracking, name."""
 
 import copy
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.managed import ds_paths
 from vmlab.managed.ancestry import above
 from vmlab.managed.device_changes import plan_changes
-from vmlab.managed.devices import Device, Disk, is_rdm
+from vmlab.managed.devices import Device, Disk
 from vmlab.managed.disk_files import carry_out
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
+from vmlab.managed.spec_rights import check_reconfigure
 from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_config import apply_simple_fields
 from vmlab.managed.vm_create import check_free_name, inventory_name
@@ -23,45 +23,7 @@ from vmlab.soap.values import fill
 VM = vim.VirtualMachine
 
 
-def check_privileges(call: Call, spec: Any) -> None:
-    """Raise NoPermission for the first privilege the caller lacks for what the spec asks."""
-    assert call.session is not None
-    for privilege in privileges_for(spec):
-        call.site.access.require(call.session.user, call.this, privilege)
-
-
-def privileges_for(spec: Any) -> Iterator[str]:
-    """The VirtualMachine.Config privileges a ConfigSpec needs, by its contents."""
-    fields = {
-        "name": "Rename", "annotation": "Annotation", "numCPUs": "CPUCount", "memoryMB": "Memory",
-        "changeTrackingEnabled": "ChangeTracking", "cpuAllocation": "Resource", "memoryAllocation": "Resource",
-    }  # fmt: skip
-    for name, privilege in fields.items():
-        if getattr(spec, name) is not None:
-            yield f"VirtualMachine.Config.{privilege}"
-    if spec.extraConfig:
-        yield "VirtualMachine.Config.AdvancedConfig"
-    if any(
-        getattr(spec, name) is not None for name in ("flags", "powerOpInfo", "guestId", "tools", "bootOptions", "uuid")
-    ):
-        yield "VirtualMachine.Config.Settings"
-    for change in spec.deviceChange:
-        yield f"VirtualMachine.Config.{_device_privilege(change)}"
-
-
-def _device_privilege(change: Any) -> str:
-    if not isinstance(change.device, Disk):
-        return "EditDevice" if change.operation == "edit" else "AddRemoveDevice"
-    if change.operation == "remove":
-        return "RemoveDisk"
-    if change.operation == "edit":
-        return "DiskExtend"
-    if is_rdm(change.device.backing):
-        return "RawDevice"
-    return "AddNewDisk" if change.fileOperation else "AddExistingDisk"
-
-
-@task_method(VM, "ReconfigVM_Task", check=check_privileges)
+@task_method(VM, "ReconfigVM_Task", check=check_reconfigure)
 def reconfigure_task(call: Call, spec: Any) -> None:
     """Change a VM's configuration."""
     reconfigure(call.site, call.this, spec)

@@ -145,11 +145,7 @@ def test_an_entity_bomb_is_refused(client):
 
 def test_a_method_the_lab_does_not_do_says_so(client, lab):
     body = call_of(
-        "CreatePerfInterval",
-        "PerformanceManager",
-        "PerfMgr",
-        "<intervalId><key>1</key><samplingPeriod>1</samplingPeriod><name>x</name><length>1</length>"
-        "<enabled>true</enabled></intervalId>",
+        "QueryAvailablePerfMetric", "PerformanceManager", "PerfMgr", '<entity type="Folder">group-d1</entity>'
     )
     status, answer = client.login(lab).call(body)
     assert status == 500

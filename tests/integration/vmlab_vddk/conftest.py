@@ -77,7 +77,6 @@ class Lab:
             "cred_type": 1,
             "first": "root",
             "second": "secret",
-            "spec_type": 0,
             **changed,
         }
 
