@@ -133,6 +133,12 @@ class DeadlineError(VmKeepError):
         self.waiting_for = waiting_for
 
 
+class TaskForgottenError(TransientError):
+    """vCenter was restarted and has forgotten a task: only the thing itself shows whether the work was done."""
+
+    exit_code = 34
+
+
 class StaleError(VmKeepError):
     """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, the change id was reset."""
 

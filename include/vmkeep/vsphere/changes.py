@@ -137,10 +137,10 @@ def enable_tracking(session: Session, vm: str) -> bool:
 def disable_tracking(session: Session, vm: str) -> bool:
     """Switch tracking off; return whether it was on."""
     with speaking(f"look at the change tracking of VM {vm}"):
-        on = read(session, session.vm(vm), "config.changeTrackingEnabled")["config.changeTrackingEnabled"]
+        on = _tracked(session, vm)
     if on:
         set_tracking(session, vm, enabled=False)
-    return bool(on)
+    return on
 
 
 def set_tracking(session: Session, vm: str, *, enabled: bool) -> None:
@@ -148,7 +148,17 @@ def set_tracking(session: Session, vm: str, *, enabled: bool) -> None:
     what = f"switch change tracking of VM {vm} {'on' if enabled else 'off'}"
     spec = vim.vm.ConfigSpec(changeTrackingEnabled=enabled)
     with speaking(what):
-        run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=RECONFIGURE_SECONDS)
+        run_task(
+            session,
+            lambda: session.vm(vm).ReconfigVM_Task(spec),
+            what=what,
+            timeout=RECONFIGURE_SECONDS,
+            look=lambda: True if _tracked(session, vm) is enabled else None,
+        )
+
+
+def _tracked(session: Session, vm: str) -> bool:
+    return bool(read(session, session.vm(vm), "config.changeTrackingEnabled")["config.changeTrackingEnabled"])
 
 
 def check_succession(old: str, new: str) -> None:

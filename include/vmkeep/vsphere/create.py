@@ -14,7 +14,7 @@ from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
 from vmkeep.vsphere.luns import free_lun
-from vmkeep.vsphere.marks import VmMark, mark_on
+from vmkeep.vsphere.marks import VmMark, list_marked, mark_on
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import network_backings
 from vmkeep.vsphere.paths import DatastorePath
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 CREATE_SECONDS = 1800.0
 """Eager-zeroed disks are written in full before the task ends."""
+FORGOTTEN_SECONDS = 900.0
+"""How long a VM is looked for when vCenter was restarted while it was made."""
 
 
 def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> BuiltSpec:
@@ -103,7 +105,7 @@ def create_vm(
             raise StaleError(f"VM {options.name} would not go where it was planned to, nothing was made: {found}")
         for note in built.notes:
             log.info("VM %s: %s", options.name, note)
-        made = _create(session, built.spec, place, options.name)
+        made = _create(session, built.spec, place, options)
     if saved.bootOptions is not None and saved.bootOptions.bootOrder:
         _set_boot_order(session, made, saved)
     return made
@@ -114,15 +116,33 @@ def _is_of(session: Session, vm: str, mark: VmMark | None) -> bool:
     return mark is not None and found is not None and found.made and found.is_of(mark.run, mark.repository)
 
 
-def _create(session: Session, spec: Any, place: Place, name: str) -> str:
+def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> str:
+    """Create the VM. A task that is forgotten is not started again: its VM may still come, beside the second one."""
     folder = session.managed(vim.Folder, place.folder)
     pool = session.managed(vim.ResourcePool, place.pool)
     host = session.managed(vim.HostSystem, place.host)
-    what = f"create VM {name} in {place.folder_path}"
+    what = f"create VM {options.name} in {place.folder_path}"
     with speaking(what):
-        return moref(
-            run_task(session, lambda: folder.CreateVM_Task(spec, pool, host), what=what, timeout=CREATE_SECONDS)
+        made = run_task(
+            session,
+            lambda: folder.CreateVM_Task(spec, pool, host),
+            what=what,
+            timeout=CREATE_SECONDS,
+            look=lambda: _made(session, folder, options),
+            again=False,
+            settle=FORGOTTEN_SECONDS,
         )
+    return moref(made)
+
+
+def _made(session: Session, folder: Any, options: SpecOptions) -> Any:
+    """Return the VM that the run has made in a folder; one that a restarted vCenter put elsewhere is not the one."""
+    for found in list_marked(session):
+        if options.mark is not None and found.mark.made and found.mark.is_of(options.mark.run, options.mark.repository):
+            vm = session.vm(found.vm)
+            if found.name == options.name and read(session, vm, "parent")["parent"] == folder:
+                return vm
+    return None
 
 
 def _home(place: Place, vmx: str) -> str:
@@ -181,7 +201,15 @@ def _set_boot_order(session: Session, vm: str, saved: Any) -> None:
     what = f"set the boot order of VM {vm}"
     spec = vim.vm.ConfigSpec(bootOptions=vim.vm.BootOptions(bootOrder=order))
     with speaking(what):
-        run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=CREATE_SECONDS)
+        # Setting the same order twice does no harm, so nobody has to look whether it was set.
+        run_task(
+            session,
+            lambda: session.vm(vm).ReconfigVM_Task(spec),
+            what=what,
+            timeout=CREATE_SECONDS,
+            look=lambda: None,
+            settle=0.0,
+        )
 
 
 def _new_keys(saved: Iterable[Any], now: Iterable[Any]) -> dict[int, int]:

@@ -86,7 +86,13 @@ def destroy(
     log.warning("%s", what)
     try:
         with speaking(what):
-            run_task(session, session.vm(vm).Destroy_Task, what=what, timeout=timeout)
+            run_task(
+                session,
+                session.vm(vm).Destroy_Task,
+                what=what,
+                timeout=timeout,
+                look=lambda: None if _exists(session, vm) else True,
+            )
     except VSphereError as error:
         if error.fault == "FileLocked":
             raise TransientError(f"{error}; whoever writes it has to end first, then try again") from None
@@ -99,7 +105,13 @@ def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], A
     what = f"bring VM {vm} to {wanted}"
     try:
         with speaking(what):
-            run_task(session, start, what=what, timeout=timeout)
+            run_task(
+                session,
+                start,
+                what=what,
+                timeout=timeout,
+                look=lambda: True if power_state(session, vm) is wanted else None,
+            )
     except DeadlineError as error:
         question = _question(session, vm)
         if question:
@@ -108,6 +120,14 @@ def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], A
     except VSphereError:  # somebody else may have switched it meanwhile
         if power_state(session, vm) is not wanted:
             raise
+    return True
+
+
+def _exists(session: Session, vm: str) -> bool:
+    try:
+        power_state(session, vm)
+    except NotFoundError:
+        return False
     return True
 
 

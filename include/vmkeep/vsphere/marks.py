@@ -165,9 +165,22 @@ def _change(session: Session, vm: str, values: Mapping[str, str], *, version: st
     spec = vim.vm.ConfigSpec(extraConfig=options_for(values), changeVersion=version)
     try:
         with speaking(what):
-            run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what=what, timeout=_SECONDS)
+            run_task(
+                session,
+                lambda: session.vm(vm).ReconfigVM_Task(spec),
+                what=what,
+                timeout=_SECONDS,
+                look=lambda: True if _are_set(session, vm, values) else None,
+            )
     except VSphereError as error:
         if error.fault == "ConcurrentAccess":
             return False
         raise
     return True
+
+
+def _are_set(session: Session, vm: str, values: Mapping[str, str]) -> bool:
+    """Whether a VM has these advanced settings; an empty value stands for none."""
+    found = read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"]
+    now = {str(setting.key): str(setting.value) for setting in found or ()}
+    return all(now.get(key, "") == value for key, value in values.items())

@@ -10,17 +10,26 @@ import json
 import logging
 import re
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from vmkeep.errors import DeadlineError, NotFoundError, QuiesceFailedError, StaleError, TransientError, VSphereError
+from vmkeep.errors import (
+    DeadlineError,
+    NotFoundError,
+    QuiesceFailedError,
+    StaleError,
+    TaskForgottenError,
+    TransientError,
+    VSphereError,
+)
 from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.tasks import run_task, wait_task
+from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
 __all__ = [
     "QuiesceFailedError",
@@ -40,6 +49,8 @@ log = logging.getLogger(__name__)
 CREATE_SECONDS = 900.0
 REMOVE_SECONDS = 4 * 3600.0
 """Merging a large delta of a busy VM takes hours, and giving up halfway helps nobody."""
+FORGOTTEN_SECONDS = 60.0
+"""How long a snapshot is looked for whose task was forgotten, before it is taken anew."""
 _NAME_LENGTH = 80
 _RETRY_SECONDS = 2.0
 _CONSOLIDATIONS = 3
@@ -60,6 +71,8 @@ class VmSnapshot:
     repository: str | None = None
     """The repository that the run backs up into, by its id; older programs did not tell."""
     created_at: datetime
+    call: str = ""
+    """The one call that took it; older programs did not tell."""
     quiesced: bool
     """As vSphere says; it says so too where no VMware Tools run, see :func:`create`."""
 
@@ -87,15 +100,20 @@ def create(
     :raises DeadlineError: not done in time; a snapshot may still appear, :func:`find_by_run` waits for it.
     """
     what = f"snapshot VM {vm} for run {run}"
-    told = {"run": run} if repository is None else {"run": run, "repository": repository}
+    call = uuid.uuid4().hex
+    told = {"run": run, "call": call} | ({} if repository is None else {"repository": repository})
     description = json.dumps({"vmkeep": told})
 
     def start() -> Any:
         return session.vm(vm).CreateSnapshot_Task(_name(run), description, memory, quiesce)
 
+    def look() -> Any:
+        taken = [snapshot.moref for snapshot in list_all(session, vm) if snapshot.call == call]
+        return session.managed(vim.vm.Snapshot, taken[0]) if taken else None
+
     try:
         with speaking(what):
-            made = run_task(session, start, what=what, timeout=timeout)
+            made = run_task(session, start, what=what, timeout=timeout, look=look, settle=FORGOTTEN_SECONDS)
     except VSphereError as error:
         if quiesce and _is_quiesce_failure(error):
             raise QuiesceFailedError(str(error), fault=error.fault) from None
@@ -148,7 +166,14 @@ def remove(session: Session, vm: str, snapshot: str, *, timeout: float = REMOVE_
     while _is_there(session, vm, snapshot):
         try:
             left = deadline - time.monotonic()
-            run_task(session, lambda: _start_removal(target), what=what, timeout=left, cancel=False)
+            run_task(
+                session,
+                lambda: _start_removal(target),
+                what=what,
+                timeout=left,
+                look=lambda: None if _is_there(session, vm, snapshot) else True,
+                cancel=False,
+            )
         except NotFoundError:
             break  # somebody else removed it meanwhile
         except TransientError as error:
@@ -184,7 +209,14 @@ def consolidate_if_needed(session: Session, vm: str, *, timeout: float = REMOVE_
         try:
             with speaking(what):
                 left = deadline - time.monotonic()
-                run_task(session, session.vm(vm).ConsolidateVMDisks_Task, what=what, timeout=left, cancel=False)
+                run_task(
+                    session,
+                    session.vm(vm).ConsolidateVMDisks_Task,
+                    what=what,
+                    timeout=left,
+                    look=lambda: None if _needs_consolidation(session, vm) else True,
+                    cancel=False,
+                )
         except (VSphereError, TransientError) as failed:  # most often a file that somebody holds for a moment longer
             error = failed
     if _needs_consolidation(session, vm):
@@ -202,7 +234,15 @@ def revert(session: Session, vm: str, snapshot: str, *, timeout: float = CREATE_
     what = f"revert VM {vm} to snapshot {snapshot}"
     target = session.managed(vim.vm.Snapshot, snapshot)
     with speaking(what):
-        run_task(session, lambda: target.RevertToSnapshot_Task(None, True), what=what, timeout=timeout)
+        # A VM that was put back looks as one that runs on that snapshot; and putting it back twice does no harm.
+        run_task(
+            session,
+            lambda: target.RevertToSnapshot_Task(None, True),
+            what=what,
+            timeout=timeout,
+            look=lambda: None,
+            settle=0.0,
+        )
 
 
 def _is_quiesce_failure(error: VSphereError) -> bool:
@@ -243,6 +283,7 @@ def _snapshot(tree: Any) -> VmSnapshot:
         run=told.get("run", ""),
         repository=told.get("repository") or None,
         created_at=tree.createTime.astimezone(UTC),
+        call=told.get("call", ""),
         quiesced=bool(tree.quiesced),
     )
 
@@ -251,7 +292,7 @@ def _told(description: str | None) -> dict[str, str]:
     """Return what the description of a snapshot says of its run; nothing where it is not ours."""
     try:
         told = json.loads(description or "")["vmkeep"]
-        return {name: str(told[name]) for name in ("run", "repository") if name in told}
+        return {name: str(told[name]) for name in ("run", "repository", "call") if name in told}
     except (ValueError, KeyError, TypeError):
         return {}
 
@@ -271,6 +312,7 @@ def _needs_consolidation(session: Session, vm: str) -> bool:
 def _await_running_creates(session: Session, vm: str) -> None:
     """Wait for snapshots being taken: one whose caller died shows up only when it is done."""
     with speaking(f"look at the tasks of VM {vm}"):
+        before = list_all(session, vm)
         for task in read(session, session.vm(vm), "recentTask")["recentTask"] or ():
             try:
                 info = read(session, task, "info")["info"]
@@ -278,6 +320,10 @@ def _await_running_creates(session: Session, vm: str) -> None:
                     wait_task(
                         session, task, what=f"a snapshot of VM {vm} being taken", timeout=CREATE_SECONDS, cancel=False
                     )
+            except TaskForgottenError:
+                # vCenter was restarted during the wait: the host goes on, and the snapshot may still appear.
+                until = time.monotonic() + FORGOTTEN_SECONDS
+                await_sight(lambda: None if list_all(session, vm) == before else True, until)
             except (vmodl.MethodFault, DeadlineError) as error:
-                # It failed, or vSphere has forgotten it: either way it is not being taken any more, or never ends.
+                # It failed, or it is over so long that vSphere has forgotten it, or it never ends.
                 log.debug("VM %s: task %s: %s", vm, moref(task), error)

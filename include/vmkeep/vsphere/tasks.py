@@ -1,33 +1,61 @@
-"""Waiting for vSphere's tasks: by WaitForUpdatesEx, never past the deadline, through lost connections and sessions."""
+"""Waiting for vSphere's tasks: by WaitForUpdatesEx, never past the deadline, through lost connections and sessions.
+
+A vCenter that is restarted forgets its tasks, while its hosts go on with the work. A forgotten task is neither success
+nor failure; so whoever starts a task says how the work itself is seen.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
 from typing import Any
 
-from vmkeep.errors import DeadlineError, TransientError, UnreachableError, VmKeepError
-from vmkeep.vsphere.api import vim, vmodl
+from vmkeep.errors import DeadlineError, TaskForgottenError, TransientError, UnreachableError, VmKeepError
+from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.faults import message, translate
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 10.0
+"""How long a restarted vCenter gets to learn from its hosts what they have done meanwhile."""
+_TELL_SECONDS = 60.0
+"""Between two lines about the progress of a long task."""
 _POLL_SECONDS = 20
 """Longest that one WaitForUpdatesEx may hold its connection: well below the time-out of a call."""
 _RETRY_SECONDS = 1.0
 _PATHS = ("info.state", "info.progress")
 
 
-def run_task(session: Session, start: Callable[[], Any], *, what: str, timeout: float, cancel: bool = True) -> Any:
+def run_task(
+    session: Session,
+    start: Callable[[], Any],
+    *,
+    what: str,
+    timeout: float,
+    look: Callable[[], Any],
+    again: bool = True,
+    settle: float | None = None,
+    cancel: bool = True,
+) -> Any:
     """Start a task and wait for its end; its result is returned as vSphere gave it.
 
     Where another task holds the object, the start is tried again until the deadline.
 
+    :param look: asked once the task is forgotten: returns what stands for its result where the work is done, ``None``
+        where nothing of it is seen (yet).
+    :param again: whether a task that is forgotten, and whose work is not seen after ``settle`` seconds, may be started
+        again.
+    :param settle: ``None`` stands for :data:`SETTLE_SECONDS`.
+    :raises TaskForgottenError: it may not be started again, and its work is not seen.
     :raises VmKeepError: the task's fault, translated; ``DeadlineError`` names the state it was left in.
     """
     deadline = time.monotonic() + timeout
+    forgotten = False
     while True:
         try:
             return wait_task(session, start(), what=what, timeout=deadline - time.monotonic(), cancel=cancel)
@@ -37,36 +65,95 @@ def run_task(session: Session, start: Callable[[], Any], *, what: str, timeout: 
                     waiting_for=f"{what}: another task holds it ({message(fault)})", seconds=timeout
                 ) from None
             time.sleep(_RETRY_SECONDS)
+            found = look() if forgotten else None
+        except TaskForgottenError as error:
+            log.warning("%s", error)
+            forgotten = True
+            patience = SETTLE_SECONDS if settle is None else settle
+            found = await_sight(look, min(deadline, time.monotonic() + patience))
+            if found is None and (not again or time.monotonic() >= deadline):
+                raise
         except vmodl.MethodFault as fault:
-            raise translate(fault, what) from None
+            found = look() if forgotten else None  # the first start may have done what the second one fails on
+            if found is None:
+                raise translate(fault, what) from None
+        if found is not None:
+            return found
+
+
+def await_sight(look: Callable[[], Any], until: float) -> Any:
+    """Look again and again, until something is seen or the time has come; a vCenter that restarts is waited for."""
+    while True:
+        with contextlib.suppress(TransientError, UnreachableError):
+            if (found := look()) is not None:
+                return found
+        if time.monotonic() >= until:
+            return None
+        time.sleep(min(_RETRY_SECONDS, max(0.0, until - time.monotonic())))
 
 
 def wait_task(session: Session, task: Any, *, what: str, timeout: float, cancel: bool = True) -> Any:
     """Wait for a task that was started; return its result, or raise its own fault as pyVmomi's exception.
 
     :param cancel: ask a task that is not done in time to stop.
+    :raises TaskForgottenError: the server knows no such task (any more).
     :raises DeadlineError: it still runs.
     """
     deadline = time.monotonic() + timeout
-    last = "no answer yet"
+    seen = _Seen(what)
     while True:
         try:
             for state, progress in _states(session, task, deadline):
-                last = state if progress is None else f"{state}, {progress} %"
+                seen.tell(state, progress)
                 if state == vim.TaskInfo.State.success:
                     return read(session, task, "info.result")["info.result"]
                 if state == vim.TaskInfo.State.error:
-                    raise _outcome(session, task)
-            break
-        except (TransientError, UnreachableError, vmodl.query.InvalidCollectorVersion) as error:
+                    fault = _outcome(session, task)
+                    break
+            else:
+                break
+        except (TransientError, UnreachableError, *_OF_THE_WAIT) as error:
+            if _is_lost(error, task):
+                raise TaskForgottenError(
+                    f"{what}: the server has forgotten the task ({seen.last}), as it does when it is restarted"
+                ) from None
             if time.monotonic() + _RETRY_SECONDS >= deadline:
-                last = f"{last}; {error}"
+                seen.last = f"{seen.last}; {error if isinstance(error, VmKeepError) else message(error)}"
                 break
             time.sleep(_RETRY_SECONDS)
+        else:
+            raise fault
     if cancel:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):
             task.CancelTask()
-    raise DeadlineError(waiting_for=f"{what} ({last})", seconds=timeout)
+    raise DeadlineError(waiting_for=f"{what} ({seen.last})", seconds=timeout)
+
+
+_OF_THE_WAIT = (
+    vmodl.query.InvalidCollectorVersion,
+    vmodl.fault.RequestCanceled,
+    vmodl.fault.ManagedObjectNotFound,
+)
+"""Faults of a wait whose collector has gone, as it does with its session; they say nothing of the task."""
+
+
+def _is_lost(error: Any, task: Any) -> bool:
+    return isinstance(error, vmodl.fault.ManagedObjectNotFound) and moref(error.obj) == moref(task)
+
+
+class _Seen:
+    """The last that was seen of a task; told now and then, since some take hours."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._told = time.monotonic()
+        self.last = "no answer yet"
+
+    def tell(self, state: str, progress: int | None) -> None:
+        self.last = state if progress is None else f"{state}, {progress} %"
+        if time.monotonic() - self._told >= _TELL_SECONDS:
+            self._told = time.monotonic()
+            log.info("%s: %s", self._what, self.last)
 
 
 def _outcome(session: Session, task: Any) -> Any:

@@ -42,6 +42,7 @@ class ControlHandler:
             "clear": self._clear,
             "settings": self._settings,
             "sessions/drop": lambda _: {"dropped": site.sessions.close_all()},
+            "vcenter/restart": lambda _: site.restart_vcenter(),
             "nfc/drop": self._drop_nfc,
         }
         self._gets: dict[str, Callable[[Json], Json]] = {
@@ -82,7 +83,7 @@ class ControlHandler:
         raise ControlError(f"no control call {request.method} {name}; there are {known}", 404)
 
     def _fault(self, body: Json) -> Json:
-        """`{method, fault?, message?, count?, delay?, drop?, status?, after?}`, `{effect, count?}` or `{nfc: {…}}`."""
+        """Plan a fault: the fields of `Injection`, `{effect, count?}` or `{nfc: {…}}`."""
         try:
             if "nfc" in body:
                 settings = dict(body["nfc"])

@@ -85,15 +85,15 @@ class Dispatcher:
     def _answer(self, call: Call, request: SoapRequest, version: str) -> bytes:
         injection = self._site.faults.take(call.method)
         if request.method == "Fetch":
-            _strike(injection, late=False)
+            self._strike(injection, late=False)
             return self._fetch(call, request.args["prop"], version)
         behaviour = self._check(call, request)
         in_task = injection is not None and behaviour.task and injection.status is None and not injection.drop
         if not in_task:
-            _strike(injection, late=False)
+            self._strike(injection, late=False)
         body = self._run(call, request, behaviour, injection if in_task else None, version)
         if not in_task:
-            _strike(injection, late=True)
+            self._strike(injection, late=True)
         return body
 
     def _run(
@@ -161,28 +161,29 @@ class Dispatcher:
 
     def _start_task(self, call: Call, request: SoapRequest, behaviour: Behaviour, injection: Injection | None) -> Any:
         def work() -> Any:
-            _strike(injection, late=False)
+            self._strike(injection, late=False)
             result = behaviour.run(call, **request.args)
-            _strike(injection, late=True)
+            self._strike(injection, late=True)
             return result
 
         owner = request.info.typeName.removeprefix("vim.")
         return self._site.tasks.start(call, f"{owner}.{request.info.name[0].lower()}{request.info.name[1:]}", work)
 
+    def _strike(self, injection: Injection | None, *, late: bool) -> None:
+        """Let a planned fault happen, before the work or (`after`) once it is done."""
+        if injection is None or injection.after is not late:
+            return
+        if injection.restart:
+            self._site.restart_vcenter()
+        if injection.delay:
+            time.sleep(injection.delay)
+        if injection.drop:
+            raise Dropped
+        if injection.status is not None:
+            raise Unavailable(injection.status)
+        if injection.fault is not None:
+            raise injection.make_fault()
+
 
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CloneSession", "Logout"})
 """Methods whose tables say System.Anonymous and which a vCenter really answers without a session."""
-
-
-def _strike(injection: Injection | None, *, late: bool) -> None:
-    """Let a planned fault happen, before the work or (`after`) once it is done."""
-    if injection is None or injection.after is not late:
-        return
-    if injection.delay:
-        time.sleep(injection.delay)
-    if injection.drop:
-        raise Dropped
-    if injection.status is not None:
-        raise Unavailable(injection.status)
-    if injection.fault is not None:
-        raise injection.make_fault()

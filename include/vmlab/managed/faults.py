@@ -24,6 +24,8 @@ class Injection:
     after: bool = False
     """Do the work first, then fail: the reply is lost, not the deed."""
     status: int | None = None
+    restart: bool = False
+    """The vCenter is restarted first: sessions end, tasks are forgotten, and what they do goes on."""
     effect: str | None = None
 
     def make_fault(self) -> Any:

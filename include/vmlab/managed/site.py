@@ -55,6 +55,10 @@ class Site:
         """Datastore paths of the disks that backup clients hold open (only those they write to, if asked)."""
         return [session.ds_path for session in self.nfc_sessions() if not (writing and session.read_only)]
 
+    def restart_vcenter(self) -> dict[str, int]:
+        """Lose what a vCenter loses when it restarts, sessions and tasks; what its hosts are doing goes on."""
+        return {"sessions": self.sessions.close_all(), "tasks": self.tasks.forget()}
+
     def add_companion(self, ref: Any) -> None:
         """Enter the browser objects that belong to a VM, host, cluster or datastore."""
         kinds: list[tuple[Any, str]] = []

@@ -1,7 +1,8 @@
 """Tasks: one thread each, alone on its entity, with the states and times a client waits for; kept until there are many.
 
-What a task does is a function; its result or fault lands in `info`. Tasks do not survive a restart: one that was
-running is gone, and what it left half-done is for the next call to find, as after the crash of a vCenter.
+What a task does is a function; its result or fault lands in `info`. Task objects do not survive a restart: after a
+crash of the lab the work is gone too, and what it left half-done is for the next call to find; after `forget`, a
+restart of the vCenter alone, the work goes on at its host, and nobody can ask for its task any more.
 """
 
 import logging
@@ -29,6 +30,8 @@ class Tasks:
         self._site = site
         self._recent: deque[Any] = deque()
         self._locks: dict[str, threading.RLock] = {}
+        self._busy: dict[str, Any] = {}
+        """The task that works on a VM now, by the VM's id; also one that is forgotten."""
         self._threads: set[threading.Thread] = set()
         self._guard = threading.Lock()
 
@@ -43,10 +46,14 @@ class Tasks:
             return list(self._recent)
 
     def start(self, call: Call, description: str, work: Callable[[], Any]) -> Any:
-        """Start `work` in a thread of its own; returns the task's reference at once."""
+        """Start `work` in a thread of its own; returns the task's reference at once.
+
+        Raises TaskInProgress where another one works on the VM.
+        """
         world = self._site.world
         ref = world.passing_ref(vim.Task, "task")
         entity = world.get(call.this, "vm") if isinstance(call.this, vim.vm.Snapshot) else call.this
+        self._claim(entity, ref)
         user = call.session.info.userName if call.session else ""
         info = vim.TaskInfo(
             key=ref._moId,
@@ -70,12 +77,37 @@ class Tasks:
         thread.start()
         return ref
 
+    def forget(self) -> int:
+        """Lose every task object, as a vCenter does when it restarts; what they do goes on. Returns how many."""
+        with self._guard:
+            lost = list(self._recent)
+            self._recent.clear()
+        with self._site.world.transaction():
+            for ref in lost:
+                self._site.world.remove(ref)
+        self._site.world.touch()
+        return len(lost)
+
     def join(self, seconds: float) -> None:
         """Wait for running tasks, each for at most `seconds`."""
         with self._guard:
             threads = list(self._threads)
         for thread in threads:
             thread.join(seconds)
+
+    def _claim(self, entity: Any, ref: Any) -> None:
+        if not isinstance(entity, vim.VirtualMachine):
+            return
+        with self._guard:
+            holder = self._busy.setdefault(entity._moId, ref)
+        if holder is not ref:
+            message = "The operation is not allowed: another task is already in progress."
+            raise vim.fault.TaskInProgress(task=holder, msg=message)
+
+    def _release(self, entity: Any, ref: Any) -> None:
+        with self._guard:
+            if self._busy.get(entity._moId) is ref:
+                del self._busy[entity._moId]
 
     def _keep(self, ref: Any) -> None:
         with self._guard:
@@ -89,13 +121,15 @@ class Tasks:
             with self.entity_lock(entity):
                 self._set(ref, state="running", startTime=datetime.now(UTC))
                 outcome = self._outcome(ref, work)
+            self._release(entity, ref)  # first: whoever sees the task's end may start the next one at once
             self._set(ref, completeTime=datetime.now(UTC), **outcome)
         finally:
+            self._release(entity, ref)
             with self._guard:
                 self._threads.discard(threading.current_thread())
 
     def _outcome(self, ref: Any, work: Callable[[], Any]) -> dict[str, Any]:
-        if self._info(ref).cancelled:
+        if self._site.world.exists(ref) and self._info(ref).cancelled:
             return {"state": "error", "error": vmodl.fault.RequestCanceled(msg="The task was canceled by a user.")}
         try:
             return {"result": work(), "state": "success"}

@@ -84,7 +84,7 @@ def reconfigure(lab: Lab, vm: str, spec) -> None:
     """Let somebody else change a VM."""
     with hands(lab) as session:
         managed = session.vm(inventory.find_vm(session, vm).moref)
-        run_task(session, lambda: managed.ReconfigVM_Task(spec), what="test", timeout=60)
+        run_task(session, lambda: managed.ReconfigVM_Task(spec), what="test", timeout=60, look=lambda: None)
 
 
 def power(lab: Lab, vm: str, *, on: bool) -> None:
@@ -92,7 +92,7 @@ def power(lab: Lab, vm: str, *, on: bool) -> None:
     with hands(lab) as session:
         managed = session.vm(inventory.find_vm(session, vm).moref)
         start = (lambda: managed.PowerOnVM_Task(None)) if on else managed.PowerOffVM_Task
-        run_task(session, start, what="test", timeout=60)
+        run_task(session, start, what="test", timeout=60, look=lambda: None)
 
 
 def names(lab: Lab) -> list[str]:

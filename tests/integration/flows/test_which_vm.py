@@ -45,7 +45,13 @@ def lookalikes(kept):
     made["web01\t"] = restore_whole(site, point, new_name="tab", power_on=False).vm
     with open_session(site.vcenter) as session:  # vmkeep makes no such name; others do
         spec = vim.vm.ConfigSpec(name="web01\t")
-        run_task(session, lambda: session.vm(made["web01\t"]).ReconfigVM_Task(spec), what="rename", timeout=60)
+        run_task(
+            session,
+            lambda: session.vm(made["web01\t"]).ReconfigVM_Task(spec),
+            what="rename",
+            timeout=60,
+            look=lambda: None,
+        )
     return site, point, made
 
 
@@ -105,7 +111,7 @@ def test_a_cluster_with_a_slash_in_its_name_is_named_as_it_is_seen(site, second,
         cluster = next(iter(session.content.viewManager.CreateContainerView(
             session.content.rootFolder, [vim.ClusterComputeResource], True
         ).view))  # fmt: skip
-        run_task(session, lambda: cluster.Rename_Task("East%2fWest"), what="rename", timeout=60)
+        run_task(session, lambda: cluster.Rename_Task("East%2fWest"), what="rename", timeout=60, look=lambda: None)
 
         assert plan_restore(there, request(point, new_name="elsewhere", resource_pool="East/West")).place is not None
         with pytest.raises(NotFoundError, match="East/West"):
@@ -140,7 +146,7 @@ def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_sam
     first = restore_whole(site, back_up(site, "web01").point, new_name="short-lived", power_on=False)
     point = back_up(site, "short-lived").point
     with open_session(site.vcenter) as session:
-        run_task(session, session.vm(first.vm).Destroy_Task, what="destroy", timeout=60)
+        run_task(session, session.vm(first.vm).Destroy_Task, what="destroy", timeout=60, look=lambda: None)
     restore_whole(site, point, new_name="short-lived", power_on=False)
     before = lab.hash("short-lived", DISK)
 
@@ -197,6 +203,12 @@ def test_the_original_is_found_again_under_any_name_and_place(site, lab):
     made = restore_whole(site, back_up(site, "web01").point, new_name="before-it-moved", power_on=False)
     point = back_up(site, "before-it-moved").point
     with open_session(site.vcenter) as session:
-        run_task(session, lambda: session.vm(made.vm).Rename_Task("after-it-moved"), what="rename", timeout=60)
+        run_task(
+            session,
+            lambda: session.vm(made.vm).Rename_Task("after-it-moved"),
+            what="rename",
+            timeout=60,
+            look=lambda: None,
+        )
 
     assert plan_restore(site, request(point, on_conflict=OnConflict.OVERWRITE)).target.moref == made.vm
