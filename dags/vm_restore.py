@@ -63,7 +63,7 @@ from vmkeep_airflow.operators.plan_restore import PlanRestoreOperator
 from vmkeep_airflow.operators.plan_writes import PlanWritesOperator
 from vmkeep_airflow.operators.prepare_target import PrepareTargetOperator
 from vmkeep_airflow.operators.write_disk import WriteDiskOperator
-from vmkeep_airflow.params import REPOSITORY, TRANSPORTS, VSPHERE, optional_text
+from vmkeep_airflow.params import REPOSITORY, TRANSPORTS, VSPHERE, optional_lines, optional_text
 from vmkeep_airflow.pools import BACKUP_PROXY
 
 PARAMS = {
@@ -89,9 +89,16 @@ PARAMS = {
     "physical_rdm": Param(
         PhysicalRdm.PLACEHOLDER.value,
         type="string",
-        enum=[PhysicalRdm.PLACEHOLDER.value, PhysicalRdm.OMIT.value],
+        enum=[choice.value for choice in PhysicalRdm],
         title="Physical-mode RDMs",
-        description="What stands in a new VM for a raw device that was not copied: a small empty disk, or nothing.",
+        description="What stands in a new VM for a raw device that was not copied: a small empty disk, a LUN named "
+        "below, or nothing.",
+        section="New VM",
+    ),
+    "luns": optional_lines(
+        title="LUNs",
+        description="One per line, DISK=LUN: a physical RDM by its address (scsi1:0), and a free LUN to map it to. "
+        "Nothing is written to it.",
         section="New VM",
     ),
     "new_identity": Param(
@@ -102,6 +109,23 @@ PARAMS = {
         section="New VM",
     ),
     "datastore": optional_text(title="Datastore", description="Empty: where the disks were.", section="New VM"),
+    "disk_datastores": optional_lines(
+        title="Datastores of single disks",
+        description="One per line, DISK=DATASTORE: the disk by its address (scsi0:1), label or device key.",
+        section="New VM",
+    ),
+    "networks": optional_lines(
+        title="Networks",
+        description="One per line, OLD=NEW: a saved network's name or a card's label, and the network to use, or none.",
+        section="New VM",
+    ),
+    "connect_networks": Param(
+        False,
+        type="boolean",
+        title="Connect beside a running original",
+        description="Else the network cards start disconnected while the VM that was backed up runs.",
+        section="New VM",
+    ),
     "folder": optional_text(title="VM folder", description="Empty: where the VM was.", section="New VM"),
     "resource_pool": optional_text(title="Resource pool", description="Empty: where the VM was.", section="New VM"),
     "host": optional_text(title="Host", description="Empty: vSphere chooses.", section="New VM"),

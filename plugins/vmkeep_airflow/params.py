@@ -50,3 +50,9 @@ def optional_number(**texts: str) -> Param:
     """Return a Param for a whole number from 1 that may stay empty."""
     kwargs: dict[str, Any] = {"type": ["null", "integer"], "minimum": 1, **texts}
     return Param(None, **kwargs)
+
+
+def optional_lines(**texts: str) -> Param:
+    """Return a Param for any number of texts, one per line of the form."""
+    kwargs: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}, **texts}
+    return Param([], **kwargs)

@@ -40,13 +40,41 @@ def restore() -> None:
 )
 @click.option(
     "--physical-rdm",
-    type=click.Choice(["placeholder", "omit"]),
+    type=click.Choice(["placeholder", "lun", "omit"]),
     default="placeholder",
     show_default=True,
     help="What a physical-mode RDM, which is in no backup, becomes in a new VM: an empty disk of at most 16 MiB at its "
-    "place, or nothing.",
+    "place, a mapping of the LUN that --lun names, or nothing.",
+)
+@click.option(
+    "--lun",
+    "luns",
+    multiple=True,
+    metavar="DISK=LUN",
+    help="Map a physical RDM of a new VM to this free LUN, by canonical name or UUID. Nothing is written to it.",
 )
 @click.option("--datastore", metavar="NAME", help="Datastore of a new VM; the original's if not said.")
+@click.option(
+    "--disk-datastore",
+    "disk_datastores",
+    multiple=True,
+    metavar="DISK=DATASTORE",
+    help="Datastore of one disk of a new VM; the disk by address (scsi0:1), label or device key.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Network of a new VM's cards: OLD is the saved network's name or a card's label (Network adapter 1), "
+    "NEW a network's name or id, or 'none' for a card that starts disconnected.",
+)
+@click.option(
+    "--connect-networks",
+    is_flag=True,
+    help="Connect a new VM's network cards as saved, also where the original is running. By default they then "
+    "start disconnected.",
+)
 @click.option("--folder", metavar="PATH", help="VM folder of a new VM; the original's if not said.")
 @click.option("--resource-pool", metavar="NAME", help="Resource pool of a new VM; the original's if not said.")
 @click.option("--host", metavar="NAME", help="ESXi host of a new VM.")
@@ -58,7 +86,8 @@ def restore() -> None:
 @vddk_option
 @json_option
 def run(
-    point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, datastore: str | None,
+    point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, luns: tuple[str, ...],
+    datastore: str | None, disk_datastores: tuple[str, ...], networks: tuple[str, ...], connect_networks: bool,
     folder: str | None, resource_pool: str | None, host: str | None, power_on: bool, keep_identity: bool,
     transport: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
@@ -72,6 +101,10 @@ def run(
         on_conflict=OnConflict(on_conflict),
         physical_rdm=PhysicalRdm(physical_rdm),
         datastore=datastore,
+        disk_datastores=disk_datastores,
+        luns=luns,
+        networks=networks,
+        connect_networks=connect_networks,
         folder=folder,
         resource_pool=resource_pool,
         host=host,

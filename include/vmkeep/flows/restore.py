@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
 from vmkeep.flows import as_planned
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger, cleaned_up, plan_id
-from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup, request_place, spec_options
+from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
+from vmkeep.flows.restore_saved import load_saved, request_place, spec_options
+from vmkeep.flows.targets import runs_here
 from vmkeep.flows.values import DeadRestore, DiskMatch, Restored, RestorePlan, Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
@@ -117,23 +120,30 @@ def _mark(session: Session, repository: Repository, run: str, *, made: bool) -> 
 def _create(session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded) -> str:
     if plan.place is None:
         raise StaleError(f"the plan for VM {plan.target_name} does not tell where it goes; start a new restore")
-    point = repository.load_point(plan.point)
-    xml = repository.load_attachment(point, "config.xml").decode()
-    request = request_place(plan.request)
-    options = spec_options(plan.request, plan.target_name, _mark(session, repository, run, made=True))
+    saved = load_saved(repository, repository.load_point(plan.point))
+    request = request_place(plan.request, saved)
+    connect = not plan.original_runs or plan.request.connect_networks
+    if connect and not plan.original_runs and (beside := runs_here(session, saved.point.vm)) is not None:
+        raise StaleError(
+            f"{beside.in_full} was switched on since VM {plan.target_name} was planned with connected network cards; "
+            "nothing was touched, start a new restore"
+        )
+    mark = _mark(session, repository, run, made=True)
+    options = spec_options(plan.request, saved, plan.target_name, connect=connect, mark=mark)
+    reopen = partial(create.reopen_place, session, plan.place, request, plan.target_name, origin=saved.origin)
     try:
-        place = create.reopen_place(session, plan.place, request, plan.target_name)
+        place = reopen()
     except NotFoundError as error:
         raise StaleError(f"the place of VM {plan.target_name} is gone, nothing was touched: {error}") from error
     if plan.dead is not None and place.taken_by == plan.dead.vm:
-        mark = marks.mark_on(session, plan.dead.vm)
+        found = marks.mark_on(session, plan.dead.vm)
         _end_dead(
             session,
             repository,
-            dead_or_refused(session, repository, plan.dead.vm, plan.target_name, mark, has_ended),
+            dead_or_refused(session, repository, plan.dead.vm, plan.target_name, found, has_ended),
         )
-        place = create.reopen_place(session, plan.place, request, plan.target_name)
-    return create.create_vm(session, xml, place, options, settled=plan.place)
+        place = reopen()
+    return create.create_vm(session, saved.config, place, options, settled=plan.place)
 
 
 def _end_dead(session: Session, repository: Repository, dead: DeadRestore | None) -> None:

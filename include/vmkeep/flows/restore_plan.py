@@ -5,19 +5,22 @@ The plan is what a person is shown and may have to approve. All later steps take
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vmkeep.errors import ConflictError, UsageError
 from vmkeep.flows.connect import check_vddk, open_vsphere
 from vmkeep.flows.hold import is_alive
 from vmkeep.flows.matching import match_disks
 from vmkeep.flows.others import HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_ledger import PlanLedger
-from vmkeep.flows.targets import find_target, strange_target
+from vmkeep.flows.restore_saved import load_saved, refuse_for_existing, request_place, spec_options
+from vmkeep.flows.targets import find_target, runs_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
 from vmkeep.model.disk import Disk, SkipReason
-from vmkeep.model.point import RestorePoint
+from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
-from vmkeep.vsphere import configspec, create, inventory, marks, required, snapshots
+from vmkeep.vsphere import configspec, create, inventory, required, snapshots
 from vmkeep.vsphere.names import require_usable_name
 from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.server import server_uuid
@@ -34,8 +37,8 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
     if request.new_name is not None:
         require_usable_name(request.new_name)
-    if request.physical_rdm is PhysicalRdm.LUN:
-        raise UsageError("restoring a physical RDM onto a LUN is not there yet: choose placeholder or omit")
+    if request.new_name is None:
+        refuse_for_existing(request)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
         for name in ("config.xml",):
@@ -107,7 +110,10 @@ def _plan_new(
     session: Session, repository: Repository, point: RestorePoint, request: RestoreRequest, has_ended: HasEnded
 ) -> RestorePlan:
     name = point.vm.name if request.new_name is None else request.new_name
-    place = create.resolve_place(session, point.vm, request_place(request), name)
+    saved = load_saved(repository, point)
+    place = create.resolve_place(
+        session, point.vm, request_place(request, saved), name, references=saved.origin.references
+    )
     dead = None
     if place.taken_by is not None:
         taken = inventory.describe_vm(session, place.taken_by)
@@ -127,9 +133,10 @@ def _plan_new(
             raise ConflictError(
                 f"a VM named {name} exists in {place.folder_path} ({place.taken_by}): choose another name"
             )
-    xml = repository.load_attachment(point, "config.xml").decode()
-    built = create.plan_vm(session, xml, place, spec_options(request, name))
-    matches = tuple(_match_new(disk, request.physical_rdm) for disk in point.disks)
+    beside = runs_here(session, point.vm)
+    options = spec_options(request, saved, name, connect=beside is None or request.connect_networks)
+    place, built = create.choose_host(session, saved.config, place, options)
+    matches = tuple(_match_new(disk, request.physical_rdm, dict(built.luns)) for disk in point.disks)
     cleared = (f"VM {name} ({dead.vm}), left half made by run {dead.run}, is removed first",) if dead else ()
     return RestorePlan(
         request=request,
@@ -139,10 +146,26 @@ def _plan_new(
         target=None,
         target_name=name,
         place=create.settle(place, built),
+        original_runs=beside is not None,
         matches=matches,
         dead=dead,
-        warnings=(*cleared, *built.notes),
+        warnings=(*cleared, *_about_the_original(place, built, point, beside), *built.notes),
     )
+
+
+def _about_the_original(
+    place: create.Place, built: configspec.BuiltSpec, point: RestorePoint, beside: VmIdentity | None
+) -> tuple[str, ...]:
+    """Say why the network cards are, or are not, connected where the original may run."""
+    connected = {label for label, _ in built.networks} - {*built.unconnected}
+    if beside is not None and built.networks and not connected:
+        until = "connect them in vCenter when it is off, or say --connect-networks (in Airflow, connect_networks)"
+        return (f"the network cards start disconnected, because {beside.in_full} is running: {until}",)
+    if beside is not None and connected:
+        return (f"the network cards are connected while {beside.in_full} is running, as asked",)
+    if connected and not place.same_vcenter:
+        return (f"the network cards are connected: whether {point.vm.in_full} still runs is not known here",)
+    return ()
 
 
 def _half_made(
@@ -157,28 +180,13 @@ def _half_made(
     return dead_or_refused(session, repository, vm.moref, vm.identity.name, vm.mark, has_ended)
 
 
-def spec_options(request: RestoreRequest, name: str, mark: marks.VmMark | None = None) -> configspec.SpecOptions:
-    """Return how the new VM differs from the saved one."""
-    return configspec.SpecOptions(
-        name=name,
-        new_identity=request.new_identity,
-        physical_rdm=request.physical_rdm.value,
-        mark=mark,
-    )
-
-
-def request_place(request: RestoreRequest) -> create.PlaceRequest:
-    """Return where a new VM is asked to go."""
-    return create.PlaceRequest(
-        datastore=request.datastore, folder=request.folder, resource_pool=request.resource_pool, host=request.host
-    )
-
-
-def _match_new(disk: Disk, physical: PhysicalRdm) -> DiskMatch:
+def _match_new(disk: Disk, physical: PhysicalRdm, luns: Mapping[str, str]) -> DiskMatch:
     if disk.skip is None:
         note = "virtual-mode RDM becomes an ordinary disk" if disk.compatibility_mode == "virtualMode" else ""
         return DiskMatch(disk=disk, target_key=None, written=True, note=note)
     if disk.skip is SkipReason.PHYSICAL_RDM:
         note = "left out" if physical is PhysicalRdm.OMIT else "an empty placeholder disk takes its place"
+        if disk.address in luns:
+            note = f"mapped to LUN {luns[disk.address]}, on which nothing is written"
         return DiskMatch(disk=disk, target_key=None, written=False, note=f"physical RDM, not backed up: {note}")
     return DiskMatch(disk=disk, target_key=None, written=False, note="not in the backup: created empty")

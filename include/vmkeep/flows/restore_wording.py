@@ -38,7 +38,8 @@ def _over(plan: RestorePlan) -> Iterator[str]:
 def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     yield f"restore point {plan.point} was taken of {plan.vm.in_full}"
     yield f"a new VM {plan.target_name} is made in {place.folder_path}"
-    yield f"it runs in resource pool {place.pool_path}, first on host {place.host_name}"
+    host = f"first on host {place.host_name}" if place.host else "on the host that vSphere chooses"
+    yield f"it runs in resource pool {place.pool_path}, {host}"
     yield f"its files go to datastore {place.datastore}"
     stores = dict(place.disks)
     for match in plan.matches:
@@ -46,7 +47,8 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
         store = stores.get(match.disk.address, place.datastore)
         yield f"{_disk(match.disk)} {what}, on datastore {store}{_note(match)}"
     for card, network in place.networks:
-        yield f"{card} is connected to {network}"
+        starts = f"is made on {network}, and starts disconnected" if card in place.unconnected else f"is on {network}"
+        yield f"{card} {starts}"
     yield _power(plan)
 
 

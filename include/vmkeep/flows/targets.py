@@ -5,6 +5,8 @@ A name never makes a VM the original. Another VM may have taken it since, and in
 
 from __future__ import annotations
 
+import contextlib
+
 from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.flows.values import RestoreRequest
 from vmkeep.model.point import RestorePoint, VmIdentity
@@ -46,6 +48,19 @@ def _find_original(session: Session, point: RestorePoint) -> str:
             f"({', '.join(same)}): {_CHOICES}"
         )
     return same[0]
+
+
+def runs_here(session: Session, original: VmIdentity) -> VmIdentity | None:
+    """Return the original VM, or a copy of it with its instance UUID, if it runs in this vCenter.
+
+    An id tells the VM only in the vCenter that gave it out; a name tells nothing.
+    """
+    found = inventory.find_originals(session, original.instance_uuid) if original.instance_uuid else ()
+    if original.moref is not None and original.vcenter is not None and original.vcenter == server_uuid(session):
+        with contextlib.suppress(NotFoundError):
+            found = (*found, inventory.find_vm(session, f"moref:{original.moref}"))
+    running = [vm.moref for vm in found if vm.power_state is inventory.PowerState.ON]
+    return inventory.describe_vm(session, running[0]).identity if running else None
 
 
 def strange_target(original: VmIdentity, target: VmIdentity) -> str | None:

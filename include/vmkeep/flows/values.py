@@ -146,6 +146,15 @@ class RestoreRequest:
     folder: str | None = None
     resource_pool: str | None = None
     host: str | None = None
+    networks: tuple[str, ...] = ()
+    """``OLD=NEW``: a saved network card's label or its network's name, and the network of the new VM's card, or
+    ``none``."""
+    disk_datastores: tuple[str, ...] = ()
+    """``DISK=DATASTORE``: a saved disk's address (``scsi0:1``), label or device key."""
+    luns: tuple[str, ...] = ()
+    """``DISK=LUN``: a physical RDM, and the free LUN that the new VM's one is mapped to. Nothing is written to it."""
+    connect_networks: bool = False
+    """Connect a new VM's network cards as saved also where the original runs beside it."""
     power_on: bool = True
     new_identity: bool = True
     """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
@@ -200,6 +209,8 @@ class RestorePlan:
     target_name: str
     place: SettledPlace | None = None
     """Where a new VM goes."""
+    original_runs: bool = False
+    """The original VM was seen running beside the new one."""
     matches: tuple[DiskMatch, ...]
     dead: DeadRestore | None = None
     """An earlier restore to the same place that is cleared away first."""

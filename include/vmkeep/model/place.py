@@ -22,6 +22,10 @@ class SettledPlace:
     """Each disk's address, and its datastore's name."""
     networks: tuple[tuple[str, str], ...]
     """Each network card's label, and its network."""
+    unconnected: tuple[str, ...] = ()
+    """Labels of the network cards that start disconnected."""
+    luns: tuple[tuple[str, str], ...] = ()
+    """Each raw mapping's address, and the LUN that it is mapped to."""
 
     def differences(self, now: SettledPlace) -> Iterator[str]:
         """Yield everything in which the place of now is not the settled one, in words for a person."""
@@ -36,6 +40,9 @@ class SettledPlace:
             yield f"the VM's files would go to datastore {now.datastore}, not {self.datastore}"
         yield from _parts("disk", self.disks, now.disks)
         yield from _parts("network card", self.networks, now.networks)
+        yield from _parts("raw mapping", self.luns, now.luns)
+        for label in sorted({*self.unconnected} ^ {*now.unconnected}):
+            yield f"network card {label} would start {'dis' if label in now.unconnected else ''}connected"
 
 
 def _parts(kind: str, planned: tuple[tuple[str, str], ...], now: tuple[tuple[str, str], ...]) -> Iterator[str]:

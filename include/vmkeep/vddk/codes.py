@@ -14,6 +14,7 @@ from vmkeep.errors import (
     PermissionDeniedError,
     Recovery,
     StaleError,
+    TransientError,
     UnreachableError,
     VddkError,
     VmKeepError,
@@ -38,78 +39,103 @@ _RETRY = Recovery.RETRY
 _NETWORK = Meaning(
     "network", _RETRY, "check the name, the route and TCP ports 443 and 902 of every host", UnreachableError
 )
-_HOST = Meaning("the host is not connected", _RETRY, "", UnreachableError)
+_HOST = Meaning("the host is not connected", _RETRY, "look at the host's state in vCenter", UnreachableError)
 _MAINTENANCE = Meaning("the host is entering maintenance mode", _RETRY, "the VM will be served by another host")
-_SNAPSHOT = Meaning("snapshot error", Recovery.RESTART)
+_SNAPSHOT = Meaning("snapshot error", Recovery.RESTART, "the next run takes a new snapshot")
+_CHAIN = "the disk's chain of snapshots is broken: let VMware's support look at it before anything is consolidated"
+_ENCRYPTED = Meaning(
+    "the disk is encrypted, and its key cannot be had",
+    remedy="the user needs Cryptographer.Access, the key provider has to answer vCenter and the host, and the "
+    "transport has to be nbdssl or hotadd",
+)
+_FEWER = "copy fewer disks at once"
 _BUG = Meaning("a call the library does not allow", remedy="please report this with the log")
 
 _MEANINGS: Final[dict[int, Meaning]] = {
-    UNKNOWN: Meaning("unknown error", _RETRY),
+    UNKNOWN: Meaning("unknown error", _RETRY, "the library's log says more"),
     2: Meaning("out of memory", _RETRY, "the host's NFC memory may be used up: copy fewer disks of it at once"),
     3: _BUG,
     4: Meaning("file not found", remedy="was it moved, or its snapshot removed?", error=NotFoundError),
-    5: Meaning("busy", _RETRY),
-    NOT_SUPPORTED: Meaning("not supported"),
-    7: Meaning("file error"),
+    5: Meaning("busy", _RETRY, "another operation on the VM has to end first"),
+    NOT_SUPPORTED: Meaning("not supported", remedy="try another transport mode; the library's log says more"),
+    7: Meaning("file error", remedy="look at the datastore, and at the host's log"),
     8: Meaning("disk full", remedy="free space on the datastore"),
-    9: Meaning("wrong file type"),
-    11: Meaning("the file is read-only"),
-    12: Meaning("exists already"),
+    9: Meaning("wrong file type", remedy="is this path a virtual disk?"),
+    11: Meaning("the file is read-only", remedy="a disk in a snapshot is not written to: the VM must have none"),
+    12: Meaning("exists already", remedy="remove it, or choose another name"),
     13: Meaning(
         "no access rights",
         _RETRY,
         "needs the privileges VirtualMachine.Provisioning.DiskRandomRead and .GetVmFiles (restore: .DiskRandomAccess) "
-        "and the snapshot's id",
+        "and the snapshot's id; by hotadd, also a free place on a SCSI controller of the proxy",
     ),
-    15: Meaning("locked by another process", _RETRY),
-    23: Meaning("exists already"),
+    15: Meaning("locked by another process", _RETRY, "another backup or the running VM holds the disk"),
+    23: Meaning("exists already", remedy="remove it, or choose another name"),
     26: _HOST,
-    30: Meaning("a licence key is needed"),
-    32: Meaning("the licence does not allow it"),
+    30: Meaning("a decryption key is needed", remedy=_ENCRYPTED.remedy),
+    32: Meaning("the licence does not allow it", remedy="the free ESXi has no backup interface: a licence is needed"),
     34: _HOST,
-    35: Meaning("authentication failed", remedy="check user name and password", error=AuthenticationError),
-    36: Meaning("lost the connection to the host", _RETRY, error=UnreachableError),
+    35: Meaning(
+        "authentication failed",
+        remedy=f"check user name and password; where the VM is encrypted, {_ENCRYPTED.remedy}",
+        error=AuthenticationError,
+    ),
+    36: Meaning("lost the connection to the host", _RETRY, "look at the network and the host", UnreachableError),
     1000: _BUG,
     1001: _BUG,
-    1002: Meaning("too many handles", _RETRY, "copy fewer disks at once"),
-    3014: Meaning("the user lacks rights on the host", error=PermissionDeniedError),
-    4000: Meaning("VM not found", error=NotFoundError),
-    13003: Meaning("snapshot not found", Recovery.RESTART, error=StaleError),
-    13006: Meaning("no right to use the snapshot", error=PermissionDeniedError),
-    14008: _NETWORK,
+    1002: Meaning("too many handles", _RETRY, _FEWER),
+    3014: Meaning(
+        "the user lacks rights on the host", remedy="see the role in docs/operations.md", error=PermissionDeniedError
+    ),
+    3046: Meaning(
+        "too many logons at once", _RETRY, f"{_FEWER}, or let vCenter end idle sessions", error=TransientError
+    ),
+    4000: Meaning("VM not found", remedy="was it deleted, or registered anew?", error=NotFoundError),
+    13003: Meaning("snapshot not found", Recovery.RESTART, "the next run takes a new one", StaleError),
+    13006: Meaning(
+        "no right to use the snapshot", remedy="see the role in docs/operations.md", error=PermissionDeniedError
+    ),
     14009: Meaning(
         "connection refused", _RETRY, "is TCP port 902 of the ESXi host open to this proxy?", UnreachableError
     ),
-    14010: _NETWORK,
-    14011: Meaning("TCP connection lost", _RETRY, error=UnreachableError),
+    14011: Meaning("TCP connection lost", _RETRY, "look at the network and the host", UnreachableError),
     14014: _MAINTENANCE,
     14015: _MAINTENANCE,
-    16003: Meaning("a link of the disk's chain is missing"),
-    16006: Meaning("the disk needs repair"),
+    16000: Meaning("the disk is damaged", remedy="look at its files on the datastore: one may be cut off"),
+    16002: Meaning("input/output error", _RETRY, "look at the datastore, and at the host's log"),
+    16003: Meaning("a link of the disk's chain is missing", remedy=_CHAIN),
+    16006: Meaning("the disk needs repair", remedy="vmkfstools -x check on the host says what is wrong"),
     16007: Meaning(
         "sectors beyond the end of the disk", Recovery.RESTART, "was the disk resized since it was planned?"
     ),
-    16008: Meaning("content-ID mismatch in the disk's chain"),
-    16027: Meaning("too many open files", _RETRY, "copy fewer disks at once"),
-    16030: Meaning("invalid disk chain"),
-    METADATA_KEY_NOT_FOUND: Meaning("no such metadata key"),
+    16008: Meaning("content-ID mismatch in the disk's chain", remedy=_CHAIN),
+    16027: Meaning("too many open files", _RETRY, _FEWER),
+    16030: Meaning("invalid disk chain", remedy=_CHAIN),
+    METADATA_KEY_NOT_FOUND: Meaning("no such metadata key", remedy="none is needed: this disk has no such entry"),
     16053: Meaning("VDDK could not start", remedy="check the VDDK folder and its log lines above"),
     18000: _NETWORK,
-    18001: Meaning("not possible on a remote host"),
-    18002: Meaning("bad host name", error=NotFoundError),
+    18001: Meaning("not possible on a remote host", remedy="please report this with the log"),
+    18002: Meaning("bad host name", remedy="check that this proxy resolves the host's name", error=NotFoundError),
     26000: _BUG,
 }
+
+
+_FAMILIES: Final = (
+    (range(13000, 13025), _SNAPSHOT),
+    (range(14000, 14014), _NETWORK),
+    (range(16014, 16018), _ENCRYPTED),
+    (range(17000, 17013), _ENCRYPTED),
+    (range(30001, 30203), _NETWORK),
+)
+"""Ranges of codes that mean the same to a backup, where a code has no row of its own."""
 
 
 def meaning(code: int) -> Meaning:
     """Return what ``code`` means; unknown ones stop, so that nothing is repeated for hours."""
     if code in _MEANINGS:
         return _MEANINGS[code]
-    if 13000 <= code <= 13024:
-        return _SNAPSHOT
-    if 30001 <= code <= 30202:
-        return _NETWORK
-    return Meaning(f"error {code}")
+    unknown = Meaning(f"error {code}", remedy="the library's log says more; please report this with it")
+    return next((family for codes, family in _FAMILIES if code in codes), unknown)
 
 
 def make_error(error: int, text: str, *, doing: str, if_unknown: str = "") -> VmKeepError:

@@ -16,14 +16,20 @@ from typing import Final
 
 from vmkeep.errors import UsageError
 
+ACCEPT_SECONDS: Final = 180
+REQUEST_SECONDS: Final = 180
+READ_SECONDS: Final = 60
+WRITE_SECONDS: Final = 600
+"""VDDK's own time-outs over the network, as VMware recommends to begin with."""
+
 _SETTINGS: Final = {
     # 16 × 64 KiB = 1 MiB per buffer, four of them: VMware's best in its own tests, and far below the host's limits.
     "vixDiskLib.nfcAio.Session.BufSizeIn64KB": "16",
     "vixDiskLib.nfcAio.Session.BufCount": "4",
-    "vixDiskLib.nfc.AcceptTimeoutMs": "180000",
-    "vixDiskLib.nfc.RequestTimeoutMs": "180000",
-    "vixDiskLib.nfc.ReadTimeoutMs": "60000",
-    "vixDiskLib.nfc.WriteTimeoutMs": "600000",
+    "vixDiskLib.nfc.AcceptTimeoutMs": f"{ACCEPT_SECONDS}000",
+    "vixDiskLib.nfc.RequestTimeoutMs": f"{REQUEST_SECONDS}000",
+    "vixDiskLib.nfc.ReadTimeoutMs": f"{READ_SECONDS}000",
+    "vixDiskLib.nfc.WriteTimeoutMs": f"{WRITE_SECONDS}000",
     # The server must not drop a session that waits for the repository.
     "vixDiskLib.nfcFssrvr.TimeoutMs": "0",
     "vixDiskLib.nfcFssrvrWrite.TimeoutMs": "0",

@@ -1,7 +1,9 @@
 """A virtual disk through VDDK, as the source or the target of a transfer (:mod:`vmkeep.model.blockio`).
 
-Bytes outside, sectors inside. Waits carry a deadline; a library that keeps memory beyond it marks the library
-*lost*: nothing is closed then, because that would hang too, and the process has to end.
+Bytes outside, sectors inside. Two threads call the library for a disk: the opener, which is the same for all disks of
+the process, opens, asks for allocated blocks and closes; the disk's own moves data. Waits carry a deadline; a library
+that keeps memory beyond it is marked *lost*: nothing is closed then, because that would hang too, and the process has
+to end.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import logging
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Final, TypeVar
 
 from vmkeep.errors import DeadlineError, UnsupportedError, UsageError, VmKeepError
@@ -22,16 +25,14 @@ from vmkeep.vddk.completions import Latch, await_all
 from vmkeep.vddk.handle import Handle, open_handle
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.owner import Owner
+from vmkeep.vddk.patience import Patience
 from vmkeep.vddk.reader import VddkReader
 from vmkeep.vddk.structures import SECTOR
 
 _log = logging.getLogger(__name__)
 
-PATIENCE: Final = 600.0
-"""Seconds without any sign of the library after which a wait gives up; VDDK's own network time-outs are shorter."""
-_CLOSING: Final = 90.0
-"""Seconds for requests in flight to end, and for Close: longer than VDDK's own time-out of a read."""
 _ZEROES: Final = bytes(1 << 20)
+_PATIENCE: Final = Patience()
 
 _abandoned: list[object] = []
 
@@ -40,10 +41,11 @@ D = TypeVar("D", bound="VddkDisk")
 
 
 class VddkDisk:
-    """What source and target share: an open handle and the thread that owns it."""
+    """What source and target share: an open handle and the threads that call the library for it."""
 
-    def __init__(self, handle: Handle, owner: Owner, *, patience: float) -> None:
+    def __init__(self, handle: Handle, opener: Owner, owner: Owner, *, patience: Patience) -> None:
         self._handle = handle
+        self._opener = opener
         self._owner = owner
         self._patience = patience
 
@@ -81,20 +83,30 @@ class VddkDisk:
 
     def metadata(self) -> dict[str, str]:
         """Return the disk's metadata (``ddb`` keys)."""
-        return self._run(self._handle.metadata, what=f"VDDK to read the metadata of {self.title}")
+        what = f"VDDK to read the metadata of {self.title}"
+        return self._run(self._handle.metadata, what=what, patience=self._patience.asking)
 
     def _query(self, start: int, count: int, chunk: int) -> array[int]:
         what = f"VDDK to tell the allocated blocks of {self._handle.where(start, count)}"
-        return self._run(lambda: self._handle.query_allocated(start, count, chunk), what=what)
+        library, patience = self._handle.library, self._patience.asking
+        # VMware wants the query on the thread that opens and closes.
+        ask = partial(self._handle.query_allocated, start, count, chunk)
+        return _run(library, self._opener, ask, what=what, patience=patience)
 
-    def _run(self, call: Callable[[], T], *, what: str) -> T:
-        return _run(self._handle.library, self._owner, call, what=what, patience=self._patience)
+    def _run(self, call: Callable[[], T], *, what: str, patience: float) -> T:
+        return _run(self._handle.library, self._owner, call, what=what, patience=patience)
 
 
 class VddkSource(VddkDisk):
     """A disk that is read."""
 
     _reading = False
+
+    def allocated(self) -> Extents | None:
+        """Return the extents that may hold data, or ``None`` where the library cannot tell; refused while reading."""
+        if self._reading:
+            raise UsageError(f"{self.title} is being read: its allocated blocks have to be asked for before")
+        return super().allocated()
 
     def open_reader(
         self, extents: Sequence[Extent], *, piece_size: int, depth: int
@@ -113,12 +125,13 @@ class VddkSource(VddkDisk):
     def _reader(self, extents: Sequence[Extent], piece_size: int, depth: int) -> Iterator[VddkReader]:
         self._reading = True
         pool = BufferPool(piece_size)
-        reader = VddkReader(self._handle, self._owner, extents, pool, depth=depth, patience=self._patience)
+        patience = self._patience
+        reader = VddkReader(self._handle, self._owner, extents, pool, depth=depth, patience=patience.reading)
         try:
             yield reader
         finally:
             self._reading = False
-            if not reader.close(patience=min(self._patience, _CLOSING)):
+            if not reader.close(patience=patience.ending_reads):
                 self._handle.library.lost = True
                 _log.warning("VDDK does not return from reading %s; the process has to end", self.title)
 
@@ -142,10 +155,12 @@ class VddkTarget(VddkDisk):
         latch = Latch(self, data)
         memory = address_of(data)
         doing = f"writing {self._handle.where(start // SECTOR, length // SECTOR)}"
-        self._run(lambda: self._begin(start // SECTOR, length // SECTOR, memory, latch), what=f"VDDK while {doing}")
-        if not latch.wait(self._patience):
+        begin = partial(self._begin, start // SECTOR, length // SECTOR, memory, latch)
+        patience = self._patience.writing
+        self._run(begin, what=f"VDDK while {doing}", patience=patience)
+        if not latch.wait(patience):
             self._handle.library.lost = True
-            raise DeadlineError(waiting_for=f"VDDK while {doing}", seconds=self._patience)
+            raise DeadlineError(waiting_for=f"VDDK while {doing}", seconds=patience)
         if latch.error:
             raise make_error(latch.error, self._handle.library.error_text(latch.error), doing=doing)
 
@@ -162,7 +177,7 @@ class VddkTarget(VddkDisk):
             self._handle.wait()
             self._handle.flush()
 
-        self._run(flush, what=f"VDDK to flush {self.title}")
+        self._run(flush, what=f"VDDK to flush {self.title}", patience=self._patience.writing)
 
     def write_metadata(self, entries: dict[str, str]) -> None:
         """Set keys of the disk's metadata (``ddb``), before any data."""
@@ -173,7 +188,7 @@ class VddkTarget(VddkDisk):
             for key, value in entries.items():
                 self._handle.write_metadata(key, value)
 
-        self._run(write, what=f"VDDK to write the metadata of {self.title}")
+        self._run(write, what=f"VDDK to write the metadata of {self.title}", patience=self._patience.writing)
 
     def _begin(self, start: int, count: int, memory: int, latch: Latch) -> None:
         """Begin one write, or make it at once where the handle does not write asynchronously."""
@@ -198,8 +213,8 @@ class VddkTarget(VddkDisk):
         probe = Latch(self, latch.memory)
         error = self._handle.write_async(start, count, memory, probe)
         if not error:
-            if not probe.wait(self._patience):
-                raise DeadlineError(waiting_for=f"VDDK's first write to {self.title}", seconds=self._patience)
+            if not probe.wait(self._patience.writing):
+                raise DeadlineError(waiting_for=f"VDDK's first write to {self.title}", seconds=self._patience.writing)
             error = probe.error
         if error and error & 0xFFFF == NOT_SUPPORTED:
             return False
@@ -208,54 +223,59 @@ class VddkTarget(VddkDisk):
 
 
 @contextmanager
-def open_source(library: Library, address: DiskAddress, *, patience: float = PATIENCE) -> Iterator[VddkSource]:
+def open_source(
+    library: Library, opener: Owner, address: DiskAddress, *, patience: Patience = _PATIENCE
+) -> Iterator[VddkSource]:
     """Open a disk for reading."""
-    with _open(library, address, VddkSource, read_only=True, patience=patience) as source:
+    with _open(library, opener, address, VddkSource, read_only=True, patience=patience) as source:
         yield source
 
 
 @contextmanager
-def open_target(library: Library, address: DiskAddress, *, patience: float = PATIENCE) -> Iterator[VddkTarget]:
+def open_target(
+    library: Library, opener: Owner, address: DiskAddress, *, patience: Patience = _PATIENCE
+) -> Iterator[VddkTarget]:
     """Open a disk for writing. ``flush`` before leaving; leaving alone promises nothing."""
-    with _open(library, address, VddkTarget, read_only=False, patience=patience) as target:
+    with _open(library, opener, address, VddkTarget, read_only=False, patience=patience) as target:
         yield target
 
 
 @contextmanager
-def _open(library: Library, address: DiskAddress, kind: type[D], *, read_only: bool, patience: float) -> Iterator[D]:
-    owner = Owner(f"vddk {address.path}")
+def _open(
+    library: Library, opener: Owner, address: DiskAddress, kind: type[D], *, read_only: bool, patience: Patience
+) -> Iterator[D]:
     opening = open_handle(library, address, read_only=read_only)
+    what = f"VDDK to open {address.title}"
+    handle = _run(library, opener, opening.__enter__, what=what, patience=patience.opening)
+    owner = Owner(f"vddk {address.path}")
+    disk = kind(handle, opener, owner, patience=patience)
     try:
-        handle = _run(library, owner, opening.__enter__, what=f"VDDK to open {address.title}", patience=patience)
-        disk = kind(handle, owner, patience=patience)
-        try:
-            yield disk
-        finally:
-            _close(library, address, opening, owner, disk)
+        yield disk
     finally:
+        settled = await_all(disk, patience.ending_reads if read_only else patience.writing)
+        library.lost = library.lost or not settled
         if not library.lost:
-            owner.close(patience=_CLOSING)
+            owner.close(patience=patience.closing)
+        _close(library, address, opening, opener, patience=patience.closing)
 
 
 def _close(
-    library: Library, address: DiskAddress, opening: AbstractContextManager[Handle], owner: Owner, disk: VddkDisk
+    library: Library, address: DiskAddress, opening: AbstractContextManager[Handle], opener: Owner, *, patience: float
 ) -> None:
-    """Close the disk on its own thread, unless the library still holds on to it."""
-    if not library.lost and not await_all(disk, _CLOSING):
-        library.lost = True
+    """Close the disk on the thread that has opened it, unless the library still holds on to it."""
     if library.lost:
         _abandoned.append(opening)  # else the garbage collector would close it, on any thread
         _log.warning("not closing %s: VDDK still holds on to it; the process has to end", address.title)
         return
     try:
         what = f"VDDK to close {address.title}"
-        _run(library, owner, lambda: opening.__exit__(None, None, None), what=what, patience=_CLOSING)
+        _run(library, opener, lambda: opening.__exit__(None, None, None), what=what, patience=patience)
     except DeadlineError as error:
         _log.warning("%s", error)
 
 
 def _run(library: Library, owner: Owner, call: Callable[[], T], *, what: str, patience: float) -> T:
-    """Make a call on the owner thread; one that does not come back marks the library lost."""
+    """Make a call on its thread; one that does not come back marks the library lost."""
     try:
         return owner.run(call, what=what, patience=patience)
     except DeadlineError:

@@ -152,6 +152,7 @@ def open_handle(library: Library, address: DiskAddress, *, read_only: bool) -> I
             ":".join(address.transports).encode() or None,
             ctypes.byref(connection),
             doing=f"connecting to {address.vcenter.host if address.vcenter else 'the local disk'} for {address.title}",
+            if_unknown="a wrong thumbprint ends like this",
         )
         steps.callback(_attempt, library, "Disconnect", address, connection)
         disk = ctypes.c_void_p()

@@ -1,8 +1,9 @@
-"""The one thread that makes every call on one handle.
+"""A thread that makes calls of the library one after the other.
 
-VixDiskLib wants all Open and Close calls on one thread and never two calls at once on a handle. Whoever waits for the
-thread waits with a deadline, because a C call cannot be interrupted; a thread that is stuck is left behind, and the
-process has to end.
+VixDiskLib wants all Open and Close calls of a process on one thread, also those that come one after the other, and
+never two calls at once on a handle. So there is one owner for all opens and closes, and one for the data of each
+handle. Whoever waits for an owner waits with a deadline, because a C call cannot be interrupted; a thread that is stuck
+is left behind, and the process has to end.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 from vmkeep.vddk.address import DiskAddress, sha1_thumbprint
 from vmkeep.vddk.library import Library
-from vmkeep.vddk.structures import CREDENTIALS_UID, ConnectParams
+from vmkeep.vddk.structures import CREDENTIALS_UID, SPEC_VMX, ConnectParams
 
 _abandoned: list[object] = []
 """Memory that a library which never came back may still read."""
@@ -66,6 +66,7 @@ def _fill(params: ConnectParams, address: DiskAddress, strings: list[bytes]) -> 
     params.vmxSpec = keep(f"moref={address.vm}") if address.vm else None
     params.serverName = keep(vcenter.host)
     params.thumbPrint = keep(sha1_thumbprint(vcenter))
+    params.specType = SPEC_VMX
     params.credType = CREDENTIALS_UID
     params.creds.uid.userName = keep(vcenter.user)
     params.creds.uid.password = keep(vcenter.password)

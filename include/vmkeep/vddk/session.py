@@ -12,9 +12,11 @@ from vmkeep.vddk import logs
 from vmkeep.vddk.address import DiskAddress
 from vmkeep.vddk.codes import make_error
 from vmkeep.vddk.config import open_config
-from vmkeep.vddk.disk import PATIENCE, VddkSource, VddkTarget, open_source, open_target
+from vmkeep.vddk.disk import VddkSource, VddkTarget, open_source, open_target
 from vmkeep.vddk.folder import LibraryFile, find_library
 from vmkeep.vddk.library import Library
+from vmkeep.vddk.owner import Owner
+from vmkeep.vddk.patience import Patience
 from vmkeep.vddk.timings import CallTiming
 
 _log = logging.getLogger(__name__)
@@ -23,10 +25,11 @@ _ASKED_VERSION: Final = (6, 5)
 
 
 class Vddk:
-    """An initialised library."""
+    """An initialised library, and the one thread that opens and closes its disks."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, opener: Owner) -> None:
         self.library = library
+        self._opener = opener
 
     @property
     def file(self) -> LibraryFile:
@@ -38,13 +41,16 @@ class Vddk:
         """A call never came back: the process has to end without waiting for the library."""
         return self.library.lost
 
-    def open_source(self, address: DiskAddress, *, patience: float = PATIENCE) -> AbstractContextManager[VddkSource]:
-        """Open a disk for reading."""
-        return open_source(self.library, address, patience=patience)
+    def open_source(self, address: DiskAddress, *, patience: float | None = None) -> AbstractContextManager[VddkSource]:
+        """Open a disk for reading.
 
-    def open_target(self, address: DiskAddress, *, patience: float = PATIENCE) -> AbstractContextManager[VddkTarget]:
-        """Open a disk for writing."""
-        return open_target(self.library, address, patience=patience)
+        :param patience: seconds for every step alike, in place of those that suit each one.
+        """
+        return open_source(self.library, self._opener, address, patience=_patience(patience))
+
+    def open_target(self, address: DiskAddress, *, patience: float | None = None) -> AbstractContextManager[VddkTarget]:
+        """Open a disk for writing; as :meth:`open_source`."""
+        return open_target(self.library, self._opener, address, patience=_patience(patience))
 
     def transports(self) -> tuple[str, ...]:
         """Return the transport modes this machine and library have; empty where the library cannot tell."""
@@ -69,11 +75,17 @@ def open_vddk(folder: str | Path) -> Iterator[Vddk]:
     with open_config() as config:
         _init(library, config)
         _log.info("VDDK %s from %s", library.file.version, library.file.folder)
+        opener = Owner("vddk opens and closes")  # after InitEx, as VMware wants all threads
         try:
-            yield Vddk(library)
+            yield Vddk(library, opener)
         finally:
             if not library.lost:
+                opener.close(patience=Patience().closing)
                 library.call("Exit")
+
+
+def _patience(seconds: float | None) -> Patience:
+    return Patience() if seconds is None else Patience.within(seconds)
 
 
 def _init(library: Library, config: Path) -> None:

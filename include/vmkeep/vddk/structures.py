@@ -14,6 +14,8 @@ SECTOR: Final = 512
 """Bytes; VixDiskLib counts in these whatever the disk's own sector size."""
 
 CREDENTIALS_UID: Final = 1
+SPEC_VMX: Final = 0
+"""``specType``: the disk is one of a VM. A library's own fresh structure says "unknown"."""
 OPEN_READ_ONLY: Final = 4
 ASYNC_ACCEPTED: Final = 25000
 """What ReadAsync and WriteAsync return on success; 0 is not success."""

@@ -16,7 +16,7 @@ from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.marks import SETTINGS, VmMark, options_for
 from vmkeep.vsphere.names import encode_name
-from vmkeep.vsphere.networks import network_name
+from vmkeep.vsphere.networks import CardNetwork
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes
 from vmkeep.vsphere.specdisks import DiskRules
 
@@ -67,6 +67,8 @@ class SpecOptions:
     """What a physical-mode RDM becomes: ``placeholder``, ``lun`` or ``omit``."""
     luns: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → canonical name or UUID of the free LUN to map it to."""
+    connect_networks: bool = True
+    """Network cards are connected as they were saved; else all start disconnected."""
     mark: VmMark | None = None
     """The run that makes it; stays on the VM until the run has finished it."""
 
@@ -79,8 +81,8 @@ class Surroundings:
     """Name of the one that the VM's own files go to."""
     disk_datastores: Mapping[int, str] = field(default_factory=dict)
     luns: Mapping[int, Lun] = field(default_factory=dict)
-    networks: Mapping[int, Any] = field(default_factory=dict)
-    """Device key of a network card → its new backing."""
+    networks: Mapping[int, CardNetwork] = field(default_factory=dict)
+    """By the device key of a network card."""
     isos: frozenset[str] = frozenset()
 
 
@@ -99,6 +101,10 @@ class BuiltSpec:
     """Each saved disk's address, and the datastore of its new one."""
     networks: tuple[tuple[str, str], ...]
     """Each network card's label, and its network."""
+    unconnected: tuple[str, ...] = ()
+    """Labels of the network cards that start disconnected though they were not saved so, or because it was said."""
+    luns: tuple[tuple[str, str], ...] = ()
+    """Each raw mapping's address, and the LUN it is mapped to."""
 
 
 def parse_config(xml: str | bytes) -> Any:
@@ -139,17 +145,19 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     boot_order = _boot(spec, config.bootOptions)
     return BuiltSpec(
         spec=spec,
-        notes=(*devices.notes, *_lost(config)),
+        notes=(*(network.note for network in around.networks.values() if network.note), *devices.notes, *_lost(config)),
         boot_order=boot_order,
         datastore=around.datastore,
         disks=tuple(
             (disk.address, around.disk_datastores.get(disk.key, around.datastore))
             for disk in disks_of(config.hardware.device)
         ),
-        networks=tuple(
-            (card.deviceInfo.label if card.deviceInfo is not None else f"{card.key}", network_name(backing))
-            for card in config.hardware.device
-            if (backing := around.networks.get(card.key)) is not None
+        networks=tuple((network.label, network.network.shown) for network in around.networks.values()),
+        unconnected=tuple(network.label for network in around.networks.values() if not network.connected),
+        luns=tuple(
+            (disk.address, around.luns[disk.key].device_name)
+            for disk in disks_of(config.hardware.device)
+            if disk.key in around.luns
         ),
     )
 

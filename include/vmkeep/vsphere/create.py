@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from vmkeep.errors import ConflictError, NotFoundError, StaleError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, UsageError
+from vmkeep.model.disk import SkipReason
 from vmkeep.model.place import SettledPlace
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
-from vmkeep.vsphere.luns import free_lun
+from vmkeep.vsphere.luns import Lun, free_lun, free_luns
 from vmkeep.vsphere.marks import VmMark, list_marked, mark_on
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.networks import network_backings
+from vmkeep.vsphere.networks import card_networks
 from vmkeep.vsphere.paths import DatastorePath
-from vmkeep.vsphere.places import Place, PlaceRequest, reopen_place, resolve_place
+from vmkeep.vsphere.places import Place, PlaceRequest, on_host, reopen_place, resolve_place
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.required import require_for_new_vm
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
-__all__ = ["Place", "PlaceRequest", "create_vm", "plan_vm", "reopen_place", "resolve_place", "settle"]
+__all__ = [
+    "Place", "PlaceRequest", "choose_host", "create_vm", "plan_vm", "reopen_place", "resolve_place", "settle",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,26 @@ CREATE_SECONDS = 1800.0
 """Eager-zeroed disks are written in full before the task ends."""
 FORGOTTEN_SECONDS = 900.0
 """How long a VM is looked for when vCenter was restarted while it was made."""
+
+
+def choose_host(
+    session: Session, config_xml: str | bytes, place: Place, options: SpecOptions
+) -> tuple[Place, BuiltSpec]:
+    """Return the place with the first of its hosts that has all that the VM needs, and the VM's spec there.
+
+    :raises NotFoundError: none has; what each lacks is told.
+    """
+    lacking: dict[str, NotFoundError] = {}
+    for host in (place.host, *place.other_hosts):
+        here = place if host == place.host else on_host(session, place, host)
+        try:
+            return replace(here, other_hosts=()), plan_vm(session, config_xml, here, options)
+        except NotFoundError as error:
+            lacking[here.host_name] = error
+    if len(lacking) == 1:
+        raise next(iter(lacking.values()))
+    told = "; ".join(f"{name}: {error}" for name, error in lacking.items())
+    raise NotFoundError(f"no host has all that VM {options.name} needs: {told}")
 
 
 def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> BuiltSpec:
@@ -47,9 +71,15 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         around = Surroundings(
             datastore=home,
             disk_datastores=_disk_datastores(place, devices, home),
-            luns={key: free_lun(session, place.host, name) for key, name in options.luns.items()},
-            networks=network_backings(
-                session, session.managed(vim.HostSystem, place.host), devices, place.request.networks
+            luns=_luns(session, place, devices, options),
+            networks=card_networks(
+                session,
+                session.managed(vim.HostSystem, place.host),
+                devices,
+                place.request.networks,
+                origin=place.origin,
+                same_vcenter=place.same_vcenter,
+                connected=options.connect_networks,
             ),
             isos=_isos(session, place, devices),
         )
@@ -58,8 +88,8 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         place,
         home=home,
         datastores=around.disk_datastores.values(),
-        networks=around.networks.values(),
-        mapped=bool(options.luns),
+        networks=[card.network.managed for card in around.networks.values()],
+        mapped=bool(around.luns),
     )
     return build(config, options, around)
 
@@ -71,11 +101,13 @@ def settle(place: Place, built: BuiltSpec) -> SettledPlace:
         folder_path=place.folder_path,
         pool=place.pool,
         pool_path=place.pool_path,
-        host=place.host,
-        host_name=place.host_name,
+        host="" if place.by_vsphere else place.host,
+        host_name="" if place.by_vsphere else place.host_name,
         datastore=built.datastore,
         disks=built.disks,
         networks=built.networks,
+        unconnected=built.unconnected,
+        luns=built.luns,
     )
 
 
@@ -100,7 +132,7 @@ def create_vm(
         raise ConflictError(f"a VM named {options.name} exists in {place.folder_path} ({place.taken_by})")
     made = place.taken_by
     if made is None:
-        built = plan_vm(session, config_xml, place, options)
+        place, built = choose_host(session, config_xml, place, options)
         if settled is not None and (found := "; ".join(settled.differences(settle(place, built)))):
             raise StaleError(f"VM {options.name} would not go where it was planned to, nothing was made: {found}")
         for note in built.notes:
@@ -120,7 +152,7 @@ def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> 
     """Create the VM. A task that is forgotten is not started again: its VM may still come, beside the second one."""
     folder = session.managed(vim.Folder, place.folder)
     pool = session.managed(vim.ResourcePool, place.pool)
-    host = session.managed(vim.HostSystem, place.host)
+    host = None if place.by_vsphere else session.managed(vim.HostSystem, place.host)
     what = f"create VM {options.name} in {place.folder_path}"
     with speaking(what):
         made = run_task(
@@ -157,8 +189,26 @@ def _datastore(place: Place, name: str) -> str:
     for stored in place.datastores:
         if decode_name(stored) == name:
             return stored
-    known = ", ".join(map(decode_name, place.datastores))
-    raise NotFoundError(f"host {place.host_name} has no datastore '{name}'; it has {known}")
+    known = ", ".join(map(decode_name, place.datastores)) or "none"
+    raise NotFoundError(
+        f"host {place.host_name} has no datastore '{name}'; it has {known}: choose one of these for the VM "
+        "(--datastore), or for one disk (--disk-datastore 'DISK=DATASTORE')"
+    )
+
+
+def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecOptions) -> dict[int, Lun]:
+    """Return the free LUN for each raw mapping that gets one."""
+    luns = {key: free_lun(session, place.host, name) for key, name in options.luns.items()}
+    for disk in disks_of(devices):
+        if disk.skip is SkipReason.PHYSICAL_RDM and options.physical_rdm == "lun" and disk.key not in luns:
+            raise UsageError(
+                f"{disk.label}: name the free LUN that this physical RDM is to be mapped to "
+                f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(session, place.host)}"
+            )
+    twice = [lun.device_name for lun in luns.values() if list(luns.values()).count(lun) > 1]
+    if twice:
+        raise UsageError(f"LUN {twice[0]} is named for two disks: each needs one of its own")
+    return luns
 
 
 def _disk_datastores(place: Place, devices: Iterable[Any], home: str) -> dict[int, str]:

@@ -5,6 +5,7 @@ Names and UUIDs come from there and not from the host's configuration: only thes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +48,20 @@ def free_lun(session: Session, host: str, name: str) -> Lun:
     luns = list_luns(session, host)
     found = next((lun for lun in luns if name in (lun.device_name, lun.uuid)), None)
     if found is None:
-        free = ", ".join(lun.device_name for lun in luns if not lun.used_by) or "none"
-        raise NotFoundError(f"no LUN '{name}' for an RDM on host {host}; free ones: {free}")
+        raise NotFoundError(f"no LUN '{name}' for an RDM on host {host}; {_free(luns)}")
     if found.used_by:
         raise ConflictError(f"LUN {name} is mapped by {', '.join(found.used_by)}; choose a free one")
     return found
+
+
+def free_luns(session: Session, host: str) -> str:
+    """Return the LUNs of a host that no VM maps, in words."""
+    return _free(list_luns(session, host))
+
+
+def _free(luns: Iterable[Lun]) -> str:
+    free = ", ".join(f"{lun.device_name} ({lun.capacity} bytes)" for lun in luns if not lun.used_by)
+    return f"free ones: {free or 'none'}"
 
 
 def _lun(info: Any) -> Lun:

@@ -1,110 +1,316 @@
-"""Networks that a host offers, and the backing a saved network card gets on them."""
+"""Networks that a host offers, and the one that each saved network card gets.
+
+A standard network is known by its name; a port group of a distributed switch by the switch's UUID and its key within
+one vCenter, and elsewhere by the names that were saved with the VM. Of networks with one name, none is chosen silently.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.model.references import References
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.session import Session
 
+NONE = "none"
+"""In place of a network's name: the card is made, and connected to nothing."""
+HOW = "(--network 'OLD=NEW'; in Airflow the field networks)"
 
-def network_backings(session: Session, host: Any, devices: Iterable[Any], wanted: Mapping[str, str]) -> dict[int, Any]:
-    """Return the new backing of each network card, by its saved device key.
+_Card = vim.vm.device.VirtualEthernetCard
 
-    An id of a port group means nothing in another vCenter, where it may be another port group's: it counts only on the
-    same switch.
 
-    :param wanted: name (or port group id) of the saved network → name of the new one; others stay where they were.
+class NetworkKind(StrEnum):
+    """The three kinds that a card can be on."""
+
+    STANDARD = "standard network"
+    PORT_GROUP = "port group"
+    OPAQUE = "opaque network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a saved configuration comes from: what its ids mean."""
+
+    vcenter: str | None = None
+    """UUID of the server that gave out the ids."""
+    references: References = field(default_factory=References)
+
+
+UNKNOWN = Origin()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network that a host offers."""
+
+    kind: NetworkKind
+    name: str
+    managed: Any
+    stored_name: str = ""
+    """As vSphere spells it, which is how a backing has to."""
+    id: str = ""
+    """Key of a port group, or id of an opaque network."""
+    switch_uuid: str | None = None
+    switch_name: str | None = None
+    opaque_type: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its name, with what tells it from others of that name."""
+        match self.kind:
+            case NetworkKind.STANDARD:
+                return self.name
+            case NetworkKind.PORT_GROUP:
+                return f"{self.name} (port group {self.id} of switch {self.switch_name})"
+            case NetworkKind.OPAQUE:
+                return f"{self.name} (opaque network {self.id})"
+
+    @property
+    def candidate(self) -> str:
+        """As :attr:`shown`, with the id by which it can be chosen."""
+        return f"{self.name} ({self.kind}{f' of switch {self.switch_name}' if self.switch_name else ''}, {self.moref})"
+
+    @property
+    def moref(self) -> str:
+        """Its managed object id."""
+        return moref(self.managed)
+
+    def backing(self) -> Any:
+        """Return what a card on it refers to it by."""
+        if self.kind is NetworkKind.PORT_GROUP:
+            port = vim.dvs.PortConnection(portgroupKey=self.id, switchUuid=self.switch_uuid)
+            return _Card.DistributedVirtualPortBackingInfo(port=port)
+        if self.kind is NetworkKind.OPAQUE:
+            return _Card.OpaqueNetworkBackingInfo(opaqueNetworkId=self.id, opaqueNetworkType=self.opaque_type)
+        return _Card.NetworkBackingInfo(deviceName=self.stored_name, network=self.managed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardNetwork:
+    """The network of one card of a new VM."""
+
+    label: str
+    """The card's, in the saved VM."""
+    network: Network
+    connected: bool = True
+    """``False``: the card starts disconnected, and stays so until somebody connects it."""
+    note: str = ""
+    """Why it is this network, where that has to be said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedCard:
+    """A network card of a saved VM, by the names that a person can call it by."""
+
+    key: int
+    label: str
+    network: str
+    """Name of its network, or the id where the name was not saved."""
+    names: tuple[str, ...]
+    """Every name of its network: name and id."""
+
+
+def saved_cards(devices: Iterable[Any], origin: Origin) -> tuple[SavedCard, ...]:
+    """Return the network cards among saved devices, in order of device key."""
+    cards = sorted((device for device in devices if isinstance(device, _Card)), key=lambda card: card.key)
+    return tuple(_saved_card(card, origin) for card in cards)
+
+
+def _saved_card(card: Any, origin: Origin) -> SavedCard:
+    network_id, switch = _saved_id(card.backing)
+    known = origin.references.network(network_id, switch) if network_id else None
+    names = tuple(name for name in (known.name if known else None, _device_name(card.backing), network_id) if name)
+    return SavedCard(key=card.key, label=_label(card), network=next(iter(names), "no network"), names=names)
+
+
+def card_networks(
+    session: Session,
+    host: Any,
+    devices: Iterable[Any],
+    wanted: Mapping[str, str],
+    *,
+    origin: Origin,
+    same_vcenter: bool,
+    connected: bool = True,
+) -> dict[int, CardNetwork]:
+    """Return the network that each saved card gets on a host, by the card's saved device key.
+
+    :param wanted: label of a card, or name or id of its network → name or id of the new network, or :data:`NONE`.
+    :param same_vcenter: the ids in the saved configuration mean what they meant.
+    :param connected: whether the cards are connected as saved; else all start disconnected.
     :raises NotFoundError: the host has no such network; those that it has are named.
-    :raises AmbiguousError: it has several of that name.
+    :raises AmbiguousError: it has several that fit.
     """
-    cards = [device for device in devices if isinstance(device, vim.vm.device.VirtualEthernetCard)]
-    if not cards:
+    by_key = {device.key: device for device in devices if isinstance(device, _Card)}
+    if not by_key:
         return {}
-    offered = _offered(session, host)
-    return {card.key: _backing(session, card, offered, wanted) for card in cards}
+    chooser = _Chooser(_offered(session, host), origin, same_vcenter=same_vcenter)
+    chosen = {}
+    for card in saved_cards(by_key.values(), origin):
+        new = _wanted(card, wanted)
+        found = chooser.saved(card, by_key[card.key].backing) if new is None else chooser.mapped(card, new)
+        chosen[card.key] = found if connected else replace(found, connected=False)
+    return chosen
 
 
-def network_name(backing: Any) -> str:
-    """Return by what a backing names its network: a name, or the id of a port group or an opaque network."""
-    port = getattr(backing, "port", None)
-    named = getattr(port, "portgroupKey", None) or getattr(backing, "opaqueNetworkId", None)
-    return str(named or decode_name(getattr(backing, "deviceName", None) or ""))
+def _wanted(card: SavedCard, wanted: Mapping[str, str]) -> str | None:
+    """What is said of a card: by its own label first, which says more than its network's name."""
+    return next((wanted[name] for name in (card.label, *card.names) if name in wanted), None)
 
 
-def _offered(session: Session, host: Any) -> list[tuple[str, Any]]:
+class _Chooser:
+    """Chooses among the networks that one host offers."""
+
+    def __init__(self, offered: Sequence[Network], origin: Origin, *, same_vcenter: bool) -> None:
+        self._offered = offered
+        self._origin = origin
+        self._same_vcenter = same_vcenter
+
+    def mapped(self, card: SavedCard, name: str) -> CardNetwork:
+        """Return the network that a person chose for a card."""
+        if name == NONE:
+            return self._unconnected(card)
+        found = [each for each in self._offered if each.name == name] or [
+            each for each in self._offered if each.moref == name
+        ]
+        return CardNetwork(label=card.label, network=self._only(card, name, found))
+
+    def saved(self, card: SavedCard, backing: Any) -> CardNetwork:
+        """Return the network that a card was on, or the one that has taken its place."""
+        exact = [each for each in self._offered if self._is_exact(each, backing)]
+        namesakes = [each for each in self._offered if each.name == card.network and each not in exact]
+        if len(exact) == 1:
+            others = ", ".join(each.candidate for each in namesakes)
+            note = f"{card.label}: goes onto {exact[0].candidate}, not onto {others}" if others else ""
+            return CardNetwork(label=card.label, network=exact[0], note=note)
+        found = self._by_kind(card, backing, exact or namesakes)
+        network = self._only(card, card.network, found)
+        note = f"{card.label}: by its name, network {card.network} is taken to be {network.candidate}"
+        return CardNetwork(label=card.label, network=network, note=note)
+
+    def _is_exact(self, offered: Network, backing: Any) -> bool:
+        network_id, switch = _saved_id(backing)
+        kind = _kind_of(backing)
+        if kind is not offered.kind:
+            return False
+        if kind is NetworkKind.STANDARD:
+            return offered.name == _device_name(backing)
+        if kind is NetworkKind.PORT_GROUP:
+            return self._same_vcenter and bool(switch) and (offered.id, offered.switch_uuid) == (network_id, switch)
+        return offered.id == network_id
+
+    def _by_kind(self, card: SavedCard, backing: Any, namesakes: list[Network]) -> list[Network]:
+        """Of networks of one name, those of the saved kind, and of the saved switch's name, where there are such."""
+        same = [each for each in namesakes if each.kind is _kind_of(backing)] or namesakes
+        network_id, switch_uuid = _saved_id(backing)
+        known = self._origin.references.network(network_id, switch_uuid) if network_id else None
+        return [each for each in same if known and each.switch_name == known.switch_name] or same
+
+    def _unconnected(self, card: SavedCard) -> CardNetwork:
+        """A card needs some network to be made on, because vSphere takes none without: its own, or else any."""
+        own = [each for each in self._offered if each.name in card.names]
+        usable = sorted(own or self._offered, key=lambda each: (each.kind is not NetworkKind.STANDARD, each.shown))
+        if not usable:
+            raise NotFoundError(f"{card.label}: the host has no network at all, and a card cannot be made without one")
+        return CardNetwork(label=card.label, network=usable[0], connected=False)
+
+    def _only(self, card: SavedCard, name: str, found: Sequence[Network]) -> Network:
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(each.candidate for each in found)
+            raise AmbiguousError(
+                f"{card.label}: the host has {len(found)} networks named '{name}': {listed}: map the card to one of "
+                f"these by its id {HOW}"
+            )
+        has = ", ".join(sorted(each.name for each in self._offered)) or "none"
+        raise NotFoundError(
+            f"{card.label}: the host has no network '{name}'; it has {has}: map the network to one of these, or to "
+            f"{NONE} {HOW}"
+        )
+
+
+def _offered(session: Session, host: Any) -> list[Network]:
     networks = read(session, host, "network")["network"] or ()
-    return [(decode_name(values["name"]), network) for network, values in read_each(session, networks, "name")]
-
-
-def _backing(session: Session, card: Any, offered: Sequence[tuple[str, Any]], wanted: Mapping[str, str]) -> Any:
-    old = _saved_network(card.backing)
-    name = next((wanted[key] for key in old if key in wanted), None)
-    if name is not None:
-        found = [network for known, network in offered if known == name]
-    else:
-        name = _saved_name(card.backing)
-        found = [network for known, network in offered if _is_saved(session, card.backing, known, network)]
-    if len(found) == 1:
-        return _on(session, found[0])
-    label = card.deviceInfo.label if card.deviceInfo is not None else f"network card {card.key}"
-    shown = name or next(iter(old), "?")
-    if found:
-        raise AmbiguousError(
-            f"{label}: the host has {len(found)} networks named '{shown}' ({', '.join(map(moref, found))}): rename "
-            "one, or map the network to one whose name is its own"
-        )
-    has = ", ".join(sorted(known for known, _ in offered)) or "none"
-    raise NotFoundError(f"{label}: the host has no network '{shown}'; it has {has}: map the network to one of these")
-
-
-def _is_saved(session: Session, saved: Any, name: str, network: Any) -> bool:
-    """Whether an offered network is the one that a card was saved on."""
-    port = getattr(saved, "port", None)
-    if port is not None:
-        if not isinstance(network, vim.dvs.DistributedVirtualPortgroup) or moref(network) != port.portgroupKey:
-            return False
-        return bool(port.switchUuid) and _switch_uuid(session, network) == port.switchUuid
-    if getattr(saved, "opaqueNetworkId", None):
-        if not isinstance(network, vim.OpaqueNetwork):
-            return False
-        return bool(read(session, network, "summary")["summary"].opaqueNetworkId == saved.opaqueNetworkId)
-    return name == _saved_name(saved)
-
-
-def _switch_uuid(session: Session, group: Any) -> Any:
-    switch = read(session, group, "config.distributedVirtualSwitch")["config.distributedVirtualSwitch"]
-    return read(session, switch, "uuid")["uuid"]
-
-
-def _saved_name(backing: Any) -> str | None:
-    return decode_name(getattr(backing, "deviceName", None) or "") or None
-
-
-def _saved_network(backing: Any) -> list[str]:
-    """By what a saved backing names its network: a port group's id, an opaque network's id, or a name."""
-    port = getattr(backing, "port", None)
-    names = [
-        getattr(port, "portgroupKey", None),
-        getattr(backing, "opaqueNetworkId", None),
-        _saved_name(backing),
+    groups = [network for network in networks if isinstance(network, vim.dvs.DistributedVirtualPortgroup)]
+    opaque = [network for network in networks if isinstance(network, vim.OpaqueNetwork)]
+    standard = [network for network in networks if network not in groups and network not in opaque]
+    return [
+        *(
+            Network(
+                kind=NetworkKind.STANDARD,
+                name=decode_name(values["name"]),
+                managed=managed,
+                stored_name=values["name"],
+            )
+            for managed, values in read_each(session, standard, "name")
+        ),
+        *port_groups(session, groups),
+        *opaque_networks(session, opaque),
     ]
-    return [name for name in names if name]
 
 
-def _on(session: Session, network: Any) -> Any:
-    kinds = vim.vm.device.VirtualEthernetCard
-    if isinstance(network, vim.dvs.DistributedVirtualPortgroup):
-        key = read(session, network, "key")["key"]
-        port = vim.dvs.PortConnection(portgroupKey=key, switchUuid=_switch_uuid(session, network))
-        return kinds.DistributedVirtualPortBackingInfo(port=port)
-    if isinstance(network, vim.OpaqueNetwork):
-        summary = read(session, network, "summary")["summary"]
-        return kinds.OpaqueNetworkBackingInfo(
-            opaqueNetworkId=summary.opaqueNetworkId, opaqueNetworkType=summary.opaqueNetworkType
+def port_groups(session: Session, groups: Iterable[Any]) -> list[Network]:
+    """Return port groups of distributed switches, without those that only hold uplinks."""
+    found = read_each(session, groups, "name", "key", "config.distributedVirtualSwitch", "config.uplink")
+    usable = [(group, values) for group, values in found if not values["config.uplink"]]
+    switches = {
+        moref(switch): switch
+        for _, values in usable
+        if (switch := values["config.distributedVirtualSwitch"]) is not None
+    }
+    known = {moref(switch): values for switch, values in read_each(session, switches.values(), "name", "uuid")}
+    return [
+        Network(
+            kind=NetworkKind.PORT_GROUP,
+            name=decode_name(values["name"]),
+            managed=group,
+            id=values["key"],
+            switch_uuid=known[moref(switch)]["uuid"],
+            switch_name=decode_name(known[moref(switch)]["name"]),
         )
-    return kinds.NetworkBackingInfo(deviceName=read(session, network, "name")["name"], network=network)
+        for group, values in usable
+        if (switch := values["config.distributedVirtualSwitch"]) is not None and moref(switch) in known
+    ]
+
+
+def opaque_networks(session: Session, networks: Iterable[Any]) -> list[Network]:
+    """Return networks that vSphere does not manage, such as NSX's."""
+    return [
+        Network(
+            kind=NetworkKind.OPAQUE,
+            name=decode_name(values["name"]),
+            managed=network,
+            id=values["summary"].opaqueNetworkId,
+            opaque_type=values["summary"].opaqueNetworkType,
+        )
+        for network, values in read_each(session, networks, "name", "summary")
+    ]
+
+
+def _label(card: Any) -> str:
+    return str(card.deviceInfo.label) if card.deviceInfo is not None else f"network card {card.key}"
+
+
+def _kind_of(backing: Any) -> NetworkKind:
+    if getattr(backing, "port", None) is not None:
+        return NetworkKind.PORT_GROUP
+    return NetworkKind.OPAQUE if getattr(backing, "opaqueNetworkId", None) else NetworkKind.STANDARD
+
+
+def _saved_id(backing: Any) -> tuple[str, str | None]:
+    """The id by which a backing names its network, and its switch's UUID; empty for a standard network."""
+    port = getattr(backing, "port", None)
+    if port is not None:
+        return port.portgroupKey or "", port.switchUuid
+    return getattr(backing, "opaqueNetworkId", None) or "", None
+
+
+def _device_name(backing: Any) -> str:
+    return decode_name(getattr(backing, "deviceName", None) or "")

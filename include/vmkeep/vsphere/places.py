@@ -6,15 +6,18 @@ Reads only. Everything that does not exist is named together with what does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, UsageError, VmKeepError
+from vmkeep.errors import AmbiguousError, NotFoundError, UsageError, VmKeepError
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.references import NONE_KEPT, References
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.hosts import Hosts, find_hosts, host_named, require_in_use
 from vmkeep.vsphere.names import decode_name, same_path
+from vmkeep.vsphere.networks import UNKNOWN, Origin
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.server import server_uuid
@@ -32,7 +35,7 @@ class PlaceRequest:
     """Name, path, or name of a cluster or host for its root pool."""
     host: str | None = None
     networks: Mapping[str, str] = field(default_factory=dict)
-    """Saved network → network to use instead."""
+    """Label of a saved network card, or name or id of its network → name or id of the one to use, or ``none``."""
     disk_datastores: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → datastore."""
 
@@ -49,41 +52,86 @@ class Place:
     pool: str
     pool_path: str
     host: str
+    """The host by which networks, datastores and LUNs are looked up."""
     host_name: str
+    other_hosts: tuple[str, ...] = ()
+    """Hosts that would do as well, if that one lacks something."""
+    by_vsphere: bool = False
+    """vSphere chooses the host when the VM is made, because the cluster uses DRS and nobody named one."""
     datastores: tuple[str, ...]
     """Names of the host's usable datastores, as vSphere stores them."""
     taken_by: str | None
     """The VM that has the name in that folder already."""
     request: PlaceRequest
+    origin: Origin
+    """What the ids in the saved configuration mean."""
+    same_vcenter: bool
+    """They mean the same here."""
 
 
-def resolve_place(session: Session, original: VmIdentity, request: PlaceRequest, name: str) -> Place:
+def resolve_place(
+    session: Session,
+    original: VmIdentity,
+    request: PlaceRequest,
+    name: str,
+    *,
+    references: References = NONE_KEPT,
+) -> Place:
     """Find the place for a new VM called ``name``.
 
+    :param references: what the ids in the saved configuration stood for.
     :raises NotFoundError: something that is named does not exist.
     :raises UsageError: nothing was said, and the original does not tell.
+    :raises ConflictError: no host there is connected and in use.
     """
+    origin = Origin(vcenter=original.vcenter, references=references)
     with speaking(f"find a place for VM {name}"):
         like = _original(session, original)
         folder = _folder(session, original, request.folder)
         datacenter = _datacenter(session, folder)
-        host = _host(session, datacenter, request.host)
+        host = host_named(session, datacenter, request.host)
         pool = _pool(session, datacenter, request.resource_pool, host, like)
-        return _place(session, folder, pool, host or _host_of_pool(session, pool, like), request, name)
+        hosts = find_hosts(session, pool, named=host, first=like["runtime.host"])
+        return _place(session, folder, pool, hosts, request, name, origin)
 
 
-def reopen_place(session: Session, settled: SettledPlace, request: PlaceRequest, name: str) -> Place:
-    """Return a place that was settled before as it is now; nothing is looked for anew.
+def reopen_place(
+    session: Session,
+    settled: SettledPlace,
+    request: PlaceRequest,
+    name: str,
+    *,
+    origin: Origin = UNKNOWN,
+) -> Place:
+    """Return a place that was settled before as it is now; nothing is looked for anew but a host vSphere is to choose.
 
     :raises NotFoundError: its folder, resource pool or host is gone.
+    :raises ConflictError: its host is not in use any more.
     """
     with speaking(f"look at the place of VM {name}"):
         folder = session.managed(vim.Folder, settled.folder)
         pool = session.managed(vim.ResourcePool, settled.pool)
-        return _place(session, folder, pool, session.managed(vim.HostSystem, settled.host), request, name)
+        if settled.host:
+            host = session.managed(vim.HostSystem, settled.host)
+            require_in_use(session, host)
+            hosts = Hosts(usable=(host,), by_vsphere=False)
+        else:
+            hosts = find_hosts(session, pool, named=None, first=None)
+        return _place(session, folder, pool, hosts, request, name, origin)
 
 
-def _place(session: Session, folder: Any, pool: Any, host: Any, request: PlaceRequest, name: str) -> Place:
+def on_host(session: Session, place: Place, host: str) -> Place:
+    """Return the place with another one of its hosts."""
+    managed = session.managed(vim.HostSystem, host)
+    return replace(
+        place, host=host, host_name=read(session, managed, "name")["name"], datastores=_datastores(session, managed)
+    )
+
+
+def _place(
+    session: Session, folder: Any, pool: Any, hosts: Hosts, request: PlaceRequest, name: str, origin: Origin
+) -> Place:
+    host, *others = hosts.usable
     folder_place = place_of(session, folder)
     return Place(
         name=name,
@@ -95,9 +143,13 @@ def _place(session: Session, folder: Any, pool: Any, host: Any, request: PlaceRe
         pool_path=place_of(session, pool).path,
         host=moref(host),
         host_name=read(session, host, "name")["name"],
+        other_hosts=tuple(map(moref, others)),
+        by_vsphere=hosts.by_vsphere,
         datastores=_datastores(session, host),
         taken_by=_taken(session, folder, name),
         request=request,
+        origin=origin,
+        same_vcenter=origin.vcenter is not None and origin.vcenter == server_uuid(session),
     )
 
 
@@ -166,14 +218,6 @@ def _candidates(session: Session) -> str:
     return f"VM folders are {', '.join(paths)}"
 
 
-def _host(session: Session, datacenter: Any, wanted: str | None) -> Any:
-    if wanted is None:
-        return None
-    found = read_all(session, vim.HostSystem, "name", under=datacenter)
-    hosts = [(decode_name(values["name"]), host) for host, values in found]
-    return _one("host", wanted, hosts)
-
-
 def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like: Mapping[str, Any]) -> Any:
     pools = [
         (decode_name(values["name"]), pool, values["owner"], values["parent"])
@@ -199,20 +243,6 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
     if len(roots) != 1:
         raise UsageError(f"say into which resource pool the VM goes: {_names(named)}")
     return known[next(iter(roots))]
-
-
-def _host_of_pool(session: Session, pool: Any, like: Mapping[str, Any]) -> Any:
-    """A host for the VM: without DRS, vSphere wants to be told. The original's, if it belongs to the pool."""
-    owner = read(session, pool, "owner")["owner"]
-    usable = []
-    hosts = read(session, owner, "host")["host"] or ()
-    for host, values in read_each(session, hosts, "runtime.connectionState", "runtime.inMaintenanceMode"):
-        if str(values["runtime.connectionState"]) == "connected" and not values["runtime.inMaintenanceMode"]:
-            usable.append(host)
-    if not usable:
-        raise UnsupportedError(f"{read(session, owner, 'name')['name']} has no host that is connected and in use")
-    original = like["runtime.host"]
-    return next((host for host in usable if original is not None and moref(host) == moref(original)), usable[0])
 
 
 def _datastores(session: Session, host: Any) -> tuple[str, ...]:

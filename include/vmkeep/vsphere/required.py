@@ -41,7 +41,7 @@ def require_for_new_vm(
 
     :param home: name of the datastore of its own files.
     :param datastores: names of those of its disks.
-    :param networks: the backings of its network cards.
+    :param networks: those of its network cards.
     :param mapped: one of its disks becomes a mapping of a LUN.
     :raises PermissionDeniedError: names all privileges that are missing, with their objects.
     """
@@ -54,7 +54,7 @@ def require_for_new_vm(
         On.POOL: [session.managed(vim.ResourcePool, place.pool)],
         On.HOME: [stores[home]],
         On.DATASTORE: [stores[name] for name in sorted({home, *datastores})],
-        On.NETWORK: [_network(session, backing) for backing in networks],
+        On.NETWORK: list(networks),
     }
     _require(session, Purpose.RESTORE_NEW, where, when=(When.RAW_MAPPING,) if mapped else ())
 
@@ -69,11 +69,3 @@ def _require(session: Session, purpose: Purpose, where: Mapping[On, Sequence[Any
             if managed is not None:
                 asked.setdefault(managed, {}).update(dict.fromkeys(names.get(on, ())))
     require(session, [(managed, tuple(wanted)) for managed, wanted in asked.items() if wanted])
-
-
-def _network(session: Session, backing: Any) -> Any:
-    """The managed object of a card's network; ``None`` where its backing tells none."""
-    port = getattr(backing, "port", None)
-    if port is not None:
-        return session.managed(vim.dvs.DistributedVirtualPortgroup, port.portgroupKey)
-    return getattr(backing, "network", None)

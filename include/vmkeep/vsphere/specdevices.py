@@ -13,6 +13,7 @@ from typing import Any
 
 from vmkeep.vsphere.api import type_name, vim
 from vmkeep.vsphere.disks import controller_kind, disks_of
+from vmkeep.vsphere.networks import CardNetwork
 from vmkeep.vsphere.specdisks import DiskRules, new_disk
 
 _DEFAULT = (
@@ -40,8 +41,8 @@ class DeviceRules:
 
     new_identity: bool
     disks: DiskRules = field(default_factory=DiskRules)
-    networks: Mapping[int, Any] = field(default_factory=dict)
-    """Device key of a network card in the saved configuration → its new backing; others keep the name of theirs."""
+    networks: Mapping[int, CardNetwork] = field(default_factory=dict)
+    """By the device key of a network card in the saved configuration; others keep the name of their network."""
     isos: frozenset[str] = frozenset()
     """ISO files, as datastore paths, that exist; a CD drive whose file is gone becomes a remote one."""
 
@@ -141,8 +142,9 @@ def _controller(made: Any, rules: DeviceRules, notes: list[str]) -> Any:
 
 
 def _network_card(made: Any, rules: DeviceRules) -> Any:
-    if made.key in rules.networks:
-        made.backing = rules.networks[made.key]
+    network = rules.networks.get(made.key)
+    if network is not None:
+        made.backing = network.network.backing()
     elif isinstance(made.backing, vim.vm.device.VirtualEthernetCard.NetworkBackingInfo):
         made.backing.network = None
     if rules.new_identity:
@@ -150,6 +152,8 @@ def _network_card(made: Any, rules: DeviceRules) -> Any:
     if made.connectable is not None:
         made.connectable.status = made.connectable.migrateConnect = None
         made.connectable.connected = made.connectable.startConnected
+    if network is not None and not network.connected:
+        made.connectable = _disconnected()
     return made
 
 

@@ -162,7 +162,9 @@ class Access:
         )
 
     def require(self, user: str, entity: Any, privilege: str) -> None:
-        """Raise the NoPermission fault where `allowed` says no."""
+        """Raise the NoPermission fault where `allowed` says no, and ManagedObjectNotFound for what is not there."""
+        if isinstance(entity, vim.ManagedEntity):
+            self._world.entry(entity)
         if not self.allowed(user, entity, privilege):
             raise no_permission(self._inventory_object(entity), privilege)
 

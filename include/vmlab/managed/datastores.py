@@ -58,10 +58,6 @@ def summary(site: Site, ref: Any) -> Any:
 def info(site: Site, ref: Any) -> Any:
     """The VMFS volume behind a datastore."""
     name = site.world.get(ref, "name")
-    volume = vim.host.VmfsVolume(
-        name=name, capacity=capacity(site, name), type="VMFS", uuid=url(ref).strip("/").rpartition("/")[2],
-        majorVersion=6, version="6.82", blockSizeMb=1, blockSize=1024, maxBlocks=63963136, vmfsUpgradable=False,
-    )  # fmt: skip
     return fill(
         vim.host.VmfsDatastoreInfo(
             name=name,
@@ -69,9 +65,27 @@ def info(site: Site, ref: Any) -> Any:
             freeSpace=free_bytes(site, name),
             maxFileSize=64 << 40,
             maxVirtualDiskCapacity=62 << 40,
-            vmfs=volume,
+            vmfs=vmfs_volume(site, ref),
         )
     )
+
+
+def vmfs_volume(site: Site, ref: Any) -> Any:
+    """The volume as hosts see it."""
+    name = site.world.get(ref, "name")
+    identity = url(ref).strip("/").rpartition("/")[2]
+    return fill(
+        vim.host.VmfsVolume(
+            name=name, capacity=capacity(site, name), type="VMFS", uuid=identity, majorVersion=6, version="6.82",
+            blockSizeMb=1, blockSize=1024, maxBlocks=63963136, vmfsUpgradable=False, local=False,
+            extent=[vim.host.ScsiDisk.Partition(diskName=f"naa.{identity.replace('-', '')}", partition=1)],
+        )
+    )  # fmt: skip
+
+
+def mount_info(ref: Any) -> Any:
+    """How every host mounts a datastore."""
+    return vim.host.MountInfo(path=url(ref)[5:], accessMode="readWrite", mounted=True, accessible=True)
 
 
 @computed(vim.Datastore, "capability")
@@ -90,8 +104,7 @@ def capability(_site: Site, _: Any) -> Any:
 @computed(vim.Datastore, "host")
 def host(site: Site, ref: Any) -> list[Any]:
     """Every host mounts every datastore."""
-    mount = vim.host.MountInfo(path=url(ref)[5:], accessMode="readWrite", mounted=True, accessible=True)
-    return [vim.Datastore.HostMount(key=key, mountInfo=mount) for key in site.world.all(vim.HostSystem)]
+    return [vim.Datastore.HostMount(key=key, mountInfo=mount_info(ref)) for key in site.world.all(vim.HostSystem)]
 
 
 @computed(vim.Datastore, "vm")

@@ -13,7 +13,7 @@ from vmlab.managed.access import is_system, no_permission, session_needed
 from vmlab.managed.disabled_methods import require_enabled
 from vmlab.managed.faults import Injection
 from vmlab.managed.lost import check_reachable
-from vmlab.managed.registry import Behaviour, Call, find_method
+from vmlab.managed.registry import Behaviour, Call, find_method, refuse
 from vmlab.managed.sessions import acting
 from vmlab.managed.site import Site
 from vmlab.soap.http import HttpRequest, HttpResponse
@@ -120,14 +120,13 @@ class Dispatcher:
             raise session_needed(call.this)
         call.this = self._site.world.entry(call.this).ref
         behaviour = find_method(call.this, call.method)
-        if behaviour is None:
-            log.warning("%s.%s is not supported by vmlab", type(call.this).__name__, call.method)
-            message = f"vmlab does not support {type(call.this).__name__}.{call.method}"
-            raise vmodl.fault.NotSupported(msg=message)
         if call.session is not None:
             self._check_privileges(call, request)
         require_enabled(self._site, call.this, call.method)
         check_reachable(call)
+        if behaviour is None:
+            log.warning("%s.%s is not supported by vmlab", type(call.this).__name__, call.method)
+            raise refuse(call, request.args)
         if behaviour.check is not None:
             behaviour.check(call, **request.args)
         return behaviour

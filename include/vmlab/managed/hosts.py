@@ -7,7 +7,6 @@ import uuid
 from typing import Any
 
 from vmlab.managed import hardware
-from vmlab.managed.luns import host_luns
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
 from vmlab.soap.types import vim
@@ -78,6 +77,31 @@ def compute_summary(site: Site, ref: Any) -> Any:
     )
 
 
+@computed(vim.ClusterComputeResource, "summaryEx")
+def cluster_summary(site: Site, ref: Any) -> Any:
+    """The same, where newer clients look for it."""
+    return compute_summary(site, ref)
+
+
+@computed(vim.ClusterComputeResource, "configurationEx")
+def cluster_config_ex(_site: Site, _: Any) -> Any:
+    """A cluster whose hosts are chosen by DRS; without HA, rules and groups."""
+    drs = vim.cluster.DrsConfigInfo(enabled=True, defaultVmBehavior="fullyAutomated", vmotionRate=3)
+    return fill(
+        vim.cluster.ConfigInfoEx(
+            vmSwapPlacement="vmDirectory", dasConfig=vim.cluster.DasConfigInfo(enabled=False), drsConfig=drs,
+            dpmConfigInfo=vim.cluster.DpmConfigInfo(enabled=False),
+        )
+    )  # fmt: skip
+
+
+@computed(vim.ClusterComputeResource, "configuration")
+def cluster_config(site: Site, ref: Any) -> Any:
+    """The same as older clients read it."""
+    config = cluster_config_ex(site, ref)
+    return vim.cluster.ConfigInfo(dasConfig=config.dasConfig, drsConfig=config.drsConfig)
+
+
 @computed(vim.HostSystem, "vm")
 def host_vm(site: Site, ref: Any) -> list[Any]:
     """The VMs on a host."""
@@ -125,7 +149,7 @@ def host_hardware(site: Site, ref: Any) -> Any:
 def host_summary(site: Site, ref: Any) -> Any:
     """What lists show of a host."""
     name = site.world.get(ref, "name")
-    product = _about(site, ref)
+    product = about(site, ref)
     machine = vim.host.Summary.HardwareSummary(
         vendor="vmlab",
         model="Simulated host",
@@ -149,26 +173,6 @@ def host_summary(site: Site, ref: Any) -> Any:
             overallStatus="green",
             rebootRequired=False,
             managementServerIp="127.0.0.1",
-        )
-    )
-
-
-@computed(vim.HostSystem, "config")
-def host_config(site: Site, ref: Any) -> Any:
-    """Product, network and storage devices (with the LUN names and ids as the host itself sees them)."""
-    address = vim.host.IpConfig(dhcp=False, ipAddress="127.0.0.1", subnetMask="255.0.0.0")
-    nic = vim.host.VirtualNic(
-        device="vmk0",
-        key="key-vim.host.VirtualNic-vmk0",
-        portgroup="Management Network",
-        spec=vim.host.VirtualNic.Specification(ip=address, mac="00:50:56:00:00:01"),
-    )
-    return fill(
-        vim.host.ConfigInfo(
-            host=ref,
-            product=_about(site, ref),
-            network=vim.host.NetworkInfo(vnic=[nic]),
-            storageDevice=vim.host.StorageDeviceInfo(scsiLun=host_luns(site)),
         )
     )
 
@@ -253,7 +257,8 @@ def _uuid(ref: Any) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}"))
 
 
-def _about(site: Site, host: Any) -> Any:
+def about(site: Site, host: Any) -> Any:
+    """Which ESXi release a host is."""
     release, build = hardware.RELEASES[hardware.newest_on(site, host)]
     return vim.AboutInfo(
         name="VMware ESXi",

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vmlab.soap.types import vmodl
+
 if TYPE_CHECKING:
     from vmlab.managed.access import Sight
     from vmlab.managed.sessions import Session
@@ -56,6 +58,7 @@ class Behaviour:
 
 _METHODS: dict[tuple[Any, str], Behaviour] = {}
 _COMPUTED: dict[tuple[Any, str], Compute] = {}
+_REFUSALS: dict[Any, Handler] = {}
 
 
 def method(kind: Any, name: str, *, locked: bool = True, check: Handler | None = None) -> Callable[[Handler], Handler]:
@@ -78,6 +81,16 @@ def task_method(kind: Any, name: str, *, check: Handler | None = None) -> Callab
     return register
 
 
+def refusal(kind: Any) -> Callable[[Handler], Handler]:
+    """Register the function that refuses all methods of a type that nobody answers, by a fault of that type's own."""
+
+    def register(function: Handler) -> Handler:
+        _REFUSALS[kind] = function
+        return function
+
+    return register
+
+
 def computed(kind: Any, name: str) -> Callable[[Compute], Compute]:
     """Register the function that works a property out from stored ones; called under the world's lock."""
 
@@ -94,6 +107,13 @@ def find_method(ref: Any, name: str) -> Behaviour | None:
         if behaviour := _METHODS.get((kind, name)):
             return behaviour
     return None
+
+
+def refuse(call: Call, args: dict[str, Any]) -> Any:
+    """The fault for a method that nobody answers: its type's own, or NotSupported."""
+    own = _REFUSALS.get(type(call.this))
+    fault = own(call, **args) if own else None
+    return fault or vmodl.fault.NotSupported(msg=f"vmlab does not support {type(call.this).__name__}.{call.method}")
 
 
 def find_computed(kind: Any, name: str) -> Compute | None:

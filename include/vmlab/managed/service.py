@@ -4,35 +4,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.managed.access import BACKUP_PRIVILEGES, SYSTEM
+from vmlab.managed.managers import MANAGERS, add_managers, host_of
 from vmlab.managed.privileges import table_privileges
+from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import ROOT_FOLDER, Site
-from vmlab.soap.types import vim, vmodl
+from vmlab.soap.types import vim
 from vmlab.soap.values import API_VERSION, fill
 
-MANAGERS: dict[str, Any] = {
-    "propertyCollector": vmodl.query.PropertyCollector("propertyCollector"),
-    "viewManager": vim.view.ViewManager("ViewManager"),
-    "sessionManager": vim.SessionManager("SessionManager"),
-    "authorizationManager": vim.AuthorizationManager("AuthorizationManager"),
-    "searchIndex": vim.SearchIndex("SearchIndex"),
-    "taskManager": vim.TaskManager("TaskManager"),
-    "fileManager": vim.FileManager("FileManager"),
-    "virtualDiskManager": vim.VirtualDiskManager("virtualDiskManager"),
-    "setting": vim.option.OptionManager("VpxSettings"),
-    "customFieldsManager": vim.CustomFieldsManager("CustomFieldsManager"),
-    "eventManager": vim.event.EventManager("EventManager"),
-    "perfManager": vim.PerformanceManager("PerfMgr"),
-    "licenseManager": vim.LicenseManager("LicenseManager"),
-    "extensionManager": vim.ExtensionManager("ExtensionManager"),
-}
 SERVICE_INSTANCE = vim.ServiceInstance("ServiceInstance")
 
 
 def add_services(site: Site) -> None:
     """Enter the service instance and its managers; they are the same at every start."""
-    for ref in (SERVICE_INSTANCE, *MANAGERS.values()):
-        site.world.add(ref, lasting=False)
+    site.world.add(SERVICE_INSTANCE, lasting=False)
+    add_managers(site)
 
 
 @computed(vim.ServiceInstance, "content")
@@ -110,8 +96,11 @@ def privilege_list(_site: Site, _: Any) -> list[Any]:
 
 
 @computed(vim.option.OptionManager, "setting")
-def settings(_site: Site, _: Any) -> list[Any]:
-    """A few settings clients look at."""
+def settings(site: Site, ref: Any) -> list[Any]:
+    """A few settings clients look at: the vCenter's, or a host's advanced options."""
+    if host := host_of(site, ref):
+        options: list[Any] = read(site, host, "config").option
+        return options
     values = {"VirtualCenter.FQDN": "localhost", "VirtualCenter.InstanceName": "localhost"}
     return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
 
@@ -119,12 +108,8 @@ def settings(_site: Site, _: Any) -> list[Any]:
 @method(vim.option.OptionManager, "QueryOptions")
 def query_options(call: Call, name: str | None) -> list[Any]:
     """Settings by name or by prefix that ends with a dot."""
-    wanted = name or ""
-    found = [
-        option
-        for option in settings(call.site, None)
-        if option.key == wanted or (option.key.startswith(wanted) and wanted.endswith("."))
-    ]
+    wanted, every = name or "", settings(call.site, call.this)
+    found = [one for one in every if one.key == wanted or (one.key.startswith(wanted) and wanted.endswith("."))]
     if wanted and not found:
         raise vim.fault.InvalidName(name=wanted, msg=f"no setting named {wanted}")
-    return found or settings(call.site, None)
+    return found or every

@@ -60,7 +60,7 @@ class Site:
         return {"sessions": self.sessions.close_all(), "tasks": self.tasks.forget()}
 
     def add_companion(self, ref: Any) -> None:
-        """Enter the browser objects that belong to a VM, host, cluster or datastore."""
+        """Enter the browsers and managers that belong to a VM, host, cluster or datastore."""
         kinds: list[tuple[Any, str]] = []
         if isinstance(ref, (vim.VirtualMachine, vim.ComputeResource)):
             kinds.append((vim.EnvironmentBrowser, "envbrowser"))
@@ -68,3 +68,8 @@ class Site:
             kinds.append((vim.host.DatastoreBrowser, "datastoreBrowser"))
         for kind, prefix in kinds:
             self.world.add(kind(f"{prefix}-{ref._moId}"), lasting=False)
+        if isinstance(ref, vim.HostSystem):
+            from vmlab.managed.managers import host_managers
+
+            for manager in host_managers(ref).values():
+                self.world.add(manager, lasting=False)

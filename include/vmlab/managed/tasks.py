@@ -168,27 +168,6 @@ def cancel_task(call: Call) -> None:
     call.site.tasks._set(call.this, cancelled=True)
 
 
-@method(vim.TaskManager, "CreateCollectorForTasks")
-def create_collector(call: Call, filter: Any) -> Any:
-    """A history collector over the kept tasks."""
-    ref = call.world.passing_ref(vim.TaskHistoryCollector, "tasks")
-    assert call.session is not None
-    call.session.objects.add(ref._moId)
-    return call.world.add(ref, lasting=False, filter=filter)
-
-
-@method(vim.TaskHistoryCollector, "ReadNextTasks")
-def read_next_tasks(call: Call, maxCount: int) -> list[Any]:
-    """Nothing more: all tasks are in `latestPage`."""
-    return []
-
-
-@computed(vim.TaskHistoryCollector, "latestPage")
-def latest_page(site: Site, _: Any) -> list[Any]:
-    """The kept tasks, newest first."""
-    return [site.world.get(ref, "info") for ref in reversed(site.tasks.recent())]
-
-
 @computed(vim.TaskManager, "recentTask")
 def recent_task(site: Site, _: Any) -> list[Any]:
     """The newest tasks."""

@@ -19,26 +19,31 @@ static void mark(const marker *m, uint64_t start, uint64_t count)
     memset(m->marks + first, 1, last - first + 1);
 }
 
-static void mark_flat(const marker *m, const vl_extent *e, uint64_t start, uint64_t count)
+/* A file that was cut off has no hole at its end: what is missing is lost, and nobody may take it for zeros. */
+static int mark_flat(const marker *m, const vl_extent *e, uint64_t start, uint64_t count)
 {
     uint64_t shift = (e->file_offset - e->start) * VL_SECTOR; /* disk byte + shift = file byte; wraps as it should */
     uint64_t at = start * VL_SECTOR + shift, end = (start + count) * VL_SECTOR + shift;
+    off_t size = lseek(e->fd, 0, SEEK_END);
+    if (size < 0 || (uint64_t)size < end)
+        return VL_IO;
     while (at < end) {
         off_t data = lseek(e->fd, (off_t)at, SEEK_DATA);
         if (data < 0 && errno == ENXIO)
-            return;
+            return VL_OK;
         off_t hole = data < 0 ? -1 : lseek(e->fd, data, SEEK_HOLE);
         if (hole < 0) { /* this file system cannot tell */
             mark(m, start, count);
-            return;
+            return VL_OK;
         }
         if ((uint64_t)data >= end)
-            return;
+            return VL_OK;
         uint64_t stop = (uint64_t)hole < end ? (uint64_t)hole : end;
         uint64_t from = ((uint64_t)data - shift) / VL_SECTOR, to = (stop - shift + VL_SECTOR - 1) / VL_SECTOR;
         mark(m, from, to - from);
         at = (uint64_t)hole;
     }
+    return VL_OK;
 }
 
 static void mark_cowd(const marker *m, const vl_extent *e, uint64_t start, uint64_t count)
@@ -66,9 +71,10 @@ int vl_chain_allocated(vl_chain *chain, uint64_t start, uint64_t count, uint64_t
         while (at < end) {
             uint64_t length;
             vl_extent *e = vl_link_span(link, at, end - at, &length);
-            if (e->kind == VL_FLAT)
-                mark_flat(&m, e, at, length);
-            else if (e->kind == VL_COWD)
+            int code = e->kind == VL_FLAT ? mark_flat(&m, e, at, length) : VL_OK;
+            if (code)
+                return code;
+            if (e->kind == VL_COWD)
                 mark_cowd(&m, e, at, length);
             at += length;
         }

@@ -32,7 +32,7 @@ static VixDiskLibBlockList *list_of(const uint8_t *marks, uint64_t chunks, uint6
     return list;
 }
 
-/* Ranges past the end are answered for the part inside: old clients round up and ask so. */
+/* Whole chunks inside the disk alone: what lies beyond the last whole chunk cannot be asked for. */
 VIX_API VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle disk, VixDiskLibSectorType start,
                                                  VixDiskLibSectorType count, VixDiskLibSectorType chunk,
                                                  VixDiskLibBlockList **blocks)
@@ -43,15 +43,14 @@ VIX_API VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle disk, VixDiskL
     if (!well_formed(start, count, chunk))
         return VL_INVALID;
     uint64_t capacity = vl_chain_capacity(disk->chain);
-    if (start >= capacity)
-        return VL_OUT_OF_RANGE;
-    uint64_t end = count < capacity - start ? start + count : capacity;
-    uint64_t chunks = (end - start + chunk - 1) / chunk;
+    if (start > capacity || count > capacity - start)
+        return VL_INVALID;
+    uint64_t end = start + count, chunks = count / chunk;
     uint8_t *marks = malloc(chunks);
     if (!marks)
         return VL_NO_MEMORY;
     uint64_t began = vix_now_us();
-    int code = vl_chain_allocated(disk->chain, start, end - start, chunk, marks);
+    int code = vl_chain_allocated(disk->chain, start, count, chunk, marks);
     if (!code && !(*blocks = list_of(marks, chunks, start, chunk, end)))
         code = VL_NO_MEMORY;
     free(marks);

@@ -14,7 +14,10 @@ bool vix_is_connection(const struct vix_connection *connection)
 
 VIX_API VixDiskLibConnectParams *VixDiskLib_AllocateConnectParams(void)
 {
-    return calloc(1, sizeof(VixDiskLibConnectParams));
+    VixDiskLibConnectParams *params = calloc(1, sizeof *params);
+    if (params)
+        params->specType = VIX_SPEC_UNKNOWN; /* the caller has to say which member of the union holds */
+    return params;
 }
 
 VIX_API void VixDiskLib_FreeConnectParams(VixDiskLibConnectParams *params)
@@ -66,9 +69,11 @@ VIX_API VixError VixDiskLib_ConnectEx(const VixDiskLibConnectParams *params, Boo
     *connection = NULL;
     if (!vix_ready())
         return VIX_NOT_INITIALISED;
-    if (p->specType != VIX_SPEC_VMX && p->specType != 256) /* first-class disks: not in this lab */
+    if (p->specType != VIX_SPEC_VMX && p->specType != VIX_SPEC_UNKNOWN) /* first-class disks: not in this lab */
         return VL_UNSUPPORTED;
     bool local = !is_set(p->serverName) && !is_set(p->vmxSpec);
+    if (!local && p->specType != VIX_SPEC_VMX)
+        return VL_INVALID;
     if (!local && (!is_set(p->serverName) || (p->credType != VIX_CRED_UID && p->credType != VIX_CRED_SESSION)))
         return VL_INVALID;
     struct vix_connection *c = calloc(1, sizeof *c);

@@ -51,11 +51,15 @@ static void release(struct vix_disk *disk)
     free(disk);
 }
 
-/* Documented for the real library: opens and closes are one thread's. The lab goes on, but tells. */
-static void begin_exclusive(void)
+static bool begin_exclusive(void)
 {
+    if (!vix_is_opener()) {
+        vix_warn("VixDiskLib: Open or Close on another thread than the first one of this process");
+        return false;
+    }
     if (busy++)
         vix_warn("VixDiskLib: Open or Close from two threads at once: the real library may fail here");
+    return true;
 }
 
 static int find_file(struct vix_disk *disk, const struct vix_connection *connection, const char *path)
@@ -101,7 +105,10 @@ VIX_API VixError VixDiskLib_Open(VixDiskLibConnection connection, const char *pa
     if (!disk)
         return VL_NO_MEMORY;
     disk->magic = MAGIC;
-    begin_exclusive();
+    if (!begin_exclusive()) {
+        free(disk);
+        return VL_FAIL;
+    }
     int code = open_disk(disk, connection, path, flags);
     busy--;
     if (code) {
@@ -119,7 +126,8 @@ VIX_API VixError VixDiskLib_Close(VixDiskLibHandle disk)
 {
     if (!vix_is_disk(disk))
         return disk ? VIX_INVALID_HANDLE : VL_INVALID;
-    begin_exclusive();
+    if (!begin_exclusive())
+        return VL_FAIL; /* and the disk stays open */
     strike_off(disk);
     release(disk);
     busy--;

@@ -13,6 +13,7 @@
 bool vix_ready(void);
 unsigned vix_nfc_port(void); /* 0 when no lab.conf was found */
 bool vix_buffers_too_big(void);
+bool vix_is_opener(void); /* whether this thread may open and close disks */
 void vix_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void vix_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

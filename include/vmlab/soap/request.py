@@ -56,7 +56,7 @@ class SoapRequest:
     def _require(self, param: Any) -> None:
         if param.name in self.args:
             return
-        if not getattr(param, "flags", 0) & F_OPTIONAL and not issubclass(param.type, list):
+        if not getattr(param, "flags", 0) & F_OPTIONAL:
             raise vmodl.fault.InvalidRequest(msg=f"{self.method}: required parameter {param.name} is missing")
         self.args[param.name] = param.type() if issubclass(param.type, list) else None
 

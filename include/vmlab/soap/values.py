@@ -68,7 +68,7 @@ def default_for(kind: Any, depth: int = 0) -> Any:
         return ""
     if kind is type:
         return vim.vm.device.VirtualDevice
-    return kind() if issubclass(kind, (bool, int, float, str)) else None
+    return kind() if issubclass(kind, (bool, int, float, str, bytes)) else None
 
 
 def dump(value: Any) -> str:
@@ -105,14 +105,32 @@ def type_named(name: str) -> Any:
 
 
 def fault_named(name: str, message: str) -> Any:
-    """A fault by name, with every required field filled. Raises ValueError where no fault has that name."""
+    """A fault by name, with every required field filled; references name no object.
+
+    Raises ValueError where no fault has that name.
+    """
     try:
         kind = type_named(name)
     except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{name}: no such type in the vSphere API") from error
     if not issubclass(kind, vmodl.MethodFault):
         raise ValueError(f"{name}: is a type of the vSphere API but not a fault")  # noqa: TRY004  (a bad name, like the one above)
-    return fill(kind(msg=message))
+    fault = fill(kind(msg=message))
+    _point_nowhere(fault)
+    return fault
+
+
+def _point_nowhere(value: Any) -> None:
+    """Give every required reference that nobody set the id of no object, so that the value can be sent."""
+    for info in value._GetPropertyList():
+        current = getattr(value, info.name)
+        for item in current if isinstance(current, list) else [current]:
+            if isinstance(item, DataObject):
+                _point_nowhere(item)
+        kind = info.type.Item if issubclass(info.type, list) else info.type
+        if not current and not info.flags & F_OPTIONAL and issubclass(kind, ManagedObject):
+            nobody = kind(f"{wsdl_name(kind).lower()}-0")
+            setattr(value, info.name, info.type([nobody]) if issubclass(info.type, list) else nobody)
 
 
 def type_of(value: Any) -> Any:

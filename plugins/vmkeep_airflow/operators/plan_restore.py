@@ -38,7 +38,7 @@ class PlanRestoreOperator(SiteOperator):
 
         ti = context["ti"]
         owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
-        given = {name: value for name, value in self.request.items() if value != ""}  # a form's empty field
+        given = {name: value for name, value in self.request.items() if value not in ("", None)}  # a form's empty field
         own = {"run": owner.run_key(ti.try_number), "owner": as_text(owner)}
         request = from_plain(RestoreRequest, given | own)
         if request.on_conflict is OnConflict.PROMPT:

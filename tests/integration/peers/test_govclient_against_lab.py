@@ -279,8 +279,10 @@ def test_tasks_are_reported_with_their_ends(client, machine):
     assert {"what": "VirtualMachine.powerOn", "entity": machine, "state": "success"} in ended
 
 
-def test_a_method_that_is_not_there_is_a_fault(peer_error):
-    assert peer_error("events").fault == "NotSupported"
+def test_events_tell_what_was_done(client, machine):
+    client("vm.power", machine, "on")
+
+    assert set(client("events")) == {"TaskEvent"}
 
 
 def test_datastores_are_told_searched_and_files_go_up_and_down(client, peer_error, tmp_path):

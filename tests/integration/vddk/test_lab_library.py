@@ -1,15 +1,18 @@
 """The binding through the lab's libvixDiskLib and its NFC service."""
 
+import os
 import threading
 import time
 
 import pytest
 
+from tests.patience import HANG
 from vmkeep.errors import (
     AuthenticationError,
     DeadlineError,
     NotFoundError,
     Recovery,
+    TransientError,
     UnreachableError,
     UsageError,
     VddkError,
@@ -97,6 +100,64 @@ def test_what_is_written_is_in_the_datastore(host, vddk, disk):
         assert handle.read(0, handle.capacity) == expected
 
 
+def test_disks_that_many_threads_ask_for_are_opened_and_closed_on_one(host, vddk, disk):
+    """The library fails the second open of "thread 1 Open … Close, then thread 2 Open … Close"."""
+    found = []
+
+    def use(hold):
+        with vddk.open_source(host.address()) as source:
+            hold.wait(HANG)
+            found.append(read(source, [Extent(0, 2 * MIB)])[: 2 * MIB])
+
+    for together in (1, 3):
+        hold = threading.Barrier(together)
+        threads = [threading.Thread(target=use, args=(hold,)) for _ in range(together)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == [disk[: 2 * MIB]] * 4
+    assert host.nfc.sessions() == []
+
+
+def test_a_written_disk_is_read_back_in_the_same_process(host, vddk, disk):
+    with vddk.open_target(host.address(snapshot=None)) as target:
+        target.write(0, memoryview(b"new!" * 128))
+        target.flush()
+    with vddk.open_source(host.address(snapshot=None)) as source:
+        assert source.allocated() is not None
+        assert read(source) == b"new!" * 128 + disk[512:]
+
+
+def test_two_disks_are_read_at_once(host, vddk, disk):
+    everything = [Extent(0, len(disk))]
+    with (
+        vddk.open_source(host.address()) as one,
+        one.open_reader(everything, piece_size=MIB, depth=2),
+        vddk.open_source(host.address()) as other,
+    ):
+        assert read(other) == disk
+
+
+def test_allocated_blocks_are_asked_for_before_reading(host, vddk, disk):
+    everything = [Extent(0, len(disk))]
+    with (
+        vddk.open_source(host.address()) as source,
+        source.open_reader(everything, piece_size=MIB, depth=2),
+        pytest.raises(UsageError, match="before"),
+    ):
+        source.allocated()
+
+
+def test_a_disk_that_was_cut_off_is_an_error_and_never_holes(host, vddk, disk, caplog):
+    with vddk.open_source(host.address()) as source:
+        os.truncate(host.store.path("[ds] web/web-flat.vmdk"), 4 * MIB)
+        assert source.allocated() is None
+        assert any("reading the whole disk instead" in record.message for record in caplog.records)
+        with pytest.raises(VddkError, match=r"reading .* of \[ds\] web/web.vmdk of VM web: .*VixError 16002"):
+            read(source)
+
+
 def test_metadata_is_read_and_written(host, vddk, disk):
     with vddk.open_target(host.address(snapshot=None)) as target:
         target.write_metadata({"toolsVersion": "12345"})
@@ -132,6 +193,22 @@ def test_a_wrong_password_is_an_authentication_error_without_the_password(host, 
     with pytest.raises(AuthenticationError, match="check user name and password") as caught, opening:
         pass
     assert "wr0ng" not in str(caught.value)
+
+
+def test_a_login_that_vcenter_has_no_room_for_may_be_tried_again(host, vddk, disk):
+    host.nfc.inject(NfcFault(code=3046, on="connect"))
+    opening = vddk.open_source(host.address())
+    with pytest.raises(TransientError, match=r"connecting to 127\.0\.0\.1 .*VixError 3046.*fewer disks"), opening:
+        pass
+    with vddk.open_source(host.address()) as source:
+        assert read(source) == disk
+
+
+def test_a_certificate_may_be_refused_when_connecting_too(host, vddk, disk):
+    host.nfc.inject(NfcFault(code=1, on="connect"))
+    opening = vddk.open_source(host.address())
+    with pytest.raises(VddkError, match=r"connecting to 127\.0\.0\.1 .*thumbprint"), opening:
+        pass
 
 
 def test_a_missing_disk_is_named(host, vddk):

@@ -145,7 +145,11 @@ def test_an_entity_bomb_is_refused(client):
 
 def test_a_method_the_lab_does_not_do_says_so(client, lab):
     body = call_of(
-        "QueryAvailablePerfMetric", "PerformanceManager", "PerfMgr", '<entity type="Folder">group-d1</entity>'
+        "CreatePerfInterval",
+        "PerformanceManager",
+        "PerfMgr",
+        "<intervalId><key>1</key><samplingPeriod>1</samplingPeriod><name>x</name><length>1</length>"
+        "<enabled>true</enabled></intervalId>",
     )
     status, answer = client.login(lab).call(body)
     assert status == 500

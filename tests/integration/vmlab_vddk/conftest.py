@@ -77,6 +77,7 @@ class Lab:
             "cred_type": 1,
             "first": "root",
             "second": "secret",
+            "spec_type": 0,
             **changed,
         }
 

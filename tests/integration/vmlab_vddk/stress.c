@@ -15,6 +15,7 @@
 
 static _Atomic unsigned completed, failed;
 static VixDiskLibConnection connection;
+static VixDiskLibHandle disks[16];
 
 static void on_done(void *data, VixError result)
 {
@@ -31,14 +32,13 @@ static void submit(VixDiskLibHandle disk, unsigned number, uint8_t *buffer)
     failed += code != VIX_ASYNC;
 }
 
-static void *use(void *path)
+static void *use(void *place)
 {
-    VixDiskLibHandle disk;
+    VixDiskLibHandle disk = *(VixDiskLibHandle *)place;
     VixDiskLibBlockList *blocks;
     uint8_t *buffers = calloc(DEPTH, PIECE * 512);
-    if (!buffers || VixDiskLib_Open(connection, path, 0, &disk)) {
+    if (!buffers) {
         failed++;
-        free(buffers);
         return NULL;
     }
     for (int round = 0; round < ROUNDS; round++) {
@@ -49,7 +49,6 @@ static void *use(void *path)
         failed += VixDiskLib_Wait(disk) != 0;
         failed += VixDiskLib_Flush(disk) != 0;
     }
-    failed += VixDiskLib_Close(disk) != 0;
     free(buffers);
     return NULL;
 }
@@ -59,11 +58,13 @@ int main(int argc, char **argv)
     pthread_t threads[16];
     if (argc > 16 || VixDiskLib_InitEx(8, 0, NULL, NULL, NULL, NULL, NULL) || VixDiskLib_Connect(NULL, &connection))
         return 2;
-    for (int i = 1; i < argc; i++)
-        if (pthread_create(&threads[i], NULL, use, argv[i]))
+    for (int i = 1; i < argc; i++) /* on this thread, as opens and closes have to be */
+        if (VixDiskLib_Open(connection, argv[i], 0, &disks[i]) || pthread_create(&threads[i], NULL, use, &disks[i]))
             return 2;
     for (int i = 1; i < argc; i++)
         pthread_join(threads[i], NULL);
+    for (int i = 1; i < argc; i++)
+        failed += VixDiskLib_Close(disks[i]) != 0;
     VixDiskLib_Disconnect(connection);
     VixDiskLib_Exit();
     printf("%u completed, %u failed\n", completed, failed);

@@ -1,6 +1,7 @@
 """What the stand-in refuses, with the real library's codes, and the faults that tests can plant."""
 
 import base64
+import os
 import threading
 import time
 from pathlib import Path
@@ -22,13 +23,73 @@ READ_ONLY = 4
         ({"thumbprint": "AABBCC"}, 0),
     ],
 )
-def test_a_wrong_thumbprint_is_found_at_open(lab: Any, disk: bytes, changed: dict[str, Any], code: int) -> None:
+def test_a_thumbprint_is_found_wrong_at_open(lab: Any, disk: bytes, changed: dict[str, Any], code: int) -> None:
     assert lab.remote(["open", DISK, READ_ONLY], **changed)[0] == code
 
 
-def test_a_wrong_password_is_found_at_connect(lab: Any, disk: bytes) -> None:
+def test_connecting_logs_in(lab: Any, disk: bytes) -> None:
+    assert lab.connect() == 0
     assert lab.connect(second="wrong") == 35
     assert lab.authority.asked == []
+    lab.nfc.inject(NfcFault(code=3046, on="connect"))
+    assert [lab.connect(), lab.connect()] == [3046, 0]
+
+
+def test_a_connection_whose_kind_of_object_nobody_named_is_an_invalid_argument(lab: Any, disk: bytes) -> None:
+    assert lab.connect(spec_type=256) == 3
+    assert lab.connect(spec_type=1) == 6
+
+
+def test_opens_and_closes_on_a_second_thread_fail_also_one_after_the_other(lab: Any, disk: bytes) -> None:
+    opened, closed, elsewhere, again = lab.remote(
+        ["on_another_thread", "open", DISK, READ_ONLY], ["on_another_thread", "close"],
+        ["on_another_thread", "open", DISK, READ_ONLY], ["open", DISK, READ_ONLY],
+    )  # fmt: skip
+    assert (opened, elsewhere, again) == (0, 1, 1)
+    assert closed == 1  # that was a second thread, too
+    assert lab.remote(["open", DISK, READ_ONLY], ["on_another_thread", "close"]) == [0, 1]
+
+
+def test_a_lab_for_clients_without_a_thread_for_opens_lets_every_thread_open(lab: Any, disk: bytes) -> None:
+    with (lab.vddk / "lab.conf").open("a") as conf:
+        conf.write("open_from_any_thread=1\n")
+    assert lab.remote(["on_another_thread", "open", DISK, READ_ONLY], ["on_another_thread", "close"]) == [0, 0]
+
+
+def test_a_query_past_the_end_is_an_invalid_argument(lab: Any, disk: bytes) -> None:
+    whole = len(disk) // 512 // 128 * 128
+    results = lab.remote(
+        ["open", DISK, READ_ONLY], ["query", 0, whole, 128], ["query", 0, whole + 128, 128], ["query", whole, 128, 128]
+    )
+    assert isinstance(results[1], list)
+    assert results[2:] == [3, 3]
+
+
+def test_a_file_that_was_cut_off_is_an_error_and_no_hole(lab: Any, disk: bytes) -> None:
+    flat = lab.store.path("[ds] vm/vm-flat.vmdk")
+
+    def cut() -> None:
+        while not lab.nfc.sessions():
+            time.sleep(0.01)
+        os.truncate(flat, 4 << 20)
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    _, _, queried, read = lab.remote(
+        ["open", DISK, READ_ONLY], ["sleep", 1], ["query", 0, 16384, 128], ["read", 10000, 8]
+    )
+    cutting.join()
+    assert (queried, read) == (16002, 16002)
+    assert lab.remote(["open", DISK, READ_ONLY]) == [16000]
+
+
+@pytest.mark.parametrize(("folder", "code"), [("tmp", 0), ("t m p", 4), ("none", 4)])
+def test_a_blank_cuts_the_state_folder_off(lab: Any, tmp_path: Path, folder: str, code: int) -> None:
+    for name in ("tmp", "t m p"):
+        (tmp_path / name).mkdir()
+    config = tmp_path / "vddk.conf"
+    config.write_text(f"tmpDirectory={tmp_path / folder}\n")
+    assert lab.run(["init", 6, 5, None, str(config)])[0] == code
 
 
 def test_a_missing_file_is_4_and_a_file_that_is_no_disk_9(lab: Any, disk: bytes) -> None:

@@ -181,6 +181,14 @@ class Client:
     def close(self, name: str = "disk") -> int:
         return int(self.call("Close", self.disks.pop(name)))
 
+    def on_another_thread(self, method: str, *arguments: Any) -> Any:
+        """Make a step on a thread that ends with it."""
+        results: list[Any] = []
+        thread = threading.Thread(target=lambda: results.append(getattr(self, method)(*arguments)))
+        thread.start()
+        thread.join()
+        return results[0]
+
     def info(self, name: str = "disk") -> dict[str, Any]:
         place = POINTER()
         assert self.call("GetInfo", self.disks[name], c.byref(place)) == 0

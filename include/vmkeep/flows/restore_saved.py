@@ -1,0 +1,125 @@
+"""The saved VM that a restore makes anew, and what a request says of its parts.
+
+A request names cards, networks and disks as a person knows them. Which part a name means, the saved VM tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vmkeep.errors import UsageError
+from vmkeep.flows.values import RestoreRequest
+from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.job import from_json
+from vmkeep.model.point import RestorePoint
+from vmkeep.model.references import ATTACHMENT, NONE_KEPT, References
+from vmkeep.repository import Repository
+from vmkeep.vsphere import configspec, create, marks
+from vmkeep.vsphere.mappings import take_apart
+from vmkeep.vsphere.networks import Origin, SavedCard, saved_cards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedVm:
+    """A VM as a restore point holds it."""
+
+    point: RestorePoint
+    config: str
+    """``config.xml``."""
+    origin: Origin
+    """What the ids in it mean."""
+
+
+def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
+    """Load the configuration of a point's VM, and the names of what it refers to, where they were kept."""
+    references = NONE_KEPT
+    if ATTACHMENT in point.attachments:
+        references = from_json(References, repository.load_attachment(point, ATTACHMENT))
+    return SavedVm(
+        point=point,
+        config=repository.load_attachment(point, "config.xml").decode(),
+        origin=Origin(vcenter=point.vm.vcenter, references=references),
+    )
+
+
+def request_place(request: RestoreRequest, saved: SavedVm) -> create.PlaceRequest:
+    """Return where a new VM, and each part of it, is asked to go.
+
+    :raises NotFoundError: the saved VM has no such network card, network or disk; those that it has are named.
+    """
+    return create.PlaceRequest(
+        datastore=request.datastore,
+        folder=request.folder,
+        resource_pool=request.resource_pool,
+        host=request.host,
+        networks=_networks(request.networks, saved),
+        disk_datastores=_by_disk("--disk-datastore", request.disk_datastores, saved.point.disks),
+    )
+
+
+def spec_options(
+    request: RestoreRequest, saved: SavedVm, name: str, *, connect: bool, mark: marks.VmMark | None = None
+) -> configspec.SpecOptions:
+    """Return how the new VM differs from the saved one.
+
+    :param connect: whether its network cards are connected as saved.
+    """
+    rdms = [disk for disk in saved.point.disks if disk.skip is SkipReason.PHYSICAL_RDM]
+    return configspec.SpecOptions(
+        name=name,
+        new_identity=request.new_identity,
+        physical_rdm=request.physical_rdm.value,
+        luns=_by_disk("--lun", request.luns, rdms, kind="physical RDM"),
+        connect_networks=connect,
+        mark=mark,
+    )
+
+
+def refuse_for_existing(request: RestoreRequest) -> None:
+    """Return if a request says nothing of parts of a new VM.
+
+    :raises UsageError: it does, but the restore goes over a VM that has its disks and cards already.
+    """
+    for name, given in (
+        ("--network", request.networks),
+        ("--disk-datastore", request.disk_datastores),
+        ("--lun", request.luns),
+        ("--connect-networks", request.connect_networks),
+    ):
+        if given:
+            raise UsageError(
+                f"{name} is about a new VM, and this restore goes over an existing one: give --new-name too"
+            )
+
+
+def _networks(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:
+    cards = saved_cards(configspec.parse_config(saved.config).hardware.device, saved.origin)
+    listed = ", ".join(f"{card.label} on {card.network}" for card in cards) or "no network card"
+    known = {name for card in cards for name in (card.label, *card.names)}
+    mapped = take_apart(texts, known, what="--network", candidates=f"it has {listed}")
+    _refuse_double_meaning(mapped, cards)
+    return mapped
+
+
+def _refuse_double_meaning(mapped: Iterable[str], cards: Iterable[SavedCard]) -> None:
+    for old in mapped:
+        labels = {card.label for card in cards}
+        on_it = [card.label for card in cards if old in card.names and card.label != old]
+        if old in labels and on_it:
+            raise UsageError(
+                f"--network '{old}': a card has that label, and {', '.join(on_it)} is on a network of that name"
+            )
+
+
+def _by_disk(option: str, texts: Iterable[str], disks: Iterable[Disk], *, kind: str = "disk") -> dict[int, str]:
+    """Take mappings of disks apart; a disk is known by its address, label or device key."""
+    listed = list(disks)
+    known = {word: disk for disk in reversed(listed) for word in (str(disk.key), disk.label, disk.address)}
+    names = ", ".join(f"{disk.address} ({disk.label})" for disk in listed) or "none"
+    mapped = take_apart(texts, known, what=option, candidates=f"each {kind} of it: {names}")
+    chosen: dict[int, str] = {}
+    for word, new in mapped.items():
+        if chosen.setdefault(known[word].key, new) != new:
+            raise UsageError(f"{option}: {known[word].label} is mapped to '{chosen[known[word].key]}' and to '{new}'")
+    return chosen

@@ -1,0 +1,41 @@
+"""How long to wait for each step of the library, because a C call cannot be interrupted.
+
+Every wait is longer than the time-out that VDDK itself has for the step (:mod:`vmkeep.vddk.config`), so that its own
+error comes first and says more. A watch of the whole process (:mod:`vmkeep.transfer.watch`) is longer than all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmkeep.vddk.config import ACCEPT_SECONDS, READ_SECONDS, REQUEST_SECONDS, WRITE_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Seconds, step by step."""
+
+    opening: float = ACCEPT_SECONDS + REQUEST_SECONDS + 540.0
+    """PrepareForAccess, ConnectEx and Open together. HotAdd attaches the disk by a task of vCenter."""
+    asking: float = 600.0
+    """One query for allocated blocks, slow in some versions, or the metadata."""
+    reading: float = 600.0
+    """Without any request that completes."""
+    writing: float = WRITE_SECONDS + 300.0
+    """One write, or Flush."""
+    closing: float = 900.0
+    """Close, Disconnect, EndAccess and Cleanup together. HotAdd detaches the disk by a task of vCenter: minutes."""
+    ending_reads: float = READ_SECONDS + 30.0
+    """Requests in flight once nobody wants them any more."""
+
+    @classmethod
+    def within(cls, seconds: float) -> Patience:
+        """Wait so long for every step alike."""
+        return cls(
+            opening=seconds,
+            asking=seconds,
+            reading=seconds,
+            writing=seconds,
+            closing=seconds,
+            ending_reads=seconds,
+        )

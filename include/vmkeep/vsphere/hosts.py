@@ -1,0 +1,102 @@
+"""Hosts that a new VM can be made on: those in use, in the order in which they are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, UsageError
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.session import Session
+
+_STATE = ("name", "runtime.connectionState", "runtime.inMaintenanceMode", "runtime.powerState")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hosts:
+    """The hosts for one VM."""
+
+    usable: tuple[Any, ...]
+    """At least one; the first that has all the VM needs is taken."""
+    by_vsphere: bool
+    """vSphere is to choose among them itself."""
+
+
+def host_named(session: Session, datacenter: Any, wanted: str | None) -> Any | None:
+    """Return the host of that name, which has to be in use; ``None`` where none is wanted.
+
+    :raises NotFoundError: there is none; those that are there are named.
+    :raises ConflictError: it is not connected, in maintenance mode or in standby.
+    """
+    if wanted is None:
+        return None
+    hosts = [
+        (decode_name(values["name"]), host)
+        for host, values in read_all(session, vim.HostSystem, "name", under=datacenter)
+    ]
+    found = [host for name, host in hosts if name == wanted]
+    if not found:
+        raise NotFoundError(f"no host '{wanted}'; there are {', '.join(sorted(name for name, _ in hosts)) or 'none'}")
+    if len(found) > 1:
+        raise AmbiguousError(f"{len(found)} hosts are named '{wanted}' ({', '.join(map(moref, found))}): rename one")
+    require_in_use(session, found[0])
+    return found[0]
+
+
+def require_in_use(session: Session, host: Any) -> None:
+    """Return if a VM can be made on a host.
+
+    :raises ConflictError: it is not connected, in maintenance mode or in standby.
+    """
+    state = read(session, host, *_STATE)
+    if (why := _out_of_use(state)) is not None:
+        raise ConflictError(f"no VM can be made on host {decode_name(state['name'])}: it is {why}")
+
+
+def find_hosts(session: Session, pool: Any, *, named: Any | None, first: Any | None) -> Hosts:
+    """Return the hosts on which a VM of a resource pool can be made.
+
+    :param named: the one that somebody asks for, in use.
+    :param first: the one to try first, if it is among them: where the original VM runs.
+    :raises UsageError: the one asked for does not belong to the pool.
+    :raises ConflictError: none is in use.
+    """
+    owner = read(session, pool, "owner")["owner"]
+    about = read(session, owner, "name", "host")
+    members = about["host"] or ()
+    if named is not None:
+        if moref(named) not in map(moref, members):
+            name = read(session, named, "name")["name"]
+            raise UsageError(
+                f"host {name} is not in {about['name']}, to which the resource pool belongs: choose one of it"
+            )
+        return Hosts(usable=(named,), by_vsphere=False)
+    states = [(host, values, _out_of_use(values)) for host, values in read_each(session, members, *_STATE)]
+    usable = [host for host, _, why in states if why is None]
+    if not usable:
+        listed = ", ".join(f"{values['name']} is {why}" for _, values, why in states) or "it has no host"
+        raise ConflictError(f"no VM can be made in {about['name']}: {listed}")
+    usable.sort(key=lambda host: first is None or moref(host) != moref(first))
+    return Hosts(usable=tuple(usable), by_vsphere=_uses_drs(session, owner))
+
+
+def _out_of_use(state: Mapping[str, Any]) -> str | None:
+    if str(state["runtime.connectionState"]) != "connected":
+        return str(state["runtime.connectionState"])
+    if state["runtime.inMaintenanceMode"]:
+        return "in maintenance mode"
+    if str(state["runtime.powerState"]) in ("standBy", "poweredOff"):
+        return "in standby"
+    return None
+
+
+def _uses_drs(session: Session, owner: Any) -> bool:
+    """Whether vSphere chooses a host for a new VM by itself, which it does in a cluster that uses DRS."""
+    if not isinstance(owner, vim.ClusterComputeResource):
+        return False
+    config = read(session, owner, "configurationEx")["configurationEx"]
+    drs = getattr(config, "drsConfig", None)
+    return bool(drs is not None and drs.enabled)

@@ -1,0 +1,245 @@
+"""Each disk and each network card of a new VM goes where it was said, as the plan shows it, or nowhere."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.flows.restoring import Restoring, back_up, devices, hands, names, power, site_of
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, UsageError
+from vmkeep.flows import restore
+from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.flows.values import PhysicalRdm
+from vmkeep.repository import create_repository
+from vmkeep.vsphere import luns
+from vmkeep.vsphere.api import vim
+
+CARD = "Network adapter 1"
+
+
+@pytest.fixture
+def name():
+    return f"new-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture(scope="module")
+def with_rdm(lab, tmp_path_factory):
+    """A repository with a point of app01, which has a physical RDM at scsi1:0."""
+    location = str(tmp_path_factory.mktemp("rdm") / "repository")
+    create_repository(location)
+    site = site_of(lab, location)
+    return site, back_up(site, "app01").point
+
+
+def card_of(lab, vm):
+    (card,) = (device for device in devices(lab, vm) if isinstance(device, vim.vm.device.VirtualEthernetCard))
+    return card
+
+
+def start(card) -> tuple[str, bool, bool]:
+    return card.backing.deviceName, card.connectable.startConnected, card.connectable.connected
+
+
+def free_luns(lab) -> list[str]:
+    with hands(lab) as session:
+        host = session.content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").host[0]
+        return [lun.device_name for lun in luns.list_luns(session, host._moId) if not lun.used_by]
+
+
+@pytest.mark.parametrize("old", ["VM Network", CARD])
+def test_a_card_goes_onto_the_network_that_its_network_or_label_is_mapped_to(lab, kept, name, old):
+    site, point = kept
+    planned = Restoring.new(site, point, name, networks=(f"{old}=Backup Network",), connect_networks=True)
+
+    planned.prepared()
+
+    assert f"{CARD} is on Backup Network" in plan_lines(planned.plan)
+    assert start(card_of(lab, name)) == ("Backup Network", True, True)
+    planned.clean_up()
+
+
+def test_a_label_says_more_than_a_networks_name(lab, kept, name):
+    site, point = kept
+    said = ("VM Network=nowhere", f"{CARD}=Backup Network")
+
+    planned = Restoring.new(site, point, name, networks=said)
+
+    assert planned.plan.place.networks == ((CARD, "Backup Network"),)
+
+
+def test_a_card_that_is_mapped_to_none_is_made_and_starts_disconnected(lab, kept, name):
+    site, point = kept
+    planned = Restoring.new(site, point, name, networks=(f"{CARD}=none",), connect_networks=True)
+
+    planned.prepared()
+
+    assert f"{CARD} is made on VM Network, and starts disconnected" in plan_lines(planned.plan)
+    assert start(card_of(lab, name)) == ("VM Network", False, False)
+    planned.clean_up()
+
+
+def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_mapped(lab, kept, name):
+    site, point = kept
+    odd = "a=b [c [d]] \"e\" 'f' / %"
+    with hands(lab) as session:
+        network = next(n for n in session.content.rootFolder.childEntity[0].network if n.name == "Backup Network")
+        network.Rename_Task(odd)
+        try:
+            planned = Restoring.new(site, point, name, networks=(f"VM Network={odd}",), connect_networks=True)
+            planned.prepared()
+
+            assert planned.plan.place.networks == ((CARD, odd),)
+            assert card_of(lab, name).backing.network._moId == network._moId
+            planned.clean_up()
+        finally:
+            network.Rename_Task("Backup Network")
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ({"networks": ("No Network=Backup Network",)}, NotFoundError, f"it has {CARD} on VM Network"),
+        ({"networks": ("VM Network=No Network",)}, NotFoundError, "it has Backup Network, VM Network"),
+        ({"networks": ("VM Network",)}, UsageError, "OLD=NEW"),
+        ({"networks": ("VM Network=A", "VM Network=B")}, UsageError, "choose one"),
+        ({"disk_datastores": ("scsi3:9=datastore2",)}, NotFoundError, r"scsi0:0 \(Hard disk 1\)"),
+        ({"disk_datastores": ("scsi0:0=nowhere",)}, NotFoundError, "it has datastore1, datastore2: .*--disk-datastore"),
+        ({"disk_datastores": ("scsi0:0=datastore2", "2000=datastore1")}, UsageError, "Hard disk 1 is mapped to"),
+        ({"datastore": "nowhere"}, NotFoundError, "it has datastore1, datastore2: .*--datastore"),
+        ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "each physical RDM of it: none"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is_before_anything_is_touched(lab, kept, name, said, error, words):
+    site, point = kept
+
+    with pytest.raises(error, match=words):
+        Restoring.new(site, point, name, **said)
+
+    assert name not in names(lab)
+
+
+@pytest.mark.parametrize(
+    "said", [{"networks": ("VM Network=none",)}, {"disk_datastores": ("scsi0:0=x",)}, {"luns": ("scsi0:0=x",)}]
+)
+def test_parts_of_a_vm_that_exists_go_nowhere(kept, said):
+    site, point = kept
+
+    with pytest.raises(UsageError, match="--new-name"):
+        Restoring.over(site, point, **said)
+
+
+@pytest.mark.parametrize("disk", ["scsi0:0", "Hard disk 1", "2000"])
+def test_one_disk_goes_to_the_datastore_that_was_said(lab, kept, name, disk):
+    site, point = kept
+
+    planned = Restoring.new(site, point, name, disk_datastores=(f"{disk}=datastore2",)).prepared().written()
+
+    assert planned.plan.place.disks == (("scsi0:0", "datastore2"),)
+    assert planned.jobs[0].target_file.startswith("[datastore2] ")
+    planned.clean_up()
+
+
+def test_a_physical_rdm_is_mapped_to_the_lun_that_was_said_and_nothing_is_written_to_it(lab, with_rdm, name):
+    site, point = with_rdm
+    lun = free_luns(lab)[0]
+    planned = Restoring.new(site, point, name, physical_rdm=PhysicalRdm.LUN, luns=(f"scsi1:0={lun}",))
+
+    planned.prepared()
+    jobs = restore.write_jobs(site, planned.plan, planned.target)
+
+    assert any(f"mapped to LUN {lun}, on which nothing is written" in line for line in plan_lines(planned.plan))
+    (made,) = (disk for disk in lab.vm(name)["disks"] if disk["key"] == 2016)
+    assert planned.plan.place.luns == (("scsi1:0", lun),)
+    assert made
+    assert 2016 not in {job.target_key for job in jobs}
+    planned.clean_up()
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        ((), UsageError, r"--lun 'scsi1:0=LUN'.*free ones: naa"),
+        (("scsi1:0=naa.0",), NotFoundError, "free ones: naa"),
+        (("scsi0:0=naa.0",), NotFoundError, r"each physical RDM of it: scsi1:0"),
+    ],
+)
+def test_a_physical_rdm_goes_onto_no_lun_that_is_not_named_and_free(with_rdm, name, said, error, words):
+    site, point = with_rdm
+
+    with pytest.raises(error, match=words):
+        Restoring.new(site, point, name, physical_rdm=PhysicalRdm.LUN, luns=said)
+
+
+def test_a_lun_taken_since_the_plan_is_not_mapped(lab, with_rdm, name):
+    site, point = with_rdm
+    lun = free_luns(lab)[0]
+    said = {"physical_rdm": PhysicalRdm.LUN, "luns": (f"scsi1:0={lun}",)}
+    first, second = Restoring.new(site, point, name, **said), Restoring.new(site, point, f"{name}-2", **said)
+    first.prepared()
+
+    with pytest.raises((ConflictError, NotFoundError), match=lun):
+        second.prepared()
+
+    assert f"{name}-2" not in names(lab)
+    first.clean_up()
+
+
+def test_a_network_that_is_not_the_planned_one_any_more_gets_no_card(lab, kept, name):
+    site, point = kept
+    planned = Restoring.new(site, point, name, networks=("VM Network=Backup Network",))
+    planned.plan = replace(planned.plan, place=replace(planned.plan.place, networks=((CARD, "VM Network"),)))
+
+    with pytest.raises(StaleError):
+        planned.prepared()
+
+    assert name not in names(lab)
+
+
+class TestBesideTheOriginal:
+    """The original's addresses are in use while it runs."""
+
+    def test_the_cards_start_disconnected_while_the_original_runs(self, lab, kept, name):
+        site, point = kept
+        planned = Restoring.new(site, point, name)
+
+        planned.prepared()
+
+        assert f"{CARD} is made on VM Network, and starts disconnected" in plan_lines(planned.plan)
+        assert any("web01" in line and "--connect-networks" in line for line in planned.plan.warnings)
+        assert start(card_of(lab, name)) == ("VM Network", False, False)
+        planned.clean_up()
+
+    def test_they_are_connected_where_that_is_said(self, lab, kept, name):
+        site, point = kept
+        planned = Restoring.new(site, point, name, connect_networks=True).prepared()
+
+        assert any("as asked" in line for line in planned.plan.warnings)
+        assert start(card_of(lab, name)) == ("VM Network", True, True)
+        planned.clean_up()
+
+    def test_they_stay_as_saved_when_the_original_is_off(self, lab, kept, name):
+        site, point = kept
+        power(lab, "web01", on=False)
+        try:
+            planned = Restoring.new(site, point, name).prepared()
+        finally:
+            power(lab, "web01", on=True)
+
+        assert not any("network card" in line for line in planned.plan.warnings)
+        assert start(card_of(lab, name)) == ("VM Network", True, True)
+        planned.clean_up()
+
+    def test_an_original_switched_on_after_the_plan_stops_the_restore(self, lab, kept, name):
+        site, point = kept
+        power(lab, "web01", on=False)
+        try:
+            planned = Restoring.new(site, point, name)
+        finally:
+            power(lab, "web01", on=True)
+
+        with pytest.raises(StaleError, match="switched on"):
+            planned.prepared()
+
+        assert name not in names(lab)

@@ -1,0 +1,53 @@
+"""Every fault of the API can be planned, and arrives as itself with all that its type requires."""
+
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tables import wrong_fields
+
+from vmlab.soap.response import fault_envelope
+from vmlab.soap.values import NEWEST, VERSIONS, fault_named
+
+FAULTS = sorted(
+    name
+    for name, (_, _, _, version, _) in VmomiSupport._dataDefMap.items()
+    if version in VERSIONS and issubclass(VmomiSupport.GetVmodlType(name), vmodl.MethodFault)
+)
+"""The faults of the version that the lab speaks, without those of vCenter's other services."""
+
+
+def received(envelope):
+    """The fault in a SOAP document, as pyVmomi's client reads it."""
+    return SoapAdapter.SoapResponseDeserializer(None).Deserialize(BytesIO(envelope), vmodl.MethodFault)
+
+
+def test_every_fault_arrives_as_itself_with_all_that_it_requires():
+    whole = [received(fault_envelope(fault_named(name, "planned"), NEWEST)) for name in FAULTS]
+
+    assert [type(fault).__name__ for fault in whole] == FAULTS
+    assert {fault.msg for fault in whole} == {"planned"}
+    assert [place for fault in whole for place in wrong_fields(fault, type(fault).__name__)] == []
+
+
+@pytest.mark.parametrize("name", [
+    "TaskInProgress", "VirtualHardwareVersionNotSupported", "ManagedObjectNotFound", "DuplicateName", "InvalidVmState",
+    "StorageVMotionNotSupported",
+])  # fmt: skip
+def test_a_planned_fault_with_references_comes_from_the_call_and_from_the_task(content, vm_at, run, lab, name):
+    lab.fault(method="CurrentTime", fault=name)
+    with pytest.raises(vmodl.MethodFault) as called:
+        content.rootFolder._stub.InvokeMethod(
+            vim.ServiceInstance("ServiceInstance"), vim.ServiceInstance.CurrentTime.info, ()
+        )
+    lab.fault(method="CreateSnapshot_Task", fault=name)
+    with pytest.raises(vmodl.MethodFault) as in_task:
+        run(vm_at("Production/web01").CreateSnapshot_Task("s", "", False, False))
+
+    assert called.value._wsdlName == in_task.value._wsdlName == name
+    assert not list(wrong_fields(called.value, "fault"))
+    assert not list(wrong_fields(in_task.value, "fault"))

@@ -1,0 +1,80 @@
+"""Every object of the lab answers with every property, and no answer lacks a required field or has one of a wrong type.
+
+Read as a strict client reads: over the wire, by the API's own tables, the tables of the version that was agreed on.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import DataObject, ManagedObject
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tables import wrong_properties
+
+PC = vmodl.query.PropertyCollector
+
+
+def everything(content, ref):
+    """Every property of an object, as the property collector sends them: {name: value}."""
+    spec = PC.FilterSpec(objectSet=[PC.ObjectSpec(obj=ref)], propSet=[PC.PropertySpec(type=type(ref), all=True)])
+    (found,) = content.propertyCollector.RetrievePropertiesEx([spec], PC.RetrieveOptions()).objects
+    return {prop.name: prop.val for prop in found.propSet}
+
+
+def references(value):
+    """Yield every managed object a value names."""
+    if isinstance(value, ManagedObject):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from references(one)
+    elif isinstance(value, DataObject):
+        for info in value._GetPropertyList():
+            yield from references(getattr(value, info.name))
+
+
+def walk(content, *starts):
+    """Yield every object that can be reached by references, each once, with its properties."""
+    waiting, seen = list(starts), set()
+    while waiting:
+        ref = waiting.pop()
+        if ref._moId not in seen:
+            seen.add(ref._moId)
+            props = everything(content, ref)
+            yield ref, props
+            waiting.extend(references(list(props.values())))
+
+
+@pytest.fixture
+def inhabited(content, vm_at, run):
+    """A lab with snapshots, a task that failed, a view, and collectors; yields these."""
+    vm = vm_at("Production/web01")
+    run(vm.CreateSnapshot_Task("one", "", False, False))
+    run(vm.CreateSnapshot_Task("two", "", True, False))
+    with pytest.raises(vim.fault.InvalidPowerState):
+        run(vm.PowerOnVM_Task(None))
+    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+    tasks = content.taskManager.CreateCollectorForTasks(vim.TaskFilterSpec())
+    events = content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+    yield [view, tasks, events]
+    for ref in (tasks, events):
+        ref.DestroyCollector()
+    view.DestroyView()
+    run(vm.RemoveAllSnapshots_Task())
+
+
+def test_every_object_tells_every_required_field_and_each_of_its_declared_type(content, inhabited):
+    seen, problems = set(), set()
+
+    for ref, props in walk(content, vim.ServiceInstance("ServiceInstance"), *references(content), *inhabited):
+        seen.add(type(ref))
+        problems.update(wrong_properties(ref, props))
+
+    assert not problems
+    assert {
+        vim.Folder, vim.Datacenter, vim.ClusterComputeResource, vim.HostSystem, vim.ResourcePool, vim.Datastore,
+        vim.Network, vim.VirtualMachine, vim.vm.Snapshot, vim.Task, vim.EnvironmentBrowser, vim.host.DatastoreBrowser,
+        vim.host.NetworkSystem, vim.vm.guest.FileManager, vim.LicenseAssignmentManager,
+    } <= seen  # fmt: skip
