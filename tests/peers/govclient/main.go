@@ -42,6 +42,10 @@ var verbs = map[string]verb{
 	"vm.disk.create": vmDiskCreate, "vm.disk.remove": vmDiskRemove, "device.ls": deviceList,
 	"snapshot.tree": snapshotTree, "snapshot.create": snapshotCreate, "snapshot.remove": snapshotRemove,
 	"snapshot.revert": snapshotRevert, "disk.changes": diskChanges,
+	"cluster.info": clusterInfo, "host.info": hostInfo, "host.parts": hostParts, "refused": refused, "search": search,
+	"licences": licences, "extensions": extensions, "event.pages": eventPages, "empties": empties, "vapps": vapps,
+	"vapp.create":  vappCreate,
+	"options":      options,
 	"datastore.ls": datastoreList, "datastore.info": datastoreInfo, "datastore.upload": datastoreUpload,
 	"datastore.download": datastoreDownload, "datastore.rm": datastoreRemove, "datastore.mkdir": datastoreMkdir,
 }
