@@ -5,10 +5,10 @@ The control call fills the plan; the dispatcher asks it once per call. Refuses t
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from vmlab.soap.values import fault_named
+from vmlab.soap.fault_fields import fault_named
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,6 +17,8 @@ class Injection:
 
     method: str
     fault: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    """Of the fault, by name: plain values, ids of managed objects, JSON objects for data objects."""
     message: str = ""
     count: int = 1
     delay: float = 0.0
@@ -29,8 +31,9 @@ class Injection:
     effect: str | None = None
 
     def make_fault(self) -> Any:
-        """The fault to raise. Raises ValueError for a name that is none."""
-        return fault_named(self.fault or "SystemError", self.message or f"{self.fault} injected into {self.method}")
+        """The fault to raise. Raises ValueError for a name that is none, and for a field that does not fit."""
+        text = self.message or f"{self.fault} injected into {self.method}"
+        return fault_named(self.fault or "SystemError", text, self.fields)
 
 
 class FaultPlan:
@@ -42,7 +45,9 @@ class FaultPlan:
         self.calls: Counter[str] = Counter()
 
     def add(self, injection: Injection) -> None:
-        """Plan an injection; a fault name that does not exist is refused now. Raises ValueError."""
+        """Plan an injection; a fault that cannot be is refused now. Raises ValueError."""
+        if injection.fields and injection.fault is None:
+            raise ValueError("fields are those of a fault: name it, too")
         if injection.fault is not None:
             injection.make_fault()
         with self._guard:

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.soap.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vim, vmodl
+from vmlab.soap.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vim
 
 API_VERSION = "8.0.3.0"
 """The newest API version the lab offers; newer fields are dropped by the serializer itself."""
@@ -102,35 +102,6 @@ def type_named(name: str) -> Any:
         return support.GetWsdlType("urn:vim25", name)
     except KeyError:
         return support.GetWsdlType("urn:vim25", name.removesuffix("Fault"))
-
-
-def fault_named(name: str, message: str) -> Any:
-    """A fault by name, with every required field filled; references name no object.
-
-    Raises ValueError where no fault has that name.
-    """
-    try:
-        kind = type_named(name)
-    except (KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{name}: no such type in the vSphere API") from error
-    if not issubclass(kind, vmodl.MethodFault):
-        raise ValueError(f"{name}: is a type of the vSphere API but not a fault")  # noqa: TRY004  (a bad name, like the one above)
-    fault = fill(kind(msg=message))
-    _point_nowhere(fault)
-    return fault
-
-
-def _point_nowhere(value: Any) -> None:
-    """Give every required reference that nobody set the id of no object, so that the value can be sent."""
-    for info in value._GetPropertyList():
-        current = getattr(value, info.name)
-        for item in current if isinstance(current, list) else [current]:
-            if isinstance(item, DataObject):
-                _point_nowhere(item)
-        kind = info.type.Item if issubclass(info.type, list) else info.type
-        if not current and not info.flags & F_OPTIONAL and issubclass(kind, ManagedObject):
-            nobody = kind(f"{wsdl_name(kind).lower()}-0")
-            setattr(value, info.name, info.type([nobody]) if issubclass(info.type, list) else nobody)
 
 
 def type_of(value: Any) -> Any:

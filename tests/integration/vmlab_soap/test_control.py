@@ -40,6 +40,24 @@ def test_the_same_seed_writes_the_same_bytes(lab):
         (lambda lab: lab.write("web01", 0, [{"offset": 0, "length": 1}]), "needs one of"),
         (lambda lab: lab.fault(method="Login", fault="NoSuchThing"), "no such type"),
         (lambda lab: lab.fault(method="Login", fault="VirtualMachineConfigInfo"), "not a fault"),
+        (
+            lambda lab: lab.fault(method="Login", fault="TaskInProgress", fields={"tsk": "task-1"}),
+            "no field 'tsk'; it.*task",
+        ),
+        (lambda lab: lab.fault(method="Login", fault="TaskInProgress", fields={"task": 7}), "the id of a Task belongs"),
+        (
+            lambda lab: lab.fault(method="Login", fault="TaskInProgress", fields={"task": ""}),
+            "the id of a Task belongs",
+        ),
+        (
+            lambda lab: lab.fault(method="Login", fault="NoDiskSpace", fields={"file": 7}),
+            "NoDiskSpace.file: 7 does not fit",
+        ),
+        (
+            lambda lab: lab.fault(method="Login", fault="InvalidPowerState", fields={"existingState": "asleep"}),
+            "one of poweredOff, poweredOn, suspended",
+        ),
+        (lambda lab: lab.fault(method="Login", fields={"task": "task-1"}), "fields are those of a fault"),
         (lambda lab: lab.settings(colour=3), "no setting colour"),
         (lambda lab: lab.post("vm/register", {"path": "[datastore1] x/x.vmx"}), "was not found"),
         (lambda lab: lab.post("vm/register", {"path": "nowhere"}), "Invalid datastore path"),
@@ -70,6 +88,25 @@ def test_a_planned_fault_hits_the_next_calls_and_no_more(lab, vm_at, run):
             run(vm.CreateSnapshot("s", "", False, True))
     run(vm.CreateSnapshot("s", "", False, True))
     run(vm.RemoveAllSnapshots())
+
+
+def test_a_planned_fault_carries_the_fields_it_was_given_and_a_text(lab, vm_at, run):
+    vm = vm_at("Production/web01")
+    lab.fault(method="CreateSnapshot_Task", fault="TaskInProgress", fields={"task": "task-17"})
+    with pytest.raises(vim.fault.TaskInProgress, match="TaskInProgress injected") as busy:
+        run(vm.CreateSnapshot_Task("s", "", False, False))
+    fields = {
+        "object": vm._moId,
+        "privilegeId": "VirtualMachine.State.CreateSnapshot",
+        "missingPrivileges": [{"entity": vm._moId, "privilegeIds": ["VirtualMachine.State.CreateSnapshot"]}],
+    }
+    lab.fault(method="CreateSnapshot_Task", fault="NoPermission", message="Not you", fields=fields)
+    with pytest.raises(vim.fault.NoPermission, match="Not you") as denied:
+        run(vm.CreateSnapshot_Task("s", "", False, False))
+
+    assert busy.value.task._moId == "task-17"
+    assert denied.value.missingPrivileges[0].privilegeIds == ["VirtualMachine.State.CreateSnapshot"]
+    assert denied.value.object._moId == vm._moId
 
 
 def test_a_fault_after_the_deed_leaves_the_deed_done(lab, vm_at, run):

@@ -31,7 +31,7 @@ VM = vim.VirtualMachine("vm-7")
             ConflictError,
             "The name 'a' exists.",
         ),
-        (vim.fault.TaskInProgress(msg="busy"), TransientError, "busy"),
+        (vim.fault.TaskInProgress(task=vim.Task("task-9"), msg="busy"), TransientError, "busy"),
         (vim.fault.NoDiskSpace(datastore="ds1", msg="No space"), VSphereError, "No space; datastore ds1"),
         (vmodl.fault.SystemError(reason="boom"), VSphereError, "SystemError; reason boom"),
     ],
