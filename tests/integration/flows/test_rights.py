@@ -19,6 +19,7 @@ from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.required import require_on_vm
 from vmkeep.vsphere.rights import LOOKING, STEPS, On, Purpose, needed
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.testing import Lab
@@ -57,6 +58,11 @@ class Users:
             self._manager.SetEntityPermissions(entity, [permission])
             self._roles[name, place] = role
         return name
+
+    def hide(self, place: str, name: str) -> None:
+        """Let a user not even see what lies at a place."""
+        permission = vim.AuthorizationManager.Permission(principal=name, group=False, roleId=-5, propagate=True)
+        self._manager.SetEntityPermissions(self._index.FindByInventoryPath(place), [permission])
 
     @contextmanager
     def without(self, rights: Rights, on: On, privilege: str) -> Iterator[str]:
@@ -224,6 +230,26 @@ def test_all_that_is_missing_is_named_at_once_with_its_objects(points, users):
 
     for names in needed(Purpose.BACKUP).values():
         assert all(name in str(caught.value) for name in names)
+
+
+def test_a_datastore_that_the_user_does_not_even_see_counts_as_one_without_rights(points, users):
+    site, _ = points
+    user = users.with_rights(needed(Purpose.BACKUP))
+    users.hide("Lab/datastore", user)
+
+    with pytest.raises(PermissionDeniedError, match=r"Datastore\.Browse, Datastore\.FileManagement on datastore-"):
+        backup.preflight(as_user(site, user), BackupRequest(vm="web01", run=new_run()))
+
+
+def test_a_vm_that_is_encrypted_needs_the_right_to_its_key(points, users):
+    site, _ = points
+    user = as_user(site, users.with_rights(needed(Purpose.BACKUP)))
+    with open_session(user.vcenter) as session:
+        vm = inventory.describe_vm(session, inventory.find_vm(session, "web01").moref)
+        require_on_vm(session, Purpose.BACKUP, vm)
+
+        with pytest.raises(PermissionDeniedError, match=r"Cryptographer\.Access on web01"):
+            require_on_vm(session, Purpose.BACKUP, replace(vm, encrypted=True))
 
 
 def test_a_network_that_a_card_goes_on_is_asked_for(points, users):

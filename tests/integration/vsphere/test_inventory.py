@@ -7,8 +7,11 @@ import pytest
 from vmkeep.errors import AmbiguousError, NotFoundError, PermissionDeniedError
 from vmkeep.model.disk import SkipReason
 from vmkeep.vsphere import inventory, privileges
+from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.configspec import parse_config
+from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.inventory import PowerState
+from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import open_session
 
 
@@ -119,6 +122,20 @@ def test_a_user_without_a_privilege_is_told_which(lab, reach):
             PermissionDeniedError, match=r"lacks VirtualMachine\.State\.CreateSnapshot, .*RemoveSnapshot on web01 \(vm-"
         ):
             privileges.require(session, [(moref, names)])
+
+
+def test_a_property_that_may_not_be_read_is_an_error_with_the_privilege(lab, reach, session):
+    """The user has a grant on one VM alone: what lies above it is seen, and not read."""
+    user, manager = "only-one@vsphere.local", session.content.authorizationManager
+    vm = session.vm(inventory.find_vm(session, "web01").moref)
+    granted = vim.AuthorizationManager.Permission(principal=user, group=False, roleId=-2, propagate=True)
+    manager.SetEntityPermissions(vm, [granted])
+    with open_session(reach(lab, lab.port, user=user)) as reader:
+        assert [record.name for record in inventory.list_vms(reader)] == ["web01"]
+        described = inventory.describe_vm(reader, moref(vm))
+        assert described.identity.inventory_path == "/Lab/vm/Production/web01"
+        with pytest.raises(PermissionDeniedError, match=r"lacks System\.Read on group-"), speaking("look"):
+            read(reader, reader.managed(vim.Folder, moref(vm.parent)), "name", "overallStatus")
 
 
 def test_the_backup_user_has_what_a_backup_needs(lab, reach):
