@@ -17,6 +17,7 @@ from vmkeep.catalog.engine import open_engine, speaking
 from vmkeep.catalog.schema import DiskRow, PointRow, SourceRow
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.selector import names_meant
 
 log = logging.getLogger(__name__)
 
@@ -139,12 +140,13 @@ class Catalog:
 
     def points(self, repository: str, *, vm: str | None = None) -> list[CatalogEntry]:
         """List restore points, oldest first; ``vm`` is a VM's name or key."""
+        meant = names_meant(vm) if vm is not None else ()
         query = select(PointRow).where(PointRow.repository == repository).order_by(PointRow.taken_at, PointRow.ref)
         if vm is not None:
-            query = query.where((PointRow.vm_name == vm) | (PointRow.vm_key == vm))
+            query = query.where(PointRow.vm_name.in_(meant) | (PointRow.vm_key == vm))
         with self._session() as session:
             # Some databases fold case and blanks where they compare; names are compared as they are.
-            rows = [row for row in session.scalars(query) if vm is None or vm in (row.vm_name, row.vm_key)]
+            rows = [row for row in session.scalars(query) if vm is None or row.vm_key == vm or row.vm_name in meant]
             sources = select(SourceRow).where(SourceRow.repository == repository)
             source_of = {source.ref: source for source in session.scalars(sources)}
             disks: dict[str, list[DiskRow]] = {}

@@ -18,6 +18,7 @@ from vmkeep.cli.retention_options import parse_end
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError
 from vmkeep.model.job import to_plain
+from vmkeep.model.selector import shown_name
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.choosing import is_ahead, warn_of_the_future
 
@@ -68,8 +69,8 @@ def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> 
         ("point", "VM", "taken at (UTC)", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
         [
             (
-                entry.ref, entry.vm_name + of.get(entry.ref, ""), f"{entry.taken_at:%Y-%m-%d %H:%M:%S}", entry.kind,
-                entry.consistency,
+                entry.ref, shown_name(entry.vm_name) + of.get(entry.ref, ""), f"{entry.taken_at:%Y-%m-%d %H:%M:%S}",
+                entry.kind, entry.consistency,
                 f"{entry.disks} ({entry.skipped} skipped)" if entry.skipped else entry.disks,
                 size(entry.capacity), size(entry.bytes_read), size(entry.bytes_stored),
                 _short(marks.get(entry.ref, Marks())),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from vmkeep.cli.options import json_option, vcenter_from, vsphere_options
-from vmkeep.cli.output import print_json, print_table, size
+from vmkeep.cli.output import one_line, print_json, print_table, size
+from vmkeep.model.selector import shown_name
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.session import open_session
 
@@ -16,19 +17,35 @@ def vm() -> None:
 
 
 @vm.command("list")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also VMs that other software manages: vSphere's own, placeholders of replicas. They are backed up if they "
+    "are named.",
+)
 @vsphere_options
 @json_option
-def list_vms(as_json: bool, **vsphere: str | None) -> None:
-    """List every VM."""
+def list_vms(everything: bool, as_json: bool, **vsphere: str | None) -> None:
+    """List the VMs, and of each that cannot be backed up the reason."""
     with open_session(vcenter_from(**vsphere)) as session:
-        found = sorted(inventory.list_vms(session), key=lambda record: (record.name, record.moref))
+        every = inventory.list_vms(session)
+    listed = [record for record in every if everything or record.managed_by is None]
+    if len(listed) < len(every):
+        click.echo(f"{len(every) - len(listed)} VMs that other software manages are not listed: see --all", err=True)
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
     print_table(
-        ("moref", "name", "power", "uuid", "IP"),
-        [(record.moref, record.name, record.power_state, record.instance_uuid, record.ip_address) for record in found],
-    )
+        ("moref", "name", "power", "uuid", "IP", "not protectable"),
+        [
+            (
+                record.moref, shown_name(record.name), record.power_state, record.instance_uuid, record.ip_address,
+                record.not_protectable,
+            )
+            for record in listed
+        ],
+    )  # fmt: skip
 
 
 @vm.command("show")
@@ -42,10 +59,14 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
     if as_json:
         print_json(described)
         return
-    click.echo(f"{described.identity.name} ({described.identity.moref}, {described.identity.inventory_path})")
-    click.echo(f"  instance UUID    {described.identity.instance_uuid}")
+    vm = described.identity
+    click.echo(f"{shown_name(vm.name)} ({vm.moref}, {one_line(vm.inventory_path or '')})")
+    click.echo(f"  instance UUID    {vm.instance_uuid}")
     click.echo(f"  power            {'running' if described.running else 'off'}")
     click.echo(f"  change tracking  {'on' if described.tracked else 'off'}")
+    for warning in (described.not_protectable, described.managed_by and f"managed by {described.managed_by}"):
+        if warning:
+            click.echo(f"  warning          {one_line(warning)}")
     rows = [
         (
             disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.disk_mode,

@@ -14,6 +14,7 @@ from vmkeep.cli.retention_options import parse_time, retention_options
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.maintenance.facts import point_facts
+from vmkeep.model.selector import names_meant, shown_name
 from vmkeep.policy import PointFacts, RetentionRule, Verdict, expected_points, mark
 
 
@@ -75,7 +76,8 @@ def retention(
 def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:
     if vm is None:
         return points
-    keys = {point.vm_key for point in points if vm in (point.vm_key, point.vm_name)}
+    meant = names_meant(vm)
+    keys = {point.vm_key for point in points if point.vm_key == vm or point.vm_name in meant}
     chosen = [point for point in points if point.vm_key in keys]  # also those whose manifest does not tell the name
     if not chosen:
         raise NotFoundError(f"no restore point of '{vm}'; see 'vmkeep point list'")
@@ -89,7 +91,7 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
         [
             (
                 verdict.point.ref,
-                verdict.point.vm_name,
+                verdict.point.vm_name and shown_name(verdict.point.vm_name),
                 f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
                 "stays" if verdict.keep else "GOES",
                 ", ".join(map(str, verdict.reasons)),

@@ -51,6 +51,8 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         found = inventory.find_vm(session, request.vm)
         vm = inventory.describe_vm(session, found.moref)
+        if vm.not_protectable is not None:
+            raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
         required.require_on_vm(session, Purpose.BACKUP, vm)
         disks = exclude(vm.disks, request.exclude)
@@ -59,7 +61,9 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             raise UnsupportedError(f"VM {vm.identity.name}: there is nothing to back up: {why}")
         choice = choose_mode(request, vm, disks)
         last = find_last_point(repository, vm.identity)
-        warnings = [f"{disk.label} ({disk.address}) is skipped: {disk.skip.why}" for disk in disks if disk.skip]
+        managed = f"it is managed by {vm.managed_by}, which may undo a restore of it, or be disturbed by one"
+        warnings = [managed] if vm.managed_by is not None else []
+        warnings += [f"{disk.label} ({disk.address}) is skipped: {disk.skip.why}" for disk in disks if disk.skip]
         return Preflight(
             request=request,
             vm=vm.identity,

@@ -149,7 +149,7 @@ def _plan_new(
         original_runs=beside is not None,
         matches=matches,
         dead=dead,
-        warnings=(*cleared, *_about_the_original(place, built, point, beside), *built.notes),
+        warnings=(*cleared, *_about_the_original(place, built, point, beside), *place.notes, *built.notes),
     )
 
 

@@ -103,6 +103,6 @@ def _records(session: Session, vm: str | None) -> tuple[inventory.VmRecord, ...]
     if vm is None:
         return inventory.list_vms(session)
     try:
-        return (inventory.find_vm(session, f"moref:{vm}"),)
+        return (inventory.find_by_id(session, vm),)
     except NotFoundError:
         return ()

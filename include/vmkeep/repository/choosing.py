@@ -17,7 +17,8 @@ from itertools import groupby, islice
 
 from vmkeep.clock import now
 from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
-from vmkeep.model.point import RestorePoint, settled_vcenters
+from vmkeep.model.point import RestorePoint, VmIdentity, settled_vcenters
+from vmkeep.model.selector import names_meant, path_meant, same_path
 from vmkeep.repository.manifests import Manifests, ReadPoint
 from vmkeep.repository.pointnames import AHEAD, PointName
 
@@ -33,7 +34,8 @@ _FEW = 8
 def find_point(manifests: Manifests, text: str) -> RestorePoint:
     """Return the point that a person means.
 
-    :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:<VM name or key>``.
+    :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:`` and a VM's name, key or
+        inventory path.
     :raises UsageError: ``latest:`` stands alone: a script has lost the name, and any VM's point would be wrong.
     :raises NotFoundError: none fits.
     :raises AmbiguousError: more than one does.
@@ -102,7 +104,7 @@ def latest_refs(manifests: Manifests, vm_key: str) -> list[str]:
 
 
 def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
-    """Return the keys of the VMs of that key or, as its newest point has it, that name."""
+    """Return the keys of the VMs of that key or, as its newest point has it, that name or inventory path."""
     of_vm = _by_vm(manifests.names())
     if vm in of_vm:
         return [vm]
@@ -198,7 +200,7 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
         raise NotFoundError(f"no restore point{of} in {manifests.location}; see 'vmkeep point list'")
     if vm and len(found) > 1:
         keys = ", ".join(sorted(newest.vm_key for newest in found))
-        raise AmbiguousError(f"'{vm}' is the name of {len(found)} VMs; write latest:<key> with one of {keys}")
+        raise AmbiguousError(f"'{vm}' names {len(found)} VMs; write latest:<key> with one of {keys}")
     newest = max(found, key=_age)
     if named:
         _require_one_vm(manifests, newest.vm_key, named)
@@ -233,19 +235,27 @@ def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
 
 
 def _newest_of(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]], vm: str) -> list[_Newest]:
-    """Return the newest point of every VM, or of those that have a name."""
+    """Return the newest point of every VM, or of those that a text means, by name or inventory path."""
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
         every = [newest for newest in threads.map(partial(_newest, manifests), of_vm.values()) if newest is not None]
-    return [newest for newest in every if not vm or _name_of(manifests, newest, of_vm[newest.vm_key]) == vm]
+    return [newest for newest in every if not vm or _is_meant(vm, _identity_of(manifests, newest, of_vm))]
+
+
+def _is_meant(text: str, vm: VmIdentity | None) -> bool:
+    if vm is None:
+        return False
+    path = path_meant(text)
+    by_path = path is not None and vm.inventory_path is not None and same_path(path, vm.inventory_path)
+    return by_path or vm.name in names_meant(text)
 
 
 def _age(newest: _Newest) -> tuple[bool, str, float]:
     return not newest.ahead, newest.name.stamp, newest.point.taken_at.timestamp() if newest.point else math.inf
 
 
-def _name_of(manifests: Manifests, newest: _Newest, names: Sequence[PointName]) -> str | None:
-    """Return a VM's name; where its newest point cannot be read, the name in the next one that can."""
+def _identity_of(manifests: Manifests, newest: _Newest, of_vm: Mapping[str, Sequence[PointName]]) -> VmIdentity | None:
+    """Return which VM it is; where its newest point cannot be read, as the next one has it that can."""
     if newest.point is not None:
-        return newest.point.vm.name
-    ordered = sorted(names, key=lambda name: name.stamp, reverse=True)
-    return next((read.point.vm.name for read in manifests.read(ordered) if read.point is not None), None)
+        return newest.point.vm
+    ordered = sorted(of_vm[newest.vm_key], key=lambda name: name.stamp, reverse=True)
+    return next((read.point.vm for read in manifests.read(ordered) if read.point is not None), None)

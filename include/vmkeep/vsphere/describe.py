@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from vmkeep.errors import UnsupportedError
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import VmIdentity
+from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref, serialize, vim
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
@@ -16,6 +16,7 @@ from vmkeep.vsphere.marks import VmMark, parse_mark
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_each
+from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
@@ -54,6 +55,10 @@ class VmDescription:
     """Names of the datastores its files are on."""
     mark: VmMark | None
     """The run whose restore works on it."""
+    not_protectable: str | None
+    """Why it can be no object of a backup now, though its configuration is known; ``None`` where it can."""
+    managed_by: str | None
+    """The software that manages it, e.g. vSphere itself; ``None``: nobody but people."""
     change_version: str | None
     """Changes with every change of the configuration."""
 
@@ -89,7 +94,7 @@ _PATHS = (
     "snapshot",
     "capability.changeTrackingSupported",
     "runtime.powerState",
-    "runtime.connectionState",
+    *protection.PATHS,
     "runtime.consolidationNeeded",
     "runtime.host",
     "guest.toolsRunningStatus",
@@ -106,7 +111,9 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
     with speaking(f"describe VM {vm}"):
         managed = session.vm(vm)
         values = read(session, managed, *_PATHS)
-        config = _config(values["config"], values["name"] or vm, values["runtime.connectionState"])
+        config = require_configuration(
+            values["config"], decode_name(values["name"] or vm), values["runtime.connectionState"]
+        )
         place = place_of(session, managed)
         host = values["runtime.host"]
         return VmDescription(
@@ -136,6 +143,8 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
                 sorted(names["name"] for _, names in read_each(session, values["datastore"] or (), "name"))
             ),
             mark=parse_mark(config.extraConfig),
+            not_protectable=protection.why_not(values),
+            managed_by=protection.manager(config.managedBy),
             change_version=config.changeVersion,
         )
 
@@ -171,13 +180,5 @@ def config_xml(session: Session, vm: str, snapshot: str | None = None) -> str:
 def _read_config(session: Session, vm: str, snapshot: str | None) -> Any:
     if snapshot is None:
         values = read(session, session.vm(vm), "config", "runtime.connectionState")
-        return _config(values["config"], vm, values["runtime.connectionState"])
+        return require_configuration(values["config"], vm, values["runtime.connectionState"])
     return read(session, session.managed(vim.vm.Snapshot, snapshot), "config")["config"]
-
-
-def _config(config: Any, name: str, connection: Any) -> Any:
-    if config is None:
-        raise UnsupportedError(
-            f"VM {name} has no readable configuration (it is {connection}): its host or its datastore is not reachable"
-        )
-    return config

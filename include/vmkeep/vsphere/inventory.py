@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.model.selector import decode_name, names_meant, path_meant, same_path
+from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.names import decode_name, same_path
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.session import Session
@@ -26,6 +27,7 @@ __all__ = [
     "VmRecord",
     "config_xml",
     "describe_vm",
+    "find_by_id",
     "find_originals",
     "find_vm",
     "held_disks",
@@ -48,6 +50,10 @@ class VmRecord:
     ip_address: str | None
     """As VMware Tools told it last; vSphere keeps it for some VMs after power-off."""
     template: bool
+    not_protectable: str | None
+    """Why it is no object of a backup; ``None``: it can be backed up."""
+    managed_by: str | None
+    """The software that manages it, e.g. vSphere itself; ``None``: nobody but people."""
 
 
 _FIELDS = (
@@ -57,6 +63,7 @@ _FIELDS = (
     "summary.config.template",
     "runtime.powerState",
     "summary.guest.ipAddress",
+    *protection.PATHS,
 )
 
 
@@ -70,38 +77,62 @@ def list_vms(session: Session) -> tuple[VmRecord, ...]:
 def find_vm(session: Session, selector: str) -> VmRecord:
     """Return the one VM that ``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selects; anything else is a name.
 
-    A name that begins with ``/`` is an inventory path. ``uuid:`` is an instance or a BIOS UUID, ``ipaddr:`` an IP
-    address or a DNS name. Names are compared as they are typed, blanks and case included.
+    A name that begins with ``/`` is an inventory path too. ``uuid:`` is an instance or a BIOS UUID, ``ipaddr:`` an IP
+    address or a DNS name. Names are compared as they are typed, blanks and case included. A VM may be named like a
+    selector of another one: then both fit.
 
     :raises NotFoundError: nothing fits; for a name, near ones are suggested.
     :raises AmbiguousError: several fit; the message lists their paths and ids.
     """
-    kind, _, value = selector.partition(":")
-    if kind not in _FINDERS:
-        kind, value = "name", selector
     with speaking(f"find VM {selector}"):
-        found = {moref(vm): vm for vm in _FINDERS[kind](session, value)}
+        listed = [(vm, values["name"] or "") for vm, values in read_all(session, vim.VirtualMachine, "name")]
+        kind, _, value = selector.partition(":")
+        chosen = _FINDERS[kind](session, value) if kind in _FINDERS else []
+        found = {moref(vm): vm for vm in (*chosen, *_by_name(session, selector, listed))}
         if not found:
-            raise NotFoundError(
-                f"no VM with {_WORDS[kind]} '{value}' on {session.host}; list them with 'vmkeep vm list'"
-            )
+            raise _nothing_fits(session, selector, listed)
         if len(found) > 1:
             raise _ambiguous(session, selector, found.values())
-        vm = next(iter(found.values()))
-        return _record(vm, read(session, vm, *_FIELDS))
+        return _record(vm := next(iter(found.values())), read(session, vm, *_FIELDS))
 
 
-def _by_name(session: Session, name: str) -> list[Any]:
-    if name.startswith("/"):
-        vm = session.content.searchIndex.FindByInventoryPath(name)
-        return [vm] if isinstance(vm, vim.VirtualMachine) and same_path(name, place_of(session, vm).path) else []
-    names = [(vm, decode_name(values["name"] or "")) for vm, values in read_all(session, vim.VirtualMachine, "name")]
-    found = [vm for vm, known in names if known == name]
-    if not found:
-        near = nearest(name, {known for _, known in names})
-        hint = f"; did you mean {near}?" if near else "; list them with 'vmkeep vm list'"
-        raise NotFoundError(f"no VM named '{name}' on {session.host}{hint}")
-    return found
+def find_by_id(session: Session, mo_id: str) -> VmRecord:
+    """Return the VM of a managed object id.
+
+    :raises NotFoundError: there is none.
+    """
+    with speaking(f"look for VM {mo_id}"):
+        found = _by_moref(session, mo_id)
+        if not found:
+            raise NotFoundError(f"no VM with id '{mo_id}' on {session.host}; list them with 'vmkeep vm list'")
+        return _record(found[0], read(session, found[0], *_FIELDS))
+
+
+def _by_name(session: Session, text: str, listed: list[tuple[Any, str]]) -> list[Any]:
+    wanted = names_meant(text)
+    found = [vm for vm, stored in listed if decode_name(stored) in wanted]
+    path = path_meant(text)
+    return found if path is None else [*found, *_by_path(session, path, listed)]
+
+
+def _by_path(session: Session, path: str, listed: list[tuple[Any, str]]) -> list[Any]:
+    """Ask the server; where it finds nothing, compare with the paths of the VMs of that name: one may be in a vApp."""
+    vm = session.content.searchIndex.FindByInventoryPath(path)
+    if isinstance(vm, vim.VirtualMachine) and same_path(path, place_of(session, vm).path):
+        return [vm]
+    name = path.rpartition("/")[2]
+    return [vm for vm, stored in listed if same_path(name, stored) and same_path(path, place_of(session, vm).path)]
+
+
+def _nothing_fits(session: Session, selector: str, listed: list[tuple[Any, str]]) -> NotFoundError:
+    kind, _, value = selector.partition(":")
+    if kind in _FINDERS:
+        what, near = f"with {_WORDS[kind]} '{value}'", ""
+    else:
+        name = names_meant(selector)[-1]
+        what, near = f"named '{name}'", nearest(name, {decode_name(stored) for _, stored in listed})
+    hint = f"did you mean {near}?" if near else "list them with 'vmkeep vm list'"
+    return NotFoundError(f"no VM {what} on {session.host}; {hint}")
 
 
 def find_originals(session: Session, instance_uuid: str) -> tuple[VmRecord, ...]:
@@ -175,12 +206,12 @@ def _ambiguous(session: Session, selector: str, found: Iterable[Any]) -> Ambiguo
     lines = sorted(f"{place_of(session, vm).path} (moref:{moref(vm)})" for vm in found)
     rest = f", and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return AmbiguousError(
-        f"'{selector}' fits {len(lines)} VMs: {', '.join(lines[:_SHOWN])}{rest}; select one by moref:"
+        f"'{selector}' fits {len(lines)} VMs: {', '.join(lines[:_SHOWN])}{rest}; select one by moref:, or by its path"
     )
 
 
 def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
-    power = values["runtime.powerState"]
+    power, managed_by = values["runtime.powerState"], protection.manager(values["config.managedBy"])
     return VmRecord(
         moref=moref(vm),
         name=decode_name(values["name"] or ""),
@@ -189,13 +220,14 @@ def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
         power_state=PowerState(str(power)) if power is not None else None,
         ip_address=values["summary.guest.ipAddress"],
         template=bool(values["summary.config.template"]),
+        not_protectable=protection.why_not(values) or (managed_by and f"managed by {managed_by}"),
+        managed_by=managed_by,
     )
 
 
 _FINDERS: dict[str, Callable[[Session, str], list[Any]]] = {
-    "name": _by_name,
     "uuid": _by_uuid,
     "moref": _by_moref,
     "ipaddr": _by_address,
 }
-_WORDS = {"name": "name", "uuid": "UUID", "moref": "id", "ipaddr": "address"}
+_WORDS = {"uuid": "UUID", "moref": "id", "ipaddr": "address"}

@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from vmkeep.errors import ConflictError, VSphereError
+from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
@@ -98,9 +100,12 @@ def options_for(values: Mapping[str, str]) -> list[Any]:
 
 
 def mark_on(session: Session, vm: str) -> VmMark | None:
-    """Return which run works on a VM."""
+    """Return which run works on a VM.
+
+    :raises UnsupportedError: its configuration cannot be read, so that a mark on it would not be seen.
+    """
     with speaking(f"look at VM {vm}"):
-        return parse_mark(read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"])
+        return parse_mark(_settings(session, vm)["config.extraConfig"])
 
 
 def list_marked(session: Session) -> tuple[MarkedVm, ...]:
@@ -156,8 +161,14 @@ def let_go(session: Session, vm: str, run: str) -> bool:
 def _look(session: Session, vm: str, what: str) -> tuple[VmMark | None, str | None]:
     """Return a VM's mark, and the ``changeVersion`` it was read at."""
     with speaking(what):
-        values = read(session, session.vm(vm), "config.extraConfig", "config.changeVersion")
+        values = _settings(session, vm)
     return parse_mark(values["config.extraConfig"]), values["config.changeVersion"]
+
+
+def _settings(session: Session, vm: str) -> dict[str, Any]:
+    values = read(session, session.vm(vm), "config.extraConfig", "config.changeVersion", *protection.PATHS)
+    require_configuration(values["config.version"], vm, values["runtime.connectionState"])
+    return values
 
 
 def _change(session: Session, vm: str, values: Mapping[str, str], *, version: str | None, what: str) -> bool:

@@ -6,28 +6,15 @@ an escape that somebody typed are two names.
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from urllib.parse import unquote
 
 from vmkeep.errors import UsageError
+from vmkeep.model.selector import decode_name, same_path
+
+__all__ = ["decode_name", "encode_name", "require_usable_name", "same_path"]
 
 _LONGEST = 80
 """Characters of a VM's name, by vSphere's rule."""
-
-
-def decode_name(name: str) -> str:
-    """Return a name as a person typed it; vSphere stores slash, backslash and percent as ``%2f``, ``%5c``, ``%25``."""
-    return re.sub(r"%(2f|5c|25)", lambda found: unquote(found[0]), name, flags=re.IGNORECASE)
-
-
-def same_path(typed: str, found: str) -> bool:
-    """Whether a typed inventory path is the path of the object that vSphere found for it.
-
-    Between slashes, a path is written as vSphere stores it (a slash in a name is ``%2f``), or with a lone percent sign
-    or backslash as typed. How forgiving a server's own look-up is, is not known; so its answer is compared.
-    """
-    return [decode_name(part) for part in typed.split("/")] == [decode_name(part) for part in found.split("/")]
 
 
 def encode_name(name: str) -> str:

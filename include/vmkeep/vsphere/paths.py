@@ -19,19 +19,30 @@ class Place(NamedTuple):
     datacenter_moref: str | None
 
 
+_UPWARDS = {
+    vim.VirtualMachine: ("parent", "parentVApp"),
+    vim.VirtualApp: ("parentFolder", "parentVApp", "parent"),
+}
+"""Properties that lead up from an object, the first one that is set; from any other, ``parent`` does."""
+
+
 def place_of(session: Session, entity: Any) -> Place:
-    """Walk up from an object to the root; names stay encoded, so that ``/`` always separates."""
+    """Walk up from an object to the root; names stay encoded, so that ``/`` always separates.
+
+    A VM in a vApp has no parent. It stands below its vApp, and that in the VM folder of the outermost one.
+    """
     names: list[str] = []
     datacenter_at, datacenter_moref = None, None
     current = entity
     while current is not None:
-        values = read(session, current, "name", "parent")
-        if values["parent"] is None:
+        values = read(session, current, "name", *_UPWARDS.get(type(current), ("parent",)))
+        above = next((values[path] for path in values if path != "name" and values[path] is not None), None)
+        if above is None:
             break  # the root folder has a name, but no part in any path
         if isinstance(current, vim.Datacenter):
             datacenter_at, datacenter_moref = len(names), moref(current)
         names.append(values["name"])
-        current = values["parent"]
+        current = above
     if datacenter_at is None:
         return Place("/" + "/".join(reversed(names)), "", None)
     return Place("/" + "/".join(reversed(names)), "/".join(reversed(names[datacenter_at:])), datacenter_moref)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vmkeep.errors import AmbiguousError, NotFoundError, UsageError, VmKeepError
+from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.references import NONE_KEPT, References
@@ -62,6 +62,8 @@ class Place:
     """Names of the host's usable datastores, as vSphere stores them."""
     taken_by: str | None
     """The VM that has the name in that folder already."""
+    notes: tuple[str, ...] = ()
+    """What a person has to know of the place before anything is made."""
     request: PlaceRequest
     origin: Origin
     """What the ids in the saved configuration mean."""
@@ -87,12 +89,14 @@ def resolve_place(
     origin = Origin(vcenter=original.vcenter, references=references)
     with speaking(f"find a place for VM {name}"):
         like = _original(session, original)
-        folder = _folder(session, original, request.folder)
+        folder, vapp = _folder(session, original, request.folder)
         datacenter = _datacenter(session, folder)
         host = host_named(session, datacenter, request.host)
         pool = _pool(session, datacenter, request.resource_pool, host, like)
         hosts = find_hosts(session, pool, named=host, first=like["runtime.host"])
-        return _place(session, folder, pool, hosts, request, name, origin)
+        place = _place(session, folder, pool, hosts, request, name, origin)
+        beside = f"the original is in the vApp {vapp}; the new VM is made beside it: move it into a vApp by hand"
+        return replace(place, notes=(beside,)) if vapp is not None else place
 
 
 def reopen_place(
@@ -177,22 +181,35 @@ def _inside(datacenter: str | None, path: str) -> str:
     return datacenter
 
 
-def _folder(session: Session, original: VmIdentity, wanted: str | None) -> Any:
+def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple[Any, str | None]:
+    """The folder for a new VM; with the path of the vApp that its original is in, where that has led to the folder."""
     if wanted is not None and wanted.startswith("/"):
         found = _at(session, wanted)
         if not isinstance(found, vim.Folder) or "VirtualMachine" not in _child_types(session, found):
             raise NotFoundError(f"no VM folder {wanted}; {_candidates(session)}")
-        return found
+        return found, None
     if wanted is not None:
-        return _one("VM folder", wanted, _vm_folders(session), _candidates(session))
+        return _one("VM folder", wanted, _vm_folders(session), _candidates(session)), None
     if original.inventory_path is not None:
-        found = _at(session, original.inventory_path.rpartition("/")[0])
+        path = original.inventory_path.rpartition("/")[0]
+        found = _at(session, path)
         if isinstance(found, vim.Folder):
-            return found
+            return found, None
+        if isinstance(found, vim.VirtualApp):
+            return _folder_of_vapp(session, found), path
     roots = [values["vmFolder"] for _, values in read_all(session, vim.Datacenter, "vmFolder")]
     if len(roots) != 1:
         raise UsageError(f"say into which folder the VM goes; {_candidates(session)}")
-    return roots[0]
+    return roots[0], None
+
+
+def _folder_of_vapp(session: Session, vapp: Any) -> Any:
+    """The VM folder of the outermost vApp; one in another vApp has none."""
+    while True:
+        values = read(session, vapp, "parentFolder", "parentVApp")
+        if values["parentFolder"] is not None:
+            return values["parentFolder"]
+        vapp = values["parentVApp"]
 
 
 def _at(session: Session, path: str) -> Any:
@@ -220,7 +237,7 @@ def _candidates(session: Session) -> str:
 
 def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like: Mapping[str, Any]) -> Any:
     pools = [
-        (decode_name(values["name"]), pool, values["owner"], values["parent"])
+        (decode_name(values["name"] or ""), pool, values["owner"], values["parent"])
         for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter)
     ]
     named_owners = read_each(session, {moref(owner): owner for _, _, owner, _ in pools}.values(), "name")
@@ -232,17 +249,33 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
         found = _at(session, wanted)
         if not isinstance(found, vim.ResourcePool):
             raise NotFoundError(f"no resource pool {wanted}; there are {_names(named)}")
-        return found
+        return _no_vapp(found, wanted)
     if wanted is not None:
-        return _one("resource pool", wanted, named)
+        return _no_vapp(_one("resource pool", wanted, named), wanted)
     if host is not None:
         return read(session, read(session, host, "parent")["parent"], "resourcePool")["resourcePool"]
     known = {moref(pool): pool for _, pool in named}
-    if like["resourcePool"] is not None and moref(like["resourcePool"]) in known:
-        return like["resourcePool"]
+    original = _outside_vapps(session, like["resourcePool"])
+    if original is not None and moref(original) in known:
+        return original
     if len(roots) != 1:
         raise UsageError(f"say into which resource pool the VM goes: {_names(named)}")
     return known[next(iter(roots))]
+
+
+def _no_vapp(pool: Any, wanted: str) -> Any:
+    if isinstance(pool, vim.VirtualApp):
+        raise UnsupportedError(
+            f"{wanted} is a vApp, in which no restored VM is made: give a resource pool, and move the VM afterwards"
+        )
+    return pool
+
+
+def _outside_vapps(session: Session, pool: Any) -> Any:
+    """The pool that a pool is, or that its outermost vApp lies in."""
+    while isinstance(pool, vim.VirtualApp):
+        pool = read(session, pool, "parent")["parent"]
+    return pool
 
 
 def _datastores(session: Session, host: Any) -> tuple[str, ...]:
