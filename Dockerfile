@@ -17,7 +17,9 @@ RUN pip install --no-deps .
 COPY dags ./dags
 
 RUN useradd --uid 50000 --gid 0 --create-home airflow \
-    && install -d -o airflow -g 0 -m 0775 /opt/airflow /opt/airflow/logs /srv/vmkeep
+    && install -d -o airflow -g 0 -m 0775 /opt/airflow /opt/airflow/logs /srv/vmkeep \
+    # VDDK crashes without it.
+    && ln -sf /proc/self/mounts /etc/mtab
 USER airflow
 
 FROM airflow AS lab

@@ -17,6 +17,7 @@ from vmkeep.repository.opening import (
     open_repository,
     open_site_repository,
     takes_passphrase,
+    unlock_site,
 )
 from vmkeep.repository.reader import Batch, BlockReader, Scratch, Wanted
 from vmkeep.repository.repository import Repository, RepositoryStats
@@ -59,4 +60,5 @@ __all__ = [
     "open_site_repository",
     "point_id",
     "takes_passphrase",
+    "unlock_site",
 ]

@@ -132,6 +132,19 @@ def unlock(
             f"{store.location}: repository is encrypted: set VMKEEP_PASSPHRASE or give --passphrase-file "
             "(in Airflow, the password of its connection)"
         )
+    return adopt(store, descriptor, master)
+
+
+def adopt(store: BlobStore, descriptor: Descriptor, master: bytes) -> Keys:
+    """Return the keys of a repository from its master key, which the descriptor has to be under.
+
+    :raises RepositoryError: the repository is not encrypted.
+    :raises CorruptError: the descriptor was changed by someone without the key.
+    """
+    if not descriptor.encrypted:
+        raise RepositoryError(
+            f"{store.location}: repository is not encrypted any more; somebody has replaced its {KEY}"
+        )
     keys = Keys(master, repository=descriptor.id)
     if not secrets.compare_digest(keys.sign(descriptor.sealed), descriptor.seal or ""):
         raise CorruptError(f"{store.location}: {KEY} was changed by someone who does not have the key")

@@ -1,4 +1,4 @@
-"""Keys that took long to derive, kept for the processes that are forked from this one and for its transfers.
+"""Keys that took long to derive, kept for the processes that are forked from this one.
 
 Airflow runs each task in a process of its own, forked from a worker, and a backup has a handful of them: without this,
 each one pays for the passphrase again. The cache is an anonymous file in memory that the worker makes before it forks;
@@ -75,7 +75,7 @@ _shared: KeyCache | None = None
 
 
 def share_keys() -> None:
-    """Keep derived keys from now on, for this process, those forked from it, and its transfers; again changes nothing.
+    """Keep derived keys from now on, for this process and those forked from it; again changes nothing.
 
     Where the kernel has no such files, each process derives its own.
     """
@@ -84,15 +84,8 @@ def share_keys() -> None:
         _shared = _shared or KeyCache.make()
 
 
-def adopt_keys(descriptor: int) -> None:
-    """Use the cache of the process that started this one, by the descriptor it passed on."""
-    global _shared
-    os.set_inheritable(descriptor, False)
-    _shared = KeyCache(descriptor)
-
-
 def shared_descriptor() -> int | None:
-    """Return the descriptor to pass on to a transfer; ``None``: keys are not kept here."""
+    """Return the descriptor of the cache, which no other program inherits; ``None``: keys are not kept here."""
     return None if _shared is None else _shared.descriptor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmkeep.blobs import BlobStore, Meter, open_store
+from vmkeep.blobs import BlobStore, Meter, close_store, open_store
 from vmkeep.blobs.creation import warn_unless_creates
 from vmkeep.blobs.locking import LockRule, delete_unlocked
 from vmkeep.blobs.opening import create_store
@@ -13,6 +13,7 @@ from vmkeep.errors import UsageError, VmKeepError
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.site import Site
 from vmkeep.repository import descriptor as descriptors
+from vmkeep.repository.frames import Framer
 from vmkeep.repository.keys import Keys, new_master
 from vmkeep.repository.keyservice import KeyService
 from vmkeep.repository.lockedkeys import begin_locks, require_locks
@@ -120,6 +121,7 @@ def open_repository(
     location: str,
     *,
     passphrase: str | None = None,
+    master: bytes | None = None,
     aws: AwsCredentials | None = None,
     cache: Path | None = None,
     limit_rate: str | None = None,
@@ -127,6 +129,7 @@ def open_repository(
     """Open the repository at a location of :func:`open_store`.
 
     :param passphrase: of an encrypted repository: a passphrase, or a recovery key.
+    :param master: in place of all that would unwrap it: what :func:`unlock_site` gave to the process that started this.
     :param aws: for S3, and for key slots that Amazon's key service opens.
     :param cache: folder for files that can be made again: index segments; by default the user's cache folder.
     :param limit_rate: bytes per second to and from it, maybe by time of day: see :mod:`vmkeep.blobs.rates`.
@@ -135,13 +138,15 @@ def open_repository(
     """
     meter = Meter()
     store = open_store(location, credentials=aws, limit_rate=limit_rate, meter=meter)
-    return open_in(store, passphrase=passphrase, aws=aws, cache=cache or default_cache(), meter=meter)
+    cache = cache or default_cache()
+    return open_in(store, passphrase=passphrase, master=master, aws=aws, cache=cache, meter=meter)
 
 
 def open_in(
     store: BlobStore,
     *,
     passphrase: str | None = None,
+    master: bytes | None = None,
     aws: AwsCredentials | None = None,
     cache: Path | None = None,
     meter: Meter | None = None,
@@ -150,16 +155,43 @@ def open_in(
     descriptor = descriptors.load(store)
     begin_locks(store, descriptor.lock)
     require_own(store, descriptor)
+    if master is None:
+        keys = _unlock(store, descriptor, passphrase, aws)
+    else:
+        keys = descriptors.adopt(store, descriptor, master)
+    return Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
+
+
+def _unlock(
+    store: BlobStore, descriptor: descriptors.Descriptor, passphrase: str | None, aws: AwsCredentials | None
+) -> Keys | None:
     keys = descriptors.unlock(store, descriptor, passphrase, service=KeyService(aws))
-    opened = Repository(store, descriptor, keys=keys, cache=cache, meter=meter)
     if keys is not None and not passphrase:
-        require_own_key(store, opened.framer)
-    return opened
+        require_own_key(store, Framer(codec=descriptor.compression, keys=keys))
+    return keys
 
 
-def open_site_repository(site: Site) -> Repository:
-    """Open the repository of a site, with the site's passphrase, credentials and limits."""
-    return open_repository(site.repository, passphrase=site.passphrase, aws=site.aws, limit_rate=site.limit_rate)
+def open_site_repository(site: Site, *, master: bytes | None = None) -> Repository:
+    """Open the repository of a site, with the site's passphrase, credentials and limits.
+
+    :param master: as in :func:`open_repository`.
+    """
+    return open_repository(
+        site.repository, passphrase=site.passphrase, master=master, aws=site.aws, limit_rate=site.limit_rate
+    )
+
+
+def unlock_site(site: Site) -> bytes | None:
+    """Return the master key of a site's repository, for a process that is not to unwrap it; ``None``: not encrypted.
+
+    :raises RepositoryError: as :func:`open_repository` does.
+    """
+    store = open_store(site.repository, credentials=site.aws)
+    try:
+        keys = _unlock(store, descriptors.load(store), site.passphrase, site.aws)
+    finally:
+        close_store(store)
+    return None if keys is None else keys.master
 
 
 def takes_passphrase(location: str) -> bool:

@@ -28,6 +28,7 @@ from vmkeep.errors import (
 )
 from vmkeep.model.site import Site
 from vmkeep.transfer.access import DiskAccess, open_access
+from vmkeep.transfer.neighbours import require_neighbours
 from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
 from vmkeep.transfer.renewal import receive
 from vmkeep.transfer.watch import Stop, Watch
@@ -103,7 +104,7 @@ def _run(request: Request, channel: Channel, stop: Stop, parent: int) -> Any:
     site, renewed = receive(parse_site(request.site))
     if request.verb == "probe":
         signal.alarm(INIT_SECONDS)
-        return _plain(probe(site.vddk or ""))
+        return _plain(probe(site.vddk or "", beside=require_neighbours))
     if request.verb not in _VERBS or request.job is None:
         raise TransferError(f"not a transfer request: verb {request.verb!r}")
     signal.alarm(INIT_SECONDS)
@@ -237,11 +238,8 @@ def _write(
 
 def _open_repository(request: Request, site: Site) -> Repository:
     from vmkeep.repository import open_site_repository
-    from vmkeep.repository.keycache import adopt_keys
 
-    if request.keys is not None:
-        adopt_keys(request.keys)
-    return open_site_repository(site)
+    return open_site_repository(site, master=bytes.fromhex(request.master) if request.master else None)
 
 
 _VERBS: Final[dict[str, Callable[..., DiskCopy | DiskWrite]]] = {"copy": _copy, "write": _write}

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from vmkeep.errors import Recovery, TransferError, VmKeepError
@@ -28,16 +28,17 @@ class Request:
 
     verb: str
     """``copy``, ``write`` or ``probe``."""
-    site: dict[str, Any]
-    """A ``Site``, plain."""
+    site: dict[str, Any] = field(repr=False)
+    """A ``Site``, plain, without its passphrase."""
     job: dict[str, Any] | None = None
     """A ``DiskJob`` or ``WriteJob``, plain."""
     cursor: dict[str, Any] | None = None
     log_level: int = 20
     library_path: str | None = None
     """The caller's own LD_LIBRARY_PATH, which the child puts back for programs it starts."""
-    keys: int | None = None
-    """File descriptor, passed on, of the caller's cache of derived keys."""
+    master: str | None = field(default=None, repr=False)
+    """Master key of an encrypted repository, hex: the caller has unwrapped it, so that the child, which lives with
+    VDDK's own OpenSSL, derives no key and asks no key service."""
 
     def encode(self) -> bytes:
         """Return the line."""
@@ -53,9 +54,9 @@ class Request:
 
 
 def plain_site(site: Site) -> dict[str, Any]:
-    """Return a site's plain form, its secrets included; what renews credentials stays here."""
+    """Return a site's plain form, its secrets included, but for the passphrase; what renews credentials stays here."""
     aws = site.aws and dataclasses.replace(site.aws, renew=None)
-    return dataclasses.asdict(dataclasses.replace(site, aws=aws))
+    return dataclasses.asdict(dataclasses.replace(site, aws=aws, passphrase=None))
 
 
 def parse_site(plain: dict[str, Any]) -> Site:

@@ -15,17 +15,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Generic, TypeVar
 
 from vmkeep.errors import CancelledError, DeadlineError, TransferError, UsageError, VmKeepError
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, DiskWrite, Progress, WriteJob, from_plain, to_plain
 from vmkeep.model.site import Site
-from vmkeep.repository.keycache import shared_descriptor
+from vmkeep.repository import unlock_site
 from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
 from vmkeep.vddk.folder import find_library
+from vmkeep.vddk.machine import require_machine
 from vmkeep.vddk.probe import VddkProbe
 from vmkeep.vddk.timings import CallTiming
 
@@ -38,6 +40,8 @@ GRACE: Final = 15.0
 """Seconds between the word to stop and the kill; the child's own grace is shorter."""
 _LISTEN: Final = 1.0
 """Seconds of one look at a child's streams."""
+MACHINE: Final = Path("/")
+"""Whose files are looked at for what VDDK needs."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 _FATAL: Final = "Fatal Python error"
 _SIGNALS: Final = {
@@ -52,7 +56,8 @@ def start_copy(
     site: Site, job: DiskJob, *, cursor: Cursor | None, on_progress: Callable[[Progress], None]
 ) -> RunningTransfer[DiskCopy]:
     """Start copying one disk into the repository; ``cursor`` goes on where an earlier try stood."""
-    request = _request(site, "copy", job=to_plain(job), cursor=to_plain(cursor) if cursor else None)
+    master = unlock_site(site)
+    request = _request(site, "copy", master, job=to_plain(job), cursor=to_plain(cursor) if cursor else None)
     title = f"the copy of {job.vm_name} {job.disk.label}"
     return RunningTransfer(site, request, DiskCopy, title=title, on_progress=on_progress)
 
@@ -61,7 +66,11 @@ def start_write(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], 
     """Start writing one disk of a restore point."""
     title = f"the restore of {job.target_file}"
     return RunningTransfer(
-        site, _request(site, "write", job=to_plain(job)), DiskWrite, title=title, on_progress=on_progress
+        site,
+        _request(site, "write", unlock_site(site), job=to_plain(job)),
+        DiskWrite,
+        title=title,
+        on_progress=on_progress,
     )
 
 
@@ -75,7 +84,7 @@ def probe_vddk(folder: str) -> VddkProbe:
         return running.wait()
 
 
-def _request(site: Site, verb: str, *, job: Any = None, cursor: Any = None) -> Request:
+def _request(site: Site, verb: str, master: bytes | None = None, *, job: Any = None, cursor: Any = None) -> Request:
     return Request(
         verb=verb,
         site=plain_site(site),
@@ -83,7 +92,7 @@ def _request(site: Site, verb: str, *, job: Any = None, cursor: Any = None) -> R
         cursor=cursor,
         log_level=logging.getLogger("vmkeep").getEffectiveLevel(),
         library_path=os.environ.get(_LIBRARY_PATH),
-        keys=shared_descriptor(),
+        master=None if master is None else master.hex(),
     )
 
 
@@ -107,7 +116,6 @@ class RunningTransfer(Generic[T]):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_environment(site),
-            pass_fds=() if request.keys is None else (request.keys,),
             # A group of its own: Ctrl-C goes to the parent, which then decides.
             process_group=0,
         )
@@ -284,6 +292,8 @@ def _environment(site: Site) -> dict[str, str]:
     if site.disk_access == "vddk":
         if site.vddk is None:
             raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
-        paths = [find_library(site.vddk).library_path, environment.get(_LIBRARY_PATH, "")]
+        library = find_library(site.vddk)
+        require_machine(library, root=MACHINE)
+        paths = [library.library_path, environment.get(_LIBRARY_PATH, "")]
         environment[_LIBRARY_PATH] = ":".join(filter(None, paths))
     return environment

@@ -38,13 +38,27 @@ _SETTINGS: Final = {
 
 
 def state_folder() -> Path:
-    """Return VDDK's ``tmpDirectory``: private, and one for all copies, so that Cleanup finds what a dead one left."""
-    folder = Path(tempfile.gettempdir()) / f"vmkeep-vddk-{os.getuid()}"
+    """Return VDDK's ``tmpDirectory``: private, and one for all copies, so that Cleanup finds what a dead one left.
+
+    Its path holds no blank, because VDDK cuts it off there.
+
+    :raises UsageError: there is no such place, or somebody else has made it.
+    """
+    folder = _without_blanks() / f"vmkeep-vddk-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise UsageError(f"{folder} must be a folder that only this user can enter; remove it, or set TMPDIR")
     return folder
+
+
+def _without_blanks() -> Path:
+    """Return the folder for temporary files, or the system's own where that one has blanks in its path."""
+    asked = tempfile.gettempdir()
+    for place in (asked, "/var/tmp", "/tmp"):  # noqa: S108 - the folder made there is private, and looked at
+        if not any(map(str.isspace, place)) and os.access(place, os.W_OK | os.X_OK):
+            return Path(place)
+    raise UsageError(f"VDDK takes no folder with blanks in its path for its state, as {asked!r} is: set TMPDIR")
 
 
 @contextmanager

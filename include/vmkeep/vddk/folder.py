@@ -1,4 +1,7 @@
-"""Finding the shared library in a VDDK distribution folder, without loading it.
+"""Finding the shared library in a VDDK folder, without loading it.
+
+A distribution holds it in ``lib64/``, as ``libvixDiskLib.so.8`` and the like; a drop-in that a package installs may lie
+in the folder itself, under a complete version only (OpenVDDK's ``libvixDiskLib.so.8.0.3``). Any such name is taken.
 
 The parent process calls this too, to refuse a wrong folder before anything is started.
 """
@@ -7,13 +10,15 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import UsageError
 
-MAJORS: Final = (9, 8, 7, 6)
+_OLDEST: Final = 6
+_NAME: Final = re.compile(r"libvixDiskLib\.so(?:\.(\d+(?:\.\d+)*))?")
 _MACHINES: Final = {"x86_64": 62, "aarch64": 183}
 """ELF's ``e_machine``."""
 
@@ -23,7 +28,7 @@ class LibraryFile:
     """The file to load, and what its name tells."""
 
     folder: Path
-    """The distribution: holds ``lib64/``, and is what InitEx wants."""
+    """The distribution: what InitEx wants. Holds ``lib64/``, or the library itself."""
     path: Path
     major: int
     version: str
@@ -32,32 +37,46 @@ class LibraryFile:
     @property
     def library_path(self) -> str:
         """What LD_LIBRARY_PATH has to begin with before the process starts."""
-        return str(self.folder / "lib64")
+        return str(self.path.parent)
 
 
 def find_library(folder: str | Path) -> LibraryFile:
-    """Return the newest library in a distribution folder; :class:`UsageError` says what is wrong with the folder."""
+    """Return the newest library in a folder, or in its ``lib64``; :class:`UsageError` says what is wrong with it."""
     root = Path(folder).expanduser().resolve()
     if not root.exists():
         raise UsageError(f"no VDDK at {root}: there is no such folder; unpack VMware's VDDK and name its folder")
     if not root.is_dir():
         raise UsageError(f"no VDDK at {root}: not a folder; name the folder that holds lib64/")
-    for major in MAJORS:
-        path = root / "lib64" / f"libvixDiskLib.so.{major}"
-        if path.exists():
+    for place in (root / "lib64", root):
+        if (path := max(_libraries(place), key=_rank, default=None)) is not None:
             _check_machine(path)
-            return LibraryFile(folder=root, path=path, major=major, version=_version(path, major))
-    if any(root.glob("libvixDiskLib.so*")):
-        raise UsageError(f"no VDDK at {root}: this is its lib64 folder; name the folder above, {root.parent}")
+            distribution = root.parent if place == root and root.name == "lib64" else root
+            complete = _version(path.resolve()) or _version(path)
+            text = ".".join(map(str, complete)) or "unknown"
+            return LibraryFile(folder=distribution, path=path, major=_major(path), version=text)
     raise UsageError(
-        f"no VDDK at {root}: it holds no lib64/libvixDiskLib.so.{{{MAJORS[0]}…{MAJORS[-1]}}}; "
-        "name the vmware-vix-disklib-distrib folder"
+        f"no VDDK at {root}: it holds no lib64/libvixDiskLib.so and none itself, whatever version from {_OLDEST} "
+        "upwards its name ends in; name the vmware-vix-disklib-distrib folder"
     )
 
 
-def _version(path: Path, major: int) -> str:
-    match = re.search(r"\.so\.(\d+(?:\.\d+)*)$", path.resolve().name)
-    return match.group(1) if match else str(major)
+def _libraries(place: Path) -> Iterator[Path]:
+    return (path for path in place.glob("libvixDiskLib.so*") if _NAME.fullmatch(path.name) and _major(path) >= _OLDEST)
+
+
+def _rank(path: Path) -> tuple[int, bool, tuple[int, ...]]:
+    """The newest major; in it the name that the linker would ask for, because its link says which release counts."""
+    version = _version(path)
+    return _major(path), len(version) == 1, version
+
+
+def _major(path: Path) -> int:
+    return (_version(path) or _version(path.resolve()) or (_OLDEST,))[0]
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    match = _NAME.fullmatch(path.name)
+    return tuple(map(int, match[1].split("."))) if match and match[1] else ()
 
 
 def _check_machine(path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmkeep.vddk.folder import LibraryFile
 from vmkeep.vddk.session import open_vddk
 from vmkeep.vddk.symbols import SYMBOLS
 
@@ -23,9 +25,13 @@ class VddkProbe:
     """Optional ones it lacks; vmkeep does without."""
 
 
-def probe(folder: str | Path) -> VddkProbe:
-    """Load and initialise the library in this process. Call it in a child: ``vmkeep.transfer.running.probe_vddk``."""
+def probe(folder: str | Path, *, beside: Callable[[LibraryFile], None]) -> VddkProbe:
+    """Load and initialise the library in this process. Call it in a child: ``vmkeep.transfer.running.probe_vddk``.
+
+    :param beside: tries what has to work in one process with the library.
+    """
     with open_vddk(folder) as vddk:
+        beside(vddk.file)
         present = tuple(name for name in SYMBOLS if vddk.library.has(name))
         return VddkProbe(
             folder=str(vddk.file.folder),

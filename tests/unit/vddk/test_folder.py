@@ -24,9 +24,47 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path):
         find_library(tmp_path)
 
 
-def test_the_lib64_folder_itself_is_recognised(nineteen):
-    with pytest.raises(UsageError, match="name the folder above"):
-        find_library(nineteen / "lib64")
+def test_the_lib64_folder_itself_is_taken_for_its_distribution(nineteen):
+    file = find_library(nineteen / "lib64")
+    assert (file.folder, file.library_path) == (nineteen, str(nineteen / "lib64"))
+
+
+@pytest.mark.parametrize("folder", ["lib64", "."])
+@pytest.mark.parametrize(
+    ("name", "major", "version"),
+    [
+        ("libvixDiskLib.so.8.0.3", 8, "8.0.3"),
+        ("libvixDiskLib.so.9", 9, "9"),
+        ("libvixDiskLib.so.10.1", 10, "10.1"),
+        ("libvixDiskLib.so", 6, "unknown"),
+    ],
+)
+def test_a_drop_in_of_any_version_is_taken(nineteen, tmp_path, folder, name, major, version):
+    """OpenVDDK's file has a complete version and no link; VDDK 9's is ``.so.9``; both work with the binding."""
+    place = tmp_path / "opt" / folder
+    place.mkdir(parents=True)
+    shutil.copyfile(nineteen / "lib64/libvixDiskLib.so.6.5.0", place / name)
+    (place / "libvixDiskLib.so.old").write_text("not one")
+    file = find_library(tmp_path / "opt")
+    assert (file.major, file.version, file.library_path) == (major, version, str(place.resolve()))
+    with open_vddk(tmp_path / "opt") as vddk:
+        assert vddk.file == file
+
+
+def test_the_link_says_which_release_of_a_version_counts(nineteen, tmp_path):
+    (tmp_path / "lib64").mkdir()
+    for name in ("libvixDiskLib.so.8.0.1", "libvixDiskLib.so.8.0.3"):
+        shutil.copyfile(nineteen / "lib64/libvixDiskLib.so.6.5.0", tmp_path / "lib64" / name)
+    assert find_library(tmp_path).version == "8.0.3"
+    (tmp_path / "lib64/libvixDiskLib.so.8").symlink_to("libvixDiskLib.so.8.0.1")
+    assert find_library(tmp_path).version == "8.0.1"
+
+
+def test_a_library_that_is_too_old_is_none(tmp_path):
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64/libvixDiskLib.so.5").write_text("")
+    with pytest.raises(UsageError, match="version from 6 upwards"):
+        find_library(tmp_path)
 
 
 def test_the_version_comes_from_the_real_file(nineteen):

@@ -1,0 +1,88 @@
+"""Python's own C code in one process with VDDK: tried after InitEx, so that a clash of libraries shows before a backup.
+
+VDDK's ``lib64`` holds its own libcrypto, libssl, libstdc++, libgcc_s and libz. The process is started with it on
+LD_LIBRARY_PATH, so whatever is loaded later gets those, and may miss something in them: an extension module then does
+not load, or the process dies at a call. Keys are unwrapped in the parent; what is left here is what a copy loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+from vmkeep.errors import UsageError
+from vmkeep.vddk.folder import LibraryFile
+
+_SHARED: Final = ("libcrypto.so", "libssl.so", "libstdc++.so", "libgcc_s.so", "libz.so")
+"""Libraries that both sides use."""
+
+
+def _hashes() -> None:
+    import hashlib
+
+    if find_spec("_hashlib"):  # without it, hashlib does by itself
+        import_module("_hashlib")
+    hashlib.sha256(b"vmkeep").digest()
+
+
+def _tls() -> None:
+    import ssl
+
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _numbers() -> None:
+    import numpy as np
+
+    np.arange(8, dtype=np.float64).dot(np.ones(8))
+
+
+def _compression() -> None:
+    import zstandard
+
+    zstandard.ZstdDecompressor().decompress(zstandard.ZstdCompressor().compress(b"vmkeep"))
+
+
+def _encryption() -> None:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    AESGCM(bytes(32)).encrypt(bytes(12), b"vmkeep", None)
+
+
+def _stores() -> None:
+    import_module("obstore")
+
+
+_NEIGHBOURS: Final[dict[str, Callable[[], None]]] = {
+    "hashlib": _hashes,
+    "ssl": _tls,
+    "numpy": _numbers,
+    "zstandard": _compression,
+    "cryptography": _encryption,
+    "obstore": _stores,
+}
+
+
+def require_neighbours(file: LibraryFile) -> None:
+    """Load and use what a copy needs beside VDDK.
+
+    :raises UsageError: a module does not work with this VDDK's libraries; the message says which.
+    """
+    for name, use in _NEIGHBOURS.items():
+        try:
+            use()
+        except (ImportError, OSError) as error:
+            raise UsageError(_clash(file, name, error)) from error
+
+
+def _clash(file: LibraryFile, module: str, error: BaseException) -> str:
+    while error.__cause__ is not None:  # numpy wraps it in advice
+        error = error.__cause__
+    names = sorted(path.name for path in file.path.parent.iterdir() if path.name.startswith(_SHARED))
+    own = ", ".join(names) or f"the libraries in {file.path.parent}"
+    return (
+        f"Python's {module} does not work in one process with VDDK {file.version}, which brings its own {own}: {error}"
+        "; use another release of VDDK, or a Python that brings its own OpenSSL and C++ library"
+    )

@@ -1,0 +1,33 @@
+"""What VMware's library needs of the machine and does not ask for: without it the process crashes.
+
+Its plugin for SAN and HotAdd, which is loaded whatever transport is asked for, reads the machine's SCSI disks and its
+mounts. A library that comes without this plugin needs neither.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from vmkeep.errors import UsageError
+from vmkeep.vddk.folder import LibraryFile
+
+_PLUGIN: Final = "libdiskLibPlugin.so"
+_NEEDED: Final = {
+    "sys/class/scsi_disk": "load the kernel's SCSI disks (modprobe sd_mod; for a container, on its host) and let this "
+    "machine see /sys",
+    "etc/mtab": "make it (ln -s /proc/self/mounts /etc/mtab)",
+}
+
+
+def require_machine(file: LibraryFile, *, root: Path = Path("/")) -> None:
+    """Refuse a machine on which this library would crash.
+
+    :param root: of the machine's files.
+    :raises UsageError: something is missing; the message says how to get it.
+    """
+    if not (file.path.parent / _PLUGIN).exists():
+        return
+    for name, remedy in _NEEDED.items():
+        if not (root / name).exists():
+            raise UsageError(f"VDDK {file.version} at {file.folder} crashes on a machine without /{name}: {remedy}")
