@@ -8,17 +8,20 @@ import binascii
 import html
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, unquote_plus, urlsplit
 
 from vmlab.managed import ds_paths
 from vmlab.managed.access import BACKUP_PRIVILEGES
 from vmlab.managed.dispatch import cookie_of
+from vmlab.managed.file_locks import holder
 from vmlab.managed.search import find_by_path
 from vmlab.managed.site import Site
-from vmlab.soap.http import HttpRequest, HttpResponse
+from vmlab.soap.http import HttpRequest, HttpResponse, plain
 from vmlab.soap.types import vim, vmodl
 
 PREFIX = "/folder"
@@ -28,36 +31,31 @@ assert {BROWSE, MANAGE} <= set(BACKUP_PRIVILEGES)
 
 
 class FolderHandler:
-    """Answers `/folder`."""
+    """Answers `/folder` of the vCenter, which hands each request to some host that has the datastore.
+
+    The lab takes the worst host each time: one that holds none of the locks.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._files = FileService(site, None)
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """One request."""
         user = self._user(request)
         if user is None:
-            return _plain(401, "log in first", {"WWW-Authenticate": 'Basic realm="VMware HTTP server"'})
-        injection = self._site.faults.take(f"folder.{request.method}")
-        if injection is not None and injection.drop:
-            return HttpResponse(drop=True)
-        if injection is not None and injection.status is not None:
-            return _plain(injection.status, "planned fault")
-        try:
-            path, datastore = self._target(request)
-            writing = request.method == "PUT"
-            for privilege in (MANAGE,) if writing else (BROWSE, MANAGE):
-                if not self._site.access.allowed(user, datastore, privilege):
-                    return _plain(403, f"{user} lacks {privilege}")
-            if writing:
-                return self._put(request, path)
-            if request.method in ("GET", "HEAD"):
-                return _send_folder(request, path) if path.is_dir() else _send_file(request, path)
-        except vmodl.MethodFault as fault:
-            return _plain(404, str(fault.msg))
-        except OSError as error:
-            return _plain(507 if error.errno == 28 else 500, str(error.strerror))
-        return _plain(405, "GET, HEAD and PUT only")
+            return plain(401, "log in first", {"WWW-Authenticate": 'Basic realm="VMware HTTP server"'})
+        if (fault := planned(self._site, f"folder.{request.method}")) is not None:
+            return fault
+        parts = urlsplit(request.target)
+        # A vCenter decodes names twice: once as any server, and once more on the way to the host.
+        query = {name: unquote_plus(values[0]) for name, values in parse_qs(parts.query).items()}
+        center = query.get("dcPath", "")
+        with self._site.world.lock:
+            if center and not isinstance(find_by_path(self._site, center), vim.Datacenter):
+                return plain(404, f"no datacenter {center}")
+        relative = unquote(parts.path.removeprefix(PREFIX)).strip("/")
+        return self._files.answer(request, user, query.get("dsName", ""), relative)
 
     def _user(self, request: HttpRequest) -> str | None:
         session = self._site.sessions.find(cookie_of(request.headers))
@@ -72,21 +70,39 @@ class FolderHandler:
             return None
         return self._site.access.authenticate(user, password)
 
-    def _target(self, request: HttpRequest) -> tuple[Path, object]:
-        parts = urlsplit(request.target)
-        query = parse_qs(parts.query)
-        name = query.get("dsName", [""])[0]
-        center = query.get("dcPath", [""])[0]
-        relative = unquote(parts.path.removeprefix(PREFIX)).strip("/")
-        with self._site.world.lock:
-            if center and not isinstance(find_by_path(self._site, center), vim.Datacenter):
-                raise vim.fault.NotFound(msg=f"no datacenter {center}")
-            datastore = ds_paths.datastore_named(self._site, name)
-        return ds_paths.local(self._site, f"[{name}] {relative}"), datastore
+
+class FileService:
+    """Gives and takes files for a user, as one host can reach them; `None` is a host that holds no locks."""
+
+    def __init__(self, site: Site, host: Any) -> None:
+        self._site = site
+        self._host = host
+
+    def answer(self, request: HttpRequest, user: str, datastore: str, relative: str) -> HttpResponse:
+        """One request for the file at `relative` of a datastore."""
+        try:
+            with self._site.world.lock:
+                store = ds_paths.datastore_named(self._site, datastore)
+            path = ds_paths.local(self._site, f"[{datastore}] {relative}")
+            writing = request.method == "PUT"
+            for privilege in (MANAGE,) if writing else (BROWSE, MANAGE):
+                if not self._site.access.allowed(user, store, privilege):
+                    return plain(403, f"{user} lacks {privilege}")
+            if holder(self._site, path) not in (None, self._host):
+                return plain(500, "the file is locked by another host")
+            if writing:
+                return self._put(request, path)
+            if request.method in ("GET", "HEAD"):
+                return _send_folder(request, path) if path.is_dir() else _send_file(request, path)
+        except vmodl.MethodFault as fault:
+            return plain(404, str(fault.msg))
+        except OSError as error:
+            return plain(507 if error.errno == 28 else 500, str(error.strerror))
+        return plain(405, "GET, HEAD and PUT only")
 
     def _put(self, request: HttpRequest, path: Path) -> HttpResponse:
         if not path.parent.is_dir() or path.is_dir():
-            return _plain(404, "the folder does not exist")
+            return plain(404, "the folder does not exist")
         existed = path.exists()
         temporary = path.with_name(f".upload-{uuid.uuid4().hex}")
         try:
@@ -97,17 +113,35 @@ class FolderHandler:
         finally:
             temporary.unlink(missing_ok=True)
         self._site.world.touch()
-        return _plain(200 if existed else 201, "")
+        return plain(200 if existed else 201, "")
+
+
+def folder_path(target: str) -> bool:
+    """Whether a request is for `/folder`."""
+    path = target.partition("?")[0]
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
+def planned(site: Site, name: str) -> HttpResponse | None:
+    """What a planned fault of `folder.GET`, `host.GET` and the like makes of a request."""
+    injection = site.faults.take(name)
+    if injection is None:
+        return None
+    if injection.delay:
+        time.sleep(injection.delay)
+    if injection.drop:
+        return HttpResponse(drop=True)
+    return plain(injection.status, "planned fault") if injection.status is not None else None
 
 
 def _send_file(request: HttpRequest, path: Path) -> HttpResponse:
     if not path.is_file():
-        return _plain(404, "no such file")
+        return plain(404, "no such file")
     size = path.stat().st_size
     headers = {"Accept-Ranges": "bytes"}
     span = _range(request.headers.get("range", ""), size)
     if span is None:
-        return _plain(416, "", {"Content-Range": f"bytes */{size}"})
+        return plain(416, "", {"Content-Range": f"bytes */{size}"})
     start, stop = span
     status = 206 if request.headers.get("range") and (start, stop) != (0, size) else 200
     if status == 206:
@@ -151,8 +185,3 @@ def _send_folder(request: HttpRequest, path: Path) -> HttpResponse:
     rows = "".join(f'<li><a href="{base}/{quote(name)}?{query}">{html.escape(name)}</a></li>\n' for name in names)
     page = f"<!DOCTYPE html>\n<title>Index of {base}</title>\n<ul>\n{rows}</ul>\n".encode()
     return HttpResponse(body=page, content_type="text/html; charset=utf-8")
-
-
-def _plain(status: int, text: str, headers: dict[str, str] | None = None) -> HttpResponse:
-    body = f"{text}\n".encode() if text else b""
-    return HttpResponse(status=status, body=body, content_type="text/plain; charset=utf-8", headers=headers or {})

@@ -12,11 +12,12 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from vmlab.authority import SiteAuthority
 from vmlab.control.handler import ControlHandler
 from vmlab.disks import DiskStore
+from vmlab.host_http import HostHandler
 from vmlab.inventory import demo
 from vmlab.managed import families  # noqa: F401  (registers every behaviour)
 from vmlab.managed.access import Access
@@ -25,8 +26,9 @@ from vmlab.managed.dispatch import Dispatcher
 from vmlab.managed.faults import FaultPlan
 from vmlab.managed.filters import Collectors
 from vmlab.managed.service import add_services
+from vmlab.managed.service_tickets import ServiceTickets
 from vmlab.managed.sessions import Sessions, Tickets
-from vmlab.managed.site import Site
+from vmlab.managed.site import HostEnd, Site
 from vmlab.managed.snapshot_disks import heal
 from vmlab.managed.world import World
 from vmlab.nfc import NfcServer, install_vddk
@@ -34,6 +36,7 @@ from vmlab.routes import Routes
 from vmlab.soap.certificate import load_or_make
 from vmlab.soap.server import TlsServer
 from vmlab.soap.types import vim
+from vmlab.soap.values import moid
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ class LabServer:
             access=Access(world, options.password),
             sessions=Sessions(options.session_idle_seconds),
             tickets=Tickets(),
+            service_tickets=ServiceTickets(),
             faults=FaultPlan(),
             collectors=Collectors(),
             instance_uuid=world.meta("instance_uuid"),
@@ -88,6 +92,13 @@ class LabServer:
         control = ControlHandler(self.site, self._nfc, self._authority, self.control_token)
         routes = Routes(self.site, Dispatcher(self.site), control)
         self._server = TlsServer(self.certificate, routes.handle, options.port)
+        self._hosts = [self._make_host(ref) for ref in self.site.world.all(vim.HostSystem)]
+
+    def _make_host(self, ref: Any) -> TlsServer:
+        certificate = load_or_make(self._options.folder / "hosts" / moid(ref))
+        server = TlsServer(certificate, HostHandler(self.site, ref).handle)
+        self.site.host_ends[moid(ref)] = HostEnd(port=server.port, certificate=certificate)
+        return server
 
     def _furnish(self, options: LabOptions) -> None:
         """Enter what is the same at every start; make the inventory at the first."""
@@ -107,12 +118,15 @@ class LabServer:
     def start(self) -> None:
         """Serve."""
         self._nfc.start()
+        for host in self._hosts:
+            host.start()
         self._server.start()
 
     def stop(self) -> None:
         """Stop serving, let running tasks end, close the files."""
         self.site.world.stop()
-        self._server.stop()
+        for server in (self._server, *self._hosts):
+            server.stop()
         self._nfc.stop()
         self.site.tasks.join(30.0)
         with self.site.world.lock:

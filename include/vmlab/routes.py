@@ -3,8 +3,7 @@
 import logging
 
 from vmlab.control.handler import PREFIX, ControlHandler
-from vmlab.datastore_http import PREFIX as FOLDER
-from vmlab.datastore_http import FolderHandler
+from vmlab.datastore_http import FolderHandler, folder_path
 from vmlab.managed.dispatch import Dispatcher
 from vmlab.managed.site import Site
 from vmlab.soap.http import HttpRequest, HttpResponse
@@ -27,7 +26,7 @@ class Routes:
         path = request.target.partition("?")[0]
         if path in ("/sdk", "/sdk/") and request.method == "POST":
             return self._dispatcher.handle(request)
-        if path == FOLDER or path.startswith(f"{FOLDER}/"):
+        if folder_path(request.target):
             return self._folder.handle(request)
         if path.startswith(PREFIX):
             return self._control.handle(request)

@@ -178,12 +178,14 @@ def _taken(
     attached: dict[str, tuple[str, int]] = {}
     # The VM's own configuration, not the snapshot's: disks that no snapshot can hold may be missing in that.
     documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm).encode()}
-    for name, fetch in (("vm.vmx", files.fetch_vmx), ("vm.nvram", files.fetch_nvram)):
-        try:
-            documents[name] = fetch(session, vm)
-        except NotFoundError as error:
-            if name == "vm.vmx":
-                warnings.append(f"the .vmx file is not in the restore point: {error}")
+    try:
+        documents["vm.vmx"] = files.fetch_vmx(session, vm)
+    except VmKeepError as error:
+        warnings.append(f"the .vmx file is not in the restore point, whose saved configuration is enough: {error}")
+    try:
+        documents["vm.nvram"] = files.fetch_nvram(session, vm)
+    except VmKeepError as error:
+        warnings += _without_nvram(session, pre, error)
     for name, data in documents.items():
         attached[name] = repository.store_attachment(data, run=pre.request.run, begun=begun)
     return SnapshotTaken(
@@ -196,6 +198,17 @@ def _taken(
         attachment_sizes={name: count for name, (_, count) in attached.items()},
         warnings=tuple(warnings),
     )
+
+
+def _without_nvram(session: Session, pre: Preflight, why: VmKeepError) -> list[str]:
+    """Return what a restore point without NVRAM has to say."""
+    if files.boots_by_efi(session, _moref(pre)):
+        lost = "its boot entries and Secure Boot settings, without which a restored VM may not start by itself"
+        return [f"the NVRAM of this VM, which boots by EFI, is not in the restore point ({lost}): {why}"]
+    if isinstance(why, NotFoundError) and not pre.running:
+        log.info("VM %s has no NVRAM yet, as is usual before its first start: %s", pre.vm.name, why)
+        return []
+    return [f"the NVRAM, with the BIOS settings, is not in the restore point: {why}"]
 
 
 def _moref(pre: Preflight) -> str:

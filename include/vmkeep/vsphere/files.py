@@ -1,11 +1,22 @@
-"""A VM's small files through ``/folder``: its .vmx and its NVRAM. On the session's own pinned TLS."""
+"""A VM's small files through ``/folder``: its .vmx and its NVRAM. On the session's own pinned TLS.
+
+Those of a running VM come from its own host (:mod:`vmkeep.vsphere.hostfiles`), or from vCenter where that fails.
+"""
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from vmkeep.errors import AuthenticationError, NotFoundError, PermissionDeniedError, TransientError, VSphereError
+from vmkeep.errors import (
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    TransientError,
+    VmKeepError,
+    VSphereError,
+)
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.hostfiles import own_host, read_file
 from vmkeep.vsphere.paths import DatastorePath, place_of
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -20,7 +31,7 @@ def fetch_vmx(session: Session, vm: str) -> bytes:
     :raises NotFoundError: there is none.
     """
     vmx, _, datacenter = _where(session, vm)
-    return _get(session, vmx, datacenter)
+    return _fetch(session, vm, vmx, datacenter)
 
 
 def fetch_nvram(session: Session, vm: str) -> bytes:
@@ -29,7 +40,13 @@ def fetch_nvram(session: Session, vm: str) -> bytes:
     :raises NotFoundError: there is none; a VM that was never powered on has none.
     """
     _, nvram, datacenter = _where(session, vm)
-    return _get(session, nvram, datacenter)
+    return _fetch(session, vm, nvram, datacenter)
+
+
+def boots_by_efi(session: Session, vm: str) -> bool:
+    """Whether a VM's boot entries are in its NVRAM."""
+    with speaking(f"look at the firmware of VM {vm}"):
+        return bool(read(session, session.vm(vm), "config.firmware")["config.firmware"] == "efi")
 
 
 def put_nvram(session: Session, vm: str, data: bytes) -> None:
@@ -47,6 +64,29 @@ def exists(session: Session, path: DatastorePath, datacenter: str) -> bool:
     """
     status, _ = session.request("HEAD", _url(session, path, datacenter))
     return status == 200
+
+
+def _fetch(session: Session, vm: str, path: DatastorePath, datacenter: str) -> bytes:
+    host = own_host(session, vm)
+    if host is None:
+        return _filled(path, _get(session, path, datacenter))
+    try:
+        return _filled(path, read_file(session, host, path))
+    except NotFoundError:
+        raise
+    except VmKeepError as error:
+        try:
+            return _filled(path, _get(session, path, datacenter))
+        except VmKeepError as other:
+            raise VSphereError(
+                f"read {path}: the VM's own host does not give it ({error}), nor does vCenter ({other})"
+            ) from None
+
+
+def _filled(path: DatastorePath, data: bytes) -> bytes:
+    if not data:
+        raise VSphereError(f"read {path}: the file is empty")
+    return data
 
 
 def _get(session: Session, path: DatastorePath, datacenter: str) -> bytes:
@@ -70,8 +110,18 @@ def _where(session: Session, vm: str) -> tuple[DatastorePath, DatastorePath, str
 
 
 def _url(session: Session, path: DatastorePath, datacenter: str) -> str:
-    where = {"dcPath": datacenter if session.is_vcenter else _HOST_DATACENTER, "dsName": path.datastore}
-    return f"/folder/{quote(path.path)}?{urlencode(where)}"
+    places = {"dcPath": datacenter if session.is_vcenter else _HOST_DATACENTER, "dsName": path.datastore}
+    query = "&".join(f"{key}={_encoded(name, twice=session.is_vcenter)}" for key, name in places.items())
+    return f"/folder/{quote(path.path)}?{query}"
+
+
+_MEAN_SOMETHING = frozenset("+&%#=?;")
+"""In a query; vCenter decodes a name once more on its way to a host."""
+
+
+def _encoded(name: str, *, twice: bool) -> str:
+    once = quote(name, safe="")
+    return quote(once, safe="") if twice and _MEAN_SOMETHING & set(name) else once
 
 
 def _refused(status: int, what: str) -> Exception:

@@ -15,7 +15,7 @@ def exchange(
     """Send one request and read its whole answer.
 
     :returns: status and body.
-    :raises TransientError: the connection failed on the way, or the body is longer than ``limit``.
+    :raises TransientError: the connection failed on the way, or the body is longer than ``limit``, or cut off.
     :raises UnreachableError: no answer in time.
     """
     what = f"{connection.host}:{connection.port}: {method} {path.partition('?')[0]}"
@@ -29,4 +29,7 @@ def exchange(
         raise TransientError(f"{what}: the connection failed ({str(error) or type(error).__name__})") from None
     if len(data) > limit:
         raise TransientError(f"{what}: the answer is longer than {limit} bytes")
+    if response.length and method != "HEAD":
+        # http.client itself finds a body that is cut off only where it is asked for all of it.
+        raise TransientError(f"{what}: the answer was cut off {response.length} bytes before its end")
     return response.status, data

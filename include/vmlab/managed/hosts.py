@@ -148,7 +148,6 @@ def host_hardware(site: Site, ref: Any) -> Any:
 @computed(vim.HostSystem, "summary")
 def host_summary(site: Site, ref: Any) -> Any:
     """What lists show of a host."""
-    name = site.world.get(ref, "name")
     product = about(site, ref)
     machine = vim.host.Summary.HardwareSummary(
         vendor="vmlab",
@@ -168,12 +167,24 @@ def host_summary(site: Site, ref: Any) -> Any:
             host=ref,
             hardware=machine,
             runtime=host_runtime(site, ref),
-            config=vim.host.Summary.ConfigSummary(name=name, port=902, product=product, vmotionEnabled=True),
+            config=_summary_config(site, ref, product),
             quickStats=vim.host.Summary.QuickStats(overallCpuUsage=420, overallMemoryUsage=4096, uptime=86400),
             overallStatus="green",
             rebootRequired=False,
             managementServerIp="127.0.0.1",
         )
+    )
+
+
+def _summary_config(site: Site, ref: Any, product: Any) -> Any:
+    """How the host can be reached, and recognised, as the vCenter itself does it."""
+    end = site.host_ends.get(ref._moId)
+    return vim.host.Summary.ConfigSummary(
+        name=site.world.get(ref, "name"),
+        port=end.port if end is not None else 443,
+        sslThumbprint=end.certificate.sha1 if end is not None else None,
+        product=product,
+        vmotionEnabled=True,
     )
 
 

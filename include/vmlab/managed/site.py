@@ -12,12 +12,22 @@ if TYPE_CHECKING:
     from vmlab.managed.access import Access
     from vmlab.managed.faults import FaultPlan
     from vmlab.managed.filters import Collectors
+    from vmlab.managed.service_tickets import ServiceTickets
     from vmlab.managed.sessions import Sessions, Tickets
     from vmlab.managed.tasks import Tasks
     from vmlab.managed.world import World
     from vmlab.nfc import NfcSession
+    from vmlab.soap.certificate import Certificate
 
 ROOT_FOLDER = vim.Folder("group-d1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEnd:
+    """Where a host itself can be reached, and how it is recognised."""
+
+    port: int
+    certificate: "Certificate"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +40,7 @@ class Site:
     access: "Access"
     sessions: "Sessions"
     tickets: "Tickets"
+    service_tickets: "ServiceTickets"
     faults: "FaultPlan"
     collectors: "Collectors"
     instance_uuid: str
@@ -40,6 +51,8 @@ class Site:
     started: Any = None
     nfc_sessions: "Callable[[], list[NfcSession]]" = list
     """The disks that backup clients hold open now."""
+    host_ends: dict[str, HostEnd] = field(default_factory=dict)
+    """By host id; a host that was added later has none."""
     _tasks: "Tasks | None" = field(default=None)
 
     @property

@@ -25,6 +25,7 @@ class Certificate:
 
 def load_or_make(folder: Path) -> Certificate:
     """The certificate kept in `folder` (`certificate.pem`, `key.pem`); made there at the first call."""
+    folder.mkdir(parents=True, exist_ok=True)
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     if not certificate.exists() or not key.exists():
         _make(certificate, key)

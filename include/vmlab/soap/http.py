@@ -153,3 +153,9 @@ def send_response(sink: Writer, request: HttpRequest, response: HttpResponse, *,
         for piece in response.body:
             assert isinstance(piece, bytes)
             sink.sendall(piece)
+
+
+def plain(status: int, text: str, headers: dict[str, str] | None = None) -> HttpResponse:
+    """A short answer of plain text."""
+    body = f"{text}\n".encode() if text else b""
+    return HttpResponse(status=status, body=body, content_type="text/plain; charset=utf-8", headers=headers or {})

@@ -165,9 +165,9 @@ def test_files_go_up_and_down_over_https(https, lab):
     assert (status, body, headers["Content-Range"]) == (206, b"234", "bytes 2-4/10")
     assert https("GET", folder_url("web01/büro 1.nvram"), headers={"Range": "bytes=-3"})[1] == b"789"
     assert https("GET", folder_url("web01/büro 1.nvram"), headers={"Range": "bytes=20-"})[0] == 416
-    status, body, headers = https("HEAD", folder_url("web01/web01.vmx"))
+    status, body, headers = https("HEAD", folder_url("old01/old01.vmx", "datastore2"))
     assert (status, body) == (200, b"")
-    assert int(headers["Content-Length"]) == (lab.folder / "datastores/datastore1/web01/web01.vmx").stat().st_size
+    assert int(headers["Content-Length"]) == (lab.folder / "datastores/datastore2/old01/old01.vmx").stat().st_size
     assert b"web01.nvram" in https("GET", folder_url("web01"))[1]
 
 
@@ -187,8 +187,9 @@ def test_files_need_a_login_and_the_privilege(https):
 def test_a_session_cookie_opens_the_folder_too(content, lab):
     context = ssl.create_default_context(cafile=lab.info["certificate"])
     connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=HANG)
-    connection.request("GET", folder_url("web01/web01.vmx"), headers={"Cookie": content.rootFolder._stub.cookie})
-    assert b'displayName = "web01"' in connection.getresponse().read()
+    target = folder_url("old01/old01.vmx", "datastore2")
+    connection.request("GET", target, headers={"Cookie": content.rootFolder._stub.cookie})
+    assert b'displayName = "old01"' in connection.getresponse().read()
     connection.close()
 
 

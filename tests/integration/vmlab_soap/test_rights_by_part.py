@@ -239,7 +239,7 @@ def test_reading_a_file_needs_both_privileges_of_its_datastore(lab, holder, lack
 
     def status() -> int:
         connection = http.client.HTTPSConnection(lab.host, lab.port, context=context, timeout=HANG)
-        target = "/folder/web01/web01.vmx?dcPath=Lab&dsName=datastore1"
+        target = "/folder/old01/old01.vmx?dcPath=Lab&dsName=datastore2"
         connection.request("GET", target, headers={"Authorization": f"Basic {login}"})
         answer = connection.getresponse().status
         connection.close()

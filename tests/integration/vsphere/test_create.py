@@ -287,7 +287,7 @@ def test_a_missing_file_is_not_found(session, saved, name, lab):
 
 
 def test_files_are_fetched_with_a_new_session_when_the_old_one_expired(session, lab):
-    vm = inventory.find_vm(session, "app01").moref
+    vm = inventory.find_vm(session, "old01").moref
     where = files._where(session, vm)
     lab.site.sessions.close_all()
 
