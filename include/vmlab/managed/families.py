@@ -3,6 +3,7 @@
 from vmlab.managed import (
     authorization,
     browser,
+    custom_fields,
     datastores,
     disabled_methods,
     environment,
@@ -34,6 +35,7 @@ from vmlab.managed import (
 __all__ = [
     "authorization",
     "browser",
+    "custom_fields",
     "datastores",
     "disabled_methods",
     "environment",
