@@ -59,7 +59,7 @@ def privileges_of(method: str) -> list[tuple[Any, str]]:
     info = _tables.GetWsdlMethod(_NAMESPACE, method).info
     found = [(_tables.GetVmodlType(info.typeName), info.privId)]
     found += [(parameter.type, parameter.privId) for parameter in info.params]
-    return [(kind, str(privilege)) for kind, privilege in found if privilege]
+    return [(kind, privilege) for kind, privileges in found for privilege in (privileges or "").split()]
 
 
 def moref(managed: Any) -> str:

@@ -128,7 +128,9 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
         ),
         _NO_MIGRATION,
         Step(
-            name="read the .vmx and the NVRAM", besides={On.HOME: ("Datastore.Browse", "Datastore.FileManagement")}
+            name="read the .vmx and the NVRAM",
+            calls=("AcquireGenericServiceTicket",),
+            besides={On.HOME: ("Datastore.Browse", "Datastore.FileManagement")},
         ),
         _ENCRYPTED,
         _HOTADD,

@@ -7,6 +7,7 @@ from typing import Any
 
 from vmlab.managed.access import ADMIN_ROLE, SYSTEM
 from vmlab.managed.ancestry import above
+from vmlab.managed.privilege_names import PRIVILEGES
 from vmlab.managed.registry import Call, method
 from vmlab.managed.service import privilege_list
 from vmlab.managed.site import Site
@@ -18,6 +19,7 @@ Manager = vim.AuthorizationManager
 @method(Manager, "HasPrivilegeOnEntity")
 def has_privilege(call: Call, entity: Any, sessionId: str, privId: list[str]) -> list[bool]:
     """Whether a session's user holds each privilege on an object."""
+    _check_known(privId, "privId")
     user = _user_of(call.site, sessionId)
     return [call.site.access.allowed(user, entity, privilege) for privilege in privId]
 
@@ -99,6 +101,7 @@ def remove_entity_permission(call: Call, entity: Any, user: str, isGroup: bool) 
 @method(Manager, "AddAuthorizationRole")
 def add_role(call: Call, name: str, privIds: list[str]) -> int:
     """Make a role."""
+    _check_known(privIds, "privIds")
     roles = call.site.access.roles()
     if any(role.name == name for role in roles):
         raise vim.fault.AlreadyExists(name=name, msg=f"there is a role {name} already")
@@ -111,6 +114,7 @@ def add_role(call: Call, name: str, privIds: list[str]) -> int:
 @method(Manager, "UpdateAuthorizationRole")
 def update_role(call: Call, roleId: int, newName: str, privIds: list[str]) -> None:
     """Change a role that a user made."""
+    _check_known(privIds, "privIds")
     roles = call.world.meta("roles") or []
     if not any(role[0] == roleId for role in roles):
         raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
@@ -127,6 +131,12 @@ def remove_role(call: Call, roleId: int, failIfUsed: bool) -> None:
     if any(roleId in granted.values() for granted in call.site.access.grants().values()):
         raise vim.fault.RemoveFailed(msg=f"role {roleId} is in use")
     call.world.set_meta("roles", [role for role in roles if role[0] != roleId])
+
+
+def _check_known(names: list[str], parameter: str) -> None:
+    for name in names:
+        if name not in PRIVILEGES:
+            raise vmodl.fault.InvalidArgument(invalidProperty=parameter, msg=f"there is no privilege '{name}'")
 
 
 def _permission(user: str, entity: Any, role: int) -> Any:
@@ -149,6 +159,7 @@ def _user_of(site: Site, key: str) -> str:
 
 
 def _entity_privileges(call: Call, entities: list[Any], user: str, privileges: list[str]) -> list[Any]:
+    _check_known(privileges, "privId")
     kind = Manager.EntityPrivilege
     allowed = call.site.access.allowed
     return [

@@ -134,8 +134,9 @@ class Dispatcher:
     def _check_privileges(self, call: Call, request: SoapRequest) -> None:
         assert call.session is not None
         access, user = self._site.access, call.session.user
-        if request.info.privId and not is_system(request.info.privId):
-            access.require(user, call.this, request.info.privId)
+        for privilege in (request.info.privId or "").split():
+            if not is_system(privilege):
+                access.require(user, call.this, privilege)
         for param in request.info.params:
             privilege, value = getattr(param, "privId", None), request.args[param.name]
             for ref in value if isinstance(value, list) else [value]:

@@ -124,6 +124,6 @@ def find_computed(kind: Any, name: str) -> Compute | None:
     return None
 
 
-def registered_methods() -> list[str]:
-    """WSDL names of all supported methods, sorted."""
-    return sorted({name for _, name in _METHODS})
+def unchecked_methods() -> set[str]:
+    """WSDL names of the methods that are run without a check of their own."""
+    return {name for (_, name), behaviour in _METHODS.items() if behaviour.check is None}

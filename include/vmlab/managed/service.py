@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.managed.access import BACKUP_PRIVILEGES, SYSTEM
 from vmlab.managed.managers import MANAGERS, add_managers, host_of
-from vmlab.managed.privileges import table_privileges
+from vmlab.managed.privilege_names import PRIVILEGES
 from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import ROOT_FOLDER, Site
@@ -85,13 +84,12 @@ def role_list(site: Site, _: Any) -> list[Any]:
 
 @computed(vim.AuthorizationManager, "privilegeList")
 def privilege_list(_site: Site, _: Any) -> list[Any]:
-    """Every privilege the API's tables name for a supported type."""
-    names = sorted({*SYSTEM, *BACKUP_PRIVILEGES, *table_privileges()})
+    """Every privilege that a vCenter knows."""
     return [
         vim.AuthorizationManager.Privilege(
             privId=name, name=name.rpartition(".")[2], privGroupName=name.rpartition(".")[0], onParent=False
         )
-        for name in names
+        for name in sorted(PRIVILEGES)
     ]
 
 

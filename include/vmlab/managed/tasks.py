@@ -157,7 +157,15 @@ class Tasks:
             world.update(ref, info=changed)
 
 
-@method(vim.Task, "CancelTask")
+def check_cancel(call: Call) -> None:
+    """Raise NoPermission: a task of somebody else needs Global.CancelTask."""
+    assert call.session is not None
+    reason = call.world.get(call.this, "info").reason
+    if getattr(reason, "userName", None) != call.session.info.userName:
+        call.site.access.require(call.session.user, call.this, "Global.CancelTask")
+
+
+@method(vim.Task, "CancelTask", check=check_cancel)
 def cancel_task(call: Call) -> None:
     """Cancel a task that has not begun; a running one cannot be cancelled here."""
     info = call.world.get(call.this, "info")

@@ -34,7 +34,20 @@ def create_vapp(call: Call, name: str, resSpec: Any, configSpec: Any, vmFolder: 
     return ref
 
 
-@method(vim.ResourcePool, "MoveIntoResourcePool")
+def check_move(call: Call, list: Any) -> None:
+    """Raise NoPermission: a VM is assigned to the pool or vApp it goes into, a pool is moved."""
+    assert call.session is not None
+    require, user = call.site.access.require, call.session.user
+    for ref in list:
+        if isinstance(ref, vim.VirtualMachine):
+            into_vapp = isinstance(call.this, vim.VirtualApp)
+            require(user, call.this, "VApp.AssignVM" if into_vapp else "Resource.AssignVMToPool")
+        else:
+            require(user, ref, "Resource.MovePool")
+            require(user, call.this, "Resource.MovePool")
+
+
+@method(vim.ResourcePool, "MoveIntoResourcePool", check=check_move)
 def move_into_pool(call: Call, list: Any) -> None:
     """Move VMs and pools into a pool or a vApp. A VM that leaves a vApp goes to the folder of the vApp."""
     into_vapp = isinstance(call.this, vim.VirtualApp)

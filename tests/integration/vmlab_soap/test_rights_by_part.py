@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyVmomi import vim, vmodl
+from pyVim.task import WaitForTask
+from pyVmomi import VmomiSupport, vim, vmodl
 
 sys.path.insert(0, str(Path(__file__).parent))
 from specs import added, disks_of, flat, new_disk, vm_spec
 
 from vmlab.authority import SiteAuthority
 from vmlab.lab import LabOptions, LabServer
+from vmlab.managed.registry import unchecked_methods
 from vmlab.managed.spec_rights import CHANGE_FIELDS
 from vmlab.managed.vm_info import disks
 from vmlab.nfc import NfcError
@@ -122,6 +124,45 @@ def test_every_field_of_a_spec_has_a_privilege():
     silent = {"changeVersion", "deviceChange", "dynamicType", "dynamicProperty"}
 
     assert set(CHANGE_FIELDS) == {info.name for info in Spec._GetPropertyList()} - silent
+
+
+OPEN_TO_ALL = {
+    "DestroyCollector", "DestroyPropertyFilter", "ModifyListView", "ReadNextEvents", "ReadNextTasks",
+    "ReadPreviousEvents", "ReadPreviousTasks", "ResetCollector", "ResetListView", "RewindCollector",
+    "SetCollectorPageSize", "RetrieveUserGroups",
+}  # fmt: skip
+"""What a session does with objects of its own."""
+
+
+def test_a_method_whose_privilege_no_table_tells_has_a_check_of_its_own():
+    def told(name: str) -> bool:
+        info = VmomiSupport.GetWsdlMethod("urn:vim25", name).info
+        return bool(info.privId or any(getattr(parameter, "privId", None) for parameter in info.params))
+
+    assert {name for name in unchecked_methods() if not told(name)} - OPEN_TO_ALL == set()
+
+
+def test_a_privilege_that_no_vcenter_has_is_refused(content, holder):
+    manager = content.authorizationManager
+    with pytest.raises(vmodl.fault.InvalidArgument) as role:
+        manager.AddAuthorizationRole("mistyped", ["VirtualMachine.State.MakeSnapshot"])
+    with pytest.raises(vmodl.fault.InvalidArgument) as asked:
+        manager.HasPrivilegeOnEntities([content.rootFolder], content.sessionManager.currentSession.key, ["No.Such"])
+
+    assert (role.value.invalidProperty, asked.value.invalidProperty) == ("privIds", "privId")
+
+
+def test_a_task_of_somebody_else_is_cancelled_with_the_privilege_alone(content, holder, lab, vm_at, run):
+    vm = vm_at("Production/web01")
+    task = vm.CreateSnapshot_Task("s", "", False, False)
+    WaitForTask(task)
+    run(vm.RemoveAllSnapshots_Task())
+    holder.lack("Global.CancelTask")
+    with pytest.raises(vim.fault.NoPermission) as raised:
+        vim.Task(task._moId, holder.content.rootFolder._stub).CancelTask()
+    assert raised.value.privilegeId == "Global.CancelTask"
+    with pytest.raises(vim.fault.InvalidState):
+        task.CancelTask()
 
 
 NEW_PARTS = {
