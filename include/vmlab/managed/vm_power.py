@@ -6,6 +6,7 @@ from typing import Any
 
 from vmlab.managed import hardware
 from vmlab.managed.guests import set_running
+from vmlab.managed.hosts import MEMORY, THREADS
 from vmlab.managed.registry import Call, method, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.tracking import apply_tracking
@@ -71,7 +72,9 @@ def power_on(site: Site, ref: Any) -> None:
     config = site.world.get(ref, "config")
     if config.template:
         raise vim.fault.InvalidState(msg="A template cannot be powered on.")
-    hardware.check_host(site, site.world.get(ref, "runtime").host, config.version)
+    host = site.world.get(ref, "runtime").host
+    hardware.check_host(site, host, config.version)
+    _refuse_too_big(host, config.hardware)
     _refuse_locked(site, ref, config)
     set_power(site, ref, "poweredOn")
 
@@ -101,6 +104,18 @@ def invalid_power_state(existing: str, requested: str) -> Any:
     """The fault for an operation in the wrong power state."""
     message = f"The attempted operation cannot be performed in the current state ({existing})."
     return vim.fault.InvalidPowerState(existingState=existing, requestedState=requested, msg=message)
+
+
+def _refuse_too_big(host: Any, wanted: Any) -> None:
+    """Raise the faults of a VM with more processors than its host has, or more memory."""
+    if wanted.numCPU > THREADS:
+        message = f"The host has {THREADS} logical processors, the virtual machine needs {wanted.numCPU}."
+        raise vim.fault.NotEnoughLogicalCpus(host=host, numCpuDest=THREADS, numCpuVm=wanted.numCPU, msg=message)
+    if wanted.memoryMB << 20 > MEMORY:
+        message = f"The host has {MEMORY >> 20} MB of memory, the virtual machine needs {wanted.memoryMB}."
+        raise vim.fault.InsufficientHostMemoryCapacityFault(
+            host=host, unreserved=MEMORY, requested=wanted.memoryMB << 20, msg=message
+        )
 
 
 def _refuse_locked(site: Site, ref: Any, config: Any) -> None:

@@ -13,6 +13,13 @@ from vmlab.soap.types import F_OPTIONAL, ManagedObject, Object, SoapAdapter, sup
 FETCH = Object(params=(Object(name="prop", type=str, privId=None),), result=object, resultFlags=F_OPTIONAL, privId=None)
 """The undocumented `Fetch(prop)` with which pyVmomi reads one property; it is not in the tables."""
 
+UNDOCUMENTED = {
+    "Fetch": FETCH,
+    "RetrieveManagedMethodExecuter": Object(params=(), result=object, resultFlags=F_OPTIONAL, privId=None),
+    "RetrieveDynamicTypeManager": Object(params=(), result=object, resultFlags=F_OPTIONAL, privId=None),
+}
+"""Methods that are not in the tables although every server has them; by the last two, clients reach esxcli."""
+
 
 class SoapRequest:
     """What one request asks: `method`, its table entry `info`, the receiver `this`, the typed `args` by WSDL name."""
@@ -81,7 +88,7 @@ class SoapRequest:
     def _open_method(self, namespace: str, name: str) -> None:
         self.method = name
         try:
-            self.info = FETCH if name == "Fetch" else support.GetWsdlMethod(namespace, name).info
+            self.info = UNDOCUMENTED.get(name) or support.GetWsdlMethod(namespace, name).info
         except KeyError:
             receiver = vim.ServiceInstance("ServiceInstance")
             message = f"Unable to resolve WSDL method name {name}"

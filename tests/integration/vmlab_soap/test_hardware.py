@@ -8,6 +8,7 @@ from pyVmomi import vim, vmodl
 
 sys.path.insert(0, str(Path(__file__).parent))
 from specs import vm_spec
+from tables import wrong
 
 
 @pytest.fixture
@@ -87,6 +88,18 @@ def test_the_option_tells_cpus_memory_guests_and_default_devices(browser):
     assert vim.vm.device.VirtualVMCIDevice in [type(device) for device in option.defaultDevice]
 
 
+def test_what_the_browser_answers_holds_all_that_its_types_require(browser, hosts):
+    answers = {
+        "QueryConfigTarget": browser.QueryConfigTarget(hosts[0]),
+        "QueryConfigOption": browser.QueryConfigOption(None, hosts[0]),
+        "QueryConfigOptionDescriptor": browser.QueryConfigOptionDescriptor(),
+        "QueryTargetCapabilities": browser.QueryTargetCapabilities(hosts[0]),
+    }
+    results = {name: getattr(vim.EnvironmentBrowser, name).info.result for name in answers}
+
+    assert [place for name, answer in answers.items() for place in wrong(answer, results[name], name)] == []
+
+
 def test_an_option_can_be_asked_for_by_guest(browser):
     spec = vim.EnvironmentBrowser.ConfigOptionQuerySpec(key="vmx-19", guestId=["debian12_64Guest"])
     option = browser.QueryConfigOptionEx(spec)
@@ -149,3 +162,17 @@ def test_a_vm_too_new_for_its_host_does_not_start(lab, make, hosts, run):
             run(vm.PowerOnVM_Task(None))
     finally:
         lab.settings(hardware_versions={hosts[1].name: 21})
+
+
+@pytest.mark.parametrize(("size", "fault"), [
+    ({"numCPUs": 17}, vim.fault.NotEnoughLogicalCpus),
+    ({"memoryMB": 65540}, vim.fault.InsufficientHostMemoryCapacityFault),
+])  # fmt: skip
+def test_a_vm_bigger_than_its_host_is_kept_but_does_not_start(make, hosts, run, size, fault):
+    vm = make("giant", host=hosts[1])
+    run(vm.ReconfigVM_Task(vim.vm.ConfigSpec(**size)))
+    with pytest.raises(fault) as caught:
+        run(vm.PowerOnVM_Task(None))
+
+    assert caught.value.host == hosts[1]
+    assert vm.runtime.powerState == "poweredOff"

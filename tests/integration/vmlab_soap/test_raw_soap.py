@@ -157,6 +157,13 @@ def test_a_method_the_lab_does_not_do_says_so(client, lab):
     assert "vmlab does not support" in answer
 
 
+@pytest.mark.parametrize("method", ["RetrieveManagedMethodExecuter", "RetrieveDynamicTypeManager"])
+def test_a_method_that_no_table_names_is_not_supported_either(client, lab, method):
+    status, answer = client.login(lab).call(call_of(method, "HostSystem", "host-11", ""))
+    assert status == 500
+    assert "<NotSupportedFault " in answer
+
+
 def test_the_version_list_and_unknown_pages(client, lab):
     client.connection.request("GET", "/sdk/vimServiceVersions.xml")
     answer = client.connection.getresponse().read().decode()
