@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vmkeep.errors import ChangesUnknownError, DeadlineError, NotFoundError, StaleError, UnsupportedError
+from vmkeep.errors import (
+    ChangesUnknownError,
+    DeadlineError,
+    NotFoundError,
+    StaleError,
+    TransientError,
+    UnreachableError,
+    UnsupportedError,
+)
 from vmkeep.model.disk import ChangeId
 from vmkeep.model.extents import Extent, Extents, align_out
 from vmkeep.vsphere.api import type_name, vim, vmodl
@@ -21,7 +29,13 @@ from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
-QUERY_SECONDS = 900.0
+QUERY_SECONDS = 1800.0
+"""For all answers about one disk; after that, reading the disk is the quicker way."""
+ANSWER_SECONDS = 600.0
+"""For one answer: it can take minutes on a large disk, in which nothing is sent."""
+LOST_SECONDS = 60.0
+"""How long a question is asked again whose connection is lost: a vCenter may be restarting."""
+_RETRY_SECONDS = 2.0
 RECONFIGURE_SECONDS = 300.0
 _SECTOR = 512
 
@@ -86,10 +100,13 @@ def changed_extents(
     """
     _check_lineage(session, snapshot, device_key, capacity, change_id)
     machine, held = session.vm(vm), session.managed(vim.vm.Snapshot, snapshot)
+    deadline = time.monotonic() + timeout
 
     def ask(start: int) -> Slice:
         try:
-            answer = machine.QueryChangedDiskAreas(held, device_key, start, change_id)
+            answer = _patiently(
+                session, lambda: machine.QueryChangedDiskAreas(held, device_key, start, change_id), deadline
+            )
         except vmodl.fault.ManagedObjectNotFound:
             raise StaleError(f"VM {vm}: snapshot {snapshot} is gone; start a new run") from None
         except vmodl.fault.SecurityError:
@@ -97,11 +114,33 @@ def changed_extents(
         except vmodl.MethodFault as fault:
             why = f"vSphere cannot tell the changes since {change_id} ({type_name(fault)}: {message(fault)})"
             raise ChangesUnknownError(why) from None
+        except (TransientError, UnreachableError) as error:
+            raise ChangesUnknownError(f"vSphere does not tell the changes since {change_id} ({error})") from None
         areas = tuple((area.start, area.length) for area in answer.changedArea or ())
         return Slice(start=answer.startOffset, length=answer.length, areas=areas)
 
-    with speaking(f"ask for the changes of disk {device_key} of VM {vm}"):
-        return collect(ask, capacity, timeout=timeout)
+    try:
+        with speaking(f"ask for the changes of disk {device_key} of VM {vm}"):
+            return collect(ask, capacity, timeout=timeout)
+    except DeadlineError as error:
+        raise ChangesUnknownError(f"vSphere takes too long to tell the changes since {change_id} ({error})") from None
+
+
+def _patiently(session: Session, query: Callable[[], Any], deadline: float) -> Any:
+    """Return an answer; ask again for a while where the connection is lost, not where the answer takes too long."""
+    given_up: float | None = None
+    while True:
+        began = time.monotonic()
+        patience = max(1.0, min(ANSWER_SECONDS, deadline - began))
+        try:
+            with session.patience(patience):
+                return query()
+        except (TransientError, UnreachableError):
+            now = time.monotonic()
+            given_up = given_up or min(deadline, now + LOST_SECONDS)
+            if now - began >= patience or now + _RETRY_SECONDS >= given_up:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 def enable_tracking(session: Session, vm: str) -> bool:

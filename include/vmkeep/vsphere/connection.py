@@ -25,7 +25,8 @@ class PinnedConnection(http.client.HTTPSConnection):
         # Without a context, http.client makes one and reads all the system's authorities into it, each time.
         super().__init__(host, port, timeout=min(CONNECT_SECONDS, call_timeout), context=trust.context)
         self._trust = trust
-        self._call_timeout = call_timeout
+        self.call_timeout = call_timeout
+        """Of the exchanges to come."""
 
     def connect(self) -> None:
         """Open the socket and check the certificate.
@@ -33,7 +34,7 @@ class PinnedConnection(http.client.HTTPSConnection):
         :raises CertificateError: nothing was sent.
         :raises UnreachableError: nobody answers.
         """
-        self.sock: Any = self._trust.open_socket(self.host, self.port, timeout=min(CONNECT_SECONDS, self._call_timeout))
+        self.sock: Any = self._trust.open_socket(self.host, self.port, timeout=min(CONNECT_SECONDS, self.call_timeout))
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request; it and its answer together may take the call's time-out, and no longer."""
@@ -42,7 +43,7 @@ class PinnedConnection(http.client.HTTPSConnection):
         if self.sock is None:
             self.connect()
         assert isinstance(self.sock, DeadlineSocket)
-        self.sock.deadline = time.monotonic() + self._call_timeout
+        self.sock.deadline = time.monotonic() + self.call_timeout
         super().request(*args, **kwargs)
 
 

@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -103,6 +103,10 @@ class Session:
     def vm(self, mo_id: str) -> Any:
         """Return the virtual machine of that id; nothing is sent, it may not exist."""
         return self.managed(vim.VirtualMachine, mo_id)
+
+    def patience(self, call_timeout: float) -> AbstractContextManager[None]:
+        """Give each call that this thread makes in the body so many seconds, instead of the usual ones."""
+        return self._stub.patience(call_timeout)
 
     def request(self, method: str, path: str, *, body: bytes | None = None, limit: int = 16 << 20) -> tuple[int, bytes]:
         """Send one plain HTTPS request with the session's cookie, e.g. for ``/folder``; log in again on a 401.

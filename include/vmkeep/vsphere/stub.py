@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from xml.parsers.expat import ExpatError
 
@@ -49,6 +50,7 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         self.scheme = PinnedConnection
         self.schemeArgs: dict[str, Any] = {"trust": trust, "call_timeout": call_timeout}
         self._generation = 0
+        self._patience = threading.local()
         self._login_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -83,6 +85,21 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         if info.wsdlName in _OF_ONE_SESSION:
             raise SessionRenewedError(f"{self._address}: the session had expired during {info.wsdlName}")
         return self._send(mo, info, args, outerStub)
+
+    @contextmanager
+    def patience(self, call_timeout: float) -> Iterator[None]:
+        """Give each call that this thread makes in the body so many seconds, instead of the usual ones."""
+        self._patience.seconds = call_timeout
+        try:
+            yield
+        finally:
+            del self._patience.seconds
+
+    def GetConnection(self) -> Any:  # noqa: N802
+        """Return a connection for one call, with the time that the call may take."""
+        connection = super().GetConnection()
+        connection.call_timeout = getattr(self._patience, "seconds", self.schemeArgs["call_timeout"])
+        return connection
 
     def hurry(self, call_timeout: float) -> None:
         """Give the calls to come no more than this many seconds, on connections of their own."""

@@ -15,6 +15,7 @@ from typing import Any
 from vmkeep.errors import CertificateError, UnreachableError, UsageError
 from vmkeep.model.site import VCenter
 
+_KEEP_ALIVE_SECONDS = 60
 _ALGORITHMS = {40: "sha1", 64: "sha256"}
 
 
@@ -162,6 +163,9 @@ def _connect(host: str, port: int, timeout: float) -> socket.socket:
     except OSError as error:
         raise UnreachableError(f"{host}:{port} cannot be reached: {_reason(error)}; check address and port") from None
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Some calls take minutes in silence, and firewalls forget silent connections.
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_SECONDS)
     return raw
 
 

@@ -44,10 +44,10 @@ class Site:
     faults: "FaultPlan"
     collectors: "Collectors"
     instance_uuid: str
-    extents_per_query: int = 256
+    extents_per_query: int = 64
     """How many changed areas one QueryChangedDiskAreas answers at most."""
-    bytes_per_query: int = 1 << 30
-    """How much of a disk one QueryChangedDiskAreas covers at most."""
+    bytes_per_query: int = 8 << 20
+    """How much of a disk one QueryChangedDiskAreas covers at most; little, so that each disk takes several."""
     started: Any = None
     nfc_sessions: "Callable[[], list[NfcSession]]" = list
     """The disks that backup clients hold open now."""

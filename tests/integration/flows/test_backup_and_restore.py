@@ -13,7 +13,7 @@ from vmkeep.flows import backup
 from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.disk import SkipReason
-from vmkeep.model.point import BackupMode, Consistency, Quiesce
+from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce
 from vmkeep.repository import Lost, open_repository, sealing, tries
 
 KEYS = (2000, 2001, 16000)
@@ -129,6 +129,20 @@ def test_every_full_and_incremental_says_why(bench):
     with open_repository(bench.site.repository) as repository:
         point = repository.load_point(sealed.point)
     assert {image.reason for image in point.images} == {"a full was asked for"}
+
+
+@pytest.mark.parametrize("plan", [{"fault": "FileFault"}, {"fault": "SystemError"}, {"fault": "NotFound"}])
+def test_changes_that_vsphere_does_not_tell_are_a_full_read_that_says_why(bench, plan):
+    restoring.back_up(bench.site, "web01")
+    bench.lab.fault(method="QueryChangedDiskAreas", message="no such epoch", **plan)
+
+    sealed = restoring.back_up(bench.site, "web01")
+
+    with open_repository(bench.site.repository) as repository:
+        (image,) = repository.load_point(sealed.point).images
+    assert image.kind is BackupKind.FULL
+    assert f"{plan['fault']}: no such epoch" in image.reason
+    assert bench.stored(sealed.point) == bench.disks("web01", 2000)
 
 
 def test_a_restore_over_the_vm_brings_back_every_byte(bench):

@@ -192,6 +192,14 @@ def test_there_is_an_end_to_the_depth(vm_at, run):
     assert vm.snapshot is None
 
 
+@pytest.fixture
+def long_answers(lab):
+    lab.settings(extents_per_query=256, bytes_per_query=1 << 30)
+    yield
+    lab.settings(extents_per_query=64, bytes_per_query=8 * MIB)
+
+
+@pytest.mark.usefixtures("long_answers")
 def test_changed_areas_are_exactly_the_blocks_written(tracked, run, lab):
     first = frozen(take(tracked, run, "first"))
     assert all(disk.backing.changeId for disk in first.values())
@@ -213,7 +221,7 @@ def test_whoever_does_not_loop_misses_changes(tracked, run, lab):
         assert (answer.length, list(answer.changedArea)) == (16 * MIB, [])
         assert changed(tracked, second, 16000, first[16000].backing.changeId) == ([(48 * MIB, 65536)], 4)
     finally:
-        lab.settings(bytes_per_query=1 << 30)
+        lab.settings(bytes_per_query=8 * MIB)
 
 
 def test_removing_the_older_snapshot_forgets_no_change(tracked, run, lab):
@@ -225,6 +233,7 @@ def test_removing_the_older_snapshot_forgets_no_change(tracked, run, lab):
     assert changed(tracked, take(tracked, run, "second"), 2000, start)[0] == [(0, 65536), (MIB, 65536)]
 
 
+@pytest.mark.usefixtures("long_answers")
 def test_the_star_answers_what_is_allocated(tracked, run, lab):
     snapshot = take(tracked, run)
     areas, _ = changed(tracked, snapshot, 16000, "*")

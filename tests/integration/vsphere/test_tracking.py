@@ -132,13 +132,71 @@ def test_another_capacity_means_a_full_read(session, vm):
         changes.changed_extents(session, vm, made, KEY, disk.disk.capacity * 2, disk.change_id)
 
 
-@pytest.mark.parametrize("fault", ["FileFault", "InvalidArgument", "SystemError", "NotSupported"])
+@pytest.mark.parametrize(
+    "fault",
+    ["FileFault", "InvalidArgument", "SystemError", "NotSupported", "NotFound", "HostCommunication", "TaskInProgress"],
+)
 def test_a_fault_of_the_query_means_a_full_read_with_its_reason(session, vm, lab, fault):
     made, disk = take(session, vm, "one")
     lab.site.faults.add(Injection(method="QueryChangedDiskAreas", fault=fault, message="no such epoch"))
 
     with pytest.raises(ChangesUnknownError, match=f"{fault}: no such epoch"):
         ask(session, vm, made, disk, disk.change_id)
+
+
+@pytest.mark.parametrize("plan", [{"drop": True}, {"status": 503}], ids=["cut", "503"])
+def test_a_query_whose_connection_stays_lost_means_a_full_read(session, vm, lab, monkeypatch, plan):
+    monkeypatch.setattr(changes, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(changes, "LOST_SECONDS", 0.2)
+    made, disk = take(session, vm, "one")
+    lab.site.faults.add(Injection(method="QueryChangedDiskAreas", count=1000, **plan))
+
+    with pytest.raises(ChangesUnknownError, match=r"does not tell the changes since .*the connection failed"):
+        ask(session, vm, made, disk, disk.change_id)
+
+
+def test_a_query_whose_connection_comes_back_is_answered(session, vm, lab, monkeypatch):
+    monkeypatch.setattr(changes, "_RETRY_SECONDS", 0.01)
+    made, disk = take(session, vm, "one")
+    lab.site.faults.add(Injection(method="QueryChangedDiskAreas", drop=True, count=5))
+
+    assert ask(session, vm, made, disk, disk.change_id) == ()
+
+
+def test_a_query_that_takes_longer_than_other_calls_is_waited_for(lab, vcenter, vm):
+    with open_session(vcenter, call_timeout=0.6) as hasty:
+        made, disk = take(hasty, vm, "one")
+        lab.site.faults.add(Injection(method="QueryChangedDiskAreas", delay=1))
+
+        assert ask(hasty, vm, made, disk, disk.change_id) == ()
+
+
+def test_a_query_that_hangs_means_a_full_read_and_is_asked_once(session, vm, lab, monkeypatch):
+    monkeypatch.setattr(changes, "ANSWER_SECONDS", 0.3)
+    made, disk = take(session, vm, "one")
+    lab.site.faults.calls.clear()
+    lab.site.faults.add(Injection(method="QueryChangedDiskAreas", delay=3))
+
+    with pytest.raises(ChangesUnknownError, match="no answer in time"):
+        ask(session, vm, made, disk, disk.change_id)
+
+    assert lab.site.faults.calls["QueryChangedDiskAreas"] == 1
+
+
+def test_many_slow_answers_end_at_the_time_for_all_of_them(session, vm, lab):
+    made, disk = take(session, vm, "one")
+    lab.site.bytes_per_query = 65536
+    lab.site.faults.add(Injection(method="QueryChangedDiskAreas", delay=0.1, count=1000))
+
+    with pytest.raises(ChangesUnknownError, match="takes too long to tell the changes"):
+        changes.changed_extents(session, vm, made, KEY, disk.disk.capacity, disk.change_id, timeout=0.5)
+
+
+def test_a_vcenter_restarted_during_a_query_is_asked_again(session, vm, lab):
+    made, disk = take(session, vm, "one")
+    lab.site.faults.add(Injection(method="QueryChangedDiskAreas", restart=True, fault="NotAuthenticated"))
+
+    assert ask(session, vm, made, disk, disk.change_id) == ()
 
 
 def test_a_snapshot_that_is_gone_is_no_reason_for_a_full_read_but_for_a_new_run(session, vm):
