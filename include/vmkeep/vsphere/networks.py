@@ -114,6 +114,8 @@ class SavedCard:
     """Name of its network, or the id where the name was not saved."""
     names: tuple[str, ...]
     """Every name of its network: name and id."""
+    unnamed: bool
+    """Its network is known by an id alone."""
 
 
 def saved_cards(devices: Iterable[Any], origin: Origin) -> tuple[SavedCard, ...]:
@@ -126,7 +128,13 @@ def _saved_card(card: Any, origin: Origin) -> SavedCard:
     network_id, switch = _saved_id(card.backing)
     known = origin.references.network(network_id, switch) if network_id else None
     names = tuple(name for name in (known.name if known else None, _device_name(card.backing), network_id) if name)
-    return SavedCard(key=card.key, label=_label(card), network=next(iter(names), "no network"), names=names)
+    return SavedCard(
+        key=card.key,
+        label=_label(card),
+        network=next(iter(names), "no network"),
+        names=names,
+        unnamed=bool(network_id) and known is None,
+    )
 
 
 def card_networks(
@@ -250,6 +258,7 @@ def _offered(session: Session, host: Any) -> list[Network]:
                 stored_name=values["name"],
             )
             for managed, values in read_each(session, standard, "name")
+            if values["name"]
         ),
         *port_groups(session, groups),
         *opaque_networks(session, opaque),
@@ -259,7 +268,7 @@ def _offered(session: Session, host: Any) -> list[Network]:
 def port_groups(session: Session, groups: Iterable[Any]) -> list[Network]:
     """Return port groups of distributed switches, without those that only hold uplinks."""
     found = read_each(session, groups, "name", "key", "config.distributedVirtualSwitch", "config.uplink")
-    usable = [(group, values) for group, values in found if not values["config.uplink"]]
+    usable = [(group, values) for group, values in found if values["name"] and not values["config.uplink"]]
     switches = {
         moref(switch): switch
         for _, values in usable
@@ -276,7 +285,9 @@ def port_groups(session: Session, groups: Iterable[Any]) -> list[Network]:
             switch_name=decode_name(known[moref(switch)]["name"]),
         )
         for group, values in usable
-        if (switch := values["config.distributedVirtualSwitch"]) is not None and moref(switch) in known
+        if (switch := values["config.distributedVirtualSwitch"]) is not None
+        and moref(switch) in known
+        and known[moref(switch)]["uuid"]
     ]
 
 
@@ -291,6 +302,7 @@ def opaque_networks(session: Session, networks: Iterable[Any]) -> list[Network]:
             opaque_type=values["summary"].opaqueNetworkType,
         )
         for network, values in read_each(session, networks, "name", "summary")
+        if values["name"] and values["summary"] is not None
     ]
 
 

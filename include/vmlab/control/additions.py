@@ -3,7 +3,7 @@
 from typing import Any
 
 from vmlab.control.targets import ControlError, find_vm
-from vmlab.managed import ds_paths
+from vmlab.managed import ds_paths, reach, switches
 from vmlab.managed.lost import STATES, set_connection
 from vmlab.managed.site import Site
 from vmlab.managed.vm_create import adopt, check_free_name, inventory_name
@@ -22,7 +22,11 @@ def connect_vm(site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
-    """`{kind: datastore | network | host, name}`: one more, for every host; answers its moref."""
+    """`{kind: datastore | network | host, name}`: one more; answers its moref.
+
+    Kind can also be `switch` (`uuid?`), `port group` (`switch`, a moref; `uplink?`) and `opaque network` (`id`), the
+    first two with a `moref` of one's choice. `hosts` names those that have it, else all do; `folder` is a subfolder.
+    """
     kind, typed = body.get("kind"), str(body.get("name") or "")
     if not 0 < len(typed) <= _LONGEST:
         raise ControlError("a name has 1 to 80 characters")
@@ -32,16 +36,18 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
             case "datastore":
                 ref = _in_folder(site, site.world.new_ref(vim.Datastore, "datastore"), "datastoreFolder", name)
                 ds_paths.root_of(site, name).mkdir(parents=True)
-            case "network":
-                ref = _in_folder(site, site.world.new_ref(vim.Network, "network"), "networkFolder", name)
+            case "network" | "switch" | "port group" | "opaque network":
+                ref = _network(site, body, name)
             case "host":
                 cluster = site.world.all(vim.ClusterComputeResource)[0]
                 ref = site.world.add(site.world.new_ref(vim.HostSystem, "host"), name=name, parent=cluster)
             case _:
-                raise ControlError(f"cannot add a {kind!r}; a datastore, network or host")
+                raise ControlError(f"cannot add a {kind!r}; see docs/vmlab.md")
     except vmodl.MethodFault as fault:
         raise ControlError(f"{typed}: {fault.msg}", 409) from fault
     site.add_companion(ref)
+    if "hosts" in body:
+        reach.limit(site, ref, [host for host in site.world.all(vim.HostSystem) if _name(site, host) in body["hosts"]])
     return {"moref": ref._moId}
 
 
@@ -52,3 +58,44 @@ def _in_folder(site: Site, ref: Any, folder_name: str, name: str) -> Any:
         site.world.add(ref, name=name, parent=folder)
         adopt(site, folder, ref)
     return ref
+
+
+def _network(site: Site, body: dict[str, Any], name: str) -> Any:
+    folder = _network_folder(site, body.get("folder"))
+    moref = body.get("moref")
+    with site.world.transaction():
+        check_free_name(site, folder, name)
+        match body["kind"]:
+            case "switch":
+                ref = switches.add_switch(site, folder, name, switch_uuid=body.get("uuid"), moref=moref)
+            case "port group":
+                switch = site.world.entry(switches.Switch(str(body.get("switch")))).ref
+                ref = switches.add_group(site, folder, name, switch, moref=moref, uplink=bool(body.get("uplink")))
+            case "opaque network":
+                ref = switches.add_opaque(site, folder, name, str(body.get("id")))
+            case _:
+                ref = site.world.add(site.world.new_ref(vim.Network, "network"), name=name, parent=folder)
+        adopt(site, folder, ref)
+    return ref
+
+
+def _network_folder(site: Site, name: str | None) -> Any:
+    """The datacenter's network folder, or one in it: names are free in each folder of its own."""
+    top = site.world.get(site.world.all(vim.Datacenter)[0], "networkFolder")
+    if name is None:
+        return top
+    found = [
+        ref for ref in site.world.get(top, "childEntity") if isinstance(ref, vim.Folder) and _name(site, ref) == name
+    ]
+    if found:
+        return found[0]
+    with site.world.transaction():
+        made = site.world.new_ref(vim.Folder, "group-n")
+        kinds = site.world.get(top, "childType")
+        site.world.add(made, name=name, parent=top, childType=kinds, childEntity=[])
+        adopt(site, top, made)
+    return made
+
+
+def _name(site: Site, ref: Any) -> str:
+    return str(site.world.get(ref, "name"))

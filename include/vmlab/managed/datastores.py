@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from vmlab.managed.ds_paths import parse, root_of
+from vmlab.managed.reach import hosts_of
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
 from vmlab.soap.types import vim
@@ -103,8 +104,8 @@ def capability(_site: Site, _: Any) -> Any:
 
 @computed(vim.Datastore, "host")
 def host(site: Site, ref: Any) -> list[Any]:
-    """Every host mounts every datastore."""
-    return [vim.Datastore.HostMount(key=key, mountInfo=mount_info(ref)) for key in site.world.all(vim.HostSystem)]
+    """The hosts that mount a datastore."""
+    return [vim.Datastore.HostMount(key=key, mountInfo=mount_info(ref)) for key in hosts_of(site, ref)]
 
 
 @computed(vim.Datastore, "vm")

@@ -7,6 +7,8 @@ import uuid
 from typing import Any
 
 from vmlab.managed import hardware
+from vmlab.managed.host_states import runtime, uses_drs
+from vmlab.managed.reach import hosts_of, reached
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
 from vmlab.soap.types import vim
@@ -35,16 +37,16 @@ def compute_host(site: Site, ref: Any) -> list[Any]:
 
 @computed(vim.ComputeResource, "datastore")
 @computed(vim.HostSystem, "datastore")
-def host_datastore(site: Site, _: Any) -> list[Any]:
-    """Every datastore: all are shared."""
-    return site.world.all(vim.Datastore)
+def host_datastore(site: Site, ref: Any) -> list[Any]:
+    """The datastores a host has, or any host of a cluster."""
+    return reached(site, vim.Datastore, _hosts(site, ref))
 
 
 @computed(vim.ComputeResource, "network")
 @computed(vim.HostSystem, "network")
-def host_network(site: Site, _: Any) -> list[Any]:
-    """Every network."""
-    return site.world.all(vim.Network)
+def host_network(site: Site, ref: Any) -> list[Any]:
+    """The networks a host has, or any host of a cluster."""
+    return reached(site, vim.Network, _hosts(site, ref))
 
 
 @computed(vim.ComputeResource, "environmentBrowser")
@@ -84,9 +86,9 @@ def cluster_summary(site: Site, ref: Any) -> Any:
 
 
 @computed(vim.ClusterComputeResource, "configurationEx")
-def cluster_config_ex(_site: Site, _: Any) -> Any:
-    """A cluster whose hosts are chosen by DRS; without HA, rules and groups."""
-    drs = vim.cluster.DrsConfigInfo(enabled=True, defaultVmBehavior="fullyAutomated", vmotionRate=3)
+def cluster_config_ex(site: Site, ref: Any) -> Any:
+    """A cluster whose hosts are chosen by DRS, or not; without HA, rules and groups."""
+    drs = vim.cluster.DrsConfigInfo(enabled=uses_drs(site, ref), defaultVmBehavior="fullyAutomated", vmotionRate=3)
     return fill(
         vim.cluster.ConfigInfoEx(
             vmSwapPlacement="vmDirectory", dasConfig=vim.cluster.DasConfigInfo(enabled=False), drsConfig=drs,
@@ -106,16 +108,6 @@ def cluster_config(site: Site, ref: Any) -> Any:
 def host_vm(site: Site, ref: Any) -> list[Any]:
     """The VMs on a host."""
     return [vm for vm in site.world.all(vim.VirtualMachine) if site.world.get(vm, "runtime").host == ref]
-
-
-@computed(vim.HostSystem, "runtime")
-def host_runtime(site: Site, _: Any) -> Any:
-    """Connected, on, not in maintenance."""
-    return fill(
-        vim.host.RuntimeInfo(
-            connectionState="connected", powerState="poweredOn", inMaintenanceMode=False, bootTime=site.started
-        )
-    )
 
 
 @computed(vim.HostSystem, "capability")
@@ -166,7 +158,7 @@ def host_summary(site: Site, ref: Any) -> Any:
         vim.host.Summary(
             host=ref,
             hardware=machine,
-            runtime=host_runtime(site, ref),
+            runtime=runtime(site, ref),
             config=_summary_config(site, ref, product),
             quickStats=vim.host.Summary.QuickStats(overallCpuUsage=420, overallMemoryUsage=4096, uptime=86400),
             overallStatus="green",
@@ -226,9 +218,9 @@ def network_summary(site: Site, ref: Any) -> Any:
 
 
 @computed(vim.Network, "host")
-def network_host(site: Site, _: Any) -> list[Any]:
-    """Every host."""
-    return site.world.all(vim.HostSystem)
+def network_host(site: Site, ref: Any) -> list[Any]:
+    """The hosts that have a network."""
+    return hosts_of(site, ref)
 
 
 @computed(vim.Network, "vm")
@@ -262,6 +254,10 @@ def _under(site: Site, kind: Any, datacenter: Any) -> list[Any]:
     from vmlab.managed.search import datacenter_of
 
     return [ref for ref in site.world.all(kind) if datacenter_of(site, ref) == datacenter]
+
+
+def _hosts(site: Site, ref: Any) -> list[Any]:
+    return [ref] if isinstance(ref, vim.HostSystem) else compute_host(site, ref)
 
 
 def _uuid(ref: Any) -> str:

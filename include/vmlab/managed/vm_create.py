@@ -12,6 +12,7 @@ from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import default_devices
 from vmlab.managed.disk_files import carry_out
 from vmlab.managed.guests import guest_names, new_guest
+from vmlab.managed.placement import place
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rights import check_create
@@ -25,7 +26,7 @@ from vmlab.soap.values import fill
 def create_vm_task(call: Call, config: Any, pool: Any, host: Any) -> Any:
     """Make a VM in a folder; its files appear on the datastore."""
     check_no_vapp(pool)
-    return create_vm(call.site, call.this, config, pool, host)
+    return create_vm(call.site, call.this, config, pool, place(call.site, config, pool, host))
 
 
 def check_no_vapp(pool: Any) -> None:

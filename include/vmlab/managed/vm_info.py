@@ -7,6 +7,7 @@ from vmlab.managed.hosts import allocation
 from vmlab.managed.lost import is_lost
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
+from vmlab.managed.switches import names
 from vmlab.soap.types import vim
 from vmlab.soap.values import fill
 
@@ -42,8 +43,7 @@ def networks(site: Site, ref: Any) -> list[Any]:
     """Networks a VM has adapters on."""
     devices = site.world.get(ref, "config").hardware.device
     cards = [device for device in devices if isinstance(device, vim.vm.device.VirtualEthernetCard)]
-    wanted = [getattr(card.backing, "deviceName", None) for card in cards]
-    return [net for net in site.world.all(vim.Network) if site.world.get(net, "name") in wanted]
+    return [net for net in site.world.all(vim.Network) if any(names(site, card.backing, net) for card in cards)]
 
 
 @computed(VM, "rootSnapshot")

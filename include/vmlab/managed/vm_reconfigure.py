@@ -12,6 +12,7 @@ from vmlab.managed.disk_files import carry_out
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rights import check_reconfigure
+from vmlab.managed.switches import check_card
 from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_config import apply_simple_fields
 from vmlab.managed.vm_create import check_free_name, inventory_name
@@ -42,6 +43,9 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     apply_simple_fields(config, spec)
     if spec.changeTrackingEnabled is not None:
         config.changeTrackingEnabled = spec.changeTrackingEnabled
+    for index, change in enumerate(spec.deviceChange):
+        if isinstance(change.device, Device.VirtualEthernetCard) and _names_network(change):
+            check_card(site, world.get(vm, "runtime").host, change.device, index)
     plan = plan_changes(
         config.hardware.device, list(spec.deviceChange), has_snapshots=world.get(vm, "snapshot") is not None
     )
@@ -55,6 +59,10 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     if world.get(vm, "runtime").powerState == "poweredOff":
         apply_tracking(site, vm)
     write_vm_files(site, config)
+
+
+def _names_network(change: Any) -> bool:
+    return change.operation == "add" or (change.operation == "edit" and change.device.backing is not None)
 
 
 def _new_name(site: Site, vm: Any, name: str) -> str:

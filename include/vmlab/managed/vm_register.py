@@ -165,6 +165,9 @@ def _card(number: int, entries: dict[str, str]) -> Any:
     node = f"ethernet{number}"
     kind = nic_types().get(entries.get(f"{node}.virtualDev", "vmxnet3"), Device.VirtualVmxnet3)
     backing = Device.VirtualEthernetCard.NetworkBackingInfo(deviceName=entries.get(f"{node}.networkName", ""))
+    if group := entries.get(f"{node}.dvs.portgroupId"):
+        port = vim.dvs.PortConnection(portgroupKey=group, switchUuid=entries.get(f"{node}.dvs.switchId"))
+        backing = Device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
     return kind(
         key=-2000 - number, backing=backing, macAddress=entries.get(f"{node}.address") or None, addressType="manual"
     )

@@ -132,6 +132,9 @@ def _nic_lines(card: Any) -> dict[str, str]:
     kind = next((name for cls, name in NIC_TYPES if isinstance(card, cls)), "vmxnet3")
     network = getattr(card.backing, "deviceName", None) or ""
     lines = {f"{node}.present": "TRUE", f"{node}.virtualDev": kind, f"{node}.networkName": network}
+    port = getattr(card.backing, "port", None)
+    if port is not None:
+        lines |= {f"{node}.dvs.switchId": port.switchUuid or "", f"{node}.dvs.portgroupId": port.portgroupKey or ""}
     return lines | {f"{node}.addressType": "static", f"{node}.address": card.macAddress or ""}
 
 

@@ -1,0 +1,32 @@
+"""The names behind the ids in a VM's configuration, read while the VM is there to ask."""
+
+from __future__ import annotations
+
+from vmkeep.model.references import NamedNetwork, References
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.networks import Network, Origin, opaque_networks, port_groups, saved_cards
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+
+
+def read_references(session: Session, vm: str) -> tuple[References, tuple[str, ...]]:
+    """Return the names of what a VM's configuration refers to by ids: port groups, and networks of NSX.
+
+    :returns: the names, and the labels of the network cards whose network's name may not be read.
+    """
+    with speaking(f"read the names of the networks of VM {vm}"):
+        values = read(session, session.vm(vm), "network", "config.hardware.device")
+        networks = values["network"] or ()
+        groups = [network for network in networks if isinstance(network, vim.dvs.DistributedVirtualPortgroup)]
+        opaque = [network for network in networks if isinstance(network, vim.OpaqueNetwork)]
+        found = [*port_groups(session, groups), *opaque_networks(session, opaque)]
+    references = References(networks=tuple(map(_named, found)))
+    cards = saved_cards(values["config.hardware.device"] or (), Origin(references=references))
+    return references, tuple(card.label for card in cards if card.unnamed)
+
+
+def _named(network: Network) -> NamedNetwork:
+    return NamedNetwork(
+        id=network.id, name=network.name, switch_uuid=network.switch_uuid, switch_name=network.switch_name
+    )

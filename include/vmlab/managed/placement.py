@@ -1,0 +1,82 @@
+"""Where a new VM may go: a host of the pool's cluster, in use, with its hardware version, datastores and networks.
+
+Where none is named, a cluster that uses DRS and a lone host choose; a cluster without DRS refuses.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from vmlab.managed import ds_paths, hardware
+from vmlab.managed.devices import Device, Disk
+from vmlab.managed.host_states import DISCONNECTED, MAINTENANCE, state_of, uses_drs
+from vmlab.managed.hosts import compute_host
+from vmlab.managed.reach import hosts_of
+from vmlab.managed.site import Site
+from vmlab.managed.switches import check_card
+from vmlab.soap.types import vim, vmodl
+
+
+def place(site: Site, spec: Any, pool: Any, host: Any) -> Any:
+    """The host for a new VM. Raises the faults of CreateVM_Task for a host that is missing, or lacks something."""
+    with site.world.lock:
+        owner = _owner(site, pool)
+        members = compute_host(site, owner)
+        if host is not None:
+            if host not in members:
+                message = f"{site.world.get(host, 'name')} is not a host of {site.world.get(owner, 'name')}"
+                raise vmodl.fault.InvalidArgument(invalidProperty="host", msg=message)
+            _check(site, spec, host)
+            return host
+        if isinstance(owner, vim.ClusterComputeResource) and not uses_drs(site, owner):
+            message = f"{site.world.get(owner, 'name')} does not use DRS: a host has to be named"
+            raise vmodl.fault.InvalidArgument(invalidProperty="host", msg=message)
+        return _chosen(site, spec, members)
+
+
+def _owner(site: Site, pool: Any) -> Any:
+    while isinstance(pool, vim.ResourcePool):
+        pool = site.world.get(pool, "parent")
+    return pool
+
+
+def _chosen(site: Site, spec: Any, members: list[Any]) -> Any:
+    """The host with the fewest VMs that has everything. Raises the fault of the last one that has not."""
+    vms = [site.world.get(vm, "runtime").host for vm in site.world.all(vim.VirtualMachine)]
+    refused: Any = None
+    for host in sorted(members, key=vms.count):
+        try:
+            _check(site, spec, host)
+        except vmodl.MethodFault as fault:
+            refused = refused or fault
+        else:
+            return host
+    raise refused or vim.fault.NoCompatibleHost(msg="The cluster has no host.")
+
+
+def _check(site: Site, spec: Any, host: Any) -> None:
+    name = site.world.get(host, "name")
+    if state_of(site, host) == DISCONNECTED:
+        raise vmodl.fault.HostNotConnected(
+            msg=f"Unable to communicate with the remote host {name}: it is disconnected."
+        )
+    if state_of(site, host) == MAINTENANCE:
+        raise vim.fault.InvalidState(msg=f"The operation is not allowed in the current state of host {name}.")
+    if spec.version:
+        hardware.check_host(site, host, spec.version)
+    for datastore in _datastores(spec):
+        if host not in hosts_of(site, ds_paths.datastore_named(site, datastore)):
+            message = f"Host {name} has no datastore '{datastore}'."
+            raise vim.fault.InvalidDatastore(name=datastore, msg=message)
+    for index, change in enumerate(spec.deviceChange):
+        if isinstance(change.device, Device.VirtualEthernetCard):
+            check_card(site, host, change.device, index)
+
+
+def _datastores(spec: Any) -> Iterator[str]:
+    """Names of the datastores that a spec's files are on."""
+    if spec.files is not None and spec.files.vmPathName:
+        yield ds_paths.parse(spec.files.vmPathName)[0]
+    for change in spec.deviceChange:
+        file_name = getattr(change.device.backing, "fileName", None)
+        if isinstance(change.device, Disk) and file_name:
+            yield ds_paths.parse(file_name)[0]
