@@ -38,7 +38,7 @@ def ending_of(error: BaseException) -> Ending:
         case click.exceptions.NoArgsIsHelpError():
             return _ours(f"a command is missing. See '{error.ctx.command_path} --help'.", UsageError)
         case click.NoSuchOption() if error.ctx and any(isinstance(p, click.Argument) for p in error.ctx.command.params):
-            name = f"a name that begins with a dash is written name:{error.option_name}, or behind '--'"
+            name = "a name that begins with a dash is written behind 'name:', or behind '--'"
             return _ours(f"{error.format_message()} See '{error.ctx.command_path} --help'; {name}.", UsageError)
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else "vmkeep"

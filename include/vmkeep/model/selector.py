@@ -32,6 +32,8 @@ def names_meant(text: str) -> tuple[str, ...]:
 
     A VM may really be called ``name:web01``. Who has such a VM, and another one called web01, is asked which he means.
     """
+    if not text.startswith(PREFIX):
+        return (text,)
     behind = text.removeprefix(PREFIX)
     return tuple(dict.fromkeys(name for name in (text, behind, _unquoted(behind)) if name))
 

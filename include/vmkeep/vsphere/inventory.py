@@ -171,7 +171,10 @@ def _by_moref(session: Session, mo_id: str) -> list[Any]:
     if not mo_id:
         return []
     vm = session.vm(mo_id)
-    is_a_vm = read(session, vm, "name")["name"] is not None  # a folder's or a pool's id is answered with nothing
+    try:
+        is_a_vm = read(session, vm, "name")["name"] is not None  # a folder's or a pool's id is answered with nothing
+    except vmodl.fault.ManagedObjectNotFound:
+        return []
     return [vm] if is_a_vm else []
 
 

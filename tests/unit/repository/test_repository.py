@@ -22,6 +22,7 @@ from vmkeep.errors import (
     UsageError,
 )
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.selector import shown_name
 from vmkeep.repository import Repository, create_repository, descriptor, open_repository, point_id
 from vmkeep.repository.pointnames import PointName, safe_name
 
@@ -196,6 +197,42 @@ def test_a_beginning_that_fits_several_points_lists_them(repository, point):
 
     with pytest.raises(AmbiguousError, match="k-web/20260504T030201Z-0a"):
         repository.find_point("k-web")
+
+
+ODD_NAMES = (
+    "web01 ", "a:b@c", "latest", "latest:web", "-x", "name:db", "moref:vm-1", "a%2fb", "/x", '"x"', "日本", "a\tb",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_latest_takes_a_name_as_it_is_listed(repository, point, name):
+    several(repository, point)
+    repository.seal(point(vm=VmIdentity(name=name, key="k-odd"), run="odd"))
+
+    for text in (name, shown_name(name), f"name:{name}"):
+        if (name, text) != ("name:db", "name:db"):
+            assert repository.find_point(f"latest:{text}").run == "odd"
+            assert repository.keys_of_vm(text) == ["k-odd"]
+
+
+def test_latest_asks_which_vm_where_one_is_called_like_the_selector_of_another(repository, point):
+    several(repository, point)
+    repository.seal(point(vm=VmIdentity(name="name:db", key="k-odd"), run="odd"))
+
+    with pytest.raises(AmbiguousError, match="k-db, k-odd"):
+        repository.find_point("latest:name:db")
+
+
+def test_latest_takes_the_inventory_path_of_a_vm(repository, point):
+    for key, folder in (("k1", "Test"), ("k2", "a%2fb")):
+        vm = VmIdentity(name="twin", key=key, inventory_path=f"/Lab/vm/{folder}/twin")
+        repository.seal(point(vm=vm, run=key))
+
+    assert repository.find_point("latest:/Lab/vm/Test/twin").run == "k1"
+    assert repository.find_point("latest:name:/Lab/vm/a%2Fb/twin").run == "k2"
+    for path in ("/Lab/vm/test/twin", "/Lab/vm/a/b/twin", "/Lab/vm/Test/twin/"):
+        with pytest.raises(NotFoundError):
+            repository.find_point(f"latest:{path}")
 
 
 def test_latest_of_a_name_that_two_vms_have_asks_for_the_key(repository, point):
