@@ -11,9 +11,7 @@ from vmlab.managed.site import Site
 from vmlab.soap.types import vim
 
 STATES = frozenset({"inaccessible", "orphaned", "invalid"})
-_UNREADABLE = frozenset(
-    {"config", "capability", "guest", "layout", "layoutEx", "network", "rootSnapshot", "snapshot", "storage"}
-)
+_UNREADABLE = frozenset({"config", "guest", "layout", "layoutEx", "network", "rootSnapshot", "snapshot", "storage"})
 _ALLOWED = frozenset({"UnregisterVM", "ReloadVirtualMachine"})
 
 

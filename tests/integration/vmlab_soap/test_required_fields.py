@@ -48,8 +48,18 @@ def walk(content, *starts):
 
 
 @pytest.fixture
-def inhabited(content, vm_at, run):
-    """A lab with snapshots, a task that failed, a view, and collectors; yields these."""
+def inhabited(content, vm_at, run, lab):
+    """A lab with snapshots, a task that failed, a lost VM, a vApp, a third host, a view, and collectors."""
+    for kind in ("host", "datastore", "network"):
+        lab.post("inventory/add", {"kind": kind, "name": f"one [more] {kind}"})
+    lab.post("vm/connection", {"vm": "old01", "state": "inaccessible"})
+    pool = content.searchIndex.FindByInventoryPath("Lab/host/Cluster1/Resources")
+    folder = content.searchIndex.FindByInventoryPath("Lab/vm")
+    spec = vim.ResourceConfigSpec(
+        cpuAllocation=pool.config.cpuAllocation, memoryAllocation=pool.config.memoryAllocation
+    )
+    app = pool.CreateVApp("app", spec, vim.vApp.VAppConfigSpec(), folder)
+    app.MoveIntoResourcePool([vm_at("Test/twin")])
     vm = vm_at("Production/web01")
     run(vm.CreateSnapshot_Task("one", "", False, False))
     run(vm.CreateSnapshot_Task("two", "", True, False))
@@ -76,5 +86,5 @@ def test_every_object_tells_every_required_field_and_each_of_its_declared_type(c
     assert {
         vim.Folder, vim.Datacenter, vim.ClusterComputeResource, vim.HostSystem, vim.ResourcePool, vim.Datastore,
         vim.Network, vim.VirtualMachine, vim.vm.Snapshot, vim.Task, vim.EnvironmentBrowser, vim.host.DatastoreBrowser,
-        vim.host.NetworkSystem, vim.vm.guest.FileManager, vim.LicenseAssignmentManager,
+        vim.VirtualApp, vim.host.NetworkSystem, vim.vm.guest.FileManager, vim.LicenseAssignmentManager,
     } <= seen  # fmt: skip
