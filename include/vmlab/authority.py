@@ -4,6 +4,7 @@ Error codes are those of facts about real systems where known; what is assumed s
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -35,6 +36,8 @@ class SiteAuthority:
         self._site = site
         self._thumbprint = thumbprint
         self.limit = DEFAULT_SESSION_LIMIT
+        self.transports = ""
+        """Transports that reach the disks from here, the library's own choice first; empty: over the network alone."""
 
     @property
     def thumbprint(self) -> str:
@@ -98,8 +101,20 @@ class SiteAuthority:
             vm = self._vm(vmx_spec)
             self._check_rights(name, vm, READ_PRIVILEGES if read_only else WRITE_PRIVILEGES)
             self._check_link(vm, _plain_path(path), snapshot_ref, read_only=read_only)
-            host = self._site.world.get(self._site.world.get(vm, "runtime").host, "name")
-        return DiskGrant(ds_path=_plain_path(path), read_only=read_only, host=str(host))
+            return self._grant(vm, _plain_path(path), read_only=read_only)
+
+    def _grant(self, vm: Any, path: str, *, read_only: bool) -> DiskGrant:
+        world = self._site.world
+        snapshots = snapshot_refs(world.get(vm, "snapshot"))
+        return DiskGrant(
+            ds_path=path,
+            read_only=read_only,
+            host=str(world.get(world.get(vm, "runtime").host, "name")),
+            has_snapshot=bool(snapshots),
+            tracked=bool(world.get(vm, "config").changeTrackingEnabled),
+            redo_log=path in self._deltas([vm, *snapshots]),
+            metadata={"transport": self.transports} if self.transports else {},
+        )
 
     def _user(self, user: str | None, password: str | None, cookie: str | None) -> str:
         if cookie:
@@ -154,16 +169,21 @@ class SiteAuthority:
         except DiskError as error:
             return error.code
 
+    def _deltas(self, refs: list[Any]) -> set[str]:
+        """All links of the disks of VMs and snapshots that have a parent."""
+        return {backing.fileName for backing in self._backings(refs) if getattr(backing, "parent", None) is not None}
+
     def _links(self, refs: list[Any]) -> set[str]:
         """All links of the disks of VMs and snapshots, parents included."""
-        found: set[str] = set()
+        return {backing.fileName for backing in self._backings(refs)}
+
+    def _backings(self, refs: list[Any]) -> Iterator[Any]:
         for ref in refs:
             for disk in disks(self._site.world.get(ref, "config")):
                 backing = disk.backing
                 while backing is not None:
-                    found.add(backing.fileName)
+                    yield backing
                     backing = backing.parent if hasattr(backing, "parent") else None
-        return found
 
 
 def _plain_path(path: str) -> str:

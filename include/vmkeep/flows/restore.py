@@ -24,6 +24,7 @@ from vmkeep.flows.values import DeadRestore, DiskMatch, Restored, RestorePlan, T
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.site import Site
+from vmkeep.model.transport import modes_for_writing
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
 from vmkeep.vsphere import changes, create, files, inventory, machines, marks
@@ -175,7 +176,7 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
                 target_file=by_key[match.target_key].file_name,
                 capacity=by_key[match.target_key].capacity,
                 fresh=target.created,
-                transports=plan.request.transports,
+                transports=modes_for_writing(plan.request.transports),
             )
             for match in matches
             if match.written and match.target_key is not None

@@ -6,6 +6,7 @@ The plan is what a person is shown and may have to approve. All later steps take
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UsageError
 from vmkeep.flows.connect import check_vddk, open_vsphere
@@ -19,6 +20,7 @@ from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm,
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.model.site import Site
+from vmkeep.model.transport import modes_for_writing
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import configspec, create, inventory, required, snapshots
 from vmkeep.vsphere.names import require_usable_name
@@ -49,6 +51,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         else:
             plan = _plan_over(session, repository, point, request, has_ended)
         if not plan.nothing_to_do:
+            plan = replace(plan, warnings=(*plan.warnings, *_about_transports(request.transports)))
             PlanLedger(repository, plan).note_plan()
         return plan
 
@@ -151,6 +154,16 @@ def _plan_new(
         dead=dead,
         warnings=(*cleared, *_about_the_original(place, built, point, beside), *place.notes, *built.notes),
     )
+
+
+def _about_transports(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Say which modes are left out."""
+    left = modes_for_writing(asked)
+    dropped = [name for name in asked if name not in left]
+    if not dropped:
+        return ()
+    modes = f"by {' or '.join(left)}, not by {' or '.join(dropped)}"
+    return (f"the disks are written {modes}: for that VDDK wants a snapshot of the VM, and a restore finds none",)
 
 
 def _about_the_original(

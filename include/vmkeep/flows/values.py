@@ -10,7 +10,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
-from vmkeep.model.transport import require_modes
+from vmkeep.model.transport import modes_for_writing, require_modes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +163,9 @@ class RestoreRequest:
     """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``."""
 
     def __post_init__(self) -> None:
-        """Refuse names that are empty, as an unset variable in a script gives them, and modes that do not exist."""
+        """Refuse names that are empty, as an unset variable in a script gives them, and modes that cannot write."""
         require_modes(self.transports)
+        modes_for_writing(self.transports)
         for field_name in ("vm", "new_name", "datastore", "folder", "resource_pool", "host"):
             if getattr(self, field_name) == "":
                 raise UsageError(f"{field_name.replace('_', ' ')} is empty: leave it out, or give a name")

@@ -28,3 +28,21 @@ def require_modes(names: Sequence[str]) -> None:
     for name in names:
         if name not in tuple(TransportMode):
             raise UsageError(f"'{name}' is no transport mode: choose from {known}")
+
+
+_UNDER_A_SNAPSHOT = (TransportMode.SAN, TransportMode.HOTADD)
+"""VDDK opens a disk for writing by these only where its VM has a snapshot."""
+
+
+def modes_for_writing(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the modes of a list by which a restore can write: it writes the disks of a VM without a snapshot.
+
+    :raises UsageError: there is none.
+    """
+    left = tuple(name for name in names if name not in _UNDER_A_SNAPSHOT)
+    if not left:
+        raise UsageError(
+            f"a restore cannot write by {' or '.join(names)}, because VDDK wants a snapshot of the VM for it, and a "
+            f"restore finds none: choose nbdssl or nbd, or add one: {':'.join([*names, TransportMode.NBDSSL])}"
+        )
+    return left

@@ -115,6 +115,8 @@ class ControlHandler:
                     site.sessions.idle_seconds = float(value)
                 case "nfc_session_limit":
                     self._authority.limit = int(value)
+                case "transports":
+                    self._authority.transports = str(value)
                 case "capacities" | "hardware_versions":
                     site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
                 case _:

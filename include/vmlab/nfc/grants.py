@@ -15,6 +15,12 @@ class DiskGrant:
     """Name of the host that serves it; sessions are counted per host."""
     latency_seconds: float = 0.0
     """Each read and write takes at least this long; requests in flight on one handle wait at the same time."""
+    has_snapshot: bool = False
+    """The VM has one: without it, SAN and HotAdd open nothing for writing."""
+    tracked: bool = False
+    """Changes of the VM are tracked: then SAN does not write."""
+    redo_log: bool = False
+    """The disk is a snapshot's delta: SAN does not write those."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Shown by ReadMetadata beside the disk's own; ``transport`` overrides the transport mode shown."""
 

@@ -158,6 +158,7 @@ class NfcServer:
             if code := self._faults.at_call("open", grant.ds_path):
                 raise NfcError(code, f"{grant.ds_path}: planted fault")
             transport = _transport(request.get("transports"), grant)
+            _check_writing(grant, transport)
             self._admit(client, grant, transport)
         except (NfcError, DiskError) as error:
             log.info("open of %s refused: %s", request.get("path"), error)
@@ -239,6 +240,21 @@ def _transport(asked: str | None, grant: DiskGrant) -> str:
         if word in offered and word in _KNOWN_TRANSPORTS:
             return word
     raise NfcError(NO_ACCESS, f"no transport of {asked!r} reaches {grant.ds_path}")
+
+
+def _check_writing(grant: DiskGrant, transport: str) -> None:
+    """The rules of SAN and HotAdd: a snapshot has to be there, and SAN writes base disks that nobody tracks.
+
+    The next transport of the list is not tried: that is the strictest reading.
+    """
+    if grant.read_only or transport not in {"san", "hotadd"}:
+        return
+    if not grant.has_snapshot:
+        raise NfcError(NO_ACCESS, f"{grant.ds_path}: {transport} writes only where the VM has a snapshot")
+    if transport == "san" and grant.tracked:
+        raise NfcError(NO_ACCESS, f"{grant.ds_path}: san does not write while changes are tracked")
+    if transport == "san" and grant.redo_log:
+        raise NfcError(NO_ACCESS, f"{grant.ds_path}: san does not write into a redo log")
 
 
 def _fault_message(number: int, fault: NfcFault) -> dict[str, str | None]:

@@ -63,6 +63,12 @@ CASES = {
     "restore of a VM never backed up": (("restore", "run", "latest:app01"), {}, 10, ("app01",)),
     "a transport mode that does not exist": (("backup", "run", "web01", "--transport", "carrier"), {}, 2, ("nbdssl",)),
     "one of two transport modes": (("restore", "run", "x", "--transport", "nbd:NBDSSL"), {}, 2, ("'NBDSSL'", "nbdssl")),
+    "a restore by a mode that writes under a snapshot only": (
+        ("restore", "run", "x", "--transport", "san:hotadd"),
+        {},
+        2,
+        ("snapshot", "san:hotadd:nbdssl"),
+    ),
     "no transport mode": (("backup", "run", "web01", "--transport", ""), {}, 2, ("transport", "nbdssl")),
     "a UUID that is none": (("backup", "run", "uuid:x"), {}, 10, ("'x'", "UUID")),
     "no UUID at all": (("backup", "run", "uuid:"), {}, 10, ("UUID",)),

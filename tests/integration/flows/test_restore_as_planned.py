@@ -300,3 +300,19 @@ def test_a_restore_does_not_finish_with_the_writes_of_another_try(lab, fresh):
         ready.finish()
 
     assert look(lab, name) == before
+
+
+@pytest.mark.parametrize("asked", [("hotadd", "nbdssl"), ("san", "nbd", "hotadd")])
+def test_modes_that_write_under_a_snapshot_only_are_left_out_and_the_plan_says_so(lab, kept, asked):
+    site, point = kept
+    name = f"own-{uuid.uuid4().hex[:6]}"
+    lab.settings(transports="san:hotadd:nbdssl:nbd")
+    try:
+        restoring = Restoring.new(site, point, name, transports=asked)
+        (left,) = {"nbdssl", "nbd"} & set(asked)
+        assert any(f"written by {left}, not by" in warning for warning in restoring.plan.warnings)
+        assert {done.transport for done in restoring.prepared().written().writes} == {left}
+        restoring.finish()
+    finally:
+        lab.settings(transports="")
+    assert lab.hash(name, 2000) == lab.hash(VM, 2000)

@@ -26,6 +26,8 @@ class PlainAuthority:
     nfc_session_limit: int = 3
     latency: float = 0.0
     metadata: dict[str, str] = field(default_factory=dict)
+    granted: dict[str, bool] = field(default_factory=dict)
+    """More that the next grants say."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     held: list[tuple[str, str]] = field(default_factory=list)
     """VM and identity of each PrepareForAccess without its EndAccess yet."""
@@ -53,6 +55,7 @@ class PlainAuthority:
             host="esx1",
             latency_seconds=self.latency,
             metadata=self.metadata,
+            **self.granted,
         )
 
 

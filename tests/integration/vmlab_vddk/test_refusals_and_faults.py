@@ -136,6 +136,28 @@ def test_a_transport_that_does_not_reach_the_disk_is_refused(lab: Any, disk: byt
     assert lab.remote(["open", DISK, READ_ONLY], ["transport"], transports="hotadd:san") == [0, "san"]
 
 
+@pytest.mark.parametrize(
+    ("transports", "grant", "code"),
+    [
+        ("hotadd:nbdssl", {}, 13),
+        ("san:nbdssl", {}, 13),
+        ("nbdssl:san", {}, 0),
+        ("hotadd", {"has_snapshot": True}, 0),
+        ("hotadd", {"has_snapshot": True, "tracked": True, "redo_log": True}, 0),
+        ("san", {"has_snapshot": True}, 0),
+        ("san", {"has_snapshot": True, "tracked": True}, 13),
+        ("san", {"has_snapshot": True, "redo_log": True}, 13),
+    ],
+)
+def test_san_and_hotadd_write_under_a_snapshot_only(
+    lab: Any, disk: bytes, transports: str, grant: dict[str, bool], code: int
+) -> None:
+    lab.authority.metadata = {"transport": "hotadd:san:nbdssl"}
+    lab.authority.granted = grant
+    assert lab.remote(["open", DISK, 0], read_only=False, transports=transports) == [code]
+    assert lab.remote(["open", DISK, READ_ONLY], transports=transports) == [0]
+
+
 def test_a_service_that_is_gone_refuses_the_connection(lab: Any, disk: bytes) -> None:
     lab.nfc.stop()
     assert lab.connect() == 14009

@@ -168,3 +168,16 @@ def test_a_merge_that_fails_changes_no_name(site, vm, snapshot, monkeypatch):
     (disk,) = [d for d in site.world.get(vm(RUNNING), "config").hardware.device if hasattr(d, "capacityInKB")]
     assert disk.backing.fileName.endswith("-000001.vmdk")
     site.world.update(vm(RUNNING), snapshot=info)
+
+
+def test_a_grant_tells_what_san_and_hotadd_ask_for(site, vm, open_disk):
+    def top():
+        devices = site.world.get(vm(OFF), "config").hardware.device
+        return next(each.backing.fileName for each in devices if isinstance(each, vim.vm.device.VirtualDisk))
+
+    base = top()
+    grant = open_disk(OFF, base, read_only=False)
+    assert (grant.has_snapshot, grant.redo_log, grant.tracked) == (False, False, False)
+    snapshot = take_snapshot(site, vm(OFF), "s", "", memory=False, quiesce=False)
+    assert open_disk(OFF, base, snapshot=snapshot, read_only=False).has_snapshot
+    assert open_disk(OFF, top(), read_only=False).redo_log
