@@ -46,10 +46,11 @@ def require_server(session: Session, vcenter: str | None, vm_name: str) -> None:
 
 
 def pinned(site: Site, session: Session) -> Site:
-    """Return the site with the thumbprint as VDDK wants it: SHA-1 of the certificate that was just verified."""
+    """Return the site with the thumbprints as VDDK wants them, of the certificate that was just verified."""
     if site.vcenter is None:
         raise UsageError("no vCenter is given")
-    return replace(site, vcenter=replace(site.vcenter, thumbprint=session.thumbprint_sha1))
+    sha1, sha256 = session.thumbprint_sha1, session.thumbprint_sha256
+    return replace(site, vcenter=replace(site.vcenter, thumbprint=sha1, also_sha256=sha256))
 
 
 def check_vddk(site: Site) -> None:

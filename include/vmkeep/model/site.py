@@ -17,6 +17,8 @@ class VCenter:
     password: str = field(repr=False)
     thumbprint: str | None = None
     """SHA-1 or SHA-256 of the server's certificate, hex, with or without colons."""
+    also_sha256: str | None = None
+    """SHA-256 of the very certificate whose SHA-1 ``thumbprint`` is, where it was verified: VDDK's second try."""
     ca_file: str | None = None
     """PEM bundle to verify against; with neither, the system's authorities are used."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmkeep.errors import UsageError
 from vmkeep.model.site import VCenter
@@ -23,6 +23,8 @@ class DiskAddress:
     """Managed object id of the snapshot; always given when one is read."""
     transports: tuple[str, ...] = ()
     """In order of preference; empty: the library's default, for local files."""
+    thumbprint: str = ""
+    """What VDDK is told in place of the SHA-1 of the server's certificate."""
     identity: str = "vmkeep"
     """Pairs PrepareForAccess with EndAccess; the same for every try of one copy."""
 
@@ -38,4 +40,18 @@ def sha1_thumbprint(vcenter: VCenter) -> str:
     if len(digits) != 40 or set(digits) - set("0123456789ABCDEF"):
         given = "a SHA-256" if len(digits) == 64 else "no usable one" if digits else "none"
         raise UsageError(f"VDDK needs the SHA-1 thumbprint of {vcenter.host}'s certificate; {given} was given")
-    return ":".join(digits[at : at + 2] for at in range(0, 40, 2))
+    return _pairs(digits)
+
+
+def second_try(address: DiskAddress) -> DiskAddress | None:
+    """Return the address with the certificate's SHA-256 in place of its SHA-1; ``None``: it is not known.
+
+    All versions up to 8 take SHA-1. Whether later ones will is not known, and a wrong thumbprint is told as "unknown
+    error"; so where a SHA-1 that was verified a moment ago fails like this, the other digest is tried once.
+    """
+    digest = address.vcenter.also_sha256 if address.vcenter and not address.thumbprint else None
+    return replace(address, thumbprint=_pairs(digest.replace(":", "").upper())) if digest else None
+
+
+def _pairs(digits: str) -> str:
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))

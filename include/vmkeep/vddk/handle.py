@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from vmkeep.errors import VmKeepError
-from vmkeep.vddk.address import DiskAddress
-from vmkeep.vddk.codes import METADATA_KEY_NOT_FOUND
+from vmkeep.errors import VddkError, VmKeepError
+from vmkeep.vddk.address import DiskAddress, second_try
+from vmkeep.vddk.codes import METADATA_KEY_NOT_FOUND, UNKNOWN
 from vmkeep.vddk.completions import COMPLETION, Request
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.params import forget_vm, open_params
@@ -135,7 +135,33 @@ class Handle:
 
 @contextmanager
 def open_handle(library: Library, address: DiskAddress, *, read_only: bool) -> Iterator[Handle]:
-    """Connect and open; on leaving, close in the order that VDDK asks for. Enter and leave on the owner thread."""
+    """Connect and open; on leaving, close in the order that VDDK asks for. Enter and leave on the opener's thread."""
+    with ExitStack() as steps:
+        try:
+            handle = steps.enter_context(_open_once(library, address, read_only=read_only))
+        except VddkError as error:
+            other = second_try(address) if error.code == UNKNOWN else None
+            if other is None:
+                raise
+            handle = steps.enter_context(_open_again(library, other, error, read_only=read_only))
+        yield handle
+
+
+@contextmanager
+def _open_again(library: Library, address: DiskAddress, first: VddkError, *, read_only: bool) -> Iterator[Handle]:
+    """Try once more; where the reason is another one, the first error says as much."""
+    with ExitStack() as steps:
+        try:
+            handle = steps.enter_context(_open_once(library, address, read_only=read_only))
+        except VmKeepError as error:
+            _log.debug("with the certificate's SHA-256: %s", error)
+            raise first from error
+        _log.info("%s: VDDK takes the certificate's SHA-256, and not its SHA-1", address.title)
+        yield handle
+
+
+@contextmanager
+def _open_once(library: Library, address: DiskAddress, *, read_only: bool) -> Iterator[Handle]:
     with ExitStack() as steps:
         params = steps.enter_context(open_params(library, address))
         remote = address.vcenter is not None

@@ -65,7 +65,7 @@ def _fill(params: ConnectParams, address: DiskAddress, strings: list[bytes]) -> 
 
     params.vmxSpec = keep(f"moref={address.vm}") if address.vm else None
     params.serverName = keep(vcenter.host)
-    params.thumbPrint = keep(sha1_thumbprint(vcenter))
+    params.thumbPrint = keep(address.thumbprint or sha1_thumbprint(vcenter))
     params.specType = SPEC_VMX
     params.credType = CREDENTIALS_UID
     params.creds.uid.userName = keep(vcenter.user)

@@ -62,6 +62,11 @@ class Session:
         return self._trust.thumbprint_sha1
 
     @property
+    def thumbprint_sha256(self) -> str:
+        """SHA-256 of the same certificate."""
+        return self._trust.thumbprint_sha256
+
+    @property
     def is_vcenter(self) -> bool:
         """Whether this is a vCenter, and not an ESXi host."""
         return bool(self.content.about.apiType == "VirtualCenter")

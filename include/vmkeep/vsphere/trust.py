@@ -58,9 +58,17 @@ class Trust:
     @property
     def thumbprint_sha1(self) -> str:
         """SHA-1 of the accepted certificate, upper-case hex with colons, as VDDK wants it."""
+        return self._thumbprint("sha1")
+
+    @property
+    def thumbprint_sha256(self) -> str:
+        """SHA-256 of the accepted certificate, for a VDDK that does not take SHA-1 any more."""
+        return self._thumbprint("sha256")
+
+    def _thumbprint(self, algorithm: str) -> str:
         if self.certificate is None:
             raise RuntimeError("no connection was made yet")
-        return thumbprint(self.certificate, "sha1")
+        return thumbprint(self.certificate, algorithm)
 
     def open_socket(self, host: str, port: int, *, timeout: float) -> DeadlineSocket:
         """Connect, and check the certificate.

@@ -70,10 +70,18 @@ class Host:
     vddk: Path
 
     def address(
-        self, path: str = DISK, *, password: str = "secret", thumbprint: str = "ab" * 20, **changes: Any
+        self,
+        path: str = DISK,
+        *,
+        password: str = "secret",
+        thumbprint: str = "ab" * 20,
+        also_sha256: str | None = None,
+        **changes: Any,
     ) -> DiskAddress:
         """Return where a disk of VM ``web`` is."""
-        vcenter = VCenter(host="127.0.0.1", user="root", password=password, thumbprint=thumbprint)
+        vcenter = VCenter(
+            host="127.0.0.1", user="root", password=password, thumbprint=thumbprint, also_sha256=also_sha256
+        )
         fields = {"vm": "vm-16", "vm_name": "web", "snapshot": "snapshot-3", "transports": ("nbdssl", "nbd")}
         return DiskAddress(path=path, vcenter=vcenter, **(fields | changes))
 

@@ -178,6 +178,33 @@ def test_a_wrong_thumbprint_is_an_error_that_suggests_it(host, vddk, disk):
         pass
 
 
+def test_a_library_that_takes_no_sha1_any_more_is_told_the_sha256_of_the_same_certificate(host, vddk, disk):
+    host.authority.thumbprint = ":".join(["CD"] * 32)
+    for digest in ("cd" * 32, ":".join(["CD"] * 32)):
+        with vddk.open_source(host.address(also_sha256=digest)) as source:
+            assert read(source, [Extent(0, MIB)])[:MIB] == disk[:MIB]
+    with vddk.open_target(host.address(also_sha256="cd" * 32, snapshot=None)) as target:
+        target.flush()
+    assert host.authority.held == []
+
+
+def test_an_error_that_no_thumbprint_mends_is_told_as_it_came_first(host, vddk, disk):
+    host.authority.thumbprint = ":".join(["EF"] * 32)
+    opening = vddk.open_source(host.address(also_sha256="cd" * 32))
+    with pytest.raises(VddkError, match=r"VixError 1\); a wrong thumbprint"), opening:
+        pass
+    opened = next(row.calls for row in vddk.timings() if row.name == "Open")
+    assert opened == 2
+
+
+def test_only_an_unknown_error_is_worth_another_thumbprint(host, vddk, disk):
+    host.nfc.inject(NfcFault(code=14009, on="open"))
+    opening = vddk.open_source(host.address(also_sha256="cd" * 32))
+    with pytest.raises(UnreachableError), opening:
+        pass
+    assert len([row for row in vddk.timings() if row.name == "Open" and row.calls == 1]) == 1
+
+
 def test_a_sha256_thumbprint_is_refused_before_anything_is_sent(host, vddk, disk):
     opening = vddk.open_source(host.address(thumbprint="cd" * 32))
     with (
