@@ -77,8 +77,15 @@ def _keys(fault: Any) -> tuple[str, ...]:
 def _denied(fault: Any, what: str) -> PermissionDeniedError:
     privilege = getattr(fault, "privilegeId", None) or "an unnamed privilege"
     target = moref(fault.object) if getattr(fault, "object", None) is not None else "the object"
+    # Newer servers list all that is missing, older ones name the first.
+    listed = [
+        f"{', '.join(missing.privilegeIds)} on {moref(missing.entity)}"
+        for missing in getattr(fault, "missingPrivileges", None) or ()
+        if missing.entity is not None and missing.privilegeIds
+    ]
+    told = "; ".join(listed) or f"{privilege} on {target}"
     return PermissionDeniedError(
-        f"{what}: the user lacks {privilege} on {target}; give a role with it there", privilege=privilege, target=target
+        f"{what}: the user lacks {told}; give a role with that there", privilege=privilege, target=target
     )
 
 

@@ -114,6 +114,10 @@ class Access:
         """Role by object id by user."""
         return dict(self._world.meta("grants") or {})
 
+    def local(self, user: str) -> set[str]:
+        """The ids of the objects on which a user's grant does not propagate to what lies below."""
+        return set((self._world.meta("local_grants") or {}).get(user, ()))
+
     def roles(self) -> list[Role]:
         """Built-in roles, then those made by users."""
         made = self._world.meta("roles") or []
@@ -135,9 +139,9 @@ class Access:
         with self._world.lock:
             roles = {role.role_id: role for role in self.roles()}
             mine = {moid: roles[number] for moid, number in self.grants().get(user, {}).items()}
-            node = self._inventory_object(entity)
+            node, local = self._inventory_object(entity), self.local(user)
             for moid in self._way_up(node):
-                if moid in mine:
+                if moid in mine and (moid == node._moId or moid not in local):
                     return mine[moid].holds(privilege) or (privilege == SYSTEM[1] and self._leads_down(node, mine))
             return privilege == SYSTEM[0] or (privilege == SYSTEM[1] and self._leads_down(node, mine))
 
@@ -145,9 +149,8 @@ class Access:
         """What a user sees; cheap where the root's grant already says so."""
         mine = self.grants().get(user, {})
         roles = {role.role_id: role for role in self.roles()}
-        everything = set(mine) == {ROOT_FOLDER._moId} and all(
-            roles[mine[ROOT_FOLDER._moId]].holds(privilege) for privilege in SYSTEM
-        )
+        at_root = set(mine) == {ROOT_FOLDER._moId} and not self.local(user)
+        everything = at_root and all(roles[mine[ROOT_FOLDER._moId]].holds(privilege) for privilege in SYSTEM)
         return Sight(self, user, everything=everything)
 
     def _way_up(self, node: Any) -> Iterator[str]:

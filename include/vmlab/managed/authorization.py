@@ -54,7 +54,7 @@ def retrieve_entity_permissions(call: Call, entity: Any, inherited: bool) -> lis
     found, node = [], entity
     while node is not None:
         found += [
-            _permission(user, node, roles[node._moId])
+            _permission(call, user, node, roles[node._moId])
             for user, roles in call.site.access.grants().items()
             if node._moId in roles
         ]
@@ -68,7 +68,7 @@ def retrieve_all_permissions(call: Call) -> list[Any]:
     grants = call.site.access.grants()
     refs = {ref._moId: ref for ref in call.world.all(vim.ManagedEntity)}
     return [
-        _permission(user, refs[moid], role)
+        _permission(call, user, refs[moid], role)
         for user, roles in grants.items()
         for moid, role in roles.items()
         if moid in refs
@@ -83,7 +83,9 @@ def set_entity_permissions(call: Call, entity: Any, permission: list[Any]) -> No
     for item in permission:
         if item.roleId not in known:
             raise vim.fault.NotFound(msg=f"no role {item.roleId}")
-        grants[_canonical(item.principal)] = {**grants.get(_canonical(item.principal), {}), entity._moId: item.roleId}
+        user = _canonical(item.principal)
+        grants[user] = {**grants.get(user, {}), entity._moId: item.roleId}
+        _set_local(call, user, entity, local=not item.propagate)
     call.world.set_meta("grants", grants)
 
 
@@ -96,6 +98,7 @@ def remove_entity_permission(call: Call, entity: Any, user: str, isGroup: bool) 
     if not any(ADMIN_ROLE in roles.values() for roles in grants.values()):
         raise vim.fault.AuthMinimumAdminPermission(msg="there must be one administrator left")
     call.world.set_meta("grants", grants)
+    _set_local(call, _canonical(user), entity, local=False)
 
 
 @method(Manager, "AddAuthorizationRole")
@@ -139,10 +142,18 @@ def _check_known(names: list[str], parameter: str) -> None:
             raise vmodl.fault.InvalidArgument(invalidProperty=parameter, msg=f"there is no privilege '{name}'")
 
 
-def _permission(user: str, entity: Any, role: int) -> Any:
+def _set_local(call: Call, user: str, entity: Any, *, local: bool) -> None:
+    """Keep whether a grant is of this object alone."""
+    kept = dict(call.world.meta("local_grants") or {})
+    kept[user] = sorted({*kept.get(user, ()), entity._moId} if local else {*kept.get(user, ())} - {entity._moId})
+    call.world.set_meta("local_grants", kept)
+
+
+def _permission(call: Call, user: str, entity: Any, role: int) -> Any:
     name, _, domain = user.partition("@")
+    propagate = entity._moId not in call.site.access.local(user)
     return Manager.Permission(
-        entity=entity, principal=f"{domain.upper()}\\{name}", group=False, roleId=role, propagate=True
+        entity=entity, principal=f"{domain.upper()}\\{name}", group=False, roleId=role, propagate=propagate
     )
 
 

@@ -72,7 +72,13 @@ def set_field(call: Call, entity: Any, key: int, value: str) -> None:
     _keep(call.site, entity, [*others, Fields.StringValue(key=key, value=value)] if value else others)
 
 
-@method(vim.ExtensibleManagedObject, "setCustomValue")
+def check_own_value(call: Call, key: str, value: str) -> None:
+    """Raise NoPermission: the same right as for SetField, on the object itself."""
+    assert call.session is not None
+    call.site.access.require(call.session.user, call.this, "Global.SetCustomField")
+
+
+@method(vim.ExtensibleManagedObject, "setCustomValue", check=check_own_value)
 def set_custom_value(call: Call, key: str, value: str) -> None:
     """Set one's own value of a field, by the field's name."""
     number = next((number for number, name, _ in stored(call.site) if name == key), None)

@@ -14,13 +14,13 @@ from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, new_run, restore_whole
 from vmkeep.errors import PermissionDeniedError
 from vmkeep.flows import backup, sweep
-from vmkeep.flows.values import BackupRequest, OnConflict
+from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm
 from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site
-from vmkeep.vsphere import inventory
-from vmkeep.vsphere.api import vim
+from vmkeep.vsphere import inventory, luns
+from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.required import require_on_vm
-from vmkeep.vsphere.rights import LOOKING, STEPS, On, Purpose, needed
+from vmkeep.vsphere.rights import LOOKING, STEPS, On, Purpose, When, needed
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.testing import Lab
 
@@ -54,15 +54,21 @@ class Users:
         for place, privileges in by_place(rights).items():
             role = self._manager.AddAuthorizationRole(f"{name} {place}", sorted(privileges))
             entity = self._index.FindByInventoryPath(place) if place else self._root
-            permission = vim.AuthorizationManager.Permission(principal=name, group=False, roleId=role, propagate=True)
-            self._manager.SetEntityPermissions(entity, [permission])
+            self._grant(entity, name, role)
             self._roles[name, place] = role
         return name
 
     def hide(self, place: str, name: str) -> None:
         """Let a user not even see what lies at a place."""
-        permission = vim.AuthorizationManager.Permission(principal=name, group=False, roleId=-5, propagate=True)
-        self._manager.SetEntityPermissions(self._index.FindByInventoryPath(place), [permission])
+        self._grant(self._index.FindByInventoryPath(place), name, -5)
+
+    def read_only(self, place: str, name: str) -> None:
+        """Let a user see what lies at a place, and no more."""
+        self._grant(self._index.FindByInventoryPath(place), name, -2)
+
+    def _grant(self, entity: object, name: str, role: int) -> None:
+        permission = vim.AuthorizationManager.Permission(principal=name, group=False, roleId=role, propagate=True)
+        self._manager.SetEntityPermissions(entity, [permission])
 
     @contextmanager
     def without(self, rights: Rights, on: On, privilege: str) -> Iterator[str]:
@@ -252,9 +258,39 @@ def test_a_vm_that_is_encrypted_needs_the_right_to_its_key(points, users):
             require_on_vm(session, Purpose.BACKUP, replace(vm, encrypted=True))
 
 
-def test_a_network_that_a_card_goes_on_is_asked_for(points, users):
-    site, point = points
-    rights = {on: names for on, names in needed(Purpose.RESTORE_NEW).items() if on is not On.NETWORK}
+MAPPED = {"networks": ("VM Network=Backup Network",), "datastore": "datastore2", "connect_networks": True}
 
-    with pytest.raises(PermissionDeniedError, match=r"Network\.Assign on .*\(network-"):
-        Restoring.new(as_user(site, users.with_rights(rights)), point, "never-made")
+
+def test_the_documented_role_is_enough_for_a_new_vm_on_other_networks_and_datastores(points, users):
+    site, point = points
+    user = as_user(site, users.with_rights(needed(Purpose.RESTORE_NEW)))
+
+    assert restore_whole(user, point, new_name="elsewhere", **MAPPED).created
+
+
+@pytest.mark.parametrize(
+    ("at", "privilege"),
+    [("Lab/network/Backup Network", "Network.Assign"), ("Lab/datastore/datastore2", "Datastore.AllocateSpace")],
+)
+def test_rights_are_asked_for_where_the_new_vm_goes_and_not_where_it_was(points, users, at, privilege):
+    site, point = points
+    name = users.with_rights(needed(Purpose.RESTORE_NEW))
+    users.read_only(at, name)
+
+    Restoring.new(as_user(site, name), point, "never-made")
+    with pytest.raises(PermissionDeniedError, match=f"{privilege}.* on {at.rpartition('/')[2]} "):
+        Restoring.new(as_user(site, name), point, "never-made", **MAPPED)
+
+
+def test_a_disk_that_becomes_a_raw_mapping_needs_a_right_of_its_own(lab, site, users):
+    point = back_up(site, "app01").point
+    with hands(lab) as session:
+        host = session.content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").host[0]
+        lun = next(lun.device_name for lun in luns.list_luns(session, moref(host)) if not lun.used_by)
+    wanted = {"physical_rdm": PhysicalRdm.LUN, "luns": (f"scsi1:0={lun}",)}
+    plain = as_user(site, users.with_rights(needed(Purpose.RESTORE_NEW)))
+    with_mapping = as_user(site, users.with_rights(needed(Purpose.RESTORE_NEW, [When.RAW_MAPPING])))
+
+    with pytest.raises(PermissionDeniedError, match=r"VirtualMachine\.Config\.RawDevice on .*\(group-v"):
+        Restoring.new(plain, point, "never-made", **wanted)
+    assert Restoring.new(with_mapping, point, "mapped", **wanted).prepared().clean_up() == 1

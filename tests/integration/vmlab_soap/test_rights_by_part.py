@@ -142,6 +142,21 @@ def test_a_method_whose_privilege_no_table_tells_has_a_check_of_its_own():
     assert {name for name in unchecked_methods() if not told(name)} - OPEN_TO_ALL == set()
 
 
+def test_a_grant_that_does_not_propagate_is_of_its_object_alone(content, connect):
+    manager, root, user = content.authorizationManager, content.rootFolder, "local@vsphere.local"
+    granted = vim.AuthorizationManager.Permission(principal=user, group=False, roleId=-1, propagate=False)
+    manager.SetEntityPermissions(root, [granted])
+    mine = connect(user).content
+
+    asked = ["Global.DisableMethods", "System.Read"]
+    key = mine.sessionManager.currentSession.key
+    assert manager.HasPrivilegeOnEntity(root, key, asked) == [True, True]
+    assert manager.HasPrivilegeOnEntity(content.searchIndex.FindByInventoryPath("Lab"), key, asked) == [False, False]
+    (kept,) = [found for found in manager.RetrieveEntityPermissions(root, False) if found.principal.endswith("local")]
+    assert not kept.propagate
+    manager.RemoveEntityPermission(root, user, False)
+
+
 def test_a_privilege_that_no_vcenter_has_is_refused(content, holder):
     manager = content.authorizationManager
     with pytest.raises(vmodl.fault.InvalidArgument) as role:

@@ -51,6 +51,17 @@ def test_a_missing_privilege_is_named_apart():
     assert (error.privilege, error.target) == ("VirtualMachine.State.CreateSnapshot", "vm-7")
 
 
+def test_every_privilege_that_a_server_lists_as_missing_is_named():
+    store = vim.Datastore("datastore-3")
+    missing = [
+        vim.fault.NoPermission.EntityPrivileges(entity=VM, privilegeIds=["A.B", "A.C"]),
+        vim.fault.NoPermission.EntityPrivileges(entity=store, privilegeIds=["D.E"]),
+    ]
+    error = translate(vim.fault.NoPermission(object=VM, privilegeId="A.B", missingPrivileges=missing), "x")
+
+    assert "the user lacks A.B, A.C on vm-7; D.E on datastore-3" in str(error)
+
+
 def test_a_fault_of_many_lines_is_told_on_one():
     why = vmodl.LocalizableMessage(key="a", message="the guest\n did not answer")
     error = translate(vim.fault.ApplicationQuiesceFault(msg="An error\noccurred", faultMessage=[why]), "x")

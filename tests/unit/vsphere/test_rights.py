@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,13 @@ ALIASES = {"RetrieveContent": "RetrieveServiceContent"}
 """The names by which the code calls methods, where they are not those of the wire."""
 
 
-def called_methods() -> Iterator[tuple[str, str]]:
+@cache
+def called_methods() -> tuple[tuple[str, str], ...]:
     """Every managed method that is named in the code, with the place."""
+    return tuple(_called_methods())
+
+
+def _called_methods() -> Iterator[tuple[str, str]]:
     for path in sorted(CODE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr not in OF_THE_STUB:
