@@ -5,7 +5,7 @@ Reads only. Everything that does not exist is named together with what does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,9 @@ from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+
+_SHOWN = 20
+"""How many folders an error message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,13 +186,9 @@ def _inside(datacenter: str | None, path: str) -> str:
 
 def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple[Any, str | None]:
     """The folder for a new VM; with the path of the vApp that its original is in, where that has led to the folder."""
-    if wanted is not None and wanted.startswith("/"):
-        found = _at(session, wanted)
-        if not isinstance(found, vim.Folder) or "VirtualMachine" not in _child_types(session, found):
-            raise NotFoundError(f"no VM folder {wanted}; {_candidates(session)}")
-        return found, None
     if wanted is not None:
-        return _one("VM folder", wanted, _vm_folders(session), _candidates(session)), None
+        folders = _vm_folders(session)
+        return _one(session, "VM folder", wanted, folders, lambda: _candidates(session, folders)), None
     if original.inventory_path is not None:
         path = original.inventory_path.rpartition("/")[0]
         found = _at(session, path)
@@ -199,7 +198,7 @@ def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple
             return _folder_of_vapp(session, found), path
     roots = [values["vmFolder"] for _, values in read_all(session, vim.Datacenter, "vmFolder")]
     if len(roots) != 1:
-        raise UsageError(f"say into which folder the VM goes; {_candidates(session)}")
+        raise UsageError(f"say into which folder the VM goes; {_candidates(session, _vm_folders(session))}")
     return roots[0], None
 
 
@@ -218,21 +217,18 @@ def _at(session: Session, path: str) -> Any:
     return found if found is not None and same_path(path, place_of(session, found).path) else None
 
 
-def _child_types(session: Session, folder: Any) -> str:
-    return " ".join(str(kind) for kind in read(session, folder, "childType")["childType"] or ())
-
-
 def _vm_folders(session: Session) -> list[tuple[str, Any]]:
     return [
-        (decode_name(values["name"]), folder)
+        (decode_name(values["name"] or ""), folder)
         for folder, values in read_all(session, vim.Folder, "name", "childType")
         if "VirtualMachine" in " ".join(str(kind) for kind in values["childType"] or ())
     ]
 
 
-def _candidates(session: Session) -> str:
-    paths = sorted(place_of(session, folder).path for _, folder in _vm_folders(session)[:20])
-    return f"VM folders are {', '.join(paths)}"
+def _candidates(session: Session, folders: Sequence[tuple[str, Any]]) -> str:
+    paths = sorted(place_of(session, folder).path for _, folder in folders[:_SHOWN])
+    more = f", and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
+    return f"VM folders are {', '.join(paths)}{more}"
 
 
 def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like: Mapping[str, Any]) -> Any:
@@ -241,17 +237,12 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
         for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter)
     ]
     named_owners = read_each(session, {moref(owner): owner for _, _, owner, _ in pools}.values(), "name")
-    owner_names = {moref(owner): decode_name(values["name"]) for owner, values in named_owners}
-    owners = {moref(pool): owner_names[moref(owner)] for _, pool, owner, _ in pools}
+    owner_names = {moref(owner): decode_name(values["name"] or "") for owner, values in named_owners}
+    owners = {moref(pool): owner_names.get(moref(owner), "") for _, pool, owner, _ in pools}
     roots = {moref(pool) for _, pool, owner, parent in pools if moref(parent) == moref(owner)}
     named = [(owners[moref(pool)] if moref(pool) in roots else name, pool) for name, pool, _, _ in pools]
-    if wanted is not None and wanted.startswith("/"):
-        found = _at(session, wanted)
-        if not isinstance(found, vim.ResourcePool):
-            raise NotFoundError(f"no resource pool {wanted}; there are {_names(named)}")
-        return _no_vapp(found, wanted)
     if wanted is not None:
-        return _no_vapp(_one("resource pool", wanted, named), wanted)
+        return _no_vapp(_one(session, "resource pool", wanted, named, lambda: f"there are {_names(named)}"), wanted)
     if host is not None:
         return read(session, read(session, host, "parent")["parent"], "resourcePool")["resourcePool"]
     known = {moref(pool): pool for _, pool in named}
@@ -286,20 +277,25 @@ def _datastores(session: Session, host: Any) -> tuple[str, ...]:
 def _taken(session: Session, folder: Any, name: str) -> str | None:
     for vm, values in read_all(session, vim.VirtualMachine, "name", "parent", under=folder):
         parent = values["parent"]
-        if parent is not None and moref(parent) == moref(folder) and decode_name(values["name"]) == name:
+        if parent is not None and moref(parent) == moref(folder) and decode_name(values["name"] or "") == name:
             return moref(vm)
     return None
 
 
-def _one(kind: str, wanted: str, known: Iterable[tuple[str, Any]], candidates: str | None = None) -> Any:
-    listed = list(known)
-    found = [thing for name, thing in listed if name == wanted]
+def _one(
+    session: Session, kind: str, wanted: str, known: Sequence[tuple[str, Any]], candidates: Callable[[], str]
+) -> Any:
+    """Return the one of the known that has the name, or the inventory path; a name may look like a path."""
+    there = _at(session, wanted) if wanted.startswith("/") else None
+    by_path = moref(there) if there is not None else None
+    found = [thing for name, thing in known if name == wanted or moref(thing) == by_path]
     if not found:
-        raise NotFoundError(f"no {kind} '{wanted}'; {candidates or f'there are {_names(listed)}'}")
+        raise NotFoundError(f"no {kind} '{wanted}'; {candidates()}")
     if len(found) > 1:
-        raise AmbiguousError(f"{len(found)} {kind}s are named '{wanted}'; give a path that begins with /")
+        paths = ", ".join(sorted(place_of(session, thing).path for thing in found))
+        raise AmbiguousError(f"{len(found)} {kind}s are named '{wanted}'; give the path of one: {paths}")
     return found[0]
 
 
 def _names(known: Iterable[tuple[str, Any]]) -> str:
-    return ", ".join(sorted({name for name, _ in known})) or "none"
+    return ", ".join(sorted({name for name, thing in known if not isinstance(thing, vim.VirtualApp)})) or "none"

@@ -208,7 +208,7 @@ def test_a_finished_vm_is_not_destroyed(session, saved, name):
     [
         ({"datastore": "nowhere"}, "has no datastore 'nowhere'; it has datastore1"),
         ({"folder": "nowhere"}, "no VM folder 'nowhere'; VM folders are /"),
-        ({"folder": "/nowhere/vm"}, "no VM folder /nowhere/vm"),
+        ({"folder": "/nowhere/vm"}, "no VM folder '/nowhere/vm'"),
         ({"resource_pool": "nowhere"}, "no resource pool 'nowhere'; there are"),
         ({"host": "nowhere"}, "no host 'nowhere'; there are esx01"),
         ({"networks": {"VM Network": "nowhere"}}, "the host has no network 'nowhere'; it has"),
