@@ -22,7 +22,7 @@ unless *If the target exists* says `overwrite`, or says `prompt` and a person ap
 | `approve` | asks a person, where asked to, and shows the whole plan |
 | `prepare_target` | creates the VM, or powers the existing one off. Setup of `clean_up` |
 | `plan_writes`, `write_disk` | write the disks, one task each, in pool `backup_proxy` and on queue `backup_proxy` |
-| `finish` | puts the NVRAM back, lets the VM go, powers it on as asked |
+| `finish` | puts the NVRAM back, lets the VM go, powers it on as asked, or as it was; makes a template of one |
 | `clean_up` | stops what still writes, and removes a new VM that was not finished |
 | `close_run` | fails the run unless every task before ended well and left its result |
 
@@ -85,7 +85,13 @@ PARAMS = {
         title="If the target exists",
         description="abort fails, overwrite writes over its disks, keep leaves it alone, prompt asks a person.",
     ),
-    "power_on": Param(True, type="boolean", title="Power on", description="Start the VM when its disks are written."),
+    "power_on": Param(
+        None,
+        type=["null", "boolean"],
+        title="Power on",
+        description="true or false: whether the VM is started when its disks are written. Empty: if it ran when it was "
+        "backed up. A template never starts.",
+    ),
     "physical_rdm": Param(
         PhysicalRdm.PLACEHOLDER.value,
         type="string",

@@ -78,7 +78,11 @@ def restore() -> None:
 @click.option("--folder", metavar="PATH", help="VM folder of a new VM; the original's if not said.")
 @click.option("--resource-pool", metavar="NAME", help="Resource pool of a new VM; the original's if not said.")
 @click.option("--host", metavar="NAME", help="ESXi host of a new VM.")
-@click.option("--power-on/--no-power-on", default=True, show_default=True, help="Whether the VM is started at the end.")
+@click.option(
+    "--power-on/--no-power-on",
+    default=None,
+    help="Whether the VM is started at the end; by default if it ran when it was backed up.",
+)
 @click.option("--keep-identity", is_flag=True, help="A new VM keeps the UUIDs and MAC addresses of the original.")
 @transport_option
 @repository_option
@@ -88,7 +92,7 @@ def restore() -> None:
 def run(
     point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, luns: tuple[str, ...],
     datastore: str | None, disk_datastores: tuple[str, ...], networks: tuple[str, ...], connect_networks: bool,
-    folder: str | None, resource_pool: str | None, host: str | None, power_on: bool, keep_identity: bool,
+    folder: str | None, resource_pool: str | None, host: str | None, power_on: bool | None, keep_identity: bool,
     transport: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
     """Restore a point: a ref, the beginning of its id, or latest:VM."""

@@ -34,7 +34,7 @@ from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, Snaps
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
-from vmkeep.model.point import BackupKind, DiskImage, RestorePoint
+from vmkeep.model.point import BackupKind, DiskImage, Power, RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
@@ -227,6 +227,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         images=images,
         skipped=tuple(disk for disk in pre.disks if disk.skip is not None),
         warnings=(*pre.warnings, *taken.warnings),
+        power=Power.ON if pre.running else Power.SUSPENDED if pre.suspended else Power.OFF,
         attachments=taken.attachments | {f"extents/{copy.disk.key}": copy.extents for copy in copies},
         attachment_sizes=taken.attachment_sizes | {f"extents/{copy.disk.key}": copy.extents_size for copy in copies},
     )

@@ -104,6 +104,8 @@ def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, 
     # Only now: see refuse_beside_a_restore.
     refuse_beside_a_backup(session, repository, vm.moref, plan.target_name, has_ended)
     machines.power_off(session, vm.moref)
+    # Before the first byte is written: whoever starts the VM from here on starts another generation.
+    machines.renew_generation(session, vm.moref)
     # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
     changes.disable_tracking(session, vm.moref)
 
@@ -209,7 +211,7 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
 
 
 def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> Restored:
-    """Put the NVRAM back, let the VM go, and power on if asked; refuses while a disk is missing.
+    """Put the NVRAM back, let the VM go, and power on if planned; refuses while a disk is missing.
 
     Called again after it has finished, it touches nothing and returns the same.
 
@@ -223,14 +225,17 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
             return done
         as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
         _require_written(plan, target, writes)
+        warnings: tuple[str, ...] = ()
         if ledger.outcome() is not Outcome.HANDED_OVER:
-            _complete(session, repository, plan, target)
+            warnings = _complete(session, repository, plan, target)
             if ledger.claim(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
                 raise cleaned_up(target.run)
         marks.let_go(session, target.vm, target.run)
-        if plan.request.power_on:
+        if plan.template:
+            machines.mark_as_template(session, target.vm)
+        elif plan.power_on:
             _power_on(session, plan, target)
-        restored = _restored(plan, target, writes)
+        restored = _restored(plan, target, writes, warnings)
         ledger.finish(restored)
         return restored
 
@@ -255,26 +260,40 @@ def _require_written(plan: RestorePlan, target: Target, writes: Sequence[DiskWri
         )
 
 
-def _complete(session: Session, repository: Repository, plan: RestorePlan, target: Target) -> None:
+def _complete(session: Session, repository: Repository, plan: RestorePlan, target: Target) -> tuple[str, ...]:
+    """Do what is left to do before the VM is its user's; return what he has to know."""
     RunLedger(repository, target.run).require_open()
     as_planned.require_ready(plan, target.run, inventory.describe_vm(session, target.vm))
     point = repository.load_point(plan.point)
-    if "vm.nvram" in point.attachments:
+    if plan.nvram and "vm.nvram" in point.attachments:
         files.put_nvram(session, target.vm, repository.load_attachment(point, "vm.nvram"))
+    return _renew_generation(session, plan, target.vm)
 
 
-def _restored(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> Restored:
+def _renew_generation(session: Session, plan: RestorePlan, vm: str) -> tuple[str, ...]:
+    """Let the guest see that it went back in time."""
+    if machines.renew_generation(session, vm):
+        return ()
+    warning = (
+        f"VM {plan.target_name} keeps its generation id, because vSphere did not take it off: a Windows domain "
+        "controller in it does not notice that it was restored. Delete the advanced settings vm.genid and vm.genidX "
+        "before its start"
+    )
+    return (warning,)
+
+
+def _restored(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite], warnings: Sequence[str]) -> Restored:
     return Restored(
         run=target.run,
         vm=target.vm,
         vm_name=plan.target_name,
         point=plan.point,
         created=target.created,
-        powered_on=plan.request.power_on,
+        powered_on=plan.power_on,
         disks_written=len(writes),
         bytes_written=sum(write.bytes_written for write in writes),
         bytes_zeroed=sum(write.bytes_zeroed for write in writes),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *warnings),
     )
 
 

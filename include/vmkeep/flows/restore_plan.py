@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vmkeep.errors import ConflictError, UsageError
+from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.connect import check_vddk, open_vsphere
 from vmkeep.flows.hold import is_alive
 from vmkeep.flows.matching import match_disks
+from vmkeep.flows.nvram import Nvram, in_new, over_existing
 from vmkeep.flows.others import HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_ledger import PlanLedger
 from vmkeep.flows.restore_saved import load_saved, refuse_for_existing, request_place, spec_options
@@ -70,8 +71,14 @@ def _plan_over(
             "or give a new name with --new-name (in Airflow, the fields on_conflict and new_name)"
         )
     keep = request.on_conflict is OnConflict.KEEP
-    dead = None
+    dead, nvram = None, Nvram()
     if not keep:
+        if vm.template:
+            raise UnsupportedError(
+                f"VM {vm.identity.name} ({moref}) is a template, which nothing is written over: convert it to a VM "
+                "first, or restore to a new VM with --new-name (in Airflow, the field new_name)"
+            )
+        nvram = over_existing(session, repository, point, moref)
         refuse_beside_a_backup(session, repository, moref, vm.identity.name, has_ended)
         dead = dead_or_refused(session, repository, moref, vm.identity.name, vm.mark, has_ended)
         if dead is not None and dead.made:
@@ -92,7 +99,9 @@ def _plan_over(
         target_name=vm.identity.name,
         matches=matches,
         dead=dead,
-        warnings=(*strange, *(f"{match.disk.label}: {match.note}" for match in matches if match.note)),
+        power_on=_powers_on(request, point),
+        nvram=nvram.put_back,
+        warnings=(*strange, *(f"{match.disk.label}: {match.note}" for match in matches if match.note), *nvram.notes),
         nothing_to_do=keep,
     )
 
@@ -139,6 +148,9 @@ def _plan_new(
     beside = runs_here(session, point.vm)
     options = spec_options(request, saved, name, connect=beside is None or request.connect_networks)
     place, built = create.choose_host(session, saved.config, place, options)
+    if built.template and request.power_on:
+        raise UsageError(f"{point.ref} is of a template, which vSphere never switches on: restore it without power-on")
+    nvram = in_new(point, built)
     matches = tuple(_match_new(disk, request.physical_rdm, dict(built.luns)) for disk in point.disks)
     cleared = (f"VM {name} ({dead.vm}), left half made by run {dead.run}, is removed first",) if dead else ()
     return RestorePlan(
@@ -152,7 +164,16 @@ def _plan_new(
         original_runs=beside is not None,
         matches=matches,
         dead=dead,
-        warnings=(*cleared, *_about_the_original(place, built, point, beside), *place.notes, *built.notes),
+        power_on=not built.template and _powers_on(request, point),
+        template=built.template,
+        nvram=nvram.put_back,
+        warnings=(
+            *cleared,
+            *_about_the_original(place, built, point, beside),
+            *place.notes,
+            *built.notes,
+            *nvram.notes,
+        ),
     )
 
 
@@ -191,6 +212,10 @@ def _half_made(
     if vm.mark is None or not vm.mark.made:
         return None
     return dead_or_refused(session, repository, vm.moref, vm.identity.name, vm.mark, has_ended)
+
+
+def _powers_on(request: RestoreRequest, point: RestorePoint) -> bool:
+    return point.was_running if request.power_on is None else request.power_on
 
 
 def _match_new(disk: Disk, physical: PhysicalRdm, luns: Mapping[str, str]) -> DiskMatch:

@@ -61,4 +61,7 @@ def _note(match: DiskMatch) -> str:
 
 
 def _power(plan: RestorePlan) -> str:
-    return f"the VM is {'switched on' if plan.request.power_on else 'left off'} at the end"
+    if plan.template:
+        return "the VM becomes a template at the end"
+    why = ", as it was when it was backed up" if plan.request.power_on is None else ""
+    return f"the VM is {'switched on' if plan.power_on else 'left off'} at the end{why}"

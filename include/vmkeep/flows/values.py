@@ -155,7 +155,8 @@ class RestoreRequest:
     """``DISK=LUN``: a physical RDM, and the free LUN that the new VM's one is mapped to. Nothing is written to it."""
     connect_networks: bool = False
     """Connect a new VM's network cards as saved also where the original runs beside it."""
-    power_on: bool = True
+    power_on: bool | None = None
+    """``None``: as the VM was when it was backed up. One that was off or suspended stays off."""
     new_identity: bool = True
     """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     transports: tuple[str, ...] = ("nbdssl", "nbd")
@@ -215,6 +216,12 @@ class RestorePlan:
     matches: tuple[DiskMatch, ...]
     dead: DeadRestore | None = None
     """An earlier restore to the same place that is cleared away first."""
+    power_on: bool = False
+    """The VM is switched on at the end."""
+    template: bool = False
+    """The new VM becomes a template at the end, as the saved one was."""
+    nvram: bool = True
+    """The NVRAM that the point may hold is put back."""
     warnings: tuple[str, ...] = ()
     nothing_to_do: bool = False
     """``keep`` met an existing VM."""

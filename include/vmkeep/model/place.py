@@ -26,6 +26,8 @@ class SettledPlace:
     """Labels of the network cards that start disconnected."""
     luns: tuple[tuple[str, str], ...] = ()
     """Each raw mapping's address, and the LUN that it is mapped to."""
+    encrypted: bool = False
+    """With the saved VM's key."""
 
     def differences(self, now: SettledPlace) -> Iterator[str]:
         """Yield everything in which the place of now is not the settled one, in words for a person."""
@@ -38,6 +40,8 @@ class SettledPlace:
                 yield f"{what} is {found[1]} ({found[0]}), not {planned[1]} ({planned[0]})"
         if self.datastore != now.datastore:
             yield f"the VM's files would go to datastore {now.datastore}, not {self.datastore}"
+        if self.encrypted != now.encrypted:
+            yield "its key can be used now" if now.encrypted else "its key cannot be used any more"
         yield from _parts("disk", self.disks, now.disks)
         yield from _parts("network card", self.networks, now.networks)
         yield from _parts("raw mapping", self.luns, now.luns)

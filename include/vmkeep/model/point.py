@@ -37,6 +37,14 @@ class Consistency(StrEnum):
     CRASH = "crash"
 
 
+class Power(StrEnum):
+    """Whether a VM ran when it was backed up."""
+
+    ON = "on"
+    OFF = "off"
+    SUSPENDED = "suspended"
+
+
 class Quiesce(StrEnum):
     """What the guest is asked to do before the snapshot."""
 
@@ -119,6 +127,8 @@ class RestorePoint:
     ``extents/<device key>``: what was read of that disk for this point, as the repository encodes extents."""
     attachment_sizes: dict[str, int] = field(default_factory=dict)
     """Name → bytes."""
+    power: Power | None = None
+    """``None``: written by a program that did not tell."""
 
     def __post_init__(self) -> None:
         """Hold what every reader relies on: an aware time, and no disk twice."""
@@ -127,6 +137,13 @@ class RestorePoint:
         keys = [disk.key for disk in self.disks]
         if len(keys) != len(set(keys)):
             raise ValueError(f"{self.vm.name}: a disk appears twice in the restore point")
+
+    @property
+    def was_running(self) -> bool:
+        """Whether the VM ran; where that was not written down, its consistency tells it."""
+        if self.power is not None:
+            return self.power is Power.ON
+        return self.consistency not in (Consistency.POWERED_OFF, Consistency.SUSPENDED)
 
     @property
     def disks(self) -> tuple[Disk, ...]:

@@ -6,54 +6,32 @@ Takes over most of what was saved; leaves out what belongs to the old VM's files
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from vmkeep.errors import CorruptError
 from vmkeep.vsphere.api import deserialize, vim
+from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
-from vmkeep.vsphere.marks import SETTINGS, VmMark, options_for
+from vmkeep.vsphere.marks import VmMark, options_for
 from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.networks import CardNetwork
+from vmkeep.vsphere.settings import kept_settings
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes
 from vmkeep.vsphere.specdisks import DiskRules
 
-_COPIED = (
-    "version", "guestId", "alternateGuestName", "annotation", "consolePreferences", "rebootPowerOff", "cpuAllocation",
-    "memoryAllocation", "latencySensitivity", "memoryHotAddEnabled", "cpuHotAddEnabled", "cpuHotRemoveEnabled",
-    "swapPlacement", "firmware", "maxMksConnections", "guestAutoLockEnabled", "memoryReservationLockedToMax",
-    "nestedHVEnabled", "vPMCEnabled", "messageBusTunnelEnabled", "npivTemporaryDisabled", "npivOnNonRdmDisks",
-    "sgxInfo", "sevEnabled", "sevSnpEnabled", "tdxEnabled", "vmxStatsCollectionEnabled", "vmOpNotificationToAppEnabled",
-    "vmOpNotificationTimeout",
-)  # fmt: skip
-_HARDWARE = {
+SWAP_PLACEMENT = "VirtualMachine.Config.SwapPlacement"
+HARDWARE = {
     "numCPU": "numCPUs",
-    "numCoresPerSocket": "numCoresPerSocket",
     "memoryMB": "memoryMB",
     "virtualICH7MPresent": "virtualICH7MPresent",
     "virtualSMCPresent": "virtualSMCPresent",
-    "motherboardLayout": "motherboardLayout",
-    "simultaneousThreads": "simultaneousThreads",
 }
+"""Members of a VirtualHardware, and where a spec has them."""
 _TOOLS_STATE = ("toolsVersion", "toolsInstallType", "pendingCustomization", "customizationKeyId", "lastInstallInfo")
-_LOST = {
-    "vAppConfig": "vApp properties",
-    "cpuAffinity": "CPU affinity",
-    "memoryAffinity": "memory affinity",
-    "managedBy": "the extension that manages it",
-    "keyId": "encryption: the new VM and its disks are not encrypted",
-    "ftInfo": "fault tolerance",
-    "repConfig": "replication settings",
-}
-_OLD_SETTINGS = (
-    *SETTINGS, "nvram", "uuid.", "vc.uuid", "viv.", "migrate.", "vmotion.", "sched.swap.derivedName", "checkpoint.",
-    "cleanShutdown", "softPowerOff", "replay.", "numa.autosize", "monitor.phys_bits_used", "ctkEnabled",
-    "changeTracking", "vmware.tools.", "toolsInstallManager.", "guestinfo.vmtools.", "tools.remindInstall", "dataSets.",
-    "vtpm.", "encryption.", "managedBy.",
-)  # fmt: skip
-"""Advanced settings that vSphere writes itself, or that name the old VM's files."""
+_USUAL_BOARD = "i440bxHostBridge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +62,10 @@ class Surroundings:
     networks: Mapping[int, CardNetwork] = field(default_factory=dict)
     """By the device key of a network card."""
     isos: frozenset[str] = frozenset()
+    may_place_swap: bool = False
+    """The user holds ``VirtualMachine.Config.SwapPlacement`` there."""
+    key_known: bool = False
+    """The new VM can be encrypted with the saved VM's key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +87,12 @@ class BuiltSpec:
     """Labels of the network cards that start disconnected though they were not saved so, or because it was said."""
     luns: tuple[tuple[str, str], ...] = ()
     """Each raw mapping's address, and the LUN it is mapped to."""
+    template: bool
+    """The saved VM was a template, and the new one becomes one, once all is written."""
+    reads_nvram: bool
+    """The new VM can read the saved VM's NVRAM."""
+    efi: bool
+    """The VM starts by EFI, which keeps its boot entries in the NVRAM."""
 
 
 def parse_config(xml: str | bytes) -> Any:
@@ -123,30 +111,41 @@ def parse_config(xml: str | bytes) -> Any:
 
 def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     """Return the spec for ``CreateVM_Task``."""
-    disks = DiskRules(physical_rdm=options.physical_rdm, datastores=around.disk_datastores, luns=around.luns)
+    encrypted = config.keyId is not None and around.key_known
+    disks = DiskRules(
+        physical_rdm=options.physical_rdm,
+        datastores=around.disk_datastores,
+        luns=around.luns,
+        encrypted=encrypted,
+    )
     rules = DeviceRules(new_identity=options.new_identity, disks=disks, networks=around.networks, isos=around.isos)
     devices = device_changes(config.hardware.device, rules)
     spec = vim.vm.ConfigSpec(name=encode_name(options.name), deviceChange=list(devices.changes))
-    for name in _COPIED:
-        setattr(spec, name, getattr(config, name))
-    for saved, wanted in _HARDWARE.items():
-        setattr(spec, wanted, getattr(config.hardware, saved))
+    _copy_members(spec, config)
+    _copy_hardware(spec, config)
     spec.files = vim.vm.FileInfo(vmPathName=f"[{around.datastore}]")
     spec.tools = _without(config.tools, *_TOOLS_STATE)
     spec.flags = _without(config.flags, "faultToleranceType")
-    spec.powerOpInfo = config.defaultPowerOps
-    spec.cpuFeatureMask = [
-        vim.vm.ConfigSpec.CpuIdInfoSpec(operation="add", info=mask) for mask in config.cpuFeatureMask
-    ]
+    # CreateVM_Task refuses an overhead limit, which every VM has that ran once.
+    spec.cpuAllocation = _without(config.cpuAllocation, "overheadLimit")
+    spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
     spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
-    if not options.new_identity:
-        spec.uuid, spec.instanceUuid, spec.locationId = config.uuid, config.instanceUuid, config.locationId
-    spec.extraConfig = _settings(config.extraConfig, options)
-    boot_order = _boot(spec, config.bootOptions)
+    settings, lost_settings = kept_settings(config.extraConfig, encrypted=encrypted)
+    spec.extraConfig = [*settings, *(options_for(options.mark.settings) if options.mark else ())]
+    if encrypted:
+        spec.crypto = vim.encryption.CryptoSpecEncrypt(cryptoKeyId=config.keyId)
+    notes = (
+        *devices.notes,
+        *_identity(spec, config, options),
+        *_swap(spec, config, around),
+        *lost_members(config),
+        *lost_settings,
+        *_unencrypted(config, encrypted=encrypted),
+    )
     return BuiltSpec(
         spec=spec,
-        notes=(*(network.note for network in around.networks.values() if network.note), *devices.notes, *_lost(config)),
-        boot_order=boot_order,
+        notes=(*(network.note for network in around.networks.values() if network.note), *notes),
+        boot_order=_boot(spec, config.bootOptions),
         datastore=around.datastore,
         disks=tuple(
             (disk.address, around.disk_datastores.get(disk.key, around.datastore))
@@ -159,7 +158,78 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
             for disk in disks_of(config.hardware.device)
             if disk.key in around.luns
         ),
+        template=bool(config.template),
+        reads_nvram=config.keyId is None or encrypted,
+        efi=config.firmware == "efi",
     )
+
+
+def _copy_members(spec: Any, config: Any) -> None:
+    for name in COPIED:
+        setattr(spec, name, getattr(config, name))
+    for name, usual in UNLESS_USUAL.items():
+        if (value := getattr(config, name)) != usual:
+            setattr(spec, name, value)
+    spec.powerOpInfo = config.defaultPowerOps
+    spec.cpuFeatureMask = [
+        vim.vm.ConfigSpec.CpuIdInfoSpec(operation="add", info=mask) for mask in config.cpuFeatureMask
+    ]
+    if config.sgxInfo is not None and config.sgxInfo.epcSize:
+        spec.sgxInfo = config.sgxInfo
+    if getattr(config.scheduledHardwareUpgradeInfo, "upgradePolicy", None) not in (None, "never"):
+        spec.scheduledHardwareUpgradeInfo = _without(
+            config.scheduledHardwareUpgradeInfo, "scheduledHardwareUpgradeStatus", "fault"
+        )
+
+
+def _copy_hardware(spec: Any, config: Any) -> None:
+    hardware, numa = config.hardware, config.numaInfo
+    for saved, wanted in HARDWARE.items():
+        setattr(spec, wanted, getattr(hardware, saved))
+    if not hardware.autoCoresPerSocket:
+        spec.numCoresPerSocket = hardware.numCoresPerSocket
+    if hardware.motherboardLayout != _USUAL_BOARD:
+        spec.motherboardLayout = hardware.motherboardLayout
+    if (hardware.simultaneousThreads or 1) > 1:
+        spec.simultaneousThreads = hardware.simultaneousThreads
+    if numa is not None and (numa.autoCoresPerNumaNode is False or numa.vnumaOnCpuHotaddExposed):
+        spec.virtualNuma = vim.vm.VirtualNuma(
+            coresPerNumaNode=numa.coresPerNumaNode if numa.autoCoresPerNumaNode is False else None,
+            exposeVnumaOnCpuHotadd=numa.vnumaOnCpuHotaddExposed,
+        )
+
+
+def _identity(spec: Any, config: Any, options: SpecOptions) -> Iterator[str]:
+    """Set what tells this VM from others, where it is to keep that."""
+    named = bool(config.npivNodeWorldWideName or config.npivPortWorldWideName)
+    if options.new_identity:
+        if named:
+            yield "not taken over: NPIV world wide names, which only one VM may use"
+        return
+    spec.uuid, spec.instanceUuid, spec.locationId = config.uuid, config.instanceUuid, config.locationId
+    if named:
+        spec.npivWorldWideNameOp = "set"
+        spec.npivNodeWorldWideName = list(config.npivNodeWorldWideName)
+        spec.npivPortWorldWideName = list(config.npivPortWorldWideName)
+
+
+def _swap(spec: Any, config: Any, around: Surroundings) -> Iterator[str]:
+    if config.swapPlacement in (None, "inherit"):
+        return
+    if around.may_place_swap:
+        spec.swapPlacement = config.swapPlacement
+    else:
+        why = f"the user lacks {SWAP_PLACEMENT}"
+        yield f"not taken over: where its swap file goes ({config.swapPlacement}), because {why}"
+
+
+def _unencrypted(config: Any, *, encrypted: bool) -> Iterator[str]:
+    if config.keyId is not None and not encrypted:
+        provider = config.keyId.providerId.id if config.keyId.providerId is not None else "unknown"
+        yield (
+            f"not taken over: encryption, because key {config.keyId.keyId} of key provider {provider} cannot be used "
+            "here: the new VM and its disks are not encrypted"
+        )
 
 
 def _without(value: Any, *names: str) -> Any:
@@ -171,22 +241,9 @@ def _without(value: Any, *names: str) -> Any:
     return result
 
 
-def _settings(saved: list[Any], options: SpecOptions) -> list[Any]:
-    kept = [
-        vim.option.OptionValue(key=setting.key, value=setting.value)
-        for setting in saved
-        if not setting.key.startswith(_OLD_SETTINGS) and not setting.key.endswith((".ctkEnabled", ".redo"))
-    ]
-    return [*kept, *options_for(options.mark.settings)] if options.mark else kept
-
-
 def _boot(spec: Any, saved: Any) -> tuple[Any, ...]:
     if saved is None:
         return ()
     spec.bootOptions = copy.deepcopy(saved)
     spec.bootOptions.bootOrder = []
     return tuple(saved.bootOrder)
-
-
-def _lost(config: Any) -> tuple[str, ...]:
-    return tuple(f"not taken over: {what}" for name, what in _LOST.items() if getattr(config, name))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from vmkeep.errors import ConflictError, NotFoundError, StaleError, UsageError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedError, UsageError
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.place import SettledPlace
 from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.disks import disks_of
+from vmkeep.vsphere.encryption import can_encrypt
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
+from vmkeep.vsphere.hardware import require_version
 from vmkeep.vsphere.luns import Lun, free_lun, free_luns
 from vmkeep.vsphere.marks import VmMark, list_marked, mark_on
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import card_networks
-from vmkeep.vsphere.paths import DatastorePath
+from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place, PlaceRequest, on_host, reopen_place, resolve_place
 from vmkeep.vsphere.properties import read
-from vmkeep.vsphere.required import require_for_new_vm
+from vmkeep.vsphere.required import missing_when, require_for_new_vm
+from vmkeep.vsphere.rights import On, Purpose, When
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
@@ -44,18 +47,20 @@ def choose_host(
     """Return the place with the first of its hosts that has all that the VM needs, and the VM's spec there.
 
     :raises NotFoundError: none has; what each lacks is told.
+    :raises UnsupportedError: all are too old for the VM's hardware.
     """
-    lacking: dict[str, NotFoundError] = {}
+    lacking: dict[str, NotFoundError | UnsupportedError] = {}
     for host in (place.host, *place.other_hosts):
         here = place if host == place.host else on_host(session, place, host)
         try:
             return replace(here, other_hosts=()), plan_vm(session, config_xml, here, options)
-        except NotFoundError as error:
+        except (NotFoundError, UnsupportedError) as error:
             lacking[here.host_name] = error
     if len(lacking) == 1:
         raise next(iter(lacking.values()))
     told = "; ".join(f"{name}: {error}" for name, error in lacking.items())
-    raise NotFoundError(f"no host has all that VM {options.name} needs: {told}")
+    kind = UnsupportedError if all(isinstance(error, UnsupportedError) for error in lacking.values()) else NotFoundError
+    raise kind(f"no host has all that VM {options.name} needs: {told}")
 
 
 def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> BuiltSpec:
@@ -63,10 +68,13 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
 
     :raises NotFoundError: a datastore, network or LUN does not exist there; the candidates are named.
     :raises PermissionDeniedError: a privilege is missing.
+    :raises UnsupportedError: the VM's hardware is newer than the host's.
     """
     config = parse_config(config_xml)
     devices = config.hardware.device
+    require_version(session, place.host, config.version)
     with speaking(f"plan VM {options.name}"):
+        folder = session.managed(vim.Folder, place.folder)
         home = _home(place, config.files.vmPathName)
         around = Surroundings(
             datastore=home,
@@ -82,6 +90,8 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
                 connected=options.connect_networks,
             ),
             isos=_isos(session, place, devices),
+            may_place_swap=not missing_when(session, Purpose.RESTORE_NEW, When.OWN_SWAP, {On.FOLDER: folder}),
+            key_known=can_encrypt(session, folder, config.keyId),
         )
     require_for_new_vm(
         session,
@@ -89,9 +99,17 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         home=home,
         datastores=around.disk_datastores.values(),
         networks=[card.network.managed for card in around.networks.values()],
-        mapped=bool(around.luns),
+        when=_circumstances(config, around),
     )
     return build(config, options, around)
+
+
+def _circumstances(config: Any, around: Surroundings) -> Iterator[When]:
+    """Yield those whose rights a new VM cannot do without; without the others it is made otherwise, and says so."""
+    if around.luns:
+        yield When.RAW_MAPPING
+    if config.template:
+        yield When.TEMPLATE
 
 
 def settle(place: Place, built: BuiltSpec) -> SettledPlace:
@@ -108,6 +126,7 @@ def settle(place: Place, built: BuiltSpec) -> SettledPlace:
         networks=built.networks,
         unconnected=built.unconnected,
         luns=built.luns,
+        encrypted=built.spec.crypto is not None,
     )
 
 
@@ -235,8 +254,9 @@ def _isos(session: Session, place: Place, devices: Iterable[Any]) -> frozenset[s
     return frozenset(
         name
         for name in names
-        if DatastorePath.parse(name).datastore in place.datastores
-        and exists(session, DatastorePath.parse(name), place.datacenter_path)
+        if (path := parse_path(name)) is not None
+        and path.datastore in place.datastores
+        and exists(session, path, place.datacenter_path)
     )
 
 

@@ -104,7 +104,7 @@ def _where(session: Session, vm: str) -> tuple[DatastorePath, DatastorePath, str
     if not values["config.files.vmPathName"]:
         raise NotFoundError(f"VM {vm} has no readable configuration file")
     vmx = DatastorePath.parse(values["config.files.vmPathName"])
-    settings = {setting.key: setting.value for setting in values["config.extraConfig"] or ()}
+    settings = {str(setting.key).lower(): setting.value for setting in values["config.extraConfig"] or ()}
     name = str(settings.get("nvram") or vmx.path.rpartition("/")[2].removesuffix(".vmx") + ".nvram")
     return vmx, vmx.sibling(name), datacenter
 

@@ -8,12 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from vmkeep.errors import ConflictError, DeadlineError, NotFoundError, TransientError, VSphereError
-from vmkeep.vsphere.api import vmodl
+from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.marks import list_marked, mark_on
+from vmkeep.vsphere.marks import list_marked, mark_on, options_for
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.settings import GENERATION
 from vmkeep.vsphere.tasks import run_task
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,44 @@ def suspend(session: Session, vm: str, *, timeout: float = SUSPEND_SECONDS) -> b
     :raises VSphereError: the VM is off.
     """
     return _switch(session, vm, PowerState.SUSPENDED, lambda: session.vm(vm).SuspendVM_Task(), timeout)
+
+
+def mark_as_template(session: Session, vm: str) -> None:
+    """Make a VM that is off a template; one that is a template already stays one."""
+    with speaking(f"make VM {vm} a template"):
+        managed = session.vm(vm)
+        if not read(session, managed, "config.template")["config.template"]:
+            managed.MarkAsTemplate()
+
+
+def renew_generation(session: Session, vm: str) -> bool:
+    """Let a VM that is off get a new generation id when it is switched on; return whether the old one is gone.
+
+    A guest that finds another id knows that it went back in time: a Windows domain controller takes new numbers then,
+    instead of giving out those that others know already.
+    """
+    what = f"take the generation id off VM {vm}"
+    keys = _generation(session, vm, what)
+    if keys:
+        spec = vim.vm.ConfigSpec(extraConfig=options_for(dict.fromkeys(keys, "")))
+        with speaking(what):
+            run_task(
+                session,
+                lambda: session.vm(vm).ReconfigVM_Task(spec),
+                what=what,
+                timeout=POWER_SECONDS,
+                look=lambda: None if _generation(session, vm, what) else True,
+            )
+        keys = _generation(session, vm, what)
+    return not keys
+
+
+def _generation(session: Session, vm: str, what: str) -> list[str]:
+    """Return the keys, as the VM spells them, of the settings that hold its generation id."""
+    wanted = {key.lower() for key in GENERATION}
+    with speaking(what):
+        settings = read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"]
+    return [str(setting.key) for setting in settings or () if setting.key.lower() in wanted and setting.value]
 
 
 def destroy_marked(session: Session, run: str, *, repository: str | None = None) -> int:

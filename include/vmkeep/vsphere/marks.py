@@ -79,7 +79,7 @@ class MarkedVm:
 def parse_mark(settings: Any) -> VmMark | None:
     """Return the mark among a VM's advanced settings."""
     # Of a setting that is listed twice the last one counts: servers may add instead of replacing.
-    found = {str(setting.key): str(setting.value) for setting in settings or ()}
+    found = {str(setting.key).lower(): str(setting.value) for setting in settings or ()}
     run = found.get(MARK) or found.get(HOLD)
     if not run:
         return None

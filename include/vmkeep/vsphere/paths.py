@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 from vmkeep.errors import UnsupportedError
@@ -57,10 +56,10 @@ class DatastorePath(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> DatastorePath:
         """Take a datastore path apart; anything else is an UnsupportedError."""
-        found = re.fullmatch(r"\[(.+?)\] ?(.*)", text)
+        found = parse_path(text)
         if found is None:
             raise UnsupportedError(f"not a datastore path: {text!r}")
-        return cls(found[1], found[2])
+        return found
 
     def sibling(self, name: str) -> DatastorePath:
         """Return the path of another file in the same folder."""
@@ -69,4 +68,19 @@ class DatastorePath(NamedTuple):
 
     def __str__(self) -> str:
         """As vSphere writes it."""
-        return f"[{self.datastore}] {self.path}".rstrip()
+        return f"[{self.datastore}] {self.path}" if self.path else f"[{self.datastore}]"
+
+
+def parse_path(text: str) -> DatastorePath | None:
+    """Take a datastore path apart; ``None`` for anything else, such as the ``[] /vmimages/…`` of an image of Tools.
+
+    A datastore's name may hold brackets and blanks, and so may a file's. The name ends where all brackets that it opens
+    are closed and a blank follows; or else at the first closing bracket before a blank, or at the first one at all.
+    """
+    if not text.startswith("["):
+        return None
+    closing = [at for at, letter in enumerate(text) if letter == "]"]
+    ends = [at for at in closing if text[at + 1 : at + 2] in ("", " ")] or closing[:1]
+    balanced = (at for at in ends if text.count("[", 0, at) == text.count("]", 0, at + 1))
+    end = next(balanced, next(iter(ends), 0))
+    return DatastorePath(text[1:end], text[end + 1 :].removeprefix(" ")) if end > 1 else None

@@ -10,9 +10,9 @@ from vmkeep.vsphere.describe import VmDescription
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.places import Place
-from vmkeep.vsphere.privileges import require
+from vmkeep.vsphere.privileges import missing_privileges, require
 from vmkeep.vsphere.properties import read, read_all, read_each
-from vmkeep.vsphere.rights import On, Purpose, When, needed
+from vmkeep.vsphere.rights import On, Purpose, When, needed, rights_of
 from vmkeep.vsphere.session import Session
 
 
@@ -36,14 +36,20 @@ def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription) -> None
 
 
 def require_for_new_vm(
-    session: Session, place: Place, *, home: str, datastores: Iterable[str], networks: Iterable[Any], mapped: bool
+    session: Session,
+    place: Place,
+    *,
+    home: str,
+    datastores: Iterable[str],
+    networks: Iterable[Any],
+    when: Iterable[When],
 ) -> None:
     """Make sure that the user has every right for a restore to a new VM.
 
     :param home: name of the datastore of its own files.
     :param datastores: names of those of its disks.
     :param networks: those of its network cards.
-    :param mapped: one of its disks becomes a mapping of a LUN.
+    :param when: the circumstances that the VM is in.
     :raises PermissionDeniedError: names all privileges that are missing, with their objects.
     """
     with speaking(f"ask for the rights to make VM {place.name}"):
@@ -57,7 +63,16 @@ def require_for_new_vm(
         On.DATASTORE: [stores[name] for name in sorted({home, *datastores})],
         On.NETWORK: list(networks),
     }
-    _require(session, Purpose.RESTORE_NEW, where, when=(When.RAW_MAPPING,) if mapped else ())
+    _require(session, Purpose.RESTORE_NEW, where, when=when)
+
+
+def missing_when(session: Session, purpose: Purpose, when: When, places: Mapping[On, Any]) -> tuple[str, ...]:
+    """Return what the user lacks of the rights that only a circumstance asks for, on the objects given."""
+    lacking: list[str] = []
+    for on, managed in places.items():
+        names = tuple(right.privilege for right in rights_of(purpose) if (right.on, right.when) == (on, when))
+        lacking += missing_privileges(session, managed, names) if names else ()
+    return tuple(lacking)
 
 
 def _require(session: Session, purpose: Purpose, where: Mapping[On, Sequence[Any]], *, when: Iterable[When]) -> None:

@@ -45,6 +45,8 @@ class When(StrEnum):
     ENCRYPTED = "the VM is encrypted"
     RAW_MAPPING = "a disk becomes a raw device mapping"
     HOTADD = "transport hotadd"
+    OWN_SWAP = "the VM's swap file has a place of its own (else that is left to the new host)"
+    TEMPLATE = "the VM was a template"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,8 @@ LOOKING = Step(
     calls=(
         "CancelTask", "ContinueRetrievePropertiesEx", "CreateContainerView", "CreateFilter", "CreatePropertyCollector",
         "CurrentTime", "DestroyPropertyCollector", "DestroyView", "FindAllByDnsName", "FindAllByIp", "FindAllByUuid",
-        "FindByInventoryPath", "FindByUuid", "HasPrivilegeOnEntities", "Login", "Logout", "QueryConfigTarget",
-        "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
+        "FindByInventoryPath", "FindByUuid", "HasPrivilegeOnEntities", "Login", "Logout", "QueryConfigOptionDescriptor",
+        "QueryConfigTarget", "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
     ),
 )  # fmt: skip
 """Every run does it; a task may be cancelled by the user who started it without any privilege."""
@@ -159,12 +161,19 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
                     f"{_CONFIG}.{part}"
                     for part in (
                         "AddNewDisk", "AddRemoveDevice", "AdvancedConfig", "Annotation", "CPUCount", "ChangeTracking",
-                        "Memory", "MksControl", "Resource", "Settings", "SwapPlacement",
+                        "Memory", "MksControl", "Resource", "Settings",
                     )
                 ),
                 On.DATASTORE: ("Datastore.AllocateSpace",),
                 On.NETWORK: ("Network.Assign",),
             },
+        ),
+        Step(name="place the swap file", besides={On.FOLDER: (f"{_CONFIG}.SwapPlacement",)}, when=When.OWN_SWAP),
+        Step(
+            name="encrypt the new VM with the old one's key",
+            calls=("QueryCryptoKeyStatus",),
+            besides={On.FOLDER: ("Cryptographer.EncryptNew", "Cryptographer.Access")},
+            when=When.ENCRYPTED,
         ),
         Step(
             name="map a LUN", besides={On.FOLDER: (f"{_CONFIG}.RawDevice",)}, when=When.RAW_MAPPING
@@ -179,6 +188,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
         Step(name="look for an ISO", besides={On.HOME: ("Datastore.Browse",)}),
         _NVRAM,
         Step(name="switch on", calls=("PowerOnVM_Task",)),
+        Step(name="make it a template", calls=("MarkAsTemplate",), when=When.TEMPLATE),
         Step(
             name="remove a VM that is half made",
             calls=("Destroy_Task",),
@@ -195,6 +205,7 @@ _OWNERS = {
     vim.vm.Snapshot: On.VM,
     vim.Folder: On.FOLDER,
     vim.ResourcePool: On.POOL,
+    vim.encryption.CryptoManagerKmip: On.ROOT,
 }
 
 

@@ -14,25 +14,39 @@ from typing import Any
 from vmkeep.vsphere.api import type_name, vim
 from vmkeep.vsphere.disks import controller_kind, disks_of
 from vmkeep.vsphere.networks import CardNetwork
-from vmkeep.vsphere.specdisks import DiskRules, new_disk
+from vmkeep.vsphere.specdisks import DiskRules, encryption_of, new_disk
 
-_DEFAULT = (
-    "VirtualIDEController",
-    "VirtualPS2Controller",
-    "VirtualPCIController",
-    "VirtualSIOController",
-    "VirtualKeyboard",
-    "VirtualVMCIDevice",
-    "VirtualPointingDevice",
+_KINDS = vim.vm.device
+DEFAULT = (
+    _KINDS.VirtualIDEController,
+    _KINDS.VirtualPS2Controller,
+    _KINDS.VirtualPCIController,
+    _KINDS.VirtualSIOController,
+    _KINDS.VirtualKeyboard,
+    _KINDS.VirtualVMCIDevice,
+    _KINDS.VirtualPointingDevice,
 )
-_KEPT = (
-    "VirtualMachineVideoCard",
-    "VirtualUSBController",
-    "VirtualUSBXHCIController",
-    "VirtualWDT",
-    "VirtualPrecisionClock",
+"""Devices that every VM has by itself: nobody adds them, and nobody has to be told."""
+KEPT = (
+    _KINDS.VirtualVideoCard,
+    _KINDS.VirtualUSBController,
+    _KINDS.VirtualUSBXHCIController,
+    _KINDS.VirtualWDT,
+    _KINDS.VirtualPrecisionClock,
 )
 """Devices taken over as they are; controllers of disks are, too."""
+_OF_THE_HOST = "it is a device of the old VM's host"
+LEFT_OUT: tuple[tuple[Any, str], ...] = (
+    (_KINDS.VirtualSriovEthernetCard, "it is a part of a network card of the old VM's host"),
+    (_KINDS.VirtualPCIPassthrough, _OF_THE_HOST),
+    (_KINDS.VirtualSCSIPassthrough, _OF_THE_HOST),
+    (_KINDS.VirtualUSB, "it is a device of the old VM's host, or of somebody's desk"),
+    (_KINDS.VirtualParallelPort, "it leads to a device or a file of the old VM's host"),
+    (_KINDS.VirtualNVDIMM, "no backup holds persistent memory"),
+    (_KINDS.VirtualNVDIMMController, "no backup holds persistent memory"),
+    (_KINDS.VirtualVMIROM, "no ESXi knows it any more"),
+)
+"""Devices that no new VM gets, and the reason that a person is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +58,7 @@ class DeviceRules:
     networks: Mapping[int, CardNetwork] = field(default_factory=dict)
     """By the device key of a network card in the saved configuration; others keep the name of their network."""
     isos: frozenset[str] = frozenset()
-    """ISO files, as datastore paths, that exist; a CD drive whose file is gone becomes a remote one."""
+    """ISO files, as datastore paths, that exist; a CD drive whose file is gone becomes an empty one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +75,7 @@ def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
     """Return the device changes that create the saved devices again, controllers first, in order of their keys."""
     devices = sorted(saved, key=lambda device: (controller_kind(device) is None, device.key))
     skips = {disk.key: disk.skip for disk in disks_of(devices)}
-    real = {device.key: type_name(device) for device in devices if type_name(device) in _DEFAULT}
+    real = {device.key: device for device in devices if isinstance(device, DEFAULT)}
     keys: dict[int, int] = {}
     changes: list[Any] = []
     notes: list[str] = []
@@ -75,21 +89,22 @@ def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
         if made is None or not _connect(made, keys, real, notes):
             continue
         keys[device.key] = made.key = -(len(keys) + 1)
-        changes.append(_addition(made))
+        changes.append(_addition(made, device, rules))
     return DeviceChanges(changes=tuple(changes), keys=keys, notes=tuple(notes))
 
 
-def _addition(device: Any) -> Any:
-    spec = vim.vm.device.VirtualDeviceSpec(operation="add", device=device)
-    if isinstance(device, vim.vm.device.VirtualDisk):
+def _addition(made: Any, saved: Any, rules: DeviceRules) -> Any:
+    spec = vim.vm.device.VirtualDeviceSpec(operation="add", device=made)
+    if isinstance(made, vim.vm.device.VirtualDisk):
         spec.fileOperation = "create"
+        spec.backing = encryption_of(saved, rules.disks)
     return spec
 
 
-def _connect(device: Any, keys: Mapping[int, int], real: Mapping[int, str], notes: list[str]) -> bool:
+def _connect(device: Any, keys: Mapping[int, int], real: Mapping[int, Any], notes: list[str]) -> bool:
     """Point a device at its controller; false if that is not there."""
     old = device.controllerKey
-    if old is None or real.get(old) == "VirtualPCIController":
+    if old is None or isinstance(real.get(old), _KINDS.VirtualPCIController):
         # Slots on the PCI bus are given out by vSphere.
         device.controllerKey = device.unitNumber = None
     elif old in keys:
@@ -102,33 +117,28 @@ def _connect(device: Any, keys: Mapping[int, int], real: Mapping[int, str], note
 
 def _make(device: Any, rules: DeviceRules, notes: list[str]) -> Any | None:
     made = copy.deepcopy(device)
-    made.deviceInfo = made.slotInfo = made.deviceGroupInfo = None
+    made.deviceInfo = made.slotInfo = made.deviceGroupInfo = made.numaNode = None
     if isinstance(made, vim.vm.device.VirtualController):
         made.device = []
     if controller_kind(made) is not None:
         return _controller(made, rules, notes)
-    if type_name(made) in _KEPT:
+    if isinstance(made, KEPT):
         return made
-    kinds = vim.vm.device
-    handlers: tuple[tuple[Any, Callable[[Any, DeviceRules], Any | None]], ...] = (
-        (kinds.VirtualSriovEthernetCard, _left_out),
-        (kinds.VirtualEthernetCard, _network_card),
-        (kinds.VirtualCdrom, _cdrom),
-        (kinds.VirtualFloppy, _floppy),
-        (kinds.VirtualSoundCard, _sound_card),
-        (kinds.VirtualSerialPort, _serial_port),
-    )
-    handler = next((handler for kind, handler in handlers if isinstance(made, kind)), _left_out)
-    result = handler(made, rules)
-    if result is None:
-        notes.append(
-            f"{device.deviceInfo.label if device.deviceInfo else type_name(device)}: left out, it depends on its host"
-        )
+    label = device.deviceInfo.label.strip() if device.deviceInfo is not None else type_name(device)
+    left_out = next((why for kind, why in LEFT_OUT if isinstance(made, kind)), None)
+    handler = next((handler for kind, handler in HANDLERS if isinstance(made, kind)), _unknown)
+    result, note = (None, f"left out: {left_out}") if left_out is not None else handler(made, rules)
+    if note:
+        notes.append(f"{label}: {note}")
     return result
 
 
-def _left_out(device: Any, rules: DeviceRules) -> None:  # noqa: ARG001 - one of several handlers
-    return None
+_Made = tuple[Any | None, str]
+"""The new device, ``None`` for one that is left out, and what a person has to know about it."""
+
+
+def _unknown(device: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one of several handlers
+    return None, f"left out: this program does not know devices of the kind {type_name(device)}"
 
 
 def _controller(made: Any, rules: DeviceRules, notes: list[str]) -> Any:
@@ -141,12 +151,13 @@ def _controller(made: Any, rules: DeviceRules, notes: list[str]) -> Any:
     return made
 
 
-def _network_card(made: Any, rules: DeviceRules) -> Any:
+def _network_card(made: Any, rules: DeviceRules) -> _Made:
     network = rules.networks.get(made.key)
     if network is not None:
         made.backing = network.network.backing()
     elif isinstance(made.backing, vim.vm.device.VirtualEthernetCard.NetworkBackingInfo):
         made.backing.network = None
+    made.subnetId = None
     if rules.new_identity:
         made.addressType, made.macAddress, made.externalId = "generated", None, None
     if made.connectable is not None:
@@ -154,35 +165,71 @@ def _network_card(made: Any, rules: DeviceRules) -> Any:
         made.connectable.connected = made.connectable.startConnected
     if network is not None and not network.connected:
         made.connectable = _disconnected()
-    return made
+    return made, ""
 
 
-def _cdrom(made: Any, rules: DeviceRules) -> Any:
+def _cdrom(made: Any, rules: DeviceRules) -> _Made:
     kinds = vim.vm.device.VirtualCdrom
-    if isinstance(made.backing, kinds.IsoBackingInfo) and made.backing.fileName in rules.isos:
-        made.backing = kinds.IsoBackingInfo(fileName=made.backing.fileName)
-    else:
-        made.backing = kinds.RemotePassthroughBackingInfo(deviceName="", exclusive=False)
+    old, note = made.backing, ""
+    if isinstance(old, kinds.IsoBackingInfo) and old.fileName in rules.isos:
+        made.backing = kinds.IsoBackingInfo(fileName=old.fileName)
+        starts = bool(made.connectable is not None and made.connectable.startConnected)
+        made.connectable = _disconnected(starts=starts)
+        return made, ""
+    if isinstance(old, kinds.IsoBackingInfo):
+        note = f"empty, because its image {old.fileName or '(without a name)'} is on no datastore of the new VM's host"
+    elif isinstance(old, kinds.AtapiBackingInfo | kinds.PassthroughBackingInfo):
+        note = "empty, because it was a drive of the old VM's host"
+    made.backing = kinds.RemotePassthroughBackingInfo(deviceName="", exclusive=False)
     made.connectable = _disconnected()
-    return made
+    return made, note
 
 
-def _floppy(made: Any, rules: DeviceRules) -> Any:  # noqa: ARG001 - one of several handlers
-    made.backing = vim.vm.device.VirtualFloppy.RemoteDeviceBackingInfo(deviceName="")
+def _floppy(made: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one of several handlers
+    kinds, note = vim.vm.device.VirtualFloppy, ""
+    if isinstance(made.backing, kinds.ImageBackingInfo):
+        note = f"empty: its image {made.backing.fileName} is not looked for"
+    elif isinstance(made.backing, kinds.DeviceBackingInfo):
+        note = "empty, because it was a drive of the old VM's host"
+    made.backing = kinds.RemoteDeviceBackingInfo(deviceName="")
     made.connectable = _disconnected()
-    return made
+    return made, note
 
 
-def _sound_card(made: Any, rules: DeviceRules) -> Any:  # noqa: ARG001 - one of several handlers
+def _sound_card(made: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one of several handlers
     made.backing = vim.vm.device.VirtualSoundCard.DeviceBackingInfo(deviceName="", useAutoDetect=True)
-    return made
+    return made, ""
 
 
-def _serial_port(made: Any, rules: DeviceRules) -> Any | None:  # noqa: ARG001 - one of several handlers
+def _serial_port(made: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one of several handlers
     """Network and pipe ports can be made anywhere; a port onto a host's device or a file cannot."""
     kinds = vim.vm.device.VirtualSerialPort
-    return made if isinstance(made.backing, kinds.URIBackingInfo | kinds.PipeBackingInfo) else None
+    if isinstance(made.backing, kinds.URIBackingInfo | kinds.PipeBackingInfo):
+        return made, ""
+    return None, "left out: it leads to a device or a file of the old VM's host"
 
 
-def _disconnected() -> Any:
-    return vim.vm.device.VirtualDevice.ConnectInfo(startConnected=False, allowGuestControl=True, connected=False)
+def _tpm(made: Any, rules: DeviceRules) -> _Made:
+    """A TPM's secrets are in the NVRAM, which only the old key opens."""
+    made.endorsementKeyCertificateSigningRequest = []
+    if rules.disks.encrypted:
+        return made, ""
+    return None, (
+        "left out: its secrets cannot be opened without the old VM's key. BitLocker, and all that keeps a key in it, "
+        "will ask for the recovery key"
+    )
+
+
+HANDLERS: tuple[tuple[Any, Callable[[Any, DeviceRules], _Made]], ...] = (
+    (_KINDS.VirtualEthernetCard, _network_card),
+    (_KINDS.VirtualCdrom, _cdrom),
+    (_KINDS.VirtualFloppy, _floppy),
+    (_KINDS.VirtualSoundCard, _sound_card),
+    (_KINDS.VirtualSerialPort, _serial_port),
+    (_KINDS.VirtualTPM, _tpm),
+)
+"""Devices that are made anew in a way of their own."""
+
+
+def _disconnected(*, starts: bool = False) -> Any:
+    return vim.vm.device.VirtualDevice.ConnectInfo(startConnected=starts, allowGuestControl=True, connected=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from vmkeep.vsphere.luns import Lun
 
 PLACEHOLDER_BYTES = 16 << 20
 """A physical RDM's stand-in: large enough for any guest to accept it, too small to be taken for the LUN."""
+_USUAL_FORMAT = "native_512"
 PHYSICAL_RDM = ("placeholder", "lun", "omit")
 
 
@@ -26,6 +27,8 @@ class DiskRules:
     """Device key in the saved configuration → datastore's name; others go beside the VM's own files."""
     luns: Mapping[int, Lun] = field(default_factory=dict)
     """Device key in the saved configuration → the free LUN that it is mapped to."""
+    encrypted: bool = False
+    """The new VM is encrypted with the saved VM's key."""
 
     def __post_init__(self) -> None:
         """Refuse a choice that does not exist."""
@@ -61,10 +64,33 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
         notes.append(f"{label}: not in the backup ({skip.why}), created empty")
     elif backing_name(saved.backing).startswith("RawDiskMapping"):
         notes.append(f"{label}: a virtual-mode RDM, becomes an ordinary disk")
+    notes.extend(f"{label}: {what}" for what in _lost(saved))
     mode = getattr(saved.backing, "diskMode", None) or "persistent"
     base = _base(saved.backing)
     thin = getattr(base, "thinProvisioned", None) if backing_name(base) == "FlatVer2" else True
     return _disk(saved, capacity, _flat(file_name, thin=thin, mode=mode, scrub=getattr(base, "eagerlyScrub", None)))
+
+
+def encryption_of(saved: Any, rules: DiskRules) -> Any | None:
+    """Return the part of a device change that encrypts a new disk as the saved one was."""
+    key = getattr(saved.backing, "keyId", None)
+    if key is None or not rules.encrypted:
+        return None
+    spec = vim.vm.device.VirtualDeviceSpec.BackingSpec
+    return spec(crypto=vim.encryption.CryptoSpecEncrypt(cryptoKeyId=key))
+
+
+def _lost(saved: Any) -> Iterator[str]:
+    """Yield what an ordinary disk had that its new one has not."""
+    if saved.vDiskId is not None:
+        yield "a first-class disk, becomes an ordinary one"
+    if saved.iofilter or saved.independentFilters:
+        named = ", ".join(saved.iofilter) or "without names"
+        yield f"its I/O filters ({named}) are not applied"
+    if saved.vFlashCacheConfigInfo is not None:
+        yield "without its flash read cache"
+    if getattr(saved.backing, "sharing", None) == "sharingMultiWriter":
+        yield "several VMs could write to it, only the new one can"
 
 
 def _disk(saved: Any, capacity: int, backing: Any) -> Any:
@@ -77,6 +103,8 @@ def _disk(saved: Any, capacity: int, backing: Any) -> Any:
         backing=backing,
         shares=saved.shares,
         storageIOAllocation=saved.storageIOAllocation,
+        guestReadOnly=saved.guestReadOnly or None,
+        virtualDiskFormat=saved.virtualDiskFormat if saved.virtualDiskFormat != _USUAL_FORMAT else None,
     )
 
 

@@ -190,6 +190,8 @@ def _disk_action(disk: Any, change: Any, controller: Any, index: int) -> DiskAct
     if verb in ("create", "replace") and capacity_of(disk) <= 0:
         raise invalid_device(index, "capacityInKB", "a new disk needs a capacity")
     disk.backing.diskMode = disk.backing.diskMode or "persistent"
+    if hasattr(backing, "keyId"):
+        backing.keyId = getattr(getattr(change.backing, "crypto", None), "cryptoKeyId", None)
     return DiskAction(verb=verb, disk=disk, index=index, adapter=rules.adapter_of(controller))
 
 

@@ -3,6 +3,7 @@
 from vmlab.managed import (
     authorization,
     browser,
+    crypto,
     custom_fields,
     datastores,
     disabled_methods,
@@ -37,6 +38,7 @@ from vmlab.managed import (
 __all__ = [
     "authorization",
     "browser",
+    "crypto",
     "custom_fields",
     "datastores",
     "disabled_methods",

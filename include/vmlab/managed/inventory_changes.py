@@ -173,6 +173,10 @@ def mark_as_template(call: Call) -> None:
     """Make a VM that is off a template."""
     if call.world.get(call.this, "runtime").powerState != "poweredOff":
         raise invalid_power_state(call.world.get(call.this, "runtime").powerState, "poweredOff")
+    if call.world.get(call.this, "config").template:
+        raise vim.fault.InvalidState(msg="The virtual machine is a template already.")
+    if call.world.get(call.this, "snapshot") is not None:
+        raise vim.fault.InvalidState(msg="A virtual machine with snapshots cannot become a template.")
     _set_template(call, template=True, pool=None)
 
 

@@ -19,7 +19,7 @@ NOTHING_THERE: dict[Any, tuple[str, ...]] = {
     vim.ServiceManager: ("QueryServiceList",),
     vim.ExtensionManager: ("QueryManagedBy",),
     vim.vslm.vcenter.VStorageObjectManager: ("ListVStorageObject", "ListVStorageObjectsAttachedToTag"),
-    vim.encryption.CryptoManagerKmip: ("ListKmipServers", "ListKmsClusters", "ListKeys"),
+    vim.encryption.CryptoManagerKmip: ("ListKmipServers", "ListKeys"),
     vim.profile.ProfileManager: ("FindAssociatedProfile",),
     vim.ClusterComputeResource: ("FindRulesForVm",),
     vim.host.StorageSystem: ("QueryUnresolvedVmfsVolume",),

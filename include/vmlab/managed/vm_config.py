@@ -6,14 +6,17 @@ from vmlab.managed.guests import guest_names
 from vmlab.soap.types import vim, vmodl
 
 _DIRECT = (
-    "annotation", "alternateGuestName", "guestId", "version", "uuid", "instanceUuid", "firmware", "cpuAllocation",
-    "memoryAllocation",
-    "cpuHotAddEnabled", "cpuHotRemoveEnabled", "memoryHotAddEnabled", "swapPlacement", "bootOptions", "nestedHVEnabled",
-    "latencySensitivity", "maxMksConnections", "locationId", "managedBy", "memoryReservationLockedToMax", "vPMCEnabled",
+    "annotation", "alternateGuestName", "guestId", "version", "uuid", "instanceUuid", "firmware", "cpuHotAddEnabled",
+    "cpuHotRemoveEnabled", "memoryHotAddEnabled", "swapPlacement", "nestedHVEnabled", "latencySensitivity",
+    "maxMksConnections", "locationId", "managedBy", "memoryReservationLockedToMax", "vPMCEnabled",
     "messageBusTunnelEnabled", "guestAutoLockEnabled", "npivTemporaryDisabled", "npivOnNonRdmDisks",
-    "migrateEncryption",
+    "migrateEncryption", "ftEncryptionMode", "sevEnabled", "sgxInfo", "fixedPassthruHotPlugEnabled",
+    "vmOpNotificationToAppEnabled", "vmOpNotificationTimeout", "vmxStatsCollectionEnabled", "rebootPowerOff",
 )  # fmt: skip
-_MERGED = {"flags": "flags", "powerOpInfo": "defaultPowerOps", "tools": "tools"}
+_MERGED = {
+    "flags": "flags", "powerOpInfo": "defaultPowerOps", "tools": "tools", "cpuAllocation": "cpuAllocation",
+    "memoryAllocation": "memoryAllocation", "bootOptions": "bootOptions",
+}  # fmt: skip
 
 
 def apply_simple_fields(config: Any, spec: Any) -> None:
@@ -64,14 +67,15 @@ def _merge(config: Any, name: str, given: Any) -> None:
 
 
 def _apply_extra_config(config: Any, options: list[Any]) -> None:
-    """Later values win; an empty value removes the key."""
-    merged = {option.key: option.value for option in config.extraConfig}
+    """Later values win; an empty value removes the key. Keys of one spelling in any case are one, the first stays."""
+    merged = {option.key.lower(): (option.key, option.value) for option in config.extraConfig}
     for option in options:
+        key = option.key.lower()
         if option.value in (None, ""):
-            merged.pop(option.key, None)
+            merged.pop(key, None)
         else:
-            merged[option.key] = str(option.value)
-    config.extraConfig = [vim.option.OptionValue(key=key, value=value) for key, value in merged.items()]
+            merged[key] = (merged[key][0] if key in merged else option.key, str(option.value))
+    config.extraConfig = [vim.option.OptionValue(key=key, value=value) for key, value in merged.values()]
 
 
 def _apply_cpu_masks(config: Any, changes: list[Any]) -> None:

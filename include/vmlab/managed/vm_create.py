@@ -11,12 +11,14 @@ from vmlab.managed import ds_paths, hardware
 from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import default_devices
 from vmlab.managed.disk_files import carry_out
+from vmlab.managed.full_config import complete, know_networks
 from vmlab.managed.guests import guest_names, new_guest
 from vmlab.managed.placement import place
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rights import check_create
 from vmlab.managed.vm_config import apply_simple_fields
+from vmlab.managed.vm_rules import check_encryption, check_spec, encrypt
 from vmlab.managed.vmx import write_vm_files
 from vmlab.soap.types import vim, vmodl
 from vmlab.soap.values import fill
@@ -40,10 +42,12 @@ def check_no_vapp(pool: Any) -> None:
 def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -> Any:
     """Make a VM, powered off; returns its reference. Raises the faults of CreateVM_Task, leaving nothing behind."""
     name = _checked_name(site, folder, spec.name)
+    check_spec(spec)
     home, vmx = _home(site, spec, name)
     host, version = _host_and_version(site, host, spec.version)
     config = new_config(spec, name, vmx)
     config.version = version
+    encrypt(site, config, spec)
     made_folder = ds_paths.local(site, home)
     existed = made_folder.exists()
     made_folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +55,8 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
         plan = plan_changes(default_devices(), list(spec.deviceChange), has_snapshots=False)
         carry_out(site, plan.actions, home, ds_paths.stem(vmx))
         config.hardware.device = plan.devices
+        know_networks(site, config)
+        check_encryption(site, config, plan)
         fill(config)
         ref = enter_vm(site, folder, config, pool, host)
         write_vm_files(site, config)
@@ -206,9 +212,8 @@ def new_config(spec: Any, name: str, vmx: str) -> Any:
             logDirectory=ds_paths.folder_of(vmx),
         ),
         hardware=vim.vm.VirtualHardware(numCPU=1, numCoresPerSocket=1, memoryMB=128),
-        flags=vim.vm.FlagInfo(snapshotDisabled=False, diskUuidEnabled=False),
-        swapPlacement="inherit",
     )
+    complete(config)
     apply_simple_fields(config, spec)
     return config
 

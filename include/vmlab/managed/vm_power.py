@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.managed import hardware
+from vmlab.managed.full_config import after_start
 from vmlab.managed.guests import set_running
 from vmlab.managed.hosts import MEMORY, THREADS
 from vmlab.managed.registry import Call, method, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_info import disks, tools_running
+from vmlab.managed.vmx import check_nvram
 from vmlab.soap.types import vim
 
 VM = vim.VirtualMachine
@@ -75,6 +77,7 @@ def power_on(site: Site, ref: Any) -> None:
     host = site.world.get(ref, "runtime").host
     hardware.check_host(site, host, config.version)
     _refuse_too_big(host, config.hardware)
+    check_nvram(site, config)
     _refuse_locked(site, ref, config)
     set_power(site, ref, "poweredOn")
 
@@ -91,6 +94,8 @@ def set_power(site: Site, ref: Any, state: str) -> None:
             runtime.suspendTime = datetime.now(UTC) if state == "suspended" else None
             set_running(guest, running=state == "poweredOn")
             world.update(ref, runtime=runtime, guest=guest)
+            if state == "poweredOn":
+                world.update(ref, config=after_start(world.get(ref, "config"), runtime.host))
 
 
 def require_power(site: Site, ref: Any, state: str, *, wanted: str) -> None:

@@ -9,6 +9,7 @@ from vmlab.managed.ancestry import above
 from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import Device, Disk
 from vmlab.managed.disk_files import carry_out
+from vmlab.managed.full_config import know_networks
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rights import check_reconfigure
@@ -17,8 +18,9 @@ from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_config import apply_simple_fields
 from vmlab.managed.vm_create import check_free_name, inventory_name
 from vmlab.managed.vm_power import invalid_power_state
+from vmlab.managed.vm_rules import check_encryption, check_spec
 from vmlab.managed.vmx import write_vm_files
-from vmlab.soap.types import vim
+from vmlab.soap.types import vim, vmodl
 from vmlab.soap.values import fill
 
 VM = vim.VirtualMachine
@@ -34,6 +36,11 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     """Apply a ConfigSpec to a VM: wholly, or not at all with a fault."""
     world = site.world
     current = world.get(vm, "config")
+    if current.template:
+        raise vmodl.fault.NotSupported(msg="A template cannot be reconfigured.")
+    check_spec(spec)
+    if spec.crypto is not None:
+        raise vmodl.fault.NotSupported(msg="vmlab encrypts a virtual machine when it is made, not later")
     if spec.changeVersion and spec.changeVersion != current.changeVersion:
         raise vim.fault.ConcurrentAccess(msg="The virtual machine was changed by somebody else meanwhile.")
     config = copy.deepcopy(current)
@@ -52,6 +59,8 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     home = ds_paths.folder_of(config.files.vmPathName)
     carry_out(site, plan.actions, home, ds_paths.stem(config.files.vmPathName))
     config.hardware.device = plan.devices
+    know_networks(site, config)
+    check_encryption(site, config, plan)
     config.modified = datetime.now(UTC)
     config.changeVersion = config.modified.isoformat()
     fill(config)

@@ -10,8 +10,11 @@ from typing import Any
 from vmlab.managed import ds_paths
 from vmlab.managed.devices import Device, Disk, is_rdm
 from vmlab.managed.site import Site
+from vmlab.soap.types import vim
 
 NVRAM_BYTES = 8684
+_SEALED = b"VMLABENC"
+_SEAL_BYTES = len(_SEALED) + 32
 SCSI_TYPES: tuple[tuple[Any, str], ...] = (
     (Device.ParaVirtualSCSIController, "pvscsi"),
     (Device.VirtualLsiLogicSASController, "lsisas1068"),
@@ -37,7 +40,25 @@ def write_vm_files(site: Site, config: Any) -> None:
     nvram = path.with_suffix(".nvram")
     if not nvram.exists():
         seed = hashlib.sha256(str(config.uuid).encode()).digest()
-        nvram.write_bytes(b"MRVN" + (seed * (NVRAM_BYTES // 32 + 1))[: NVRAM_BYTES - 4])
+        head = _seal_of(config) or b"MRVN"
+        nvram.write_bytes(head + (seed * (NVRAM_BYTES // 32 + 1))[: NVRAM_BYTES - len(head)])
+
+
+def check_nvram(site: Site, config: Any) -> None:
+    """Raise the GenericVmConfigFault where a VM cannot read its NVRAM, which another key has encrypted, or none.
+
+    The NVRAM of an encrypted VM is encrypted as a whole; here it only begins with a digest of the VM's bundle.
+    """
+    path = ds_paths.local(site, config.files.vmPathName).with_suffix(".nvram")
+    head = path.read_bytes()[:_SEAL_BYTES] if path.exists() else b""
+    seal = _seal_of(config)
+    if head and (head != seal if seal else head.startswith(_SEALED)):
+        raise vim.fault.GenericVmConfigFault(reason="NVRAM", msg=f"Cannot open {path.name}: it cannot be decrypted.")
+
+
+def _seal_of(config: Any) -> bytes | None:
+    bundle = next((str(item.value) for item in config.extraConfig if item.key.lower() == "encryption.bundle"), None)
+    return _SEALED + hashlib.sha256(bundle.encode()).digest() if bundle else None
 
 
 def render(config: Any) -> str:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 sys.path.insert(0, str(Path(__file__).parent))
 from specs import Device, Disk, added, disks_of, flat, new_disk, vm_spec
@@ -211,3 +211,113 @@ def test_only_the_names_of_the_config_target_work(create, target, content):
     for wrong in ({"lunUuid": own.uuid}, {"deviceName": own.canonicalName}):
         with pytest.raises(vim.fault.InvalidDeviceBacking):
             create(vm_spec("wrong", scsi(), rdm(lun, "physicalMode", **wrong)))
+
+
+def test_a_card_names_its_network_by_reference_too(create):
+    network = Device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
+    vm = create(vm_spec("card", added(Device.VirtualVmxnet3(key=-1, backing=network, addressType="generated"))))
+    (card,) = (device for device in vm.config.hardware.device if isinstance(device, Device.VirtualEthernetCard))
+    assert card.backing.network == vm.network[0]
+
+
+@pytest.mark.parametrize("name", ["memoryAllocation", "cpuAllocation"])
+def test_an_overhead_limit_is_refused(create, lab, name):
+    with pytest.raises(vmodl.fault.InvalidArgument) as raised:
+        create(vm_spec("refused", **{name: vim.ResourceAllocationInfo(overheadLimit=73)}))
+    assert raised.value.invalidProperty == f"configSpec.{name}.overheadLimit"
+    assert not (lab.folder / "datastores" / "datastore1" / "refused").exists()
+
+
+def test_a_swap_file_is_placed_only_by_those_who_may(content, connect):
+    manager = content.authorizationManager
+    folder = content.searchIndex.FindByInventoryPath("Lab/vm/Test")
+    held = next(role for role in manager.roleList if role.name == "Backup").privilege
+    without = [name for name in held if name != "VirtualMachine.Config.SwapPlacement" and not name.startswith("System")]
+    role = manager.AddAuthorizationRole("no swap files", without)
+    granted = vim.AuthorizationManager.Permission(
+        principal="backup@vsphere.local", group=False, roleId=role, propagate=True
+    )
+    manager.SetEntityPermissions(folder, [granted])
+    try:
+        limited = connect("backup@vsphere.local").RetrieveContent()
+        pool = limited.searchIndex.FindByInventoryPath("Lab/host/Cluster1/Resources")
+        with pytest.raises(vim.fault.NoPermission) as raised:
+            limited.searchIndex.FindByInventoryPath("Lab/vm/Test").CreateVM_Task(
+                vm_spec("refused", swapPlacement="inherit"), pool
+            )
+        assert raised.value.privilegeId == "VirtualMachine.Config.SwapPlacement"
+    finally:
+        manager.RemoveEntityPermission(folder, "backup@vsphere.local", False)
+        manager.RemoveAuthorizationRole(role, True)
+
+
+@pytest.fixture
+def key(content):
+    """A key of a provider of this vCenter."""
+    kinds, manager = vim.encryption, content.cryptoManager
+    provider = kinds.KeyProviderId(id="kms")
+    if provider.id not in [cluster.clusterId.id for cluster in manager.ListKmsClusters()]:
+        manager.RegisterKmsCluster(provider)
+    return manager.GenerateKey(provider).keyId
+
+
+def tpm():
+    return added(Device.VirtualTPM(key=-9))
+
+
+def encrypted_with(key):
+    return vim.encryption.CryptoSpecEncrypt(cryptoKeyId=key)
+
+
+def test_a_key_is_there_until_it_is_removed(content, key):
+    ask = content.cryptoManager.QueryCryptoKeyStatus
+    assert [status.keyAvailable for status in ask([key], 1)] == [True]
+    (result,) = content.cryptoManager.RemoveKeys([key], False)
+    assert result.success
+    assert [status.keyAvailable for status in ask([key], 1)] == [False]
+
+
+def test_a_tpm_needs_efi_and_encryption(create, key):
+    for fields in ({}, {"firmware": "efi"}, {"crypto": encrypted_with(key)}):
+        with pytest.raises(vim.fault.InvalidVmConfig):
+            create(vm_spec("refused", tpm(), **fields))
+    vm = create(vm_spec("secure", tpm(), firmware="efi", crypto=encrypted_with(key)))
+    assert vm.config.keyId.keyId == key.keyId
+    assert [item.key for item in vm.config.extraConfig if item.key == "encryption.bundle"]
+
+
+def test_an_encrypted_vm_needs_a_key_that_is_known_and_a_bundle_that_the_key_opens(create, key, content):
+    other = content.cryptoManager.GenerateKey(key.providerId).keyId
+    bundle = [
+        item for item in create(vm_spec("first", crypto=encrypted_with(key))).config.extraConfig
+        if item.key == "encryption.bundle"
+    ]  # fmt: skip
+    unknown = vim.encryption.CryptoKeyId(keyId="unknown", providerId=key.providerId)
+    for crypto, extra in ((encrypted_with(unknown), []), (encrypted_with(other), bundle), (None, bundle)):
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            create(vm_spec("refused", crypto=crypto, extraConfig=extra))
+    create(vm_spec("second", crypto=encrypted_with(key), extraConfig=bundle))
+
+
+def test_a_vm_does_not_start_with_an_nvram_that_it_cannot_read(create, key, run, lab):
+    store = lab.folder / "datastores" / "datastore1"
+    create(vm_spec("sealed", crypto=encrypted_with(key)))
+    plain = create(vm_spec("plain"))
+    (store / "plain" / "plain.nvram").write_bytes((store / "sealed" / "sealed.nvram").read_bytes())
+    with pytest.raises(vim.fault.GenericVmConfigFault):
+        run(plain.PowerOn())
+    (store / "plain" / "plain.nvram").unlink()
+    run(plain.PowerOn())
+    run(plain.PowerOff())
+
+
+def test_an_encrypted_disk_needs_an_encrypted_vm(create, key):
+    def disk():
+        change = new_disk(-1, 0)
+        change.backing = Device.VirtualDeviceSpec.BackingSpec(crypto=encrypted_with(key))
+        return change
+
+    with pytest.raises(vim.fault.InvalidDeviceSpec):
+        create(vm_spec("refused", scsi(), disk()))
+    (made,) = disks_of(create(vm_spec("sealed disk", scsi(), disk(), crypto=encrypted_with(key))))
+    assert made.backing.keyId.keyId == key.keyId

@@ -39,7 +39,8 @@ def test_plain_fields_and_extra_config_are_set(vm, run):
     run(vm.Reconfigure(Spec(extraConfig=[option(key="c", value="")])))
     config = vm.config
     assert (config.annotation, config.hardware.memoryMB, config.hardware.numCPU) == ("note", 256, 2)
-    assert {item.key: item.value for item in config.extraConfig} == {"a.b": "1"}
+    known = {item.key: item.value for item in config.extraConfig}
+    assert (known["a.b"], "c" in known) == ("1", False)
     assert vm.summary.config.memorySizeMB == 256
 
 
@@ -144,6 +145,78 @@ def test_a_template_neither_runs_nor_has_snapshots(vm_at, run):
         run(template.PowerOn())
     with pytest.raises(vmodl.fault.NotSupported):
         run(template.CreateSnapshot("s", "", False, False))
+
+
+def test_a_template_can_be_made_only_of_a_vm_that_is_off_and_has_no_snapshots_and_is_not_reconfigured(vm, run, content):
+    snapshot = run(vm.CreateSnapshot("s", "", False, False))
+    with pytest.raises(vim.fault.InvalidState):
+        vm.MarkAsTemplate()
+    run(snapshot.RemoveSnapshot_Task(False))
+    vm.MarkAsTemplate()
+
+    with pytest.raises(vim.fault.InvalidState):
+        vm.MarkAsTemplate()
+    with pytest.raises(vmodl.fault.NotSupported):
+        run(vm.Reconfigure(Spec(annotation="no")))
+    vm.MarkAsVirtualMachine(content.searchIndex.FindByInventoryPath("Lab/host/Cluster1/Resources"), None)
+    run(vm.Reconfigure(Spec(annotation="yes")))
+
+
+def test_an_overhead_limit_is_refused(vm, run):
+    for name in ("memoryAllocation", "cpuAllocation"):
+        limits = vim.ResourceAllocationInfo(reservation=0, overheadLimit=73)
+        with pytest.raises(vmodl.fault.InvalidArgument) as raised:
+            run(vm.Reconfigure(Spec(annotation="changed", **{name: limits})))
+        assert raised.value.invalidProperty == f"configSpec.{name}.overheadLimit"
+    assert vm.config.annotation == ""
+
+
+def test_keys_of_advanced_settings_are_one_in_any_case(vm, run):
+    option = vim.option.OptionValue
+    run(vm.Reconfigure(Spec(extraConfig=[option(key="Some.Key", value="1")])))
+    run(vm.Reconfigure(Spec(extraConfig=[option(key="some.key", value="2")])))
+    assert [(item.key, item.value) for item in vm.config.extraConfig if item.key.lower() == "some.key"] == [
+        ("Some.Key", "2")
+    ]
+    run(vm.Reconfigure(Spec(extraConfig=[option(key="SOME.KEY", value="")])))
+    assert not [item for item in vm.config.extraConfig if item.key.lower() == "some.key"]
+
+
+def generation(vm):
+    return {item.key: item.value for item in vm.config.extraConfig if item.key.lower().startswith("vm.genid")}
+
+
+def test_a_vm_gets_a_generation_id_when_it_starts_and_a_new_one_only_when_the_old_one_was_taken_off(vm, run):
+    assert generation(vm) == {}
+    run(vm.PowerOn())
+    first = generation(vm)
+    run(vm.PowerOff())
+    run(vm.PowerOn())
+    run(vm.PowerOff())
+    assert generation(vm) == first
+    assert set(first) == {"vm.genid", "vm.genidX"}
+
+    run(vm.Reconfigure(Spec(extraConfig=[vim.option.OptionValue(key=key.upper(), value="") for key in first])))
+    assert generation(vm) == {}
+    run(vm.PowerOn())
+    assert set(generation(vm)) == set(first)
+    assert not set(generation(vm).values()) & set(first.values())
+
+
+def test_a_vm_that_ran_has_a_configuration_as_full_as_a_real_one(vm, run):
+    run(vm.PowerOn())
+    config = vm.config
+
+    assert 50 <= len(config.extraConfig) <= 90
+    assert len({item.key.lower() for item in config.extraConfig}) == len(config.extraConfig)
+    assert config.memoryAllocation.overheadLimit
+    for name in ("tools", "bootOptions", "cpuAllocation", "latencySensitivity", "deviceSwap", "numaInfo", "sgxInfo"):
+        assert getattr(config, name) is not None, name
+    assert (config.swapPlacement, config.flags.monitorType, config.defaultPowerOps.powerOffType) == (
+        "inherit", "release", "soft",
+    )  # fmt: skip
+    run(vm.PowerOff())
+    assert vm.config.memoryAllocation.overheadLimit
 
 
 def test_an_outdated_change_version_is_refused(vm, run):

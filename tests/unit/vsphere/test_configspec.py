@@ -286,6 +286,10 @@ def test_what_depends_on_the_old_host_is_left_out_and_said(make_config):
     assert any("extension that manages it" in note for note in built.notes)
 
 
+def settings_of(**given):
+    return [vim.option.OptionValue(key=key, value=value) for key, value in given.items()]
+
+
 def test_advanced_settings_are_kept_without_those_of_the_old_vm(make_config):
     settings = {
         "guestinfo.role": "db",
@@ -297,14 +301,194 @@ def test_advanced_settings_are_kept_without_those_of_the_old_vm(make_config):
         "vmkeep.restoring": "a third one",
         "vmkeep.repository": "another repository",
     }
-    extra = [vim.option.OptionValue(key=key, value=value) for key, value in settings.items()]
-    spec = build(make_config(extraConfig=extra), options(mark=VmMark(run="r/1", made=True)), HERE).spec
+    spec = build(make_config(extraConfig=settings_of(**settings)), options(mark=VmMark(run="r/1", made=True)), HERE)
 
-    assert {item.key: item.value for item in spec.extraConfig} == {
+    assert {item.key: item.value for item in spec.spec.extraConfig} == {
         "guestinfo.role": "db",
         "ethernet0.pciSlotNumber": "33",
         "vmkeep.run": "r/1",
     }
+
+
+@pytest.mark.parametrize("spell", [str, str.upper, str.lower, str.swapcase])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "nvram", "uuid.location", "viv.moid", "migrate.hostLog", "sched.swap.derivedName", "monitor.phys_bits_used",
+        "numa.autosize.cookie", "vmotion.checkpointFBSize", "vmxstats.filename", "scsi1.sasWWID", "vmci0.id",
+        "scsi0:1.redo", "nvme0:1.ctkEnabled", "guestInfo.detailed.data", "guestinfo.vmtools.versionString",
+        "vm.genid", "vm.genidX", "vmkeep.run", "encryption.bundle", "vtpm.ekCRT", "softPowerOff",
+    ],
+)  # fmt: skip
+def test_settings_that_are_every_vms_own_stay_behind_silently_however_they_are_spelt(make_config, key, spell):
+    built = build(make_config(extraConfig=settings_of(**{spell(key): "1"})), options(), HERE)
+
+    assert (list(built.spec.extraConfig), built.notes) == ([], ())
+
+
+@pytest.mark.parametrize("spell", [str, str.upper, str.lower])
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [
+        ("hbr_filter.rpo", "vSphere Replication"),
+        ("scsi0:3.hbr_filter.persistent", "vSphere Replication"),
+        ("scsi0:3.filters", "I/O filters"),
+        ("sata1:0.filters", "I/O filters"),
+        ("ethernet0.filter4.name", "NSX"),
+        ("pciPassthru0.id", "PCI passthrough"),
+        ("pciPassthru.use64bitMMIO", "PCI passthrough"),
+        ("numa.nodeAffinity", "NUMA nodes"),
+        ("RemoteDisplay.vnc.port", "VNC"),
+        ("eam.agent.agentMoId", "agent of an extension"),
+        ("HDCS.agent", "agent of an extension"),
+        ("guestinfo.ovfEnv", "OVF environment"),
+    ],
+)
+def test_settings_that_meant_something_to_the_old_vm_only_stay_behind_and_are_named(make_config, key, word, spell):
+    built = build(make_config(extraConfig=settings_of(**{spell(key): "1"})), options(), HERE)
+
+    assert list(built.spec.extraConfig) == []
+    assert [note for note in built.notes if word in note and spell(key) in note] == list(built.notes) != []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ethernet0.filterless", "hbr_filters", "scsi0.filters", "numa.vcpu.preferHT", "RemoteDisplay.maxConnections",
+        "vm.genidly", "genid", "eamer", "featMask.vm.cpuid.LM", "disk.EnableUUID", "sched.mem.pin",
+    ],
+)  # fmt: skip
+def test_settings_that_only_look_like_those_are_kept(make_config, key):
+    built = build(make_config(extraConfig=settings_of(**{key: "1"})), options(), HERE)
+
+    assert [item.key for item in built.spec.extraConfig] == [key]
+
+
+def test_an_overhead_limit_that_a_vm_has_once_it_ran_is_not_asked_for(make_config):
+    limits = vim.ResourceAllocationInfo(reservation=128, limit=4096, overheadLimit=73)
+    config = make_config(memoryAllocation=limits, cpuAllocation=limits)
+
+    spec = build(config, options(), HERE).spec
+
+    for made in (spec.memoryAllocation, spec.cpuAllocation):
+        assert (made.reservation, made.limit, made.overheadLimit) == (128, 4096, None)
+    assert config.memoryAllocation.overheadLimit == 73
+
+
+def test_a_swap_file_of_its_own_place_needs_the_right_and_a_usual_one_does_not(make_config):
+    own, usual = make_config(swapPlacement="hostLocal"), make_config(swapPlacement="inherit")
+    may = Surroundings(datastore="plat004-local", may_place_swap=True)
+
+    assert build(own, options(), may).spec.swapPlacement == "hostLocal"
+    assert build(own, options(), HERE).spec.swapPlacement is None
+    assert any("swap file" in note and "SwapPlacement" in note for note in build(own, options(), HERE).notes)
+    for around in (HERE, may):
+        assert build(usual, options(), around).spec.swapPlacement is None
+        assert build(usual, options(), around).notes == ()
+
+
+def test_what_every_vm_has_by_itself_is_not_warned_about(sample, make_config):
+    assert build(make_config(), options(), HERE).notes == ()
+    here = Surroundings(datastore="plat004-local", isos=frozenset({"[isos] windows.iso"}))
+    assert build(sample, options(), here).notes == ()
+
+
+@pytest.mark.parametrize(
+    "iso", ["[] /vmimages/tools-isoimages/windows.iso", "[] /vmfs/volumes/5f-1/x.iso", "", "x.iso"]
+)
+def test_an_iso_without_a_datastore_becomes_an_empty_drive_and_a_note(make_config, iso):
+    drive = DEVICE.VirtualCdrom(
+        key=3000,
+        controllerKey=200,
+        unitNumber=0,
+        deviceInfo=vim.Description(label="CD/DVD drive 1", summary=""),
+        backing=DEVICE.VirtualCdrom.IsoBackingInfo(fileName=iso),
+    )
+    built = build(make_config(drive), options(), HERE)
+
+    assert isinstance(the(built, DEVICE.VirtualCdrom).backing, DEVICE.VirtualCdrom.RemotePassthroughBackingInfo)
+    (note,) = built.notes
+    assert note.startswith("CD/DVD drive 1: empty, because its image")
+
+
+def test_a_drive_that_was_empty_is_not_noted(make_config):
+    drive = DEVICE.VirtualCdrom(
+        key=3000, controllerKey=200, unitNumber=0,
+        backing=DEVICE.VirtualCdrom.RemotePassthroughBackingInfo(deviceName="", exclusive=False),
+    )  # fmt: skip
+
+    assert build(make_config(drive), options(), HERE).notes == ()
+
+
+KEY = vim.encryption.CryptoKeyId(keyId="k-1", providerId=vim.encryption.KeyProviderId(id="kms"))
+
+
+@pytest.fixture
+def encrypted(make_config, make_disk):
+    backing = DEVICE.VirtualDisk.FlatVer2BackingInfo(
+        fileName="[a] b", diskMode="persistent", thinProvisioned=True, keyId=KEY
+    )
+    return make_config(
+        DEVICE.ParaVirtualSCSIController(key=1000, controllerKey=100, busNumber=0, sharedBus="noSharing"),
+        make_disk(2000, 0, 1 << 30, backing),
+        DEVICE.VirtualTPM(key=11000, deviceInfo=vim.Description(label="Virtual TPM", summary="")),
+        firmware="efi",
+        keyId=KEY,
+        extraConfig=settings_of(**{"encryption.bundle": "vmware:key/…"}),
+    )
+
+
+def test_an_encrypted_vm_stays_encrypted_where_its_key_is_known(encrypted):
+    built = build(encrypted, options(), Surroundings(datastore="plat004-local", key_known=True))
+
+    assert (built.spec.crypto.cryptoKeyId, built.notes, built.reads_nvram) == (KEY, (), True)
+    assert the(built, DEVICE.VirtualTPM).key < 0
+    (disk,) = (change for change in built.spec.deviceChange if isinstance(change.device, DEVICE.VirtualDisk))
+    assert disk.backing.crypto.cryptoKeyId == KEY
+    assert [item.key for item in built.spec.extraConfig] == ["encryption.bundle"]
+
+
+def test_without_its_key_a_vm_loses_encryption_tpm_and_nvram_together_and_is_told_what_that_means(encrypted):
+    built = build(encrypted, options(), HERE)
+
+    assert (built.spec.crypto, built.reads_nvram, list(built.spec.extraConfig)) == (None, False, [])
+    assert not [device for device in devices(built) if isinstance(device, DEVICE.VirtualTPM)]
+    assert all(change.backing is None for change in built.spec.deviceChange)
+    assert any("Virtual TPM: left out" in note and "BitLocker" in note for note in built.notes)
+    assert any("key k-1 of key provider kms" in note for note in built.notes)
+
+
+def test_world_wide_names_go_with_the_identity(make_config):
+    config = make_config(npivNodeWorldWideName=[1], npivPortWorldWideName=[2])
+
+    kept = build(config, options(new_identity=False), HERE)
+    new = build(config, options(), HERE)
+
+    assert (kept.spec.npivWorldWideNameOp, list(kept.spec.npivNodeWorldWideName), kept.notes) == ("set", [1], ())
+    assert new.spec.npivWorldWideNameOp is None
+    assert any("NPIV" in note for note in new.notes)
+
+
+def test_virtual_numa_is_kept_where_somebody_has_set_it(make_config):
+    numa = vim.vm.VirtualNumaInfo(coresPerNumaNode=4, autoCoresPerNumaNode=False, vnumaOnCpuHotaddExposed=True)
+
+    made = build(make_config(numaInfo=numa), options(), HERE).spec.virtualNuma
+
+    assert (made.coresPerNumaNode, made.exposeVnumaOnCpuHotadd) == (4, True)
+
+
+def test_what_a_disk_was_and_its_new_one_is_not_is_named(make_config, make_disk):
+    backing = DEVICE.VirtualDisk.FlatVer2BackingInfo(
+        fileName="[a] b", diskMode="persistent", sharing="sharingMultiWriter"
+    )
+    disk = make_disk(2000, 0, 1 << 30, backing)
+    disk.vDiskId, disk.iofilter = vim.vslm.ID(id="fcd"), ["VMW_spm_1.0.0"]
+    controller = DEVICE.ParaVirtualSCSIController(key=1000, busNumber=0, sharedBus="noSharing")
+
+    notes = build(make_config(controller, disk), options(), HERE).notes
+
+    for word in ("first-class disk", "I/O filters (VMW_spm_1.0.0)", "several VMs could write"):
+        assert any(note.startswith("Hard disk 1: ") and word in note for note in notes), word
 
 
 def test_the_boot_order_waits_for_the_new_keys(make_config):

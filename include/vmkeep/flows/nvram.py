@@ -1,0 +1,47 @@
+"""Whether the NVRAM of a restore point is put back, and what a person has to know where it is not.
+
+It holds the boot order of a BIOS, or the variables of EFI: boot entries, the keys of Secure Boot, the secrets of a
+virtual TPM. The NVRAM of an encrypted VM is encrypted as a whole; a VM with another key does not start with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import Repository
+from vmkeep.vsphere.configspec import BuiltSpec, parse_config
+from vmkeep.vsphere.encryption import opens_nvram
+from vmkeep.vsphere.session import Session
+
+NVRAM = "vm.nvram"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nvram:
+    """What becomes of it."""
+
+    put_back: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def in_new(point: RestorePoint, built: BuiltSpec) -> Nvram:
+    """Decide about the NVRAM of a new VM."""
+    new = "the new VM starts with the variables of an empty EFI: without boot entries of its own" if built.efi else ""
+    return _decide(point, readable=built.reads_nvram, efi=built.efi, without=new)
+
+
+def over_existing(session: Session, repository: Repository, point: RestorePoint, vm: str) -> Nvram:
+    """Decide about the NVRAM of a VM that is written over."""
+    saved = parse_config(repository.load_attachment(point, "config.xml"))
+    readable = opens_nvram(session, vm, saved)
+    return _decide(point, readable=readable, efi=saved.firmware == "efi", without="the VM keeps the NVRAM that it has")
+
+
+def _decide(point: RestorePoint, *, readable: bool, efi: bool, without: str) -> Nvram:
+    if NVRAM not in point.attachments:
+        return Nvram(put_back=False, notes=(f"no NVRAM is in the restore point: {without}",) if efi else ())
+    if readable:
+        return Nvram()
+    tail = f": {without}" if without else ""
+    return Nvram(put_back=False, notes=(f"the NVRAM is not put back, as the VM has not the key to read it{tail}",))

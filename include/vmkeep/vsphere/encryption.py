@@ -1,0 +1,49 @@
+"""Keys of encrypted VMs: whether a vCenter can use the one that a saved VM was encrypted with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vmkeep.vsphere.api import vim, vmodl
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.required import missing_when
+from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.settings import ENCRYPTION_BUNDLE
+
+_AVAILABLE = 1
+"""The bit of ``checkKeyBitMap`` that asks whether a key can be had."""
+
+
+def can_encrypt(session: Session, folder: Any, key: Any) -> bool:
+    """Return whether a new VM in a folder can be encrypted with a saved VM's key.
+
+    That needs the same key provider here, and rights. Where either is not known, the answer is no.
+    """
+    manager = session.content.cryptoManager
+    if key is None or key.providerId is None or not isinstance(manager, vim.encryption.CryptoManagerKmip):
+        return False
+    if missing_when(
+        session, Purpose.RESTORE_NEW, When.ENCRYPTED, {On.ROOT: session.content.rootFolder, On.FOLDER: folder}
+    ):
+        return False
+    with speaking(f"ask for key {key.keyId}"):
+        try:
+            answers = manager.QueryCryptoKeyStatus([key], _AVAILABLE)
+        except (vmodl.fault.InvalidArgument, vmodl.fault.NotSupported):
+            return False  # it knows no such provider
+    return any(bool(answer.keyAvailable) for answer in answers or ())
+
+
+def opens_nvram(session: Session, vm: str, saved: Any) -> bool:
+    """Return whether an existing VM can read the NVRAM of a saved one: both in plain, or both with one key's bundle."""
+    with speaking(f"look at the encryption of VM {vm}"):
+        now = read(session, session.vm(vm), "config.keyId", "config.extraConfig")
+    before = (saved.keyId is not None, _bundle(saved.extraConfig))
+    return before == (now["config.keyId"] is not None, _bundle(now["config.extraConfig"]))
+
+
+def _bundle(settings: Any) -> str | None:
+    found = {str(setting.key).lower(): str(setting.value) for setting in settings or ()}
+    return found.get(ENCRYPTION_BUNDLE)

@@ -1,0 +1,42 @@
+"""Which virtual hardware versions a host takes, asked before anything is made."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.session import Session
+
+
+def require_version(session: Session, host: str, version: str) -> None:
+    """Return if a host can run VMs of a hardware version; a version that has no number is left to vSphere.
+
+    :raises UnsupportedError: it is newer than the newest that the host knows.
+    """
+    managed = session.managed(vim.HostSystem, host)
+    with speaking(f"ask which hardware versions host {host} takes"):
+        owner = read(session, managed, "parent")["parent"]
+        browser = read(session, owner, "environmentBrowser")["environmentBrowser"]
+        offered = browser.QueryConfigOptionDescriptor() if browser is not None else []
+        here = [option.key for option in offered or () if _is_for(option, host)]
+        name = read(session, managed, "name")["name"]
+    newest = max(map(_number, here), default=0)
+    if newest and _number(version) > newest:
+        raise UnsupportedError(
+            f"the VM has hardware version {version}, and host {name} takes at most vmx-{newest:02d}: choose a host "
+            "with a newer ESXi (--host; in Airflow, the field host), or update this one"
+        )
+
+
+def _is_for(option: Any, host: str) -> bool:
+    """Whether a new VM can have this version on that host; one that lists no hosts tells nothing of them."""
+    return option.createSupported is not False and (not option.host or host in map(moref, option.host))
+
+
+def _number(version: str | None) -> int:
+    found = re.fullmatch(r"vmx-(\d+)", version or "")
+    return int(found[1]) if found else 0
