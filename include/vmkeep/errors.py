@@ -152,6 +152,13 @@ class ChangesUnknownError(StaleError):
     exit_code = 42
 
 
+class DiskMovedError(StaleError):
+    """A disk is not where it was just found, because its VM was moved meanwhile; the next try looks again."""
+
+    recovery = Recovery.RETRY
+    exit_code = 43
+
+
 class FencedError(VmKeepError):
     """This copy was told to stop because its run is being cleaned up."""
 

@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import (
@@ -24,6 +25,7 @@ from vmkeep.errors import (
     UsageError,
     VmKeepError,
 )
+from vmkeep.flows import vm_access
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned, require_server
 from vmkeep.flows.hold import hold_still, remove_leftovers, require_untouched
 from vmkeep.flows.lineage import other_history, other_vm
@@ -40,6 +42,7 @@ from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
 from vmkeep.vsphere import changes, inventory, required, snapshots
 from vmkeep.vsphere.rights import Purpose
+from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
@@ -67,6 +70,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
         return Preflight(
             request=request,
             vm=vm.identity,
+            repository=repository.id,
             disks=disks,
             running=vm.running,
             suspended=vm.power is inventory.PowerState.SUSPENDED,
@@ -103,7 +107,14 @@ def take_snapshot(site: Site, pre: Preflight, *, has_ended: HasEnded = nobody_kn
         area.store("owner", pre.request.owner.encode())
         require_server(session, pre.vm.vcenter, pre.vm.name)
         remove_leftovers(session, repository, pre, has_ended)
-        return hold_still(session, repository, pre, begun=begun)
+        vm, run = pre.vm.moref or "", pre.request.run
+        try:
+            warnings = vm_access.hold(site, session, repository, vm, pre.vm.name, run)
+            taken = hold_still(session, repository, pre, begun=begun)
+        except BaseException:
+            vm_access.release(site, session, repository, vm, run)
+            raise
+        return replace(taken, warnings=(*warnings, *taken.warnings))
 
 
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
@@ -188,9 +199,24 @@ def copy_disk(
         require_server(session, job.vcenter, job.vm_name)
         if job.snapshot is not None:
             snapshots.require(session, job.vm, job.snapshot)
+        job = _where_it_is(session, job)
         child_site = pinned(site, session)
     usable = cursor if cursor is not None and cursor.snapshot == job.snapshot else None
     return start_copy(child_site, job, cursor=usable, on_progress=on_progress)
+
+
+def _where_it_is(session: Session, job: DiskJob) -> DiskJob:
+    """Return the job with the disk's file as it is called now: a VM that was moved keeps its snapshot and its disks.
+
+    :raises StaleError: the disk is gone.
+    """
+    held = inventory.held_disks(session, job.vm, job.snapshot)
+    now = next((one.disk for one in held if one.disk.key == job.disk.key and one.disk.uuid == job.disk.uuid), None)
+    if now is None:
+        raise StaleError(f"VM {job.vm_name}: {job.disk.label} is not where it was planned any more; start again")
+    if now.file_name != job.disk.file_name:
+        log.warning("VM %s: %s was moved to %s", job.vm_name, job.disk.label, now.file_name)
+    return replace(job, disk=replace(job.disk, file_name=now.file_name, chain=now.chain))
 
 
 def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> Sealed:
@@ -297,22 +323,38 @@ def remove_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None = None
     """
     with open_site_repository(site) as repository:
         fenced = _fence(repository, run)
-        return _remove(site, vm, run, vcenter=vcenter, repository=repository.id, fenced=fenced)
+        release = partial(vm_access.release, site, repository=repository, vm=vm, run=run)
+        return _remove(site, vm, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
 
 
-def remove_own_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None) -> Removal:
+def remove_own_snapshot(
+    site: Site, vm: str, run: str, *, vcenter: str | None, repository: str | None = None
+) -> Removal:
     """Remove the snapshot of a run whose copies were all this process's, and are over, whatever the repository is like.
 
-    A repository that is full, or gone, is no reason for a VM to keep a snapshot that grows.
+    A repository that is full, or gone, is no reason for a VM to keep a snapshot that grows, or to stay fixed.
+
+    :param repository: the id of the one that the run stores into.
     """
-    repository_id, fenced = None, 0
+    fenced = 0
     try:
-        with open_site_repository(site) as repository:
-            repository_id = repository.id
-            fenced = _fence(repository, run)
+        with open_site_repository(site) as opened:
+            repository = opened.id
+            fenced = _fence(opened, run)
     except VmKeepError as error:
         log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", vm, error)
-    return _remove(site, vm, run, vcenter=vcenter, repository=repository_id, fenced=fenced)
+
+    def release(session: Session) -> tuple[str, ...]:
+        try:
+            with open_site_repository(site) as opened:
+                return vm_access.release(site, session, opened, vm, run)
+        except VmKeepError:
+            if repository is None:
+                return ()
+            identity = vm_access.identity_of(repository, server_uuid(session), vm)
+            return vm_access.release_identity(site, session, vm, identity)
+
+    return _remove(site, vm, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
 
 
 def _fence(repository: Repository, run: str) -> int:
@@ -326,8 +368,17 @@ def _fence(repository: Repository, run: str) -> int:
     return area.await_copies(fence_deadline(run))
 
 
-def _remove(site: Site, vm: str, run: str, *, vcenter: str | None, repository: str | None, fenced: int) -> Removal:
-    """Remove the snapshots of a run.
+def _remove(
+    site: Site,
+    vm: str,
+    run: str,
+    *,
+    vcenter: str | None,
+    repository: str | None,
+    fenced: int,
+    release: Callable[[Session], tuple[str, ...]],
+) -> Removal:
+    """Remove the snapshots of a run, and let the VM be moved again.
 
     :param repository: the id of the one that the run stores into, because runs of two may have one key.
     """
@@ -340,7 +391,8 @@ def _remove(site: Site, vm: str, run: str, *, vcenter: str | None, repository: s
                 snapshots.remove(session, vm, snapshot.moref)
                 removed += 1
         consolidated = snapshots.consolidate_if_needed(session, vm)
-        return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced)
+        warnings = release(session)
+        return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced, warnings=warnings)
 
 
 def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:

@@ -109,11 +109,13 @@ def refuse_beside_a_restore(
     return (f"the disks may be partly written: the restore of run {mark.run} over this VM did not finish",)
 
 
-def end_restore(session: Session, repository: Repository, run: str) -> int:
+def end_restore(session: Session, repository: Repository, run: str, *, release: Callable[[str], object]) -> int:
     """End a restore that did not finish; return how many VMs that it had begun to make were destroyed.
 
     Its writers are stopped first. Only a VM that it made, and that is off, is destroyed. All others are let go: one
     that it was writing over, one that it had handed over, and one that somebody has switched on and so made his own.
+
+    :param release: lets a VM of that id be moved by Storage vMotion again.
     """
     handed_over = RunLedger(repository, run).claim(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
     destroyed = 0
@@ -124,6 +126,7 @@ def end_restore(session: Session, repository: Repository, run: str) -> int:
         destroyed = machines.destroy_marked(session, run, repository=repository.id)
     for found in marks.list_marked(session):
         if found.mark.is_of(run, repository.id):
+            release(found.vm)
             marks.let_go(session, found.vm, run)
             if not handed_over:
                 log.warning("VM %s (%s) stays, partly written by run %s", found.name, found.vm, run)

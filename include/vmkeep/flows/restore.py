@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
-from vmkeep.flows import as_planned
+from vmkeep.flows import as_planned, vm_access
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger, cleaned_up, plan_id
@@ -69,31 +70,36 @@ def prepare_target(
             return ready
         ledger.require_noted()
         for dead in earlier:
-            _clear_away(session, repository, dead)
+            _clear_away(site, session, repository, dead)
         RunLedger(repository, run).begin(plan.request.owner)
         if plan.target is not None:
-            _hold_existing(session, repository, plan, run, has_ended)
+            _hold_existing(site, session, repository, plan, run, has_ended)
             target = Target(vm=plan.target.moref or "", run=run, created=False)
         else:
-            target = Target(vm=_create(session, repository, plan, run, has_ended), run=run, created=True)
+            target = Target(vm=_create(site, session, repository, plan, run, has_ended), run=run, created=True)
+        warnings = vm_access.hold(site, session, repository, target.vm, plan.target_name, run)
+        target = replace(target, warnings=warnings)
         if ledger.claim(target) != target:
             raise ConflictError(f"another try restores VM {plan.target_name} already; this one gives up")
         return target
 
 
-def _clear_away(session: Session, repository: Repository, run: str) -> None:
+def _clear_away(site: Site, session: Session, repository: Repository, run: str) -> None:
     try:
-        end_restore(session, repository, run)
+        _end(site, session, repository, run)
     except VmKeepError as error:
         log.warning("what an earlier try, run %s, may have left stays for the sweep: %s", run, error)
 
 
-def _hold_existing(session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded) -> None:
+def _hold_existing(
+    site: Site, session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded
+) -> None:
     vm = _as_shown(session, plan)
     other = vm.mark if vm.mark is not None and vm.mark.run != run else None
     if other is not None and other.made:
         raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
-    _end_dead(session, repository, dead_or_refused(session, repository, vm.moref, plan.target_name, other, has_ended))
+    dead = dead_or_refused(session, repository, vm.moref, plan.target_name, other, has_ended)
+    _end_dead(site, session, repository, dead)
     mark = _mark(session, repository, run, made=False)
     for _ in range(_LOOKS):
         vm = _as_shown(session, plan)
@@ -120,7 +126,9 @@ def _mark(session: Session, repository: Repository, run: str, *, made: bool) -> 
     return VmMark(run=run, made=made, began=session.server_time(), repository=repository.id)
 
 
-def _create(session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded) -> str:
+def _create(
+    site: Site, session: Session, repository: Repository, plan: RestorePlan, run: str, has_ended: HasEnded
+) -> str:
     if plan.place is None:
         raise StaleError(f"the plan for VM {plan.target_name} does not tell where it goes; start a new restore")
     saved = load_saved(repository, repository.load_point(plan.point))
@@ -141,6 +149,7 @@ def _create(session: Session, repository: Repository, plan: RestorePlan, run: st
     if plan.dead is not None and place.taken_by == plan.dead.vm:
         found = marks.mark_on(session, plan.dead.vm)
         _end_dead(
+            site,
             session,
             repository,
             dead_or_refused(session, repository, plan.dead.vm, plan.target_name, found, has_ended),
@@ -149,10 +158,17 @@ def _create(session: Session, repository: Repository, plan: RestorePlan, run: st
     return create.create_vm(session, saved.config, place, options, settled=plan.place)
 
 
-def _end_dead(session: Session, repository: Repository, dead: DeadRestore | None) -> None:
+def _end_dead(site: Site, session: Session, repository: Repository, dead: DeadRestore | None) -> None:
     if dead is not None:
         log.warning("VM %s: ending the restore of run %s, which is dead", dead.vm, dead.run)
-        end_restore(session, repository, dead.run)
+        _end(site, session, repository, dead.run)
+
+
+def _end(site: Site, session: Session, repository: Repository, run: str) -> int:
+    def release(vm: str) -> None:
+        vm_access.release(site, session, repository, vm, run)
+
+    return end_restore(session, repository, run, release=release)
 
 
 def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob, ...]:
@@ -230,12 +246,13 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
             warnings = _complete(session, repository, plan, target)
             if ledger.claim(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
                 raise cleaned_up(target.run)
+        released = vm_access.release(site, session, repository, target.vm, target.run)
         marks.let_go(session, target.vm, target.run)
         if plan.template:
             machines.mark_as_template(session, target.vm)
         elif plan.power_on:
             _power_on(session, plan, target)
-        restored = _restored(plan, target, writes, warnings)
+        restored = _restored(plan, target, writes, (*warnings, *released))
         ledger.finish(restored)
         return restored
 
@@ -293,11 +310,11 @@ def _restored(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite], wa
         disks_written=len(writes),
         bytes_written=sum(write.bytes_written for write in writes),
         bytes_zeroed=sum(write.bytes_zeroed for write in writes),
-        warnings=(*plan.warnings, *warnings),
+        warnings=(*plan.warnings, *target.warnings, *warnings),
     )
 
 
 def clean_up(site: Site, run: str) -> int:
     """Destroy the VMs that this run created and did not finish; return how many. Fences the run's writers first."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        return end_restore(session, repository, run)
+        return _end(site, session, repository, run)

@@ -42,6 +42,8 @@ class Preflight:
 
     request: BackupRequest
     vm: VmIdentity
+    repository: str | None = None
+    """Id of the one that the point goes into."""
     disks: tuple[Disk, ...]
     """Every disk of the VM, with ``skip`` set where it is not copied."""
     running: bool
@@ -99,6 +101,7 @@ class Removal:
     snapshots_removed: int
     consolidated: bool
     copies_fenced: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +237,7 @@ class Target:
     vm: str
     run: str
     created: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import DiskMovedError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.others import LEASE
 from vmkeep.flows.restore_wording import plan_lines
@@ -55,7 +55,7 @@ def run_backup(
         )
         sealed = backup.seal(site, pre, taken, copies)
     try:
-        backup.remove_own_snapshot(site, taken.vm, request.run, vcenter=pre.vm.vcenter)
+        backup.remove_own_snapshot(site, taken.vm, request.run, vcenter=pre.vm.vcenter, repository=pre.repository)
     except KeyboardInterrupt:
         log.error("interrupted: %s is sealed, but %s", sealed.point, undo.left)
         raise
@@ -131,6 +131,13 @@ class _Transfers:
         self._pool.shutdown(wait=True)
 
     def _one(self, start: Callable[[], RunningTransfer[T]]) -> T:
+        try:
+            return self._follow(start)
+        except DiskMovedError as error:
+            log.warning("%s; trying once more, where the disk is now", error)
+            return self._follow(start)
+
+    def _follow(self, start: Callable[[], RunningTransfer[T]]) -> T:
         with start() as transfer:
             self._running.append(transfer)
             if self._stopped.is_set():
@@ -174,7 +181,7 @@ def _backup_undo(site: Site, pre: Preflight) -> _Undo:
     vm, run = pre.vm.moref or "", pre.request.run
 
     def remove() -> None:
-        backup.remove_own_snapshot(site, vm, run, vcenter=pre.vm.vcenter)
+        backup.remove_own_snapshot(site, vm, run, vcenter=pre.vm.vcenter, repository=pre.repository)
 
     return _Undo(
         action=remove,

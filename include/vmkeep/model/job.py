@@ -48,6 +48,32 @@ class DiskJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VmAccess:
+    """A VM, and the identity under which vmkeep keeps Storage vMotion off it."""
+
+    vm: str
+    """Managed object id of the VM."""
+    vm_name: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessJob:
+    """Keep Storage vMotion off some VMs, or allow it again."""
+
+    vms: tuple[VmAccess, ...]
+    prepare: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessDone:
+    """What became of it."""
+
+    problems: dict[str, str]
+    """The errors, by managed object id of the VM that they are about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     """Where a copy stands: everything below ``offset`` is durable under ``root``."""
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vmkeep.transfer.backup import StoredDisk, back_up_disk
     from vmkeep.transfer.restore import restore_disk
-    from vmkeep.transfer.running import RunningTransfer, probe_vddk, start_copy, start_write
+    from vmkeep.transfer.running import RunningTransfer, change_access, probe_vddk, start_copy, start_write
     from vmkeep.transfer.verify import verify_disk
 
 _HOMES = {
     "RunningTransfer": "running",
     "StoredDisk": "backup",
     "back_up_disk": "backup",
+    "change_access": "running",
     "probe_vddk": "running",
     "restore_disk": "restore",
     "start_copy": "running",
@@ -28,6 +29,7 @@ __all__ = [
     "RunningTransfer",
     "StoredDisk",
     "back_up_disk",
+    "change_access",
     "probe_vddk",
     "restore_disk",
     "start_copy",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from vmkeep.errors import UsageError
 from vmkeep.model.blockio import DiskSource, DiskTarget
 from vmkeep.model.site import Site
-from vmkeep.vddk.address import DiskAddress
+from vmkeep.vddk.address import DiskAddress, VmAddress
 from vmkeep.vddk.session import Vddk, open_vddk
 from vmkeep.vddk.timings import CallTiming
 
 if TYPE_CHECKING:
-    from vmkeep.model.job import DiskJob, WriteJob  # imported later: nothing heavy comes before VDDK
+    from vmkeep.model.job import DiskJob, VmAccess, WriteJob  # imported later: nothing heavy comes before VDDK
 
 GROUP: Final = "vmkeep.disk_access"
 
@@ -76,7 +76,6 @@ class VddkAccess:
                 vm_name=job.vm_name,
                 snapshot=job.snapshot,
                 transports=job.transports,
-                identity=f"vmkeep-{job.run}-{job.disk.key}",
             )
         )
 
@@ -88,13 +87,25 @@ class VddkAccess:
         """Open the VM's disk for reading."""
         return self._vddk.open_source(self._target_address(job))
 
+    def prepare_access(self, access: VmAccess) -> None:
+        """Keep Storage vMotion off a VM."""
+        self._vddk.prepare_access(self._vm_address(access))
+
+    def end_access(self, access: VmAccess) -> None:
+        """Allow Storage vMotion of a VM again."""
+        self._vddk.end_access(self._vm_address(access))
+
+    def _vm_address(self, access: VmAccess) -> VmAddress:
+        if self._site.vcenter is None:
+            raise UsageError("no vCenter is given")
+        return VmAddress(vcenter=self._site.vcenter, vm=access.vm, vm_name=access.vm_name, identity=access.identity)
+
     def _target_address(self, job: WriteJob) -> DiskAddress:
         return DiskAddress(
             path=job.target_file,
             vcenter=self._site.vcenter,
             vm=job.vm,
             transports=job.transports,
-            identity=f"vmkeep-{job.run}-{job.device_key}",
         )
 
     def timings(self) -> tuple[CallTiming, ...]:

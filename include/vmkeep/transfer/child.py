@@ -27,7 +27,7 @@ from vmkeep.errors import (
     VmKeepError,
 )
 from vmkeep.model.site import Site
-from vmkeep.transfer.access import DiskAccess, open_access
+from vmkeep.transfer.access import DiskAccess, VddkAccess, open_access
 from vmkeep.transfer.neighbours import require_neighbours
 from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
 from vmkeep.transfer.renewal import receive
@@ -36,7 +36,7 @@ from vmkeep.vddk.logs import recent
 from vmkeep.vddk.probe import probe
 
 if TYPE_CHECKING:
-    from vmkeep.model.job import DiskCopy, DiskWrite, Progress
+    from vmkeep.model.job import AccessDone, DiskCopy, DiskWrite, Progress
     from vmkeep.repository import Repository
 
 log = logging.getLogger(__name__)
@@ -236,13 +236,38 @@ def _write(
     )
 
 
+def _access(
+    request: Request, _site: Site, access: DiskAccess, stop: Stop, _report: Callable[[Progress], None]
+) -> AccessDone:
+    """Keep Storage vMotion off some VMs, or allow it again; one that fails does not keep the others from it."""
+    from vmkeep.model.job import AccessDone, AccessJob, from_plain
+
+    job = from_plain(AccessJob, request.job)
+    if not isinstance(access, VddkAccess):
+        raise TransferError("only VDDK's access to a VM has to be prepared and ended")
+    problems = {}
+    for vm in job.vms:
+        stop.check()
+        try:
+            (access.prepare_access if job.prepare else access.end_access)(vm)
+        except DeadlineError:
+            raise  # a library that hangs now would hang again
+        except VmKeepError as error:
+            problems[vm.vm] = str(error)
+    return AccessDone(problems=problems)
+
+
 def _open_repository(request: Request, site: Site) -> Repository:
     from vmkeep.repository import open_site_repository
 
     return open_site_repository(site, master=bytes.fromhex(request.master) if request.master else None)
 
 
-_VERBS: Final[dict[str, Callable[..., DiskCopy | DiskWrite]]] = {"copy": _copy, "write": _write}
+_VERBS: Final[dict[str, Callable[..., DiskCopy | DiskWrite | AccessDone]]] = {
+    "copy": _copy,
+    "write": _write,
+    "access": _access,
+}
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

@@ -27,11 +27,11 @@ class Request:
     """The one line that a child is started with."""
 
     verb: str
-    """``copy``, ``write`` or ``probe``."""
+    """``copy``, ``write``, ``access`` or ``probe``."""
     site: dict[str, Any] = field(repr=False)
     """A ``Site``, plain, without its passphrase."""
     job: dict[str, Any] | None = None
-    """A ``DiskJob`` or ``WriteJob``, plain."""
+    """A ``DiskJob``, ``WriteJob`` or ``AccessJob``, plain."""
     cursor: dict[str, Any] | None = None
     log_level: int = 20
     library_path: str | None = None

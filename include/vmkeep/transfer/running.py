@@ -20,7 +20,18 @@ from types import TracebackType
 from typing import IO, Any, Final, Generic, TypeVar
 
 from vmkeep.errors import CancelledError, DeadlineError, TransferError, UsageError, VmKeepError
-from vmkeep.model.job import Cursor, DiskCopy, DiskJob, DiskWrite, Progress, WriteJob, from_plain, to_plain
+from vmkeep.model.job import (
+    AccessDone,
+    AccessJob,
+    Cursor,
+    DiskCopy,
+    DiskJob,
+    DiskWrite,
+    Progress,
+    WriteJob,
+    from_plain,
+    to_plain,
+)
 from vmkeep.model.site import Site
 from vmkeep.repository import unlock_site
 from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild_error
@@ -72,6 +83,17 @@ def start_write(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], 
         title=title,
         on_progress=on_progress,
     )
+
+
+def change_access(site: Site, job: AccessJob) -> AccessDone:
+    """Keep Storage vMotion off some VMs, or allow it again, in a child process that has ended on return.
+
+    :raises VmKeepError: VDDK does not load, or hangs. What fails for a VM is in the result.
+    """
+    title = f"VDDK's access to {', '.join(vm.vm_name for vm in job.vms)}"
+    request = _request(site, "access", job=to_plain(job))
+    with RunningTransfer(site, request, AccessDone, title=title, on_progress=lambda _: None) as running:
+        return running.wait()
 
 
 def probe_vddk(folder: str) -> VddkProbe:

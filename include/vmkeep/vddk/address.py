@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from vmkeep.errors import UsageError
 from vmkeep.model.site import VCenter
@@ -25,13 +26,42 @@ class DiskAddress:
     """In order of preference; empty: the library's default, for local files."""
     thumbprint: str = ""
     """What VDDK is told in place of the SHA-1 of the server's certificate."""
-    identity: str = "vmkeep"
-    """Pairs PrepareForAccess with EndAccess; the same for every try of one copy."""
 
     @property
     def title(self) -> str:
         """The disk as messages name it."""
         return f"{self.path} of VM {self.vm_name or self.vm}" if self.vm else self.path
+
+
+IDENTITY_LIMIT: Final = 50
+"""Bytes of an identity; VMware's guide says characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmAddress:
+    """One VM, and the name under which it is held."""
+
+    vcenter: VCenter
+    vm: str
+    """Managed object id of the VM."""
+    vm_name: str = ""
+    identity: str
+    """Pairs PrepareForAccess with EndAccess; the same for every run that may have to end what another one left."""
+    thumbprint: str = ""
+    """As that of a disk's address."""
+
+    def __post_init__(self) -> None:
+        """Refuse an identity that VDDK would refuse, or cut."""
+        if not 1 <= len(self.identity.encode()) <= IDENTITY_LIMIT:
+            raise UsageError(f"{self.identity!r} is no identity for VDDK: 1 to {IDENTITY_LIMIT} bytes")
+
+    @property
+    def title(self) -> str:
+        """The VM as messages name it."""
+        return f"VM {self.vm_name or self.vm}"
+
+
+A = TypeVar("A", DiskAddress, VmAddress)
 
 
 def sha1_thumbprint(vcenter: VCenter) -> str:
@@ -43,7 +73,7 @@ def sha1_thumbprint(vcenter: VCenter) -> str:
     return _pairs(digits)
 
 
-def second_try(address: DiskAddress) -> DiskAddress | None:
+def second_try(address: A) -> A | None:
     """Return the address with the certificate's SHA-256 in place of its SHA-1; ``None``: it is not known.
 
     All versions up to 8 take SHA-1. Whether later ones will is not known, and a wrong thumbprint is told as "unknown

@@ -10,6 +10,7 @@ from typing import Final
 
 from vmkeep.errors import (
     AuthenticationError,
+    DiskMovedError,
     NotFoundError,
     PermissionDeniedError,
     Recovery,
@@ -55,7 +56,7 @@ _MEANINGS: Final[dict[int, Meaning]] = {
     UNKNOWN: Meaning("unknown error", _RETRY, "the library's log says more"),
     2: Meaning("out of memory", _RETRY, "the host's NFC memory may be used up: copy fewer disks of it at once"),
     3: _BUG,
-    4: Meaning("file not found", remedy="was it moved, or its snapshot removed?", error=NotFoundError),
+    4: Meaning("file not found", remedy="was it moved, or its snapshot removed?", error=DiskMovedError),
     5: Meaning("busy", _RETRY, "another operation on the VM has to end first"),
     NOT_SUPPORTED: Meaning("not supported", remedy="try another transport mode; the library's log says more"),
     7: Meaning("file error", remedy="look at the datastore, and at the host's log"),
@@ -113,6 +114,10 @@ _MEANINGS: Final[dict[int, Meaning]] = {
     16030: Meaning("invalid disk chain", remedy=_CHAIN),
     METADATA_KEY_NOT_FOUND: Meaning("no such metadata key", remedy="none is needed: this disk has no such entry"),
     16053: Meaning("VDDK could not start", remedy="check the VDDK folder and its log lines above"),
+    16064: Meaning(
+        "the host's licence does not allow it",
+        remedy="a user without Global.DisableMethods and Global.EnableMethods on the vCenter's root is told so, too",
+    ),
     18000: _NETWORK,
     18001: Meaning("not possible on a remote host", remedy="please report this with the log"),
     18002: Meaning("bad host name", remedy="check that this proxy resolves the host's name", error=NotFoundError),

@@ -1,6 +1,6 @@
 """One connection with one open disk. Every method runs on the owner thread, and counts in sectors.
 
-Closing goes through every step whatever fails on the way: Close, Disconnect, EndAccess, Cleanup. A failed step is a
+Closing goes through every step whatever fails on the way: Close, Disconnect, Cleanup. A failed step is a
 warning, because by then the data has been read, or was flushed.
 """
 
@@ -164,11 +164,8 @@ def _open_again(library: Library, address: DiskAddress, first: VddkError, *, rea
 def _open_once(library: Library, address: DiskAddress, *, read_only: bool) -> Iterator[Handle]:
     with ExitStack() as steps:
         params = steps.enter_context(open_params(library, address))
-        remote = address.vcenter is not None
-        if remote and "hotadd" in address.transports:
+        if address.vcenter is not None and "hotadd" in address.transports:
             steps.callback(_cleanup, library, address, params)
-        if remote:
-            _prepare(library, address, params, steps)
         connection = ctypes.c_void_p()
         library.check(
             "ConnectEx",
@@ -193,19 +190,6 @@ def _open_once(library: Library, address: DiskAddress, *, read_only: bool) -> It
         )
         steps.callback(_attempt, library, "Close", address, disk)
         yield Handle(library, disk, address)
-
-
-def _prepare(library: Library, address: DiskAddress, params: Any, steps: ExitStack) -> None:
-    """Keep Storage vMotion away from the VM while it is copied, where the library and the user's rights allow it."""
-    if not (library.has("PrepareForAccess") and library.has("EndAccess")):
-        return
-    identity = address.identity.encode()
-    try:
-        library.check("PrepareForAccess", params, identity, doing=f"locking out Storage vMotion of {address.title}")
-    except VmKeepError as error:
-        _log.warning("%s; going on without it", error)
-        return
-    steps.callback(_attempt, library, "EndAccess", address, params, identity)
 
 
 def _cleanup(library: Library, address: DiskAddress, params: Any) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from vmkeep.vddk.structures import LogFunction
@@ -19,6 +21,20 @@ _NOISE: Final = ("Get CEIP status failed", "VDDK_PhoneHome:")
 _vsnprintf = ctypes.CDLL(None).vsnprintf
 _vsnprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p]
 _vsnprintf.restype = ctypes.c_int
+
+
+_subdued = False
+
+
+@contextmanager
+def subdued() -> Iterator[None]:
+    """Log the library's warnings as details, because the caller expects an error and knows what to do about it."""
+    global _subdued  # noqa: PLW0603 - the library has one log for the whole process
+    _subdued = True
+    try:
+        yield
+    finally:
+        _subdued = False
 
 
 _recent: deque[str] = deque(maxlen=40)
@@ -35,7 +51,7 @@ def _emit(level: int, template: bytes | None, arguments: int | None) -> None:
     buffer = ctypes.create_string_buffer(4096)
     _vsnprintf(buffer, len(buffer), template, arguments)
     text = buffer.value.decode("utf-8", "replace").rstrip()
-    if any(noise in text for noise in _NOISE):
+    if _subdued or any(noise in text for noise in _NOISE):
         level = logging.DEBUG
     if text:
         _recent.append(text)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vmkeep.vddk.address import DiskAddress, sha1_thumbprint
+from vmkeep.vddk.address import DiskAddress, VmAddress, sha1_thumbprint
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.structures import CREDENTIALS_UID, SPEC_VMX, ConnectParams
 
@@ -19,7 +19,7 @@ _abandoned: list[object] = []
 
 
 @contextmanager
-def open_params(library: Library, address: DiskAddress) -> Iterator[Any]:
+def open_params(library: Library, address: DiskAddress | VmAddress) -> Iterator[Any]:
     """Yield a pointer to the filled parameters; all zero for a local file."""
     pointer, own = _allocate(library)
     strings: list[bytes] = []
@@ -54,7 +54,7 @@ def _allocate(library: Library) -> tuple[Any, bool]:
     return ctypes.pointer(ConnectParams()), True
 
 
-def _fill(params: ConnectParams, address: DiskAddress, strings: list[bytes]) -> None:
+def _fill(params: ConnectParams, address: DiskAddress | VmAddress, strings: list[bytes]) -> None:
     vcenter = address.vcenter
     if vcenter is None:
         return

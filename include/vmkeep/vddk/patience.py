@@ -15,8 +15,10 @@ from vmkeep.vddk.config import ACCEPT_SECONDS, READ_SECONDS, REQUEST_SECONDS, WR
 class Patience:
     """Seconds, step by step."""
 
+    access: float = 120.0
+    """PrepareForAccess or EndAccess: a login to vCenter and one question."""
     opening: float = ACCEPT_SECONDS + REQUEST_SECONDS + 540.0
-    """PrepareForAccess, ConnectEx and Open together. HotAdd attaches the disk by a task of vCenter."""
+    """ConnectEx and Open together. HotAdd attaches the disk by a task of vCenter."""
     asking: float = 600.0
     """One query for allocated blocks, slow in some versions, or the metadata."""
     reading: float = 600.0
@@ -24,7 +26,7 @@ class Patience:
     writing: float = WRITE_SECONDS + 300.0
     """One write, or Flush."""
     closing: float = 900.0
-    """Close, Disconnect, EndAccess and Cleanup together. HotAdd detaches the disk by a task of vCenter: minutes."""
+    """Close, Disconnect and Cleanup together. HotAdd detaches the disk by a task of vCenter: minutes."""
     ending_reads: float = READ_SECONDS + 30.0
     """Requests in flight once nobody wants them any more."""
 
@@ -32,6 +34,7 @@ class Patience:
     def within(cls, seconds: float) -> Patience:
         """Wait so long for every step alike."""
         return cls(
+            access=seconds,
             opening=seconds,
             asking=seconds,
             reading=seconds,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from vmkeep.vddk import logs
-from vmkeep.vddk.address import DiskAddress
+from vmkeep.vddk.address import DiskAddress, VmAddress
 from vmkeep.vddk.codes import make_error
 from vmkeep.vddk.config import open_config
 from vmkeep.vddk.disk import VddkSource, VddkTarget, open_source, open_target
@@ -18,6 +18,7 @@ from vmkeep.vddk.library import Library
 from vmkeep.vddk.owner import Owner
 from vmkeep.vddk.patience import Patience
 from vmkeep.vddk.timings import CallTiming
+from vmkeep.vddk.vmaccess import end_access, prepare_access
 
 _log = logging.getLogger(__name__)
 _ASKED_VERSION: Final = (6, 5)
@@ -51,6 +52,14 @@ class Vddk:
     def open_target(self, address: DiskAddress, *, patience: float | None = None) -> AbstractContextManager[VddkTarget]:
         """Open a disk for writing; as :meth:`open_source`."""
         return open_target(self.library, self._opener, address, patience=_patience(patience))
+
+    def prepare_access(self, address: VmAddress, *, patience: float | None = None) -> None:
+        """Keep Storage vMotion off a VM, until :meth:`end_access` of this identity in whatever process."""
+        prepare_access(self.library, self._opener, address, patience=_patience(patience).access)
+
+    def end_access(self, address: VmAddress, *, patience: float | None = None) -> None:
+        """Allow Storage vMotion of a VM again."""
+        end_access(self.library, self._opener, address, patience=_patience(patience).access)
 
     def transports(self) -> tuple[str, ...]:
         """Return the transport modes this machine and library have; empty where the library cannot tell."""

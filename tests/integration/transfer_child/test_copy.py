@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
-from vmkeep.errors import ConflictError, NotFoundError, RepositoryError, StaleError, UsageError, VddkError
+from vmkeep.errors import ConflictError, DiskMovedError, RepositoryError, StaleError, UsageError, VddkError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import WriteJob
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
@@ -207,7 +207,7 @@ def test_the_librarys_errors_arrive_as_they_are(place, monkeypatch, way, error, 
 
 def test_a_disk_that_is_gone_is_named(place):
     place.disk.unlink()
-    with pytest.raises(NotFoundError, match=r"disk\.raw of VM web"):
+    with pytest.raises(DiskMovedError, match=r"disk\.raw of VM web"):
         copy(place)
 
 

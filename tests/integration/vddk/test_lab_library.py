@@ -10,7 +10,7 @@ from tests.patience import HANG
 from vmkeep.errors import (
     AuthenticationError,
     DeadlineError,
-    NotFoundError,
+    DiskMovedError,
     Recovery,
     TransientError,
     UnreachableError,
@@ -18,7 +18,7 @@ from vmkeep.errors import (
     VddkError,
 )
 from vmkeep.model.extents import Extent, intersect, split, total
-from vmkeep.vddk.address import DiskAddress
+from vmkeep.vddk.address import DiskAddress, VmAddress
 from vmlab.nfc import NfcFault
 
 MIB = 1 << 20
@@ -166,10 +166,46 @@ def test_metadata_is_read_and_written(host, vddk, disk):
     assert found["adapterType"] == "lsilogic"
 
 
-def test_storage_vmotion_is_locked_out_exactly_while_the_disk_is_open(host, vddk, disk):
-    with vddk.open_source(host.address(identity="vmkeep-run-2000")):
-        assert host.authority.held == [("moref=vm-16", "vmkeep-run-2000")]
+def vm_address(host, identity, **changes):
+    address = host.address(**changes)
+    return VmAddress(vcenter=address.vcenter, vm=address.vm, vm_name=address.vm_name, identity=identity)
+
+
+def test_opening_a_disk_neither_prepares_nor_ends_an_access(host, vddk, disk):
+    vddk.prepare_access(vm_address(host, "vmkeep"))
+    with vddk.open_source(host.address()):
+        assert host.authority.held == [("moref=vm-16", "vmkeep")]
+    assert host.authority.held == [("moref=vm-16", "vmkeep")]
+    vddk.end_access(vm_address(host, "vmkeep"))
     assert host.authority.held == []
+
+
+def test_what_a_dead_process_of_the_same_identity_left_is_ended_before_access_is_prepared(host, vddk):
+    host.authority.held += [("moref=vm-16", "vmkeep"), ("moref=vm-16", "another program")]
+    vddk.prepare_access(vm_address(host, "vmkeep"))
+    vddk.end_access(vm_address(host, "vmkeep"))
+    assert host.authority.held == [("moref=vm-16", "another program")]
+
+
+@pytest.mark.parametrize("identity", ["", "x" * 51, "é" * 26])
+def test_an_identity_that_vddk_would_cut_is_refused_before_anything_is_sent(host, identity):
+    with pytest.raises(UsageError, match="1 to 50 bytes"):
+        vm_address(host, identity)
+
+
+def test_access_that_is_refused_names_the_vm_and_what_may_be_missing(host, vddk):
+    host.nfc.inject(NfcFault(code=16064, on="prepare"))
+    with pytest.raises(VddkError, match=r"keeping Storage vMotion off VM web: .*Global\.DisableMethods"):
+        vddk.prepare_access(vm_address(host, "vmkeep"))
+
+
+@pytest.mark.parametrize("on", ["end", "prepare"])
+def test_a_vcenter_that_does_not_answer_is_a_deadline(host, vddk, on):
+    host.nfc.inject(NfcFault(on=on, hang_seconds=30))
+    with pytest.raises(DeadlineError, match="Storage vMotion"):
+        vddk.prepare_access(vm_address(host, "vmkeep"), patience=1)
+    assert vddk.lost
+    host.nfc.stop()
 
 
 def test_a_wrong_thumbprint_is_an_error_that_suggests_it(host, vddk, disk):
@@ -240,8 +276,9 @@ def test_a_certificate_may_be_refused_when_connecting_too(host, vddk, disk):
 
 def test_a_missing_disk_is_named(host, vddk):
     opening = vddk.open_source(host.address("[ds] web/gone.vmdk"))
-    with pytest.raises(NotFoundError, match=r"\[ds\] web/gone.vmdk of VM web"), opening:
+    with pytest.raises(DiskMovedError, match=r"\[ds\] web/gone.vmdk of VM web") as caught, opening:
         pass
+    assert caught.value.recovery is Recovery.RETRY
 
 
 def test_a_service_that_is_gone_may_come_back(host, vddk, disk):
@@ -303,10 +340,3 @@ def test_a_plain_local_file_is_a_disk_too(vddk, tmp_path):
 
 def test_transports_of_the_library_are_listed(vddk):
     assert {"file", "nbdssl", "nbd"} <= set(vddk.transports())
-
-
-def test_a_lock_that_is_refused_is_a_warning_only(host, vddk, disk, caplog):
-    with vddk.open_source(host.address(identity="")) as source:  # the library takes no empty identity
-        assert read(source) == disk
-    assert any("locking out Storage vMotion of" in record.message for record in caplog.records)
-    assert host.authority.held == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vmkeep.errors import DeadlineError, NotFoundError, Recovery, TransferError, UsageError, VddkError, VmKeepError
+from vmkeep.errors import DeadlineError, DiskMovedError, Recovery, TransferError, UsageError, VddkError, VmKeepError
 from vmkeep.model.extents import Extent, coalesce, split
 from vmkeep.vddk.address import DiskAddress
 from vmkeep.vddk.session import open_vddk
@@ -164,7 +164,7 @@ def test_an_open_that_never_returns_is_a_deadline(vddk, disk):
 
 def test_a_missing_file_is_named(vddk, tmp_path):
     opening = vddk.open_source(DiskAddress(path=str(tmp_path / "gone.raw")))
-    with pytest.raises(NotFoundError, match=r"opening .*/gone\.raw for reading: fake error 4"), opening:
+    with pytest.raises(DiskMovedError, match=r"opening .*/gone\.raw for reading: fake error 4"), opening:
         pass
 
 

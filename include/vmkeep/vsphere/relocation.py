@@ -1,0 +1,43 @@
+"""Which VMs cannot be relocated: vCenter lists RelocateVM_Task among their disabled methods while somebody holds them.
+
+It does not tell who: VDDK's EndAccess of one's own identity is how to find out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.session import Session
+
+_RELOCATE: Final = "RelocateVM_Task"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedVm:
+    """A VM that cannot be relocated now."""
+
+    vm: str
+    """Managed object id."""
+    name: str
+
+
+def is_fixed(session: Session, vm: str) -> bool:
+    """Tell whether a VM cannot be relocated now."""
+    with speaking(f"ask whether VM {vm} may be relocated"):
+        return _has(read(session, session.vm(vm), "disabledMethod"))
+
+
+def list_fixed(session: Session) -> tuple[FixedVm, ...]:
+    """Return every VM that cannot be relocated now."""
+    with speaking("look for VMs that cannot be relocated"):
+        found = read_all(session, vim.VirtualMachine, "name", "disabledMethod")
+    return tuple(FixedVm(vm=moref(vm), name=decode_name(values["name"] or "")) for vm, values in found if _has(values))
+
+
+def _has(values: dict[str, Any]) -> bool:
+    return any(str(method) == _RELOCATE for method in values["disabledMethod"] or ())
