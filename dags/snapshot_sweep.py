@@ -3,7 +3,7 @@
 
 A worker that dies while it takes a snapshot, or while it makes a VM to restore into, cannot remove it again. On a whole
 vCenter, this finds the snapshots that vmkeep took and the VMs that its restores half made, and removes those that no
-living run needs.
+living run needs. VMs that dead runs keep from being moved by Storage vMotion are let go.
 
 | | |
 |---|---|
@@ -21,6 +21,9 @@ this Airflow does not know is left alone as long as that run shows signs of life
 of the command line is over when its process is. What belongs to another repository is left alone for good: each
 repository needs a sweep of its own.
 
+A backup and a restore keep Storage vMotion off their VM. vCenter remembers that after a dead run, too, so that the VM
+cannot be moved any more: VMs that no living run needs are let go. What another program holds stays held.
+
 Other snapshots and VMs are never touched. A VM that was there before is never removed: one that a dead restore was
 writing over loses the mark, and stays off, partly written. A half-made VM that somebody has switched on stays, too.
 """
@@ -33,6 +36,7 @@ from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
 from vmkeep_airflow.params import REPOSITORY, VSPHERE
+from vmkeep_airflow.pools import BACKUP_PROXY
 
 PARAMS = {
     "given_up_after_hours": Param(
@@ -61,6 +65,7 @@ with DAG(
 ) as dag:
     SweepSnapshotsOperator(
         task_id="sweep",
+        queue=BACKUP_PROXY,  # only VDDK can let a VM be moved again
         given_up_after_hours=dag.param("given_up_after_hours"),
         vsphere_conn_id="{{ params.vsphere }}",
         repository_conn_id="{{ params.repository }}",

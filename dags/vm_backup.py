@@ -16,11 +16,11 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | task | |
 |---|---|
 | `preflight` | finds the VM, sorts its disks, picks mode and parent. If it can, it fails here, before any change |
-| `snapshot` | takes the snapshot, once a slot of pool `backup_proxy` is free. Setup of `remove_snapshot` |
+| `snapshot` | fixes the VM to its datastores and takes the snapshot, once a slot of pool `backup_proxy` is free |
 | `plan_disks` | asks vSphere what changed since the parent point; a disk that has to be read whole gets a reason |
 | `copy_disk` | one per disk, in pool and on queue `backup_proxy`. A retry goes on where the last try stopped |
 | `catalog` | seals the restore point: from now on it can be restored |
-| `remove_snapshot` | stops copies that are still alive, then removes the snapshot, whatever happened before |
+| `remove_snapshot` | stops living copies, removes the snapshot, lets the VM be moved again, whatever happened before |
 | `verify` | reads blocks back and checks their digests |
 | `close_run` | fails the run unless a point is sealed and every task before ended well and left its result |
 
@@ -137,7 +137,10 @@ with DAG(
         **site,
     )
     # In the pool of the copies, and after them by weight: as long as copies wait for a slot, no VM gets a snapshot.
-    snapshot = SnapshotOperator(task_id="snapshot", preflight=preflight.output, pool=BACKUP_PROXY, **site).as_setup()
+    # On a proxy, because VDDK keeps Storage vMotion off the VM from before its snapshot until after it.
+    snapshot = SnapshotOperator(
+        task_id="snapshot", preflight=preflight.output, pool=BACKUP_PROXY, queue=BACKUP_PROXY, **site
+    ).as_setup()
     plan = PlanDisksOperator(task_id="plan_disks", held=snapshot.output, pool=BACKUP_PROXY, **site)
     copies = CopyDiskOperator.partial(
         task_id="copy_disk",
@@ -155,6 +158,7 @@ with DAG(
         task_id="remove_snapshot",
         held=snapshot.output,
         preflight=preflight.output,
+        queue=BACKUP_PROXY,
         retries=5,
         execution_timeout=timedelta(hours=4),
         **site,

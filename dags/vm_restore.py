@@ -170,8 +170,9 @@ with DAG(
     approved = ApproveRestoreOperator(
         task_id="approve", plan=plan.output, on_conflict=dag.param("on_conflict"), response_timeout=timedelta(hours=24)
     )
+    # On a proxy, like the tasks that end a restore: VDDK keeps Storage vMotion off the VM until then.
     target = PrepareTargetOperator(
-        task_id="prepare_target", plan=plan.output, approval=approved.output, **site
+        task_id="prepare_target", plan=plan.output, approval=approved.output, queue=BACKUP_PROXY, **site
     ).as_setup()
     jobs = PlanWritesOperator(task_id="plan_writes", ready=target.output, **site)
     writes = WriteDiskOperator.partial(
@@ -185,10 +186,12 @@ with DAG(
         execution_timeout=timedelta(hours=24),
         **site,
     ).expand(job=jobs.output)
-    finished = FinishRestoreOperator(task_id="finish", ready=target.output, writes=writes.output, **site)
-    cleaned = CleanUpRestoreOperator(task_id="clean_up", ready=target.output, retries=5, **site).as_teardown(
-        setups=target, on_failure_fail_dagrun=True
+    finished = FinishRestoreOperator(
+        task_id="finish", ready=target.output, writes=writes.output, queue=BACKUP_PROXY, **site
     )
+    cleaned = CleanUpRestoreOperator(
+        task_id="clean_up", ready=target.output, queue=BACKUP_PROXY, retries=5, **site
+    ).as_teardown(setups=target, on_failure_fail_dagrun=True)
     closed = CloseRunOperator(
         task_id="close_run", result_task_id="finish", may_skip_after="approve", retries=0
     ).as_teardown(on_failure_fail_dagrun=True)

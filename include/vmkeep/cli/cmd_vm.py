@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import click
 
-from vmkeep.cli.options import json_option, vcenter_from, vsphere_options
+from vmkeep.cli.options import (
+    json_option,
+    repository_option,
+    site_from,
+    vcenter_from,
+    vddk_option,
+    vsphere_options,
+)
 from vmkeep.cli.output import one_line, print_json, print_table, size
+from vmkeep.errors import TransientError
+from vmkeep.flows import accesses
 from vmkeep.model.selector import shown_name
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.session import open_session
@@ -75,3 +84,33 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
         for disk in described.disks
     ]  # fmt: skip
     print_table(("key", "label", "address", "capacity", "backing", "mode", "backed up", "file"), rows)
+
+
+@vm.command("sweep")
+@click.option("--dry-run", is_flag=True, help="Say which VMs are held, and change nothing.")
+@repository_option
+@vsphere_options
+@vddk_option
+@json_option
+def sweep(*, dry_run: bool, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None) -> None:
+    """Let VMs be moved again that a dead backup or restore keeps from Storage vMotion.
+
+    VMs of living runs, and what other programs hold, are left alone. The DAG snapshot_sweep does the same.
+    """
+    site = site_from(repository=repository, vddk=vddk, **vsphere)
+    held = accesses.find_held(site)
+    if dry_run:
+        if as_json:
+            print_json(held)
+            return
+        rows = [(one.vm, one.vm_name, one.run, "in use" if one.alive else "no living run") for one in held]
+        print_table(("moref", "name", "run", "state"), rows)
+        return
+    done = accesses.let_go(site, held)
+    if as_json:
+        print_json(done)
+    else:
+        for line in done.lines:
+            click.echo(one_line(line))
+    if done.failed:
+        raise TransientError(f"{len(done.failed)} VM(s) still cannot be moved by Storage vMotion; try again later")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from vmkeep.errors import NotFoundError
@@ -31,15 +31,32 @@ class HeldVm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freed:
-    """What became of VMs whose access was ended."""
+class LetGo:
+    """What became of VMs that could not be moved."""
 
-    freed: tuple[HeldVm, ...]
+    freed: tuple[HeldVm, ...] = ()
     """They can be moved again."""
-    kept: tuple[HeldVm, ...]
+    kept: tuple[HeldVm, ...] = ()
     """They still cannot, because another program or a run into another repository holds them."""
-    failed: dict[str, str]
-    """They still cannot, because ending the access to them failed: the reasons by managed object id."""
+    failed: tuple[HeldVm, ...] = ()
+    """They still cannot, because ending the access to them failed."""
+    alive: tuple[HeldVm, ...] = ()
+    """A living run works on them."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why it failed, by managed object id."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What there is to say, a line for each VM."""
+        return (
+            *(f"VM {vm.vm_name} ({vm.vm}) can be moved again" for vm in self.freed),
+            *(f"VM {vm.vm_name} ({vm.vm}) is held by another program or repository: left alone" for vm in self.kept),
+            *(f"VM {vm.vm_name} ({vm.vm}) still cannot be moved: {self.problems[vm.vm]}" for vm in self.failed),
+            *(
+                f"VM {vm.vm_name} ({vm.vm}) is in use by run {vm.run}, or a snapshot of it has to go first"
+                for vm in self.alive
+            ),
+        )
 
 
 def find_held(
@@ -65,27 +82,24 @@ def find_held(
         return tuple(found)
 
 
-def free(site: Site, held: Iterable[HeldVm]) -> Freed:
+def let_go(site: Site, held: Iterable[HeldVm]) -> LetGo:
     """End the access of dead runs to VMs, in one process for all of them."""
-    dead = {vm.vm: vm for vm in held if not vm.alive}
+    found = tuple(held)
+    alive, dead = tuple(vm for vm in found if vm.alive), tuple(vm for vm in found if not vm.alive)
     if not dead:
-        return Freed(freed=(), kept=(), failed={})
+        return LetGo(alive=alive)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        wanted = [
-            VmAccess(vm=vm.vm, vm_name=vm.vm_name, identity=_identity(repository, session, vm.vm))
-            for vm in dead.values()
-        ]
-        problems = vm_access.end_all(site, session, wanted)
+        wanted = {
+            vm.vm: VmAccess(vm=vm.vm, vm_name=vm.vm_name, identity=_identity(repository, session, vm.vm)) for vm in dead
+        }
+        problems = vm_access.end_all(site, session, tuple(wanted.values()))
         fixed = {vm.vm for vm in relocation.list_fixed(session)}
-        for access in wanted:
-            if access.vm not in fixed:
-                vm_access.forget(repository, access.identity)
-    failed = {vm: problem for vm, problem in problems.items() if vm in fixed and dead[vm].run is not None}
-    return Freed(
-        freed=tuple(vm for vm in dead.values() if vm.vm not in fixed),
-        kept=tuple(vm for vm in dead.values() if vm.vm in fixed and vm.vm not in failed),
-        failed=failed,
-    )
+        freed = tuple(vm for vm in dead if vm.vm not in fixed)
+        for vm in freed:
+            vm_access.forget(repository, wanted[vm.vm].identity)
+    failed = tuple(vm for vm in dead if vm.vm in fixed and vm.vm in problems and vm.run is not None)
+    kept = tuple(vm for vm in dead if vm.vm in fixed and vm not in failed)
+    return LetGo(freed=freed, kept=kept, failed=failed, alive=alive, problems=problems)
 
 
 def _identity(repository: Repository, session: Session, vm: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,18 +24,17 @@ _vsnprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes
 _vsnprintf.restype = ctypes.c_int
 
 
-_subdued = False
+_subdued = threading.Event()
 
 
 @contextmanager
 def subdued() -> Iterator[None]:
     """Log the library's warnings as details, because the caller expects an error and knows what to do about it."""
-    global _subdued  # noqa: PLW0603 - the library has one log for the whole process
-    _subdued = True
+    _subdued.set()
     try:
         yield
     finally:
-        _subdued = False
+        _subdued.clear()
 
 
 _recent: deque[str] = deque(maxlen=40)
@@ -51,7 +51,7 @@ def _emit(level: int, template: bytes | None, arguments: int | None) -> None:
     buffer = ctypes.create_string_buffer(4096)
     _vsnprintf(buffer, len(buffer), template, arguments)
     text = buffer.value.decode("utf-8", "replace").rstrip()
-    if _subdued or any(noise in text for noise in _NOISE):
+    if _subdued.is_set() or any(noise in text for noise in _NOISE):
         level = logging.DEBUG
     if text:
         _recent.append(text)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 
-from vmkeep.errors import DeadlineError, UnsupportedError, VmKeepError
-from vmkeep.vddk.address import VmAddress
+from vmkeep.errors import DeadlineError, UnsupportedError, VddkError, VmKeepError
+from vmkeep.vddk.address import VmAddress, second_try
+from vmkeep.vddk.codes import UNKNOWN
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.logs import subdued
 from vmkeep.vddk.owner import Owner
@@ -44,12 +45,27 @@ def _call(library: Library, opener: Owner, name: str, address: VmAddress, *, pat
     if not library.has(name):
         raise UnsupportedError(f"{doing}: VDDK {library.file.version} has no {name}")
 
-    def call() -> None:
-        with open_params(library, address) as params:
-            library.check(name, params, address.identity.encode(), doing=doing)
-
     try:
-        opener.run(call, what=f"VDDK while {doing}", patience=patience)
+        opener.run(lambda: _insist(library, name, address, doing), what=f"VDDK while {doing}", patience=patience)
     except DeadlineError:
         library.lost = True
         raise
+
+
+def _insist(library: Library, name: str, address: VmAddress, doing: str) -> None:
+    """Call; and again with the certificate's SHA-256, where its SHA-1 may be the reason of an unknown error."""
+    try:
+        _call_once(library, name, address, doing)
+    except VddkError as error:
+        other = second_try(address) if error.code == UNKNOWN else None
+        if other is None:
+            raise
+        try:
+            _call_once(library, name, other, doing)
+        except VmKeepError as again:
+            raise error from again
+
+
+def _call_once(library: Library, name: str, address: VmAddress, doing: str) -> None:
+    with open_params(library, address) as params:
+        library.check(name, params, address.identity.encode(), doing=doing)

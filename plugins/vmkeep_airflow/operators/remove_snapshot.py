@@ -43,6 +43,7 @@ class RemoveSnapshotOperator(SiteOperator):
         held = self.handed("held", HeldStill, by="snapshot")
         pre = held.preflight
         removal = backup.remove_snapshot(self.site(), held.taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
+        self.warn(removal.warnings)
         self.log.info(
             "%d snapshot(s) removed, %d copies had to be fenced", removal.snapshots_removed, removal.copies_fenced
         )

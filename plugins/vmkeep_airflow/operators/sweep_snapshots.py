@@ -17,12 +17,14 @@ from vmkeep_airflow.operators.base import SiteOperator
 class SweepSnapshotsOperator(SiteOperator):
     """Remove what runs that have ended left on a vCenter: their snapshots, and the VMs that their restores half made.
 
+    VMs that they kept from being moved by Storage vMotion are let go, too, through VDDK on this worker.
+
     Airflow itself says whether a run has ended. What belongs to a run that this Airflow does not know (the command
     line's, another Airflow's, or a deleted run's) is removed only when that run is silent, and old. A VM that was there
     before is never removed, nor one that is on: those are let go.
 
     :param given_up_after_hours: that age. Templated.
-    :returns: how many snapshots were removed, in use, and unknown; and how many VMs were removed.
+    :returns: how many snapshots were removed, in use, and unknown; and how many VMs were removed and let go.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "given_up_after_hours")
@@ -39,6 +41,7 @@ class SweepSnapshotsOperator(SiteOperator):
         counts: dict[str, int] = {}
         counts |= self._sweep_snapshots(site, context, after, failed)
         counts["vms_removed"] = self._sweep_vms(site, context, after, failed)
+        counts["vms_let_go"] = self._let_go(site, context, after, failed)
         if failed:
             raise TransientError(f"what dead runs left could not be removed: {'; '.join(failed)}")
         return counts
@@ -74,3 +77,13 @@ class SweepSnapshotsOperator(SiteOperator):
                 self.log.warning("VM %s: %s", found.vm_name, error)
                 failed.append(f"VM {found.vm_name}")
         return removed
+
+    def _let_go(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
+        from vmkeep.flows import accesses
+
+        held = accesses.find_held(site, has_ended=has_ended(context["ti"]), given_up=after)
+        done = accesses.let_go(site, held)
+        for line in done.lines:
+            self.log.info("%s", line)
+        failed += [f"the access to VM {vm.vm_name}" for vm in done.failed]
+        return len(done.freed)

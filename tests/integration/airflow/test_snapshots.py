@@ -124,7 +124,7 @@ def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, cont
     try:
         sweep = run_dag("snapshot_sweep")
         assert sweep.state == "success"
-        assert sweep.xcom("sweep") == {"remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0}
+        assert sweep.xcom("sweep") == {"remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0, "vms_let_go": 0}
         assert len(control.snapshots("web01")) == 1
     finally:
         remove(site, control, "someone-elses")

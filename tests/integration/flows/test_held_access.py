@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,17 +12,22 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, new_run, restore_whole, silent
-from tests.patience import eventually
-from vmkeep.errors import DiskMovedError, StaleError, VmKeepError
-from vmkeep.flows import backup, vm_access
-from vmkeep.flows.accesses import find_held, free
+from tests.patience import HANG
+from vmkeep.cli.main import cli
+from vmkeep.errors import DiskMovedError, StaleError, TransientError, VmKeepError
+from vmkeep.flows import backup, hold, vm_access
+from vmkeep.flows.accesses import find_held, let_go
+from vmkeep.flows.sweep import find_run_snapshots
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
 from vmkeep.flows.whole import run_backup
+from vmkeep.model.job import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import open_repository
+from vmkeep.transfer import change_access
 from vmkeep.vddk.address import IDENTITY_LIMIT
 from vmkeep.vsphere import snapshots
 from vmlab.testing import LabError
@@ -129,13 +135,69 @@ def test_an_access_that_cannot_be_ended_costs_no_backup_and_the_next_one_ends_it
     assert warnings_of(site) == []
 
 
-def test_what_another_program_holds_stays_and_is_no_warning(lab, site):
-    with hands(lab) as session:
-        vm_access.release_identity(site, session, lab.vm(VM)["moref"], "not ours")  # nothing is held: nothing is done
-    other = replace(site, repository=site.repository)
-    pre, taken = hold_still(other, VM)
+@pytest.fixture
+def another_program(lab, site):
+    """Another program's hold on the VM."""
+    theirs = AccessJob(vms=(VmAccess(vm=lab.vm(VM)["moref"], vm_name=VM, identity="another program"),), prepare=True)
+    assert change_access(site, theirs).problems == {}
+    yield "another program"
+    change_access(site, replace(theirs, prepare=False))
+
+
+def test_what_another_program_holds_stays_and_is_no_failure(lab, site, another_program):
+    assert warnings_of(site) == []
+    assert held(lab) == [another_program]
+    freed = let_go(site, find_held(site))
+    assert ([vm.vm_name for vm in freed.kept], freed.freed, freed.failed) == ([VM], (), ())
+    assert held(lab) == [another_program]
+
+
+def test_a_site_whose_disks_are_read_in_another_way_holds_nothing(lab, site, monkeypatch):
+    monkeypatch.setattr(vm_access, "change_access", None)
+    pre, taken = hold_still(replace(site, disk_access="another"), VM)
+    assert (held(lab), taken.warnings) == ([], ())
+    backup.remove_snapshot(replace(site, disk_access="another"), taken.vm, pre.request.run)
+
+
+def test_a_run_that_lives_keeps_its_vm_whoever_sweeps_or_ends(lab, site, ours):
+    pre, taken = hold_still(site, VM)
+    (found,) = find_held(site)
+    assert (found.vm_name, found.run, found.alive) == (VM, pre.request.run, True)
+    assert let_go(site, [found]).freed == ()
+    backup.remove_snapshot(site, taken.vm, "another run")
+    assert held(lab) == [ours()]
     backup.remove_snapshot(site, taken.vm, pre.request.run)
-    assert held(lab) == []
+    assert find_held(site) == ()
+
+
+def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monkeypatch):
+    pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS, owner="somebody"))
+    taken = backup.take_snapshot(site, pre)
+    alive = {
+        "young": find_held(site)[0].alive,
+        "it has ended": find_held(site, has_ended=lambda _: True)[0].alive,
+        "it goes on": find_held(site, has_ended=lambda _: False, given_up=timedelta())[0].alive,
+    }
+    monkeypatch.setattr(vm_access, "YOUNG", timedelta())
+    alive |= {
+        "old": find_held(site)[0].alive,
+        "given up": find_held(site, given_up=timedelta())[0].alive,
+    }
+    assert alive == {"young": True, "it has ended": False, "it goes on": True, "old": True, "given up": False}
+    freed = let_go(site, find_held(site, given_up=timedelta()))
+    assert ([vm.vm_name for vm in freed.freed], freed.kept, freed.failed) == ([OFF], (), ())
+    backup.remove_snapshot(site, taken.vm, pre.request.run)
+
+
+def test_an_access_that_a_sweep_cannot_end_is_told_and_tried_again(lab, site, monkeypatch):
+    monkeypatch.setattr(vm_access, "YOUNG", timedelta())
+    pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
+    backup.take_snapshot(site, pre)
+    lab.fault(nfc={"on": "end", "code": 14011})
+    tried = let_go(site, find_held(site))
+    assert [vm.vm_name for vm in tried.failed] == [OFF]
+    assert "VixError 14011" in tried.lines[0]
+    assert [vm.vm_name for vm in let_go(site, find_held(site)).freed] == [OFF]
 
 
 def test_a_disk_that_was_moved_before_its_copy_begins_is_found_where_it_is(lab, site):
@@ -173,6 +235,93 @@ def test_a_snapshot_that_is_gone_is_no_reason_to_look_for_its_disks(lab, site):
         backup.copy_disk(site, job, cursor=None, on_progress=lambda _: None)
 
 
+@pytest.fixture
+def command(lab, site):
+    """Run the command line; returns what it said and its exit code."""
+
+    def run(*arguments: str) -> tuple[str, int]:
+        vsphere = ["--vcenter", f"{lab.host}:{lab.port}", "--user", lab.user, "--thumbprint", lab.thumbprint]
+        given = [*arguments, "-r", site.repository, *vsphere, "--vddk", str(lab.vddk)]
+        done = CliRunner().invoke(cli, given, env={"VMKEEP_PASSWORD": lab.password}, standalone_mode=False)
+        return done.output, getattr(done.exception, "exit_code", done.exit_code)
+
+    return run
+
+
+def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command, monkeypatch):
+    pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
+    backup.take_snapshot(site, pre)
+    said, code = command("vm", "sweep")
+    assert (f"in use by run {pre.request.run}" in said, code, len(held(lab, OFF))) == (True, 0, 1)
+    monkeypatch.setattr(vm_access, "YOUNG", timedelta())
+    said, code = command("vm", "sweep", "--dry-run")
+    assert (pre.request.run in said, "no living run" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
+    lab.fault(nfc={"on": "end", "code": 14011})
+    said, code = command("vm", "sweep")
+    assert ("still cannot be moved" in said, code) == (True, TransientError.exit_code)
+    said, code = command("vm", "sweep", "--json")
+    assert ([vm["vm_name"] for vm in json.loads(said)["freed"]], code) == ([OFF], 0)
+    assert command("vm", "sweep") == ("", 0)
+
+
+KILLED = """
+import os, signal, sys
+from importlib import import_module
+module, _, name = sys.argv.pop(1).partition(":")
+setattr(import_module(module), name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+from vmkeep.cli.main import main
+main()
+"""
+"""The command line, which dies without a word when it comes to a function."""
+
+
+@pytest.fixture
+def killed_at(lab, site):
+    """Let a backup of the command line be killed at a function."""
+
+    def kill(function: str) -> None:
+        environment = os.environ | {
+            "VMKEEP_REPOSITORY": site.repository, "VMKEEP_VCENTER": f"{lab.host}:{lab.port}", "VMKEEP_USER": lab.user,
+            "VMKEEP_PASSWORD": lab.password, "VMKEEP_THUMBPRINT": lab.thumbprint, "VMKEEP_VDDK": str(lab.vddk),
+        }  # fmt: skip
+        argv = [sys.executable, "-c", KILLED, function, "backup", "run", VM]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+    return kill
+
+
+def next_one(site) -> None:
+    assert warnings_of(site) == []
+
+
+def sweep(site) -> None:
+    for left in find_run_snapshots(site):
+        assert not left.alive
+        backup.remove_snapshot(site, left.vm, left.run)
+    let_go(site, find_held(site))
+
+
+@pytest.mark.parametrize(
+    ("step", "cure"),
+    [
+        ("vmkeep.flows.backup:hold_still", next_one),
+        ("vmkeep.flows.backup:seal", next_one),
+        ("vmkeep.flows.backup:seal", sweep),
+        ("vmkeep.flows.vm_access:release_identity", sweep),
+    ],
+)
+def test_a_backup_that_is_killed_anywhere_holds_its_vm_no_longer_than_until_the_next_one_or_a_sweep(
+    lab, site, ours, killed_at, monkeypatch, step, cure
+):
+    killed_at(step)
+    assert held(lab) == [ours()]
+    for module in (hold, vm_access):
+        monkeypatch.setattr(module, "YOUNG", timedelta())
+    cure(site)
+    assert (held(lab), lab.vm(VM)["snapshots"]) == ([], [])
+
+
 @pytest.mark.parametrize("over", [True, False], ids=["over a VM", "to a new VM"])
 def test_a_restore_holds_its_vm_from_before_the_first_write_to_its_end(lab, kept, over):
     site, point = kept
@@ -196,13 +345,7 @@ def test_a_restore_that_is_given_up_lets_its_vm_go(lab, kept, over):
 
 def test_a_restore_says_that_its_vm_may_be_moved(lab, kept):
     site, _ = kept
-    lab.fault(nfc={"on": "prepare", "code": 16064})
-    done = restore_whole(site, back_up_off(lab, site), vm=OFF, on_conflict=OnConflict.OVERWRITE, power_on=False)
-    assert any("Storage vMotion" in warning for warning in done.warnings)
-
-
-def back_up_off(lab, site) -> str:
-    lab.clear()
     point = back_up(site, OFF).point
     lab.fault(nfc={"on": "prepare", "code": 16064})
-    return point
+    done = restore_whole(site, point, vm=OFF, on_conflict=OnConflict.OVERWRITE, power_on=False)
+    assert any("Storage vMotion" in warning for warning in done.warnings)

@@ -6,7 +6,7 @@ import pytest
 
 from vmkeep.errors import (
     AuthenticationError,
-    NotFoundError,
+    DiskMovedError,
     PermissionDeniedError,
     Recovery,
     TransientError,
@@ -23,7 +23,7 @@ RUNBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
     ("numbers", "error", "recovery", "remedy"),
     [
         ([3], VddkError, Recovery.STOP, "report"),
-        ([4], NotFoundError, None, "moved"),
+        ([4], DiskMovedError, Recovery.RETRY, "moved"),
         ([13], VddkError, Recovery.RETRY, "DiskRandomRead"),
         ([30, *range(16014, 16018), *range(17000, 17013)], VddkError, Recovery.STOP, "Cryptographer.Access"),
         ([35], AuthenticationError, Recovery.STOP, "user name and password; where the VM is encrypted"),
