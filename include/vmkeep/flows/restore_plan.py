@@ -128,7 +128,7 @@ def _plan_new(
     )
     dead = None
     if place.taken_by is not None:
-        taken = inventory.describe_vm(session, place.taken_by)
+        taken = _taken(session, place)
         if taken.mark is None and request.on_conflict is OnConflict.KEEP:
             return RestorePlan(
                 request=request,
@@ -200,6 +200,17 @@ def _about_the_original(
     if connected and not place.same_vcenter:
         return (f"the network cards are connected: whether {point.vm.in_full} still runs is not known here",)
     return ()
+
+
+def _taken(session: Session, place: create.Place) -> inventory.VmDescription:
+    """Return the VM that has the name already."""
+    try:
+        return inventory.describe_vm(session, place.taken_by or "")
+    except UnsupportedError as error:
+        raise ConflictError(
+            f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}), and what it is cannot be read: "
+            f"choose another name ({error})"
+        ) from None
 
 
 def _half_made(

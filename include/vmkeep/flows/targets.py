@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError
 from vmkeep.flows.values import RestoreRequest
 from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.vsphere import inventory
@@ -21,6 +21,7 @@ def find_target(session: Session, point: RestorePoint, request: RestoreRequest) 
     """Return the managed object id of the VM to write over.
 
     :raises NotFoundError: the VM that is named does not exist; or none is named, and the original is not here.
+    :raises UnsupportedError: the original is here, and its configuration cannot be read.
     :raises AmbiguousError: several fit.
     """
     if request.vm is not None:
@@ -41,6 +42,7 @@ def _find_original(session: Session, point: RestorePoint) -> str:
     found = inventory.find_originals(session, original.instance_uuid)
     same = [vm.moref for vm in found if vm.moref == original.moref] or [vm.moref for vm in found]
     if not same:
+        _refuse_unreadable(session, original)
         raise NotFoundError(f"the original, {original.in_full}, is not there any more: {_CHOICES}")
     if len(same) > 1:
         raise AmbiguousError(
@@ -58,9 +60,24 @@ def runs_here(session: Session, original: VmIdentity) -> VmIdentity | None:
     found = inventory.find_originals(session, original.instance_uuid) if original.instance_uuid else ()
     if original.moref is not None and original.vcenter is not None and original.vcenter == server_uuid(session):
         with contextlib.suppress(NotFoundError):
-            found = (*found, inventory.find_vm(session, f"moref:{original.moref}"))
-    running = [vm.moref for vm in found if vm.power_state is inventory.PowerState.ON]
-    return inventory.describe_vm(session, running[0]).identity if running else None
+            found = (*found, inventory.find_by_id(session, original.moref))
+    running = [vm for vm in found if vm.power_state is inventory.PowerState.ON]
+    return inventory.identity_of(session, running[0]) if running else None
+
+
+def _refuse_unreadable(session: Session, original: VmIdentity) -> None:
+    """Return if no VM of the original's id is there; one whose configuration cannot be read has no UUID to find it by.
+
+    :raises UnsupportedError: it is there, and cannot be written over.
+    """
+    if original.moref is None:
+        return
+    try:
+        there = inventory.find_by_id(session, original.moref)
+    except NotFoundError:
+        return
+    if there.instance_uuid is None and there.not_protectable is not None:
+        raise UnsupportedError(f"the original, {original.in_full}, cannot be written over: {there.not_protectable}")
 
 
 def strange_target(original: VmIdentity, target: VmIdentity) -> str | None:

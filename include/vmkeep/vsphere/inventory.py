@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.model.point import VmIdentity
 from vmkeep.model.selector import decode_name, names_meant, path_meant, same_path
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref, vim, vmodl
@@ -18,6 +19,7 @@ from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "find_originals",
     "find_vm",
     "held_disks",
+    "identity_of",
     "list_vms",
 ]
 
@@ -106,6 +109,22 @@ def find_by_id(session: Session, mo_id: str) -> VmRecord:
         if not found:
             raise NotFoundError(f"no VM with id '{mo_id}' on {session.host}; list them with 'vmkeep vm list'")
         return _record(found[0], read(session, found[0], *_FIELDS))
+
+
+def identity_of(session: Session, vm: VmRecord) -> VmIdentity:
+    """Return which VM it is, also of one whose configuration cannot be read."""
+    with speaking(f"look at VM {vm.moref}"):
+        path = place_of(session, session.vm(vm.moref)).path
+    return VmIdentity(
+        name=vm.name,
+        key=vm.instance_uuid or vm.bios_uuid or vm.moref,
+        moref=vm.moref,
+        instance_uuid=vm.instance_uuid,
+        bios_uuid=vm.bios_uuid,
+        vcenter=server_uuid(session),
+        inventory_path=path,
+        server=session.host,
+    )
 
 
 def _by_name(session: Session, text: str, listed: list[tuple[Any, str]]) -> list[Any]:

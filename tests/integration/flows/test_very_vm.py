@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import back_up, restore_whole, site_of, stored
+from tests.integration.flows.restoring import Restoring, back_up, hold_still, restore_whole, site_of, stored
+from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, StaleError
 from vmkeep.flows import backup
+from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import changes, snapshots
@@ -238,7 +241,7 @@ def test_a_point_of_an_older_vmkeep_which_knew_less_of_a_disk_is_not_continued(e
     with open_repository(estate.repository) as repository:
         repository.begin_run("older")
         repository.seal(
-            replace(last, id="ff" * 8, run="older", taken_at=last.taken_at.replace(microsecond=999_999), images=images)
+            replace(last, id="ff" * 8, run="older", taken_at=last.taken_at + timedelta(microseconds=1), images=images)
         )
     write(here, vm, 3)
 
@@ -282,3 +285,56 @@ def test_the_latest_point_of_a_name_that_two_vcenters_vms_share_has_to_be_chosen
         assert point.vm.in_full in str(caught.value)
     assert here.hash(vm, 0) == before
     assert estate.restore(here, mine.ref, on_conflict=OnConflict.OVERWRITE) == vm
+
+
+def test_runs_at_two_vcenters_whose_ids_are_the_same_touch_nothing_of_each_other(estate, here, there):
+    vm = here.vm("web01")["moref"]
+    assert there.vm(vm)["name"] == "web01", "each vCenter has a VM of that id"
+    at = {lab: estate.site(lab) for lab in (here, there)}
+    pre, taken = hold_still(at[here], f"moref:{vm}")
+    held = here.vm(vm)["snapshots"]
+
+    other = estate.back_up(there, vm)
+    assert find_run_snapshots(at[there]) == ()
+    assert [(found.run, found.alive) for found in find_run_snapshots(at[here], vm)] == [(pre.request.run, True)]
+    assert (here.vm(vm)["snapshots"], there.vm(vm)["snapshots"]) == (held, [])
+
+    copies = []
+    for job in backup.plan_disks(at[here], pre, taken):
+        with backup.copy_disk(at[here], job, cursor=None, on_progress=lambda _: None) as running:
+            copies.append(running.wait())
+    mine = backup.seal(at[here], pre, taken, copies).point
+    backup.remove_snapshot(at[here], vm, pre.request.run, vcenter=pre.vm.vcenter)
+    assert other.vm.key != pre.vm.key
+    assert other.vm.vcenter != pre.vm.vcenter
+    for lab, ref, of in ((here, mine, pre.vm), (there, other.ref, other.vm)):
+        assert next(iter(stored(estate.repository, ref, estate.folder).values())) == lab.hash(vm, 0)
+        with open_repository(estate.repository) as repository:
+            assert repository.find_point(f"latest:{of.key}").ref == ref
+        with open_catalog(f"sqlite:///{estate.folder}/catalog.db") as catalog:
+            with open_repository(estate.repository) as repository:
+                catalog.refresh(repository)
+            (entry,) = catalog.points(repository.id, vm=of.key)
+            assert (entry.ref, entry.moref, entry.vcenter) == (ref, vm, of.vcenter)
+    for text in ("web01", "/Lab/vm/Production/web01"):
+        with pytest.raises(AmbiguousError, match="2 VMs"), open_repository(estate.repository) as repository:
+            repository.find_point(f"latest:{text}")
+
+
+def test_restores_at_two_vcenters_whose_ids_are_the_same_mark_and_end_nothing_of_each_other(estate, here, there):
+    point = estate.back_up(here, here.vm("web01")["moref"]).ref
+    one, two = (Restoring.new(estate.site(lab), point, "again", power_on=False).prepared() for lab in (here, there))
+    original = here.vm("web01")["moref"]
+    over = Restoring.over(estate.site(here), point).prepared()
+
+    for lab, runs in ((here, {one.request.run, over.request.run}), (there, {two.request.run})):
+        assert {found.run for found in find_run_vms(estate.site(lab))} == runs
+    assert over.target.vm == original
+    estate.back_up(there, original)  # the VM of that id which is being written over is the other vCenter's
+
+    assert one.clean_up() == 1
+    assert [found.run for found in find_run_vms(estate.site(there))] == [two.request.run]
+    assert there.vm(two.target.vm)["name"] == "again"
+    assert two.written().finish().vm == two.target.vm
+    assert over.written().finish().vm == original
+    assert there.hash(two.target.vm, 0) == here.hash(original, 0)

@@ -1,0 +1,108 @@
+"""Backups and restores of VMs in vApps, and beside VMs that vSphere cannot read or that other software manages."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from tests.integration.flows.restoring import Restoring, back_up, hands, reconfigure, restore_whole
+from vmkeep.errors import ConflictError, UnsupportedError
+from vmkeep.flows.restore import plan_restore
+from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
+from vmkeep.flows.values import OnConflict, RestoreRequest
+from vmkeep.repository import open_repository
+from vmkeep.vsphere import inventory
+from vmkeep.vsphere.api import vim
+
+
+@contextlib.contextmanager
+def lost(lab, moref, state="inaccessible"):
+    lab.post("vm/connection", {"vm": moref, "state": state})
+    try:
+        yield
+    finally:
+        lab.post("vm/connection", {"vm": moref, "state": "connected"})
+
+
+@pytest.fixture(scope="module")
+def vapp(lab):
+    """`web01` is in the vApp `shop [1]`."""
+    limits = {"cpuAllocation": vim.ResourceAllocationInfo(), "memoryAllocation": vim.ResourceAllocationInfo()}
+    with hands(lab) as session:
+        index = session.content.searchIndex
+        folder = index.FindByInventoryPath("Lab/vm/Production")
+        pool = index.FindByInventoryPath("Lab/host/Cluster1/Resources/Production")
+        made = pool.CreateVApp("shop [1]", vim.ResourceConfigSpec(**limits), vim.vApp.VAppConfigSpec(), folder)
+        made.MoveIntoResourcePool([index.FindByInventoryPath("Lab/vm/Production/web01")])
+
+
+def test_a_vm_in_a_vapp_is_backed_up_with_its_files_and_restored_beside_and_over(lab, site, vapp):
+    path = "/Lab/vm/Production/shop [1]/web01"
+    sealed = back_up(site, path)
+    with open_repository(site.repository) as repository:
+        point = repository.load_point(sealed.point)
+    assert point.vm.inventory_path == path
+    assert {"config.xml", "vm.vmx"} <= set(point.attachments)
+    assert not [warning for warning in point.warnings if "vmx" in warning]
+
+    told = []
+    made = restore_whole(site, f"latest:{path}", new_name="web01 again", power_on=False, announce=told.append)
+    assert lab.hash(made.vm, 2000) == lab.hash("web01", 2000)
+    assert [line for line in told if "vApp /Lab/vm/Production/shop [1]" in line]
+    with hands(lab) as session:
+        assert session.vm(made.vm).parent.name == "Production"
+        assert session.vm(made.vm).resourcePool.name == "Production"
+
+    before = lab.hash("web01", 2000)
+    lab.write("web01", 2000, [{"offset": 0, "length": 65536, "seed": 9}])
+    over = restore_whole(site, sealed.point, vm=path, on_conflict=OnConflict.OVERWRITE)
+    assert over.vm == point.vm.moref
+    assert lab.hash("web01", 2000) == before
+
+
+@pytest.mark.parametrize("state", ["inaccessible", "orphaned", "invalid", "disconnected"])
+def test_a_backup_of_a_vm_out_of_reach_is_refused_before_anything_is_touched(lab, site, state):
+    moref = lab.vm("old01")["moref"]
+
+    with lost(lab, moref, state), pytest.raises(UnsupportedError, match=f"VM old01 is not protectable: .*{state}"):
+        back_up(site, "old01")
+    assert lab.vm("old01")["snapshots"] == []
+
+
+@pytest.mark.parametrize("state", ["inaccessible", "invalid"])
+def test_a_vm_whose_original_is_out_of_reach_is_restored_to_a_new_one(lab, site, state):
+    """Which is when a restore is needed most."""
+    moref = lab.vm("db01")["moref"]
+    point = back_up(site, "db01").point
+
+    with lost(lab, moref, state):
+        assert Restoring.new(site, point, f"db01 {state}").plan.place.folder_path == "/Lab/vm/Production"
+        for vm in (None, "db01", f"moref:{moref}"):
+            with pytest.raises(UnsupportedError, match=state):
+                plan_restore(site, request(point, vm=vm, on_conflict=OnConflict.OVERWRITE))
+        with pytest.raises(ConflictError, match=f"a VM named db01 exists .* cannot be read .*{state}"):
+            plan_restore(site, request(point, new_name="db01"))
+
+
+def request(point, **options):
+    return RestoreRequest(point=point, run="test-odd", **options)
+
+
+def test_sweeps_pass_vms_by_that_cannot_be_read(lab, site):
+    with lost(lab, lab.vm("old01")["moref"]):
+        assert find_run_snapshots(site) == ()
+        assert find_run_vms(site) == ()
+
+
+def test_a_vm_that_other_software_manages_is_backed_up_if_it_is_named_and_the_point_says_so(lab, site):
+    moref = lab.vm("old01")["moref"]
+    owner = vim.ext.ManagedByInfo(extensionKey="com.vmware.vcDr", type="placeholderVm")
+    reconfigure(lab, "old01", vim.vm.ConfigSpec(managedBy=owner))
+
+    sealed = back_up(site, "old01")
+
+    assert [line for line in sealed.warnings if "managed by com.vmware.vcDr (placeholderVm)" in line]
+    with hands(lab) as session:
+        (record,) = [record for record in inventory.list_vms(session) if record.moref == moref]
+    assert record.not_protectable == "managed by com.vmware.vcDr (placeholderVm)"
