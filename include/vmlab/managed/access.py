@@ -19,6 +19,9 @@ SYSTEM = ("System.Anonymous", "System.View", "System.Read")
 ADMIN_ROLE, READ_ONLY_ROLE, NO_ACCESS_ROLE, BACKUP_ROLE = -1, -2, -5, 1101
 
 BACKUP_PRIVILEGES = (
+    "Cryptographer.Access",
+    "Cryptographer.EncryptNew",
+    "Cryptographer.ManageKeys",
     "Datastore.AllocateSpace",
     "Datastore.Browse",
     "Datastore.FileManagement",
@@ -57,6 +60,7 @@ BACKUP_PRIVILEGES = (
     "VirtualMachine.Provisioning.DiskRandomAccess",
     "VirtualMachine.Provisioning.DiskRandomRead",
     "VirtualMachine.Provisioning.GetVmFiles",
+    "VirtualMachine.Provisioning.MarkAsTemplate",
     "VirtualMachine.Provisioning.PutVmFiles",
     "VirtualMachine.State.CreateSnapshot",
     "VirtualMachine.State.RemoveSnapshot",

@@ -50,7 +50,7 @@ def test_a_backup_operator_takes_snapshots_and_restores_and_no_more(as_backup, r
     made = run(folder.CreateVM_Task(vm_spec("restored", new_disk(200, 0)), pool))
     run(made.Destroy())
     with pytest.raises(vim.fault.NoPermission):
-        vm.MarkAsTemplate()
+        folder.CreateFolder("x")
     with pytest.raises(vim.fault.NoPermission):
         as_backup.authorizationManager.AddAuthorizationRole("x", [])
 

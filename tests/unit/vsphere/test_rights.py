@@ -12,8 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from vmkeep.cli.main import cli
+from vmkeep.vsphere import configtable
 from vmkeep.vsphere.api import is_method, vim
 from vmkeep.vsphere.rights import STEPS, SYSTEM, On, Purpose, When, known_methods, needed, rights_of
+from vmlab.managed.access import BACKUP_PRIVILEGES
+from vmlab.managed.spec_rights import CREATE_FIELDS
 
 PROJECT = Path(__file__).parents[3]
 CODE = PROJECT / "include/vmkeep"
@@ -88,6 +91,31 @@ def test_a_method_whose_privileges_depend_on_its_arguments_has_them_written_down
     for steps in STEPS.values():
         for step in steps:
             assert step.besides or not open_ones & set(step.calls), step.name
+
+
+def set_fields() -> Iterator[str]:
+    """Every field that the code sets in the spec of a new VM: by name, from a list of names, or as an argument."""
+    yield from (*configtable.COPIED, *configtable.UNLESS_USUAL)
+    for path in (CODE / "vsphere").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                if isinstance(node.value, ast.Name) and node.value.id == "spec":
+                    yield node.attr
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "vim.vm.ConfigSpec":
+                yield from (keyword.arg for keyword in node.keywords if keyword.arg is not None)
+
+
+def test_every_field_of_a_new_vm_s_spec_has_its_privilege_in_the_table():
+    """What a field needs, the lab's own table says; no field is set that the role does not allow."""
+    known = {right.privilege for right in rights_of(Purpose.RESTORE_NEW)}
+    fields = set(set_fields())
+
+    assert len(fields) > 40
+    assert {name: CREATE_FIELDS[name] for name in fields & set(CREATE_FIELDS) if CREATE_FIELDS[name] not in known} == {}
+
+
+def test_the_lab_s_backup_user_holds_all_of_it():
+    assert {right.privilege for purpose in Purpose for right in rights_of(purpose)} - set(BACKUP_PRIVILEGES) == set()
 
 
 def documented(purpose: Purpose) -> Iterator[str]:
