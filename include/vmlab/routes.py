@@ -1,4 +1,4 @@
-"""Which URL is whose: SOAP, version list, datastore files, control calls."""
+"""Which URL is whose: SOAP, storage policies, version list, datastore files, control calls."""
 
 import logging
 
@@ -6,6 +6,7 @@ from vmlab.control.handler import PREFIX, ControlHandler
 from vmlab.datastore_http import FolderHandler, folder_path
 from vmlab.managed.dispatch import Dispatcher
 from vmlab.managed.site import Site
+from vmlab.policy_service import PATHS, PolicyService
 from vmlab.soap.http import HttpRequest, HttpResponse
 from vmlab.soap.values import VERSION_IDS
 
@@ -20,12 +21,15 @@ class Routes:
         self._dispatcher = dispatcher
         self._control = control
         self._folder = FolderHandler(site)
+        self._policies = PolicyService(site)
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         path = request.target.partition("?")[0]
         if path in ("/sdk", "/sdk/") and request.method == "POST":
             return self._dispatcher.handle(request)
+        if path in PATHS and request.method == "POST":
+            return self._policies.handle(request)
         if folder_path(request.target):
             return self._folder.handle(request)
         if path.startswith(PREFIX):

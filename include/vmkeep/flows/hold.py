@@ -9,13 +9,11 @@ from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
 from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
+from vmkeep.flows.referring import referring
 from vmkeep.flows.values import Preflight, SnapshotTaken
-from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
-from vmkeep.model.references import ATTACHMENT, NONE_KEPT
 from vmkeep.repository import Repository
 from vmkeep.vsphere import changes, files, inventory, marks, snapshots
-from vmkeep.vsphere.references import read_references
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import QuiesceFailedError, VmSnapshot
 
@@ -189,7 +187,7 @@ def _taken(
         documents["vm.nvram"] = files.fetch_nvram(session, vm)
     except VmKeepError as error:
         warnings += _without_nvram(session, pre, error)
-    documents |= _references(session, vm, warnings)
+    documents |= referring(session, vm, pre.disks, warnings)
     for name, data in documents.items():
         attached[name] = repository.store_attachment(data, run=pre.request.run, begun=begun)
     return SnapshotTaken(
@@ -213,21 +211,6 @@ def _without_nvram(session: Session, pre: Preflight, why: VmKeepError) -> list[s
         log.info("VM %s has no NVRAM yet, as is usual before its first start: %s", pre.vm.name, why)
         return []
     return [f"the NVRAM, with the BIOS settings, is not in the restore point: {why}"]
-
-
-def _references(session: Session, vm: str, warnings: list[str]) -> dict[str, bytes]:
-    """Keep the names behind the ids in the configuration; a restore elsewhere finds networks by them."""
-    try:
-        found, unnamed = read_references(session, vm)
-    except VmKeepError as error:
-        warnings.append(f"the names of the VM's networks are not in the restore point: {error}")
-        return {}
-    if unnamed:
-        warnings.append(
-            f"the network's name is not in the restore point, because it may not be read: {', '.join(unnamed)}; in "
-            "another vCenter it has to be mapped"
-        )
-    return {ATTACHMENT: to_json(found)} if found != NONE_KEPT else {}
 
 
 def _moref(pre: Preflight) -> str:

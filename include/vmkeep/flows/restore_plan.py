@@ -5,7 +5,7 @@ The plan is what a person is shown and may have to approve. All later steps take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
@@ -15,7 +15,7 @@ from vmkeep.flows.matching import match_disks
 from vmkeep.flows.nvram import Nvram, in_new, over_existing
 from vmkeep.flows.others import HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_ledger import PlanLedger
-from vmkeep.flows.restore_saved import load_saved, refuse_for_existing, request_place, spec_options
+from vmkeep.flows.restore_saved import SavedVm, load_saved, refuse_for_existing, request_place, spec_options
 from vmkeep.flows.targets import find_target, runs_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
 from vmkeep.model.disk import Disk, SkipReason
@@ -170,6 +170,7 @@ def _plan_new(
         warnings=(
             *cleared,
             *_about_the_original(place, built, point, beside),
+            *_policies(saved),
             *place.notes,
             *built.notes,
             *nvram.notes,
@@ -185,6 +186,18 @@ def _about_transports(asked: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     modes = f"by {' or '.join(left)}, not by {' or '.join(dropped)}"
     return (f"the disks are written {modes}: for that VDDK wants a snapshot of the VM, and a restore finds none",)
+
+
+def _policies(saved: SavedVm) -> Iterator[str]:
+    """Name the storage policies that the new VM does not get."""
+    labels = {disk.key: disk.label for disk in saved.point.disks}
+    policies = saved.origin.references.policies
+    if policies:
+        named = ", ".join(
+            f"'{policy.name}' ({policy.id}) of {'the VM' if policy.disk is None else labels[policy.disk]}"
+            for policy in policies
+        )
+        yield f"storage policies are not applied, assign them in vCenter: {named}"
 
 
 def _about_the_original(

@@ -23,10 +23,21 @@ class NamedNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPolicy:
+    """A storage policy that a VM's own files or one of its disks had."""
+
+    id: str
+    name: str
+    disk: int | None
+    """Device key; ``None``: the VM's own files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class References:
     """What the ids in one VM's configuration stood for when it was backed up."""
 
     networks: tuple[NamedNetwork, ...] = ()
+    policies: tuple[NamedPolicy, ...] = ()
 
     def network(self, network_id: str, switch_uuid: str | None) -> NamedNetwork | None:
         """Return the network of that id; ``None`` where its name was not kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from pyVmomi import SoapAdapter, VmomiSupport
+from pyVmomi import pbm as _pbm
 from pyVmomi import vim as _vim
 from pyVmomi import vmodl as _vmodl
 
@@ -14,6 +15,8 @@ vim: Any = _vim
 """vSphere's types: managed objects, data objects and faults."""
 vmodl: Any = _vmodl
 """The types below them: faults such as ``ManagedObjectNotFound``, dynamic data."""
+pbm: Any = _pbm
+"""Types of the policy service, a vCenter's endpoint of its own."""
 _codec: Any = SoapAdapter
 _tables: Any = VmomiSupport
 _NAMESPACE = "urn:vim25"

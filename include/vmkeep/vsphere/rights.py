@@ -47,6 +47,7 @@ class When(StrEnum):
     HOTADD = "transport hotadd"
     OWN_SWAP = "the VM's swap file has a place of its own (else that is left to the new host)"
     TEMPLATE = "the VM was a template"
+    POLICIES = "storage policies are to be kept with the point"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,10 @@ _WRITING = Step(
         On.VM: (*_READ, f"{_PROVISIONING}.DiskRandomAccess", f"{_PROVISIONING}.PutVmFiles", f"{_CONFIG}.DiskLease")
     },
 )
+_POLICIES = Step(
+    name="ask which storage policies VM and disks have", besides={On.ROOT: ("StorageProfile.View",)}, when=When.POLICIES
+)
+"""Without it a backup has a warning, and succeeds."""
 _NVRAM = Step(name="write the NVRAM", besides={On.HOME: ("Datastore.FileManagement",)})
 
 STEPS: Mapping[Purpose, tuple[Step, ...]] = {
@@ -134,6 +139,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             calls=("AcquireGenericServiceTicket",),
             besides={On.HOME: ("Datastore.Browse", "Datastore.FileManagement")},
         ),
+        _POLICIES,
         _ENCRYPTED,
         _HOTADD,
     ),

@@ -113,6 +113,23 @@ class Session:
         """Give each call that this thread makes in the body so many seconds, instead of the usual ones."""
         return self._stub.patience(call_timeout)
 
+    def side_stub(self, path: str, version: str, *, call_timeout: float) -> PinnedStub:
+        """Return a stub for another service of the same vCenter, in this session; its owner drops its connections.
+
+        :param path: e.g. ``/pbm/sdk``.
+        :param version: pyVmomi's name of the API version to speak there.
+        """
+        session_id = self._stub.cookie.partition("=")[2].strip('"')
+        return PinnedStub(
+            self._vcenter.host,
+            self._vcenter.port,
+            trust=self._trust,
+            version=version,
+            call_timeout=min(call_timeout, self._call_timeout),
+            path=path,
+            headers={"vcSessionCookie": session_id},
+        )
+
     def request(self, method: str, path: str, *, body: bytes | None = None, limit: int = 16 << 20) -> tuple[int, bytes]:
         """Send one plain HTTPS request with the session's cookie, e.g. for ``/folder``; log in again on a 401.
 

@@ -44,8 +44,18 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
 
     _log_in: Callable[[], None] | None = None
 
-    def __init__(self, host: str, port: int, *, trust: Trust, version: str, call_timeout: float) -> None:
-        super().__init__(host=host, port=port, version=version, path="/sdk")
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        trust: Trust,
+        version: str,
+        call_timeout: float,
+        path: str = "/sdk",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(host=host, port=port, version=version, path=path, requestContext=headers)
         self._address = f"{host}:{port}"
         self.scheme = PinnedConnection
         self.schemeArgs: dict[str, Any] = {"trust": trust, "call_timeout": call_timeout}

@@ -1,9 +1,10 @@
 """What no call of the API makes here, or no call at all: more datastores, networks and hosts, and VMs that get lost."""
 
+import uuid
 from typing import Any
 
 from vmlab.control.targets import ControlError, find_vm
-from vmlab.managed import ds_paths, reach, switches
+from vmlab.managed import ds_paths, policies, reach, switches
 from vmlab.managed.lost import STATES, set_connection
 from vmlab.managed.site import Site
 from vmlab.managed.vm_create import adopt, check_free_name, inventory_name
@@ -26,6 +27,7 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
     Kind can also be `switch` (`uuid?`), `port group` (`switch`, a moref; `uplink?`) and `opaque network` (`id`), the
     first two with a `moref` of one's choice. `hosts` names those that have it, else all do; `folder` is a subfolder.
+    A `storage policy` (`id?`) is answered with its id.
     """
     kind, typed = body.get("kind"), str(body.get("name") or "")
     if not 0 < len(typed) <= _LONGEST:
@@ -38,6 +40,10 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
                 ds_paths.root_of(site, name).mkdir(parents=True)
             case "network" | "switch" | "port group" | "opaque network":
                 ref = _network(site, body, name)
+            case "storage policy":
+                policy = str(body.get("id") or uuid.uuid4())
+                policies.add_policy(site, policy, typed)
+                return {"id": policy}
             case "host":
                 cluster = site.world.all(vim.ClusterComputeResource)[0]
                 ref = site.world.add(site.world.new_ref(vim.HostSystem, "host"), name=name, parent=cluster)

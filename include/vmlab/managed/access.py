@@ -31,6 +31,7 @@ BACKUP_PRIVILEGES = (
     "Network.Assign",
     "Resource.AssignVMToPool",
     "Sessions.ValidateSession",
+    "StorageProfile.View",
     "VirtualMachine.Config.AddExistingDisk",
     "VirtualMachine.Config.AddNewDisk",
     "VirtualMachine.Config.AddRemoveDevice",

@@ -14,6 +14,7 @@ from vmlab.managed.disk_files import carry_out
 from vmlab.managed.full_config import complete, know_networks
 from vmlab.managed.guests import guest_names, new_guest
 from vmlab.managed.placement import place
+from vmlab.managed.policies import assign_policies, check_policies
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rights import check_create
@@ -43,6 +44,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     """Make a VM, powered off; returns its reference. Raises the faults of CreateVM_Task, leaving nothing behind."""
     name = _checked_name(site, folder, spec.name)
     check_spec(spec)
+    check_policies(site, spec)
     home, vmx = _home(site, spec, name)
     host, version = _host_and_version(site, host, spec.version)
     config = new_config(spec, name, vmx)
@@ -59,6 +61,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
         check_encryption(site, config, plan)
         fill(config)
         ref = enter_vm(site, folder, config, pool, host)
+        assign_policies(site, ref, spec, plan.keys)
         write_vm_files(site, config)
     except BaseException:
         if not existed:

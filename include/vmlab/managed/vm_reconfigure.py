@@ -10,6 +10,7 @@ from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import Device, Disk
 from vmlab.managed.disk_files import carry_out
 from vmlab.managed.full_config import know_networks
+from vmlab.managed.policies import assign_policies, check_policies
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rights import check_reconfigure
@@ -50,6 +51,7 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     apply_simple_fields(config, spec)
     if spec.changeTrackingEnabled is not None:
         config.changeTrackingEnabled = spec.changeTrackingEnabled
+    check_policies(site, spec)
     for index, change in enumerate(spec.deviceChange):
         if isinstance(change.device, Device.VirtualEthernetCard) and _names_network(change):
             check_card(site, world.get(vm, "runtime").host, change.device, index)
@@ -65,6 +67,7 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     config.changeVersion = config.modified.isoformat()
     fill(config)
     world.update(vm, config=config, name=config.name)
+    assign_policies(site, vm, spec, plan.keys)
     if world.get(vm, "runtime").powerState == "poweredOff":
         apply_tracking(site, vm)
     write_vm_files(site, config)

@@ -12,10 +12,10 @@ _START: str = SoapAdapter.XML_HEADER + SoapAdapter.SOAP_ENVELOPE_START + SoapAda
 _END: str = SoapAdapter.SOAP_BODY_END + SoapAdapter.SOAP_ENVELOPE_END
 
 
-def result_envelope(method: str, info: Any, value: Any, version: str) -> bytes:
+def result_envelope(method: str, info: Any, value: Any, version: str, namespace: str = "urn:vim25") -> bytes:
     """A method's result as a whole SOAP document; `info` carries `result` (type) and `resultFlags`."""
     out = io.StringIO()
-    out.write(f'{_START}<{method}Response xmlns="urn:vim25">')
+    out.write(f'{_START}<{method}Response xmlns="{namespace}">')
     nothing = value is None or (isinstance(value, list) and not value)  # an empty array is no element at all
     if not nothing:
         field = Object(name="returnval", type=info.result, version=version, flags=info.resultFlags)
@@ -24,14 +24,14 @@ def result_envelope(method: str, info: Any, value: Any, version: str) -> bytes:
     return out.getvalue().encode()
 
 
-def fault_envelope(fault: Any, version: str) -> bytes:
+def fault_envelope(fault: Any, version: str, namespace: str = "urn:vim25") -> bytes:
     """A fault as a whole SOAP document (to be sent with HTTP status 500)."""
     name = type(fault)._wsdlName
     out = io.StringIO()
     _serializer(out, version).SerializeFaultDetail(
         fault, Object(name=f"{name}Fault", type=object, version=version, flags=0)
     )
-    detail = out.getvalue().replace(" xsi:type", ' xmlns="urn:vim25" xsi:type', 1)
+    detail = out.getvalue().replace(" xsi:type", f' xmlns="{namespace}" xsi:type', 1)
     text = SoapAdapter.XmlEscape(fault.msg or name)
     body = f"<faultcode>ServerFaultCode</faultcode><faultstring>{text}</faultstring><detail>{detail}</detail>"
     return f"{_START}<soapenv:Fault>{body}</soapenv:Fault>{_END}".encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,9 +38,8 @@ class PlanRestoreOperator(SiteOperator):
 
         ti = context["ti"]
         owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
-        given = {name: value for name, value in self.request.items() if value not in ("", None)}  # a form's empty field
         own = {"run": owner.run_key(ti.try_number), "owner": as_text(owner)}
-        request = from_plain(RestoreRequest, given | own)
+        request = request_from(self.request, own)
         if request.on_conflict is OnConflict.PROMPT:
             request = replace(request, on_conflict=OnConflict.OVERWRITE)
         plan = restore.plan_restore(self.site(), request, has_ended=has_ended(ti))
@@ -48,3 +47,9 @@ class PlanRestoreOperator(SiteOperator):
         for line in plan_lines(plan):
             self.log.info("%s", line)
         return to_plain(plan)
+
+
+def request_from(params: Mapping[str, Any], own: Mapping[str, str]) -> RestoreRequest:
+    """Return the request that the params of a run make, with the run's own key and owner; empty fields say nothing."""
+    given = {name: value for name, value in params.items() if value not in ("", None)}
+    return from_plain(RestoreRequest, {**given, **own})

@@ -116,12 +116,13 @@ def calls_of(lab: Lab, work: Callable[[], object]) -> set[str]:
 
 def allowed_calls(purpose: Purpose) -> set[str]:
     steps = {name for step in STEPS[purpose] for name in step.calls}
-    return steps | {"folder.GET", "folder.HEAD", "folder.PUT", "host.GET"}
+    policies = {"PbmRetrieveServiceContent", "PbmQueryAssociatedProfiles", "PbmRetrieveContent"}
+    return steps | policies | {"folder.GET", "folder.HEAD", "folder.PUT", "host.GET"}
 
 
 @pytest.fixture
 def backup_user(site: Site, users: Users) -> Site:
-    return as_user(site, users.with_rights(needed(Purpose.BACKUP)))
+    return as_user(site, users.with_rights(needed(Purpose.BACKUP, [When.POLICIES])))
 
 
 def test_the_documented_role_is_enough_for_a_full_backup_and_an_incremental_one(lab, backup_user):

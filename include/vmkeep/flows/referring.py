@@ -1,0 +1,45 @@
+"""Keep with a point the names behind the ids in its VM's configuration. No failure of it fails a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vmkeep.errors import VmKeepError
+from vmkeep.model.disk import Disk
+from vmkeep.model.job import to_json
+from vmkeep.model.references import ATTACHMENT, NONE_KEPT, NamedPolicy, References
+from vmkeep.vsphere.policies import read_policies
+from vmkeep.vsphere.references import read_references
+from vmkeep.vsphere.session import Session
+
+
+def referring(session: Session, vm: str, disks: Iterable[Disk], warnings: list[str]) -> dict[str, bytes]:
+    """Return the document to keep, if there is something to name.
+
+    :param warnings: takes what could not be found out.
+    """
+    found = replace(_networks(session, vm, warnings), policies=_policies(session, vm, disks, warnings))
+    return {ATTACHMENT: to_json(found)} if found != NONE_KEPT else {}
+
+
+def _networks(session: Session, vm: str, warnings: list[str]) -> References:
+    try:
+        found, unnamed = read_references(session, vm)
+    except VmKeepError as error:
+        warnings.append(f"the names of the VM's networks are not in the restore point: {error}")
+        return NONE_KEPT
+    if unnamed:
+        warnings.append(
+            f"the network's name is not in the restore point, because it may not be read: {', '.join(unnamed)}; in "
+            "another vCenter it has to be mapped"
+        )
+    return found
+
+
+def _policies(session: Session, vm: str, disks: Iterable[Disk], warnings: list[str]) -> tuple[NamedPolicy, ...]:
+    try:
+        return read_policies(session, vm, [disk.key for disk in disks])
+    except VmKeepError as error:
+        warnings.append(f"the VM's storage policies are not in the restore point: {error}")
+        return ()

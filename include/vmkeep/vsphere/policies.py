@@ -1,0 +1,76 @@
+"""Storage policies of a VM and its disks, as vCenter's policy service knows them: an endpoint of its own, ``/pbm``.
+
+It takes the session's id in each call's header. It may be slow, absent or forbidden, and no backup waits for it long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from vmkeep.errors import VSphereError
+from vmkeep.model.references import NamedPolicy
+from vmkeep.vsphere.api import pbm
+from vmkeep.vsphere.faults import message, speaking
+from vmkeep.vsphere.session import Session
+
+PATH = "/pbm/sdk"
+VERSION = "pbm.version.version11"
+"""That of vSphere 6.5, which every vCenter speaks. In older ones pyVmomi cannot read the fault of a missing right."""
+SECONDS = 20.0
+"""A snapshot may be open meanwhile."""
+
+_Ref = pbm.ServerObjectRef
+
+
+def read_policies(session: Session, vm: str, disks: Iterable[int]) -> tuple[NamedPolicy, ...]:
+    """Return the storage policies of a VM's own files and of its disks; an ESXi host knows none.
+
+    :param disks: device keys.
+    :raises VmKeepError: the service does not tell.
+    """
+    if not session.is_vcenter:
+        return ()
+    wanted: dict[str, int | None] = {vm: None, **{f"{vm}:{key}": key for key in disks}}
+    with _understanding(f"ask for the storage policies of VM {vm}"), _open(session) as content:
+        manager = content.profileManager
+        found = manager.QueryAssociatedProfiles([_ref(session, key, disk) for key, disk in wanted.items()])
+        policies = list(_assigned(found or (), wanted))
+        ids = list(dict.fromkeys(policy for _, policy in policies))
+        profiles = manager.RetrieveContent([pbm.profile.ProfileId(uniqueId=each) for each in ids]) if ids else ()
+        names = {profile.profileId.uniqueId: str(profile.name) for profile in profiles}
+    return tuple(NamedPolicy(id=policy, name=names[policy], disk=disk) for disk, policy in policies)
+
+
+def _ref(session: Session, key: str, disk: int | None) -> Any:
+    return _Ref(
+        objectType="virtualMachine" if disk is None else "virtualDiskId", key=key, serverUuid=session.instance_uuid
+    )
+
+
+def _assigned(found: Iterable[Any], wanted: Mapping[str, int | None]) -> Iterator[tuple[int | None, str]]:
+    for result in found:
+        if result.fault is not None:
+            raise VSphereError(f"{result.object.key} has no policy that can be told: {message(result.fault)}")
+        for policy in result.profileId or ():
+            yield wanted[result.object.key], str(policy.uniqueId)
+
+
+@contextmanager
+def _open(session: Session) -> Iterator[Any]:
+    stub = session.side_stub(PATH, VERSION, call_timeout=SECONDS)
+    try:
+        yield pbm.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+    finally:
+        stub.DropConnections()
+
+
+@contextmanager
+def _understanding(what: str) -> Iterator[None]:
+    """Turn what the service says, and what of that makes no sense, into errors of ours."""
+    try:
+        with speaking(what):
+            yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise VSphereError(f"{what}: the answer makes no sense ({error!r})") from error

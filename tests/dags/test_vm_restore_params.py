@@ -1,0 +1,63 @@
+"""What a form or a REST call says of a restore arrives as it was said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from vmkeep.flows.values import PhysicalRdm, RestoreRequest
+from vmkeep_airflow.operators.plan_restore import request_from
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+OWN = {"run": "r/1", "owner": ""}
+
+
+@pytest.fixture(scope="module")
+def dag():
+    return DagBag(str(DAGS / "vm_restore.py")).dags["vm_restore"]
+
+
+def asked(dag, **given) -> RestoreRequest:
+    """The request that the first task makes of params."""
+    names = dag.task_dict["plan"].request
+    values = {name: dag.params.get_param(name).resolve(suppress_exception=True) for name in names} | given
+    return request_from(values, OWN)
+
+
+def test_an_untouched_form_says_no_more_than_the_point(dag):
+    assert asked(dag, point="latest:app01") == RestoreRequest(point="latest:app01", **OWN)
+
+
+@pytest.mark.parametrize("empty", [None, [], ""])
+def test_empty_fields_say_nothing(dag, empty):
+    said = dict.fromkeys(("networks", "disk_datastores", "luns", "datastore", "new_name"), empty or None)
+
+    assert asked(dag, point="x", **said) == RestoreRequest(point="x", **OWN)
+
+
+def test_mappings_arrive_as_they_were_typed(dag):
+    said = {
+        "networks": ["VM Network=a=b [c]", "Network adapter 2=none"],
+        "disk_datastores": ["scsi0:1=[NAS [prod]]"],
+        "luns": ["scsi1:0=naa.1"],
+        "physical_rdm": "lun",
+        "connect_networks": True,
+    }
+
+    request = asked(dag, point="x", new_name="y", **said)
+
+    assert request.networks == ("VM Network=a=b [c]", "Network adapter 2=none")
+    assert request.disk_datastores == ("scsi0:1=[NAS [prod]]",)
+    assert request.luns == ("scsi1:0=naa.1",)
+    assert request.physical_rdm is PhysicalRdm.LUN
+    assert request.connect_networks
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("networks", "A=B"), ("luns", [1]), ("connect_networks", "maybe"), ("physical_rdm", "maybe")]
+)
+def test_values_of_another_kind_are_refused_by_the_params(dag, name, value):
+    with pytest.raises(ValueError):
+        dag.params.get_param(name).resolve(value)
