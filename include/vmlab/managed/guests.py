@@ -73,11 +73,31 @@ def new_guest(config: Any, *, tools: bool = False, ip: str | None = None, host_n
         guestOperationsReady=False,
         interactiveGuestOperationsReady=False,
     )
+    if tools:
+        guest.disk = [vim.vm.GuestInfo.DiskInfo(diskPath="/", capacity=8 << 30, freeSpace=5 << 30)]
+        guest.guestStateChangeSupported, guest.hwVersion = True, config.version
     if ip:
-        guest.net = [
-            fill(vim.vm.GuestInfo.NicInfo(network="VM Network", ipAddress=[ip], connected=True, deviceConfigId=4000))
-        ]
+        guest.net, guest.ipStack = [_card(config, ip)], [_stack(host_name or "")]
     return fill(guest)
+
+
+def _card(config: Any, ip: str) -> Any:
+    """The first network card as the guest sees it."""
+    cards = [device for device in config.hardware.device if isinstance(device, vim.vm.device.VirtualEthernetCard)]
+    address = vim.net.IpConfigInfo.IpAddress(ipAddress=ip, prefixLength=24, state="preferred")
+    nic = vim.vm.GuestInfo.NicInfo(
+        network="VM Network", ipAddress=[ip], connected=True, deviceConfigId=4000,
+        ipConfig=vim.net.IpConfigInfo(ipAddress=[address]),
+    )  # fmt: skip
+    if cards:
+        nic.deviceConfigId, nic.macAddress = cards[0].key, cards[0].macAddress
+    return nic
+
+
+def _stack(host_name: str) -> Any:
+    name, _, domain = host_name.partition(".")
+    dns = vim.net.DnsConfigInfo(dhcp=False, hostName=name, domainName=domain, ipAddress=["192.168.10.1"])
+    return vim.vm.GuestInfo.StackInfo(dnsConfig=dns)
 
 
 def set_running(guest: Any, *, running: bool) -> None:

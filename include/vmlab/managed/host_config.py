@@ -13,7 +13,10 @@ from vmlab.soap.types import DataObject, vim
 from vmlab.soap.values import VERSIONS, default_for, fill
 
 ConfigInfo = vim.host.ConfigInfo
-Link = "key-vim.host."
+KEY = "key-vim.host."
+_BALANCED = vim.host.PowerSystem.PowerPolicy(
+    key=2, name="PowerPolicy.dynamic.name", shortName="dynamic", description="PowerPolicy.dynamic.description"
+)
 
 
 @computed(vim.HostSystem, "config")
@@ -34,6 +37,8 @@ def host_config(site: Site, ref: Any) -> Any:
             vim.option.OptionValue(key="Config.HostAgent.log.level", value="info"),
             vim.option.OptionValue(key="UserVars.SuppressShellWarning", value=0),
         ],
+        powerSystemInfo=vim.host.PowerSystem.Info(currentPolicy=_BALANCED),
+        powerSystemCapability=vim.host.PowerSystem.Capability(availablePolicy=[_BALANCED]),
         lockdownMode="lockdownDisabled",
         adminDisabled=False,
         wakeOnLanCapable=False,
@@ -98,13 +103,13 @@ def _network(site: Site, ref: Any) -> Any:
     names = [str(site.world.get(net, "name")) for net in read(site, ref, "network") if type(net) is vim.Network]
     names.append("Management Network")
     switch = vim.host.VirtualSwitch(
-        name="vSwitch0", key=f"{Link}VirtualSwitch-vSwitch0", numPorts=2560, numPortsAvailable=2550, mtu=1500,
-        portgroup=[f"{Link}PortGroup-{name}" for name in names], pnic=[f"{Link}PhysicalNic-vmnic0"],
+        name="vSwitch0", key=f"{KEY}VirtualSwitch-vSwitch0", numPorts=2560, numPortsAvailable=2550, mtu=1500,
+        portgroup=[f"{KEY}PortGroup-{name}" for name in names], pnic=[f"{KEY}PhysicalNic-vmnic0"],
         spec=vim.host.VirtualSwitch.Specification(numPorts=128),
     )  # fmt: skip
     groups = [
         vim.host.PortGroup(
-            key=f"{Link}PortGroup-{name}", vswitch=switch.key,
+            key=f"{KEY}PortGroup-{name}", vswitch=switch.key,
             spec=vim.host.PortGroup.Specification(
                 name=name, vlanId=0, vswitchName="vSwitch0", policy=vim.host.NetworkPolicy()
             ),
@@ -114,7 +119,7 @@ def _network(site: Site, ref: Any) -> Any:
     ]  # fmt: skip
     number = int(ref._moId.rpartition("-")[2]) % 256
     nic = vim.host.PhysicalNic(
-        key=f"{Link}PhysicalNic-vmnic0", device="vmnic0", pci="0000:02:00.0", driver="vmxnet3",
+        key=f"{KEY}PhysicalNic-vmnic0", device="vmnic0", pci="0000:02:00.0", driver="vmxnet3",
         mac=f"00:50:56:00:01:{number:02x}", wakeOnLanSupported=False,
         linkSpeed=vim.host.PhysicalNic.LinkSpeedDuplex(speedMb=10000, duplex=True),
     )  # fmt: skip
@@ -129,7 +134,7 @@ def _kernel_nic() -> Any:
     address = vim.host.IpConfig(dhcp=False, ipAddress="127.0.0.1", subnetMask="255.0.0.0")
     return vim.host.VirtualNic(
         device="vmk0",
-        key=f"{Link}VirtualNic-vmk0",
+        key=f"{KEY}VirtualNic-vmk0",
         portgroup="Management Network",
         spec=vim.host.VirtualNic.Specification(ip=address, mac="00:50:56:00:00:01"),
     )
@@ -143,7 +148,7 @@ def _nic_uses(_site: Site, _ref: Any) -> Any:
                 nicType=use,
                 multiSelectAllowed=True,
                 candidateVnic=[_kernel_nic()],
-                selectedVnic=[f"{Link}VirtualNic-vmk0"] if use == "management" else [],
+                selectedVnic=[f"{KEY}VirtualNic-vmk0"] if use == "management" else [],
             )
             for use in uses
         ]
@@ -152,21 +157,21 @@ def _nic_uses(_site: Site, _ref: Any) -> Any:
 
 def _storage(site: Site) -> Any:
     adapter = vim.host.InternetScsiHba(
-        key=f"{Link}InternetScsiHba-vmhba64", device="vmhba64", bus=0, status="online", model="iSCSI Software Adapter",
+        key=f"{KEY}InternetScsiHba-vmhba64", device="vmhba64", bus=0, status="online", model="iSCSI Software Adapter",
         driver="iscsi_vmk", pci="unknown", isSoftwareBased=True, iScsiName="iqn.1998-01.com.vmware:vmlab",
     )  # fmt: skip
     luns = host_luns(site)
     targets = [
         vim.host.ScsiTopology.Target(
-            key=f"{Link}ScsiTopology.Target-vmhba64:0:{number}", target=number,
-            lun=[vim.host.ScsiTopology.Lun(key=f"{Link}ScsiTopology.Lun-{lun.uuid}", lun=0, scsiLun=lun.key)],
+            key=f"{KEY}ScsiTopology.Target-vmhba64:0:{number}", target=number,
+            lun=[vim.host.ScsiTopology.Lun(key=f"{KEY}ScsiTopology.Lun-{lun.uuid}", lun=0, scsiLun=lun.key)],
         )
         for number, lun in enumerate(luns)
     ]  # fmt: skip
     topology = vim.host.ScsiTopology(
         adapter=[
             vim.host.ScsiTopology.Interface(
-                key=f"{Link}ScsiTopology.Interface-vmhba64", adapter=adapter.key, target=targets
+                key=f"{KEY}ScsiTopology.Interface-vmhba64", adapter=adapter.key, target=targets
             )
         ]
     )

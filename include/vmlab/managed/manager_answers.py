@@ -23,6 +23,14 @@ NOTHING_THERE: dict[Any, tuple[str, ...]] = {
     vim.profile.ProfileManager: ("FindAssociatedProfile",),
     vim.ClusterComputeResource: ("FindRulesForVm",),
     vim.host.StorageSystem: ("QueryUnresolvedVmfsVolume",),
+    vim.host.ImageConfigManager: ("fetchSoftwarePackages",),
+    vim.host.KernelModuleSystem: ("QueryModules",),
+    vim.host.IscsiManager: ("QueryBoundVnics",),
+    vim.host.HostAccessManager: (
+        "QueryLockdownExceptions",
+        "QuerySystemUsers",
+        "RetrieveHostAccessControlEntries",
+    ),
     vim.host.CertificateManager: ("ListCACertificates", "ListCACertificateRevocationLists"),
 }
 """Methods that only read and whose lists are empty here, by the manager's type."""

@@ -192,6 +192,12 @@ def test_a_guest_tells_what_ansible_gathers_of_it(app01):
     assert guest.net[0].deviceConfigId in {device.key for device in app01.config.hardware.device}
     assert (app01.summary.guest.hostName, app01.guestHeartbeatStatus) == (guest.hostName, "green")
     assert guest.guestOperationsReady
+    (address,) = guest.net[0].ipConfig.ipAddress
+    assert (address.ipAddress, address.prefixLength) == (guest.ipAddress, 24)
+    (card,) = [device for device in app01.config.hardware.device if device.key == guest.net[0].deviceConfigId]
+    assert guest.net[0].macAddress == card.macAddress
+    assert f"{guest.ipStack[0].dnsConfig.hostName}.{guest.ipStack[0].dnsConfig.domainName}" == guest.hostName
+    assert 0 < guest.disk[0].freeSpace < guest.disk[0].capacity
 
 
 def test_a_machine_tells_what_ansible_gathers_of_it(app01):
@@ -202,6 +208,33 @@ def test_a_machine_tells_what_ansible_gathers_of_it(app01):
     assert app01.resourcePool.owner.name == "Cluster1"
     assert (app01.parent.name, app01.runtime.host.parent.name) == ("Production", "Cluster1")
     assert (list(app01.customValue), list(app01.declaredAlarmState), list(app01.configIssue)) == ([], [], [])
+
+
+def test_a_machine_tells_how_it_boots_and_what_its_tools_may_do(app01):
+    boot, tools = app01.config.bootOptions, app01.config.tools
+
+    assert (app01.config.firmware, boot.efiSecureBootEnabled, boot.enterBIOSSetup) == ("bios", False, False)
+    assert (boot.bootDelay, boot.bootRetryEnabled, list(boot.bootOrder)) == (0, False, [])
+    assert (tools.toolsUpgradePolicy, tools.syncTimeWithHost, tools.afterPowerOn) == ("manual", False, True)
+    assert app01.config.flags.enableLogging
+    assert len(app01.config.extraConfig) >= 50
+    assert (app01.config.cpuAllocation.limit, app01.config.memoryAllocation.shares.level) == (-1, "normal")
+
+
+def test_the_managers_of_a_host_tell_what_ansible_asks_of_them(cluster):
+    parts = cluster.host[0].configManager
+
+    assert parts.powerSystem.info.currentPolicy.shortName == "dynamic"
+    assert list(parts.imageConfigManager.FetchSoftwarePackages()) == []
+    assert list(parts.kernelModuleSystem.QueryModules()) == []
+    assert list(parts.hostAccessManager.QueryLockdownExceptions()) == []
+    assert parts.hostAccessManager.lockdownMode == "lockdownDisabled"
+    assert parts.authenticationManager.info.authConfig
+    assert parts.autoStartManager.config.defaults.startDelay == 120
+    assert parts.graphicsManager.graphicsConfig is not None
+    assert parts.dateTimeSystem.QueryDateTime() is not None
+    assert list(parts.iscsiManager.QueryBoundVnics("vmhba64")) == []
+    assert list(parts.userDirectory.RetrieveUserGroups(None, "", None, None, False, True, True)) != []
 
 
 def test_every_session_is_listed_with_ones_own(connect):
