@@ -133,7 +133,7 @@ def test_a_mark_that_cannot_be_read_is_not_taken_for_none(session, lost):
 
 
 def test_a_vm_that_others_manage_is_listed_with_them(session):
-    vm = inventory.find_vm(session, "debian-template").moref
+    vm = inventory.find_vm(session, "db01").moref
     spec = vim.vm.ConfigSpec(managedBy=vim.ext.ManagedByInfo(extensionKey="com.vmware.vim.eam", type="cluster-agent"))
     run_task(session, lambda: session.vm(vm).ReconfigVM_Task(spec), what="manage", timeout=60, look=lambda: None)
 
