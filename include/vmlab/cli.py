@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from vmlab.lab import DEFAULT_PASSWORD, LabInUseError, LabOptions, LabServer
+from vmlab.soap.languages import LANGUAGES
 
 log = logging.getLogger("vmlab")
 
@@ -52,8 +53,17 @@ def main() -> None:
     type=click.FloatRange(0.1),
     help="Seconds after which an idle session ends.",
 )
+@click.option(
+    "--language",
+    default="en",
+    show_default=True,
+    type=click.Choice(sorted(LANGUAGES)),
+    help="Language of messages and device labels, as of a localized vCenter.",
+)
 @click.option("--verbose", is_flag=True, help="Log every fault to stderr.")
-def serve(folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, verbose: bool) -> None:
+def serve(
+    folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, language: str, verbose: bool
+) -> None:
     """Serve the lab in DIR until Ctrl-C or SIGTERM.
 
     Prints one line of JSON when clients can connect: url, host, port, user, password, thumbprint, vddk (the folder to
@@ -74,6 +84,7 @@ def serve(folder: Path, port: int, password: str, data_disk_gib: float, session_
         password=password,
         data_disk_bytes=int(data_disk_gib * 2**30) // 65536 * 65536,
         session_idle_seconds=session_timeout,
+        language=language,
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

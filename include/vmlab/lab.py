@@ -56,6 +56,8 @@ class LabOptions:
     password: str = DEFAULT_PASSWORD
     data_disk_bytes: int = 2 << 30
     session_idle_seconds: float = 1800.0
+    language: str = "en"
+    """Of the messages and labels in its answers."""
 
 
 class LabServer:
@@ -82,6 +84,7 @@ class LabServer:
             faults=FaultPlan(),
             collectors=Collectors(),
             instance_uuid=world.meta("instance_uuid"),
+            language=options.language,
             started=datetime.now(UTC),
         )
         self._furnish(options)

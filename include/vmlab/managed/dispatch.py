@@ -17,6 +17,7 @@ from vmlab.managed.registry import Behaviour, Call, find_method, refuse
 from vmlab.managed.sessions import acting
 from vmlab.managed.site import Site
 from vmlab.soap.http import HttpRequest, HttpResponse
+from vmlab.soap.languages import translate
 from vmlab.soap.request import SoapRequest
 from vmlab.soap.response import fault_envelope, result_envelope
 from vmlab.soap.types import ManagedObject, Object, vim, vmodl
@@ -69,18 +70,21 @@ class Dispatcher:
             body = self._answer(call, request, version)
             if call.new_cookie:
                 headers["Set-Cookie"] = f'{COOKIE}="{call.new_cookie}"; Path=/; HttpOnly; Secure; '
-            return HttpResponse(body=body, headers=headers)
+            return HttpResponse(body=translate(body, self._site.language), headers=headers)
         except Dropped:
             return HttpResponse(drop=True)
         except Unavailable as error:
             return HttpResponse(status=error.status, body=b"planned fault", content_type="text/plain")
         except vmodl.MethodFault as fault:
             log.debug("%s: fault %s: %s", name, type(fault).__name__, fault.msg)
-            return HttpResponse(status=500, body=fault_envelope(fill(fault), version))
+            return self._failed(fault, version)
         except Exception as error:
             log.exception("%s failed", name)
             broken = vmodl.fault.SystemError(reason=repr(error), msg=f"A general system error occurred: {error!r}")
-            return HttpResponse(status=500, body=fault_envelope(broken, version))
+            return self._failed(broken, version)
+
+    def _failed(self, fault: Any, version: str) -> HttpResponse:
+        return HttpResponse(status=500, body=translate(fault_envelope(fill(fault), version), self._site.language))
 
     def _answer(self, call: Call, request: SoapRequest, version: str) -> bytes:
         injection = self._site.faults.take(call.method)

@@ -44,6 +44,8 @@ class Site:
     faults: "FaultPlan"
     collectors: "Collectors"
     instance_uuid: str
+    language: str = "en"
+    """Of messages and labels, see `vmlab.soap.languages`."""
     extents_per_query: int = 64
     """How many changed areas one QueryChangedDiskAreas answers at most."""
     bytes_per_query: int = 8 << 20
