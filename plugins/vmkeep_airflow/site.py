@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vmkeep.model.site import Site
+from vmkeep.privacy import hide_memory
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
 
@@ -14,6 +15,7 @@ def repository_site(repository_conn_id: str) -> Site:
 
     :raises vmkeep.errors.UsageError: it is missing, of another type, or lacks a field.
     """
+    hide_memory()
     place = RepositoryHook(repository_conn_id).get_conn()
     return Site(
         repository=place.location,
@@ -29,6 +31,7 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
 
     :raises vmkeep.errors.UsageError: a connection is missing, of another type, or lacks a field.
     """
+    hide_memory()
     vsphere = VsphereHook(vsphere_conn_id)
     vcenter = vsphere.get_conn()
     return replace(repository_site(repository_conn_id), vcenter=vcenter, vddk=vsphere.vddk)

@@ -102,10 +102,15 @@ def test_after_a_kill_the_next_try_goes_on_at_the_cursor(place, monkeypatch):
         assert running.wait().root == resumed.root
 
 
-def test_a_crash_of_the_library_costs_one_attempt(place, monkeypatch):
+def test_a_crash_of_the_library_costs_one_attempt_and_leaves_its_last_lines(place, monkeypatch, caplog):
     monkeypatch.setenv("FAKE_VDDK", "crash=9,thread")
-    with start(place) as running, pytest.raises(TransferError, match=r"SIGSEGV .*crash of the C library.*Fatal Python"):
-        running.wait()
+    expected = r"SIGSEGV .*crash of the C library.*Fatal Python.*; VDDK 6\.5\.0 at .* said last: VDDK_PhoneHome: noise"
+    with caplog.at_level("INFO", logger="vmkeep"), start(place) as running:
+        with pytest.raises(TransferError, match=expected):
+            running.wait()
+        with pytest.raises(TransferError, match=expected):
+            running.wait()
+    assert [record.message for record in caplog.records].count(f"VDDK said: init 6.5 in {place.site.vddk}") == 1
     monkeypatch.setenv("FAKE_VDDK", "thread")
     with start(place) as running:
         assert running.wait().bytes_read == len(place.content)

@@ -8,11 +8,13 @@ from typing import NoReturn
 
 from vmkeep.cli.interrupts import catch_interrupts, raise_waiting
 from vmkeep.errors import CancelledError
+from vmkeep.privacy import hide_memory
 
 
 def start() -> NoReturn:
     """Load the command line and run it; an interruption while it loads ends it without a traceback, too."""
     catch_interrupts()
+    hide_memory()
     try:
         from vmkeep.cli.main import main
 

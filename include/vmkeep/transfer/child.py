@@ -22,17 +22,16 @@ from vmkeep.errors import (
     DeadlineError,
     StaleError,
     TransferError,
-    UnreachableError,
-    VddkError,
     VmKeepError,
 )
 from vmkeep.model.site import Site
+from vmkeep.privacy import hide_memory
 from vmkeep.transfer.access import DiskAccess, VddkAccess, open_access
 from vmkeep.transfer.neighbours import require_neighbours
 from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
 from vmkeep.transfer.renewal import receive
 from vmkeep.transfer.watch import Stop, Watch
-from vmkeep.vddk.logs import recent
+from vmkeep.vddk.logs import keep_lines
 from vmkeep.vddk.probe import probe
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ PROGRESS_EVERY: Final = 0.5
 
 def main() -> int:
     """Run the request on stdin; return the exit status. Ends the process without Python's own tidying up."""
+    hide_memory()
     channel = Channel.take_over()
     faulthandler.enable(sys.stderr)
     parent = os.getppid()
@@ -61,19 +61,11 @@ def main() -> int:
         channel.send({"event": "result", "value": _run(request, channel, stop, parent)})
         status = 0
     except VmKeepError as error:
-        _tell_library_log(error)
         channel.send(describe_error(error))
     except Exception as error:
         log.exception("the transfer failed in a way nobody expected")
         channel.send(describe_error(error))
     return status
-
-
-def _tell_library_log(error: VmKeepError) -> None:
-    """Log what VDDK said last, where it failed and its lines were too fine for the log's level."""
-    if isinstance(error, (VddkError, UnreachableError, DeadlineError)) and not log.isEnabledFor(logging.DEBUG):
-        for line in recent():
-            log.info("VDDK said: %s", line)
 
 
 class _ChannelHandler(logging.Handler):
@@ -93,6 +85,8 @@ class _ChannelHandler(logging.Handler):
 def _prepare(request: Request, channel: Channel) -> None:
     logging.basicConfig(level=request.log_level, handlers=[_ChannelHandler(channel)])
     logging.captureWarnings(capture=True)
+    if request.black_box is not None:
+        keep_lines(request.black_box)
     # The loader has read it when the process started; what is started from here must not find VDDK's libraries.
     if request.library_path is None:
         os.environ.pop("LD_LIBRARY_PATH", None)

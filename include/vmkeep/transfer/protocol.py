@@ -34,6 +34,8 @@ class Request:
     """A ``DiskJob``, ``WriteJob`` or ``AccessJob``, plain."""
     cursor: dict[str, Any] | None = None
     log_level: int = 20
+    black_box: int | None = None
+    """File descriptor, passed on, for VDDK's last lines."""
     library_path: str | None = None
     """The caller's own LD_LIBRARY_PATH, which the child puts back for programs it starts."""
     master: str | None = field(default=None, repr=False)

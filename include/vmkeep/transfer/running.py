@@ -15,11 +15,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Generic, TypeVar
 
-from vmkeep.errors import CancelledError, DeadlineError, TransferError, UsageError, VmKeepError
+from vmkeep.errors import (
+    CancelledError,
+    DeadlineError,
+    TransferError,
+    UnreachableError,
+    UsageError,
+    VddkError,
+    VmKeepError,
+)
 from vmkeep.model.job import (
     AccessDone,
     AccessJob,
@@ -37,6 +46,7 @@ from vmkeep.repository import unlock_site
 from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
+from vmkeep.vddk.blackbox import BlackBox
 from vmkeep.vddk.folder import find_library
 from vmkeep.vddk.machine import require_machine
 from vmkeep.vddk.probe import VddkProbe
@@ -54,6 +64,8 @@ _LISTEN: Final = 1.0
 MACHINE: Final = Path("/")
 """Whose files are looked at for what VDDK needs."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
+_LINES: Final = 40
+"""How many of VDDK's last lines a failure shows."""
 _FATAL: Final = "Fatal Python error"
 _SIGNALS: Final = {
     "SIGKILL": " (out of memory, or killed by someone)",
@@ -131,17 +143,21 @@ class RunningTransfer(Generic[T]):
         self._last_words = ""
         self._cancelled = False
         self._silent = 0.0
+        environment = _environment(site)
+        self._library = _library_title(site)
+        self._black_box = BlackBox.make()
         self._process = subprocess.Popen(
             # -P: no module of the current folder may stand in for one of ours.
             [sys.executable, "-P", "-m", "vmkeep.transfer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(site),
+            env=environment,
+            pass_fds=(self._black_box.descriptor,),
             # A group of its own: Ctrl-C goes to the parent, which then decides.
             process_group=0,
         )
-        self._say(request.encode())
+        self._say(replace(request, black_box=self._black_box.descriptor).encode())
         self._renewer = Renewer(site.aws, self._say)
 
     @property
@@ -153,10 +169,9 @@ class RunningTransfer(Generic[T]):
         """Follow the child to its end; return its result or raise its error. May be called again."""
         if self._outcome is None:
             self._follow()
+            self._outcome = self._outcome or self._death()
+            self._tell_library_lines()
         if isinstance(self._outcome, VmKeepError):
-            raise self._outcome
-        if self._outcome is None:
-            self._outcome = self._death()
             raise self._outcome
         return self._outcome
 
@@ -178,6 +193,7 @@ class RunningTransfer(Generic[T]):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+        self._black_box.close()
 
     def _reap(self) -> None:
         """Wait for the child's end, and bring it about if it does not come."""
@@ -286,7 +302,16 @@ class RunningTransfer(Generic[T]):
         code = self._process.returncode or 0
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with status {code}"
         words = f"; its last words: {self._last_words}" if self._last_words else ""
-        return TransferError(f"{self._title} {how} and left no result{words}")
+        lines = self._black_box.lines()
+        said = f"; {self._library} said last: {lines[-1]}" if lines else ""
+        return TransferError(f"{self._title} {how} and left no result{words}{said}")
+
+    def _tell_library_lines(self) -> None:
+        """Log what VDDK said last, where it failed or died and its lines were too fine for the log's level."""
+        failed = isinstance(self._outcome, (VddkError, UnreachableError, DeadlineError, TransferError))
+        if failed and not logging.getLogger("vmkeep.vddk.library").isEnabledFor(logging.DEBUG):
+            for line in self._black_box.lines()[-_LINES:]:
+                log.info("VDDK said: %s", line)
 
 
 class _CallTable:
@@ -306,6 +331,14 @@ def _signal_name(number: int) -> str:
     except ValueError:
         return f"signal {number}"
     return name + _SIGNALS.get(name, "")
+
+
+def _library_title(site: Site) -> str:
+    """Name the library for errors."""
+    if site.disk_access != "vddk" or site.vddk is None:
+        return f"the disk access {site.disk_access}"
+    library = find_library(site.vddk)
+    return f"VDDK {library.version} at {library.folder}"
 
 
 def _environment(site: Site) -> dict[str, str]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from vmkeep.vddk.blackbox import BlackBox
 from vmkeep.vddk.structures import LogFunction
 
 _log = logging.getLogger("vmkeep.vddk.library")
@@ -37,12 +38,14 @@ def subdued() -> Iterator[None]:
         _subdued.clear()
 
 
-_recent: deque[str] = deque(maxlen=40)
+_black_box: BlackBox | None = None
 
 
-def recent() -> tuple[str, ...]:
-    """Return the library's last lines, also those that the log's level has left out: they explain a failure."""
-    return tuple(_recent)
+def keep_lines(descriptor: int) -> None:
+    """Write each line to a black box, too, also those that the log's level leaves out: they explain a failure."""
+    global _black_box
+    os.set_inheritable(descriptor, False)
+    _black_box = BlackBox(descriptor)
 
 
 def _emit(level: int, template: bytes | None, arguments: int | None) -> None:
@@ -54,7 +57,8 @@ def _emit(level: int, template: bytes | None, arguments: int | None) -> None:
     if _subdued.is_set() or any(noise in text for noise in _NOISE):
         level = logging.DEBUG
     if text:
-        _recent.append(text)
+        if _black_box is not None:
+            _black_box.write(text)
         _log.log(level, "%s", text)
 
 

@@ -1,0 +1,57 @@
+"""The library's last lines, in memory that outlives the process: they are what explains a crash.
+
+An anonymous file that the parent makes and the child writes round and round. A line costs no call of the system, so the
+library's threads, which write it, never wait for anybody.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import threading
+from typing import Final
+
+_SIZE: Final = 16384
+_HEAD: Final = struct.Struct("<Q")
+"""How many bytes were written so far, all rounds together."""
+
+
+class BlackBox:
+    """The last lines of one child."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Map a file that :meth:`make` made, here or in the process that started this one."""
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, _HEAD.size + _SIZE)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def make(cls) -> BlackBox:
+        """Make an empty one."""
+        descriptor = os.memfd_create("vmkeep-vddk-lines", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, _HEAD.size + _SIZE)
+        return cls(descriptor)
+
+    def write(self, text: str) -> None:
+        """Add a line; the oldest ones go."""
+        data = text.encode()[: _SIZE // 4] + b"\n"
+        with self._lock:
+            (written,) = _HEAD.unpack_from(self._map)
+            at = written % _SIZE
+            first = data[: _SIZE - at]
+            for place, part in ((at, first), (0, data[len(first) :])):
+                self._map[_HEAD.size + place : _HEAD.size + place + len(part)] = part
+            _HEAD.pack_into(self._map, 0, written + len(data))
+
+    def lines(self) -> list[str]:
+        """Return what is there, oldest first; a line whose beginning is gone is left out."""
+        (written,) = _HEAD.unpack_from(self._map)
+        at, ring = written % _SIZE, self._map[_HEAD.size :]
+        text = ring[:at] if written <= _SIZE else (ring[at:] + ring[:at]).partition(b"\n")[2]
+        return text.decode("utf-8", "replace").splitlines()
+
+    def close(self) -> None:
+        """Give the memory back, on this side."""
+        self._map.close()
+        os.close(self.descriptor)
