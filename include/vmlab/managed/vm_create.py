@@ -20,7 +20,7 @@ from vmlab.managed.site import Site
 from vmlab.managed.spec_rights import check_create
 from vmlab.managed.vm_config import apply_simple_fields
 from vmlab.managed.vm_rules import check_encryption, check_spec, encrypt
-from vmlab.managed.vmx import write_vm_files
+from vmlab.managed.vmx import write_nvram, write_vm_files
 from vmlab.soap.types import vim, vmodl
 from vmlab.soap.values import fill
 
@@ -63,6 +63,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
         ref = enter_vm(site, folder, config, pool, host)
         assign_policies(site, ref, spec, plan.keys)
         write_vm_files(site, config)
+        write_nvram(site, config)
     except BaseException:
         if not existed:
             with contextlib.suppress(OSError):

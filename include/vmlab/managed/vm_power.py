@@ -12,7 +12,7 @@ from vmlab.managed.registry import Call, method, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_info import disks, tools_running
-from vmlab.managed.vmx import check_nvram
+from vmlab.managed.vmx import check_nvram, write_nvram
 from vmlab.soap.types import vim
 
 VM = vim.VirtualMachine
@@ -79,6 +79,7 @@ def power_on(site: Site, ref: Any) -> None:
     _refuse_too_big(host, config.hardware)
     check_nvram(site, config)
     _refuse_locked(site, ref, config)
+    write_nvram(site, config)
     set_power(site, ref, "poweredOn")
 
 

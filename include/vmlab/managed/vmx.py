@@ -31,13 +31,17 @@ NIC_TYPES: tuple[tuple[Any, str], ...] = (
 
 
 def write_vm_files(site: Site, config: Any) -> None:
-    """Write the .vmx (atomically) and, where it is missing, the .nvram."""
+    """Write the .vmx, atomically."""
     path = ds_paths.local(site, config.files.vmPathName)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(render(config), encoding="utf-8")
     temporary.replace(path)
-    nvram = path.with_suffix(".nvram")
+
+
+def write_nvram(site: Site, config: Any) -> None:
+    """Write the NVRAM of a VM that is made, or switched on, without one."""
+    nvram = ds_paths.local(site, config.files.vmPathName).with_suffix(".nvram")
     if not nvram.exists():
         seed = hashlib.sha256(str(config.uuid).encode()).digest()
         head = _seal_of(config) or b"MRVN"

@@ -13,9 +13,13 @@ from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, 
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.marks import VmMark
+from vmkeep.vsphere.rights import Purpose, rights_of
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
+from vmlab.managed import ds_paths
+from vmlab.managed.access import BACKUP_ROLE
 from vmlab.managed.faults import Injection
+from vmlab.managed.vm_create import abandon, adopt
 
 numbers = itertools.count(1)
 
@@ -299,3 +303,96 @@ def test_tracking_can_be_switched_on_a_new_vm(session, saved, name):
 
     assert changes.enable_tracking(session, vm)
     assert inventory.describe_vm(session, vm).tracked
+
+
+@pytest.fixture
+def store(lab):
+    """Another datastore of all hosts, whose name holds brackets and blanks."""
+    site, name = lab.site, f"NAS [prod {next(numbers)}] (1)"
+    ref = vim.Datastore(f"datastore-7{next(numbers)}")
+    folder = site.world.get(vim.Datacenter("datacenter-2"), "datastoreFolder")
+    with site.world.transaction():
+        site.world.add(ref, parent=folder, name=name)
+        site.add_companion(ref)
+        adopt(site, folder, ref)
+    ds_paths.root_of(site, name).mkdir(parents=True)
+    yield name
+    with site.world.transaction():
+        abandon(site, ref)
+        site.world.remove(ref)
+
+
+def test_a_vm_lives_on_a_datastore_whose_name_holds_brackets_and_blanks(session, saved, name, store):
+    vm = make(session, saved, name, datastore=store)
+
+    new = inventory.describe_vm(session, vm)
+    assert all(disk.file_name.startswith(f"[{store}] ") for disk in new.disks)
+    assert new.datastores == (store,)
+    assert files.fetch_vmx(session, vm).count(b"displayName") == 1
+    again = create.plan_vm(
+        session, inventory.config_xml(session, vm), place(session, saved, name), SpecOptions(name=name)
+    )
+    assert (again.datastore, {where for _, where in again.disks}) == (store, {store})
+    assert machines.destroy_marked(session, "r/1") == 1
+
+
+@pytest.mark.parametrize(
+    "iso", ["[] /vmimages/tools-isoimages/windows.iso", "[nowhere] x.iso", "[datastore1] gone.iso"]
+)
+def test_an_iso_that_is_not_there_becomes_an_empty_drive_and_a_note(session, saved, name, iso):
+    config = configspec.parse_config(saved[1])
+    kinds = vim.vm.device.VirtualCdrom
+    (drive,) = (device for device in config.hardware.device if isinstance(device, kinds))
+    drive.backing = kinds.IsoBackingInfo(fileName=iso)
+
+    built = create.plan_vm(
+        session, serialize(config, session.api_version), place(session, saved, name), SpecOptions(name=name)
+    )
+
+    (made,) = (change.device for change in built.spec.deviceChange if isinstance(change.device, kinds))
+    assert isinstance(made.backing, kinds.RemotePassthroughBackingInfo)
+    assert any("empty, because its image" in note and iso in note for note in built.notes)
+
+
+def test_a_saved_vm_that_ran_is_created_though_it_has_an_overhead_limit_and_ninety_settings(session, saved, name):
+    config = configspec.parse_config(saved[1])
+
+    assert config.memoryAllocation.overheadLimit
+    assert 50 <= len(config.extraConfig) <= 90
+    made = configspec.parse_config(inventory.config_xml(session, make(session, saved, name)))
+    assert made.memoryAllocation.overheadLimit is None
+    old = {item.key.lower(): item.value for item in config.extraConfig}
+    new = {item.key.lower(): item.value for item in made.extraConfig}
+    for key in ("viv.moid", "migrate.hostlog", "sched.swap.derivedname", "scsi0.saswwid", "vmci0.id", "vm.genid"):
+        assert old[key] != new.get(key), key
+
+
+@pytest.fixture
+def limited_role(session):
+    """A user who has each right that every restore to a new VM needs, and no other."""
+    user, root, manager = "backup@vsphere.local", session.content.rootFolder, session.content.authorizationManager
+    names = {right.privilege for right in rights_of(Purpose.RESTORE_NEW) if right.when is None}
+    role = manager.AddAuthorizationRole("restores", sorted(names))
+    kind = vim.AuthorizationManager.Permission
+    manager.SetEntityPermissions(root, [kind(principal=user, group=False, roleId=role, propagate=True)])
+    yield user
+    manager.SetEntityPermissions(root, [kind(principal=user, group=False, roleId=BACKUP_ROLE, propagate=True)])
+    manager.RemoveAuthorizationRole(role, True)
+
+
+def test_a_user_who_may_not_place_swap_files_gets_the_vm_and_a_note(lab, reach, session, saved, name, limited_role):
+    config = configspec.parse_config(saved[1])
+    config.swapPlacement = "hostLocal"
+    xml = serialize(config, session.api_version)
+
+    with open_session(reach(lab, lab.port, user=limited_role)) as limited:
+        vm = create.create_vm(
+            limited, xml, place(limited, saved, name), SpecOptions(name=name, mark=VmMark(run="r/1", made=True))
+        )
+        notes = create.plan_vm(limited, xml, place(limited, saved, name), SpecOptions(name=name)).notes
+    assert any("swap file" in note for note in notes)
+    assert configspec.parse_config(inventory.config_xml(session, vm)).swapPlacement == "inherit"
+
+    options = SpecOptions(name=f"{name} 2", mark=VmMark(run="r/1", made=True))
+    other = create.create_vm(session, xml, place(session, saved, options.name), options)
+    assert configspec.parse_config(inventory.config_xml(session, other)).swapPlacement == "hostLocal"
