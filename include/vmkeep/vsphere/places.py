@@ -191,7 +191,7 @@ def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple
         return _one(session, "VM folder", wanted, folders, lambda: _candidates(session, folders)), None
     if original.inventory_path is not None:
         path = original.inventory_path.rpartition("/")[0]
-        found = _at(session, path)
+        found = _at(session, path) or _vapp_at(session, path)
         if isinstance(found, vim.Folder):
             return found, None
         if isinstance(found, vim.VirtualApp):
@@ -200,6 +200,15 @@ def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple
     if len(roots) != 1:
         raise UsageError(f"say into which folder the VM goes; {_candidates(session, _vm_folders(session))}")
     return roots[0], None
+
+
+def _vapp_at(session: Session, path: str) -> Any:
+    """The vApp of that path: whether a server's own look-up walks through VM folders to vApps is not known."""
+    name = path.rpartition("/")[2]
+    vapps = [
+        vapp for vapp, values in read_all(session, vim.VirtualApp, "name") if same_path(name, values["name"] or "")
+    ]
+    return next((vapp for vapp in vapps if same_path(path, place_of(session, vapp).path)), None)
 
 
 def _folder_of_vapp(session: Session, vapp: Any) -> Any:

@@ -192,6 +192,13 @@ def two_datacenters(programs: Path, tmp_path: Path) -> Iterator[Vcsim]:
 
 
 @pytest.fixture
+def with_vapps(programs: Path, tmp_path: Path) -> Iterator[Vcsim]:
+    """A simulated vCenter, some of whose VMs are in a vApp."""
+    with _running(programs, tmp_path, "-app", "1") as started:
+        yield started
+
+
+@pytest.fixture
 def session(vcsim: Vcsim) -> Iterator[Session]:
     """Our session with the simulator."""
     with open_session(vcsim.vcenter) as opened:

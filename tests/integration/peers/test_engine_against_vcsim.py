@@ -19,9 +19,11 @@ from vmkeep.errors import (
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, marks, privileges, snapshots
+from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.create import PlaceRequest
 from vmkeep.vsphere.marks import VmMark
+from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.rights import On, Purpose, needed
 from vmkeep.vsphere.session import open_session
 
@@ -281,3 +283,20 @@ def test_two_datacenters_with_datastores_of_one_name_are_kept_apart(two_datacent
         nowhere = VmIdentity(name="gone", key="gone")
         with pytest.raises(UsageError, match="which folder"):
             create.resolve_place(session, nowhere, PlaceRequest(), "anywhere")
+
+
+def test_a_vm_in_a_vapp_is_found_by_the_path_that_is_shown_and_restored_beside_it(with_vapps):
+    with open_session(with_vapps.vcenter) as session:
+        vapps = {vm._moId: values["parentVApp"] for vm, values in read_all(session, vim.VirtualMachine, "parentVApp")}
+        inside = [record for record in inventory.list_vms(session) if vapps[record.moref] is not None]
+        assert inside
+        for record in inside:
+            vapp = read(session, vapps[record.moref], "name", "parent")
+            identity = inventory.describe_vm(session, record.moref).identity
+            assert record.not_protectable is None
+            assert identity.inventory_path.endswith(f"/{vapp['name']}/{record.name}")
+            assert inventory.find_vm(session, identity.inventory_path) == record
+
+            place = create.resolve_place(session, identity, PlaceRequest(), "new")
+            assert place.folder_path == identity.inventory_path.rsplit("/", 2)[0]
+            assert place.pool == vapp["parent"]._moId

@@ -60,8 +60,11 @@ def test_a_path_into_a_vapp_is_found_where_the_server_walks_through_none(session
         inventory.find_vm(session, "/Lab/vm/Production/[shop] 1%2f2/web01")
 
 
-def test_a_new_vm_goes_beside_the_vapp_of_its_original_and_that_is_said(session, shop):
+@pytest.mark.parametrize("walks", [True, False], ids=["by the server's look-up", "by comparing paths"])
+def test_a_new_vm_goes_beside_the_vapp_of_its_original_and_that_is_said(session, shop, walks):
     vm = inventory.describe_vm(session, inventory.find_vm(session, "web01").moref)
+    if not walks:
+        session.content.searchIndex.__dict__["FindByInventoryPath"] = lambda _path: None
 
     place = resolve_place(session, vm.identity, PlaceRequest(), "web01 restored")
 

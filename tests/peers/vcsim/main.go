@@ -47,11 +47,13 @@ type address struct {
 func main() {
 	kind := flag.String("kind", "vpx", "vpx or esx")
 	datacenters := flag.Int("dc", 1, "datacenters, of a vpx")
+	vapps := flag.Int("app", 0, "vApps in each cluster of a vpx, each with VMs of its own")
 	flag.Parse()
 
 	model := simulator.VPX()
 	model.Datacenter = *datacenters
 	model.OpaqueNetwork = 1
+	model.App = *vapps
 	if *kind == "esx" {
 		model = simulator.ESX()
 	}
@@ -77,6 +79,7 @@ func main() {
 	sort.Slice(known.Machines, func(i, j int) bool { return known.Machines[i].Name < known.Machines[j].Name })
 	known.Guest = known.Machines[0].Name
 	giveGuest(known.Machines[0].Moref, known.GuestIP)
+	fillVApps()
 	if err := makeFiles(known.Machines); err != nil {
 		log.Fatal(err)
 	}
@@ -85,6 +88,19 @@ func main() {
 		log.Fatal(err)
 	}
 	_, _ = io.Copy(ioutil.Discard, os.Stdin)
+}
+
+// fillVApps takes the VMs of vApps out of their folders, as a vCenter does and the simulator does not.
+func fillVApps() {
+	for _, entity := range simulator.Map.All("VirtualApp") {
+		app := simulator.Map.Get(entity.Reference()).(*simulator.VirtualApp)
+		for _, ref := range app.Vm {
+			vm := simulator.Map.Get(ref).(*simulator.VirtualMachine)
+			folder := simulator.Map.Get(*vm.Parent).(*simulator.Folder)
+			simulator.RemoveReference(&folder.ChildEntity, ref)
+			vm.Parent, vm.ParentVApp = nil, &app.Self
+		}
+	}
 }
 
 // giveGuest lets a VM look as if its guest ran VMware Tools.
