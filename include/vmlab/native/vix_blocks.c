@@ -50,7 +50,9 @@ VIX_API VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle disk, VixDiskL
     if (!marks)
         return VL_NO_MEMORY;
     uint64_t began = vix_now_us();
-    int code = vl_chain_allocated(disk->chain, start, count, chunk, marks);
+    int code = disk->control ? vix_control_admit(disk->control, VIX_QUERY, 0) : VL_OK;
+    if (!code)
+        code = vl_chain_allocated(disk->chain, start, count, chunk, marks);
     if (!code && !(*blocks = list_of(marks, chunks, start, chunk, end)))
         code = VL_NO_MEMORY;
     free(marks);

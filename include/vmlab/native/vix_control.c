@@ -21,7 +21,7 @@
 
 typedef struct {
     unsigned number;
-    bool reads, writes;
+    bool reads, writes, queries;
     uint64_t bytes_left, requests_left;
 } fault;
 
@@ -48,8 +48,8 @@ static void take_push(vix_control *c, const vix_message *m)
         c->fault_count = 0;
     if (strcmp(kind, "fault") != 0 || !on || c->fault_count == MAX_FAULTS)
         return;
-    fault f = {.number = (unsigned)vix_number(m, "fault"), .reads = strcmp(on, "write") != 0,
-               .writes = strcmp(on, "read") != 0, .bytes_left = vix_number(m, "after_bytes"),
+    fault f = {.number = (unsigned)vix_number(m, "fault"), .reads = !strcmp(on, "read") || !strcmp(on, "io"),
+               .writes = !strcmp(on, "write") || !strcmp(on, "io"), .queries = !strcmp(on, "query"), .bytes_left = vix_number(m, "after_bytes"),
                .requests_left = vix_number(m, "after_requests")};
     if (!plants_already(c, f.number))
         c->faults[c->fault_count++] = f;
@@ -225,9 +225,9 @@ static int fire(vix_control *c, int index)
     return code;
 }
 
-static bool is_due(fault *f, bool writing, uint64_t bytes)
+static bool is_due(fault *f, vix_kind kind, uint64_t bytes)
 {
-    if (!(writing ? f->writes : f->reads))
+    if (!(kind == VIX_QUERY ? f->queries : kind == VIX_WRITE ? f->writes : f->reads))
         return false;
     if (f->requests_left > 0) {
         f->requests_left--;
@@ -260,7 +260,7 @@ static int take_pushes(vix_control *c)
     }
 }
 
-int vix_control_admit(vix_control *control, bool writing, uint64_t bytes)
+int vix_control_admit(vix_control *control, vix_kind kind, uint64_t bytes)
 {
     char byte;
     bool quiet = recv(control->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
@@ -270,7 +270,7 @@ int vix_control_admit(vix_control *control, bool writing, uint64_t bytes)
     pthread_mutex_lock(&control->lock);
     int code = control->lost ? VIX_CONNECTION_LOST : take_pushes(control);
     for (int i = 0; !code && i < control->fault_count; i++)
-        if (is_due(&control->faults[i], writing, bytes)) {
+        if (is_due(&control->faults[i], kind, bytes)) {
             code = fire(control, i);
             break; /* the table may have changed; the next request looks at the rest */
         }

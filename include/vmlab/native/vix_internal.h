@@ -31,6 +31,7 @@ bool vix_is_connection(const struct vix_connection *connection);
 /* ---- vix_control.c: the conversation with the lab's NFC service ---- */
 
 typedef struct vix_control vix_control;
+typedef enum { VIX_READ, VIX_WRITE, VIX_QUERY } vix_kind;
 
 typedef struct {
     char *file;
@@ -46,7 +47,7 @@ int vix_control_open(const struct vix_connection *connection, const char *path, 
 void vix_grant_free(vix_grant *grant);
 void vix_control_close(vix_control *control);
 /* Called before each request: 0 to go on, or the code it gives instead. */
-int vix_control_admit(vix_control *control, bool writing, uint64_t bytes);
+int vix_control_admit(vix_control *control, vix_kind kind, uint64_t bytes);
 /* One call that opens no disk: "connect", "prepare", "end"; identity may be NULL. Each logs in. */
 int vix_control_call(const char *operation, const struct vix_connection *connection, const char *identity);
 

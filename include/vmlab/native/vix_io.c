@@ -14,7 +14,8 @@ void vix_delay(const struct vix_disk *disk, uint64_t begins_us)
 VixError vix_transfer(struct vix_disk *disk, const vix_request *request)
 {
     uint64_t began = disk->grant.latency_us && !request->begins_us ? vix_now_us() : request->begins_us;
-    int code = disk->control ? vix_control_admit(disk->control, request->writing, request->count * VL_SECTOR) : VL_OK;
+    vix_kind kind = request->writing ? VIX_WRITE : VIX_READ;
+    int code = disk->control ? vix_control_admit(disk->control, kind, request->count * VL_SECTOR) : VL_OK;
     if (!code)
         code = request->writing ? vl_chain_write(disk->chain, request->start, request->count, request->buffer)
                                 : vl_chain_read(disk->chain, request->start, request->count, request->buffer);

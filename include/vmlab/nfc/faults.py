@@ -11,7 +11,7 @@ class NfcFault:
 
     code: int = 0
     """What the call gives; 0 with ``hang_seconds`` only delays it."""
-    on: Literal["connect", "prepare", "end", "open", "read", "write", "io"] = "io"
+    on: Literal["connect", "prepare", "end", "open", "query", "read", "write", "io"] = "io"
     after_bytes: int = 0
     """Requests that stay within this many bytes of their handle, counted from the injection, pass."""
     after_requests: int = 0
@@ -25,7 +25,7 @@ class NfcFault:
     @property
     def is_of_io(self) -> bool:
         """Whether requests on open disks meet it, and not a call that connects, prepares or opens."""
-        return self.on in {"read", "write", "io"}
+        return self.on in {"query", "read", "write", "io"}
 
 
 class FaultBoard:

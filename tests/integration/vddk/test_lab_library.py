@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -18,6 +19,7 @@ from vmkeep.errors import (
     VddkError,
 )
 from vmkeep.model.extents import Extent, intersect, split, total
+from vmkeep.vddk import allocation
 from vmkeep.vddk.address import DiskAddress, VmAddress
 from vmlab.nfc import NfcFault
 
@@ -147,6 +149,21 @@ def test_allocated_blocks_are_asked_for_before_reading(host, vddk, disk):
         pytest.raises(UsageError, match="before"),
     ):
         source.allocated()
+
+
+@pytest.mark.parametrize("passed", [0, 1, 4])
+def test_a_query_that_fails_half_way_means_reading_everything_and_says_so(
+    host, vddk, disk, caplog, monkeypatch, passed
+):
+    monkeypatch.setattr(allocation, "windows", partial(allocation.windows, limit=64))  # six queries for this disk
+    host.nfc.inject(NfcFault(code=16002, on="query", after_requests=passed))
+    with vddk.open_source(host.address()) as source:
+        assert source.allocated() is None
+        assert any("VixError 16002" in text and "reading the whole disk instead" in text for text in caplog.messages)
+        assert read(source) == disk
+        allocated = source.allocated()  # the fault is over
+        assert allocated is not None
+        assert read(source, allocated) == disk
 
 
 def test_a_disk_that_was_cut_off_is_an_error_and_never_holes(host, vddk, disk, caplog):

@@ -1,7 +1,10 @@
 """What the stand-in refuses, with the real library's codes, and the faults that tests can plant."""
 
 import base64
+import json
 import os
+import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -216,6 +219,17 @@ def test_a_fault_reaches_handles_that_are_open_already_and_asynchronous_reads(la
     _, _, many, _ = lab.remote(["open", DISK, READ_ONLY], ["sleep", 3], ["read_many", 8, 128], ["close"])
     planting.join()
     assert sorted(many["results"]) == [0] + [2] * 7
+
+
+def test_a_machine_without_scsi_disks_or_mounts_crashes_a_library_that_has_the_plugin(lab: Any) -> None:
+    needed = [Path("/sys/class/scsi_disk"), Path("/etc/mtab")]
+    expected = 0 if all(path.exists() for path in needed) else -signal.SIGABRT
+    for plugin, status in ((False, 0), (True, expected)):
+        if plugin:
+            (lab.vddk / "lib64" / "libdiskLibPlugin.so").touch()
+        steps = json.dumps([["init", 6, 5, str(lab.vddk)]])
+        done = subprocess.run(lab.command(), input=steps, capture_output=True, text=True, check=False)
+        assert done.returncode == status
 
 
 def test_a_hang_ends_when_faults_are_cleared(lab: Any, disk: bytes) -> None:
