@@ -65,14 +65,16 @@ def judged(
 
 
 def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
-    """Return the run keys of the asking DAG run that have a snapshot on a VM: one for each try of its setup."""
+    """Return the run keys of the asking DAG run that have a snapshot on a VM, or hold it: one for each try."""
+    from vmkeep.flows.accesses import run_holding
     from vmkeep.flows.sweep import find_run_snapshots
 
     ti: Any = context["ti"]
     own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
-    return {
-        found.run for found in find_run_snapshots(site, vm) if not found.of_other and owner_of(site, found.run) == own
-    }
+    runs = {found.run for found in find_run_snapshots(site, vm) if not found.of_other}
+    if vm is not None and (holding := run_holding(site, vm)) is not None:
+        runs.add(holding)
+    return {run for run in runs if owner_of(site, run) == own}
 
 
 def has_ended(ti: Any) -> Callable[[str], bool | None]:

@@ -82,6 +82,13 @@ def find_held(
         return tuple(found)
 
 
+def run_holding(site: Site, vm: str) -> str | None:
+    """Return the run into this repository that has taken a VM and not let it go, if any."""
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
+        holder = vm_access.holder_of(repository, _identity(repository, session, vm))
+        return holder.run if holder is not None else None
+
+
 def let_go(site: Site, held: Iterable[HeldVm]) -> LetGo:
     """End the access of dead runs to VMs, in one process for all of them."""
     found = tuple(held)

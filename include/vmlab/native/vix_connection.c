@@ -164,6 +164,8 @@ static VixError call_for_access(const char *operation, const VixDiskLibConnectPa
         return VIX_NOT_INITIALISED;
     if (!params || !is_set(params->serverName) || !is_set(params->vmxSpec) || !is_set(identity))
         return VL_INVALID;
+    if (params->specType != VIX_SPEC_VMX)
+        return VL_INVALID;
     if (strlen(identity) > IDENTITY_LIMIT) {
         vix_warn("VixDiskLib: an identity has at most %d characters, and this one %zu", IDENTITY_LIMIT,
                  strlen(identity));

@@ -11,8 +11,10 @@ import pytest
 from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import to_plain
+from vmkeep.model.point import BackupMode
 from vmkeep_airflow.leftovers import Verdict, judge
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
+from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
 from vmkeep_airflow.ownership import as_text, owner_of
 from vmkeep_airflow.run_key import Owner
 
@@ -71,6 +73,23 @@ def test_the_sweep_removes_the_snapshot_of_a_run_that_has_ended(run_dag, control
     assert sweep.state == "success"
     assert sweep.xcom("sweep")["remove"] == 1
     assert control.snapshots("web01") == []
+    assert control.vm("web01")["held_by"] == []
+
+
+@pytest.mark.parametrize(("state", "count"), [("success", 1), ("running", 0)])
+def test_the_sweep_lets_a_vm_go_that_an_ended_run_kept_from_storage_vmotion(control, site, monkeypatch, state, count):
+    owner = as_text(Owner(dag_id="vm_backup", run_id="of-a-killed-worker"))
+    request = BackupRequest(vm="old01", run="as-it-is", owner=owner, mode=BackupMode.ASIS)
+    backup.take_snapshot(site, backup.preflight(site, request))
+    sweep = SweepSnapshotsOperator(task_id="sweep")
+    monkeypatch.setattr(sweep, "site", lambda: site)
+    ti = SimpleNamespace(dag_id="snapshot_sweep", run_id="now", get_dagrun_state=lambda **_: state)
+    try:
+        assert sweep.step({"ti": ti})["vms_let_go"] == count
+        assert len(control.vm("old01")["held_by"]) == 1 - count
+    finally:
+        remove(site, control, "as-it-is", vm="old01")
+    assert control.vm("old01")["held_by"] == []
 
 
 def leave_a_vm(site, owner: Owner, run: str, name: str) -> None:
@@ -113,7 +132,7 @@ def test_a_snapshot_whose_task_was_marked_a_success_while_it_worked_is_removed_a
     removal = RemoveSnapshotOperator(task_id="remove_snapshot", held=None, preflight=to_plain(found))
     monkeypatch.setattr(removal, "site", lambda: site)
     removal.step({"ti": SimpleNamespace(dag_id="vm_backup", run_id="marked")})
-    assert control.snapshots("web01") == []
+    assert (control.snapshots("web01"), control.vm("web01")["held_by"]) == ([], [])
     assert len(control.snapshots("old01")) == 1
     remove(site, control, "another-run", vm="old01")
 

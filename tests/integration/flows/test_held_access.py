@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, new_run, restore_whole, silent
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
-from vmkeep.errors import DiskMovedError, StaleError, TransientError, VmKeepError
+from vmkeep.errors import ConflictError, DiskMovedError, StaleError, TransientError, VmKeepError
 from vmkeep.flows import backup, hold, vm_access
-from vmkeep.flows.accesses import find_held, let_go
+from vmkeep.flows.accesses import find_held, let_go, run_holding
 from vmkeep.flows.sweep import find_run_snapshots
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
@@ -170,6 +170,14 @@ def test_a_run_that_lives_keeps_its_vm_whoever_sweeps_or_ends(lab, site, ours):
     assert find_held(site) == ()
 
 
+def test_a_backup_that_is_refused_beside_another_takes_nothing_from_it(lab, site, ours):
+    pre, taken = hold_still(site, VM)
+    with pytest.raises(ConflictError, match=pre.request.run):
+        back_up(site, VM)
+    assert held(lab) == [ours()]
+    backup.remove_snapshot(site, taken.vm, pre.request.run)
+
+
 def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monkeypatch):
     pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS, owner="somebody"))
     taken = backup.take_snapshot(site, pre)
@@ -280,15 +288,29 @@ def killed_at(lab, site):
     """Let a backup of the command line be killed at a function."""
 
     def kill(function: str) -> None:
-        environment = os.environ | {
-            "VMKEEP_REPOSITORY": site.repository, "VMKEEP_VCENTER": f"{lab.host}:{lab.port}", "VMKEEP_USER": lab.user,
-            "VMKEEP_PASSWORD": lab.password, "VMKEEP_THUMBPRINT": lab.thumbprint, "VMKEEP_VDDK": str(lab.vddk),
-        }  # fmt: skip
-        argv = [sys.executable, "-c", KILLED, function, "backup", "run", VM]
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        with started_command(lab, site, KILLED, function) as command:
+            _, said = command.communicate(timeout=HANG)
+        assert command.returncode == -signal.SIGKILL, said
 
     return kill
+
+
+def started_command(lab, site, code: str, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {
+        "VMKEEP_REPOSITORY": site.repository, "VMKEEP_VCENTER": f"{lab.host}:{lab.port}", "VMKEEP_USER": lab.user,
+        "VMKEEP_PASSWORD": lab.password, "VMKEEP_THUMBPRINT": lab.thumbprint, "VMKEEP_VDDK": str(lab.vddk),
+    }  # fmt: skip
+    argv = [sys.executable, "-c", code, *arguments, "backup", "run", VM]
+    return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_backup_that_is_killed_while_vcenter_is_being_asked_holds_its_vm_until_the_next_one_only(lab, site):
+    lab.fault(nfc={"on": "prepare", "hang_seconds": HANG})
+    with started_command(lab, site, "from vmkeep.cli.main import main; main()") as command:
+        eventually(lambda: run_holding(site, lab.vm(VM)["moref"]))
+        command.kill()
+    lab.clear()  # and vCenter goes on with what it was asked, though nobody waits for it
+    assert warnings_of(site) == []
 
 
 def next_one(site) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 from vmlab.inventory.demo import BACKUP_USER, READ_ONLY_USER
 from vmlab.testing import LabError
 
@@ -17,17 +17,17 @@ CLIENT = Path(__file__).parents[1] / "vmlab_vddk" / "vddk_client.py"
 
 @pytest.fixture
 def vddk(lab):
-    """Call a function of the library for a VM, in a process that is gone afterwards; returns its code."""
+    """Call functions of the library for a VM, in a process that is gone afterwards; returns the last one's code."""
 
-    def call(name, vm, identity, *, user=BACKUP_USER):
+    def call(name, vm, *arguments, user=BACKUP_USER, then=()):
         params = {
             "vmx_spec": f"moref={lab.vm(vm)['moref']}", "server": lab.host, "thumbprint": lab.info["thumbprint"],
-            "cred_type": 1, "first": user, "second": lab.password,
+            "cred_type": 1, "spec_type": 0, "first": user, "second": lab.password,
         }  # fmt: skip
         library = Path(lab.info["vddk"]) / "lib64" / "libvixDiskLib.so.8"
-        argv, steps = [sys.executable, str(CLIENT), str(library)], [["init"], [name, params, identity], ["exit"]]
+        argv, steps = [sys.executable, str(CLIENT), str(library)], [["init"], [name, params, *arguments], *then]
         done = subprocess.run(argv, input=json.dumps(steps), capture_output=True, text=True, timeout=HANG, check=True)
-        return json.loads(done.stdout.splitlines()[-1])[1]
+        return json.loads(done.stdout.splitlines()[-1])[-1]
 
     return call
 
@@ -100,3 +100,22 @@ def test_relocation_moves_every_path_and_no_byte(lab, vm_at, content, run):
     assert lab.hash("web01", 0) == after
     with pytest.raises(vmodl.fault.NotSupported):
         run(app.RelocateVM_Task(vim.vm.RelocateSpec()))
+
+
+def test_a_disk_whose_vm_was_moved_after_its_snapshot_is_not_found_where_it_was(lab, vddk, vm_at, content, run):
+    old, read_only = vm_at("old01"), 4
+    snapshot = run(old.CreateSnapshot_Task("s", "", False, False))
+    device = next(one for one in snapshot.config.hardware.device if isinstance(one, vim.vm.device.VirtualDisk))
+    path = device.backing.fileName
+
+    def open_disk(path):
+        code = vddk("connect", "old01", True, snapshot._moId, "nbdssl", then=[["open", path, read_only]])
+        eventually(lambda: lab.state()["nfc"] == [])  # the client is gone
+        return code
+
+    assert open_disk(path) == 0
+    lab.relocate("old01", "datastore1")
+    assert open_disk(path) == 4
+    assert open_disk(path.replace("datastore2", "datastore1")) == 0
+    run(old.RemoveAllSnapshots_Task())
+    lab.relocate("old01", "datastore2")

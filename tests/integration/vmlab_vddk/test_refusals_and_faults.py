@@ -282,6 +282,11 @@ def test_access_needs_a_login(lab: Any, changed: dict[str, Any], code: int) -> N
     assert lab.run(["init"], ["prepare", params, "vmkeep"], ["end", params, "vmkeep"], ["exit"])[1:3] == [code, code]
 
 
+def test_access_is_of_a_vm_and_says_so(lab: Any) -> None:
+    params = lab.params(spec_type=256)
+    assert lab.run(["init"], ["prepare", params, "vmkeep"], ["end", params, "vmkeep"], ["exit"])[1:3] == [3, 3]
+
+
 @pytest.mark.parametrize("call", ["prepare", "end"])
 def test_a_fault_planted_at_a_call_for_access_is_used_up(lab: Any, call: str) -> None:
     lab.authority.held.append(("moref=vm-1", "held"))
