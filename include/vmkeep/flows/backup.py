@@ -27,7 +27,7 @@ from vmkeep.errors import (
 )
 from vmkeep.flows import vm_access
 from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned, require_server
-from vmkeep.flows.hold import hold_still, remove_leftovers, require_untouched
+from vmkeep.flows.hold import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
 from vmkeep.flows.lineage import other_history, other_vm
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.others import HasEnded, nobody_knows, refuse_beside_a_restore
@@ -36,7 +36,7 @@ from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, Snaps
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
-from vmkeep.model.point import BackupKind, DiskImage, Power, RestorePoint
+from vmkeep.model.point import BackupKind, BackupMode, DiskImage, Power, RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
@@ -58,11 +58,12 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
         required.require_on_vm(session, Purpose.BACKUP, vm)
-        disks = exclude(vm.disks, request.exclude)
+        choice = choose_mode(request, vm, exclude(vm.disks, request.exclude))
+        disks = exclude(readable(vm.disks, choice.mode), request.exclude)
         if all(disk.skip for disk in disks):
             why = "; ".join(f"{disk.label}: {disk.skip.why}" for disk in disks if disk.skip) or "it has no disks"
             raise UnsupportedError(f"VM {vm.identity.name}: there is nothing to back up: {why}")
-        choice = choose_mode(request, vm, disks)
+        refuse_shared_in_use(session, vm, disks)
         last = find_last_point(repository, vm.identity)
         managed = f"it is managed by {vm.managed_by}, which may undo a restore of it, or be disturbed by one"
         warnings = [managed] if vm.managed_by is not None else []
@@ -81,6 +82,15 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             no_parent=last.reason,
             warnings=(*half_written, *warnings, *last.warnings, *choice.warnings),
         )
+
+
+def readable(disks: Sequence[Disk], mode: BackupMode) -> tuple[Disk, ...]:
+    """Take back the reason to skip a disk where that is the snapshot, and there is none."""
+    if mode is not BackupMode.ASIS:
+        return tuple(disks)
+    return tuple(
+        replace(disk, skip=None) if disk.skip is not None and disk.skip.only_of_snapshots else disk for disk in disks
+    )
 
 
 def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
@@ -181,7 +191,7 @@ def _plan_disk(
         vm_name=pre.vm.name,
         vcenter=pre.vm.vcenter,
         snapshot=taken.snapshot,
-        disk=held.disk,
+        disk=replace(held.disk, skip=None),  # a reason to skip it in a snapshot did not count
         kind=BackupKind.FULL if image is None else BackupKind.INCREMENTAL,
         reason=reason,
         change_id=held.change_id,

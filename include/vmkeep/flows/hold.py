@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from vmkeep.errors import ConflictError, NotFoundError, StaleError, VmKeepError
+from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedError, VmKeepError
 from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
 from vmkeep.flows.referring import referring
 from vmkeep.flows.values import Preflight, SnapshotTaken
+from vmkeep.model.disk import Disk
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
-from vmkeep.vsphere import changes, files, inventory, marks, snapshots
+from vmkeep.vsphere import changes, files, inventory, marks, sharing, snapshots
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import QuiesceFailedError, VmSnapshot
 
@@ -80,7 +82,7 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
     vm = _moref(pre)
     warnings: list[str] = []
     if pre.mode is BackupMode.ASIS:
-        version = _require_off(session, pre)
+        version = _require_off(session, pre).change_version
         warnings += _restores_since(session, repository, pre)
         taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
         return replace(taken, version=version)
@@ -96,15 +98,15 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
         raise
 
 
-def _require_off(session: Session, pre: Preflight) -> str | None:
-    """Return the version of a VM's configuration if it is not running.
+def _require_off(session: Session, pre: Preflight) -> inventory.VmDescription:
+    """Return a VM if it is not running.
 
     :raises StaleError: it is, so that its disks cannot be read without a snapshot.
     """
     vm = inventory.describe_vm(session, _moref(pre))
     if vm.running:
         raise StaleError(f"VM {pre.vm.name} was switched on since its backup was planned: start again")
-    return vm.change_version
+    return vm
 
 
 def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken) -> None:
@@ -114,10 +116,37 @@ def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken) ->
 
     :raises StaleError: it may have been written to while it was read.
     """
-    if taken.version is not None and _require_off(session, pre) != taken.version:
+    if taken.version is None:
+        return
+    vm = _require_off(session, pre)
+    if users := _users(session, vm, pre.disks):
+        raise StaleError(
+            f"VM {', '.join(users)} was switched on while the disks that it shares with VM {pre.vm.name} were read: "
+            "nothing is sealed, start again when it is off"
+        )
+    if vm.change_version != taken.version:
         raise StaleError(
             f"VM {pre.vm.name} was changed while it was read without a snapshot: nothing is sealed, start again"
         )
+
+
+def refuse_shared_in_use(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> None:
+    """Refuse to read a disk without a snapshot that another VM writes to.
+
+    :param disks: as the backup would read or skip them.
+    :raises UnsupportedError: names the VMs.
+    """
+    if users := _users(session, vm, disks):
+        raise UnsupportedError(
+            f"VM {vm.identity.name} is off, but its shared disks are in use by VM {', '.join(users)}: power that off, "
+            "too, or exclude these disks"
+        )
+
+
+def _users(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> tuple[str, ...]:
+    copied = {disk.key for disk in disks if disk.skip is None}
+    shared = [disk for disk in vm.disks if disk.key in copied and disk.skip is not None and disk.skip.only_of_snapshots]
+    return sharing.users_of(session, vm.moref, shared)
 
 
 def _restores_since(session: Session, repository: Repository, pre: Preflight) -> list[str]:

@@ -24,7 +24,8 @@ class ModeChoice:
 def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]) -> ModeChoice:
     """Fit the request to what the VM is and does; every change is a warning, never silent.
 
-    :raises UnsupportedError: ASIS of a running VM, whose disks VDDK cannot open without a snapshot; SUSPEND.
+    :raises UnsupportedError: ASIS of a running VM, whose disks VDDK cannot open without a snapshot; a running VM of
+        which vSphere takes no snapshot; SUSPEND.
     """
     name, warnings = vm.identity.name, []
     mode, quiesce = request.mode, request.quiesce
@@ -32,6 +33,15 @@ def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]
         raise UnsupportedError(f"VM {name}: mode SUSPEND is not there yet; use SNAPSHOT_INCL_MEM or SNAPSHOT_EXCL_MEM")
     if vm.template and mode is not BackupMode.ASIS:
         warnings.append(f"mode {mode} changed to ASIS: a template takes no snapshots")
+        mode = BackupMode.ASIS
+    if vm.snapshot_obstacles and mode is not BackupMode.ASIS:
+        why = "; ".join(vm.snapshot_obstacles)
+        if vm.running:
+            raise UnsupportedError(
+                f"VM {name}: vSphere refuses every snapshot of it, whichever disks are excluded: {why}. Or power it "
+                "off, and the VMs that share its disks, and back it up with mode ASIS"
+            )
+        warnings.append(f"mode {mode} changed to ASIS: vSphere refuses every snapshot of this VM: {why}")
         mode = BackupMode.ASIS
     if mode is BackupMode.ASIS and vm.running:
         raise UnsupportedError(f"VM {name} is running: mode ASIS reads disks without a snapshot, so power it off first")

@@ -72,6 +72,7 @@ def spec_options(
         physical_rdm=request.physical_rdm.value,
         luns=_by_disk("--lun", request.luns, rdms, kind="physical RDM"),
         connect_networks=connect,
+        copied=frozenset(image.disk.key for image in saved.point.images),
         mark=mark,
     )
 

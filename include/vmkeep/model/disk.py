@@ -33,12 +33,17 @@ class SkipReason(StrEnum):
         """One sentence for a person."""
         return _WHY[self]
 
+    @property
+    def only_of_snapshots(self) -> bool:
+        """Whether a disk is left out because of the snapshot alone: it can be read of a VM that is off."""
+        return self in (SkipReason.INDEPENDENT, SkipReason.SHARED)
+
 
 _WHY = {
     SkipReason.PHYSICAL_RDM: "physical-mode RDM: vSphere cannot snapshot it",
-    SkipReason.INDEPENDENT: "independent disk: vSphere leaves it out of snapshots",
+    SkipReason.INDEPENDENT: "independent disk: vSphere leaves it out of snapshots (mode ASIS copies it)",
     SkipReason.EXCLUDED: "excluded by the request",
-    SkipReason.SHARED: "shared (multi-writer or shared bus): vSphere cannot snapshot it",
+    SkipReason.SHARED: "shared (multi-writer or shared bus): vSphere takes no snapshot of the VM (mode ASIS copies it)",
     SkipReason.UNSUPPORTED_BACKING: "its backing type cannot be read by VDDK",
 }
 

@@ -6,7 +6,7 @@ Takes over most of what was saved; leaves out what belongs to the old VM's files
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,8 @@ class SpecOptions:
     """Device key in the saved configuration → canonical name or UUID of the free LUN to map it to."""
     connect_networks: bool = True
     """Network cards are connected as they were saved; else all start disconnected."""
+    copied: Collection[int] = ()
+    """Device keys of the disks that the restore point holds."""
     mark: VmMark | None = None
     """The run that makes it; stays on the VM until the run has finished it."""
 
@@ -117,6 +119,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         datastores=around.disk_datastores,
         luns=around.luns,
         encrypted=encrypted,
+        copied=options.copied,
     )
     rules = DeviceRules(new_identity=options.new_identity, disks=disks, networks=around.networks, isos=around.isos)
     devices = device_changes(config.hardware.device, rules)

@@ -19,6 +19,7 @@ from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.sharing import snapshot_obstacles
 
 
 class PowerState(StrEnum):
@@ -42,6 +43,8 @@ class VmDescription:
     """The VM's hardware can do changed block tracking."""
     tracked: bool
     """Changed block tracking is on."""
+    snapshot_obstacles: tuple[str, ...]
+    """Why vSphere refuses every snapshot of it."""
     has_snapshots: bool
     consolidation_needed: bool
     tools_running: bool
@@ -133,6 +136,7 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
             encrypted=config.keyId is not None,
             tracking_supported=bool(values["capability.changeTrackingSupported"]),
             tracked=bool(config.changeTrackingEnabled),
+            snapshot_obstacles=snapshot_obstacles(config.hardware.device),
             has_snapshots=values["snapshot"] is not None,
             consolidation_needed=bool(values["runtime.consolidationNeeded"]),
             tools_running=values["guest.toolsRunningStatus"] == "guestToolsRunning",

@@ -89,6 +89,9 @@ def _skip(backing: Any, controller: Any) -> SkipReason | None:
         return SkipReason.INDEPENDENT
     if getattr(backing, "sharing", None) == "sharingMultiWriter":
         return SkipReason.SHARED
-    if getattr(controller, "sharedBus", None) not in (None, "noSharing"):
-        return SkipReason.SHARED
-    return None
+    return SkipReason.SHARED if is_shared_bus(controller) else None
+
+
+def is_shared_bus(device: Any) -> bool:
+    """Whether a device is a controller whose bus other VMs are on, too."""
+    return getattr(device, "sharedBus", None) not in (None, "noSharing")

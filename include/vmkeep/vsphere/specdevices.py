@@ -74,7 +74,7 @@ class DeviceChanges:
 def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
     """Return the device changes that create the saved devices again, controllers first, in order of their keys."""
     devices = sorted(saved, key=lambda device: (controller_kind(device) is None, device.key))
-    skips = {disk.key: disk.skip for disk in disks_of(devices)}
+    skips = {disk.key: None if disk.key in rules.disks.copied else disk.skip for disk in disks_of(devices)}
     real = {device.key: device for device in devices if isinstance(device, DEFAULT)}
     keys: dict[int, int] = {}
     changes: list[Any] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class DiskRules:
     """Device key in the saved configuration → the free LUN that it is mapped to."""
     encrypted: bool = False
     """The new VM is encrypted with the saved VM's key."""
+    copied: Collection[int] = ()
+    """Device keys of disks that were backed up, though no snapshot could hold them."""
 
     def __post_init__(self) -> None:
         """Refuse a choice that does not exist."""

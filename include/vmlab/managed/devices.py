@@ -201,3 +201,23 @@ def is_rdm(backing: Any, mode: str | None = None) -> bool:
 def in_snapshots(disk: Any) -> bool:
     """Whether a snapshot freezes a disk: not where it is independent or a physical raw device mapping."""
     return not is_rdm(disk.backing, "physicalMode") and not str(disk.backing.diskMode or "").startswith("independent")
+
+
+def is_multi_writer(disk: Any) -> bool:
+    """Whether several running VMs may have a disk."""
+    return getattr(disk.backing, "sharing", None) == "sharingMultiWriter"
+
+
+def shares_bus(device: Any) -> bool:
+    """Whether a device is a SCSI controller whose disks several running VMs may have."""
+    return isinstance(device, Device.VirtualSCSIController) and device.sharedBus not in (None, "noSharing")
+
+
+def shareable(devices: list[Any]) -> set[str]:
+    """The paths of the disks among a VM's devices that another running VM may have, too."""
+    buses = {device.key for device in devices if shares_bus(device)}
+    return {
+        device.backing.fileName
+        for device in devices
+        if isinstance(device, Disk) and (is_multi_writer(device) or device.controllerKey in buses)
+    }

@@ -11,7 +11,7 @@ from typing import Any
 
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
-from vmlab.managed.devices import Device, Disk, in_snapshots, is_rdm, link_children
+from vmlab.managed.devices import Disk, in_snapshots, is_multi_writer, is_rdm, link_children, shares_bus
 from vmlab.managed.disk_chains import next_link_name, point_backing
 from vmlab.managed.disk_files import disk_fault
 from vmlab.managed.registry import Call, method, task_method
@@ -86,13 +86,21 @@ def _refuse_impossible(site: Site, vm: Any, name: str, *, memory: bool) -> None:
         raise vim.fault.MemorySnapshotOnIndependentDisk(msg=message)
     if memory and any(is_rdm(disk.backing, "physicalMode") for disk in disks(config)):
         raise _incompatible("a raw device mapping in physical compatibility mode")
-    shared = [
-        d
-        for d in config.hardware.device
-        if isinstance(d, Device.VirtualSCSIController) and d.sharedBus not in (None, "noSharing")
-    ]
-    if any(disk.controllerKey == controller.key for controller in shared for disk in disks(config)):
-        raise _incompatible("a SCSI controller engaged in bus sharing")
+    _refuse_shared(config)
+
+
+def _refuse_shared(config: Any) -> None:
+    """A shared bus refuses every snapshot of a VM, whatever disks it has; so does a shared disk that would be in it."""
+    for device in config.hardware.device:
+        if shares_bus(device):
+            message = (
+                "Virtual machine is configured to use a device that prevents the operation: "
+                f"Device '{device.deviceInfo.label}' is a SCSI controller engaged in bus-sharing."
+            )
+            raise vim.fault.SharedBusControllerNotSupported(device=device.deviceInfo.label, msg=message)
+    for disk in disks(config):
+        if is_multi_writer(disk) and in_snapshots(disk):
+            raise _incompatible(f"{disk.deviceInfo.label}, a disk that several virtual machines may write")
 
 
 def _incompatible(what: str) -> Any:

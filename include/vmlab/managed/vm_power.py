@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vmlab.managed import hardware
+from vmlab.managed.devices import shareable
 from vmlab.managed.full_config import after_start
 from vmlab.managed.guests import set_running
 from vmlab.managed.hosts import MEMORY, THREADS
@@ -132,8 +133,9 @@ def _refuse_locked(site: Site, ref: Any, config: Any) -> None:
         for other in site.world.all(VM):
             if other == ref or site.world.get(other, "runtime").powerState != "poweredOn":
                 continue
-            shared = mine & {disk.backing.fileName for disk in disks(site.world.get(other, "config"))}
-            if shared:
+            theirs = site.world.get(other, "config")
+            both = shareable(config.hardware.device) & shareable(theirs.hardware.device)
+            if shared := (mine & {disk.backing.fileName for disk in disks(theirs)}) - both:
                 path = min(shared)
                 raise vim.fault.FileLocked(file=path, msg=f"Unable to access file {path} since it is locked")
 

@@ -8,7 +8,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 sys.path.insert(0, str(Path(__file__).parent))
-from specs import disks_of
+from specs import Device, Disk, added, disks_of, flat, new_disk, vm_spec
 
 MIB = 1 << 20
 
@@ -150,6 +150,74 @@ def test_a_memory_snapshot_is_refused_with_raw_mappings_and_independent_disks(ap
     with pytest.raises(vim.fault.MemorySnapshotOnIndependentDisk):
         take(vm_at("Production/db01"), run, memory=True)
     assert app.snapshot is None
+
+
+SHARED = {
+    "a shared bus": {"bus": "physicalSharing"},
+    "a shared bus of an independent disk": {"bus": "virtualSharing", "mode": "independent_persistent"},
+    "a multi-writer disk": {"sharing": "sharingMultiWriter"},
+}
+
+
+def cluster_node(vm_at, run, *, bus="noSharing", mode="persistent", sharing=None):
+    """A VM with a disk that others may have, too."""
+    controller = added(Device.ParaVirtualSCSIController(key=-1, busNumber=0, sharedBus=bus))
+    disk = new_disk(-1, 0, mode=mode, thin=False)
+    disk.device.backing.sharing = sharing
+    twin = vm_at("Test/twin")
+    return run(twin.parent.CreateVM_Task(vm_spec("node", controller, disk), twin.resourcePool, None))
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("made", SHARED.values(), ids=SHARED.keys())
+def test_a_shared_bus_or_a_dependent_multi_writer_disk_refuses_the_whole_snapshot(vm_at, run, made, running):
+    node = cluster_node(vm_at, run, **made)
+    if running:
+        run(node.PowerOn())
+
+    with pytest.raises((vim.fault.SharedBusControllerNotSupported, vim.fault.SnapshotIncompatibleDeviceInVm)) as caught:
+        take(node, run)
+
+    if "bus" in made:
+        assert caught.value.device == "SCSI controller 0"
+    else:
+        assert "Hard disk 1" in caught.value.fault.msg
+    assert node.snapshot is None
+    if running:
+        run(node.PowerOff())
+    run(node.Destroy_Task())
+
+
+def test_an_independent_multi_writer_disk_is_left_out_of_a_snapshot(vm_at, run):
+    node = cluster_node(vm_at, run, mode="independent_persistent", sharing="sharingMultiWriter")
+
+    assert frozen(take(node, run)) == {}
+
+    run(node.Destroy_Task())
+
+
+@pytest.mark.parametrize(("sharing", "starts"), [("sharingMultiWriter", True), (None, False)])
+def test_two_running_vms_have_one_disk_only_where_both_share_it(vm_at, run, sharing, starts):
+    node = cluster_node(vm_at, run, sharing=sharing)
+    (disk,) = disks_of(node)
+    same = flat(disk.backing.fileName)
+    same.sharing = sharing
+    controller = added(Device.ParaVirtualSCSIController(key=-1, busNumber=0, sharedBus="noSharing"))
+    second = added(Disk(key=-2, controllerKey=-1, unitNumber=0, capacityInKB=0, backing=same))
+    twin = vm_at("Test/twin")
+    other = run(twin.parent.CreateVM_Task(vm_spec("node2", controller, second), twin.resourcePool, None))
+    run(node.PowerOn())
+
+    if starts:
+        run(other.PowerOn())
+        run(other.PowerOff())
+    else:
+        with pytest.raises(vim.fault.FileLocked):
+            run(other.PowerOn())
+
+    run(node.PowerOff())
+    other.UnregisterVM()
+    run(node.Destroy_Task())
 
 
 def test_an_independent_disk_is_left_out_and_survives_a_revert(vm_at, run, lab):
