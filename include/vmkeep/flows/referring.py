@@ -10,7 +10,7 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.job import to_json
 from vmkeep.model.references import ATTACHMENT, NONE_KEPT, NamedPolicy, References
 from vmkeep.vsphere.policies import read_policies
-from vmkeep.vsphere.references import read_references
+from vmkeep.vsphere.references import read_attributes, read_references
 from vmkeep.vsphere.session import Session
 
 
@@ -19,7 +19,11 @@ def referring(session: Session, vm: str, disks: Iterable[Disk], warnings: list[s
 
     :param warnings: takes what could not be found out.
     """
-    found = replace(_networks(session, vm, warnings), policies=_policies(session, vm, disks, warnings))
+    found = replace(
+        _networks(session, vm, warnings),
+        policies=_policies(session, vm, disks, warnings),
+        attributes=_attributes(session, vm, warnings),
+    )
     return {ATTACHMENT: to_json(found)} if found != NONE_KEPT else {}
 
 
@@ -35,6 +39,14 @@ def _networks(session: Session, vm: str, warnings: list[str]) -> References:
             "another vCenter it has to be mapped"
         )
     return found
+
+
+def _attributes(session: Session, vm: str, warnings: list[str]) -> tuple[tuple[str, str], ...]:
+    try:
+        return read_attributes(session, vm)
+    except VmKeepError as error:
+        warnings.append(f"the VM's custom attributes are not in the restore point: {error}")
+        return ()
 
 
 def _policies(session: Session, vm: str, disks: Iterable[Disk], warnings: list[str]) -> tuple[NamedPolicy, ...]:

@@ -171,6 +171,7 @@ def _plan_new(
             *cleared,
             *_about_the_original(place, built, point, beside),
             *_policies(saved),
+            *_attributes(saved),
             *place.notes,
             *built.notes,
             *nvram.notes,
@@ -186,6 +187,13 @@ def _about_transports(asked: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     modes = f"by {' or '.join(left)}, not by {' or '.join(dropped)}"
     return (f"the disks are written {modes}: for that VDDK wants a snapshot of the VM, and a restore finds none",)
+
+
+def _attributes(saved: SavedVm) -> Iterator[str]:
+    """Name the custom attributes that the new VM does not get."""
+    if attributes := saved.origin.references.attributes:
+        named = ", ".join(f"'{name}' = '{value}'" for name, value in attributes)
+        yield f"custom attributes are not set, set them in vCenter: {named}"
 
 
 def _policies(saved: SavedVm) -> Iterator[str]:

@@ -38,6 +38,8 @@ class References:
 
     networks: tuple[NamedNetwork, ...] = ()
     policies: tuple[NamedPolicy, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Custom attributes of the VM, name and value: the inventory keeps them, not the VM's configuration."""
 
     def network(self, network_id: str, switch_uuid: str | None) -> NamedNetwork | None:
         """Return the network of that id; ``None`` where its name was not kept."""

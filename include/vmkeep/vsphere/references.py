@@ -26,6 +26,17 @@ def read_references(session: Session, vm: str) -> tuple[References, tuple[str, .
     return references, tuple(card.label for card in cards if card.unnamed)
 
 
+def read_attributes(session: Session, vm: str) -> tuple[tuple[str, str], ...]:
+    """Return a VM's custom attributes, name and value, those without a value left out."""
+    with speaking(f"read the custom attributes of VM {vm}"):
+        values = read(session, session.vm(vm), "customValue", "availableField")
+    names = {field.key: str(field.name) for field in values["availableField"] or ()}
+    set_ones = (
+        (names.get(item.key, f"{item.key}"), str(item.value)) for item in values["customValue"] or () if item.value
+    )
+    return tuple(sorted(set_ones))
+
+
 def _named(network: Network) -> NamedNetwork:
     return NamedNetwork(
         id=network.id, name=network.name, switch_uuid=network.switch_uuid, switch_name=network.switch_name

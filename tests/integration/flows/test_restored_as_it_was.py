@@ -300,3 +300,16 @@ def test_a_setting_that_somebody_spelt_otherwise_is_still_the_vms_own(lab, site)
     assert found["my.own"] == "kept"
     assert not found.keys() & {"vm.genid", "vm.genidx", "ethernet0.filter0.name"}
     assert any("NSX" in warning for warning in done.warnings)
+
+
+def test_custom_attributes_of_the_old_vm_are_named(lab, site):
+    name = new_name()
+    moref = make_vm(lab, name)
+    with hands(lab) as session:
+        manager = session.content.customFieldsManager
+        fields = [manager.AddCustomFieldDef(f"{label} {name}", None, None, None).key for label in ("Owner", "Unset")]
+        manager.SetField(session.vm(moref), fields[0], "Accounting = yes")
+
+    warnings = Restoring.new(site, back_up(site, name).point, new_name()).plan.warnings
+
+    assert warnings == (f"custom attributes are not set, set them in vCenter: 'Owner {name}' = 'Accounting = yes'",)
