@@ -87,8 +87,12 @@ class BuiltSpec:
     """Each network card's label, and its network."""
     unconnected: tuple[str, ...] = ()
     """Labels of the network cards that start disconnected though they were not saved so, or because it was said."""
+    network_ids: tuple[str, ...] = ()
+    """Managed object ids of these networks."""
     luns: tuple[tuple[str, str], ...] = ()
     """Each raw mapping's address, and the LUN it is mapped to."""
+    moved: tuple[str, ...] = ()
+    """Disks that go to another datastore than they were on because it is not there, one sentence each."""
     template: bool
     """The saved VM was a template, and the new one becomes one, once all is written."""
     reads_nvram: bool
@@ -155,6 +159,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
             for disk in disks_of(config.hardware.device)
         ),
         networks=tuple((network.label, network.network.shown) for network in around.networks.values()),
+        network_ids=tuple(network.network.moref for network in around.networks.values()),
         unconnected=tuple(network.label for network in around.networks.values() if not network.connected),
         luns=tuple(
             (disk.address, around.luns[disk.key].device_name)

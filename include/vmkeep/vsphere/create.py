@@ -16,14 +16,14 @@ from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.encryption import can_encrypt
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
-from vmkeep.vsphere.hardware import require_version
+from vmkeep.vsphere.hardware import require_version, takes_version
 from vmkeep.vsphere.luns import Lun, free_lun, free_luns
 from vmkeep.vsphere.marks import VmMark, list_marked, mark_on
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.networks import card_networks
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place, PlaceRequest, on_host, reopen_place, resolve_place
-from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.required import missing_when, require_for_new_vm
 from vmkeep.vsphere.rights import On, Purpose, When
 from vmkeep.vsphere.session import Session
@@ -46,21 +46,49 @@ def choose_host(
 ) -> tuple[Place, BuiltSpec]:
     """Return the place with the first of its hosts that has all that the VM needs, and the VM's spec there.
 
+    A host that has the datastore of each disk is preferred to one where disks would go to another. The choice is left
+    to vSphere only where any host would do, because nobody documents what its default one has.
+
     :raises NotFoundError: none has; what each lacks is told.
     :raises UnsupportedError: all are too old for the VM's hardware.
     """
     lacking: dict[str, NotFoundError | UnsupportedError] = {}
-    for host in (place.host, *place.other_hosts):
+    found: list[tuple[Place, BuiltSpec]] = []
+    hosts = (place.host, *place.other_hosts)
+    for host in hosts:
         here = place if host == place.host else on_host(session, place, host)
         try:
-            return replace(here, other_hosts=()), plan_vm(session, config_xml, here, options)
+            found.append((here, plan_vm(session, config_xml, here, options)))
         except (NotFoundError, UnsupportedError) as error:
             lacking[here.host_name] = error
+        else:
+            if not found[-1][1].moved:
+                break
+    if found:
+        here, built = min(found, key=lambda each: len(each[1].moved))
+        any_host = here.by_vsphere and not lacking and _any_would_do(session, here, hosts, built)
+        return replace(here, other_hosts=(), by_vsphere=any_host), built
     if len(lacking) == 1:
         raise next(iter(lacking.values()))
     told = "; ".join(f"{name}: {error}" for name, error in lacking.items())
     kind = UnsupportedError if all(isinstance(error, UnsupportedError) for error in lacking.values()) else NotFoundError
     raise kind(f"no host has all that VM {options.name} needs: {told}")
+
+
+def _any_would_do(session: Session, place: Place, hosts: Iterable[str], built: BuiltSpec) -> bool:
+    """Whether each of these hosts has the datastores and networks of a VM, and takes its hardware version."""
+    if built.luns or built.moved:
+        return False
+    managed = [session.managed(vim.HostSystem, host) for host in hosts]
+    with speaking(f"compare the hosts for VM {place.name}"):
+        stores = read(session, session.managed(vim.HostSystem, place.host), "datastore")["datastore"] or ()
+        used = {built.datastore, *(store for _, store in built.disks)}
+        wanted = {moref(store) for store, values in read_each(session, stores, "name") if values["name"] in used}
+        wanted |= {*built.network_ids}
+        for _, values in read_each(session, managed, "datastore", "network"):
+            if not wanted <= {moref(each) for name in ("datastore", "network") for each in values[name] or ()}:
+                return False
+    return all(takes_version(session, host, built.spec.version) for host in hosts if host != place.host)
 
 
 def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> BuiltSpec:
@@ -101,7 +129,23 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
         networks=[card.network.managed for card in around.networks.values()],
         when=_circumstances(config, around),
     )
-    return build(config, options, around)
+    moved = tuple(_moved(place, devices, around))
+    built = build(config, options, around)
+    return replace(built, moved=moved, notes=(*moved, *built.notes))
+
+
+def _moved(place: Place, devices: Iterable[Any], around: Surroundings) -> Iterator[str]:
+    """Tell of each disk that goes to another datastore than it was on, though nobody asked for that."""
+    for disk in disks_of(devices):
+        asked = place.request.datastore or place.request.disk_datastores.get(disk.key)
+        if asked is None and disk.file_name:
+            old = DatastorePath.parse(disk.file_name).datastore
+            new = around.disk_datastores.get(disk.key, around.datastore)
+            if old != new:
+                yield (
+                    f"{disk.label}: goes to datastore {decode_name(new)}, because host {place.host_name} has no "
+                    f"'{decode_name(old)}'"
+                )
 
 
 def _circumstances(config: Any, around: Surroundings) -> Iterator[When]:

@@ -32,6 +32,15 @@ def require_version(session: Session, host: str, version: str) -> None:
         )
 
 
+def takes_version(session: Session, host: str, version: str) -> bool:
+    """Whether a host can run VMs of a hardware version."""
+    try:
+        require_version(session, host, version)
+    except UnsupportedError:
+        return False
+    return True
+
+
 def _is_for(option: Any, host: str) -> bool:
     """Whether a new VM can have this version on that host; one that lists no hosts tells nothing of them."""
     return option.createSupported is not False and (not option.host or host in map(moref, option.host))

@@ -1,6 +1,7 @@
 """Where a new VM may go: a host of the pool's cluster, in use, with its hardware version, datastores and networks.
 
-Where none is named, a cluster that uses DRS and a lone host choose; a cluster without DRS refuses.
+Where none is named, a cluster that uses DRS and a lone host choose, without regard to what the VM needs; a cluster
+without DRS refuses.
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 
 from vmlab.managed import ds_paths, hardware
 from vmlab.managed.devices import Device, Disk
-from vmlab.managed.host_states import DISCONNECTED, MAINTENANCE, state_of, uses_drs
+from vmlab.managed.host_states import CONNECTED, DISCONNECTED, MAINTENANCE, state_of, uses_drs
 from vmlab.managed.hosts import compute_host
 from vmlab.managed.reach import hosts_of
 from vmlab.managed.site import Site
@@ -40,17 +41,18 @@ def _owner(site: Site, pool: Any) -> Any:
 
 
 def _chosen(site: Site, spec: Any, members: list[Any]) -> Any:
-    """The host with the fewest VMs that has everything. Raises the fault of the last one that has not."""
+    """The host with the fewest VMs of those in use that run its version. Raises the fault of any that lacks something.
+
+    It is documented that the system selects a default host, and nowhere that this one has what the VM needs.
+    """
+    usable = [host for host in members if state_of(site, host) == CONNECTED]
+    if not usable:
+        raise vim.fault.NoCompatibleHost(msg="No host of the cluster is in use.")
+    fit = [host for host in usable if not spec.version or hardware.runs(site, host, spec.version)]
+    for host in fit or usable:
+        _check(site, spec, host)
     vms = [site.world.get(vm, "runtime").host for vm in site.world.all(vim.VirtualMachine)]
-    refused: Any = None
-    for host in sorted(members, key=vms.count):
-        try:
-            _check(site, spec, host)
-        except vmodl.MethodFault as fault:
-            refused = refused or fault
-        else:
-            return host
-    raise refused or vim.fault.NoCompatibleHost(msg="The cluster has no host.")
+    return min(fit or usable, key=vms.count)
 
 
 def _check(site: Site, spec: Any, host: Any) -> None:

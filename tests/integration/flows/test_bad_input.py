@@ -152,3 +152,23 @@ def test_a_vm_that_was_kept_is_not_called_restored(run):
     assert (kept.returncode, as_json.returncode) == (0, 0)
     assert kept.stdout.startswith("nothing was restored: VM web01 (vm-")
     assert json.loads(as_json.stdout)["kept"] is True
+
+
+def test_parts_of_a_new_vm_are_mapped_by_the_command_and_shown_before_anything_is_made(run, lab):
+    assert run("backup", "run", "web01").returncode == 0
+    before = lab.state()["vms"]
+    new = ("restore", "run", "latest:web01", "--new-name", "mapped", "--no-power-on")
+
+    refused(run(*new, "--network", "VM Network=No=Net"), 10, "'No=Net'", "Backup Network")
+    refused(run(*new, "--network", "No Net=VM Network"), 10, "Network adapter 1 on VM Network")
+    refused(run(*new, "--disk-datastore", "scsi9:9=datastore2"), 10, "scsi0:0 (Hard disk 1)")
+    refused(run(*new, "--lun", "scsi0:0=naa.1"), 10, "physical RDM")
+    refused(run("restore", "run", "latest:web01", "--network", "VM Network=none"), 2, "--new-name")
+    assert lab.state()["vms"] == before
+
+    mapped = ("--network", "VM Network=Backup Network", "--disk-datastore", "scsi0:0=datastore2", "--connect-networks")
+    done = run(*new, *mapped)
+
+    assert done.returncode == 0, done.stderr
+    assert "Network adapter 1 is on Backup Network" in done.stderr
+    assert "is written, on datastore datastore2" in done.stderr

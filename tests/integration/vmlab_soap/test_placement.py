@@ -108,8 +108,10 @@ def test_a_host_needs_the_datastores_and_networks_of_the_vm(create, cluster, lab
     with pytest.raises(vim.fault.InvalidDeviceBacking):
         create(card(Card.NetworkBackingInfo(deviceName="Only Second")), host=first)
 
-    assert create(datastore="only-second").runtime.host == second
-    assert create(card(Card.NetworkBackingInfo(deviceName="Only Second"))).runtime.host == second
+    with pytest.raises(vim.fault.InvalidDatastore):  # the default host need not be the one that has it
+        create(datastore="only-second")
+    assert create(host=second, datastore="only-second").runtime.host == second
+    assert create(card(Card.NetworkBackingInfo(deviceName="Only Second")), host=second).runtime.host == second
 
 
 def test_a_port_group_is_named_by_its_switchs_uuid_and_its_key_alone(create, cluster, lab, content):

@@ -8,10 +8,11 @@ import itertools
 import pytest
 
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
-from vmkeep.vsphere import create, inventory, machines
-from vmkeep.vsphere.api import vim
+from vmkeep.vsphere import configspec, create, inventory, machines
+from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.marks import VmMark
+from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.tasks import run_task
 from vmlab.control import additions
 
@@ -183,3 +184,62 @@ def test_a_host_of_another_cluster_than_the_pools_is_refused(session, saved, nam
         world.update(folder, childEntity=[ref for ref in world.get(folder, "childEntity") if ref != other])
         world.remove(host)
         world.remove(other)
+
+
+def with_its_disk_on(session, saved, store: str):
+    """The saved VM, as if its disk had been on another datastore than its own files."""
+    config = configspec.parse_config(saved[1])
+    disk = next(device for device in config.hardware.device if device.key == 2000)
+    disk.backing.fileName = f"[{store}] elsewhere/elsewhere.vmdk"
+    return saved[0], serialize(config, session.api_version).decode()
+
+
+@pytest.mark.parametrize("drs", [True, False])
+def test_a_host_that_has_the_datastore_of_each_disk_is_preferred(session, saved, name, cluster, lab, drs):
+    switch_drs(session, cluster, on=drs)
+    number = next(numbers)
+    original = session.vm(saved[0].moref).runtime.host
+    other = next(host for host in cluster.host if host._moId != original._moId)
+    additions.add(lab.site, {"kind": "datastore", "name": f"store {number}", "hosts": [other.name]})
+    try:
+        asked = with_its_disk_on(session, saved, f"store {number}")
+
+        assert planned(session, asked, name)[1].disks == (("scsi0:0", f"store {number}"),)
+        assert made_on(session, asked, name) == other._moId
+    finally:
+        switch_drs(session, cluster, on=True)
+
+
+def test_a_disk_whose_datastore_no_host_has_goes_elsewhere_and_the_plan_says_so(session, saved, name):
+    asked = with_its_disk_on(session, saved, "gone [old (1)]")
+    place = create.resolve_place(session, asked[0].identity, create.PlaceRequest(), name)
+
+    _, built = create.choose_host(session, asked[1], place, options(name))
+
+    (line,) = built.moved
+    assert line.startswith("Hard disk 1: goes to datastore datastore1, because host esx0")
+    assert line.endswith("has no 'gone [old (1)]'")
+    assert line in built.notes
+
+
+@pytest.mark.parametrize("store", ["NAS [prod]", "ds (1)", "[x]", "a = b", "it's", "50% / full"])
+def test_a_datastore_of_any_name_can_be_chosen_for_a_vm_and_for_one_disk(session, saved, name, lab, store):
+    store = f"{store} {next(numbers)}"
+    additions.add(lab.site, {"kind": "datastore", "name": store})
+
+    for said in ({"datastore": store}, {"disk_datastores": {2000: store}}):
+        place = create.resolve_place(session, saved[0].identity, create.PlaceRequest(**said), name)
+        place, built = create.choose_host(session, saved[1], place, options(name))
+        vm = create.create_vm(session, saved[1], place, options(name), settled=create.settle(place, built))
+        assert [decode_name(each) for each in inventory.describe_vm(session, vm).datastores] == sorted(
+            {store} if "datastore" in said else {store, "datastore1"}
+        )
+        machines.destroy_marked(session, "r/host")
+
+
+def test_a_saved_vm_on_a_datastore_with_brackets_goes_back_there(session, saved, name, lab):
+    store = f"NAS [prod] {next(numbers)}"
+    additions.add(lab.site, {"kind": "datastore", "name": store})
+    asked = with_its_disk_on(session, saved, store)
+
+    assert planned(session, asked, name)[1].disks == (("scsi0:0", store),)
