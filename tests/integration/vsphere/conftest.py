@@ -18,7 +18,26 @@ from tests.patience import HANG
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.lab import LabOptions, LabServer
+from vmlab.managed import collector, filters, spec_rules
+from vmlab.managed.properties import declared
 from vmlab.soap.certificate import load_or_make
+from vmlab.soap.types import vmodl
+
+
+def _only_declared(spec: Any) -> None:
+    """Refuse a path that only the run-time type of a data object has: a stricter server than the lab may do so."""
+    spec_rules.check_spec(spec)
+    for wanted in spec.propSet:
+        for path in wanted.pathSet:
+            if declared(wanted.type, path) is None:
+                raise vmodl.query.InvalidProperty(name=path, msg=f"{wanted.type.__name__} declares no {path}")
+
+
+@pytest.fixture(autouse=True)
+def paths_of_declared_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here leans on the run-time types of data objects."""
+    monkeypatch.setattr(collector, "check_spec", _only_declared)
+    monkeypatch.setattr(filters, "check_spec", _only_declared)
 
 
 @pytest.fixture(scope="module")
