@@ -5,15 +5,17 @@ from typing import Any
 from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
+from vmlab.soap.types import vim, vmodl
 
 CHILDREN: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (vim.Folder, ("childEntity",)),
     (vim.Datacenter, ("vmFolder", "hostFolder", "datastoreFolder", "networkFolder")),
     (vim.ComputeResource, ("host", "resourcePool")),
     (vim.ResourcePool, ("resourcePool", "vm")),
+    (vim.HostSystem, ("vm",)),
 )
 """What a container contains, by type."""
+CONTAINERS = tuple(kind for kind, _ in CHILDREN)
 
 
 def children(site: Site, ref: Any) -> list[Any]:
@@ -30,7 +32,11 @@ def children(site: Site, ref: Any) -> list[Any]:
 @method(vim.view.ViewManager, "CreateContainerView")
 def create_container_view(call: Call, container: Any, type: list[Any], recursive: bool) -> Any:
     """A view of what a container holds, of the given types (all where none is given)."""
-    call.world.entry(container)
+    if not isinstance(call.world.entry(container).ref, CONTAINERS):
+        raise vmodl.fault.InvalidArgument(invalidProperty="container", msg=f"{container._moId} contains nothing")
+    for wanted in type:
+        if not issubclass(wanted, vim.ManagedEntity):
+            raise vmodl.fault.InvalidArgument(invalidProperty="type", msg=f"{wanted.__name__} is no entity's type")
     return _own(call, vim.view.ContainerView, container=container, type=type, recursive=recursive)
 
 

@@ -113,6 +113,20 @@ def test_a_traversal_follows_a_reference_of_its_declared_type(content, kind, pat
         content.propertyCollector.RetrieveContents([PC.FilterSpec(objectSet=[start], propSet=props)])
 
 
+def test_a_view_is_of_what_a_container_holds_and_of_entities(content, vm_at):
+    manager = content.viewManager
+    for container, kind, wrong in (
+        (vm_at("Production/web01"), vim.VirtualMachine, "container"),
+        (content.rootFolder, vim.Task, "type"),
+        (content.rootFolder, vim.view.ContainerView, "type"),
+    ):
+        with pytest.raises(vmodl.fault.InvalidArgument) as caught:
+            manager.CreateContainerView(container, [kind], True)
+        assert caught.value.invalidProperty == wrong
+    host = vm_at("Production/web01").runtime.host
+    assert vm_at("Production/web01") in manager.CreateContainerView(host, [vim.VirtualMachine], True).view
+
+
 def test_a_missing_object_is_a_fault(content):
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):
         _ = vim.VirtualMachine("vm-9", content.rootFolder._stub).name
