@@ -13,6 +13,7 @@ from vmkeep.errors import (
     UnreachableError,
     VddkError,
 )
+from vmkeep.transfer.watch import STANDSTILL
 from vmkeep.vddk import codes
 from vmkeep.vddk.patience import Patience
 
@@ -60,3 +61,4 @@ def test_no_wait_gives_up_before_vddks_own_time_out():
     assert patience.opening > 180 + 180
     assert patience.reading > patience.ending_reads > 60
     assert patience.closing >= 600
+    assert max(getattr(patience, step) for step in patience.__slots__) < STANDSTILL
