@@ -170,7 +170,9 @@ def _user_of(site: Site, key: str) -> str:
 
 
 def _entity_privileges(call: Call, entities: list[Any], user: str, privileges: list[str]) -> list[Any]:
+    """Which of the privileges asked for a user holds on each object; all that there are where none is asked for."""
     _check_known(privileges, "privId")
+    privileges = privileges or sorted(PRIVILEGES)
     kind = Manager.EntityPrivilege
     allowed = call.site.access.allowed
     return [

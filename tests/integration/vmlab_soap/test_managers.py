@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from pyVmomi import vim, vmodl
-from pyVmomi.VmomiSupport import F_OPTIONAL, DataObject, ManagedObject
+from pyVmomi.VmomiSupport import ManagedObject
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tables import wrong
+from calling import call_with_anything
 
-from vmlab.soap.values import VERSIONS, default_for
+from vmlab.soap.values import VERSIONS
 
 RECORDED = {
     "alarmManager": ("AlarmManager", "AlarmManager"),
@@ -71,46 +71,6 @@ PROPER = (
     vmodl.fault.NotSupported, vmodl.fault.InvalidArgument, vmodl.fault.ManagedObjectNotFound, vim.fault.NotFound,
     vim.fault.InvalidName, vim.fault.InvalidPowerState, vim.fault.GuestOperationsFault,
 )  # fmt: skip
-
-
-def call_with_anything(manager, name, kinds):
-    """Call a method with a neutral value for each required parameter, and hold the answer against the tables.
-
-    Returns the fault's type, or None.
-    """
-    info = getattr(type(manager), name).info
-    arguments = [None if param.flags & F_OPTIONAL else anything(param.type, kinds) for param in info.params]
-    try:
-        answer = getattr(manager, name)(*arguments)
-    except vmodl.MethodFault as refused:
-        answer = refused
-    fault = isinstance(answer, vmodl.MethodFault)
-    assert not list(wrong(answer, object if fault or answer is None else info.result, name))
-    return type(answer) if fault else None
-
-
-def anything(kind, known):
-    """A value of a type: an object of the inventory where a reference is asked for."""
-    if issubclass(kind, list):
-        return kind([anything(kind.Item, known)])
-    if issubclass(kind, ManagedObject):
-        return next((ref for ref in known if isinstance(ref, kind)), kind("nothing-0"))
-    value = default_for(kind)
-    if isinstance(value, DataObject):
-        point_somewhere(value, known)
-    return value
-
-
-def point_somewhere(value, known):
-    """Give required references inside a data object something to point at."""
-    for info in value._GetPropertyList():
-        field = getattr(value, info.name)
-        if isinstance(field, DataObject | list):
-            for one in field if isinstance(field, list) else [field]:
-                if isinstance(one, DataObject):
-                    point_somewhere(one, known)
-        elif field is None and not info.flags & F_OPTIONAL and issubclass(info.type, ManagedObject):
-            setattr(value, info.name, anything(info.type, known))
 
 
 @pytest.fixture
