@@ -8,7 +8,7 @@ unknown methods and unknown parameters with the fault a vCenter would send.
 from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from vmlab.soap.types import F_OPTIONAL, ManagedObject, Object, SoapAdapter, support, vim, vmodl
+from vmlab.soap.types import F_OPTIONAL, DataObject, ManagedObject, Object, SoapAdapter, support, vim, vmodl
 
 FETCH = Object(params=(Object(name="prop", type=str, privId=None),), result=object, resultFlags=F_OPTIONAL, privId=None)
 """The undocumented `Fetch(prop)` with which pyVmomi reads one property; it is not in the tables."""
@@ -113,12 +113,31 @@ class SoapRequest:
         name, kind, deserializer = self._pending
         self._pending = None
         value = deserializer.GetResult()
+        _require_fields(value)
         if name == "_this":
             self.this = value
         elif issubclass(kind, list):
             self.args.setdefault(name, kind()).append(value)
         else:
             self.args[name] = value
+
+
+def _require_fields(value: Any) -> None:
+    """Raise InvalidRequest for a data object that lacks a field its type requires, at any depth.
+
+    A number or text that is missing is not seen: the deserializer has made it zero or empty.
+    """
+    if isinstance(value, list):
+        for item in value:
+            _require_fields(item)
+    elif isinstance(value, DataObject):
+        for info in value._GetPropertyList():
+            field = getattr(value, info.name)
+            if not info.flags & F_OPTIONAL and (field is None or (isinstance(field, list) and not field)):
+                name = type(value)._wsdlName
+                message = f"Required property {info.name} is missing from data object of type {name}"
+                raise vmodl.fault.InvalidRequest(msg=message)
+            _require_fields(field)
 
 
 def _refuse_doctype(*_: Any) -> None:

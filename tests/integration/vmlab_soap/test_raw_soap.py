@@ -157,6 +157,27 @@ def test_a_method_the_lab_does_not_do_says_so(client, lab):
     assert "vmlab does not support" in answer
 
 
+@pytest.mark.parametrize(("method", "kind", "ref", "spec", "missing"), [
+    ("ReconfigVM_Task", "VirtualMachine", "vm-1001",
+     "<spec><deviceChange><operation>add</operation></deviceChange></spec>",
+     "device is missing from data object of type VirtualDeviceConfigSpec"),
+    ("CreateCollectorForEvents", "EventManager", "EventManager",
+     "<filter><entity><recursion>self</recursion></entity></filter>",
+     "entity is missing from data object of type EventFilterSpecByEntity"),
+    ("RetrieveProperties", "PropertyCollector", "propertyCollector",
+     "<specSet><propSet><type>Folder</type></propSet><objectSet><skip>true</skip></objectSet></specSet>",
+     "obj is missing from data object of type ObjectSpec"),
+    ("RetrieveProperties", "PropertyCollector", "propertyCollector",
+     "<specSet><propSet><type>Folder</type></propSet></specSet>",
+     "objectSet is missing from data object of type PropertyFilterSpec"),
+])  # fmt: skip
+def test_a_data_object_without_a_field_that_its_type_requires_is_refused(client, lab, method, kind, ref, spec, missing):
+    status, answer = client.login(lab).call(call_of(method, kind, ref, spec))
+    assert status == 500
+    assert "<InvalidRequestFault " in answer
+    assert missing in answer
+
+
 @pytest.mark.parametrize("method", ["RetrieveManagedMethodExecuter", "RetrieveDynamicTypeManager"])
 def test_a_method_that_no_table_names_is_not_supported_either(client, lab, method):
     status, answer = client.login(lab).call(call_of(method, "HostSystem", "host-11", ""))
