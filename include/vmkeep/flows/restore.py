@@ -19,8 +19,8 @@ from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger, cleaned_up, plan_id
 from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
-from vmkeep.flows.restore_saved import load_saved, request_place, spec_options
-from vmkeep.flows.targets import runs_here
+from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_options
+from vmkeep.flows.targets import may_run_here
 from vmkeep.flows.values import DeadRestore, DiskMatch, Restored, RestorePlan, Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
@@ -134,11 +134,7 @@ def _create(
     saved = load_saved(repository, repository.load_point(plan.point))
     request = request_place(plan.request, saved)
     connect = not plan.original_runs or plan.request.connect_networks
-    if connect and not plan.original_runs and (beside := runs_here(session, saved.point.vm)) is not None:
-        raise StaleError(
-            f"{beside.in_full} was switched on since VM {plan.target_name} was planned with connected network cards; "
-            "nothing was touched, start a new restore"
-        )
+    _require_alone(session, plan, saved)
     mark = _mark(session, repository, run, made=True)
     options = spec_options(plan.request, saved, plan.target_name, connect=connect, mark=mark)
     reopen = partial(create.reopen_place, session, plan.place, request, plan.target_name, origin=saved.origin)
@@ -156,6 +152,20 @@ def _create(
         )
         place = reopen()
     return create.create_vm(session, saved.config, place, options, settled=plan.place)
+
+
+def _require_alone(session: Session, plan: RestorePlan, saved: SavedVm) -> None:
+    """Return if the original does not run, where that is why the new VM's network cards are connected.
+
+    :raises StaleError: it was switched on since.
+    """
+    if plan.original_runs or plan.request.connect_networks:
+        return
+    if (running := may_run_here(session, saved.point.vm)) is not None:
+        raise StaleError(
+            f"{running}, which it was not when VM {plan.target_name} was planned with connected network cards; "
+            "nothing was touched, start a new restore"
+        )
 
 
 def _end_dead(site: Site, session: Session, repository: Repository, dead: DeadRestore | None) -> None:

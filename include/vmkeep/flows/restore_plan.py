@@ -16,10 +16,10 @@ from vmkeep.flows.nvram import Nvram, in_new, over_existing
 from vmkeep.flows.others import HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_ledger import PlanLedger
 from vmkeep.flows.restore_saved import SavedVm, load_saved, refuse_for_existing, request_place, spec_options
-from vmkeep.flows.targets import find_target, runs_here, strange_target
+from vmkeep.flows.targets import find_target, may_run_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
 from vmkeep.model.disk import Disk, SkipReason
-from vmkeep.model.point import RestorePoint, VmIdentity
+from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.model.transport import modes_for_writing
 from vmkeep.repository import Repository, open_site_repository
@@ -145,7 +145,7 @@ def _plan_new(
             raise ConflictError(
                 f"a VM named {name} exists in {place.folder_path} ({place.taken_by}): choose another name"
             )
-    beside = runs_here(session, point.vm)
+    beside = may_run_here(session, point.vm)
     options = spec_options(request, saved, name, connect=beside is None or request.connect_networks)
     place, built = create.choose_host(session, saved.config, place, options)
     if built.template and request.power_on:
@@ -209,15 +209,15 @@ def _policies(saved: SavedVm) -> Iterator[str]:
 
 
 def _about_the_original(
-    place: create.Place, built: configspec.BuiltSpec, point: RestorePoint, beside: VmIdentity | None
+    place: create.Place, built: configspec.BuiltSpec, point: RestorePoint, beside: str | None
 ) -> tuple[str, ...]:
     """Say why the network cards are, or are not, connected where the original may run."""
     connected = {label for label, _ in built.networks} - {*built.unconnected}
     if beside is not None and built.networks and not connected:
         until = "connect them in vCenter when it is off, or say --connect-networks (in Airflow, connect_networks)"
-        return (f"the network cards start disconnected, because {beside.in_full} is running: {until}",)
+        return (f"the network cards start disconnected, because {beside}: {until}",)
     if beside is not None and connected:
-        return (f"the network cards are connected while {beside.in_full} is running, as asked",)
+        return (f"the network cards are connected as asked, though {beside}",)
     if connected and not place.same_vcenter:
         return (f"the network cards are connected: whether {point.vm.in_full} still runs is not known here",)
     return ()

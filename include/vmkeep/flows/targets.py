@@ -6,8 +6,9 @@ A name never makes a VM the original. Another VM may have taken it since, and in
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
-from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError
+from vmkeep.errors import AmbiguousError, NotFoundError, PermissionDeniedError, UnsupportedError
 from vmkeep.flows.values import RestoreRequest
 from vmkeep.model.point import RestorePoint, VmIdentity
 from vmkeep.vsphere import inventory
@@ -52,17 +53,24 @@ def _find_original(session: Session, point: RestorePoint) -> str:
     return same[0]
 
 
-def runs_here(session: Session, original: VmIdentity) -> VmIdentity | None:
-    """Return the original VM, or a copy of it with its instance UUID, if it runs in this vCenter.
+def may_run_here(session: Session, original: VmIdentity) -> str | None:
+    """Return in words that the original VM, or a copy of it with its instance UUID, runs in this vCenter, or may run.
 
     An id tells the VM only in the vCenter that gave it out; a name tells nothing.
     """
-    found = inventory.find_originals(session, original.instance_uuid) if original.instance_uuid else ()
+    try:
+        running = [vm for vm in _here(session, original) if vm.power_state is inventory.PowerState.ON]
+        return f"{inventory.identity_of(session, running[0]).in_full} is running" if running else None
+    except PermissionDeniedError as error:
+        return f"{original.in_full} may be running: {error}"
+
+
+def _here(session: Session, original: VmIdentity) -> Iterator[inventory.VmRecord]:
+    if original.instance_uuid:
+        yield from inventory.find_originals(session, original.instance_uuid)
     if original.moref is not None and original.vcenter is not None and original.vcenter == server_uuid(session):
         with contextlib.suppress(NotFoundError):
-            found = (*found, inventory.find_by_id(session, original.moref))
-    running = [vm for vm in found if vm.power_state is inventory.PowerState.ON]
-    return inventory.identity_of(session, running[0]) if running else None
+            yield inventory.find_by_id(session, original.moref)
 
 
 def _refuse_unreadable(session: Session, original: VmIdentity) -> None:

@@ -239,7 +239,18 @@ class TestBesideTheOriginal:
         finally:
             power(lab, "web01", on=True)
 
-        with pytest.raises(StaleError, match="switched on"):
+        with pytest.raises(StaleError, match="is running, which it was not"):
             planned.prepared()
 
         assert name not in names(lab)
+
+    def test_they_start_disconnected_where_it_may_not_be_seen_whether_the_original_runs(self, lab, kept, name):
+        site, point = kept
+        lab.fault(method="FindAllByUuid", fault="NoPermission")
+        try:
+            planned = Restoring.new(site, point, name)
+        finally:
+            lab.clear()
+
+        assert planned.plan.place.unconnected == (CARD,)
+        assert any("web01" in line and "may be running" in line for line in planned.plan.warnings)
