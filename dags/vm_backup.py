@@ -139,9 +139,20 @@ with DAG(
     # In the pool of the copies, and after them by weight: as long as copies wait for a slot, no VM gets a snapshot.
     # On a proxy, because VDDK keeps Storage vMotion off the VM from before its snapshot until after it.
     snapshot = SnapshotOperator(
-        task_id="snapshot", preflight=preflight.output, pool=BACKUP_PROXY, queue=BACKUP_PROXY, **site
+        task_id="snapshot",
+        preflight=preflight.output,
+        pool=BACKUP_PROXY,
+        queue=BACKUP_PROXY,
+        execution_timeout=timedelta(hours=26),  # a dead run's large snapshot is removed first
+        **site,
     ).as_setup()
-    plan = PlanDisksOperator(task_id="plan_disks", held=snapshot.output, pool=BACKUP_PROXY, **site)
+    plan = PlanDisksOperator(
+        task_id="plan_disks",
+        held=snapshot.output,
+        pool=BACKUP_PROXY,
+        execution_timeout=timedelta(hours=3),  # vSphere may take minutes for the changes of one disk
+        **site,
+    )
     copies = CopyDiskOperator.partial(
         task_id="copy_disk",
         map_index_template="{{ task.job['disk']['label'] }}",
@@ -160,7 +171,7 @@ with DAG(
         preflight=preflight.output,
         queue=BACKUP_PROXY,
         retries=5,
-        execution_timeout=timedelta(hours=4),
+        execution_timeout=timedelta(hours=26),
         **site,
     ).as_teardown(setups=snapshot, on_failure_fail_dagrun=True)
     verified = VerifyOperator(

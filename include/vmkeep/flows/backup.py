@@ -47,6 +47,9 @@ from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
+CHANGES_SECONDS = 2 * 3600.0
+"""For the changes of all disks of a VM, whose snapshot grows meanwhile; the disks that are left are read in full."""
+
 
 def preflight(site: Site, request: BackupRequest) -> Preflight:
     """Find out and decide everything that can be known before the VM is touched; changes nothing."""
@@ -134,6 +137,7 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
         point, missing = _parent(repository, pre)
         damaged = point is not None and repository.marks.damage_of(point.ref) is not None
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
+        deadline = time.monotonic() + CHANGES_SECONDS
         jobs = []
         for disk in pre.disks:
             if disk.skip is None:
@@ -142,7 +146,7 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
                 parent = choose_parent(
                     held[disk.key].disk, point, full=pre.request.full, damaged=damaged, missing=missing
                 )
-                jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], parent))
+                jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], parent, deadline))
         return tuple(jobs)
 
 
@@ -166,6 +170,7 @@ def _plan_disk(
     taken: SnapshotTaken,
     held: inventory.HeldDisk,
     parent: Parent,
+    deadline: float,
 ) -> DiskJob:
     image, reason, stored = parent.image, parent.reason, None
     if image is not None and (taken.snapshot is None or held.change_id is None):
@@ -175,7 +180,13 @@ def _plan_disk(
     if image is not None and image.change_id is not None and taken.snapshot is not None:
         try:
             changed = changes.changed_extents(
-                session, taken.vm, taken.snapshot, held.disk.key, held.disk.capacity, image.change_id
+                session,
+                taken.vm,
+                taken.snapshot,
+                held.disk.key,
+                held.disk.capacity,
+                image.change_id,
+                timeout=min(changes.QUERY_SECONDS, deadline - time.monotonic()),
             )
             stored = f"extents-{held.disk.key}-{taken.begun}"  # another try of the run has changes of its own
             repository.run(pre.request.run).store_extents(stored, changed)

@@ -47,8 +47,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CREATE_SECONDS = 900.0
-REMOVE_SECONDS = 4 * 3600.0
-"""Merging a large delta of a busy VM takes hours, and giving up halfway helps nobody."""
+REMOVE_SECONDS = 24 * 3600.0
+"""Merging a large delta of a busy VM takes hours, also over a restart of vCenter, and giving up helps nobody."""
 FORGOTTEN_SECONDS = 60.0
 """How long a snapshot is looked for whose task was forgotten, before it is taken anew."""
 _NAME_LENGTH = 80
@@ -58,6 +58,8 @@ _QUIESCE_FAULTS = {"ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUn
 _QUIESCE_KEY = re.compile("quiesc", re.IGNORECASE)
 """In keys of messages, e.g. ``msg.snapshot.error-QUIESCINGERROR``."""
 _TELL_NOTHING = {"SnapshotFault", "GenericVmConfigFault", "SystemError"}
+_GENERAL = {"VmConfigFault"}
+"""Types that say little themselves, but are not what vSphere gives for a quiescing that failed without a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,14 +248,17 @@ def revert(session: Session, vm: str, snapshot: str, *, timeout: float = CREATE_
 
 
 def _is_quiesce_failure(error: VSphereError) -> bool:
-    """Whether quiescing failed, or may have: a fault of a general type says so at most by the key of a message.
+    """Whether quiescing failed, or may have: a fault of a general type says so at most by a cause or a message's key.
 
     Text decides nothing, because vCenter speaks its administrator's language. Where a fault tells no reason at all, a
-    snapshot without quiescing tells: if that fails too, its error is the one to report.
+    snapshot without quiescing tells: if that fails too, its error is the one to report. A fault of any other type
+    says itself what went wrong.
     """
-    if {error.fault, *error.keys} & _QUIESCE_FAULTS or error.fault in _TELL_NOTHING:
+    if error.fault in _QUIESCE_FAULTS | _TELL_NOTHING:
         return True
-    return any(_QUIESCE_KEY.search(key) for key in error.keys)
+    if error.fault not in _GENERAL:
+        return False
+    return bool(_QUIESCE_FAULTS & set(error.keys)) or any(_QUIESCE_KEY.search(key) for key in error.keys)
 
 
 def _start_removal(target: Any) -> Any:

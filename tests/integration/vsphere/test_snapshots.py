@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from vmkeep.errors import (
     VSphereError,
 )
 from vmkeep.vsphere import inventory, snapshots
-from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.describe import held_disks
 from vmkeep.vsphere.session import open_session
 from vmlab.managed.faults import Injection
@@ -33,6 +35,19 @@ class Busy(Injection):
         return vim.fault.TaskInProgress(
             task=vim.Task("task-1"), msg="The operation is not allowed in the current state"
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Failing(Injection):
+    """A fault with more in it than its required fields."""
+
+    added: dict[str, Any] = field(default_factory=dict)
+
+    def make_fault(self):
+        fault = Injection.make_fault(self)
+        for name, value in self.added.items():
+            setattr(fault, name, value)
+        return fault
 
 
 @pytest.fixture
@@ -134,7 +149,7 @@ def test_a_lock_held_for_a_moment_does_not_fail_the_consolidation(session, vm, l
     assert not inventory.describe_vm(session, vm).consolidation_needed
 
 
-@pytest.mark.parametrize("fault", ["ApplicationQuiesceFault", "FilesystemQuiesceFault"])
+@pytest.mark.parametrize("fault", ["ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable"])
 def test_a_guest_that_cannot_be_quiesced_is_told_apart(session, vm, lab, fault):
     lab.site.faults.add(Injection(method="CreateSnapshot_Task", fault=fault))
 
@@ -155,6 +170,49 @@ def test_a_guest_that_cannot_be_quiesced_is_told_apart_in_every_language(session
     with pytest.raises(QuiesceFailedError, match="Gast liess sich nicht einfrieren"):
         snapshots.create(session, vm, run=RUN, quiesce=True)
     assert snapshots.create(session, vm, run=RUN, quiesce=False).run == RUN
+
+
+OF_OTHER_THINGS = (
+    "CannotAccessFile", "CannotAccessVmDisk", "DeltaDiskFormatNotSupported", "FileFault", "FileLocked", "FileNotFound",
+    "FileNotWritable", "FileTooLarge", "GenericDrsFault", "InsufficientResourcesFault", "InvalidDatastore",
+    "InvalidName",
+    "InvalidPowerState", "InvalidState", "InvalidVmConfig", "MemorySnapshotOnIndependentDisk",
+    "MultipleSnapshotsNotSupported", "NoDiskSpace", "NotEnoughCpus", "NotSupported", "RequestCanceled",
+    "ResourceInUse",
+    "SharedBusControllerNotSupported", "SnapshotDisabled", "SnapshotIncompatibleDeviceInVm", "SnapshotLocked",
+    "SnapshotNoChange", "TooManySnapshotLevels", "VirtualDiskBlocksNotFullyProvisioned", "VmConfigFault",
+)  # fmt: skip
+"""Faults that a snapshot, quiesced or not, can end with."""
+
+
+@pytest.mark.parametrize("fault", OF_OTHER_THINGS)
+def test_a_fault_of_another_kind_is_not_blamed_on_the_guest_whatever_its_words_and_keys_say(session, vm, lab, fault):
+    key = vmodl.LocalizableMessage(key="msg.snapshot.error-QUIESCINGERROR", message="quiesce")
+    cause = vim.fault.ApplicationQuiesceFault(msg="quiesce")
+    fields = {} if fault == "VmConfigFault" else {"faultMessage": [key], "faultCause": cause}
+    lab.site.faults.add(Failing(method="CreateSnapshot_Task", fault=fault, message="quiesce", added=fields))
+
+    with pytest.raises(VSphereError) as caught:
+        snapshots.create(session, vm, run=RUN, quiesce=True)
+
+    assert (type(caught.value), caught.value.fault) == (VSphereError, fault)
+    assert lab.site.faults.calls["CreateSnapshot_Task"] == 1
+
+
+@pytest.mark.parametrize("fault", ["VmConfigFault", "GenericVmConfigFault", "SnapshotFault", "SystemError"])
+@pytest.mark.parametrize("told", ["key", "cause", "cause of the cause"])
+def test_a_fault_of_a_general_kind_is_the_guest_s_where_a_key_or_a_cause_says_so(session, vm, lab, fault, told):
+    key = vmodl.LocalizableMessage(key="msg.snapshot.error-QUIESCINGERROR", message="Gast")
+    cause = vim.fault.FilesystemQuiesceFault(msg="Gast")
+    fields = {
+        "key": {"faultMessage": [key]},
+        "cause": {"faultCause": cause},
+        "cause of the cause": {"faultCause": vim.fault.SnapshotFault(msg="Gast", faultCause=cause)},
+    }
+    lab.site.faults.add(Failing(method="CreateSnapshot_Task", fault=fault, message="Fehler", added=fields[told]))
+
+    with pytest.raises(QuiesceFailedError):
+        snapshots.create(session, vm, run=RUN, quiesce=True)
 
 
 def test_the_same_failures_without_quiescing_are_what_they_are(session, vm, lab):
