@@ -12,27 +12,25 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import (
     ChangesUnknownError,
     NotFoundError,
-    PermissionDeniedError,
     StaleError,
-    StoreFullError,
     UnsupportedError,
     UsageError,
     VmKeepError,
 )
 from vmkeep.flows import vm_access
-from vmkeep.flows.connect import check_vddk, fence_deadline, open_vsphere, pinned, require_server
+from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
 from vmkeep.flows.hold import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
 from vmkeep.flows.lineage import other_history, other_vm
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.others import HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.parents import NO_POINT, Parent, choose_parent, find_last_point
-from vmkeep.flows.values import BackupRequest, Preflight, Removal, Sealed, SnapshotTaken, VerifyReport
+from vmkeep.flows.removal import remove_own_snapshot, remove_snapshot
+from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
@@ -42,8 +40,12 @@ from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
 from vmkeep.vsphere import changes, inventory, required, snapshots
 from vmkeep.vsphere.rights import Purpose
-from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+
+__all__ = [
+    "copy_disk", "exclude", "plan_disks", "preflight", "remove_own_snapshot", "remove_snapshot", "seal",
+    "take_snapshot", "verify_point",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -335,85 +337,6 @@ def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskC
             f"VM {pre.vm.name}: not every disk was copied exactly once ({', '.join(wrong)}); nothing is sealed: "
             "trigger a new run"
         )
-
-
-def remove_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None = None) -> Removal:
-    """Remove what this run left on the VM: first stop and wait for its copies, then remove, then look again.
-
-    :param vcenter: where the VM has this id; at another one, nothing to remove would mean nothing.
-    """
-    with open_site_repository(site) as repository:
-        fenced = _fence(repository, run)
-        release = partial(vm_access.release, site, repository=repository, vm=vm, run=run)
-        return _remove(site, vm, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
-
-
-def remove_own_snapshot(
-    site: Site, vm: str, run: str, *, vcenter: str | None, repository: str | None = None
-) -> Removal:
-    """Remove the snapshot of a run whose copies were all this process's, and are over, whatever the repository is like.
-
-    A repository that is full, or gone, is no reason for a VM to keep a snapshot that grows, or to stay fixed.
-
-    :param repository: the id of the one that the run stores into.
-    """
-    fenced = 0
-    try:
-        with open_site_repository(site) as opened:
-            repository = opened.id
-            fenced = _fence(opened, run)
-    except VmKeepError as error:
-        log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", vm, error)
-
-    def release(session: Session) -> tuple[str, ...]:
-        try:
-            with open_site_repository(site) as opened:
-                return vm_access.release(site, session, opened, vm, run)
-        except VmKeepError:
-            if repository is None:
-                return ()
-            identity = vm_access.identity_of(repository, server_uuid(session), vm)
-            return vm_access.release_identity(site, session, vm, identity)
-
-    return _remove(site, vm, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
-
-
-def _fence(repository: Repository, run: str) -> int:
-    """Stop a run's copies and wait for their end; return how many there were."""
-    area = repository.run(run)
-    try:
-        area.fence()
-    except (StoreFullError, PermissionDeniedError) as error:
-        # Nor can a copy renew its lease there, or a new one begin: those that have a lease are waited for.
-        log.warning("the copies of run %s cannot be told to stop: %s", run, error)
-    return area.await_copies(fence_deadline(run))
-
-
-def _remove(
-    site: Site,
-    vm: str,
-    run: str,
-    *,
-    vcenter: str | None,
-    repository: str | None,
-    fenced: int,
-    release: Callable[[Session], tuple[str, ...]],
-) -> Removal:
-    """Remove the snapshots of a run, and let the VM be moved again.
-
-    :param repository: the id of the one that the run stores into, because runs of two may have one key.
-    """
-    with open_vsphere(site) as session:
-        if vcenter is not None:
-            require_server(session, vcenter, vm)
-        removed = 0
-        for snapshot in snapshots.find_by_run(session, vm, run):
-            if repository is None or not snapshot.is_of_other(repository):
-                snapshots.remove(session, vm, snapshot.moref)
-                removed += 1
-        consolidated = snapshots.consolidate_if_needed(session, vm)
-        warnings = release(session)
-        return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced, warnings=warnings)
 
 
 def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:
