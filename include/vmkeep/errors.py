@@ -122,6 +122,12 @@ class TransientError(VmKeepError):
     exit_code = 31
 
 
+class VmOutOfReachError(TransientError):
+    """VSphere shows a VM's name and no more until its host and datastores are back: its snapshots are not known."""
+
+    exit_code = 35
+
+
 class DeadlineError(VmKeepError):
     """A wait took longer than its deadline allows."""
 

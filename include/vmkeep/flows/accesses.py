@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import NotFoundError, VmOutOfReachError
 from vmkeep.flows import others, vm_access
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.model.job import VmAccess
@@ -15,6 +16,8 @@ from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import relocation, snapshots
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +121,6 @@ def _has_snapshot(session: Session, repository: Repository, vm: str) -> bool:
         return any(not one.is_of_other(repository.id) for one in snapshots.list_ours(session, vm))
     except NotFoundError:
         return False
+    except VmOutOfReachError as error:
+        log.warning("%s", error)
+        return True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from vmkeep.errors import NotFoundError
+from vmkeep.errors import NotFoundError, VmOutOfReachError
 from vmkeep.flows import others
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.hold import is_alive
@@ -13,6 +14,8 @@ from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
 from vmkeep.vsphere import inventory, marks, snapshots
 from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,10 @@ class RunSnapshot:
 
 
 def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, ...]:
-    """Return what runs have left, or still use, on the VM of that id, or on every VM; changes nothing."""
+    """Return what runs have left, or still use, on the VM of that id, or on every VM; changes nothing.
+
+    :raises VmOutOfReachError: it is not known of that VM. Of one among all it is told; the next sweep looks again.
+    """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         found = []
         for record in _records(session, vm):
@@ -42,6 +48,11 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
                 ours = snapshots.list_ours(session, record.moref)
             except NotFoundError:
                 continue  # deleted since it was listed
+            except VmOutOfReachError as error:
+                if vm is not None:
+                    raise
+                log.warning("%s (%s)", error, record.name)
+                continue
             now = session.server_time() if ours else None
             for snapshot in ours:
                 assert now is not None

@@ -23,8 +23,10 @@ from vmkeep.errors import (
     StaleError,
     TaskForgottenError,
     TransientError,
+    VmOutOfReachError,
     VSphereError,
 )
+from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
@@ -127,9 +129,16 @@ def create(
 
 
 def list_all(session: Session, vm: str) -> tuple[VmSnapshot, ...]:
-    """Return every snapshot of a VM, parents before children."""
+    """Return every snapshot of a VM, parents before children.
+
+    :raises VmOutOfReachError: vSphere shows none, and no configuration either: there may be some.
+    """
     with speaking(f"list the snapshots of VM {vm}"):
-        info = read(session, session.vm(vm), "snapshot")["snapshot"]
+        values = read(session, session.vm(vm), "snapshot", *protection.PATHS)
+    info = values["snapshot"]
+    if info is None and values["config.version"] is None:
+        why = protection.no_configuration(values["runtime.connectionState"])
+        raise VmOutOfReachError(f"VM {vm}: which snapshots it has is not known: {why}")
     return tuple(_snapshot(tree) for tree in _walk(info.rootSnapshotList)) if info is not None else ()
 
 

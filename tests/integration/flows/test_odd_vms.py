@@ -6,8 +6,9 @@ import contextlib
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, reconfigure, restore_whole
-from vmkeep.errors import ConflictError, UnsupportedError
+from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, reconfigure, restore_whole
+from vmkeep.errors import ConflictError, UnsupportedError, VmOutOfReachError
+from vmkeep.flows import backup
 from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import OnConflict, RestoreRequest
@@ -89,10 +90,22 @@ def request(point, **options):
     return RestoreRequest(point=point, run="test-odd", **options)
 
 
-def test_sweeps_pass_vms_by_that_cannot_be_read(lab, site):
-    with lost(lab, lab.vm("old01")["moref"]):
-        assert find_run_snapshots(site) == ()
+def test_a_snapshot_that_cannot_be_seen_is_not_taken_for_removed(lab, site):
+    pre, taken = hold_still(site, "moref:" + lab.vm("db01")["moref"])
+    vm, run = taken.vm, pre.request.run
+
+    with lost(lab, vm):
+        for look in (
+            lambda: backup.remove_snapshot(site, vm, run, vcenter=pre.vm.vcenter),
+            lambda: find_run_snapshots(site, vm),
+        ):
+            with pytest.raises(VmOutOfReachError, match="which snapshots it has is not known"):
+                look()
+        assert find_run_snapshots(site) == (), "one VM that cannot be read keeps no other from being swept"
         assert find_run_vms(site) == ()
+    assert [found.run for found in find_run_snapshots(site)] == [run]
+    assert backup.remove_snapshot(site, vm, run, vcenter=pre.vm.vcenter).snapshots_removed == 1
+    assert lab.vm("db01")["snapshots"] == []
 
 
 def test_a_vm_that_other_software_manages_is_backed_up_if_it_is_named_and_the_point_says_so(lab, site):
