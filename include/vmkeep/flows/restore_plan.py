@@ -78,6 +78,11 @@ def _plan_over(
                 f"VM {vm.identity.name} ({moref}) is a template, which nothing is written over: convert it to a VM "
                 "first, or restore to a new VM with --new-name (in Airflow, the field new_name)"
             )
+        if vm.power is inventory.PowerState.SUSPENDED:
+            raise ConflictError(
+                f"VM {vm.identity.name} ({moref}) is suspended, and its memory would not fit the disks of the restore "
+                "point: resume it, shut it down, then restore"
+            )
         nvram = over_existing(session, repository, point, moref)
         refuse_beside_a_backup(session, repository, moref, vm.identity.name, has_ended)
         dead = dead_or_refused(session, repository, moref, vm.identity.name, vm.mark, has_ended)

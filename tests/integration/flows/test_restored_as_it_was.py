@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, names, power, reconfigure, restore_whole
-from vmkeep.errors import UnsupportedError, UsageError
+from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import OnConflict
 from vmkeep.model.point import Power
@@ -113,6 +113,18 @@ def test_a_vm_that_was_suspended_counts_as_off(lab, site):
     assert load(site, point).power is Power.SUSPENDED
     assert plan.power_on is False
     assert "the VM is left off at the end, as it was when it was backed up" in plan_lines(plan)
+
+
+def test_a_suspended_vm_is_not_written_over(lab, points):
+    site, point = points("old01")
+    name = new_name()
+    make_vm(lab, name)
+    power(lab, name, on=True)
+    with hands(lab) as session:
+        machines.suspend(session, inventory.find_vm(session, name).moref)
+
+    with pytest.raises(ConflictError, match=r"is suspended.*resume it, shut it down"):
+        Restoring.over(site, point, vm=name)
 
 
 def test_a_template_comes_back_as_a_template_and_never_starts(lab, points):
