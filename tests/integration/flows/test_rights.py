@@ -283,6 +283,7 @@ def test_rights_are_asked_for_where_the_new_vm_goes_and_not_where_it_was(points,
         Restoring.new(as_user(site, name), point, "never-made", **MAPPED)
 
 
+@pytest.mark.soak
 def test_a_disk_that_becomes_a_raw_mapping_needs_a_right_of_its_own(lab, site, users):
     point = back_up(site, "app01").point
     with hands(lab) as session:
