@@ -48,8 +48,8 @@ def test_a_step_that_fails_after_its_snapshot_removes_it_and_the_retry_works(run
 
 
 def test_a_snapshot_that_cannot_be_removed_fails_the_run_though_its_point_is_sealed(run_dag, control, site):
-    control.call("POST", "/fault", {"method": "RemoveSnapshot_Task", "fault": "TaskInProgress", "count": 500})
-    control.call("POST", "/fault", {"method": "RemoveAllSnapshots_Task", "fault": "TaskInProgress", "count": 500})
+    control.call("POST", "/fault", {"method": "RemoveSnapshot_Task", "fault": "FileFault", "count": 500})
+    control.call("POST", "/fault", {"method": "RemoveAllSnapshots_Task", "fault": "FileFault", "count": 500})
     run = run_dag("vm_backup", vm="web01")
     assert run.states["catalog"] == "success"
     assert run.states["remove_snapshot"] == "failed"
