@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vmkeep.errors import CorruptError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.vsphere.configspec import BuiltSpec, parse_config
 from vmkeep.vsphere.encryption import opens_nvram
+from vmkeep.vsphere.files import put_nvram
 from vmkeep.vsphere.session import Session
 
 NVRAM = "vm.nvram"
@@ -25,23 +27,45 @@ class Nvram:
     notes: tuple[str, ...] = ()
 
 
-def in_new(point: RestorePoint, built: BuiltSpec) -> Nvram:
+def in_new(repository: Repository, point: RestorePoint, built: BuiltSpec) -> Nvram:
     """Decide about the NVRAM of a new VM."""
     new = "the new VM starts with the variables of an empty EFI: without boot entries of its own" if built.efi else ""
-    return _decide(point, readable=built.reads_nvram, efi=built.efi, without=new)
+    return _decide(repository, point, readable=built.reads_nvram, efi=built.efi, without=new)
 
 
 def over_existing(session: Session, repository: Repository, point: RestorePoint, vm: str) -> Nvram:
-    """Decide about the NVRAM of a VM that is written over."""
-    saved = parse_config(repository.load_attachment(point, "config.xml"))
+    """Decide about the NVRAM of a VM that is written over; its disks are restored also where that is damaged."""
+    without = "the VM keeps the NVRAM that it has"
+    try:
+        saved = parse_config(repository.load_attachment(point, "config.xml"))
+    except CorruptError as error:
+        return _left_out(f"whether the VM has the key to read it is not known ({error})", without)
     readable = opens_nvram(session, vm, saved)
-    return _decide(point, readable=readable, efi=saved.firmware == "efi", without="the VM keeps the NVRAM that it has")
+    return _decide(repository, point, readable=readable, efi=saved.firmware == "efi", without=without)
 
 
-def _decide(point: RestorePoint, *, readable: bool, efi: bool, without: str) -> Nvram:
+def put_back(session: Session, repository: Repository, point: RestorePoint, vm: str) -> tuple[str, ...]:
+    """Write the NVRAM of a VM that is off; return what a person has to know where it was damaged since the plan."""
+    try:
+        data = repository.load_attachment(point, NVRAM)
+    except CorruptError as error:
+        return _left_out(f"it is damaged ({error})", "").notes
+    put_nvram(session, vm, data)
+    return ()
+
+
+def _decide(repository: Repository, point: RestorePoint, *, readable: bool, efi: bool, without: str) -> Nvram:
     if NVRAM not in point.attachments:
         return Nvram(put_back=False, notes=(f"no NVRAM is in the restore point: {without}",) if efi else ())
-    if readable:
-        return Nvram()
+    if not readable:
+        return _left_out("the VM has not the key to read it", without)
+    try:
+        repository.load_attachment(point, NVRAM)
+    except CorruptError as error:
+        return _left_out(f"it is damaged ({error})", without)
+    return Nvram()
+
+
+def _left_out(why: str, without: str) -> Nvram:
     tail = f": {without}" if without else ""
-    return Nvram(put_back=False, notes=(f"the NVRAM is not put back, as the VM has not the key to read it{tail}",))
+    return Nvram(put_back=False, notes=(f"the NVRAM is not put back, because {why}{tail}",))

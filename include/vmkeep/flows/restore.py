@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
-from vmkeep.flows import as_planned, vm_access
+from vmkeep.flows import as_planned, nvram, vm_access
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger, cleaned_up, plan_id
@@ -28,7 +28,7 @@ from vmkeep.model.site import Site
 from vmkeep.model.transport import modes_for_writing
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
-from vmkeep.vsphere import changes, create, files, inventory, machines, marks
+from vmkeep.vsphere import changes, create, inventory, machines, marks
 from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -292,9 +292,10 @@ def _complete(session: Session, repository: Repository, plan: RestorePlan, targe
     RunLedger(repository, target.run).require_open()
     as_planned.require_ready(plan, target.run, inventory.describe_vm(session, target.vm))
     point = repository.load_point(plan.point)
-    if plan.nvram and "vm.nvram" in point.attachments:
-        files.put_nvram(session, target.vm, repository.load_attachment(point, "vm.nvram"))
-    return _renew_generation(session, plan, target.vm)
+    warnings = (
+        nvram.put_back(session, repository, point, target.vm) if plan.nvram and nvram.NVRAM in point.attachments else ()
+    )
+    return (*warnings, *_renew_generation(session, plan, target.vm))
 
 
 def _renew_generation(session: Session, plan: RestorePlan, vm: str) -> tuple[str, ...]:

@@ -44,9 +44,8 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         refuse_for_existing(request)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
-        for name in ("config.xml",):
-            if name not in point.attachments:
-                raise UsageError(f"{point.ref} holds no {name}: it is an imported image; use 'vmkeep image export'")
+        if "config.xml" not in point.attachments:
+            raise UsageError(f"{point.ref} holds no config.xml: it is an imported image; use 'vmkeep image export'")
         if request.new_name is not None:
             plan = _plan_new(session, repository, point, request, has_ended)
         else:
@@ -155,7 +154,7 @@ def _plan_new(
     place, built = create.choose_host(session, saved.config, place, options)
     if built.template and request.power_on:
         raise UsageError(f"{point.ref} is of a template, which vSphere never switches on: restore it without power-on")
-    nvram = in_new(point, built)
+    nvram = in_new(repository, point, built)
     matches = tuple(_match_new(disk, request.physical_rdm, dict(built.luns)) for disk in point.disks)
     cleared = (f"VM {name} ({dead.vm}), left half made by run {dead.run}, is removed first",) if dead else ()
     return RestorePlan(
@@ -175,6 +174,7 @@ def _plan_new(
         warnings=(
             *cleared,
             *_about_the_original(place, built, point, beside),
+            *saved.notes,
             *_policies(saved),
             *_attributes(saved),
             *place.notes,
@@ -203,12 +203,11 @@ def _attributes(saved: SavedVm) -> Iterator[str]:
 
 def _policies(saved: SavedVm) -> Iterator[str]:
     """Name the storage policies that the new VM does not get."""
-    labels = {disk.key: disk.label for disk in saved.point.disks}
+    labels: dict[int | None, str] = {None: "the VM", **{disk.key: disk.label for disk in saved.point.disks}}
     policies = saved.origin.references.policies
     if policies:
         named = ", ".join(
-            f"'{policy.name}' ({policy.id}) of {'the VM' if policy.disk is None else labels[policy.disk]}"
-            for policy in policies
+            f"'{policy.name}' ({policy.id}) of {labels.get(policy.disk, f'disk {policy.disk}')}" for policy in policies
         )
         yield f"storage policies are not applied, assign them in vCenter: {named}"
 

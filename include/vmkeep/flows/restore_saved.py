@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vmkeep.errors import UsageError
+from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows.values import RestoreRequest
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.job import from_json
@@ -29,17 +29,28 @@ class SavedVm:
     """``config.xml``."""
     origin: Origin
     """What the ids in it mean."""
+    notes: tuple[str, ...] = ()
+    """What a person has to know of what could not be read."""
 
 
 def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
-    """Load the configuration of a point's VM, and the names of what it refers to, where they were kept."""
+    """Load the configuration of a point's VM, and the names of what it refers to, where they were kept.
+
+    The VM can be made without these names, so that it is where they are damaged.
+    """
     references = NONE_KEPT
+    notes: tuple[str, ...] = ()
     if ATTACHMENT in point.attachments:
-        references = from_json(References, repository.load_attachment(point, ATTACHMENT))
+        try:
+            references = from_json(References, repository.load_attachment(point, ATTACHMENT))
+        except (CorruptError, ValueError) as error:
+            lost = "the names of the saved VM's networks, storage policies and custom attributes are not known"
+            notes = (f"{lost}, because {ATTACHMENT} is damaged: {error}",)
     return SavedVm(
         point=point,
         config=repository.load_attachment(point, "config.xml").decode(),
         origin=Origin(vcenter=point.vm.vcenter, references=references),
+        notes=notes,
     )
 
 
