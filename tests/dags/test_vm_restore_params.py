@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
+from vmkeep.flows.restore_saved import OF_A_NEW_VM
 from vmkeep.flows.values import PhysicalRdm, RestoreRequest
 from vmkeep_airflow.operators.plan_restore import request_from
 
@@ -35,6 +36,13 @@ def test_empty_fields_say_nothing(dag, empty):
     said = dict.fromkeys(("networks", "disk_datastores", "luns", "datastore", "new_name"), empty or None)
 
     assert asked(dag, point="x", **said) == RestoreRequest(point="x", **OWN)
+
+
+def test_every_field_about_a_new_vm_is_one_that_a_restore_over_a_vm_refuses(dag):
+    """So none is ignored."""
+    shown = {name for name, param in dag.params.items() if param.schema.get("section") == "New VM"}
+
+    assert shown == set(OF_A_NEW_VM)
 
 
 def test_mappings_arrive_as_they_were_typed(dag):

@@ -35,13 +35,13 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
 
     :param has_ended: tells whether the owner of another restore has ended, where it is known.
     """
-    check_vddk(site)
     if request.vm is not None and request.new_name is not None:
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
     if request.new_name is not None:
         require_usable_name(request.new_name)
-    if request.new_name is None:
+    else:
         refuse_for_existing(request)
+    check_vddk(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
         if "config.xml" not in point.attachments:

@@ -6,7 +6,7 @@ A request names cards, networks and disks as a person knows them. Which part a n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows.values import RestoreRequest
@@ -18,6 +18,20 @@ from vmkeep.repository import Repository
 from vmkeep.vsphere import configspec, create, marks
 from vmkeep.vsphere.mappings import take_apart
 from vmkeep.vsphere.networks import Origin, SavedCard, saved_cards
+
+OF_A_NEW_VM = {
+    "networks": "--network",
+    "connect_networks": "--connect-networks",
+    "datastore": "--datastore",
+    "disk_datastores": "--disk-datastore",
+    "luns": "--lun",
+    "physical_rdm": "--physical-rdm",
+    "folder": "--folder",
+    "resource_pool": "--resource-pool",
+    "host": "--host",
+    "new_identity": "--keep-identity",
+}
+"""Fields of a request that mean nothing to a VM that exists, and the options that set them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +103,16 @@ def spec_options(
 
 
 def refuse_for_existing(request: RestoreRequest) -> None:
-    """Return if a request says nothing of parts of a new VM.
+    """Return if a request says nothing of a new VM.
 
-    :raises UsageError: it does, but the restore goes over a VM that has its disks and cards already.
+    :raises UsageError: it does, but the restore goes over a VM that has its place, its identity, disks and cards.
     """
-    for name, given in (
-        ("--network", request.networks),
-        ("--disk-datastore", request.disk_datastores),
-        ("--lun", request.luns),
-        ("--connect-networks", request.connect_networks),
-    ):
-        if given:
+    untouched = {each.name: each.default for each in fields(RestoreRequest)}
+    for name, option in OF_A_NEW_VM.items():
+        if getattr(request, name) != untouched[name]:
             raise UsageError(
-                f"{name} is about a new VM, and this restore goes over an existing one: give --new-name too"
+                f"{option} (in Airflow, the field {name}) is about a new VM, and this restore goes over an existing "
+                "one: leave it out, or say --new-name (new_name) too"
             )
 
 
