@@ -76,17 +76,17 @@ def host_luns(site: Site) -> list[Any]:
 
 
 def target_luns(site: Site) -> list[Any]:
-    """The free LUNs as QueryConfigTarget offers them."""
+    """The LUNs as QueryConfigTarget offers them: those in use too, with the VM that maps each."""
     used = lun_users(site)
-    free = [lun for lun in all_luns(site) if lun.uuid not in used]
     return [
         vim.vm.ScsiDiskDeviceInfo(
             name=lun.canonical,
             disk=_scsi_disk(lun, lun.canonical, lun.uuid),
             transportHint="iscsi",
             lunNumber=lun.number,
+            vm=[used[lun.uuid]] if lun.uuid in used else [],
         )
-        for lun in free
+        for lun in all_luns(site)
     ]
 
 

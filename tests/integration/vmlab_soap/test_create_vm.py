@@ -188,7 +188,8 @@ def rdm(lun, mode, **names):
 @pytest.fixture
 def target(content):
     cluster = content.searchIndex.FindByInventoryPath("Lab/host/Cluster1")
-    return lambda: [info.disk for info in cluster.environmentBrowser.QueryConfigTarget().scsiDisk]
+    listed = cluster.environmentBrowser.QueryConfigTarget
+    return lambda: [info.disk for info in listed().scsiDisk if not info.vm]
 
 
 @pytest.mark.parametrize("mode", ["physicalMode", "virtualMode"])
@@ -202,6 +203,14 @@ def test_a_free_lun_can_be_mapped_in_both_modes_once(create, target, mode):
     assert [lun.uuid for lun in target()] == [luns[1].uuid]
     with pytest.raises(vim.fault.ResourceInUse):
         create(vm_spec("rdm2", scsi(), rdm(luns[0], mode)))
+
+
+def test_a_lun_in_use_is_listed_with_the_vm_that_maps_it(content, create):
+    browser = content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").environmentBrowser
+    free = next(info.disk for info in browser.QueryConfigTarget().scsiDisk if not info.vm)
+    vm = create(vm_spec("user", scsi(), rdm(free, "virtualMode")))
+    users = {info.disk.uuid: list(info.vm) for info in browser.QueryConfigTarget().scsiDisk}
+    assert users[free.uuid] == [vm]
 
 
 def test_only_the_names_of_the_config_target_work(create, target, content):

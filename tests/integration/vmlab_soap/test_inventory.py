@@ -61,7 +61,8 @@ def test_an_unregistered_vm_comes_back_from_its_vmx_the_same(content, vm_at, run
 def test_a_vm_with_a_raw_mapping_comes_back_with_it(content, run):
     index = content.searchIndex
     folder, pool = index.FindByInventoryPath("Lab/vm/Test"), index.FindByInventoryPath("Lab/host/Cluster1/Resources")
-    lun = index.FindByInventoryPath("Lab/host/Cluster1").environmentBrowser.QueryConfigTarget().scsiDisk[0].disk
+    listed = index.FindByInventoryPath("Lab/host/Cluster1").environmentBrowser.QueryConfigTarget().scsiDisk
+    lun = next(info.disk for info in listed if not info.vm)
     backing = Device.VirtualDisk.RawDiskMappingVer1BackingInfo(
         fileName="",
         diskMode="persistent",

@@ -127,8 +127,12 @@ def test_a_lun_in_use_or_unknown_is_refused_before_anything_is_made(session, sav
 
     with pytest.raises(NotFoundError, match="free ones: naa"):
         create.plan_vm(session, saved[1], here, SpecOptions(name=name, physical_rdm="lun", luns={rdm.key: "naa.0"}))
-    with pytest.raises((ConflictError, NotFoundError)):
+    with pytest.raises(ConflictError, match=saved[0].moref):
         luns.free_lun(session, here.host, rdm.lun_uuid)
+    free = next(lun for lun in luns.list_luns(session, here.host) if not lun.used_by)
+    twice = dict.fromkeys((rdm.key, 2000), free.device_name)
+    with pytest.raises(UsageError, match="named for two disks"):
+        create.plan_vm(session, saved[1], here, SpecOptions(name=name, physical_rdm="lun", luns=twice))
     with pytest.raises(UsageError, match="name the free LUN"):
         create.plan_vm(session, saved[1], here, SpecOptions(name=name, physical_rdm="lun"))
 
