@@ -80,10 +80,14 @@ def release(site: Site, session: Session, repository: Repository, vm: str, run: 
     try:
         identity = identity_of(repository.id, server_uuid(session), vm)
         holder = holder_of(repository, identity)
+        if holder is None and not relocation.is_fixed(session, vm):
+            return ()  # nothing was taken, or it was given back before
         if holder is not None and holder.run != run:
             if is_alive(repository, holder, now=session.server_time()):
                 return ()
             log.warning("VM %s: ending the access of run %s, which is dead", vm, holder.run)
+    except NotFoundError:
+        return ()  # the VM is gone, and what held it
     except VmKeepError as error:
         log.warning("VM %s: which run holds it is not known: %s", vm, error)
         return (_left(vm, str(error)),)
@@ -96,13 +100,13 @@ def release(site: Site, session: Session, repository: Repository, vm: str, run: 
 def release_identity(site: Site, session: Session, vm: str, identity: str) -> tuple[str, ...]:
     """Allow Storage vMotion of a VM again, whatever run holds it under this identity.
 
+    Whether it can be moved is not asked first, because a vCenter may tell only later what VDDK has switched off.
+
     :returns: what there is to warn of.
     """
     if not _applies(site, session):
         return ()
     try:
-        if not relocation.is_fixed(session, vm):
-            return ()
         problem = _change(site, session, [VmAccess(vm=vm, vm_name=vm, identity=identity)], prepare=False).get(vm)
         if problem is None or not relocation.is_fixed(session, vm):
             return ()

@@ -11,6 +11,7 @@ from vmlab.authority import SiteAuthority
 from vmlab.control import additions, copies, guest, moving, state
 from vmlab.control.targets import ControlError
 from vmlab.disks import DiskError
+from vmlab.managed import disabled_methods
 from vmlab.managed.faults import Injection
 from vmlab.managed.site import Site
 from vmlab.nfc import NfcFault, NfcServer
@@ -119,6 +120,8 @@ class ControlHandler:
                     self._authority.transports = str(value)
                 case "capacities" | "hardware_versions":
                     site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
+                case disabled_methods.HIDDEN:
+                    site.world.set_meta(name, bool(value))
                 case _:
                     raise ControlError(f"no setting {name}")
         return {}

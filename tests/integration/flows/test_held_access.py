@@ -136,6 +136,28 @@ def test_an_access_that_cannot_be_ended_costs_no_backup_and_the_next_one_ends_it
 
 
 @pytest.fixture
+def slow_to_tell(lab):
+    """A vCenter that does not tell yet which VMs cannot be moved."""
+    lab.settings(hides_disabled_methods=True)
+    yield
+    lab.settings(hides_disabled_methods=False)
+
+
+@pytest.mark.usefixtures("slow_to_tell")
+def test_a_run_ends_what_it_has_taken_though_vcenter_does_not_tell_of_it_yet(lab, site):
+    assert warnings_of(site) == []
+    assert held(lab) == []
+
+
+@pytest.mark.usefixtures("slow_to_tell")
+def test_a_run_that_cannot_look_into_its_repository_ends_what_it_has_taken_all_the_same(lab, site):
+    pre, taken = hold_still(site, VM)
+    gone = replace(site, repository=f"{site.repository}-gone")
+    backup.remove_own_snapshot(gone, taken.vm, pre.request.run, vcenter=pre.vm.vcenter, repository=pre.repository)
+    assert held(lab) == []
+
+
+@pytest.fixture
 def another_program(lab, site):
     """Another program's hold on the VM."""
     theirs = AccessJob(vms=(VmAccess(vm=lab.vm(VM)["moref"], vm_name=VM, identity="another program"),), prepare=True)
