@@ -217,7 +217,7 @@ def _about_the_original(
 ) -> tuple[str, ...]:
     """Say why the network cards are, or are not, connected where the original may run."""
     connected = {label for label, _ in built.networks} - {*built.unconnected}
-    if beside is not None and built.networks and not connected:
+    if beside is not None and built.held_back:
         until = "connect them in vCenter when it is off, or say --connect-networks (in Airflow, connect_networks)"
         return (f"the network cards start disconnected, because {beside}: {until}",)
     if beside is not None and connected:

@@ -120,7 +120,7 @@ def _networks(texts: Iterable[str], saved: SavedVm) -> dict[str, str]:
     cards = saved_cards(configspec.parse_config(saved.config).hardware.device, saved.origin)
     listed = ", ".join(f"{card.label} on {card.network}" for card in cards) or "no network card"
     known = {name for card in cards for name in (card.label, *card.names)}
-    mapped = take_apart(texts, known, what="--network", candidates=f"it has {listed}")
+    mapped = take_apart(texts, known, what="--network", kind="network or network card", candidates=f"it has {listed}")
     _refuse_double_meaning(mapped, cards)
     return mapped
 
@@ -140,7 +140,7 @@ def _by_disk(option: str, texts: Iterable[str], disks: Iterable[Disk], *, kind: 
     listed = list(disks)
     known = {word: disk for disk in reversed(listed) for word in (str(disk.key), disk.label, disk.address)}
     names = ", ".join(f"{disk.address} ({disk.label})" for disk in listed) or "none"
-    mapped = take_apart(texts, known, what=option, candidates=f"each {kind} of it: {names}")
+    mapped = take_apart(texts, known, what=option, kind=kind, candidates=f"each {kind} of it: {names}")
     chosen: dict[int, str] = {}
     for word, new in mapped.items():
         if chosen.setdefault(known[word].key, new) != new:

@@ -87,6 +87,8 @@ class BuiltSpec:
     """Each network card's label, and its network."""
     unconnected: tuple[str, ...] = ()
     """Labels of the network cards that start disconnected though they were not saved so, or because it was said."""
+    held_back: tuple[str, ...] = ()
+    """Those of them that would be connected beside no running original."""
     network_ids: tuple[str, ...] = ()
     """Managed object ids of these networks."""
     luns: tuple[tuple[str, str], ...] = ()
@@ -161,6 +163,7 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
         networks=tuple((network.label, network.network.shown) for network in around.networks.values()),
         network_ids=tuple(network.network.moref for network in around.networks.values()),
         unconnected=tuple(network.label for network in around.networks.values() if not network.connected),
+        held_back=tuple(network.label for network in around.networks.values() if network.held_back),
         luns=tuple(
             (disk.address, around.luns[disk.key].device_name)
             for disk in disks_of(config.hardware.device)

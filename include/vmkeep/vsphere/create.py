@@ -17,6 +17,7 @@ from vmkeep.vsphere.encryption import can_encrypt
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.files import exists
 from vmkeep.vsphere.hardware import require_version, takes_version
+from vmkeep.vsphere.hosts import told_by_host
 from vmkeep.vsphere.luns import Lun, free_lun, free_luns
 from vmkeep.vsphere.marks import VmMark, list_marked, mark_on
 from vmkeep.vsphere.names import decode_name
@@ -68,11 +69,8 @@ def choose_host(
         here, built = min(found, key=lambda each: len(each[1].moved))
         any_host = here.by_vsphere and not lacking and _any_would_do(session, here, hosts, built)
         return replace(here, other_hosts=(), by_vsphere=any_host), built
-    if len(lacking) == 1:
-        raise next(iter(lacking.values()))
-    told = "; ".join(f"{name}: {error}" for name, error in lacking.items())
     kind = UnsupportedError if all(isinstance(error, UnsupportedError) for error in lacking.values()) else NotFoundError
-    raise kind(f"no host has all that VM {options.name} needs: {told}")
+    raise kind(f"VM {options.name} cannot be made {told_by_host({name: str(why) for name, why in lacking.items()})}")
 
 
 def _any_would_do(session: Session, place: Place, hosts: Iterable[str], built: BuiltSpec) -> bool:
@@ -254,7 +252,7 @@ def _datastore(place: Place, name: str) -> str:
             return stored
     known = ", ".join(map(decode_name, place.datastores)) or "none"
     raise NotFoundError(
-        f"host {place.host_name} has no datastore '{name}'; it has {known}: choose one of these for the VM "
+        f"the host has no datastore '{name}'; it has {known}: choose one of these for the VM "
         "(--datastore), or for one disk (--disk-datastore 'DISK=DATASTORE')"
     )
 

@@ -23,12 +23,11 @@ def require_version(session: Session, host: str, version: str) -> None:
         browser = read(session, owner, "environmentBrowser")["environmentBrowser"]
         offered = browser.QueryConfigOptionDescriptor() if browser is not None else []
         here = [option.key for option in offered or () if _is_for(option, host)]
-        name = read(session, managed, "name")["name"]
     newest = max(map(_number, here), default=0)
     if newest and _number(version) > newest:
         raise UnsupportedError(
-            f"the VM has hardware version {version}, and host {name} takes at most vmx-{newest:02d}: choose a host "
-            "with a newer ESXi (--host; in Airflow, the field host), or update this one"
+            f"the VM has hardware version {version}, and the host takes at most vmx-{newest:02d}: choose a host with a "
+            "newer ESXi (--host; in Airflow, the field host), or update this one"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,10 @@ from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.session import Session
 
 _STATE = ("name", "runtime.connectionState", "runtime.inMaintenanceMode", "runtime.powerState")
+_SHOWN_HOSTS = 5
+"""Names of hosts that one message lists."""
+_SHOWN_REASONS = 3
+"""Different reasons that one message gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,23 @@ def find_hosts(session: Session, pool: Any, *, named: Any | None, first: Any | N
         raise ConflictError(f"no VM can be made in {about['name']}: {listed}")
     usable.sort(key=lambda host: first is None or moref(host) != moref(first))
     return Hosts(usable=tuple(usable), by_vsphere=_uses_drs(session, owner))
+
+
+def told_by_host(lacking: Mapping[str, str]) -> str:
+    """Tell what each host lacks: once for all hosts that lack the same, and of a large cluster only what can be read.
+
+    :param lacking: by a host's name.
+    """
+    hosts: dict[str, list[str]] = {}
+    for host, why in lacking.items():
+        hosts.setdefault(why, []).append(host)
+    told = [f"on {_first(sorted(names), _SHOWN_HOSTS)}: {why}" for why, names in hosts.items()]
+    return _first(told, _SHOWN_REASONS, "; ")
+
+
+def _first(words: Sequence[str], most: int, between: str = ", ") -> str:
+    more = [f"and {len(words) - most} more"] if len(words) > most else []
+    return between.join([*words[:most], *more])
 
 
 def _out_of_use(state: Mapping[str, Any]) -> str | None:

@@ -42,13 +42,15 @@ def list_luns(session: Session, host: str) -> tuple[Lun, ...]:
 def free_lun(session: Session, host: str, name: str) -> Lun:
     """Return the LUN of that canonical name or UUID.
 
-    :raises NotFoundError: the host has none; the free ones are named.
+    :raises NotFoundError: the host offers none; the free ones are named. It may leave out those that are in use.
     :raises ConflictError: a VM maps it already.
     """
     luns = list_luns(session, host)
     found = next((lun for lun in luns if name in (lun.device_name, lun.uuid)), None)
     if found is None:
-        raise NotFoundError(f"no LUN '{name}' for an RDM on host {host}; {_free(luns)}")
+        raise NotFoundError(
+            f"the host has no free LUN '{name}', and one that a VM or a datastore uses is not free; {_free(luns)}"
+        )
     if found.used_by:
         raise ConflictError(f"LUN {name} is mapped by {', '.join(found.used_by)}; choose a free one")
     return found

@@ -11,11 +11,14 @@ from collections.abc import Collection, Iterable
 from vmkeep.errors import AmbiguousError, NotFoundError, UsageError
 
 
-def take_apart(texts: Iterable[str], known: Collection[str], *, what: str, candidates: str) -> dict[str, str]:
+def take_apart(
+    texts: Iterable[str], known: Collection[str], *, what: str, kind: str, candidates: str
+) -> dict[str, str]:
     """Return NEW by OLD.
 
     :param known: every name that OLD can have.
     :param what: what the texts are given as, for messages: ``--network``.
+    :param kind: what OLD names: ``disk``.
     :param candidates: the known names in words.
     :raises UsageError: a text is no mapping, or two map one thing to two places.
     :raises NotFoundError: OLD is none of the known names.
@@ -23,19 +26,19 @@ def take_apart(texts: Iterable[str], known: Collection[str], *, what: str, candi
     """
     mapped: dict[str, str] = {}
     for text in texts:
-        old, new = _split(text, known, what, candidates)
+        old, new = _split(text, known, what, kind, candidates)
         if mapped.setdefault(old, new) != new:
             raise UsageError(f"{what}: '{old}' is mapped to '{mapped[old]}' and to '{new}': choose one")
     return mapped
 
 
-def _split(text: str, known: Collection[str], what: str, candidates: str) -> tuple[str, str]:
+def _split(text: str, known: Collection[str], what: str, kind: str, candidates: str) -> tuple[str, str]:
     cuts = [(text[:at], text[at + 1 :]) for at, letter in enumerate(text) if letter == "="]
     if not cuts:
         raise UsageError(f"{what} '{text}' has no '=': say OLD=NEW; {candidates}")
     found = [(old, new) for old, new in cuts if old in known]
     if not found:
-        raise NotFoundError(f"{what} '{text}': the VM that was backed up has no '{cuts[0][0]}'; {candidates}")
+        raise NotFoundError(f"{what} '{text}': the VM that was backed up has no {kind} '{cuts[0][0]}'; {candidates}")
     if len(found) > 1:
         readings = " or ".join(f"'{old}' to '{new}'" for old, new in found)
         raise AmbiguousError(

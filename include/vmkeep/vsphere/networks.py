@@ -100,6 +100,8 @@ class CardNetwork:
     network: Network
     connected: bool = True
     """``False``: the card starts disconnected, and stays so until somebody connects it."""
+    held_back: bool = False
+    """It would be connected, if no card of this VM had to start disconnected."""
     note: str = ""
     """Why it is this network, where that has to be said."""
 
@@ -163,7 +165,7 @@ def card_networks(
     for card in saved_cards(by_key.values(), origin):
         new = _wanted(card, wanted)
         found = chooser.saved(card, by_key[card.key].backing) if new is None else chooser.mapped(card, new)
-        chosen[card.key] = found if connected else replace(found, connected=False)
+        chosen[card.key] = found if connected else replace(found, connected=False, held_back=found.connected)
     return chosen
 
 

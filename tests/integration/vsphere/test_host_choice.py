@@ -11,6 +11,7 @@ from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.vsphere import configspec, create, inventory, machines
 from vmkeep.vsphere.api import serialize, vim
 from vmkeep.vsphere.configspec import SpecOptions
+from vmkeep.vsphere.hosts import told_by_host
 from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.tasks import run_task
@@ -165,8 +166,16 @@ def test_where_each_host_lacks_something_it_is_told_of_each(session, saved, name
     with pytest.raises(NotFoundError) as caught:
         planned(session, saved, name, networks={"VM Network": f"net {number}"}, datastore=f"store {number}")
 
-    assert f"{first.name}: host {first.name} has no datastore 'store {number}'" in str(caught.value)
-    assert f"{second.name}: Network adapter 1: the host has no network 'net {number}'" in str(caught.value)
+    assert f"on {first.name}: the host has no datastore 'store {number}'" in str(caught.value)
+    assert f"on {second.name}: Network adapter 1: the host has no network 'net {number}'" in str(caught.value)
+
+
+def test_of_a_large_cluster_no_more_is_told_than_can_be_read():
+    alike = told_by_host({f"esx{number:02}": "it has no network 'x'" for number in range(64)})
+    unlike = told_by_host({f"esx{number:02}": f"it has local-{number:02} alone" for number in range(64)})
+
+    assert alike == "on esx00, esx01, esx02, esx03, esx04, and 59 more: it has no network 'x'"
+    assert unlike.endswith("; on esx02: it has local-02 alone; and 61 more")
 
 
 def test_a_host_of_another_cluster_than_the_pools_is_refused(session, saved, name, cluster, lab):

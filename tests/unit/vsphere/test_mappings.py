@@ -9,7 +9,7 @@ from vmkeep.vsphere.mappings import take_apart
 
 
 def taken(*texts: str, known: tuple[str, ...] = ("VM Network", "Network adapter 1")) -> dict[str, str]:
-    return take_apart(texts, known, what="--network", candidates="it has these")
+    return take_apart(texts, known, what="--network", kind="network", candidates="it has these")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_names_are_taken_as_they_are(old, new):
         (["VM Network"], UsageError, "OLD=NEW"),
         (["VM Network="], UsageError, "nothing stands after"),
         (["=x"], NotFoundError, "it has these"),
-        (["vm network=x"], NotFoundError, "has no 'vm network'; it has these"),
+        (["vm network=x"], NotFoundError, "has no network 'vm network'; it has these"),
         (["VM Network=x", "VM Network=y"], UsageError, "choose one"),
     ],
 )
