@@ -51,7 +51,7 @@ def test_a_celery_worker_is_ready_before_it_forks_and_nothing_else_is_slowed_dow
     code = (
         f"import sys; sys.argv = ['airflow', *{arguments!r}]; import airflow\n"
         "keycache = sys.modules.get('vmkeep.repository.keycache')\n"
-        "print(keycache is not None and keycache.shared_descriptor() is not None)"
+        "print(keycache is not None and keycache._shared is not None)"
     )
     environment = os.environ | {"AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "False"}
 

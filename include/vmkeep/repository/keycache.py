@@ -36,7 +36,7 @@ class KeyCache:
     """One file in memory; any number of processes may have it mapped."""
 
     def __init__(self, descriptor: int) -> None:
-        """Map a file that :meth:`make` made, here or in the process that started this one."""
+        """Map a file that :meth:`make` made."""
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, _SIZE)
 
@@ -82,11 +82,6 @@ def share_keys() -> None:
     global _shared
     with suppress(OSError):
         _shared = _shared or KeyCache.make()
-
-
-def shared_descriptor() -> int | None:
-    """Return the descriptor of the cache, which no other program inherits; ``None``: keys are not kept here."""
-    return None if _shared is None else _shared.descriptor
 
 
 def derived_once(origin: bytes, derive: Callable[[], bytes]) -> bytes:

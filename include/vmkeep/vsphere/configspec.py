@@ -77,8 +77,6 @@ class BuiltSpec:
     spec: Any
     notes: tuple[str, ...]
     """What becomes different from the saved VM, one sentence each."""
-    boot_order: tuple[Any, ...]
-    """Saved boot order; its device keys are the saved ones, and can be set only when the new ones are known."""
     datastore: str
     """The one that the VM's own files go to."""
     disks: tuple[tuple[str, str], ...]
@@ -135,6 +133,9 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec.files = vim.vm.FileInfo(vmPathName=f"[{around.datastore}]")
     spec.tools = _without(config.tools, *_TOOLS_STATE)
     spec.flags = _without(config.flags, "faultToleranceType")
+    spec.bootOptions = _without(config.bootOptions)
+    if spec.bootOptions is not None:
+        spec.bootOptions.bootOrder = []  # it names device keys, and can be set only when the new ones are known
     # CreateVM_Task refuses an overhead limit, which every VM has that ran once.
     spec.cpuAllocation = _without(config.cpuAllocation, "overheadLimit")
     spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
@@ -154,7 +155,6 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     return BuiltSpec(
         spec=spec,
         notes=(*(network.note for network in around.networks.values() if network.note), *notes),
-        boot_order=_boot(spec, config.bootOptions),
         datastore=around.datastore,
         disks=tuple(
             (disk.address, around.disk_datastores.get(disk.key, around.datastore))
@@ -250,11 +250,3 @@ def _without(value: Any, *names: str) -> Any:
     for name in names:
         setattr(result, name, None)
     return result
-
-
-def _boot(spec: Any, saved: Any) -> tuple[Any, ...]:
-    if saved is None:
-        return ()
-    spec.bootOptions = copy.deepcopy(saved)
-    spec.bootOptions.bootOrder = []
-    return tuple(saved.bootOrder)

@@ -199,7 +199,7 @@ class _Chooser:
             others = ", ".join(each.candidate for each in namesakes)
             note = f"{card.label}: goes onto {exact[0].candidate}, not onto {others}" if others else ""
             return CardNetwork(label=card.label, network=exact[0], note=note)
-        found = self._by_kind(card, backing, exact or namesakes)
+        found = self._by_kind(backing, exact or namesakes)
         network = self._only(card, card.network, found)
         note = f"{card.label}: by its name, network {card.network} is taken to be {network.candidate}"
         return CardNetwork(label=card.label, network=network, note=note)
@@ -215,7 +215,7 @@ class _Chooser:
             return self._same_vcenter and bool(switch) and (offered.id, offered.switch_uuid) == (network_id, switch)
         return offered.id == network_id
 
-    def _by_kind(self, card: SavedCard, backing: Any, namesakes: list[Network]) -> list[Network]:
+    def _by_kind(self, backing: Any, namesakes: list[Network]) -> list[Network]:
         """Of networks of one name, those of the saved kind, and of the saved switch's name, where there are such."""
         same = [each for each in namesakes if each.kind is _kind_of(backing)] or namesakes
         network_id, switch_uuid = _saved_id(backing)

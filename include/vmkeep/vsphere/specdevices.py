@@ -66,8 +66,6 @@ class DeviceChanges:
     """The device part of a ConfigSpec."""
 
     changes: tuple[Any, ...]
-    keys: Mapping[int, int]
-    """Saved device key → temporary key."""
     notes: tuple[str, ...]
 
 
@@ -90,7 +88,7 @@ def device_changes(saved: Iterable[Any], rules: DeviceRules) -> DeviceChanges:
             continue
         keys[device.key] = made.key = -(len(keys) + 1)
         changes.append(_addition(made, device, rules))
-    return DeviceChanges(changes=tuple(changes), keys=keys, notes=tuple(notes))
+    return DeviceChanges(changes=tuple(changes), notes=tuple(notes))
 
 
 def _addition(made: Any, saved: Any, rules: DeviceRules) -> Any:

@@ -164,7 +164,7 @@ def built_as_promised(name: str, config: Any, built: Any) -> bool:
         case "cpuFeatureMask":
             return [item.info for item in spec.cpuFeatureMask] == list(value)
         case "bootOptions":
-            return spec.bootOptions.bootDelay == value.bootDelay and list(built.boot_order) == list(value.bootOrder)
+            return (spec.bootOptions.bootDelay, list(spec.bootOptions.bootOrder)) == (value.bootDelay, [])
         case "numaInfo":
             return spec.virtualNuma.exposeVnumaOnCpuHotadd
         case "sgxInfo":
