@@ -7,6 +7,7 @@ import uuid
 
 import click
 
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import (
     json_option,
     repository_option,
@@ -22,7 +23,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode, Quiesce
 
 
-@click.group()
+@click.group(cls=Verbs)
 def backup() -> None:
     """Back up VMs."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from vmkeep.catalog import open_catalog
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json
 
 
-@click.group()
+@click.group(cls=Verbs)
 def catalog() -> None:
     """Rebuild the SQL cache of restore points."""
 

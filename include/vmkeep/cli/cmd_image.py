@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from vmkeep.cli.extent_files import load_extents
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars, rate, size
 from vmkeep.errors import UsageError
 from vmkeep.images import export_image, import_images
 
 
-@click.group()
+@click.group(cls=Verbs)
 def image() -> None:
     """Import raw disk images as a restore point, and export them again."""
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import json_option, new_passphrase, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, show_recovery_key
 from vmkeep.errors import UsageError
@@ -29,7 +30,7 @@ _WHAT = (
 _HOW_GIVEN = "set VMKEEP_NEW_PASSPHRASE or give --new-passphrase-file"
 
 
-@click.group()
+@click.group(cls=Verbs)
 def key() -> None:
     """List, add, replace and remove what opens an encrypted repository.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, size
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vmkeep.catalog import CatalogEntry
 
 
-@click.group()
+@click.group(cls=Verbs)
 def point() -> None:
     """List, show and pin restore points; try retention rules on them."""
 

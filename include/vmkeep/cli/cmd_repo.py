@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vmkeep.blobs.locking import LockMode, LockRule
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import given_passphrase, json_option, new_passphrase, open_given, repository_option, require
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
 from vmkeep.cli.repo_copy import copy
@@ -21,7 +22,7 @@ from vmkeep.repository import create_encrypted_repository, create_repository
 from vmkeep.repository.slices import Slice, parse_slice
 
 
-@click.group()
+@click.group(cls=Verbs)
 def repo() -> None:
     """Make, check, prune, copy and repair a repository."""
 

@@ -7,6 +7,7 @@ import uuid
 
 import click
 
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import (
     json_option,
     repository_option,
@@ -21,7 +22,7 @@ from vmkeep.flows.whole import run_restore
 from vmkeep.model.job import to_plain
 
 
-@click.group()
+@click.group(cls=Verbs)
 def restore() -> None:
     """Restore VMs."""
 

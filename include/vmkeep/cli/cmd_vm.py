@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import (
     json_option,
     repository_option,
@@ -20,9 +21,9 @@ from vmkeep.vsphere import inventory
 from vmkeep.vsphere.session import open_session
 
 
-@click.group()
+@click.group(cls=Verbs)
 def vm() -> None:
-    """List and show the VMs of a vCenter."""
+    """List and show the VMs of a vCenter, and let those be moved that dead runs hold."""
 
 
 @vm.command("list")

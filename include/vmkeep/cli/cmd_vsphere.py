@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import json_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.vsphere.rights import Purpose, rights_of
@@ -11,7 +12,7 @@ from vmkeep.vsphere.rights import Purpose, rights_of
 _WORDS = {"backup": Purpose.BACKUP, "restore-over": Purpose.RESTORE_OVER, "restore-new": Purpose.RESTORE_NEW}
 
 
-@click.group()
+@click.group(cls=Verbs)
 def vsphere() -> None:
     """Print the rights that a vCenter user needs."""
 

@@ -32,7 +32,7 @@ _NOUNS = {
     "point": "List, show and pin restore points; try retention rules on them.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
-    "vm": "List and show the VMs of a vCenter.",
+    "vm": "List and show the VMs of a vCenter, and let those be moved that dead runs hold.",
     "vsphere": "Print the rights that a vCenter user needs.",
 }
 

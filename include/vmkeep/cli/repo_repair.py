@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.cli.repo_copy import open_second, second_passphrase_option
@@ -13,7 +14,7 @@ from vmkeep.model.job import to_plain
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing of it.")
 
 
-@click.group("repair")
+@click.group("repair", cls=Verbs)
 def repair() -> None:
     """Mend what 'repo check' found; nothing is ever deleted. In this order: index, heal, points."""
 

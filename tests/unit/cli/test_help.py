@@ -40,6 +40,18 @@ def test_the_first_page_says_of_each_group_what_its_own_page_says():
             assert f"{name} {(group.help or '').splitlines()[0]}" in " ".join(page.split())
 
 
+@pytest.mark.parametrize("path", [(), *(path for path in ALL if isinstance(ALL[path], click.Group))], ids=" ".join)
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_page_cuts_off_what_it_says_of_a_command(path, width):
+    page = CliRunner().invoke(cli, [*path, "--help"], terminal_width=width).output
+
+    said = " ".join(page.split())
+    assert "..." not in said.partition("Commands:")[2]
+    for each, command in ALL.items():
+        if each[:-1] == path:
+            assert command.get_short_help_str(10_000) in said
+
+
 def test_a_repository_is_counted_in_sizes_that_people_read(tmp_path):
     create_repository(str(tmp_path / "repo"))
 
