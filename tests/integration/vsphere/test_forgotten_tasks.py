@@ -13,6 +13,7 @@ from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.describe import config_xml
 from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.places import PlaceRequest, resolve_place
+from vmkeep.vsphere.tasks import run_task
 from vmlab.managed.faults import Injection
 
 RUN = "restarted/web01"
@@ -229,6 +230,24 @@ def test_a_snapshot_being_taken_is_found_by_its_run_though_its_task_is_forgotten
 
     restarting.join()
     assert [snapshot.run for snapshot in found] == ["dead"]
+
+
+def test_what_a_forgotten_task_has_done_counts_where_a_second_start_fails_on_it(session, off, lab):
+    """The VM is on by the second start, which vSphere refuses for that very reason."""
+    restart(lab, "PowerOnVM_Task")
+    looks = iter([None, "seen late"])
+
+    done = run_task(
+        session,
+        lambda: session.vm(off).PowerOnVM_Task(None),
+        what="test",
+        timeout=60,
+        look=lambda: next(looks),
+        settle=0,
+    )
+
+    assert done == "seen late"
+    assert lab.site.faults.calls["PowerOnVM_Task"] == 2
 
 
 def test_a_second_task_on_a_vm_is_refused_while_a_forgotten_one_works(session, vm, lab):
