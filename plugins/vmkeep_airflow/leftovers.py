@@ -66,7 +66,7 @@ def judged(
 
 def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
     """Return the run keys of the asking DAG run that have a snapshot on a VM, or hold it: one for each try."""
-    from vmkeep.flows.accesses import run_holding
+    from vmkeep.flows.held_vms import run_holding
     from vmkeep.flows.sweep import find_run_snapshots
 
     ti: Any = context["ti"]

@@ -19,7 +19,7 @@ from airflow.sdk.listener import get_listener_manager
 from vmkeep_airflow import operators
 
 _IN_EVERY_TASK = (
-    *("vmkeep.flows.accesses", "vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.flows.sweep"),
+    *("vmkeep.flows.held_vms", "vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.flows.sweep"),
     *("vmkeep_airflow.site", "vmkeep_airflow.limits"),
     *("cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.kdf.argon2"),
     *("airflow.dag_processing.bundles.local", "airflow.providers.standard.operators.empty", "airflow.sdk.bases.sensor"),

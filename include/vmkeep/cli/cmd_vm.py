@@ -15,7 +15,7 @@ from vmkeep.cli.options import (
 )
 from vmkeep.cli.output import one_line, print_json, print_table, size
 from vmkeep.errors import TransientError
-from vmkeep.flows import accesses
+from vmkeep.flows import held_vms
 from vmkeep.model.selector import shown_name
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.session import open_session
@@ -99,7 +99,7 @@ def sweep(*, dry_run: bool, repository: str | None, vddk: str | None, as_json: b
     VMs of living runs, and what other programs hold, are left alone. The DAG snapshot_sweep does the same.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
-    held = accesses.find_held(site)
+    held = held_vms.find_held(site)
     if dry_run:
         if as_json:
             print_json(held)
@@ -107,7 +107,7 @@ def sweep(*, dry_run: bool, repository: str | None, vddk: str | None, as_json: b
         rows = [(one.vm, one.vm_name, one.run, "in use" if one.alive else "no living run") for one in held]
         print_table(("moref", "name", "run", "state"), rows)
         return
-    done = accesses.let_go(site, held)
+    done = held_vms.let_go(site, held)
     if as_json:
         print_json(done)
     else:

@@ -38,7 +38,7 @@ from vmkeep.model.point import BackupKind, BackupMode, DiskImage, Power, Restore
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
-from vmkeep.vsphere import changes, inventory, required, snapshots
+from vmkeep.vsphere import changes, inventory, rightscheck, snapshots
 from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.session import Session
 
@@ -62,7 +62,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
-        required.require_on_vm(session, Purpose.BACKUP, vm)
+        rightscheck.require_on_vm(session, Purpose.BACKUP, vm)
         choice = choose_mode(request, vm, exclude(vm.disks, request.exclude))
         disks = exclude(readable(vm.disks, choice.mode), request.exclude)
         if all(disk.skip for disk in disks):

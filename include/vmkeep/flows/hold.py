@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedError, VmKeepError
+from vmkeep.flows import others
+from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
-from vmkeep.flows.referring import referring
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
@@ -20,9 +21,6 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import QuiesceFailedError, VmSnapshot
 
 log = logging.getLogger(__name__)
-
-YOUNG = timedelta(minutes=10)
-"""A run between its snapshot and its first copy holds no lease yet: so long, its snapshot is no leftover."""
 
 
 def remove_leftovers(session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded) -> int:
@@ -69,7 +67,7 @@ def is_alive(
         return False
     if (ended := owner_has_ended(area, has_ended)) is not None:
         return not ended
-    return area.has_live_lease() or now - snapshot.created_at < YOUNG
+    return area.has_live_lease() or now - snapshot.created_at < others.YOUNG
 
 
 def hold_still(session: Session, repository: Repository, pre: Preflight, *, begun: str) -> SnapshotTaken:
@@ -216,7 +214,7 @@ def _taken(
         documents["vm.nvram"] = files.fetch_nvram(session, vm)
     except VmKeepError as error:
         warnings += _without_nvram(session, pre, error)
-    documents |= referring(session, vm, pre.disks, warnings)
+    documents |= kept_names(session, vm, pre.disks, warnings)
     for name, data in documents.items():
         attached[name] = repository.store_attachment(data, run=pre.request.run, begun=begun)
     return SnapshotTaken(

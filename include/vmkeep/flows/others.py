@@ -20,7 +20,9 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 GIVEN_UP = timedelta(hours=48)
-"""Age of a mark from which a silent run of an unknown owner is dead."""
+"""Age from which a silent run of an unknown owner is dead."""
+YOUNG = timedelta(minutes=10)
+"""Age below which a run is alive, because it holds no lease between its beginning and its first copy."""
 LEASE = "restore"
 """A restore that is one process holds a lease of this name from its plan to its end."""
 

@@ -23,7 +23,7 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.model.transport import modes_for_writing
 from vmkeep.repository import Repository, open_site_repository
-from vmkeep.vsphere import configspec, create, inventory, required, snapshots
+from vmkeep.vsphere import configspec, create, inventory, rightscheck, snapshots
 from vmkeep.vsphere.names import require_usable_name
 from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.server import server_uuid
@@ -90,7 +90,7 @@ def _plan_over(
                 f"VM {vm.identity.name} ({moref}) is what run {dead.run} left half made: restore to a new VM of that "
                 "name, and it is removed first"
             )
-        required.require_on_vm(session, Purpose.RESTORE_OVER, vm)
+        rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)
     matches = () if keep else match_disks(point, vm.disks)
     strange = filter(None, [None if keep else strange_target(point.vm, vm.identity)])
     return RestorePlan(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
+from vmkeep.flows import others
 from vmkeep.flows.connect import pinned
 from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended
 from vmkeep.model.job import AccessJob, VmAccess, from_json, to_json
@@ -28,8 +29,6 @@ from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
-YOUNG = timedelta(minutes=10)
-"""A run holds no lease before its first copy and after its last one: so long after it began it counts as alive."""
 _NOTE = "holder"
 _CURE = "'vmkeep vm sweep', the VM's next backup and the DAG snapshot_sweep try again; see operations.md"
 
@@ -163,7 +162,7 @@ def is_alive(
     if (ended := owner_has_ended(area, has_ended)) is not None:
         return not ended
     age = now - holder.since
-    return age < YOUNG or area.has_live_lease() or (age < given_up and _has_owner(area))
+    return age < others.YOUNG or area.has_live_lease() or (age < given_up and _has_owner(area))
 
 
 def _applies(site: Site, session: Session) -> bool:

@@ -17,8 +17,8 @@ from vmkeep.vddk.folder import LibraryFile, find_library
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.owner import Owner
 from vmkeep.vddk.patience import Patience
+from vmkeep.vddk.preparing import end_access, prepare_access
 from vmkeep.vddk.timings import CallTiming
-from vmkeep.vddk.vmaccess import end_access, prepare_access
 
 _log = logging.getLogger(__name__)
 _ASKED_VERSION: Final = (6, 5)

@@ -25,8 +25,8 @@ from vmkeep.vsphere.networks import card_networks
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place, PlaceRequest, on_host, reopen_place, resolve_place
 from vmkeep.vsphere.properties import read, read_each
-from vmkeep.vsphere.required import missing_when, require_for_new_vm
 from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rightscheck import missing_when, require_for_new_vm
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 

@@ -7,8 +7,8 @@ from typing import Any
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
-from vmkeep.vsphere.required import missing_when
 from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rightscheck import missing_when
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.settings import ENCRYPTION_BUNDLE
 

@@ -79,10 +79,10 @@ class SweepSnapshotsOperator(SiteOperator):
         return removed
 
     def _let_go(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
-        from vmkeep.flows import accesses
+        from vmkeep.flows import held_vms
 
-        held = accesses.find_held(site, has_ended=has_ended(context["ti"]), given_up=after)
-        done = accesses.let_go(site, held)
+        held = held_vms.find_held(site, has_ended=has_ended(context["ti"]), given_up=after)
+        done = held_vms.let_go(site, held)
         for line in done.lines:
             self.log.info("%s", line)
         failed += [f"the access to VM {vm.vm_name}" for vm in done.failed]

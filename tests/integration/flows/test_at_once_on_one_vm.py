@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
-from vmkeep.flows import backup, hold, restore
+from vmkeep.flows import backup, hold, others, restore
 from vmkeep.flows.sweep import find_run_snapshots
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.site import Site
@@ -33,7 +33,7 @@ def elsewhere(here, tmp_path) -> Site:
 @pytest.fixture
 def theirs(elsewhere, monkeypatch):
     """A backup into the other repository, which waits for its first copy for long."""
-    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     pre, taken = hold_still(elsewhere, VM)
     yield pre, taken
     backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
@@ -80,7 +80,7 @@ def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(
     name = new_run()
     Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
     point = back_up(here, name).point
-    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     pre, taken = hold_still(elsewhere, name)
 
     with pytest.raises(ConflictError, match=pre.request.run):
@@ -95,7 +95,7 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry_and_holds_n
     Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
     point = back_up(here, name).point
     plan = Restoring.over(here, point, vm=name).plan
-    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     pre = backup.preflight(here, BackupRequest(vm=name, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(here, pre)
     asked = []
@@ -116,7 +116,7 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry_and_holds_n
 
 
 def test_a_backup_removes_no_snapshot_of_a_run_that_waits_for_its_copies_and_goes_on(here, monkeypatch):
-    monkeypatch.setattr(hold, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     late = backup.preflight(here, BackupRequest(vm=VM, run=new_run()))
     pre = backup.preflight(here, BackupRequest(vm=VM, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(here, pre)

@@ -18,8 +18,8 @@ from tests.integration.flows.restoring import Restoring, back_up, hands, hold_st
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, TransientError, VmKeepError
-from vmkeep.flows import backup, hold, vm_access
-from vmkeep.flows.accesses import find_held, let_go, run_holding
+from vmkeep.flows import backup, others, vm_access
+from vmkeep.flows.held_vms import find_held, let_go, run_holding
 from vmkeep.flows.sweep import find_run_snapshots
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
@@ -208,7 +208,7 @@ def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monke
         "it has ended": find_held(site, has_ended=lambda _: True)[0].alive,
         "it goes on": find_held(site, has_ended=lambda _: False, given_up=timedelta())[0].alive,
     }
-    monkeypatch.setattr(vm_access, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     alive |= {
         "old": find_held(site)[0].alive,
         "given up": find_held(site, given_up=timedelta())[0].alive,
@@ -220,7 +220,7 @@ def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monke
 
 
 def test_an_access_that_a_sweep_cannot_end_is_told_and_tried_again(lab, site, monkeypatch):
-    monkeypatch.setattr(vm_access, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
     backup.take_snapshot(site, pre)
     lab.fault(nfc={"on": "end", "code": 14011})
@@ -283,7 +283,7 @@ def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command
     backup.take_snapshot(site, pre)
     said, code = command("vm", "sweep")
     assert (f"in use by run {pre.request.run}" in said, code, len(held(lab, OFF))) == (True, 0, 1)
-    monkeypatch.setattr(vm_access, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     said, code = command("vm", "sweep", "--dry-run")
     assert (pre.request.run in said, "no living run" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
     lab.fault(nfc={"on": "end", "code": 14011})
@@ -360,8 +360,7 @@ def test_a_backup_that_is_killed_anywhere_holds_its_vm_no_longer_than_until_the_
 ):
     killed_at(step)
     assert held(lab) == [ours()]
-    for module in (hold, vm_access):
-        monkeypatch.setattr(module, "YOUNG", timedelta())
+    monkeypatch.setattr(others, "YOUNG", timedelta())
     cure(site)
     assert (held(lab), lab.vm(VM)["snapshots"]) == ([], [])
 

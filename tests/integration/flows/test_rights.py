@@ -19,8 +19,8 @@ from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory, luns
 from vmkeep.vsphere.api import moref, vim
-from vmkeep.vsphere.required import require_on_vm
 from vmkeep.vsphere.rights import LOOKING, STEPS, On, Purpose, When, needed
+from vmkeep.vsphere.rightscheck import require_on_vm
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.testing import Lab
 

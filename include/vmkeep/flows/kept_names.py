@@ -14,7 +14,7 @@ from vmkeep.vsphere.references import read_attributes, read_references
 from vmkeep.vsphere.session import Session
 
 
-def referring(session: Session, vm: str, disks: Iterable[Disk], warnings: list[str]) -> dict[str, bytes]:
+def kept_names(session: Session, vm: str, disks: Iterable[Disk], warnings: list[str]) -> dict[str, bytes]:
     """Return the document to keep, if there is something to name.
 
     :param warnings: takes what could not be found out.
