@@ -103,8 +103,8 @@ PARAMS = {
     ),
     "luns": optional_lines(
         title="LUNs",
-        description="One per line, DISK=LUN: a physical RDM by its address (scsi1:0), and a free LUN to map it to. "
-        "Nothing is written to it.",
+        description="One per line, DISK=LUN: a physical RDM by its address (scsi1:0), and a free LUN to map it to, "
+        "whatever is said of the others. Nothing is written to it.",
         section="New VM",
     ),
     "new_identity": Param(
@@ -134,7 +134,11 @@ PARAMS = {
     ),
     "folder": optional_text(title="VM folder", description="Empty: where the VM was.", section="New VM"),
     "resource_pool": optional_text(title="Resource pool", description="Empty: where the VM was.", section="New VM"),
-    "host": optional_text(title="Host", description="Empty: vSphere chooses.", section="New VM"),
+    "host": optional_text(
+        title="Host",
+        description="Empty: vSphere's choice where DRS is used, else one that has all the VM needs.",
+        section="New VM",
+    ),
     "transports": TRANSPORTS,
     "vsphere": VSPHERE,
     "repository": REPOSITORY,

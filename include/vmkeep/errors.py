@@ -123,7 +123,7 @@ class TransientError(VmKeepError):
 
 
 class VmOutOfReachError(TransientError):
-    """VSphere shows a VM's name and no more until its host and datastores are back: its snapshots are not known."""
+    """Only a VM's name can be read until its host and datastores are back: its snapshots are not known."""
 
     exit_code = 35
 

@@ -69,10 +69,9 @@ def serve(
     Prints one line of JSON when clients can connect: url, host, port, user, password, thumbprint, vddk (the folder to
     give to a VDDK client), control, control_token, pid. Logs go to stderr.
 
-    \b
     Users: administrator@vsphere.local (everything), backup@vsphere.local (what backups and restores need),
     readonly@vsphere.local (look only).
-    """  # noqa: D301  (click's own mark for a paragraph that is not to be re-wrapped)
+    """
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if verbose else logging.INFO,

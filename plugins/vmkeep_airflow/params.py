@@ -17,7 +17,7 @@ TRANSPORTS = Param(
     examples=[mode.value for mode in TransportMode],
     minItems=1,
     title="Transport modes",
-    description="How VDDK may reach the disks, the preferred way first.",
+    description="How VDDK may reach the disks, the preferred way first. A restore writes by nbdssl and nbd only.",
     section=_WHERE,
 )
 

@@ -52,7 +52,8 @@ def restore() -> None:
     "luns",
     multiple=True,
     metavar="DISK=LUN",
-    help="Map a physical RDM of a new VM to this free LUN, by canonical name or UUID. Nothing is written to it.",
+    help="Map this physical RDM of a new VM to a free LUN, by canonical name or UUID, whatever --physical-rdm says of "
+    "the others. Nothing is written to it.",
 )
 @click.option("--datastore", metavar="NAME", help="Datastore of a new VM; the original's if not said.")
 @click.option(
@@ -78,7 +79,12 @@ def restore() -> None:
 )
 @click.option("--folder", metavar="PATH", help="VM folder of a new VM; the original's if not said.")
 @click.option("--resource-pool", metavar="NAME", help="Resource pool of a new VM; the original's if not said.")
-@click.option("--host", metavar="NAME", help="ESXi host of a new VM.")
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="ESXi host of a new VM; if not said, vSphere chooses it where DRS is used, "
+    "and else it is one that has all the VM needs, the original's before others.",
+)
 @click.option(
     "--power-on/--no-power-on",
     default=None,

@@ -46,16 +46,15 @@ def list_vms(everything: bool, as_json: bool, **vsphere: str | None) -> None:
     if as_json:
         print_json(listed)
         return
-    print_table(
-        ("moref", "name", "power", "uuid", "IP", "not protectable"),
-        [
-            (
-                record.moref, shown_name(record.name), record.power_state, record.instance_uuid, record.ip_address,
-                record.not_protectable,
-            )
-            for record in listed
-        ],
-    )  # fmt: skip
+    rows = [
+        (
+            record.moref, shown_name(record.name), record.power_state, record.instance_uuid, record.ip_address,
+            record.not_protectable, *([record.managed_by] if everything else []),
+        )
+        for record in listed
+    ]  # fmt: skip
+    managed = ("managed by",) if everything else ()
+    print_table(("moref", "name", "power", "uuid", "IP", "not protectable", *managed), rows)
 
 
 @vm.command("show")
@@ -111,7 +110,7 @@ def sweep(*, dry_run: bool, repository: str | None, vddk: str | None, as_json: b
     if as_json:
         print_json(done)
     else:
-        for line in done.lines:
+        for line in done.lines or ("no VM is kept from being moved",):
             click.echo(one_line(line))
     if done.failed:
         raise TransientError(f"{len(done.failed)} VM(s) still cannot be moved by Storage vMotion; try again later")

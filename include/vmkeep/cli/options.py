@@ -54,7 +54,8 @@ _LIMIT_RATE = click.option(
 )  # fmt: skip
 transport_option = click.option(
     "--transport", metavar="MODE:MODE…", default="nbdssl:nbd", show_default=True,
-    help=f"How VDDK may reach the disks, the preferred way first: {', '.join(TransportMode)}.",
+    help=f"How VDDK may reach the disks, the preferred way first: {', '.join(TransportMode)}. "
+    "A restore writes by nbdssl and nbd only.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, no bar.")
 

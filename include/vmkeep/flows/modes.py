@@ -22,7 +22,7 @@ class ModeChoice:
 
 
 def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]) -> ModeChoice:
-    """Fit the request to what the VM is and does; every change is a warning, never silent.
+    """Fit the request to what the VM is and does; a change that makes the point another one is a warning, never silent.
 
     :raises UnsupportedError: ASIS of a running VM, whose disks VDDK cannot open without a snapshot; a running VM of
         which vSphere takes no snapshot; SUSPEND.
@@ -31,9 +31,8 @@ def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]
     mode, quiesce = request.mode, request.quiesce
     if mode is BackupMode.SUSPEND:
         raise UnsupportedError(f"VM {name}: mode SUSPEND is not there yet; use SNAPSHOT_INCL_MEM or SNAPSHOT_EXCL_MEM")
-    if vm.template and mode is not BackupMode.ASIS:
-        warnings.append(f"mode {mode} changed to ASIS: a template takes no snapshots")
-        mode = BackupMode.ASIS
+    if vm.template:
+        mode = BackupMode.ASIS  # without a warning, because a template never runs and has no other mode
     if vm.snapshot_obstacles and mode is not BackupMode.ASIS:
         why = "; ".join(vm.snapshot_obstacles)
         if vm.running:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vmkeep.flows.values import DiskMatch, RestorePlan
-from vmkeep.model.disk import Disk
+from vmkeep.flows.values import DiskMatch, PhysicalRdm, RestorePlan
+from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.place import SettledPlace
 
 
@@ -43,6 +43,9 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     yield f"its files go to datastore {place.datastore}"
     stores = dict(place.disks)
     for match in plan.matches:
+        if _is_left_out(plan, place, match.disk):
+            yield f"{_disk(match.disk)} is not made: a physical RDM, not backed up, left out as asked"
+            continue
         what = "is written" if match.written else "is not written"
         store = stores.get(match.disk.address, place.datastore)
         yield f"{_disk(match.disk)} {what}, on datastore {store}{_note(match)}"
@@ -50,6 +53,11 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
         starts = f"is made on {network}, and starts disconnected" if card in place.unconnected else f"is on {network}"
         yield f"{card} {starts}"
     yield _power(plan)
+
+
+def _is_left_out(plan: RestorePlan, place: SettledPlace, disk: Disk) -> bool:
+    mapped = disk.address in dict(place.luns)
+    return disk.skip is SkipReason.PHYSICAL_RDM and plan.request.physical_rdm is PhysicalRdm.OMIT and not mapped
 
 
 def _disk(disk: Disk) -> str:

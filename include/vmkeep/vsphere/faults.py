@@ -85,7 +85,10 @@ def _denied(fault: Any, what: str) -> PermissionDeniedError:
     ]
     told = "; ".join(listed) or f"{privilege} on {target}"
     return PermissionDeniedError(
-        f"{what}: the user lacks {told}; give a role with that there", privilege=privilege, target=target
+        f"{what}: the user lacks {told}; give the user a role with that there "
+        "('vmkeep vsphere role' lists what is needed)",
+        privilege=privilege,
+        target=target,
     )
 
 

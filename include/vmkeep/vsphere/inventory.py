@@ -242,7 +242,7 @@ def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
         power_state=PowerState(str(power)) if power is not None else None,
         ip_address=values["summary.guest.ipAddress"],
         template=bool(values["summary.config.template"]),
-        not_protectable=protection.why_not(values) or (managed_by and f"managed by {managed_by}"),
+        not_protectable=protection.why_not(values),
         managed_by=managed_by,
     )
 

@@ -45,8 +45,8 @@ def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> Non
         for target, (_, missing) in zip(managed, lacking, strict=True)
     )
     raise PermissionDeniedError(
-        f"the user {session.user_name} lacks {told}: give a role with that there ('vmkeep vsphere role' lists what is "
-        "needed)",
+        f"the user {session.user_name} lacks {told}: give the user a role with that there ('vmkeep vsphere role' lists "
+        "what is needed)",
         privilege=lacking[0][1][0],
         target=moref(managed[0]),
     )

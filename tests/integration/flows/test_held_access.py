@@ -291,7 +291,7 @@ def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command
     assert ("still cannot be moved" in said, code) == (True, TransientError.exit_code)
     said, code = command("vm", "sweep", "--json")
     assert ([vm["vm_name"] for vm in json.loads(said)["freed"]], code) == ([OFF], 0)
-    assert command("vm", "sweep") == ("", 0)
+    assert command("vm", "sweep") == ("no VM is kept from being moved\n", 0)
 
 
 KILLED = """

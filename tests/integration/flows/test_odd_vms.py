@@ -118,4 +118,4 @@ def test_a_vm_that_other_software_manages_is_backed_up_if_it_is_named_and_the_po
     assert [line for line in sealed.warnings if "managed by com.vmware.vcDr (placeholderVm)" in line]
     with hands(lab) as session:
         (record,) = [record for record in inventory.list_vms(session) if record.moref == moref]
-    assert record.not_protectable == "managed by com.vmware.vcDr (placeholderVm)"
+    assert (record.managed_by, record.not_protectable) == ("com.vmware.vcDr (placeholderVm)", None)

@@ -139,6 +139,18 @@ def test_a_template_comes_back_as_a_template_and_never_starts(lab, points):
         Restoring.new(site, point, new_name(), power_on=True)
 
 
+@pytest.mark.parametrize(
+    ("vm", "over"), [("web01", True), ("old01", True), ("old01", False), ("debian-template", False)]
+)
+def test_nothing_usual_is_warned_about(points, vm, over):
+    site, point = points(vm)
+
+    planned = Restoring.over(site, point) if over else Restoring.new(site, point, new_name())
+
+    assert load(site, point).warnings == ()
+    assert planned.plan.warnings == ()
+
+
 def test_a_template_is_not_written_over(lab, points):
     site, point = points("debian-template")
 

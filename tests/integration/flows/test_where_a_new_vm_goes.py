@@ -168,6 +168,19 @@ def test_a_physical_rdm_is_mapped_to_the_lun_that_was_said_and_nothing_is_writte
     planned.clean_up()
 
 
+def test_a_physical_rdm_that_is_left_out_goes_nowhere_by_the_plan(with_rdm, name):
+    site, point = with_rdm
+
+    (line,) = (
+        line
+        for line in plan_lines(Restoring.new(site, point, name, physical_rdm=PhysicalRdm.OMIT).plan)
+        if line.startswith("Hard disk 4")
+    )
+
+    assert "is not made" in line
+    assert "datastore" not in line
+
+
 @pytest.mark.parametrize(
     ("said", "error", "words"),
     [

@@ -142,5 +142,6 @@ def test_a_vm_that_others_manage_is_listed_with_them(session):
 
     (record,) = [record for record in inventory.list_vms(session) if record.moref == vm]
     assert record.managed_by == "com.vmware.vim.eam (cluster-agent)"
-    assert record.not_protectable == "managed by com.vmware.vim.eam (cluster-agent)"
+    assert record.managed_by == "com.vmware.vim.eam (cluster-agent)"
+    assert record.not_protectable is None, "named, it is backed up"
     assert inventory.describe_vm(session, vm).managed_by == "com.vmware.vim.eam (cluster-agent)"
