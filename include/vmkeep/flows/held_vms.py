@@ -1,4 +1,4 @@
-"""What dead runs have left of their access to VMs: those VMs cannot be moved until somebody ends it."""
+"""Find VMs that cannot be moved because a dead run has left its access to them, and let them go."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class HeldVm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetGo:
-    """What became of VMs that could not be moved."""
+    """The end of a sweep: which VMs can be moved again, and which still cannot."""
 
     freed: tuple[HeldVm, ...] = ()
     """They can be moved again."""
@@ -50,7 +50,7 @@ class LetGo:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What there is to say, a line for each VM."""
+        """The result in words, a line for each VM."""
         return (
             *(f"VM {vm.vm_name} ({vm.vm}) can be moved again" for vm in self.freed),
             *(f"VM {vm.vm_name} ({vm.vm}) is held by another program or repository: left alone" for vm in self.kept),

@@ -21,7 +21,7 @@ NVRAM = "vm.nvram"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nvram:
-    """What becomes of it."""
+    """The decision about one VM's NVRAM."""
 
     put_back: bool = True
     notes: tuple[str, ...] = ()

@@ -42,9 +42,9 @@ class SavedVm:
     config: str
     """``config.xml``."""
     origin: Origin
-    """What the ids in it mean."""
+    """The server that gave out the ids in it, and the names behind them."""
     notes: tuple[str, ...] = ()
-    """What a person has to know of what could not be read."""
+    """Sentences about what could not be read."""
 
 
 def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:

@@ -67,7 +67,7 @@ class AccessJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessDone:
-    """What became of it."""
+    """The result of an :class:`AccessJob`."""
 
     problems: dict[str, str]
     """The errors, by managed object id of the VM that they are about."""

@@ -34,7 +34,7 @@ class NamedPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
-    """What the ids in one VM's configuration stood for when it was backed up."""
+    """Names that the ids in one VM's configuration stood for when it was backed up."""
 
     networks: tuple[NamedNetwork, ...] = ()
     policies: tuple[NamedPolicy, ...] = ()

@@ -65,7 +65,7 @@ MACHINE: Final = Path("/")
 """Whose files are looked at for what VDDK needs."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 _LINES: Final = 40
-"""How many of VDDK's last lines a failure shows."""
+"""Number of VDDK's last lines that a failure shows."""
 _FATAL: Final = "Fatal Python error"
 _SIGNALS: Final = {
     "SIGKILL": " (out of memory, or killed by someone)",

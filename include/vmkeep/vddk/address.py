@@ -25,7 +25,7 @@ class DiskAddress:
     transports: tuple[str, ...] = ()
     """In order of preference; empty: the library's default, for local files."""
     thumbprint: str = ""
-    """What VDDK is told in place of the SHA-1 of the server's certificate."""
+    """Thumbprint that VDDK is told in place of the SHA-1 of the server's certificate."""
 
     @property
     def title(self) -> str:

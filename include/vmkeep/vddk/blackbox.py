@@ -14,7 +14,7 @@ from typing import Final
 
 _SIZE: Final = 16384
 _HEAD: Final = struct.Struct("<Q")
-"""How many bytes were written so far, all rounds together."""
+"""Count of bytes written so far, all rounds together."""
 
 
 class BlackBox:

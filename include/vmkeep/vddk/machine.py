@@ -1,4 +1,4 @@
-"""What VMware's library needs of the machine and does not ask for: without it the process crashes.
+"""Look for what VMware's library needs of the machine, because it does not ask, and crashes without it.
 
 Its plugin for SAN and HotAdd, which is loaded whatever transport is asked for, reads the machine's SCSI disks and its
 mounts. A library that comes without this plugin needs neither.

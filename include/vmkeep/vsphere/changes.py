@@ -34,7 +34,7 @@ QUERY_SECONDS = 1800.0
 ANSWER_SECONDS = 600.0
 """For one answer: it can take minutes on a large disk, in which nothing is sent."""
 LOST_SECONDS = 60.0
-"""How long a question is asked again whose connection is lost: a vCenter may be restarting."""
+"""Time for asking again where a connection is lost, because a vCenter may be restarting."""
 _RETRY_SECONDS = 2.0
 RECONFIGURE_SECONDS = 300.0
 _SECTOR = 512

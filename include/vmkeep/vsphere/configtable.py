@@ -1,4 +1,4 @@
-"""What becomes of each member of a saved VirtualMachineConfigInfo in a new VM: the whole table, and nothing but.
+"""A table that tells of each member of a saved VirtualMachineConfigInfo how a new VM gets it, or why not.
 
 Every member that pyVmomi knows stands here exactly once; a test fails where a new pyVmomi brings one that does not.
 """

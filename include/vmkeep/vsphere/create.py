@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 CREATE_SECONDS = 1800.0
 """Eager-zeroed disks are written in full before the task ends."""
 FORGOTTEN_SECONDS = 900.0
-"""How long a VM is looked for when vCenter was restarted while it was made."""
+"""Time for looking for a VM whose vCenter was restarted while the VM was made."""
 
 
 def choose_host(

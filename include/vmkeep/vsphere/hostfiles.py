@@ -29,7 +29,7 @@ EXCHANGE_SECONDS = 30.0
 """A file is some kilobytes; the VM's snapshot is kept waiting meanwhile."""
 LIMIT = 16 << 20
 _ADDRESSES = 2
-"""How many management addresses of a host are tried, before its name."""
+"""Number of a host's management addresses that are tried before its name."""
 _HTTPS, _AUTHD = 443, 902
 _PATHS = ("name", "summary.config.port", "summary.config.sslThumbprint", "config.virtualNicManagerInfo")
 

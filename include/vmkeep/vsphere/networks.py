@@ -35,7 +35,7 @@ class NetworkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a saved configuration comes from: what its ids mean."""
+    """The origin of a saved configuration, which tells the meaning of its ids."""
 
     vcenter: str | None = None
     """UUID of the server that gave out the ids."""
@@ -170,7 +170,7 @@ def card_networks(
 
 
 def _wanted(card: SavedCard, wanted: Mapping[str, str]) -> str | None:
-    """What is said of a card: by its own label first, which says more than its network's name."""
+    """Return the network that a person chose for a card: by its label first, as a network's name says less."""
     return next((wanted[name] for name in (card.label, *card.names) if name in wanted), None)
 
 

@@ -24,7 +24,7 @@ from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
 _SHOWN = 20
-"""How many folders an error message lists."""
+"""Number of folders that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +66,10 @@ class Place:
     taken_by: str | None
     """The VM that has the name in that folder already."""
     notes: tuple[str, ...] = ()
-    """What a person has to know of the place before anything is made."""
+    """Sentences about the place for a person, before anything is made."""
     request: PlaceRequest
     origin: Origin
-    """What the ids in the saved configuration mean."""
+    """The origin of the saved configuration."""
     same_vcenter: bool
     """They mean the same here."""
 

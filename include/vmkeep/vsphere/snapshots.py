@@ -52,7 +52,7 @@ CREATE_SECONDS = 900.0
 REMOVE_SECONDS = 24 * 3600.0
 """Merging a large delta of a busy VM takes hours, also over a restart of vCenter, and giving up helps nobody."""
 FORGOTTEN_SECONDS = 60.0
-"""How long a snapshot is looked for whose task was forgotten, before it is taken anew."""
+"""Time for looking for a snapshot whose task was forgotten, before it is taken anew."""
 _NAME_LENGTH = 80
 _RETRY_SECONDS = 2.0
 _CONSOLIDATIONS = 3

@@ -22,7 +22,7 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 10.0
-"""How long a restarted vCenter gets to learn from its hosts what they have done meanwhile."""
+"""Time in which a restarted vCenter learns from its hosts what they have done meanwhile."""
 _TELL_SECONDS = 60.0
 """Between two lines about the progress of a long task."""
 _POLL_SECONDS = 20
