@@ -6,6 +6,7 @@ from typing import Any
 
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.marks import values_by_key
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.rights import On, Purpose, When
 from vmkeep.vsphere.rightscheck import missing_when
@@ -45,5 +46,4 @@ def opens_nvram(session: Session, vm: str, saved: Any) -> bool:
 
 
 def _bundle(settings: Any) -> str | None:
-    found = {str(setting.key).lower(): str(setting.value) for setting in settings or ()}
-    return found.get(ENCRYPTION_BUNDLE)
+    return values_by_key(settings).get(ENCRYPTION_BUNDLE)

@@ -78,8 +78,7 @@ class MarkedVm:
 
 def parse_mark(settings: Any) -> VmMark | None:
     """Return the mark among a VM's advanced settings."""
-    # Of a setting that is listed twice the last one counts: servers may add instead of replacing.
-    found = {str(setting.key).lower(): str(setting.value) for setting in settings or ()}
+    found = values_by_key(settings)
     run = found.get(MARK) or found.get(HOLD)
     if not run:
         return None
@@ -92,6 +91,14 @@ def parse_mark(settings: Any) -> VmMark | None:
         began=began if began and began.tzinfo else None,
         repository=found.get(REPOSITORY) or None,
     )
+
+
+def values_by_key(settings: Any) -> dict[str, str]:
+    """Return a VM's advanced settings by their keys in lower case, because vSphere compares keys without case.
+
+    Of a setting that is listed twice the last one counts: servers may add instead of replacing.
+    """
+    return {str(setting.key).lower(): str(setting.value) for setting in settings or ()}
 
 
 def options_for(values: Mapping[str, str]) -> list[Any]:
@@ -192,6 +199,5 @@ def _change(session: Session, vm: str, values: Mapping[str, str], *, version: st
 
 def _are_set(session: Session, vm: str, values: Mapping[str, str]) -> bool:
     """Whether a VM has these advanced settings; an empty value stands for none."""
-    found = read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"]
-    now = {str(setting.key): str(setting.value) for setting in found or ()}
+    now = values_by_key(read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"])
     return all(now.get(key, "") == value for key, value in values.items())

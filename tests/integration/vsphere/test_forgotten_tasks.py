@@ -179,6 +179,19 @@ def test_a_mark_whose_task_is_forgotten_is_set_and_taken_off(session, off, lab, 
     assert marks.mark_on(session, off) is None
 
 
+def test_a_mark_whose_task_is_forgotten_is_seen_however_its_keys_are_spelt(session, off, lab):
+    """vSphere compares keys without regard to case, and keeps a setting's first spelling."""
+    option = vim.option.OptionValue
+    spec = vim.vm.ConfigSpec(extraConfig=[option(key=marks.BEGAN.upper(), value="somebody's")])
+    run_task(session, lambda: session.vm(off).ReconfigVM_Task(spec), what="test", timeout=60, look=lambda: None)
+    mark = VmMark(run=RUN, made=False, began=session.server_time(), repository="r")
+    restart(lab, "ReconfigVM_Task", after=True)
+    version = inventory.describe_vm(session, off).change_version
+
+    assert marks.hold(session, off, mark, version=version)
+    marks.let_go(session, off, RUN)
+
+
 def make(session, name):
     moref = inventory.find_vm(session, "old01").moref
     original = inventory.describe_vm(session, moref).identity
