@@ -1,0 +1,86 @@
+"""Documents point at what is there: links, headings, decisions, and the commands and options that they show."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from vmkeep.cli.main import cli
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "docs/operations.md", "docs/vmlab.md")]
+"""Those that show how vmkeep is used."""
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(page: Path) -> Iterator[str]:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if "://" not in link and (not target.exists() or (anchor and anchor not in anchors(target))):
+            yield link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    assert list(broken(page)) == []
+
+
+def test_each_decision_has_a_number_of_its_own_in_name_and_heading():
+    numbers = Counter(page.name[:4] for page in DECISIONS)
+
+    assert [number for number, times in numbers.items() if times > 1] == []
+    assert [page.name for page in DECISIONS if not page.read_text().startswith(f"# {page.name[:4]} · ")] == []
+
+
+def test_every_decision_that_is_named_is_there():
+    there = {page.name[:4] for page in DECISIONS}
+    code = [*(ROOT / "include").rglob("*.py"), *(ROOT / "plugins").rglob("*.py"), *PAGES]
+
+    named = {number for page in code for number in re.findall(r"decisions? (\d{4})\b", page.read_text())}
+
+    assert named - there == set()
+
+
+def shown_commands(page: Path) -> Iterator[str]:
+    """The command lines of ``vmkeep`` in a page: those in code spans, and the lines of code blocks."""
+    text = page.read_text()
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    for line in [*(line for block in blocks for line in block.splitlines()), *spans]:
+        if line.startswith("vmkeep "):
+            yield line.partition(" #")[0].strip()
+
+
+def unknown(line: str) -> str | None:
+    """What of a command line does not exist: a command, or an option of it."""
+    command: click.Command = cli
+    for word in shlex.split(line.replace("[", "").replace("]", ""))[1:]:
+        context = click.Context(command)
+        if isinstance(command, click.Group) and not word.startswith("-"):
+            found = [command.get_command(context, name) for name in word.split("|")]
+            if None in found or not all(found):
+                return word
+            command = found[0]
+        elif re.match(r"--?[a-z]", word):
+            known = {name for each in command.get_params(context) for name in (*each.opts, *each.secondary_opts)}
+            if word.partition("=")[0] not in known:
+                return word
+    return None
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_and_option_that_is_shown_exists(page):
+    assert {line: what for line in shown_commands(page) if (what := unknown(line)) is not None} == {}
