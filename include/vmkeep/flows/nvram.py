@@ -6,9 +6,11 @@ virtual TPM. The NVRAM of an encrypted VM is encrypted as a whole; a VM with ano
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
 
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, TransientError, UnreachableError, VmKeepError
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.vsphere.configspec import BuiltSpec, parse_config
@@ -17,6 +19,11 @@ from vmkeep.vsphere.files import put_nvram
 from vmkeep.vsphere.session import Session
 
 NVRAM = "vm.nvram"
+PUT_SECONDS = 120.0
+"""How long a server that is busy, or restarts, is asked to take it."""
+PAUSE_SECONDS = 3.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +52,32 @@ def over_existing(session: Session, repository: Repository, point: RestorePoint,
 
 
 def put_back(session: Session, repository: Repository, point: RestorePoint, vm: str) -> tuple[str, ...]:
-    """Write the NVRAM of a VM that is off; return what a person has to know where it was damaged since the plan."""
+    """Write the NVRAM of a VM that is off; return what a person has to know where that is not done.
+
+    All disks are written by now, and are worth more than the NVRAM: no failure of it costs them.
+    """
     try:
         data = repository.load_attachment(point, NVRAM)
     except CorruptError as error:
-        return _left_out(f"it is damaged ({error})", "").notes
-    put_nvram(session, vm, data)
-    return ()
+        return _not_written(f"it is damaged ({error})")
+    given_up = time.monotonic() + PUT_SECONDS
+    while True:
+        try:
+            put_nvram(session, vm, data)
+        except (TransientError, UnreachableError) as error:
+            if time.monotonic() + PAUSE_SECONDS >= given_up:
+                return _not_written(str(error))
+            time.sleep(PAUSE_SECONDS)
+        except VmKeepError as error:
+            return _not_written(str(error))
+        else:
+            return ()
+
+
+def _not_written(why: str) -> tuple[str, ...]:
+    notes = _left_out(why, "look at the VM's firmware settings, with EFI at its boot entries, before its start").notes
+    log.warning("%s", notes[0])
+    return notes
 
 
 def _decide(repository: Repository, point: RestorePoint, *, readable: bool, efi: bool, without: str) -> Nvram:

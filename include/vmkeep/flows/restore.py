@@ -14,14 +14,15 @@ from dataclasses import replace
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
-from vmkeep.flows import as_planned, nvram, vm_access
+from vmkeep.flows import as_planned, vm_access
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
-from vmkeep.flows.restore_ledger import Outcome, PlanLedger, RunLedger, cleaned_up, plan_id
+from vmkeep.flows.restore_end import finish_restore, hand_over
+from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id
 from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
 from vmkeep.flows.restore_saved import SavedVm, load_saved, request_place, spec_options
 from vmkeep.flows.targets import may_run_here
-from vmkeep.flows.values import DeadRestore, DiskMatch, Restored, RestorePlan, Target
+from vmkeep.flows.values import DeadRestore, DiskMatch, RestorePlan, Target
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.site import Site
@@ -34,7 +35,7 @@ from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
 __all__ = [
-    "clean_up", "finish_restore", "plan_id", "plan_restore", "prepare_target", "write_disk", "write_jobs",
+    "clean_up", "finish_restore", "hand_over", "plan_id", "plan_restore", "prepare_target", "write_disk", "write_jobs",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -234,95 +235,6 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
         as_planned.require_ready_disk(job, inventory.describe_vm(session, job.vm))
         child_site = pinned(site, session)
     return start_write(child_site, job, on_progress=on_progress)
-
-
-def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> Restored:
-    """Put the NVRAM back, let the VM go, and power on if planned; refuses while a disk is missing.
-
-    Called again after it has finished, it touches nothing and returns the same.
-
-    :raises ConflictError: not every disk was written by the run that made the VM ready.
-    :raises StaleError: the restore was cleaned up, or the VM is not as planned any more.
-    """
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        ledger = RunLedger(repository, target.run)
-        if (done := ledger.finished()) is not None:
-            log.info("the restore of run %s has finished before; VM %s is not touched", target.run, target.vm)
-            return done
-        as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
-        _require_written(plan, target, writes)
-        warnings: tuple[str, ...] = ()
-        if ledger.outcome() is not Outcome.HANDED_OVER:
-            warnings = _complete(session, repository, plan, target)
-            if ledger.claim(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
-                raise cleaned_up(target.run)
-        released = vm_access.release(site, session, repository, target.vm, target.run)
-        marks.let_go(session, target.vm, target.run)
-        if plan.template:
-            machines.mark_as_template(session, target.vm)
-        elif plan.power_on:
-            _power_on(session, plan, target)
-        restored = _restored(plan, target, writes, (*warnings, *released))
-        ledger.finish(restored)
-        return restored
-
-
-def _power_on(session: Session, plan: RestorePlan, target: Target) -> None:
-    """Switch the VM on; it belongs to its user by now, who may be restoring it again."""
-    if (other := marks.mark_on(session, target.vm)) is not None:
-        raise StaleError(
-            f"VM {plan.target_name} was restored by run {target.run}, and run {other.run} restores it again by now: "
-            "it is not switched on"
-        )
-    machines.power_on(session, target.vm)
-
-
-def _require_written(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> None:
-    written = {write.device_key for write in writes if write.run == target.run}
-    missing = [match.disk for match in plan.matches if match.written and match.disk.key not in written]
-    if missing:
-        listed = ", ".join(f"{disk.label} ({disk.address})" for disk in missing)
-        raise ConflictError(
-            f"VM {plan.target_name} stays off: run {target.run} has not written disk {listed}; start a new restore"
-        )
-
-
-def _complete(session: Session, repository: Repository, plan: RestorePlan, target: Target) -> tuple[str, ...]:
-    """Do what is left to do before the VM is its user's; return what he has to know."""
-    RunLedger(repository, target.run).require_open()
-    as_planned.require_ready(plan, target.run, inventory.describe_vm(session, target.vm))
-    point = repository.load_point(plan.point)
-    warnings = (
-        nvram.put_back(session, repository, point, target.vm) if plan.nvram and nvram.NVRAM in point.attachments else ()
-    )
-    return (*warnings, *_renew_generation(session, plan, target.vm))
-
-
-def _renew_generation(session: Session, plan: RestorePlan, vm: str) -> tuple[str, ...]:
-    """Let the guest see that it went back in time."""
-    if machines.renew_generation(session, vm):
-        return ()
-    warning = (
-        f"VM {plan.target_name} keeps its generation id, because vSphere did not take it off: a Windows domain "
-        "controller in it does not notice that it was restored. Delete the advanced settings vm.genid and vm.genidX "
-        "before its start"
-    )
-    return (warning,)
-
-
-def _restored(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite], warnings: Sequence[str]) -> Restored:
-    return Restored(
-        run=target.run,
-        vm=target.vm,
-        vm_name=plan.target_name,
-        point=plan.point,
-        created=target.created,
-        powered_on=plan.power_on,
-        disks_written=len(writes),
-        bytes_written=sum(write.bytes_written for write in writes),
-        bytes_zeroed=sum(write.bytes_zeroed for write in writes),
-        warnings=(*plan.warnings, *target.warnings, *warnings),
-    )
 
 
 def clean_up(site: Site, run: str) -> int:

@@ -4,6 +4,7 @@
     runs/plan-<digest>/notes/target   the VM that was made ready for it: a plan is carried out once
     runs/<run>/notes/owner            who runs it
     runs/<run>/notes/outcome          how the run ended: ``handed over`` or ``cleaned up``, whichever came first
+    runs/<run>/notes/told             what a person has to know of the hand-over, from before it
     runs/<run>/notes/finished         the result, once the VM was handed over and switched on as asked
 
 Maintenance removes these notes a week later. By then the VM carries no mark of the run, and the plan's own note is
@@ -13,6 +14,7 @@ gone, so that nothing of the restore can be done any more.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
@@ -70,6 +72,13 @@ class PlanLedger:
         return _parsed(Target, self._area.claim("target", to_json(target)), "the target of a restore")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What a person has to know of a hand-over."""
+
+    warnings: tuple[str, ...]
+
+
 class RunLedger:
     """What one run of a restore came to."""
 
@@ -102,6 +111,17 @@ class RunLedger:
                 raise StaleError(f"the restore of run {self._run} has finished, nothing was touched; {AGAIN}")
             case Outcome.CLEANED_UP:
                 raise cleaned_up(self._run)
+
+    def tell(self, warnings: tuple[str, ...]) -> None:
+        """Write down what a person has to know, so that no later try of the last steps loses it."""
+        self._area.store("told", to_json(_Told(warnings=warnings)))
+
+    def told(self) -> tuple[str, ...]:
+        """Return what a person has to know of the hand-over; nothing where an older program has done it."""
+        try:
+            return _parsed(_Told, self._area.load("told"), f"what run {self._run} has to say").warnings
+        except NotFoundError:
+            return ()
 
     def finish(self, restored: Restored) -> None:
         """Write down the result."""

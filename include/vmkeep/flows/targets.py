@@ -53,13 +53,16 @@ def _find_original(session: Session, point: RestorePoint) -> str:
     return same[0]
 
 
-def may_run_here(session: Session, original: VmIdentity) -> str | None:
+def may_run_here(session: Session, original: VmIdentity, *, besides: str | None = None) -> str | None:
     """Return in words that the original VM, or a copy of it with its instance UUID, runs in this vCenter, or may run.
 
     An id tells the VM only in the vCenter that gave it out; a name tells nothing.
+
+    :param besides: the VM that does not count.
     """
     try:
-        running = [vm for vm in _here(session, original) if vm.power_state is inventory.PowerState.ON]
+        here = [vm for vm in _here(session, original) if vm.moref != besides]
+        running = [vm for vm in here if vm.power_state is inventory.PowerState.ON]
         return f"{inventory.identity_of(session, running[0]).in_full} is running" if running else None
     except PermissionDeniedError as error:
         return f"{original.in_full} may be running: {error}"

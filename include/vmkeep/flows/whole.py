@@ -102,7 +102,12 @@ def run_restore(
             ]
         )
         lease.check()
-        return restore.finish_restore(site, plan, target, writes)
+        restore.hand_over(site, plan, target, writes)
+    # From here on the VM is its user's: whatever fails takes nothing back.
+    done = restore.finish_restore(site, plan, target, writes)
+    for warning in done.warnings[len(plan.warnings) :]:
+        announce(warning)
+    return done
 
 
 class _Transfers:

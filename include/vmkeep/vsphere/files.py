@@ -12,6 +12,7 @@ from vmkeep.errors import (
     NotFoundError,
     PermissionDeniedError,
     TransientError,
+    UnsupportedError,
     VmKeepError,
     VSphereError,
 )
@@ -39,7 +40,7 @@ def fetch_nvram(session: Session, vm: str) -> bytes:
 
     :raises NotFoundError: there is none; a VM that was never powered on has none.
     """
-    _, nvram, datacenter = _where(session, vm)
+    nvram, datacenter = _where_nvram(session, vm)
     return _fetch(session, vm, nvram, datacenter)
 
 
@@ -51,7 +52,7 @@ def boots_by_efi(session: Session, vm: str) -> bool:
 
 def put_nvram(session: Session, vm: str, data: bytes) -> None:
     """Write the NVRAM of a VM that is off, under the name that the VM looks for."""
-    _, nvram, datacenter = _where(session, vm)
+    nvram, datacenter = _where_nvram(session, vm)
     status, _ = session.request("PUT", _url(session, nvram, datacenter), body=data)
     if status not in (200, 201, 204):
         raise _refused(status, f"write {nvram}")
@@ -107,6 +108,18 @@ def _where(session: Session, vm: str) -> tuple[DatastorePath, DatastorePath, str
     settings = {str(setting.key).lower(): setting.value for setting in values["config.extraConfig"] or ()}
     name = str(settings.get("nvram") or vmx.path.rpartition("/")[2].removesuffix(".vmx") + ".nvram")
     return vmx, vmx.sibling(name), datacenter
+
+
+def _where_nvram(session: Session, vm: str) -> tuple[DatastorePath, str]:
+    """The VM's NVRAM, and the path of its datacenter.
+
+    :raises UnsupportedError: it is not in the VM's own folder, where no other VM has its files.
+    """
+    vmx, nvram, datacenter = _where(session, vm)
+    name = nvram.path.removeprefix(vmx.sibling("").path)
+    if "/" in name or name in (".", ".."):
+        raise UnsupportedError(f"VM {vm}: its setting nvram names {name!r}, which is no file in the folder of the VM")
+    return nvram, datacenter
 
 
 def _url(session: Session, path: DatastorePath, datacenter: str) -> str:

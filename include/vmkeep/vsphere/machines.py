@@ -7,7 +7,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from vmkeep.errors import ConflictError, DeadlineError, NotFoundError, TransientError, VSphereError
+from vmkeep.errors import (
+    ConflictError,
+    DeadlineError,
+    NotFoundError,
+    TransientError,
+    UnreachableError,
+    VSphereError,
+)
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
@@ -55,8 +62,16 @@ def mark_as_template(session: Session, vm: str) -> None:
     """Make a VM that is off a template; one that is a template already stays one."""
     with speaking(f"make VM {vm} a template"):
         managed = session.vm(vm)
-        if not read(session, managed, "config.template")["config.template"]:
-            managed.MarkAsTemplate()
+        if not _is_template(session, managed):
+            try:
+                managed.MarkAsTemplate()
+            except (TransientError, UnreachableError):  # the reply may be lost, and the work done
+                if not _is_template(session, managed):
+                    raise
+
+
+def _is_template(session: Session, managed: Any) -> bool:
+    return bool(read(session, managed, "config.template")["config.template"])
 
 
 def renew_generation(session: Session, vm: str) -> bool:
@@ -156,7 +171,7 @@ def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], A
         if question:
             raise DeadlineError(waiting_for=f"{error.waiting_for}; vSphere asks: {question}", seconds=timeout) from None
         raise
-    except VSphereError:  # somebody else may have switched it meanwhile
+    except (VSphereError, TransientError, UnreachableError):  # somebody else may have switched it, or a reply is lost
         if power_state(session, vm) is not wanted:
             raise
     return True

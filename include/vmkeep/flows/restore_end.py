@@ -1,0 +1,169 @@
+"""The end of a restore: its VM is handed over to its user, and then switched on or made a template.
+
+Up to the hand-over, a restore that fails is cleaned up. From there on the VM is its user's, with all its disks:
+whatever fails then takes nothing back, and is told as what it is. Each step may be tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from vmkeep.errors import ConflictError, StaleError, VmKeepError
+from vmkeep.flows import as_planned, nvram, vm_access
+from vmkeep.flows.connect import open_vsphere
+from vmkeep.flows.restore_ledger import Outcome, RunLedger, cleaned_up
+from vmkeep.flows.targets import may_run_here
+from vmkeep.flows.values import Restored, RestorePlan, Target
+from vmkeep.model.job import DiskWrite
+from vmkeep.model.site import Site
+from vmkeep.repository import Repository, open_site_repository
+from vmkeep.vsphere import inventory, machines, marks
+from vmkeep.vsphere.server import server_uuid
+from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
+
+
+def hand_over(site: Site, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> None:
+    """Put the NVRAM back, and write down that the VM is its user's; refuses while a disk is missing.
+
+    Called again, it touches nothing.
+
+    :raises ConflictError: not every disk was written by the run that made the VM ready.
+    :raises StaleError: the restore was cleaned up, or the VM is not as planned any more.
+    """
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
+        _hand_over(session, repository, plan, target, writes)
+
+
+def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> Restored:
+    """Hand the VM over, let it go, and switch it on or make it a template, as planned.
+
+    Called again after it has finished, it touches nothing and returns the same.
+
+    :raises ConflictError: not every disk was written by the run that made the VM ready.
+    :raises StaleError: the restore was cleaned up, or the VM is not as planned any more.
+    """
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
+        ledger = RunLedger(repository, target.run)
+        if (done := ledger.finished()) is not None:
+            log.info("the restore of run %s has finished before; VM %s is not touched", target.run, target.vm)
+            return done
+        _hand_over(session, repository, plan, target, writes)
+        try:
+            released = vm_access.release(site, session, repository, target.vm, target.run)
+            marks.let_go(session, target.vm, target.run)
+            powered_on, left_off = _start(session, plan, target)
+        except (VmKeepError, KeyboardInterrupt):
+            log.error("%s", _done_so_far(plan, target))
+            raise
+        warnings = (*ledger.told(), *released, *left_off)
+        restored = _restored(plan, target, writes, warnings, powered_on=powered_on)
+        ledger.finish(restored)
+        return restored
+
+
+def _hand_over(
+    session: Session, repository: Repository, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]
+) -> None:
+    ledger = RunLedger(repository, target.run)
+    as_planned.require_same_vcenter(plan.vcenter, server_uuid(session))
+    _require_written(plan, target, writes)
+    if ledger.outcome() is Outcome.HANDED_OVER:
+        return
+    ledger.tell(_complete(session, repository, plan, target))
+    if ledger.claim(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
+        raise cleaned_up(target.run)
+
+
+def _done_so_far(plan: RestorePlan, target: Target) -> str:
+    """What a person has to know where one of the last steps fails, lest he restores the VM once more."""
+    left = "is no template yet" if plan.template else "may be off" if plan.power_on else "may still be marked"
+    return f"VM {plan.target_name} ({target.vm}) is restored, with all its disks, but {left}: see the error"
+
+
+def _start(session: Session, plan: RestorePlan, target: Target) -> tuple[bool, tuple[str, ...]]:
+    """Make the VM a template, or switch it on, as planned; return whether it is on, and what there is to say."""
+    if plan.template:
+        machines.mark_as_template(session, target.vm)
+        return False, ()
+    if not plan.power_on:
+        return False, ()
+    if machines.power_state(session, target.vm) is inventory.PowerState.OFF and (why := _beside(session, plan, target)):
+        warning = (
+            f"VM {plan.target_name} is left off, because {why}, which it was not when this restore was planned with "
+            "connected network cards: disconnect them, or switch the other VM off, then switch this one on"
+        )
+        log.warning("%s", warning)
+        return False, (warning,)
+    _power_on(session, plan, target)
+    return True, ()
+
+
+def _beside(session: Session, plan: RestorePlan, target: Target) -> str | None:
+    """Return in words that the original runs by now, where the new VM was to be connected because it did not."""
+    if plan.place is None or plan.original_runs or plan.request.connect_networks:
+        return None
+    connected = {label for label, _ in plan.place.networks} - {*plan.place.unconnected}
+    return may_run_here(session, plan.vm, besides=target.vm) if connected else None
+
+
+def _power_on(session: Session, plan: RestorePlan, target: Target) -> None:
+    """Switch the VM on; it belongs to its user by now, who may be restoring it again."""
+    if (other := marks.mark_on(session, target.vm)) is not None:
+        raise StaleError(
+            f"VM {plan.target_name} was restored by run {target.run}, and run {other.run} restores it again by now: "
+            "it is not switched on"
+        )
+    machines.power_on(session, target.vm)
+
+
+def _require_written(plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> None:
+    written = {write.device_key for write in writes if write.run == target.run}
+    missing = [match.disk for match in plan.matches if match.written and match.disk.key not in written]
+    if missing:
+        listed = ", ".join(f"{disk.label} ({disk.address})" for disk in missing)
+        raise ConflictError(
+            f"VM {plan.target_name} stays off: run {target.run} has not written disk {listed}; start a new restore"
+        )
+
+
+def _complete(session: Session, repository: Repository, plan: RestorePlan, target: Target) -> tuple[str, ...]:
+    """Do what is left to do before the VM is its user's; return what he has to know."""
+    RunLedger(repository, target.run).require_open()
+    as_planned.require_ready(plan, target.run, inventory.describe_vm(session, target.vm))
+    point = repository.load_point(plan.point)
+    warnings = (
+        nvram.put_back(session, repository, point, target.vm) if plan.nvram and nvram.NVRAM in point.attachments else ()
+    )
+    return (*warnings, *_renew_generation(session, plan, target.vm))
+
+
+def _renew_generation(session: Session, plan: RestorePlan, vm: str) -> tuple[str, ...]:
+    """Let the guest see that it went back in time."""
+    if machines.renew_generation(session, vm):
+        return ()
+    warning = (
+        f"VM {plan.target_name} keeps its generation id, because vSphere did not take it off: a Windows domain "
+        "controller in it does not notice that it was restored. Delete the advanced settings vm.genid and vm.genidX "
+        "before its start"
+    )
+    return (warning,)
+
+
+def _restored(
+    plan: RestorePlan, target: Target, writes: Sequence[DiskWrite], warnings: Sequence[str], *, powered_on: bool
+) -> Restored:
+    return Restored(
+        run=target.run,
+        vm=target.vm,
+        vm_name=plan.target_name,
+        point=plan.point,
+        created=target.created,
+        powered_on=powered_on,
+        disks_written=len(writes),
+        bytes_written=sum(write.bytes_written for write in writes),
+        bytes_zeroed=sum(write.bytes_zeroed for write in writes),
+        warnings=(*plan.warnings, *target.warnings, *warnings),
+    )
