@@ -16,8 +16,8 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.model.references import ATTACHMENT, NONE_KEPT, References
 from vmkeep.repository import Repository
 from vmkeep.vsphere import configspec, create, marks
+from vmkeep.vsphere.cards import Origin, SavedCard, saved_cards
 from vmkeep.vsphere.mappings import take_apart
-from vmkeep.vsphere.networks import Origin, SavedCard, saved_cards
 
 OF_A_NEW_VM = {
     "networks": "--network",

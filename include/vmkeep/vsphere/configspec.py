@@ -12,12 +12,12 @@ from typing import Any
 
 from vmkeep.errors import CorruptError
 from vmkeep.vsphere.api import deserialize, vim
+from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
 from vmkeep.vsphere.marks import VmMark, options_for
 from vmkeep.vsphere.names import encode_name
-from vmkeep.vsphere.networks import CardNetwork
 from vmkeep.vsphere.settings import kept_settings
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes
 from vmkeep.vsphere.specdisks import DiskRules

@@ -11,6 +11,7 @@ from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedE
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.place import SettledPlace
 from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.cards import card_networks
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.encryption import can_encrypt
@@ -21,7 +22,6 @@ from vmkeep.vsphere.hosts import told_by_host
 from vmkeep.vsphere.luns import Lun, free_lun, free_luns
 from vmkeep.vsphere.marks import VmMark, list_marked, mark_on
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.networks import card_networks
 from vmkeep.vsphere.paths import DatastorePath, parse_path
 from vmkeep.vsphere.places import Place, PlaceRequest, on_host, reopen_place, resolve_place
 from vmkeep.vsphere.properties import read, read_each

@@ -14,10 +14,10 @@ from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.references import NONE_KEPT, References
 from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.cards import UNKNOWN, Origin
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hosts import Hosts, find_hosts, host_named, require_in_use
 from vmkeep.vsphere.names import decode_name, same_path
-from vmkeep.vsphere.networks import UNKNOWN, Origin
 from vmkeep.vsphere.paths import place_of
 from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.server import server_uuid

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from vmkeep.model.references import NamedNetwork, References
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.cards import Origin, saved_cards
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.networks import Network, Origin, opaque_networks, port_groups, saved_cards
+from vmkeep.vsphere.networks import Network, opaque_networks, port_groups
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmkeep.vsphere.api import type_name, vim
+from vmkeep.vsphere.cards import CardNetwork
 from vmkeep.vsphere.disks import controller_kind, disks_of
-from vmkeep.vsphere.networks import CardNetwork
 from vmkeep.vsphere.specdisks import DiskRules, encryption_of, new_disk
 
 _KINDS = vim.vm.device

@@ -7,7 +7,7 @@ import pytest
 from vmkeep.errors import NotFoundError
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import moref, vim
-from vmkeep.vsphere.networks import UNKNOWN, card_networks
+from vmkeep.vsphere.cards import UNKNOWN, card_networks
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.server import server_uuid
 
