@@ -190,6 +190,17 @@ def test_a_vm_that_is_written_over_gets_a_new_generation_id(lab, points):
     assert not set(generation(lab, "web01").values()) & set(before.values())
 
 
+def test_a_generation_id_that_came_back_while_the_disks_were_written_goes_before_the_vm_is_handed_over(lab, points):
+    site, point = points("web01")
+    run = Restoring.new(site, point, new_name()).prepared().written()
+    option = vim.option.OptionValue(key="VM.GenID", value="5")
+    reconfigure(lab, f"moref:{run.target.vm}", vim.vm.ConfigSpec(extraConfig=[option]))
+
+    run.finish()
+
+    assert "5" not in generation(lab, f"moref:{run.target.vm}").values()
+
+
 def test_an_ordinary_vm_is_restored_without_a_warning(points):
     site, point = points("old01")
 
