@@ -67,7 +67,7 @@ def is_alive(
         return False
     if (ended := owner_has_ended(area, has_ended)) is not None:
         return not ended
-    return area.has_live_lease() or now - snapshot.created_at < others.YOUNG
+    return area.has_live_lease() or others.is_young(snapshot.created_at, now)
 
 
 def hold_still(session: Session, repository: Repository, pre: Preflight, *, begun: str) -> SnapshotTaken:

@@ -35,6 +35,11 @@ def nobody_knows(_owner: str) -> bool | None:
     return None
 
 
+def is_young(since: datetime, now: datetime) -> bool:
+    """Whether a run has begun just now, by vCenter's clock. One that was put back since makes no run young for long."""
+    return abs(now - since) < YOUNG
+
+
 def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
     """Return whether the owner of a run has ended; ``None``: nobody knows, or no note that can be read names it."""
     try:

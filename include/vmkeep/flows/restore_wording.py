@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vmkeep.flows.values import DiskMatch, PhysicalRdm, RestorePlan
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.place import SettledPlace
+from vmkeep.vsphere.names import decode_name
 
 
 def plan_lines(plan: RestorePlan) -> tuple[str, ...]:
@@ -40,7 +41,7 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     yield f"a new VM {plan.target_name} is made in {place.folder_path}"
     host = f"first on host {place.host_name}" if place.host else "on the host that vSphere chooses"
     yield f"it runs in resource pool {place.pool_path}, {host}"
-    yield f"its files go to datastore {place.datastore}"
+    yield f"its files go to datastore {decode_name(place.datastore)}"
     stores = dict(place.disks)
     for match in plan.matches:
         if _is_left_out(plan, place, match.disk):
@@ -48,7 +49,7 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
             continue
         what = "is written" if match.written else "is not written"
         store = stores.get(match.disk.address, place.datastore)
-        yield f"{_disk(match.disk)} {what}, on datastore {store}{_note(match)}"
+        yield f"{_disk(match.disk)} {what}, on datastore {decode_name(store)}{_note(match)}"
     for card, network in place.networks:
         starts = f"is made on {network}, and starts disconnected" if card in place.unconnected else f"is on {network}"
         yield f"{card} {starts}"

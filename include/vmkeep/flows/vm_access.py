@@ -58,10 +58,13 @@ def hold(site: Site, session: Session, repository: Repository, vm: str, name: st
     """
     if not _applies(site, session):
         return ()
-    access = VmAccess(vm=vm, vm_name=name, identity=identity_of(repository.id, server_uuid(session), vm))
-    holder = Holder(run=run, since=session.server_time())
-    repository.run(access.identity).store(_NOTE, to_json(holder))
-    problem = _change(site, session, [access], prepare=True).get(vm)
+    try:
+        access = VmAccess(vm=vm, vm_name=name, identity=identity_of(repository.id, server_uuid(session), vm))
+        holder = Holder(run=run, since=session.server_time())
+        repository.run(access.identity).store(_NOTE, to_json(holder))
+        problem = _change(site, session, [access], prepare=True).get(vm)
+    except VmKeepError as error:  # without the note nobody could tell who holds it
+        problem = str(error)
     if problem is None:
         return ()
     warning = f"VM {name} may be moved by Storage vMotion while it is worked on, which then costs a try: {problem}"
@@ -161,8 +164,8 @@ def is_alive(
         return False
     if (ended := owner_has_ended(area, has_ended)) is not None:
         return not ended
-    age = now - holder.since
-    return age < others.YOUNG or area.has_live_lease() or (age < given_up and _has_owner(area))
+    age = abs(now - holder.since)
+    return others.is_young(holder.since, now) or area.has_live_lease() or (age < given_up and _has_owner(area))
 
 
 def _applies(site: Site, session: Session) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, new_run, restore_whole, silent
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
-from vmkeep.errors import ConflictError, DiskMovedError, StaleError, TransientError, VmKeepError
-from vmkeep.flows import backup, others, vm_access
+from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
+from vmkeep.flows import backup, hold, others, vm_access
 from vmkeep.flows.held_vms import find_held, let_go, run_holding
 from vmkeep.flows.sweep import find_run_snapshots
 from vmkeep.flows.values import BackupRequest, OnConflict
@@ -27,9 +27,11 @@ from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import open_repository
+from vmkeep.repository.runs import RunArea
 from vmkeep.transfer import change_access
 from vmkeep.vddk.address import IDENTITY_LIMIT
 from vmkeep.vsphere import snapshots
+from vmkeep.vsphere.session import Session
 from vmlab.testing import LabError
 
 VM, OFF = "web01", "old01"
@@ -217,6 +219,35 @@ def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monke
     freed = let_go(site, find_held(site, given_up=timedelta()))
     assert ([vm.vm_name for vm in freed.freed], freed.kept, freed.failed) == ([OFF], (), ())
     backup.remove_snapshot(site, taken.vm, pre.request.run)
+
+
+def test_a_vcenter_whose_clock_was_ahead_keeps_no_dead_run_alive(lab, site, monkeypatch):
+    ahead = timedelta(days=400)
+    with monkeypatch.context() as wrong:
+        right = Session.server_time
+        wrong.setattr(Session, "server_time", lambda session: right(session) + ahead)
+        pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
+        backup.take_snapshot(site, pre)
+    left = snapshots.VmSnapshot(
+        moref="snapshot-1", name="", run="dead", created_at=datetime.now(UTC) + ahead, quiesced=False
+    )
+    with open_repository(site.repository) as repository:
+        assert not hold.is_alive(repository, left, now=datetime.now(UTC))
+    assert [vm.vm_name for vm in let_go(site, find_held(site)).freed] == [OFF]
+
+
+@pytest.mark.parametrize("error", [StoreFullError("full"), TransientError("busy")], ids=["full", "busy"])
+def test_a_run_that_cannot_note_that_it_holds_a_vm_holds_none_and_goes_on(lab, site, monkeypatch, error):
+    store = RunArea.store
+
+    def without_note(area, name, data):
+        if name == "holder":
+            raise error
+        store(area, name, data)
+
+    monkeypatch.setattr(RunArea, "store", without_note)
+    (warning,) = warnings_of(site)
+    assert str(error) in warning
 
 
 def test_an_access_that_a_sweep_cannot_end_is_told_and_tried_again(lab, site, monkeypatch):

@@ -62,6 +62,16 @@ def test_a_card_goes_onto_the_network_that_its_network_or_label_is_mapped_to(lab
     planned.clean_up()
 
 
+def test_a_plan_spells_a_datastore_as_it_is_typed(lab, kept, name):
+    site, point = kept
+    lab.post("inventory/add", {"kind": "datastore", "name": "fast/50%"})
+
+    lines = plan_lines(Restoring.new(site, point, name, datastore="fast/50%").plan)
+
+    assert "its files go to datastore fast/50%" in lines
+    assert any(line.endswith("on datastore fast/50%") for line in lines)
+
+
 def test_a_label_says_more_than_a_networks_name(lab, kept, name):
     site, point = kept
     said = ("VM Network=nowhere", f"{CARD}=Backup Network")
