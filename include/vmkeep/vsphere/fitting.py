@@ -1,0 +1,222 @@
+"""Fitting a saved VM to a place: the host that has all it needs, its spec there, and every check before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
+from vmkeep.model.disk import SkipReason
+from vmkeep.model.place import SettledPlace
+from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.cards import card_networks
+from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
+from vmkeep.vsphere.disks import disks_of
+from vmkeep.vsphere.encryption import can_encrypt
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.files import exists
+from vmkeep.vsphere.hardware import require_version, takes_version
+from vmkeep.vsphere.hosts import told_by_host
+from vmkeep.vsphere.luns import Lun, free_lun, free_luns
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.paths import DatastorePath, parse_path
+from vmkeep.vsphere.places import Place, on_host
+from vmkeep.vsphere.properties import read, read_each
+from vmkeep.vsphere.rights import On, Purpose, When
+from vmkeep.vsphere.rightscheck import missing_when, require_for_new_vm
+from vmkeep.vsphere.session import Session
+
+
+def choose_host(
+    session: Session, config_xml: str | bytes, place: Place, options: SpecOptions
+) -> tuple[Place, BuiltSpec]:
+    """Return the place with the first of its hosts that has all that the VM needs, and the VM's spec there.
+
+    A host that has the datastore of each disk is preferred to one where disks would go to another. The choice is left
+    to vSphere only where any host would do, because nobody documents what its default one has.
+
+    :raises NotFoundError: none has; what each lacks is told.
+    :raises UnsupportedError: all are too old for the VM's hardware.
+    """
+    lacking: dict[str, NotFoundError | UnsupportedError] = {}
+    found: list[tuple[Place, BuiltSpec]] = []
+    hosts = (place.host, *place.other_hosts)
+    for host in hosts:
+        here = place if host == place.host else on_host(session, place, host)
+        try:
+            found.append((here, plan_vm(session, config_xml, here, options)))
+        except (NotFoundError, UnsupportedError) as error:
+            lacking[here.host_name] = error
+        else:
+            if not found[-1][1].moved:
+                break
+    if found:
+        here, built = min(found, key=lambda each: len(each[1].moved))
+        any_host = here.by_vsphere and not lacking and _any_would_do(session, here, hosts, built)
+        return replace(here, other_hosts=(), by_vsphere=any_host), built
+    kind = UnsupportedError if all(isinstance(error, UnsupportedError) for error in lacking.values()) else NotFoundError
+    raise kind(f"VM {options.name} cannot be made {told_by_host({name: str(why) for name, why in lacking.items()})}")
+
+
+def _any_would_do(session: Session, place: Place, hosts: Iterable[str], built: BuiltSpec) -> bool:
+    """Whether each of these hosts has the datastores and networks of a VM, and takes its hardware version."""
+    if built.luns or built.moved:
+        return False
+    managed = [session.managed(vim.HostSystem, host) for host in hosts]
+    with speaking(f"compare the hosts for VM {place.name}"):
+        stores = read(session, session.managed(vim.HostSystem, place.host), "datastore")["datastore"] or ()
+        used = {built.datastore, *(store for _, store in built.disks)}
+        wanted = {moref(store) for store, values in read_each(session, stores, "name") if values["name"] in used}
+        wanted |= {*built.network_ids}
+        for _, values in read_each(session, managed, "datastore", "network"):
+            if not wanted <= {moref(each) for name in ("datastore", "network") for each in values[name] or ()}:
+                return False
+    return all(takes_version(session, host, built.spec.version) for host in hosts if host != place.host)
+
+
+def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> BuiltSpec:
+    """Build the spec and check all it needs: datastores, networks, LUNs, rights. Changes nothing.
+
+    :raises NotFoundError: a datastore, network or LUN does not exist there; the candidates are named.
+    :raises PermissionDeniedError: a privilege is missing.
+    :raises UnsupportedError: the VM's hardware is newer than the host's.
+    """
+    config = parse_config(config_xml)
+    devices = config.hardware.device
+    require_version(session, place.host, config.version)
+    with speaking(f"plan VM {options.name}"):
+        folder = session.managed(vim.Folder, place.folder)
+        home = _home(place, config.files.vmPathName)
+        around = Surroundings(
+            datastore=home,
+            disk_datastores=_disk_datastores(place, devices, home),
+            luns=_luns(session, place, devices, options),
+            networks=card_networks(
+                session,
+                session.managed(vim.HostSystem, place.host),
+                devices,
+                place.request.networks,
+                origin=place.origin,
+                same_vcenter=place.same_vcenter,
+                connected=options.connect_networks,
+            ),
+            isos=_isos(session, place, devices),
+            may_place_swap=not missing_when(session, Purpose.RESTORE_NEW, When.OWN_SWAP, {On.FOLDER: folder}),
+            key_known=can_encrypt(session, folder, config.keyId),
+        )
+    require_for_new_vm(
+        session,
+        place,
+        home=home,
+        datastores=around.disk_datastores.values(),
+        networks=[card.network.managed for card in around.networks.values()],
+        when=_circumstances(config, around),
+    )
+    moved = tuple(_moved(place, devices, around))
+    built = build(config, options, around)
+    return replace(built, moved=moved, notes=(*moved, *built.notes))
+
+
+def _moved(place: Place, devices: Iterable[Any], around: Surroundings) -> Iterator[str]:
+    """Tell of each disk that goes to another datastore than it was on, though nobody asked for that."""
+    for disk in disks_of(devices):
+        asked = place.request.datastore or place.request.disk_datastores.get(disk.key)
+        if asked is None and disk.file_name:
+            old = DatastorePath.parse(disk.file_name).datastore
+            new = around.disk_datastores.get(disk.key, around.datastore)
+            if old != new:
+                yield (
+                    f"{disk.label}: goes to datastore {decode_name(new)}, because host {place.host_name} has no "
+                    f"'{decode_name(old)}'"
+                )
+
+
+def _circumstances(config: Any, around: Surroundings) -> Iterator[When]:
+    """Yield those whose rights a new VM cannot do without; without the others it is made otherwise, and says so."""
+    if around.luns:
+        yield When.RAW_MAPPING
+    if config.template:
+        yield When.TEMPLATE
+
+
+def settle(place: Place, built: BuiltSpec) -> SettledPlace:
+    """Return where a VM that was planned goes, with every part of it."""
+    return SettledPlace(
+        folder=place.folder,
+        folder_path=place.folder_path,
+        pool=place.pool,
+        pool_path=place.pool_path,
+        host="" if place.by_vsphere else place.host,
+        host_name="" if place.by_vsphere else place.host_name,
+        datastore=built.datastore,
+        disks=built.disks,
+        networks=built.networks,
+        unconnected=built.unconnected,
+        luns=built.luns,
+        encrypted=built.spec.crypto is not None,
+    )
+
+
+def _home(place: Place, vmx: str) -> str:
+    if place.request.datastore is not None:
+        return _datastore(place, place.request.datastore)
+    saved = DatastorePath.parse(vmx).datastore
+    return saved if saved in place.datastores else _datastore(place, decode_name(saved))
+
+
+def _datastore(place: Place, name: str) -> str:
+    """Return the stored spelling, which datastore paths are written with, of a name as a person types it."""
+    for stored in place.datastores:
+        if decode_name(stored) == name:
+            return stored
+    known = ", ".join(map(decode_name, place.datastores)) or "none"
+    raise NotFoundError(
+        f"the host has no datastore '{name}'; it has {known}: choose one of these for the VM "
+        "(--datastore), or for one disk (--disk-datastore 'DISK=DATASTORE')"
+    )
+
+
+def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecOptions) -> dict[int, Lun]:
+    """Return the free LUN for each raw mapping that gets one."""
+    luns = {key: free_lun(session, place.host, name) for key, name in options.luns.items()}
+    for disk in disks_of(devices):
+        if disk.skip is SkipReason.PHYSICAL_RDM and options.physical_rdm == "lun" and disk.key not in luns:
+            raise UsageError(
+                f"{disk.label}: name the free LUN that this physical RDM is to be mapped to "
+                f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(session, place.host)}"
+            )
+    twice = [lun.device_name for lun in luns.values() if list(luns.values()).count(lun) > 1]
+    if twice:
+        raise UsageError(f"LUN {twice[0]} is named for two disks: each needs one of its own")
+    return luns
+
+
+def _disk_datastores(place: Place, devices: Iterable[Any], home: str) -> dict[int, str]:
+    """As asked; else where the disk was, unless one datastore was named for all or the old one is not there."""
+    chosen: dict[int, str] = {}
+    for disk in disks_of(devices):
+        asked = place.request.disk_datastores.get(disk.key)
+        if asked is not None:
+            chosen[disk.key] = _datastore(place, asked)
+        elif place.request.datastore is None and disk.file_name:
+            old = DatastorePath.parse(disk.file_name).datastore
+            chosen[disk.key] = old if old in place.datastores else home
+    # Disks beside the VM's own files need no name: vSphere puts them into the VM's folder.
+    return {key: name for key, name in chosen.items() if name != home}
+
+
+def _isos(session: Session, place: Place, devices: Iterable[Any]) -> frozenset[str]:
+    kind = vim.vm.device.VirtualCdrom
+    names = {
+        device.backing.fileName
+        for device in devices
+        if isinstance(device, kind) and isinstance(device.backing, kind.IsoBackingInfo) and device.backing.fileName
+    }
+    return frozenset(
+        name
+        for name in names
+        if (path := parse_path(name)) is not None
+        and path.datastore in place.datastores
+        and exists(session, path, place.datacenter_path)
+    )
