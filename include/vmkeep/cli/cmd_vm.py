@@ -71,11 +71,14 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
     vm = described.identity
     click.echo(f"{shown_name(vm.name)} ({vm.moref}, {one_line(vm.inventory_path or '')})")
     click.echo(f"  instance UUID    {vm.instance_uuid}")
-    click.echo(f"  power            {'running' if described.running else 'off'}")
+    click.echo(f"  power            {_power(described)}")
     click.echo(f"  change tracking  {'on' if described.tracked else 'off'}")
-    for warning in (described.not_protectable, described.managed_by and f"managed by {described.managed_by}"):
-        if warning:
-            click.echo(f"  warning          {one_line(warning)}")
+    warnings = (described.not_protectable, described.managed_by and f"managed by {described.managed_by}")
+    for warning in (
+        *filter(None, warnings),
+        *(f"vSphere takes no snapshot: {w}" for w in described.snapshot_obstacles),
+    ):
+        click.echo(f"  warning          {one_line(warning)}")
     rows = [
         (
             disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.disk_mode,
@@ -84,6 +87,11 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
         for disk in described.disks
     ]  # fmt: skip
     print_table(("key", "label", "address", "capacity", "backing", "mode", "backed up", "file"), rows)
+
+
+def _power(described: inventory.VmDescription) -> str:
+    words = {inventory.PowerState.ON: "running", inventory.PowerState.SUSPENDED: "suspended"}
+    return "off, a template" if described.template else words.get(described.power, "off")
 
 
 @vm.command("sweep")

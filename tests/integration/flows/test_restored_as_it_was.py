@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from click.testing import CliRunner
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, names, power, reconfigure, restore_whole
+from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import OnConflict
@@ -113,6 +115,25 @@ def test_a_vm_that_was_suspended_counts_as_off(lab, site):
     assert load(site, point).power is Power.SUSPENDED
     assert plan.power_on is False
     assert "the VM is left off at the end, as it was when it was backed up" in plan_lines(plan)
+
+
+def test_the_command_line_shows_whether_a_vm_is_suspended_or_a_template(lab):
+    name = new_name()
+    make_vm(lab, name)
+    power(lab, name, on=True)
+    with hands(lab) as session:
+        machines.suspend(session, inventory.find_vm(session, name).moref)
+
+    assert {vm: shown_power(lab, vm) for vm in (name, "web01", "old01", "debian-template")} == {
+        name: "suspended", "web01": "running", "old01": "off", "debian-template": "off, a template",
+    }  # fmt: skip
+
+
+def shown_power(lab, vm):
+    where = ["--vcenter", f"{lab.host}:{lab.port}", "--user", lab.user, "--thumbprint", lab.thumbprint]
+    said = CliRunner(env={"VMKEEP_PASSWORD": lab.password}).invoke(cli, ["vm", "show", vm, *where]).output
+    (line,) = (line for line in said.splitlines() if line.startswith("  power "))
+    return line.removeprefix("  power").strip()
 
 
 def test_a_suspended_vm_is_not_written_over(lab, points):
