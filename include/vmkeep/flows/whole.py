@@ -205,10 +205,10 @@ def _restore_undo(site: Site, plan: RestorePlan) -> _Undo:
     if plan.target is None:
         return _Undo(
             action=remove,
-            begins=f"the half-made VM {plan.target_name} is removed",
-            left=f"the half-made VM {plan.target_name} may stay: do not start it; the next restore to that name "
+            begins=f"what is made of the new VM {plan.target_name} so far, if anything, is removed",
+            left=f"a half-made VM {plan.target_name} may stay: do not start it; the next restore to that name "
             "removes it, or delete it in vCenter",
         )
     vm = f"VM {plan.target_name} ({plan.target.moref})"
-    half = f"the disks of {vm} may be half written: restore it again before its start"
+    half = f"if a disk of {vm} was written to already, it is half written: then restore the VM again before its start"
     return _Undo(action=remove, begins=half, left=half)

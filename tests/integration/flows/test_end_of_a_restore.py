@@ -199,3 +199,17 @@ def test_what_there_was_to_say_is_not_lost_where_the_last_step_is_tried_again(la
 
     assert done.powered_on
     assert any("the NVRAM is not put back" in line for line in done.warnings)
+
+
+@pytest.mark.parametrize("method", ["CreateVM_Task", "ReconfigVM_Task"])
+def test_a_restore_that_fails_before_it_has_begun_says_of_nothing_that_it_is_half_made(lab, kept, name, caplog, method):
+    site, point = kept
+    lab.fault(method=method, fault="InvalidState")
+    where = {"new_name": name} if method == "CreateVM_Task" else {"on_conflict": OnConflict.OVERWRITE}
+
+    error, _ = restore_as_a_person(site, point, **where)
+
+    assert isinstance(error, VmKeepError)
+    assert name not in names(lab)
+    (told,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("stopping: ")]
+    assert "if anything" in told or "if a disk" in told
