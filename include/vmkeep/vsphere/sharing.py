@@ -10,7 +10,7 @@ from vmkeep.vsphere.api import moref, vim
 from vmkeep.vsphere.disks import disks_of, is_shared_bus
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read_all, read_each
+from vmkeep.vsphere.properties import read_all
 from vmkeep.vsphere.session import Session
 
 
@@ -35,16 +35,14 @@ def users_of(session: Session, vm: str, disks: Sequence[Disk]) -> tuple[str, ...
         return ()
     wanted = {place for disk in disks for place in _places(disk)}
     with speaking(f"look for other VMs that use the disks of VM {vm}"):
-        awake = [
-            other
-            for other, values in read_all(session, vim.VirtualMachine, "runtime.powerState")
-            if values["runtime.powerState"] != vim.VirtualMachine.PowerState.poweredOff and moref(other) != vm
-        ]
-        found = read_each(session, awake, "name", "config.hardware.device")
+        # In one look, though only VMs that are awake count: one that is deleted between two looks would end the second.
+        found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.hardware.device")
     return tuple(
         decode_name(values["name"] or "")
-        for _, values in found
-        if any(wanted & _places(disk) for disk in disks_of(values["config.hardware.device"] or ()))
+        for other, values in found
+        if values["runtime.powerState"] != vim.VirtualMachine.PowerState.poweredOff
+        and moref(other) != vm
+        and any(wanted & _places(disk) for disk in disks_of(values["config.hardware.device"] or ()))
     )
 
 
