@@ -78,7 +78,7 @@ def _hand_over(
 
 
 def _done_so_far(plan: RestorePlan, target: Target) -> str:
-    """What a person has to know where one of the last steps fails, lest he restores the VM once more."""
+    """The words for a restore whose last steps fail, so that nobody restores the VM once more."""
     left = "is no template yet" if plan.template else "may be off" if plan.power_on else "may still be marked"
     return f"VM {plan.target_name} ({target.vm}) is restored, with all its disks, but {left}: see the error"
 

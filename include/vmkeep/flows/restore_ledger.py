@@ -74,7 +74,7 @@ class PlanLedger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """What a person has to know of a hand-over."""
+    """The words that a hand-over leaves for its user."""
 
     warnings: tuple[str, ...]
 

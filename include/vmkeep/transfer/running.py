@@ -62,7 +62,7 @@ GRACE: Final = 15.0
 _LISTEN: Final = 1.0
 """Seconds of one look at a child's streams."""
 MACHINE: Final = Path("/")
-"""Whose files are looked at for what VDDK needs."""
+"""The machine whose files are looked at for VDDK's needs."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 _LINES: Final = 40
 """Number of VDDK's last lines that a failure shows."""

@@ -41,7 +41,7 @@ D = TypeVar("D", bound="VddkDisk")
 
 
 class VddkDisk:
-    """What source and target share: an open handle and the threads that call the library for it."""
+    """The common part of source and target: an open handle and the threads that call the library for it."""
 
     def __init__(self, handle: Handle, opener: Owner, owner: Owner, *, patience: Patience) -> None:
         self._handle = handle

@@ -55,7 +55,7 @@ class SpecOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the place of the new VM offers; found out by :mod:`vmkeep.vsphere.fitting`."""
+    """The offers of the new VM's place; found out by :mod:`vmkeep.vsphere.fitting`."""
 
     datastore: str
     """Name of the one that the VM's own files go to."""

@@ -1,4 +1,4 @@
-"""What no call of the API makes here, or no call at all: more datastores, networks and hosts, and VMs that get lost."""
+"""Things that no call of the API makes: more datastores, networks and hosts, and VMs that get lost."""
 
 import uuid
 from typing import Any
