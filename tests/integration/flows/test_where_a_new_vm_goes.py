@@ -122,12 +122,16 @@ def test_networks_with_equals_signs_brackets_and_quotes_in_their_names_can_be_ma
         ({"networks": ("VM Network",)}, UsageError, "OLD=NEW"),
         ({"networks": ("VM Network=A", "VM Network=B")}, UsageError, "choose one"),
         ({"disk_datastores": ("scsi3:9=datastore2",)}, NotFoundError, r"scsi0:0 \(Hard disk 1\)"),
-        ({"disk_datastores": ("scsi0:0=nowhere",)}, NotFoundError, "it has datastore1, datastore2: .*--disk-datastore"),
+        (
+            {"disk_datastores": ("scsi0:0=nowhere",)},
+            NotFoundError,
+            "it has datastore1, datastore2[^:]*: .*--disk-datastore",
+        ),
         ({"disk_datastores": ("scsi0:0=datastore2", "2000=datastore1")}, UsageError, "Hard disk 1 is mapped to"),
         (
             {"datastore": "nowhere"},
             NotFoundError,
-            f"^{ONCE}the host has no .* it has datastore1, datastore2: .*--datastore",
+            f"^{ONCE}the host has no .* it has datastore1, datastore2[^:]*: .*--datastore",
         ),
         ({"luns": ("scsi0:0=naa.1",)}, NotFoundError, "each physical RDM of it: none"),
     ],
