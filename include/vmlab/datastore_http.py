@@ -123,7 +123,7 @@ def folder_path(target: str) -> bool:
 
 
 def planned(site: Site, name: str) -> HttpResponse | None:
-    """What a planned fault of `folder.GET`, `host.GET` and the like makes of a request."""
+    """The outcome of a request for which a fault of `folder.GET`, `host.GET` and the like is planned."""
     injection = site.faults.take(name)
     if injection is None:
         return None

@@ -151,7 +151,7 @@ class Access:
             return privilege == SYSTEM[0] or (privilege == SYSTEM[1] and self._leads_down(node, mine))
 
     def sight(self, user: str) -> "Sight":
-        """What a user sees; cheap where the root's grant already says so."""
+        """The view of a user; cheap where the root's grant already says so."""
         mine = self.grants().get(user, {})
         roles = {role.role_id: role for role in self.roles()}
         at_root = set(mine) == {ROOT_FOLDER._moId} and not self.local(user)
@@ -197,7 +197,7 @@ class Access:
 
 
 class Sight:
-    """What one user sees: which objects at all, and which of their properties."""
+    """The view of one user: which objects are seen at all, and which of their properties."""
 
     def __init__(self, access: Access, user: str, *, everything: bool) -> None:
         self._access = access

@@ -56,7 +56,7 @@ def query_config_target(call: Call, host: Any) -> Any:
 
 @method(Browser, "QueryConfigOption")
 def query_config_option(call: Call, key: str | None, host: Any) -> Any:
-    """What VMs of a hardware version may be like: of the default one where none is named. An unknown one: nothing."""
+    """Limits of VMs of a hardware version, of the default one where none is named; nothing for an unknown one."""
     return _option(call, key, host)
 
 
@@ -78,7 +78,7 @@ def query_config_option_descriptor(call: Call) -> list[Any]:
 
 @method(Browser, "QueryTargetCapabilities")
 def query_target_capabilities(call: Call, host: Any) -> Any:
-    """What a host can do; the first of the cluster where none is named."""
+    """Abilities of a host; the first of the cluster where none is named."""
     return read(call.site, _hosts(call, host)[0], "capability")
 
 

@@ -1,4 +1,4 @@
-"""What has happened: the kept tasks, and an event for each, read by filter or through collectors.
+"""The history of the vCenter: the kept tasks, and an event for each, read by filter or through collectors.
 
 A collector belongs to a session. Its position lies between two items: at first before the oldest one.
 """
