@@ -13,8 +13,8 @@ RUN pip install --require-hashes -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY include ./include
 COPY plugins ./plugins
-RUN pip install --no-deps .
 COPY dags ./dags
+RUN pip install --no-deps .
 
 RUN useradd --uid 50000 --gid 0 --create-home airflow \
     && install -d -o airflow -g 0 -m 0775 /opt/airflow /opt/airflow/logs /srv/vmkeep \

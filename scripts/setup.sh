@@ -36,6 +36,6 @@ if [ "$($venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$uv_version" ];
   $venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 fi
 echo "setup: installing what uv.lock names"
-VIRTUAL_ENV=$PWD/$venv $venv/bin/uv sync --quiet --frozen --active --compile-bytecode
+VIRTUAL_ENV=$PWD/$venv $venv/bin/uv sync --quiet --frozen --all-extras --active --compile-bytecode
 compile_ours
 echo "$want" > "$stamp"

@@ -4,4 +4,15 @@ The engine runs with no Airflow installed. Layers, upper imports lower only (hel
 cli > flows > transfer, images > repository, catalog, vsphere, vddk > blobs > model > errors, clock.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """Read the version from the installed package when somebody asks: pyproject.toml is the only place it stands in."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("vmkeep")

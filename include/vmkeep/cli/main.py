@@ -13,7 +13,6 @@ from typing import NoReturn
 import click
 from click.shell_completion import shell_complete
 
-from vmkeep import __version__
 from vmkeep.cli.failures import SYSTEM, ending_of, tell
 from vmkeep.cli.interrupts import catch_interrupts, ignore_interrupts
 from vmkeep.cli.output import LineFormat
@@ -58,7 +57,7 @@ class Nouns(click.Group):
 
 
 @click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="vmkeep")
+@click.version_option(package_name="vmkeep", prog_name="vmkeep")
 @click.option("-v", "--verbose", count=True, help="Log more to stderr; twice for everything.")
 def cli(verbose: int) -> None:
     """Back up and restore VMware vSphere VMs, without an agent in the guest.
