@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from vmlab.disks import DiskError
-from vmlab.disks.names import split_path
+from vmlab.api import moid, vim
+from vmlab.disks import DiskError, split_path
 from vmlab.managed import disabled_methods
 from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.managed.snapshot_tree import snapshot_refs
 from vmlab.managed.vm_info import disks
 from vmlab.nfc import DiskGrant, NfcError
-from vmlab.soap.types import vim
-from vmlab.soap.values import moid
 
 UNKNOWN, INVALID, NOT_FOUND, BUSY, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 5, 13, 35, 4000, 13003
 NOT_LICENSED = 16064

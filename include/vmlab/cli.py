@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from vmlab.lab import DEFAULT_PASSWORD, LabInUseError, LabOptions, LabServer
-from vmlab.soap.languages import LANGUAGES
+from vmlab.soap import LANGUAGES
 
 log = logging.getLogger("vmlab")
 

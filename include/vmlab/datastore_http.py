@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, unquote_plus, urlsplit
 
+from vmlab.api import vim, vmodl
 from vmlab.managed import ds_paths
 from vmlab.managed.access import BACKUP_PRIVILEGES
 from vmlab.managed.dispatch import cookie_of
 from vmlab.managed.file_locks import holder
 from vmlab.managed.search import find_by_path
 from vmlab.managed.site import Site
-from vmlab.soap.http import HttpRequest, HttpResponse, plain
-from vmlab.soap.types import vim, vmodl
+from vmlab.soap import HttpRequest, HttpResponse, plain
 
 PREFIX = "/folder"
 PIECE = 1 << 20

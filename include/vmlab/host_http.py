@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from vmlab.datastore_http import PREFIX, FileService, folder_path, planned
 from vmlab.managed.site import Site
-from vmlab.soap.http import HttpRequest, HttpResponse, plain
+from vmlab.soap import HttpRequest, HttpResponse, plain
 
 COOKIE = "vmware_cgi_ticket"
 HOST_DATACENTER = "ha-datacenter"

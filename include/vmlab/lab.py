@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from vmlab.api import moid, vim
 from vmlab.authority import SiteAuthority
-from vmlab.control.handler import ControlHandler
+from vmlab.control import ControlHandler
 from vmlab.disks import DiskStore
 from vmlab.host_http import HostHandler
-from vmlab.inventory import demo
+from vmlab.inventory import ADMINISTRATOR, build_inventory
 from vmlab.managed import families  # noqa: F401  (registers every behaviour)
 from vmlab.managed.access import Access
 from vmlab.managed.database import Database
@@ -33,10 +34,7 @@ from vmlab.managed.snapshot_disks import heal
 from vmlab.managed.world import World
 from vmlab.nfc import NfcServer, install_vddk
 from vmlab.routes import Routes
-from vmlab.soap.certificate import load_or_make
-from vmlab.soap.server import TlsServer
-from vmlab.soap.types import vim
-from vmlab.soap.values import moid
+from vmlab.soap import TlsServer, load_or_make
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +107,7 @@ class LabServer:
         for ref in self.site.world.all(vim.ManagedEntity):
             self.site.add_companion(ref)
         if not self.site.world.meta("built"):
-            demo.build(self.site, options.data_disk_bytes)
+            build_inventory(self.site, options.data_disk_bytes)
         for vm in self.site.world.all(vim.VirtualMachine):
             heal(self.site, vm)
 
@@ -143,7 +141,7 @@ class LabServer:
             "url": f"{base}/sdk",
             "host": "127.0.0.1",
             "port": self.port,
-            "user": demo.ADMINISTRATOR,
+            "user": ADMINISTRATOR,
             "password": self._options.password,
             "thumbprint": self.certificate.sha1,
             "thumbprint_sha256": self.certificate.sha256,

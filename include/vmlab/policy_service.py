@@ -11,16 +11,13 @@ from typing import Any
 
 from pyVmomi import pbm as _pbm
 
+from vmlab.api import fill, support, vim, vmodl
 from vmlab.managed.access import session_needed
 from vmlab.managed.dispatch import BODY_LIMIT
 from vmlab.managed.policies import assigned, policies
 from vmlab.managed.sessions import Session
 from vmlab.managed.site import ROOT_FOLDER, Site
-from vmlab.soap.http import HttpRequest, HttpResponse
-from vmlab.soap.request import SoapRequest
-from vmlab.soap.response import fault_envelope, result_envelope
-from vmlab.soap.types import support, vim, vmodl
-from vmlab.soap.values import fill
+from vmlab.soap import HttpRequest, HttpResponse, SoapRequest, fault_envelope, result_envelope
 
 log = logging.getLogger(__name__)
 pbm: Any = _pbm

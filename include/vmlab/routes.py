@@ -2,13 +2,13 @@
 
 import logging
 
-from vmlab.control.handler import PREFIX, ControlHandler
+from vmlab.api import VERSION_IDS
+from vmlab.control import PREFIX, ControlHandler
 from vmlab.datastore_http import FolderHandler, folder_path
 from vmlab.managed.dispatch import Dispatcher
 from vmlab.managed.site import Site
 from vmlab.policy_service import PATHS, PolicyService
-from vmlab.soap.http import HttpRequest, HttpResponse
-from vmlab.soap.values import VERSION_IDS
+from vmlab.soap import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
 

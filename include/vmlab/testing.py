@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 from urllib.parse import urlencode
 
-from vmlab.disks.names import split_path
+from vmlab.disks import split_path
 
 START_SECONDS = 300.0
 STOP_SECONDS = 120.0

@@ -3,12 +3,12 @@
 import uuid
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.control.targets import ControlError, find_vm
 from vmlab.managed import ds_paths, policies, reach, switches
 from vmlab.managed.lost import STATES, set_connection
 from vmlab.managed.site import Site
 from vmlab.managed.vm_create import adopt, check_free_name, inventory_name
-from vmlab.soap.types import vim, vmodl
 
 _LONGEST = 80
 

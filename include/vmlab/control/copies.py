@@ -6,12 +6,12 @@ and their change tracking's included. Two vCenters give out ids by themselves, s
 
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.control.targets import ControlError
 from vmlab.managed.search import find_by_path
 from vmlab.managed.site import Site
 from vmlab.managed.vm_power import power_on
 from vmlab.managed.vm_register import register
-from vmlab.soap.types import vim, vmodl
 
 
 def register_copy(site: Site, body: dict[str, Any]) -> dict[str, Any]:

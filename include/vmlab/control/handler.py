@@ -15,7 +15,7 @@ from vmlab.managed import disabled_methods
 from vmlab.managed.faults import Injection
 from vmlab.managed.site import Site
 from vmlab.nfc import NfcFault, NfcServer
-from vmlab.soap.http import HttpRequest, HttpResponse
+from vmlab.soap import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
 

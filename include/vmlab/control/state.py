@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed import disabled_methods
 from vmlab.managed.site import Site
 from vmlab.managed.vm_info import backing_chain, disks
 from vmlab.nfc import NfcServer
-from vmlab.soap.types import vim
 
 
 def describe(site: Site, nfc: NfcServer) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed.properties import read
 from vmlab.managed.search import find_by_path
 from vmlab.managed.site import Site
 from vmlab.managed.vm_info import disks
-from vmlab.soap.types import vim
 
 
 class ControlError(Exception):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from vmlab.native.build import DISK_CORE, build
+from vmlab.native import DISK_CORE, build
 
 SECTOR = 512
 

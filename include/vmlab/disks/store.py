@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from vmlab.disks import descriptor, tracking
+from vmlab.disks import change_tracking as tracking
+from vmlab.disks import descriptor
 from vmlab.disks.copying import copy_sparse, size_of
 from vmlab.disks.core import SECTOR, DiskError, call
 from vmlab.disks.descriptor import Descriptor
 from vmlab.disks.handle import DiskHandle
-from vmlab.disks.names import split_path
+from vmlab.disks.path_names import split_path
 
 _BAD_NAME = 22
 _INVALID = 3

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.inventory.images import open_image, write_data_disk
 from vmlab.managed import ds_paths
 from vmlab.managed.access import ADMIN_ROLE, BACKUP_ROLE, READ_ONLY_ROLE
@@ -18,7 +19,6 @@ from vmlab.managed.luns import add_lun, all_luns, lun_file
 from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.managed.vm_create import adopt, create_vm
 from vmlab.managed.vm_power import power_on
-from vmlab.soap.types import vim
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Places:
     pool: Any
 
 
-def build(site: Site, data_disk_bytes: int) -> None:
+def build_inventory(site: Site, data_disk_bytes: int) -> None:
     """Fill an empty site. One transaction per object; a cut set-up is not resumed but begun anew by the caller."""
     places = _places(site)
     for number, size in enumerate((64 * MIB, 64 * MIB, 128 * MIB)):

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.ancestry import above
 from vmlab.managed.site import ROOT_FOLDER
 from vmlab.managed.world import World
-from vmlab.soap.types import vim, vmodl
 
 SYSTEM = ("System.Anonymous", "System.View", "System.Read")
 ADMIN_ROLE, READ_ONLY_ROLE, NO_ACCESS_ROLE, BACKUP_ROLE = -1, -2, -5, 1101

@@ -5,13 +5,13 @@ Reads and writes what `access` checks.
 
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.access import ADMIN_ROLE, SYSTEM
 from vmlab.managed.ancestry import above
 from vmlab.managed.privilege_names import PRIVILEGES
 from vmlab.managed.registry import Call, method
 from vmlab.managed.service import privilege_list
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
 
 Manager = vim.AuthorizationManager
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.registry import Call, computed, task_method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
 
 Browser = vim.host.DatastoreBrowser
 DATA_SUFFIXES = ("-flat.vmdk", "-delta.vmdk", "-ctk.vmdk")

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from vmlab.api import vmodl
 from vmlab.managed.access import Sight
 from vmlab.managed.properties import property_names, read_path
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rules import check_spec
-from vmlab.soap.types import vmodl
 
 PC = vmodl.query.PropertyCollector
 

@@ -3,9 +3,9 @@
 import uuid
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
 
 Manager = vim.encryption.CryptoManagerKmip
 _META = "crypto_keys"

@@ -2,10 +2,9 @@
 
 from typing import Any
 
+from vmlab.api import type_named, vim, vmodl, wsdl_name
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import type_named, wsdl_name
 
 Fields = vim.CustomFieldsManager
 

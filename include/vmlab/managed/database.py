@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vmlab.soap.values import dump, load, type_named, type_of, wsdl_name
+from vmlab.api import dump, load, type_named, type_of, wsdl_name
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (moid TEXT PRIMARY KEY, type TEXT NOT NULL, props TEXT NOT NULL) STRICT;

@@ -3,12 +3,11 @@
 import uuid
 from typing import Any
 
+from vmlab.api import fill, vim
 from vmlab.managed.ds_paths import parse, root_of
 from vmlab.managed.reach import hosts_of
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
-from vmlab.soap.values import fill
 
 DEFAULT_CAPACITY = 2 << 40
 

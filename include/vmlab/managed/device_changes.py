@@ -9,9 +9,9 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed import devices as rules
 from vmlab.managed.devices import Device, Disk
-from vmlab.soap.types import vim
 
 Spec = Device.VirtualDeviceSpec
 

@@ -5,7 +5,7 @@ Pure: works on device objects, touches neither files nor the world.
 
 from typing import Any
 
-from vmlab.soap.types import vim
+from vmlab.api import vim
 
 Device = vim.vm.device
 Disk = Device.VirtualDisk

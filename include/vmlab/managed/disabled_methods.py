@@ -6,10 +6,9 @@ end of the client's process or session, and no restart of the vCenter.
 
 from typing import Any
 
+from vmlab.api import moid, vim
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
-from vmlab.soap.values import moid
 
 RELOCATE = "RelocateVM_Task"
 _META = "disabled_methods"

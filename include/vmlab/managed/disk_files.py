@@ -6,6 +6,7 @@ If a later action fails, disks made by earlier ones are removed again: a VM is c
 import contextlib
 from typing import Any
 
+from vmlab.api import type_of, vim
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.datastores import free_bytes
@@ -13,8 +14,6 @@ from vmlab.managed.device_changes import DiskAction, capacity_of, invalid_device
 from vmlab.managed.devices import Disk, is_rdm
 from vmlab.managed.luns import Lun, all_luns, lun_file, lun_users
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
-from vmlab.soap.values import type_of
 
 MAX_CAPACITY = 62 << 40
 

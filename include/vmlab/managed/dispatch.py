@@ -8,6 +8,7 @@ import re
 import time
 from typing import Any
 
+from vmlab.api import ManagedObject, Object, fill, version_of, vim, vmodl
 from vmlab.managed import properties
 from vmlab.managed.access import is_system, no_permission, session_needed
 from vmlab.managed.disabled_methods import require_enabled
@@ -16,12 +17,7 @@ from vmlab.managed.lost import check_reachable
 from vmlab.managed.registry import Behaviour, Call, find_method, refuse
 from vmlab.managed.sessions import acting
 from vmlab.managed.site import Site
-from vmlab.soap.http import HttpRequest, HttpResponse
-from vmlab.soap.languages import translate
-from vmlab.soap.request import SoapRequest
-from vmlab.soap.response import fault_envelope, result_envelope
-from vmlab.soap.types import ManagedObject, Object, vim, vmodl
-from vmlab.soap.values import fill, version_of
+from vmlab.soap import HttpRequest, HttpResponse, SoapRequest, fault_envelope, result_envelope, translate
 
 log = logging.getLogger(__name__)
 

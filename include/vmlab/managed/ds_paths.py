@@ -6,9 +6,9 @@ With no way out of the datastore.
 from pathlib import Path
 from typing import Any
 
-from vmlab.disks.names import split_path
+from vmlab.api import vim
+from vmlab.disks import split_path
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
 
 
 def parse(path: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ A browser belongs to a VM, or to a cluster or lone host; it tells what all hosts
 from collections.abc import Callable
 from typing import Any
 
+from vmlab.api import fill, vim, vmodl
 from vmlab.managed import datastores, hardware
 from vmlab.managed.devices import Device, default_devices
 from vmlab.managed.guests import guest_descriptors
@@ -14,8 +15,6 @@ from vmlab.managed.luns import target_luns
 from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import fill
 
 Browser = vim.EnvironmentBrowser
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmlab.soap.fault_fields import fault_named
+from vmlab.api import fault_named
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed import ds_paths
 from vmlab.managed.site import Site
 from vmlab.managed.vm_info import backing_chain, disks
-from vmlab.soap.types import vim
 
 
 def holder(site: Site, path: Path) -> Any:

@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.disk_files import disk_fault
 from vmlab.managed.registry import Call, method, task_method
 from vmlab.managed.site import Site
 from vmlab.managed.vm_info import backing_chain, disks
-from vmlab.soap.types import vim
 
 Manager = vim.FileManager
 

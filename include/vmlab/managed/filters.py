@@ -8,13 +8,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmlab.api import dump, vmodl
 from vmlab.managed.access import Sight
 from vmlab.managed.collector import content, select
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import Site
 from vmlab.managed.spec_rules import check_spec
-from vmlab.soap.types import vmodl
-from vmlab.soap.values import dump
 
 PC = vmodl.query.PropertyCollector
 

@@ -7,11 +7,11 @@ import copy
 import secrets
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed import ds_paths
 from vmlab.managed.devices import Device
 from vmlab.managed.hosts import allocation
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
 
 OVERHEAD_MIB = 73
 _BRIDGES = (4, 5, 6, 7)

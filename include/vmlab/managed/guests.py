@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from vmlab.soap.types import vim
-from vmlab.soap.values import fill
+from vmlab.api import fill, vim
 
 _NAMES: dict[str, tuple[str, str]] = {
     "debian12_64Guest": ("Debian GNU/Linux 12 (64-bit)", "linuxGuest"),

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
 
 RELEASES: dict[int, tuple[str, str]] = {
     4: ("3.5.0", "64607"),

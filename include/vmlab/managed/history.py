@@ -6,9 +6,9 @@ A collector belongs to a session. Its position lies between two items: at first 
 from collections.abc import Callable
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
 
 PAGE = 10
 """Items of a collector's latest page, until the client asks for another number."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vmlab.api import VERSIONS, DataObject, default_for, fill, vim
 from vmlab.managed.datastores import mount_info, vmfs_volume
 from vmlab.managed.hosts import about
 from vmlab.managed.luns import host_luns
@@ -9,8 +10,6 @@ from vmlab.managed.managers import HOST_PARTS, host_of
 from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import DataObject, vim
-from vmlab.soap.values import VERSIONS, default_for, fill
 
 ConfigInfo = vim.host.ConfigInfo
 KEY = "key-vim.host."

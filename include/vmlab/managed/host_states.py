@@ -6,10 +6,9 @@ A host that enters maintenance mode is evacuated at once; a real one waits for i
 import copy
 from typing import Any
 
+from vmlab.api import fill, vim, vmodl
 from vmlab.managed.registry import Call, computed, task_method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import fill
 
 CONNECTED, MAINTENANCE, DISCONNECTED = "connected", "maintenance", "disconnected"
 

@@ -6,13 +6,12 @@ All worked out from a few stored values.
 import uuid
 from typing import Any
 
+from vmlab.api import fill, vim
 from vmlab.managed import hardware
 from vmlab.managed.host_states import runtime, uses_drs
 from vmlab.managed.reach import hosts_of, reached
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
-from vmlab.soap.values import fill
 
 CORES, THREADS, MHZ, MEMORY = 8, 16, 2600, 64 << 30
 

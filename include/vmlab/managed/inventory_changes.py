@@ -4,6 +4,7 @@ import copy
 import shutil
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed import disabled_methods, ds_paths
 from vmlab.managed.ancestry import above
 from vmlab.managed.disk_chains import known_links, stray_links
@@ -15,7 +16,6 @@ from vmlab.managed.vm_create import abandon, adopt, check_free_name, inventory_n
 from vmlab.managed.vm_info import disks
 from vmlab.managed.vm_power import invalid_power_state
 from vmlab.managed.vmx import write_vm_files
-from vmlab.soap.types import vim, vmodl
 
 VM = vim.VirtualMachine
 

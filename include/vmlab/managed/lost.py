@@ -6,9 +6,9 @@ The files are where they were and the lab keeps the configuration, but shows not
 import copy
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed.registry import Call
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
 
 STATES = frozenset({"inaccessible", "orphaned", "invalid"})
 _UNREADABLE = frozenset({"config", "guest", "layout", "layoutEx", "network", "rootSnapshot", "snapshot", "storage"})

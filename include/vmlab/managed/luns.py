@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vmlab.api import fill, vim
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
-from vmlab.soap.values import fill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.managers import PARTS
 from vmlab.managed.registry import Call, computed, method, refusal
 from vmlab.managed.site import Site
 from vmlab.managed.vm_power import invalid_power_state
-from vmlab.soap.types import vim, vmodl
 
 NOTHING_THERE: dict[Any, tuple[str, ...]] = {
     vim.PerformanceManager: ("QueryPerf", "QueryAvailablePerfMetric"),

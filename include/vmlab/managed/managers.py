@@ -7,10 +7,9 @@ the API's tables say which managers there are, of which type, and which managers
 
 from typing import Any
 
+from vmlab.api import VERSIONS, ManagedObject, vim
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
-from vmlab.soap.types import ManagedObject, vim
-from vmlab.soap.values import VERSIONS
 
 SPELLED = {
     "propertyCollector": "propertyCollector", "perfManager": "PerfMgr", "serviceManager": "ServiceMgr",

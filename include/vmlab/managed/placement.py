@@ -7,6 +7,7 @@ without DRS refuses.
 from collections.abc import Iterator
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed import ds_paths, hardware
 from vmlab.managed.devices import Device, Disk
 from vmlab.managed.host_states import CONNECTED, DISCONNECTED, MAINTENANCE, state_of, uses_drs
@@ -14,7 +15,6 @@ from vmlab.managed.hosts import compute_host
 from vmlab.managed.reach import hosts_of
 from vmlab.managed.site import Site
 from vmlab.managed.switches import check_card
-from vmlab.soap.types import vim, vmodl
 
 
 def place(site: Site, spec: Any, pool: Any, host: Any) -> Any:

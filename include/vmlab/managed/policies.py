@@ -6,9 +6,9 @@ A spec assigns them (`vmProfile`, a device change's `profile`); an id that no po
 from collections.abc import Iterator
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.devices import Disk
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
 
 
 def policies(site: Site) -> dict[str, str]:

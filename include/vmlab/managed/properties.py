@@ -7,11 +7,10 @@ array type, which an anyType answer needs. Called under the world's lock.
 from functools import lru_cache
 from typing import Any
 
+from vmlab.api import F_OPTIONAL, DataObject, default_for, type_of, vmodl
 from vmlab.managed.lost import hides
 from vmlab.managed.registry import find_computed
 from vmlab.managed.site import Site
-from vmlab.soap.types import F_OPTIONAL, DataObject, vmodl
-from vmlab.soap.values import default_for, type_of
 
 
 def _kind(value: Any) -> Any:

@@ -4,9 +4,9 @@ import itertools
 import threading
 from typing import Any
 
+from vmlab.api import vmodl
 from vmlab.managed.collector import retrieve
 from vmlab.managed.registry import Call, method
-from vmlab.soap.types import vmodl
 
 PC = vmodl.query.PropertyCollector
 

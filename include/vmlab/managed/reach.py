@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
 
 
 def hosts_of(site: Site, ref: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vmlab.soap.types import vmodl
+from vmlab.api import vmodl
 
 if TYPE_CHECKING:
     from vmlab.managed.access import Sight

@@ -8,6 +8,7 @@ import copy
 import shutil
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed import ds_paths
 from vmlab.managed.registry import Call, task_method
 from vmlab.managed.site import Site
@@ -15,7 +16,6 @@ from vmlab.managed.snapshot_disks import refuse_open
 from vmlab.managed.snapshot_tree import snapshot_refs
 from vmlab.managed.vm_info import backing_chain, disks
 from vmlab.managed.vmx import write_vm_files
-from vmlab.soap.types import vim, vmodl
 
 
 @task_method(vim.VirtualMachine, "RelocateVM_Task")

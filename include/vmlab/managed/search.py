@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.ancestry import above
 from vmlab.managed.properties import read_path
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import ROOT_FOLDER, Site
 from vmlab.managed.views import children
-from vmlab.soap.types import vim, vmodl
 
 Index = vim.SearchIndex
 

@@ -3,13 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from vmlab.api import API_VERSION, fill, vim
 from vmlab.managed.managers import MANAGERS, add_managers, host_of
 from vmlab.managed.privilege_names import PRIVILEGES
 from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import ROOT_FOLDER, Site
-from vmlab.soap.types import vim
-from vmlab.soap.values import API_VERSION, fill
 
 SERVICE_INSTANCE = vim.ServiceInstance("ServiceInstance")
 

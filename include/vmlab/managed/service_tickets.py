@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.registry import Call, method
-from vmlab.soap.types import vim, vmodl
 
 Manager = vim.SessionManager
 Spec = Manager.HttpServiceRequestSpec

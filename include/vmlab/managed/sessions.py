@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from vmlab.api import ManagedObject, vim, vmodl
 from vmlab.managed.access import invalid_login
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import ManagedObject, vim, vmodl
 
 Manager = vim.SessionManager
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmlab.soap.types import vim
+from vmlab.api import vim
 
 if TYPE_CHECKING:
     from vmlab.disks import DiskStore
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vmlab.managed.tasks import Tasks
     from vmlab.managed.world import World
     from vmlab.nfc import NfcSession
-    from vmlab.soap.certificate import Certificate
+    from vmlab.soap import Certificate
 
 ROOT_FOLDER = vim.Folder("group-d1")
 

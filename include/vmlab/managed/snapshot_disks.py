@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.disks import DiskError
 from vmlab.managed.devices import in_snapshots
 from vmlab.managed.disk_chains import (
@@ -18,7 +19,6 @@ from vmlab.managed.site import Site
 from vmlab.managed.snapshot_tree import snapshot_refs
 from vmlab.managed.vm_info import backing_chain, disks
 from vmlab.managed.vmx import write_vm_files
-from vmlab.soap.types import vim
 
 
 def collapse(site: Site, vm: Any) -> None:

@@ -9,6 +9,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
+from vmlab.api import fill, vim, vmodl
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.devices import Disk, in_snapshots, is_multi_writer, is_rdm, link_children, shares_bus
@@ -22,8 +23,6 @@ from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_info import disks, tools_running
 from vmlab.managed.vm_power import set_power
 from vmlab.managed.vmx import write_vm_files
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import fill
 
 VM, Snapshot = vim.VirtualMachine, vim.vm.Snapshot
 MAX_DEPTH = 32

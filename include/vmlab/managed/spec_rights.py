@@ -7,11 +7,10 @@ field. Where the list for creating is silent, the one for reconfiguring counts.
 from collections.abc import Iterator
 from typing import Any
 
+from vmlab.api import dump, vim
 from vmlab.managed import ds_paths
 from vmlab.managed.devices import Device, Disk, is_rdm
 from vmlab.managed.registry import Call
-from vmlab.soap.types import vim
-from vmlab.soap.values import dump
 
 _OF_FIELDS = {
     "AdvancedConfig": ("extraConfig",),

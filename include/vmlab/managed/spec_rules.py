@@ -7,8 +7,8 @@ ManagedEntity is no property, though every VM has one. Within a data object the 
 
 from typing import Any
 
+from vmlab.api import ManagedObject, vmodl
 from vmlab.managed.properties import declared
-from vmlab.soap.types import ManagedObject, vmodl
 
 PC = vmodl.query.PropertyCollector
 

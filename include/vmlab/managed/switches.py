@@ -8,11 +8,10 @@ import copy
 import uuid
 from typing import Any
 
+from vmlab.api import fill, vim
 from vmlab.managed.reach import hosts_of
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
-from vmlab.soap.values import fill
 
 Card = vim.vm.device.VirtualEthernetCard
 Switch = vim.dvs.VmwareDistributedVirtualSwitch

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from vmlab.api import fill, vim, vmodl
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import fill
 
 log = logging.getLogger(__name__)
 

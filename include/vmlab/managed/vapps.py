@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.ancestry import above
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import Site
 from vmlab.managed.vm_create import abandon, adopt, check_free_name, inventory_name
-from vmlab.soap.types import vim, vmodl
 
 
 @method(vim.ResourcePool, "CreateResourcePool")

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.properties import read
 from vmlab.managed.registry import Call, computed, method
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
 
 CHILDREN: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (vim.Folder, ("childEntity",)),

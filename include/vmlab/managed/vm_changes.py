@@ -7,13 +7,12 @@ first in production.
 import re
 from typing import Any
 
-from vmlab.disks import DiskError
-from vmlab.disks.tracking import UnknownChangeIdError
+from vmlab.api import vim, vmodl
+from vmlab.disks import DiskError, UnknownChangeIdError
 from vmlab.managed.disk_files import disk_fault
 from vmlab.managed.registry import Call, method
 from vmlab.managed.site import Site
 from vmlab.managed.vm_info import disks
-from vmlab.soap.types import vim, vmodl
 
 Info = vim.VirtualMachine.DiskChangeInfo
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.guests import guest_names
-from vmlab.soap.types import vim, vmodl
 
 _DIRECT = (
     "annotation", "alternateGuestName", "guestId", "version", "uuid", "instanceUuid", "firmware", "cpuHotAddEnabled",

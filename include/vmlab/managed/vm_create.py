@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from vmlab.api import fill, vim, vmodl
 from vmlab.managed import ds_paths, hardware
 from vmlab.managed.device_changes import plan_changes
 from vmlab.managed.devices import default_devices
@@ -21,8 +22,6 @@ from vmlab.managed.spec_rights import check_create
 from vmlab.managed.vm_config import apply_simple_fields
 from vmlab.managed.vm_rules import check_encryption, check_spec, encrypt
 from vmlab.managed.vmx import write_nvram, write_vm_files
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import fill
 
 
 @task_method(vim.Folder, "CreateVM_Task", check=check_create)

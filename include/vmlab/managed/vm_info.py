@@ -2,14 +2,13 @@
 
 from typing import Any
 
+from vmlab.api import fill, vim
 from vmlab.managed import ds_paths
 from vmlab.managed.hosts import allocation
 from vmlab.managed.lost import is_lost
 from vmlab.managed.registry import computed
 from vmlab.managed.site import Site
 from vmlab.managed.switches import names
-from vmlab.soap.types import vim
-from vmlab.soap.values import fill
 
 VM = vim.VirtualMachine
 Disk = vim.vm.device.VirtualDisk

@@ -4,6 +4,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed import hardware
 from vmlab.managed.devices import shareable
 from vmlab.managed.full_config import after_start
@@ -14,7 +15,6 @@ from vmlab.managed.site import Site
 from vmlab.managed.tracking import apply_tracking
 from vmlab.managed.vm_info import disks, tools_running
 from vmlab.managed.vmx import check_nvram, write_nvram
-from vmlab.soap.types import vim
 
 VM = vim.VirtualMachine
 

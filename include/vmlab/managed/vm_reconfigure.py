@@ -4,6 +4,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
+from vmlab.api import fill, vim, vmodl
 from vmlab.managed import ds_paths
 from vmlab.managed.ancestry import above
 from vmlab.managed.device_changes import plan_changes
@@ -21,8 +22,6 @@ from vmlab.managed.vm_create import check_free_name, inventory_name
 from vmlab.managed.vm_power import invalid_power_state
 from vmlab.managed.vm_rules import check_encryption, check_spec
 from vmlab.managed.vmx import write_vm_files
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import fill
 
 VM = vim.VirtualMachine
 

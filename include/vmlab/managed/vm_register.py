@@ -4,6 +4,7 @@ import re
 import uuid
 from typing import Any
 
+from vmlab.api import fill, vim, vmodl
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.device_changes import plan_changes
@@ -16,8 +17,6 @@ from vmlab.managed.site import Site
 from vmlab.managed.vm_create import check_free_name, check_no_vapp, enter_vm, inventory_name, new_config
 from vmlab.managed.vm_info import disks
 from vmlab.managed.vmx import controller_types, nic_types, parse, read_uuid
-from vmlab.soap.types import vim, vmodl
-from vmlab.soap.values import fill
 
 _HANDLED = re.compile(
     r"(scsi|sata|nvme|ide|ethernet)\d+[.:].*|\.encoding|config\.version|virtualHW\.version|displayName|guestOS|vmlab\.guestId|"

@@ -3,11 +3,11 @@
 import secrets
 from typing import Any
 
+from vmlab.api import vim, vmodl
 from vmlab.managed.crypto import knows_key
 from vmlab.managed.device_changes import DevicePlan, invalid_device
 from vmlab.managed.devices import Device, Disk
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim, vmodl
 
 BUNDLE = "encryption.bundle"
 

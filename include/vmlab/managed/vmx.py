@@ -7,10 +7,10 @@ import hashlib
 import re
 from typing import Any
 
+from vmlab.api import vim
 from vmlab.managed import ds_paths
 from vmlab.managed.devices import Device, Disk, is_rdm
 from vmlab.managed.site import Site
-from vmlab.soap.types import vim
 
 NVRAM_BYTES = 8684
 _SEALED = b"VMLABENC"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmlab.api import vmodl
 from vmlab.managed.database import Database
-from vmlab.soap.types import vmodl
 
 
 @dataclass(slots=True, kw_only=True)

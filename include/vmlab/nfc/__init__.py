@@ -1,8 +1,16 @@
-"""The hosts' NFC service as the lab has it: who may open which disk, how many at once, and what goes wrong."""
+"""The hosts' NFC service: the door through which a VDDK client opens a disk.
 
-from vmlab.nfc.faults import NfcFault
+`install` lays out a VDDK folder with the stand-in library, which connects here over TCP. `nfc_server` holds one
+connection per open disk: it asks an `Authority` (see `grants`) whether this caller may open this disk, counts the
+sessions of each host, and tells the library which planned faults (`nfc_faults`) its reads and writes will meet.
+`wire` is the message format that C and Python share.
+
+Disk data never passes through the service: the library opens the file whose path it is given.
+"""
+
 from vmlab.nfc.grants import Authority, DiskGrant, NfcError
 from vmlab.nfc.install import install_vddk
-from vmlab.nfc.server import NfcServer, NfcSession
+from vmlab.nfc.nfc_faults import NfcFault
+from vmlab.nfc.nfc_server import NfcServer, NfcSession
 
 __all__ = ["Authority", "DiskGrant", "NfcError", "NfcFault", "NfcServer", "NfcSession", "install_vddk"]

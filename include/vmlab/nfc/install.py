@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from vmlab.native.build import VDDK, build
+from vmlab.native import VDDK, build
 
 VERSION = "8.0.3"
 _REAL = f"libvixDiskLib.so.{VERSION}"

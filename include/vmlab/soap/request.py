@@ -8,7 +8,7 @@ unknown methods and unknown parameters with the fault a vCenter would send.
 from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from vmlab.soap.types import F_OPTIONAL, DataObject, ManagedObject, Object, SoapAdapter, support, vim, vmodl
+from vmlab.api import F_OPTIONAL, DataObject, ManagedObject, Object, SoapAdapter, support, vim, vmodl
 
 FETCH = Object(params=(Object(name="prop", type=str, privId=None),), result=object, resultFlags=F_OPTIONAL, privId=None)
 """The undocumented `Fetch(prop)` with which pyVmomi reads one property; it is not in the tables."""

@@ -6,7 +6,7 @@ The fault detail has to be `<NameFault xmlns="urn:vim25" xsi:type="Name">`; pyVm
 import io
 from typing import Any
 
-from vmlab.soap.types import ManagedObject, Object, SoapAdapter, support
+from vmlab.api import ManagedObject, Object, SoapAdapter, support
 
 _START: str = SoapAdapter.XML_HEADER + SoapAdapter.SOAP_ENVELOPE_START + SoapAdapter.SOAP_BODY_START
 _END: str = SoapAdapter.SOAP_BODY_END + SoapAdapter.SOAP_ENVELOPE_END

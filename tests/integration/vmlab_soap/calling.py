@@ -10,7 +10,7 @@ from pyVmomi.VmomiSupport import F_OPTIONAL, DataObject, ManagedObject
 sys.path.insert(0, str(Path(__file__).parent))
 from tables import wrong
 
-from vmlab.soap.values import default_for
+from vmlab.api import default_for
 
 
 def call_with_anything(manager, name, kinds):

@@ -2,7 +2,7 @@
 
 from pyVmomi.VmomiSupport import F_OPTIONAL, DataObject, Enum, ManagedMethod
 
-from vmlab.soap.values import VERSIONS
+from vmlab.api import VERSIONS
 
 KNOWN = frozenset(VERSIONS)
 

@@ -8,7 +8,7 @@ from pyVmomi import vim, vmodl
 sys.path.insert(0, str(Path(__file__).parent))
 from calling import call_with_anything
 
-from vmlab.soap.values import VERSIONS
+from vmlab.api import VERSIONS
 
 BROKEN = (vmodl.fault.SystemError, vmodl.fault.MethodNotFound, vmodl.fault.InvalidRequest)
 

@@ -10,9 +10,9 @@ from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 sys.path.insert(0, str(Path(__file__).parent))
 from tables import wrong_fields
 
-from vmlab.soap.fault_fields import fault_named
-from vmlab.soap.response import fault_envelope
-from vmlab.soap.values import NEWEST, VERSIONS
+from vmlab.api import VERSIONS, fault_named
+from vmlab.api.values import NEWEST
+from vmlab.soap import fault_envelope
 
 FAULTS = sorted(
     name

@@ -13,7 +13,7 @@ from pyVmomi.VmomiSupport import ManagedObject
 sys.path.insert(0, str(Path(__file__).parent))
 from calling import call_with_anything
 
-from vmlab.soap.values import VERSIONS
+from vmlab.api import VERSIONS
 
 RECORDED = {
     "alarmManager": ("AlarmManager", "AlarmManager"),

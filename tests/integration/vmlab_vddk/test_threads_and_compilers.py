@@ -11,7 +11,7 @@ import pytest
 
 from tests.patience import HANG
 from vmlab.disks import DiskStore
-from vmlab.native import build
+from vmlab.native import compiling
 
 MIB = 1 << 20
 
@@ -25,9 +25,9 @@ def test_handles_and_their_threads_share_nothing_unguarded(tmp_path: Path, sanit
         store.create(base, MIB)
         store.enable_tracking(base)
         store.create_child(base, child)
-    sources = (*build.VDDK.sources, str(Path(__file__).with_name("stress.c")))
-    product = replace(build.VDDK, file_name="stress", sources=sources, flags=(f"-I{build.SOURCES}",))
-    build.compile_to(product, tmp_path / "stress", extra=(f"-fsanitize={sanitizer}", "-O1"))
+    sources = (*compiling.VDDK.sources, str(Path(__file__).with_name("stress.c")))
+    product = replace(compiling.VDDK, file_name="stress", sources=sources, flags=(f"-I{compiling.SOURCES}",))
+    compiling.compile_to(product, tmp_path / "stress", extra=(f"-fsanitize={sanitizer}", "-O1"))
     arguments = [str(tmp_path / "stress"), *(str(store.path(disk)) for disk in disks)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[:4000]
@@ -35,31 +35,33 @@ def test_handles_and_their_threads_share_nothing_unguarded(tmp_path: Path, sanit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("product", [build.DISK_CORE, build.VDDK], ids=lambda product: str(product.file_name))
-def test_the_libraries_build_where_only_the_packaged_compiler_is(tmp_path: Path, product: build.Product) -> None:
+@pytest.mark.parametrize("product", [compiling.DISK_CORE, compiling.VDDK], ids=lambda product: str(product.file_name))
+def test_the_libraries_build_where_only_the_packaged_compiler_is(tmp_path: Path, product: compiling.Product) -> None:
     made = tmp_path / product.file_name
-    build.compile_to(product, made, command=[sys.executable, "-m", "ziglang", "cc"])
+    compiling.compile_to(product, made, command=[sys.executable, "-m", "ziglang", "cc"])
     library = ctypes.CDLL(str(made))
-    assert hasattr(library, "vl_chain_open" if product is build.DISK_CORE else "VixDiskLib_Open")
+    assert hasattr(library, "vl_chain_open" if product is compiling.DISK_CORE else "VixDiskLib_Open")
 
 
 def test_any_number_of_processes_may_build_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with ThreadPoolExecutor(3) as pool:
-        places = set(pool.map(build.build, [build.DISK_CORE] * 3))
+        places = set(pool.map(compiling.build, [compiling.DISK_CORE] * 3))
     assert [path.parent for path in tmp_path.glob("vmlab/*/libvmlabdisk.so")] == [place.parent for place in places]
     assert not list(tmp_path.glob("vmlab/*/tmp*"))
 
 
 def test_a_compiler_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(build.BuildError, match=r"libvmlabdisk\.so"):
-        build.compile_to(build.DISK_CORE, tmp_path / "x.so", extra=("-DVL_SECTOR=oops",))
+    with pytest.raises(compiling.BuildError, match=r"libvmlabdisk\.so"):
+        compiling.compile_to(compiling.DISK_CORE, tmp_path / "x.so", extra=("-DVL_SECTOR=oops",))
 
 
 def test_a_host_with_symbols_of_the_same_names_does_not_catch_the_librarys_own_calls(tmp_path: Path) -> None:
     host = tmp_path / "host"
     source = Path(__file__).with_name("host_with_same_names.c")
     flags = ["-rdynamic", "-D_GNU_SOURCE", "-o", str(host), str(source), "-ldl"]
-    subprocess.run([*build.compiler(), *flags], check=True)
-    done = subprocess.run([str(host), str(build.build(build.VDDK))], capture_output=True, text=True, check=False)
+    subprocess.run([*compiling.compiler(), *flags], check=True)
+    done = subprocess.run(
+        [str(host), str(compiling.build(compiling.VDDK))], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "well\n")

@@ -17,11 +17,11 @@ import pytest
 from tests.patience import HANG
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.session import Session, open_session
+from vmlab.api import vmodl
 from vmlab.lab import LabOptions, LabServer
 from vmlab.managed import collector, filters, spec_rules
 from vmlab.managed.properties import declared
-from vmlab.soap.certificate import load_or_make
-from vmlab.soap.types import vmodl
+from vmlab.soap import load_or_make
 
 
 def _only_declared(spec: Any) -> None:

@@ -9,8 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from vmlab.disks import DiskStore
-from vmlab.disks.tracking import UnknownChangeIdError
+from vmlab.disks import DiskStore, UnknownChangeIdError
 
 BLOCK = 65536
 MEMORY = Path("/dev/shm")

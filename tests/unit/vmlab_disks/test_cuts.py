@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vmlab.disks import DiskStore, store, tracking
+from vmlab.disks import DiskStore, change_tracking, store
 
 MIB = 1 << 20
 BLOCK = 65536
@@ -73,7 +73,7 @@ def cut_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         return call
 
     monkeypatch.setattr(store, "call", counted(store.call))
-    monkeypatch.setattr(tracking, "take_over", counted(tracking.take_over))
+    monkeypatch.setattr(change_tracking, "take_over", counted(change_tracking.take_over))
 
 
 @pytest.mark.parametrize("step", range(5))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmlab.disks import DiskError, DiskStore
-from vmlab.native import build
+from vmlab.native import compiling
 
 HARNESS = Path(__file__).with_name("hostile.c")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1")
@@ -19,9 +19,9 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"
 def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The disk core and the fuzz loop as one program."""
     program = tmp_path_factory.mktemp("hostile") / "hostile"
-    sources = (*build.CORE, str(HARNESS))
-    product = replace(build.DISK_CORE, file_name="hostile", sources=sources, flags=(f"-I{build.SOURCES}",))
-    build.compile_to(product, program, extra=SANITIZERS)
+    sources = (*compiling.CORE, str(HARNESS))
+    product = replace(compiling.DISK_CORE, file_name="hostile", sources=sources, flags=(f"-I{compiling.SOURCES}",))
+    compiling.compile_to(product, program, extra=SANITIZERS)
     return program
 
 

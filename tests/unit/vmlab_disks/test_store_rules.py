@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vmlab.disks import DiskError, DiskStore
-from vmlab.disks.tracking import UnknownChangeIdError
+from vmlab.disks import DiskError, DiskStore, UnknownChangeIdError
 
 MIB = 1 << 20
 BASE, CHILD, GRANDCHILD = "[ds] vm/a.vmdk", "[ds] vm/a-000001.vmdk", "[ds] vm/a-000002.vmdk"

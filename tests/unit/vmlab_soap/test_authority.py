@@ -8,7 +8,8 @@ from pyVmomi import vim
 
 from vmlab.authority import BAD_LOGIN, NO_ACCESS, NO_SNAPSHOT, NO_VM, NOT_FOUND, UNKNOWN
 from vmlab.disks import DiskError
-from vmlab.inventory.demo import ADMINISTRATOR, BACKUP_USER, READ_ONLY_USER
+from vmlab.inventory import ADMINISTRATOR
+from vmlab.inventory.demo import BACKUP_USER, READ_ONLY_USER
 from vmlab.lab import DEFAULT_PASSWORD, LabOptions, LabServer
 from vmlab.managed.snapshot_disks import collapse
 from vmlab.managed.snapshots import take_snapshot

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
 
+from vmlab.api import VERSION_IDS, dump, fill, load, version_of
 from vmlab.managed import ds_paths
 from vmlab.managed.database import Database
 from vmlab.managed.device_changes import plan_changes
@@ -17,9 +18,8 @@ from vmlab.managed.faults import FaultPlan, Injection
 from vmlab.managed.properties import split
 from vmlab.managed.vmx import parse, read_uuid
 from vmlab.managed.world import World
-from vmlab.soap.certificate import load_or_make
+from vmlab.soap import load_or_make
 from vmlab.soap.http import BadRequestError, Body, read_request
-from vmlab.soap.values import VERSION_IDS, dump, fill, load, version_of
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=6), st.integers(1, 30))

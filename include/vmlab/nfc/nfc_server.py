@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from vmlab.disks import DiskError, DiskStore
 from vmlab.nfc import wire
-from vmlab.nfc.faults import FaultBoard, NfcFault
 from vmlab.nfc.grants import Authority, DiskGrant, NfcError
+from vmlab.nfc.nfc_faults import FaultBoard, NfcFault
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vmlab.soap.types import F_OPTIONAL, DataObject, Enum, ManagedObject, vmodl
-from vmlab.soap.values import fill, type_named, wsdl_name
+from vmlab.api.types import F_OPTIONAL, DataObject, Enum, ManagedObject, vmodl
+from vmlab.api.values import fill, type_named, wsdl_name
 
 
 def fault_named(name: str, message: str, fields: Mapping[str, Any] | None = None) -> Any:

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.soap.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vim
+from vmlab.api.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vim
 
 API_VERSION = "8.0.3.0"
 """The newest API version the lab offers; newer fields are dropped by the serializer itself."""
