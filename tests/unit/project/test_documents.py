@@ -14,8 +14,8 @@ import pytest
 from vmkeep.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-GUIDES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "docs/operations.md", "docs/vmlab.md")]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+GUIDES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/vmlab.md")]
 """Those that show how vmkeep is used."""
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
