@@ -35,7 +35,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
-from vmkeep_airflow.params import REPOSITORY, VSPHERE
+from vmkeep_airflow.params import PROXY, REPOSITORY, VSPHERE
 from vmkeep_airflow.pools import BACKUP_PROXY
 
 PARAMS = {
@@ -46,6 +46,7 @@ PARAMS = {
         title="Give up after (hours)",
         description="Age at which what a silent run left is removed, if this Airflow does not know the run.",
     ),
+    "proxy": PROXY,
     "vsphere": VSPHERE,
     "repository": REPOSITORY,
 }

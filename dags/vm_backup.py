@@ -51,7 +51,7 @@ from vmkeep_airflow.operators.preflight import PreflightOperator
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.snapshot import SnapshotOperator
 from vmkeep_airflow.operators.verify import VerifyOperator
-from vmkeep_airflow.params import REPOSITORY, TRANSPORTS, VSPHERE
+from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE
 from vmkeep_airflow.pools import BACKUP_PROXY
 
 PARAMS = {
@@ -100,6 +100,7 @@ PARAMS = {
         section="Consistency",
     ),
     "transports": TRANSPORTS,
+    "proxy": PROXY,
     "vsphere": VSPHERE,
     "repository": REPOSITORY,
 }
@@ -111,6 +112,7 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     catchup=False,
+    is_paused_upon_creation=False,
     params=PARAMS,
     tags=["vmkeep", "backup"],
     max_active_runs=64,

@@ -63,7 +63,7 @@ from vmkeep_airflow.operators.plan_restore import PlanRestoreOperator
 from vmkeep_airflow.operators.plan_writes import PlanWritesOperator
 from vmkeep_airflow.operators.prepare_target import PrepareTargetOperator
 from vmkeep_airflow.operators.write_disk import WriteDiskOperator
-from vmkeep_airflow.params import REPOSITORY, TRANSPORTS, VSPHERE, optional_lines, optional_text
+from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE, optional_lines, optional_text
 from vmkeep_airflow.pools import BACKUP_PROXY
 
 PARAMS = {
@@ -140,6 +140,7 @@ PARAMS = {
         section="New VM",
     ),
     "transports": TRANSPORTS,
+    "proxy": PROXY,
     "vsphere": VSPHERE,
     "repository": REPOSITORY,
 }
@@ -151,6 +152,7 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     catchup=False,
+    is_paused_upon_creation=False,
     params=PARAMS,
     tags=["vmkeep", "restore"],
     max_active_runs=64,
@@ -167,7 +169,7 @@ with DAG(
     plan = PlanRestoreOperator(
         task_id="plan",
         queue=BACKUP_PROXY,  # it tries the VDDK that the disks will be written by
-        request={name: dag.param(name) for name in PARAMS if name not in {"vsphere", "repository"}},
+        request={name: dag.param(name) for name in PARAMS if name not in {"proxy", "vsphere", "repository"}},
         **PATIENT,
         **site,
     )

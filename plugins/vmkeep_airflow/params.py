@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from vmkeep.model.transport import TransportMode
+from vmkeep_airflow.pools import BACKUP_PROXY, proxies
 
 _WHERE = "Where"
 
@@ -36,6 +37,15 @@ REPOSITORY = Param(
     minLength=1,
     title="Repository connection",
     description="Airflow connection to the repository.",
+    section=_WHERE,
+)
+
+PROXY = Param(
+    BACKUP_PROXY,
+    type="string",
+    enum=list(proxies()),
+    title="Proxy",
+    description="Queue and pool of the proxies that do the work. The setting [vmkeep] proxies lists more of them.",
     section=_WHERE,
 )
 

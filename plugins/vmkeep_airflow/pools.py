@@ -1,7 +1,7 @@
-"""The pools that limit how much is copied at once, made when the scheduler starts.
+"""The backup proxies of this Airflow: each has a queue and a pool of its own name.
 
-Airflow lets a task whose pool does not exist wait for ever; so nobody has to remember to create one.
-Sizes are the administrator's: an existing pool is never changed.
+The pool limits how much is copied at once. Airflow lets a task whose pool does not exist wait for ever, so the
+scheduler makes missing pools as it starts. Sizes are the administrator's: an existing pool is never changed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,22 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from airflow.configuration import conf
 from airflow.listeners import hookimpl
 
 log = logging.getLogger(__name__)
 
 BACKUP_PROXY = "backup_proxy"
-"""One slot per disk that is copied or written at the same time."""
+"""Queue and pool of the proxies that a run uses if it names no other; the DAG files send their tasks there."""
 
-_POOLS = {BACKUP_PROXY: (4, "Disks that vmkeep's backup proxies copy or write at the same time")}
+_SLOTS = 4
+_DESCRIPTION = "Disks that vmkeep's backup proxies of this queue copy or write at the same time"
+
+
+def proxies() -> tuple[str, ...]:
+    """Return the names that a run may choose from: ``backup_proxy``, then those in Airflow's ``[vmkeep] proxies``."""
+    listed = conf.get("vmkeep", "proxies", fallback="").split(",")
+    return tuple(dict.fromkeys([BACKUP_PROXY, *(name.strip() for name in listed if name.strip())]))
 
 
 @hookimpl
@@ -31,13 +39,12 @@ def create_missing_pools() -> tuple[str, ...]:
     from airflow.models.pool import Pool
     from sqlalchemy.exc import IntegrityError
 
-    missing = tuple(name for name in _POOLS if Pool.get_pool(name) is None)
+    missing = tuple(name for name in proxies() if Pool.get_pool(name) is None)
     for name in missing:
-        slots, description = _POOLS[name]
         try:
-            Pool.create_or_update_pool(name, slots=slots, description=description, include_deferred=False)
+            Pool.create_or_update_pool(name, slots=_SLOTS, description=_DESCRIPTION, include_deferred=False)
         except IntegrityError:
             log.debug("pool %s was created by another component in the same moment", name)
         else:
-            log.info("created pool %s with %d slots", name, slots)
+            log.info("created pool %s with %d slots", name, _SLOTS)
     return missing
