@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from vmlab.lab import DEFAULT_PASSWORD, LabInUseError, LabOptions, LabServer
+from vmlab.native import BuildError
 from vmlab.soap import LANGUAGES
 
 log = logging.getLogger("vmlab")
@@ -90,7 +91,7 @@ def serve(
         signal.signal(number, lambda *_: stop.set())
     try:
         server = LabServer(options)
-    except LabInUseError as error:
+    except (LabInUseError, BuildError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot serve {folder} on port {port}: {error}") from error

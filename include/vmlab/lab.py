@@ -32,6 +32,7 @@ from vmlab.managed.sessions import Sessions, Tickets
 from vmlab.managed.site import HostEnd, Site
 from vmlab.managed.snapshot_disks import heal
 from vmlab.managed.world import World
+from vmlab.native import DISK_CORE, VDDK, build
 from vmlab.nfc import NfcServer, install_vddk
 from vmlab.routes import Routes
 from vmlab.soap import TlsServer, load_or_make
@@ -62,6 +63,8 @@ class LabServer:
     """One running lab. `start` returns when clients can connect; `stop` leaves a folder that can be started again."""
 
     def __init__(self, options: LabOptions) -> None:
+        for library in (DISK_CORE, VDDK):
+            build(library)  # first, so that nothing is touched where there is no compiler
         options.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(options.folder)
         self._options = options

@@ -7,6 +7,6 @@ VMware's functions over the same core. A backup client loads it as it would load
 `compiling` builds a library with the C compiler it finds, once per state of the sources, into a cache of the user.
 """
 
-from vmlab.native.compiling import DISK_CORE, VDDK, build
+from vmlab.native.compiling import DISK_CORE, VDDK, BuildError, build
 
-__all__ = ["DISK_CORE", "VDDK", "build"]
+__all__ = ["DISK_CORE", "VDDK", "BuildError", "build"]

@@ -1,8 +1,8 @@
-"""Compile the lab's two C libraries with what the machine has, once per state of the sources.
+"""Compile the lab's two C libraries with a compiler of this machine, once per state of the sources.
 
 ``libvmlabdisk.so`` is the disk core for Python; ``libvixDiskLib.so.8`` is the stand-in
-for VDDK's. The products live in a per-user cache under the hash of sources and flags, so
-that several processes may ask at once: each compiles beside and renames into place.
+for VDDK's. The products live in a per-user cache under the hash of sources and flags.
+Several processes may ask at once, because each compiles beside and renames into place.
 """
 
 import hashlib
@@ -44,11 +44,14 @@ STAND_IN = (
     "vix_clone.c",
     "vix_absent.c",
 )
-FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-pthread")
+FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-pthread")
+STRICT = ("-Werror",)
+"""For our own tests only, because a compiler that we have not met may warn of more."""
+HELP = "Install gcc with libc6-dev, or run `pip install 'vmkeep[lab]'`, which brings a compiler as the package ziglang."
 
 
 class BuildError(Exception):
-    """The C libraries could not be compiled; the message holds the compiler's first lines."""
+    """The C libraries could not be compiled. The message says why, and what to install."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,27 +72,54 @@ VDDK = Product(
 )
 
 
-def compiler() -> list[str]:
-    """Return the command of a C compiler: ``cc``, ``gcc``, ``clang``, or the one in the ziglang package."""
-    for name in ("cc", "gcc", "clang"):
-        if found := shutil.which(name):
-            return [found]
+def compilers() -> list[list[str]]:
+    """Return the commands of all C compilers found: ``cc``, ``gcc``, ``clang``, then the one in the ziglang package.
+
+    :raises BuildError: there is none.
+    """
+    commands = [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
     if find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise BuildError("no C compiler: install gcc, or the Python package ziglang")
+        commands.append([sys.executable, "-m", "ziglang", "cc"])
+    if not commands:
+        raise BuildError(
+            "no C compiler: the lab compiles its disk library when it first starts, and found neither cc, gcc nor "
+            f"clang on the PATH, nor the Python package ziglang. {HELP}"
+        )
+    return commands
 
 
 def build(product: Product) -> Path:
-    """Return the compiled library, from the cache where the sources have not changed since."""
-    command = compiler()
-    place = _cache_folder() / _state(product, command) / product.file_name
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
+    """Return the compiled library, from the cache if the sources have not changed since it was made.
+
+    :raises BuildError: no compiler made it, or the cache cannot be written.
+    """
+    place = _cache_folder() / _state(product) / product.file_name
+    try:
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _compile_into(place, product)
+    except OSError as error:
+        raise BuildError(
+            f"{product.file_name}: cannot be kept in {place.parent}: {error.strerror}. "
+            "Set XDG_CACHE_HOME to a folder that this user may write."
+        ) from error
+    return place
+
+
+def _compile_into(place: Path, product: Product) -> None:
+    """Try one compiler after the other, because one without headers is worse than none."""
+    refusals = []
+    for command in compilers():
         with tempfile.TemporaryDirectory(dir=place.parent) as beside:
             made = Path(beside) / product.file_name
-            compile_to(product, made, command=command)
+            try:
+                compile_to(product, made, command=command)
+            except BuildError as error:
+                refusals.append(str(error))
+                continue
             made.replace(place)
-    return place
+            return
+    raise BuildError("\n".join([*refusals, HELP]))
 
 
 def compile_to(product: Product, out: Path, *, command: list[str] | None = None, extra: tuple[str, ...] = ()) -> None:
@@ -98,14 +128,14 @@ def compile_to(product: Product, out: Path, *, command: list[str] | None = None,
     :raises BuildError: the compiler refused.
     """
     sources = [str(SOURCES / name) for name in product.sources]
-    arguments = [*(command or compiler()), *FLAGS, *product.flags, *extra, "-o", str(out), *sources]
+    arguments = [*(command or compilers()[0]), *FLAGS, *product.flags, *extra, "-o", str(out), *sources]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BuildError(f"{product.file_name}: {' '.join(arguments[:3])} failed:\n{done.stderr[:2000]}")
 
 
-def _state(product: Product, command: list[str]) -> str:
-    digest = hashlib.sha256("\0".join([*command, *FLAGS, *product.flags]).encode())
+def _state(product: Product) -> str:
+    digest = hashlib.sha256("\0".join([*FLAGS, *product.flags]).encode())
     for path in sorted([*SOURCES.glob("*.h"), *(SOURCES / name for name in product.sources)]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:24]

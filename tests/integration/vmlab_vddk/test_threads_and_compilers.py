@@ -27,7 +27,7 @@ def test_handles_and_their_threads_share_nothing_unguarded(tmp_path: Path, sanit
         store.create_child(base, child)
     sources = (*compiling.VDDK.sources, str(Path(__file__).with_name("stress.c")))
     product = replace(compiling.VDDK, file_name="stress", sources=sources, flags=(f"-I{compiling.SOURCES}",))
-    compiling.compile_to(product, tmp_path / "stress", extra=(f"-fsanitize={sanitizer}", "-O1"))
+    compiling.compile_to(product, tmp_path / "stress", extra=(*compiling.STRICT, f"-fsanitize={sanitizer}", "-O1"))
     arguments = [str(tmp_path / "stress"), *(str(store.path(disk)) for disk in disks)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[:4000]
@@ -53,14 +53,19 @@ def test_any_number_of_processes_may_build_at_once(tmp_path: Path, monkeypatch: 
 
 def test_a_compiler_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(compiling.BuildError, match=r"libvmlabdisk\.so"):
-        compiling.compile_to(compiling.DISK_CORE, tmp_path / "x.so", extra=("-DVL_SECTOR=oops",))
+        compiling.compile_to(compiling.DISK_CORE, tmp_path / "x.so", extra=("-include", "no-such-header.h"))
+
+
+@pytest.mark.parametrize("product", [compiling.DISK_CORE, compiling.VDDK], ids=lambda product: str(product.file_name))
+def test_the_compiler_has_nothing_to_warn_of(tmp_path: Path, product: compiling.Product) -> None:
+    compiling.compile_to(product, tmp_path / product.file_name, extra=compiling.STRICT)
 
 
 def test_a_host_with_symbols_of_the_same_names_does_not_catch_the_librarys_own_calls(tmp_path: Path) -> None:
     host = tmp_path / "host"
     source = Path(__file__).with_name("host_with_same_names.c")
     flags = ["-rdynamic", "-D_GNU_SOURCE", "-o", str(host), str(source), "-ldl"]
-    subprocess.run([*compiling.compiler(), *flags], check=True)
+    subprocess.run([*compiling.compilers()[0], *flags], check=True)
     done = subprocess.run(
         [str(host), str(compiling.build(compiling.VDDK))], capture_output=True, text=True, check=False
     )

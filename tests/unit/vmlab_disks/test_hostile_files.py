@@ -21,7 +21,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("hostile") / "hostile"
     sources = (*compiling.CORE, str(HARNESS))
     product = replace(compiling.DISK_CORE, file_name="hostile", sources=sources, flags=(f"-I{compiling.SOURCES}",))
-    compiling.compile_to(product, program, extra=SANITIZERS)
+    compiling.compile_to(product, program, extra=(*compiling.STRICT, *SANITIZERS))
     return program
 
 
