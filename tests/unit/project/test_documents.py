@@ -1,4 +1,4 @@
-"""Documents point at what is there: links, headings, decisions, and the commands and options that they show."""
+"""Documents point at what is there: links, headings, decisions, tests, and the commands and options that they show."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/vmlab.md")]
 """Those that show how vmkeep is used."""
+WIDE = {"operations.md", "vmlab.md", "airflow.md", "maintenance.md", "0019-every-sealed-point-leaves-a-note.md"}
+"""Pages with longer lines of text."""
+NARROW = [page for page in PAGES if page.name not in WIDE]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 
@@ -54,6 +57,15 @@ def test_every_decision_that_is_named_is_there():
     assert named - there == set()
 
 
+def test_every_test_that_a_page_names_is_there():
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    there = set(re.findall(r"def (test_\w+)\(", sources)) | {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+(?:\.py)?)`", page.read_text())}
+
+    assert named - there == set()
+
+
 def shown_commands(page: Path) -> Iterator[str]:
     """The command lines of ``vmkeep`` in a page: those in code spans, and the lines of code blocks."""
     text = page.read_text()
@@ -84,3 +96,32 @@ def unknown(line: str) -> str | None:
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_and_option_that_is_shown_exists(page):
     assert {line: what for line in shown_commands(page) if (what := unknown(line)) is not None} == {}
+
+
+def test_the_changelog_has_a_dated_section_of_each_version_newest_first():
+    sections = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    released = [section for section in sections if section != "Unreleased"]
+
+    assert [section for section in released if not re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)", section)] == []
+    assert released == sorted(
+        released, key=lambda section: [int(n) for n in section.split()[0].split(".")], reverse=True
+    )
+    assert released[0].split()[0] == version
+    assert sections[0] in ("Unreleased", released[0])
+
+
+def too_long(page: Path) -> list[int]:
+    """Lines beyond 120 characters, but for those of tables and code, and those that one link makes long."""
+    fenced, found = False, []
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        fenced ^= line.startswith("```")
+        short = re.sub(r"\]\([^)]*\)", "]", line)
+        if len(short) > 120 and not fenced and not line.lstrip().startswith("|"):
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize("page", NARROW, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_line_of_text_is_longer_than_120_characters(page):
+    assert too_long(page) == []
