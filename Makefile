@@ -45,7 +45,7 @@ format: setup ## Format the code
 
 bench: setup ## Measure against the limit and the peers, in one run
 	@scripts/debian.sh $(BENCH_PACKAGES)
-	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python -m bench.run $(ARGS)
 
 requirements: setup ## Export requirements.txt from uv.lock
 	$(BIN)/uv export --quiet --frozen --extra all --extra quality --no-dev --group test --no-emit-project --output-file requirements.txt

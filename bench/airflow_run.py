@@ -45,7 +45,7 @@ def measure(folder: Path, *, runs: int, passphrase: str | None) -> None:
     lab.start()
     try:
         make_repository(str(folder / "repo"), passphrase)
-        connections = {
+        connections: dict[str, dict[str, object]] = {
             "vsphere_default": lab.wait_ready().connection(),
             "vmkeep_default": {"conn_type": "vmkeep", "host": str(folder / "repo"), "password": passphrase},
         }

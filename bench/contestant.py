@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from disk import BenchDisk
-from measure import Command
+from bench.disk import BenchDisk
+from bench.measure import Command
 
 BLOCK = 256 << 10
 

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contestant import STEPS
-from measure import MIB
-from report import Finding, Row
+from bench.contestant import STEPS
+from bench.measure import MIB
+from bench.report import Finding, Row
 
 _OURS = "vmkeep zstd"
 _UNCHANGED_SECONDS = 0.3

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contestant import BLOCK, remove
-from disk import BenchDisk
-from measure import Command
-from programs import VMKEEP
+from bench.contestant import BLOCK, remove
+from bench.disk import BenchDisk
+from bench.measure import Command
+from bench.programs import VMKEEP
 
 _PASSPHRASE = {"VMKEEP_PASSPHRASE": "a passphrase"}
 _OVERWRITE = Path(__file__).parent / "drivers" / "overwrite.py"

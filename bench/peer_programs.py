@@ -6,9 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from contestant import remove
-from disk import BenchDisk
-from measure import Command
+from bench.contestant import remove
+from bench.disk import BenchDisk
+from bench.measure import Command
 
 _GENERATIONS = ("full", "clone", "incremental", "unchanged", "restore", "verify")
 _ARCHIVES = {"full": "0", "clone": "1", "incremental": "2", "unchanged": "3"}

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measure import say
+from bench.measure import say
 
 VMKEEP = str(Path(sys.executable).with_name("vmkeep"))
 _HERE = Path(__file__).parent

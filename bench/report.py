@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from measure import GIB, MIB, Figure
+from bench.measure import GIB, MIB, Figure
 
 
 @dataclass(frozen=True, slots=True)

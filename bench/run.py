@@ -1,6 +1,6 @@
 """Compares vmkeep with what its algorithms cost at least, and with its peers from Debian's packages, in one run.
 
-    python bench/run.py [--size MIB] [--rounds N] [--rows ROW,ROW] [--quick] [--json FILE] [--folder DIR]
+    python -m bench.run [--size MIB] [--rounds N] [--rows ROW,ROW] [--quick] [--json FILE] [--folder DIR]
 
 Whole processes, from start to exit; every round runs all contestants, interleaved. Smallest and median times, CPU
 seconds of all processes, the largest resident set. The folder should lie on a tmpfs, which leaves the disk out of it.
@@ -19,19 +19,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from contestant import STEPS, Contestant
-from disk import make_disk, write_part
-from goals import goals
-from measure import GIB, Stopwatch, available_memory, say
-from ours import Limit, Vmkeep
-from peer_programs import Borg, Cp, QemuImg, Restic
-from programs import build_limits, build_timed, has, machine, versions
-from report import Row, markdown, plain
-from rows.generations import Generations
-from rows.lab import LabRows
-from rows.metadata import MetadataRow
-from rows.profile import ProfileRow
-from rows.storage import StorageRows
+from bench.contestant import STEPS, Contestant
+from bench.disk import make_disk, write_part
+from bench.goals import goals
+from bench.measure import GIB, Stopwatch, available_memory, say
+from bench.ours import Limit, Vmkeep
+from bench.peer_programs import Borg, Cp, QemuImg, Restic
+from bench.programs import build_limits, build_timed, has, machine, versions
+from bench.report import Row, markdown, plain
+from bench.rows.generations import Generations
+from bench.rows.lab import LabRows
+from bench.rows.metadata import MetadataRow
+from bench.rows.profile import ProfileRow
+from bench.rows.storage import StorageRows
 
 LAB = ("latency", "disks")
 STORAGE = ("s3 put", "s3 get")

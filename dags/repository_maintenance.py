@@ -102,20 +102,20 @@ with DAG(
         keep={name.removeprefix("keep_"): dag.param(name) for name in PARAMS if name.startswith("keep_")},
         time_zone=dag.param("time_zone"),
         grace_hours=dag.param("grace_hours"),
-        dry_run=dag.param("dry_run"),
+        plan_only=dag.param("dry_run"),
         repository_conn_id="{{ params.repository }}",
         execution_timeout=timedelta(hours=24),
     )
     locked = ExtendLocksOperator(
         task_id="extend_locks",
-        dry_run=dag.param("dry_run"),
+        plan_only=dag.param("dry_run"),
         repository_conn_id="{{ params.repository }}",
         trigger_rule="all_done",  # locks must not run out, whatever became of the prune
         execution_timeout=timedelta(hours=12),
     )
     merged = MergeIndexOperator(
         task_id="merge",
-        dry_run=dag.param("dry_run"),
+        plan_only=dag.param("dry_run"),
         repository_conn_id="{{ params.repository }}",
         trigger_rule="all_done",  # a prune that cannot go on is no reason for the index to grow
         execution_timeout=timedelta(hours=12),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -66,7 +67,7 @@ def pytest_runtest_makereport():
 @pytest.fixture(scope="session", autouse=True)
 def _interrupted_as_at_a_terminal():
     """Take Ctrl-C and a closed terminal, here and in programs started from here, also where our parent ignores them."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    usual: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     ignored = [number for number in usual if signal.getsignal(number) is signal.SIG_IGN]
     for number in ignored:
         signal.signal(number, usual[number])
@@ -106,13 +107,13 @@ class Place:
     disk: Path
     content: bytes
 
-    def job(self, **changes: object) -> DiskJob:
+    def job(self, **changes: Any) -> DiskJob:
         """Return a full copy of the disk."""
         described = Disk(
             key=2000, label="Hard disk 1", controller=ControllerKind.SCSI, controller_type="ParaVirtualSCSIController",
             bus=0, unit=0, capacity=len(self.content), backing="FlatVer2", file_name=str(self.disk),
         )  # fmt: skip
-        fields = {
+        fields: dict[str, Any] = {
             "run": "run-1", "vm": "vm-1", "vm_name": "web", "snapshot": None, "disk": described,
             "kind": BackupKind.FULL, "reason": "first", "change_id": None, "extents": None, "parent_root": None,
             "transports": (), "piece_size": 256 << 10, "depth": 4,

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -57,7 +58,7 @@ class KeyServer:
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
         }
 
-    def answer(self, verb: str, asked: dict[str, object]) -> dict[str, object] | str:
+    def answer(self, verb: str, asked: dict[str, Any]) -> dict[str, object] | str:
         """Return the reply's fields, or the error's code."""
         context = dict(asked.get("EncryptionContext", {}))
         self.calls.append((verb, context))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from typing import Any
+from unittest.mock import patch
 
 from moto import server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 
-class OneByOne(server.DomainDispatcherApplication):
+class OneByOne(DomainDispatcherApplication):
     """Moto's application, which answers requests in many threads at once."""
 
     creating = threading.Lock()
@@ -23,5 +25,5 @@ class OneByOne(server.DomainDispatcherApplication):
 
 
 if __name__ == "__main__":
-    server.DomainDispatcherApplication = OneByOne
-    server.main(sys.argv[1:])
+    with patch.object(server, "DomainDispatcherApplication", OneByOne):
+        server.main(sys.argv[1:])

@@ -84,7 +84,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
     deadline = time.monotonic() + HANG
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args[3]} did not start: {log.read_text()[-2000:]}")
+            raise RuntimeError(f"{process.args!r} did not start: {log.read_text()[-2000:]}")
         time.sleep(0.1)
 
 

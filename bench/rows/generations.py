@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import zstandard
-from contestant import BLOCK, STATES, STEPS, Contestant, remove
-from disk import BenchDisk
-from measure import MIB, Figure, Stopwatch, say, stored_bytes, touch_memory
-from ours import Vmkeep
-from report import Row
-from stores import blob_bytes, written
+
+from bench.contestant import BLOCK, STATES, STEPS, Contestant, remove
+from bench.disk import BenchDisk
+from bench.measure import MIB, Figure, Stopwatch, say, stored_bytes, touch_memory
+from bench.ours import Vmkeep
+from bench.report import Row
+from bench.stores import blob_bytes, written
 
 _TITLES = {
     "full": "Full backup",

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from contestant import remove
-from disk import BenchDisk, write_part
-from measure import MIB, Command, Figure, Stopwatch, say, stored_bytes, touch_memory
-from programs import VMKEEP
-from report import Finding, Row
-
+from bench.contestant import remove
+from bench.disk import BenchDisk, write_part
+from bench.measure import MIB, Command, Figure, Stopwatch, say, stored_bytes, touch_memory
+from bench.programs import VMKEEP
+from bench.report import Finding, Row
 from vmkeep.model.job import DiskJob
 from vmlab.disks import DiskStore
 from vmlab.nfc import DiskGrant, NfcServer, install_vddk

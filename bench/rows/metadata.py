@@ -16,12 +16,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from contestant import BLOCK, remove
-from measure import GIB, Command, Stopwatch, say
-from programs import VMKEEP
-from report import Finding, Row
-from stores import blob_bytes, written
-
+from bench.contestant import BLOCK, remove
+from bench.measure import GIB, Command, Stopwatch, say
+from bench.programs import VMKEEP
+from bench.report import Finding, Row
+from bench.stores import blob_bytes, written
 from vmkeep.images import image_key
 from vmkeep.repository import open_repository
 

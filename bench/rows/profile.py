@@ -21,12 +21,13 @@ import lz4.block
 import xxhash
 import zstandard
 from blake3 import blake3
-from contestant import BLOCK, remove
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from disk import BenchDisk
-from measure import GIB, MIB, Command, Figure, Stopwatch, say, touch_memory
-from programs import VMKEEP
-from report import Row
+
+from bench.contestant import BLOCK, remove
+from bench.disk import BenchDisk
+from bench.measure import GIB, MIB, Command, Figure, Stopwatch, say, touch_memory
+from bench.programs import VMKEEP
+from bench.report import Row
 
 _SAMPLE = 256 * MIB
 _TRIES = 3

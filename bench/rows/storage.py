@@ -6,7 +6,6 @@ own requests only. Through a proxy that holds back nothing is the base of the de
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from contestant import remove
-from delay import DelayProxy
-from measure import Command, Figure, Stopwatch, say, touch_memory
-from programs import VMKEEP
-from report import Finding, Row
+from bench.contestant import remove
+from bench.delay import DelayProxy
+from bench.measure import Command, Figure, Stopwatch, say, touch_memory
+from bench.programs import VMKEEP
+from bench.report import Finding, Row
+from tests.servers import s3_server
 
 _DRIVER = Path(__file__).parents[1] / "drivers" / "objects.py"
 _OBJECT = 64 << 20
@@ -119,15 +119,10 @@ def _judge(row: Row) -> None:
 @contextmanager
 def _open_server(folder: Path) -> Iterator[dict[str, dict[str, str]]]:
     """Run the server that the tests use too; yield the environment for each way to it."""
-    sys.path.append(str(Path(__file__).parents[2]))
-    try:
-        servers = importlib.import_module("tests.servers")
-    finally:
-        sys.path.pop()
     folder.mkdir()
     try:
-        with servers.s3_server(folder) as server:
-            port = urlsplit(server.endpoint).port
+        with s3_server(folder) as server:
+            port = urlsplit(server.endpoint).port or 80
             with DelayProxy(port, seconds=0) as proxy, DelayProxy(port, seconds=_DELAY) as delayed:
                 ports = dict(zip(_WAYS, (port, proxy.port, delayed.port), strict=True))
                 yield {

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from vmkeep_airflow import notes, pools, verdict, warm
+
+_LISTENERS: list[Any] = [notes, pools, verdict, warm]
 
 
 class VmkeepPlugin(AirflowPlugin):
     """Makes pools and imports the engine when a scheduler starts; says what a run is about; judges it last."""
 
     name = "vmkeep"
-    listeners: ClassVar[list[Any]] = [notes, pools, verdict, warm]
+    listeners = _LISTENERS
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:

@@ -169,4 +169,8 @@ def _dag(dag_run: DagRun) -> Any:
     from airflow.models.dagbag import DBDagBag
     from sqlalchemy.orm import object_session
 
-    return dag_run.dag or DBDagBag().get_dag_for_run(dag_run=dag_run, session=object_session(dag_run))
+    if dag_run.dag:
+        return dag_run.dag
+    session = object_session(dag_run)
+    assert session is not None  # Airflow tells of a run while it holds it in a session
+    return DBDagBag().get_dag_for_run(dag_run=dag_run, session=session)

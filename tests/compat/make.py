@@ -93,7 +93,7 @@ def files(number: int) -> dict[str, bytes]:
 
 def disk(key: int, capacity: int, **fields: Any) -> Disk:
     """A disk as vSphere describes it."""
-    given = {
+    given: dict[str, Any] = {
         "label": f"Hard disk {key - 1999}", "controller": ControllerKind.SCSI,
         "controller_type": "ParaVirtualSCSIController", "bus": 0, "unit": key - 2000, "backing": "FlatVer2",
         "uuid": f"6000C29{key}", "file_name": f"[ds1] web01/web01_{key - 2000}.vmdk", "thin": True,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import BaseOperator
 from airflow.serialization.serialized_objects import DagSerialization
 
 from tests.patience import HANG
@@ -87,6 +88,13 @@ def test_every_task_has_a_time_limit_and_no_run_has_one_for_that_skips_the_teard
             limited = task.execution_timeout or getattr(task, "response_timeout", None)
             assert limited, f"{dag.dag_id}.{task.task_id} could run for ever"
         assert dag.dagrun_timeout is None, f"{dag.dag_id} would leave a snapshot when its time is over"
+
+
+def test_no_field_of_an_operator_hides_a_method_that_airflow_calls(bag):
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            hidden = {field for field in task.template_fields if callable(getattr(BaseOperator, field, None))}
+            assert hidden == set(), f"{dag.dag_id}.{task.task_id}"
 
 
 def test_what_sums_a_run_up_comes_after_every_other_task(bag):

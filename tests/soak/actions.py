@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
+from unittest.mock import patch
 
 from tests.sealed import opened
 from tests.soak.content import Image, changes
@@ -277,14 +279,13 @@ def _described(image: Image, stored: StoredDisk, *, continued: bool) -> DiskImag
 
 def _step_clock(offset: timedelta) -> None:
     """Set this process's wall clock wrong: the engine has but one, and it is in one module."""
-    true = clock.datetime
 
-    class Stepped(true):
+    class Stepped(datetime):
         @classmethod
-        def now(cls, tz=None):
-            return true.now(tz) + offset
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + offset
 
-    clock.datetime = Stepped
+    vars(clock)["datetime"] = Stepped
 
 
 def _slow_down_reading(seconds: float) -> None:
@@ -294,7 +295,7 @@ def _slow_down_reading(seconds: float) -> None:
         time.sleep(seconds)
         fill(self, data, start)
 
-    files.FileReader._fill = slow
+    patch.object(files.FileReader, "_fill", slow).start()
 
 
 def _append(path: Path, refs: list[str]) -> None:

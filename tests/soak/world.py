@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from tests.sealed import CHEAP, PASSPHRASE, opened
 from tests.soak.actions import Site, carry_out
@@ -85,7 +86,7 @@ class Soak:
         )
         self._site.folder.mkdir()
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        slots.COST = CHEAP
+        vars(slots)["COST"] = CHEAP
         writer.PACK_SIZE, writer.PAGE_PACK_SIZE = 8 * BLOCK, 16384
         for which in REPOSITORIES:
             store = create_store(getattr(self._site, which))
@@ -171,7 +172,7 @@ class Soak:
             return
         self._take(running.fate, json.loads(said))
 
-    def _take(self, fate: Fate, said: dict) -> None:
+    def _take(self, fate: Fate, said: dict[str, Any]) -> None:
         action = fate.order.action
         if error := said.get("error"):
             self.result.errors[f"{action}: {error}"] += 1

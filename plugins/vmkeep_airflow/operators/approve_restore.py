@@ -30,7 +30,7 @@ class ApproveRestoreOperator(ApprovalOperator):
 
     template_fields: Sequence[str] = ("plan", "on_conflict")
 
-    def __init__(self, *, plan: Any, on_conflict: str, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Any, on_conflict: Any, **kwargs: Any) -> None:
         super().__init__(subject="Overwrite a VM?", body="", fail_on_reject=True, **kwargs)
         self.plan = plan
         self.on_conflict = on_conflict

@@ -31,7 +31,7 @@ class CloseRunOperator(BaseOperator):
     def __init__(
         self, *, result_task_id: str, may_skip_after: str | None = None, announce: bool = False, **kwargs: Any
     ) -> None:
-        assets = {"inlets": [RESTORE_POINTS], "outlets": [ANNOUNCED]} if announce else {}
+        assets: dict[str, Any] = {"inlets": [RESTORE_POINTS], "outlets": [ANNOUNCED]} if announce else {}
         super().__init__(**assets, **kwargs)
         self.result_task_id = result_task_id
         self.may_skip_after = may_skip_after
@@ -54,7 +54,7 @@ class CloseRunOperator(BaseOperator):
         """Emit an event of each asset, unless an earlier try of this task has."""
         if context["ti"].try_number > 1:
             earlier = context["inlet_events"][RESTORE_POINTS].ascending(False).limit(_LOOKED_BACK)
-            if any(event.extra.get("point") == extra["point"] for event in earlier):
+            if any((event.extra or {}).get("point") == extra["point"] for event in earlier):
                 self.log.info("%s was announced already", extra["point"])
                 return
         for asset in (RESTORE_POINTS, restore_points_of(str(extra["vm"]))):

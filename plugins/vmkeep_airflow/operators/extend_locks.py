@@ -18,18 +18,18 @@ class ExtendLocksOperator(UpkeepOperator):
 
     Does nothing on a repository without locks. Safe to repeat.
 
-    :param dry_run: do nothing. Templated.
+    :param plan_only: do nothing. Templated.
     :returns: ``locks``: whether the repository has any; if it has and this is no dry run, how many were ``extended``
         and ``kept``.
     :raises AirflowFailException: somebody has deleted or overwritten blobs behind our back, or some are missing, or it
         cannot be told what points need; all locks were extended that have to be.
     """
 
-    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "dry_run")
+    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "plan_only")
 
-    def __init__(self, *, dry_run: Any = False, **kwargs: Any) -> None:
+    def __init__(self, *, plan_only: Any = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dry_run = dry_run
+        self.plan_only = plan_only
 
     def step(self, context: Context) -> Any:
         """Extend."""
@@ -38,7 +38,7 @@ class ExtendLocksOperator(UpkeepOperator):
 
         with open_site_repository(self.site()) as repository:
             locked = repository.descriptor.lock is not None
-            if self.dry_run or not locked:
+            if self.plan_only or not locked:
                 return {"locks": locked}
             report, unknown = keep_locks(repository, on_progress=self.follow("locks"))
         self.log.info("%d locks extended, %d hold for half of their time or longer", report.extended, report.kept)

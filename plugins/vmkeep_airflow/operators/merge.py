@@ -20,16 +20,16 @@ class MergeIndexOperator(UpkeepOperator):
 
     Beside any number of backups, and safe to repeat.
 
-    :param dry_run: say what would be merged, and merge nothing. Templated.
+    :param plan_only: say what would be merged, and merge nothing. Templated.
     :returns: how many ``segments`` and ``entries`` there were, the ``segments_to_merge``, and what was ``done`` (the
         sums of ``MergeReport``) unless in a dry run.
     """
 
-    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "dry_run")
+    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "plan_only")
 
-    def __init__(self, *, dry_run: Any = False, **kwargs: Any) -> None:
+    def __init__(self, *, plan_only: Any = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dry_run = dry_run
+        self.plan_only = plan_only
 
     def step(self, context: Context) -> Any:
         """Merge."""
@@ -38,7 +38,7 @@ class MergeIndexOperator(UpkeepOperator):
         from vmkeep.repository import open_site_repository
 
         with open_site_repository(self.site()) as repository:
-            if self.dry_run:
+            if self.plan_only:
                 return _counts(plan_merge(repository))
             plan, reports = merge_index(repository, on_progress=self.follow("merge"))
         done = Counter[str]()

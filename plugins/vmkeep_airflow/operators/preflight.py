@@ -41,12 +41,12 @@ class PreflightOperator(SiteOperator):
     def __init__(
         self,
         *,
-        vm: str,
-        mode: str = "SNAPSHOT_EXCL_MEM",
-        quiesce: str = "file-system",
-        transports: Sequence[str] = ("nbdssl", "nbd"),
-        exclude: Sequence[str] | None = None,
-        full: bool = False,
+        vm: Any,
+        mode: Any = "SNAPSHOT_EXCL_MEM",
+        quiesce: Any = "file-system",
+        transports: Any = ("nbdssl", "nbd"),
+        exclude: Any = None,
+        full: Any = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

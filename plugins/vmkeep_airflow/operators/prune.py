@@ -25,14 +25,14 @@ class PruneOperator(UpkeepOperator):
         ``within`` → length of time, e.g. ``14d``; ``None`` says nothing. Templated.
     :param time_zone: where days begin; empty: the connection's. Templated.
     :param grace_hours: age of packs that may be condemned, and how long they stay then. Templated.
-    :param dry_run: plan and show only. Templated.
+    :param plan_only: plan and show only. Templated.
     :returns: ``rule``, ``dry_run``, ``plan`` (``PlanCounts``), and ``done`` (``PruneCounts``) unless in a dry run.
     :raises AirflowFailException: no rule can be made of this, or it cannot be told what points need: nothing was
         deleted. Or the store is too full to move what is needed out of packs that are mostly waste.
     """
 
     template_fields: Sequence[str] = (
-        *UpkeepOperator.template_fields, "keep", "time_zone", "grace_hours", "dry_run",
+        *UpkeepOperator.template_fields, "keep", "time_zone", "grace_hours", "plan_only",
     )  # fmt: skip
 
     def __init__(
@@ -41,14 +41,14 @@ class PruneOperator(UpkeepOperator):
         keep: Any = None,
         time_zone: Any = None,
         grace_hours: Any = 48,
-        dry_run: Any = False,
+        plan_only: Any = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.keep = keep
         self.time_zone = time_zone
         self.grace_hours = grace_hours
-        self.dry_run = dry_run
+        self.plan_only = plan_only
 
     def step(self, context: Context) -> Any:
         """Prune."""
@@ -72,10 +72,10 @@ class PruneOperator(UpkeepOperator):
                 self.log.info("%s", line)
             result = {
                 "rule": str(rule) if rule else None,
-                "dry_run": bool(self.dry_run),
+                "dry_run": bool(self.plan_only),
                 "plan": to_plain(maintenance.count_plan(plan)),
             }
-            if self.dry_run:
+            if self.plan_only:
                 return result
             report = execute(repository, plan, on_progress=self.follow("prune"))
             self.warn(prune_warnings(plan, report))

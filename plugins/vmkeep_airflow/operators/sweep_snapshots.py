@@ -29,7 +29,7 @@ class SweepSnapshotsOperator(SiteOperator):
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "given_up_after_hours")
 
-    def __init__(self, *, given_up_after_hours: float = 48, **kwargs: Any) -> None:
+    def __init__(self, *, given_up_after_hours: Any = 48, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.given_up_after_hours = given_up_after_hours
 

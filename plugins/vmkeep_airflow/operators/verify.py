@@ -23,7 +23,7 @@ class VerifyOperator(SiteOperator):
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "sealed", "sample")
 
-    def __init__(self, *, sealed: Any, sample: float = 0.05, **kwargs: Any) -> None:
+    def __init__(self, *, sealed: Any, sample: Any = 0.05, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.sealed = sealed
         self.sample = sample

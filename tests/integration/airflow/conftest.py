@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def run_dag(connections, monkeypatch) -> Callable[..., DagRunResult]:
 class DagRunResult:
     """What a finished run looks like."""
 
-    def __init__(self, run: object) -> None:
+    def __init__(self, run: Any) -> None:
         self.run_id = run.run_id
         self.state = str(run.state.value)
         self._run = run

@@ -1,6 +1,5 @@
 """The benchmark runs with what is installed. What it measures is never a reason to fail; what it restores is."""
 
-import importlib
 import json
 import random
 import socket
@@ -12,19 +11,10 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[3] / "bench"
+from bench import delay, disk
+
+ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    """Import a module of the benchmark as its script does, and forget all of them again."""
-    monkeypatch.syspath_prepend(str(BENCH))
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCH)):
-            del sys.modules[name]
 
 
 @pytest.mark.slow
@@ -34,7 +24,8 @@ def bench(monkeypatch):
 def test_every_row_gives_figures_and_every_restore_the_disk(tmp_path, rows):
     out = tmp_path / "figures.json"
     options = ["--size", "64", "--rounds", "1", "--rows", rows, "--folder", str(tmp_path), "--json", str(out)]
-    done = subprocess.run([sys.executable, BENCH / "run.py", *options], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "bench.run", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "### Goals" in done.stdout
     found = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
@@ -43,8 +34,7 @@ def test_every_row_gives_figures_and_every_restore_the_disk(tmp_path, rows):
     assert not list(tmp_path.glob("vmkeep-bench-*"))
 
 
-def test_a_disk_that_was_changed_and_changed_back_is_what_it_was(bench, tmp_path):
-    disk = bench("disk")
+def test_a_disk_that_was_changed_and_changed_back_is_what_it_was(tmp_path):
     image = tmp_path / "disk.raw"
     image.write_bytes(original := random.Random(1).randbytes(8 * MIB))
     changes = {
@@ -62,8 +52,7 @@ def test_a_disk_that_was_changed_and_changed_back_is_what_it_was(bench, tmp_path
     assert image.read_bytes() == original
 
 
-def test_the_proxy_holds_back_each_request_once_and_changes_no_byte(bench):
-    delay = bench("delay")
+def test_the_proxy_holds_back_each_request_once_and_changes_no_byte():
     content = random.Random(2).randbytes(3 * MIB)
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_echo, args=(server, len(content)), daemon=True).start()

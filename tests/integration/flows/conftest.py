@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,9 @@ class Bench:
         """SHA-256 of every disk of a restore point, by device key."""
         return restoring.stored(self.site.repository, ref, self._folder)
 
-    def snapshots(self, vm: str) -> list:
+    def snapshots(self, vm: str) -> list[Any]:
         """The VM's snapshots now."""
-        return self.lab.vm(vm)["snapshots"]
+        return list(self.lab.vm(vm)["snapshots"])
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vmkeep.flows import backup, restore
 from vmkeep.flows.values import BackupRequest, OnConflict, Restored, RestoreRequest, Sealed
 from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.images import export_image
+from vmkeep.model.job import WriteJob
 from vmkeep.model.site import Site, VCenter
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
@@ -127,10 +129,10 @@ class Restoring:
 
     site: Site
     request: RestoreRequest
-    plan: object = None
-    target: object = None
-    jobs: tuple = ()
-    writes: list = field(default_factory=list)
+    plan: Any = None
+    target: Any = None
+    jobs: tuple[WriteJob, ...] = ()
+    writes: list[Any] = field(default_factory=list)
 
     @classmethod
     def over(cls, site: Site, point: str, **options) -> Restoring:
@@ -163,7 +165,7 @@ class Restoring:
         return restore.clean_up(self.site, self.request.run)
 
 
-def hold_still(site: Site, vm: str) -> tuple:
+def hold_still(site: Site, vm: str) -> tuple[Any, Any]:
     """Begin a backup and stop after its snapshot."""
     request = BackupRequest(vm=vm, run=new_run())
     pre = backup.preflight(site, request)

@@ -1,15 +1,10 @@
 """Methods called with a neutral value for each parameter, to see whether they answer as the tables say."""
 
-import sys
-from pathlib import Path
-
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import F_OPTIONAL, DataObject, ManagedObject
 
-sys.path.insert(0, str(Path(__file__).parent))
-from tables import wrong
-
+from tests.integration.vmlab_soap.tables import wrong
 from vmlab.api import default_for
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
-from pyVmomi import SoapStubAdapter, vim
+from pyVmomi import vim
+from pyVmomi.SoapAdapter import SoapStubAdapter
 
 from vmlab.testing import Lab, start_lab
 

@@ -5,17 +5,13 @@ Written after the kinds of the community's samples, each on a VM of its own.
 
 import http.client
 import ssl
-import sys
 from itertools import count
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from pyVmomi import vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import Device, added, disks_of, flat, new_disk, vm_spec
-
+from tests.integration.vmlab_soap.specs import Device, added, disks_of, flat, new_disk, vm_spec
 from tests.patience import HANG
 
 numbers = count(1)

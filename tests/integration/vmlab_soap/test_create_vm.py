@@ -1,13 +1,9 @@
 """CreateVM_Task: every controller, temporary keys, raw device mappings, and what vSphere refuses."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from pyVmomi import vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import Device, Disk, added, disks_of, flat, new_disk, vm_spec
+from tests.integration.vmlab_soap.specs import Device, Disk, added, disks_of, flat, new_disk, vm_spec
 
 CONTROLLERS = [
     (Device.VirtualLsiLogicController, {"sharedBus": "noSharing"}, 1000, 2001),

@@ -1,13 +1,8 @@
 """No method of any kind of object ends in SystemError, MethodNotFound or InvalidRequest."""
 
-import sys
-from pathlib import Path
-
 from pyVmomi import vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from calling import call_with_anything
-
+from tests.integration.vmlab_soap.calling import call_with_anything
 from vmlab.api import VERSIONS
 
 BROKEN = (vmodl.fault.SystemError, vmodl.fault.MethodNotFound, vmodl.fault.InvalidRequest)

@@ -1,15 +1,11 @@
 """Every fault of the API can be planned, and arrives as itself with all that its type requires."""
 
-import sys
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from pyVmomi import SoapAdapter, VmomiSupport, vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from tables import wrong_fields
-
+from tests.integration.vmlab_soap.tables import wrong_fields
 from vmlab.api import VERSIONS, fault_named
 from vmlab.api.values import NEWEST
 from vmlab.soap import fault_envelope

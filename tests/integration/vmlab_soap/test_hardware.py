@@ -1,14 +1,10 @@
 """The environment browser tells what each host takes, and a host takes no VM whose hardware version it does not run."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from pyVmomi import vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import vm_spec
-from tables import wrong
+from tests.integration.vmlab_soap.specs import vm_spec
+from tests.integration.vmlab_soap.tables import wrong
 
 
 @pytest.fixture

@@ -3,16 +3,12 @@
 import base64
 import http.client
 import ssl
-import sys
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from pyVmomi import vim
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import Device, added, disks_of, new_disk, vm_spec
-
+from tests.integration.vmlab_soap.specs import Device, added, disks_of, new_disk, vm_spec
 from tests.patience import HANG
 
 

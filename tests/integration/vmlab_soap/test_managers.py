@@ -3,16 +3,11 @@
 Clients that find one missing crash, because on a real vCenter none of them ever is.
 """
 
-import sys
-from pathlib import Path
-
 import pytest
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import ManagedObject
 
-sys.path.insert(0, str(Path(__file__).parent))
-from calling import call_with_anything
-
+from tests.integration.vmlab_soap.calling import call_with_anything
 from vmlab.api import VERSIONS
 
 RECORDED = {

@@ -1,13 +1,9 @@
 """Privileges are checked: method by method, parameter by parameter, and by what a spec asks."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from pyVmomi import vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import new_disk, vm_spec
+from tests.integration.vmlab_soap.specs import new_disk, vm_spec
 
 Spec = vim.vm.ConfigSpec
 

@@ -1,13 +1,9 @@
 """ReconfigVM_Task and power operations."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from pyVmomi import vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import Device, added, disks_of, new_disk, vm_spec
+from tests.integration.vmlab_soap.specs import Device, added, disks_of, new_disk, vm_spec
 
 Spec = vim.vm.ConfigSpec
 

@@ -4,15 +4,12 @@ Read as a strict client reads: over the wire, by the API's own tables, the table
 """
 
 import ssl
-import sys
-from pathlib import Path
 
 import pytest
 from pyVmomi import SoapStubAdapter, vim, vmodl
 from pyVmomi.VmomiSupport import DataObject, ManagedObject
 
-sys.path.insert(0, str(Path(__file__).parent))
-from tables import wrong_properties
+from tests.integration.vmlab_soap.tables import wrong_properties
 
 PC = vmodl.query.PropertyCollector
 

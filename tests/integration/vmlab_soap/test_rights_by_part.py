@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pyVim.task import WaitForTask
 from pyVmomi import VmomiSupport, vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import added, disks_of, flat, new_disk, vm_spec
-
+from tests.integration.vmlab_soap.specs import added, disks_of, flat, new_disk, vm_spec
 from vmlab.authority import SiteAuthority
 from vmlab.lab import LabOptions, LabServer
 from vmlab.managed.registry import unchecked_methods

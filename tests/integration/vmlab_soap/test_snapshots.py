@@ -1,14 +1,12 @@
 """Snapshots with real deltas, change tracking, consolidation."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pyVmomi import vim, vmodl
 
-sys.path.insert(0, str(Path(__file__).parent))
-from specs import Device, Disk, added, disks_of, flat, new_disk, vm_spec
+from tests.integration.vmlab_soap.specs import Device, Disk, added, disks_of, flat, new_disk, vm_spec
 
 MIB = 1 << 20
 

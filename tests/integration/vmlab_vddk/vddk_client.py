@@ -292,7 +292,12 @@ class Client:
         seen: list[int] = []
         local = POINTER()
         assert self.call("Connect", None, c.byref(local)) == 0
-        progress = PROGRESS(lambda _, percent: seen.append(percent) or b"\1")
+
+        def take(_: object, percent: int) -> bytes:
+            seen.append(percent)
+            return b"\1"
+
+        progress = PROGRESS(take)
         given = c.byref(CreateParams(disk_type, 3, 7, 0, 0, 0))
         names = (local, target.encode(), self.connection, source.encode())
         code = int(self.call("Clone", *names, given, progress, None, bytes([overwrite])))

@@ -68,8 +68,8 @@ def vcenter(lab: LabServer) -> VCenter:
 def at(lab: LabServer, port: int, **changes: Any) -> VCenter:
     """The lab, seen through a port."""
     known = lab.describe()
-    settings = {"user": known["user"], "password": known["password"], "thumbprint": lab.certificate.sha1} | changes
-    return VCenter(host=settings.pop("host", "127.0.0.1"), port=port, **settings)
+    settings: dict[str, Any] = {"host": "127.0.0.1", "user": known["user"], "password": known["password"]}
+    return VCenter(port=port, **(settings | {"thumbprint": lab.certificate.sha1} | changes))
 
 
 @pytest.fixture
@@ -149,14 +149,15 @@ class Relay(Listener):
         """Copy both ways until one side ends."""
         server = self.keep(socket.create_connection(("127.0.0.1", self.target)))
         with server, selectors.DefaultSelector() as selector:
-            selector.register(client, selectors.EVENT_READ, server)
-            selector.register(server, selectors.EVENT_READ, client)
+            selector.register(client, selectors.EVENT_READ, (client, server))
+            selector.register(server, selectors.EVENT_READ, (server, client))
             while True:
                 for key, _ in selector.select():
-                    data = key.fileobj.recv(65536)
+                    source, target = key.data
+                    data = source.recv(65536)
                     if not data:
                         return
-                    key.data.sendall(data)
+                    target.sendall(data)
 
 
 class Impostor(Listener):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def point():
             )
             for number, root in enumerate(roots)
         )
-        given = {
+        given: dict[str, Any] = {
             "id": "0123456789abcdef",
             "vm": VmIdentity(name="web", key="5021-ab"),
             "taken_at": datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
