@@ -1,7 +1,7 @@
-"""What Airflow is told about this package: its two connection types and the forms that edit them.
+"""The description of this package for Airflow: hooks, operators, the bundle of DAGs, and two connection types.
 
-Airflow reads this through the ``apache_airflow_provider`` entry point and draws the forms from it, without
-importing a hook. It has to stay free of imports.
+Airflow reads it through the ``apache_airflow_provider`` entry point and draws the connections' forms from it, without
+importing a hook. So this module imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -92,11 +92,26 @@ VMKEEP: dict[str, Any] = {
 }
 
 
+_OPERATORS = (
+    *("approve_restore", "catalog", "check_repository", "clean_up_restore", "close_run", "copy_disk", "extend_locks"),
+    *("finish_restore", "mark_damaged", "merge", "plan_disks", "plan_restore", "plan_writes", "preflight"),
+    *("prepare_target", "prune", "remove_snapshot", "report", "snapshot", "sweep_snapshots", "verify", "write_disk"),
+)
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider description in Airflow's own schema."""
     return {
         "package-name": "vmkeep",
         "name": "vmkeep",
         "description": "Agentless image-level backup and restore of VMware vSphere VMs.",
+        "integrations": [{"integration-name": "vmkeep", "tags": ["software"]}],
+        "hooks": [_modules("hooks.repository", "hooks.vsphere")],
+        "operators": [_modules(*(f"operators.{name}" for name in _OPERATORS))],
+        "bundles": [_modules("bundle")],
         "connection-types": [VSPHERE, VMKEEP],
     }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": "vmkeep", "python-modules": [f"vmkeep_airflow.{name}" for name in names]}
