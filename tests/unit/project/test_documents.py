@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/vmlab.md")]
 """Those that show how vmkeep is used."""
-WIDE = {"operations.md", "vmlab.md", "airflow.md", "maintenance.md", "0019-every-sealed-point-leaves-a-note.md"}
+WIDE = {"operations.md", "vmlab.md", "maintenance.md", "0019-every-sealed-point-leaves-a-note.md"}
 """Pages with longer lines of text."""
 NARROW = [page for page in PAGES if page.name not in WIDE]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
