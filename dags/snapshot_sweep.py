@@ -36,7 +36,7 @@ from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
 from vmkeep_airflow.params import PROXY, REPOSITORY, VSPHERE
-from vmkeep_airflow.pools import BACKUP_PROXY
+from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
     "given_up_after_hours": Param(

@@ -52,7 +52,7 @@ from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.snapshot import SnapshotOperator
 from vmkeep_airflow.operators.verify import VerifyOperator
 from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE
-from vmkeep_airflow.pools import BACKUP_PROXY
+from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
     "vm": Param(

@@ -64,7 +64,7 @@ from vmkeep_airflow.operators.plan_writes import PlanWritesOperator
 from vmkeep_airflow.operators.prepare_target import PrepareTargetOperator
 from vmkeep_airflow.operators.write_disk import WriteDiskOperator
 from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE, optional_lines, optional_text
-from vmkeep_airflow.pools import BACKUP_PROXY
+from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
     "point": Param(

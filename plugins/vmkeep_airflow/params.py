@@ -7,7 +7,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from vmkeep.model.transport import TransportMode
-from vmkeep_airflow.pools import BACKUP_PROXY, proxies
+from vmkeep_airflow.proxies import BACKUP_PROXY, proxies
 
 _WHERE = "Where"
 

@@ -9,22 +9,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow.configuration import conf
 from airflow.listeners import hookimpl
+
+from vmkeep_airflow.proxies import SLOTS, proxies
 
 log = logging.getLogger(__name__)
 
-BACKUP_PROXY = "backup_proxy"
-"""Queue and pool of the proxies that a run uses if it names no other; the DAG files send their tasks there."""
-
-_SLOTS = 4
 _DESCRIPTION = "Disks that vmkeep's backup proxies of this queue copy or write at the same time"
-
-
-def proxies() -> tuple[str, ...]:
-    """Return the names that a run may choose from: ``backup_proxy``, then those in Airflow's ``[vmkeep] proxies``."""
-    listed = conf.get("vmkeep", "proxies", fallback="").split(",")
-    return tuple(dict.fromkeys([BACKUP_PROXY, *(name.strip() for name in listed if name.strip())]))
 
 
 @hookimpl
@@ -42,9 +33,9 @@ def create_missing_pools() -> tuple[str, ...]:
     missing = tuple(name for name in proxies() if Pool.get_pool(name) is None)
     for name in missing:
         try:
-            Pool.create_or_update_pool(name, slots=_SLOTS, description=_DESCRIPTION, include_deferred=False)
+            Pool.create_or_update_pool(name, slots=SLOTS, description=_DESCRIPTION, include_deferred=False)
         except IntegrityError:
             log.debug("pool %s was created by another component in the same moment", name)
         else:
-            log.info("created pool %s with %d slots", name, _SLOTS)
+            log.info("created pool %s with %d slots", name, SLOTS)
     return missing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow import settings
 from airflow.policies import hookimpl
 
-from vmkeep_airflow.pools import BACKUP_PROXY, proxies
+from vmkeep_airflow.proxies import BACKUP_PROXY, proxies
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun

@@ -13,7 +13,7 @@ from airflow.dag_processing.dagbag import DagBag
 
 from demo.airflow_home import AirflowHome
 from tests.patience import HANG
-from vmkeep_airflow.pools import BACKUP_PROXY
+from vmkeep_airflow.proxies import BACKUP_PROXY
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = """
@@ -86,3 +86,13 @@ def test_a_worker_imports_no_engine_because_of_the_policy():
         [sys.executable, "-c", code], env=os.environ, check=True, stdout=subprocess.PIPE, text=True, timeout=HANG
     ).stdout
     assert said.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("module", ["pools", "params", "plugin", "proxies"])
+def test_each_module_can_be_the_first_to_import_airflow(module):
+    """Airflow imports the policy while it is itself being imported: a circle, if the policy needs that module."""
+    code = f"import vmkeep_airflow.{module}, airflow.settings as s; print(s.get_policy_plugin_manager().get_plugins())"
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, check=True, stdout=subprocess.PIPE, text=True, timeout=HANG
+    ).stdout
+    assert "vmkeep_airflow.routing" in said
