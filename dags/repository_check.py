@@ -1,13 +1,14 @@
 """
 # Check the repository
 
-Looks whether everything is there that a restore needs, and reads back a part of the stored data: each day another one,
-so that after some days all of it was read. Bit rot is found before a restore needs the block.
+Checks that everything is there that a restore needs, and reads a part of the stored data.
+Each day it reads another part, so that after some days it has read all of it.
+So bit rot is found before a restore needs the block.
 
 | | |
 |---|---|
 | **Started by** | its schedule, every day at 14:00, once it is switched on; or *Trigger* |
-| **Result** | what was read and found: log and XCom of `report` |
+| **Result** | how much was read and what was found: log and XCom of `report` |
 | **If it fails** | something is damaged, or the repository did not answer: see the log of `check` |
 | **Safe to re-run** | yes: it deletes nothing and changes no restore point |
 | **Needs** | a connection of type *vmkeep repository* (Admin > Connections) |
@@ -16,20 +17,30 @@ so that after some days all of it was read. Bit rot is found before a restore ne
 
 | task | |
 |---|---|
-| `check` | structure and existence of everything, digests of this day's slice; it fails when something is damaged |
-| `mark_damaged` | marks the restore points that lost something and says what; unmarks those that are whole again |
-| `report` | shows what was read and found in one table, and fails the run if a task before it failed |
+| `check` | checks the structure of everything, and the digests of this day's slice; fails if something is damaged |
+| `mark_damaged` | marks the restore points that lost something, and says what; takes the marks off whole ones |
+| `report` | shows in one table what was read and found, and fails the run if an earlier task failed |
 
-A task that is marked by hand as a success left no result, and one that is cleared without `report` is vouched for by
-nobody: the run turns red, and its note says why. Clear the task with all after it.
+A task that is marked by hand as a success has left no result.
+A task that is cleared without `report` has nobody who looked at its result.
+In both cases the run turns red, and its note says why.
+Clear the task together with all tasks after it.
 
 ## When something is damaged
 
-The log of `check` has one line for each finding. Damaged packs are noted, so that the next backup stores again what it
-meets of them; damaged points are marked, so that retention and the next increment do not rely on them.
-The run stays red every day until it is mended; damage that is known is found again without reading it. Healthy parts of
-a damaged point can still be restored. In this order: `vmkeep repo repair index`, `vmkeep repo repair heal` (with
-`--from` and a second repository, if there is one), or the VM's next backup; then trigger this DAG with *Read all data*.
+The log of `check` has one line for each finding.
+Damaged packs are noted, so that the next backup stores their blocks again where it meets them.
+Damaged points are marked, so that retention and the next increment do not rely on them.
+The healthy parts of a damaged point can still be restored.
+The run stays red every day until the damage is repaired; known damage is found again without reading it.
+
+Try these in turn:
+
+1. `vmkeep repo repair index`
+2. `vmkeep repo repair heal`, with `--from` and a second repository, if there is one
+3. the VM's next backup
+
+Then trigger this DAG with *Read all data*.
 """
 
 from __future__ import annotations
@@ -50,7 +61,7 @@ PARAMS = {
         minimum=1,
         maximum=3660,
         title="All data in (days)",
-        description="Each day one of so many parts of the data is read, so that all of it is in so many days.",
+        description="Each run reads one part of the data. After this many days all parts have been read.",
     ),
     "slice": optional_text(
         title="Slice", description="Read this part instead of the day's, e.g. 3/30: the third of thirty."
@@ -64,7 +75,7 @@ PARAMS = {
 with DAG(
     dag_id="repository_check",
     dag_display_name="Check the repository",
-    description="Checks that all is there that a restore needs, and re-reads the data in daily slices",
+    description="Checks that everything is there that a restore needs, and reads all data again in daily slices",
     doc_md=__doc__,
     schedule="0 14 * * *",
     catchup=False,

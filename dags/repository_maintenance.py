@@ -1,38 +1,43 @@
 """
 # Maintain the repository
 
-Forgets the restore points that no retention rule keeps, gives back the space that nothing needs any more, and keeps the
-index small. Backups and restores go on meanwhile: nothing waits for it.
+Forgets the restore points that no retention rule keeps, gives back the space that nothing needs any more,
+and keeps the index small.
+Backups and restores go on meanwhile, and wait for nothing.
 
 | | |
 |---|---|
 | **Started by** | its schedule, every day at 10:00, once it is switched on; or *Trigger* |
-| **Result** | what was forgotten, deleted and merged: log and XCom of `report` |
-| **If it fails** | nothing that a restore point needs was deleted; see the log. Damage is for `repository_check` |
-| **Safe to re-run** | yes, and to stop at any time: the next run goes on |
+| **Result** | how much was forgotten, deleted and merged: log and XCom of `report` |
+| **If it fails** | nothing that a restore point needs was deleted; see the log. `repository_check` looks for damage |
+| **Safe to re-run** | yes, and safe to stop at any time: the next run goes on |
 | **Needs** | a connection of type *vmkeep repository* (Admin > Connections) |
 
-## What stays
+## Which points stay
 
-What the connection's field *Retention* says, e.g. `daily 14, weekly 8, monthly 12`, for every VM by itself. Fill in any
-field of *Keep*, and for that run those count in place of the connection's. **With neither, no point goes.**
-Pinned points stay, and so does the newest good point of each VM. Try it with *Dry run*: `prune` shows what would go.
+The connection's field *Retention* says how many points of each VM stay, e.g. `daily 14, weekly 8, monthly 12`.
+If you fill in any field of *Keep*, those fields count for that run, in place of the connection's.
+**If neither says anything, no point goes.**
+Pinned points stay, and so does the newest good point of each VM.
+Try it with *Dry run*: then `prune` shows what would go.
 
 ## What the tasks do
 
 | task | |
 |---|---|
-| `prune` | plans, shows the plan, and does it: forgets points, gives back space |
-| `extend_locks` | on a repository with locks: locks again, in good time, what is still needed |
-| `merge` | makes few index segments out of many, where it pays |
-| `report` | shows what was done in one table, and fails the run if a task before it failed |
+| `prune` | plans, shows the plan, and carries it out: forgets points, gives back space |
+| `extend_locks` | in a repository with locks: extends in good time the locks of what is still needed |
+| `merge` | merges many index segments into few, where it pays |
+| `report` | shows in one table what was done, and fails the run if an earlier task failed |
 
-A task that is marked by hand as a success left no result, and one that is cleared without `report` is vouched for by
-nobody: the run turns red, and its note says why. Clear the task with all after it.
+A task that is marked by hand as a success has left no result.
+A task that is cleared without `report` has nobody who looked at its result.
+In both cases the run turns red, and its note says why.
+Clear the task together with all tasks after it.
 
-Space comes back in two steps: a pack that nothing needs is condemned by one run, and deleted by one that comes at least
-*Grace* later. What is needed of a pack that is mostly waste is moved, and then the pack goes the same way. If the store
-is too full for that, `prune` does all the rest and fails.
+Space comes back in two steps: one run condemns a pack that nothing needs, and a run at least *Grace* later deletes it.
+A pack that is mostly waste goes the same way, after its needed frames were copied into a new pack.
+If the store is too full for such copies, `prune` does everything else, and fails.
 """
 
 from __future__ import annotations
@@ -50,23 +55,27 @@ from vmkeep_airflow.params import REPOSITORY, optional_number, optional_text
 KEEP = "Keep"
 PARAMS = {
     "dry_run": Param(False, type="boolean", title="Dry run", description="Show what would be done, and do nothing."),
-    "keep_last": optional_number(title="Last", description="So many of a VM's last points.", section=KEEP),
+    "keep_last": optional_number(title="Last", description="Keep this many of a VM's newest points.", section=KEEP),
     "keep_hourly": optional_number(
-        title="Hourly", description="The newest point of each of so many hours that have one.", section=KEEP
+        title="Hourly", description="Keep the newest point of an hour, for this many hours that have one.", section=KEEP
     ),
     "keep_daily": optional_number(
-        title="Daily", description="The newest point of each of so many days that have one.", section=KEEP
+        title="Daily", description="Keep the newest point of a day, for this many days that have one.", section=KEEP
     ),
     "keep_weekly": optional_number(
-        title="Weekly", description="The newest point of each of so many weeks that have one.", section=KEEP
+        title="Weekly", description="Keep the newest point of a week, for this many weeks that have one.", section=KEEP
     ),
     "keep_monthly": optional_number(
-        title="Monthly", description="The newest point of each of so many months that have one.", section=KEEP
+        title="Monthly",
+        description="Keep the newest point of a month, for this many months that have one.",
+        section=KEEP,
     ),
     "keep_yearly": optional_number(
-        title="Yearly", description="The newest point of each of so many years that have one.", section=KEEP
+        title="Yearly", description="Keep the newest point of a year, for this many years that have one.", section=KEEP
     ),
-    "keep_within": optional_text(title="Within", description="All points so young: 36h, 14d, 8w or 2y.", section=KEEP),
+    "keep_within": optional_text(
+        title="Within", description="Keep all points younger than this: 36h, 14d, 8w or 2y.", section=KEEP
+    ),
     "time_zone": optional_text(
         title="Time zone",
         description="Where days and weeks begin, e.g. Europe/Berlin. Empty: the connection's, or UTC.",
@@ -87,7 +96,7 @@ PARAMS = {
 with DAG(
     dag_id="repository_maintenance",
     dag_display_name="Maintain the repository",
-    description="Forgets restore points by retention, gives back space, merges the index",
+    description="Forgets restore points by a retention rule, gives back space, and merges the index",
     doc_md=__doc__,
     schedule="0 10 * * *",
     catchup=False,

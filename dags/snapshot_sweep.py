@@ -1,9 +1,10 @@
 """
 # Remove leftovers of dead runs
 
-A worker that dies while it takes a snapshot, or while it makes a VM to restore into, cannot remove it again. On a whole
-vCenter, this finds the snapshots that vmkeep took and the VMs that its restores half made, and removes those that no
-living run needs. VMs that dead runs keep from being moved by Storage vMotion are let go.
+A worker that dies while it takes a snapshot, or while it makes a VM to restore into, cannot remove it again.
+This DAG looks at a whole vCenter.
+It removes the snapshots that vmkeep took, and the VMs that its restores half made, if no living run needs them.
+Where a dead run still keeps Storage vMotion off a VM, the DAG lets the VM be moved again.
 
 | | |
 |---|---|
@@ -14,18 +15,25 @@ living run needs. VMs that dead runs keep from being moved by Storage vMotion ar
 
 ## How it knows
 
-Every snapshot carries the key of its run; so does every VM that a restore makes or writes over, as the advanced setting
-`vmkeep.run` or `vmkeep.restoring`, until that restore has finished. The repository knows which DAG run that is, and
-Airflow whether it has ended: then, and only then, `sweep` removes the snapshot or the VM. What belongs to a run that
-this Airflow does not know is left alone as long as that run shows signs of life, and for a time after that; a restore
-of the command line is over when its process is. What belongs to another repository is left alone for good: each
-repository needs a sweep of its own.
+Every snapshot carries the key of its run.
+So does every VM that a restore makes or writes over, until that restore has finished:
+in the advanced setting `vmkeep.run` or `vmkeep.restoring`.
+The repository knows which DAG run that is, and Airflow knows whether it has ended.
+If it has, and only then, `sweep` removes the snapshot or the VM.
 
-A backup and a restore keep Storage vMotion off their VM. vCenter remembers that after a dead run, too, so that the VM
-cannot be moved any more: VMs that no living run needs are let go. What another program holds stays held.
+A run that this Airflow does not know is left alone while it shows signs of life, and for a time after that.
+A restore of the command line is over when its process is.
+Anything that belongs to another repository is always left alone, so each repository needs a sweep of its own.
 
-Other snapshots and VMs are never touched. A VM that was there before is never removed: one that a dead restore was
-writing over loses the mark, and stays off, partly written. A half-made VM that somebody has switched on stays, too.
+A backup and a restore keep Storage vMotion off their VM.
+vCenter does not forget that when a run dies, so that nobody can move the VM any more.
+The sweep ends this for VMs that no living run needs.
+A VM that another program holds stays held.
+
+Other snapshots and VMs are never touched.
+A VM that was there before a restore is never removed.
+If a dead restore was writing over it, it loses the mark, and stays off, partly written.
+A half-made VM that somebody has switched on stays, too.
 """
 
 from __future__ import annotations
@@ -44,7 +52,7 @@ PARAMS = {
         type="number",
         minimum=1,
         title="Give up after (hours)",
-        description="Age at which what a silent run left is removed, if this Airflow does not know the run.",
+        description="Leftovers of a silent run that this Airflow does not know are removed at this age.",
     ),
     "proxy": PROXY,
     "vsphere": VSPHERE,

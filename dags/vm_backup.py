@@ -16,23 +16,28 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | task | |
 |---|---|
 | `preflight` | finds the VM, sorts its disks, picks mode and parent. If it can, it fails here, before any change |
-| `snapshot` | fixes the VM to its datastores and takes the snapshot, once a slot of pool `backup_proxy` is free |
-| `plan_disks` | asks vSphere what changed since the parent point; a disk that has to be read whole gets a reason |
-| `copy_disk` | one per disk, in pool and on queue `backup_proxy`. A retry goes on where the last try stopped |
+| `snapshot` | keeps Storage vMotion off the VM and takes the snapshot, once pool `backup_proxy` has a free slot |
+| `plan_disks` | asks vSphere what changed since the parent point; a disk that is read in full gets a reason |
+| `copy_disk` | copies one disk, in pool and on queue `backup_proxy`. A retry goes on where the last try stopped |
 | `catalog` | seals the restore point: from now on it can be restored |
-| `remove_snapshot` | stops living copies, removes the snapshot, lets the VM be moved again, whatever happened before |
+| `remove_snapshot` | stops living copies, removes the snapshot, lets the VM be moved, whatever happened before |
 | `verify` | reads blocks back and checks their digests |
-| `close_run` | fails the run unless a point is sealed and every task before ended well and left its result |
+| `close_run` | fails the run unless a point is sealed and every earlier task ended well and left its result |
 
 ## Clearing and marking tasks
 
-A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point. It says
-so and fails. Clear `snapshot` with everything after it, or trigger a new run.
-A task that is marked by hand as a success has left no result, so that the run fails: nobody can vouch for it. A task
-that is cleared without those after it turns the run red, until `close_run` is cleared, too, and looks again. The run's
-note says why. A snapshot that such a run leaves is removed by `snapshot_sweep`, or by the VM's next backup.
-A vCenter that does not answer `preflight` is asked again for more than ten minutes.
-There is no time limit for the whole run, because Airflow would skip the removal of the snapshot; each task has one.
+A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point.
+It says so and fails.
+Clear `snapshot` together with everything after it, or trigger a new run.
+
+A task that is marked by hand as a success has left no result, so the run fails.
+A task that is cleared without those after it turns the run red,
+until `close_run` is cleared, too, and looks again.
+The run's note says why.
+If such a run leaves a snapshot, `snapshot_sweep` removes it, or the VM's next backup.
+
+If a vCenter does not answer, `preflight` asks it again for more than ten minutes.
+The whole run has no time limit, because Airflow would skip the removal of the snapshot; each task has one.
 """
 
 from __future__ import annotations
@@ -59,13 +64,13 @@ PARAMS = {
         type="string",
         minLength=1,
         title="VM",
-        description="Its name, or one of name:, uuid:, moref:, ipaddr: and the value, e.g. ipaddr:10.0.0.7.",
+        description="Its name; or name:, uuid:, moref: or ipaddr: with a value, e.g. ipaddr:10.0.0.7.",
     ),
     "full": Param(
         False,
         type="boolean",
         title="Read everything",
-        description="Read every disk whole, even where changed block tracking knows what changed.",
+        description="Read every disk in full, even where changed block tracking knows what changed.",
     ),
     "exclude": Param(
         [],
@@ -87,7 +92,7 @@ PARAMS = {
         type="string",
         enum=[quiesce.value for quiesce in Quiesce],
         title="Quiesce",
-        description="What the guest is asked to flush before the snapshot. Whether applications did is not told.",
+        description="What the guest has to flush before the snapshot. vSphere does not say whether applications did.",
         section="Consistency",
     ),
     "verify": Param(
@@ -96,7 +101,7 @@ PARAMS = {
         minimum=0,
         maximum=1,
         title="Share to verify",
-        description="How much of the new point is read back at once: 0 is none of its data, 1 is all of it.",
+        description="How much of the new point's data is read back at once: 0 is nothing, 1 is everything.",
         section="Consistency",
     ),
     "transports": TRANSPORTS,

@@ -1,50 +1,56 @@
 """
 # Restore one VM
 
-Writes a restore point over an existing VM, or to a new VM that is created for it.
+Writes a restore point over an existing VM, or to a new VM that it creates.
 
 | | |
 |---|---|
 | **Started by** | *Trigger* in this UI, or the REST API |
 | **Result** | the restored VM (XCom of `finish`) |
-| **If it fails** | a new VM that was begun is removed; an existing VM stays off, partly written: trigger it again |
-| **Safe to re-run** | yes: a run cleared as a whole plans anew, and asks anew |
+| **If it fails** | a half-made new VM is removed; an existing VM stays off, partly written: trigger the DAG again |
+| **Safe to re-run** | yes: a run that is cleared as a whole plans anew, and asks anew |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
 
-Leave *Target VM* and *New VM name* empty to restore over the VM that was backed up. Nothing that exists is written over
+Leave *Target VM* and *New VM name* empty to restore over the VM that was backed up.
+Nothing that exists is written over,
 unless *If the target exists* says `overwrite`, or says `prompt` and a person approves (Required Actions in this UI).
 
 ## What the tasks do
 
 | task | |
 |---|---|
-| `plan` | finds point and target, matches their disks, and refuses what does not fit, before anything is changed |
-| `approve` | asks a person, where asked to, and shows the whole plan |
-| `prepare_target` | creates the VM, or powers the existing one off. Setup of `clean_up` |
-| `plan_writes`, `write_disk` | write the disks, one task each, in pool `backup_proxy` and on queue `backup_proxy` |
-| `finish` | puts the NVRAM back, lets the VM go, powers it on as asked, or as it was; makes a template of one |
-| `clean_up` | stops what still writes, and removes a new VM that was not finished |
-| `close_run` | fails the run unless every task before ended well and left its result |
+| `plan` | finds point and target, matches their disks, and refuses what does not fit, before any change |
+| `approve` | shows the whole plan and asks a person, where that is asked for |
+| `prepare_target` | creates the VM, or switches the existing one off. Setup of `clean_up` |
+| `plan_writes` | makes a job for each disk |
+| `write_disk` | writes one disk, in pool `backup_proxy` and on queue `backup_proxy` |
+| `finish` | puts the NVRAM back and releases the VM; switches it on as asked, or as it was; makes a template of one |
+| `clean_up` | stops living writes, and removes a new VM that was not finished |
+| `close_run` | fails the run unless every earlier task ended well and left its result |
 
-## What was shown is what is done
+## The run does what was shown
 
-The plan names the VM by id, UUIDs and vCenter, each of its disks, and the place of a new VM. Every later task first
-compares: if the VM was renamed or changed, a disk was swapped, a folder renamed, then it stops with one line that names
-the difference, and touches nothing. A yes is to one plan, and a plan is carried out once.
+The plan names the VM by id, UUIDs and vCenter, each of its disks, and the place of a new VM.
+Every later task compares first.
+If the VM was renamed or changed, a disk was replaced or a folder renamed,
+the task stops with one line that names the difference, and touches nothing.
+A yes is to one plan, and a plan is carried out once.
 
-From `prepare_target` to `finish` the VM carries the run's mark (advanced setting `vmkeep.run` of a new VM,
-`vmkeep.restoring` of an existing one). No task writes to a VM without it, a second restore of the VM is refused
-meanwhile, and so is a backup. No snapshot is taken, as the VM is off.
+From `prepare_target` to `finish` the VM carries the run's mark:
+the advanced setting `vmkeep.run` of a new VM, or `vmkeep.restoring` of an existing one.
+No task writes to a VM without it.
+Meanwhile a second restore of the VM is refused, and so is a backup.
+No snapshot is taken, because the VM is off.
 
 ## Clearing and marking tasks
 
 | | |
 |---|---|
-| **Clear the whole run** | restores again: a new plan, and a new question where one is asked |
-| **Clear tasks while the run goes on** | they are done again on the VM that is ready, or fail once `finish` has run |
-| **Clear tasks after its end** | no VM is touched: `prepare_target` fails, for its plan is used up; the run turns red |
-| **Mark a task as success** | the run turns red: a task that left no result vouches for nothing |
-| **Mark the run as success** | it turns red where a task lacks its result; `snapshot_sweep` removes what is half made |
+| **Clear the whole run** | it restores again, with a new plan, and with a new question where one is asked |
+| **Clear tasks while the run goes on** | they run again on the VM that is ready, or fail once `finish` has run |
+| **Clear tasks after its end** | no VM is touched: `prepare_target` fails, as its plan is used up; the run turns red |
+| **Mark a task as success** | the run turns red, because the task left no result |
+| **Mark the run as success** | it turns red if a task lacks its result; `snapshot_sweep` removes a half-made VM |
 """
 
 from __future__ import annotations
@@ -71,11 +77,11 @@ PARAMS = {
         type="string",
         minLength=1,
         title="Restore point",
-        description="Its reference, the beginning of its id, or latest: and a VM's name, e.g. latest:app01.",
+        description="Its ref, the beginning of its id, or latest: with a VM's name, e.g. latest:app01.",
     ),
     "vm": optional_text(
         title="Target VM",
-        description="VM to write over: a name, or uuid:, moref:, ipaddr: and a value. Empty: the original, no other.",
+        description="The VM to write over: a name, or uuid:, moref:, ipaddr: and a value. Empty: only the original.",
     ),
     "new_name": optional_text(title="New VM name", description="Create a VM of this name and restore into it instead."),
     "on_conflict": Param(
@@ -89,22 +95,22 @@ PARAMS = {
         None,
         type=["null", "boolean"],
         title="Power on",
-        description="true or false: whether the VM is started when its disks are written. Empty: if it ran when it was "
-        "backed up. A template never starts.",
+        description="Whether the VM starts once its disks are written. Empty: only if it ran when it was backed "
+        "up. A template never starts.",
     ),
     "physical_rdm": Param(
         PhysicalRdm.PLACEHOLDER.value,
         type="string",
         enum=[choice.value for choice in PhysicalRdm],
         title="Physical-mode RDMs",
-        description="What stands in a new VM for a raw device that was not copied: a small empty disk, a LUN named "
+        description="Replaces, in a new VM, a raw device that was not copied: a small empty disk, a LUN that is named "
         "below, or nothing.",
         section="New VM",
     ),
     "luns": optional_lines(
         title="LUNs",
-        description="One per line, DISK=LUN: a physical RDM by its address (scsi1:0), and a free LUN to map it to, "
-        "whatever is said of the others. Nothing is written to it.",
+        description="One per line, DISK=LUN: a physical RDM by its address (scsi1:0), and a free LUN to map it to. "
+        "This counts whatever the field above says. Nothing is written to the LUN.",
         section="New VM",
     ),
     "new_identity": Param(
@@ -129,14 +135,14 @@ PARAMS = {
         False,
         type="boolean",
         title="Connect beside a running original",
-        description="Else the network cards start disconnected while the VM that was backed up runs.",
+        description="Without it, the network cards start disconnected while the VM that was backed up runs.",
         section="New VM",
     ),
     "folder": optional_text(title="VM folder", description="Empty: where the VM was.", section="New VM"),
     "resource_pool": optional_text(title="Resource pool", description="Empty: where the VM was.", section="New VM"),
     "host": optional_text(
         title="Host",
-        description="Empty: vSphere's choice where DRS is used, else one that has all the VM needs.",
+        description="Empty: vSphere chooses where DRS is used; elsewhere vmkeep takes one that has all the VM needs.",
         section="New VM",
     ),
     "transports": TRANSPORTS,

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def load_aws(aws_conn_id: str) -> AwsCredentials:
-    """Return the keys, endpoints and region of a connection; what it leaves open, the worker's environment decides.
+    """Return the keys, endpoints and region of a connection; the worker's environment fills in the rest.
 
-    Roles are assumed here. Keys that run out come with ``renew``, which needs no Airflow, on any thread.
+    Roles are assumed here. Keys that expire come with ``renew``, which needs no Airflow and works on any thread.
 
     :raises UsageError: there is no such connection, it is of another type, or it switches verification off.
     :raises AuthenticationError: it has no keys, and the worker has none; or the role was refused.
@@ -43,7 +43,7 @@ def load_aws(aws_conn_id: str) -> AwsCredentials:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the token service did not answer, or answered that it is not well."""
+    """Whether the token service did not answer, or answered that it is out of order."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004
 
     if isinstance(error, ClientError):

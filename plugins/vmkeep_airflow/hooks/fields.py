@@ -1,4 +1,4 @@
-"""Reading one connection: what is set, what is missing, and where a person puts it right."""
+"""Reads the fields of one connection; an error says where a person sets the missing one."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def required(connection: Connection, field: str, *, label: str) -> str:
 
 
 def extra(connection: Connection, field: str) -> str | None:
-    """Return one of the form's own fields; empty is the same as not set."""
+    """Return one of the form's own fields; an empty one counts as not set."""
     value = connection.extra_dejson.get(field)
     return str(value) if value else None
 
 
 def require_open(connection: Connection, url: str, *, label: str, remedy: str) -> None:
-    """Refuse a password in a field that Airflow shows to everyone who may look at connections.
+    """Refuse a password in a field that Airflow shows to everyone who may see connections.
 
     :raises UsageError: ``url`` holds one; the message does not.
     """

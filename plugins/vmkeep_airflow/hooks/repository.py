@@ -72,7 +72,7 @@ class RepositoryHook(BaseHook):
 
 
 def _catalog(connection: Connection) -> str | None:
-    """Return the catalog's URL, with the password that has a field of its own."""
+    """Return the catalog's URL, with the password from its own field."""
     url, password = extra(connection, "catalog"), extra(connection, "catalog_password")
     if url is None:
         return None

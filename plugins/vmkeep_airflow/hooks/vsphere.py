@@ -43,7 +43,7 @@ class VsphereHook(BaseHook):
 
     @property
     def vddk(self) -> str | None:
-        """VDDK's distribution folder on this worker."""
+        """Return the folder on this worker into which VDDK was unpacked."""
         return extra(load_connection(self.vsphere_conn_id, conn_type=self.conn_type), "vddk")
 
     def test_connection(self) -> tuple[bool, str]:

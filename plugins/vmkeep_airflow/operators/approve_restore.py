@@ -1,4 +1,4 @@
-"""Asking a person before a VM is overwritten."""
+"""Asks a person before a VM is overwritten."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from vmkeep_airflow.steps import Approval
 
 
 class ApproveRestoreOperator(ApprovalOperator):
-    """Wait for a person's yes where ``on_conflict`` is ``prompt`` and the target exists; else pass on at once.
+    """Wait for a person's yes if ``on_conflict`` is ``prompt`` and the target exists; otherwise pass on at once.
 
-    The yes is to the plan that was shown, and to no other: if the plan is made anew while the question stands, the
-    answer fails the run. A rejection fails the run; nothing was changed by then.
+    The yes is to the plan that was shown, and to no other: if the plan is made anew while the question is open, the
+    answer fails the run. A rejection fails the run, too; nothing was changed by then.
 
     A plan with nothing to do (``keep`` met an existing VM) skips everything that follows.
 
@@ -70,7 +70,7 @@ class ApproveRestoreOperator(ApprovalOperator):
 
 
 def _question(plan: RestorePlan) -> str:
-    """Say what goes where. Lines are shown as they are: a VM's name may look like Markdown."""
+    """Return the plan in words. Lines are shown as they are, because a VM's name may look like Markdown."""
     from vmkeep.flows.restore_wording import plan_lines
 
     lines = "\n".join(f"    {line}" for line in (*plan_lines(plan), *plan.warnings))

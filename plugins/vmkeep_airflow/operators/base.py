@@ -1,4 +1,4 @@
-"""What every operator of this package shares: its connections, and one mapping of errors."""
+"""Base classes of every operator here: they read the connections, and map the engine's errors in one place."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RepositoryOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Run :meth:`step`; an engine's error becomes a retry or a failure, by its ``recovery``.
 
-        :returns: what the step returns, never ``None``: a task that left no result is one that somebody marked.
+        :returns: the step's result, never ``None``, because a task without a result counts as marked by hand.
         """
         with airflow_failures():
             result = self.step(context)
@@ -50,7 +50,7 @@ class RepositoryOperator(BaseOperator):
         return repository_site(self.repository_conn_id)
 
     def handed(self, field: str, kind: type[T], *, by: str) -> T:
-        """Return what an earlier task left for this one.
+        """Return the value that an earlier task left for this one.
 
         :param field: the templated attribute that holds it.
         :param by: the task that leaves it.
@@ -84,14 +84,14 @@ class SiteOperator(RepositoryOperator):
 
 
 class UpkeepOperator(RepositoryOperator):
-    """An operator whose work goes on in this process, for hours maybe, and may be stopped anywhere."""
+    """An operator that works in this process, maybe for hours, and may be stopped anywhere."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._stopped: threading.Event | None = None
 
     def follow(self, label: str) -> Callable[[Progress], None]:
-        """Return what takes the engine's progress: it writes a line now and then, and stops the work once killed."""
+        """Return a function that takes the engine's progress: it logs a line now and then, and stops a killed task."""
         self._stopped = stopped = threading.Event()
         lines = ProgressLog(self.log, label, describe_share)
 
@@ -103,6 +103,6 @@ class UpkeepOperator(RepositoryOperator):
         return take
 
     def on_kill(self) -> None:
-        """Let the work end at its next step: what it leaves half done, the next run does."""
+        """Let the work end at its next step; the next run does the rest."""
         if self._stopped is not None:
             self._stopped.set()

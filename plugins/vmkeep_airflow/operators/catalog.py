@@ -1,4 +1,4 @@
-"""The commit of a backup."""
+"""Seals a restore point: the commit of a backup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CatalogOperator(SiteOperator):
     :param held: a ``HeldStill`` as a dict. Templated.
     :param copies: every copy's ``DiskCopy`` dict. Templated.
     :returns: the ``Sealed`` as a dict.
-    :raises AirflowFailException: the copies are of more than one snapshot, e.g. after one of them was cleared.
+    :raises AirflowFailException: the copies come from several snapshots, e.g. because one of them was cleared.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "held", "copies")

@@ -1,4 +1,4 @@
-"""Checks of a whole repository."""
+"""Checks a whole repository."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LINES = 10_000
 
 
 class CheckRepositoryOperator(UpkeepOperator):
-    """Check structure and existence of everything, and read the data of one slice of the packs, or of all.
+    """Check the structure of a repository, and read the data of one slice of its packs, or of all.
 
-    Damaged packs are written down by it, so that the next backup stores again what it meets of them.
+    It notes damaged packs, so that the next backup stores their blocks again where it meets them.
 
-    :param days: the slices' number: in so many days all data is re-read. Templated.
+    :param days: the number of slices; after this many days all data was read again. Templated.
     :param part: a slice, as ``3/30``; empty: the one whose turn it is on the day that the run stands for. Templated.
     :param read_all: read the data of all packs. Templated.
-    :returns: the ``CheckCounts`` as a dict, also when the task fails for what was found.
+    :returns: the ``CheckCounts`` as a dict, also when the task fails because it found damage.
     :raises AirflowFailException: something is damaged.
     """
 

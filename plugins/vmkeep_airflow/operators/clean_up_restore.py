@@ -1,4 +1,4 @@
-"""Leaving nothing half made behind a restore."""
+"""Removes what a restore has half made."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vmkeep_airflow.steps import ReadyTarget
 
 
 class CleanUpRestoreOperator(SiteOperator):
-    """Stop what still writes, and remove a new VM that was not finished; the teardown of ``PrepareTargetOperator``.
+    """Stop living writes, and remove a new VM that was not finished; the teardown of ``PrepareTargetOperator``.
 
-    Nothing that was there before is removed: a VM that was being written over stays off, partly written.
+    A VM that was there before is never removed: it stays off, partly written.
 
     :param ready: a ``ReadyTarget`` as a dict. Templated.
     :returns: how many VMs were removed.

@@ -1,4 +1,4 @@
-"""The last word on a run."""
+"""Decides, as the last task, whether a run was a success."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _LOOKED_BACK = 1000
 class CloseRunOperator(BaseOperator):
     """Fail the run unless every task before it ended well and left its result.
 
-    Airflow lets a run whose copies were killed by hand end as a success, because its last task, a teardown, was
-    one. This is that last task. Made a teardown with ``on_failure_fail_dagrun=True``, after all others. A task
-    that somebody marked as a success has left no result, so it vouches for nothing.
+    Airflow takes a run's state from its last task. If that is a teardown that succeeds, the run is a success even if
+    its copies were killed by hand. So this operator is the last task: a teardown with
+    ``on_failure_fail_dagrun=True``, after all others. A task that somebody marked as a success has left no result,
+    which fails the run.
 
     :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
-    :param may_skip_after: a task whose skipping ends the run well, with nothing done, e.g. ``approve``.
+    :param may_skip_after: a task that may skip all others, so that the run ends well with nothing done: ``approve``.
     :param announce: emit events of the assets of all points and of the VM's, once for each result with a ``point`` and
         a ``vm``.
     :returns: the result.

@@ -1,4 +1,4 @@
-"""The transfer of one disk into the repository."""
+"""Copies one disk into the repository."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ class CopyDiskOperator(SiteOperator):
         return to_plain(copy)
 
     def on_kill(self) -> None:
-        """Stop the child process and give its lease back, so that cleaning up need not wait."""
+        """Stop the child process and give its lease back, so that nobody who cleans up has to wait."""
         if self._running is not None:
             self._running.cancel()

@@ -1,4 +1,4 @@
-"""Locks of a bucket, kept alive as long as restore points need what they hold."""
+"""Extends the locks of a bucket as long as restore points need the locked blobs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LINES = 1000
 
 
 class ExtendLocksOperator(UpkeepOperator):
-    """Lock again for the full time what restore points need, where less than half of it is left.
+    """Extend the locks of blobs that restore points need, where less than half of the time is left.
 
     Does nothing on a repository without locks. Safe to repeat.
 
     :param plan_only: do nothing. Templated.
     :returns: ``locks``: whether the repository has any; if it has and this is no dry run, how many were ``extended``
         and ``kept``.
-    :raises AirflowFailException: somebody has deleted or overwritten blobs behind our back, or some are missing, or it
-        cannot be told what points need; all locks were extended that have to be.
+    :raises AirflowFailException: somebody else has deleted or overwritten blobs, some are missing, or nobody can say
+        what points need. All locks that points may need were extended all the same.
     """
 
     template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "plan_only")

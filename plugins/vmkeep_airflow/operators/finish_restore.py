@@ -1,4 +1,4 @@
-"""Handing the restored VM over."""
+"""Hands the restored VM over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmkeep_airflow.steps import ReadyTarget
 
 
 class FinishRestoreOperator(SiteOperator):
-    """Put the NVRAM back, let the VM go, power it on as asked, and report. After its end it touches nothing.
+    """Put the NVRAM back, release the VM, switch it on as asked, and report. Called again, it touches nothing.
 
     :param ready: a ``ReadyTarget`` as a dict. Templated.
     :param writes: every write's ``DiskWrite`` dict. Templated.

@@ -1,4 +1,4 @@
-"""Telling damaged restore points from good ones."""
+"""Marks damaged restore points."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NAMED = 100
 class MarkDamagedOperator(UpkeepOperator):
     """Mark the points that a check found damaged, and unmark those that are whole again. Deletes nothing.
 
-    A marked point is told apart in lists, stands for nothing in retention, and no increment continues it.
+    Lists show the mark of a point. A marked point takes no place in retention, and no increment continues it.
 
-    :param check_task_id: the check whose findings it follows; if those are none and no point is marked, it looks at
-        nothing.
+    :param check_task_id: the check whose findings decide; if it found nothing and no point is marked, this task looks
+        at nothing.
     :returns: how many points are ``damaged``, and which were ``marked`` and ``cleared`` now, at most a hundred each.
     """
 

@@ -1,4 +1,4 @@
-"""Merging the index."""
+"""Merges the index."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class MergeIndexOperator(UpkeepOperator):
-    """Make few segments of the index out of many, where it pays.
+    """Merge many segments of the index into few, where it pays.
 
-    Beside any number of backups, and safe to repeat.
+    It may run beside any number of backups, and is safe to repeat.
 
     :param plan_only: say what would be merged, and merge nothing. Templated.
     :returns: how many ``segments`` and ``entries`` there were, the ``segments_to_merge``, and what was ``done`` (the

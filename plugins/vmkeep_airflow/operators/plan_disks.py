@@ -1,4 +1,4 @@
-"""What to read of each disk."""
+"""Decides which areas of each disk are read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PlanDisksOperator(SiteOperator):
         self.held = held
 
     def step(self, context: Context) -> Any:
-        """Ask vSphere what changed, and say why a disk is read whole."""
+        """Ask vSphere what changed, and say why a disk is read in full."""
         from vmkeep.flows import backup
 
         held = self.handed("held", HeldStill, by="snapshot")

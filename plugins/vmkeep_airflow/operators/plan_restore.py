@@ -1,4 +1,4 @@
-"""The first step of a restore."""
+"""Plans a restore: the first step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vmkeep_airflow.run_key import Owner
 
 
 class PlanRestoreOperator(SiteOperator):
-    """Decide which disk goes where, and find out everything that could stop it, before anything is changed.
+    """Decide which disk goes where, and find everything that could stop the restore, before anything is changed.
 
     ``on_conflict`` may be ``prompt``: the plan is made as for ``overwrite``, and ``ApproveRestoreOperator`` asks.
 
     :param request: the fields of a ``RestoreRequest`` but its run key. Templated.
-    :returns: the ``RestorePlan`` as a dict. All that follows is done as it says, or not at all.
+    :returns: the ``RestorePlan`` as a dict. All later steps do as it says, or nothing.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "request")

@@ -1,4 +1,4 @@
-"""The jobs of a restore, one for each disk."""
+"""Makes the jobs of a restore, one for each disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The VM that a restore writes to."""
+"""Makes ready the VM that a restore writes to."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from vmkeep_airflow.steps import Approval, ReadyTarget
 
 
 class PrepareTargetOperator(SiteOperator):
-    """Create the new VM, or power the existing one off. A setup task: ``CleanUpRestoreOperator`` is its teardown.
+    """Create the new VM, or switch the existing one off. A setup task: ``CleanUpRestoreOperator`` is its teardown.
 
-    Airflow runs it again whenever a task after it is cleared. So it needs the yes to exactly this plan, and a plan is
-    carried out once: while that restore is open it finds the VM ready and touches nothing, and after its end it fails.
+    Airflow runs this task again whenever a task after it is cleared. So it needs the yes to exactly this plan, and a
+    plan is carried out once: while the restore is open, the task finds the VM ready and touches nothing; after the
+    restore's end, it fails.
 
-    Airflow does not run the teardown of a setup that failed; so this task itself removes what it half made,
-    and what an earlier try of its own left.
+    Airflow does not run the teardown of a setup that failed. So this task itself removes a VM that it has half made,
+    and one that an earlier try of it left.
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
     :param approval: an ``Approval`` as a dict. Templated.
@@ -72,5 +73,5 @@ class PrepareTargetOperator(SiteOperator):
             self.log.warning("VM %s may be left half made: %s", plan.target_name, error)
 
     def on_kill(self) -> None:
-        """Break off the wait for vSphere, so that what was begun is removed before this process dies."""
+        """Stop waiting for vSphere, so that a VM that was begun is removed before this process dies."""
         raise AirflowTaskTerminated("stopped while the target was being prepared")

@@ -1,4 +1,4 @@
-"""Retention and garbage collection."""
+"""Forgets restore points by a rule, and gives back the space that nothing needs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vmkeep_airflow.reports import plan_lines, prune_warnings
 class PruneOperator(UpkeepOperator):
     """Plan, show the plan, then forget the points that no rule keeps and delete what no point needs.
 
-    Beside any number of backups, and safe to repeat. Points go only by a rule: by ``keep``, or if that says nothing,
-    by the retention of the connection. If that says nothing either, every point stays.
+    It may run beside any number of backups, and is safe to repeat. Points go only by a rule: by ``keep``, or if that
+    is empty, by the retention of the connection. If that is empty, too, every point stays.
 
     :param keep: how many points stay: ``last``, ``hourly``, ``daily``, ``weekly``, ``monthly``, ``yearly`` → number,
         ``within`` → length of time, e.g. ``14d``; ``None`` says nothing. Templated.

@@ -1,4 +1,4 @@
-"""Letting the VM go."""
+"""Removes a backup's snapshot, and lets the VM be moved again."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vmkeep_airflow.steps import HeldStill
 class RemoveSnapshotOperator(SiteOperator):
     """Remove the run's snapshot; the teardown of ``SnapshotOperator``.
 
-    Airflow may start it while killed copies are still alive: they are fenced, and waited for, first. If the setup
-    left no result, because somebody marked it as a success while it worked, every snapshot that this DAG run owns is
-    removed.
+    Airflow may start this task while killed copies are still alive, so it first fences them and waits for them. If
+    somebody marked the setup as a success while it worked, the setup left no result. Then every snapshot of this DAG
+    run is removed.
 
     :param held: a ``HeldStill`` as a dict. Templated.
     :param preflight: a ``Preflight`` as a dict. Templated.

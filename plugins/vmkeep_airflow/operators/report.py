@@ -1,4 +1,4 @@
-"""What a run came to, in one place."""
+"""Shows the results of a run in one place."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vmkeep_airflow.states import require_good, task_results, task_states
 
 
 class ReportOperator(BaseOperator):
-    """Write what tasks came to as a table into the log, and fail the run if a task ended badly or left no result.
+    """Write the results of tasks as a table into the log; fail the run if a task ended badly or left no result.
 
-    Made the last task, with ``trigger_rule="all_done"``: what went well is reported, whatever failed, and a run
-    whose last task is this one never hides a failure before it.
+    It is the last task, with ``trigger_rule="all_done"``: it reports the good results whatever failed, and a run that
+    ends with it never hides an earlier failure.
 
     :param results_of: the tasks whose results it shows.
     :returns: task → its result.

@@ -1,4 +1,4 @@
-"""Holding the VM still."""
+"""Takes the snapshot of a backup."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from vmkeep_airflow.steps import HeldStill
 class SnapshotOperator(SiteOperator):
     """Take the snapshot that all disks are copied from. A setup task: ``RemoveSnapshotOperator`` is its teardown.
 
-    Airflow does not run the teardown of a setup that failed; so this task itself removes what it half made, what an
-    earlier try of its own left, and what ended runs left on this VM.
+    Airflow does not run the teardown of a setup that failed. So this task itself removes the snapshot that it has half
+    made, and those that an earlier try of it or ended runs left on this VM.
 
     :param preflight: a ``Preflight`` as a dict. Templated.
     :returns: a ``HeldStill`` as a dict.
@@ -75,5 +75,5 @@ class SnapshotOperator(SiteOperator):
                 self.log.info("removed %d half-made snapshot(s) of run %s", removal.snapshots_removed, run)
 
     def on_kill(self) -> None:
-        """Break off the wait for vSphere, so that what was begun is removed before this process dies."""
+        """Stop waiting for vSphere, so that a snapshot that was begun is removed before this process dies."""
         raise AirflowTaskTerminated("stopped while the snapshot was being taken")

@@ -1,4 +1,4 @@
-"""Removing what dead workers left."""
+"""Removes what dead runs left in vSphere."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from vmkeep_airflow.operators.base import SiteOperator
 
 
 class SweepSnapshotsOperator(SiteOperator):
-    """Remove what runs that have ended left on a vCenter: their snapshots, and the VMs that their restores half made.
+    """Remove what ended runs left on a vCenter: snapshots, and VMs that their restores have half made.
 
-    VMs that they kept from being moved by Storage vMotion are let go, too, through VDDK on this worker.
+    VMs that such runs keep from being moved by Storage vMotion are released, too, through VDDK on this worker.
 
-    Airflow itself says whether a run has ended. What belongs to a run that this Airflow does not know (the command
-    line's, another Airflow's, or a deleted run's) is removed only when that run is silent, and old. A VM that was there
-    before is never removed, nor one that is on: those are let go.
+    Airflow itself says whether a run has ended. This Airflow may not know a run: it may be the command line's, another
+    Airflow's, or deleted. Leftovers of such a run are removed only when the run is silent, and old. A VM that was
+    there before is never removed, and neither is one that is on: the mark is taken off both.
 
     :param given_up_after_hours: that age. Templated.
-    :returns: how many snapshots were removed, in use, and unknown; and how many VMs were removed and let go.
+    :returns: how many snapshots were removed, are in use, and are unknown; how many VMs were removed and released.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "given_up_after_hours")

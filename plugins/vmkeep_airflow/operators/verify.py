@@ -1,4 +1,4 @@
-"""Reading back what was written."""
+"""Reads a part of a new restore point back."""
 
 from __future__ import annotations
 

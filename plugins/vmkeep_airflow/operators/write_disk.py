@@ -1,4 +1,4 @@
-"""The transfer of one disk out of the repository."""
+"""Writes one disk of a restore point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class WriteDiskOperator(SiteOperator):
     """Write one disk of a restore point onto a disk of a VM, in a child process of this worker.
 
-    Safe to retry: a retry writes the whole disk again. Once its restore has ended it touches nothing, and fails.
+    Safe to retry: a retry writes the whole disk again. After the end of its restore it touches nothing, and fails.
 
     :param job: a ``WriteJob`` as a dict, from ``PlanWritesOperator``. Templated.
     :returns: the ``DiskWrite`` as a dict.
