@@ -1,5 +1,6 @@
 """What tests of several areas share."""
 
+import os
 import random
 import shutil
 import signal
@@ -74,6 +75,14 @@ def _interrupted_as_at_a_terminal():
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_configuration_of_the_user():
+    """Read no configuration file of whoever runs the tests, in child processes neither."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VMKEEP_CONFIG", os.devnull)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

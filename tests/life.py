@@ -34,7 +34,7 @@ def live(location: str, folder: Path) -> None:
     assert _export(location, old["point"], folder / "old.raw") == first
     assert _export(location, new["point"], folder / "new.raw") == second
 
-    prune = ("repo", "prune", "--keep-last", "1", "--grace", "0", "--yes")
+    prune = ("repo", "prune", "--keep-last", "1", "--grace-hours", "0", "--yes")
     forgotten = _json(location, *prune)["report"]
     assert forgotten["points_forgotten"] == [old["point"]]
     assert forgotten["packs_rewritten"] > 0

@@ -7,20 +7,22 @@ import uuid
 
 import click
 
-from vmkeep.cli.groups import Verbs
+from vmkeep.cli.completions import complete_vms
 from vmkeep.cli.options import (
     json_option,
     repository_option,
     site_from,
-    transport_option,
+    transports_option,
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, progress_bars, rate, size
+from vmkeep.cli.output import print_json, progress_bars, rate, size, warn
+from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep.model.wording import counted
 
 
 @click.group(cls=Verbs)
@@ -28,57 +30,73 @@ def backup() -> None:
     """Back up VMs."""
 
 
-@backup.command("run")
-@click.argument("vm", metavar="VM")
-@click.option("--full", is_flag=True, help="Read every disk in full, whatever change tracking says.")
-@click.option(
+@backup.command(
+    "run",
+    examples={
+        "Back up the VM app01; the first backup is full, later ones are incremental": "vmkeep backup run app01",
+        "Read every disk in full": "vmkeep backup run app01 --full",
+        "Choose the VM by its id, and leave one disk out": "vmkeep backup run moref:vm-16 --exclude scsi0:1",
+    },
+)
+@click.argument("vm", metavar="VM", shell_complete=complete_vms)
+@option("--full", section=Section.WHAT, is_flag=True, help="Read every disk in full, whatever change tracking says.")
+@option(
+    "--exclude",
+    section=Section.WHAT,
+    multiple=True,
+    metavar="DISK",
+    help="Leave a disk out, by address (scsi0:1), label or device key; can be repeated.",
+)
+@option(
     "--mode",
-    type=click.Choice([mode.value for mode in BackupMode]),
+    section=Section.WHAT,
+    type=click.Choice([mode.value for mode in BackupMode if mode is not BackupMode.SUSPEND]),
     default=BackupMode.SNAPSHOT_EXCL_MEM.value,
     show_default=True,
-    help="How the VM is held still: by a snapshot, with its memory or without (EXCL); ASIS takes none and needs a VM "
-    "that is off; SUSPEND is not there yet.",
+    help="How the VM is held still: by a snapshot with its memory (INCL) or without (EXCL). ASIS takes no snapshot, "
+    "and needs a VM that is off.",
 )
-@click.option(
+@option(
     "--quiesce",
+    section=Section.WHAT,
     type=click.Choice([quiesce.value for quiesce in Quiesce]),
     default=Quiesce.FILE_SYSTEM.value,
     show_default=True,
-    help="What VMware Tools are asked to flush in the guest before the snapshot. With 'application' vSphere does not "
-    "tell whether applications took part: the point says file-system, and warns.",
+    help="What VMware Tools flush in the guest before the snapshot. With 'application', vSphere does not tell whether "
+    "applications took part: the point then says file-system, with a warning.",
 )
-@click.option("--exclude", multiple=True, metavar="DISK", help="Leave a disk out, by address (scsi0:1), label or key.")
-@transport_option
 @repository_option
 @vsphere_options
 @vddk_option
+@transports_option
 @json_option
 def run(
-    vm: str, full: bool, mode: str, quiesce: str, exclude: tuple[str, ...], transport: str, repository: str | None,
+    vm: str, full: bool, mode: str, quiesce: str, exclude: tuple[str, ...], transports: str, repository: str | None,
     vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
-    """Back up one VM: name:, uuid:, moref: or ipaddr:, or just its name."""
+    """Back up one VM.
+
+    VM is a name, an inventory path, or a selector: name:, uuid:, moref: or ipaddr: and a value.
+    """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = BackupRequest(
         vm=vm,
         run=f"cli-{uuid.uuid4().hex[:12]}",
         mode=BackupMode(mode),
         quiesce=Quiesce(quiesce),
-        transports=tuple(transport.split(":")),
+        transports=tuple(transports.split(":")),
         exclude=exclude,
         full=full,
     )
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
-        sealed, verified = run_backup(
-            site, request, bars=bars, announce=lambda line: click.echo(f"warning: {one_line(line)}", err=True)
-        )
+        sealed, verified = run_backup(site, request, bars=bars, announce=warn)
     seconds = time.monotonic() - started
     if as_json:
         print_json(
             {**to_plain(sealed), "verified_bytes": verified.bytes_checked, "duration_seconds": round(seconds, 3)}
         )
         return
-    disks = f"{sealed.disks_copied} disks, {sealed.disks_skipped} skipped"
+    disks = f"{counted(sealed.disks_copied, 'disk')}, {sealed.disks_skipped} skipped"
     moved = f"read {size(sealed.bytes_read)}, stored {size(sealed.bytes_stored)}, {rate(sealed.bytes_read, seconds)}"
     click.echo(f"{sealed.point}: {sealed.kind}, {sealed.consistency}, {disks}, {moved}")

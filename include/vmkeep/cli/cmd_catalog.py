@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from vmkeep.catalog import open_catalog
-from vmkeep.cli.groups import Verbs
 from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json
+from vmkeep.cli.pages import Verbs
+from vmkeep.model.wording import counted
 
 
 @click.group(cls=Verbs)
@@ -16,15 +17,18 @@ def catalog() -> None:
     """Rebuild the SQL cache of restore points."""
 
 
-@catalog.command("rebuild")
+@catalog.command("rebuild", examples={"Read every manifest again": "vmkeep catalog rebuild -r /backup/repo"})
 @repository_option
 @json_option
 def rebuild(repository: str | None, as_json: bool) -> None:
-    """Drop what the catalog knows of this repository and read every manifest again; exit code 90 if one is damaged."""
+    """Empty the catalog for this repository, and read every manifest again.
+
+    The exit code is 90 when a manifest is damaged.
+    """
     with open_given(repository) as opened, open_catalog(catalog_url()) as cache:
         refreshed = cache.rebuild(opened)
     if as_json:
         print_json(refreshed)
     else:
-        click.echo(f"{refreshed.added} restore points entered, {len(refreshed.damaged)} damaged")
+        click.echo(f"{counted(refreshed.added, 'restore point')} entered, {len(refreshed.damaged)} damaged")
     tell_left_out(refreshed)

@@ -7,39 +7,37 @@ from typing import Any, TypeVar
 
 import click
 
-from vmkeep.cli.groups import Verbs
-from vmkeep.cli.options import json_option, new_passphrase, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, show_recovery_key
+from vmkeep.cli.options import json_option, open_given, repository_option
+from vmkeep.cli.output import print_json, print_table, show_recovery_key, warn
+from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.passphrases import new_passphrase
 from vmkeep.errors import UsageError
 from vmkeep.repository import KeyService, Repository, Slot
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _WHAT = (
-    click.option("--recovery", is_flag=True, help="Make a new recovery key and print it, instead of a passphrase."),
-    click.option("--kms", metavar="ARN", help="A key of AWS KMS, instead of a passphrase."),
-    click.option(
-        "--new-passphrase-file", metavar="FILE",
-        help="File with the new passphrase, readable by you alone. "
-        "[env: VMKEEP_NEW_PASSPHRASE, the passphrase itself]",
-    ),
-    click.option("--label", default="", help="Whose it is, in clear."),
+    option("--recovery", section=Section.WHAT, is_flag=True,
+           help="Make a new recovery key and print it, instead of a passphrase."),
+    option("--kms", section=Section.WHAT, metavar="ARN", help="Use a key of AWS KMS, instead of a passphrase."),
+    option("--new-passphrase-file", section=Section.WHAT, metavar="FILE",
+           help="File with the new passphrase, readable by you alone."),
+    option("--label", section=Section.WHAT, default="", metavar="TEXT",
+           help="Name of its owner; it is stored unencrypted."),
 )  # fmt: skip
-
-
 _HOW_GIVEN = "set VMKEEP_NEW_PASSPHRASE or give --new-passphrase-file"
 
 
 @click.group(cls=Verbs)
 def key() -> None:
-    """List, add, replace and remove what opens an encrypted repository.
+    """List, add, replace and remove the key slots of an encrypted repository.
 
-    To change a passphrase, rotate its slot. This changes who can open the repository from now on, not the key that its
-    data is encrypted with.
+    Each slot opens the repository by a passphrase, a recovery key or a key of AWS KMS. To change a passphrase, rotate
+    its slot. The data stays encrypted with the same key: only the ways to that key change.
     """
 
 
-@key.command("list")
+@key.command("list", examples={"List the slots": "vmkeep key list -r s3://bucket/repo"})
 @repository_option
 @json_option
 def list_slots(repository: str | None, as_json: bool) -> None:
@@ -48,7 +46,7 @@ def list_slots(repository: str | None, as_json: bool) -> None:
         opened.master_key()
         slots, damaged = opened.slots.read()
     for blob, why in damaged.items():
-        click.echo(f"warning: {blob} {why}", err=True)
+        warn(f"{blob} {why}")
     if as_json:
         print_json([_plain(slot) for slot in slots])
     else:
@@ -56,20 +54,26 @@ def list_slots(repository: str | None, as_json: bool) -> None:
 
 
 def what_options(function: F) -> F:
-    """Add the options that say what is to open the repository."""
-    for option in reversed(_WHAT):
-        function = option(function)
+    """Add the options that choose the kind of a slot."""
+    for add_option in reversed(_WHAT):
+        function = add_option(function)
     return function
 
 
-@key.command("add")
+@key.command(
+    "add",
+    examples={
+        "Add a passphrase, typed at the terminal": "vmkeep key add --label alice",
+        "Add a recovery key": "vmkeep key add --recovery --label safe",
+    },
+)
 @what_options
 @repository_option
 @json_option
 def add(
     recovery: bool, kms: str | None, new_passphrase_file: str | None, label: str, repository: str | None, as_json: bool
 ) -> None:
-    """Add a passphrase, a recovery key or a key of AWS KMS to those that open the repository."""
+    """Add a key slot: a passphrase, a recovery key or a key of AWS KMS."""
     with open_given(repository) as opened:
         slot, shown = _add(opened, recovery=recovery, kms=kms, file=new_passphrase_file, label=label)
     if as_json:
@@ -80,7 +84,7 @@ def add(
         show_recovery_key(shown)
 
 
-@key.command("rotate")
+@key.command("rotate", examples={"Change the passphrase of a slot": "vmkeep key rotate 5f3a"})
 @click.argument("slot", metavar="SLOT")
 @what_options
 @repository_option
@@ -89,7 +93,7 @@ def rotate(
     slot: str, recovery: bool, kms: str | None, new_passphrase_file: str | None, label: str,
     repository: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Replace a key slot: add a new one, see that it opens, and only then remove SLOT."""
+    """Replace a key slot: add a new one, check that it opens, and only then remove SLOT."""
     with open_given(repository) as opened:
         opened.master_key()
         old = opened.slots.find(slot)
@@ -118,12 +122,12 @@ def _add(
     return opened.slots.add_passphrase(master, new_passphrase(file, where=_HOW_GIVEN), label=label), None
 
 
-@key.command("remove")
+@key.command("remove", examples={"Remove the slot whose id begins with 5f3a": "vmkeep key remove 5f3a"})
 @click.argument("slot", metavar="SLOT")
 @repository_option
 @json_option
 def remove(slot: str, repository: str | None, as_json: bool) -> None:
-    """Remove a key slot, by its id or the beginning of it; the last one stays."""
+    """Remove a key slot, by its id or the beginning of its id; the last slot cannot be removed."""
     with open_given(repository) as opened:
         opened.master_key()
         removed = opened.slots.remove(slot)

@@ -1,4 +1,4 @@
-"""``vmkeep point``: list and show restore points, pin them, and try retention rules on them."""
+"""``vmkeep point``: list, show and pin restore points; try retention rules on them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmkeep.cli.groups import Verbs
+from vmkeep.cli.completions import complete_points, complete_vms
 from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, size
+from vmkeep.cli.output import print_json, print_table, size, warn
+from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_retention import retention
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.clock import now
@@ -35,14 +36,20 @@ def point() -> None:
 point.add_command(retention)
 
 
-@point.command("list")
+@point.command(
+    "list",
+    examples={
+        "List all points": "vmkeep point list",
+        "List the points of one VM, for a script": "vmkeep point list --vm app01 --json",
+    },
+)
+@option("--vm", section=Section.WHAT, metavar="VM", shell_complete=complete_vms, help="Only this VM, by name or key.")
 @repository_option
-@click.option("--vm", help="Only this VM, by name or key.")
 @json_option
 def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
     """List restore points, oldest first.
 
-    The exit code is 90 when one had to be left out, because it cannot be read, and 10 when the VM has none.
+    The exit code is 90 when a point cannot be read and was left out, and 10 when the VM has no point.
     """
     from vmkeep.catalog import ask_catalog  # its library is slow to import
 
@@ -56,7 +63,7 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
         raise NotFoundError(f"no restore point of '{vm}' in {opened.location}; see 'vmkeep point list'")
     for entry in entries:
         if is_ahead(entry.taken_at):
-            click.echo(f"warning: {warn_of_the_future(entry.ref, entry.taken_at)}", err=True)
+            warn(warn_of_the_future(entry.ref, entry.taken_at))
     if as_json:
         print_json([to_plain(entry) | to_plain(marks.get(entry.ref, Marks())) for entry in entries])
     else:
@@ -94,12 +101,15 @@ def _sources(entries: Sequence[CatalogEntry]) -> dict[str, str]:
     }
 
 
-@point.command("show")
+@point.command("show", examples={"Show the newest point of app01": "vmkeep point show latest:app01"})
+@click.argument("ref", metavar="POINT", shell_complete=complete_points)
 @repository_option
-@click.argument("ref", metavar="POINT")
 @json_option
 def show(repository: str | None, ref: str, as_json: bool) -> None:
-    """Show one restore point: a ref, the beginning of its id, or latest:VM."""
+    """Show one restore point.
+
+    POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM.
+    """
     with open_given(repository) as opened:
         found = opened.find_point(ref)
         marks = Marks(pin=opened.marks.pin_of(found.ref), damage=opened.marks.damage_of(found.ref))
@@ -128,14 +138,28 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     _show_marks(marks)
 
 
-@point.command("pin")
+@point.command(
+    "pin",
+    examples={
+        "Hold a point for 90 days": "vmkeep point pin latest:app01 --until 90d --reason 'before the upgrade'",
+        "Hold a point until somebody unpins it": "vmkeep point pin latest:app01 --reason 'case 4711'",
+    },
+)
+@click.argument("ref", metavar="POINT", shell_complete=complete_points)
+@option("--reason", section=Section.WHAT, default="", metavar="TEXT", help="The reason, for people who ask later.")
+@option(
+    "--until",
+    section=Section.WHAT,
+    metavar="TIME",
+    help="End of the hold: after 90d, 8w or 2y, at the end of a date (UTC), or at a time.",
+)
 @repository_option
-@click.argument("ref", metavar="POINT")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for whoever wonders later.")
-@click.option("--until", metavar="TIME", help="When it ends: 90d, 8w, 2y, the end of a date (UTC), or a time.")
 @json_option
 def pin(repository: str | None, ref: str, reason: str, until: str | None, as_json: bool) -> None:
-    """Hold a restore point (legal hold): no retention rule removes it until it is unpinned, or the hold ends."""
+    """Hold a restore point (legal hold).
+
+    No retention rule removes it until it is unpinned, or the hold ends.
+    """
     end = parse_end(until, now=now()) if until else None
     with open_given(repository) as opened:
         found = _find_ref(opened, ref)
@@ -146,12 +170,12 @@ def pin(repository: str | None, ref: str, reason: str, until: str | None, as_jso
     click.echo(f"{found} is {_short(Marks(pin=made))}")
 
 
-@point.command("unpin")
+@point.command("unpin", examples={"End the hold of a point": "vmkeep point unpin latest:app01"})
+@click.argument("ref", metavar="POINT", shell_complete=complete_points)
 @repository_option
-@click.argument("ref", metavar="POINT")
 @json_option
 def unpin(repository: str | None, ref: str, as_json: bool) -> None:
-    """Take the hold off a restore point."""
+    """End the hold of a restore point."""
     with open_given(repository) as opened:
         found = _find_ref(opened, ref)
         was_pinned = opened.marks.unpin(found)

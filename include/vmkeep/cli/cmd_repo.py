@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from vmkeep.blobs.locking import LockMode, LockRule
-from vmkeep.cli.groups import Verbs
-from vmkeep.cli.options import given_passphrase, json_option, new_passphrase, open_given, repository_option, require
+from vmkeep.cli.options import json_option, location_from, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
+from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.passphrases import given_passphrase, new_passphrase
 from vmkeep.cli.repo_copy import copy
 from vmkeep.cli.repo_lock import lock
 from vmkeep.cli.repo_merge import merge
@@ -18,6 +19,7 @@ from vmkeep.cli.repo_repair import repair
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
 from vmkeep.repository import create_encrypted_repository, create_repository
 from vmkeep.repository.slices import Slice, parse_slice
 
@@ -27,47 +29,71 @@ def repo() -> None:
     """Make, check, prune, copy and repair a repository."""
 
 
-repo.add_command(copy)
-repo.add_command(lock)
-repo.add_command(merge)
-repo.add_command(prune)
-repo.add_command(repair)
-
+for verb in (copy, lock, merge, prune, repair):
+    repo.add_command(verb)
 
 _HOW_GIVEN = "set VMKEEP_PASSPHRASE or give --passphrase-file"
 
 
-@repo.command("init")
-@repository_option
-@click.option(
+@repo.command(
+    "init",
+    examples={
+        "Create a repository in a folder": "vmkeep repo init -r /backup/repo",
+        "Create an encrypted one in a bucket, with locks": "vmkeep repo init -r s3://vm-backup/repo --encrypt "
+        "--lock compliance --lock-days 30",
+    },
+)
+@option(
     "--block-size",
+    section=Section.WHAT,
     type=int,
     default=256,
     show_default=True,
     metavar="KIB",
     help="Size of a deduplicated block: a power of two from 64 to 4096 KiB.",
 )
-@click.option(
-    "--compression", type=click.Choice(["zstd", "lz4", "none"]), default="zstd", show_default=True,
-    help="How blocks are made smaller: zstd saves most, lz4 takes less time.",
+@option(
+    "--compression", section=Section.WHAT, type=click.Choice(["zstd", "lz4", "none"]), default="zstd",
+    show_default=True, help="Compression of blocks: zstd saves most space, lz4 takes less time.",
 )  # fmt: skip
-@click.option("--encrypt", is_flag=True, help="Encrypt everything; takes a passphrase, and prints a recovery key once.")
-@click.option("--kms", metavar="ARN", help="With --encrypt: a key of AWS KMS that opens it; asks for no passphrase.")
-@click.option(
-    "--lock", "lock_mode", type=click.Choice([mode.value for mode in LockMode]),
-    help="On S3 with Object Lock: lock what is stored; 'governance' can be lifted by who has the right to.",
+@option(
+    "--encrypt",
+    section=Section.WHAT,
+    is_flag=True,
+    help="Encrypt everything. Takes a passphrase, and prints a recovery key once.",
+)
+@option(
+    "--kms",
+    section=Section.WHAT,
+    metavar="ARN",
+    help="With --encrypt: open the repository by this key of AWS KMS, and ask for no passphrase.",
+)
+@option(
+    "--lock", "lock_mode", section=Section.WHAT, type=click.Choice([mode.value for mode in LockMode]),
+    help="On S3 with Object Lock: lock stored blobs. Users with a special right can lift 'governance'; nobody can lift "
+    "'compliance'.",
 )  # fmt: skip
-@click.option("--lock-days", type=int, metavar="N", help="With --lock: for how many days from when it is stored.")
+@option(
+    "--lock-days",
+    section=Section.WHAT,
+    type=int,
+    metavar="N",
+    help="With --lock: how many days a blob is locked after it is stored.",
+)
+@repository_option
 @json_option
 def init(
     repository: str | None, block_size: int, compression: str, encrypt: bool, kms: str | None,
     lock_mode: str | None, lock_days: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Create a repository: in a folder that is empty, or whose parent exists, or below a free prefix of a bucket."""
-    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
+    """Create a repository.
+
+    A folder has to be empty, or missing in a folder that exists; a prefix of a bucket has to be free.
+    """
+    location = location_from(repository)
     recovery_key = None
     if kms and not encrypt:
-        raise UsageError("--kms goes with --encrypt")
+        raise UsageError("--kms needs --encrypt")
     rule = _lock_rule(lock_mode, lock_days)
     if encrypt:
         passphrase = given_passphrase() or (None if kms else new_passphrase(None, where=_HOW_GIVEN))
@@ -93,15 +119,15 @@ def init(
 
 def _lock_rule(mode: str | None, days: int | None) -> LockRule | None:
     if (mode is None) != (days is None):
-        raise UsageError("--lock and --lock-days go together")
+        raise UsageError("--lock and --lock-days need each other: give both, or neither")
     return LockRule(mode=LockMode(mode), days=days) if mode and days is not None else None
 
 
-@repo.command("stats")
+@repo.command("stats", examples={"Count in another repository": "vmkeep repo stats -r /backup/repo"})
 @repository_option
 @json_option
 def stats(repository: str | None, as_json: bool) -> None:
-    """Count points, packs and bytes."""
+    """Count restore points, packs and bytes."""
     with open_given(repository) as opened:
         numbers = opened.stats()
     if as_json:
@@ -111,29 +137,39 @@ def stats(repository: str | None, as_json: bool) -> None:
         (name.replace("_", " "), size(int(value)) if name.endswith("_bytes") else value)
         for name, value in _fields(numbers)
     ]
-    print_table(("what", "value"), rows)
+    print_table(("count of", "value"), rows)
 
 
-@repo.command("check")
+@repo.command(
+    "check",
+    examples={
+        "Check the structure, and read no data": "vmkeep repo check",
+        "Read one part of the data each day, all of it in 30 days": "vmkeep repo check --slice today/30",
+        "Read all data now": "vmkeep repo check --read-data",
+    },
+)
+@option(
+    "--read-data", section=Section.WHAT, is_flag=True, help="Read every stored block, and compare it with its digest."
+)
+@option(
+    "--slice",
+    "part",
+    section=Section.WHAT,
+    metavar="K/N",
+    help="Read the data of one of N parts: 3/30, or today/30, which reads all data in 30 days.",
+)
 @repository_option
-@click.option("--read-data", is_flag=True, help="Read every stored block and compare it with its digest.")
-@click.option(
-    "--slice", "part", metavar="K/N",
-    help="Read the data of one of N parts: 3/30, or today/30, which comes round to all data in 30 days.",
-)  # fmt: skip
 @json_option
 def check(repository: str | None, read_data: bool, part: str | None, as_json: bool) -> None:
-    """Check structure and existence of everything a restore needs; exit code 90 when something is damaged.
+    """Check the structure and existence of everything that a restore needs.
 
-    Damaged packs are written down, so that the next backup stores again what it meets of them; see 'repo repair'.
+    The exit code is 90 when something is damaged. Damaged packs are noted, so that the next backup stores their blocks
+    again where it meets them. See also 'vmkeep repo repair'.
     """
     if read_data and part:
         raise UsageError("--read-data reads all data: leave out --slice")
     chosen = parse_slice(part, today=now()) if part else None
-    with (
-        open_given(repository) as opened,
-        progress_bars(hidden=as_json) as bars,
-    ):
+    with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         findings = opened.check(read_data=read_data, part=chosen, on_progress=bars("check"))
     if as_json:
         print_json({"healthy": not findings, "findings": [dict(_fields(finding)) for finding in findings]})
@@ -141,7 +177,7 @@ def check(repository: str | None, read_data: bool, part: str | None, as_json: bo
         for finding in findings:
             click.echo(str(finding))
     if findings:
-        raise CorruptError(f"{repository}: {len(findings)} finding(s)")
+        raise CorruptError(f"{opened.location}: {counted(len(findings), 'finding')}")
     if not as_json:
         click.echo(f"no damage found ({_extent(read_data, chosen)})")
 

@@ -7,19 +7,21 @@ import uuid
 
 import click
 
-from vmkeep.cli.groups import Verbs
+from vmkeep.cli.completions import complete_points, complete_vms
 from vmkeep.cli.options import (
     json_option,
     repository_option,
     site_from,
-    transport_option,
+    transports_option,
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, progress_bars, rate, size
+from vmkeep.cli.output import one_line, print_json, progress_bars, rate, size, warn
+from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
 from vmkeep.flows.whole import run_restore
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
 
 
 @click.group(cls=Verbs)
@@ -27,82 +29,117 @@ def restore() -> None:
     """Restore VMs."""
 
 
-@restore.command("run")
-@click.argument("point", metavar="POINT")
-@click.option("--vm", metavar="VM", help="Write over this existing VM; by default the original one, and no other.")
-@click.option("--new-name", metavar="NAME", help="Create a new VM of this name instead.")
-@click.option(
+@restore.command(
+    "run",
+    examples={
+        "Write the newest point over the VM it was taken of": "vmkeep restore run latest:app01 --on-conflict overwrite",
+        "Restore to a new VM": "vmkeep restore run latest:app01 --new-name app01-copy",
+        "Restore to a new VM elsewhere": "vmkeep restore run latest:app01 --new-name app01-dr --host esx2.example.com "
+        "--datastore ds2 --network 'VM Network=none'",
+    },
+)
+@click.argument("point", metavar="POINT", shell_complete=complete_points)
+@option(
     "--on-conflict",
+    section=Section.WHAT,
     type=click.Choice(["abort", "overwrite", "keep"]),
     default="abort",
     show_default=True,
-    help="When the VM to restore to exists: 'abort' ends with exit code 12, 'overwrite' writes over its disks, "
-    "'keep' leaves it as it is and ends well. With --new-name no VM is ever written over.",
+    help="If the VM to restore to exists: 'abort' ends with exit code 12, 'overwrite' writes over its disks, 'keep' "
+    "leaves it as it is and ends well. With --new-name, no VM is ever written over.",
 )
-@click.option(
+@option(
+    "--power-on/--no-power-on",
+    section=Section.WHAT,
+    default=None,
+    help="Start the VM at the end, or leave it off; by default it starts if it ran when it was backed up.",
+)
+@option(
+    "--vm",
+    section=Section.WHERE,
+    metavar="VM",
+    shell_complete=complete_vms,
+    help="Write over this existing VM; by default the original one, and no other.",
+)
+@option(
+    "--new-name",
+    section=Section.WHERE,
+    metavar="NAME",
+    help="Create a new VM of this name instead.",
+)
+@option(
+    "--keep-identity",
+    section=Section.NEW_VM,
+    is_flag=True,
+    help="Keep the UUIDs and MAC addresses of the original; by default a new VM gets its own.",
+)
+@option("--folder", section=Section.NEW_VM, metavar="PATH", help="VM folder; by default the original's.")
+@option("--resource-pool", section=Section.NEW_VM, metavar="NAME", help="Resource pool; by default the original's.")
+@option(
+    "--host",
+    section=Section.NEW_VM,
+    metavar="NAME",
+    help="ESXi host; by default vSphere chooses one where DRS is used, and else it is one that has all the VM needs, "
+    "the original's before others.",
+)
+@option("--datastore", section=Section.NEW_VM, metavar="NAME", help="Datastore; by default the original's.")
+@option(
+    "--disk-datastore",
+    "disk_datastores",
+    section=Section.NEW_VM,
+    multiple=True,
+    metavar="DISK=DATASTORE",
+    help="Datastore of one disk; the disk by address (scsi0:1), label or device key. Can be repeated.",
+)
+@option(
+    "--network",
+    "networks",
+    section=Section.NEW_VM,
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Network of the VM's network cards: OLD is the saved network's name or a card's label (Network adapter 1), "
+    "NEW a network's name or id, or 'none' for a card that starts disconnected. Can be repeated.",
+)
+@option(
+    "--connect-networks",
+    section=Section.NEW_VM,
+    is_flag=True,
+    help="Connect the network cards as saved, even if the original is running. By default they then start "
+    "disconnected.",
+)
+@option(
     "--physical-rdm",
+    section=Section.NEW_VM,
     type=click.Choice(["placeholder", "lun", "omit"]),
     default="placeholder",
     show_default=True,
-    help="What a physical-mode RDM, which is in no backup, becomes in a new VM: an empty disk of at most 16 MiB at its "
-    "place, a mapping of the LUN that --lun names, or nothing.",
+    help="Replacement of a physical-mode RDM, which is in no backup: an empty disk of at most 16 MiB, a mapping of the "
+    "LUN that --lun names, or nothing.",
 )
-@click.option(
+@option(
     "--lun",
     "luns",
+    section=Section.NEW_VM,
     multiple=True,
     metavar="DISK=LUN",
-    help="Map this physical RDM of a new VM to a free LUN, by canonical name or UUID, whatever --physical-rdm says of "
-    "the others. Nothing is written to it.",
+    help="Map this physical RDM to a free LUN, by canonical name or UUID, whatever --physical-rdm says of the others. "
+    "Nothing is written to the LUN. Can be repeated.",
 )
-@click.option("--datastore", metavar="NAME", help="Datastore of a new VM; the original's if not said.")
-@click.option(
-    "--disk-datastore",
-    "disk_datastores",
-    multiple=True,
-    metavar="DISK=DATASTORE",
-    help="Datastore of one disk of a new VM; the disk by address (scsi0:1), label or device key.",
-)
-@click.option(
-    "--network",
-    "networks",
-    multiple=True,
-    metavar="OLD=NEW",
-    help="Network of a new VM's cards: OLD is the saved network's name or a card's label (Network adapter 1), "
-    "NEW a network's name or id, or 'none' for a card that starts disconnected.",
-)
-@click.option(
-    "--connect-networks",
-    is_flag=True,
-    help="Connect a new VM's network cards as saved, also where the original is running. By default they then "
-    "start disconnected.",
-)
-@click.option("--folder", metavar="PATH", help="VM folder of a new VM; the original's if not said.")
-@click.option("--resource-pool", metavar="NAME", help="Resource pool of a new VM; the original's if not said.")
-@click.option(
-    "--host",
-    metavar="NAME",
-    help="ESXi host of a new VM; if not said, vSphere chooses it where DRS is used, "
-    "and else it is one that has all the VM needs, the original's before others.",
-)
-@click.option(
-    "--power-on/--no-power-on",
-    default=None,
-    help="Whether the VM is started at the end; by default if it ran when it was backed up.",
-)
-@click.option("--keep-identity", is_flag=True, help="A new VM keeps the UUIDs and MAC addresses of the original.")
-@transport_option
 @repository_option
 @vsphere_options
 @vddk_option
+@transports_option
 @json_option
 def run(
     point: str, vm: str | None, new_name: str | None, on_conflict: str, physical_rdm: str, luns: tuple[str, ...],
     datastore: str | None, disk_datastores: tuple[str, ...], networks: tuple[str, ...], connect_networks: bool,
     folder: str | None, resource_pool: str | None, host: str | None, power_on: bool | None, keep_identity: bool,
-    transport: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
+    transports: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
-    """Restore a point: a ref, the beginning of its id, or latest:VM."""
+    """Restore a VM from a restore point.
+
+    POINT is a ref as 'point list' prints it, the beginning of its id, or latest:VM.
+    """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = RestoreRequest(
         point=point,
@@ -121,7 +158,7 @@ def run(
         host=host,
         power_on=power_on,
         new_identity=not keep_identity,
-        transports=tuple(transport.split(":")),
+        transports=tuple(transports.split(":")),
     )
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
@@ -129,7 +166,7 @@ def run(
             site,
             request,
             bars=bars,
-            announce=lambda line: click.echo(f"warning: {one_line(line)}", err=True),
+            announce=warn,
             show=lambda line: None if as_json else click.echo(one_line(line), err=True),
         )
     seconds = time.monotonic() - started
@@ -139,8 +176,8 @@ def run(
     if done.kept:
         click.echo(f"nothing was restored: VM {one_line(done.vm_name)} ({done.vm}) exists and was kept")
         return
+    written = f"{counted(done.disks_written, 'disk')}, {size(done.bytes_written)} written"
     click.echo(
         f"VM {one_line(done.vm_name)} ({done.vm}) {'created' if done.created else 'restored'} from {done.point}: "
-        f"{done.disks_written} disks, {size(done.bytes_written)} written, {rate(done.bytes_written, seconds)}"
-        f"{', powered on' if done.powered_on else ''}"
+        f"{written}, {rate(done.bytes_written, seconds)}{', powered on' if done.powered_on else ''}"
     )

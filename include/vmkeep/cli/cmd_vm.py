@@ -1,10 +1,10 @@
-"""``vmkeep vm``: what vSphere has."""
+"""``vmkeep vm``: the VMs of a vCenter."""
 
 from __future__ import annotations
 
 import click
 
-from vmkeep.cli.groups import Verbs
+from vmkeep.cli.completions import complete_vms
 from vmkeep.cli.options import (
     json_option,
     repository_option,
@@ -14,6 +14,7 @@ from vmkeep.cli.options import (
     vsphere_options,
 )
 from vmkeep.cli.output import one_line, print_json, print_table, size
+from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import TransientError
 from vmkeep.flows import held_vms
 from vmkeep.model.selector import shown_name
@@ -23,16 +24,17 @@ from vmkeep.vsphere.session import open_session
 
 @click.group(cls=Verbs)
 def vm() -> None:
-    """List and show the VMs of a vCenter, and let those be moved that dead runs hold."""
+    """List and show the VMs of a vCenter; free VMs that dead runs keep from being moved."""
 
 
-@vm.command("list")
-@click.option(
+@vm.command("list", examples={"List the VMs": "vmkeep vm list", "List them for a script": "vmkeep vm list --json"})
+@option(
     "--all",
     "everything",
+    section=Section.WHAT,
     is_flag=True,
-    help="Also VMs that other software manages: vSphere's own, placeholders of replicas. They are backed up if they "
-    "are named.",
+    help="List also VMs that other software manages: vSphere's own, placeholders of replicas. They can be backed up "
+    "by name.",
 )
 @vsphere_options
 @json_option
@@ -57,12 +59,15 @@ def list_vms(everything: bool, as_json: bool, **vsphere: str | None) -> None:
     print_table(("moref", "name", "power", "uuid", "IP", "not protectable", *managed), rows)
 
 
-@vm.command("show")
-@click.argument("selector", metavar="VM")
+@vm.command("show", examples={"Show a VM and its disks": "vmkeep vm show app01"})
+@click.argument("selector", metavar="VM", shell_complete=complete_vms)
 @vsphere_options
 @json_option
 def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
-    """Show one VM: name:, uuid:, moref: or ipaddr:, or just its name."""
+    """Show one VM and its disks.
+
+    VM is a name, an inventory path, or a selector: name:, uuid:, moref: or ipaddr: and a value.
+    """
     with open_session(vcenter_from(**vsphere)) as session:
         described = inventory.describe_vm(session, inventory.find_vm(session, selector).moref)
     if as_json:
@@ -94,16 +99,16 @@ def _power(described: inventory.VmDescription) -> str:
     return "off, a template" if described.template else words.get(described.power, "off")
 
 
-@vm.command("sweep")
-@click.option("--dry-run", is_flag=True, help="Say which VMs are held, and change nothing.")
+@vm.command("sweep", examples={"List the held VMs, and change nothing": "vmkeep vm sweep --dry-run"})
 @repository_option
 @vsphere_options
 @vddk_option
+@option("--dry-run", is_flag=True, help="List the VMs that are held, and change nothing.")
 @json_option
 def sweep(*, dry_run: bool, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None) -> None:
-    """Let VMs be moved again that a dead backup or restore keeps from Storage vMotion.
+    """Free VMs that a dead backup or restore keeps from being moved by Storage vMotion.
 
-    VMs of living runs, and what other programs hold, are left alone. The DAG snapshot_sweep does the same.
+    VMs of living runs, and VMs that other programs hold, are left alone. The DAG snapshot_sweep does the same.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     held = held_vms.find_held(site)

@@ -1,12 +1,12 @@
-"""``vmkeep vsphere``: what a vCenter has to allow."""
+"""``vmkeep vsphere``: the rights that a vCenter has to grant."""
 
 from __future__ import annotations
 
 import click
 
-from vmkeep.cli.groups import Verbs
 from vmkeep.cli.options import json_option
 from vmkeep.cli.output import print_json, print_table
+from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.vsphere.rights import Purpose, rights_of
 
 _WORDS = {"backup": Purpose.BACKUP, "restore-over": Purpose.RESTORE_OVER, "restore-new": Purpose.RESTORE_NEW}
@@ -17,14 +17,26 @@ def vsphere() -> None:
     """Print the rights that a vCenter user needs."""
 
 
-@vsphere.command("role")
-@click.option("--for", "purpose", type=click.Choice(list(_WORDS)), help="Only what this kind of run needs.")
+@vsphere.command(
+    "role",
+    examples={
+        "List all privileges": "vmkeep vsphere role",
+        "List the privileges for backups only": "vmkeep vsphere role --for backup",
+    },
+)
+@option(
+    "--for",
+    "purpose",
+    section=Section.WHAT,
+    type=click.Choice(list(_WORDS)),
+    help="Only the privileges that this kind of run needs.",
+)
 @json_option
 def role(purpose: str | None, as_json: bool) -> None:
-    """List the privileges for backups and restores, and the object that each is asked on.
+    """List the privileges for backups and restores, each with the object that it is needed on.
 
-    The list is made from the vSphere methods that vmkeep calls; each run asks for the same privileges before it
-    changes anything. Every role also holds System.Anonymous, System.View and System.Read, by itself.
+    The list is made from the vSphere methods that vmkeep calls. Each run checks the same privileges before it changes
+    anything. vSphere adds System.Anonymous, System.View and System.Read to every role.
     """
     chosen = [(word, right) for word, kind in _WORDS.items() if purpose in (None, word) for right in rights_of(kind)]
     if as_json:

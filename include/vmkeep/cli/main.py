@@ -1,4 +1,4 @@
-"""``vmkeep``: the entry point, which knows the nouns and how every command ends."""
+"""``vmkeep``: the entry point, with the list of nouns and the one way in which every command ends."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
-from click.shell_completion import shell_complete
 
 from vmkeep.cli.failures import SYSTEM, ending_of, tell
 from vmkeep.cli.interrupts import catch_interrupts, ignore_interrupts
 from vmkeep.cli.output import LineFormat
+from vmkeep.cli.settings import COMPLETE
 from vmkeep.cli.streams import abandon_output, flush_output, prepare_streams, reader_left
+from vmkeep.cli.version import show_versions
+from vmkeep.errors import UsageError
 
 READER_LEFT = 141
-"""Whoever read the output has gone, e.g. ``head``: what a shell reports of a program that SIGPIPE ended."""
-_COMPLETE = "_VMKEEP_COMPLETE"
-"""How a shell asks for completions."""
+"""The reader of the output has gone, e.g. ``head``. A shell reports this code of a program that SIGPIPE ended."""
 
 _NOUNS = {
     "backup": "Back up VMs.",
     "catalog": "Rebuild the SQL cache of restore points.",
     "image": "Import raw disk images as a restore point, and export them again.",
-    "key": "List, add, replace and remove what opens an encrypted repository.",
+    "completion": "Print the script that completes vmkeep commands in a shell.",
+    "config": "Show the settings, and where each value comes from.",
+    "help": "Explain a command, or the environment variables and the configuration file.",
+    "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "point": "List, show and pin restore points; try retention rules on them.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
-    "vm": "List and show the VMs of a vCenter, and let those be moved that dead runs hold.",
+    "vm": "List and show the VMs of a vCenter; free VMs that dead runs keep from being moved.",
     "vsphere": "Print the rights that a vCenter user needs.",
 }
 
 
 class Nouns(click.Group):
-    """The nouns, each loaded only when it is used: a command that needs no vSphere must not wait for its tables."""
+    """The nouns, each loaded only when it is used, because a command without vSphere should not wait for its tables."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the nouns' names."""
@@ -57,16 +60,23 @@ class Nouns(click.Group):
 
 
 @click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="vmkeep", prog_name="vmkeep")
-@click.option("-v", "--verbose", count=True, help="Log more to stderr; twice for everything.")
-def cli(verbose: int) -> None:
+@click.option("-v", "--verbose", count=True, help="Log more to stderr; give it twice for everything.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    callback=show_versions,
+    help="Print the versions of vmkeep and of what it works with.",
+)
+@click.option("--json", "as_json", is_flag=True, is_eager=True, help="With --version: print one JSON document.")
+def cli(verbose: int, as_json: bool) -> None:
     """Back up and restore VMware vSphere VMs, without an agent in the guest.
 
-    Options that name places and credentials can be set once in the environment:
-    VMKEEP_REPOSITORY, VMKEEP_VCENTER, VMKEEP_USER, VMKEEP_PASSWORD or VMKEEP_PASSWORD_FILE,
-    VMKEEP_THUMBPRINT or VMKEEP_CA_FILE, VMKEEP_VDDK, VMKEEP_PASSPHRASE or VMKEEP_PASSPHRASE_FILE,
-    VMKEEP_LIMIT_RATE.
+    Places and credentials can be set once, in the environment or in a configuration file: see 'vmkeep help
+    environment'. Each command's page ends with examples: see e.g. 'vmkeep backup run --help'.
     """
+    if as_json:
+        raise UsageError("--json belongs behind the verb, e.g. 'vmkeep point list --json'")
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormat(names=verbose > 0))
@@ -74,18 +84,18 @@ def cli(verbose: int) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line; whatever goes wrong is one line on stderr and an exit code of its own."""
+    """Run the command line; every failure is one line on stderr and an exit code of its own."""
     prepare_streams()
     catch_interrupts()
     try:
         _run(sys.argv[1:])
         flush_output()
-        ignore_interrupts()  # it is done and told: none comes in time any more
+        ignore_interrupts()  # the command is done: an interruption has nothing left to stop
         status = 0
     except SystemExit as error:
         if not isinstance(error.__context__, BrokenPipeError):
             raise
-        status = READER_LEFT  # which rich, that draws the tables, ends a program for
+        status = READER_LEFT  # rich, which draws the tables, ends a program when its reader leaves
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told in full below
         ignore_interrupts()
         status = _end(error)
@@ -95,9 +105,11 @@ def main() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> None:
-    """Run one command; click's own ``main`` would take a server's broken connection for a reader that has left."""
-    if instruction := os.environ.get(_COMPLETE):
-        sys.exit(shell_complete(cli, {}, "vmkeep", _COMPLETE, instruction))
+    """Run one command. Click's own ``main`` would take a server's broken connection for a reader that has left."""
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(cli, {}, "vmkeep", COMPLETE, instruction))
     with suppress(click.exceptions.Exit), cli.make_context("vmkeep", arguments) as context:
         cli.invoke(context)
 

@@ -1,4 +1,4 @@
-"""What a person or a script sees: tables, JSON, sizes, and a progress bar on stderr.
+"""Output for people and for scripts: tables, JSON, sizes, and a progress bar on stderr.
 
 The terminal library is loaded only where something is drawn: a script's call should not wait for it.
 """
@@ -24,7 +24,6 @@ _BETWEEN = 3
 """Characters between two columns of a table."""
 OnProgress = Callable[[job.Progress], None]
 
-
 _printed = Event()
 """Set once a JSON document is out: a command prints one, be it a result or an error."""
 
@@ -49,6 +48,11 @@ def one_line(text: str) -> str:
 
 def _escape(character: str) -> str:
     return " " if character in "\r\n\t" else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error."""
+    click.echo(f"warning: {one_line(text)}", err=True)
 
 
 def print_error_document(document: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""``vmkeep point retention``: what a rule would keep and why, and what would go. Removes nothing."""
+"""``vmkeep point retention``: which points a rule would keep and why, and which would go. Removes nothing."""
 
 from __future__ import annotations
 
@@ -8,39 +8,56 @@ from typing import Any
 
 import click
 
+from vmkeep.cli.completions import complete_vms
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table
+from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import parse_time, retention_options
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.model.selector import names_meant, shown_name
+from vmkeep.model.wording import counted
 from vmkeep.policy import PointFacts, RetentionRule, Verdict, expected_points, mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """A rule, applied to the points that there are and that are to be expected."""
+    """A rule, applied to the points that exist and to those that a forecast expects."""
 
     rule: RetentionRule
     at: datetime
     verdicts: list[Verdict]
-    """Of the points that there are."""
+    """Of the points that exist."""
     expected: list[Verdict]
-    """Of those that would come until then."""
+    """Of the points that backups would make until then."""
 
 
-@click.command("retention")
-@repository_option
-@retention_options
-@click.option("--vm", help="Only this VM, by name or key.")
-@click.option(
-    "--at", "moment", metavar="TIME", help="As if it were this date or time, in the time zone; now if not said."
+@command(
+    "retention",
+    examples={
+        "Try a rule": "vmkeep point retention --keep-daily 14 --keep-weekly 8 --time-zone Europe/Berlin",
+        "See which points the same rule would leave in 90 days": "vmkeep point retention --keep-daily 14 "
+        "--keep-weekly 8 --forecast 90",
+    },
 )
-@click.option(
-    "--forecast", type=click.IntRange(1, 3660), metavar="DAYS",
-    help="So many days later, with the backups that come until then if each VM's rhythm stays as it is.",
-)  # fmt: skip
+@retention_options
+@option("--vm", section=Section.WHAT, metavar="VM", shell_complete=complete_vms, help="Only this VM, by name or key.")
+@option(
+    "--at",
+    "moment",
+    section=Section.WHAT,
+    metavar="TIME",
+    help="Apply the rule as of this date or time, in the time zone; now by default.",
+)
+@option(
+    "--forecast",
+    section=Section.WHAT,
+    type=click.IntRange(1, 3660),
+    metavar="DAYS",
+    help="Simulate the rule this many days later, assuming that every VM keeps its backup schedule.",
+)
+@repository_option
 @json_option
 def retention(
     repository: str | None,
@@ -51,9 +68,9 @@ def retention(
     forecast: int | None,
     as_json: bool,
 ) -> None:
-    """Show what a retention rule would keep, why, and what would go. Removes nothing."""
+    """Show which points a retention rule would keep, why, and which would go. Removes nothing."""
     if rule is None:
-        raise UsageError("no rule given; say what to keep, e.g. --keep-daily 14 --keep-weekly 8")
+        raise UsageError("no rule is given: say which points to keep, e.g. --keep-daily 14 --keep-weekly 8")
     at = parse_time(moment, zone).astimezone(UTC) if moment else now()
     end = at + timedelta(days=forecast or 0)
     with open_given(repository) as opened:
@@ -102,11 +119,14 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
     stay = sum(verdict.keep for verdict in simulation.verdicts)
     click.echo(
         f"{simulation.rule}; at {simulation.at.astimezone(zone):%Y-%m-%d %H:%M %Z}: "
-        f"{stay} of {len(simulation.verdicts)} points stay, {len(simulation.verdicts) - stay} go"
+        f"{stay} of {counted(len(simulation.verdicts), 'point')} stay, {len(simulation.verdicts) - stay} go"
     )
     if simulation.expected:
         more = sum(verdict.keep for verdict in simulation.expected)
-        click.echo(f"with {more} of {len(simulation.expected)} that would come until then: {stay + more} points")
+        click.echo(
+            f"with {more} of {len(simulation.expected)} that backups would make until then: "
+            f"{counted(stay + more, 'point')}"
+        )
 
 
 def _plain(simulation: Simulation) -> dict[str, Any]:

@@ -1,43 +1,57 @@
-"""``vmkeep repo copy``: restore points to a second repository."""
+"""``vmkeep repo copy``: copy restore points to a second repository."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from vmkeep.cli.options import given_limit, json_option, open_given, repository_option
+from vmkeep.cli.completions import complete_points, complete_vms
+from vmkeep.cli.options import given_limit, json_option, open_given, repository_option, second_passphrase_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
-from vmkeep.cli.secretfiles import secret_from
-from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, UsageError
+from vmkeep.cli.pages import Section, command, option
+from vmkeep.cli.passphrases import second_passphrase
+from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.job import to_plain
-from vmkeep.repository import Repository, open_repository, takes_passphrase
+from vmkeep.model.wording import counted
+from vmkeep.repository import Repository, open_repository
 
 if TYPE_CHECKING:
     from vmkeep.flows.copying import CopyReport
 
-second_passphrase_option = click.option(
-    "--second-passphrase-file", envvar="VMKEEP_SECOND_PASSPHRASE_FILE", metavar="FILE",
-    help="File with the passphrase of the second repository. "
-    "[env: VMKEEP_SECOND_PASSPHRASE_FILE, or VMKEEP_SECOND_PASSPHRASE itself]",
+
+@command(
+    "copy",
+    examples={
+        "Copy every point that is missing there": "vmkeep repo copy --all --to s3://elsewhere/vmkeep",
+        "Copy the newest point of one VM": "vmkeep repo copy --vm app01 --latest --to s3://elsewhere/vmkeep",
+    },
+)
+@click.argument("refs", metavar="[POINT]...", nargs=-1, shell_complete=complete_points)
+@option("--all", "everything", section=Section.WHAT, is_flag=True, help="Copy every restore point.")
+@option(
+    "--vm",
+    section=Section.WHAT,
+    metavar="VM",
+    shell_complete=complete_vms,
+    help="Copy every restore point of this VM, by name or key.",
+)
+@option("--latest", section=Section.WHAT, is_flag=True, help="Copy the newest point only: of that VM, or of each VM.")
+@option(
+    "--verify", section=Section.WHAT, type=click.Choice(["all", "sample", "none"]), default="sample", show_default=True,
+    help="How much of the copied data is read back before a point is sealed in the second repository.",
 )  # fmt: skip
-
-
-@click.command("copy")
-@repository_option
-@click.argument("refs", metavar="[POINT]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every restore point.")
-@click.option("--vm", help="Every restore point of this VM, by name or key.")
-@click.option("--latest", is_flag=True, help="The newest point only: of that VM, or of each.")
-@click.option("--to", "target", required=True, metavar="LOCATION", help="The second repository; 'repo init' makes it.")
+@option(
+    "--to",
+    "target",
+    section=Section.WHERE,
+    required=True,
+    metavar="LOCATION",
+    help="The second repository; 'repo init' makes it.",
+)
 @second_passphrase_option
-@click.option(
-    "--verify", type=click.Choice(["all", "sample", "none"]), default="sample", show_default=True,
-    help="How much of what arrived is read back before a point is sealed there.",
-)  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be copied, and write nothing.")
+@repository_option
+@option("--dry-run", is_flag=True, help="Show which points would be copied, and write nothing.")
 @json_option
 def copy(
     repository: str | None,
@@ -51,15 +65,17 @@ def copy(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Copy restore points to a second repository, with another key, compression or kind of store if you like.
+    """Copy restore points to a second repository, which may have another key, compression or kind of store.
 
-    Only what is missing there is read and sent; points that are there are skipped. Exit code 90 when a point could not
-    be copied because it is damaged.
+    Points that exist there are skipped, and only blocks that are missing there are sent. The exit code is 90 when a
+    point could not be copied because it is damaged.
     """
     from vmkeep.flows.copying import Verify, copy_points  # takes time to import
 
     if bool(refs) + everything + bool(vm or latest) != 1:
-        raise UsageError("name restore points, or give --all, or --vm and --latest, or one of these two")
+        raise UsageError(
+            "choose the points in one way: name them, or give --all, or --vm, or --latest, or --vm and --latest"
+        )
     with (
         open_given(repository) as source,
         open_second(target, second_passphrase_file) as second,
@@ -71,22 +87,13 @@ def copy(
         )
     _show(report, as_json=as_json)
     if report.failed:
-        raise CorruptError(f"{len(report.failed)} of {len(report.points)} point(s) could not be copied")
+        raise CorruptError(f"{len(report.failed)} of {counted(len(report.points), 'point')} could not be copied")
 
 
 def open_second(location: str, passphrase_file: str | None) -> Repository:
     """Open a second repository, with a passphrase of its own."""
-    passphrase = os.environ.get("VMKEEP_SECOND_PASSPHRASE")
-    if not passphrase and passphrase_file:
-        passphrase = secret_from(passphrase_file, "passphrase")
-    if not passphrase and takes_passphrase(location):
-        if not sys.stdin.isatty():
-            raise RepositoryError(
-                f"{location}: the second repository is encrypted: set VMKEEP_SECOND_PASSPHRASE or give "
-                "--second-passphrase-file"
-            )
-        passphrase = str(click.prompt(f"Passphrase of {location}", hide_input=True, err=True))
-    return open_repository(location, passphrase=passphrase or None, limit_rate=given_limit())
+    passphrase = second_passphrase(location, passphrase_file)
+    return open_repository(location, passphrase=passphrase, limit_rate=given_limit())
 
 
 def _chosen(source: Repository, vm: str | None, *, latest: bool) -> list[str]:

@@ -1,25 +1,44 @@
-"""``vmkeep repo lock``: locks of a bucket go on, and what somebody has hidden comes back."""
+"""``vmkeep repo lock``: extend the locks of a bucket, and bring back blobs that somebody has hidden."""
 
 from __future__ import annotations
 
 import click
 
 from vmkeep.blobs import open_store
-from vmkeep.cli.options import json_option, open_given, repository_option, require
+from vmkeep.cli.options import json_option, location_from, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars
+from vmkeep.cli.pages import Section, command, option
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
 
 
-@click.command("lock")
+@command(
+    "lock",
+    examples={
+        "Extend the locks, every day": "vmkeep repo lock --extend",
+        "Look for blobs that somebody has hidden": "vmkeep repo lock",
+        "Bring the hidden blobs back": "vmkeep repo lock --restore",
+    },
+)
+@option(
+    "--extend",
+    section=Section.WHAT,
+    is_flag=True,
+    help="Lock needed blobs for the full time again if less than half of it is left.",
+)
+@option(
+    "--restore",
+    section=Section.WHAT,
+    is_flag=True,
+    help="Bring back blobs that were deleted or overwritten; needs no passphrase.",
+)
 @repository_option
-@click.option("--extend", is_flag=True, help="Lock again for the full time what is needed and has less than half left.")
-@click.option("--restore", is_flag=True, help="Bring back what was deleted or overwritten; takes no passphrase.")
 @json_option
 def lock(repository: str | None, extend: bool, restore: bool, as_json: bool) -> None:
-    """Look for blobs that somebody has deleted or overwritten behind our back in a bucket that keeps versions.
+    """Look for blobs that somebody else has deleted or overwritten in a bucket that keeps versions.
 
-    Their originals are there as long as they are locked. Exit code 90 when there are any, unless they were restored.
+    The originals exist as long as they are locked. The exit code is 90 when such blobs are found and not restored.
     """
     if extend and restore:
         raise UsageError("choose one of --extend and --restore")
@@ -37,14 +56,14 @@ def _extend(repository: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(to_plain(report))
     else:
-        click.echo(f"{report.extended} locks extended, {report.kept} hold for half of their time or longer")
+        click.echo(f"{counted(report.extended, 'lock')} extended; {report.kept} last for half of their time or longer")
     require_kept(opened.location, report, unknown)
 
 
 def _look(repository: str | None, *, restore: bool, as_json: bool) -> None:
     from vmkeep.maintenance.locks import bring_back, find_hidden
 
-    location = require(repository, "--repository", "VMKEEP_REPOSITORY")
+    location = location_from(repository)
     store = open_store(location)
     found = bring_back(store) if restore else find_hidden(store)
     if as_json:
@@ -53,6 +72,8 @@ def _look(repository: str | None, *, restore: bool, as_json: bool) -> None:
         for each in found:
             click.echo(f"{each}{', and is visible again' if restore else ''}")
     if found and not restore:
-        raise CorruptError(f"{location}: {len(found)} blob(s) were hidden: 'vmkeep repo lock --restore'")
+        raise CorruptError(
+            f"{location}: {counted(len(found), 'blob')} hidden by somebody else: run 'vmkeep repo lock --restore'"
+        )
     if not as_json and not found:
         click.echo("nothing was deleted or overwritten by somebody else")

@@ -1,4 +1,4 @@
-"""``vmkeep repo merge``: many index segments into few."""
+"""``vmkeep repo merge``: merge many index segments into few."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import click
 
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars, size
+from vmkeep.cli.pages import command, option
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
 
 if TYPE_CHECKING:
     from vmkeep.maintenance.merge import MergePlan, MergeReport
 
 
-@click.command("merge")
+@command("merge", examples={"Show which segments are worth merging": "vmkeep repo merge --dry-run"})
 @repository_option
-@click.option("--dry-run", is_flag=True, help="Say what would be merged, and write nothing.")
+@option("--dry-run", is_flag=True, help="Show which segments would be merged, and write nothing.")
 @json_option
 def merge(repository: str | None, dry_run: bool, as_json: bool) -> None:
-    """Merge the segments of the index that backups have left, as far as it pays; safe beside everything else."""
+    """Merge small segments of the index into large ones, as far as it pays.
+
+    Backups, restores and prunes may run meanwhile.
+    """
     from vmkeep.flows.maintenance import merge_index  # takes time to import
     from vmkeep.maintenance.merge import plan_merge
 
@@ -38,16 +43,22 @@ def merge(repository: str | None, dry_run: bool, as_json: bool) -> None:
 
 
 def _show_plan(plan: MergePlan) -> None:
-    click.echo(f"{plan.segments} segments in {plan.rows} rows, {plan.entries} entries")
+    segments, rows = counted(plan.segments, "segment"), counted(plan.rows, "row")
+    click.echo(f"{segments} in {rows}, {_entries(plan.entries)}")
     if plan.sources:
         entries, stored = (sum(values) for values in zip(*((s.entries, s.size) for s in plan.sources), strict=True))
-        click.echo(f"worth merging: {len(plan.sources)} segments, {entries} entries, {size(stored)}")
+        click.echo(f"worth merging: {counted(len(plan.sources), 'segment')}, {_entries(entries)}, {size(stored)}")
     else:
         click.echo("nothing is worth merging")
 
 
 def _show_report(report: MergeReport) -> None:
     click.echo(
-        f"merged {report.segments_removed} segments into {report.segments_written}: {report.entries} entries, "
-        f"{size(report.bytes_written)}; {report.twins} listed twice, {report.dangling} of packs that are gone"
+        f"merged {counted(report.segments_removed, 'segment')} into {report.segments_written}: "
+        f"{_entries(report.entries)}, {size(report.bytes_written)}; {report.twins} were listed twice, "
+        f"{report.dangling} pointed into packs that are gone"
     )
+
+
+def _entries(number: int) -> str:
+    return counted(number, "entry", "entries")

@@ -1,4 +1,4 @@
-"""``vmkeep repo prune``: forget points by a rule, and give back the space that nothing needs."""
+"""``vmkeep repo prune``: forget points by a rule, and free the space that no point needs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import click
 
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
+from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import retention_options
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
 from vmkeep.policy import RetentionRule
 
 if TYPE_CHECKING:
@@ -21,30 +23,39 @@ if TYPE_CHECKING:
     from vmkeep.maintenance.prune import PruneReport
 
 
-@click.command("prune")
-@repository_option
+@command(
+    "prune",
+    examples={
+        "Show which points would go, and why the others stay": "vmkeep repo prune --keep-daily 14 --keep-weekly 8 "
+        "--dry-run",
+        "Prune without being asked, e.g. from cron": "vmkeep repo prune --keep-daily 14 --keep-weekly 8 --yes",
+        "Forget no point, and only free space": "vmkeep repo prune",
+    },
+)
 @retention_options
-@click.option(
-    "--grace", type=click.FloatRange(min=0), default=48, show_default=True, metavar="HOURS",
-    help="How young a pack is left alone, and how long a condemned one stays: longer than the longest backup. With "
-    "less, backups that run meanwhile may have to start again; nothing is ever harmed.",
+@option(
+    "--grace-hours", section=Section.WHAT, type=click.FloatRange(min=0), default=48, show_default=True, metavar="HOURS",
+    help="Leave younger packs alone, and keep condemned packs for this long. Choose a time longer than the longest "
+    "backup: with less, a backup that runs meanwhile may have to start again, but nothing is ever harmed.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@repository_option
+@option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
+@option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def prune(
     repository: str | None,
     rule: RetentionRule | None,
     zone: tzinfo,
-    grace: float,
+    grace_hours: float,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Forget the points that a rule does not keep, then delete what no point needs; without a rule only the latter.
+    """Forget the points that a rule does not keep, and free the space that no point needs.
 
-    Backups go on meanwhile. Space is given back in two steps: what nothing reaches is condemned, and a later prune
-    deletes it. So run it regularly; 'vmkeep point retention' shows what a rule would keep.
+    Without a rule, no point goes. Backups go on meanwhile. Space is freed in two steps: a prune condemns the packs that
+    no point needs, and a later prune deletes them. So run it regularly; 'vmkeep point retention' shows which points a
+    rule would keep.
     """
     from vmkeep.flows.maintenance import grace_margins  # with numpy behind it
     from vmkeep.maintenance.clock import time_for_rules
@@ -52,8 +63,8 @@ def prune(
     from vmkeep.maintenance.prune import execute
 
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
-        raise UsageError("add --yes to prune without being asked, or --dry-run to see what would be done")
-    margins = grace_margins(timedelta(hours=grace))
+        raise UsageError("nobody can be asked here: add --yes to prune, or --dry-run to see the plan")
+    margins = grace_margins(timedelta(hours=grace_hours))
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         at = time_for_rules(opened.blobs) if rule else now()
         plan = plan_prune(opened, rule, margins=margins, now=at, zone=zone)
@@ -88,37 +99,41 @@ def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
                 for verdict in plan.verdicts
             ],
         )
-        click.echo(f"{len(plan.forgotten)} of {len(plan.verdicts)} points go")
+        click.echo(f"{len(plan.forgotten)} of {counted(len(plan.verdicts), 'point')} go")
     print_table(
         ("packs", "number", "bytes"),
         [
             ("all", plan.packs, f"{size(plan.pack_bytes)}, {size(plan.live_bytes)} of it needed"),
             ("condemned now, deleted by a later prune", len(plan.condemned), size(sum(plan.condemned.values()))),
             (
-                "rewritten, for most of them is waste",
+                "rewritten, because most of each is waste",
                 len(plan.rewritten),
                 f"{size(sum(plan.rewritten.values()))} moved",
             ),
             ("deleted now", len(plan.swept), size(sum(plan.swept.values()))),
-            ("condemned, and waiting", plan.waiting, ""),
+            ("condemned, and still waiting", plan.waiting, ""),
         ],
     )
     if plan.lost_blocks:
-        click.echo(f"{plan.lost_blocks} blocks that points need are lost; run 'vmkeep repo check'", err=True)
+        click.echo(
+            f"{counted(plan.lost_blocks, 'block')} that points need cannot be found: run 'vmkeep repo check'", err=True
+        )
 
 
 def _show_report(report: PruneReport) -> None:
     click.echo(
-        f"{len(report.points_forgotten)} points forgotten, {report.packs_deleted} packs deleted, "
-        f"{size(report.bytes_freed)} given back, {report.packs_rewritten} packs rewritten, "
+        f"{counted(len(report.points_forgotten), 'point')} forgotten, {counted(report.packs_deleted, 'pack')} deleted, "
+        f"{size(report.bytes_freed)} freed, {counted(report.packs_rewritten, 'pack')} rewritten, "
         f"{report.packs_condemned} condemned"
     )
     if report.packs_pardoned:
-        click.echo(f"{report.packs_pardoned} condemned packs are needed again and stay")
+        click.echo(f"{counted(report.packs_pardoned, 'condemned pack')} needed again: not deleted")
     if report.given_way:
-        click.echo("a backup or another prune could not wait, so not all was deleted; the next prune will")
-    for what in (report.points_kept, report.locked, report.packs_damaged):
-        for name, why in what.items():
+        click.echo(
+            "not all was deleted, because a backup or another prune could not wait; the next prune deletes the rest"
+        )
+    for stays in (report.points_kept, report.locked, report.packs_damaged):
+        for name, why in stays.items():
             click.echo(f"{name} stays: {why}")
 
 

@@ -1,30 +1,31 @@
-"""``vmkeep repo repair``: narrow verbs that mend what a check found, and never delete anything."""
+"""``vmkeep repo repair``: narrow verbs that mend damage which a check found, and never delete anything."""
 
 from __future__ import annotations
 
 import click
 
-from vmkeep.cli.groups import Verbs
-from vmkeep.cli.options import json_option, open_given, repository_option
+from vmkeep.cli.options import json_option, open_given, repository_option, second_passphrase_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
-from vmkeep.cli.repo_copy import open_second, second_passphrase_option
+from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.repo_copy import open_second
 from vmkeep.errors import CorruptError
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
 
-_dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing of it.")
+_dry_run = option("--dry-run", is_flag=True, help="Show the repairs, and change nothing.")
 
 
 @click.group("repair", cls=Verbs)
 def repair() -> None:
-    """Mend what 'repo check' found; nothing is ever deleted. In this order: index, heal, points."""
+    """Mend the damage that 'repo check' found, in this order: index, heal, points. Nothing is ever deleted."""
 
 
-@repair.command("index")
+@repair.command("index", examples={"Show which packs would be listed again": "vmkeep repo repair index --dry-run"})
 @repository_option
 @_dry_run
 @json_option
 def index(repository: str | None, dry_run: bool, as_json: bool) -> None:
-    """List in the index what packs hold and no good segment of it says."""
+    """List again in the index the blocks that only damaged or lost segments listed."""
     from vmkeep.maintenance.repair import repair_index
 
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
@@ -33,21 +34,24 @@ def index(repository: str | None, dry_run: bool, as_json: bool) -> None:
         print_json(to_plain(report))
         return
     for key, why in report.segments_damaged.items():
-        click.echo(f"{key}: {why}; not looked in any more")
+        click.echo(f"{key}: {why}; this segment is not used any more")
     for pack in report.packs_unreadable:
         click.echo(f"pack {pack}: no frame of it can be read")
     done = "would be listed" if dry_run else "listed"
-    click.echo(f"{len(report.packs_listed)} pack(s) {done} again, with {report.entries} entries")
+    click.echo(
+        f"{counted(len(report.packs_listed), 'pack')} {done} again, with {counted(report.entries, 'entry', 'entries')}"
+    )
 
 
-@repair.command("points")
+@repair.command("points", examples={"Mark damaged points, and list the lost bytes": "vmkeep repo repair points"})
 @repository_option
 @_dry_run
 @json_option
 def points(repository: str | None, dry_run: bool, as_json: bool) -> None:
-    """Mark damaged points and say what of them is lost; take the mark from those that are whole again.
+    """Mark damaged points and list their lost bytes; unmark points that are whole again.
 
-    The rest of a damaged point can be restored, but no increment continues it. Exit code 90 when a point is damaged.
+    The rest of a damaged point can be restored, but no increment continues it. The exit code is 90 when a point is
+    damaged.
     """
     from vmkeep.maintenance.repair import repair_points
 
@@ -70,21 +74,31 @@ def points(repository: str | None, dry_run: bool, as_json: bool) -> None:
         for ref in report.cleared:
             click.echo(f"{ref}: whole again")
     if count := len(report.damaged) + len(report.unreadable):
-        raise CorruptError(f"{count} point(s) are damaged; see 'vmkeep repo repair heal'")
+        raise CorruptError(f"damage in {counted(count, 'point')}: see 'vmkeep repo repair heal'")
 
 
-@repair.command("heal")
-@repository_option
-@click.option("--from", "source", metavar="LOCATION", help="A second repository that has copies of the damaged points.")
+@repair.command(
+    "heal",
+    examples={"Take lost blocks from a second repository": "vmkeep repo repair heal --from s3://elsewhere/vmkeep"},
+)
+@option(
+    "--from",
+    "source",
+    section=Section.WHERE,
+    metavar="LOCATION",
+    help="A second repository that has copies of the damaged points.",
+)
 @second_passphrase_option
+@repository_option
 @_dry_run
 @json_option
 def heal(
     repository: str | None, source: str | None, second_passphrase_file: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Store damaged and lost blocks again: from the damaged packs, and from a second repository.
+    """Store damaged and lost blocks again, from the damaged packs and from a second repository.
 
-    What is damaged has to be known: run 'repo check --read-data' first. Exit code 90 when something stays lost.
+    Run 'repo check --read-data' first, because only known damage is healed. The exit code is 90 when a block stays
+    lost.
     """
     from vmkeep.maintenance.heal import heal as heal_repository
 
@@ -96,9 +110,14 @@ def heal(
     else:
         done = "would be stored" if dry_run else "stored"
         click.echo(
-            f"{report.blocks} block(s) and {report.pages} map page(s), {size(report.bytes_healed)}, {done} again"
+            f"{counted(report.blocks, 'block')} and {counted(report.pages, 'map page')}, {size(report.bytes_healed)}, "
+            f"{done} again"
         )
         if report.packs_condemned:
-            click.echo(f"{len(report.packs_condemned)} damaged pack(s) needed no more: 'repo prune' takes them away")
+            click.echo(
+                f"{counted(len(report.packs_condemned), 'damaged pack')} not needed any more: 'repo prune' deletes them"
+            )
     if report.lost:
-        raise CorruptError(f"{report.lost} block(s) or page(s) could be had from nowhere: see 'repo repair points'")
+        raise CorruptError(
+            f"{counted(report.lost, 'block or page', 'blocks or pages')} found nowhere: see 'vmkeep repo repair points'"
+        )

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeVar
 
-import click
-
+from vmkeep.cli.pages import Section, option
+from vmkeep.cli.settings import TIME_ZONE
 from vmkeep.errors import UsageError
 from vmkeep.policy import RetentionRule, parse_duration, parse_zone
 
@@ -36,45 +36,47 @@ def retention_options(function: F) -> F:
         return function(*args, rule=rule, zone=parse_zone(time_zone), **options)
 
     decorated: Any = with_rule
-    for option in reversed(_options()):
-        decorated = option(decorated)
+    for add_option in reversed(_options()):
+        decorated = add_option(decorated)
     result: F = decorated
     return result
 
 
 def _options() -> list[Callable[[Any], Any]]:
     counts = [
-        click.option(f"--keep-{kind}", type=int, metavar="N", help=f"Keep {what}.") for kind, what in _KINDS.items()
+        option(f"--keep-{kind}", section=Section.KEEP, type=int, metavar="N", help=f"Keep {what}.")
+        for kind, what in _KINDS.items()
     ]
-    within = click.option("--keep-within", metavar="LENGTH", help="Keep all points so young: 36h, 14d, 8w or 2y.")
-    zone = click.option(
-        "--time-zone", envvar="VMKEEP_TIME_ZONE", default="UTC", metavar="ZONE",
-        help="Where days, weeks, months and years begin, e.g. Europe/Berlin; UTC if not said. [env: VMKEEP_TIME_ZONE]",
-    )  # fmt: skip
+    within = option("--keep-within", section=Section.KEEP, metavar="LENGTH",
+                    help="Keep all points that are younger than 36h, 14d, 8w or 2y.")  # fmt: skip
+    zone = option("--time-zone", section=Section.KEEP, setting=TIME_ZONE, default="UTC", show_default=True,
+                  metavar="ZONE", help="Where days, weeks, months and years begin, e.g. Europe/Berlin.")  # fmt: skip
     return [*counts, within, zone]
 
 
 def parse_time(text: str, zone: tzinfo) -> datetime:
-    """Return the time of a date (its midnight) or a date and time, in ``zone`` unless it says another.
+    """Return the time of a date (its midnight) or of a date and time, in ``zone`` unless the text names another.
 
-    :raises UsageError: it is neither.
+    :raises UsageError: the text is neither.
     """
     try:
         given = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"'{text}' is no time; write 2026-11-19 or 2026-11-19T22:00") from error
+        raise UsageError(f"'{text}' is not a time: write 2026-11-19 or 2026-11-19T22:00") from error
     return given if given.tzinfo is not None else given.replace(tzinfo=zone)
 
 
 def parse_end(text: str, *, now: datetime) -> datetime:
-    """Return when something ends: so long from now on (``90d``), or at a time; with a date alone, when that day ends.
+    """Return the end that a text names: after a length of time (``90d``), at a time, or when a date's day ends.
 
-    :raises UsageError: it is none of these.
+    :raises UsageError: the text is none of these.
     """
     if text[:1].isdigit() and text[-1:].lower() in ("h", "d", "w", "y"):
         return now + parse_duration(text)
     try:
         end = parse_time(text, UTC)
     except UsageError as error:
-        raise UsageError(f"'{text}' is no end: write 90d, 8w or 2y from now, a date (2026-11-19), or a time") from error
+        raise UsageError(
+            f"'{text}' is not an end: write 90d, 8w or 2y from now, a date (2026-11-19), or a time"
+        ) from error
     return end + timedelta(days=1) if len(text) <= len("2026-11-19") else end

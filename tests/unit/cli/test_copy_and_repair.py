@@ -76,7 +76,7 @@ def test_points_are_chosen_by_ref_vm_or_age(points, second):
     with pytest.raises(NotFoundError, match="no restore point of a VM 'mail'"):
         planned("--vm", "mail")
     for wrong in ((), (first, "--all"), ("--all", "--latest")):
-        with pytest.raises(UsageError, match="name restore points"):
+        with pytest.raises(UsageError, match="choose the points in one way"):
             planned(*wrong)
 
 

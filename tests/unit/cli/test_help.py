@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from vmkeep.cli import settings
 from vmkeep.cli.main import cli
+from vmkeep.cli.pages import Command, Option, Section
 from vmkeep.repository import create_repository
 
 
@@ -30,6 +36,78 @@ def test_every_option_of_every_command_is_explained(path):
     options = [parameter for parameter in ALL[path].params if isinstance(parameter, click.Option)]
 
     assert [option.name for option in options if not option.help] == []
+
+
+VERBS = {path: command for path, command in ALL.items() if not isinstance(command, click.Group)}
+
+
+def page(*path: str) -> str:
+    return CliRunner().invoke(cli, [*path, "--help"], terminal_width=100).output
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_the_options_of_a_command_stand_in_sections_in_one_order(path):
+    names = "|".join(Section)
+    found = re.findall(rf"^({names}):$", page(*path), re.MULTILINE)
+
+    assert isinstance(VERBS[path], Command)
+    assert found == [section for section in Section if section in found]
+    assert found[-1] == Section.HOW
+    assert "Options:" not in page(*path)
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_a_command_ends_with_examples_that_it_would_take(path):
+    command = VERBS[path]
+    assert isinstance(command, Command)
+    assert command.examples
+    assert page(*path).splitlines()[-1].strip() == list(command.examples.values())[-1]
+    for line in command.examples.values():
+        words = shlex.split(re.search(r"vmkeep [^>)]*", line)[0])[1:]
+        assert tuple(words[: len(path)]) == path
+        assert command.make_context("vmkeep", words[len(path) :])
+
+
+@pytest.mark.parametrize("path", [(), *ALL], ids=" ".join)
+def test_variables_are_told_in_one_place_and_on_no_other_page(path):
+    assert [option.variable for option in settings.SETTINGS if option.variable in page(*path)] == []
+
+
+def test_the_one_place_tells_every_variable_and_every_key_of_the_file():
+    told = CliRunner().invoke(cli, ["help", "environment"], terminal_width=100).output
+
+    assert "vmkeep help environment" in " ".join(page().split())
+    for setting in settings.SETTINGS:
+        assert re.search(rf"^  {setting.variable} ", told, re.MULTILINE)
+        assert bool(re.search(rf"^  {setting.key} ", told, re.MULTILINE)) is not setting.secret
+
+
+def test_every_variable_that_an_option_takes_is_a_setting():
+    options = [option for command in ALL.values() for option in command.params if isinstance(option, Option)]
+
+    taken = {option.envvar: option for option in options if option.envvar}
+
+    assert {setting.variable for setting in settings.SETTINGS if setting.option} == set(taken)
+    for setting in settings.SETTINGS:
+        if setting.option:
+            assert setting.option in taken[setting.variable].opts
+
+
+def test_the_page_of_a_command_can_be_asked_for_by_its_name():
+    assert CliRunner().invoke(cli, ["help", "backup", "run"], terminal_width=100).output == page("backup", "run")
+    assert "no command 'vmkeep backup walk'" in str(CliRunner().invoke(cli, ["help", "backup", "walk"]).exception)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["help", "environment"]], ids=" ".join)
+def test_the_first_page_waits_for_no_large_library(arguments):
+    large = "pyVmomi", "numpy", "obstore", "sqlalchemy", "paramiko", "cryptography", "botocore", "rich", "zstandard"
+    program = f"import sys; sys.argv = ['vmkeep', *{arguments}]\nfrom vmkeep.cli.main import main\n" + (
+        f"try: main()\nexcept SystemExit: sys.stderr.write(' '.join({large} & sys.modules.keys()))"
+    ).replace(str(large), str(set(large)))
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
 
 
 def test_the_first_page_says_of_each_group_what_its_own_page_says():

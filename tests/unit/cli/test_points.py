@@ -141,7 +141,7 @@ def test_a_forecast_goes_on_with_the_rhythm_that_a_vm_has(refs):
 
     assert [entry["ref"] for entry in shown["points"] if entry["keep"]] == refs[8:]
     assert [entry["taken_at"][:10] for entry in shown["expected"]] == ["2026-11-21", "2026-11-22", "2026-11-23"]
-    assert "with 3 of 3 that would come until then: 5 points" in run(
+    assert "with 3 of 3 that backups would make until then: 5 points" in run(
         "point", "retention", "--keep-daily", "5", "--vm", "web", "--at", "2026-11-20T12:00", "--forecast", "3"
     )
 
@@ -149,12 +149,12 @@ def test_a_forecast_goes_on_with_the_rhythm_that_a_vm_has(refs):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((), "no rule given"),
+        ((), "no rule is given"),
         (("--keep-last", "0"), "at least 1"),
         (("--keep-within", "14"), "14d"),
         (("--keep-last", "1", "--time-zone", "Mars/Olympus"), "no time zone"),
         (("--keep-last", "1", "--time-zone", "Europe"), "no time zone"),
-        (("--keep-last", "1", "--at", "tomorrow"), "is no time"),
+        (("--keep-last", "1", "--at", "tomorrow"), "is not a time"),
     ],
 )
 def test_a_rule_that_is_none_is_refused(arguments, match):
@@ -179,7 +179,7 @@ def test_times_are_read_in_the_zone_that_is_given():
 
 @pytest.mark.parametrize("text", ["yesterday", "friday", "31.12.2027", "", "d", "soon"])
 def test_an_end_that_is_none_is_told_every_form_that_is_one(text):
-    with pytest.raises(UsageError, match=r"'.*' is no end: write 90d, .* a date \(2026-11-19\), or a time"):
+    with pytest.raises(UsageError, match=r"'.*' is not an end: write 90d, .* a date \(2026-11-19\), or a time"):
         parse_end(text, now=NOW)
 
 

@@ -43,7 +43,7 @@ def points(tmp_path):
 def test_a_dry_run_shows_the_plan_and_changes_nothing(tmp_path, refs):
     before = sorted((tmp_path / "repo").rglob("*"))
 
-    shown = json.loads(run("--keep-last", "1", "--grace", "0", "--dry-run", "--json"))
+    shown = json.loads(run("--keep-last", "1", "--grace-hours", "0", "--dry-run", "--json"))
 
     assert [point["keep"] for point in shown["plan"]["points"]] == [False, False, True]
     assert shown["plan"]["condemned"]["packs"] > 0
@@ -51,7 +51,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(tmp_path, refs):
     assert [path for path in sorted((tmp_path / "repo").rglob("*")) if path.is_file()] == [
         path for path in before if path.is_file()
     ]
-    assert "2 of 3 points go" in run("--keep-last", "1", "--grace", "0", "--dry-run")
+    assert "2 of 3 points go" in run("--keep-last", "1", "--grace-hours", "0", "--dry-run")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
@@ -62,7 +62,7 @@ def test_nobody_is_there_to_be_asked(tmp_path, refs, arguments):
 
 
 def test_points_go_and_their_space_is_given_back(tmp_path, refs):
-    done = json.loads(run("--keep-last", "1", "--grace", "0", "--yes", "--json"))
+    done = json.loads(run("--keep-last", "1", "--grace-hours", "0", "--yes", "--json"))
 
     assert done["report"]["points_forgotten"] == refs[:2]
     assert done["report"]["bytes_freed"] > 0
@@ -78,7 +78,7 @@ def test_by_default_space_is_given_back_later(tmp_path, refs):
 
 
 def test_without_a_rule_no_point_goes(tmp_path, refs):
-    assert "0 points forgotten" in run("--grace", "0", "--yes")
+    assert "0 points forgotten" in run("--grace-hours", "0", "--yes")
     assert points(tmp_path) == sorted(refs)
 
 
@@ -92,7 +92,7 @@ def test_nothing_is_pruned_while_points_are_gone_that_nobody_forgot(tmp_path, re
 
     for arguments in (("--dry-run",), ("--yes", "--json"), ("--keep-last", "1", "--yes")):
         with pytest.raises(CorruptError, match=r"'web' \(3 point\(s\), sealed/.*put points/ back"):
-            run("--grace", "0", *arguments)
+            run("--grace-hours", "0", *arguments)
     check = CliRunner().invoke(cli, ["repo", "check"])
 
     assert check.exception.exit_code == 90
@@ -101,5 +101,5 @@ def test_nothing_is_pruned_while_points_are_gone_that_nobody_forgot(tmp_path, re
     (folder,) = (tmp_path / "elsewhere").iterdir()
     for manifest in folder.iterdir():
         manifest.rename(points_folder / folder.name / manifest.name)
-    run("--grace", "0", "--yes")
+    run("--grace-hours", "0", "--yes")
     assert points(tmp_path) == sorted([*refs, new])

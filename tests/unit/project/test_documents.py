@@ -15,7 +15,10 @@ from vmkeep.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-GUIDES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/vmlab.md")]
+GUIDES = [
+    ROOT / name
+    for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/cli.md", "docs/vmlab.md")
+]
 """Those that show how vmkeep is used."""
 WIDE = {"operations.md", "vmlab.md", "maintenance.md", "0019-every-sealed-point-leaves-a-note.md"}
 """Pages with longer lines of text."""

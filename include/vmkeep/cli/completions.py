@@ -1,0 +1,64 @@
+"""Restore points and VMs that a shell offers when the Tab key is pressed.
+
+They come from the catalog in the user's own SQLite file, and from nowhere else: a key press asks no network, opens no
+repository, and loads no database library. So points of every repository are offered that this user has listed.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import click
+from click.shell_completion import CompletionItem
+
+_PREFIX = "sqlite:///"
+_PLAIN = re.compile(r"[\w.+-]+")
+"""A name that no shell takes apart."""
+_MOST = 200
+_POINTS = "SELECT ref, vm_name, taken_at FROM vmkeep_point WHERE substr(ref, 1, ?) = ? ORDER BY taken_at DESC LIMIT ?"
+_NAMES = "SELECT DISTINCT vm_name FROM vmkeep_point WHERE substr(vm_name, 1, ?) = ? ORDER BY vm_name LIMIT ?"
+
+
+def complete_points(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer ``latest:`` of each VM, and the refs of restore points, newest first."""
+    latest, colon, name = incomplete.partition(":")
+    newest = [f"latest:{name}" for name in _names(name if colon else "")] if "latest".startswith(latest) else []
+    refs = [
+        CompletionItem(ref, help=f"{vm}, {taken_at[:16]}") for ref, vm, taken_at in _rows(_POINTS, incomplete) if ref
+    ]
+    return [*map(CompletionItem, newest), *refs]
+
+
+def complete_vms(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of VMs that have restore points."""
+    return [CompletionItem(name) for name in _names(incomplete)]
+
+
+def _names(incomplete: str) -> list[str]:
+    return [name for (name,) in _rows(_NAMES, incomplete) if _PLAIN.fullmatch(name) and not name.startswith("-")]
+
+
+def _rows(query: str, incomplete: str) -> list[tuple[str, ...]]:
+    path = _catalog()
+    if path is None or not path.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=0.2)) as database:
+            return list(database.execute(query, (len(incomplete), incomplete, _MOST)))
+    except sqlite3.Error:
+        return []  # a shell has nowhere to tell it
+
+
+def _catalog() -> Path | None:
+    from vmkeep.cli.options import catalog_url
+    from vmkeep.errors import VmKeepError
+
+    try:
+        url = catalog_url()
+    except VmKeepError:
+        return None
+    return Path(unquote(url.removeprefix(_PREFIX))) if url.startswith(_PREFIX) and url != _PREFIX else None

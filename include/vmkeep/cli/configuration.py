@@ -1,0 +1,181 @@
+"""The values of the settings: an option comes before the environment, the environment before the configuration file.
+
+The file is TOML, flat, and holds no secret: everybody copies such files, and backs them up. It is read only when a
+command needs a value from it, so that ``--help`` works beside a broken one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from vmkeep.cli.settings import SETTINGS, Setting
+from vmkeep.errors import UsageError
+
+VARIABLE = "VMKEEP_CONFIG"
+"""Names another file than the one in the user's configuration folder."""
+_LARGEST = 1 << 16
+"""Bytes of the largest file that is taken for a configuration."""
+_SECRET = re.compile(r"passw(or)?d|pass_?phrase|secret|token|access_?key", re.IGNORECASE)
+_LOGIN = re.compile(r"(?:^|//)[^/@:\s]*:(?!\d+/|//)[^@\s]+@")
+"""A password between the name of a user and that of a host."""
+_OPEN = {setting.key: setting for setting in SETTINGS if not setting.secret}
+
+
+def in_environment(setting: Setting) -> str | None:
+    """Return the value of a setting's variable, if it has one; an empty one says that nothing is set."""
+    return os.environ.get(setting.variable)
+
+
+def in_file(setting: Setting) -> str | None:
+    """Return a setting's value in the configuration file, unless its variable hides it.
+
+    :raises UsageError: the file cannot be used.
+    """
+    if setting.secret or in_environment(setting) is not None:
+        return None
+    return load().get(setting.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The value of a setting, and its source."""
+
+    value: str | None
+    source: str
+    hidden: bool = False
+    """The value is a secret, or holds one."""
+
+
+def find(setting: Setting) -> Found:
+    """Return a setting's value and its source, in words."""
+    if value := in_environment(setting):
+        hidden = setting.secret or _holds_password(value)
+        return Found(value=value, source=f"environment variable {setting.variable}", hidden=hidden)
+    if (value := in_file(setting)) is not None:
+        return Found(value=value, source="configuration file")
+    return Found(value=None, source="not set")
+
+
+def value_of(setting: Setting) -> str | None:
+    """Return the value that is set, in the environment or else in the file."""
+    return in_environment(setting) or in_file(setting)
+
+
+def require(setting: Setting, given: str | None) -> str:
+    """Return the value that was given for a setting.
+
+    :raises UsageError: none was.
+    """
+    if given:
+        return given
+    name = setting.option or setting.variable
+    raise UsageError(f"{name} is missing: give it, or set {setting.variable}, or {setting.key} in {config_path()}")
+
+
+def config_path() -> Path | None:
+    """Return where the configuration file is, or would be; ``None``: the user has no home folder."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen).expanduser()
+    try:
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:
+        return None
+    return folder / "vmkeep" / "config.toml"
+
+
+def load() -> dict[str, str]:
+    """Return what the configuration file sets, by key; nothing where there is no file.
+
+    :raises UsageError: the file cannot be read, or holds something that does not belong there.
+    """
+    path = config_path()
+    if path is None or (text := _text(path)) is None:
+        return {}
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"configuration file {path}: no TOML: {error}") from error
+    return {key: _checked(key, value, where=_where(path, text, key)) for key, value in table.items()}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError as error:
+        if os.environ.get(VARIABLE):
+            raise UsageError(f"configuration file {path}: there is none; {VARIABLE} names it") from error
+        return None
+    except OSError as error:
+        raise UsageError(f"configuration file {path}: {error.strerror}") from error
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        raise UsageError(f"configuration file {path} can be changed by anyone on this machine: run 'chmod o-w {path}'")
+    if len(content) > _LARGEST:
+        raise UsageError(f"configuration file {path}: is longer than {_LARGEST} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"configuration file {path}: is no text in UTF-8: save it as UTF-8") from error
+
+
+def _where(path: Path, text: str, key: str) -> str:
+    """Return the file and, where it can be told, the line of a key."""
+    begins = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[=.\]]""")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if begins.match(line)]
+    return f"configuration file {path}, line {lines[0]}" if lines else f"configuration file {path}"
+
+
+def _checked(key: str, value: Any, *, where: str) -> str:
+    setting = _OPEN.get(key)
+    if setting is None:
+        raise UsageError(f"{where}: {_refusal(key)}")
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: {key} has to be a text in quotes")
+    if not value.strip() or not value.isprintable():
+        raise UsageError(f"{where}: {key} is empty, or holds a line end: give one line of text, or leave the key out")
+    if _holds_password(value):
+        raise UsageError(f"{where}: {key} holds a password, and no configuration file may: leave it out of the address")
+    return _whole_path(key, value, where=where) if setting.is_path or _is_folder(setting, value) else value
+
+
+def _refusal(key: str) -> str:
+    """Say why a key is not taken, without its value."""
+    meant = key.replace("-", "_").lower()
+    if _SECRET.search(key) and not meant.endswith("_file"):
+        files = ", ".join(name for name in _OPEN if _SECRET.search(name))
+        return (
+            f"'{key}' would be a secret, and no configuration file may hold one: put it into a file that only you "
+            f"can read, and name that file ({files})"
+        )
+    near = difflib.get_close_matches(meant, _OPEN, n=1)
+    return f"there is no setting '{key}'; " + (
+        f"did you mean '{near[0]}'?" if near else f"the settings are {', '.join(_OPEN)}"
+    )
+
+
+def _holds_password(value: str) -> bool:
+    return bool(_LOGIN.search(value)) or any(_SECRET.search(name) for name, _ in parse_qsl(value.partition("?")[2]))
+
+
+def _is_folder(setting: Setting, value: str) -> bool:
+    return setting.key == "repository" and "://" not in value
+
+
+def _whole_path(key: str, value: str, *, where: str) -> str:
+    """Return a path that means the same wherever a command is started."""
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{where}: {key}: {error}") from error
+    if not path.is_absolute():
+        raise UsageError(f"{where}: {key} is a relative path: begin it with / or ~/")
+    return str(path)

@@ -1,0 +1,87 @@
+"""Everything that can be set once: by a variable of the environment, or by a key of the configuration file.
+
+One table, from which the options take their variables, ``vmkeep help environment`` its text, ``vmkeep config show`` its
+rows, and the file the keys that it may have. :mod:`vmkeep.cli.configuration` looks the values up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+COMPLETE: Final = "_VMKEEP_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One thing that can be set."""
+
+    variable: str
+    meaning: str
+    option: str | None = None
+    """The option that says the same for one command."""
+    is_path: bool = False
+    """It names a file or a folder."""
+    secret: bool = False
+    """It is a secret, so that no file may hold it and no list shows it."""
+
+    @property
+    def key(self) -> str:
+        """The key in the configuration file."""
+        return self.variable.removeprefix("VMKEEP_").lower()
+
+
+REPOSITORY: Final = Setting(variable="VMKEEP_REPOSITORY", option="--repository", meaning="Location of the repository.")
+PASSPHRASE: Final = Setting(
+    variable="VMKEEP_PASSPHRASE", secret=True, meaning="Passphrase or recovery key of an encrypted repository."
+)
+PASSPHRASE_FILE: Final = Setting(
+    variable="VMKEEP_PASSPHRASE_FILE", option="--passphrase-file", is_path=True, meaning="File with that passphrase."
+)
+NEW_PASSPHRASE: Final = Setting(
+    variable="VMKEEP_NEW_PASSPHRASE", secret=True, meaning="New passphrase, for 'key add' and 'key rotate'."
+)
+SECOND_PASSPHRASE: Final = Setting(
+    variable="VMKEEP_SECOND_PASSPHRASE", secret=True,
+    meaning="Passphrase of the second repository, for 'repo copy' and 'repo repair heal'.",
+)  # fmt: skip
+SECOND_PASSPHRASE_FILE: Final = Setting(
+    variable="VMKEEP_SECOND_PASSPHRASE_FILE", option="--second-passphrase-file", is_path=True,
+    meaning="File with that passphrase.",
+)  # fmt: skip
+LIMIT_RATE: Final = Setting(
+    variable="VMKEEP_LIMIT_RATE", option="--limit-rate", meaning="Bytes per second to and from the repository."
+)
+VCENTER: Final = Setting(variable="VMKEEP_VCENTER", option="--vcenter", meaning="vCenter or ESXi host.")
+USER: Final = Setting(variable="VMKEEP_USER", option="--user", meaning="User at the vCenter.")
+PASSWORD: Final = Setting(variable="VMKEEP_PASSWORD", secret=True, meaning="Password of that user.")
+PASSWORD_FILE: Final = Setting(
+    variable="VMKEEP_PASSWORD_FILE", option="--password-file", is_path=True, meaning="File with that password."
+)
+THUMBPRINT: Final = Setting(
+    variable="VMKEEP_THUMBPRINT", option="--thumbprint", meaning="SHA-1 or SHA-256 of the vCenter's certificate."
+)
+CA_FILE: Final = Setting(
+    variable="VMKEEP_CA_FILE", option="--ca-file", is_path=True,
+    meaning="Certificate authorities to verify the vCenter with, instead of a thumbprint.",
+)  # fmt: skip
+VDDK: Final = Setting(
+    variable="VMKEEP_VDDK", option="--vddk", is_path=True, meaning="Folder of VDDK, the one that holds lib64/."
+)
+CATALOG: Final = Setting(
+    variable="VMKEEP_CATALOG",
+    meaning="SQLAlchemy URL of the catalog; by default a SQLite file in the state folder of the user.",
+)
+CACHE: Final = Setting(
+    variable="VMKEEP_CACHE", is_path=True, meaning="Folder of the index cache; by default that of the user's caches."
+)
+TIME_ZONE: Final = Setting(
+    variable="VMKEEP_TIME_ZONE", option="--time-zone", meaning="Where days and weeks begin; UTC by default."
+)
+
+SETTINGS: Final = (
+    REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
+    VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, VDDK, CATALOG, CACHE, TIME_ZONE,
+)  # fmt: skip
+"""All of them, in the order in which people look for them."""

@@ -1,0 +1,113 @@
+"""Completion: commands and options, and restore points and VMs from what the user's own catalog holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from vmkeep.cli.main import cli
+from vmkeep.repository import create_repository
+
+NO_NETWORK = """
+import sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen"):
+        sys.stderr.write(f"asked: {event} {arguments}\\n")
+        raise SystemExit(99)
+sys.addaudithook(refuse)
+from vmkeep.cli.main import main
+sys.argv = ["vmkeep"]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home whose catalog knows two VMs."""
+    home = tmp_path_factory.mktemp("home")
+    create_repository(str(home / "repository"))
+    (home / "disk.raw").write_bytes(bytes(1 << 20))
+    for name in ("web01", "web 02"):
+        vmkeep(home, "image", "import", str(home / "disk.raw"), "--name", name)
+    vmkeep(home, "point", "list")
+    return home
+
+
+def environment(home, **more):
+    return os.environ | {"HOME": str(home), "VMKEEP_REPOSITORY": str(home / "repository")} | more
+
+
+def vmkeep(home, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "vmkeep.cli.main", *arguments],
+        env=environment(home), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def completed(home, line, **more):
+    """What bash would offer behind a line, without network or other programs."""
+    words = line.split(" ")
+    done = subprocess.run(
+        [sys.executable, "-c", NO_NETWORK],
+        env=environment(home, _VMKEEP_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1)) | more,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) in ((0, ""), (1, ""))
+    return [offered.partition(",")[2] for offered in done.stdout.split()]
+
+
+def test_commands_and_options_are_offered(home):
+    assert completed(home, "vmkeep re") == ["repo", "restore"]
+    assert completed(home, "vmkeep point l") == ["list"]
+    assert "--repository" in completed(home, "vmkeep point list --r")
+
+
+def test_points_are_offered_by_vm_and_by_ref_though_the_repository_cannot_be_reached(home):
+    refs = [point["ref"] for point in json.loads(vmkeep(home, "point", "list", "--json"))]
+
+    offered = completed(home, "vmkeep point show ", VMKEEP_REPOSITORY="s3://not-there/repo")
+
+    assert offered[0] == "latest:web01"
+    assert sorted(offered[1:]) == sorted(refs)
+    assert completed(home, f"vmkeep point show {refs[0][:-3]}") == [refs[0]]
+
+
+def test_vms_are_offered_but_no_name_that_a_shell_would_take_apart(home):
+    assert completed(home, "vmkeep point list --vm w") == ["web01"]
+
+
+@pytest.mark.parametrize(
+    "catalog", ["postgresql://nobody@db.invalid/vmkeep", "sqlite://", "sqlite:////dev/null", "no url"]
+)
+def test_a_catalog_that_is_no_file_of_the_user_is_not_asked(home, catalog):
+    assert completed(home, "vmkeep point show ", VMKEEP_CATALOG=catalog) == []
+
+
+def test_a_broken_configuration_file_is_no_reason_for_noise_at_the_prompt(home, tmp_path):
+    (tmp_path / "config.toml").write_text("broken")
+
+    assert completed(home, "vmkeep point show ", VMKEEP_CONFIG=str(tmp_path / "config.toml")) == []
+
+
+def test_bash_takes_the_script(tmp_path):
+    script = tmp_path / "vmkeep.bash"
+    script.write_text(CliRunner().invoke(cli, ["completion", "bash"]).output)
+
+    done = subprocess.run(
+        ["bash", "--norc", "-c", f"source {script} && complete -p vmkeep"], capture_output=True, text=True, check=True
+    )
+
+    assert "complete" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "sign"), [("zsh", "#compdef vmkeep"), ("fish", "complete --no-files --command vmkeep")]
+)
+def test_each_shell_gets_a_script_of_its_own(shell, sign):
+    assert sign in CliRunner().invoke(cli, ["completion", shell]).output
