@@ -13,7 +13,7 @@ import pytest
 
 from tests.patience import HANG, eventually
 from vmkeep.errors import CancelledError, DeadlineError, FencedError, TransferError
-from vmkeep.repository import open_repository
+from vmkeep.repository import Kind, open_repository
 from vmkeep.transfer import running as running_module
 from vmkeep.transfer import start_copy
 
@@ -77,16 +77,17 @@ def test_a_killed_child_is_a_lost_attempt_that_names_the_signal(place, monkeypat
 
 @pytest.mark.slow
 def test_after_a_kill_the_next_try_goes_on_at_the_cursor(place, monkeypatch):
-    """A checkpoint comes every 30 s or 2 GiB; here in the middle of a disk of 4 GiB, most of it a hole.
+    """A checkpoint comes every 30 s or 2 GiB; here in the last third of a disk of 3 GiB, most of it a hole.
 
     1 ms for each piece leaves a second or more between the checkpoint and the end: time to strike.
     """
+    size = 3 << 30
     tail = random.Random(3).randbytes(1 << 20)
     with place.disk.open("wb") as file:
-        file.truncate((4 << 30) - len(tail))
+        file.truncate(size - len(tail))
         file.seek(0, 2)
         file.write(tail)
-    disk = replace(place.job().disk, capacity=4 << 30)
+    disk = replace(place.job().disk, capacity=size)
     job = place.job(disk=disk, snapshot="snapshot-1", piece_size=1 << 20, depth=8)
     monkeypatch.setenv("FAKE_VDDK", "thread,delay=1000")
     striker = Striker(signal.SIGKILL, at=lambda progress: progress.cursor)
@@ -98,8 +99,15 @@ def test_after_a_kill_the_next_try_goes_on_at_the_cursor(place, monkeypatch):
     with start(place, cursor=cursor, job=job) as running:
         resumed = running.wait()
     assert resumed.resumed_at == cursor.offset
-    with start(place, job=replace(job, run="run-2")) as running:
-        assert running.wait().root == resumed.root
+    with open_repository(place.site.repository) as repository:
+        stored = [(number, digest) for number, digest in repository.open_map(resumed.root).blocks()]
+        block = repository.descriptor.block_size
+        first = (size - len(tail)) // block
+        expected = [
+            (first + at // block, repository.framer.digester.of(Kind.BLOCK, tail[at : at + block]))
+            for at in range(0, len(tail), block)
+        ]
+        assert stored == expected, "and every other block is a hole"
 
 
 def test_a_crash_of_the_library_costs_one_attempt_and_leaves_its_last_lines(place, monkeypatch, caplog):

@@ -14,7 +14,7 @@ from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce
-from vmkeep.repository import Lost, open_repository, sealing, tries
+from vmkeep.repository import Lost, create_repository, open_repository, sealing, tries
 
 KEYS = (2000, 2001, 16000)
 """The disks of app01 that a backup copies; 2016 is its physical RDM."""
@@ -25,6 +25,15 @@ def back_up(site, vm="app01", **options):
 
 
 restore = restoring.restore_whole
+
+
+@pytest.fixture(scope="module")
+def of_app01(lab, tmp_path_factory):
+    """A site, and a backup of app01 as it came."""
+    location = str(tmp_path_factory.mktemp("app01") / "repository")
+    create_repository(location)
+    site = restoring.site_of(lab, location)
+    return site, back_up(site)
 
 
 def guest_writes(bench, seed, disk=16000, offset=1 << 20, length=300_000):
@@ -45,17 +54,17 @@ def test_a_backup_is_one_try_from_the_snapshot_to_the_seal_and_walks_nothing(ben
     walked = []
     monkeypatch.setattr(sealing, "walk", lambda *given: walked.append(given))
 
-    back_up(bench.site)
+    back_up(bench.site, "web01")
 
     assert walked == []
     with open_repository(bench.site.repository) as repository:
         assert tries.begun_keys(repository.blobs) == []
 
 
-def test_the_skipped_rdm_is_recorded_with_the_reason(bench):
-    sealed = back_up(bench.site)
+def test_the_skipped_rdm_is_recorded_with_the_reason(of_app01):
+    site, sealed = of_app01
 
-    with open_repository(bench.site.repository) as repository:
+    with open_repository(site.repository) as repository:
         point = repository.load_point(sealed.point)
     rdm = next(disk for disk in point.disks if disk.key == 2016)
     assert (rdm.skip, rdm.backing, rdm.compatibility_mode) == (
@@ -98,33 +107,33 @@ def test_zeros_written_by_the_guest_replace_what_was_there(bench):
 
 
 def test_after_a_damaged_point_every_disk_is_read_in_full_and_after_that_changes_again(bench):
-    damaged = back_up(bench.site)
+    damaged = back_up(bench.site, "web01")
     with open_repository(bench.site.repository) as repository:
         repository.marks.mark_damaged(damaged.point, [Lost(name="Hard disk 1")])
 
-    sealed = back_up(bench.site)
+    sealed = back_up(bench.site, "web01")
 
     with open_repository(bench.site.repository) as repository:
         point = repository.load_point(sealed.point)
     assert sealed.kind == "full"
     assert {image.reason for image in point.images} == {f"{damaged.point} is marked damaged"}
-    assert back_up(bench.site).kind == "incremental"
+    assert back_up(bench.site, "web01").kind == "incremental"
 
 
 def test_a_last_point_whose_manifest_is_damaged_stops_no_backup(bench):
-    damaged = back_up(bench.site)
+    damaged = back_up(bench.site, "web01")
     manifest = Path(bench.site.repository, "points", damaged.point)
     manifest.write_bytes(manifest.read_bytes()[:-1])
 
-    sealed = back_up(bench.site)
+    sealed = back_up(bench.site, "web01")
 
     assert sealed.kind == "full"
     assert any("manifest is damaged" in warning for warning in sealed.warnings)
 
 
 def test_every_full_and_incremental_says_why(bench):
-    back_up(bench.site)
-    sealed = back_up(bench.site, full=True)
+    back_up(bench.site, "web01")
+    sealed = back_up(bench.site, "web01", full=True)
 
     with open_repository(bench.site.repository) as repository:
         point = repository.load_point(sealed.point)
@@ -176,14 +185,14 @@ def test_a_restore_to_a_new_vm_puts_every_disk_at_its_place_and_a_placeholder_fo
 
 
 def test_writing_over_disks_has_to_be_said(bench):
-    sealed = back_up(bench.site)
-    before = bench.disks("app01", *KEYS)
+    sealed = back_up(bench.site, "web01")
+    before = bench.disks("web01", 2000)
 
     with pytest.raises(ConflictError, match="overwrite"):
         restore(bench.site, sealed.point)
 
-    assert bench.lab.vm("app01")["power"] == "poweredOn"
-    assert bench.disks("app01", *KEYS) == before
+    assert bench.lab.vm("web01")["power"] == "poweredOn"
+    assert bench.disks("web01", 2000) == before
 
 
 def test_a_powered_off_vm_is_backed_up_too(bench):
@@ -224,11 +233,11 @@ def test_applications_that_were_asked_for_and_may_not_have_been_flushed_are_a_wa
     assert any("application" in warning for warning in point.warnings)
 
 
-def test_a_disk_that_a_new_vm_gets_empty_is_warned_of_once(bench):
-    point = back_up(bench.site).point
+def test_a_disk_that_a_new_vm_gets_empty_is_warned_of_once(of_app01):
+    site, sealed = of_app01
 
-    request = RestoreRequest(point=point, run=f"test-{uuid.uuid4().hex[:8]}", new_name="app01-planned")
-    warnings = plan_restore(bench.site, request).warnings
+    request = RestoreRequest(point=sealed.point, run=f"test-{uuid.uuid4().hex[:8]}", new_name="app01-planned")
+    warnings = plan_restore(site, request).warnings
 
     assert ["16 MiB" in warning for warning in warnings if "Hard disk 4" in warning] == [True]
 
@@ -247,7 +256,7 @@ def test_a_failed_copy_leaves_no_snapshot_and_no_point(bench):
 
 
 def test_a_restore_that_fails_leaves_no_half_made_vm(bench):
-    sealed = back_up(bench.site)
+    sealed = back_up(bench.site, "web01")
     bench.lab.fault(nfc={"code": 8, "after_bytes": 0, "count": 50})
     try:
         with pytest.raises(Exception, match="disk"):
@@ -259,17 +268,17 @@ def test_a_restore_that_fails_leaves_no_half_made_vm(bench):
 
 
 def test_a_vm_is_not_written_over_while_it_is_being_backed_up(bench):
-    sealed = back_up(bench.site)
-    request = BackupRequest(vm="app01", run="still-running")
+    sealed = back_up(bench.site, "web01")
+    request = BackupRequest(vm="web01", run="still-running")
     pre = backup.preflight(bench.site, request)
     backup.take_snapshot(bench.site, pre)
     try:
         with pytest.raises(ConflictError, match="still-running"):
             restore(bench.site, sealed.point, on_conflict=OnConflict.OVERWRITE)
         with pytest.raises(ConflictError, match="still-running"):
-            back_up(bench.site)
+            back_up(bench.site, "web01")
     finally:
         backup.remove_snapshot(bench.site, pre.vm.moref, request.run)
 
-    assert bench.lab.vm("app01")["power"] == "poweredOn"
-    assert bench.snapshots("app01") == []
+    assert bench.lab.vm("web01")["power"] == "poweredOn"
+    assert bench.snapshots("web01") == []

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,12 @@ def run(lab, site, tmp_path):
         )
 
     return call
+
+
+@pytest.fixture
+def of_kept(run, kept):
+    """Run ``vmkeep`` with the repository that has a point of web01."""
+    return partial(run, VMKEEP_REPOSITORY=kept[0].repository)
 
 
 def refused(result: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
@@ -88,11 +95,10 @@ def test_bad_input_is_one_line_and_touches_nothing(run, lab, case):
 
 
 @pytest.mark.parametrize("name", [".", "..", "a\nb", "\x1b[31mred", "x" * 81])
-def test_a_name_that_no_new_vm_can_have_is_refused_before_anything_is_made(run, lab, name):
-    assert run("backup", "run", "web01").returncode == 0
+def test_a_name_that_no_new_vm_can_have_is_refused_before_anything_is_made(of_kept, lab, name):
     before = lab.state()["vms"]
 
-    refused(run("restore", "run", "latest:web01", "--new-name", name), 2, "new name")
+    refused(of_kept("restore", "run", "latest:web01", "--new-name", name), 2, "new name")
 
     assert lab.state()["vms"] == before
 
@@ -143,31 +149,28 @@ def test_a_vm_without_a_disk_to_copy_says_so(run, lab):
     refused(result, 13, "nothing to back up")
 
 
-def test_a_vm_that_was_kept_is_not_called_restored(run):
-    assert run("backup", "run", "web01").returncode == 0
+def test_a_vm_that_was_kept_is_not_called_restored(of_kept):
+    done = of_kept("restore", "run", "latest:web01", "--on-conflict", "keep")
+    as_json = of_kept("restore", "run", "latest:web01", "--on-conflict", "keep", "--json")
 
-    kept = run("restore", "run", "latest:web01", "--on-conflict", "keep")
-    as_json = run("restore", "run", "latest:web01", "--on-conflict", "keep", "--json")
-
-    assert (kept.returncode, as_json.returncode) == (0, 0)
-    assert kept.stdout.startswith("nothing was restored: VM web01 (vm-")
+    assert (done.returncode, as_json.returncode) == (0, 0)
+    assert done.stdout.startswith("nothing was restored: VM web01 (vm-")
     assert json.loads(as_json.stdout)["kept"] is True
 
 
-def test_parts_of_a_new_vm_are_mapped_by_the_command_and_shown_before_anything_is_made(run, lab):
-    assert run("backup", "run", "web01").returncode == 0
+def test_parts_of_a_new_vm_are_mapped_by_the_command_and_shown_before_anything_is_made(of_kept, lab):
     before = lab.state()["vms"]
     new = ("restore", "run", "latest:web01", "--new-name", "mapped", "--no-power-on")
 
-    refused(run(*new, "--network", "VM Network=No=Net"), 10, "'No=Net'", "Backup Network")
-    refused(run(*new, "--network", "No Net=VM Network"), 10, "Network adapter 1 on VM Network")
-    refused(run(*new, "--disk-datastore", "scsi9:9=datastore2"), 10, "scsi0:0 (Hard disk 1)")
-    refused(run(*new, "--lun", "scsi0:0=naa.1"), 10, "physical RDM")
-    refused(run("restore", "run", "latest:web01", "--network", "VM Network=none"), 2, "--new-name")
+    refused(of_kept(*new, "--network", "VM Network=No=Net"), 10, "'No=Net'", "Backup Network")
+    refused(of_kept(*new, "--network", "No Net=VM Network"), 10, "Network adapter 1 on VM Network")
+    refused(of_kept(*new, "--disk-datastore", "scsi9:9=datastore2"), 10, "scsi0:0 (Hard disk 1)")
+    refused(of_kept(*new, "--lun", "scsi0:0=naa.1"), 10, "physical RDM")
+    refused(of_kept("restore", "run", "latest:web01", "--network", "VM Network=none"), 2, "--new-name")
     assert lab.state()["vms"] == before
 
     mapped = ("--network", "VM Network=Backup Network", "--disk-datastore", "scsi0:0=datastore2", "--connect-networks")
-    done = run(*new, *mapped)
+    done = of_kept(*new, *mapped)
 
     assert done.returncode == 0, done.stderr
     assert "Network adapter 1 is on Backup Network" in done.stderr

@@ -31,8 +31,8 @@ def second(tmp_path_factory):
 
 
 @pytest.fixture
-def there(site, second):
-    return site_of(second, site.repository)
+def there(kept, second):
+    return site_of(second, kept[0].repository)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,8 @@ def test_a_place_that_is_nearly_named_is_no_place(lookalikes, place):
         plan_restore(site, request(point, new_name="elsewhere", **place))
 
 
-def test_a_cluster_with_a_slash_in_its_name_is_named_as_it_is_seen(site, second, there):
-    point = back_up(site, "web01").point
+def test_a_cluster_with_a_slash_in_its_name_is_named_as_it_is_seen(kept, there):
+    _, point = kept
     with open_session(there.vcenter) as session:
         cluster = next(iter(session.content.viewManager.CreateContainerView(
             session.content.rootFolder, [vim.ClusterComputeResource], True
@@ -131,8 +131,8 @@ def test_an_empty_name_is_not_taken_for_the_original(field):
         request("latest:web01", **{field: ""})
 
 
-def test_a_restore_at_another_vcenter_writes_over_no_stranger_of_the_same_name(site, there, second):
-    point = back_up(site, "web01").point
+def test_a_restore_at_another_vcenter_writes_over_no_stranger_of_the_same_name(kept, there, second):
+    site, point = kept
     before = second.hash("web01", DISK)
 
     with pytest.raises(NotFoundError, match=r"--vm.*--new-name") as caught:
@@ -142,8 +142,9 @@ def test_a_restore_at_another_vcenter_writes_over_no_stranger_of_the_same_name(s
     assert (second.vm("web01")["power"], second.hash("web01", DISK)) == ("poweredOn", before)
 
 
-def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_same_name(site, lab):
-    first = restore_whole(site, back_up(site, "web01").point, new_name="short-lived", power_on=False)
+def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_same_name(kept, lab):
+    site, original = kept
+    first = restore_whole(site, original, new_name="short-lived", power_on=False)
     point = back_up(site, "short-lived").point
     with open_session(site.vcenter) as session:
         run_task(session, session.vm(first.vm).Destroy_Task, what="destroy", timeout=60, look=lambda: None)
@@ -157,8 +158,8 @@ def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_sam
     assert lab.hash("short-lived", DISK) == before
 
 
-def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(site, there, lab, second):
-    point = back_up(site, "web01").point
+def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(kept, there, lab, second):
+    _, point = kept
     then, said = lab.hash("web01", DISK), []
     plan = plan_restore(there, request(point, vm="web01", on_conflict=OnConflict.OVERWRITE))
 
@@ -171,8 +172,8 @@ def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(s
     assert plan.vm.vcenter != plan.target.vcenter
 
 
-def test_the_plan_is_shown_in_full_before_anything_is_changed(site, lab):
-    point, shown = back_up(site, "web01").point, []
+def test_the_plan_is_shown_in_full_before_anything_is_changed(kept, lab):
+    (site, point), shown = kept, []
     before = lab.vm("web01")
 
     def show(line):
@@ -187,8 +188,8 @@ def test_the_plan_is_shown_in_full_before_anything_is_changed(site, lab):
     assert lab.vm("web01") == before
 
 
-def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(site, there):
-    point = back_up(site, "web01").point
+def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(kept, there):
+    site, point = kept
 
     with pytest.raises(ConflictError) as caught:
         plan_restore(there, request(point, vm="web01"))
@@ -199,8 +200,9 @@ def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(site, ther
     assert str(caught.value).count("/Lab/vm/Production/web01") == 2
 
 
-def test_the_original_is_found_again_under_any_name_and_place(site, lab):
-    made = restore_whole(site, back_up(site, "web01").point, new_name="before-it-moved", power_on=False)
+def test_the_original_is_found_again_under_any_name_and_place(kept):
+    site, original = kept
+    made = restore_whole(site, original, new_name="before-it-moved", power_on=False)
     point = back_up(site, "before-it-moved").point
     with open_session(site.vcenter) as session:
         run_task(
