@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from vmkeep.cli.completions import complete_vms
 from vmkeep.cli.options import (
+    catalog_url,
     json_option,
+    open_quietly,
     repository_option,
     site_from,
     vcenter_from,
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, print_table, size
+from vmkeep.cli.output import one_line, print_json, print_table, size, warn
 from vmkeep.cli.pages import Section, Verbs, option
-from vmkeep.errors import TransientError
-from vmkeep.flows import held_vms
+from vmkeep.errors import TransientError, VmKeepError
+from vmkeep.flows import held_vms, listing
 from vmkeep.model.selector import shown_name
-from vmkeep.vsphere import inventory
-from vmkeep.vsphere.session import open_session
+from vmkeep.model.wording import counted
+
+if TYPE_CHECKING:
+    from vmkeep.catalog import CatalogEntry
+
+_POWER = {"poweredOn": "running", "poweredOff": "off", "suspended": "suspended"}
+_FIRST_TO_GO = ("uuid", "IP", "host", "size", "state")
+"""Columns that a narrow terminal does without, in this order."""
 
 
 @click.group(cls=Verbs)
@@ -27,36 +38,78 @@ def vm() -> None:
     """List and show the VMs of a vCenter; free VMs that dead runs keep from being moved."""
 
 
-@vm.command("list", examples={"List the VMs": "vmkeep vm list", "List them for a script": "vmkeep vm list --json"})
+@vm.command(
+    "list",
+    examples={
+        "List the VMs": "vmkeep vm list",
+        "List them with the newest restore point of each": "vmkeep vm list -r /backup/repo",
+        "List them for a script": "vmkeep vm list --json",
+    },
+)
 @option(
     "--all",
     "everything",
     section=Section.WHAT,
     is_flag=True,
-    help="List also VMs that other software manages: vSphere's own, placeholders of replicas. They can be backed up "
-    "by name.",
+    help="List also VMs that other software manages: vSphere's own, placeholders of replicas. They can be backed up by "
+    "name.",
 )
+@repository_option
 @vsphere_options
 @json_option
-def list_vms(everything: bool, as_json: bool, **vsphere: str | None) -> None:
-    """List the VMs, and of each that cannot be backed up the reason."""
-    with open_session(vcenter_from(**vsphere)) as session:
-        every = inventory.list_vms(session)
+def list_vms(everything: bool, repository: str | None, as_json: bool, **vsphere: str | None) -> None:
+    """List the VMs by name, with power, size, state, and the newest restore point if a repository is given.
+
+    The state tells why a VM cannot be backed up. A narrow terminal shows fewer columns, a pipe and --json all.
+    """
+    vcenter = vcenter_from(**vsphere)
+    points = _points(repository)
+    every = listing.list_vms(vcenter, points or ())
     listed = [record for record in every if everything or record.managed_by is None]
-    if len(listed) < len(every):
-        click.echo(f"{len(every) - len(listed)} VMs that other software manages are not listed: see --all", err=True)
+    if left := len(every) - len(listed):
+        click.echo(f"{counted(left, 'VM')} that other software manages not listed: see --all", err=True)
     if as_json:
         print_json(listed)
         return
-    rows = [
-        (
-            record.moref, shown_name(record.name), record.power_state, record.instance_uuid, record.ip_address,
-            record.not_protectable, *([record.managed_by] if everything else []),
-        )
-        for record in listed
-    ]  # fmt: skip
-    managed = ("managed by",) if everything else ()
-    print_table(("moref", "name", "power", "uuid", "IP", "not protectable", *managed), rows)
+    _print_list(listed, last_points=points is not None, managers=everything)
+
+
+def _points(repository: str | None) -> list[CatalogEntry] | None:
+    """Return the points of the repository; nothing where none is given, or it cannot be read."""
+    if not repository:
+        return None
+    try:
+        with open_quietly(repository) as opened:
+            return listing.points_of(opened, catalog_url())
+    except VmKeepError as error:
+        warn(f"the list goes without restore points: {error}")
+        return None
+
+
+def _print_list(listed: Sequence[listing.ListedVm], *, last_points: bool, managers: bool) -> None:
+    columns: dict[str, Callable[[listing.ListedVm], object]] = {
+        "moref": lambda vm: vm.moref,
+        "name": lambda vm: shown_name(vm.name),
+        "power": lambda vm: _POWER.get(vm.power_state or "", vm.power_state),
+        "size": lambda vm: "" if vm.size is None else size(vm.size),
+        "last point (UTC)": lambda vm: f"{vm.last_point_at:%Y-%m-%d %H:%M}" if vm.last_point_at else "none",
+        "state": _state,
+        "host": lambda vm: vm.host,
+        "IP": lambda vm: vm.ip_address,
+        "uuid": lambda vm: vm.instance_uuid,
+        "managed by": lambda vm: vm.managed_by,
+    }
+    if not last_points:
+        del columns["last point (UTC)"]
+    if not managers:
+        del columns["managed by"]
+    rows = sorted(listed, key=lambda vm: (vm.name.casefold(), vm.name, vm.moref))
+    print_table(tuple(columns), [[value(vm) for value in columns.values()] for vm in rows], first_to_go=_FIRST_TO_GO)
+
+
+def _state(vm: listing.ListedVm) -> str:
+    words = ("template" if vm.template else "", f"not protectable: {vm.not_protectable}" if vm.not_protectable else "")
+    return ", ".join(filter(None, words)) or "ok"
 
 
 @vm.command("show", examples={"Show a VM and its disks": "vmkeep vm show app01"})
@@ -68,21 +121,22 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
 
     VM is a name, an inventory path, or a selector: name:, uuid:, moref: or ipaddr: and a value.
     """
-    with open_session(vcenter_from(**vsphere)) as session:
-        described = inventory.describe_vm(session, inventory.find_vm(session, selector).moref)
+    described = listing.describe_vm(vcenter_from(**vsphere), selector)
     if as_json:
         print_json(described)
         return
     vm = described.identity
     click.echo(f"{shown_name(vm.name)} ({vm.moref}, {one_line(vm.inventory_path or '')})")
     click.echo(f"  instance UUID    {vm.instance_uuid}")
-    click.echo(f"  power            {_power(described)}")
+    click.echo(f"  power            {_POWER[described.power]}{', a template' if described.template else ''}")
+    click.echo(f"  host             {one_line(described.host or 'unknown')}")
     click.echo(f"  change tracking  {'on' if described.tracked else 'off'}")
-    warnings = (described.not_protectable, described.managed_by and f"managed by {described.managed_by}")
-    for warning in (
-        *filter(None, warnings),
-        *(f"vSphere takes no snapshot: {w}" for w in described.snapshot_obstacles),
-    ):
+    warnings = (
+        described.not_protectable and f"not protectable: {described.not_protectable}",
+        described.managed_by and f"managed by {described.managed_by}",
+        *(f"vSphere takes no snapshot: {obstacle}" for obstacle in described.snapshot_obstacles),
+    )
+    for warning in filter(None, warnings):
         click.echo(f"  warning          {one_line(warning)}")
     rows = [
         (
@@ -92,11 +146,6 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
         for disk in described.disks
     ]  # fmt: skip
     print_table(("key", "label", "address", "capacity", "backing", "mode", "backed up", "file"), rows)
-
-
-def _power(described: inventory.VmDescription) -> str:
-    words = {inventory.PowerState.ON: "running", inventory.PowerState.SUSPENDED: "suspended"}
-    return "off, a template" if described.template else words.get(described.power, "off")
 
 
 @vm.command("sweep", examples={"List the held VMs, and change nothing": "vmkeep vm sweep --dry-run"})
@@ -126,4 +175,4 @@ def sweep(*, dry_run: bool, repository: str | None, vddk: str | None, as_json: b
         for line in done.lines or ("no VM is kept from being moved",):
             click.echo(one_line(line))
     if done.failed:
-        raise TransientError(f"{len(done.failed)} VM(s) still cannot be moved by Storage vMotion; try again later")
+        raise TransientError(f"Storage vMotion still cannot move {counted(len(done.failed), 'VM')}: try again later")

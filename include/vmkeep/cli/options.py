@@ -15,7 +15,7 @@ from vmkeep.blobs.rates import parse_rates
 from vmkeep.cli import settings
 from vmkeep.cli.configuration import in_file, require, value_of
 from vmkeep.cli.pages import Section, option
-from vmkeep.cli.passphrases import passphrase_for, password, remember_file
+from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
 from vmkeep.model.address import parse_address
 from vmkeep.model.site import Site, VCenter
 from vmkeep.model.transport import TransportMode
@@ -134,6 +134,12 @@ def open_given(repository: str | None) -> Repository:
     """Open the repository that the options name, with the passphrase that they name."""
     location = location_from(repository)
     return open_repository(location, passphrase=passphrase_for(location), limit_rate=given_limit())
+
+
+def open_quietly(repository: str) -> Repository:
+    """Open the repository that the options name, and ask nobody for a passphrase that was not given."""
+    location = location_from(repository)
+    return open_repository(location, passphrase=given_passphrase(), limit_rate=given_limit())
 
 
 def given_limit() -> str | None:

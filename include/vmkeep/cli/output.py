@@ -70,20 +70,45 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(plain, indent=2, sort_keys=False, default=str))
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, first_to_go: Sequence[str] = ()) -> None:
     """Print rows under headings; numbers stand right. On a pipe, columns are as wide as they need.
 
     A terminal that is too narrow for that gets one paragraph for each row, so that refs stay whole and can be copied.
+
+    :param first_to_go: headings of columns that a narrow terminal does without, one after the other.
     """
+    if sys.stdout.isatty() and rows:
+        width = shutil.get_terminal_size().columns
+        headings, rows = fitting(headings, rows, first_to_go=first_to_go, width=width)
+        if _needed(headings, rows) > width:
+            click.echo("\n".join(paragraphs(headings, _cells(rows), width=width)))
+            return
+    _print_columns(headings, _cells(rows), rows, width=max(_needed(headings, rows), 80))
+
+
+def fitting(
+    headings: Sequence[str], rows: Sequence[Sequence[Any]], *, first_to_go: Sequence[str], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+    """Return a table without as many of its less important columns as it takes to fit a width."""
+    for heading in first_to_go:
+        if _needed(headings, rows) <= width:
+            break
+        at = headings.index(heading)
+        headings = [*headings[:at], *headings[at + 1 :]]
+        rows = [[*row[:at], *row[at + 1 :]] for row in rows]
+    return headings, rows
+
+
+def _cells(rows: Sequence[Sequence[Any]]) -> list[list[str]]:
+    return [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
+
+
+def _needed(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Return the width of a table."""
     from rich.cells import cell_len
 
-    cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
-    needed = sum(widths) + _BETWEEN * len(widths)
-    if sys.stdout.isatty() and cells and needed > (width := shutil.get_terminal_size().columns):
-        click.echo("\n".join(paragraphs(headings, cells, width=width)))
-    else:
-        _print_columns(headings, cells, rows, width=max(needed, 80))
+    widths = [max(map(cell_len, column)) for column in zip(headings, *_cells(rows), strict=True)]
+    return sum(widths) + _BETWEEN * len(widths)
 
 
 def paragraphs(headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> Iterator[str]:

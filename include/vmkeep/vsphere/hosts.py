@@ -29,6 +29,33 @@ class Hosts:
     """vSphere is to choose among them itself."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlace:
+    """Where a VM runs, in names that people read."""
+
+    name: str
+    """The host's."""
+    cluster: str | None
+    """The name of its cluster; ``None``: the host is in none, or the user may not see it."""
+
+
+def list_places(session: Session) -> dict[str, HostPlace]:
+    """Return every host that the user may see, by managed object id."""
+    clusters = {
+        moref(cluster): decode_name(values["name"])
+        for cluster, values in read_all(session, vim.ClusterComputeResource, "name")
+        if values["name"]
+    }
+    return {
+        moref(host): HostPlace(
+            name=decode_name(values["name"]),
+            cluster=clusters.get(moref(values["parent"])) if values["parent"] is not None else None,
+        )
+        for host, values in read_all(session, vim.HostSystem, "name", "parent")
+        if values["name"]
+    }
+
+
 def host_named(session: Session, datacenter: Any, wanted: str | None) -> Any | None:
     """Return the host of that name, which has to be in use; ``None`` where none is wanted.
 

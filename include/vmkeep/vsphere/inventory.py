@@ -57,6 +57,10 @@ class VmRecord:
     """Why it is no object of a backup; ``None``: it can be backed up."""
     managed_by: str | None
     """The software that manages it, e.g. vSphere itself; ``None``: nobody but people."""
+    size: int | None
+    """Bytes of its files on datastores, as vSphere counted last."""
+    host: str | None
+    """Managed object id of its ESXi host."""
 
 
 _FIELDS = (
@@ -66,6 +70,8 @@ _FIELDS = (
     "summary.config.template",
     "runtime.powerState",
     "summary.guest.ipAddress",
+    "summary.storage.committed",
+    "runtime.host",
     *protection.PATHS,
 )
 
@@ -244,6 +250,8 @@ def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
         template=bool(values["summary.config.template"]),
         not_protectable=protection.why_not(values),
         managed_by=managed_by,
+        size=int(size) if (size := values["summary.storage.committed"]) is not None else None,
+        host=moref(host) if (host := values["runtime.host"]) is not None else None,
     )
 
 

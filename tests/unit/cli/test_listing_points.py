@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from vmkeep.cli.main import cli
-from vmkeep.cli.output import paragraphs
+from vmkeep.cli.output import fitting, paragraphs
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
@@ -177,3 +177,15 @@ def test_points_of_older_programs_that_tell_no_host_are_listed_as_those_of_the_s
     assert listed.count("web") == 2
     assert "None" not in listed
     assert "(12 at" not in listed
+
+
+@pytest.mark.parametrize(
+    ("width", "left"), [(80, "name power IP uuid"), (30, "name power IP"), (20, "name power"), (5, "name power")]
+)
+def test_a_narrow_terminal_does_without_the_less_important_columns_in_their_order(width, left):
+    rows = [["web01", "running", "10.0.0.7", "4211f1d6-4a3c"]]
+
+    headings, cells = fitting(("name", "power", "IP", "uuid"), rows, first_to_go=("uuid", "IP"), width=width)
+
+    assert " ".join(headings) == left
+    assert len(cells[0]) == len(headings)
