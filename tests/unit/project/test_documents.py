@@ -128,3 +128,19 @@ def too_long(page: Path) -> list[int]:
 @pytest.mark.parametrize("page", NARROW, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_line_of_text_is_longer_than_120_characters(page):
     assert too_long(page) == []
+
+
+def test_every_name_that_the_glossary_gives_a_word_in_code_is_there():
+    sources = "\n".join(path.read_text() for part in ("include", "plugins") for path in (ROOT / part).rglob("*.py"))
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line[:2] == "| "]
+    names = {name for row in rows if len(row) > 3 for name in re.findall(r"`([A-Za-z_]\w*)`", row[2])}
+
+    assert {"RestorePoint", "RetentionRule"} <= names
+    assert {name for name in names if not re.search(rf"\b{name}\b", sources)} == set()
+
+
+def test_no_word_stands_twice_in_the_glossary():
+    lines = (ROOT / "docs" / "glossary.md").read_text().partition("## Words that always need a noun")[0].splitlines()
+    words = [word for line in lines if line[:2] == "| " for word in line.split(" | ")[0][2:].split(", ")]
+
+    assert [word for word, times in Counter(words).items() if times > 1 and word != "word"] == []
