@@ -10,10 +10,11 @@ from urllib.parse import unquote
 
 from vmlab.api import moid, vim
 from vmlab.disks import DiskError, split_path
-from vmlab.managed import disabled_methods
-from vmlab.managed.site import ROOT_FOLDER, Site
-from vmlab.managed.snapshot_tree import snapshot_refs
-from vmlab.managed.vm_info import disks
+from vmlab.managed.machine import disks
+from vmlab.managed.site import Site
+from vmlab.managed.snapshots import snapshot_refs
+from vmlab.managed.vms import block_relocation, unblock_relocation
+from vmlab.managed.world import ROOT_FOLDER
 from vmlab.nfc import DiskGrant, NfcError
 
 UNKNOWN, INVALID, NOT_FOUND, BUSY, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 5, 13, 35, 4000, 13003
@@ -58,7 +59,7 @@ class SiteAuthority:
         with self._site.world.lock:
             vm = self._held_vm(user, password, cookie, vmx_spec, DISABLE_PRIVILEGE)
             try:
-                disabled_methods.disable(self._site, vm, identity)
+                block_relocation(self._site, vm, identity)
             except vim.fault.MethodAlreadyDisabledFault as fault:
                 raise NfcError(BUSY, fault.msg) from fault
 
@@ -68,7 +69,7 @@ class SiteAuthority:
         """Switch RelocateVM_Task of a VM on again, if this identity has switched it off."""
         with self._site.world.lock:
             vm = self._held_vm(user, password, cookie, vmx_spec, ENABLE_PRIVILEGE)
-            if not disabled_methods.enable(self._site, vm, identity):
+            if not unblock_relocation(self._site, vm, identity):
                 raise NfcError(UNKNOWN, f"{identity} has switched nothing off on {moid(vm)}")
 
     def _held_vm(

@@ -18,23 +18,25 @@ from vmlab.api import moid, vim
 from vmlab.authority import SiteAuthority
 from vmlab.control import ControlHandler
 from vmlab.disks import DiskStore
-from vmlab.host_http import HostHandler
+from vmlab.endpoints import HostHandler, Routes
 from vmlab.inventory import ADMINISTRATOR, build_inventory
-from vmlab.managed import families  # noqa: F401  (registers every behaviour)
-from vmlab.managed.access import Access
-from vmlab.managed.database import Database
 from vmlab.managed.dispatch import Dispatcher
-from vmlab.managed.faults import FaultPlan
-from vmlab.managed.filters import Collectors
-from vmlab.managed.service import add_services
-from vmlab.managed.service_tickets import ServiceTickets
-from vmlab.managed.sessions import Sessions, Tickets
-from vmlab.managed.site import HostEnd, Site
-from vmlab.managed.snapshot_disks import heal
-from vmlab.managed.world import World
+from vmlab.managed.site import (
+    Access,
+    CloneTickets,
+    Collectors,
+    FaultPlan,
+    HostEnd,
+    ServiceTickets,
+    Sessions,
+    Site,
+    Tasks,
+)
+from vmlab.managed.snapshots import heal
+from vmlab.managed.vcenter import add_companions, add_services
+from vmlab.managed.world import Database, World
 from vmlab.native import DISK_CORE, VDDK, build
 from vmlab.nfc import NfcServer, install_vddk
-from vmlab.routes import Routes
 from vmlab.soap import TlsServer, load_or_make
 
 log = logging.getLogger(__name__)
@@ -80,10 +82,11 @@ class LabServer:
             store=DiskStore(options.folder / "datastores"),
             access=Access(world, options.password),
             sessions=Sessions(options.session_idle_seconds),
-            tickets=Tickets(),
+            clone_tickets=CloneTickets(),
             service_tickets=ServiceTickets(),
             faults=FaultPlan(),
             collectors=Collectors(),
+            tasks=Tasks(world),
             instance_uuid=world.meta("instance_uuid"),
             language=options.language,
             started=datetime.now(UTC),
@@ -108,7 +111,7 @@ class LabServer:
         """Enter what is the same at every start; make the inventory at the first."""
         add_services(self.site)
         for ref in self.site.world.all(vim.ManagedEntity):
-            self.site.add_companion(ref)
+            add_companions(self.site, ref)
         if not self.site.world.meta("built"):
             build_inventory(self.site, options.data_disk_bytes)
         for vm in self.site.world.all(vim.VirtualMachine):

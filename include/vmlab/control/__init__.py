@@ -8,6 +8,6 @@ datastores, networks and hosts, `copies` registers a VM whose files storage brou
 docs/vmlab.md lists the calls; their names and fields are a promise.
 """
 
-from vmlab.control.handler import PREFIX, ControlHandler
+from vmlab.control.handler import CONTROL_PREFIX, ControlHandler
 
-__all__ = ["PREFIX", "ControlHandler"]
+__all__ = ["CONTROL_PREFIX", "ControlHandler"]

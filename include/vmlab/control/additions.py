@@ -5,10 +5,13 @@ from typing import Any
 
 from vmlab.api import vim, vmodl
 from vmlab.control.targets import ControlError, find_vm
-from vmlab.managed import ds_paths, policies, reach, switches
-from vmlab.managed.lost import STATES, set_connection
+from vmlab.managed import ds_paths
+from vmlab.managed.hosts import Switch, add_group, add_opaque, add_switch
+from vmlab.managed.properties import LOST_STATES, set_connection
 from vmlab.managed.site import Site
-from vmlab.managed.vm_create import adopt, check_free_name, inventory_name
+from vmlab.managed.storage import add_policy
+from vmlab.managed.vcenter import add_companions
+from vmlab.managed.world import adopt, check_free_name, inventory_name, limit_hosts
 
 _LONGEST = 80
 
@@ -16,7 +19,7 @@ _LONGEST = 80
 def connect_vm(site: Site, body: dict[str, Any]) -> dict[str, Any]:
     """`{vm, state}`: the VM's connection state; `connected` brings a lost one back."""
     state = str(body.get("state"))
-    if state not in (known := {"connected", "disconnected", *STATES}):
+    if state not in (known := {"connected", "disconnected", *LOST_STATES}):
         raise ControlError(f"no connection state {state!r}; there are {', '.join(sorted(known))}")
     set_connection(site, find_vm(site, body.get("vm")), state)
     return {}
@@ -42,7 +45,7 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
                 ref = _network(site, body, name)
             case "storage policy":
                 policy = str(body.get("id") or uuid.uuid4())
-                policies.add_policy(site, policy, typed)
+                add_policy(site, policy, typed)
                 return {"id": policy}
             case "host":
                 cluster = site.world.all(vim.ClusterComputeResource)[0]
@@ -51,18 +54,20 @@ def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
                 raise ControlError(f"cannot add a {kind!r}; see docs/vmlab.md")
     except vmodl.MethodFault as fault:
         raise ControlError(f"{typed}: {fault.msg}", 409) from fault
-    site.add_companion(ref)
+    add_companions(site, ref)
     if "hosts" in body:
-        reach.limit(site, ref, [host for host in site.world.all(vim.HostSystem) if _name(site, host) in body["hosts"]])
+        limit_hosts(
+            site.world, ref, [host for host in site.world.all(vim.HostSystem) if _name(site, host) in body["hosts"]]
+        )
     return {"moref": ref._moId}
 
 
 def _in_folder(site: Site, ref: Any, folder_name: str, name: str) -> Any:
     folder = site.world.get(site.world.all(vim.Datacenter)[0], folder_name)
     with site.world.transaction():
-        check_free_name(site, folder, name)
+        check_free_name(site.world, folder, name)
         site.world.add(ref, name=name, parent=folder)
-        adopt(site, folder, ref)
+        adopt(site.world, folder, ref)
     return ref
 
 
@@ -70,18 +75,18 @@ def _network(site: Site, body: dict[str, Any], name: str) -> Any:
     folder = _network_folder(site, body.get("folder"))
     moref = body.get("moref")
     with site.world.transaction():
-        check_free_name(site, folder, name)
+        check_free_name(site.world, folder, name)
         match body["kind"]:
             case "switch":
-                ref = switches.add_switch(site, folder, name, switch_uuid=body.get("uuid"), moref=moref)
+                ref = add_switch(site, folder, name, switch_uuid=body.get("uuid"), moref=moref)
             case "port group":
-                switch = site.world.entry(switches.Switch(str(body.get("switch")))).ref
-                ref = switches.add_group(site, folder, name, switch, moref=moref, uplink=bool(body.get("uplink")))
+                switch = site.world.entry(Switch(str(body.get("switch")))).ref
+                ref = add_group(site, folder, name, switch, moref=moref, uplink=bool(body.get("uplink")))
             case "opaque network":
-                ref = switches.add_opaque(site, folder, name, str(body.get("id")))
+                ref = add_opaque(site, folder, name, str(body.get("id")))
             case _:
                 ref = site.world.add(site.world.new_ref(vim.Network, "network"), name=name, parent=folder)
-        adopt(site, folder, ref)
+        adopt(site.world, folder, ref)
     return ref
 
 
@@ -99,7 +104,7 @@ def _network_folder(site: Site, name: str | None) -> Any:
         made = site.world.new_ref(vim.Folder, "group-n")
         kinds = site.world.get(top, "childType")
         site.world.add(made, name=name, parent=top, childType=kinds, childEntity=[])
-        adopt(site, top, made)
+        adopt(site.world, top, made)
     return made
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from vmlab.api import vim, vmodl
 from vmlab.control.targets import ControlError
-from vmlab.managed.search import find_by_path
+from vmlab.managed.properties import find_by_path
+from vmlab.managed.provisioning import register_vm
 from vmlab.managed.site import Site
-from vmlab.managed.vm_power import power_on
-from vmlab.managed.vm_register import register
+from vmlab.managed.vms import power_on
 
 
 def register_copy(site: Site, body: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def register_copy(site: Site, body: dict[str, Any]) -> dict[str, Any]:
         raise ControlError(f"{moref} is taken: give another id, or destroy that VM first", 409)
     pool = site.world.all(vim.ResourcePool)[0]
     try:
-        ref = register(
+        ref = register_vm(
             site, folder, str(body.get("path")), body.get("name"), pool, None, template=False, moref=moref
         )  # fmt: skip
         if body.get("power_on"):

@@ -11,15 +11,14 @@ from vmlab.authority import SiteAuthority
 from vmlab.control import additions, copies, guest, moving, state
 from vmlab.control.targets import ControlError
 from vmlab.disks import DiskError
-from vmlab.managed import disabled_methods
-from vmlab.managed.faults import Injection
-from vmlab.managed.site import Site
+from vmlab.managed.site import Injection, Site
+from vmlab.managed.vms import hide_disabled
 from vmlab.nfc import NfcFault, NfcServer
 from vmlab.soap import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/vmlab/"
+CONTROL_PREFIX = "/vmlab/"
 BODY_LIMIT = 512 << 20
 Json = dict[str, Any]
 
@@ -54,7 +53,7 @@ class ControlHandler:
     def handle(self, request: HttpRequest) -> HttpResponse:
         """One control call."""
         parts = urlsplit(request.target)
-        name = parts.path.removeprefix(PREFIX)
+        name = parts.path.removeprefix(CONTROL_PREFIX)
         query: Json = dict(parse_qsl(parts.query))
         try:
             self._authorise(request)
@@ -120,8 +119,8 @@ class ControlHandler:
                     self._authority.transports = str(value)
                 case "capacities" | "hardware_versions":
                     site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
-                case disabled_methods.HIDDEN:
-                    site.world.set_meta(name, bool(value))
+                case "hides_disabled_methods":
+                    hide_disabled(site, hidden=bool(value))
                 case _:
                     raise ControlError(f"no setting {name}")
         return {}

@@ -4,9 +4,9 @@ from typing import Any
 
 from vmlab.api import vmodl
 from vmlab.control.targets import ControlError, find_vm
-from vmlab.managed.disabled_methods import RELOCATE, require_enabled
-from vmlab.managed.relocation import relocate
+from vmlab.managed.provisioning import relocate
 from vmlab.managed.site import Site
+from vmlab.managed.vms import RELOCATE, require_enabled
 
 
 def relocate_vm(site: Site, body: dict[str, Any]) -> dict[str, Any]:

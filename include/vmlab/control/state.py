@@ -3,9 +3,9 @@
 from typing import Any
 
 from vmlab.api import vim
-from vmlab.managed import disabled_methods
+from vmlab.managed.machine import backing_chain, disks
 from vmlab.managed.site import Site
-from vmlab.managed.vm_info import backing_chain, disks
+from vmlab.managed.vms import relocation_blockers
 from vmlab.nfc import NfcServer
 
 
@@ -42,7 +42,7 @@ def _vm(site: Site, vm: Any) -> dict[str, Any]:
         "consolidation_needed": bool(runtime.consolidationNeeded),
         "current_snapshot": info.currentSnapshot._moId if info is not None and info.currentSnapshot else None,
         "snapshots": [_node(node) for node in info.rootSnapshotList] if info is not None else [],
-        "held_by": disabled_methods.sources(site, vm),
+        "held_by": relocation_blockers(site, vm),
         "disks": [_disk(disk) for disk in disks(config)],
     }
 

@@ -3,10 +3,9 @@
 from typing import Any
 
 from vmlab.api import vim
-from vmlab.managed.properties import read
-from vmlab.managed.search import find_by_path
+from vmlab.managed.machine import disks
+from vmlab.managed.properties import find_by_path, read_property
 from vmlab.managed.site import Site
-from vmlab.managed.vm_info import disks
 
 
 class ControlError(Exception):
@@ -25,7 +24,7 @@ def find_vm(site: Site, name: object) -> Any:
         if not found and isinstance(name, str) and "/" in name:
             by_path = find_by_path(site, name)
             found = [by_path] if isinstance(by_path, vim.VirtualMachine) else []
-        found = found or [vm for vm in vms if read(site, vm, "name") == name]
+        found = found or [vm for vm in vms if read_property(site, vm, "name") == name]
     if not found:
         raise ControlError(f"no VM {name!r}", 404)
     if len(found) > 1:

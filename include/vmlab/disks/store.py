@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from vmlab.disks import change_tracking as tracking
 from vmlab.disks import descriptor
+from vmlab.disks.change_tracking import UnknownChangeIdError, changed_areas, create, fork, load_header, take_over
 from vmlab.disks.copying import copy_sparse, size_of
 from vmlab.disks.core import SECTOR, DiskError, call
 from vmlab.disks.descriptor import Descriptor
@@ -117,7 +117,7 @@ class DiskStore:
         child.parent.mkdir(parents=True, exist_ok=True)
         call("vl_create_child", child_ds_path, str(parent.path).encode(), str(child).encode())
         if parent.track_file:
-            tracking.fork(parent.track_file, _track_path(child))
+            fork(parent.track_file, _track_path(child))
             self._set(child, "changeTrackPath", _track_path(child).name)
         return self.info(child_ds_path)
 
@@ -169,7 +169,7 @@ class DiskStore:
             files=tuple(self.ds_path(path) for path in found.files),
             size_on_disk=sum(path.stat().st_blocks * 512 for path in found.files if path.exists()),
             tracked=track is not None,
-            change_id=tracking.load_header(track).change_id if track else None,
+            change_id=load_header(track).change_id if track else None,
         )
 
     def chain(self, ds_path: str) -> list[str]:
@@ -190,7 +190,7 @@ class DiskStore:
         """Start to track changes with a new uuid; nothing happens where they are tracked already."""
         found = descriptor.load(self.path(ds_path))
         if found.track_file is None:
-            tracking.create(_track_path(found.path), found.sectors * SECTOR)
+            create(_track_path(found.path), found.sectors * SECTOR)
             self._set(found.path, "changeTrackPath", _track_path(found.path).name)
 
     def disable_tracking(self, ds_path: str) -> None:
@@ -213,8 +213,8 @@ class DiskStore:
             return [(max(at, start), at + length - max(at, start)) for at, length in areas if at + length > start]
         track = descriptor.load(self.path(ds_path)).track_file
         if track is None:
-            raise tracking.UnknownChangeIdError(f"{ds_path} is not tracked")
-        return tracking.changed_areas(track, change_id, start)
+            raise UnknownChangeIdError(f"{ds_path} is not tracked")
+        return changed_areas(track, change_id, start)
 
     def extend(self, ds_path: str, capacity: int) -> None:
         """Grow a base disk to ``capacity`` bytes; tracking starts a new life."""
@@ -223,7 +223,7 @@ class DiskStore:
             raise DiskError(_INVALID, ds_path)
         call("vl_extend_flat", ds_path, str(path).encode(), capacity // SECTOR)
         if track := descriptor.load(path).track_file:
-            tracking.create(track, capacity)
+            create(track, capacity)
 
     def _new(self, ds_path: str, capacity: int) -> Path:
         path = self.path(ds_path)
@@ -241,7 +241,7 @@ class DiskStore:
             self.disable_tracking(self.ds_path(parent.path))
             return
         target = parent.track_file or _track_path(parent.path)
-        tracking.take_over(child.track_file, target)
+        take_over(child.track_file, target)
         if parent.track_file is None:
             self._set(parent.path, "changeTrackPath", target.name)
 

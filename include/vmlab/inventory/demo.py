@@ -12,13 +12,13 @@ from typing import Any
 from vmlab.api import vim
 from vmlab.inventory.images import open_image, write_data_disk
 from vmlab.managed import ds_paths
-from vmlab.managed.access import ADMIN_ROLE, BACKUP_ROLE, READ_ONLY_ROLE
-from vmlab.managed.devices import Device, Disk
-from vmlab.managed.guests import new_guest
-from vmlab.managed.luns import add_lun, all_luns, lun_file
-from vmlab.managed.site import ROOT_FOLDER, Site
-from vmlab.managed.vm_create import adopt, create_vm
-from vmlab.managed.vm_power import power_on
+from vmlab.managed.machine import Device, Disk, new_guest
+from vmlab.managed.provisioning import create_vm
+from vmlab.managed.site import ADMIN_ROLE, BACKUP_ROLE, READ_ONLY_ROLE, Site
+from vmlab.managed.storage import add_lun, all_luns, lun_file
+from vmlab.managed.vcenter import add_companions
+from vmlab.managed.vms import power_on
+from vmlab.managed.world import ROOT_FOLDER, adopt
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _places(site: Site) -> Places:
             "network": vim.Network,
         }
         world.add(center, name="Lab", parent=ROOT_FOLDER, **{f"{kind}Folder": ref for kind, ref in tops.items()})
-        adopt(site, ROOT_FOLDER, center)
+        adopt(site.world, ROOT_FOLDER, center)
         for kind, ref in tops.items():
             world.add(ref, name=kind, parent=center, childType=[vim.Folder, kinds[kind]], childEntity=[])
         _, pool = _cluster(site, tops["host"])
@@ -105,14 +105,14 @@ def _cluster(site: Site, folder: Any) -> tuple[Any, Any]:
     for number in (1, 2):
         host = vim.HostSystem(f"host-{10 + number}")
         site.world.add(host, name=f"esx0{number}.localhost", parent=cluster)
-        site.add_companion(host)
+        add_companions(site, host)
     return cluster, root_pool
 
 
 def _child(site: Site, ref: Any, folder: Any, **props: Any) -> None:
     site.world.add(ref, parent=folder, **props)
-    site.add_companion(ref)
-    adopt(site, folder, ref)
+    add_companions(site, ref)
+    adopt(site.world, folder, ref)
 
 
 def _app01(site: Site, places: Places, data_disk_bytes: int) -> None:

@@ -4,25 +4,41 @@ Every check is generic over the API's tables; what a method does is in its famil
 """
 
 import logging
-import re
 import time
 from typing import Any
 
 from vmlab.api import ManagedObject, Object, fill, version_of, vim, vmodl
-from vmlab.managed import properties
-from vmlab.managed.access import is_system, no_permission, session_needed
-from vmlab.managed.disabled_methods import require_enabled
-from vmlab.managed.faults import Injection
-from vmlab.managed.lost import check_reachable
-from vmlab.managed.registry import Behaviour, Call, find_method, refuse
-from vmlab.managed.sessions import acting
-from vmlab.managed.site import Site
-from vmlab.soap import HttpRequest, HttpResponse, SoapRequest, fault_envelope, result_envelope, translate
+from vmlab.managed import hosts, properties, provisioning, snapshots, storage, vcenter, vms
+from vmlab.managed.properties import check_reachable, read_property
+from vmlab.managed.site import (
+    COOKIE,
+    Behaviour,
+    Call,
+    Injection,
+    Site,
+    acting,
+    cookie_of,
+    find_method,
+    is_system,
+    no_permission,
+    refuse,
+    session_needed,
+)
+from vmlab.managed.vms import require_enabled
+from vmlab.soap import (
+    SOAP_BODY_LIMIT,
+    HttpRequest,
+    HttpResponse,
+    SoapRequest,
+    fault_envelope,
+    result_envelope,
+    translate,
+)
 
 log = logging.getLogger(__name__)
 
-COOKIE = "vmware_soap_session"
-BODY_LIMIT = 64 << 20
+FAMILIES = (hosts, properties, provisioning, snapshots, storage, vcenter, vms)
+"""The packages whose functions answer methods and properties; importing them registers these functions."""
 
 
 class Dropped(Exception):
@@ -35,12 +51,6 @@ class Unavailable(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
-
-
-def cookie_of(headers: dict[str, str]) -> str:
-    """The session cookie of a request, or the empty string."""
-    match = re.search(rf'{COOKIE}="?([\w-]+)', headers.get("cookie", ""))
-    return match.group(1) if match else ""
 
 
 class Dispatcher:
@@ -56,7 +66,7 @@ class Dispatcher:
         headers: dict[str, str] = {}
         name = "?"
         try:
-            request = SoapRequest(http.body.read(BODY_LIMIT))
+            request = SoapRequest(http.body.read(SOAP_BODY_LIMIT))
             name = request.method
             call = Call(
                 site=self._site, session=None, this=request.this, method=name, cookie=cookie, client=http.client
@@ -153,7 +163,7 @@ class Dispatcher:
                 raise no_permission(ref, "System.View")
             if call.session is not None and (fault := call.sees().refusal(ref, name)) is not None:
                 raise fault
-            value = properties.read(self._site, ref, name)
+            value = read_property(self._site, ref, name)
             if value is None or (isinstance(value, list) and not value):
                 return result_envelope("Fetch", Object(result=object, resultFlags=0), None, version)
             info = type(ref)._GetPropertyInfo(name)
@@ -166,8 +176,11 @@ class Dispatcher:
             self._strike(injection, late=True)
             return result
 
+        user = call.session.info.userName if call.session else ""
         owner = request.info.typeName.removeprefix("vim.")
-        return self._site.tasks.start(call, f"{owner}.{request.info.name[0].lower()}{request.info.name[1:]}", work)
+        return self._site.tasks.start(
+            call.this, user, f"{owner}.{request.info.name[0].lower()}{request.info.name[1:]}", work
+        )
 
     def _strike(self, injection: Injection | None, *, late: bool) -> None:
         """Let a planned fault happen, before the work or (`after`) once it is done."""

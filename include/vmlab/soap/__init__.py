@@ -9,7 +9,7 @@ Knows no managed object and no inventory: the caller hands in one function that 
 """
 
 from vmlab.soap.certificate import Certificate, load_or_make
-from vmlab.soap.http import HttpRequest, HttpResponse, plain
+from vmlab.soap.http import SOAP_BODY_LIMIT, HttpRequest, HttpResponse, plain
 from vmlab.soap.languages import LANGUAGES, translate
 from vmlab.soap.request import SoapRequest
 from vmlab.soap.response import fault_envelope, result_envelope
@@ -17,6 +17,7 @@ from vmlab.soap.tls_server import TlsServer
 
 __all__ = [
     "LANGUAGES",
+    "SOAP_BODY_LIMIT",
     "Certificate",
     "HttpRequest",
     "HttpResponse",

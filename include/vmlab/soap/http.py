@@ -11,6 +11,8 @@ from typing import BinaryIO, Protocol
 
 MAX_LINE = 65536
 MAX_HEADERS = 200
+SOAP_BODY_LIMIT = 64 << 20
+"""Bytes of one SOAP request that are read at most."""
 
 
 class BadRequestError(Exception):

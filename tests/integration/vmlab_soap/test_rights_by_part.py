@@ -12,9 +12,9 @@ from pyVmomi import VmomiSupport, vim, vmodl
 from tests.integration.vmlab_soap.specs import added, disks_of, flat, new_disk, vm_spec
 from vmlab.authority import SiteAuthority
 from vmlab.lab import LabOptions, LabServer
-from vmlab.managed.registry import unchecked_methods
-from vmlab.managed.spec_rights import CHANGE_FIELDS
-from vmlab.managed.vm_info import disks
+from vmlab.managed.machine import disks
+from vmlab.managed.provisioning.spec_rights import CHANGE_FIELDS
+from vmlab.managed.site.calls import unchecked_methods
 from vmlab.nfc import NfcError
 
 Spec = vim.vm.ConfigSpec

@@ -19,14 +19,15 @@ from vmkeep.model.site import VCenter
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.api import vmodl
 from vmlab.lab import LabOptions, LabServer
-from vmlab.managed import collector, filters, spec_rules
-from vmlab.managed.properties import declared
+from vmlab.managed.properties import selection, updates
+from vmlab.managed.properties.filter_specs import check_filter_spec
+from vmlab.managed.properties.reading import declared
 from vmlab.soap import load_or_make
 
 
 def _only_declared(spec: Any) -> None:
     """Refuse a path that only the run-time type of a data object has: a stricter server than the lab may do so."""
-    spec_rules.check_spec(spec)
+    check_filter_spec(spec)
     for wanted in spec.propSet:
         for path in wanted.pathSet:
             if declared(wanted.type, path) is None:
@@ -36,8 +37,8 @@ def _only_declared(spec: Any) -> None:
 @pytest.fixture(autouse=True)
 def paths_of_declared_types(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here leans on the run-time types of data objects."""
-    monkeypatch.setattr(collector, "check_spec", _only_declared)
-    monkeypatch.setattr(filters, "check_spec", _only_declared)
+    monkeypatch.setattr(selection, "check_filter_spec", _only_declared)
+    monkeypatch.setattr(updates, "check_filter_spec", _only_declared)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from vmkeep.vsphere.rights import Purpose, rights_of
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
 from vmlab.managed import ds_paths
-from vmlab.managed.access import BACKUP_ROLE
-from vmlab.managed.faults import Injection
-from vmlab.managed.vm_create import abandon, adopt
+from vmlab.managed.site import BACKUP_ROLE, Injection
+from vmlab.managed.vcenter import add_companions
+from vmlab.managed.world import abandon, adopt
 
 numbers = itertools.count(1)
 
@@ -317,12 +317,12 @@ def store(lab):
     folder = site.world.get(vim.Datacenter("datacenter-2"), "datastoreFolder")
     with site.world.transaction():
         site.world.add(ref, parent=folder, name=name)
-        site.add_companion(ref)
-        adopt(site, folder, ref)
+        add_companions(site, ref)
+        adopt(site.world, folder, ref)
     ds_paths.root_of(site, name).mkdir(parents=True)
     yield name
     with site.world.transaction():
-        abandon(site, ref)
+        abandon(site.world, ref)
         site.world.remove(ref)
 
 

@@ -12,9 +12,8 @@ from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task
 from vmlab.control import additions
-from vmlab.managed.faults import Injection
-from vmlab.managed.site import HostEnd
-from vmlab.managed.vm_create import inventory_name
+from vmlab.managed.site import HostEnd, Injection
+from vmlab.managed.world import inventory_name
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_a_ticket_that_vcenter_does_not_give_is_named(session, vm, lab, fault):
 
 
 def test_vcenter_gives_them_where_the_ticket_fails_and_nothing_locks_them(session, vm, lab, monkeypatch):
-    monkeypatch.setattr("vmlab.datastore_http.holder", lambda _site, _path: None)
+    monkeypatch.setattr("vmlab.endpoints.folder_files.lock_holder", lambda _site, _path: None)
     lab.site.faults.add(Injection(method="host.GET", status=500))
 
     assert b"displayName" in files.fetch_vmx(session, vm)

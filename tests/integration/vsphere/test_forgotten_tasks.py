@@ -14,7 +14,7 @@ from vmkeep.vsphere.describe import config_xml
 from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.places import PlaceRequest, resolve_place
 from vmkeep.vsphere.tasks import run_task
-from vmlab.managed.faults import Injection
+from vmlab.managed.site import Injection
 
 RUN = "restarted/web01"
 WHEN = pytest.mark.parametrize("after", [False, True], ids=["before the work", "after it"])

@@ -16,6 +16,7 @@ from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.tasks import run_task
 from vmlab.control import additions
+from vmlab.managed.vcenter import add_companions
 
 numbers = itertools.count(1)
 
@@ -183,8 +184,8 @@ def test_a_host_of_another_cluster_than_the_pools_is_refused(session, saved, nam
     folder = world.get(world.all(vim.Datacenter)[0], "hostFolder")
     other = world.add(world.new_ref(vim.ClusterComputeResource, "domain-c"), name="Cluster2", parent=folder)
     host = world.add(world.new_ref(vim.HostSystem, "host"), name="esx99.localhost", parent=other)
-    lab.site.add_companion(other)
-    lab.site.add_companion(host)
+    add_companions(lab.site, other)
+    add_companions(lab.site, host)
     try:
         world.update(folder, childEntity=[*world.get(folder, "childEntity"), other])
         with pytest.raises(UsageError, match=r"esx99\.localhost is not in Cluster1"):

@@ -7,7 +7,7 @@ import pytest
 from vmkeep.errors import DeadlineError, NotFoundError, VSphereError
 from vmkeep.vsphere import inventory, machines
 from vmkeep.vsphere.api import vim
-from vmlab.managed.faults import Injection
+from vmlab.managed.site import Injection
 
 
 @pytest.fixture

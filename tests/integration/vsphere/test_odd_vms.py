@@ -11,7 +11,7 @@ from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.places import PlaceRequest, resolve_place
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task
-from vmlab.managed.lost import set_connection
+from vmlab.managed.properties import set_connection
 
 NO_LIMITS = {"cpuAllocation": vim.ResourceAllocationInfo(), "memoryAllocation": vim.ResourceAllocationInfo()}
 

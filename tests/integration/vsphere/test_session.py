@@ -12,7 +12,7 @@ from tests.patience import eventually
 from vmkeep.errors import AuthenticationError, TransientError, UnreachableError
 from vmkeep.vsphere import inventory, snapshots
 from vmkeep.vsphere.session import open_session
-from vmlab.managed.faults import Injection
+from vmlab.managed.site import Injection
 
 
 def calls(lab, name):

@@ -23,7 +23,7 @@ from vmkeep.vsphere import inventory, snapshots
 from vmkeep.vsphere.api import vim, vmodl
 from vmkeep.vsphere.describe import held_disks
 from vmkeep.vsphere.session import open_session
-from vmlab.managed.faults import Injection
+from vmlab.managed.site import Injection
 
 RUN = "scheduled__2026-11-20T10:00:00+00:00/web/01 – " + "x" * 60
 

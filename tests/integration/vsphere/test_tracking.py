@@ -9,7 +9,7 @@ from vmkeep.model.extents import Extent, intersect, total
 from vmkeep.vsphere import changes, inventory, snapshots
 from vmkeep.vsphere.session import open_session
 from vmlab.control import guest
-from vmlab.managed.faults import Injection
+from vmlab.managed.site import Injection
 
 KEY = 2000
 BLOCK = 65536

@@ -11,9 +11,9 @@ from vmlab.disks import DiskError
 from vmlab.inventory import ADMINISTRATOR
 from vmlab.inventory.demo import BACKUP_USER, READ_ONLY_USER
 from vmlab.lab import DEFAULT_PASSWORD, LabOptions, LabServer
-from vmlab.managed.snapshot_disks import collapse
-from vmlab.managed.snapshots import take_snapshot
-from vmlab.managed.vm_power import power_on, set_power
+from vmlab.managed.snapshots.snapshot_disks import collapse
+from vmlab.managed.snapshots.snapshot_methods import take_snapshot
+from vmlab.managed.vms import power_on, set_power
 from vmlab.nfc import NfcError, NfcSession
 
 RUNNING, OFF = "web01", "old01"

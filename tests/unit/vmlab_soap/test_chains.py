@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmlab.managed.disk_chains import plan_collapse
+from vmlab.managed.snapshots.disk_chains import plan_collapse
 
 
 @st.composite

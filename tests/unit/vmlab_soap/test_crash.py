@@ -6,10 +6,10 @@ import pytest
 from pyVmomi import vim
 
 from vmlab.lab import LabOptions, LabServer
-from vmlab.managed.snapshot_disks import collapse
-from vmlab.managed.snapshot_tree import snapshot_refs
-from vmlab.managed.snapshots import take_snapshot
-from vmlab.managed.vm_info import disks
+from vmlab.managed.machine import disks
+from vmlab.managed.snapshots import snapshot_refs
+from vmlab.managed.snapshots.snapshot_disks import collapse
+from vmlab.managed.snapshots.snapshot_methods import take_snapshot
 
 
 class PowerCut(BaseException):

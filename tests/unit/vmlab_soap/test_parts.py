@@ -11,13 +11,11 @@ from pyVmomi import vim, vmodl
 
 from vmlab.api import VERSION_IDS, dump, fill, load, version_of
 from vmlab.managed import ds_paths
-from vmlab.managed.database import Database
-from vmlab.managed.device_changes import plan_changes
-from vmlab.managed.devices import Device, default_devices
-from vmlab.managed.faults import FaultPlan, Injection
-from vmlab.managed.properties import split
-from vmlab.managed.vmx import parse, read_uuid
-from vmlab.managed.world import World
+from vmlab.managed.machine import Device, default_devices, plan_changes
+from vmlab.managed.properties.reading import split
+from vmlab.managed.site import FaultPlan, Injection
+from vmlab.managed.vms import parse_vmx, read_uuid
+from vmlab.managed.world import Database, World
 from vmlab.soap import load_or_make
 from vmlab.soap.http import BadRequestError, Body, read_request
 
@@ -87,7 +85,7 @@ def test_a_link_out_of_the_datastore_leads_nowhere(tmp_path, monkeypatch):
 
 def test_uuids_survive_their_vmx_spelling():
     assert read_uuid("b0 d7 be f2 9b e1 42 95-ad fc e3 75 a1 4c 56 84") == "b0d7bef2-9be1-4295-adfc-e375a14c5684"
-    assert parse('a = "1"\n# c = "2"\nrubbish\n b.c = "x = y"') == {"a": "1", "b.c": "x = y"}
+    assert parse_vmx('a = "1"\n# c = "2"\nrubbish\n b.c = "x = y"') == {"a": "1", "b.c": "x = y"}
 
 
 def test_the_newest_version_answers_who_names_none_we_know():

@@ -15,8 +15,8 @@ from vmkeep.cli.main import cli
 from vmkeep.vsphere import configtable
 from vmkeep.vsphere.api import is_method, vim
 from vmkeep.vsphere.rights import STEPS, SYSTEM, On, Purpose, When, known_methods, needed, rights_of
-from vmlab.managed.access import BACKUP_PRIVILEGES
-from vmlab.managed.spec_rights import CREATE_FIELDS
+from vmlab.managed.provisioning.spec_rights import CREATE_FIELDS
+from vmlab.managed.site import BACKUP_PRIVILEGES
 
 PROJECT = Path(__file__).parents[3]
 CODE = PROJECT / "include/vmkeep"

@@ -1,0 +1,54 @@
+"""Hosts, clusters, resource pools and networks: what clients read of them, and where a VM can run.
+
+`compute` works out lists and summaries from a few stored values, `host_config` fills a host's whole configuration,
+and `environment` says what a VM could be given on a host. `host_states` puts a host into maintenance or disconnects
+it, and switches DRS of a cluster on or off. `hardware_versions` knows which virtual hardware each release of ESXi
+runs. `networks` has standard, distributed and opaque networks, and decides which one a card's backing names.
+"""
+
+from vmlab.managed.hosts import compute, environment, host_config, host_states, networks
+from vmlab.managed.hosts.compute import MEMORY, THREADS, allocation, hosts_of_cluster
+from vmlab.managed.hosts.hardware_versions import (
+    NEWEST_VERSION,
+    check_host_version,
+    hosts_that_run,
+    newest_version_on,
+    runs_version,
+    version_key,
+)
+from vmlab.managed.hosts.host_states import CONNECTED, DISCONNECTED, MAINTENANCE, host_state, uses_drs
+from vmlab.managed.hosts.networks import Switch, add_group, add_opaque, add_switch, check_card, names_network
+
+BEHAVIOURS = (
+    compute,
+    environment,
+    host_config,
+    host_states,
+    networks,
+)
+"""Modules that answer methods or properties: importing them registers their functions."""
+
+__all__ = [
+    "BEHAVIOURS",
+    "CONNECTED",
+    "DISCONNECTED",
+    "MAINTENANCE",
+    "MEMORY",
+    "NEWEST_VERSION",
+    "THREADS",
+    "Switch",
+    "add_group",
+    "add_opaque",
+    "add_switch",
+    "allocation",
+    "check_card",
+    "check_host_version",
+    "host_state",
+    "hosts_of_cluster",
+    "hosts_that_run",
+    "names_network",
+    "newest_version_on",
+    "runs_version",
+    "uses_drs",
+    "version_key",
+]

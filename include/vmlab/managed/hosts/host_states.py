@@ -1,0 +1,93 @@
+"""Hosts in maintenance or disconnected, clusters with DRS or without: what decides where a VM can be.
+
+A host that enters maintenance mode is evacuated at once; a real one waits for its running VMs to be moved.
+"""
+
+import copy
+from typing import Any
+
+from vmlab.api import fill, vim, vmodl
+from vmlab.managed.site import Call, Site, computed, task_method
+
+CONNECTED, MAINTENANCE, DISCONNECTED = "connected", "maintenance", "disconnected"
+
+
+def host_state(site: Site, host: Any) -> str:
+    """Connected, in maintenance or disconnected."""
+    states: dict[str, str] = site.world.meta("host_states") or {}
+    return states.get(host._moId, CONNECTED)
+
+
+def uses_drs(site: Site, cluster: Any) -> bool:
+    """Whether a cluster places its VMs itself."""
+    switched: dict[str, bool] = site.world.meta("drs") or {}
+    return switched.get(cluster._moId, True)
+
+
+@computed(vim.HostSystem, "runtime")
+def host_runtime(site: Site, ref: Any) -> Any:
+    """Its connection, its power, whether it is in maintenance."""
+    state = host_state(site, ref)
+    return fill(
+        vim.host.RuntimeInfo(
+            connectionState=DISCONNECTED if state == DISCONNECTED else CONNECTED,
+            powerState="poweredOn",
+            inMaintenanceMode=state == MAINTENANCE,
+            bootTime=site.started,
+        )
+    )
+
+
+@task_method(vim.HostSystem, "EnterMaintenanceMode_Task")
+def enter_maintenance(call: Call, **_: Any) -> None:
+    """Take a host out of use, its VMs to others."""
+    with call.world.transaction():
+        _set_state(call, MAINTENANCE)
+        _evacuate(call.site, call.this)
+
+
+@task_method(vim.HostSystem, "ExitMaintenanceMode_Task")
+def exit_maintenance(call: Call, timeout: int) -> None:
+    """Bring a host back into use."""
+    _set_state(call, CONNECTED)
+
+
+@task_method(vim.HostSystem, "DisconnectHost_Task")
+def disconnect(call: Call) -> None:
+    """Let vCenter forget how to reach a host; its VMs stay where they are."""
+    _set_state(call, DISCONNECTED)
+
+
+@task_method(vim.HostSystem, "ReconnectHost_Task")
+def reconnect(call: Call, **_: Any) -> None:
+    """Reach a host again."""
+    _set_state(call, CONNECTED)
+
+
+@task_method(vim.ComputeResource, "ReconfigureComputeResource_Task")
+def reconfigure(call: Call, spec: Any, modify: bool) -> None:
+    """Switch DRS of a cluster on or off; the rest is not supported."""
+    drs = getattr(spec, "drsConfig", None)
+    if not isinstance(call.this, vim.ClusterComputeResource) or drs is None or drs.enabled is None:
+        raise vmodl.fault.NotSupported(msg="vmlab changes nothing of a cluster but drsConfig.enabled")
+    with call.world.transaction():
+        call.world.set_meta("drs", {**(call.world.meta("drs") or {}), call.this._moId: bool(drs.enabled)})
+
+
+def _set_state(call: Call, state: str) -> None:
+    with call.world.transaction():
+        call.world.set_meta("host_states", {**(call.world.meta("host_states") or {}), call.this._moId: state})
+
+
+def _evacuate(site: Site, host: Any) -> None:
+    others = [
+        other
+        for other in site.world.all(vim.HostSystem)
+        if host_state(site, other) == CONNECTED and site.world.get(other, "parent") == site.world.get(host, "parent")
+    ]
+    for vm in site.world.all(vim.VirtualMachine):
+        found = site.world.get(vm, "runtime")
+        if found.host == host and others:
+            moved = copy.deepcopy(found)
+            moved.host = others[0]
+            site.world.update(vm, runtime=moved)

@@ -1,0 +1,88 @@
+"""The plain fields of a VM's configuration that a ConfigSpec may set: no devices, no files."""
+
+from typing import Any
+
+from vmlab.api import vim, vmodl
+from vmlab.managed.machine.guests import guest_names
+
+_DIRECT = (
+    "annotation", "alternateGuestName", "guestId", "version", "uuid", "instanceUuid", "firmware", "cpuHotAddEnabled",
+    "cpuHotRemoveEnabled", "memoryHotAddEnabled", "swapPlacement", "nestedHVEnabled", "latencySensitivity",
+    "maxMksConnections", "locationId", "managedBy", "memoryReservationLockedToMax", "vPMCEnabled",
+    "messageBusTunnelEnabled", "guestAutoLockEnabled", "npivTemporaryDisabled", "npivOnNonRdmDisks",
+    "migrateEncryption", "ftEncryptionMode", "sevEnabled", "sgxInfo", "fixedPassthruHotPlugEnabled",
+    "vmOpNotificationToAppEnabled", "vmOpNotificationTimeout", "vmxStatsCollectionEnabled", "rebootPowerOff",
+)  # fmt: skip
+_MERGED = {
+    "flags": "flags", "powerOpInfo": "defaultPowerOps", "tools": "tools", "cpuAllocation": "cpuAllocation",
+    "memoryAllocation": "memoryAllocation", "bootOptions": "bootOptions",
+}  # fmt: skip
+
+
+def apply_simple_fields(config: Any, spec: Any) -> None:
+    """Set on `config` what `spec` sets. Raises the InvalidArgument fault for sizes that cannot be."""
+    for name in _DIRECT:
+        value = getattr(spec, name, None)
+        if value is not None:
+            setattr(config, name, value)
+    if spec.guestId is not None:
+        config.guestFullName = guest_names(spec.guestId)[0]
+    _apply_sizes(config, spec)
+    for source, target in _MERGED.items():
+        _merge(config, target, getattr(spec, source))
+    _apply_extra_config(config, spec.extraConfig)
+    _apply_cpu_masks(config, spec.cpuFeatureMask)
+    if spec.files is not None:
+        for name in ("snapshotDirectory", "suspendDirectory", "logDirectory"):
+            if getattr(spec.files, name):
+                setattr(config.files, name, getattr(spec.files, name))
+
+
+def _apply_sizes(config: Any, spec: Any) -> None:
+    if spec.numCPUs is not None:
+        if not 1 <= spec.numCPUs <= 768:
+            raise vmodl.fault.InvalidArgument(invalidProperty="configSpec.numCPUs", msg="numCPUs is out of range")
+        config.hardware.numCPU = spec.numCPUs
+    if spec.numCoresPerSocket:
+        config.hardware.numCoresPerSocket = spec.numCoresPerSocket
+    if spec.memoryMB is not None:
+        if spec.memoryMB < 4 or spec.memoryMB % 4:
+            raise vmodl.fault.InvalidArgument(
+                invalidProperty="configSpec.memoryMB", msg="memoryMB must be a multiple of 4"
+            )
+        config.hardware.memoryMB = spec.memoryMB
+
+
+def _merge(config: Any, name: str, given: Any) -> None:
+    if given is None:
+        return
+    current = getattr(config, name)
+    if current is None:
+        setattr(config, name, given)
+        return
+    for info in given._GetPropertyList():
+        value = getattr(given, info.name)
+        if value is not None and value != []:
+            setattr(current, info.name, value)
+
+
+def _apply_extra_config(config: Any, options: list[Any]) -> None:
+    """Later values win; an empty value removes the key. Keys of one spelling in any case are one, the first stays."""
+    merged = {option.key.lower(): (option.key, option.value) for option in config.extraConfig}
+    for option in options:
+        key = option.key.lower()
+        if option.value in (None, ""):
+            merged.pop(key, None)
+        else:
+            merged[key] = (merged[key][0] if key in merged else option.key, str(option.value))
+    config.extraConfig = [vim.option.OptionValue(key=key, value=value) for key, value in merged.values()]
+
+
+def _apply_cpu_masks(config: Any, changes: list[Any]) -> None:
+    masks = {(mask.level, mask.vendor): mask for mask in config.cpuFeatureMask}
+    for change in changes:
+        if change.operation == "remove":
+            masks = {key: mask for key, mask in masks.items() if key[0] != change.removeKey}
+        elif change.info is not None:
+            masks[change.info.level, change.info.vendor] = change.info
+    config.cpuFeatureMask = list(masks.values())

@@ -1,0 +1,136 @@
+"""Users, roles and privileges: who may do what on which object.
+
+Privileges come from the API's own tables (method by method, parameter by parameter); roles are granted to users on
+inventory objects and inherited downwards. Refuses to know what a method does.
+"""
+
+import hmac
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from vmlab.api import vim
+from vmlab.managed.site.refusals import no_permission
+from vmlab.managed.site.roles import BUILT_IN, SYSTEM, Role
+from vmlab.managed.world import ROOT_FOLDER, World, above
+
+
+def property_privilege(ref: Any, name: str) -> str:
+    """The privilege for reading a property; System.Read where the tables name none."""
+    kind: Any = type(ref)
+    try:
+        return str(kind._GetPropertyInfo(name).privId or SYSTEM[2])
+    except AttributeError:
+        return SYSTEM[2]  # there is no such property, which is told elsewhere
+
+
+class Access:
+    """Users with one password, roles, and the grants `{user: {moid: role id}}` kept in the world."""
+
+    def __init__(self, world: World, password: str) -> None:
+        self._world = world
+        self._password = password
+
+    def grants(self) -> dict[str, dict[str, int]]:
+        """Role by object id by user."""
+        return dict(self._world.meta("grants") or {})
+
+    def local(self, user: str) -> set[str]:
+        """The ids of the objects on which a user's grant does not propagate to what lies below."""
+        return set((self._world.meta("local_grants") or {}).get(user, ()))
+
+    def roles(self) -> list[Role]:
+        """Built-in roles, then those made by users."""
+        made = self._world.meta("roles") or []
+        return [*BUILT_IN, *(Role(role_id=r[0], name=r[1], label=r[1], privileges=(*SYSTEM, *r[2])) for r in made)]
+
+    def authenticate(self, user: str, password: str) -> str | None:
+        r"""The canonical user name where user and password are right; `DOMAIN\\user` and any case are accepted."""
+        domain, _, name = user.rpartition("\\")
+        canonical = (f"{name}@{domain}" if domain else name).lower()
+        known = canonical in self.grants()
+        right = hmac.compare_digest(password.encode(), self._password.encode())
+        return canonical if known and right else None
+
+    def allowed(self, user: str, entity: Any, privilege: str) -> bool:
+        """Whether a user holds a privilege on an object, by the nearest grant on its way up.
+
+        What lies above an object with a grant can be seen, and no more.
+        """
+        with self._world.lock:
+            roles = {role.role_id: role for role in self.roles()}
+            mine = {moid: roles[number] for moid, number in self.grants().get(user, {}).items()}
+            node, local = self._inventory_object(entity), self.local(user)
+            for moid in self._way_up(node):
+                if moid in mine and (moid == node._moId or moid not in local):
+                    return mine[moid].holds(privilege) or (privilege == SYSTEM[1] and self._leads_down(node, mine))
+            return privilege == SYSTEM[0] or (privilege == SYSTEM[1] and self._leads_down(node, mine))
+
+    def sight(self, user: str) -> "Sight":
+        """The view of a user; cheap where the root's grant already says so."""
+        mine = self.grants().get(user, {})
+        roles = {role.role_id: role for role in self.roles()}
+        at_root = set(mine) == {ROOT_FOLDER._moId} and not self.local(user)
+        everything = at_root and all(roles[mine[ROOT_FOLDER._moId]].holds(privilege) for privilege in SYSTEM)
+        return Sight(self, user, everything=everything)
+
+    def _way_up(self, node: Any) -> Iterator[str]:
+        """The ids of an object and of all above it."""
+        while node is not None:
+            yield node._moId
+            node = above(self._world, node) if self._world.exists(node) else None
+
+    def _leads_down(self, node: Any, mine: dict[str, Role]) -> bool:
+        return any(
+            role.holds(SYSTEM[1]) and node._moId in self._way_up(vim.ManagedEntity(moid)) for moid, role in mine.items()
+        )
+
+    def require(self, user: str, entity: Any, privilege: str) -> None:
+        """Raise the NoPermission fault where `allowed` says no, and ManagedObjectNotFound for what is not there."""
+        if isinstance(entity, vim.ManagedEntity):
+            self._world.entry(entity)
+        if not self.allowed(user, entity, privilege):
+            raise no_permission(self._inventory_object(entity), privilege)
+
+    def refusal(self, user: str, ref: Any, name: str) -> Any:
+        """The NoPermission fault for reading a property, or None: the tables name its privilege, else System.Read."""
+        privilege = property_privilege(ref, name)
+        owner = self._inventory_object(ref)
+        if privilege in SYSTEM and owner is ROOT_FOLDER and not isinstance(ref, vim.ManagedEntity):
+            return None  # a manager, or what a session has made: for everybody who is logged in
+        return None if self.allowed(user, ref, privilege) else no_permission(owner, privilege)
+
+    def _inventory_object(self, ref: Any) -> Any:
+        """The inventory object whose grants rule a reference: itself, a snapshot's VM, a task's entity, or the root."""
+        if isinstance(ref, vim.ManagedEntity):
+            return ref
+        if self._world.exists(ref):
+            entry = self._world.entry(ref)
+            owner = entry.props.get("vm") or getattr(entry.props.get("info"), "entity", None)
+            if isinstance(owner, vim.ManagedEntity) and self._world.exists(owner):  # a task may outlive its VM
+                return owner
+        return ROOT_FOLDER
+
+
+class Sight:
+    """The view of one user: which objects are seen at all, and which of their properties."""
+
+    def __init__(self, access: Access, user: str, *, everything: bool) -> None:
+        self._access = access
+        self._user = user
+        self._everything = everything
+
+    def __call__(self, ref: Any) -> bool:
+        """Whether the user sees an object."""
+        return (
+            self._everything
+            or not isinstance(ref, vim.ManagedEntity)
+            or self._access.allowed(self._user, ref, SYSTEM[1])
+        )
+
+    def refusal(self, ref: Any, path: str) -> Any:
+        """The fault for reading a property, or None where the user may; the path's first part decides."""
+        name = re.split(r"[.\[]", path, maxsplit=1)[0]
+        if self._everything and property_privilege(ref, name) in SYSTEM:
+            return None
+        return self._access.refusal(self._user, ref, name)

@@ -1,0 +1,130 @@
+"""Datastores: folders of this machine with a name, a capacity and a browser."""
+
+import uuid
+from typing import Any
+
+from vmlab.api import fill, vim
+from vmlab.managed.ds_paths import parse, root_of
+from vmlab.managed.site import Call, Site, computed, method
+from vmlab.managed.world import hosts_of
+
+DEFAULT_CAPACITY = 2 << 40
+
+
+def used_bytes(site: Site, name: str) -> int:
+    """Bytes really allocated in a datastore's folder."""
+    root = root_of(site, name)
+    total = 0
+    for path in root.rglob("*"):
+        try:
+            total += path.stat().st_blocks * 512
+        except OSError:
+            continue  # a file that a task has just removed
+    return total
+
+
+def capacity(site: Site, name: str) -> int:
+    """A datastore's size in bytes; set per datastore in `capacities`, else a default nobody fills."""
+    return int((site.world.meta("capacities") or {}).get(name, DEFAULT_CAPACITY))
+
+
+def free_bytes(site: Site, name: str) -> int:
+    """What a datastore has left."""
+    return max(0, capacity(site, name) - used_bytes(site, name))
+
+
+@computed(vim.Datastore, "summary")
+def datastore_summary(site: Site, ref: Any) -> Any:
+    """Name, size, type."""
+    name = site.world.get(ref, "name")
+    return fill(
+        vim.Datastore.Summary(
+            datastore=ref,
+            name=name,
+            url=url(ref),
+            capacity=capacity(site, name),
+            freeSpace=free_bytes(site, name),
+            uncommitted=0,
+            accessible=True,
+            multipleHostAccess=True,
+            type="VMFS",
+            maintenanceMode="normal",
+        )
+    )
+
+
+@computed(vim.Datastore, "info")
+def info(site: Site, ref: Any) -> Any:
+    """The VMFS volume behind a datastore."""
+    name = site.world.get(ref, "name")
+    return fill(
+        vim.host.VmfsDatastoreInfo(
+            name=name,
+            url=url(ref),
+            freeSpace=free_bytes(site, name),
+            maxFileSize=64 << 40,
+            maxVirtualDiskCapacity=62 << 40,
+            vmfs=vmfs_volume(site, ref),
+        )
+    )
+
+
+def vmfs_volume(site: Site, ref: Any) -> Any:
+    """The volume as hosts see it."""
+    name = site.world.get(ref, "name")
+    identity = url(ref).strip("/").rpartition("/")[2]
+    return fill(
+        vim.host.VmfsVolume(
+            name=name, capacity=capacity(site, name), type="VMFS", uuid=identity, majorVersion=6, version="6.82",
+            blockSizeMb=1, blockSize=1024, maxBlocks=63963136, vmfsUpgradable=False, local=False,
+            extent=[vim.host.ScsiDisk.Partition(diskName=f"naa.{identity.replace('-', '')}", partition=1)],
+        )
+    )  # fmt: skip
+
+
+def mount_info(ref: Any) -> Any:
+    """How every host mounts a datastore."""
+    return vim.host.MountInfo(path=url(ref)[5:], accessMode="readWrite", mounted=True, accessible=True)
+
+
+@computed(vim.Datastore, "capability")
+def datastore_capability(_site: Site, _: Any) -> Any:
+    """What a VMFS datastore can do."""
+    return fill(
+        vim.Datastore.Capability(
+            directoryHierarchySupported=True,
+            rawDiskMappingsSupported=True,
+            perFileThinProvisioningSupported=True,
+            nativeSnapshotSupported=False,
+        )
+    )
+
+
+@computed(vim.Datastore, "host")
+def host(site: Site, ref: Any) -> list[Any]:
+    """The hosts that mount a datastore."""
+    return [vim.Datastore.HostMount(key=key, mountInfo=mount_info(ref)) for key in hosts_of(site.world, ref)]
+
+
+@computed(vim.Datastore, "browser")
+def browser(_site: Site, ref: Any) -> Any:
+    """The datastore's browser."""
+    return vim.host.DatastoreBrowser(f"datastoreBrowser-{ref._moId}")
+
+
+@method(vim.Datastore, "RefreshDatastore")
+@method(vim.Datastore, "RefreshDatastoreStorageInfo")
+def refresh(call: Call) -> None:
+    """Sizes are always fresh; tell who waits."""
+    call.world.touch()
+
+
+def url(ref: Any) -> str:
+    """A datastore's `ds:///vmfs/volumes/…/` URL."""
+    volume = uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}").hex
+    return f"ds:///vmfs/volumes/{volume[:8]}-{volume[8:16]}-{volume[16:20]}-{volume[20:]}/"
+
+
+def name_of(path: str) -> str:
+    """The datastore name in a datastore path."""
+    return parse(path)[0]

@@ -1,0 +1,63 @@
+"""Storage policies: which ones there are, and which a VM's own files and its disks have.
+
+A spec assigns them (`vmProfile`, a device change's `profile`); an id that no policy has is refused.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from vmlab.api import vim, vmodl
+from vmlab.managed.machine import Disk
+from vmlab.managed.site import Site
+
+
+def storage_policies(site: Site) -> dict[str, str]:
+    """Names by id."""
+    return dict(site.world.meta("policies") or {})
+
+
+def add_policy(site: Site, policy: str, name: str) -> None:
+    """Make a policy."""
+    site.world.set_meta("policies", {**storage_policies(site), policy: name})
+
+
+def assigned_policies(site: Site) -> dict[str, str]:
+    """Ids of policies by object: `vm-12`, `vm-12:2000`."""
+    return dict(site.world.meta("assigned_policies") or {})
+
+
+def check_policies(site: Site, spec: Any) -> None:
+    """Raise the InvalidArgument fault for a policy that is not there."""
+    known = storage_policies(site)
+    for where, policy in _named(spec):
+        if policy not in known:
+            message = f"A specified parameter was not correct: {where}.profileId: no storage policy {policy}"
+            raise vmodl.fault.InvalidArgument(invalidProperty=where, msg=message)
+
+
+def assign_policies(site: Site, vm: Any, spec: Any, keys: dict[int, int]) -> None:
+    """Give a VM and its disks the policies that a spec names; `keys` tells the keys that new devices got."""
+    given: dict[str, str] = {}
+    for profile in filter(_is_defined, spec.vmProfile):
+        given[vm._moId] = profile.profileId
+    for change in spec.deviceChange:
+        if isinstance(change.device, Disk):
+            key = keys.get(change.device.key, change.device.key)
+            given |= {f"{vm._moId}:{key}": each.profileId for each in change.profile if _is_defined(each)}
+    if given:
+        with site.world.transaction():
+            site.world.set_meta("assigned_policies", {**assigned_policies(site), **given})
+
+
+def _named(spec: Any) -> Iterator[tuple[str, str]]:
+    for profile in spec.vmProfile:
+        if _is_defined(profile):
+            yield "configSpec.vmProfile", profile.profileId
+    for number, change in enumerate(spec.deviceChange):
+        for profile in change.profile:
+            if _is_defined(profile):
+                yield f"configSpec.deviceChange[{number}].profile", profile.profileId
+
+
+def _is_defined(profile: Any) -> bool:
+    return isinstance(profile, vim.vm.DefinedProfileSpec)

@@ -1,0 +1,187 @@
+"""The authorization manager: roles, permissions, and what a user may do where.
+
+Reads and writes what `access` checks.
+"""
+
+from typing import Any
+
+from vmlab.api import vim, vmodl
+from vmlab.managed.site import ADMIN_ROLE, SYSTEM, Call, Site, method
+from vmlab.managed.vcenter.privilege_names import PRIVILEGES
+from vmlab.managed.vcenter.service import privilege_list
+from vmlab.managed.world import above
+
+Manager = vim.AuthorizationManager
+
+
+@method(Manager, "HasPrivilegeOnEntity")
+def has_privilege(call: Call, entity: Any, sessionId: str, privId: list[str]) -> list[bool]:
+    """Whether a session's user holds each privilege on an object."""
+    _check_known(privId, "privId")
+    user = _user_of(call.site, sessionId)
+    return [call.site.access.allowed(user, entity, privilege) for privilege in privId]
+
+
+@method(Manager, "HasPrivilegeOnEntities")
+def has_privilege_on_entities(call: Call, entity: list[Any], sessionId: str, privId: list[str]) -> list[Any]:
+    """The same for several objects."""
+    return _entity_privileges(call, entity, _user_of(call.site, sessionId), privId)
+
+
+@method(Manager, "HasUserPrivilegeOnEntities")
+def has_user_privilege(call: Call, entities: list[Any], userName: str, privId: list[str]) -> list[Any]:
+    """The same by user name."""
+    return _entity_privileges(call, entities, _canonical(userName), privId)
+
+
+@method(Manager, "FetchUserPrivilegeOnEntities")
+def fetch_user_privilege(call: Call, entities: list[Any], userName: str) -> list[Any]:
+    """All privileges of a user on objects."""
+    user = _canonical(userName)
+    names = [privilege.privId for privilege in privilege_list(call.site, None)]
+    allowed = call.site.access.allowed
+    return [
+        Manager.UserPrivilegeResult(entity=entity, privileges=[name for name in names if allowed(user, entity, name)])
+        for entity in entities
+    ]
+
+
+@method(Manager, "RetrieveEntityPermissions")
+def retrieve_entity_permissions(call: Call, entity: Any, inherited: bool) -> list[Any]:
+    """Grants on an object, and those it inherits if asked."""
+    found, node = [], entity
+    while node is not None:
+        found += [
+            _permission(call, user, node, roles[node._moId])
+            for user, roles in call.site.access.grants().items()
+            if node._moId in roles
+        ]
+        node = above(call.world, node) if inherited else None
+    return found
+
+
+@method(Manager, "RetrieveAllPermissions")
+def retrieve_all_permissions(call: Call) -> list[Any]:
+    """All grants."""
+    grants = call.site.access.grants()
+    refs = {ref._moId: ref for ref in call.world.all(vim.ManagedEntity)}
+    return [
+        _permission(call, user, refs[moid], role)
+        for user, roles in grants.items()
+        for moid, role in roles.items()
+        if moid in refs
+    ]
+
+
+@method(Manager, "SetEntityPermissions")
+def set_entity_permissions(call: Call, entity: Any, permission: list[Any]) -> None:
+    """Grant roles to users on an object."""
+    grants = call.site.access.grants()
+    known = {role.role_id for role in call.site.access.roles()}
+    for item in permission:
+        if item.roleId not in known:
+            raise vim.fault.NotFound(msg=f"no role {item.roleId}")
+        user = _canonical(item.principal)
+        grants[user] = {**grants.get(user, {}), entity._moId: item.roleId}
+        _set_local(call, user, entity, local=not item.propagate)
+    call.world.set_meta("grants", grants)
+
+
+@method(Manager, "RemoveEntityPermission")
+def remove_entity_permission(call: Call, entity: Any, user: str, isGroup: bool) -> None:
+    """Take a grant away."""
+    grants = call.site.access.grants()
+    if grants.get(_canonical(user), {}).pop(entity._moId, None) is None:
+        raise vim.fault.NotFound(msg=f"{user} has no permission on {entity._moId}")
+    if not any(ADMIN_ROLE in roles.values() for roles in grants.values()):
+        raise vim.fault.AuthMinimumAdminPermission(msg="there must be one administrator left")
+    call.world.set_meta("grants", grants)
+    _set_local(call, _canonical(user), entity, local=False)
+
+
+@method(Manager, "AddAuthorizationRole")
+def add_role(call: Call, name: str, privIds: list[str]) -> int:
+    """Make a role."""
+    _check_known(privIds, "privIds")
+    roles = call.site.access.roles()
+    if any(role.name == name for role in roles):
+        raise vim.fault.AlreadyExists(name=name, msg=f"there is a role {name} already")
+    number = max(role.role_id for role in roles) + 1
+    extra = [privilege for privilege in privIds if privilege not in SYSTEM]
+    call.world.set_meta("roles", [*(call.world.meta("roles") or []), [number, name, extra]])
+    return int(number)
+
+
+@method(Manager, "UpdateAuthorizationRole")
+def update_role(call: Call, roleId: int, newName: str, privIds: list[str]) -> None:
+    """Change a role that a user made."""
+    _check_known(privIds, "privIds")
+    roles = call.world.meta("roles") or []
+    if not any(role[0] == roleId for role in roles):
+        raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
+    extra = [privilege for privilege in privIds if privilege not in SYSTEM]
+    call.world.set_meta("roles", [[roleId, newName, extra] if role[0] == roleId else role for role in roles])
+
+
+@method(Manager, "RemoveAuthorizationRole")
+def remove_role(call: Call, roleId: int, failIfUsed: bool) -> None:
+    """Remove a role that a user made; it must not be granted."""
+    roles = call.world.meta("roles") or []
+    if not any(role[0] == roleId for role in roles):
+        raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
+    if any(roleId in granted.values() for granted in call.site.access.grants().values()):
+        raise vim.fault.RemoveFailed(msg=f"role {roleId} is in use")
+    call.world.set_meta("roles", [role for role in roles if role[0] != roleId])
+
+
+def _check_known(names: list[str], parameter: str) -> None:
+    for name in names:
+        if name not in PRIVILEGES:
+            raise vmodl.fault.InvalidArgument(invalidProperty=parameter, msg=f"there is no privilege '{name}'")
+
+
+def _set_local(call: Call, user: str, entity: Any, *, local: bool) -> None:
+    """Keep whether a grant is of this object alone."""
+    kept = dict(call.world.meta("local_grants") or {})
+    kept[user] = sorted({*kept.get(user, ()), entity._moId} if local else {*kept.get(user, ())} - {entity._moId})
+    call.world.set_meta("local_grants", kept)
+
+
+def _permission(call: Call, user: str, entity: Any, role: int) -> Any:
+    name, _, domain = user.partition("@")
+    propagate = entity._moId not in call.site.access.local(user)
+    return Manager.Permission(
+        entity=entity, principal=f"{domain.upper()}\\{name}", group=False, roleId=role, propagate=propagate
+    )
+
+
+def _canonical(user: str) -> str:
+    domain, _, name = user.rpartition("\\")
+    return (f"{name}@{domain}" if domain else name).lower()
+
+
+def _user_of(site: Site, key: str) -> str:
+    for session in site.sessions.all():
+        if session.info.key == key:
+            return session.user
+    raise vmodl.fault.InvalidArgument(invalidProperty="sessionId", msg="no such session")
+
+
+def _entity_privileges(call: Call, entities: list[Any], user: str, privileges: list[str]) -> list[Any]:
+    """Which of the privileges asked for a user holds on each object; all that there are where none is asked for."""
+    _check_known(privileges, "privId")
+    privileges = privileges or sorted(PRIVILEGES)
+    kind = Manager.EntityPrivilege
+    allowed = call.site.access.allowed
+    return [
+        kind(
+            entity=entity,
+            privAvailability=[kind_of(privilege, allowed(user, entity, privilege)) for privilege in privileges],
+        )
+        for entity in entities
+    ]
+
+
+def kind_of(privilege: str, granted: bool) -> Any:
+    """One privilege's availability."""
+    return Manager.PrivilegeAvailability(privId=privilege, isGranted=granted)

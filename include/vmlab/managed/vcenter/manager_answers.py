@@ -1,0 +1,127 @@
+"""Answers of the managers whose work the lab does not do: empty lists, a licence, an extension, the users, refusals."""
+
+from typing import Any
+
+from vmlab.api import vim, vmodl
+from vmlab.managed.site import Call, Site, computed, method
+
+NOTHING_THERE: dict[Any, tuple[str, ...]] = {
+    vim.PerformanceManager: ("QueryPerf", "QueryAvailablePerfMetric"),
+    vim.alarm.AlarmManager: ("GetAlarm", "GetAlarmState"),
+    vim.scheduler.ScheduledTaskManager: ("RetrieveEntityScheduledTask", "RetrieveObjectScheduledTask"),
+    vim.DiagnosticManager: ("QueryDescriptions",),
+    vim.IpPoolManager: ("QueryIpPools",),
+    vim.IoFilterManager: ("QueryIoFilterInfo",),
+    vim.HealthUpdateManager: ("QueryProviderList",),
+    vim.ServiceManager: ("QueryServiceList",),
+    vim.ExtensionManager: ("QueryManagedBy",),
+    vim.vslm.vcenter.VStorageObjectManager: ("ListVStorageObject", "ListVStorageObjectsAttachedToTag"),
+    vim.encryption.CryptoManagerKmip: ("ListKmipServers", "ListKeys"),
+    vim.profile.ProfileManager: ("FindAssociatedProfile",),
+    vim.ClusterComputeResource: ("FindRulesForVm",),
+    vim.host.StorageSystem: ("QueryUnresolvedVmfsVolume",),
+    vim.host.ImageConfigManager: ("fetchSoftwarePackages",),
+    vim.host.KernelModuleSystem: ("QueryModules",),
+    vim.host.IscsiManager: ("QueryBoundVnics",),
+    vim.host.HostAccessManager: (
+        "QueryLockdownExceptions",
+        "QuerySystemUsers",
+        "RetrieveHostAccessControlEntries",
+    ),
+    vim.host.CertificateManager: ("ListCACertificates", "ListCACertificateRevocationLists"),
+}
+"""Methods that only read and whose lists are empty here, by the manager's type."""
+
+
+def _answer_nothing(kind: Any, name: str) -> None:
+    method(kind, name)(lambda _call, **_: [])
+
+
+for _kind, _methods in NOTHING_THERE.items():
+    for _name in _methods:
+        _answer_nothing(_kind, _name)
+
+
+@method(vim.PerformanceManager, "QueryPerfProviderSummary")
+def query_perf_provider_summary(call: Call, entity: Any) -> Any:
+    """Statistics would come every 20 seconds; there are no counters."""
+    call.world.entry(entity)
+    return vim.PerformanceManager.ProviderSummary(
+        entity=entity, currentSupported=True, summarySupported=True, refreshRate=20
+    )
+
+
+@method(vim.PerformanceManager, "QueryPerfCounter")
+def query_perf_counter(call: Call, counterId: list[int]) -> list[Any]:
+    """No counter has any of these ids."""
+    raise vmodl.fault.InvalidArgument(invalidProperty="counterId", msg=f"no performance counter {counterId[0]}")
+
+
+@method(vim.vslm.vcenter.VStorageObjectManager, "RetrieveVStorageObject")
+def retrieve_v_storage_object(call: Call, id: Any, datastore: Any, diskInfoFlags: Any) -> Any:
+    """No virtual storage object has that id."""
+    raise vim.fault.NotFound(msg=f"no virtual storage object {id.id}")
+
+
+@computed(vim.ExtensionManager, "extensionList")
+def extension_list(site: Site, _: Any) -> list[Any]:
+    """The extension that every vCenter brings for its own storage service."""
+    label = vim.Description(label="VMware vSphere Storage Monitoring Service", summary="Storage monitoring")
+    extension = vim.Extension(
+        key="com.vmware.vim.sms",
+        description=label,
+        company="VMware, Inc.",
+        version="8.0",
+        lastHeartbeatTime=site.started,
+    )
+    return [extension]
+
+
+@method(vim.ExtensionManager, "FindExtension")
+def find_extension(call: Call, extensionKey: str) -> Any:
+    """One extension by its key, or nothing."""
+    return next((one for one in extension_list(call.site, None) if one.key == extensionKey), None)
+
+
+@computed(vim.LicenseManager, "licenses")
+def licenses(_site: Site, _: Any) -> list[Any]:
+    """The licence of a vCenter that is being tried out."""
+    return [
+        vim.LicenseManager.LicenseInfo(
+            licenseKey="00000-00000-00000-00000-00000", editionKey="eval", name="Evaluation Mode", total=0,
+            costUnit="", labels=[],
+        )
+    ]  # fmt: skip
+
+
+@computed(vim.LicenseManager, "licensedEdition")
+def licensed_edition(_site: Site, _: Any) -> str:
+    """The edition of that licence."""
+    return "eval"
+
+
+@method(vim.LicenseAssignmentManager, "QueryAssignedLicenses")
+def query_assigned_licenses(call: Call, entityId: str | None) -> list[Any]:
+    """The one licence, given to the vCenter itself."""
+    mine = call.site.instance_uuid
+    assigned = vim.LicenseAssignmentManager.LicenseAssignment(
+        entityId=mine, entityDisplayName="localhost", assignedLicense=licenses(call.site, None)[0]
+    )
+    return [assigned] if entityId in (None, mine) else []
+
+
+@computed(vim.UserDirectory, "domainList")
+def domain_list(_site: Site, _: Any) -> list[str]:
+    """The domain of all users."""
+    return ["VSPHERE.LOCAL"]
+
+
+@method(vim.UserDirectory, "RetrieveUserGroups")
+def retrieve_user_groups(
+    call: Call, searchStr: str, exactMatch: bool, findUsers: bool, findGroups: bool, **_: Any
+) -> list[Any]:
+    """Users by name or part of it; there are no groups."""
+    names = [name.partition("@")[0] for name in call.site.access.grants()] if findUsers else []
+    wanted = searchStr.lower()
+    found = [name for name in names if name == wanted or (not exactMatch and wanted in name)]
+    return [vim.UserSearchResult(principal=name, fullName=name, group=False) for name in found]

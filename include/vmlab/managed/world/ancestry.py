@@ -1,0 +1,13 @@
+"""The tree of the inventory: its root folder, and the object that stands above another one."""
+
+from typing import Any
+
+from vmlab.api import vim
+from vmlab.managed.world.world import World
+
+ROOT_FOLDER = vim.Folder("group-d1")
+
+
+def above(world: World, ref: Any) -> Any:
+    """The parent of an object. A VM in a vApp has no parent, and its vApp is returned."""
+    return world.get(ref, "parent") or world.get(ref, "parentVApp")
