@@ -30,13 +30,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vmkeep.blobs.local import LocalStore
-from vmkeep.repository.codecs import Codec
-from vmkeep.repository.columns import Columns, encode_parts
-from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, Cipher, FrameHeader, Framer
-from vmkeep.repository.index import Index
-from vmkeep.repository.segments import HEADER
+from vmkeep.blobs import LocalStore
+from vmkeep.repository.frames import HEADER_SIZE, Cipher, Codec, FrameHeader, Framer, Kind
+from vmkeep.repository.index import HEADER, Index
+from vmkeep.repository.index.columns import Columns, encode_parts
 
 PART = 4_000_000
 """Entries of a segment, as a merge makes them."""

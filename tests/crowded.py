@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vmkeep.blobs import BlobStore
-from vmkeep.blobs.wrapping import WrappingStore
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
 
 _PATIENCE = 30.0
 """Seconds after which nobody else is coming; waited for once, and by tests that fail only."""

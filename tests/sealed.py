@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vmkeep.blobs import BlobStore
-from vmkeep.repository import Repository, descriptor, open_in
+from vmkeep.repository import Repository, open_in
+from vmkeep.repository.unlock import descriptor
 
 PASSPHRASE = "correct horse battery"
 CHEAP = {"t": 1, "m": 8, "p": 1}

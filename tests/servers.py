@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.patience import HANG
-from vmkeep.blobs.awsclient import AwsClient
+from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.model.aws import AwsCredentials
 
 _WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
@@ -151,7 +151,7 @@ def _stores(server: S3Server) -> bool:
     """Whether an object can be written: the server answers before it has a volume to write to."""
     from obstore.exceptions import BaseError
 
-    from vmkeep.blobs.s3access import S3Access, S3Location
+    from vmkeep.blobs.s3.access import S3Access, S3Location
 
     with suppress(BaseError, FileNotFoundError):
         S3Access(S3Location(bucket=server.bucket, prefix=""), server.credentials).writer(1).put("ready", b"1")

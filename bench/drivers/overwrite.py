@@ -14,9 +14,9 @@ from pathlib import Path
 
 def main(location: str, ref: str, image: str) -> None:
     """Restore, and return once the image is durable."""
+    from vmkeep.images.diskfiles import LocalFileTarget
     from vmkeep.repository import open_repository
-    from vmkeep.transfer.files import LocalFileTarget
-    from vmkeep.transfer.restore import restore_disk
+    from vmkeep.transfer import restore_disk
 
     with open_repository(location, passphrase=os.environ.get("VMKEEP_PASSPHRASE")) as repository:
         stored = repository.find_point(ref).images[0]

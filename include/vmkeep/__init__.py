@@ -1,7 +1,8 @@
 """vmkeep: agentless, image-level backup and restore of VMware vSphere VMs.
 
 The engine runs with no Airflow installed. Layers, upper imports lower only (held by a lint contract):
-cli > flows > transfer, images > repository, catalog, vsphere, vddk > blobs > model > errors, clock.
+cli > flows > images > transfer, maintenance > repository, catalog, vsphere, vddk, policy > blobs > model > clock,
+privacy > errors. A package is entered through its door: the names and modules in its ``__all__``.
 """
 
 from __future__ import annotations

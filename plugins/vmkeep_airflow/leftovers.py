@@ -18,7 +18,7 @@ from vmkeep_airflow.ownership import owner_of, parse_owner
 from vmkeep_airflow.run_key import Owner
 
 if TYPE_CHECKING:
-    from vmkeep.flows.sweep import RunSnapshot
+    from vmkeep.flows.leftovers import RunSnapshot
 
 _ENDED = frozenset({"success", "failed"})
 
@@ -53,7 +53,7 @@ def judged(
     site: Site, context: Context, *, vm: str | None = None, given_up_after: timedelta
 ) -> Iterator[tuple[RunSnapshot, Verdict]]:
     """Yield every run's snapshot on a VM, or on all, with the verdict; those of the asking run left out."""
-    from vmkeep.flows.sweep import find_run_snapshots
+    from vmkeep.flows.leftovers import find_run_snapshots
 
     ti: Any = context["ti"]
     own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
@@ -67,7 +67,7 @@ def judged(
 def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
     """Return the run keys of the asking DAG run that have a snapshot on a VM, or hold it: one for each try."""
     from vmkeep.flows.held_vms import run_holding
-    from vmkeep.flows.sweep import find_run_snapshots
+    from vmkeep.flows.leftovers import find_run_snapshots
 
     ti: Any = context["ti"]
     own = Owner(dag_id=ti.dag_id, run_id=ti.run_id)

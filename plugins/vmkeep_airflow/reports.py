@@ -11,9 +11,8 @@ from vmkeep.policy import Cause, Verdict
 from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
-    from vmkeep.maintenance.plan import PrunePlan
-    from vmkeep.maintenance.prune import PruneReport
-    from vmkeep.repository.pointcheck import PointDamage
+    from vmkeep.maintenance import PrunePlan, PruneReport
+    from vmkeep.repository.checks import PointDamage
 
 _WORTH_A_LINE = frozenset({Cause.PINNED, Cause.NEWEST, Cause.NO_GOOD, Cause.FUTURE})
 """What keeps a point although no number of the rule does."""

@@ -19,7 +19,7 @@ from airflow.sdk.listener import get_listener_manager
 from vmkeep_airflow import operators
 
 _IN_EVERY_TASK = (
-    *("vmkeep.flows.held_vms", "vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.flows.sweep"),
+    *("vmkeep.flows.held_vms", "vmkeep.flows.backup", "vmkeep.flows.restore", "vmkeep.flows.leftovers"),
     *("vmkeep_airflow.site", "vmkeep_airflow.limits"),
     *("cryptography.hazmat.primitives.ciphers.aead", "cryptography.hazmat.primitives.kdf.argon2"),
     *("airflow.dag_processing.bundles.local", "airflow.providers.standard.operators.empty", "airflow.sdk.bases.sensor"),
@@ -51,5 +51,5 @@ def warm_up() -> None:
         import_module(module.name)
     for name in _IN_EVERY_TASK:
         import_module(name)
-    keycache: Any = import_module("vmkeep.repository.keycache")
+    keycache: Any = import_module("vmkeep.repository.unlock.keycache")
     keycache.share_keys()

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from vmkeep import __version__
+from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.model.disk import ChangeId, ControllerKind, Disk, SkipReason
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 from vmkeep.repository import Repository, create_encrypted_repository, create_repository, open_repository
-from vmkeep.transfer.backup import back_up_disk
-from vmkeep.transfer.files import LocalFileSource
+from vmkeep.transfer.storing import back_up_disk
 
 FOLDER = Path(__file__).parent
 BLOCK = 65536

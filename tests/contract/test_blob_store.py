@@ -15,16 +15,16 @@ from vmkeep.blobs import BlobStore, open_store
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
-from vmkeep.blobs.metered import Meter, MeteredStore
 from vmkeep.blobs.opening import create_store
-from vmkeep.blobs.rates import parse_rates
-from vmkeep.blobs.retrying import RetryingStore
-from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access, S3Location
-from vmkeep.blobs.settling import SettlingStore
-from vmkeep.blobs.sftp import SftpStore
-from vmkeep.blobs.sshaccess import SshAccess, parse_location
-from vmkeep.blobs.throttled import Pace, ThrottledStore
+from vmkeep.blobs.s3.access import S3Access, S3Location
+from vmkeep.blobs.s3.s3store import S3BlobStore
+from vmkeep.blobs.ssh.sftp import SftpStore
+from vmkeep.blobs.ssh.sshaccess import SshAccess, parse_location
+from vmkeep.blobs.wrappers.metered import Meter, MeteredStore
+from vmkeep.blobs.wrappers.rates import parse_rates
+from vmkeep.blobs.wrappers.retrying import RetryingStore
+from vmkeep.blobs.wrappers.settling import SettlingStore
+from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
 from vmkeep.errors import BlobNotFoundError, ConflictError, UsageError
 
 BACKENDS: dict[str, Callable[[Path], BlobStore]] = {

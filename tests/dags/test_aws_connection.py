@@ -10,12 +10,13 @@ import uuid
 import pytest
 
 from tests.kms import key_server
-from vmkeep.blobs import s3access
 from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked
-from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access, parse_location
+from vmkeep.blobs.s3 import access
+from vmkeep.blobs.s3.access import S3Access, parse_location
+from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.errors import AuthenticationError, RepositoryError, TransientError, UsageError
-from vmkeep.repository import create_encrypted_repository, create_repository, descriptor, open_site_repository
+from vmkeep.repository import create_encrypted_repository, create_repository, open_site_repository
+from vmkeep.repository.unlock import descriptor
 from vmkeep.transfer import renewal, start_copy
 from vmkeep_airflow.hooks.aws import load_aws
 from vmkeep_airflow.hooks.repository import RepositoryHook
@@ -89,7 +90,7 @@ def test_an_s3_endpoint_of_its_own_goes_before_the_connections(connections, s3_s
 
 def test_keys_of_a_role_are_renewed_where_the_connection_is(connections, s3_server, monkeypatch):
     connections("store", **_role(s3_server))
-    monkeypatch.setattr(s3access, "_TTL", s3access.timedelta(seconds=0))
+    monkeypatch.setattr(access, "_TTL", access.timedelta(seconds=0))
     site = _site()
     asked = []
 

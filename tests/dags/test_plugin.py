@@ -50,7 +50,7 @@ def test_no_module_of_the_package_is_imported_under_its_bare_name():
 def test_a_celery_worker_is_ready_before_it_forks_and_nothing_else_is_slowed_down(arguments):
     code = (
         f"import sys; sys.argv = ['airflow', *{arguments!r}]; import airflow\n"
-        "keycache = sys.modules.get('vmkeep.repository.keycache')\n"
+        "keycache = sys.modules.get('vmkeep.repository.unlock.keycache')\n"
         "print(keycache is not None and keycache._shared is not None)"
     )
     environment = os.environ | {"AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "False"}

@@ -25,10 +25,10 @@ from tests.soak.content import Image, changes
 from vmkeep import clock
 from vmkeep.blobs import open_store
 from vmkeep.blobs.store import BlobInfo, Bytes
-from vmkeep.blobs.wrapping import WrappingStore
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import NotFoundError
-from vmkeep.flows.copying import CopyState, Verify, copy_points
-from vmkeep.images import import_images
+from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
+from vmkeep.images import diskfiles, import_images
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
@@ -37,8 +37,7 @@ from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import Repository
-from vmkeep.transfer import files
-from vmkeep.transfer.backup import StoredDisk, back_up_disk
+from vmkeep.transfer.storing import StoredDisk, back_up_disk
 
 VMS = ("alpha", "beta", "gamma")
 _PIECE = 262144
@@ -151,7 +150,7 @@ class _Process:
     ) -> tuple[StoredDisk, bool]:
         before = {Image.named(old.disk.file_name).disk: old for old in parent.images} if parent else {}
         old = before.get(image.disk)
-        with files.LocalFileSource(path) as source:
+        with diskfiles.LocalFileSource(path) as source:
             stored = back_up_disk(
                 source,
                 repository,
@@ -289,13 +288,13 @@ def _step_clock(offset: timedelta) -> None:
 
 
 def _slow_down_reading(seconds: float) -> None:
-    fill = files.FileReader._fill
+    fill = diskfiles.FileReader._fill
 
     def slow(self, data: memoryview, start: int) -> None:
         time.sleep(seconds)
         fill(self, data, start)
 
-    patch.object(files.FileReader, "_fill", slow).start()
+    patch.object(diskfiles.FileReader, "_fill", slow).start()
 
 
 def _append(path: Path, refs: list[str]) -> None:

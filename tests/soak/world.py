@@ -30,8 +30,9 @@ from vmkeep.images import export_image
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
-from vmkeep.repository import descriptor, slots, writer
+from vmkeep.repository.blocks import writer
 from vmkeep.repository.opening import create_encrypted_in
+from vmkeep.repository.unlock import descriptor, slots
 
 REPOSITORIES = ("source", "target")
 _POLL = 0.005

@@ -1,11 +1,21 @@
 """Named, immutable byte strings in a folder, in memory, on S3, or behind SSH.
 
-Knows nothing of packs, points or digests: keys and bytes only.
+A store has few verbs (``store``): put if absent, read, list, delete, and replace for notes. It knows nothing of
+packs, points or digests: keys and bytes only. ``opening`` turns a location, as users write it, into a store with its
+wrappers. The rooms below hold one kind
+of store each (``s3``, ``ssh``), the wrappers, and Amazon's credentials (``aws``).
 """
 
-from vmkeep.blobs.metered import Meter, VerbMeter
-from vmkeep.blobs.opening import open_store
+from vmkeep.blobs.creation import require_creates, warn_unless_creates
+from vmkeep.blobs.files import opened, sync_folder
+from vmkeep.blobs.local import LocalStore
+from vmkeep.blobs.locking import LockMode, LockRule, Locks, Versions, delete_unlocked, hidden_in, locks_of
+from vmkeep.blobs.naming import name_if_free
+from vmkeep.blobs.opening import create_store, open_store
+from vmkeep.blobs.parallel import abreast
 from vmkeep.blobs.store import (
+    RESERVE,
+    TEMPORARY,
     BlobInfo,
     BlobStore,
     Bytes,
@@ -16,18 +26,36 @@ from vmkeep.blobs.store import (
     reserve_of,
     top_names,
 )
+from vmkeep.blobs.wrappers import Meter, VerbMeter
 
 __all__ = [
+    "RESERVE",
+    "TEMPORARY",
     "BlobInfo",
     "BlobStore",
     "Bytes",
+    "LocalStore",
+    "LockMode",
+    "LockRule",
+    "Locks",
     "Meter",
     "VerbMeter",
+    "Versions",
+    "abreast",
     "close_store",
+    "create_store",
+    "delete_unlocked",
+    "hidden_in",
     "is_remote",
     "is_there",
+    "locks_of",
+    "name_if_free",
     "open_store",
+    "opened",
     "remove_leftovers",
+    "require_creates",
     "reserve_of",
+    "sync_folder",
     "top_names",
+    "warn_unless_creates",
 ]

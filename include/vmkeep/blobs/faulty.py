@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
-from vmkeep.blobs.wrapping import WrappingStore
+from vmkeep.blobs.wrappers import WrappingStore
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,18 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vmkeep.blobs.files import sync_folder
-from vmkeep.blobs.lines import line_for
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locations import local_folder
-from vmkeep.blobs.metered import Meter, MeteredStore
-from vmkeep.blobs.rates import parse_rates
-from vmkeep.blobs.retrying import RetryingStore
-from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access
-from vmkeep.blobs.s3access import parse_location as parse_s3
-from vmkeep.blobs.settling import SettlingStore
+from vmkeep.blobs.s3 import S3Access, S3BlobStore
+from vmkeep.blobs.s3 import parse_location as parse_s3
 from vmkeep.blobs.store import BlobStore
-from vmkeep.blobs.throttled import Pace, ThrottledStore
+from vmkeep.blobs.wrappers import (
+    Meter,
+    MeteredStore,
+    Pace,
+    RetryingStore,
+    SettlingStore,
+    ThrottledStore,
+    line_for,
+    parse_rates,
+)
 from vmkeep.errors import (
     PermissionDeniedError,
     Recovery,
@@ -44,8 +47,8 @@ def open_store(
     """Open the store at a folder's path, a ``file://`` URL, ``s3://bucket/prefix``, or one behind SSH.
 
     :param credentials: for S3, instead of those in the environment.
-    :param limit_rate: bytes per second as :func:`~vmkeep.blobs.rates.parse_rates` reads them, for all processes of this
-        user and machine that give the same for this location.
+    :param limit_rate: bytes per second as :func:`~vmkeep.blobs.wrappers.parse_rates` reads them, shared by all
+        processes of this user and machine that give the same rate for this location.
     :param meter: where calls are counted, each attempt at one for itself.
     :raises UsageError: the location or the rate does not parse.
     :raises RepositoryError: there is no such folder or bucket.
@@ -127,8 +130,7 @@ def _open_s3(location: str, credentials: AwsCredentials | None, *, new: bool) ->
 
 
 def _open_ssh(location: str, *, new: bool) -> BlobStore:
-    from vmkeep.blobs.sftp import SftpStore  # its library is slow to import
-    from vmkeep.blobs.sshaccess import SshAccess, parse_location
+    from vmkeep.blobs.ssh import SftpStore, SshAccess, parse_location
 
     store = SftpStore(SshAccess(parse_location(location)))
     with _knocking():

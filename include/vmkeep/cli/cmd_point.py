@@ -22,7 +22,7 @@ from vmkeep.errors import NotFoundError
 from vmkeep.model.job import to_plain
 from vmkeep.model.selector import shown_name
 from vmkeep.repository import Marks, Repository
-from vmkeep.repository.choosing import is_ahead, warn_of_the_future
+from vmkeep.repository.points import is_ahead, warn_of_the_future
 
 if TYPE_CHECKING:
     from vmkeep.catalog import CatalogEntry

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vmkeep.blobs.locking import LockMode, LockRule
+from vmkeep.blobs import LockMode, LockRule
 from vmkeep.cli.options import json_option, location_from, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
 from vmkeep.cli.pages import Section, Verbs, option
@@ -21,7 +21,7 @@ from vmkeep.errors import CorruptError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
 from vmkeep.repository import create_encrypted_repository, create_repository
-from vmkeep.repository.slices import Slice, parse_slice
+from vmkeep.repository.checks import Slice, parse_slice
 
 
 @click.group(cls=Verbs)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import click
 
-from vmkeep.blobs.rates import parse_rates
+from vmkeep.blobs.wrappers import parse_rates
 from vmkeep.cli import settings
 from vmkeep.cli.configuration import in_file, require, value_of
 from vmkeep.cli.pages import Section, option

@@ -15,7 +15,7 @@ from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import parse_time, retention_options
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
-from vmkeep.maintenance.facts import point_facts
+from vmkeep.maintenance import point_facts
 from vmkeep.model.selector import names_meant, shown_name
 from vmkeep.model.wording import counted
 from vmkeep.policy import PointFacts, RetentionRule, Verdict, expected_points, mark

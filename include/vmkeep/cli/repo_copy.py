@@ -17,7 +17,7 @@ from vmkeep.model.wording import counted
 from vmkeep.repository import Repository, open_repository
 
 if TYPE_CHECKING:
-    from vmkeep.flows.copying import CopyReport
+    from vmkeep.flows.pointcopy import CopyReport
 
 
 @command(
@@ -70,7 +70,7 @@ def copy(
     Points that exist there are skipped, and only blocks that are missing there are sent. The exit code is 90 when a
     point could not be copied because it is damaged.
     """
-    from vmkeep.flows.copying import Verify, copy_points  # takes time to import
+    from vmkeep.flows.pointcopy import Verify, copy_points  # takes time to import
 
     if bool(refs) + everything + bool(vm or latest) != 1:
         raise UsageError(

@@ -49,7 +49,7 @@ def lock(repository: str | None, extend: bool, restore: bool, as_json: bool) -> 
 
 
 def _extend(repository: str | None, *, as_json: bool) -> None:
-    from vmkeep.flows.maintenance import keep_locks, require_kept  # takes time to import
+    from vmkeep.flows.upkeep import keep_locks, require_kept  # takes time to import
 
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         report, unknown = keep_locks(opened, on_progress=bars("locks"))
@@ -61,7 +61,7 @@ def _extend(repository: str | None, *, as_json: bool) -> None:
 
 
 def _look(repository: str | None, *, restore: bool, as_json: bool) -> None:
-    from vmkeep.maintenance.locks import bring_back, find_hidden
+    from vmkeep.maintenance import bring_back, find_hidden
 
     location = location_from(repository)
     store = open_store(location)

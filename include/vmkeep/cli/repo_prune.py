@@ -19,8 +19,7 @@ from vmkeep.model.wording import counted
 from vmkeep.policy import RetentionRule
 
 if TYPE_CHECKING:
-    from vmkeep.maintenance.plan import PrunePlan
-    from vmkeep.maintenance.prune import PruneReport
+    from vmkeep.maintenance import PrunePlan, PruneReport
 
 
 @command(
@@ -57,10 +56,8 @@ def prune(
     no point needs, and a later prune deletes them. So run it regularly; 'vmkeep point retention' shows which points a
     rule would keep.
     """
-    from vmkeep.flows.maintenance import grace_margins  # with numpy behind it
-    from vmkeep.maintenance.clock import time_for_rules
-    from vmkeep.maintenance.plan import plan_prune
-    from vmkeep.maintenance.prune import execute
+    from vmkeep.flows.upkeep import grace_margins  # with numpy behind it
+    from vmkeep.maintenance import execute, plan_prune, time_for_rules
 
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here: add --yes to prune, or --dry-run to see the plan")

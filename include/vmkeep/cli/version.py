@@ -29,7 +29,7 @@ def show_versions(context: click.Context, _option: click.Parameter, asked: bool)
 
 def versions() -> dict[str, Any]:
     """Return the versions of this program, of what it works with, and of the repository format that it writes."""
-    from vmkeep.repository.descriptor import FORMAT_VERSION  # takes time to import
+    from vmkeep.repository.unlock.descriptor import FORMAT_VERSION  # takes time to import
 
     return {
         "vmkeep": __version__,

@@ -1,5 +1,14 @@
 """The steps of a backup, of a restore and of maintenance, as plain functions over plain values.
 
-The command line calls them one after the other; Airflow's operators call one each. Every value they pass
-on is small, holds no secret and survives JSON (``vmkeep.model.job.to_plain``).
+This is the only door for operators and commands. The command line calls the steps one after the other; Airflow's
+operators call one each. Every value they pass on is small, holds no secret and survives JSON
+(``vmkeep.model.job.to_plain``).
+
+Each module named below is one action, or the values of one, and is imported by itself, because an action loads only
+the libraries that it needs. The other modules are the inside of this package.
 """
+
+__all__ = [
+    "backup", "held_vms", "leftovers", "pointcopy", "restore", "restore_ledger", "restore_wording", "upkeep", "values",
+    "whole",
+]  # fmt: skip

@@ -11,8 +11,7 @@ from vmkeep.flows.connect import fence_deadline
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.values import DeadRestore
 from vmkeep.model.point import VmIdentity
-from vmkeep.repository import Repository
-from vmkeep.repository.runs import RunArea
+from vmkeep.repository import Repository, RunArea
 from vmkeep.vsphere import machines, marks
 from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.session import Session

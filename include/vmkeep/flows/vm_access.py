@@ -20,8 +20,7 @@ from vmkeep.flows.connect import pinned
 from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended
 from vmkeep.model.job import AccessJob, VmAccess, from_json, to_json
 from vmkeep.model.site import Site
-from vmkeep.repository import Repository
-from vmkeep.repository.runs import RunArea
+from vmkeep.repository import Repository, RunArea
 from vmkeep.transfer import change_access
 from vmkeep.vsphere import relocation
 from vmkeep.vsphere.server import server_uuid

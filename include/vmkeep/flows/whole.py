@@ -22,7 +22,7 @@ from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan,
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
-from vmkeep.repository.keycache import share_keys
+from vmkeep.repository.unlock import share_keys
 from vmkeep.transfer import RunningTransfer
 
 log = logging.getLogger(__name__)

@@ -6,14 +6,13 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmkeep.blobs.files import sync_folder
-from vmkeep.blobs.naming import name_if_free
+from vmkeep.blobs import name_if_free, sync_folder
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
+from vmkeep.images.diskfiles import LocalFileTarget, remove_abandoned
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
-from vmkeep.transfer.files import LocalFileTarget, remove_abandoned
+from vmkeep.transfer import restore_disk
 from vmkeep.transfer.progress import OnProgress
-from vmkeep.transfer.restore import restore_disk
 
 _TEMPORARY = ".vmkeep-{}.partial"
 """Name of a file that is not complete. It does not contain the final name, because that may be a long one."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
+from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.images.formats import require_raw
 from vmkeep.images.naming import check_name, image_key
 from vmkeep.images.parents import find_parent, parent_image
@@ -20,8 +21,7 @@ from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 from vmkeep.repository import Repository, point_id
-from vmkeep.transfer.backup import StoredDisk, back_up_disk
-from vmkeep.transfer.files import LocalFileSource
+from vmkeep.transfer import StoredDisk, back_up_disk
 from vmkeep.transfer.progress import OnProgress
 
 _FIRST_KEY = 2000

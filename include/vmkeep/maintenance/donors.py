@@ -10,7 +10,7 @@ from typing import Protocol
 
 from vmkeep.errors import CorruptError
 from vmkeep.repository import ZERO, BlockReader, DiskMap, Kind, Repository, Scratch, Wanted
-from vmkeep.repository.digests import Digester
+from vmkeep.repository.frames import Digester
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, encode_root
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from vmkeep.policy import PointFacts
 from vmkeep.repository import Marks, Repository
-from vmkeep.repository.manifests import ReadPoint
+from vmkeep.repository.points import ReadPoint
 
 
 def point_facts(repository: Repository, *, at: datetime) -> list[PointFacts]:

@@ -1,8 +1,8 @@
-"""Deletes the manifests of points that are to go, but for those that somebody pins meanwhile.
+"""Deletes the manifests of the points that a rule lets go, except those that somebody pins meanwhile.
 
-The order of the calls is what makes a pin hold: record, look at pins, decide, delete. Decision 0008 has the reasoning.
-The note of a point (:mod:`vmkeep.repository.sealednotes`) goes before its manifest, so that a crash leaves no note of a
-point that is gone; and once more after it, because a seal may have put the note just then.
+A pin holds because of the order of the calls: record, look at pins, decide, delete. Decision 0008 has the reasoning.
+The note of a point (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash leaves no
+note of a point that is gone. It is deleted again after the manifest, because a seal may have put it in between.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from vmkeep.clock import now
 from vmkeep.errors import LockedError
 from vmkeep.repository import Repository
-from vmkeep.repository.pointnames import blob_of_ref
+from vmkeep.repository.points import blob_of_ref
 
 _TRIES = 3
 _PINNED = "pinned"

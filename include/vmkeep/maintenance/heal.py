@@ -18,12 +18,10 @@ from vmkeep.maintenance.donors import Donor, NoDonor, SameDonor, TwinDonor, read
 from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository import ZERO, BlockWriter, Kind, Repository
-from vmkeep.repository.damage import BadFrame, PackDamage, PackState
+from vmkeep.repository import ZERO, BlockWriter, Kind, Location, Repository, find_twin, share_digests
+from vmkeep.repository.folders import POINTS
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, entry, parse_root
-from vmkeep.repository.origins import find_twin, share_digests
-from vmkeep.repository.pointnames import PREFIX as POINTS
-from vmkeep.repository.segments import Location
+from vmkeep.repository.notes import BadFrame, PackDamage, PackState
 
 OnProgress = Callable[[Progress], None]
 Named = tuple[int, bytes]

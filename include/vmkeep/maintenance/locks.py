@@ -12,20 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from vmkeep.blobs import BlobStore
-from vmkeep.blobs.abreast import abreast
-from vmkeep.blobs.locking import LockRule, Locks, Versions, locks_of
+from vmkeep.blobs import BlobStore, LockRule, Locks, Versions, abreast, locks_of
 from vmkeep.errors import RepositoryError
 from vmkeep.maintenance.plan import marked
 from vmkeep.model.job import Progress
-from vmkeep.repository import Repository
-from vmkeep.repository.descriptor import KEY
-from vmkeep.repository.lockedkeys import PREFIXES, is_locked
-from vmkeep.repository.packs import pack_key
+from vmkeep.repository import LOCKED_FOLDERS, Repository, is_locked
+from vmkeep.repository.folders import INDEX, PACKS
+from vmkeep.repository.frames import pack_key
+from vmkeep.repository.unlock import KEY
 
 _AT_ONCE = 16
 """Requests on their way: what counts is the store's latency."""
-_PACKS, _INDEX = "packs/", "index/"
 _UNVERSIONED = "null"
 """The id that S3 gives to what was put while the bucket kept no versions."""
 
@@ -94,9 +91,9 @@ def extend_locks(
                 missing.discard(found.key)
             if found.trouble:
                 hidden.append(found.key)  # if it is a pack, marking cannot tell whether it is needed: so it is
-            elif found.key.startswith(_PACKS) and found.key not in wanted:
+            elif found.key.startswith(PACKS) and found.key not in wanted:
                 continue
-            if not found.key.startswith(_INDEX):
+            if not found.key.startswith(INDEX):
                 yield found
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -150,7 +147,7 @@ def _troubled(store: BlobStore, locks: Locks) -> list[Versions]:
 
 
 def _all_versions(locks: Locks) -> Iterator[Versions]:
-    for prefix in (*PREFIXES, KEY):
+    for prefix in (*LOCKED_FOLDERS, KEY):
         yield from (found for found in locks.versions(prefix) if is_locked(found.key))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from vmkeep.blobs.locking import LockRule
+from vmkeep.blobs import LockRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,12 @@ import numpy.typing as npt
 from vmkeep.blobs import is_there
 from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
-from vmkeep.repository import Repository
-from vmkeep.repository.columns import U8, Columns
-from vmkeep.repository.index import PREFIX
-from vmkeep.repository.joining import in_packs, joined, sortable, span_of
-from vmkeep.repository.lockedkeys import locked_by_age
-from vmkeep.repository.packs import ID_SIZE, pack_key
-from vmkeep.repository.rows import without_overlap
-from vmkeep.repository.segments import Segment
+from vmkeep.repository import Repository, locked_by_age
+from vmkeep.repository.folders import INDEX, PACKS
+from vmkeep.repository.frames import ID_SIZE, pack_key
+from vmkeep.repository.index import Segment, without_overlap
+from vmkeep.repository.index.columns import U8, Columns
+from vmkeep.repository.index.joining import in_packs, joined, sortable, span_of
 
 _PART = 4_000_000
 """Entries of a new segment: about 200 MB, of which a merge has three times as much in memory."""
@@ -92,7 +90,7 @@ def plan_merge(repository: Repository) -> MergePlan:
         would leave out what the index says of packs that are elsewhere just now.
     """
     require_points(repository)
-    held = locked_by_age(repository.blobs, repository.descriptor.lock, PREFIX)
+    held = locked_by_age(repository.blobs, repository.descriptor.lock, INDEX)
     sources = [
         MergeSource(key=key, size=size, entries=segment.entries, first=segment.first, last=segment.last)
         for key, size, segment in repository.index.stored()
@@ -181,7 +179,7 @@ class _Packs:
 
     def __init__(self, repository: Repository) -> None:
         self._blobs = repository.blobs
-        ids = (_id(blob.key) for blob in self._blobs.list("packs/"))
+        ids = (_id(blob.key) for blob in self._blobs.list(PACKS))
         listed = np.frombuffer(b"".join(pack for pack in ids if pack), np.uint8).reshape(-1, ID_SIZE)
         self._listed = np.sort(sortable(listed))
 

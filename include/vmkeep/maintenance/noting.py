@@ -1,16 +1,15 @@
 """Notes of sealed points: what they say is held against what is there, and those that are missing are put.
 
 Missing are those of programs that made none, and of seals that could not put theirs. See
-:mod:`vmkeep.repository.sealednotes`.
+:mod:`vmkeep.repository.notes.sealednotes`.
 """
 
 from __future__ import annotations
 
-from vmkeep.blobs.abreast import abreast
-from vmkeep.repository import Repository
-from vmkeep.repository.lockedkeys import require_visible
-from vmkeep.repository.manifests import ReadPoint
-from vmkeep.repository.pointnames import PREFIX
+from vmkeep.blobs import abreast
+from vmkeep.repository import Repository, require_visible
+from vmkeep.repository.folders import POINTS
+from vmkeep.repository.points import ReadPoint
 
 
 def require_points(repository: Repository) -> None:
@@ -18,7 +17,7 @@ def require_points(repository: Repository) -> None:
 
     :raises CorruptError: some are gone, or in a bucket with locks somebody has hidden some.
     """
-    require_visible(repository.blobs, repository.descriptor.lock, PREFIX)
+    require_visible(repository.blobs, repository.descriptor.lock, POINTS)
     repository.sealed_notes.require_all()
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
 from vmkeep.errors import CorruptError
-from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
-from vmkeep.maintenance.mark import Marking, Rank
+from vmkeep.maintenance.reachability import Marking, Rank
 from vmkeep.maintenance.roots import Roots
+from vmkeep.maintenance.storetime import store_time
 from vmkeep.policy import RetentionRule, Verdict, mark
 from vmkeep.repository import Repository
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vmkeep.blobs import remove_leftovers
-from vmkeep.blobs.creation import require_creates
+from vmkeep.blobs import remove_leftovers, require_creates
 from vmkeep.errors import StoreFullError
-from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.noting import note_points, require_points
+from vmkeep.maintenance.packsweep import Swept, settle, sweep
 from vmkeep.maintenance.plan import PrunePlan, marked
 from vmkeep.maintenance.reserve import hold_reserve, spend_reserve
 from vmkeep.maintenance.rewrite import Rewritten, rewrite
-from vmkeep.maintenance.sweep import Swept, settle, sweep
+from vmkeep.maintenance.storetime import store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_forgettings, remove_dead_runs
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository

@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vmkeep.blobs import BlobInfo
-from vmkeep.blobs.abreast import abreast
+from vmkeep.blobs import BlobInfo, abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError
 from vmkeep.model.job import Progress
-from vmkeep.repository import Repository
-from vmkeep.repository.indexcheck import IndexCheck, Sum, sum_of
-from vmkeep.repository.marks import Damage, Lost
-from vmkeep.repository.packcheck import is_pack, pack_id_of, read_contents
-from vmkeep.repository.packs import PackContents
-from vmkeep.repository.pointcheck import PointDamage, check_points
-from vmkeep.repository.pointnames import PREFIX as POINTS
-from vmkeep.repository.salvage import salvage_pack
+from vmkeep.repository import Damage, Lost, Repository
+from vmkeep.repository.checks import PointDamage, check_points, is_pack, pack_id_of, read_contents, salvage_pack
+from vmkeep.repository.checks.indexcheck import IndexCheck, Sum, sum_of
+from vmkeep.repository.folders import PACKS, POINTS
+from vmkeep.repository.frames import PackContents
 
 _ENTRIES = 1 << 20
 """Entries that are written as one segment: 46 MiB."""
@@ -50,7 +46,7 @@ def repair_index(
     Packs that maintenance is deleting are left out; those of backups that run now may be listed a little early.
     """
     work = _IndexWork(repository, on_progress)
-    packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list("packs/") if is_pack(blob.key)}
+    packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list(PACKS) if is_pack(blob.key)}
     sums = work.sums(packs)
     verdict = IndexCheck(repository.blobs, repository.framer, read=lambda _size: None).run(sums)
     excused = repository.plans.avoided()

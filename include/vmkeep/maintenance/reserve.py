@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from vmkeep.blobs import BlobStore, reserve_of
 from vmkeep.errors import PermissionDeniedError, StoreError, StoreFullError
+from vmkeep.repository.folders import PROBES
 
-_PROBES = "probes/"
 _LEAST = 64 << 10
 _MOST = 16 << 20
 _FOR_A_PACK = 128
@@ -23,7 +23,7 @@ def spend_reserve(store: BlobStore, *, packs: int) -> None:
     """Give back what is held back, unless there is as much room as a prune of some packs needs."""
     if (reserve := reserve_of(store)) is None:
         return
-    probe = f"{_PROBES}{secrets.token_hex(8)}"
+    probe = f"{PROBES}{secrets.token_hex(8)}"
     try:
         store.put(probe, secrets.token_bytes(_size(packs)))
     except StoreFullError:

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from vmkeep.errors import BlobNotFoundError, CorruptError
-from vmkeep.maintenance.mark import LiveFrame
+from vmkeep.maintenance.reachability import LiveFrame
 from vmkeep.model.job import Progress
-from vmkeep.repository import BlockWriter, Repository
-from vmkeep.repository.frames import HEADER_SIZE, Box, Packed, parse_header
-from vmkeep.repository.packcheck import MAX_RAW
-from vmkeep.repository.packs import pack_key
-from vmkeep.repository.reader import Scratch
+from vmkeep.repository import BlockWriter, Repository, Scratch
+from vmkeep.repository.checks import MAX_RAW
+from vmkeep.repository.frames import HEADER_SIZE, Box, Packed, pack_key, parse_header
 
 _READ = 4 << 20
 """Bytes up to which neighbouring frames are read together."""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from vmkeep.errors import BlobNotFoundError, CorruptError
-from vmkeep.maintenance.mark import Marking
-from vmkeep.repository import Repository, sealing
-from vmkeep.repository.lockedkeys import require_visible
-from vmkeep.repository.pointnames import PREFIX, PointName
-from vmkeep.repository.sealednotes import note_of
+from vmkeep.maintenance.reachability import Marking
+from vmkeep.repository import Repository, require_visible
+from vmkeep.repository.folders import POINTS
+from vmkeep.repository.notes import note_of
+from vmkeep.repository.points import PointName
+from vmkeep.repository.sealing import handshake
 
 _AT_ONCE = 16
 """Manifests read at the same time: what counts is the store's latency."""
@@ -32,11 +33,11 @@ class Roots:
         """
         self._repository = repository
         self.intended = [
-            root for intent in sealing.intents(repository.blobs, repository.framer) for root in intent.roots
+            root for intent in handshake.intents(repository.blobs, repository.framer) for root in intent.roots
         ]
         noted = repository.sealed_notes.noted()
         there = list(repository.manifests.names())
-        require_visible(repository.blobs, repository.descriptor.lock, PREFIX)  # which tells of a better way back
+        require_visible(repository.blobs, repository.descriptor.lock, POINTS)  # which tells of a better way back
         repository.sealed_notes.require(noted, {name.blob for name in there})
         names = [name for name in there if name.ref not in without]
         self._names = {name.ref for name in names}

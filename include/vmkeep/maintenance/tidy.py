@@ -8,9 +8,9 @@ from datetime import datetime
 from vmkeep.blobs import BlobInfo
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.withdraw import named_packs
-from vmkeep.repository import Repository, tries
-from vmkeep.repository.leases import EXPIRES_AFTER, is_held
-from vmkeep.repository.runs import LEASES, PREFIX
+from vmkeep.repository import Repository
+from vmkeep.repository.folders import RUNS
+from vmkeep.repository.notes import EXPIRES_AFTER, LEASES, is_held, tries
 
 
 def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime) -> int:
@@ -22,8 +22,8 @@ def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime
     :param time: now, by the store's clock.
     """
     areas: dict[str, list[BlobInfo]] = defaultdict(list)
-    for blob in repository.blobs.list(PREFIX):
-        areas[blob.key.removeprefix(PREFIX).partition("/")[0]].append(blob)
+    for blob in repository.blobs.list(RUNS):
+        areas[blob.key.removeprefix(RUNS).partition("/")[0]].append(blob)
     dead = [
         blobs
         for blobs in areas.values()

@@ -11,11 +11,10 @@ import numpy as np
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError
 from vmkeep.repository import Kind, Repository
-from vmkeep.repository.columns import encode
-from vmkeep.repository.index import PREFIX, segment_key
-from vmkeep.repository.packs import ID_SIZE
-from vmkeep.repository.segments import Segment
-from vmkeep.repository.shelf import Shelf
+from vmkeep.repository.folders import INDEX
+from vmkeep.repository.frames import ID_SIZE
+from vmkeep.repository.index import Segment, Shelf, segment_key
+from vmkeep.repository.index.columns import encode
 
 _LIMIT = 1 << 32
 
@@ -26,7 +25,7 @@ def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
     if not packs:
         return locked
     shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
-    for blob in list(repository.blobs.list(PREFIX)):
+    for blob in list(repository.blobs.list(INDEX)):
         try:
             if not _named(shelf.open(blob.key, blob.size), packs).any():
                 continue
@@ -45,7 +44,7 @@ def named_packs(repository: Repository) -> frozenset[bytes]:
     """Return every pack that some segment in the store names, from their tables alone."""
     shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
     found = set[bytes]()
-    for blob in list(repository.blobs.list(PREFIX)):
+    for blob in list(repository.blobs.list(INDEX)):
         try:
             found.update(row.tobytes() for row in shelf.open(blob.key, blob.size).columns().pack_ids)
         except (BlobNotFoundError, CorruptError):

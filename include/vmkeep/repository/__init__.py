@@ -1,14 +1,30 @@
-"""The repository format and everything that knows a byte of it: packs, index, maps, manifests, runs."""
+"""The repository: its format, and everything that knows a byte of it.
 
-from vmkeep.repository.digests import ZERO, Kind
-from vmkeep.repository.extents import decode_extents, encode_extents
-from vmkeep.repository.findings import Finding, Trouble
-from vmkeep.repository.keyservice import KeyService
-from vmkeep.repository.leases import Lease
-from vmkeep.repository.manifests import point_id
-from vmkeep.repository.mapbuilder import MapBuilder
-from vmkeep.repository.maps import DiskMap
-from vmkeep.repository.marks import Damage, Lost, Marks, Pin, PointMarks
+A repository is a set of blobs on one store, with a descriptor. Blocks of disks lie in packs, an index finds them by
+their digests, a map names the blocks of one disk, and a manifest names the maps of one restore point. All of these are
+immutable and never overwritten, so any number of processes write at once without a lock. ``docs/format.md`` tells
+every byte and every rule.
+
+The rooms, from the ground up; each imports only rooms below it:
+
+``frames``            bytes: digests, envelopes, packs
+``unlock`` ``index`` ``points``   who may open it; where a frame is; which restore points there are
+``notes``             what runs, people and maintenance tell each other
+``blocks``            blocks in and out of packs
+``maps``              a disk as a tree of digests
+``sealing`` ``checks``   how a restore point becomes true; whether all of it is whole
+
+:class:`Repository` is the front of them, and ``opening`` makes and opens one. Import a name from a room's door, its
+``__init__``; the modules behind the door are its inside.
+"""
+
+from vmkeep.repository.blocks import Batch, BlockReader, BlockWriter, Scratch, Wanted
+from vmkeep.repository.checks import Finding, Trouble
+from vmkeep.repository.frames import ZERO, Kind, decode_extents, encode_extents
+from vmkeep.repository.index import Location
+from vmkeep.repository.lockedkeys import LOCKED_FOLDERS, is_locked, locked_by_age, require_visible
+from vmkeep.repository.maps import DiskMap, MapBuilder
+from vmkeep.repository.notes import Damage, Lease, Lost, Marks, Pin, PointMarks, RunArea
 from vmkeep.repository.opening import (
     Created,
     create_encrypted_repository,
@@ -19,14 +35,13 @@ from vmkeep.repository.opening import (
     takes_passphrase,
     unlock_site,
 )
-from vmkeep.repository.reader import Batch, BlockReader, Scratch, Wanted
+from vmkeep.repository.points import point_id
 from vmkeep.repository.repository import Repository, RepositoryStats
-from vmkeep.repository.runs import RunArea
-from vmkeep.repository.segments import Location
-from vmkeep.repository.slots import Slot
-from vmkeep.repository.writer import BlockWriter
+from vmkeep.repository.twins import copied_run, find_twin, share_digests
+from vmkeep.repository.unlock import KeyService, Slot
 
 __all__ = [
+    "LOCKED_FOLDERS",
     "ZERO",
     "Batch",
     "BlockReader",
@@ -51,14 +66,21 @@ __all__ = [
     "Slot",
     "Trouble",
     "Wanted",
+    "copied_run",
     "create_encrypted_repository",
     "create_repository",
     "decode_extents",
     "encode_extents",
+    "find_twin",
+    "folders",
+    "is_locked",
+    "locked_by_age",
     "open_in",
     "open_repository",
     "open_site_repository",
     "point_id",
+    "require_visible",
+    "share_digests",
     "takes_passphrase",
     "unlock_site",
 ]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 
-from vmkeep.blobs import BlobStore
-from vmkeep.blobs.locking import LockRule, locks_of
+from vmkeep.blobs import BlobStore, LockRule, locks_of
 from vmkeep.errors import CorruptError, RepositoryError
-from vmkeep.repository import descriptor
+from vmkeep.repository.folders import INDEX, KEYS, PACKS, POINTS
+from vmkeep.repository.unlock import descriptor
 
-PREFIXES = ("packs/", "index/", "points/", "keys/")
+LOCKED_FOLDERS = (PACKS, INDEX, POINTS, KEYS)
 
 log = logging.getLogger(__name__)
 
 
 def is_locked(key: str) -> bool:
     """Whether a blob of that name is to be locked."""
-    return key == descriptor.KEY or key.startswith(PREFIXES)
+    return key == descriptor.KEY or key.startswith(LOCKED_FOLDERS)
 
 
 def begin_locks(store: BlobStore, rule: LockRule | None) -> None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmkeep.blobs import BlobStore, Meter, close_store, open_store
-from vmkeep.blobs.creation import warn_unless_creates
-from vmkeep.blobs.locking import LockRule, delete_unlocked
-from vmkeep.blobs.opening import create_store
+from vmkeep.blobs import (
+    BlobStore,
+    LockRule,
+    Meter,
+    close_store,
+    create_store,
+    delete_unlocked,
+    open_store,
+    warn_unless_creates,
+)
 from vmkeep.errors import UsageError, VmKeepError
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.site import Site
-from vmkeep.repository import descriptor as descriptors
-from vmkeep.repository.frames import Framer
-from vmkeep.repository.keys import Keys, new_master
-from vmkeep.repository.keyservice import KeyService
+from vmkeep.repository.folders import KEYS
+from vmkeep.repository.frames import Framer, Keys, new_master
+from vmkeep.repository.index import default_cache
 from vmkeep.repository.lockedkeys import begin_locks, require_locks
 from vmkeep.repository.repository import Repository
-from vmkeep.repository.segmentcache import default_cache
-from vmkeep.repository.slots import PREFIX, Slots
-from vmkeep.repository.swapped import require_own, require_own_key
-from vmkeep.repository.vacancy import require_vacant
+from vmkeep.repository.unlock import KeyService, Slots, require_own, require_own_key, require_vacant
+from vmkeep.repository.unlock import descriptor as descriptors
 
 _FIRST = "made with the repository"
 
@@ -57,7 +60,7 @@ def create_repository(
     warn_unless_creates(store)
     require_locks(store, lock)
     descriptors.create(store, descriptor)
-    for blob in store.list(PREFIX):  # of an encrypted repository whose making was interrupted
+    for blob in store.list(KEYS):  # of an encrypted repository whose making was interrupted
         delete_unlocked(store, blob.key)
     return Repository(store, descriptors.load(store))
 
@@ -112,7 +115,7 @@ def create_encrypted_in(
         descriptors.create(store, descriptor, Keys(master, repository=descriptor.id))
     except VmKeepError:
         for slot in made:
-            delete_unlocked(store, f"{PREFIX}{slot.id}")
+            delete_unlocked(store, f"{KEYS}{slot.id}")
         raise
     return Created(repository=open_in(store, passphrase=recovery_key), recovery_key=recovery_key)
 
@@ -132,7 +135,7 @@ def open_repository(
     :param master: in place of all that would unwrap it: what :func:`unlock_site` gave to the process that started this.
     :param aws: for S3, and for key slots that Amazon's key service opens.
     :param cache: folder for files that can be made again: index segments; by default the user's cache folder.
-    :param limit_rate: bytes per second to and from it, maybe by time of day: see :mod:`vmkeep.blobs.rates`.
+    :param limit_rate: bytes per second to and from it, maybe by time of day: see :mod:`vmkeep.blobs.wrappers.rates`.
     :raises RepositoryError: no such folder, not a repository, one that this version cannot read, or the passphrase
         is missing or wrong, or given for a repository that is not encrypted.
     """

@@ -12,35 +12,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vmkeep.blobs import BlobStore, Meter, close_store
-from vmkeep.blobs.abreast import abreast
+from vmkeep.blobs import BlobStore, Meter, abreast, close_store
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository import index as indexes
-from vmkeep.repository import runs, sealing, tries
-from vmkeep.repository.attachments import read_content, write_content
-from vmkeep.repository.choosing import find_point, keys_of_vm, latest_point, latest_refs, newest_first
-from vmkeep.repository.committing import commit, require_sealed, root_digest
-from vmkeep.repository.damage import DamageNotes, KnownDamage
-from vmkeep.repository.descriptor import Descriptor
-from vmkeep.repository.findings import Finding
-from vmkeep.repository.forgetting import Forgettings
-from vmkeep.repository.frames import Framer
+from vmkeep.repository.blocks import BlockReader, BlockWriter
+from vmkeep.repository.checks import Finding, Places, PointCheck, Slice
+from vmkeep.repository.folders import INDEX, PACKS, RUNS
+from vmkeep.repository.frames import Framer, Keys
 from vmkeep.repository.index import Index
-from vmkeep.repository.keys import Keys
-from vmkeep.repository.manifests import Manifests, ReadPoint, load_ref
-from vmkeep.repository.mapbuilder import MapBuilder
-from vmkeep.repository.maps import ROOT_SIZE, DiskMap, Shape, parse_root
-from vmkeep.repository.marks import PointMarks
-from vmkeep.repository.plans import Plans
-from vmkeep.repository.pointcheck import Places, PointCheck
-from vmkeep.repository.pointnames import blob_of_ref
-from vmkeep.repository.reader import BlockReader
-from vmkeep.repository.sealednotes import SealedNotes
-from vmkeep.repository.slices import Slice
-from vmkeep.repository.slots import Slots
-from vmkeep.repository.writer import BlockWriter
+from vmkeep.repository.maps import ROOT_SIZE, DiskMap, MapBuilder, Shape, parse_root, read_content, write_content
+from vmkeep.repository.notes import DamageNotes, Forgettings, KnownDamage, Plans, PointMarks, SealedNotes, runs, tries
+from vmkeep.repository.points import (
+    Manifests,
+    ReadPoint,
+    blob_of_ref,
+    find_point,
+    keys_of_vm,
+    latest_point,
+    latest_refs,
+    load_ref,
+    newest_first,
+)
+from vmkeep.repository.sealing import commit, handshake, require_sealed, root_digest
+from vmkeep.repository.unlock import Descriptor, Slots
 
 log = logging.getLogger(__name__)
 
@@ -208,8 +203,8 @@ class Repository:
         """Commit a restore point and return its ref: from now on it exists.
 
         Everything it names has to be there, and to stay: that is settled first, with maintenance that may run at the
-        same time; see :mod:`~vmkeep.repository.sealing`. Sealing once more in the same run finds the point that
-        stands; give points the id of :func:`~vmkeep.repository.manifests.point_id`, which retries share.
+        same time; see :mod:`vmkeep.repository.sealing.handshake`. A second seal in the same run finds the point that
+        stands, because retries share the id that :func:`~vmkeep.repository.points.point_id` gives.
 
         :param begun: the try under which everything was found and stored that the point names; it ends with this.
             ``None``: all of the point's map is walked.
@@ -233,8 +228,8 @@ class Repository:
 
         :raises StaleError: it did.
         """
-        if not sealing.is_unswept(self.blobs, self.framer, run, begun):
-            sealing.walk(self.blobs, self.framer, roots, self.fresh_index)
+        if not handshake.is_unswept(self.blobs, self.framer, run, begun):
+            handshake.walk(self.blobs, self.framer, roots, self.fresh_index)
 
     def points(self, vm_key: str | None = None) -> Iterator[RestorePoint]:
         """Yield all restore points, or those of one VM; sorted by VM, then by time."""
@@ -266,7 +261,7 @@ class Repository:
         return abreast(self.blobs, load, refs)
 
     def find_point(self, text: str) -> RestorePoint:
-        """Return the point that a person means; see :func:`~vmkeep.repository.choosing.find_point`."""
+        """Return the point that a person means; see :func:`~vmkeep.repository.points.choosing.find_point`."""
         return find_point(self.manifests, text)
 
     def latest_point(self, vm_key: str) -> RestorePoint | None:
@@ -334,7 +329,7 @@ class Repository:
         :param part: read the packs of this slice.
         :returns: what is wrong; empty: all is well.
         """
-        from vmkeep.repository.check import Check  # which takes numpy: other commands should not wait for it
+        from vmkeep.repository.checks.check import Check  # which takes numpy: other commands should not wait for it
 
         check = Check(
             self.blobs,
@@ -358,8 +353,8 @@ class Repository:
     def stats(self) -> RepositoryStats:
         """Count what is there."""
         names = list(self.manifests.names())
-        packs = [blob.size for blob in self.blobs.list("packs/")]
-        segments = [blob.size for blob in self.blobs.list(indexes.PREFIX)]
+        packs = [blob.size for blob in self.blobs.list(PACKS)]
+        segments = [blob.size for blob in self.blobs.list(INDEX)]
         return RepositoryStats(
             points=len(names),
             vms=len({name.vm_key for name in names}),
@@ -368,7 +363,7 @@ class Repository:
             index_segments=len(segments),
             index_bytes=sum(segments),
             blocks=self.index.entries,
-            run_blobs=sum(1 for _ in self.blobs.list(runs.PREFIX)),
+            run_blobs=sum(1 for _ in self.blobs.list(RUNS)),
         )
 
 

@@ -2,24 +2,29 @@
 
 Names are loaded on first use: a transfer's child process imports this package before VDDK is initialised, and nothing
 heavy may come in between.
+
+``storing`` reads a disk and stores it, ``writing`` does the reverse, ``verify`` reads the stored disk again, and
+``mapcopy`` copies a disk between repositories; ``pipeline`` keeps reading, hashing and storing busy at the same time.
+``running`` starts the child process that holds VDDK, ``child`` is that process, ``protocol`` their words. ``mapcopy``
+and ``progress`` are doors of their own.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vmkeep.transfer.backup import StoredDisk, back_up_disk
-    from vmkeep.transfer.restore import restore_disk
     from vmkeep.transfer.running import RunningTransfer, change_access, probe_vddk, start_copy, start_write
+    from vmkeep.transfer.storing import StoredDisk, back_up_disk
     from vmkeep.transfer.verify import verify_disk
+    from vmkeep.transfer.writing import restore_disk
 
 _HOMES = {
     "RunningTransfer": "running",
-    "StoredDisk": "backup",
-    "back_up_disk": "backup",
+    "StoredDisk": "storing",
+    "back_up_disk": "storing",
     "change_access": "running",
     "probe_vddk": "running",
-    "restore_disk": "restore",
+    "restore_disk": "writing",
     "start_copy": "running",
     "start_write": "running",
     "verify_disk": "verify",
@@ -30,7 +35,9 @@ __all__ = [
     "StoredDisk",
     "back_up_disk",
     "change_access",
+    "mapcopy",
     "probe_vddk",
+    "progress",
     "restore_disk",
     "start_copy",
     "start_write",

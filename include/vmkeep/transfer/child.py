@@ -141,7 +141,7 @@ class _Reporter:
 
 def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]) -> DiskCopy:
     from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
-    from vmkeep.transfer.backup import back_up_disk
+    from vmkeep.transfer.storing import back_up_disk
 
     job = from_plain(DiskJob, request.job)
     cursor = from_plain(Cursor, request.cursor) if request.cursor else None
@@ -194,7 +194,7 @@ def _write(
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
     from vmkeep.transfer.compare import compare_disk
-    from vmkeep.transfer.restore import restore_disk
+    from vmkeep.transfer.writing import restore_disk
 
     job = from_plain(WriteJob, request.job)
     started = time.monotonic()

@@ -25,7 +25,7 @@ def load_aws(aws_conn_id: str) -> AwsCredentials:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from vmkeep.blobs.awschain import frozen
+    from vmkeep.blobs.aws import frozen
 
     hook = S3Hook(aws_conn_id=aws_conn_id)
     places = _places(hook)

@@ -38,13 +38,13 @@ class CheckRepositoryOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Check."""
-        from vmkeep.flows import maintenance
+        from vmkeep.flows import upkeep
         from vmkeep.repository import open_site_repository
 
         day = context["dag_run"].run_after  # not the clock's: a retry after midnight reads the same slice
-        part = None if self.read_all else maintenance.choose_slice(self.part, day=day, days=int(self.days))
+        part = None if self.read_all else upkeep.choose_slice(self.part, day=day, days=int(self.days))
         with open_site_repository(self.site()) as repository:
-            findings, counts = maintenance.check(repository, part, on_progress=self.follow("check"))
+            findings, counts = upkeep.check(repository, part, on_progress=self.follow("check"))
         self.log.info("checked %s: %s, %d findings", counts.data, mebibytes(counts.bytes_checked), counts.findings)
         for finding in findings[:_LINES]:
             self.log.error("%s", finding)

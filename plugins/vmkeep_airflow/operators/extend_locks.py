@@ -33,7 +33,7 @@ class ExtendLocksOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Extend."""
-        from vmkeep.flows.maintenance import keep_locks, require_kept
+        from vmkeep.flows.upkeep import keep_locks, require_kept
         from vmkeep.repository import open_site_repository
 
         with open_site_repository(self.site()) as repository:

@@ -29,13 +29,13 @@ class MarkDamagedOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Mark."""
-        from vmkeep.flows import maintenance
+        from vmkeep.flows import upkeep
         from vmkeep.repository import open_site_repository
 
         counts = context["ti"].xcom_pull(task_ids=self.check_task_id)
         findings = counts["findings"] if counts else None
         with open_site_repository(self.site()) as repository:
-            repair = maintenance.mark_points(repository, findings=findings, on_progress=self.follow("mark"))
+            repair = upkeep.mark_points(repository, findings=findings, on_progress=self.follow("mark"))
         for damage in repair.damaged:
             self.warn(list(damage_lines(damage)))
         for key in repair.unreadable:

@@ -53,16 +53,14 @@ class PruneOperator(UpkeepOperator):
     def step(self, context: Context) -> Any:
         """Prune."""
         from vmkeep.clock import now
-        from vmkeep.flows import maintenance
-        from vmkeep.maintenance.clock import time_for_rules
-        from vmkeep.maintenance.plan import plan_prune
-        from vmkeep.maintenance.prune import execute
+        from vmkeep.flows import upkeep
+        from vmkeep.maintenance import execute, plan_prune, time_for_rules
         from vmkeep.repository import open_site_repository
 
         place = RepositoryHook(self.repository_conn_id).get_conn()
         rule = make_rule(self.keep or {}) or (parse_rule(place.retention) if place.retention else None)
         zone = parse_zone(self.time_zone or place.time_zone)
-        margins = maintenance.grace_margins(timedelta(hours=float(self.grace_hours)))
+        margins = upkeep.grace_margins(timedelta(hours=float(self.grace_hours)))
         site = self.site()
         with open_site_repository(site) as repository:
             at = time_for_rules(repository.blobs) if rule else now()
@@ -73,15 +71,15 @@ class PruneOperator(UpkeepOperator):
             result = {
                 "rule": str(rule) if rule else None,
                 "dry_run": bool(self.plan_only),
-                "plan": to_plain(maintenance.count_plan(plan)),
+                "plan": to_plain(upkeep.count_plan(plan)),
             }
             if self.plan_only:
                 return result
             report = execute(repository, plan, on_progress=self.follow("prune"))
             self.warn(prune_warnings(plan, report))
             if report.points_forgotten:
-                maintenance.refresh_catalog(site.catalog, repository)
-        result["done"] = to_plain(maintenance.count_prune(report))
+                upkeep.refresh_catalog(site.catalog, repository)
+        result["done"] = to_plain(upkeep.count_prune(report))
         if report.not_rewritten:
             context["ti"].xcom_push(key="return_value", value=result)  # Airflow keeps no result of a task that raises
             report.require_room()

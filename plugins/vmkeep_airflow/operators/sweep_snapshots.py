@@ -63,7 +63,7 @@ class SweepSnapshotsOperator(SiteOperator):
 
     def _sweep_vms(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
         from vmkeep.flows import restore
-        from vmkeep.flows.sweep import find_run_vms
+        from vmkeep.flows.leftovers import find_run_vms
 
         removed = 0
         for found in find_run_vms(site, has_ended=has_ended(context["ti"]), given_up=after):

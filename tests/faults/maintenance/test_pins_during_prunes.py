@@ -8,11 +8,11 @@ from tests.faults.maintenance.test_prune_power_cuts import PowerCut, twin_of
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted
 from tests.unit.maintenance.conftest import BLOCK, NOW, AgingStore, Vault, block, small_packs
 from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.wrapping import WrappingStore
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import ConflictError, NotFoundError
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
-from vmkeep.repository import descriptor
+from vmkeep.repository.unlock import descriptor
 
 __all__ = ["small_packs"]
 

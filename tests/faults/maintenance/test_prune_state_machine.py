@@ -29,7 +29,9 @@ from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
-from vmkeep.repository import ZERO, BlockWriter, Kind, MapBuilder, Repository, descriptor, point_id, writer
+from vmkeep.repository import ZERO, BlockWriter, Kind, MapBuilder, Repository, point_id
+from vmkeep.repository.blocks import writer
+from vmkeep.repository.unlock import descriptor
 
 CONTENT = {number: (b"%04d" % number) * (BLOCK // 4) for number in range(1, 9)} | {0: bytes(BLOCK)}
 SIZE = 5

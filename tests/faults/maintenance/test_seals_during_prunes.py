@@ -15,7 +15,7 @@ from tests.faults.maintenance.test_starting_one_while_another_runs import Interr
 from tests.patience import HANG
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, described, small_packs, write
 from vmkeep.errors import StaleError
-from vmkeep.repository import descriptor
+from vmkeep.repository.unlock import descriptor
 
 __all__ = ["small_packs"]
 

@@ -13,12 +13,12 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault, block, described, read, write
 from vmkeep.errors import StaleError
-from vmkeep.flows.copying import CopyState, Verify, copy_points
+from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
-from vmkeep.repository import descriptor
+from vmkeep.repository.unlock import descriptor
 from vmkeep.transfer.verify import verify_disk
 
 POSITIONS = 4

@@ -16,9 +16,10 @@ from tests.sealed import remove_on_purpose
 from tests.unit.maintenance.conftest import BLOCK, NONE, AgingStore, Vault, block, described, read, small_packs, write
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import StaleError
-from vmkeep.flows.copying import CopyState, copy_points
+from vmkeep.flows.pointcopy import CopyState, copy_points
 from vmkeep.images import import_images
-from vmkeep.repository import descriptor, point_id
+from vmkeep.repository import point_id
+from vmkeep.repository.unlock import descriptor
 
 __all__ = ["small_packs"]
 

@@ -11,14 +11,16 @@ import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE, opened
 from vmkeep.blobs.memory import MemoryStore
+from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent, coalesce
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
-from vmkeep.repository import descriptor, point_id, slots, writer
+from vmkeep.repository import point_id
+from vmkeep.repository.blocks import writer
 from vmkeep.repository.opening import create_encrypted_in
-from vmkeep.transfer.backup import back_up_disk
-from vmkeep.transfer.files import LocalFileSource
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.transfer.storing import back_up_disk
+from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536
 _START = datetime(2026, 5, 4, tzinfo=UTC)

@@ -16,9 +16,9 @@ from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
-from vmkeep.repository import slots
-from vmkeep.repository.marks import Lost
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.repository.notes.marks import Lost
+from vmkeep.repository.unlock import slots
+from vmkeep.transfer.writing import restore_disk
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sealed import opened
 from vmkeep.errors import VmKeepError
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.transfer.writing import restore_disk
 
 
 def kinds(store):

@@ -9,11 +9,12 @@ from tests.sealed import CHEAP, PASSPHRASE, opened
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import UnsupportedError, UsageError
-from vmkeep.flows.copying import CopyState, Verify, copy_points
-from vmkeep.repository import Kind, descriptor, slots
+from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
+from vmkeep.repository import Kind
+from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.opening import create_encrypted_in
-from vmkeep.repository.packs import pack_key
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.transfer.writing import restore_disk
 
 
 def make_store(kind, *, block_size=BLOCK, compression="zstd"):

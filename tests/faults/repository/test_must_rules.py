@@ -7,7 +7,7 @@ import pytest
 from tests.sealed import opened, remove_on_purpose
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, VmKeepError
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.transfer.writing import restore_disk
 
 
 def test_rule_1_order_of_writing_packs_then_index_then_map_root_then_manifest(store, vm):
@@ -82,7 +82,7 @@ def test_rule_6_a_truncated_or_altered_object_is_a_clear_error_that_names_the_ob
 
 
 def test_rule_7_a_create_if_absent_whose_reply_was_lost_is_settled_by_the_write_id(store, vm):
-    from vmkeep.blobs.settling import SettlingStore
+    from vmkeep.blobs.wrappers.settling import SettlingStore
     from vmkeep.errors import StoreError
 
     faulty = FaultyStore(store)

@@ -44,7 +44,7 @@ def test_a_power_cut_between_any_two_puts_loses_at_most_the_run_in_progress(stor
 
 @pytest.mark.parametrize("lost", range(12))
 def test_a_lost_reply_is_no_lost_backup_and_no_second_point(store, vm, changes, lost):
-    from vmkeep.blobs.settling import SettlingStore
+    from vmkeep.blobs.wrappers.settling import SettlingStore
 
     vm.back_up(store, "run-1")
     changes(vm, 6)

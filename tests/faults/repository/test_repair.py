@@ -15,9 +15,10 @@ from vmkeep.errors import CorruptError, UnsupportedError, UsageError
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.model.extents import Extent
-from vmkeep.repository import Kind, create_repository, slots
-from vmkeep.repository.damage import PackState
-from vmkeep.repository.packs import pack_key
+from vmkeep.repository import Kind, create_repository
+from vmkeep.repository.frames.packs import pack_key
+from vmkeep.repository.notes.damage import PackState
+from vmkeep.repository.unlock import slots
 
 
 @pytest.fixture(params=["plain", "encrypted"])

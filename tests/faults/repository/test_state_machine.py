@@ -10,9 +10,10 @@ from tests.sealed import opened
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import Extent, coalesce
-from vmkeep.repository import descriptor, writer
-from vmkeep.transfer.backup import back_up_disk
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.repository.blocks import writer
+from vmkeep.repository.unlock import descriptor
+from vmkeep.transfer.storing import back_up_disk
+from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536
 SECTOR = 512

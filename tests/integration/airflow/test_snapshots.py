@@ -173,7 +173,7 @@ def test_a_vm_that_another_run_holds_is_refused_by_preflight(run_dag, control, s
     ],
 )
 def test_airflow_decides_where_it_knows_the_run_else_leases_and_age_do(owner_state, alive, age_hours, verdict):
-    from vmkeep.flows.sweep import RunSnapshot
+    from vmkeep.flows.leftovers import RunSnapshot
 
     found = RunSnapshot(
         vm="vm-1", vm_name="a", run="r.1", snapshot="snapshot-1", age=timedelta(hours=age_hours), alive=alive

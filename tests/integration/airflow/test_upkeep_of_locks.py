@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from vmkeep.blobs.awsclient import AwsClient
+from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule
-from vmkeep.blobs.s3access import parse_location
-from vmkeep.blobs.s3versions import S3Versions
+from vmkeep.blobs.s3.access import parse_location
+from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.images import import_images
 from vmkeep.repository import create_repository
 

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
 from vmkeep.flows import backup, hold, others, restore
-from vmkeep.flows.sweep import find_run_snapshots
+from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository

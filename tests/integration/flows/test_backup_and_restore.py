@@ -14,7 +14,9 @@ from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce
-from vmkeep.repository import Lost, create_repository, open_repository, sealing, tries
+from vmkeep.repository import Lost, open_repository
+from vmkeep.repository.notes import tries
+from vmkeep.repository.sealing import handshake
 
 KEYS = (2000, 2001, 16000)
 """The disks of app01 that a backup copies; 2016 is its physical RDM."""
@@ -52,7 +54,7 @@ def test_a_full_backup_holds_every_byte_and_leaves_no_snapshot(bench):
 
 def test_a_backup_is_one_try_from_the_snapshot_to_the_seal_and_walks_nothing(bench, monkeypatch):
     walked = []
-    monkeypatch.setattr(sealing, "walk", lambda *given: walked.append(given))
+    monkeypatch.setattr(handshake, "walk", lambda *given: walked.append(given))
 
     back_up(bench.site, "web01")
 

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.flows.restoring import Restoring, back_up, hands
 from vmkeep.errors import CorruptError
 from vmkeep.repository import Kind, open_repository
-from vmkeep.repository.packs import pack_key
+from vmkeep.repository.frames.packs import pack_key
 
 VM = "web01"
 

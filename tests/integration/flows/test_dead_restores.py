@@ -16,11 +16,12 @@ import pytest
 from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import backup, restore
+from vmkeep.flows.leftovers import find_run_snapshots, find_run_vms
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
-from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.point import BackupMode
-from vmkeep.repository import create_repository, runs
+from vmkeep.repository import create_repository
+from vmkeep.repository.notes import runs
 from vmkeep.vsphere import marks
 
 VM = "web01"

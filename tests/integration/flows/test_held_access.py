@@ -20,14 +20,14 @@ from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
 from vmkeep.flows import backup, hold, others, vm_access
 from vmkeep.flows.held_vms import find_held, let_go, run_holding
-from vmkeep.flows.sweep import find_run_snapshots
+from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
 from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import open_repository
-from vmkeep.repository.runs import RunArea
+from vmkeep.repository.notes.runs import RunArea
 from vmkeep.transfer import change_access
 from vmkeep.vddk.address import IDENTITY_LIMIT
 from vmkeep.vsphere import snapshots

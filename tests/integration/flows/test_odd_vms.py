@@ -9,8 +9,8 @@ import pytest
 from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, reconfigure, restore_whole
 from vmkeep.errors import ConflictError, UnsupportedError, VmOutOfReachError
 from vmkeep.flows import backup
+from vmkeep.flows.leftovers import find_run_snapshots, find_run_vms
 from vmkeep.flows.restore import plan_restore
-from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import OnConflict, RestoreRequest
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import Restoring, back_up, hands, new_run, restore_whole
 from vmkeep.errors import PermissionDeniedError
-from vmkeep.flows import backup, sweep
+from vmkeep.flows import backup, leftovers
 from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm
 from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site
@@ -149,8 +149,8 @@ def test_the_documented_role_is_enough_to_list_vms_and_to_sweep(lab, site, backu
 
     with open_session(backup_user.vcenter) as session:
         assert {record.name for record in inventory.list_vms(session)} >= {"web01", "app01", "twin"}
-    assert [found.snapshot for found in sweep.find_run_snapshots(backup_user)] == [taken.snapshot]
-    assert sweep.find_run_vms(backup_user) == ()
+    assert [found.snapshot for found in leftovers.find_run_snapshots(backup_user)] == [taken.snapshot]
+    assert leftovers.find_run_vms(backup_user) == ()
     backup.remove_snapshot(backup_user, taken.vm, pre.request.run)
     assert lab.vm("web01")["snapshots"] == []
 

@@ -13,7 +13,7 @@ from tests.integration.flows.restoring import Restoring, back_up, hold_still, re
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, StaleError
 from vmkeep.flows import backup
-from vmkeep.flows.sweep import find_run_snapshots, find_run_vms
+from vmkeep.flows.leftovers import find_run_snapshots, find_run_vms
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import changes, snapshots

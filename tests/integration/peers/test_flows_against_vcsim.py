@@ -13,12 +13,12 @@ import pytest
 from tests.patience import HANG
 from vmkeep.flows import backup, restore
 from vmkeep.flows.values import BackupRequest, RestoreRequest
+from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.model.job import DiskCopy, DiskWrite
 from vmkeep.model.point import BackupKind, Consistency
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.transfer import back_up_disk
-from vmkeep.transfer.files import LocalFileSource
 from vmkeep.vsphere import inventory, machines, marks, snapshots
 
 pytestmark = pytest.mark.slow

@@ -22,15 +22,9 @@ from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
-from vmkeep.repository import (
-    BlockWriter,
-    create_encrypted_repository,
-    create_repository,
-    descriptor,
-    open_repository,
-    slots,
-)
-from vmkeep.repository.packs import pack_key
+from vmkeep.repository import BlockWriter, create_encrypted_repository, create_repository, open_repository
+from vmkeep.repository.frames.packs import pack_key
+from vmkeep.repository.unlock import descriptor, slots
 
 __all__ = ["small_packs"]
 

@@ -24,16 +24,10 @@ from vmkeep.errors import (
     UsageError,
 )
 from vmkeep.model.site import Site
-from vmkeep.repository import (
-    KeyService,
-    create_encrypted_repository,
-    create_repository,
-    open_in,
-    open_site_repository,
-    slots,
-)
-from vmkeep.repository.descriptor import new_descriptor
+from vmkeep.repository import KeyService, create_encrypted_repository, create_repository, open_in, open_site_repository
 from vmkeep.repository.opening import create_encrypted_in, takes_passphrase
+from vmkeep.repository.unlock import slots
+from vmkeep.repository.unlock.descriptor import new_descriptor
 
 
 @pytest.fixture(autouse=True)

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from tests import servers
 from tests.fronts import front, refusal, refusing
 from tests.sealed import CHEAP, PASSPHRASE
-from vmkeep.blobs import s3versions
-from vmkeep.blobs.awsclient import AwsClient
+from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked, locks_of
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access, parse_location
-from vmkeep.blobs.s3versions import S3Versions
+from vmkeep.blobs.s3 import versions
+from vmkeep.blobs.s3.access import S3Access, parse_location
+from vmkeep.blobs.s3.s3store import S3BlobStore
+from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.blobs.store import backend
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
@@ -34,7 +34,7 @@ from vmkeep.errors import (
     UnlockedError,
     UsageError,
 )
-from vmkeep.flows.maintenance import keep_locks, require_kept
+from vmkeep.flows.upkeep import keep_locks, require_kept
 from vmkeep.images import export_image, import_images
 from vmkeep.maintenance.locks import bring_back, extend_locks, find_hidden, needed_packs
 from vmkeep.maintenance.margins import Margins
@@ -42,8 +42,9 @@ from vmkeep.maintenance.merge import plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
-from vmkeep.repository import create_repository, open_repository, slots
-from vmkeep.repository.lockedkeys import PREFIXES, is_locked
+from vmkeep.repository import create_repository, open_repository
+from vmkeep.repository.lockedkeys import LOCKED_FOLDERS, is_locked
+from vmkeep.repository.unlock import slots
 
 MIB = 1 << 20
 RULE = LockRule(mode=LockMode.COMPLIANCE, days=30)
@@ -114,12 +115,12 @@ def _until(client, entry):
 
 def _steal(client, location):
     """Overwrite or delete everything that can be, as someone with our keys would."""
-    for number, versions in enumerate(_objects(client, location).values()):
+    for number, kept in enumerate(_objects(client, location).values()):
         if number % 2:
-            client.put_object(Bucket=BUCKET, Key=versions[0]["Key"], Body=b"pay us")
-        client.delete_object(Bucket=BUCKET, Key=versions[0]["Key"])
+            client.put_object(Bucket=BUCKET, Key=kept[0]["Key"], Body=b"pay us")
+        client.delete_object(Bucket=BUCKET, Key=kept[0]["Key"])
         if number % 3 == 0:
-            client.put_object(Bucket=BUCKET, Key=versions[0]["Key"], Body=b"pay us more")
+            client.put_object(Bucket=BUCKET, Key=kept[0]["Key"], Body=b"pay us more")
 
 
 def test_all_that_a_restore_needs_is_locked_and_nothing_else(repository, location, image, thief):
@@ -128,9 +129,9 @@ def test_all_that_a_restore_needs_is_locked_and_nothing_else(repository, locatio
     due = datetime.now(UTC) + RULE.period
 
     assert {key.partition("/")[0] for key in objects if is_locked(key)} >= {"vmkeep.json", "packs", "index", "points"}
-    for key, versions in objects.items():
-        until = _until(thief, versions[0])
-        assert len(versions) == 1
+    for key, kept in objects.items():
+        until = _until(thief, kept[0])
+        assert len(kept) == 1
         assert (until is not None) == is_locked(key), key
         assert until is None or abs(until - due) < timedelta(minutes=5)
     assert create_store(location + "x", credentials=repository.blobs.inner.inner._access.credentials)
@@ -140,9 +141,9 @@ def test_a_stolen_credential_can_neither_shorten_nor_delete_nor_replace(
     repository, location, image, thief, s3_server, tmp_path
 ):
     point = import_images(repository, [image], name="web")
-    for versions in [found for key, found in _objects(thief, location).items() if is_locked(key)]:
-        where = {"Bucket": BUCKET, "Key": versions[0]["Key"], "VersionId": versions[0]["VersionId"]}
-        until = _until(thief, versions[0])
+    for kept in [found for key, found in _objects(thief, location).items() if is_locked(key)]:
+        where = {"Bucket": BUCKET, "Key": kept[0]["Key"], "VersionId": kept[0]["VersionId"]}
+        until = _until(thief, kept[0])
         for mode, date in (("COMPLIANCE", until - timedelta(days=1)), ("GOVERNANCE", until)):
             with pytest.raises(ClientError, match="AccessDenied"):
                 thief.put_object_retention(**where, Retention={"Mode": mode, "RetainUntilDate": date})
@@ -150,7 +151,7 @@ def test_a_stolen_credential_can_neither_shorten_nor_delete_nor_replace(
             thief.delete_object(**where)
         with pytest.raises(ClientError, match="AccessDenied"):
             thief.delete_object(**where, BypassGovernanceRetention=True)
-        assert _until(thief, versions[0]) == until
+        assert _until(thief, kept[0]) == until
     with pytest.raises(ClientError):
         thief.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
     with pytest.raises(ClientError):
@@ -174,10 +175,10 @@ def test_a_stolen_credential_can_neither_shorten_nor_delete_nor_replace(
 
 def test_what_was_overwritten_is_never_taken_for_what_was_stored(repository, location, image, thief, s3_server):
     point = import_images(repository, [image], name="web")
-    for versions in _objects(thief, location, under="packs/").values():
-        content = bytearray(thief.get_object(Bucket=BUCKET, Key=versions[0]["Key"])["Body"].read())
+    for kept in _objects(thief, location, under="packs/").values():
+        content = bytearray(thief.get_object(Bucket=BUCKET, Key=kept[0]["Key"])["Body"].read())
         content[len(content) // 2] ^= 1
-        thief.put_object(Bucket=BUCKET, Key=versions[0]["Key"], Body=bytes(content))
+        thief.put_object(Bucket=BUCKET, Key=kept[0]["Key"], Body=bytes(content))
 
     again = open_repository(location, aws=s3_server.credentials)
     assert again.check(read_data=True)
@@ -212,10 +213,10 @@ def test_where_a_server_copies_no_old_version_on_top_its_bytes_are_put_anew(
     repository, location, image, thief, s3_server, status, code, tmp_path
 ):
     point = import_images(repository, [image], name="web")
-    for key, versions in _objects(thief, location).items():
+    for key, kept in _objects(thief, location).items():
         if is_locked(key):
             thief.put_object(
-                Bucket=BUCKET, Key=versions[0]["Key"], Body=b"ours now", ObjectLockMode="COMPLIANCE",
+                Bucket=BUCKET, Key=kept[0]["Key"], Body=b"ours now", ObjectLockMode="COMPLIANCE",
                 ObjectLockRetainUntilDate=datetime.now(UTC) + timedelta(days=900),
             )  # fmt: skip
     with front(s3_server, _no_copies(status, code)) as server:
@@ -454,8 +455,8 @@ def test_no_prune_deletes_for_a_thief_what_he_could_only_hide(repository, locati
 
 
 def _steal_points(thief, location):
-    for versions in _objects(thief, location, under="points/").values():
-        thief.delete_object(Bucket=BUCKET, Key=versions[0]["Key"])
+    for kept in _objects(thief, location, under="points/").values():
+        thief.delete_object(Bucket=BUCKET, Key=kept[0]["Key"])
 
 
 def test_an_extension_tells_what_is_missing_or_hidden(repository, location, image, thief):
@@ -503,7 +504,7 @@ def test_where_nothing_can_be_locked_no_repository_is_made(s3_server, thief, tmp
 @pytest.mark.parametrize("honest", [True, False])
 def test_a_server_has_to_prove_that_it_keeps_locks(s3_server, location, thief, monkeypatch, honest):
     monkeypatch.setattr(S3Versions, "_prove", _PROVE)
-    monkeypatch.setattr(s3versions, "_PROBE_SECONDS", 1.5)
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", 1.5)
     if honest:
         create_repository(location, lock=RULE, aws=s3_server.credentials)
         assert _objects(thief, location, under="probes/") == {}
@@ -516,7 +517,7 @@ def test_a_server_has_to_prove_that_it_keeps_locks(s3_server, location, thief, m
 
 def test_a_probe_of_locks_that_cannot_be_removed_hides_no_verdict(s3_server, location, monkeypatch):
     monkeypatch.setattr(S3Versions, "_prove", _PROVE)
-    monkeypatch.setattr(s3versions, "_PROBE_SECONDS", 1.5)
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", 1.5)
     removals = []
 
     def behave(request, ask):
@@ -583,6 +584,6 @@ def test_locks_from_the_command_line(s3_server, location, image, thief, monkeypa
     found = vmkeep("repo", "lock", "--restore")["found"]
     monkeypatch.setenv("VMKEEP_PASSPHRASE", PASSPHRASE)
 
-    assert {each["key"].partition("/")[0] + "/" for each in found} == {*PREFIXES, "vmkeep.json/"}
+    assert {each["key"].partition("/")[0] + "/" for each in found} == {*LOCKED_FOLDERS, "vmkeep.json/"}
     vmkeep("image", "export", point, str(tmp_path / "out.raw"))
     assert (tmp_path / "out.raw").read_bytes() == image.read_bytes()

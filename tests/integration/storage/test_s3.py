@@ -13,13 +13,13 @@ from click.testing import CliRunner
 
 from tests.life import live
 from tests.lossy import lossy
-from vmkeep.blobs.awschain import resolve
-from vmkeep.blobs.awsclient import AwsClient
+from vmkeep.blobs.aws.chain import resolve
+from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.s3 import S3BlobStore
-from vmkeep.blobs.s3access import S3Access, S3Location, parse_location, upload_seconds
-from vmkeep.blobs.s3versions import S3Versions
+from vmkeep.blobs.s3.access import S3Access, S3Location, parse_location, upload_seconds
+from vmkeep.blobs.s3.s3store import S3BlobStore
+from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
     AuthenticationError,

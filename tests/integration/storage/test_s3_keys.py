@@ -7,9 +7,9 @@ import uuid
 import pytest
 
 from tests.servers import S3Server
-from vmkeep.blobs.awsclient import AwsClient
+from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.s3access import parse_location
+from vmkeep.blobs.s3.access import parse_location
 from vmkeep.errors import UsageError
 from vmkeep.repository import create_repository, open_repository
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.life import live
-from vmkeep.blobs import sftp, sftpnames
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.sftp import SftpStore
-from vmkeep.blobs.sshaccess import SshAccess, parse_location
+from vmkeep.blobs.ssh import sftp, sftpnames
+from vmkeep.blobs.ssh.sftp import SftpStore
+from vmkeep.blobs.ssh.sshaccess import SshAccess, parse_location
 from vmkeep.blobs.store import backend
 from vmkeep.errors import (
     AuthenticationError,

@@ -18,7 +18,8 @@ from vmkeep.model.extents import Extent
 from vmkeep.model.job import WriteJob
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.site import VCenter
-from vmkeep.repository import create_encrypted_repository, open_repository, open_site_repository, slots
+from vmkeep.repository import create_encrypted_repository, open_repository, open_site_repository
+from vmkeep.repository.unlock import slots
 from vmkeep.transfer import probe_vddk, start_copy, start_write
 from vmkeep.transfer import running as running_module
 from vmkeep.vddk.folder import find_library
@@ -286,7 +287,7 @@ def test_nothing_heavy_is_imported_before_the_library_is_initialised():
 ACCESS = '''
 from contextlib import contextmanager
 from pathlib import Path
-from vmkeep.transfer.files import LocalFileSource
+from vmkeep.images.diskfiles import LocalFileSource
 
 
 class Plain:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.errors import CorruptError, RepositoryError, UsageError
-from vmkeep.repository import create_encrypted_repository, slots
+from vmkeep.repository import create_encrypted_repository
+from vmkeep.repository.unlock import slots
 from vmkeep.transfer import probe_vddk, running, start_copy
 
 

@@ -12,15 +12,15 @@ from itertools import pairwise
 
 import pytest
 
-from vmkeep.blobs.lines import OwnLine, SharedLine, line_for
 from vmkeep.blobs.memory import MemoryStore
-from vmkeep.blobs.rates import parse_rates
-from vmkeep.blobs.throttled import Pace, ThrottledStore
+from vmkeep.blobs.wrappers.rates import parse_rates
+from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
+from vmkeep.blobs.wrappers.timeslots import OwnLine, SharedLine, line_for
 
 _BOOK = """
 import sys
 from pathlib import Path
-from vmkeep.blobs.lines import SharedLine
+from vmkeep.blobs.wrappers.timeslots import SharedLine
 line = SharedLine(Path(sys.argv[1]))
 print(*[line.book(1.0, earliest=5.0) for _ in range(300)])
 """

@@ -17,7 +17,7 @@ from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locations import local_folder
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.settling import SettlingStore
+from vmkeep.blobs.wrappers.settling import SettlingStore
 from vmkeep.errors import (
     BlobNotFoundError,
     CorruptError,

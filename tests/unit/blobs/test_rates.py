@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.rates import parse_rates
+from vmkeep.blobs.wrappers.rates import parse_rates
 from vmkeep.errors import UsageError
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.opening import open_store
-from vmkeep.blobs.rates import parse_rates
-from vmkeep.blobs.throttled import Pace, ThrottledStore
+from vmkeep.blobs.wrappers.rates import parse_rates
+from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
 from vmkeep.errors import StoreError, UsageError
 
 MB = 1_000_000

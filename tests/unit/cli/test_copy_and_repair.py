@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.cli.main import cli
 from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, UsageError
-from vmkeep.repository import slots
+from vmkeep.repository.unlock import slots
 
 MIB = 1 << 20
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.cli.main import cli
 from vmkeep.errors import RepositoryError, UsageError
-from vmkeep.repository import slots
+from vmkeep.repository.unlock import slots
 
 
 @pytest.fixture(autouse=True)

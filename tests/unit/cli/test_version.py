@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from vmkeep import __version__
 from vmkeep.cli.main import cli
-from vmkeep.repository.descriptor import FORMAT_VERSION
+from vmkeep.repository.unlock.descriptor import FORMAT_VERSION
 
 
 def run(*arguments, **environment):

@@ -14,10 +14,10 @@ import pytest
 
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, UsageError
 from vmkeep.images import export_image, image_key, import_images
+from vmkeep.images.diskfiles import LocalFileTarget
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import BackupKind
 from vmkeep.repository import create_repository
-from vmkeep.transfer.files import LocalFileTarget
 
 MIB = 1 << 20
 
@@ -213,7 +213,7 @@ def test_a_killed_process_leaves_its_file_to_the_next_export(repository, tmp_pat
     left = tmp_path / ".vmkeep-0123456789abcdef.partial"
     code = (
         "import os, sys, pathlib\n"
-        "from vmkeep.transfer.files import LocalFileTarget\n"
+        "from vmkeep.images.diskfiles import LocalFileTarget\n"
         "target = LocalFileTarget(pathlib.Path(sys.argv[1]), capacity=1 << 20, create=True)\n"
         "print(flush=True)\n"
         "os.read(0, 1)\n"

@@ -15,9 +15,11 @@ from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
-from vmkeep.repository import Kind, Repository, descriptor, point_id, slots, writer
+from vmkeep.repository import Kind, Repository, point_id
+from vmkeep.repository.blocks import writer
+from vmkeep.repository.checks.packcheck import pack_id_of
 from vmkeep.repository.opening import create_encrypted_in
-from vmkeep.repository.packcheck import pack_id_of
+from vmkeep.repository.unlock import descriptor, slots
 
 BLOCK = 65536
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

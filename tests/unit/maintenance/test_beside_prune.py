@@ -7,11 +7,12 @@ import pytest
 from tests.sealed import opened
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, read
 from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.flows.copying import CopyState, Verify, copy_points
+from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
-from vmkeep.repository import Kind, descriptor
-from vmkeep.repository.packs import pack_key
+from vmkeep.repository import Kind
+from vmkeep.repository.frames.packs import pack_key
+from vmkeep.repository.unlock import descriptor
 
 
 class Meddling(FaultyStore):

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.maintenance.conftest import AgingStore
 from vmkeep.clock import now
 from vmkeep.errors import UnsupportedError
-from vmkeep.maintenance.clock import time_for_rules
+from vmkeep.maintenance.storetime import time_for_rules
 
 
 def test_no_rule_is_carried_out_where_our_clock_is_days_ahead_of_the_stores():

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, block
 from vmkeep.errors import CorruptError
-from vmkeep.maintenance import mark
-from vmkeep.maintenance.mark import Marking, Rank
-from vmkeep.repository import ZERO, Kind, Repository, descriptor
-from vmkeep.repository.damage import BadFrame, PackDamage, PackState
-from vmkeep.repository.packs import pack_key
+from vmkeep.maintenance import reachability
+from vmkeep.maintenance.reachability import Marking, Rank
+from vmkeep.repository import ZERO, Kind, Repository
+from vmkeep.repository.frames.packs import pack_key
+from vmkeep.repository.notes.damage import BadFrame, PackDamage, PackState
+from vmkeep.repository.unlock import descriptor
 
 CONTENT = {number: (b"%04d" % number * (BLOCK // 4)) for number in range(1, 40)}
 CONTENT[0] = bytes(BLOCK)
@@ -104,7 +105,7 @@ def test_exactly_what_is_below_the_roots_is_marked_once_and_in_the_best_place(gi
 
 
 def repository_packs(repository):
-    from vmkeep.repository.packcheck import pack_id_of
+    from vmkeep.repository.checks.packcheck import pack_id_of
 
     return [pack_id_of(blob.key) for blob in repository.blobs.list("packs/")]
 
@@ -128,8 +129,8 @@ def test_a_page_is_read_once_however_many_points_share_it(monkeypatch):
     numbers = [chance.randrange(40) for _ in range(200)]
     roots = [stored(repository, [*numbers, number], f"r{number}") for number in range(5)]
     read = []
-    wanted = mark.Wanted
-    monkeypatch.setattr(mark, "Wanted", lambda digest, *rest: read.append(digest) or wanted(digest, *rest))
+    wanted = reachability.Wanted
+    monkeypatch.setattr(reachability, "Wanted", lambda digest, *rest: read.append(digest) or wanted(digest, *rest))
 
     marking = Marking(repository)
     for root in roots:
@@ -148,7 +149,7 @@ def test_how_many_pages_are_read_together_changes_nothing(monkeypatch, pages):
     repository = repository_in()
     chance = random.Random(4)
     root = stored(repository, [chance.randrange(40) for _ in range(64 * 64 + 70)], "r")
-    monkeypatch.setattr(mark, "_PAGES", pages)
+    monkeypatch.setattr(reachability, "_PAGES", pages)
 
     marking = Marking(repository)
     marking.reach([root])
@@ -232,8 +233,8 @@ def test_blocks_are_not_compared_by_their_prefixes_alone():
             out.flush()
     marking = Marking(repository)
 
-    fresh = marking._mark(mark._rows(twins), pages=False, strict=True)
+    fresh = marking._mark(reachability._rows(twins), pages=False, strict=True)
 
     assert {row.tobytes() for row in fresh} == set(twins)
     assert {digest for digest, *_ in marked_places(marking)} == set(twins)
-    assert len(marking._mark(mark._rows(twins), pages=False, strict=True)) == 0
+    assert len(marking._mark(reachability._rows(twins), pages=False, strict=True)) == 0

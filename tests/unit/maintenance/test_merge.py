@@ -16,10 +16,12 @@ from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.maintenance import merge
 from vmkeep.maintenance.merge import MergeReport, execute_merge, plan_merge
-from vmkeep.repository import Kind, Repository, descriptor, shelf
-from vmkeep.repository.index import Index
-from vmkeep.repository.keys import Keys
-from vmkeep.repository.packs import PackContents, pack_key
+from vmkeep.repository import Kind, Repository
+from vmkeep.repository.frames.keys import Keys
+from vmkeep.repository.frames.packs import PackContents, pack_key
+from vmkeep.repository.index import shelf
+from vmkeep.repository.index.index import Index
+from vmkeep.repository.unlock import descriptor
 
 MASTER = b"m" * 32
 

@@ -13,7 +13,7 @@ from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError, StoreFullError
-from vmkeep.flows.copying import copy_points
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.maintenance.forget import forget
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.locks import needed_packs
@@ -21,8 +21,8 @@ from vmkeep.maintenance.merge import plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
-from vmkeep.repository import descriptor
-from vmkeep.repository.findings import Trouble
+from vmkeep.repository.checks.findings import Trouble
+from vmkeep.repository.unlock import descriptor
 
 
 class PowerCut(BaseException):

@@ -9,14 +9,14 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, block, described, write
 from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.wrapping import WrappingStore
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError
 from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.packsweep import settle, sweep
 from vmkeep.maintenance.prune import execute
-from vmkeep.maintenance.sweep import settle, sweep
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import Kind
-from vmkeep.repository.packs import pack_key
+from vmkeep.repository.frames.packs import pack_key
 
 
 def test_nothing_to_do_is_done_and_changes_nothing(vault):

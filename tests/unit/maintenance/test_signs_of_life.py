@@ -8,10 +8,10 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block
 from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.flows.copying import copy_points
+from vmkeep.flows.pointcopy import copy_points
 from vmkeep.images import import_images
 from vmkeep.maintenance.margins import Margins
-from vmkeep.repository import descriptor
+from vmkeep.repository.unlock import descriptor
 
 IMPATIENT = Margins(left_for=timedelta())
 

@@ -7,12 +7,13 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.maintenance.conftest import NONE, block
-from vmkeep.blobs.wrapping import WrappingStore
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import StoreError
-from vmkeep.maintenance.clock import store_time
 from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.storetime import store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
-from vmkeep.repository import Kind, tries
+from vmkeep.repository import Kind
+from vmkeep.repository.notes import tries
 
 TWO_DAYS = Margins(left_for=timedelta(hours=48))
 AT_ONCE = Margins(left_for=timedelta())

@@ -11,7 +11,8 @@ import pytest
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
-from vmkeep.repository import Repository, descriptor
+from vmkeep.repository import Repository
+from vmkeep.repository.unlock import descriptor
 
 
 def make_repository(store=None, *, block_size=65536, compression="zstd") -> Repository:

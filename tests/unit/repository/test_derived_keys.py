@@ -9,8 +9,9 @@ import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.errors import RepositoryError
-from vmkeep.repository import create_encrypted_repository, keycache, open_repository, passphrases, slots
-from vmkeep.repository.keycache import KeyCache
+from vmkeep.repository import create_encrypted_repository, open_repository
+from vmkeep.repository.unlock import keycache, passphrases, slots
+from vmkeep.repository.unlock.keycache import KeyCache
 
 FORKED = multiprocessing.get_context("fork")
 KEY = bytes(range(32))

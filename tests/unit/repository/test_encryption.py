@@ -15,21 +15,19 @@ from vmkeep.model.site import Site
 from vmkeep.repository import (
     create_encrypted_repository,
     create_repository,
-    descriptor,
     open_in,
     open_repository,
     open_site_repository,
-    passphrases,
-    shelf,
-    slots,
     takes_passphrase,
 )
-from vmkeep.repository.codecs import Codec
-from vmkeep.repository.digests import Digester, Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer
-from vmkeep.repository.keys import Keys
+from vmkeep.repository.frames.codecs import Codec
+from vmkeep.repository.frames.digests import Digester, Kind
+from vmkeep.repository.frames.frames import HEADER_SIZE, Framer
+from vmkeep.repository.frames.keys import Keys
+from vmkeep.repository.index import shelf
 from vmkeep.repository.opening import create_encrypted_in
-from vmkeep.repository.recoverykey import format_recovery_key, is_recovery_key, parse_recovery_key
+from vmkeep.repository.unlock import descriptor, passphrases, slots
+from vmkeep.repository.unlock.recoverykey import format_recovery_key, is_recovery_key, parse_recovery_key
 
 PASSPHRASE = "correct horse battery"
 SECRET = b"what the guest keeps to itself, " * 4
@@ -319,7 +317,7 @@ FRAMERS = {codec: Framer(codec=codec, keys=KEYS) for codec in Codec}
 @pytest.mark.parametrize("codec", list(Codec))
 @given(data=st.binary(max_size=3000) | st.binary(max_size=20).map(lambda part: part * 200))
 def test_an_encrypted_frame_gives_back_its_content_in_its_own_blob_only(codec, data):
-    from vmkeep.repository.frames import parse_header
+    from vmkeep.repository.frames.frames import parse_header
 
     framer = FRAMERS[codec]
     frame, out = memoryview(bytearray(6000)), memoryview(bytearray(6000))

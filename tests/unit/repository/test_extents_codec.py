@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vmkeep.errors import CorruptError
 from vmkeep.model.extents import Extent, coalesce
-from vmkeep.repository.extents import decode_extents, encode_extents
+from vmkeep.repository.frames.extentlists import decode_extents, encode_extents
 
 numbers = st.integers(0, 1 << 40)  # in units of 64 KiB that is the largest disk a map can describe
 normal = st.lists(

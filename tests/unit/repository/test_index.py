@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import BlobNotFoundError, CorruptError
-from vmkeep.repository import index as indexes
-from vmkeep.repository import largesegments, shelf
-from vmkeep.repository.codecs import Codec
-from vmkeep.repository.columns import columns_of, encode
-from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import Framer
-from vmkeep.repository.freshsegment import encode_few
-from vmkeep.repository.index import Index
-from vmkeep.repository.largesegments import LargeSegment
-from vmkeep.repository.packs import PackContents
-from vmkeep.repository.rows import rows_of
-from vmkeep.repository.segments import Segment
+from vmkeep.repository.frames.codecs import Codec
+from vmkeep.repository.frames.digests import Kind
+from vmkeep.repository.frames.frames import Framer
+from vmkeep.repository.frames.packs import PackContents
+from vmkeep.repository.index import index as indexes
+from vmkeep.repository.index import largesegments, shelf
+from vmkeep.repository.index.columns import columns_of, encode
+from vmkeep.repository.index.freshsegment import encode_few
+from vmkeep.repository.index.index import Index
+from vmkeep.repository.index.largesegments import LargeSegment
+from vmkeep.repository.index.rows import rows_of
+from vmkeep.repository.index.segments import Segment
 
 FRAMER = Framer(codec=Codec.ZSTD)
 

@@ -11,7 +11,8 @@ from tests.patience import HANG
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import AuthenticationError, FencedError
-from vmkeep.repository import create_repository, leases
+from vmkeep.repository import create_repository
+from vmkeep.repository.notes import leases
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.model.extents import Extent
-from vmkeep.repository.digests import ZERO, Digester, Kind
-from vmkeep.repository.mapbuilder import MapBuilder
-from vmkeep.repository.maps import FAN_OUT, ROOT_SIZE, DiskMap, Shape, encode_root, parse_root
+from vmkeep.repository.frames.digests import ZERO, Digester, Kind
+from vmkeep.repository.maps.mapbuilder import MapBuilder
+from vmkeep.repository.maps.maps import FAN_OUT, ROOT_SIZE, DiskMap, Shape, encode_root, parse_root
 
 BLOCK = 65536
 

@@ -12,8 +12,9 @@ from vmkeep.blobs.memory import MemoryStore
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.model.extents import Extent
-from vmkeep.repository import Lost, descriptor, slots
+from vmkeep.repository import Lost
 from vmkeep.repository.opening import create_encrypted_in
+from vmkeep.repository.unlock import descriptor, slots
 
 WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 

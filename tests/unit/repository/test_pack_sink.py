@@ -9,11 +9,11 @@ import pytest
 from tests.patience import HANG
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreError
-from vmkeep.repository.codecs import Codec
-from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import Framer
-from vmkeep.repository.packs import OpenPack, pack_key
-from vmkeep.repository.sink import PackSink
+from vmkeep.repository.blocks.sink import PackSink
+from vmkeep.repository.frames.codecs import Codec
+from vmkeep.repository.frames.digests import Kind
+from vmkeep.repository.frames.frames import Framer
+from vmkeep.repository.frames.packs import OpenPack, pack_key
 
 FRAMER = Framer(codec=Codec.NONE)
 

@@ -6,10 +6,10 @@ import pytest
 
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, StoreError
-from vmkeep.maintenance.sweep import settle
-from vmkeep.repository.forgetting import Forgettings
-from vmkeep.repository.packs import pack_key
-from vmkeep.repository.plans import Plans
+from vmkeep.maintenance.packsweep import settle
+from vmkeep.repository.frames.packs import pack_key
+from vmkeep.repository.notes.forgetting import Forgettings
+from vmkeep.repository.notes.plans import Plans
 
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
 

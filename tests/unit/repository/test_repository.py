@@ -23,8 +23,9 @@ from vmkeep.errors import (
 )
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.selector import shown_name
-from vmkeep.repository import Repository, create_repository, descriptor, open_repository, point_id
-from vmkeep.repository.pointnames import PointName, safe_name
+from vmkeep.repository import Repository, create_repository, open_repository, point_id
+from vmkeep.repository.points.pointnames import PointName, safe_name
+from vmkeep.repository.unlock import descriptor
 
 
 def edit(folder, **fields):
@@ -261,10 +262,10 @@ def test_a_manifest_under_another_points_name_is_refused(repository, point):
 
 @given(st.integers(0, 10_000), st.integers(0, 7))
 def test_every_bit_of_a_manifest_matters(at, bit):
-    from vmkeep.repository.codecs import Codec
-    from vmkeep.repository.digests import Kind
-    from vmkeep.repository.frames import Framer
-    from vmkeep.repository.manifests import Manifests
+    from vmkeep.repository.frames.codecs import Codec
+    from vmkeep.repository.frames.digests import Kind
+    from vmkeep.repository.frames.frames import Framer
+    from vmkeep.repository.points.manifests import Manifests
 
     store, framer = MemoryStore(), Framer(codec=Codec.ZSTD)
     blob = bytearray(framer.wrap(Kind.MANIFEST, b'{"manifest": 1}', name="points/a/b-c"))
@@ -279,7 +280,7 @@ def test_every_bit_of_a_manifest_matters(at, bit):
     "content", [b"", b"[]", b"{", b'{"manifest": 2}', b'{"manifest": 1, "point": {}}', b"[" * 9999]
 )
 def test_a_well_kept_manifest_that_says_nonsense_is_corrupt(repository, content):
-    from vmkeep.repository.digests import Kind
+    from vmkeep.repository.frames.digests import Kind
 
     repository.blobs.put("points/a/b-c", repository.framer.wrap(Kind.MANIFEST, content, name="points/a/b-c"))
 
@@ -295,7 +296,7 @@ def test_an_attachment_comes_back_as_it_was(content):
     repository = Repository(store, made)
     root, size = repository.store_attachment(content, run="r")
 
-    from vmkeep.repository.attachments import read_content
+    from vmkeep.repository.maps.attachments import read_content
 
     assert size == len(content)
     assert read_content(repository.open_map(root), repository.open_blocks()) == content

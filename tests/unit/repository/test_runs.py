@@ -13,7 +13,7 @@ from vmkeep.blobs.memory import MemoryStore
 from vmkeep.clock import Deadline
 from vmkeep.errors import CorruptError, DeadlineError, FencedError, NotFoundError, StoreError
 from vmkeep.model.extents import Extent
-from vmkeep.repository import leases, runs
+from vmkeep.repository.notes import leases, runs
 
 
 @pytest.fixture

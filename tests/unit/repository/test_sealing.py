@@ -11,9 +11,11 @@ import pytest
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, LockedError, StaleError
 from vmkeep.maintenance import noting
-from vmkeep.repository import Repository, sealing, tries
-from vmkeep.repository.manifests import point_id
-from vmkeep.repository.packs import pack_key
+from vmkeep.repository import Repository
+from vmkeep.repository.frames.packs import pack_key
+from vmkeep.repository.notes import tries
+from vmkeep.repository.points.manifests import point_id
+from vmkeep.repository.sealing import handshake
 
 BLOCK = 65536
 
@@ -375,7 +377,7 @@ def test_a_walk_finds_the_other_copy_of_what_a_sweep_takes_meanwhile(repository)
     assert repository.plans.decide(sweep, taken) == taken
     loads = iter([lambda: old, again(repository).fresh_index])
 
-    sealing.walk(repository.blobs, repository.framer, list(roots), lambda: next(loads)())
+    handshake.walk(repository.blobs, repository.framer, list(roots), lambda: next(loads)())
 
     assert next(loads, None) is None, "the first index did not do"
 
@@ -383,7 +385,7 @@ def test_a_walk_finds_the_other_copy_of_what_a_sweep_takes_meanwhile(repository)
 def test_work_under_a_name_leaves_what_others_have_there(repository):
     other = repository.begin_run("copy:a:b")
     with (
-        sealing.intent(repository.blobs, repository.framer, "copy:a:b", "vm", ["ab"]) as intent,
+        handshake.intent(repository.blobs, repository.framer, "copy:a:b", "vm", ["ab"]) as intent,
         repository.run("copy:a:b").open_lease("try-other"),
     ):
         with repository.at_work("copy:a:b"):
@@ -426,7 +428,7 @@ def test_an_intent_names_all_that_its_point_names(repository, named):
     class Watched(FaultyStore):
         def put(self, key, data):
             if key.startswith("points/"):
-                for intent in sealing.intents(repository.blobs, repository.framer):
+                for intent in handshake.intents(repository.blobs, repository.framer):
                     named_by_intents.update(intent.roots)
             return super().put(key, data)
 
@@ -440,7 +442,7 @@ def test_an_intent_that_cannot_be_read_stops_whoever_would_delete(repository):
     repository.blobs.put("runs/r/sealing/vm/1", b"rubbish")
 
     with pytest.raises(CorruptError, match="runs/r/sealing/vm/1"):
-        list(sealing.intents(repository.blobs, repository.framer))
+        list(handshake.intents(repository.blobs, repository.framer))
 
 
 def test_sealing_once_more_needs_no_handshake(repository, named):

@@ -20,14 +20,14 @@ from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreFullError
-from vmkeep.repository import shelf
-from vmkeep.repository.codecs import Codec
-from vmkeep.repository.digests import Kind
-from vmkeep.repository.frames import HEADER_SIZE, Framer
-from vmkeep.repository.index import Index
-from vmkeep.repository.keys import Keys
-from vmkeep.repository.packs import PackContents
-from vmkeep.repository.segmentcache import SegmentCache, default_cache
+from vmkeep.repository.frames.codecs import Codec
+from vmkeep.repository.frames.digests import Kind
+from vmkeep.repository.frames.frames import HEADER_SIZE, Framer
+from vmkeep.repository.frames.keys import Keys
+from vmkeep.repository.frames.packs import PackContents
+from vmkeep.repository.index import shelf
+from vmkeep.repository.index.index import Index
+from vmkeep.repository.index.segmentcache import SegmentCache, default_cache
 
 PLAIN = Framer(codec=Codec.ZSTD)
 ENCRYPTED = Framer(codec=Codec.ZSTD, keys=Keys(b"k" * 32, repository="r"))
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_used_is_done_without(tmp_path, framer, trouble,
         cache.chmod(0o777)
     else:
         monkeypatch.setattr(os, "fsync", no_space)
-        monkeypatch.setattr("vmkeep.repository.shelf._write", no_space)
+        monkeypatch.setattr("vmkeep.repository.index.shelf._write", no_space)
     index = opened(store, framer, cache)
 
     assert all(index.find(digest) is not None for digest in digests)

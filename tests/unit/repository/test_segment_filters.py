@@ -15,12 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmkeep.errors import CorruptError
-from vmkeep.repository.columns import columns_of, encode
-from vmkeep.repository.digests import Kind
-from vmkeep.repository.freshsegment import encode_few
-from vmkeep.repository.largesegments import LargeSegment
-from vmkeep.repository.packs import PackContents
-from vmkeep.repository.segments import Segment
+from vmkeep.repository.frames.digests import Kind
+from vmkeep.repository.frames.packs import PackContents
+from vmkeep.repository.index.columns import columns_of, encode
+from vmkeep.repository.index.freshsegment import encode_few
+from vmkeep.repository.index.largesegments import LargeSegment
+from vmkeep.repository.index.segments import Segment
 
 TOP = (1 << 64) - 1
 RULE = 28

@@ -9,18 +9,18 @@ from datetime import timedelta
 import pytest
 
 from tests.crowded import most_at_once
-from vmkeep.blobs.abreast import AT_ONCE, abreast
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.memory import MemoryStore
+from vmkeep.blobs.parallel import AT_ONCE, abreast
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import CorruptError, StoreError
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.model.point import VmIdentity
-from vmkeep.repository import Repository, marks
-from vmkeep.repository.damage import PREFIX as DAMAGE
-from vmkeep.repository.damage import PackDamage, PackState
-from vmkeep.repository.packcheck import read_contents
+from vmkeep.repository import Repository
+from vmkeep.repository.checks.packcheck import read_contents
+from vmkeep.repository.folders import DAMAGE, MARKS
+from vmkeep.repository.notes.damage import PackDamage, PackState
 
 POINTS = 40
 
@@ -79,16 +79,11 @@ def test_marks_and_notes_are_read_many_at_a_time(full):
         damage = PackDamage(pack=blob.key.rpartition("/")[2], state=PackState.BROKEN, reason="it is a test")
         full.damage.remember(damage, before=None)
 
-    assert (
-        most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).marks.all(), wanted=AT_ONCE)
-        == AT_ONCE
-    )
+    assert most_at_once(full.blobs, MARKS, lambda store: _reopened(full, store).marks.all(), wanted=AT_ONCE) == AT_ONCE
     assert (
         most_at_once(full.blobs, DAMAGE, lambda store: _reopened(full, store).damage.load(), wanted=AT_ONCE) == AT_ONCE
     )
-    assert (
-        most_at_once(full.blobs, marks.PREFIX, lambda store: _reopened(full, store).check(), wanted=AT_ONCE) == AT_ONCE
-    )
+    assert most_at_once(full.blobs, MARKS, lambda store: _reopened(full, store).check(), wanted=AT_ONCE) == AT_ONCE
 
 
 def test_a_catalog_reads_many_manifests_at_a_time(full, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from vmkeep.errors import UsageError
-from vmkeep.repository.slices import Slice, parse_slice, slice_of_day
+from vmkeep.repository.checks.slices import Slice, parse_slice, slice_of_day
 
 TODAY = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

@@ -9,8 +9,9 @@ import pytest
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError
-from vmkeep.repository import create_repository, descriptor, open_repository, slots
+from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.opening import create_encrypted_in, open_in
+from vmkeep.repository.unlock import descriptor, slots
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from vmkeep.blobs.memory import MemoryStore
 from vmkeep.catalog import open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError, StoreError
-from vmkeep.flows.copying import CopyState, copy_points
+from vmkeep.flows.pointcopy import CopyState, copy_points
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
@@ -21,7 +21,7 @@ from vmkeep.maintenance.prune import execute
 from vmkeep.model.point import VmIdentity
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import create_repository
-from vmkeep.repository.pointnames import blob_of_ref, folder_of
+from vmkeep.repository.points.pointnames import blob_of_ref, folder_of
 
 LONG = "image-" + "a" * 145
 """A key that no folder can hold whole, as importing once made them."""

@@ -10,8 +10,8 @@ from tests.patience import HANG
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreError
 from vmkeep.repository import Kind
-from vmkeep.repository.frames import Framer
-from vmkeep.repository.writer import BlockWriter
+from vmkeep.repository.blocks.writer import BlockWriter
+from vmkeep.repository.frames.frames import Framer
 
 
 class GatedStore(MemoryStore):

@@ -9,9 +9,11 @@ import pytest
 
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import split
-from vmkeep.repository import Repository, descriptor, writer
-from vmkeep.transfer.backup import back_up_disk
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.repository import Repository
+from vmkeep.repository.blocks import writer
+from vmkeep.repository.unlock import descriptor
+from vmkeep.transfer.storing import back_up_disk
+from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536
 

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import Extent, gather, split
-from vmkeep.repository import ZERO, Kind, Repository, descriptor
-from vmkeep.repository.maps import FAN_OUT, Shape, encode_root
-from vmkeep.transfer.backup import back_up_disk
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.repository import ZERO, Kind, Repository
+from vmkeep.repository.maps.maps import FAN_OUT, Shape, encode_root
+from vmkeep.repository.unlock import descriptor
+from vmkeep.transfer.storing import back_up_disk
+from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536
 TIB = 1 << 40

@@ -12,10 +12,10 @@ from vmkeep.errors import ConflictError, CorruptError, FencedError, TransferErro
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
 from vmkeep.repository import Kind, Scratch, Wanted, decode_extents
-from vmkeep.repository.attachments import read_content
-from vmkeep.transfer import backup, reading
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.repository.maps.attachments import read_content
+from vmkeep.transfer import reading, storing
 from vmkeep.transfer.verify import verify_disk
+from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536
 
@@ -157,8 +157,8 @@ def paused(source, pieces):
 
 def interrupted(monkeypatch, back_up, source, repository, *, pieces, **fields):
     """Back up until the first checkpoint after some pieces, then fence; return the cursor."""
-    monkeypatch.setattr(backup, "_CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr(backup, "_CHECK_SECONDS", 0)
+    monkeypatch.setattr(storing, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(storing, "_CHECK_SECONDS", 0)
     go = paused(source, pieces)
     cursors = []
 
@@ -198,7 +198,7 @@ def test_a_retry_of_an_incremental_keeps_the_parents_blocks(store, reopen, disk,
     for extent in extents:
         content[extent.start] ^= 1
     source = disk(content)
-    monkeypatch.setattr(backup, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(storing, "_CHECKPOINT_SECONDS", 0)
     cursor = interrupted(
         monkeypatch, back_up, source, reopen(store), pieces=1, extents=extents, parent_root=parent.root,
         piece_size=BLOCK,

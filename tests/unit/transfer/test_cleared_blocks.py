@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CancelledError
 from vmkeep.model.extents import Extent, coalesce
-from vmkeep.repository import Repository, decode_extents, descriptor
-from vmkeep.repository.attachments import read_content
-from vmkeep.transfer import backup, pipeline
+from vmkeep.repository import Repository, decode_extents
+from vmkeep.repository.maps.attachments import read_content
+from vmkeep.repository.unlock import descriptor
+from vmkeep.transfer import pipeline, storing
 
 BLOCK = 65536
 LEAF = 256 * BLOCK
@@ -126,8 +127,8 @@ def test_a_copy_that_stopped_anywhere_among_cleared_areas_goes_on_to_the_same_di
     source.before_piece = stop
     with pytest.MonkeyPatch.context() as patch, suppress(CancelledError):
         patch.setattr(pipeline, "TICK", 0.002)
-        patch.setattr(backup, "_CHECK_SECONDS", 0)
-        patch.setattr(backup, "_CHECKPOINT_SECONDS", 0)
+        patch.setattr(storing, "_CHECK_SECONDS", 0)
+        patch.setattr(storing, "_CHECKPOINT_SECONDS", 0)
         back_up(
             source, Repository(store, descriptor.load(store)), extents=changed, parent_root=parent.root,
             piece_size=BLOCK, on_progress=note,

@@ -10,7 +10,7 @@ import pytest
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository import Kind
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536
 

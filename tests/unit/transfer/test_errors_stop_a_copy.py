@@ -10,11 +10,11 @@ import pytest
 from tests.patience import HANG
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CancelledError, StoreError, StoreFullError, TransferError
-from vmkeep.repository.frames import Framer
-from vmkeep.repository.index import Index
-from vmkeep.transfer import backup, reading
+from vmkeep.repository.frames.frames import Framer
+from vmkeep.repository.index.index import Index
+from vmkeep.transfer import reading, storing
 from vmkeep.transfer.pipeline import Conveyor, Crew
-from vmkeep.transfer.restore import restore_disk
+from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536
 CONTENT = random.Random(1).randbytes(60 * BLOCK)
@@ -80,7 +80,7 @@ def test_an_error_of_the_store_ends_a_backup(store, reopen, small_packs, disk, b
 
 @pytest.mark.parametrize("call", ["check", "on_progress"])
 def test_an_error_of_the_caller_ends_a_backup(repository, disk, back_up, monkeypatch, call):
-    monkeypatch.setattr(backup, "_CHECK_SECONDS", 0)
+    monkeypatch.setattr(storing, "_CHECK_SECONDS", 0)
     source = disk(CONTENT)
     stand = threading.Event()
     source.before_piece = lambda extent: stand.wait(0.5)

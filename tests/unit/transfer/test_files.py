@@ -12,8 +12,8 @@ import pytest
 
 from tests.patience import HANG
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
+from vmkeep.images.diskfiles import LocalFileSource, LocalFileTarget
 from vmkeep.model.extents import Extent, split
-from vmkeep.transfer.files import LocalFileSource, LocalFileTarget
 
 MIB = 1 << 20
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from vmkeep.blobs.memory import MemoryStore
-from vmkeep.repository import Kind, Repository, descriptor
-from vmkeep.transfer import copying
-from vmkeep.transfer.copying import MapCopy
+from vmkeep.repository import Kind, Repository
+from vmkeep.repository.unlock import descriptor
+from vmkeep.transfer import mapcopy
+from vmkeep.transfer.mapcopy import MapCopy
 
 BOUND_MIB = 40
 
@@ -28,8 +29,8 @@ def test_memory_is_bounded_for_huge_and_scattered_disks(case):
 def test_a_copy_to_another_repository_remembers_only_what_it_stored_since_its_last_flush(
     repository, disk, back_up, monkeypatch
 ):
-    monkeypatch.setattr(copying, "_AT_ONCE", 4)
-    monkeypatch.setattr(copying, "_FLUSHED_AT", 8)
+    monkeypatch.setattr(mapcopy, "_AT_ONCE", 4)
+    monkeypatch.setattr(mapcopy, "_FLUSHED_AT", 8)
     blocks = [number.to_bytes(2, "big") * (repository.block_size // 2) for number in range(1, 41)]
     root = back_up(disk(b"".join(blocks)), repository).root
     store = MemoryStore()

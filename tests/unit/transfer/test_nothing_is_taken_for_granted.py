@@ -14,7 +14,7 @@ from vmkeep.errors import CancelledError, TransferError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
 from vmkeep.repository import BlockWriter, MapBuilder
-from vmkeep.transfer import backup
+from vmkeep.transfer import storing
 from vmkeep.transfer.position import Position
 from vmkeep.transfer.verify import verify_disk
 
@@ -112,7 +112,7 @@ def test_a_cursor_promises_nothing_that_was_done_after_its_map_was_taken(
     monkeypatch.setattr(Position, "done", noted)
     monkeypatch.setattr(MapBuilder, "store", then_all_is_done)
     for name in ("_CHECK_SECONDS", "_CHECKPOINT_SECONDS"):
-        monkeypatch.setattr(backup, name, 0)
+        monkeypatch.setattr(storing, name, 0)
     with pytest.raises(CancelledError):
         back_up(source, reopen(store), piece_size=BLOCK, check=check, on_progress=keep)
 
@@ -144,7 +144,7 @@ def test_a_piece_counts_as_done_only_when_its_blocks_are_stored_and_in_the_map(r
 
 
 def test_whoever_may_stop_a_copy_is_asked_while_it_runs(repository, disk, back_up, monkeypatch):
-    monkeypatch.setattr(backup, "_CHECK_SECONDS", 0)
+    monkeypatch.setattr(storing, "_CHECK_SECONDS", 0)
     source = disk(noise(2))
     asked = threading.Event()
     in_time = []

@@ -1,0 +1,16 @@
+"""Blobs on S3 and on servers that speak its protocol.
+
+``s3store`` is the store: put-if-absent by conditional writes, reads by range, listings by page. ``access`` finds
+endpoint, region, credentials and certificate; ``answers`` and ``errors`` turn replies into our errors by status and
+code. Where a bucket keeps versions and object locks, ``versions`` and ``locks`` see what was overwritten or deleted
+and bring it back.
+"""
+
+from vmkeep.blobs.s3.access import S3Access, parse_location
+from vmkeep.blobs.s3.s3store import S3BlobStore
+
+__all__ = [
+    "S3Access",
+    "S3BlobStore",
+    "parse_location",
+]

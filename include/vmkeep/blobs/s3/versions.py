@@ -1,0 +1,284 @@
+"""Versions and locks of objects in a bucket, through Amazon's own library: the faster client has no words for them.
+
+A bucket with Object Lock keeps versions: overwriting adds one, deleting adds a mark, and both hide what was there
+before without harming it. Removing a version for good is refused while it is locked.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from blake3 import blake3
+
+from vmkeep.blobs.aws import AwsClient, refusal
+from vmkeep.blobs.locking import BlobVersion, Versions
+from vmkeep.blobs.s3.access import S3Access
+from vmkeep.blobs.s3.answers import Answer
+from vmkeep.blobs.s3.errors import explain
+from vmkeep.errors import (
+    BlobNotFoundError,
+    LockedError,
+    PermissionDeniedError,
+    RepositoryError,
+    StoreError,
+    VmKeepError,
+)
+
+log = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 6.0
+_CLOCK_HOLDS = 3600.0
+_NEEDED = "versions and locks of objects"
+_NO_COPIES = {400, 405, 501}
+"""Statuses of servers that copy no old version on top, or copy nothing at all: LocalStack says 400, InvalidRequest."""
+_NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
+
+
+class S3Versions:
+    """The versions below one prefix of a bucket. Thread-safe."""
+
+    def __init__(self, access: S3Access) -> None:
+        self._place = access.place
+        self._endpoint = access.endpoint
+        self._client = AwsClient("s3", access.credentials, endpoint=access.credentials.endpoint, region=access.region)
+        self._clock: tuple[float, datetime] | None = None
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        """Return the time by the server's clock; asked once an hour, and counted on from there."""
+        from email.utils import parsedate_to_datetime  # takes time to import
+
+        with self._lock:
+            if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_HOLDS:
+                with self._errors(""):
+                    answer = self._client.get().head_bucket(Bucket=self._place.bucket)
+                date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+                self._clock = (time.monotonic(), parsedate_to_datetime(date))
+            asked_at, said = self._clock
+            return said + timedelta(seconds=time.monotonic() - asked_at)
+
+    def are_kept(self) -> bool | None:
+        """Return whether the bucket keeps versions; ``None``: the server does not say."""
+        try:
+            with self._errors(""):
+                answer = self._client.get().get_bucket_versioning(Bucket=self._place.bucket)
+        except VmKeepError:
+            return None
+        return "Status" in answer  # suspended ones are still there
+
+    def list(self, prefix: str) -> Iterator[Versions]:
+        """Yield all versions of the objects whose key starts so, an object's together."""
+        whole, cut = self._object(prefix), len(self._object(""))
+        held_key, held = "", list[dict[str, Any]]()
+        for page in self._pages(whole):
+            found: dict[str, list[dict[str, Any]]] = {held_key: held} if held else {}
+            for entry in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+                found.setdefault(entry["Key"], []).append(entry)
+            held_key = page.get("NextKeyMarker", "")  # its versions may go on in the next page
+            held = found.pop(held_key, [])
+            for key in sorted(found):
+                yield _gathered(key[cut:], found[key])
+        if held:
+            yield _gathered(held_key[cut:], held)
+
+    def _pages(self, prefix: str) -> Iterator[dict[str, Any]]:
+        marker: dict[str, str] = {}
+        while True:
+            with self._errors(""):
+                page = self._client.get().list_object_versions(Bucket=self._place.bucket, Prefix=prefix, **marker)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
+
+    def of(self, key: str) -> Versions | None:
+        """Return the versions of one object."""
+        return next((found for found in self.list(key) if found.key == key), None)
+
+    def remove(self, key: str, version: str) -> None:
+        """Remove one version for good.
+
+        :raises LockedError: it is locked.
+        """
+        try:
+            with self._errors(key):
+                self._client.get().delete_object(Bucket=self._place.bucket, Key=self._object(key), VersionId=version)
+        except PermissionDeniedError as error:
+            if (until := self.locked_until(key, version)) is not None and until > self.now():
+                name = f"{self._place}/{key}"
+                raise LockedError(f"{name}: is locked until {until.isoformat()}", until=until.isoformat()) from error
+            raise
+
+    def hide(self, key: str) -> None:
+        """Remove an object; where the bucket keeps versions, only from its readers."""
+        with self._errors(key):
+            self._client.get().delete_object(Bucket=self._place.bucket, Key=self._object(key))
+
+    def locked_until(self, key: str, version: str) -> datetime | None:
+        """Return when a version's lock ends; ``None``: it has none."""
+        try:
+            with self._errors(key, expected=_NO_LOCK):
+                answer = self._client.get().get_object_retention(
+                    Bucket=self._place.bucket, Key=self._object(key), VersionId=version
+                )
+        except _ExpectedError:
+            return None
+        until: datetime | None = answer.get("Retention", {}).get("RetainUntilDate")
+        return until
+
+    def retain(self, key: str, version: str, mode: str, until: datetime) -> None:
+        """Lock a version until then; the server refuses to shorten a lock."""
+        with self._errors(key):
+            self._client.get().put_object_retention(
+                Bucket=self._place.bucket,
+                Key=self._object(key),
+                VersionId=version,
+                Retention={"Mode": mode.upper(), "RetainUntilDate": until},
+            )
+
+    def newest(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+        """Yield key, size and time of the objects whose key starts so, as their readers see them."""
+        where = {"Bucket": self._place.bucket, "Prefix": self._object(prefix)}
+        cut = len(self._object(""))
+        while True:
+            with self._errors(prefix):
+                page = self._client.get().list_objects_v2(**where)
+            for entry in page.get("Contents", ()):
+                yield entry["Key"][cut:], int(entry["Size"]), entry["LastModified"]
+            if not page.get("IsTruncated"):
+                return
+            where["ContinuationToken"] = page["NextContinuationToken"]
+
+    def copy_on_top(self, key: str, version: BlobVersion) -> None:
+        """Make a copy of an old version the newest; where the server does not copy, put its bytes once more."""
+        source = {"Bucket": self._place.bucket, "Key": self._object(key), "VersionId": version.id}
+        try:
+            with self._errors(key, expected=_NO_COPIES):
+                self._client.get().copy_object(Bucket=self._place.bucket, Key=self._object(key), CopySource=source)
+        except _ExpectedError:
+            self._put_on_top(key, version)
+
+    def _put_on_top(self, key: str, version: BlobVersion) -> None:
+        """Put an old version's bytes as the newest one, and read them back."""
+        content = self._get(key, VersionId=version.id)
+        if len(content) == version.size:
+            with self._errors(key):
+                self._client.get().put_object(Bucket=self._place.bucket, Key=self._object(key), Body=content)
+            if blake3(self._get(key)).digest() == blake3(content).digest():
+                return
+        raise StoreError(
+            f"{self._place}/{key}: {self._endpoint} does not give back what its version {version.id} holds"
+        )
+
+    def _get(self, key: str, **which: str) -> bytes:
+        with self._errors(key):
+            answer = self._client.get().get_object(Bucket=self._place.bucket, Key=self._object(key), **which)
+            return bytes(answer["Body"].read())
+
+    def check(self) -> None:
+        """Prove that the bucket can lock, and does.
+
+        :raises RepositoryError: it does not; the message says what to change.
+        """
+        bucket = self._place.bucket
+        try:
+            with self._errors("", expected=_NO_LOCK):
+                self._client.get().get_object_lock_configuration(Bucket=bucket)
+        except _ExpectedError as error:
+            raise RepositoryError(
+                f"s3://{bucket}: has no Object Lock; make a bucket that has (aws s3api create-bucket "
+                "--object-lock-enabled-for-bucket), for here nothing could be locked"
+            ) from error
+        self._prove()
+
+    def _prove(self) -> None:
+        """Lock an object for a few seconds, and see that it cannot be removed."""
+        key = f"probes/{secrets.token_hex(8)}"
+        with self._errors(key):
+            answer = self._client.get().put_object(Bucket=self._place.bucket, Key=self._object(key), Body=b"")
+        version = answer.get("VersionId", "null")
+        until = self.now() + timedelta(seconds=_PROBE_SECONDS)
+        try:
+            self.retain(key, version, "governance", until)
+            held = self._is_held(key, version)
+        except VmKeepError:
+            self._remove_probe(key, version)
+            raise
+        if not held:
+            where = f"{self._place}: {self._endpoint}"
+            raise RepositoryError(f"{where} sets locks but does not keep them; use another server")
+        time.sleep(max(0.0, (until - self.now()).total_seconds()) + 1)
+        self._remove_probe(key, version)
+
+    def _is_held(self, key: str, version: str) -> bool:
+        try:
+            self.remove(key, version)
+        except LockedError:
+            return True
+        return False
+
+    def _remove_probe(self, key: str, version: str) -> None:
+        """Remove a probe; a failure to do so says nothing about locks."""
+        try:
+            self.remove(key, version)
+        except VmKeepError as error:
+            log.warning("%s: a probe could not be removed: %s", self._place, error)
+
+    def _object(self, key: str) -> str:
+        return f"{self._place.prefix}/{key}" if self._place.prefix else key
+
+    @contextmanager
+    def _errors(self, key: str, *, expected: Collection[str | int] = ()) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            code, status = refusal(error)
+            if code in expected or status in expected:
+                raise _ExpectedError(code) from error
+            raise self._explained(key, error, code, status) from error
+
+    def _explained(self, key: str, error: Exception, code: str, status: int) -> VmKeepError:
+        what = f"{self._place}/{key}".rstrip("/")
+        if code == "NoSuchVersion":
+            return BlobNotFoundError(f"{what}: no such version")
+        if not status:
+            return _unanswered(error, what, self._endpoint)
+        answer = Answer(status=status, code=code)
+        return explain(answer, bucket=self._place.bucket, endpoint=self._endpoint, what=what, needs=_NEEDED)
+
+
+def _unanswered(error: Exception, what: str, endpoint: str) -> StoreError:
+    from botocore.exceptions import ConnectionError as NoConnectionError
+    from botocore.exceptions import HTTPClientError
+
+    reached = not isinstance(error, NoConnectionError | HTTPClientError)
+    return StoreError(f"{what}: {endpoint}: {error}" if reached else f"{what}: {endpoint} cannot be reached: {error}")
+
+
+class _ExpectedError(Exception):
+    """An answer that the caller has asked for."""
+
+
+def _gathered(key: str, entries: list[dict[str, Any]]) -> Versions:
+    entries.sort(key=lambda entry: entry["LastModified"], reverse=True)  # of a second's, the server's order stays
+    entries.sort(key=lambda entry: not entry["IsLatest"])
+    return Versions(key=key, all=tuple(_version(entry) for entry in entries))
+
+
+def _version(entry: dict[str, Any]) -> BlobVersion:
+    return BlobVersion(
+        id=str(entry["VersionId"]),
+        deleted="ETag" not in entry,
+        size=int(entry.get("Size", 0)),
+        e_tag=str(entry.get("ETag", "")).strip('"'),
+        modified=entry["LastModified"],
+    )

@@ -1,0 +1,303 @@
+"""A blob store in a folder of an SSH server, through SFTP.
+
+Writing: a temporary file in ``.tmp``, its fsync (``fsync@openssh.com``), then a hard link to the final name
+(``hardlink@openssh.com``), which fails if the name is taken, so one of many writers wins. Where the server or its file
+system has no hard links, we look first and use SFTP's plain rename; with some servers that replaces what is there, and
+with OpenSSH it may, so maintenance deletes nothing in such a place (:meth:`SftpStore.check_creates`). ``replace`` uses
+``posix-rename@openssh.com``. Folders cannot be synced over SFTP: after a power cut of the server its file system
+decides whether the newest names are there, but never half of a file's bytes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import paramiko
+
+from vmkeep.blobs.ssh.sftpio import free_space, holds, read_file, write_synced
+from vmkeep.blobs.ssh.sftpnames import exists, link, name_if_free
+from vmkeep.blobs.ssh.sshaccess import SshAccess
+from vmkeep.blobs.store import RESERVE, TEMPORARY, BlobInfo, Bytes, check_key, check_prefix, is_temporary
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    PermissionDeniedError,
+    RepositoryError,
+    StoreError,
+    StoreFullError,
+)
+
+T = TypeVar("T")
+
+_ROUNDING = 64 << 10
+"""What a file system needs beside a file's bytes."""
+
+
+class SftpStore:
+    """Blobs as files below one folder of an SSH server, which has to exist."""
+
+    def __init__(self, access: SshAccess) -> None:
+        self._access = access
+        self._root = PurePosixPath(access.place.path)
+        self._folders: set[PurePosixPath] = set()
+
+    @property
+    def location(self) -> str:
+        """The location as it was given."""
+        return self._access.place.text
+
+    def put(self, key: str, data: Bytes) -> bool:
+        """Create a blob; see :meth:`BlobStore.put`."""
+        path = self._path(key)
+        with self._channel(key, writing=len(data)) as channel:
+            if self._write(channel, path, data, name_if_free):
+                return True
+            try:
+                same = holds(channel, str(path), memoryview(data))
+            except FileNotFoundError as error:
+                raise StoreError(f"{self._name(key)}: another write was in the way; nothing was stored") from error
+            if not same:
+                raise ConflictError(f"{self._name(key)}: exists with other content")
+            return False
+
+    def replace(self, key: str, data: Bytes) -> None:
+        """Create or overwrite a blob atomically."""
+        path = self._path(key)
+        with self._channel(key, writing=len(data)) as channel:
+            self._write(channel, path, data, lambda lent, old, new: lent.posix_rename(old, new))
+
+    def _write(self, channel: Any, path: PurePosixPath, data: Bytes, name: Callable[[Any, str, str], T]) -> T:
+        """Write a temporary file and let ``name`` give it its final name; return what that returns.
+
+        Once more if the folder is gone that we knew, or the file, which another process may take for a dead one's.
+        """
+        try:
+            return self._write_once(channel, path, data, name)
+        except FileNotFoundError:
+            self._folders.clear()
+            return self._write_once(channel, path, data, name)
+
+    def _write_once(self, channel: Any, path: PurePosixPath, data: Bytes, name: Callable[[Any, str, str], T]) -> T:
+        temporary = self._write_temporary(channel, data)
+        try:
+            self._make_folder(channel, path.parent)
+            return name(channel, str(temporary), str(path))
+        except BaseException:
+            self._folders.clear()
+            raise
+        finally:
+            with suppress(OSError, paramiko.SSHException, EOFError):
+                channel.remove(str(temporary))
+
+    def get(self, key: str) -> bytes:
+        """Return a blob's bytes."""
+        return self._read(key, 0, None)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``start`` on."""
+        return self._read(key, start, length)
+
+    def get_into(self, key: str, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        part = self._read(key, start, len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def _read(self, key: str, start: int, length: int | None) -> bytes:
+        with self._channel(key) as channel:
+            return read_file(channel, str(self._path(key)), start, length)
+
+    def size(self, key: str) -> int:
+        """Return a blob's size."""
+        with self._channel(key) as channel:
+            return int(channel.stat(str(self._path(key))).st_size)
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Yield the blobs below ``prefix``, sorted by key."""
+        check_prefix(prefix)
+        with self._channel("") as channel:
+            channel.stat(str(self._root))
+            found = list(self._walk(channel, prefix))
+        yield from found
+
+    def _walk(self, channel: Any, prefix: str) -> Iterator[BlobInfo]:
+        try:
+            entries = channel.listdir_attr(str(self._root / prefix))
+        except FileNotFoundError:
+            return
+        named = [(entry.filename + "/" * stat.S_ISDIR(entry.st_mode), entry) for entry in entries]
+        for name, entry in sorted(named, key=lambda pair: pair[0]):
+            if name.startswith("."):
+                continue
+            if name.endswith("/"):
+                yield from self._walk(channel, prefix + name)
+            else:
+                modified = datetime.fromtimestamp(entry.st_mtime, UTC)
+                yield BlobInfo(key=prefix + name, size=entry.st_size, modified=modified)
+
+    def delete(self, key: str) -> None:
+        """Remove a blob; its folder stays."""
+        with self._channel(key) as channel, suppress(FileNotFoundError):
+            channel.remove(str(self._path(key)))
+
+    def local_path(self, key: str) -> Path | None:
+        """Nothing to map: the file is elsewhere."""
+        check_key(key)
+        return None
+
+    def check_writable(self) -> None:
+        """Create and remove a temporary file."""
+        with self._channel("", writing=0) as channel:
+            channel.remove(str(self._write_temporary(channel, b"")))
+
+    def check_creates(self) -> None:
+        """Prove that of several creators of one blob exactly one wins.
+
+        :raises RepositoryError: the server cannot promise that.
+        """
+        with self._channel("", writing=0) as channel:
+            taken = self._write_temporary(channel, b"")
+            other = taken.with_name(secrets.token_hex(16))
+            try:
+                link(channel, str(taken), str(other))
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise RepositoryError(
+                    f"{self.location}: nothing can be deleted safely there, because the server makes no hard links "
+                    f"({error.strerror or error}), so that two processes may both create one blob; copy the repository "
+                    "to a server with OpenSSH and a file system that has hard links (ext4, XFS)"
+                ) from error
+            finally:
+                for file in (taken, other):
+                    with suppress(OSError, paramiko.SSHException, EOFError):
+                        channel.remove(str(file))
+
+    def hold_reserve(self, size: int) -> None:
+        """Hold room back; see :class:`~vmkeep.blobs.store.Reserve`."""
+        path = str(self._root / RESERVE)
+        with self._channel(RESERVE, writing=size) as channel:
+            if not exists(channel, path) or channel.stat(path).st_size < size:
+                channel.posix_rename(str(self._write_temporary(channel, secrets.token_bytes(size))), path)
+
+    def spend_reserve(self) -> None:
+        """Give back what is held."""
+        with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
+            channel.remove(str(self._root / RESERVE))
+
+    def top_names(self) -> set[str]:
+        """Return every name in the folder."""
+        with self._channel("") as channel:
+            return set(channel.listdir(str(self._root)))
+
+    def remove_leftovers(self, *, left_for: timedelta) -> int:
+        """Remove temporary files last written that long ago, by the server's clock; return how many.
+
+        A writer that lives on nevertheless, and misses its file, writes it again.
+        """
+        removed = 0
+        with self._channel("", writing=0) as channel:
+            probe = self._write_temporary(channel, b"")
+            try:
+                before = channel.stat(str(probe)).st_mtime - left_for.total_seconds()
+            finally:
+                channel.remove(str(probe))
+            for entry in channel.listdir_attr(str(probe.parent)):
+                if is_temporary(entry.filename) and entry.st_mtime <= before:
+                    with suppress(FileNotFoundError):
+                        channel.remove(str(probe.with_name(entry.filename)))
+                        removed += 1
+        return removed
+
+    def check_folder(self, *, create: bool) -> None:
+        """Make sure that the folder is there; with ``create``, make its last part.
+
+        :raises RepositoryError: it is missing or no folder, or the one above it is missing.
+        """
+        with self._channel("") as channel:
+            if create and not exists(channel, str(self._root)):
+                if not exists(channel, str(self._root.parent)):
+                    raise RepositoryError(f"{self.location}: no folder {self._root.parent} there; create it first")
+                channel.mkdir(str(self._root))
+            if not exists(channel, str(self._root)):
+                raise RepositoryError(
+                    f"{self.location}: no such folder; create a repository there with 'vmkeep repo init'"
+                )
+            if not stat.S_ISDIR(channel.stat(str(self._root)).st_mode):
+                raise RepositoryError(f"{self.location}: is not a folder")
+
+    def _path(self, key: str) -> PurePosixPath:
+        return self._root / check_key(key)
+
+    def _name(self, key: str) -> str:
+        return f"{self.location.rstrip('/')}/{key}".rstrip("/")
+
+    def _write_temporary(self, channel: Any, data: Bytes) -> PurePosixPath:
+        self._make_folder(channel, self._root / TEMPORARY)
+        path = self._root / TEMPORARY / secrets.token_hex(16)
+        try:
+            with channel.open(str(path), "wxb") as file:
+                write_synced(channel, file.handle, memoryview(data))
+        except BaseException:
+            self._folders.clear()
+            with suppress(OSError, paramiko.SSHException, EOFError):
+                channel.remove(str(path))
+            raise
+        return path
+
+    def _make_folder(self, channel: Any, folder: PurePosixPath) -> None:
+        if folder == self._root or folder in self._folders:
+            return
+        self._make_folder(channel, folder.parent)
+        try:
+            channel.mkdir(str(folder))
+        except OSError:
+            if not exists(channel, str(folder)):
+                raise
+        self._folders.add(folder)
+
+    @contextmanager
+    def _channel(self, key: str, *, writing: int | None = None) -> Iterator[Any]:
+        """Lend a channel, and translate what goes wrong on it.
+
+        SFTP has numbers for few errors. All others, a full disk among them, are one number and a text in the server's
+        own language; paramiko raises them as an ``OSError`` without a number.
+
+        :param writing: how many bytes are to be written.
+        """
+        try:
+            with self._access.channel() as channel:
+                yield channel
+        except FileNotFoundError as error:
+            if writing is not None:
+                raise StoreError(f"{self._name(key)}: a folder above it is gone") from error
+            raise BlobNotFoundError(f"{self._name(key)}: no such blob") from error
+        except PermissionError as error:
+            raise PermissionDeniedError(
+                f"{self._name(key)}: the server denies access; let its user write below the folder", target=key
+            ) from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            untold = type(error) is OSError and error.errno is None
+            if untold and writing is not None and self._is_full(writing):
+                raise StoreFullError(
+                    f"{self.location}: no space left for {key} ({writing} bytes more are needed)"
+                ) from error
+            hint = " (a quota that is used up says no more than this)" if untold else ""
+            raise StoreError(f"{self._name(key)}: {str(error) or type(error).__name__}{hint}") from error
+
+    def _is_full(self, needed: int) -> bool:
+        """Ask for the free space, since a full disk is told as a failure like any other."""
+        with suppress(OSError, EOFError, paramiko.SSHException, StoreError), self._access.channel() as channel:
+            free = free_space(channel, str(self._root))
+            return free is not None and free < needed + _ROUNDING
+        return False
+
+    def close(self) -> None:
+        """End the connection; a later call makes a new one."""
+        self._access.close()

@@ -1,0 +1,138 @@
+"""Counts what passes: calls, bytes, seconds and errors of every verb, as values for reports and log lines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs.wrappers.wrapping import WrappingStore
+from vmkeep.errors import BlobNotFoundError, ConflictError
+
+T = TypeVar("T")
+
+_ANSWERS = (BlobNotFoundError, ConflictError)
+"""Errors that are the store's answer to a question, and no failure of it."""
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerbMeter:
+    """What one verb did so far."""
+
+    verb: str
+    calls: int = 0
+    bytes_moved: int = 0
+    seconds: float = 0.0
+    """Added up over threads, so it may be more than has passed."""
+    errors: int = 0
+    """Calls that failed; that a blob is not there, or is another, is an answer."""
+
+    def __str__(self) -> str:
+        """Return e.g. ``put 12 (700.1 MiB, 3.2 s)``."""
+        moved = f"{self.bytes_moved / _MIB:.1f} MiB, " if self.bytes_moved else ""
+        failed = f", {self.errors} failed" if self.errors else ""
+        return f"{self.verb} {self.calls} ({moved}{self.seconds:.1f} s{failed})"
+
+
+class Meter:
+    """The counts of one store. Thread-safe; costs a microsecond or two for each call."""
+
+    def __init__(self) -> None:
+        self._verbs: dict[str, VerbMeter] = {}
+        self._lock = threading.Lock()
+
+    def report(self) -> tuple[VerbMeter, ...]:
+        """Return the counts of every verb that was used, in the order of first use."""
+        with self._lock:
+            return tuple(self._verbs.values())
+
+    def __str__(self) -> str:
+        """Return all counts as one line; empty: nothing was called."""
+        return ", ".join(map(str, self.report()))
+
+    def count(
+        self, verb: str, *, bytes_moved: int = 0, seconds: float = 0.0, failed: bool = False, calls: int = 1
+    ) -> None:
+        """Add to a verb's counts."""
+        with self._lock:
+            old = self._verbs.get(verb) or VerbMeter(verb=verb)
+            self._verbs[verb] = replace(
+                old,
+                calls=old.calls + calls,
+                bytes_moved=old.bytes_moved + bytes_moved,
+                seconds=old.seconds + seconds,
+                errors=old.errors + failed,
+            )
+
+
+class MeteredStore(WrappingStore):
+    """Passes every call on to ``inner``, and counts it."""
+
+    def __init__(self, inner: BlobStore, meter: Meter) -> None:
+        super().__init__(inner)
+        self._meter = meter
+
+    def put(self, key: str, data: Bytes) -> bool:
+        """Create a blob."""
+        return self._counted("put", lambda: self.inner.put(key, data), lambda _: len(data))
+
+    def replace(self, key: str, data: Bytes) -> None:
+        """Create or overwrite a blob."""
+        self._counted("replace", lambda: self.inner.replace(key, data), lambda _: len(data))
+
+    def get(self, key: str) -> bytes:
+        """Return a blob's bytes."""
+        return self._counted("get", lambda: self.inner.get(key), len)
+
+    def get_into(self, key: str, start: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        return self._counted("get_into", lambda: self.inner.get_into(key, start, buffer), lambda count: count)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return up to ``length`` bytes from byte ``start`` on."""
+        return self._counted("get_range", lambda: self.inner.get_range(key, start, length), len)
+
+    def size(self, key: str) -> int:
+        """Return a blob's size."""
+        return self._counted("size", lambda: self.inner.size(key))
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Yield the blobs below ``prefix``; the time is that until each next one is there."""
+        self._meter.count("list")
+        blobs = self._timed_list(lambda: self.inner.list(prefix))
+        while (blob := self._timed_list(lambda: next(blobs, None))) is not None:
+            yield blob
+
+    def _timed_list(self, step: Callable[[], T]) -> T:
+        began, failed = time.monotonic(), True
+        try:
+            result = step()
+            failed = False
+            return result
+        finally:
+            self._meter.count("list", seconds=time.monotonic() - began, failed=failed, calls=0)
+
+    def delete(self, key: str) -> None:
+        """Remove a blob."""
+        self._counted("delete", lambda: self.inner.delete(key))
+
+    def check_writable(self) -> None:
+        """Raise unless a ``put`` could succeed now."""
+        self._counted("check_writable", self.inner.check_writable)
+
+    def _counted(self, verb: str, call: Callable[[], T], size: Callable[[T], int] = lambda _: 0) -> T:
+        began = time.monotonic()
+        moved, failed = 0, True
+        try:
+            result = call()
+            moved, failed = size(result), False
+            return result
+        except _ANSWERS:
+            failed = False
+            raise
+        finally:
+            self._meter.count(verb, bytes_moved=moved, seconds=time.monotonic() - began, failed=failed)

@@ -1,0 +1,320 @@
+"""Restore points from one repository to a second one: another place, another backend, another key.
+
+A copied point keeps its id, its time and its VM, and is complete by itself, like any other. Its run says where it was
+made first (``copy:<repository id>:<run>``): that is how a later copy finds what both sides have in common. What
+arrived is read again before the point is sealed. Marks stay behind: pins and retention are each repository's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+
+from vmkeep.blobs import abreast
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    StaleError,
+    UnsupportedError,
+    UsageError,
+)
+from vmkeep.model.point import DiskImage, RestorePoint
+from vmkeep.repository import BlockWriter, Repository, copied_run, find_twin, share_digests
+from vmkeep.transfer import verify_disk
+from vmkeep.transfer.mapcopy import CopyBase, MapCopy
+from vmkeep.transfer.progress import Meter, OnProgress
+
+_SAMPLE = 0.05
+_TRIES = 3
+
+
+class Verify(StrEnum):
+    """How much of what arrived is read back from the target before a copied point is sealed."""
+
+    ALL = "all"
+    SAMPLE = "sample"
+    """One block in twenty; of all the others, that they can be found."""
+    NONE = "none"
+
+
+class CopyState(StrEnum):
+    """What became of one point."""
+
+    COPIED = "copied"
+    PLANNED = "planned"
+    """Would be copied: it was a dry run."""
+    PRESENT = "present"
+    """The target has it already."""
+    GONE = "gone"
+    """Another process has removed it from the source meanwhile."""
+    FAILED = "failed"
+    """It is damaged in the source, did not arrive whole, or another point has its name; nothing was sealed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointCopy:
+    """One point, copied or not."""
+
+    ref: str
+    state: CopyState
+    blocks_changed: int = 0
+    """Blocks that the last copied point did not have at the same place."""
+    bytes_read: int = 0
+    """Content read from the source; in a dry run, that would be."""
+    bytes_stored: int = 0
+    """Bytes written to the target, its map and index included."""
+    blocks_verified: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyReport:
+    """All points that were asked for: those that cannot be read, then the others in the order of their times."""
+
+    source: str
+    target: str
+    points: tuple[PointCopy, ...]
+
+    @property
+    def failed(self) -> tuple[PointCopy, ...]:
+        """The points that could not be copied."""
+        return tuple(point for point in self.points if point.state is CopyState.FAILED)
+
+
+def copy_points(
+    source: Repository,
+    target: Repository,
+    refs: Sequence[str],
+    *,
+    verify: Verify = Verify.SAMPLE,
+    dry_run: bool = False,
+    on_progress: OnProgress = lambda _progress: None,
+    check: Callable[[], None] = lambda: None,
+) -> CopyReport:
+    """Bring points to another repository; those that are there are skipped, and a copy that died is gone on with.
+
+    A point that fails for what it is (see :class:`CopyState`) fails alone; any other error ends the copy. What was
+    sealed by then is whole.
+
+    :param refs: full refs of points in the source.
+    :param check: called now and then; what it raises ends the copy.
+    :raises UsageError: both are the same repository.
+    :raises UnsupportedError: their blocks differ in size.
+    """
+    _require_pair(source, target)
+    loaded = list(abreast(source.blobs, partial(_load, source), dict.fromkeys(refs)))
+    points = sorted((one for one in loaded if isinstance(one, RestorePoint)), key=lambda point: point.taken_at)
+    copies = [one for one in loaded if isinstance(one, PointCopy)]
+    for number, point in enumerate(points):
+        phase = f"copy point {number + 1} of {len(points)}"
+        copies.append(_PointJob(source, target, point, phase, verify, on_progress, check).run(dry_run=dry_run))
+    return CopyReport(source=source.location, target=target.location, points=tuple(copies))
+
+
+def _load(source: Repository, ref: str) -> RestorePoint | PointCopy:
+    """Return a point, or what becomes of one that cannot be read: it hides no other."""
+    try:
+        return source.load_point(ref)
+    except NotFoundError:
+        if ref in source.point_refs():
+            return PointCopy(ref=ref, state=CopyState.FAILED, problem=f"{ref} is not the name of a restore point")
+        return PointCopy(ref=ref, state=CopyState.GONE, problem="gone: removed meanwhile, so there is nothing to copy")
+    except CorruptError as error:
+        return PointCopy(ref=ref, state=CopyState.FAILED, problem=str(error))
+
+
+def _require_pair(source: Repository, target: Repository) -> None:
+    if source.id == target.id:
+        raise UsageError(f"{source.location} and {target.location} are one repository, or one is a clone of the other")
+    if source.block_size != target.block_size:
+        raise UnsupportedError(
+            f"{source.location} has blocks of {source.block_size // 1024} KiB and {target.location} of "
+            f"{target.block_size // 1024}: create a target with 'repo init --block-size {source.block_size // 1024}'"
+        )
+
+
+class _PointJob:
+    """One point being copied."""
+
+    def __init__(
+        self,
+        source: Repository,
+        target: Repository,
+        point: RestorePoint,
+        phase: str,
+        verify: Verify,
+        on_progress: OnProgress,
+        check: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._point = point
+        self._phase = phase
+        self._verify = verify
+        self._on_progress = on_progress
+        self._check = check
+        self._run = copied_run(point, source)
+
+    def run(self, *, dry_run: bool) -> PointCopy:
+        """Copy it, unless it is there; return what became of it."""
+        try:
+            if find_twin(self._point, self._source, self._target) is not None:
+                return PointCopy(ref=self._point.ref, state=CopyState.PRESENT)
+            return self._plan() if dry_run else self._insist()
+        except (ConflictError, CorruptError) as error:
+            if isinstance(now := _load(self._source, self._point.ref), PointCopy) and now.state is CopyState.GONE:
+                return now  # and so may be its blocks
+            return PointCopy(ref=self._point.ref, state=CopyState.FAILED, problem=str(error))
+
+    def _plan(self) -> PointCopy:
+        def knows(digest: bytes) -> bool:
+            return self._target.index.known(digest)
+
+        try:
+            count, size = self._total(self._jobs(based=True), knows)
+        except StaleError:
+            count, size = self._total(self._jobs(based=False), knows)
+        return PointCopy(ref=self._point.ref, state=CopyState.PLANNED, blocks_changed=count, bytes_read=size)
+
+    def _insist(self) -> PointCopy:
+        """Copy; and again, on top of nothing, if what the copy had found in the target has gone or is damaged."""
+        for based in (True, *(_TRIES - 2) * (False,)):
+            with suppress(StaleError, _NotWholeError):
+                return self._copy(based=based)
+        return self._copy(based=False)
+
+    def _copy(self, *, based: bool) -> PointCopy:
+        with (
+            self._target.at_work(self._run) as begun,
+            self._target.open_writer(run=self._run, begun=begun) as writer,
+        ):
+            jobs = self._jobs(based=based)
+            meter = Meter(self._phase, self._total(jobs, writer.knows)[1])
+            copied, changed = {}, 0
+            for root, job in jobs.items():
+                done = job.run(writer, on_read=_Delta(meter, writer, self._on_progress), check=self._check)
+                copied[root] = done.root
+                changed += done.blocks_changed
+            writer.flush()
+            sealed = replace(
+                self._point,
+                run=self._run,
+                images=tuple(replace(image, root=copied[image.root]) for image in self._point.images),
+                attachments={name: copied[root] for name, root in self._point.attachments.items()},
+            )
+            try:
+                verified = self._read_back(sealed)
+            except CorruptError:  # gone, not damaged: that is another error, and worth a try
+                self._target.require_unswept([*copied.values()], run=self._run, begun=begun)
+                raise
+            self._target.seal(sealed, begun=begun)
+        return PointCopy(
+            ref=self._point.ref,
+            state=CopyState.COPIED,
+            blocks_changed=changed,
+            bytes_read=meter.done,
+            bytes_stored=writer.bytes_stored,
+            blocks_verified=verified,
+        )
+
+    def _jobs(self, *, based: bool) -> dict[str, MapCopy]:
+        """Return the maps to be copied, by root: disks on top of what an earlier copy brought, then small files."""
+        pair = self._nearest_pair() if based else None
+        jobs: dict[str, MapCopy] = {}
+        for image in self._point.images:
+            what = f"restore point {self._point.ref}, {image.disk.label}"
+            jobs[image.root] = MapCopy(self._source, self._target, image.root, base=_base(image, pair), what=what)
+        for name, root in self._point.attachments.items():
+            what = f"restore point {self._point.ref}, {name}"
+            jobs.setdefault(root, MapCopy(self._source, self._target, root, what=what))
+        return jobs
+
+    def _total(self, jobs: dict[str, MapCopy], knows: Callable[[bytes], bool]) -> tuple[int, int]:
+        plans = [job.plan(knows) for job in jobs.values()]
+        return sum(count for count, _ in plans), sum(size for _, size in plans)
+
+    def _nearest_pair(self) -> tuple[RestorePoint, RestorePoint] | None:
+        """Return the point closest in time that both repositories can read, as each has it."""
+        for there in self._candidates():
+            if share_digests(self._source, self._target):
+                return there, there
+            try:
+                here = find_twin(there, self._target, self._source)
+            except CorruptError:
+                continue
+            if here is not None and not _is_damaged(self._source, here):
+                return here, there
+        return None
+
+    def _candidates(self) -> Iterator[RestorePoint]:
+        """Yield the VM's good points in the target: the latest before this one first, then the others."""
+        names = list(self._target.manifests.names(self._point.vm.key))
+        stamp = f"{self._point.taken_at:%Y%m%dT%H%M%SZ}"
+        before = [name for name in names if name.stamp <= stamp]
+        for name in (*reversed(before), *(name for name in names if name.stamp > stamp)):
+            try:
+                point = self._target.manifests.load(name.blob)
+            except (BlobNotFoundError, CorruptError):
+                continue
+            if not _is_damaged(self._target, point):
+                yield point
+
+    def _read_back(self, point: RestorePoint) -> int:
+        """Check the point's maps in the target, and read what :class:`Verify` says; return the number of blocks."""
+        if self._verify is Verify.NONE:
+            return 0
+        roots = {image.root: f"{point.ref}, {image.disk.label}" for image in point.images}
+        roots |= {root: f"{point.ref}, {name}" for name, root in point.attachments.items()}
+        count = 0
+        for root, what in roots.items():
+            try:
+                blocks, _ = verify_disk(
+                    self._target,
+                    root,
+                    sample=1.0 if self._verify is Verify.ALL else _SAMPLE,
+                    on_progress=self._on_progress,
+                    check=self._check,
+                    what=f"copy of restore point {what}",
+                )
+            except CorruptError as error:
+                raise _NotWholeError(str(error)) from error
+            count += blocks
+        return count
+
+
+class _NotWholeError(CorruptError):
+    """What was copied cannot be read back."""
+
+
+class _Delta:
+    """Feeds one map's progress into the meter of its point."""
+
+    def __init__(self, meter: Meter, writer: BlockWriter, on_progress: OnProgress) -> None:
+        self._meter = meter
+        self._writer = writer
+        self._on_progress = on_progress
+        self._last = 0
+
+    def __call__(self, read: int) -> None:
+        self._meter.add(read - self._last)
+        self._last = read
+        self._on_progress(self._meter.event(stored=self._writer.bytes_stored))
+
+
+def _base(image: DiskImage, pair: tuple[RestorePoint, RestorePoint] | None) -> CopyBase | None:
+    """Return where the copy of a disk starts: the same disk in a point that both sides have."""
+    if pair is None:
+        return None
+    roots = [next((old.root for old in point.images if old.disk.key == image.disk.key), None) for point in pair]
+    if roots[0] is None or roots[1] is None:
+        return None
+    return CopyBase(source_root=roots[0], target_root=roots[1])
+
+
+def _is_damaged(repository: Repository, point: RestorePoint) -> bool:
+    return repository.marks.damage_of(point.ref) is not None

@@ -1,0 +1,249 @@
+"""Upkeep of a repository, one call for each task of a DAG: what a prune comes to, a check, and what follows from it.
+
+The values it returns are counters, so that they fit into a report whatever the size of the repository.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vmkeep.catalog import open_catalog
+from vmkeep.errors import CorruptError, VmKeepError
+from vmkeep.maintenance import (
+    LockReport,
+    Margins,
+    MergePlan,
+    MergeReport,
+    PointsRepair,
+    PrunePlan,
+    PruneReport,
+    execute_merge,
+    extend_locks,
+    needed_packs,
+    plan_merge,
+    repair_points,
+)
+from vmkeep.model.job import Progress
+from vmkeep.repository import Finding, Repository
+from vmkeep.repository.checks import Slice, parse_slice, slice_of_day
+from vmkeep.repository.folders import PACKS
+
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[Progress], None]
+
+
+def grace_margins(grace: timedelta) -> Margins:
+    """Return a prune's margins, of which people set one: the age of a pack, and that of its condemnation."""
+    return Margins(young_for=grace, condemned_for=grace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCounts:
+    """What a prune is going to do. Sizes are in bytes."""
+
+    points: int
+    points_to_forget: int
+    kept_for: dict[str, int]
+    """Cause → points that it keeps, be it alone or beside others; empty without a rule."""
+    packs: int
+    pack_bytes: int
+    live_bytes: int
+    packs_to_condemn: int
+    bytes_to_condemn: int
+    packs_to_rewrite: int
+    bytes_to_rewrite: int
+    packs_to_delete: int
+    bytes_to_delete: int
+    packs_waiting: int
+    """Condemned, but not long enough ago."""
+    lost_blocks: int
+
+
+def count_plan(plan: PrunePlan) -> PlanCounts:
+    """Count what a plan lists."""
+    causes = Counter(str(cause) for verdict in plan.verdicts for cause in {reason.cause for reason in verdict.reasons})
+    return PlanCounts(
+        points=len(plan.verdicts),
+        points_to_forget=len(plan.forgotten),
+        kept_for=dict(sorted(causes.items())),
+        packs=plan.packs,
+        pack_bytes=plan.pack_bytes,
+        live_bytes=plan.live_bytes,
+        packs_to_condemn=len(plan.condemned),
+        bytes_to_condemn=sum(plan.condemned.values()),
+        packs_to_rewrite=len(plan.rewritten),
+        bytes_to_rewrite=sum(plan.rewritten.values()),
+        packs_to_delete=len(plan.swept),
+        bytes_to_delete=sum(plan.swept.values()),
+        packs_waiting=plan.waiting,
+        lost_blocks=plan.lost_blocks,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneCounts:
+    """What a prune has done. Sizes are in bytes."""
+
+    points_forgotten: int
+    points_held: int
+    """They were to go, and stay: pinned meanwhile, or locked in the store."""
+    packs_condemned: int
+    packs_rewritten: int
+    bytes_rewritten: int
+    packs_damaged: int
+    """Not rewritten for their damage; they stay."""
+    packs_deleted: int
+    packs_pardoned: int
+    bytes_freed: int
+    blobs_locked: int
+    """The store does not let go of them yet."""
+    given_way: bool
+    """A backup or another prune could not wait for a sweep: the next prune deletes what this one has not."""
+    runs_removed: int
+    leftovers_removed: int
+    not_rewritten: str
+    """Why packs that are mostly waste stay as they are for now; empty: they do not."""
+
+
+def count_prune(report: PruneReport) -> PruneCounts:
+    """Count what a report lists."""
+    return PruneCounts(
+        points_forgotten=len(report.points_forgotten),
+        points_held=len(report.points_kept),
+        packs_condemned=report.packs_condemned,
+        packs_rewritten=report.packs_rewritten,
+        bytes_rewritten=report.bytes_rewritten,
+        packs_damaged=len(report.packs_damaged),
+        packs_deleted=report.packs_deleted,
+        packs_pardoned=report.packs_pardoned,
+        bytes_freed=report.bytes_freed,
+        blobs_locked=len(report.locked),
+        given_way=report.given_way,
+        runs_removed=report.runs_removed,
+        leftovers_removed=report.leftovers_removed,
+        not_rewritten=report.not_rewritten,
+    )
+
+
+def merge_index(
+    repository: Repository, *, on_progress: OnProgress = lambda _progress: None
+) -> tuple[MergePlan, list[MergeReport]]:
+    """Merge the index as far as it pays, in as many goes as memory asks for; return the first plan, and a report each.
+
+    Ends early where somebody else merges the same.
+    """
+    reports: list[MergeReport] = []
+    first = plan = plan_merge(repository)
+    while plan.sources:
+        reports.append(execute_merge(repository, plan, on_progress=on_progress))
+        if not reports[-1].segments_removed:
+            break
+        plan = plan_merge(repository)
+    return first, reports
+
+
+def keep_locks(repository: Repository, *, on_progress: OnProgress = lambda _progress: None) -> tuple[LockReport, str]:
+    """Extend the locks of what points need; return what became of them, and why it could not be told what points need.
+
+    If it could not, for a map page is damaged or was hidden by somebody, all packs are locked on: a lock that runs out
+    meanwhile would be worse.
+
+    :raises RepositoryError: this repository has no locks.
+    """
+    unknown = ""
+    try:
+        packs = needed_packs(repository)
+    except CorruptError as error:
+        unknown = str(error)
+        packs = frozenset(blob.key for blob in repository.blobs.list(PACKS))
+    return extend_locks(repository, packs, on_progress=on_progress), unknown
+
+
+def require_kept(location: str, report: LockReport, unknown: str) -> None:
+    """Make an error of what :func:`keep_locks` has met.
+
+    :raises CorruptError: somebody has hidden blobs, or some are missing, or it cannot be told what points need.
+    """
+    problems = []
+    if report.hidden:
+        problems.append(f"{len(report.hidden)} blob(s) hidden by somebody else ('vmkeep repo lock --restore')")
+    if report.missing:
+        problems.append(f"{len(report.missing)} blob(s) missing ('vmkeep repo check')")
+    if unknown:
+        problems.append(f"what points need cannot be told ({unknown})")
+    if problems:
+        raise CorruptError(f"{location}: {', '.join(problems)}")
+
+
+def refresh_catalog(url: str | None, repository: Repository) -> None:
+    """Take forgotten points out of the catalog, if there is one; it is a cache, so that its failure fails nothing."""
+    if url is None:
+        return
+    try:
+        with open_catalog(url) as catalog:
+            catalog.refresh(repository)
+    except VmKeepError as error:
+        log.warning("the catalog still lists points that are gone (the next 'vmkeep point list' mends it): %s", error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckCounts:
+    """What a check looked at and found."""
+
+    data: str
+    """What was re-read: ``slice 3/30``, or ``all``."""
+    findings: int
+    findings_by_kind: dict[str, int]
+    bytes_checked: int
+    """Of packs whose data was read, and of the index."""
+
+
+def choose_slice(text: str | None, *, day: datetime, days: int) -> Slice:
+    """Return the slice that a person names, or else the one whose turn it is on a day.
+
+    :param days: in so many days that follow one another each slice has its turn.
+    :raises UsageError: ``text`` is not ``k/n`` or ``today/n``, or ``days`` is less than 1.
+    """
+    return parse_slice(text, today=day) if text else slice_of_day(day, days)
+
+
+def check(
+    repository: Repository, part: Slice | None, *, on_progress: OnProgress = lambda _progress: None
+) -> tuple[list[Finding], CheckCounts]:
+    """Check structure and existence of everything, and the data of one slice of the packs.
+
+    :param part: ``None``: the data of all packs.
+    """
+    total = 0
+
+    def follow(progress: Progress) -> None:
+        nonlocal total
+        total = progress.bytes_total
+        on_progress(progress)
+
+    findings = repository.check(read_data=part is None, part=part, on_progress=follow)
+    kinds = Counter(str(finding.trouble) for finding in findings)
+    return findings, CheckCounts(
+        data="all" if part is None else f"slice {part}",
+        findings=len(findings),
+        findings_by_kind=dict(kinds),
+        bytes_checked=total,
+    )
+
+
+def mark_points(
+    repository: Repository, *, findings: int | None, on_progress: OnProgress = lambda _progress: None
+) -> PointsRepair:
+    """Mark the points that a check found damaged, and unmark those that are whole again; deletes nothing.
+
+    :param findings: of the check before; ``None``: nobody knows. If there are none, and no point bears a mark, there
+        is nothing to look for, and no map is read.
+    """
+    if findings == 0 and not any(marks.damage for marks in repository.marks.all().values()):
+        return PointsRepair(damaged=(), marked=(), cleared=(), unreadable=())
+    return repair_points(repository, on_progress=on_progress)

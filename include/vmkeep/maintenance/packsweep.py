@@ -1,0 +1,148 @@
+"""Deletes packs that waited long enough and that nothing reaches: record, look, decide, delete, done.
+
+Safe beside any number of backups, and beside other sweeps: docs/decisions/0008 has the reasoning, and the order of
+the calls here is what it rests on. A sweep that dies is finished, or ended, by the next prune.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from vmkeep.errors import LockedError, StoreFullError
+from vmkeep.maintenance.plan import marked
+from vmkeep.maintenance.reachability import Marking
+from vmkeep.maintenance.withdraw import withdraw
+from vmkeep.model.job import Progress
+from vmkeep.repository import Repository
+from vmkeep.repository.frames import pack_key
+from vmkeep.repository.notes import Plan, Sweep
+
+_AT_ONCE = 8
+"""Packs deleted at the same time: what counts is the store's latency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one sweep came to."""
+
+    deleted: int = 0
+    """Packs."""
+    bytes_freed: int = 0
+    pardoned: int = 0
+    """Packs that were condemned and are reached after all."""
+    locked: dict[str, str] = field(default_factory=dict)
+    """Blob → why the store did not let go of it, and until when."""
+    given_way: bool = False
+    """Something that could not wait has ended this sweep before it decided: the next one will do."""
+
+    def __add__(self, other: Swept) -> Swept:
+        """Return what two sweeps came to together."""
+        return Swept(
+            deleted=self.deleted + other.deleted,
+            bytes_freed=self.bytes_freed + other.bytes_freed,
+            pardoned=self.pardoned + other.pardoned,
+            locked=self.locked | other.locked,
+            given_way=self.given_way or other.given_way,
+        )
+
+
+def settle(repository: Repository) -> dict[str, str]:
+    """Finish the sweeps that have decided and are not over, and end those that have not; return what is locked.
+
+    One of them may still be at work in another process: what it has decided may be deleted twice, and one that has
+    not decided finds that it takes nothing.
+    """
+    locked: dict[str, str] = {}
+    for sweep in repository.plans.sweeps():
+        if not sweep.over:
+            locked |= _carry_out(repository, sweep.id, repository.plans.decide(sweep.id, ()))
+    return locked
+
+
+def sweep(
+    repository: Repository, plans: Iterable[Plan], *, on_progress: Callable[[Progress], None] = lambda _progress: None
+) -> Swept:
+    """Delete what these plans condemn and nothing reaches, and withdraw them.
+
+    :raises CorruptError: what restore points reach cannot be told; nothing was deleted.
+    """
+    plans = list(plans)
+    candidates = frozenset[bytes]().union(*(plan.packs for plan in plans))
+    own = repository.plans.begin_sweep(candidates)  # before anything is looked at: see decision 0008
+    try:
+        marking = _mark(repository, own, candidates)
+        takes = _unreached(marking, candidates)
+    except Exception:
+        repository.plans.decide(own, ())
+        repository.plans.finish_sweep(own)
+        raise
+    decided = repository.plans.decide(own, takes)
+    if decided != takes:
+        locked = _carry_out(repository, own, decided)
+        return Swept(locked=locked, given_way=True)
+    locked = _carry_out(repository, own, takes, on_progress)
+    for plan in plans:
+        repository.plans.withdraw(plan.id)
+    there = {pack: marking.blobs[pack].size for pack in takes & marking.blobs.keys() if pack_key(pack) not in locked}
+    return Swept(deleted=len(there), bytes_freed=sum(there.values()), pardoned=len(candidates - takes), locked=locked)
+
+
+def _mark(repository: Repository, own: str, candidates: frozenset[bytes]) -> Marking:
+    """Mark what is reached. All that is looked at here is looked at after the sweep's record was put."""
+    sweeps = [sweep for sweep in repository.plans.sweeps() if sweep.id != own]
+    return marked(
+        repository,
+        frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans())),
+        candidates=candidates,
+        others=_packs(sweep for sweep in sweeps if sweep.takes is None),
+        gone=_packs(sweep for sweep in sweeps if sweep.takes is not None),
+    )
+
+
+def _unreached(marking: Marking, candidates: frozenset[bytes]) -> frozenset[bytes]:
+    """Return the candidates that may go."""
+    takes = candidates - marking.live().keys()
+    if not marking.complete:
+        takes &= marking.framed().keys() | (takes - marking.blobs.keys())
+    return takes
+
+
+def _packs(sweeps: Iterable[Sweep]) -> frozenset[bytes]:
+    return frozenset[bytes]().union(*(sweep.off_limits for sweep in sweeps))
+
+
+def _carry_out(
+    repository: Repository,
+    sweep: str,
+    takes: frozenset[bytes],
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> dict[str, str]:
+    """Take packs out of the index, then delete them, then say that the sweep is over. May be done again.
+
+    A full store has no room for the index until packs are deleted. Until then the sweep's record says what to avoid.
+    """
+    locked: dict[str, str] = {}
+    withdrawn = False
+    with suppress(StoreFullError):
+        locked |= withdraw(repository, takes)
+        withdrawn = True
+    ids = sorted(takes)
+
+    def remove(pack: bytes) -> tuple[str, str] | None:
+        try:
+            repository.blobs.delete(pack_key(pack))
+        except LockedError as error:
+            return pack_key(pack), str(error)
+        return None
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+        for number, kept in enumerate(threads.map(remove, ids), start=1):
+            locked |= dict([kept]) if kept else {}
+            on_progress(Progress(phase="sweep", bytes_done=number, bytes_total=len(ids)))
+    if not withdrawn:
+        locked |= withdraw(repository, takes)
+    repository.plans.finish_sweep(sweep)
+    return locked

@@ -1,0 +1,355 @@
+"""Which frames restore points reach: one bit for each entry of the index, set from the roots downwards.
+
+Every map page is read once, however many points share it. Where a block is stored more than once, one of its places
+is marked: the best by the caller's ranks, so that a copy in a pack that is about to go does not count while there is
+another. Decides nothing, and deletes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from vmkeep.errors import CorruptError
+from vmkeep.repository import Batch, BlockReader, Kind, Repository, Scratch, Wanted
+from vmkeep.repository.checks import is_pack, pack_id_of
+from vmkeep.repository.folders import PACKS
+from vmkeep.repository.frames import DIGEST_SIZE, ZERO, overhead
+from vmkeep.repository.index import Segment
+from vmkeep.repository.maps import PAGE_SIZE, ROOT_SIZE, parse_root
+
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+_PAGES = 2048
+"""Pages read together: their digests take a few megabytes on each level of a map."""
+_READERS = 8
+_PREFIX = 8
+_UNSEEN = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+class Rank(IntEnum):
+    """How much a copy in a pack is worth; the lowest is marked."""
+
+    CLEAR = 0
+    CONDEMNED = 1
+    """In a pack that some plan condemns."""
+    CANDIDATE = 2
+    """In a pack that the caller would delete."""
+    OTHERS = 3
+    """In a pack that another sweep may be deleting."""
+    DAMAGED = 4
+    """In a frame that is known to be damaged: better than nothing, for it may be healed."""
+    GONE = 5
+    """In a pack that is not there, or is being deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackBlob:
+    """A pack in the store."""
+
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFrame:
+    """The place of a marked entry."""
+
+    digest: bytes
+    offset: int
+    length: int
+
+
+class Marking:
+    """The bits of one index. Not thread-safe.
+
+    The index is loaded when this is made, and the packs are listed after it: so a pack that the index names and that
+    is not listed is not there.
+    """
+
+    def __init__(self, repository: Repository, rank: Callable[[bytes], Rank] = lambda _pack: Rank.CLEAR) -> None:
+        """Load the index.
+
+        :param rank: what a copy in a pack is worth; asked once for each pack that is there.
+        """
+        index = repository.fresh_index()
+        damage = repository.damage.load()
+        self.blobs = _listed(repository)
+        self._index = index
+        self._reader = BlockReader(repository.blobs, repository.framer, index)
+        self._segments = [_Bits(segment) for segment in index.segments if segment.entries]
+        self._number_packs(rank, damage.whole_packs)
+        for bits in self._segments:
+            bits.devalue(damage.bad_frames, self._ids)
+        self.lost = 0
+        """Blocks that restore points reach and that are nowhere to be found."""
+        self._wanting = 0
+        """The same, of points that are not sealed yet, and will not be while anything is missing."""
+        self._damaged = bool(index.damaged)
+
+    def reach(self, roots: Iterable[str], *, strict: bool = True) -> None:
+        """Mark all that is below some maps' roots.
+
+        :param strict: a page that is missing or damaged is an error: what lies below it is not known. Otherwise it
+            ends the way down: for a point that cannot be sealed unless all of it is there.
+        :raises CorruptError: a page is missing or damaged.
+        """
+        digests = _rows([_digest(root) for root in roots])
+        tops: dict[int, list[bytes]] = {}
+        for content in self._pages(self._mark(digests, pages=strict, strict=strict), ROOT_SIZE, strict=strict):
+            shape, top = parse_root(content)
+            if top != ZERO:
+                tops.setdefault(shape.levels, []).append(top)
+        for level, names in tops.items():
+            fresh = self._mark(_rows(names), pages=strict and level > 0, strict=strict)
+            self._descend(level, fresh, strict=strict)
+
+    def _descend(self, level: int, pages: U8, *, strict: bool) -> None:
+        """Mark what is below some pages that were marked just now. Deepest first: little is waiting then."""
+        waiting = [(level, pages)]
+        while waiting:
+            level, pages = waiting.pop()
+            if not level or not len(pages):
+                continue
+            waiting.append((level, pages[_PAGES:]))
+            contents = b"".join(self._pages(pages[:_PAGES], PAGE_SIZE, strict=strict))
+            children = np.frombuffer(contents, np.uint8).reshape(-1, DIGEST_SIZE)
+            fresh = self._mark(children[children.any(axis=1)], pages=strict and level > 1, strict=strict)
+            waiting.append((level - 1, fresh))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is known that is there. If not, a pack that the index does not name may hold what is missing."""
+        return not (self.lost or self._wanting or self._damaged)
+
+    def live(self) -> Mapping[bytes, int]:
+        """Return pack → bytes of its marked frames, of packs that have any."""
+        total = np.zeros(len(self._ids), np.int64)
+        for bits in self._segments:
+            total += bits.weigh(bits.marked(), len(self._ids))
+        return {pack: int(total[number]) for pack, number in self._ids.items() if total[number]}
+
+    def framed(self) -> Mapping[bytes, int]:
+        """Return pack → bytes of its frames, of all packs that the index names.
+
+        An entry that is listed twice, as a crash may leave it, counts twice; but no pack for more than there is
+        room in it beside its footer.
+        """
+        total = np.zeros(len(self._ids), np.int64)
+        marked = np.zeros(len(self._ids), np.int64)
+        for bits in self._segments:
+            total += bits.weigh(slice(None), len(self._ids))
+            marked += bits.count(len(self._ids))
+        room = {pack: blob.size - overhead(int(marked[self._ids[pack]])) for pack, blob in self._known_blobs()}
+        return {pack: min(int(total[number]), room.get(pack, 0)) for pack, number in self._ids.items()}
+
+    def _known_blobs(self) -> Iterator[tuple[bytes, PackBlob]]:
+        return ((pack, blob) for pack, blob in self.blobs.items() if pack in self._ids)
+
+    def live_frames(self, packs: frozenset[bytes]) -> dict[bytes, list[LiveFrame]]:
+        """Return the marked frames of some packs, in their order."""
+        wanted = np.zeros(len(self._ids), np.bool_)
+        wanted[[self._ids[pack] for pack in packs if pack in self._ids]] = True
+        found: dict[bytes, list[LiveFrame]] = {pack: [] for pack in packs}
+        for bits in self._segments:
+            for pack, frame in bits.frames(wanted):
+                found[pack].append(frame)
+        for frames in found.values():
+            frames.sort(key=lambda frame: frame.offset)
+        return found
+
+    def _number_packs(self, rank: Callable[[bytes], Rank], broken: frozenset[bytes]) -> None:
+        """Give every pack of the index a number, and a weight: rank first, then its id, for two markings to agree."""
+        self._ids: dict[bytes, int] = {}
+        for bits in self._segments:
+            bits.number(self._ids)
+        weights = np.empty(len(self._ids), np.uint64)
+        for pack, number in self._ids.items():
+            order = rank(pack) if pack in self.blobs else Rank.GONE
+            if pack in broken:
+                order = max(order, Rank.DAMAGED)
+            weights[number] = order << 56 | int.from_bytes(pack[:7], "big")
+        for bits in self._segments:
+            bits.weights = weights
+
+    def _mark(self, digests: U8, *, pages: bool, strict: bool) -> U8:
+        """Mark the best place of each digest, and return those digests that had not been marked.
+
+        :param pages: what is missing is an error. A missing block is counted; nothing lies below it.
+        """
+        digests = _distinct(digests)
+        best = np.full(len(digests), _UNSEEN, np.uint64)
+        where = np.full(len(digests), -1, np.int64)
+        rows = np.zeros(len(digests), np.int64)
+        for number, bits in enumerate(self._segments):
+            bits.improve(digests, best, where, rows, number)
+        found = (where >= 0) & (best >> np.uint64(56) < Rank.GONE)
+        if not found.all():
+            lost = digests[~found]
+            if pages:
+                name = lost[0].tobytes().hex()[:16]
+                raise CorruptError(f"map page {name}… is missing; nothing is deleted: run 'vmkeep repo check'")
+            if strict:
+                self.lost += len(lost)
+            else:
+                self._wanting += len(lost)
+        fresh = np.zeros(len(digests), np.bool_)
+        for number, bits in enumerate(self._segments):
+            chosen = np.flatnonzero(found & (where == number))
+            fresh[chosen] = bits.set(rows[chosen])
+        result: U8 = digests[fresh]
+        return result
+
+    def _pages(self, digests: U8, size: int, *, strict: bool) -> list[bytes]:
+        """Read pages, several at a time."""
+        names = [row.tobytes() for row in digests]
+        wanted = [
+            Wanted(name, location, size, ())
+            for name, location in zip(names, self._index.find_many(names), strict=True)
+            if location is not None and location.kind is Kind.PAGE
+        ]
+        if strict and len(wanted) < len(names):
+            raise CorruptError("a map page is not one by the index; nothing is deleted: run 'vmkeep repo check'")
+        with ThreadPoolExecutor(max_workers=_READERS) as threads:
+            contents = threads.map(lambda batch: self._read(batch, strict=strict), self._reader.plan(wanted))
+            return [content for batch in contents for content in batch]
+
+    def _read(self, batch: Batch, *, strict: bool) -> list[bytes]:
+        try:
+            return [bytes(content) for _, content in self._reader.read(batch, Scratch())]
+        except CorruptError as error:
+            if strict:
+                raise CorruptError(f"a map page cannot be read; nothing is deleted: {error}") from error
+        contents = []
+        for frame in batch.frames:
+            alone = Batch(batch.pack, frame.location.offset, frame.location.offset + frame.location.length, (frame,))
+            try:
+                contents += [bytes(content) for _, content in self._reader.read(alone, Scratch())]
+            except CorruptError:
+                continue
+        return contents
+
+
+class _Bits:
+    """One segment and its marks."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._columns = segment.columns()
+        self.entries = segment.entries
+        self._set = np.zeros(segment.entries // 8 + 1, np.uint8)
+        self._first, self._last = self._columns.prefixes[0], self._columns.prefixes[-1]
+        self._numbers: I64 = np.zeros(0, np.int64)
+        self._damaged: I64 = np.zeros(0, np.int64)
+        self.weights: U64 = np.zeros(0, np.uint64)
+
+    def number(self, ids: dict[bytes, int]) -> None:
+        """Give each pack of the segment a number, the same in all segments."""
+        names = (row.tobytes() for row in self._columns.pack_ids)
+        self._numbers = np.fromiter((ids.setdefault(name, len(ids)) for name in names), np.int64)
+
+    def devalue(self, frames: Iterable[tuple[bytes, int]], ids: Mapping[bytes, int]) -> None:
+        """Remember which rows are frames that are known to be damaged."""
+        rows = [np.zeros(0, np.int64)]
+        for pack, offset in frames:
+            if pack in ids:
+                at = self._columns.offsets == offset
+                rows.append(np.flatnonzero(at & (self._numbers[self._columns.packs] == ids[pack])))
+        self._damaged = np.unique(np.concatenate(rows))
+
+    def improve(self, digests: U8, best: U64, where: I64, rows: I64, number: int) -> None:
+        """Enter this segment's place of each digest where it is better than the one found so far.
+
+        :param digests: in order; the other arrays are changed.
+        """
+        prefixes = np.ascontiguousarray(digests[:, :_PREFIX]).view(">u8").reshape(-1)
+        start, stop = np.searchsorted(prefixes, self._first), np.searchsorted(prefixes, self._last, side="right")
+        if start == stop:
+            return
+        row = self._segment.rows(digests[start:stop])
+        asked = np.flatnonzero(row >= 0)
+        row = row[asked]
+        asked += start
+        while len(asked):  # the next rows may be the same digest once more, in another pack
+            same = (self._columns.rests[row] == digests[asked, _PREFIX:]).all(axis=1)
+            weight = self._weights(row)
+            better = same & (weight < best[asked])
+            best[asked[better]] = weight[better]
+            where[asked[better]] = number
+            rows[asked[better]] = row[better]
+            row += 1
+            inside = row < self.entries
+            row, asked = row[inside], asked[inside]
+            alike = self._columns.prefixes[row] == prefixes[asked]
+            row, asked = row[alike], asked[alike]
+
+    def _weights(self, rows: I64) -> U64:
+        weights: U64 = self.weights[self._numbers[self._columns.packs[rows]]]
+        if len(self._damaged):
+            bad = np.isin(rows, self._damaged) & (weights >> np.uint64(56) < Rank.DAMAGED)
+            weights[bad] = np.uint64(Rank.DAMAGED << 56)
+        return weights
+
+    def set(self, rows: I64) -> npt.NDArray[np.bool_]:
+        """Mark rows; return which of them were not marked before."""
+        masks = np.uint8(1) << (rows & 7).astype(np.uint8)
+        fresh: npt.NDArray[np.bool_] = self._set[rows >> 3] & masks == 0
+        np.bitwise_or.at(self._set, rows >> 3, masks)
+        return fresh
+
+    def marked(self) -> I64:
+        """Return the marked rows."""
+        return np.flatnonzero(np.unpackbits(self._set, count=self.entries, bitorder="little"))
+
+    def weigh(self, rows: I64 | slice, packs: int) -> I64:
+        """Return bytes of frames by pack number."""
+        numbers, lengths = self._numbers[self._columns.packs[rows]], self._columns.lengths[rows]
+        return np.bincount(numbers, weights=lengths, minlength=packs).astype(np.int64)
+
+    def count(self, packs: int) -> I64:
+        """Return the number of marked frames by pack number."""
+        return np.bincount(self._numbers[self._columns.packs[self.marked()]], minlength=packs)
+
+    def frames(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, LiveFrame]]:
+        """Yield the marked frames of packs whose number is wanted."""
+        rows = self.marked()
+        rows = rows[wanted[self._numbers[self._columns.packs[rows]]]]
+        for row in rows.tolist():
+            pack = self._columns.pack_ids[self._columns.packs[row]].tobytes()
+            offset, length = int(self._columns.offsets[row]), int(self._columns.lengths[row])
+            yield pack, LiveFrame(self._columns.digest(row), offset, length)
+
+
+def _listed(repository: Repository) -> dict[bytes, PackBlob]:
+    return {
+        pack_id_of(blob.key): PackBlob(size=blob.size, modified=blob.modified)
+        for blob in repository.blobs.list(PACKS)
+        if is_pack(blob.key)  # whatever others put there is nobody's to delete
+    }
+
+
+def _distinct(digests: U8) -> U8:
+    """Return the digests in order, each once."""
+    if not len(digests):
+        return digests
+    rows = np.ascontiguousarray(digests).view(f"V{DIGEST_SIZE}").reshape(-1)
+    return np.unique(rows).view(np.uint8).reshape(-1, DIGEST_SIZE)
+
+
+def _rows(digests: Sequence[bytes]) -> U8:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_SIZE)
+
+
+def _digest(root: str) -> bytes:
+    digest = bytes.fromhex(root)
+    if len(digest) != DIGEST_SIZE:
+        raise CorruptError(f"not the digest of a map: {root!r}")
+    return digest

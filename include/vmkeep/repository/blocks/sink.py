@@ -1,0 +1,110 @@
+"""Writes whole packs behind the copy's back: hashing never waits for a disk's fsync, and memory stays bounded.
+
+There are few buffers; a thread takes a full one, stores it and gives the buffer back. Who finds no free buffer
+waits, and is woken with the error if storing fails.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from vmkeep.blobs import BlobStore
+from vmkeep.repository.frames import OpenPack, PackBuffer, PackContents, pack_key
+
+
+class PackSink:
+    """Stores packs of one kind on threads of its own."""
+
+    def __init__(
+        self, store: BlobStore, *, threads: int, buffers: int, size: int, landed: Callable[[PackContents], None]
+    ) -> None:
+        """Prepare; nothing starts before the first pack comes.
+
+        :param threads: packs that are stored at once, where each takes a round trip.
+        :param buffers: packs in memory: one more than ``threads``, or the copy waits for the store.
+        """
+        self._store = store
+        self._landed = landed
+        self._size = size
+        self._unstarted = threads
+        self._unused = buffers
+        self._free: list[PackBuffer] = []
+        self._waiting: deque[OpenPack] = deque()
+        self._undone: set[OpenPack] = set()
+        self._error: BaseException | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+
+    def buffer(self) -> PackBuffer:
+        """Return a buffer for a new pack; blocks while all of them are full."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._unused or self._error or self._closed)
+            self._raise()
+            if self._free:
+                return self._free.pop()
+            self._unused -= 1
+        return PackBuffer(self._size)
+
+    def submit(self, pack: OpenPack) -> None:
+        """Hand over a pack to be stored; does not wait."""
+        with self._changed:
+            self._raise()
+            self._waiting.append(pack)
+            self._undone.add(pack)
+            if self._unstarted and len(self._undone) > len(self._threads):
+                self._unstarted -= 1
+                thread = threading.Thread(target=self._run, name="pack-sink", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+            self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Return once everything submitted before this call is durable.
+
+        Not once nothing is left to be stored: that never comes while a copy is faster than its store.
+        """
+        with self._changed:
+            before = self._undone.copy()
+            self._changed.wait_for(lambda: self._error or self._closed or before.isdisjoint(self._undone))
+            self._raise()
+
+    def close(self) -> None:
+        """Stop after the packs in hand; what still waits is dropped."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            threads = self._threads
+        for thread in threads:
+            thread.join()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._closed:
+            raise RuntimeError("the writer is closed")
+
+    def _run(self) -> None:
+        while (pack := self._next()) is not None:
+            try:
+                data, contents = pack.finish()
+                self._store.put(pack_key(pack.id), data)
+                self._landed(contents)
+            except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait for us
+                with self._changed:
+                    self._error = self._error or error
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                self._free.append(pack.buffer)
+                self._undone.discard(pack)
+                self._changed.notify_all()
+
+    def _next(self) -> OpenPack | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed or self._error)
+            if self._closed or self._error:
+                return None
+            return self._waiting.popleft()

@@ -1,0 +1,256 @@
+"""Looks at a whole repository: structure, then content (if asked), then whether every restore point is complete.
+
+Finds all there is to find in one go: a finding is a value, not an exception. Changes nothing but what is known of
+damage, so that the next backup stores again what is lost. What running backups and maintenance cause is no damage:
+whatever seems lost is looked for once more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vmkeep.blobs import BlobInfo, BlobStore, abreast
+from vmkeep.errors import BlobNotFoundError, CorruptError, PermissionDeniedError, RepositoryError, StoreError
+from vmkeep.model.job import Progress
+from vmkeep.repository.checks import indexcheck as indexes
+from vmkeep.repository.checks.findings import Finding, Findings, Trouble
+from vmkeep.repository.checks.indexcheck import IndexCheck, IndexVerdict
+from vmkeep.repository.checks.packcheck import damaged_frames, pack_id_of, read_contents
+from vmkeep.repository.checks.pointcheck import PointCheck, check_points, report
+from vmkeep.repository.folders import DAMAGE, INDEX, MARKS, PACKS, PLANS, POINTS, SEALED, SWEEPS
+from vmkeep.repository.frames import Framer, Kind, PackContents, pack_key
+from vmkeep.repository.notes import BadFrame, DamageNotes, PackDamage, PackState, sealednotes
+from vmkeep.repository.points import Manifests
+from vmkeep.repository.unlock import Slots, descriptor
+
+_NOTES = (MARKS, SEALED, PLANS, SWEEPS, DAMAGE)
+"""Where notes are that outlive a run."""
+
+
+class Check:
+    """One check of one repository."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        framer: Framer,
+        *,
+        slots: Slots,
+        notes: DamageNotes,
+        excused: Callable[[], frozenset[bytes]],
+        points: Callable[[], PointCheck],
+        reads: Callable[[bytes], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        """Prepare.
+
+        :param excused: tells which packs maintenance is deleting, or has deleted.
+        :param points: makes what checks points, from what is in the store and known of damage by then.
+        :param reads: whether a pack's data is to be read.
+        """
+        self._store = store
+        self._framer = framer
+        self._slots = slots
+        self._notes = notes
+        self._sealed = sealednotes.SealedNotes(store, framer)
+        self._excused = excused
+        self._points = points
+        self._reads = reads
+        self._on_progress = on_progress
+        self._findings = Findings()
+        self._sums: dict[bytes, indexes.Sum] = {}
+        """Of the packs whose footer is good."""
+        known = notes.load()
+        self._known, self._known_segments = known.packs, known.segments
+        self._condemned = excused()
+        self._damage = dict(self._known)
+        """What is known, as far as this check has come."""
+        self._lock = threading.Lock()
+        self._done = self._total = 0
+
+    def run(self) -> list[Finding]:
+        """Return everything that is wrong."""
+        self._check_descriptor()
+        self._check_slots()
+        self._check_notes()
+        packs = list(self._store.list(PACKS))
+        self._total = sum(map(self._weight, packs)) + sum(blob.size for blob in self._store.list(INDEX))
+        deque(abreast(self._store, self._check_pack, packs, computes=True), maxlen=0)
+        self._judge(IndexCheck(self._store, self._framer, read=self._advance).run(self._sums))
+        self._remember()
+        self._check_points()
+        return self._findings.all()
+
+    def _weight(self, pack: BlobInfo) -> int:
+        """Return how much of the check's progress a pack is: its bytes, or a few for its footer."""
+        try:
+            return pack.size if self._reads(pack_id_of(pack.key)) else 1
+        except CorruptError:
+            return 1
+
+    def _blame(self, pack: bytes, trouble: Trouble, where: str, what: object) -> None:
+        """Add a finding about a pack, unless maintenance is about to delete it: then it counts only for points."""
+        if pack not in self._condemned:
+            self._findings.add(trouble, where, what)
+
+    def _check_descriptor(self) -> None:
+        try:
+            descriptor.load(self._store)
+        except (CorruptError, RepositoryError) as error:
+            self._findings.add(Trouble.STRUCTURE, descriptor.KEY, error)
+
+    def _check_slots(self) -> None:
+        for key, why in self._slots.read()[1].items():
+            self._findings.add(Trouble.STRUCTURE, key, f"key slot {why}")
+
+    def _check_notes(self) -> None:
+        notes = (blob for prefix in _NOTES for blob in self._store.list(prefix))
+        deque(abreast(self._store, self._check_note, notes), maxlen=0)
+
+    def _check_note(self, blob: BlobInfo) -> None:
+        try:
+            if blob.key.startswith(SEALED):
+                self._sealed.load(POINTS + blob.key.removeprefix(SEALED))
+            else:
+                self._framer.unwrap(Kind.NOTE, self._store.get(blob.key), name=blob.key)
+        except BlobNotFoundError:
+            return
+        except CorruptError as error:
+            self._findings.add(Trouble.STRUCTURE, blob.key, error)
+
+    def _check_pack(self, blob: BlobInfo) -> None:
+        try:
+            pack = pack_id_of(blob.key)
+        except CorruptError as error:
+            self._findings.add(Trouble.STRUCTURE, blob.key, error)
+            return
+        try:
+            contents = read_contents(self._store, self._framer, blob.key, blob.size)
+        except BlobNotFoundError:
+            return  # removed by maintenance since we listed
+        except CorruptError as error:
+            self._blame(pack, Trouble.STRUCTURE, blob.key, error)
+            self._advance(self._weight(blob))
+            with self._lock:
+                before = self._known.get(pack)
+                self._damage[pack] = PackDamage(
+                    pack=pack.hex(),
+                    state=PackState.BROKEN,
+                    reason=str(error),
+                    frames=before.frames if before else (),
+                )
+            return
+        total = indexes.sum_of(contents)
+        with self._lock:
+            self._sums[pack] = total
+        if self._reads(pack):
+            self._check_frames(blob.key, contents)
+        else:
+            self._recall(blob.key, pack)
+            self._advance(1)
+
+    def _check_frames(self, key: str, contents: PackContents) -> None:
+        """Read a pack's data; what is bad is read twice, for it is the store's bytes that count, not the way here."""
+        try:
+            bad = dict(damaged_frames(self._store, self._framer, key, contents, self._advance))
+            if bad:
+                again = dict(damaged_frames(self._store, self._framer, key, contents, lambda _count: None))
+                bad = {row: reason for row, reason in again.items() if row in bad}
+        except BlobNotFoundError:
+            return
+        for row, reason in bad.items():
+            place = key if row < 0 else f"{key}, byte {contents.offsets[row]}"
+            self._blame(contents.pack_id, Trouble.DIGEST, place, reason)
+        frames = tuple(
+            BadFrame(offset=contents.offsets[row], digest=contents.digest(row).hex()) for row in sorted(bad) if row >= 0
+        )
+        with self._lock:
+            self._damage.pop(contents.pack_id, None)
+            if frames:
+                self._damage[contents.pack_id] = PackDamage(
+                    pack=contents.pack_id.hex(), state=PackState.FRAMES, reason="a check read its data", frames=frames
+                )
+
+    def _recall(self, key: str, pack: bytes) -> None:
+        """Report the damage that an earlier check found in a pack whose data is not read now."""
+        if (known := self._known.get(pack)) is None:
+            return
+        since = f" since {known.since:%Y-%m-%d %H:%M} UTC" if known.since else ""
+        for frame in known.frames:
+            place = f"{key}, byte {frame.offset}"
+            self._blame(pack, Trouble.DIGEST, place, f"known to be damaged{since}; not read now")
+        with self._lock:
+            self._damage.pop(pack)
+            if known.frames:
+                self._damage[pack] = PackDamage(
+                    pack=known.pack, state=PackState.FRAMES, reason=known.reason, frames=known.frames
+                )
+
+    def _judge(self, verdict: IndexVerdict) -> None:
+        """Say what is wrong with the index, and which packs it names in vain."""
+        for key, why in verdict.damaged.items():
+            self._findings.add(Trouble.STRUCTURE, key, why)
+        for pack in sorted(verdict.wrong):
+            self._blame(pack, Trouble.STRUCTURE, pack_key(pack), "the index does not say what it holds")
+        self._note_segments(verdict.damaged)
+        lost = {pack for pack in verdict.listed if pack not in self._sums and not self._exists(pack_key(pack))}
+        if lost:
+            lost -= self._excused()
+        for pack in sorted(lost):
+            self._findings.add(Trouble.MISSING, pack_key(pack), "lost: the index points to it")
+            self._damage[pack] = PackDamage(pack=pack.hex(), state=PackState.LOST, reason="there is no such pack")
+        for pack in [pack for pack in self._damage if pack not in verdict.listed and not self._exists(pack_key(pack))]:
+            del self._damage[pack]
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._store.size(key)
+        except (BlobNotFoundError, CorruptError):  # or something that is no file
+            return False
+        return True
+
+    def _note_segments(self, damaged: dict[str, str]) -> None:
+        known = self._known_segments
+        with self._writing():
+            for key in damaged.keys() - known.keys():
+                self._notes.remember_segment(key, damaged[key])
+            for key in known.keys() - damaged.keys():
+                self._notes.forget_segment(key)
+
+    def _remember(self) -> None:
+        """Write down what is damaged, and strike out what is good again."""
+        with self._writing():
+            for pack, damage in self._damage.items():
+                self._notes.remember(damage, before=self._known.get(pack))
+            for pack in self._known.keys() - self._damage.keys():
+                self._notes.forget(pack)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whoever checks may not be allowed to write: what was found is told all the same."""
+        try:
+            yield
+        except (StoreError, PermissionDeniedError) as error:
+            self._findings.add(Trouble.STRUCTURE, DAMAGE, f"what was found cannot be written down: {error}")
+
+    def _check_points(self) -> None:
+        manifests = Manifests(self._store, self._framer)
+        noted = self._sealed.noted()
+        blobs = list(self._store.list(POINTS))
+        for gone in self._sealed.gone(noted, {blob.key for blob in blobs}):
+            self._findings.add(Trouble.MISSING, f"{POINTS}{gone.folder}/", gone.finding)
+        looked_at = check_points(self._store, manifests, blobs, self._points)
+        for key, found in looked_at:
+            if isinstance(found, CorruptError):
+                self._findings.add(Trouble.STRUCTURE, key, found)
+            elif found.damage is not None:
+                report(found.damage, self._findings)
+
+    def _advance(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            event = Progress(phase="check", bytes_done=min(self._done, self._total), bytes_total=self._total)
+        self._on_progress(event)

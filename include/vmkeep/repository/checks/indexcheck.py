@@ -1,0 +1,195 @@
+"""Whether the index says of every pack what the pack's footer says, and names no pack that is not there.
+
+An entry may be listed by several segments, and a pack's entries be spread over many. So all entries of a pack are
+summed up and compared with so many times the sum over its footer; only where that differs (a merge was cut short, or
+an entry is wrong) they are gathered one by one. Memory: some numbers for every pack, and for a few packs all entries.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from vmkeep.blobs import BlobInfo, BlobStore, Bytes, abreast, is_there, opened
+from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.repository.folders import INDEX
+from vmkeep.repository.frames import DIGEST_SIZE, Framer, Kind, PackContents
+from vmkeep.repository.index import Segment
+from vmkeep.repository.index.columns import U64, Columns, columns_in, columns_of
+
+_LIMIT = 1 << 32
+_TRIES = 10
+"""Listings after which maintenance cannot be the reason any more that segments vanish."""
+_SMALL = 4 << 20
+"""Bytes of a segment up to which several are read at a time."""
+_GATHERED = 1 << 22
+"""Entries that are gathered at a time."""
+_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+
+Sum = tuple[int, int]
+"""Number of entries, and what tells apart lists of as many entries, whatever their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexVerdict:
+    """What is wrong with an index."""
+
+    damaged: dict[str, str]
+    """Segment → why it cannot be used."""
+    listed: frozenset[bytes]
+    """The packs that good segments name."""
+    wrong: frozenset[bytes]
+    """The packs among them of which they do not say what the footer says."""
+
+
+class _VanishedError(Exception):
+    """A segment went while we were reading: list them anew."""
+
+
+class IndexCheck:
+    """Reads all segments of an index, and believes none of them."""
+
+    def __init__(self, store: BlobStore, framer: Framer, *, read: Callable[[int], None]) -> None:
+        """Prepare.
+
+        :param read: told the size of each segment that was read.
+        """
+        self._store = store
+        self._framer = framer
+        self._read = read
+
+    def run(self, packs: Mapping[bytes, Sum]) -> IndexVerdict:
+        """Compare with what the packs' footers say."""
+        for _ in range(_TRIES):
+            segments = list(self._store.list(INDEX))
+            try:
+                return self._run(segments, packs)
+            except _VanishedError:
+                continue  # merged meanwhile: its successor may not be in our listing
+        damaged = {blob.key: "is listed, but not there" for blob in segments if not is_there(self._store, blob.key)}
+        return self._run([blob for blob in segments if blob.key not in damaged], packs, damaged)
+
+    def _run(
+        self, segments: Sequence[BlobInfo], packs: Mapping[bytes, Sum], damaged: dict[str, str] | None = None
+    ) -> IndexVerdict:
+        bad = dict(damaged or {})
+        tally: dict[bytes, Sum] = {}
+        small = (blob for blob in segments if blob.size <= _SMALL)
+        large = (blob for blob in segments if blob.size > _SMALL)
+        for blob, columns in chain(abreast(self._store, self._look, small, computes=True), map(self._look, large)):
+            if isinstance(columns, CorruptError):
+                bad[blob.key] = str(columns)
+                continue
+            for pack, (count, total) in _sums(columns):
+                before = tally.get(pack, (0, 0))
+                tally[pack] = (before[0] + count, before[1] + total & 0xFFFFFFFFFFFFFFFF)
+            self._read(blob.size)
+        doubtful = [pack for pack, found in tally.items() if pack in packs and not _is_multiple(found, packs[pack])]
+        good = [blob for blob in segments if blob.key not in bad]
+        wrong = frozenset(pack for part in _parts(doubtful, tally) for pack in self._compare(good, part, packs))
+        return IndexVerdict(damaged=bad, listed=frozenset(tally), wrong=wrong)
+
+    def _look(self, blob: BlobInfo) -> tuple[BlobInfo, Columns | CorruptError]:
+        try:
+            return blob, self._columns(blob)
+        except CorruptError as error:
+            return blob, error
+
+    def _compare(
+        self, segments: Sequence[BlobInfo], doubtful: Sequence[bytes], packs: Mapping[bytes, Sum]
+    ) -> Iterator[bytes]:
+        """Yield the packs of which what is listed, each entry counted once, is not what they hold."""
+        entries: dict[bytes, list[U64]] = {pack: [] for pack in doubtful}
+        for blob in segments:
+            columns = self._columns(blob)
+            rows = [row for row, pack in enumerate(_ids(columns)) if pack in entries]
+            some = columns.where(np.isin(columns.packs, np.array(rows, np.uint32)))
+            order, bounds = _by_pack(some)
+            sorted_marks = marks(some)[order]
+            for row, pack in enumerate(_ids(some)):
+                entries[pack].append(sorted_marks[bounds[row] : bounds[row + 1]])
+        for pack, listed in entries.items():
+            found = np.unique(np.concatenate(listed))
+            if (len(found), _total(found)) != packs[pack]:
+                yield pack
+
+    def _columns(self, blob: BlobInfo) -> Columns:
+        try:
+            path = self._store.local_path(blob.key)
+            content: Bytes
+            if path is None:
+                content = self._store.get(blob.key)
+            else:
+                with opened(path) as file:
+                    content = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if blob.size else b""
+        except (BlobNotFoundError, FileNotFoundError) as error:
+            raise _VanishedError from error
+        segment = Segment(self._framer.unwrap(Kind.INDEX, content, name=blob.key, limit=_LIMIT))
+        columns = columns_in(segment)
+        if segment.entries and int(columns.packs.max()) >= len(columns.kinds):
+            raise CorruptError("index segment: an entry is in no pack")
+        return columns
+
+
+def sum_of(contents: PackContents) -> Sum:
+    """Return what the index has to say of a pack."""
+    return contents.count, _total(marks(columns_of([contents])))
+
+
+def marks(columns: Columns) -> U64:
+    """Return a number for each entry that depends on all that the entry says, but for its pack."""
+    rests = np.ascontiguousarray(columns.rests).view(np.uint64).reshape(-1, (DIGEST_SIZE - 8) // 8)
+    parts = columns.prefixes * _MIX[0]
+    for column in range(3):
+        parts = (parts ^ rests[:, column]) * _MIX[column + 1]
+    places = columns.offsets.astype(np.uint64) << np.uint64(32) | columns.lengths.astype(np.uint64)
+    mixed = (parts ^ places) * _MIX[0]
+    result: U64 = (mixed ^ mixed >> np.uint64(29)) * _MIX[1]
+    return result
+
+
+def _total(values: U64) -> int:
+    return int(values.sum(dtype=np.uint64))
+
+
+def _ids(columns: Columns) -> Iterator[bytes]:
+    return (row.tobytes() for row in columns.pack_ids)
+
+
+def _sums(columns: Columns) -> Iterator[tuple[bytes, Sum]]:
+    """Yield the sum over the entries of each pack."""
+    order, bounds = _by_pack(columns)
+    running = np.concatenate((np.zeros(1, np.uint64), np.cumsum(marks(columns)[order], dtype=np.uint64)))
+    counts, totals = np.diff(bounds).tolist(), np.diff(running[bounds]).tolist()
+    yield from zip(_ids(columns), zip(counts, totals, strict=True), strict=True)
+
+
+def _by_pack(columns: Columns) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the order of entries by the rows of their packs, and where each pack's begin in it."""
+    order = np.argsort(columns.packs, kind="stable")
+    return order, np.searchsorted(columns.packs[order], np.arange(len(columns.kinds) + 1))
+
+
+def _is_multiple(found: Sum, expected: Sum) -> bool:
+    """Whether so many entries may be the expected ones, each listed equally often."""
+    times, rest = divmod(found[0], expected[0]) if expected[0] else (0, found[0])
+    return not rest and times * expected[1] & 0xFFFFFFFFFFFFFFFF == found[1]
+
+
+def _parts(packs: Sequence[bytes], tally: Mapping[bytes, Sum]) -> Iterator[list[bytes]]:
+    """Cut a list of packs so that the entries of each part fit into memory."""
+    part: list[bytes] = []
+    held = 0
+    for pack in packs:
+        if part and held + tally[pack][0] > _GATHERED:
+            yield part
+            part, held = [], 0
+        part.append(pack)
+        held += tally[pack][0]
+    if part:
+        yield part

@@ -1,0 +1,271 @@
+"""Whether restore points are complete: every page of every map, every block in the index, every frame in a good place.
+
+Reads maps, and data only of packs that cannot be trusted as a whole. What damage means for a disk is told in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
+from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.model.extents import Extent
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository.blocks import BlockReader, Scratch, Wanted
+from vmkeep.repository.checks.findings import Findings, Trouble
+from vmkeep.repository.folders import PACKS
+from vmkeep.repository.frames import ZERO, Kind, pack_key
+from vmkeep.repository.index import Index, Location
+from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, Shape, entry, parse_root
+from vmkeep.repository.notes import PackDamage, PackState
+from vmkeep.repository.points import Manifests
+
+_NAMED = 20
+"""Damaged places of one disk that are named one by one."""
+_REMEMBERED = 1 << 21
+"""Pages found good up to which those of the lowest level are remembered too; there are 64 of them to one above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedPart:
+    """What is lost of a disk, or of a file kept with a point."""
+
+    name: str
+    """A disk's label, or the file's name."""
+    extents: tuple[Extent, ...]
+    """Bytes of it; none: all of it."""
+    places: tuple[tuple[int, str], ...]
+    """First byte and reason of the first few damaged places; byte -1 stands for the map's root."""
+    count: int
+    """Number of damaged places."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointDamage:
+    """What is lost of a restore point."""
+
+    ref: str
+    parts: tuple[DamagedPart, ...]
+
+
+class Places:
+    """Tells whether the frame of a digest can be had, from what is known of packs."""
+
+    def __init__(self, store: BlobStore, index: Index, blocks: BlockReader, known: dict[bytes, PackDamage]) -> None:
+        """Prepare.
+
+        :param known: damage that was found before.
+        """
+        self._store = store
+        self._index = index
+        self._blocks = blocks
+        self._known = known
+        self._bad = {(pack, frame.offset) for pack, damage in known.items() for frame in damage.frames}
+        self._present = {blob.key for blob in store.list(PACKS)}
+        self._tried: dict[Location, str | None] = {}
+
+    def find(self, digests: Sequence[bytes]) -> list[Location | None]:
+        """Return where frames are."""
+        return self._index.find_many(digests)
+
+    def why_not(self, location: Location | None, digest: bytes, *, kind: Kind, length: int) -> str | None:
+        """Return why a frame cannot be had; ``None``: it can.
+
+        :param length: bytes of its content.
+        """
+        what = "block" if kind is Kind.BLOCK else "map page"
+        if location is None or location.kind is not kind:
+            return f"{what} {digest.hex()[:16]}… is not in the index"
+        pack = location.pack
+        if (pack, location.offset) in self._bad:
+            return f"{what} is damaged in {pack_key(pack)}, byte {location.offset}"
+        if not self._is_present(pack):
+            return f"{what} is lost with its pack ({pack.hex()})"
+        damage = self._known.get(pack)
+        if damage is not None and damage.state is PackState.BROKEN:
+            why = self._try(location, digest, length)
+            return why and f"{what} is damaged in the damaged pack {pack_key(pack)}: {why}"
+        return None
+
+    def _is_present(self, pack: bytes) -> bool:
+        """Whether a pack is there; one that is new since we listed them is."""
+        key = pack_key(pack)
+        if key not in self._present:
+            if not is_there(self._store, key):
+                return False
+            self._present.add(key)
+        return True
+
+    def _try(self, location: Location, digest: bytes, length: int) -> str | None:
+        """Read one frame; what is wrong with its pack as a whole may not matter to it."""
+        if location not in self._tried:
+            self._tried[location] = self._read(Wanted(digest, location, length, ()))
+        return self._tried[location]
+
+    def _read(self, wanted: Wanted) -> str | None:
+        try:
+            for batch in self._blocks.plan([wanted]):
+                for _ in self._blocks.read(batch, Scratch()):
+                    pass
+        except CorruptError as error:
+            return str(error)
+        return None
+
+
+class PointCheck:
+    """Checks points; what was found good once is not read again. Thread-safe."""
+
+    def __init__(self, blocks: BlockReader, places: Places) -> None:
+        self._blocks = blocks
+        self._places = places
+        self._good: set[bytes] = set()
+
+    def check(self, point: RestorePoint) -> PointDamage | None:
+        """Check every disk and every attachment of a point; ``None``: all of it can be restored."""
+        maps = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
+        parts = (self._check_map(name, root) for name, root in maps)
+        damaged = tuple(part for part in parts if part is not None)
+        return PointDamage(ref=point.ref, parts=damaged) if damaged else None
+
+    def _check_map(self, name: str, root: str) -> DamagedPart | None:
+        try:
+            digest = bytes.fromhex(root)
+            shape, top = parse_root(self._blocks.get_pages([digest], size=ROOT_SIZE)[digest])
+        except (CorruptError, ValueError) as error:
+            return DamagedPart(name=name, extents=(), places=((-1, f"map root: {error}"),), count=1)
+        losses = _Losses(shape)
+        if top != ZERO and shape.levels == 0:
+            self._check_blocks([(0, top)], shape, losses)
+        elif top != ZERO:
+            self._check_pages([(0, top)], shape.levels, shape, losses)
+        return losses.part(name)
+
+    def _check_pages(self, pages: Sequence[tuple[int, bytes]], level: int, shape: Shape, losses: _Losses) -> None:
+        """Walk the subtrees of some pages of one level, given with their first block."""
+        new = [(first, digest) for first, digest in pages if digest not in self._good]
+        contents = self._read({digest for _, digest in new})
+        span = FAN_OUT**level
+        for first, digest in new:
+            content, before = contents[digest], losses.count
+            if isinstance(content, str):
+                losses.add(first, first + span, content)
+                continue
+            step = span // FAN_OUT
+            children = [(first + row * step, child) for row in range(FAN_OUT) if (child := entry(content, row)) != ZERO]
+            if children and children[-1][0] >= shape.blocks:
+                losses.add(first, first + span, "map page names blocks beyond the disk's end")
+            elif level == 1:
+                self._check_blocks(children, shape, losses)
+            else:
+                self._check_pages(children, level - 1, shape, losses)
+            if losses.count == before and (level > 1 or len(self._good) < _REMEMBERED):
+                self._good.add(digest)
+
+    def _read(self, digests: set[bytes]) -> dict[bytes, bytes | str]:
+        """Return pages, or why one cannot be had; read together as long as all are good."""
+        wanted = sorted(digests)
+        found: dict[bytes, bytes | str] = {}
+        for digest, location in zip(wanted, self._places.find(wanted), strict=True):
+            if (why := self._places.why_not(location, digest, kind=Kind.PAGE, length=PAGE_SIZE)) is not None:
+                found[digest] = why
+        try:
+            return found | self._blocks.get_pages([digest for digest in wanted if digest not in found], size=PAGE_SIZE)
+        except CorruptError:
+            for digest in wanted:
+                if digest not in found:
+                    found[digest] = self._read_one(digest)
+            return found
+
+    def _read_one(self, digest: bytes) -> bytes | str:
+        try:
+            return self._blocks.get_pages([digest], size=PAGE_SIZE)[digest]
+        except CorruptError as error:
+            return f"map page: {error}"
+
+    def _check_blocks(self, blocks: Sequence[tuple[int, bytes]], shape: Shape, losses: _Losses) -> None:
+        locations = self._places.find([digest for _, digest in blocks])
+        for (block, digest), location in zip(blocks, locations, strict=True):
+            length = shape.block_length(block)
+            if (why := self._places.why_not(location, digest, kind=Kind.BLOCK, length=length)) is not None:
+                losses.add(block, block + 1, why)
+
+
+class _Losses:
+    """What is lost of one map: neighbours together, the first few with their reasons."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._extents: list[Extent] = []
+        self._places: list[tuple[int, str]] = []
+        self.count = 0
+
+    def add(self, first: int, stop: int, reason: str) -> None:
+        """Take note of some blocks, in order."""
+        extent = self._shape.extent(first, stop)
+        if len(self._places) < _NAMED:
+            self._places.append((extent.start, reason))
+        self.count += 1
+        if self._extents and self._extents[-1].stop == extent.start:
+            extent = Extent(self._extents.pop().start, extent.stop)
+        self._extents.append(extent)
+
+    def part(self, name: str) -> DamagedPart | None:
+        """Return it as a value."""
+        if not self.count:
+            return None
+        return DamagedPart(name=name, extents=tuple(self._extents), places=tuple(self._places), count=self.count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedPoint:
+    """A restore point that was looked at."""
+
+    ref: str
+    damage: PointDamage | None
+
+
+def check_points(
+    store: BlobStore, manifests: Manifests, blobs: Iterable[BlobInfo], make: Callable[[], PointCheck]
+) -> Iterator[tuple[str, CheckedPoint | CorruptError]]:
+    """Check many points, several at a time; yield each manifest's key, and what was found or why it cannot be read.
+
+    The first point of each VM goes before the others, which share most of their maps with it. A point that is deleted
+    meanwhile is left out. One is called damaged only after a second look from scratch, because maintenance may have
+    moved what it needs.
+
+    :param make: makes a check that looks at the store anew.
+    """
+    check = make()
+
+    def look(blob: BlobInfo) -> tuple[str, CheckedPoint | CorruptError | None]:
+        try:
+            point = manifests.load(blob.key)
+            damage = check.check(point) and make().check(point)
+            if damage is not None:
+                store.size(blob.key)  # its blocks may have gone with it
+        except BlobNotFoundError:
+            return blob.key, None
+        except CorruptError as error:
+            return blob.key, error
+        return blob.key, CheckedPoint(ref=point.ref, damage=damage)
+
+    first: dict[str, BlobInfo] = {}
+    listed = list(blobs)
+    for blob in listed:
+        first.setdefault(blob.key.rpartition("/")[0], blob)
+    others = [blob for blob in listed if first[blob.key.rpartition("/")[0]] is not blob]
+    for part in (first.values(), others):
+        for key, found in abreast(store, look, part, computes=True):
+            if found is not None:
+                yield key, found
+
+
+def report(damage: PointDamage, findings: Findings) -> None:
+    """Add what is lost of a point to some findings."""
+    for part in damage.parts:
+        what = f"{damage.ref}, {part.name}"
+        for byte, reason in part.places:
+            findings.add(Trouble.POINT, what if byte < 0 else f"{what}, byte {byte}", reason)
+        if part.count > len(part.places):
+            findings.add(Trouble.POINT, what, f"{part.count - len(part.places)} more places are damaged")

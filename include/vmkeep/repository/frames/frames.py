@@ -1,0 +1,279 @@
+"""Frames: the one envelope of everything stored but the descriptor.
+
+    offset  size  field (little-endian)
+    0       4     magic ``VKF1``
+    4       1     kind (digests.Kind)
+    5       1     codec (codecs.Codec)
+    6       1     cipher: 0 none, 1 AES-256-GCM
+    7       1     0
+    8       4     raw length: bytes of the content
+    12      4     stored length: bytes of the payload that follows this header
+    16      32    digest of the content, in its kind's domain
+    48            payload
+
+With cipher 1 the payload is nonce (12), ciphertext, tag (16); the header is authenticated with it, and the key is that
+of the blob in which the frame lies.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import threading
+from dataclasses import dataclass
+from enum import IntEnum
+
+from vmkeep.blobs import Bytes
+from vmkeep.errors import CorruptError
+from vmkeep.repository.frames.codecs import Codec, compress, decompress_into
+from vmkeep.repository.frames.digests import Digester, Kind
+from vmkeep.repository.frames.keys import Keys
+
+_HEADER = struct.Struct("<4sBBBBII32s")
+HEADER_SIZE = _HEADER.size
+MAGIC = b"VKF1"
+_NONCE = 12
+_TAG = 16
+
+MAX_SMALL = 64 << 20
+"""Largest content of a manifest or note: what a reader may be made to allocate by a hostile length."""
+
+
+class Cipher(IntEnum):
+    """How a frame's payload is encrypted."""
+
+    NONE = 0
+    AES_256_GCM = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameHeader:
+    """A frame's header, parsed and plausible; its digest is checked once the content is there."""
+
+    kind: Kind
+    codec: Codec
+    cipher: Cipher
+    raw_length: int
+    stored_length: int
+    digest: bytes
+
+    @property
+    def frame_length(self) -> int:
+        """Bytes of header and payload."""
+        return HEADER_SIZE + self.stored_length
+
+    def encode(self) -> bytes:
+        """Return its bytes."""
+        return _HEADER.pack(
+            MAGIC, self.kind, self.codec, self.cipher, 0, self.raw_length, self.stored_length, self.digest
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Content ready to be written as a frame: compressed, not encrypted."""
+
+    kind: Kind
+    digest: bytes
+    raw_length: int
+    codec: Codec
+    payload: Bytes
+    """May be the content itself."""
+
+
+def parse_header(data: Bytes) -> FrameHeader:
+    """Parse a frame header.
+
+    :raises CorruptError: it is none, or one that this version cannot read.
+    """
+    if len(data) < HEADER_SIZE:
+        raise CorruptError("frame header is cut off")
+    magic, kind, codec, cipher, reserved, raw_length, stored_length, digest = _HEADER.unpack_from(data)
+    if magic != MAGIC or reserved:
+        raise CorruptError("not a frame header")
+    try:
+        return FrameHeader(
+            kind=Kind(kind),
+            codec=Codec(codec),
+            cipher=Cipher(cipher),
+            raw_length=raw_length,
+            stored_length=stored_length,
+            digest=digest,
+        )
+    except ValueError as error:
+        raise CorruptError(f"frame header: {error}") from error
+
+
+class _Scratch(threading.local):
+    """Where a thread keeps decrypted bytes until they are decompressed; made anew each time it would cost more."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(0)
+
+    def take(self, size: int) -> memoryview:
+        if len(self._buffer) < size:
+            self._buffer = bytearray(max(size, 1 << 20))
+        return memoryview(self._buffer)[:size]
+
+
+_scratch = _Scratch()
+
+
+class Box:
+    """Writes and reads the frames of one blob. Thread-safe."""
+
+    def __init__(self, digester: Digester, keys: Keys | None, name: str) -> None:
+        self._digester = digester
+        self._aead = None if keys is None else keys.aead(name)
+        self._cipher = Cipher.NONE if keys is None else Cipher.AES_256_GCM
+        self._overhead = 0 if keys is None else _NONCE + _TAG
+
+    def frame_length(self, packed: Packed) -> int:
+        """Return how many bytes :meth:`write` takes."""
+        return HEADER_SIZE + len(packed.payload) + self._overhead
+
+    def write(self, packed: Packed, out: memoryview) -> int:
+        """Write a frame to the beginning of ``out``; return its length."""
+        end = self.frame_length(packed)
+        header = FrameHeader(
+            kind=packed.kind,
+            codec=packed.codec,
+            cipher=self._cipher,
+            raw_length=packed.raw_length,
+            stored_length=end - HEADER_SIZE,
+            digest=packed.digest,
+        ).encode()
+        out[:HEADER_SIZE] = header
+        if self._aead is None:
+            out[HEADER_SIZE:end] = packed.payload
+        else:
+            nonce, at = secrets.token_bytes(_NONCE), HEADER_SIZE + _NONCE
+            out[HEADER_SIZE:at] = nonce
+            self._aead.encrypt_into(nonce, packed.payload, header, out[at:end])
+        return end
+
+    def unpack_into(self, header: FrameHeader, payload: Bytes, out: memoryview) -> memoryview:
+        """Fill ``out`` with a frame's content and return that part of it, its digest checked.
+
+        :raises CorruptError: the content is not what the header's digest says.
+        """
+        if header.raw_length > len(out):
+            raise CorruptError(f"frame claims {header.raw_length} bytes, of at most {len(out)}")
+        raw = out[: header.raw_length]
+        length = self._plain_length(header, payload)
+        if self._aead is not None:
+            straight = header.codec is Codec.NONE and length == len(raw)
+            payload = self._decrypt(header, payload, raw if straight else _scratch.take(length))
+        else:
+            straight = False
+        if not straight:
+            try:
+                decompress_into(header.codec, payload, raw)
+            except ValueError as error:
+                raise CorruptError(f"frame does not decompress: {error}") from error
+        if self._digester.of(header.kind, raw) != header.digest:
+            raise CorruptError("content does not match its digest")
+        return raw
+
+    def unpack(self, header: FrameHeader, payload: Bytes, scratch: memoryview) -> Packed:
+        """Return a frame's content as it was before a box wrote it, its digest checked; to be written by another box.
+
+        :param scratch: where the content is decompressed to, for its digest.
+        :raises CorruptError: the content is not what the header's digest says.
+        """
+        self.unpack_into(header, payload, scratch)
+        plain: Bytes = payload
+        if self._aead is not None:
+            plain = self._decrypt(header, payload, memoryview(bytearray(self._plain_length(header, payload))))
+        return Packed(header.kind, header.digest, header.raw_length, header.codec, plain)
+
+    def wrap(self, kind: Kind, content: Bytes) -> bytes:
+        """Return a whole frame, not compressed: the form of blobs that hold one thing. Every bit of it matters."""
+        packed = Packed(kind, self._digester.of(kind, content), len(content), Codec.NONE, content)
+        frame = bytearray(self.frame_length(packed))
+        self.write(packed, memoryview(frame))
+        return bytes(frame)
+
+    def unwrap(self, kind: Kind, blob: Bytes, *, limit: int = MAX_SMALL) -> memoryview:
+        """Return the content of a blob that :meth:`wrap` made, its digest checked.
+
+        :raises CorruptError: anything is not as it was.
+        """
+        header = self.parse_whole(kind, blob, limit=limit)
+        payload = memoryview(blob)[HEADER_SIZE:]
+        if self._aead is not None:
+            payload = self._decrypt(header, payload, memoryview(bytearray(header.raw_length)))
+        if self._digester.of(kind, payload) != header.digest:
+            raise CorruptError("content does not match its digest")
+        return payload
+
+    def parse_whole(self, kind: Kind, blob: Bytes, *, limit: int) -> FrameHeader:
+        """Return the header of a blob that :meth:`wrap` made; its content is not looked at.
+
+        :raises CorruptError: it does not fit the blob's length, or is none that this repository uses.
+        """
+        header = parse_header(blob)
+        if header.kind is not kind:
+            raise CorruptError(f"holds a {header.kind.name.lower()} instead of a {kind.name.lower()}")
+        if header.frame_length != len(blob):
+            raise CorruptError(f"{len(blob)} bytes instead of {header.frame_length}")
+        if header.cipher is self._cipher and (
+            header.codec is not Codec.NONE
+            or header.raw_length + self._overhead != header.stored_length
+            or len(blob) > limit
+        ):
+            raise CorruptError(f"claims to hold {header.raw_length} bytes")
+        self._plain_length(header, memoryview(blob)[HEADER_SIZE:])
+        return header
+
+    def _plain_length(self, header: FrameHeader, payload: Bytes) -> int:
+        """Return the length of a payload once it is decrypted."""
+        if header.cipher is not self._cipher:
+            if self._aead is None:
+                raise CorruptError("frame is encrypted, in a repository that is not")
+            raise CorruptError("frame is not encrypted, in a repository that is")
+        if len(payload) != header.stored_length or len(payload) < self._overhead:
+            raise CorruptError(f"frame is cut off: {len(payload)} bytes instead of {header.stored_length}")
+        return len(payload) - self._overhead
+
+    def _decrypt(self, header: FrameHeader, payload: Bytes, out: memoryview) -> memoryview:
+        from cryptography.exceptions import InvalidTag
+
+        assert self._aead is not None
+        view = memoryview(payload)
+        try:
+            self._aead.decrypt_into(bytes(view[:_NONCE]), view[_NONCE:], header.encode(), out)
+        except InvalidTag:
+            raise CorruptError("does not decrypt: it was altered, or swapped with another") from None
+        return out
+
+
+class Framer:
+    """The rules by which one repository makes frames: digests, compression and encryption."""
+
+    def __init__(self, *, codec: Codec, keys: Keys | None = None) -> None:
+        self._codec = codec
+        self._keys = keys
+        self.digester = Digester() if keys is None else keys.digester()
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether frames are encrypted."""
+        return self._keys is not None
+
+    def box(self, name: str) -> Box:
+        """Return what writes and reads the frames of the blob of that name."""
+        return Box(self.digester, self._keys, name)
+
+    def pack(self, kind: Kind, digest: bytes, raw: Bytes) -> Packed:
+        """Compress content; a box then writes it as a frame."""
+        used, payload = compress(self._codec, raw)
+        return Packed(kind, digest, len(raw), used, payload)
+
+    def wrap(self, kind: Kind, content: Bytes, *, name: str) -> bytes:
+        """Return the bytes of a blob that holds one thing; see :meth:`Box.wrap`."""
+        return self.box(name).wrap(kind, content)
+
+    def unwrap(self, kind: Kind, blob: Bytes, *, name: str, limit: int = MAX_SMALL) -> memoryview:
+        """Return the content of a blob that holds one thing; see :meth:`Box.unwrap`."""
+        return self.box(name).unwrap(kind, blob, limit=limit)

@@ -1,0 +1,280 @@
+"""The index: digest → place of its frame, over all segments of a repository.
+
+A repository with thousands of small segments must not pay for each of them at every look-up, so small segments are
+kept in tiers: as soon as several of about one size have gathered, they are merged into one, in memory while small, in
+a temporary mapped file beyond that. Only this process sees the merged ones; those in the store are left alone. Large
+ones that maintenance has cut by ranges of digests are looked up as one row.
+"""
+
+from __future__ import annotations
+
+import mmap
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmkeep.blobs import BlobStore
+from vmkeep.errors import BlobNotFoundError
+from vmkeep.repository.folders import INDEX
+from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, PackContents, Packed
+from vmkeep.repository.index import shelf
+from vmkeep.repository.index.freshsegment import segment_of
+from vmkeep.repository.index.layout import Location
+from vmkeep.repository.index.rows import Row, rows_of
+from vmkeep.repository.index.segments import Segment
+
+if TYPE_CHECKING:
+    from vmkeep.repository.index.columns import Columns
+
+_FANOUT = 8
+"""Segments of one tier that are merged into one of the next."""
+_LOADED = 64
+"""Segments opened before they are merged: thousands are never in memory together."""
+_LARGE = 1 << 20
+"""Entries from which on a segment is left as it is: merging takes memory, and is maintenance's business then."""
+_IN_MEMORY = 1 << 18
+"""Entries (11 MiB) up to which a merged segment lives in memory."""
+_LISTINGS = 10
+"""Listings after which a segment that is listed and still not there counts as damaged."""
+
+
+def segment_key(segment_id: bytes) -> str:
+    """Return the blob key of an index segment."""
+    return f"{INDEX}{segment_id.hex()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A segment in use, and the blobs whose entries it holds: several, if they were merged in this process."""
+
+    segment: Segment
+    keys: frozenset[str]
+
+
+class Index:
+    """All segments of a repository. Thread-safe; look-ups take no lock."""
+
+    def __init__(self, store: BlobStore, framer: Framer, *, cache: Path | None = None) -> None:
+        self._store = store
+        self._framer = framer
+        self._shelf = shelf.Shelf(store, framer, cache=cache)
+        self._lock = threading.Lock()
+        self._parts: tuple[_Part, ...] = ()
+        self.rows: tuple[Row, ...] = ()
+        """What a look-up goes through: segments that do not overlap count as one."""
+        self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
+        self._avoided_packs: frozenset[bytes] = frozenset()
+        self._avoided_frames: frozenset[tuple[bytes, int]] = frozenset()
+        self._avoids = False
+        self.damaged: dict[str, str] = {}
+        """Key → what is wrong, of segments that cannot be used. What they list is stored again by the next backup
+        and missing for a restore, unless the index is rebuilt from the packs."""
+
+    def refresh(self) -> None:
+        """Load what was added to the store since the last call, and drop what has gone from it.
+
+        Maintenance puts the successors of segments first and deletes the segments then. So one that is gone when
+        it is to be opened means that its successor may have been missing in the listing: that is made again.
+        """
+        with self._lock:
+            parts, missing = self._parts, set[str]()
+            for _ in range(_LISTINGS):
+                cached = self._shelf.cached()
+                found = {blob.key: blob.size for blob in self._store.list(INDEX)}
+                self._shelf.forget(cached - {key.removeprefix(INDEX) for key in found})
+                self.damaged = {key: why for key, why in self.damaged.items() if key in found}
+                parts = tuple(part for part in parts if part.keys <= found.keys())
+                parts, missing = self._load(parts, found)
+                if not missing:
+                    break
+            self.damaged.update(dict.fromkeys(missing, "is listed, but not there"))
+            self._publish(parts)
+
+    def avoid(self, packs: frozenset[bytes] = frozenset(), frames: frozenset[tuple[bytes, int]] = frozenset()) -> None:
+        """Prefer places outside these packs and frames (pack id, offset) from now on, in place of those named before.
+
+        For packs that maintenance is about to delete, and frames known to be damaged. An avoided place is still
+        found where there is no other.
+        """
+        self._avoids = False
+        self._avoided_packs, self._avoided_frames = packs, frames
+        self._avoids = bool(packs or frames)
+
+    def distrust(self, segments: Mapping[str, str]) -> None:
+        """Look no more in some segments (key → what is wrong), though they may seem good to whoever maps them."""
+        with self._lock:
+            self.damaged.update(segments)
+            self._parts = tuple(part for part in self._parts if not part.keys & segments.keys())
+
+    def avoids(self, location: Location) -> bool:
+        """Whether a place is one to be avoided: what lies there counts as not stored for a writer."""
+        return location.pack in self._avoided_packs or (location.pack, location.offset) in self._avoided_frames
+
+    def find(self, digest: bytes) -> Location | None:
+        """Return where a digest's frame is, or ``None``."""
+        prefix = int.from_bytes(digest[:8], "big")
+        for find in self._finders:
+            if (location := find(prefix, digest)) is not None:
+                return self._preferred(digest, location) if self._avoids else location
+        return None
+
+    def known(self, digest: bytes) -> bool:
+        """Whether a frame is there that need not be avoided."""
+        if self._avoids:
+            location = self.find(digest)
+            return location is not None and not self.avoids(location)
+        prefix = int.from_bytes(digest[:8], "big")
+        for row in self.rows:  # noqa: SIM110 - a generator would take as long again
+            if row.holds(prefix, digest):
+                return True
+        return False
+
+    def find_many(self, digests: Sequence[bytes]) -> list[Location | None]:
+        """Return what :meth:`find` returns for each digest; faster, from some tens of digests on."""
+        import numpy as np
+
+        found: list[Location | None] = [None] * len(digests)
+        asked = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_SIZE)
+        numbers = np.arange(len(digests))
+        for row in self.rows:
+            if not len(numbers):
+                break
+            for at, location in row.find_many(asked[numbers]):
+                found[numbers[at]] = location
+            numbers = np.array([number for number in numbers.tolist() if found[number] is None], np.intp)
+        if self._avoids:
+            return [
+                location and self._preferred(digest, location) for digest, location in zip(digests, found, strict=True)
+            ]
+        return found
+
+    def _preferred(self, digest: bytes, location: Location) -> Location:
+        """Return a place that need not be avoided if there is one."""
+        if not self.avoids(location):
+            return location
+        places = (place for row in self.rows for place in row.find_all(digest))
+        return next((place for place in places if not self.avoids(place)), location)
+
+    def find_outside(self, digest: bytes, packs: frozenset[bytes]) -> Location | None:
+        """Return a place in none of some packs, one that need not be avoided if there is; or ``None``."""
+        places = [place for row in self.rows for place in row.find_all(digest) if place.pack not in packs]
+        return next((place for place in places if not self.avoids(place)), next(iter(places), None))
+
+    def store_segment(self, packs: list[PackContents]) -> int:
+        """Write the segment that makes some durable packs findable, and look in it from now on; return its bytes."""
+        content = segment_of(packs)
+        key = segment_key(secrets.token_bytes(ID_SIZE))
+        blob = self._framer.wrap(Kind.INDEX, content, name=key)
+        self._store.put(key, blob)
+        with self._lock:
+            if not any(key in part.keys for part in self._parts):  # a refresh may have met it already
+                part = _Part(segment=Segment(content), keys=frozenset((key,)))
+                self._publish(self._tiered((*self._parts, part)))
+        return len(blob)
+
+    def stored(self) -> Iterator[tuple[str, int, Segment]]:
+        """Yield key, size and content of every segment of the store, each for itself; what is damaged is left out."""
+        sizes = [(blob.key, blob.size) for blob in self._store.list(INDEX)]
+        yield from self.open_stored(sizes)
+
+    def open_stored(self, sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int, Segment]]:
+        """Yield those of some segments, by key and size, that are still there and not damaged."""
+        of = dict(sizes)
+        for at in range(0, len(sizes), _LOADED):
+            for key, segment in self._shelf.open_all(sizes[at : at + _LOADED]):
+                if isinstance(segment, Segment):
+                    yield key, of[key], segment
+
+    def is_whole(self, key: str, segment: Segment) -> bool:
+        """Whether every byte of a segment is as it was written; of a large one they were not all looked at so far."""
+        return self._shelf.is_whole(key, segment)
+
+    def put(self, columns: Columns) -> int:
+        """Store a segment without looking in it here: the next refresh finds it. Return its bytes."""
+        from vmkeep.repository.index.columns import encode_parts
+
+        content = bytearray()
+        for column in encode_parts([columns]):
+            content += column
+        key = segment_key(secrets.token_bytes(ID_SIZE))
+        box = self._framer.box(key)
+        packed = Packed(Kind.INDEX, self._framer.digester.of(Kind.INDEX, content), len(content), Codec.NONE, content)
+        blob = memoryview(mmap.mmap(-1, box.frame_length(packed)))  # its pages go back at once when it is done
+        length = box.write(packed, blob)
+        self._store.put(key, blob)
+        return length
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments that are looked in, largest first; several small ones of the store may be one here."""
+        return tuple(part.segment for part in self._parts)
+
+    def columns(self) -> Iterator[Columns]:
+        """Yield the entries of every segment."""
+        for segment in self.segments:
+            if segment.entries:
+                yield segment.columns()
+
+    @property
+    def entries(self) -> int:
+        """Number of entries, blocks stored twice counted twice."""
+        return sum(part.segment.entries for part in self._parts)
+
+    def _publish(self, parts: Iterable[_Part]) -> None:
+        self._parts = tuple(sorted(parts, key=lambda part: -part.segment.entries))
+        self.rows = tuple(rows_of(self.segments))
+        self._finders = tuple(row.finder for row in self.rows)
+
+    def _load(self, parts: tuple[_Part, ...], found: dict[str, int]) -> tuple[tuple[_Part, ...], set[str]]:
+        """Add the segments that are in the store and not in use; return also the keys of those that had gone."""
+        used = frozenset().union(*(part.keys for part in parts))
+        fresh = [key for key in found if key not in used and key not in self.damaged]
+        gone = set()
+        for at in range(0, len(fresh), _LOADED):
+            opened = []
+            for key, segment in self._shelf.open_all([(key, found[key]) for key in fresh[at : at + _LOADED]]):
+                if isinstance(segment, Segment):
+                    opened.append(_Part(segment=segment, keys=frozenset((key,))))
+                elif isinstance(segment, BlobNotFoundError):
+                    gone.add(key)
+                else:
+                    self.damaged[key] = str(segment)
+            parts = self._tiered((*parts, *opened))
+        return parts, gone
+
+    def _tiered(self, parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
+        """Merge what has gathered in each tier, smallest first."""
+        tiers: dict[int, list[_Part]] = {}
+        large = [part for part in parts if part.segment.entries >= _LARGE]
+        for part in parts:
+            if part.segment.entries < _LARGE:
+                tiers.setdefault(_tier(part.segment.entries), []).append(part)
+        for tier in range(_tier(_LARGE) + 1):
+            members = tiers.get(tier, [])
+            if len(members) >= _FANOUT:
+                merged = self._merged(members)
+                tiers[tier] = []
+                tiers.setdefault(_tier(merged.segment.entries), []).append(merged)
+        return (*large, *(part for members in tiers.values() for part in members))
+
+    def _merged(self, members: list[_Part]) -> _Part:
+        from vmkeep.repository.index.columns import encode, encode_parts
+
+        parts = [member.segment.columns() for member in members]
+        keys = frozenset().union(*(member.keys for member in members))
+        if sum(member.segment.entries for member in members) <= _IN_MEMORY:
+            return _Part(segment=Segment(encode(*parts)), keys=keys)
+        with tempfile.TemporaryFile() as file:
+            for column in encode_parts(parts):
+                file.write(column)
+            file.flush()
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return _Part(segment=Segment(content), keys=keys)
+
+
+def _tier(entries: int) -> int:
+    return max(0, entries.bit_length() - 1) // 3

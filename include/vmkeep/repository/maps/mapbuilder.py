@@ -1,0 +1,170 @@
+"""Builds the map of a disk while it is being copied, in memory that does not grow with the disk.
+
+Starts as the parent point's map (or as zeros) and takes a digest for each block that was read. Pages are opened
+where something changes, and stored and forgotten once the copy has passed them; what was not touched is shared
+with the parent by its digest, so the metadata written is in proportion to what changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import islice
+
+from vmkeep.errors import UsageError
+from vmkeep.model.extents import Extent
+from vmkeep.repository.blocks import BlockWriter
+from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Digester, Kind
+from vmkeep.repository.maps.maps import EMPTY_PAGE, FAN_OUT, DiskMap, Shape, encode_root
+
+_FETCHED_AHEAD = 512
+_SHIFT = FAN_OUT.bit_length() - 1
+
+
+class MapBuilder:
+    """One map in the making. :meth:`set` is thread-safe; the rest is one thread's."""
+
+    def __init__(self, shape: Shape, writer: BlockWriter, digester: Digester, *, base: DiskMap | None = None) -> None:
+        """Start from ``base``, or from zeros.
+
+        :raises UsageError: the base has another block size, or is larger than this disk: read the disk in full.
+        """
+        if base is not None and (base.block_size != shape.block_size or base.capacity > shape.capacity):
+            raise UsageError("the parent's disk is larger or has other blocks; read this one in full, without a parent")
+        self.shape = shape
+        self._writer = writer
+        self._digester = digester
+        self._base = base
+        self._lock = threading.Lock()
+        self._expected: Sequence[Extent] = ()
+        self._fetched: set[int] = set()
+        self._open: dict[tuple[int, int], bytearray] = {}
+        self._top = ZERO if base is None else base.top
+        self._graft()
+
+    def _graft(self) -> None:
+        """Hang the parent's tree under the pages that a grown disk has above it."""
+        if self._base is None or self._base.top == ZERO:
+            return
+        for level in range(self._base.shape.levels + 1, self.shape.levels + 1):
+            page = self._open[level, 0] = bytearray(EMPTY_PAGE)
+            if level == self._base.shape.levels + 1:
+                page[:DIGEST_SIZE] = self._base.top
+
+    def expect(self, extents: Sequence[Extent]) -> None:
+        """Say what will be set, so that the parent's pages can be read many at a time."""
+        self._expected = extents
+
+    def set(self, first: int, digests: Sequence[bytes]) -> None:
+        """Say what some blocks hold, from ``first`` on; their content has to be added to the writer before."""
+        if not self.shape.levels:
+            self._top = digests[0]
+            return
+        with self._lock:
+            for block, digest in enumerate(digests, first):
+                self._put(1, block >> _SHIFT, block & (FAN_OUT - 1), digest)
+
+    def clear(self, extents: Sequence[Extent]) -> None:
+        """Say that some whole blocks hold zeros, at the cost of their pages at most; set nothing in them afterwards."""
+        with self._lock:
+            for extent in extents:
+                self._clear(extent.start // self.shape.block_size, -(-extent.stop // self.shape.block_size))
+
+    def _clear(self, first: int, stop: int) -> None:
+        """Clear rows at both ends of the range, and between them whole subtrees, as high up as they go."""
+        if not self.shape.levels:
+            self._top = ZERO
+            return
+        if stop >= self.shape.blocks:
+            stop = 1 << (_SHIFT * self.shape.levels)  # beyond the disk all is zeros anyway
+        for level in range(1, self.shape.levels + 1):
+            head = min(stop, -(-first // FAN_OUT) * FAN_OUT)
+            tail = max(head, stop // FAN_OUT * FAN_OUT)
+            for row in (*range(first, head), *range(tail, stop)):
+                self._put(level, row >> _SHIFT, row & (FAN_OUT - 1), ZERO)
+            first, stop = head >> _SHIFT, tail >> _SHIFT
+            if first == stop:
+                return
+            self._drop(level, first, stop)
+        self._open[self.shape.levels, 0] = bytearray(EMPTY_PAGE)
+
+    def _drop(self, level: int, first: int, stop: int) -> None:
+        """Forget the open pages of a level that lie in what is cleared."""
+        if stop - first > len(self._open):
+            inside = [key for key in self._open if key[0] == level and first <= key[1] < stop]
+        else:
+            inside = [(level, index) for index in range(first, stop)]
+        for key in inside:
+            self._open.pop(key, None)
+
+    def _put(self, level: int, index: int, row: int, digest: bytes) -> None:
+        self._page(level, index)[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] = digest
+
+    def _page(self, level: int, index: int) -> bytearray:
+        page = self._open.get((level, index))
+        if page is None:
+            if level == 1 and self._base is not None and index not in self._fetched:
+                self._fetch_from(self._base, index)
+            page = bytearray(EMPTY_PAGE if self._base is None else self._base.page(level, index))
+            self._open[level, index] = page
+        return page
+
+    def _fetch_from(self, base: DiskMap, leaf: int) -> None:
+        """Read the parent's pages of this and the next expected leaves."""
+        span = self.shape.block_size * FAN_OUT
+        at = max(0, bisect_right(self._expected, leaf, key=lambda extent: extent.start // span) - 1)
+        extents = (self._expected[number] for number in range(at, len(self._expected)))
+        leaves = (
+            index for extent in extents for index in range(max(extent.start // span, leaf), -(-extent.stop // span))
+        )
+        ahead = list(dict.fromkeys(islice(leaves, _FETCHED_AHEAD))) or [leaf]
+        self._fetched = set(ahead)
+        base.prefetch(ahead)
+
+    def close_below(self, block: int) -> None:
+        """Store and forget the pages that end at or before ``block``: nothing below it will be set any more."""
+        with self._lock:
+            for level in range(1, self.shape.levels):
+                span = 1 << (_SHIFT * level)
+                done = sorted(key for key in self._open if key[0] == level and (key[1] + 1) * span <= block)
+                for key in done:
+                    digest = self._store(self._open.pop(key))
+                    self._put(level + 1, key[1] >> _SHIFT, key[1] & (FAN_OUT - 1), digest)
+
+    def store(self) -> str:
+        """Store the map as it is now, and return its root; more may be set afterwards.
+
+        Findable once the writer is flushed.
+        """
+        with self._lock:
+            pages = {key: bytearray(page) for key, page in self._open.items()}
+            top = self._top
+            for level in range(1, self.shape.levels + 1):
+                for key in sorted(key for key in pages if key[0] == level):
+                    digest = self._store(pages.pop(key))
+                    if level == self.shape.levels:
+                        top = digest
+                        continue
+                    above = (level + 1, key[1] >> _SHIFT)
+                    if above not in pages:
+                        pages[above] = bytearray(self._base_page(*above))
+                    row = key[1] & (FAN_OUT - 1)
+                    pages[above][row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] = digest
+            return self._store_root(top)
+
+    def _base_page(self, level: int, index: int) -> bytes:
+        return EMPTY_PAGE if self._base is None else self._base.page(level, index)
+
+    def _store(self, page: bytearray) -> bytes:
+        if page == EMPTY_PAGE:
+            return ZERO
+        digest = self._digester.of(Kind.PAGE, page)
+        self._writer.add(Kind.PAGE, digest, page)
+        return digest
+
+    def _store_root(self, top: bytes) -> str:
+        content = encode_root(self.shape, top)
+        digest = self._digester.of(Kind.PAGE, content)
+        self._writer.add(Kind.PAGE, digest, content)
+        return digest.hex()

@@ -1,0 +1,279 @@
+"""Maps: what a disk holds, as a tree of digests over its blocks.
+
+A page is 64 digests (2 KiB). Pages of level 1 name blocks, those of level n + 1 name pages of level n; the top is the
+one page of the highest level, or the block itself where a disk has only one. What is all zeros is named by the
+reserved digest and stored nowhere: a block, a page, a whole disk. The root is a page of its own kind:
+
+    8 bytes   magic ``VKMAP`` and three zero bytes
+    u64       capacity in bytes
+    u32       block size
+    u16       digests in a page: 64
+    u16       levels
+    32 bytes  digest of the top
+
+Form and content follow from the disk's bytes alone, so equal roots mean equal disks, and equal disks of one block
+size have equal roots. The last block holds what is left of the disk: it is not padded.
+
+Why 64: docs/decisions/0003.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from vmkeep.blobs import Bytes
+from vmkeep.errors import CorruptError, StaleError
+from vmkeep.model.extents import Extent
+from vmkeep.repository.frames import DIGEST_SIZE, ZERO
+
+FAN_OUT = 64
+_SHIFT = 6
+PAGE_SIZE = FAN_OUT * DIGEST_SIZE
+EMPTY_PAGE = bytes(PAGE_SIZE)
+_ROOT = struct.Struct("<8sQIHH32s")
+_MAGIC = b"VKMAP\0\0\0"
+ROOT_SIZE = _ROOT.size
+MAX_CAPACITY = 1 << 56
+_CACHED_PAGES = 4096
+
+PageFetcher = Callable[[Sequence[bytes], int], dict[bytes, bytes]]
+"""Returns pages by digest, verified; takes the digests and the pages' size in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The form of a map, which follows from capacity and block size."""
+
+    capacity: int
+    block_size: int
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks, the last one maybe short."""
+        return -(-self.capacity // self.block_size)
+
+    @property
+    def levels(self) -> int:
+        """Levels of pages between the root and the blocks."""
+        levels = 0
+        while 1 << (_SHIFT * levels) < self.blocks:
+            levels += 1
+        return levels
+
+    def block_length(self, block: int) -> int:
+        """Bytes in a block."""
+        return min(self.block_size, self.capacity - block * self.block_size)
+
+    def extent(self, first: int, stop: int) -> Extent:
+        """Return the bytes of blocks ``first`` to ``stop``, clipped to the disk."""
+        return Extent(first * self.block_size, min(self.capacity, stop * self.block_size))
+
+
+def encode_root(shape: Shape, top: bytes) -> bytes:
+    """Return a root page's content."""
+    return _ROOT.pack(_MAGIC, shape.capacity, shape.block_size, FAN_OUT, shape.levels, top)
+
+
+def parse_root(content: Bytes) -> tuple[Shape, bytes]:
+    """Return shape and top digest.
+
+    :raises CorruptError: not a root page, or one of a form that this version does not know.
+    """
+    if len(content) != ROOT_SIZE:
+        raise CorruptError("map root has a wrong length")
+    magic, capacity, block_size, fan_out, levels, top = _ROOT.unpack(content)
+    if magic != _MAGIC or capacity > MAX_CAPACITY or not block_size or block_size & (block_size - 1):
+        raise CorruptError("not a map root")
+    shape = Shape(capacity=capacity, block_size=block_size)
+    if fan_out != FAN_OUT or levels != shape.levels:
+        raise CorruptError("map root has a form that its capacity does not allow")
+    return shape, top
+
+
+class DiskMap:
+    """One map, read as far as it is asked for. Not thread-safe."""
+
+    def __init__(self, root: str, shape: Shape, top: bytes, fetch: PageFetcher) -> None:
+        self.root = root
+        self.shape = shape
+        self.top = top
+        self._fetch = fetch
+        self._pages: OrderedDict[bytes, bytes] = OrderedDict()
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of the disk."""
+        return self.shape.capacity
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a block."""
+        return self.shape.block_size
+
+    def lookup(self, block: int) -> bytes:
+        """Return the digest of one block; :data:`ZERO` for zeros."""
+        digest = self.top
+        for level in range(self.shape.levels, 0, -1):
+            if digest == ZERO:
+                return ZERO
+            digest = entry(self._page(digest), block >> (_SHIFT * (level - 1)) & (FAN_OUT - 1))
+        return digest
+
+    def subtree(self, level: int, index: int) -> bytes:
+        """Return the digest of page ``index`` of a level (level 0: of a block); :data:`ZERO` beyond the disk."""
+        levels = self.shape.levels
+        if level > levels or index >> (_SHIFT * (levels - level)):
+            return ZERO
+        digest = self.top
+        for above in range(levels, level, -1):
+            if digest == ZERO:
+                return ZERO
+            digest = entry(self._page(digest), index >> (_SHIFT * (above - 1 - level)) & (FAN_OUT - 1))
+        return digest
+
+    def page(self, level: int, index: int) -> bytes:
+        """Return the content of page ``index`` of a level; all zeros where nothing is stored."""
+        digest = self.subtree(level, index)
+        return EMPTY_PAGE if digest == ZERO else self._page(digest)
+
+    def prefetch(self, leaves: Sequence[int]) -> None:
+        """Read the level-1 pages of these indexes (sorted) together, as far as the cache holds them."""
+        leaves = leaves[: _CACHED_PAGES // 2]
+        for level in range(self.shape.levels - 1, 0, -1):
+            indexes = dict.fromkeys(leaf >> (_SHIFT * (level - 1)) for leaf in leaves)
+            digests = dict.fromkeys(self.subtree(level, index) for index in indexes)
+            self._keep(self._fetch([d for d in digests if d != ZERO and d not in self._pages], PAGE_SIZE))
+
+    def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yield ``(block, digest)`` of every block from ``first`` to ``stop`` that is not zero, in order.
+
+        :raises CorruptError: a page is lost or damaged; the message begins with the first byte that it stands for.
+        """
+        stop = self.shape.blocks if stop is None else min(stop, self.shape.blocks)
+        if self.top != ZERO and first < stop:
+            yield from self._walk(self.top, self.shape.levels, 0, first, stop)
+
+    def _walk(self, digest: bytes, level: int, base: int, first: int, stop: int) -> Iterator[tuple[int, bytes]]:
+        """Walk one subtree; the pages below one page are read together."""
+        if level == 0:
+            yield base, digest
+            return
+        step = 1 << (_SHIFT * (level - 1))
+        content = self._page_at(digest, base)
+        children = [
+            (base + row * step, child)
+            for row in range(FAN_OUT)
+            if base + row * step < stop
+            and base + (row + 1) * step > first
+            and (child := content[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE]) != ZERO
+        ]
+        if level == 1:
+            yield from children
+            return
+        with suppress(CorruptError):  # the one that is damaged is named when its turn comes
+            self._gather(child for _, child in children)
+        for at, child in children:
+            yield from self._walk(child, level - 1, at, first, stop)
+
+    def differences(self, other: DiskMap | None) -> Iterator[tuple[int, bytes]]:
+        """Yield ``(block, digest here)`` of every block that is not the same in another map, in order.
+
+        Reads nothing below pages that both have in one place. ``None`` stands for a map of zeros.
+
+        :param other: a map of the same block size, of a disk that is not larger.
+        :raises CorruptError: a page of this map is lost or damaged; see :meth:`blocks`.
+        :raises StaleError: one of the other map is: compare with another one, or with none.
+        """
+        if other is None:
+            yield from self.blocks()
+            return
+        theirs = other.top if other.shape.levels == self.shape.levels else None
+        yield from self._differing(other, self.shape.levels, 0, self.top, theirs)
+
+    def _differing(
+        self, other: DiskMap, level: int, index: int, mine: bytes, theirs: bytes | None
+    ) -> Iterator[tuple[int, bytes]]:
+        """Walk one subtree of two maps; ``theirs`` is ``None`` above the top of the other one."""
+        if mine == theirs:
+            return
+        if level == 0:
+            yield index, mine
+            return
+        here = EMPTY_PAGE if mine == ZERO else self._page_at(mine, index << (_SHIFT * level))
+        if theirs is None:
+            top = other.top if level - 1 == other.shape.levels else None
+            there: list[bytes | None] = [top, *[ZERO] * (FAN_OUT - 1)]
+        else:
+            page = EMPTY_PAGE if theirs == ZERO else other._compared(theirs)
+            there = [entry(page, row) for row in range(FAN_OUT)]
+        rows = [row for row in range(FAN_OUT) if entry(here, row) != there[row]]
+        if level > 1:
+            with suppress(CorruptError):
+                self._gather(entry(here, row) for row in rows)
+            with suppress(CorruptError):
+                other._gather(digest for row in rows if (digest := there[row]) is not None)
+        for row in rows:
+            yield from self._differing(other, level - 1, index * FAN_OUT + row, entry(here, row), there[row])
+
+    def _compared(self, digest: bytes) -> bytes:
+        """Return a page that another map is compared with; that one is none the worse if it is lost."""
+        try:
+            return self._page(digest)
+        except CorruptError as error:
+            raise StaleError(f"a map that another is compared with is damaged: {error}") from error
+
+    def _gather(self, digests: Iterable[bytes]) -> None:
+        """Read some pages together, as far as they are not in memory."""
+        self._keep(self._fetch([d for d in digests if d != ZERO and d not in self._pages], PAGE_SIZE))
+
+    def stored_extents(self) -> Iterator[Extent]:
+        """Yield the disk's ranges that hold anything but zeros, as whole blocks: a normal sequence."""
+        begin = end = -1
+        for block, _ in self.blocks():
+            if block != end:
+                if end > begin:
+                    yield self.shape.extent(begin, end)
+                begin = block
+            end = block + 1
+        if end > begin:
+            yield self.shape.extent(begin, end)
+
+    def page_digests(self) -> Iterator[bytes]:
+        """Yield the digest of every stored page but the root."""
+
+        def walk(digests: list[bytes], level: int) -> Iterator[bytes]:
+            yield from digests
+            if level > 1:
+                for page in self._fetch(digests, PAGE_SIZE).values():
+                    yield from walk([d for row in range(FAN_OUT) if (d := entry(page, row)) != ZERO], level - 1)
+
+        if self.top != ZERO and self.shape.levels:
+            yield from walk([self.top], self.shape.levels)
+
+    def _page_at(self, digest: bytes, block: int) -> bytes:
+        """Return the page that begins with a block; if it is lost, the error says for which byte of the disk."""
+        try:
+            return self._page(digest)
+        except CorruptError as error:
+            raise CorruptError(f"byte {block * self.block_size}: {error}") from error
+
+    def _page(self, digest: bytes) -> bytes:
+        if (page := self._pages.get(digest)) is None:
+            self._keep(self._fetch([digest], PAGE_SIZE))
+            return self._pages[digest]
+        self._pages.move_to_end(digest)
+        return page
+
+    def _keep(self, pages: dict[bytes, bytes]) -> None:
+        self._pages.update(pages)
+        while len(self._pages) > _CACHED_PAGES:
+            self._pages.popitem(last=False)
+
+
+def entry(page: Bytes, row: int) -> bytes:
+    """Return one digest of a page."""
+    return bytes(page[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE])

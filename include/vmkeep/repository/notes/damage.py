@@ -1,0 +1,164 @@
+"""Damage that was found in packs and index segments, remembered until it is good again or gone.
+
+``damage/packs/<id>`` and ``damage/index/<id>``: notes. From them the index knows which frames to avoid: a writer that
+meets such a block stores it again, and a reader takes the other copy. Nothing here deletes what is damaged, or
+decides what it means for a restore point.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+
+from vmkeep.blobs import BlobStore, abreast
+from vmkeep.clock import now
+from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep.repository.folders import DAMAGE, INDEX
+from vmkeep.repository.frames import Framer, Kind
+
+_PACKS = f"{DAMAGE}packs/"
+_INDEX = f"{DAMAGE}index/"
+
+N = TypeVar("N")
+
+
+class PackState(StrEnum):
+    """How much of a pack is damaged."""
+
+    FRAMES = "frames"
+    """Some of its frames; the others are good."""
+    BROKEN = "broken"
+    """Its header, footer or trailer: single frames may still be read where the index says."""
+    LOST = "lost"
+    """There is no such pack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadFrame:
+    """A frame whose content does not match its digest any more."""
+
+    offset: int
+    digest: str
+    """Hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackDamage:
+    """What is damaged in one pack."""
+
+    pack: str
+    """Its id, in hex."""
+    state: PackState
+    reason: str
+    frames: tuple[BadFrame, ...] = ()
+    """The damaged ones, as far as the pack's data was read."""
+    since: datetime | None = None
+    """When it was found first; ``None``: the note about it is damaged itself."""
+
+    @property
+    def pack_id(self) -> bytes:
+        """The pack's id."""
+        return bytes.fromhex(self.pack)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentDamage:
+    """A segment of the index that is not to be looked in."""
+
+    key: str
+    reason: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownDamage:
+    """All that is known of one repository."""
+
+    packs: dict[bytes, PackDamage]
+    """By pack id."""
+    segments: dict[str, str]
+    """Key → reason, of the segments that are not to be looked in."""
+
+    @property
+    def whole_packs(self) -> frozenset[bytes]:
+        """Packs that are not to be used where there are others."""
+        return frozenset(pack for pack, damage in self.packs.items() if damage.state is not PackState.FRAMES)
+
+    @property
+    def bad_frames(self) -> frozenset[tuple[bytes, int]]:
+        """Frames (pack, offset) that are not to be used where there are others."""
+        return frozenset((pack, frame.offset) for pack, damage in self.packs.items() for frame in damage.frames)
+
+
+class DamageNotes:
+    """The notes of one repository. Thread-safe; a note set twice is the one set last."""
+
+    def __init__(self, store: BlobStore, framer: Framer) -> None:
+        self._store = store
+        self._framer = framer
+
+    def load(self) -> KnownDamage:
+        """Return all that is known; of a pack or segment whose note is itself damaged: that it is to be avoided."""
+        keys = [blob.key for blob in self._store.list(DAMAGE)]
+        packs = abreast(self._store, self._load_pack, (key for key in keys if _is_id(key.removeprefix(_PACKS))))
+        segments = abreast(self._store, self._load_segment, (key for key in keys if key.startswith(_INDEX)))
+        return KnownDamage(
+            packs={pack.pack_id: pack for pack in packs if pack is not None},
+            segments={segment.key: segment.reason for segment in segments if segment is not None},
+        )
+
+    def remember(self, damage: PackDamage, *, before: PackDamage | None) -> PackDamage:
+        """Write down what is damaged in a pack, unless it is known."""
+        dated = replace(damage, since=(before.since if before else None) or now())
+        if dated != before:
+            self._store_note(f"{_PACKS}{damage.pack}", dated)
+        return dated
+
+    def remember_segment(self, key: str, reason: str) -> None:
+        """Write down that a segment is not to be looked in."""
+        note = SegmentDamage(key=key, reason=reason, since=now())
+        self._store_note(_INDEX + key.removeprefix(INDEX), note)
+
+    def forget(self, pack: bytes) -> None:
+        """Remove the note about a pack that is good, or gone for good."""
+        self._store.delete(f"{_PACKS}{pack.hex()}")
+
+    def forget_segment(self, key: str) -> None:
+        """Remove the note about a segment that is good, or gone for good."""
+        self._store.delete(_INDEX + key.removeprefix(INDEX))
+
+    def _store_note(self, key: str, note: PackDamage | SegmentDamage) -> None:
+        content = json.dumps({"damage": 1, **to_plain(note)}, separators=(",", ":")).encode()
+        self._store.replace(key, self._framer.wrap(Kind.NOTE, content, name=key))
+
+    def _load_pack(self, key: str) -> PackDamage | None:
+        name = key.removeprefix(_PACKS)
+        unknown = PackDamage(pack=name, state=PackState.BROKEN, reason=f"{key} cannot be read")
+        note = self._load(key, PackDamage, unknown)
+        return unknown if note is not None and note.pack != name else note
+
+    def _load_segment(self, key: str) -> SegmentDamage | None:
+        name = INDEX + key.removeprefix(_INDEX)
+        unknown = SegmentDamage(key=name, reason=f"{key} cannot be read")
+        note = self._load(key, SegmentDamage, unknown)
+        return unknown if note is not None and note.key != name else note
+
+    def _load(self, key: str, kind: type[N], unknown: N) -> N | None:
+        try:
+            blob = self._store.get(key)
+            return from_plain(kind, json.loads(bytes(self._framer.unwrap(Kind.NOTE, blob, name=key))))
+        except BlobNotFoundError:
+            return None
+        except (CorruptError, ValueError):
+            return unknown
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return len(bytes.fromhex(name)) == 16
+    except ValueError:
+        return False

@@ -1,0 +1,123 @@
+"""Points that a prune is about to forget, written down before it looks at their pins.
+
+    forgettings/<id>/candidates   a prune has begun to forget; it may delete these points
+    forgettings/<id>/takes        those that it deletes, decided once: whoever creates this blob has decided
+
+Both are notes: JSON ``{"points": ["<folder>/<name>", …]}``. The prune puts candidates, then looks at pins, then
+decides; who pins puts the pin, then looks at candidates: so one of them sees the other. Where the pinned point is a
+candidate of a prune that has not decided, the pin decides in its place, that nothing goes (a veto). Where the prune has
+decided, the pin came too late.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from vmkeep.blobs import BlobStore, is_there
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
+from vmkeep.repository.folders import FORGETTINGS, POINTS
+from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.points import blob_of_ref
+
+_CANDIDATES = "candidates"
+_TAKES = "takes"
+_ID_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgetting:
+    """What is known of one prune that forgets points."""
+
+    id: str
+    begun_at: datetime
+    """By the store's clock: when the last of its blobs was put."""
+
+
+class Forgettings:
+    """The records of prunes that forget points of one repository. Thread-safe."""
+
+    def __init__(self, store: BlobStore, framer: Framer) -> None:
+        self._store = store
+        self._framer = framer
+
+    def begin(self, refs: Iterable[str]) -> str:
+        """Write which points may go, and return the record's id: only after that may pins be looked at."""
+        record = secrets.token_hex(_ID_SIZE)
+        self._put(f"{FORGETTINGS}{record}/{_CANDIDATES}", refs)
+        return record
+
+    def decide(self, record: str, refs: Iterable[str]) -> frozenset[str]:
+        """Write which points go, unless that is decided already; return what of ``refs`` goes by the decision.
+
+        By a record that was removed nothing goes: its prune stood still for long, and points were pinned meanwhile.
+
+        :param refs: nothing: a veto.
+        """
+        wanted = list(refs)
+        key = f"{FORGETTINGS}{record}/{_TAKES}"
+        try:
+            self._put(key, wanted)
+        except ConflictError:
+            decided = self._load(key)
+            return frozenset(ref for ref in wanted if _name(ref) in decided)
+        if is_there(self._store, f"{FORGETTINGS}{record}/{_CANDIDATES}"):
+            return frozenset(wanted)
+        self._store.delete(key)  # a record's candidates are the first to go, so that this one cannot go unseen
+        return frozenset()
+
+    def end(self, record: str) -> None:
+        """Remove a record: only its own prune may, which decides no more, or whoever knows that it is dead."""
+        for stage in (_CANDIDATES, _TAKES):
+            self._store.delete(f"{FORGETTINGS}{record}/{stage}")
+
+    def spare(self, ref: str) -> bool:
+        """Keep a point from all prunes that have not decided yet; return whether none has decided to delete it.
+
+        Call it only after what is to keep the point from later prunes was put.
+        """
+        spared = [self._spares(record.id, _name(ref)) for record in self.all()]
+        return all(spared)
+
+    def all(self) -> list[Forgetting]:
+        """Return all records."""
+        found: dict[str, datetime] = {}
+        for blob in self._store.list(FORGETTINGS):
+            record = blob.key.removeprefix(FORGETTINGS).partition("/")[0]
+            found[record] = max(blob.modified, found.get(record, blob.modified))
+        return [Forgetting(id=record, begun_at=at) for record, at in found.items()]
+
+    def _spares(self, record: str, name: str) -> bool:
+        key = f"{FORGETTINGS}{record}/{_CANDIDATES}"
+        try:
+            if name not in self._load(key):
+                return True
+        except BlobNotFoundError:
+            return True  # its prune has ended
+        except CorruptError:
+            pass  # may be any point
+        try:
+            self.decide(record, ())
+            return name not in self._load(f"{FORGETTINGS}{record}/{_TAKES}")
+        except BlobNotFoundError:
+            return True  # ended just now: what it took is gone, and that is seen
+        except CorruptError:
+            return False
+
+    def _put(self, key: str, refs: Iterable[str]) -> None:
+        content = json.dumps({"points": sorted(map(_name, refs))}, separators=(",", ":")).encode()
+        self._store.put(key, self._framer.wrap(Kind.NOTE, content, name=key))
+
+    def _load(self, key: str) -> frozenset[str]:
+        content = self._framer.unwrap(Kind.NOTE, self._store.get(key), name=key)
+        try:
+            return frozenset(json.loads(bytes(content))["points"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptError(f"{key} does not parse: {error}") from error
+
+
+def _name(ref: str) -> str:
+    return blob_of_ref(ref).removeprefix(POINTS)

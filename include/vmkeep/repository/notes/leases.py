@@ -1,0 +1,149 @@
+"""Leases and the fence: how a clean-up learns that no copy of a run is at work any more.
+
+A copy holds a lease: a small blob that its thread rewrites every two seconds. Whoever cleans up first puts up the
+fence, then waits until every lease was given back or has not changed for fifteen seconds of the observer's own
+monotonic clock; clocks are never compared. A copy looks for the fence at each renewal and stops when it stands, or
+when someone else took its lease.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from contextlib import nullcontext, suppress
+from types import TracebackType
+from typing import Self
+
+from vmkeep.blobs import BlobStore, is_there
+from vmkeep.errors import BlobNotFoundError, CorruptError, FencedError, VmKeepError
+from vmkeep.repository.frames import Framer, Kind
+
+RENEWED_EVERY = 2.0
+"""Seconds."""
+EXPIRES_AFTER = 15.0
+"""Seconds without a change after which a lease's holder counts as dead."""
+_GIVES_UP_AFTER = 10.0
+"""Seconds without a successful renewal after which a holder stops by itself, well before others may think so."""
+
+
+class Lease:
+    """One copy's lease, held while the context manager is open."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        framer: Framer,
+        *,
+        key: str,
+        fence: str,
+        every: float = RENEWED_EVERY,
+        removed: bool = False,
+    ) -> None:
+        self._store = store
+        self._framer = framer
+        self._key = key
+        self._fence = fence
+        self._every = every
+        self._removed = removed
+        self._owner = secrets.token_hex(8)
+        self._beat = 0
+        self._stop = threading.Event()
+        self._lost: str | None = None
+        self._ours = True
+        self._renewed_at = 0.0
+        self._failure = ""
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Take the lease, from a dead holder too.
+
+        :raises FencedError: the run is being cleaned up.
+        """
+        self._renewed_at = time.monotonic()
+        self._write("held")
+        if self._fenced():  # in this order: a clean-up puts up the fence before it looks for leases
+            self._store.delete(self._key)
+            raise FencedError("this run is being cleaned up; start a new one")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the lease back, so that nobody has to wait for it to expire."""
+        self._stop.set()
+        self._thread.join()
+        if self._removed:
+            with nullcontext() if error is None else suppress(VmKeepError):
+                self._store.delete(self._key)
+        elif self._ours:
+            with suppress(VmKeepError):  # then it runs out: a clean-up has to wait, but what was copied is good
+                self._write("released")
+
+    def check(self) -> None:
+        """Raise :class:`FencedError` once this copy must stop."""
+        if self._lost is None and (since := time.monotonic() - self._renewed_at) > _GIVES_UP_AFTER:
+            why = f": {self._failure}" if self._failure else ""
+            self._lost = f"the lease of this copy could not be renewed for {since:.0f} s{why}"
+        if self._lost is not None:
+            raise FencedError(self._lost)
+
+    def _run(self) -> None:
+        while self._lost is None and not self._stop.wait(self._every):
+            asked_at = time.monotonic()
+            try:
+                self._renew()
+                self._renewed_at, self._failure = asked_at, ""
+            except CorruptError as error:
+                self._lost = f"the lease of this copy is damaged: {error}"
+            except VmKeepError as error:
+                self._failure = str(error)  # a call that hangs counts as much as one that fails: see check
+
+    def _renew(self) -> None:
+        if self._fenced():
+            self._lost = "this run is being cleaned up"
+            return
+        try:
+            owner = _fields(self._framer, self._key, self._store.get(self._key)).get("owner")
+        except BlobNotFoundError:
+            owner = None
+        if owner != self._owner:
+            self._ours = False
+            self._lost = "another attempt of this copy has taken over" if owner else "this run was cleaned up"
+            return
+        self._write("held")
+
+    def _write(self, state: str) -> None:
+        self._beat += 1
+        fields = {"owner": self._owner, "beat": self._beat, "state": state}
+        self._store.replace(self._key, self._framer.wrap(Kind.NOTE, json.dumps(fields).encode(), name=self._key))
+
+    def _fenced(self) -> bool:
+        return is_there(self._store, self._fence)
+
+
+def is_held(store: BlobStore, framer: Framer, key: str) -> bool:
+    """Whether a lease is there and was not given back; one that cannot be read counts as held."""
+    try:
+        return not is_released(framer, key, store.get(key))
+    except BlobNotFoundError:
+        return False
+    except CorruptError:
+        return True
+
+
+def is_released(framer: Framer, key: str, blob: bytes) -> bool:
+    """Whether a lease's blob says that its holder gave it back."""
+    return _fields(framer, key, blob).get("state") == "released"
+
+
+def _fields(framer: Framer, key: str, blob: bytes) -> dict[str, object]:
+    try:
+        fields = json.loads(bytes(framer.unwrap(Kind.NOTE, blob, name=key)))
+    except ValueError as error:
+        raise CorruptError(f"lease does not parse: {error}") from error
+    if not isinstance(fields, dict):
+        raise CorruptError("lease does not parse")
+    return fields

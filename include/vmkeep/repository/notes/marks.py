@@ -1,0 +1,214 @@
+"""What people and checks say about restore points after the seal: pins (legal holds) and known damage.
+
+``marks/<vm>/<point>/pin`` and ``…/damaged``: notes, beside the manifests because those never change. Knows nothing of
+retention and deletes no restore point. A mark that cannot be read still counts: a pin keeps, a damaged mark warns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from vmkeep.blobs import BlobStore, abreast, is_there
+from vmkeep.clock import now
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError, UsageError
+from vmkeep.model.extents import Extent
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep.repository.folders import MARKS, POINTS
+from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.notes.forgetting import Forgettings
+from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, is_cut, parse_key
+
+_PIN = "pin"
+_DAMAGED = "damaged"
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A hold on one restore point: no retention rule removes it while it lasts."""
+
+    reason: str
+    by: str
+    since: datetime | None
+    """``None``: the pin's blob is damaged, and tells nothing but that there is a pin."""
+    until: datetime | None = None
+    """When it ends by itself; ``None``: when somebody takes it off."""
+
+    def holds(self, at: datetime) -> bool:
+        """Whether it still holds at a time."""
+        return self.until is None or at < self.until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A part of a restore point that cannot be read any more."""
+
+    name: str
+    """A disk's label, or the name of a file kept with the point."""
+    extents: tuple[Extent, ...] = ()
+    """Byte ranges; none: all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What is known to be lost of one restore point; the rest of it can be restored."""
+
+    reason: str
+    since: datetime | None
+    """``None``: the mark's blob is itself damaged."""
+    lost: tuple[Lost, ...] = ()
+    """Empty: not known, so maybe everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """All marks of one restore point."""
+
+    pin: Pin | None = None
+    damage: Damage | None = None
+
+
+class PointMarks:
+    """The marks of one repository's restore points. Thread-safe; a mark set twice is the one set last."""
+
+    def __init__(self, store: BlobStore, framer: Framer) -> None:
+        self._store = store
+        self._framer = framer
+        self._manifests = Manifests(store, framer)
+        self._forgettings = Forgettings(store, framer)
+
+    def pin(self, ref: str, *, reason: str, by: str, until: datetime | None = None) -> Pin:
+        """Hold a restore point, instead of any hold it has; how long is a matter of :meth:`Pin.holds`.
+
+        The hold is written first; then the prunes that run and the point itself are looked for. So it holds from the
+        moment that this returns, whatever runs meanwhile; see decision 0008.
+
+        :param ref: a full ref.
+        :raises NotFoundError: there is no such point, or not any more.
+        :raises ConflictError: it came too late: a prune has decided to delete the point.
+        :raises UsageError: ``until`` is not ahead.
+        """
+        since = now()
+        pin = Pin(reason=reason, by=by, since=since, until=until)
+        if not pin.holds(since):
+            raise UsageError(f"{ref}: a pin until {until:%Y-%m-%d %H:%M:%S %Z} would be over already")
+        before = self.pin_of(ref)
+        self._set(ref, _PIN, pin)
+        if not self._forgettings.spare(ref):
+            if before is None:
+                self._clear(ref, _PIN)
+            else:
+                self._set(ref, _PIN, before)
+            raise ConflictError(
+                f"{ref}: the pin came too late: a prune that runs, or died within the last week, has decided to delete "
+                "this restore point; as long as it is there, 'vmkeep repo copy' brings it to another repository"
+            )
+        self._require(ref)
+        return pin
+
+    def unpin(self, ref: str) -> bool:
+        """Take a hold off; return whether there was one."""
+        return self._clear(ref, _PIN)
+
+    def pin_of(self, ref: str) -> Pin | None:
+        """Return a point's hold, also one that is over; one whose blob is damaged never ends."""
+        return self._load(ref, _PIN, Pin, lambda why: Pin(reason=why, by="unknown", since=None))
+
+    def is_pinned(self, ref: str, *, at: datetime) -> bool:
+        """Whether a hold is on a point at a time; asks the store anew, for whoever is about to delete."""
+        pin = self.pin_of(ref)
+        return pin is not None and pin.holds(at)
+
+    def mark_damaged(self, ref: str, lost: Iterable[Lost], *, reason: str = "a check found damage") -> Damage:
+        """Say what of a point is lost, instead of what was said before: no increment continues it from now on.
+
+        :raises NotFoundError: there is no such point.
+        """
+        damage = Damage(reason=reason, since=now(), lost=tuple(lost))
+        self._set(ref, _DAMAGED, damage)
+        return damage
+
+    def clear_damaged(self, ref: str) -> bool:
+        """Say that a point is whole again; return whether it was marked."""
+        return self._clear(ref, _DAMAGED)
+
+    def damage_of(self, ref: str) -> Damage | None:
+        """Return what is lost of a point; a mark that is itself damaged stands for a loss of unknown size."""
+        return self._load(ref, _DAMAGED, Damage, lambda why: Damage(reason=why, since=None))
+
+    def all(self, vm_key: str | None = None) -> dict[str, Marks]:
+        """Return ref → marks, of all points that have any, or of one VM's; also of points that are gone.
+
+        What others put below the prefix is no mark, and hides none.
+        """
+        prefix = MARKS if vm_key is None else f"{MARKS}{folder_of(vm_key)}/"
+        marked = {_marked(blob.key) for blob in self._store.list(prefix)}
+        refs = {self._ref(key) for key in marked if key is not None}
+        found = zip(sorted(refs), abreast(self._store, self._of, sorted(refs)), strict=True)
+        return {ref: marks for ref, marks in found if marks.pin or marks.damage}
+
+    def _of(self, ref: str) -> Marks:
+        return Marks(pin=self.pin_of(ref), damage=self.damage_of(ref))
+
+    def forget(self, ref: str) -> None:
+        """Remove all marks of a point that is gone."""
+        self._clear(ref, _DAMAGED)
+        self._clear(ref, _PIN)
+
+    def _ref(self, key: str) -> str:
+        """Return the ref of a point as listings have it, from the key of its manifest."""
+        name = parse_key(key)
+        if is_cut(name.vm_key):
+            return next((found.ref for found in self._manifests.names(name.vm_key) if found.blob == key), name.ref)
+        return name.ref
+
+    def _set(self, ref: str, name: str, mark: Pin | Damage) -> None:
+        key = _key(ref, name)
+        self._require(ref)
+        content = json.dumps({"mark": name, "point": ref, **to_plain(mark)}, separators=(",", ":"))
+        self._store.replace(key, self._framer.wrap(Kind.NOTE, content.encode(), name=key))
+        try:
+            self._require(ref)
+        except NotFoundError:
+            self._store.delete(key)
+            raise
+
+    def _require(self, ref: str) -> None:
+        if not is_there(self._store, blob_of_ref(ref)):
+            raise NotFoundError(f"no restore point '{ref}'; see 'vmkeep point list'")
+
+    def _clear(self, ref: str, name: str) -> bool:
+        key = _key(ref, name)
+        if not is_there(self._store, key):
+            return False
+        self._store.delete(key)
+        return True
+
+    def _load(self, ref: str, name: str, kind: type[M], unreadable: Callable[[str], M]) -> M | None:
+        key = _key(ref, name)
+        try:
+            blob = self._store.get(key)
+            fields = json.loads(bytes(self._framer.unwrap(Kind.NOTE, blob, name=key)))
+            if not isinstance(fields, dict) or (fields.get("mark"), fields.get("point")) != (name, ref):
+                raise CorruptError("it is another point's")
+            return from_plain(kind, fields)
+        except BlobNotFoundError:
+            return None
+        except (CorruptError, ValueError) as error:
+            return unreadable(f"{key} cannot be read: {str(error).splitlines()[0]}")
+
+
+def _key(ref: str, name: str) -> str:
+    return f"{MARKS}{blob_of_ref(ref).removeprefix(POINTS)}/{name}"
+
+
+def _marked(key: str) -> str | None:
+    """Return the key of the manifest that a mark is about; ``None``: it is no mark."""
+    marked, _, name = key.removeprefix(MARKS).rpartition("/")
+    point = parse_key(POINTS + marked)
+    return point.blob if name in (_PIN, _DAMAGED) and point.vm_key and point.taken_at is not None else None

@@ -1,0 +1,161 @@
+"""``runs/<run>/``: the steps of one run leave values here for each other until the restore point is sealed.
+
+Small, mutable, and swept when the run is over; never needed to read a restore point. What a run tells maintenance
+(:data:`TRIES`, :data:`SEALING`) is written and read by :mod:`vmkeep.repository.notes.tries` and
+:mod:`vmkeep.repository.sealing.handshake`. Several processes may work under one name, so nothing here removes a blob
+that only its own process may remove.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import unquote
+
+from vmkeep.blobs import BlobStore, is_there
+from vmkeep.clock import Deadline
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError
+from vmkeep.model.extents import Extent, Extents
+from vmkeep.repository.folders import RUNS
+from vmkeep.repository.frames import Framer, Kind, decode_extents, encode_extents
+from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_released
+from vmkeep.repository.points import safe_name
+
+BEGUN = "begun"
+TRIES = "tries/"
+LEASES = "leases/"
+SEALING = "sealing/"
+_POLL = 0.5
+
+
+class RunArea:
+    """The notes of one run."""
+
+    def __init__(self, store: BlobStore, framer: Framer, run: str) -> None:
+        self.run = run
+        self._store = store
+        self._framer = framer
+        self._prefix = f"{RUNS}{safe_name(run)}/"
+        self._fence = f"{self._prefix}fence"
+
+    def store(self, name: str, data: bytes) -> None:
+        """Write a note, over an older one of that name."""
+        key = self._note(name)
+        self._store.replace(key, self._framer.wrap(Kind.NOTE, data, name=key))
+
+    def claim(self, name: str, data: bytes) -> bytes:
+        """Write a note unless one of that name stands; return the one that stands. Of several at once, one wins."""
+        key = self._note(name)
+        try:
+            self._store.put(key, self._framer.wrap(Kind.NOTE, data, name=key))
+        except ConflictError:
+            return self.load(name)
+        return data
+
+    def load(self, name: str) -> bytes:
+        """Return a note.
+
+        :raises NotFoundError: there is none of that name.
+        """
+        key = self._note(name)
+        try:
+            blob = self._store.get(key)
+        except BlobNotFoundError as error:
+            raise NotFoundError(f"run {self.run}: has no '{name}'") from error
+        try:
+            return bytes(self._framer.unwrap(Kind.NOTE, blob, name=key))
+        except CorruptError as error:
+            raise CorruptError(f"run {self.run}: '{name}' is damaged: {error}") from error
+
+    def names(self) -> list[str]:
+        """Return the names of all notes."""
+        prefix = f"{self._prefix}notes/"
+        return [unquote(blob.key[len(prefix) :]) for blob in self._store.list(prefix)]
+
+    def store_extents(self, name: str, extents: Sequence[Extent]) -> None:
+        """Write a list of extents as a note."""
+        self.store(name, encode_extents(extents))
+
+    def load_extents(self, name: str) -> Extents:
+        """Return a list of extents."""
+        return decode_extents(self.load(name))
+
+    def open_lease(self, name: str, *, removed: bool = False) -> Lease:
+        """Return the lease of one copy, as a context manager; whoever held it before is told to stop.
+
+        :param removed: nothing of it is left at the end.
+        """
+        key = f"{self._prefix}{LEASES}{safe_name(name)}"
+        return Lease(self._store, self._framer, key=key, fence=self._fence, removed=removed)
+
+    def fence(self) -> None:
+        """Tell every copy of this run, now and later, to stop."""
+        blob = self._framer.wrap(Kind.NOTE, b"fenced", name=self._fence)
+        with suppress(ConflictError):  # it stands already; encrypted, it never has the same bytes twice
+            self._store.put(self._fence, blob)
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the fence stands."""
+        return is_there(self._store, self._fence)
+
+    def await_copies(self, deadline: Deadline) -> int:
+        """Return once no copy of this run can be at work any more, and how many leases there were.
+
+        Call :meth:`fence` before.
+
+        :raises DeadlineError: a copy still renews its lease.
+        """
+        seen: dict[str, tuple[bytes, float]] = {}
+        while True:
+            leases = self._leases()
+            clock = time.monotonic()
+            for key, blob in leases.items():
+                if key not in seen or seen[key][0] != blob:
+                    seen[key] = (blob, clock)
+            if all(self._over(key, blob) or clock - seen[key][1] >= EXPIRES_AFTER for key, blob in leases.items()):
+                return len(leases)
+            deadline.pause(_POLL)
+
+    def has_live_lease(self) -> bool:
+        """Whether a copy of this run is at work; watches a silent lease for as long as it takes to expire."""
+        first = {key: blob for key, blob in self._leases().items() if not self._over(key, blob)}
+        expires = time.monotonic() + EXPIRES_AFTER
+        while first:
+            now = self._leases()
+            if any(now.get(key, blob) != blob for key, blob in first.items()):
+                return True
+            if time.monotonic() >= expires:
+                return False
+            time.sleep(_POLL)
+        return False
+
+    def _leases(self) -> dict[str, bytes]:
+        leases: dict[str, bytes] = {}
+        for info in self._store.list(f"{self._prefix}{LEASES}"):
+            try:
+                leases[info.key] = self._store.get(info.key)
+            except BlobNotFoundError:
+                continue
+        return leases
+
+    def _over(self, key: str, blob: bytes) -> bool:
+        try:
+            return is_released(self._framer, key, blob)
+        except CorruptError:
+            return False
+
+    def restart(self) -> None:
+        """Remove what an earlier try left; copies of it that still run find their lease gone and stop.
+
+        What holds off sweeps stays: when each try began, and what somebody may be about to seal. A step of the
+        earlier try may still be at work with blocks that it found then.
+        """
+        kept = tuple(f"{self._prefix}{name}" for name in (TRIES, SEALING))
+        for info in list(self._store.list(self._prefix)):
+            if not info.key.startswith(kept) and info.key != f"{self._prefix}{BEGUN}":
+                self._store.delete(info.key)
+
+    def _note(self, name: str) -> str:
+        return f"{self._prefix}notes/{safe_name(name)}"

@@ -1,0 +1,177 @@
+"""A note of every sealed point, outside ``points/``: it tells points that were forgotten from points that are gone.
+
+    sealed/<vm>/<point>   put once the manifest stands: JSON ``{"point": <folder>/<name>, "vm": <name>}``
+
+A folder ``points/`` that somebody moved away looks like a repository without points, and nothing would need its packs.
+So whoever forgets a point removes its note before the manifest; a point whose note is there and whose manifest is not
+was removed by somebody else. A note that is missing proves nothing: a program before this had none, a process died
+between the manifest and the note, or the store had no room for it. Decision 0019 has the reasoning.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+from vmkeep.blobs import BlobStore, abreast, is_there
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, VmKeepError
+from vmkeep.repository.folders import POINTS, SEALED
+from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.notes.tries import note_fields
+from vmkeep.repository.points import parse_key
+
+_SHOWN = 3
+"""VMs that a refusal names."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GonePoints:
+    """Points of one VM that were sealed, and are gone though nobody forgot them."""
+
+    vm_name: str
+    folder: str
+    """The VM's folder, below ``points/`` and below ``sealed/``."""
+    names: tuple[str, ...]
+    """Of the points in that folder, in the order of their times."""
+
+    @property
+    def finding(self) -> str:
+        """The finding of a check, on one line."""
+        which = " to ".join(dict.fromkeys((self.names[0], self.names[-1])))
+        return (
+            f"{len(self.names)} point(s) of VM '{self.vm_name}' ({which}) were sealed here and are gone, though no "
+            f"prune forgot them: put points/ back; if they were removed on purpose, delete their keys below "
+            f"{SEALED}{self.folder}/"
+        )
+
+
+class SealedNotes:
+    """The notes of one repository. Thread-safe."""
+
+    def __init__(self, store: BlobStore, framer: Framer) -> None:
+        self._store = store
+        self._framer = framer
+
+    def remember(self, manifest: str, vm_name: str) -> None:
+        """Note that a point is sealed; call it when its manifest stands. May be called again.
+
+        The manifest is looked for once more, after the note was put: who forgets the point meanwhile removes the note
+        once more after the manifest. So one of the two sees what the other did, and no note stays without its point.
+        """
+        key = note_of(manifest)
+        content = json.dumps({"point": manifest.removeprefix(POINTS), "vm": vm_name}).encode()
+        with suppress(ConflictError):  # encrypted, it never has the same bytes twice
+            self._store.put(key, self._framer.wrap(Kind.NOTE, content, name=key))
+        if not is_there(self._store, manifest):
+            self._store.delete(key)
+
+    def try_to_remember(self, manifest: str, vm_name: str) -> bool:
+        """Do the same as far as the store lets us; return whether it did. The point is sealed all the same."""
+        try:
+            self.remember(manifest, vm_name)
+        except VmKeepError as error:
+            log.warning(
+                "%s: %s is sealed, but no note of it can be stored: until the next prune puts one, nobody would notice "
+                "that somebody removes the point by hand (%s)",
+                self._store.location,
+                manifest,
+                error,
+            )
+            return False
+        return True
+
+    def forget(self, manifest: str) -> None:
+        """Remove the note of a point: before its manifest is deleted, and once more after that."""
+        self._store.delete(note_of(manifest))
+
+    def load(self, manifest: str) -> str:
+        """Return the VM's name by the note of a point.
+
+        :raises CorruptError: the note is damaged, or another point's. No restore needs it.
+        """
+        try:
+            fields = note_fields(self._store, self._framer, note_of(manifest))
+            if fields.get("point") != manifest.removeprefix(POINTS):
+                raise CorruptError("it is another point's note")
+        except CorruptError as error:
+            raise CorruptError(f"{error}; delete it: if the point is there, the next prune puts a new one") from error
+        return str(fields.get("vm", ""))
+
+    def noted(self) -> frozenset[str]:
+        """Return the keys of the manifests that have a note, from one listing. List manifests only after this."""
+        return frozenset(POINTS + blob.key.removeprefix(SEALED) for blob in self._store.list(SEALED))
+
+    def gone(self, noted: Collection[str], there: Collection[str]) -> tuple[GonePoints, ...]:
+        """Return the points that somebody else than a prune removed.
+
+        What seems to be gone is looked for once more: a prune may have removed it, note and all, between two listings.
+
+        :param noted: what :meth:`noted` has returned.
+        :param there: the keys of manifests, listed after that.
+        """
+
+        def described(of_vm: tuple[str, list[str]]) -> GonePoints:
+            folder, names = of_vm
+            return GonePoints(vm_name=self._vm_name(folder, names[0]), folder=folder, names=tuple(names))
+
+        return tuple(abreast(self._store, described, self._gone_by(frozenset(noted), there).items()))
+
+    def require(self, noted: Collection[str], there: Collection[str]) -> None:
+        """Return unless points are gone; see :meth:`gone`.
+
+        :raises CorruptError: whoever took the others for all there are would delete what these need.
+        """
+        if not (gone := self._gone_by(frozenset(noted), there)):
+            return
+        shown = ", ".join(self._shown(folder, names) for folder, names in islice(gone.items(), _SHOWN))
+        more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
+        raise CorruptError(
+            f"{self._store.location}: points of {len(gone)} VM(s) were sealed here and are gone, though no prune "
+            f"forgot them: {shown}{more}; nothing is deleted: put points/ back, or if they were removed on purpose, "
+            f"delete their keys below {SEALED} ('vmkeep repo check' lists all)"
+        )
+
+    def require_all(self) -> None:
+        """Return unless points are gone, by what is stored now.
+
+        :raises CorruptError: see :meth:`require`.
+        """
+        noted = self.noted()
+        self.require(noted, self._manifests())
+
+    def _manifests(self) -> frozenset[str]:
+        return frozenset(blob.key for blob in self._store.list(POINTS))
+
+    def _gone_by(self, noted: frozenset[str], there: Collection[str]) -> Mapping[str, list[str]]:
+        """Return folder of a VM → names of its points that are gone."""
+        gone = {manifest for manifest in noted.difference(there) if parse_key(manifest).taken_at is not None}
+        if gone:
+            gone &= self.noted()
+            gone -= self._manifests()
+        by_folder: dict[str, list[str]] = {}
+        for manifest in sorted(gone):
+            folder, _, name = manifest.removeprefix(POINTS).partition("/")
+            by_folder.setdefault(folder, []).append(name)
+        return by_folder
+
+    def _shown(self, folder: str, names: list[str]) -> str:
+        return f"'{self._vm_name(folder, names[0])}' ({len(names)} point(s), {SEALED}{folder}/)"
+
+    def _vm_name(self, folder: str, name: str) -> str:
+        """Return the VM's name by the note of a point, else its key."""
+        manifest = f"{POINTS}{folder}/{name}"
+        with suppress(BlobNotFoundError, CorruptError):
+            if vm_name := self.load(manifest):
+                return vm_name
+        return parse_key(manifest).vm_key
+
+
+def note_of(manifest: str) -> str:
+    """Return the key of the note of a manifest."""
+    return SEALED + manifest.removeprefix(POINTS)

@@ -1,0 +1,41 @@
+"""Restore points as blobs: their names, their manifests, and which one a person means.
+
+A restore point exists when its *manifest* exists: one blob, created once under ``points/<vm>/<name>`` (``manifests``).
+Its key follows from the VM, the time and the run (``pointnames``), so that a list of keys answers most questions
+without reading a manifest. A manifest that cannot be read hides no other.
+
+``choosing`` turns words such as ``latest``, or the beginning of a reference, into one point. It distrusts points from
+the future, because a wrong clock must not choose for a person.
+"""
+
+from vmkeep.repository.points.choosing import (
+    find_point,
+    is_ahead,
+    keys_of_vm,
+    latest_point,
+    latest_refs,
+    newest_first,
+    warn_of_the_future,
+)
+from vmkeep.repository.points.manifests import Manifests, ReadPoint, load_ref, point_id
+from vmkeep.repository.points.pointnames import PointName, blob_of_ref, folder_of, is_cut, parse_key, safe_name
+
+__all__ = [
+    "Manifests",
+    "PointName",
+    "ReadPoint",
+    "blob_of_ref",
+    "find_point",
+    "folder_of",
+    "is_ahead",
+    "is_cut",
+    "keys_of_vm",
+    "latest_point",
+    "latest_refs",
+    "load_ref",
+    "newest_first",
+    "parse_key",
+    "point_id",
+    "safe_name",
+    "warn_of_the_future",
+]

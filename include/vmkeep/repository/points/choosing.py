@@ -1,0 +1,261 @@
+"""Which restore point a person means: a ref, the beginning of one, or ``latest``.
+
+The newest is the one with the greatest time that is not ahead of this machine's clock. A point from the future was
+taken while a clock was wrong, or this machine's is wrong now: it is told, and chosen only where there is no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import groupby, islice
+
+from vmkeep.clock import now
+from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
+from vmkeep.model.point import RestorePoint, VmIdentity, settled_vcenters
+from vmkeep.model.selector import names_meant, path_meant, same_path
+from vmkeep.repository.points.manifests import Manifests, ReadPoint
+from vmkeep.repository.points.pointnames import AHEAD, PointName
+
+log = logging.getLogger(__name__)
+
+_LATEST = "latest"
+_AT_ONCE = 16
+_ALIKE = 64
+"""So many of the newest points have to be of one VM before ``latest`` chooses among them."""
+_FEW = 8
+
+
+def find_point(manifests: Manifests, text: str) -> RestorePoint:
+    """Return the point that a person means.
+
+    :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:`` and a VM's name, key or
+        inventory path.
+    :raises UsageError: ``latest:`` stands alone: a script has lost the name, and any VM's point would be wrong.
+    :raises NotFoundError: none fits.
+    :raises AmbiguousError: more than one does.
+    :raises CorruptError: the one that fits cannot be read.
+    """
+    if text == f"{_LATEST}:":
+        raise UsageError(f"'{text}' names no VM: write latest:VM")
+    names = list(manifests.names())
+    if is_latest(text):
+        return _latest(manifests, names, text.partition(":")[2])
+    exact = [name for name in names if text in (name.ref, name.id)]
+    fitting = exact or [name for name in names if text and _begins(name, text)]
+    if not fitting:
+        raise NotFoundError(f"no restore point '{text}' in {manifests.location}; see 'vmkeep point list'")
+    if len(fitting) > 1:
+        shown = ", ".join(name.ref for name in fitting[:5])
+        raise AmbiguousError(f"'{text}' fits {len(fitting)} restore points: {shown}{', …' * (len(fitting) > 5)}")
+    try:
+        return manifests.load(fitting[0].blob)
+    except BlobNotFoundError as error:
+        raise NotFoundError(f"restore point {fitting[0].ref} was removed just now; see 'vmkeep point list'") from error
+
+
+def _begins(name: PointName, text: str) -> bool:
+    """Whether a text is the beginning of a point's id or ref; the VM's key has to be whole, for it may be a name."""
+    return name.id.startswith(text) or text == name.vm_key or ("/" in text and name.ref.startswith(text))
+
+
+def is_latest(text: str) -> bool:
+    """Whether a person asks for the newest point, and names none."""
+    return text == _LATEST or text.startswith(f"{_LATEST}:")
+
+
+def newest_first(manifests: Manifests, vm_key: str) -> Iterator[ReadPoint]:
+    """Yield a VM's points, the newest first and those from the future last; each is read when it is asked for."""
+    choice, ahead, left_out = _told_apart(manifests.location, manifests.names(vm_key))
+    for warning in left_out:
+        log.warning("%s", warning)
+    for group in [*_by_second(choice), *_by_second(ahead)]:
+        yield from sorted(manifests.read(group), key=_time_of, reverse=True)
+
+
+def _time_of(read: ReadPoint) -> tuple[bool, float]:
+    return read.point is None, read.point.taken_at.timestamp() if read.point else 0.0
+
+
+def latest_point(manifests: Manifests, vm_key: str) -> RestorePoint | None:
+    """Return a VM's newest point, or ``None``.
+
+    :raises CorruptError: it cannot be read.
+    """
+    newest = _newest(manifests, list(manifests.names(vm_key)))
+    return None if newest is None else newest.told()
+
+
+def latest_refs(manifests: Manifests, vm_key: str) -> list[str]:
+    """Return the ref of the newest point of each VM of a key: first the newest of all, also if it cannot be read.
+
+    A VM is left out whose points are all behind the newest few: this asks for every VM's, and must not read them all.
+    """
+    newest = _newest(manifests, list(manifests.names(vm_key)))
+    if newest is None:
+        return []
+    first = newest.name.ref if newest.point is None else newest.told().ref
+    return list(dict.fromkeys([first, *(point.ref for point in _newest_of_each(manifests, vm_key, _FEW))]))
+
+
+def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
+    """Return the keys of the VMs of that key or, as its newest point has it, that name or inventory path."""
+    of_vm = _by_vm(manifests.names())
+    if vm in of_vm:
+        return [vm]
+    return [newest.vm_key for newest in _newest_of(manifests, of_vm, vm)]
+
+
+def warn_of_the_future(ref: str, taken_at: datetime) -> str:
+    """Return what a person is told of a point whose time is ahead."""
+    return (
+        f"restore point {ref} was taken in the future, at {taken_at:%Y-%m-%d %H:%M:%S} UTC: a clock was wrong then, or "
+        "this machine's is now"
+    )
+
+
+def is_ahead(taken_at: datetime) -> bool:
+    """Whether a point's time is in the future, by more than clocks usually differ."""
+    return taken_at > now() + AHEAD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Newest:
+    """The newest point of one VM, or why it is not known."""
+
+    vm_key: str
+    name: PointName
+    ahead: bool
+    point: RestorePoint | None = None
+    problem: str = ""
+    left_out: tuple[str, ...] = ()
+    """Warnings about the names that were left out."""
+
+    def told(self) -> RestorePoint:
+        """Return the point, after telling which others were left out.
+
+        :raises CorruptError: it cannot be read.
+        """
+        if self.point is None:
+            raise CorruptError(self.problem)
+        for warning in self.left_out:
+            log.warning("%s", warning)
+        return self.point
+
+
+def _newest(manifests: Manifests, names: Sequence[PointName]) -> _Newest | None:
+    """Look for the newest point of one VM; look again where one is removed meanwhile."""
+    choice, ahead, left_out = _told_apart(manifests.location, names)
+    past = _by_second(choice)
+    for number, group in enumerate([*past, *_by_second(ahead)]):
+        read = list(manifests.read(group))
+        if not read:
+            continue  # removed since it was listed
+        of = partial(_Newest, vm_key=group[0].vm_key, name=group[0], ahead=number >= len(past))
+        if problems := [one.problem for one in read if one.point is None]:
+            return of(problem=f"{problems[0]}; {_instead(group[0], choice)}")
+        points = [one.point for one in read if one.point is not None]
+        return of(point=max(points, key=lambda point: point.taken_at), left_out=tuple(left_out))
+    return None
+
+
+def _told_apart(location: str, names: Iterable[PointName]) -> tuple[list[PointName], list[PointName], list[str]]:
+    """Return the points to choose among, those from the future, and a warning for each that is left out."""
+    choice, ahead, left_out = [], [], []
+    for name in names:
+        if (taken_at := name.taken_at) is None:
+            left_out.append(f"{name.blob} in {location} is not a restore point")
+        elif is_ahead(taken_at):
+            ahead.append(name)
+            left_out.append(warn_of_the_future(name.ref, taken_at))
+        else:
+            choice.append(name)
+    return choice, ahead, left_out
+
+
+def _by_second(names: Sequence[PointName]) -> list[list[PointName]]:
+    """Return names of one second together, the newest first: only their manifests tell which of them is newer."""
+    ordered = sorted(names, key=lambda name: name.stamp, reverse=True)
+    return [list(group) for _, group in groupby(ordered, key=lambda name: name.stamp)]
+
+
+def _instead(unreadable: PointName, names: Sequence[PointName]) -> str:
+    older = [name for name in names if name.stamp < unreadable.stamp]
+    hint = f"name another one, e.g. {max(older, key=lambda name: name.stamp).ref}" if older else "there is no older one"
+    return f"it is the newest restore point of {unreadable.vm_key}: {hint}"
+
+
+def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> RestorePoint:
+    of_vm, named = _by_vm(names), vm
+    if vm in of_vm:
+        of_vm, vm = {vm: of_vm[vm]}, ""
+    found = _newest_of(manifests, of_vm, vm)
+    if not found:
+        of = f" of '{vm}'" if vm else ""
+        raise NotFoundError(f"no restore point{of} in {manifests.location}; see 'vmkeep point list'")
+    if vm and len(found) > 1:
+        keys = ", ".join(sorted(newest.vm_key for newest in found))
+        raise AmbiguousError(f"'{vm}' names {len(found)} VMs; write latest:<key> with one of {keys}")
+    newest = max(found, key=_age)
+    if named:
+        _require_one_vm(manifests, newest.vm_key, named)
+    return newest.told()
+
+
+def _require_one_vm(manifests: Manifests, vm_key: str, named: str) -> None:
+    """Refuse to choose where the newest points of one key are several VMs': a copy has the UUID of its original."""
+    newest = _newest_of_each(manifests, vm_key, _ALIKE)
+    if len(newest) > 1:
+        shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in newest)
+        raise AmbiguousError(f"'{named}' fits {len(newest)} VMs with one UUID: {shown}: name the restore point")
+
+
+def _newest_of_each(manifests: Manifests, vm_key: str, among: int) -> list[RestorePoint]:
+    """Return the newest point of each VM that some of the newest points were taken of.
+
+    A vCenter gives an instance UUID to one VM at a time. So a VM that follows another one there under its UUID is that
+    VM, registered anew or restored. VMs that take turns are two; so are VMs of two vCenters.
+    """
+    points = [read.point for read in islice(newest_first(manifests, vm_key), among) if read.point is not None]
+    vcenters = settled_vcenters([point.vm.vcenter for point in reversed(points)])[::-1]
+    vms = [(vcenter, point.vm.moref) for vcenter, point in zip(vcenters, points, strict=True)]
+    turns = [vm for vm, _ in groupby(vms)]
+    if len(set(vcenters)) <= 1 and len(turns) == len(set(turns)):
+        return points[:1]
+    return list(dict(zip(reversed(vms), reversed(points), strict=True)).values())[::-1]
+
+
+def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
+    return {key: list(group) for key, group in groupby(names, key=lambda name: name.vm_key)}
+
+
+def _newest_of(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]], vm: str) -> list[_Newest]:
+    """Return the newest point of every VM, or of those that a text means, by name or inventory path."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+        every = [newest for newest in threads.map(partial(_newest, manifests), of_vm.values()) if newest is not None]
+    return [newest for newest in every if not vm or _is_meant(vm, _identity_of(manifests, newest, of_vm))]
+
+
+def _is_meant(text: str, vm: VmIdentity | None) -> bool:
+    if vm is None:
+        return False
+    path = path_meant(text)
+    by_path = path is not None and vm.inventory_path is not None and same_path(path, vm.inventory_path)
+    return by_path or vm.name in names_meant(text)
+
+
+def _age(newest: _Newest) -> tuple[bool, str, float]:
+    return not newest.ahead, newest.name.stamp, newest.point.taken_at.timestamp() if newest.point else math.inf
+
+
+def _identity_of(manifests: Manifests, newest: _Newest, of_vm: Mapping[str, Sequence[PointName]]) -> VmIdentity | None:
+    """Return which VM it is; where its newest point cannot be read, as the next one has it that can."""
+    if newest.point is not None:
+        return newest.point.vm
+    ordered = sorted(of_vm[newest.vm_key], key=lambda name: name.stamp, reverse=True)
+    return next((read.point.vm for read in manifests.read(ordered) if read.point is not None), None)

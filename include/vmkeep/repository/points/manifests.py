@@ -1,0 +1,213 @@
+"""Manifests: one blob per restore point, whose creation commits it.
+
+A manifest is one frame of kind MANIFEST over JSON ``{"manifest": 1, "write_id": …, "point": …}``. It is created if
+absent, under a name that only its run uses; the write id, drawn anew for each attempt, tells whose bytes are there
+when a reply was lost.
+
+Points come and go while others look: a manifest that was listed may be gone when it is read. And one that cannot be
+read must not hide the rest: :meth:`Manifests.read` is for everything that walks points.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from blake3 import blake3
+
+from vmkeep.blobs import BlobStore, abreast
+from vmkeep.errors import (
+    BlobNotFoundError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    PermissionDeniedError,
+    Recovery,
+    StoreError,
+    UsageError,
+)
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository.folders import POINTS
+from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.points.pointnames import (
+    NOT_A_NAME,
+    PointName,
+    blob_key,
+    blob_of_ref,
+    folder_of,
+    is_cut,
+    parse_key,
+    stamp_of,
+)
+
+_VERSION = 1
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
+"""Of one file, not of the store."""
+
+
+def point_id(run: str, vm_key: str) -> str:
+    """Return the id that the restore point of a VM gets in a run: the same for every retry."""
+    return blake3(f"{run}\n{vm_key}".encode(), derive_key_context="vmkeep restore point id").hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPoint:
+    """A restore point that was read, or the reason why it could not be."""
+
+    name: PointName
+    point: RestorePoint | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The point of a run that stands."""
+
+    ref: str
+    ours: bool
+    """It is what this call was given: no other try of the run had sealed one."""
+
+
+class Manifests:
+    """The restore points of one repository."""
+
+    def __init__(self, store: BlobStore, framer: Framer) -> None:
+        self._store = store
+        self._framer = framer
+        self._cut: dict[str, str] = {}
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for messages."""
+        return self._store.location
+
+    def names(self, vm_key: str | None = None) -> Iterator[PointName]:
+        """Yield the names of all points, or of one VM's; sorted by VM's folder, then by time.
+
+        What else lies among them is yielded too, with a name that tells no time.
+        """
+        prefix = POINTS if vm_key is None else f"{POINTS}{folder_of(vm_key)}/"
+        keys = (blob.key for blob in self._store.list(prefix))
+        for folder, of_vm in groupby(keys, key=lambda key: key.removeprefix(POINTS).partition("/")[0]):
+            if is_cut(folder):
+                listed = list(of_vm)
+                known = self._key_of(folder, listed) if vm_key in (None, folder) else vm_key
+                yield from (parse_key(key, known) for key in listed)
+            else:
+                yield from (parse_key(key, vm_key) for key in of_vm)
+
+    def _key_of(self, folder: str, keys: Iterable[str]) -> str:
+        """Return the key of a VM whose folder had to be cut, from one of its manifests; else the folder's name."""
+        if folder not in self._cut:
+            found = next((read.point for read in map(self._read, map(parse_key, keys)) if read and read.point), None)
+            if found is None:
+                return folder
+            self._cut[folder] = found.vm.key
+        return self._cut[folder]
+
+    def load(self, blob: str) -> RestorePoint:
+        """Read one manifest.
+
+        :raises CorruptError: it is damaged, lies under another point's name, or the store does not let us read it.
+        :raises BlobNotFoundError: it is gone.
+        """
+        try:
+            content = self._framer.unwrap(Kind.MANIFEST, self._get(blob), name=blob)
+            point = _parse(content)
+        except CorruptError as error:
+            what = f"manifest is damaged: {error}" if parse_key(blob).taken_at is not None else NOT_A_NAME
+            raise CorruptError(f"restore point {blob.removeprefix(POINTS)}: {what}") from error
+        if blob_key(point) != blob:
+            raise CorruptError(f"restore point {blob.removeprefix(POINTS)}: holds {point.ref} instead; it was swapped")
+        return point
+
+    def read(self, names: Iterable[PointName]) -> Iterator[ReadPoint]:
+        """Read points, several at a time, in the order given; those that are gone by now are left out.
+
+        One that cannot be read comes with the reason; a store that fails as a whole raises.
+        """
+        yield from (read for read in abreast(self._store, self._read, names) if read is not None)
+
+    def _read(self, name: PointName) -> ReadPoint | None:
+        try:
+            return ReadPoint(name=name, point=self.load(name.blob))
+        except BlobNotFoundError:
+            return None
+        except CorruptError as error:
+            return ReadPoint(name=name, point=None, problem=str(error))
+
+    def _get(self, blob: str) -> bytes:
+        try:
+            return self._store.get(blob)
+        except BlobNotFoundError:
+            raise
+        except UsageError as error:
+            raise CorruptError(f"no name of a restore point: {error}") from error
+        except (StoreError, PermissionDeniedError) as error:
+            if error.recovery is Recovery.STOP or getattr(error.__cause__, "errno", None) in _UNREADABLE:
+                raise CorruptError(f"cannot be read: {error}") from error
+            raise
+
+    def seal(self, point: RestorePoint) -> Commit:
+        """Commit a point, or find that its run has done so before.
+
+        :raises ConflictError: another run's point has this name.
+        """
+        if (sealed := self.sealed_by(point)) is not None:
+            return Commit(sealed, ours=False)
+        text = json.dumps(
+            {"manifest": _VERSION, "write_id": secrets.token_hex(16), "point": to_plain(point)},
+            separators=(",", ":"),
+        )
+        blob = blob_key(point)
+        try:
+            self._store.put(blob, self._framer.wrap(Kind.MANIFEST, text.encode(), name=blob))
+        except ConflictError as error:
+            if self.load(blob).run != point.run:
+                raise ConflictError(f"restore point {point.ref} exists already, sealed by another run") from error
+            return Commit(point.ref, ours=False)
+        return Commit(point.ref, ours=True)
+
+    def sealed_by(self, point: RestorePoint) -> str | None:
+        """Return the ref under which a point's run has sealed it before, or ``None``.
+
+        A point of another VM is not it, also where two runs have one name and two VMs one UUID.
+        """
+        stamp = stamp_of(point.taken_at)
+        alike = [name for name in self.names(point.vm.key) if name.id == point.id or name.stamp == stamp]
+        found = (read for read in map(self._read, alike) if read is not None and read.point is not None)
+        same = (point.run, point.vm.vcenter, point.vm.moref)
+        return next(
+            (
+                it.name.ref
+                for it in found
+                if it.point and (it.point.run, it.point.vm.vcenter, it.point.vm.moref) == same
+            ),
+            None,
+        )
+
+
+def load_ref(manifests: Manifests, ref: str) -> RestorePoint:
+    """Read the point of a full ref.
+
+    :raises NotFoundError: there is none.
+    """
+    try:
+        return manifests.load(blob_of_ref(ref))
+    except BlobNotFoundError as error:
+        raise NotFoundError(f"no restore point '{ref}'; see 'vmkeep point list'") from error
+
+
+def _parse(content: memoryview) -> RestorePoint:
+    try:
+        fields = json.loads(bytes(content))
+        if not isinstance(fields, dict) or fields.get("manifest") != _VERSION:
+            raise CorruptError("manifest is of a version that this program does not know")
+        return from_plain(RestorePoint, fields["point"])
+    except (ValueError, KeyError, RecursionError) as error:
+        raise CorruptError(f"does not parse: {str(error).splitlines()[0]}") from error

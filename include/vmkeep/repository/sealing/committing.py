@@ -1,0 +1,166 @@
+"""Commits a restore point: makes sure that everything it names is there and stays, then puts its manifest.
+
+Settles the handshake with maintenance (:mod:`vmkeep.repository.sealing.handshake`): the intent stands before anything
+is looked at, and is looked for right before the commit and right after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from vmkeep.blobs import BlobStore
+from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError, StaleError, VmKeepError
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository.blocks import BlockReader
+from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Framer, Kind
+from vmkeep.repository.index import Index
+from vmkeep.repository.maps import DiskMap
+from vmkeep.repository.notes import Plans, PointMarks, SealedNotes
+from vmkeep.repository.points import Manifests, blob_of_ref
+from vmkeep.repository.sealing import handshake
+from vmkeep.repository.sealing.handshake import StandingIntent
+
+
+class Sealable(Protocol):
+    """The parts of a repository that a seal works with; :class:`vmkeep.repository.Repository` has them."""
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The store."""
+
+    @property
+    def framer(self) -> Framer:
+        """Wraps and opens frames."""
+
+    @property
+    def plans(self) -> Plans:
+        """The records of sweeps."""
+
+    @property
+    def manifests(self) -> Manifests:
+        """The restore points."""
+
+    @property
+    def sealed_notes(self) -> SealedNotes:
+        """The notes of sealed points."""
+
+    @property
+    def marks(self) -> PointMarks:
+        """The known damage of points."""
+
+    def fresh_index(self) -> Index:
+        """Load the index anew."""
+
+    def open_blocks(self) -> BlockReader:
+        """Read blocks and pages by their digests."""
+
+    def open_map(self, root: str) -> DiskMap:
+        """Open the map with this root."""
+
+
+def commit(repository: Sealable, point: RestorePoint, begun: str | None) -> str:
+    """Commit a point and return the ref of the one that stands for its run; see :meth:`Repository.seal`."""
+    store, framer = repository.blobs, repository.framer
+    maps = _maps(point)
+    for name, root in maps:
+        with _cannot_be_sealed(point, name):
+            root_digest(root)
+    roots = [root for _, root in maps]
+    with handshake.intent(store, framer, point.run, point.vm.key, roots) as intent:
+        if handshake.is_unswept(store, framer, point.run, begun):
+            _require_unswept_maps(repository, point, roots, intent)
+        else:
+            if begun is None and not repository.plans.over():  # nothing was swept: what is missing was never there
+                _require_maps(repository, point)
+            handshake.walk(store, framer, roots, repository.fresh_index)
+        if not intent.stands:
+            raise StaleError(
+                f"{point.vm.name}: nothing is sealed, because maintenance took this process for dead: it stood still "
+                f"for days; start run {point.run} again"
+            )
+        sealed = repository.manifests.seal(point)
+        if sealed.ours and not intent.stands:
+            _look_again(repository, point, roots)
+    return sealed.ref
+
+
+def _require_unswept_maps(
+    repository: Sealable, point: RestorePoint, roots: Sequence[str], intent: StandingIntent
+) -> None:
+    try:
+        _require_maps(repository, point)
+    except CorruptError:
+        if not intent.stands:  # maintenance took this process for dead: gone, not damaged
+            handshake.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
+        raise
+
+
+def _look_again(repository: Sealable, point: RestorePoint, roots: Sequence[str]) -> None:
+    """Walk a point that was sealed without its intent: somebody took this process for dead, and may have swept.
+
+    A prune, or a retry of the run, may have noted it meanwhile: its note goes as it does where a point is forgotten.
+    """
+    try:
+        handshake.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
+    except VmKeepError:
+        manifest = blob_of_ref(point.ref)
+        repository.sealed_notes.forget(manifest)
+        try:
+            repository.blobs.delete(manifest)
+        except LockedError:
+            repository.marks.mark_damaged(point.ref, (), reason="maintenance took blocks of it while it was sealed")
+        else:
+            repository.sealed_notes.forget(manifest)
+        raise
+
+
+def require_sealed(repository: Sealable, ref: str) -> None:
+    """Return if a point that another try has sealed stands, with all that it needs: that try may still take it back.
+
+    :raises StaleError: it does not; the run has to start again.
+    """
+    manifest = blob_of_ref(ref)
+    try:
+        roots = [root for _, root in _maps(repository.manifests.load(manifest))]
+        handshake.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
+        repository.blobs.size(manifest)
+    except BlobNotFoundError as error:
+        raise StaleError(f"{ref}: was sealed, and forgotten or taken back meanwhile; start the run again") from error
+
+
+def _require_maps(repository: Sealable, point: RestorePoint) -> None:
+    blocks = repository.open_blocks()
+    for name, root in _maps(point):
+        with _cannot_be_sealed(point, name):
+            opened = repository.open_map(root)
+            if opened.top != ZERO:
+                blocks.locate(Kind.PAGE if opened.shape.levels else Kind.BLOCK, opened.top)
+
+
+def _maps(point: RestorePoint) -> list[tuple[str, str]]:
+    """Return name and root of every map that a point names."""
+    return [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
+
+
+@contextmanager
+def _cannot_be_sealed(point: RestorePoint, name: str) -> Iterator[None]:
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(f"{point.vm.name}: '{name}' cannot be sealed: {error}") from error
+
+
+def root_digest(root: str) -> bytes:
+    """Return the digest of a map's root page.
+
+    :raises CorruptError: it is none.
+    """
+    try:
+        digest = bytes.fromhex(root)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_SIZE:
+        raise CorruptError(f"not the digest of a map: {root!r}")
+    return digest

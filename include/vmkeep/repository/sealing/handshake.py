@@ -1,0 +1,197 @@
+"""The handshake between sealing a restore point and sweeping packs: neither waits, and one always sees the other.
+
+    runs/<run>/sealing/<vm>/<random>  the roots of a point that is about to be sealed: JSON ``{"roots": [hex]}``
+
+A try says when it began before it looks anything up (:mod:`vmkeep.repository.notes.tries`). The sealer puts its intent
+first and then looks for sweeps. The sweep puts its record first and then looks for intents, and after those for
+manifests. So either the sweep keeps the packs that the point needs, or the sealer knows of the sweep. If each sweep
+that the sealer finds was over when the try began, everything the try ever found is still there. If not, or if nobody
+can tell when the try began, the sealer walks the whole new point: each page and block has to be in a pack that is
+there and that no sweep takes. Decisions 0008 and 0013 have the reasoning.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from vmkeep.blobs import BlobStore, is_there
+from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
+from vmkeep.repository.blocks import BlockReader
+from vmkeep.repository.folders import RUNS
+from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Framer, Kind, pack_key
+from vmkeep.repository.index import Index, Location
+from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, parse_root
+from vmkeep.repository.notes import SEALING, Plans, note_fields, tries
+from vmkeep.repository.points import safe_name
+
+_PAGES = 256
+"""Pages read together by a walk."""
+_WALKS = 3
+"""How often a point is walked before it is given up."""
+_AT_ONCE = 16
+"""Packs asked for at the same time: what counts is the store's latency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A point that somebody is about to seal."""
+
+    key: str
+    roots: tuple[str, ...]
+
+
+def intents(store: BlobStore, framer: Framer) -> Iterator[Intent]:
+    """Yield all points that are about to be sealed. Whoever sweeps looks at these before it lists manifests.
+
+    :raises CorruptError: one cannot be read.
+    """
+    for blob in list(store.list(RUNS)):
+        if f"/{SEALING}" not in blob.key:
+            continue
+        try:
+            roots = note_fields(store, framer, blob.key).get("roots", ())
+        except BlobNotFoundError:
+            continue  # sealed meanwhile, or given up
+        except CorruptError as error:
+            run = blob.key.removeprefix(RUNS).partition("/")[0]
+            raise CorruptError(
+                f"run {run}: {blob.key} is damaged ({error}); once that run is over, delete it"
+            ) from error
+        yield Intent(key=blob.key, roots=tuple(str(root) for root in roots))
+
+
+class StandingIntent:
+    """The intent of a point that is being sealed."""
+
+    def __init__(self, store: BlobStore, key: str) -> None:
+        self._store = store
+        self._key = key
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is still there. If so, every sweep that has begun since it was put has seen it."""
+        return is_there(self._store, self._key)
+
+
+@contextmanager
+def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Iterable[str]) -> Iterator[StandingIntent]:
+    """Say that a point is about to be sealed, for as long as the context is open.
+
+    Left behind by a process that dies, it keeps what the point needs until the run's area goes. The name is drawn
+    anew, so that two tries of one step do not take away each other's.
+    """
+    key = f"{RUNS}{safe_name(run)}/{SEALING}{safe_name(vm_key)}/{secrets.token_hex(8)}"
+    store.put(key, framer.wrap(Kind.NOTE, json.dumps({"roots": list(roots)}).encode(), name=key))
+    try:
+        yield StandingIntent(store, key)
+    finally:
+        with suppress(VmKeepError):  # one that stays keeps a little more than is needed, for a while
+            store.delete(key)
+
+
+def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) -> bool:
+    """Whether all that a try found is known to be still there, without a look at it.
+
+    :param begun: the try's id; ``None``: nobody knows it.
+    """
+    if begun is None:
+        return False
+    sweeps = Plans(store, framer).over().keys()  # listed first: see knows_all
+    return tries.knows_all(store, framer, run, begun, sweeps)
+
+
+def walk(store: BlobStore, framer: Framer, roots: Sequence[str], load: Callable[[], Index]) -> None:
+    """Return if all that a point needs is there and safe from every sweep. Call it while the point's intent stands.
+
+    Tried again with an index that is loaded anew: a sweep that came after the first was loaded may take one of two
+    copies of a block, and the other one is as good.
+
+    :param load: returns the index as it is now.
+    :raises StaleError: something is gone, or about to go; the run has to start again.
+    """
+    for _ in range(_WALKS - 1):
+        with suppress(StaleError):
+            return _Walk(store, framer, Plans(store, framer), load()).require(roots)
+    return _Walk(store, framer, Plans(store, framer), load()).require(roots)
+
+
+class _Walk:
+    """One walk over all pages and blocks of a point, with an index that is loaded now."""
+
+    def __init__(self, store: BlobStore, framer: Framer, plans: Plans, index: Index) -> None:
+        self._store = store
+        self._plans = plans
+        sweeps = plans.sweeps()
+        self._sweeps = {sweep.id: sweep.off_limits for sweep in sweeps}
+        self._undecided = {sweep.id for sweep in sweeps if sweep.takes is None}
+        self._index = index
+        self._blocks = BlockReader(store, framer, index)
+        self._packs: set[bytes] = set()
+        self._there: set[bytes] = set()
+        self._seen: set[bytes] = set()
+
+    def require(self, roots: Sequence[str]) -> None:
+        """Walk from the roots, and see that every pack met on the way is there: that of a page before it is read."""
+        for root in roots:
+            digest = bytes.fromhex(root)
+            self._require([digest])
+            self._see_packs()
+            shape, top = parse_root(self._blocks.get_pages([digest], size=ROOT_SIZE)[digest])
+            self._descend([top] if top != ZERO else [], shape.levels)
+        self._see_packs()
+
+    def _see_packs(self) -> None:
+        """See that every pack met so far is there."""
+        if not self._packs:
+            return
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
+            lost = frozenset(pack for pack in threads.map(self._lost, self._packs) if pack is not None)
+        if lost:
+            self._plans.condemn(lost)  # else the next try would find the same entries of the index, and fail again
+            raise _stale(f"{len(lost)} packs, {next(iter(lost)).hex()} among them, are gone")
+        self._there |= self._packs
+        self._packs = set()
+
+    def _descend(self, digests: list[bytes], level: int) -> None:
+        fresh = [digest for digest in dict.fromkeys(digests) if digest not in self._seen]
+        self._require(fresh)
+        if not level:
+            return
+        self._see_packs()
+        self._seen.update(fresh)
+        for at in range(0, len(fresh), _PAGES):
+            pages = self._blocks.get_pages(fresh[at : at + _PAGES], size=PAGE_SIZE)
+            children = (page[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE] for page in pages.values() for row in _ROWS)
+            self._descend([child for child in children if child != ZERO], level - 1)
+
+    def _require(self, digests: list[bytes]) -> None:
+        for digest, location in zip(digests, self._index.find_many(digests), strict=True):
+            if location is None:
+                raise _stale(f"{digest.hex()[:16]}… is not in the index")
+            if (pack := self._safe(location)) not in self._there:
+                self._packs.add(pack)
+
+    def _safe(self, location: Location) -> bytes:
+        """Return a place's pack if no sweep takes it. One that has not decided yet has to, now: it takes nothing."""
+        for sweep, packs in self._sweeps.items():
+            if location.pack in packs and sweep in self._undecided:
+                self._sweeps[sweep] = self._plans.decide(sweep, ())
+                self._undecided.discard(sweep)
+            if location.pack in self._sweeps[sweep]:
+                raise _stale(f"pack {location.pack.hex()} is being deleted")
+        return location.pack
+
+    def _lost(self, pack: bytes) -> bytes | None:
+        return None if is_there(self._store, pack_key(pack)) else pack
+
+
+_ROWS = range(FAN_OUT)
+
+
+def _stale(why: str) -> StaleError:
+    return StaleError(f"maintenance took what this run had found: {why}; nothing is sealed: start the run again")

@@ -1,0 +1,43 @@
+"""Which restore points, and which digests, of two repositories stand for the same.
+
+A copied point keeps its id, time and VM; its run says where it was made first: ``copy:<repository id>:<run>``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmkeep.errors import NotFoundError
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository.frames import Kind
+from vmkeep.repository.points import blob_of_ref
+
+if TYPE_CHECKING:
+    from vmkeep.repository.repository import Repository
+
+_PREFIX = "copy:"
+_PROBE = b"vmkeep"
+
+
+def share_digests(one: Repository, other: Repository) -> bool:
+    """Whether equal content has equal names in both."""
+    return one.framer.digester.of(Kind.BLOCK, _PROBE) == other.framer.digester.of(Kind.BLOCK, _PROBE)
+
+
+def copied_run(point: RestorePoint, repository: Repository) -> str:
+    """Return the run of a point's copies, wherever they are."""
+    return point.run if point.run.startswith(_PREFIX) else f"{_PREFIX}{repository.id}:{point.run}"
+
+
+def find_twin(point: RestorePoint, here: Repository, there: Repository) -> RestorePoint | None:
+    """Return the point of another repository that is a copy of this one, or its original; ``None``: it has none.
+
+    :raises CorruptError: its manifest is damaged.
+    """
+    if blob_of_ref(point.ref) not in (name.blob for name in there.manifests.names(point.vm.key)):
+        return None
+    try:
+        twin = there.load_point(point.ref)
+    except NotFoundError:
+        return None  # removed since it was listed
+    return twin if copied_run(twin, there) == copied_run(point, here) else None

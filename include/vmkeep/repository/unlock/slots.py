@@ -1,0 +1,308 @@
+"""``keys/<id>``: each a copy of the master key, wrapped by something that a person or a service keeps.
+
+    JSON: slot 1, id, kind, repository, label, created, parameters of the kind, nonce, wrapped, check
+
+``wrapped`` is AES-256-GCM of the master key under the key that ``kind`` derives, with all other fields but ``check``
+authenticated; ``check`` (BLAKE3) tells damage from a wrong passphrase. A slot is created if absent and never changed;
+its place needs no mention in the descriptor. Slots of a kind that this version does not know are listed and left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from vmkeep.blobs import BlobStore
+from vmkeep.clock import now
+from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError, VmKeepError
+from vmkeep.repository.folders import KEYS
+from vmkeep.repository.frames import MASTER_SIZE
+from vmkeep.repository.unlock.keycache import derived_once
+from vmkeep.repository.unlock.keyservice import KeyService
+from vmkeep.repository.unlock.passphrases import ARGON2ID, COST, SCRYPT, argon2id_key, scrypt_key
+from vmkeep.repository.unlock.recoverykey import (
+    format_recovery_key,
+    is_recovery_key,
+    new_recovery_key,
+    parse_recovery_key,
+)
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+PASSPHRASES, RECOVERY, KMS = (ARGON2ID, SCRYPT), "recovery", "aws-kms"
+_KEY_OF_SLOT = re.compile(rf"{KEYS}[0-9a-f]{{16}}")
+_VERSION = 1
+_LIMIT = 64 << 10
+_MIN_PASSPHRASE = 8
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+"""Some editors begin a file with it; slots that were made from such a file, by earlier versions, took it in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One slot, as its blob says; its secret is not in it."""
+
+    id: str
+    kind: str
+    """``argon2id`` or ``scrypt`` (a passphrase), ``recovery``, ``aws-kms``, or one that a later version knows."""
+    label: str
+    created: str
+    fields: dict[str, Any] = field(repr=False)
+
+
+class Slots:
+    """The key slots of one repository."""
+
+    def __init__(self, store: BlobStore, repository: str) -> None:
+        self._store = store
+        self._repository = repository
+
+    def read(self) -> tuple[list[Slot], dict[str, str]]:
+        """Return the slots, oldest first, and key → what is wrong of those that are damaged.
+
+        What an interrupted ``repo init`` left, under another repository's id, is neither.
+        """
+        slots, damaged = self._read()
+        own = [slot for slot in slots if slot.fields["repository"] == self._repository]
+        return sorted(own, key=lambda slot: (slot.created, slot.id)), damaged
+
+    def owners(self) -> tuple[set[str], bool]:
+        """Return the ids of the repositories that slots here are of, and whether some slots are damaged."""
+        slots, damaged = self._read()
+        return {str(slot.fields["repository"]) for slot in slots}, bool(damaged)
+
+    def _read(self) -> tuple[list[Slot], dict[str, str]]:
+        slots, damaged = [], {}
+        for blob in self._store.list(KEYS):
+            try:
+                slots.append(_parse(blob.key, self._store.get_range(blob.key, 0, _LIMIT)))
+            except BlobNotFoundError:
+                continue
+            except CorruptError as error:
+                damaged[blob.key] = str(error)
+        return slots, damaged
+
+    def unlock(self, passphrase: str) -> bytes:
+        """Return the master key.
+
+        :param passphrase: a passphrase, or a recovery key.
+        :raises RepositoryError: no slot opens with it.
+        :raises CorruptError: no slot opens with it, and some are damaged.
+        """
+        kinds = (RECOVERY,) if is_recovery_key(passphrase) else PASSPHRASES
+        texts = (passphrase,) if RECOVERY in kinds else (passphrase, f"{_BYTE_ORDER_MARK}{passphrase}")
+        slots, damaged = self.read()
+        for text in texts:
+            for slot in slots:
+                if slot.kind in kinds and (master := _unwrap(slot, text)) is not None:
+                    return master
+        what = "recovery key" if RECOVERY in kinds else "passphrase"
+        if damaged:
+            raise CorruptError(
+                f"{self._store.location}: no key slot opens with this {what}, and some are damaged: "
+                + ", ".join(f"{key}: {why}" for key, why in damaged.items())
+            )
+        if not slots:
+            raise CorruptError(f"{self._store.location}: all key slots (keys/…) are gone; without one nothing is read")
+        raise RepositoryError(
+            f"{self._store.location}: wrong {what}: none of {len(slots)} key slots opens with it{_hint(passphrase)}"
+        )
+
+    def has_service(self) -> bool:
+        """Whether a key service may open the repository, without a passphrase."""
+        return any(slot.kind == KMS for slot in self.read()[0])
+
+    def unlock_by(self, service: KeyService) -> bytes | None:
+        """Return the master key as a key service unwraps it; ``None``: there is no slot for one.
+
+        :raises VmKeepError: what the service said of the last slot, if it opened none.
+        """
+        refused: VmKeepError | None = None
+        for slot in self.read()[0]:
+            if slot.kind != KMS:
+                continue
+            try:
+                if (master := _unwrap(slot, service)) is not None:
+                    return master
+                refused = CorruptError(f"{KEYS}{slot.id}: key slot is damaged: it does not open with its own key")
+            except VmKeepError as error:
+                refused = error
+        if refused is not None:
+            raise refused
+        return None
+
+    def add_passphrase(self, master: bytes, passphrase: str, *, label: str = "") -> Slot:
+        """Create a slot for a passphrase.
+
+        :raises UsageError: it is too short, looks like a recovery key, or holds what nobody can type.
+        """
+        if not passphrase.isprintable():
+            raise UsageError("passphrase: holds a line end, a byte order mark or another character that nobody types")
+        if len(passphrase) < _MIN_PASSPHRASE or is_recovery_key(passphrase):
+            raise UsageError(f"passphrase: takes {_MIN_PASSPHRASE} characters or more, and must not begin with VMKR-")
+        return self._add(master, ARGON2ID, passphrase, {**COST, "salt": secrets.token_hex(16)}, label)
+
+    def add_recovery(self, master: bytes, *, label: str = "") -> tuple[Slot, str]:
+        """Create a slot for a new recovery key; return the key too, which is kept nowhere."""
+        text = format_recovery_key(new_recovery_key())
+        return self._add(master, RECOVERY, text, {"salt": secrets.token_hex(16)}, label), text
+
+    def add_service(self, master: bytes, key: str, service: KeyService, *, label: str = "") -> Slot:
+        """Create a slot that a key service opens; it has to open it once, to be sure.
+
+        :param key: ARN of the key.
+        """
+        own, wrapped = service.wrap(key, secrets.token_bytes(MASTER_SIZE), repository=self._repository)
+        return self._add(master, KMS, service, {"key": own, "wrapped_key": wrapped.hex()}, label)
+
+    def find(self, beginning: str) -> Slot:
+        """Return the slot whose id begins so.
+
+        :raises NotFoundError: none fits, or several do.
+        """
+        fitting = [slot for slot in self.read()[0] if beginning and slot.id.startswith(beginning)]
+        if len(fitting) != 1:
+            raise NotFoundError(f"'{beginning}' fits {len(fitting)} key slots; see 'vmkeep key list'")
+        return fitting[0]
+
+    def remove(self, beginning: str) -> Slot:
+        """Remove the slot whose id begins so.
+
+        :raises RepositoryError: it is the last one.
+        :raises NotFoundError: none fits, or several do.
+        """
+        slot = self.find(beginning)
+        slots, _ = self.read()
+        if not any(other.kind in _KEYS for other in slots if other.id != slot.id):
+            raise self._last(slot)
+        key = f"{KEYS}{slot.id}"
+        blob = self._store.get(key)
+        self._store.delete(key)
+        if not any(other.kind in _KEYS for other in self.read()[0]):  # someone else removed the other one meanwhile
+            self._store.put(key, blob)
+            raise self._last(slot)
+        return slot
+
+    def _last(self, slot: Slot) -> RepositoryError:
+        return RepositoryError(
+            f"{self._store.location}: {slot.id} is the last key slot: add another before ('vmkeep key add')"
+        )
+
+    def _add(self, master: bytes, kind: str, secret: Any, parameters: dict[str, Any], label: str) -> Slot:
+        fields = {
+            "slot": _VERSION,
+            "id": secrets.token_hex(8),
+            "kind": kind,
+            "repository": self._repository,
+            "label": label,
+            "created": now().isoformat(),
+            **parameters,
+            "nonce": secrets.token_hex(12),
+        }
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # slow to load, and most programs need none
+
+        aead = AESGCM(_KEYS[kind](fields, secret))
+        fields["wrapped"] = aead.encrypt(bytes.fromhex(fields["nonce"]), master, _canonical(fields)).hex()
+        key = f"{KEYS}{fields['id']}"
+        blob = json.dumps({**fields, "check": _check(fields)}, separators=(",", ":")).encode()
+        self._store.put(key, blob)
+        slot = _parse(key, self._store.get(key))
+        if _open(slot, aead) != master:
+            raise CorruptError(f"{self._store.location}: {key}: what was stored does not open again; do not rely on it")
+        return slot
+
+
+def _hint(passphrase: str) -> str:
+    if passphrase == passphrase.strip() and passphrase.isprintable():
+        return ""
+    return "; it begins or ends with a blank, or holds a line end or a byte order mark: does that belong to it?"
+
+
+def is_slot(store: BlobStore, key: str) -> bool:
+    """Whether a blob is a key slot, of whatever repository, and no file of somebody else."""
+    if not _KEY_OF_SLOT.fullmatch(key):
+        return False
+    try:
+        _parse(key, store.get_range(key, 0, _LIMIT))
+    except (BlobNotFoundError, CorruptError):
+        return False
+    return True
+
+
+def _parse(key: str, blob: bytes) -> Slot:
+    try:
+        fields = json.loads(blob)
+        check = fields.pop("check")
+        if _check(fields) != check:
+            raise CorruptError("does not match its own digest")
+        slot = Slot(**{name: str(fields[name]) for name in ("id", "kind", "label", "created")}, fields=fields)
+        fields["repository"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptError("does not parse: damaged or cut off") from error
+    if key != f"{KEYS}{slot.id}":
+        raise CorruptError(f"is key slot {slot.id}: it was swapped or renamed")
+    return slot
+
+
+def _unwrap(slot: Slot, secret: Any) -> bytes | None:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    try:
+        return _open(slot, AESGCM(_slot_key(slot, secret)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{KEYS}{slot.id}: key slot is damaged: {error}") from error
+
+
+def _slot_key(slot: Slot, secret: Any) -> bytes:
+    def derive() -> bytes:
+        return _KEYS[slot.kind](slot.fields, secret)
+
+    if slot.kind == RECOVERY:
+        return derive()
+    proof = secret.proof() if isinstance(secret, KeyService) else secret
+    return derived_once(_canonical({"slot": slot.fields, "proof": proof}), derive)
+
+
+def _open(slot: Slot, aead: AESGCM) -> bytes | None:
+    from cryptography.exceptions import InvalidTag
+
+    nonce, wrapped = (bytes.fromhex(slot.fields[name]) for name in ("nonce", "wrapped"))
+    rest = {name: value for name, value in slot.fields.items() if name != "wrapped"}
+    try:
+        master = aead.decrypt(nonce, wrapped, _canonical(rest))
+    except InvalidTag:
+        return None
+    return master if len(master) == MASTER_SIZE else None
+
+
+def _recovery_key(fields: dict[str, Any], text: str) -> bytes:
+    material = parse_recovery_key(text) + bytes.fromhex(fields["salt"])
+    return blake3(material, derive_key_context="vmkeep repository format 1: recovery key slot").digest()
+
+
+def _service_key(fields: dict[str, Any], service: KeyService) -> bytes:
+    return service.unwrap(fields["key"], bytes.fromhex(fields["wrapped_key"]), repository=fields["repository"])
+
+
+_KEYS: dict[str, Callable[[dict[str, Any], Any], bytes]] = {
+    ARGON2ID: argon2id_key,
+    SCRYPT: scrypt_key,
+    RECOVERY: _recovery_key,
+    KMS: _service_key,
+}
+"""Kind of slot → how its key comes from its fields and a secret: a text, or a key service. Other kinds go here."""
+
+
+def _canonical(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True).encode()
+
+
+def _check(fields: dict[str, Any]) -> str:
+    return blake3(_canonical(fields)).hexdigest()

@@ -1,0 +1,184 @@
+"""One disk's map from one repository to another: only what is missing there is read, and none of it unchecked.
+
+Two repositories without encryption give equal content equal names: what the target has is not even read. With other
+keys every name differs, so content is named anew; what an earlier copy brought over is found by comparing two
+maps of the *source*, and keeps its place in the target's map. Knows no restore points: ``flows.copying`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+from vmkeep.errors import CorruptError, StaleError
+from vmkeep.model.job import Progress
+from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository, share_digests
+from vmkeep.transfer.progress import OnProgress
+from vmkeep.transfer.reading import DiskReading
+
+_AT_ONCE = 16384
+"""Changed blocks that are read together; the map's pages behind them are stored before the next ones."""
+_FLUSHED_AT = 16 * _AT_ONCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyBase:
+    """A disk that both repositories hold already."""
+
+    source_root: str
+    """Its map, as the source names it; where digests are the same, this one is read in the target too."""
+    target_root: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedMap:
+    """One map, copied; durable and findable once the writer is flushed."""
+
+    root: str
+    """Its root in the target."""
+    blocks_changed: int
+    """Blocks that the base does not have."""
+    bytes_read: int
+    """Content of the blocks among them that the target did not have either, or that had to be named anew."""
+
+
+class MapCopy:
+    """One map to be copied into a target that has been opened for writing."""
+
+    def __init__(
+        self,
+        source: Repository,
+        target: Repository,
+        root: str,
+        *,
+        base: CopyBase | None = None,
+        what: str = "disk",
+    ) -> None:
+        """Open the maps.
+
+        :param base: where to start from; a disk that is larger, or of other blocks, is none.
+        :param what: the disk's name in errors.
+        :raises CorruptError: a map's root is lost or damaged in the source.
+        :raises StaleError: the base is lost or damaged.
+        """
+        self._source = source
+        self._target = target
+        self._same = share_digests(source, target)
+        self._what = what
+        self._disk = source.open_map(root, what=what)
+        self._old: DiskMap | None = None
+        self._base: DiskMap | None = None
+        if base is not None:
+            with _building_on_base(what):
+                opened = target.open_map(base.target_root)
+                old = opened if self._same else source.open_map(base.source_root)
+            if opened.block_size == self._disk.block_size and opened.capacity <= self._disk.capacity:
+                self._base, self._old = opened, old
+
+    def plan(self, knows: Callable[[bytes], bool]) -> tuple[int, int]:
+        """Return how many blocks and bytes will have to be read; reads metadata only.
+
+        :param knows: whether the target has a block, by a digest of its own.
+        """
+        count = size = 0
+        for block, digest in self._differences():
+            if not self._settled(digest, knows):
+                count += 1
+                size += self._disk.shape.block_length(block)
+        return count, size
+
+    def run(
+        self,
+        writer: BlockWriter,
+        *,
+        on_read: Callable[[int], None] = lambda _count: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> CopiedMap:
+        """Bring over what is missing, and the map.
+
+        :param on_read: told now and then how many bytes of content were read so far.
+        :param check: called now and then; what it raises ends the copy.
+        :raises CorruptError: something in the source is damaged; the message says what and for which byte of the disk.
+        :raises StaleError: the base has gone meanwhile, or is damaged.
+        """
+        builder = self._target.build_map(writer, capacity=self._disk.capacity, base=self._base)
+        changed = read = unflushed = 0
+        differences = self._differences()
+        while part := list(islice(differences, _AT_ONCE)):
+            check()
+            read += self._bring(part, builder, writer, partial(_report, on_read, read), check)
+            changed += len(part)
+            with _building_on_base(self._what):
+                builder.close_below(part[-1][0] + 1)
+            if (unflushed := unflushed + len(part)) >= _FLUSHED_AT:
+                writer.flush()  # it remembers all that it stores until then
+                unflushed = 0
+        with _building_on_base(self._what):
+            root = builder.store()
+        if self._same and root != self._disk.root:
+            raise CorruptError(f"{self._what}: the copy's map is {root[:16]}…, not {self._disk.root[:16]}…")
+        return CopiedMap(root=root, blocks_changed=changed, bytes_read=read)
+
+    def _differences(self) -> Iterator[tuple[int, bytes]]:
+        try:
+            yield from self._disk.differences(self._old)
+        except CorruptError as error:
+            raise CorruptError(f"{self._what}, {error}") from error
+
+    def _settled(self, digest: bytes, knows: Callable[[bytes], bool]) -> bool:
+        """Whether a block need not be read: it is zeros, or the target has one of that name."""
+        return digest == ZERO or (self._same and knows(digest))
+
+    def _bring(
+        self,
+        part: Sequence[tuple[int, bytes]],
+        builder: MapBuilder,
+        writer: BlockWriter,
+        on_progress: OnProgress,
+        check: Callable[[], None],
+    ) -> int:
+        """Set some blocks in the target's map, after reading those that it takes content for; return their bytes."""
+        missing = []
+        for block, digest in part:
+            if self._settled(digest, writer.knows):
+                with _building_on_base(self._what):
+                    builder.set(block, [digest])
+            else:
+                missing.append((block, digest))
+        if not missing:
+            return 0
+        digester = self._target.framer.digester
+
+        def store(block: int, content: memoryview) -> None:
+            digest = digester.of(Kind.BLOCK, content)
+            writer.add(Kind.BLOCK, digest, content)
+            with _building_on_base(self._what):
+                builder.set(block, [digest])
+
+        reading = DiskReading(
+            self._disk,
+            self._source.open_blocks(),
+            what=self._what,
+            phase="copy",
+            on_progress=on_progress,
+            check=check,
+            chosen=missing,
+        )
+        reading.run(store)
+        return reading.size
+
+
+@contextmanager
+def _building_on_base(what: str) -> Iterator[None]:
+    """What is lost of an earlier copy is no damage of the disk that is copied: the copy has to do without it."""
+    try:
+        yield
+    except CorruptError as error:
+        raise StaleError(f"{what}: the earlier copy that this one builds upon is damaged, or gone: {error}") from error
+
+
+def _report(on_read: Callable[[int], None], before: int, event: Progress) -> None:
+    on_read(before + event.bytes_done)
