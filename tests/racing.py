@@ -17,10 +17,10 @@ from tests.patience import HANG
 from vmkeep.blobs import BlobStore, naming
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import ConflictError
+from vmkeep.repository.folders import SWEEPS
 from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.frames import Framer
-from vmkeep.repository.notes.plans import SWEEPS, Plans
 
 Action: TypeAlias = Callable[[BlobStore, int, int], int]
 """Takes a store, the round and the racer's number."""
