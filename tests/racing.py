@@ -21,6 +21,7 @@ from vmkeep.repository.folders import SWEEPS
 from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.frames import Framer
+from vmkeep.repository.notes.plans import Plans
 
 Action: TypeAlias = Callable[[BlobStore, int, int], int]
 """Takes a store, the round and the racer's number."""
