@@ -14,7 +14,7 @@ from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce
-from vmkeep.repository import Lost, open_repository
+from vmkeep.repository import Lost, create_repository, open_repository
 from vmkeep.repository.notes import tries
 from vmkeep.repository.sealing import handshake
 
