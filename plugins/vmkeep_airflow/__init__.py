@@ -1,1 +1,1 @@
-"""What Airflow needs of vmkeep: hooks, operators, and the texts of its forms."""
+"""vmkeep for Airflow: hooks, operators, and the texts of connection forms."""

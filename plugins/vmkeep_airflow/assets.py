@@ -1,4 +1,4 @@
-"""What other DAGs can be scheduled on: an asset of all restore points, and one for each VM's.
+"""Assets on which other DAGs can be scheduled: one of all restore points, and one of each VM's.
 
 Their names have no scheme: with one, Airflow would import every provider's handlers wherever a DAG file is read.
 """
@@ -13,12 +13,12 @@ RESTORE_POINTS = Asset("vmkeep_restore_points")
 """One event for each sealed and verified restore point; its ``extra`` holds ``point`` and ``vm``."""
 
 ANNOUNCED = AssetAlias("vmkeep_announced")
-"""Through which a run emits its events: an outlet of its own would emit one for every success of its task."""
+"""Runs emit their events through this alias, because an outlet would emit one for every success of its task."""
 
 
 def restore_points_of(vm: str) -> Asset:
     """Return the asset of one VM's restore points, e.g. ``vmkeep_restore_points/app01``.
 
-    :param vm: its name in vSphere; what is not a letter, a digit or one of ``_.-~`` is percent-encoded.
+    :param vm: its name in vSphere; characters other than letters, digits and ``_.-~`` are percent-encoded.
     """
     return Asset(f"{RESTORE_POINTS.name}/{quote(vm, safe='')}")

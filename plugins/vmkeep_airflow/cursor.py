@@ -1,4 +1,4 @@
-"""Where a copy stands, kept by Airflow between the tries of one task."""
+"""Keeps in Airflow, between the tries of one task, the place where a copy stands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmkeep.model.job import Cursor, Progress, from_plain, to_plain
 
 _KEY = "cursor"
 _LAST_WAIT = 5.0
-"""Seconds that the end of a copy waits for its last cursor to be stored."""
+"""Seconds for which the end of a copy waits until its last cursor is stored."""
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +62,7 @@ class TaskCursor:
         self._keeper.join(_LAST_WAIT)
 
     def __call__(self, progress: Progress) -> None:
-        """Hand the event's cursor on, if it has one; never waits."""
+        """Pass the event's cursor on, if it has one; never wait."""
         if progress.cursor is not None:
             with self._changed:
                 self._waiting = progress.cursor

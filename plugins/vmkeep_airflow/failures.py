@@ -1,4 +1,4 @@
-"""The one place where the engine's errors become Airflow's: what a retry can help, and what it cannot."""
+"""Turns the engine's errors into Airflow's, in this one place: a retry helps some, and not others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one task hands to another by XCom, parsed; a task that was marked by hand has handed nothing."""
+"""Parses the values that one task leaves for another by XCom; a task that was marked by hand has left none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def handed(plain: Any, kind: type[T], *, by: str) -> T:
-    """Return what an earlier task left.
+    """Return the value that an earlier task left.
 
     :param by: the task that leaves it.
     :raises AirflowFailException: it left nothing, or something that this version of vmkeep cannot read.

@@ -1,4 +1,4 @@
-"""How often, and how many at once: what several DAGs share."""
+"""Retries and limits that several DAGs share."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ PATIENT: dict[str, Any] = {
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
 }
-"""For a first task, which touches nothing: it outlives the restart of a vCenter, which takes some ten minutes. An error
+"""For a first task, which touches nothing: it outlives the restart of a vCenter, some ten minutes. An error
 that does not pass by itself fails at once all the same."""

@@ -16,14 +16,14 @@ _LONGEST = 1000
 
 @hookimpl
 def on_dag_run_running(dag_run: DagRun) -> None:
-    """Say on a run that begins which VM it is about, unless it has a note."""
+    """Note on a run that begins which VM it is about, unless the run has a note."""
     about = subject(dag_run.dag_id, dag_run.conf or {})
     if about and not dag_run.note:
         add_note(dag_run, about)
 
 
 def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
-    """Return what a run of that DAG with these params is about."""
+    """Return the VM or point that a run of that DAG with these params is about."""
     if dag_id == "vm_backup":
         return params.get("vm")
     if dag_id == "vm_restore":

@@ -12,7 +12,7 @@ _EVERY_SECONDS = 10.0
 
 
 class Log(Protocol):
-    """What an operator's logger offers, be it the standard library's or Airflow's."""
+    """The methods that every operator's logger has, the standard library's and Airflow's alike."""
 
     def info(self, event: Any, *args: Any) -> Any:
         """Write one line."""

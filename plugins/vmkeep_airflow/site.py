@@ -1,4 +1,4 @@
-"""From Airflow connections to the one value the engine's steps take."""
+"""Makes of Airflow connections the one value that the engine's steps take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmkeep_airflow.hooks.vsphere import VsphereHook
 
 
 def repository_site(repository_conn_id: str) -> Site:
-    """Read the connection to the repository, for what needs no vCenter.
+    """Read the connection to the repository, for steps that need no vCenter.
 
     :raises vmkeep.errors.UsageError: it is missing, of another type, or lacks a field.
     """

@@ -14,7 +14,7 @@ GOOD = frozenset({"success", "removed"})
 
 
 def task_states(context: Context) -> dict[str, str | None]:
-    """Return the state of each task of this run, mapped ones as ``copy_disk_0``; the asking task left out."""
+    """Return the state of each other task of this run; mapped ones are named ``copy_disk_0``."""
     ti: Any = context["ti"]
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
     return {task: state for task, state in states.items() if task != ti.task_id}
@@ -25,10 +25,10 @@ def require_good(
 ) -> None:
     """Return if every task ended well, and those that have to leave a result did.
 
-    A task that only waited for one that failed is not told, where others are.
+    If several did not, those that only waited for a failed one are not named.
 
     :param results: task → the results that it left, of the tasks that have to.
-    :param also_good: states that are no failure either.
+    :param also_good: further states that are no failure.
     :raises AirflowFailException: it names each task that did not.
     """
     bad = _not_good(states, also_good)

@@ -1,4 +1,4 @@
-"""What one operator hands to the next where the engine's own values do not cover it."""
+"""Values that one operator leaves for the next, where the engine has no value for that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class HeldStill:
     """A VM, held still by a snapshot of this try."""
 
     preflight: Preflight
-    """With the run key of the try that took the snapshot."""
+    """It has the run key of the try that took the snapshot."""
     taken: SnapshotTaken
 
 
@@ -23,7 +23,7 @@ class Approval:
     plan: str
     """The plan's id."""
     asked: bool
-    """A person was asked; else the run's parameters said yes."""
+    """A person was asked; otherwise the run's params said yes."""
     by: str = ""
 
 

@@ -1,8 +1,8 @@
-"""The last look at a run, from outside it: no DAG of vmkeep stays green with a task in it that nobody can vouch for.
+"""Judges a run from outside: no run of vmkeep's DAGs stays green if one of its tasks left no proof of its work.
 
-Airflow takes a run's state from its last tasks. A task that is cleared alone, or marked by hand, after those have
-ended changes nothing in them; so this listens where Airflow calls a run a success (in the scheduler, or in the API
-server for a mark by hand), looks at every task, and turns the run red.
+Airflow takes a run's state from its last tasks. If somebody clears a single task, or marks one by hand, after those
+have ended, nothing in them changes. So this module listens where Airflow calls a run a success (in the scheduler, or in
+the API server for a mark by hand), looks at every task, and turns the run red.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class Seen:
     state: str | None
     has_result: bool
     scheduled_at: datetime | None
-    """By the scheduler's clock alone, so that the clocks of workers do not matter."""
+    """It is a time of the scheduler's clock, so that the clocks of workers do not matter."""
     is_last: bool
     """Nothing comes after it: it has vouched for the others."""
 
     @property
     def skipped_itself(self) -> bool:
-        """It found that there was nothing to do."""
+        """The task found that there was nothing to do."""
         return self.state == "skipped" and self.has_result
 
 
 def objections(seen: Sequence[Seen]) -> Iterator[str]:
-    """Say why a run that Airflow calls a success is none.
+    """Return the reasons why a run that Airflow calls a success is none.
 
     A task that skips itself leaves a result, as every task does. One without is skipped because of another, or by hand.
     """
