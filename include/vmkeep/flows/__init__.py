@@ -9,6 +9,6 @@ the libraries that it needs. The other modules are the inside of this package.
 """
 
 __all__ = [
-    "backup", "held_vms", "leftovers", "pointcopy", "restore", "restore_ledger", "restore_wording", "upkeep", "values",
-    "whole",
+    "backup", "held_vms", "leftovers", "listing", "pointcopy", "restore", "restore_ledger", "restore_wording",
+    "upkeep", "values", "whole",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ the modules that others may import.
 """
 
 __all__ = [
-    "cards", "changes", "configspec", "create", "encryption", "files", "inventory", "machines", "mappings", "marks",
-    "names", "policies", "references", "relocation", "rights", "rightscheck", "server", "session", "sharing",
-    "snapshots",
+    "cards", "changes", "configspec", "create", "encryption", "files", "hosts", "inventory", "machines",
+    "mappings", "marks", "names", "policies", "references", "relocation", "rights", "rightscheck", "server",
+    "session", "sharing", "snapshots",
 ]  # fmt: skip
