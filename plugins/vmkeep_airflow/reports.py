@@ -1,4 +1,4 @@
-"""What maintenance and checks say in a task's log: lines for a person, in the order in which one wants to read them."""
+"""Puts the results of maintenance and checks into lines for a task's log, the most important first."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from vmkeep.repository.checks import PointDamage
 
 _WORTH_A_LINE = frozenset({Cause.PINNED, Cause.NEWEST, Cause.NO_GOOD, Cause.FUTURE})
-"""What keeps a point although no number of the rule does."""
+"""Reasons that keep a point although no number of the rule does."""
 
 
 def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
-    """Say what a prune is going to do: each point that goes, and each that stays for a reason of its own."""
+    """Return a prune's plan in lines: each point that goes, and each that stays for a reason of its own."""
     for _, group in groupby(plan.verdicts, key=lambda verdict: verdict.point.vm_key):
         of_vm = list(group)
         stay = sum(verdict.keep for verdict in of_vm)
@@ -43,7 +43,7 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
 
 
 def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
-    """Return what did not go as planned, and why."""
+    """Return a line for each thing that did not go as planned, with the reason."""
     warnings = [
         f"{name} stays: {why}"
         for found in (report.points_kept, report.locked, report.packs_damaged)
@@ -59,7 +59,7 @@ def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
 
 
 def damage_lines(damage: PointDamage) -> Iterator[str]:
-    """Say what of a point cannot be restored."""
+    """Return the parts of a point that cannot be restored, in lines."""
     for part in damage.parts:
         lost = sum(extent.stop - extent.start for extent in part.extents)
         what = f"{mebibytes(lost)} from byte {part.extents[0].start} on" if part.extents else "all of it"
@@ -67,7 +67,7 @@ def damage_lines(damage: PointDamage) -> Iterator[str]:
 
 
 def table(results: Mapping[str, Any]) -> Iterator[str]:
-    """Lay out the counters of tasks, one per line; what is zero or empty is left out."""
+    """Return the counters of tasks, one per line, without those that are zero or empty."""
     for task, result in results.items():
         rows = [(name, value) for name, value in _flat(result or {}) if value]
         yield f"{task}: {'nothing to report' if result and not rows else '' if result else 'no result'}".rstrip()

@@ -1,4 +1,4 @@
-"""The engine, imported once in the process that tasks are forked from: a second less for each task.
+"""Imports the engine once, in the process that tasks are forked from, so that each task starts a second faster.
 
 That is the scheduler with LocalExecutor, and the worker with Celery, if ``lazy_load_plugins`` is off in the section
 ``core`` of its settings. The work that a passphrase costs is done once for all of its tasks, too. Other executors start
@@ -25,7 +25,7 @@ _IN_EVERY_TASK = (
     *("airflow.dag_processing.bundles.local", "airflow.providers.standard.operators.empty", "airflow.sdk.bases.sensor"),
     *("airflow.sdk.execution_time.timeout", "airflow.sdk.execution_time.cache", "jinja2.ext"),
 )
-"""What tasks import beside their operators, and Airflow before it runs one."""
+"""Modules that tasks import beside their operators, and that Airflow imports before it runs one."""
 
 
 @hookimpl

@@ -20,7 +20,7 @@ GUIDES = [
     for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/cli.md", "docs/vmlab.md")
 ]
 """Those that show how vmkeep is used."""
-WIDE = {"operations.md", "vmlab.md", "maintenance.md"}
+WIDE = {"operations.md", "vmlab.md"}
 """Pages with longer lines of text."""
 NARROW = [page for page in PAGES if page.name not in WIDE]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
@@ -144,3 +144,14 @@ def test_no_word_stands_twice_in_the_glossary():
     words = [word for line in lines if line[:2] == "| " for word in line.split(" | ")[0][2:].split(", ")]
 
     assert [word for word, times in Counter(words).items() if times > 1 and word != "word"] == []
+
+
+def test_every_source_file_that_a_page_of_the_architecture_names_is_there():
+    parts = ("include", "plugins", "dags", "tests", "bench", "demo", "scripts")
+    files = [f"/{path.relative_to(ROOT)}" for part in parts for path in (ROOT / part).rglob("*.*")]
+    pages = [*sorted((ROOT / "docs" / "architecture").glob("*.md")), *DECISIONS]
+
+    named = {name for page in pages for name in re.findall(r"`([\w/]+\.(?:py|c))`", page.read_text())}
+
+    named.remove("airflow_local_settings.py")  # Airflow's own
+    assert {name for name in named if not any(path.endswith(f"/{name}") for path in files)} == set()
