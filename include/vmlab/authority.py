@@ -1,6 +1,6 @@
-"""Who may open which disk over NFC: the lab's inventory, sessions and power states put to VDDK's rules.
+"""Decides who may open a disk over NFC, by the lab's inventory, sessions, privileges and power states.
 
-Error codes are those of facts about real systems where known; what is assumed stands in docs/architecture.
+The error codes are those of real systems, where these are known; docs/architecture lists the assumptions.
 """
 
 import re
@@ -19,7 +19,7 @@ from vmlab.nfc import DiskGrant, NfcError
 
 UNKNOWN, INVALID, NOT_FOUND, BUSY, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 5, 13, 35, 4000, 13003
 NOT_LICENSED = 16064
-"""Said of a user who may not switch methods off, too."""
+"""VDDK's code for a missing licence, and also for a user who may not switch methods off."""
 _PROVISIONING, _LEASE = "VirtualMachine.Provisioning", "VirtualMachine.Config.DiskLease"
 READ_PRIVILEGES = (f"{_PROVISIONING}.DiskRandomRead", f"{_PROVISIONING}.GetVmFiles", _LEASE)
 WRITE_PRIVILEGES = (f"{_PROVISIONING}.DiskRandomAccess", f"{_PROVISIONING}.PutVmFiles", _LEASE)
@@ -29,14 +29,14 @@ DEFAULT_SESSION_LIMIT = 50
 
 
 class SiteAuthority:
-    """The NFC service's view of the site. Called from its threads, several at once."""
+    """Answers the NFC service's questions from the site. Several of its threads call at once."""
 
     def __init__(self, site: Site, thumbprint: str) -> None:
         self._site = site
         self._thumbprint = thumbprint
         self.limit = DEFAULT_SESSION_LIMIT
         self.transports = ""
-        """Transports that reach the disks from here, the library's own choice first; empty: over the network alone."""
+        """The transports that reach the disks from here, joined by colons, best first. Empty: the network only."""
 
     @property
     def thumbprint(self) -> str:
@@ -55,7 +55,7 @@ class SiteAuthority:
     def prepare_access(
         self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, identity: str
     ) -> None:
-        """Switch RelocateVM_Task of a VM off, for everybody and until it is switched on again."""
+        """Switch RelocateVM_Task of a VM off for everybody, until `end_access` switches it on again."""
         with self._site.world.lock:
             vm = self._held_vm(user, password, cookie, vmx_spec, DISABLE_PRIVILEGE)
             try:
@@ -66,7 +66,7 @@ class SiteAuthority:
     def end_access(
         self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, identity: str
     ) -> None:
-        """Switch RelocateVM_Task of a VM on again, if this identity has switched it off."""
+        """Switch RelocateVM_Task of a VM on again. Raises NfcError if this identity has not switched it off."""
         with self._site.world.lock:
             vm = self._held_vm(user, password, cookie, vmx_spec, ENABLE_PRIVILEGE)
             if not unblock_relocation(self._site, vm, identity):
@@ -75,7 +75,7 @@ class SiteAuthority:
     def _held_vm(
         self, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, privilege: str
     ) -> Any:
-        """Return the VM, if the user may switch methods off or on, on the inventory's root and on the VM's host."""
+        """Return the VM if the user holds the privilege on both the inventory's root and the VM's host."""
         name = self._user(user, password, cookie)
         vm = self._vm(vmx_spec)
         for place in (ROOT_FOLDER, self._site.world.get(vm, "runtime").host):
@@ -169,11 +169,11 @@ class SiteAuthority:
             return error.code
 
     def _deltas(self, refs: list[Any]) -> set[str]:
-        """All links of the disks of VMs and snapshots that have a parent."""
+        """Return the links that have a parent, of all disks of some VMs and snapshots."""
         return {backing.fileName for backing in self._backings(refs) if getattr(backing, "parent", None) is not None}
 
     def _links(self, refs: list[Any]) -> set[str]:
-        """All links of the disks of VMs and snapshots, parents included."""
+        """Return all links, parents included, of all disks of some VMs and snapshots."""
         return {backing.fileName for backing in self._backings(refs)}
 
     def _backings(self, refs: list[Any]) -> Iterator[Any]:

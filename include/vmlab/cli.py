@@ -59,7 +59,7 @@ def main() -> None:
     default="en",
     show_default=True,
     type=click.Choice(sorted(LANGUAGES)),
-    help="Language of messages and device labels, as of a localized vCenter.",
+    help="Language of messages and device labels, as a localized vCenter has them.",
 )
 @click.option("--verbose", is_flag=True, help="Log every fault to stderr.")
 def serve(

@@ -1,7 +1,4 @@
-"""The lab put together: a folder, its objects, its disks, its services, its TLS port.
-
-Started and stopped as a whole.
-"""
+"""Puts a lab together: a folder, its objects, disks and services, and its TLS ports. Started and stopped as a whole."""
 
 import fcntl
 import logging
@@ -50,7 +47,7 @@ class LabInUseError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabOptions:
-    """How to start a lab. The data disk's size counts only when the inventory is made."""
+    """Options of a lab. The size of the data disk counts only when the inventory is made."""
 
     folder: Path
     port: int = 0
@@ -58,7 +55,7 @@ class LabOptions:
     data_disk_bytes: int = 2 << 30
     session_idle_seconds: float = 1800.0
     language: str = "en"
-    """Of the messages and labels in its answers."""
+    """The language of messages and labels in answers."""
 
 
 class LabServer:
@@ -66,7 +63,7 @@ class LabServer:
 
     def __init__(self, options: LabOptions) -> None:
         for library in (DISK_CORE, VDDK):
-            build(library)  # first, so that nothing is touched where there is no compiler
+            build(library)  # first, because without a compiler nothing should be touched
         options.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(options.folder)
         self._options = options
@@ -108,7 +105,7 @@ class LabServer:
         return server
 
     def _furnish(self, options: LabOptions) -> None:
-        """Enter what is the same at every start; make the inventory at the first."""
+        """Enter the managers, which are the same at every start. At the first start, make the inventory."""
         add_services(self.site)
         for ref in self.site.world.all(vim.ManagedEntity):
             add_companions(self.site, ref)
@@ -141,7 +138,7 @@ class LabServer:
         self._lock.close()
 
     def describe(self) -> dict[str, object]:
-        """What a client has to know, as `vmlab serve` prints it."""
+        """Return the address and credentials that a client needs, as `vmlab serve` prints them."""
         base = f"https://127.0.0.1:{self.port}"
         return {
             "url": f"{base}/sdk",
@@ -170,7 +167,7 @@ def _take_lock(folder: Path) -> IO[str]:
 
 
 def _open_database(folder: Path) -> Database:
-    """The state, or a fresh one; what a set-up that was cut off left behind is cleared away."""
+    """Open the state, or make a new one after clearing away what an interrupted set-up left."""
     path = folder / "state.db"
     database = Database(path)
     if database.meta("built"):

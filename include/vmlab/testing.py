@@ -1,10 +1,11 @@
-"""A lab in a child process, for tests and demos: start it, get its address, write into its guests, plan faults.
+"""The kit for tests and demos of a vSphere client: a lab in a child process, and its control calls.
 
     with start_lab(folder, data_disk_gib=0.125) as lab:
         connect(lab.url, lab.user, lab.password, lab.thumbprint, lab.vddk)
         lab.write("app01", 0, [{"offset": 0, "length": 65536, "seed": 1}])
 
-Only the child holds the lab: killing it is a crash of the vCenter, and `restart` starts it again in the same folder.
+This is the one module of the lab that other programs import; docs/vmlab.md shows how. Only the child holds the lab, so
+killing it is a crash of the vCenter, and `restart` starts it again in the same folder.
 """
 
 import contextlib
@@ -78,7 +79,7 @@ class Lab:
 
     @property
     def log_path(self) -> Path:
-        """What the lab wrote to stderr."""
+        """The file with everything the lab wrote to stderr."""
         return self.folder / "server.log"
 
     def start(self) -> None:
@@ -139,7 +140,7 @@ class Lab:
     # -- control calls ------------------------------------------------------------------------------------------
 
     def write(self, vm: str, disk: str | int, writes: list[dict[str, Any]]) -> int:
-        """Let a running VM's guest write; returns the bytes written.
+        """Let a running VM's guest write.
 
         Each item is `{offset, length, seed}`, `{offset, length, zero: true}` or
         `{offset, data_b64}`. Returns the bytes written.
@@ -147,7 +148,7 @@ class Lab:
         return int(self.post("guest/write", {"vm": vm, "disk": disk, "writes": writes})["written"])
 
     def take_copy(self, other: "Lab", vm: str, folder: str, **registered: Any) -> str:
-        """Bring another lab's VM here as storage does, UUIDs, change tracking and all; returns its moref here.
+        """Copy another lab's VM here as storage does, with its UUIDs and change tracking. Returns its moref here.
 
         `folder` is a datastore path that nothing has yet (`[datastore2] web01`). Keyword arguments are those of the
         control call `vm/register`: the inventory `folder_path`, `name`, `moref`, `power_on`.
@@ -158,7 +159,7 @@ class Lab:
         return str(self.post("vm/register", body | registered)["moref"])
 
     def relocate(self, vm: str, datastore: str) -> None:
-        """Move a VM's files to another datastore, as Storage vMotion does. Raises LabError while somebody holds it."""
+        """Move a VM's files to another datastore, as Storage vMotion does. Raises LabError while a backup holds it."""
         self.post("vm/relocate", {"vm": vm, "datastore": datastore})
 
     def files(self, path: str) -> Path:
@@ -167,16 +168,16 @@ class Lab:
         return self.folder / "datastores" / datastore / rest
 
     def hash(self, vm: str, disk: str | int, offset: int = 0, length: int | None = None) -> str:
-        """SHA-256 (hex) of a VM's disk, or part of it, as it is now."""
+        """Return the SHA-256 (hex) of a VM's disk, or of a part, as it is now."""
         return str(self.post("guest/hash", {"vm": vm, "disk": disk, "offset": offset, "length": length})["sha256"])
 
     def read(self, vm: str, disk: str | int, offset: int, length: int) -> bytes:
-        """Bytes of a VM's disk as they are now."""
+        """Return bytes of a VM's disk as they are now."""
         query = urlencode({"vm": vm, "disk": disk, "offset": offset, "length": length})
         return self._request("GET", f"/vmlab/disk?{query}", b"")
 
     def extents(self, vm: str, disk: str | int) -> list[tuple[int, int]]:
-        """Allocated areas (offset, length) of a VM's disk."""
+        """Return the allocated areas (offset, length) of a VM's disk."""
         query = urlencode({"vm": vm, "disk": disk})
         found = json.loads(self._request("GET", f"/vmlab/extents?{query}", b""))["extents"]
         return [(offset, length) for offset, length in found]
@@ -194,18 +195,18 @@ class Lab:
         self.post("settings", values)
 
     def state(self) -> dict[str, Any]:
-        """Sessions, VMs, snapshots, disks, NFC sessions, calls by method."""
+        """Return sessions, VMs, snapshots, disks, NFC sessions, and calls by method."""
         return cast("dict[str, Any]", json.loads(self._request("GET", "/vmlab/state", b"")))
 
     def vm(self, name: str) -> dict[str, Any]:
-        """One VM's state, by name or moref."""
+        """Return one VM's state, by name or moref."""
         found = [vm for vm in self.state()["vms"] if name in (vm["name"], vm["moref"])]
         if len(found) != 1:
             raise LabError(f"{len(found)} VMs answer to {name!r}")
         return cast("dict[str, Any]", found[0])
 
     def post(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Any control call that takes JSON."""
+        """Make any control call that takes JSON."""
         return cast("dict[str, Any]", json.loads(self._request("POST", f"/vmlab/{call}", json.dumps(body).encode())))
 
     def _request(self, method: str, target: str, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Faults as somebody plans them: by name, a text, and plain values for their fields."""
+"""Make a fault from its name, a message, and plain values for its fields."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +8,9 @@ from vmlab.api.values import fill, type_named, wsdl_name
 
 
 def fault_named(name: str, message: str, fields: Mapping[str, Any] | None = None) -> Any:
-    """A fault with the fields given, and every other required one filled; a reference nobody gave names no object.
+    """Make a fault with the given fields. Other required fields are filled; a reference among them names no object.
 
-    Raises ValueError where no fault has that name, or no field, or a value does not fit.
+    Raises ValueError if no fault has that name, the fault has no such field, or a value does not fit.
     """
     try:
         kind = type_named(name)
@@ -58,7 +58,7 @@ def _typed(kind: Any, given: Any) -> Any:
 
 
 def _point_nowhere(value: Any) -> None:
-    """Give every required reference that nobody set the id of no object, so that the value can be sent."""
+    """Give each required reference that is unset the id of no object, because an unset one cannot be sent."""
     for info in value._GetPropertyList():
         current = getattr(value, info.name)
         for item in current if isinstance(current, list) else [current]:

@@ -1,4 +1,4 @@
-"""What the lab uses of pyVmomi, untyped on purpose: it makes its classes at run time, without annotations."""
+"""pyVmomi's classes for the lab, typed as `Any` because pyVmomi makes them at run time, without annotations."""
 
 from typing import Any
 

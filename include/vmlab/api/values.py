@@ -20,12 +20,13 @@ VERSIONS: tuple[str, ...] = tuple(
 )
 VERSION_IDS: tuple[str, ...] = tuple(support.versionIdMap[version] for version in VERSIONS)
 NEWEST = VERSIONS[0]
-_STARTED = datetime.now(UTC)  # one time for all fields nobody set, so that they do not seem to change
+_STARTED = datetime.now(UTC)
+"""One time for all unset fields, because a new one at each reading would look like a change."""
 _BY_ID = dict(zip(VERSION_IDS, VERSIONS, strict=True))
 
 
 def version_of(soap_action: str) -> str:
-    """The API version a request's SOAPAction header asks for; the newest one where it names none we know."""
+    """Return the API version that a SOAPAction header asks for, or the newest one if it names no version we know."""
     match = re.search(r"vim25/([\w.]+)", soap_action)
     return _BY_ID.get(match.group(1), NEWEST) if match else NEWEST
 
@@ -72,12 +73,12 @@ def default_for(kind: Any, depth: int = 0) -> Any:
 
 
 def dump(value: Any) -> str:
-    """One value as a self-describing XML element (its xsi:type says what it is)."""
+    """Write one value as an XML element that carries its own type (`xsi:type`)."""
     return str(SoapAdapter.SerializeToStr(value, version=NEWEST))
 
 
 def load(xml: str, kind: Any = object) -> Any:
-    """The value `dump` wrote; `kind` types a top-level list."""
+    """Read back a value that `dump` wrote; `kind` is the type of a list at the top."""
     return SoapAdapter.Deserialize(xml, kind)
 
 
@@ -92,9 +93,9 @@ def moid(ref: Any) -> str:
 
 
 def type_named(name: str) -> Any:
-    """The type with that WSDL name (`VirtualMachine`) or VMODL name (`vim.fault.InvalidState`).
+    """Return the type with a WSDL name (`VirtualMachine`) or VMODL name (`vim.fault.InvalidState`).
 
-    Raises KeyError where there is none.
+    Raises KeyError if there is none.
     """
     if "." in name:
         return support.GetVmodlType(name)

@@ -1,4 +1,4 @@
-"""Things that no call of the API makes: more datastores, networks and hosts, and VMs that get lost."""
+"""Calls that add datastores, networks and hosts, or make a VM unreachable: no call of the API does."""
 
 import uuid
 from typing import Any
@@ -17,7 +17,7 @@ _LONGEST = 80
 
 
 def connect_vm(site: Site, body: dict[str, Any]) -> dict[str, Any]:
-    """`{vm, state}`: the VM's connection state; `connected` brings a lost one back."""
+    """`{vm, state}`: set the VM's connection state; `connected` brings an unreachable VM back."""
     state = str(body.get("state"))
     if state not in (known := {"connected", "disconnected", *LOST_STATES}):
         raise ControlError(f"no connection state {state!r}; there are {', '.join(sorted(known))}")
@@ -26,11 +26,11 @@ def connect_vm(site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(site: Site, body: dict[str, Any]) -> dict[str, Any]:
-    """`{kind: datastore | network | host, name}`: one more; answers its moref.
+    """`{kind: datastore | network | host, name}`: add one; answers its moref.
 
-    Kind can also be `switch` (`uuid?`), `port group` (`switch`, a moref; `uplink?`) and `opaque network` (`id`), the
-    first two with a `moref` of one's choice. `hosts` names those that have it, else all do; `folder` is a subfolder.
-    A `storage policy` (`id?`) is answered with its id.
+    Other kinds are `switch` (`uuid?`), `port group` (`switch`, a moref; `uplink?`) and `opaque network` (`id`). The
+    first two take the `moref` that the caller wishes. `hosts` names the hosts that have the new object; without it, all
+    have it. `folder` is a subfolder. A `storage policy` (`id?`) is answered with its id.
     """
     kind, typed = body.get("kind"), str(body.get("name") or "")
     if not 0 < len(typed) <= _LONGEST:
@@ -91,7 +91,7 @@ def _network(site: Site, body: dict[str, Any], name: str) -> Any:
 
 
 def _network_folder(site: Site, name: str | None) -> Any:
-    """The datacenter's network folder, or one in it: names are free in each folder of its own."""
+    """Return the datacenter's network folder, or a subfolder, in which the same names may be used again."""
     top = site.world.get(site.world.all(vim.Datacenter)[0], "networkFolder")
     if name is None:
         return top

@@ -1,7 +1,7 @@
-"""VMs that storage brought: their files are there, and the inventory learns of them, under an id of one's choice.
+"""Registers VMs whose files storage brought, under an id that the caller chooses.
 
-An array's replica, a cloned LUN or a folder that was copied makes a second VM with every UUID of the first, its disks'
-and their change tracking's included. Two vCenters give out ids by themselves, so that two VMs may share that too.
+A replica of an array, a cloned LUN or a copied folder is a second VM with every UUID of the first, also those of its
+disks and of their change tracking. Each vCenter gives out ids of its own, so two VMs may share an id, too.
 """
 
 from typing import Any

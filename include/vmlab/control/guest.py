@@ -1,7 +1,7 @@
-"""What the guest of a VM does to its disks, and what the disks hold.
+"""Calls that write as a VM's guest would, and calls that read what its disks hold.
 
-Writes go through the link the VM runs on, under the VM's lock, so that deltas and change tracking see them as they
-would see a real guest's.
+A write goes through the link that the VM runs on, under the VM's lock. Deltas and change tracking therefore see it
+as they would see a real guest's.
 """
 
 import base64
@@ -71,11 +71,10 @@ def extents(site: Site, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(site: Site, query: dict[str, Any]) -> tuple[int, Iterator[bytes]]:
-    """`vm, disk, offset?, length?`: how many bytes, and the bytes."""
+    """`vm, disk, offset?, length?`: return the number of bytes, and the bytes."""
     vm = find_vm(site, query.get("vm"))
-    with site.tasks.entity_lock(
-        vm
-    ):  # else a snapshot's removal could take the file between asking for it and opening it
+    # Locked, because removing a snapshot could delete the file between its look-up and its opening.
+    with site.tasks.entity_lock(vm):
         handle = _opened(site, vm, query)
     try:
         start, stop = span(handle.capacity, query)
@@ -96,13 +95,13 @@ def _closing(handle: DiskHandle, start: int, stop: int) -> Iterator[bytes]:
 
 
 def pieces(handle: DiskHandle, start: int, stop: int) -> Iterator[bytes]:
-    """The bytes of a span in handy pieces."""
+    """Yield the bytes of a span in pieces of 4 MiB at most."""
     for at in range(start, stop, PIECE):
         yield handle.read(at, min(PIECE, stop - at))
 
 
 def span(capacity: int, body: dict[str, Any]) -> tuple[int, int]:
-    """The asked-for part of a disk; all of it where nothing is said."""
+    """Return the part of a disk that a call asks for, or the whole disk if it names none."""
     start = _number(body, "offset") if body.get("offset") is not None else 0
     stop = start + _number(body, "length") if body.get("length") is not None else capacity
     if not 0 <= start <= stop <= capacity:

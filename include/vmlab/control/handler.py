@@ -51,7 +51,7 @@ class ControlHandler:
         }
 
     def handle(self, request: HttpRequest) -> HttpResponse:
-        """One control call."""
+        """Answer one control call."""
         parts = urlsplit(request.target)
         name = parts.path.removeprefix(CONTROL_PREFIX)
         query: Json = dict(parse_qsl(parts.query))

@@ -1,4 +1,4 @@
-"""Storage vMotion as an administrator or Storage DRS starts it: refused while a backup keeps it off the VM."""
+"""Starts Storage vMotion, as an administrator or Storage DRS does. Refused while a backup keeps it off the VM."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from vmlab.nfc import NfcServer
 
 
 def describe(site: Site, nfc: NfcServer) -> dict[str, Any]:
-    """Everything a test asks about."""
+    """Return everything that a test asks about."""
     with site.world.lock:
         vms = [_vm(site, vm) for vm in site.world.all(vim.VirtualMachine)]
         tasks = [site.world.get(ref, "info") for ref in site.tasks.recent()]

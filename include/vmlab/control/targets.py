@@ -1,4 +1,4 @@
-"""Which VM and which disk a control call means."""
+"""Find the VM and the disk that a control call names."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from vmlab.managed.site import Site
 
 
 class ControlError(Exception):
-    """A control call that cannot be done; `status` is the HTTP status."""
+    """A control call that cannot be done; `status` is the HTTP status of the answer."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class ControlError(Exception):
 
 
 def find_vm(site: Site, name: object) -> Any:
-    """A VM by moref, inventory path, or name where it is the only one of that name."""
+    """Find a VM by moref, by inventory path, or by its name if no other VM has it."""
     with site.world.lock:
         vms = site.world.all(vim.VirtualMachine)
         found = [vm for vm in vms if vm._moId == name]
@@ -35,7 +35,7 @@ def find_vm(site: Site, name: object) -> Any:
 
 
 def find_disk(site: Site, vm: Any, wanted: object) -> Any:
-    """A disk device by label (`Hard disk 1`), device key, or index from 0."""
+    """Find a disk device by label (`Hard disk 1`), device key, or index from 0."""
     with site.world.lock:
         devices = disks(site.world.get(vm, "config"))
     text = str(wanted)

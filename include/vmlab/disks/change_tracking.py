@@ -1,10 +1,11 @@
 """Changed-block tracking: the stamp file beside a link, and the meaning of a changeId.
 
 A link's file holds the current epoch and, for each 64 KiB block, the epoch of its last
-write (layout: ``native/tracking.c``, which stamps). Taking a snapshot freezes the
-parent's file and gives the child a copy with the next epoch, so that "changed since n"
-is exactly "stamp greater than n". Numbers mean something only under one uuid: tracking
-enabled anew, an extended disk, or a second child of one link (a revert) take a new one.
+write. ``native/tracking.c`` writes the stamps and describes the layout. Taking a snapshot
+freezes the parent's file and gives the child a copy with the next epoch. "Changed since n"
+is therefore exactly "stamp greater than n". Epochs can be compared under one uuid only.
+A new uuid is taken when tracking is enabled anew, when a disk is extended, and for a
+second child of one link (a revert).
 """
 
 import mmap
@@ -28,18 +29,18 @@ _DAMAGED = 16000
 
 
 class UnknownChangeIdError(Exception):
-    """The changeId is of another tracking life, of the future, or not a changeId at all: a full read is due."""
+    """The changeId belongs to another uuid or to the future, or is no changeId: the caller has to read everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackHeader:
-    """What a stamp file says of itself."""
+    """The header of a stamp file."""
 
     capacity: int
     uuid: bytes
     epoch: int
     handed: int
-    """How many children have been made of the link."""
+    """The number of children that were made of the link."""
 
     @property
     def change_id(self) -> str:
@@ -75,19 +76,20 @@ def load_header(path: Path) -> TrackHeader:
 
 
 def create(path: Path, capacity: int) -> TrackHeader:
-    """Start a tracking life: new uuid, epoch 1, nothing changed. An older file is replaced."""
+    """Begin to track: new uuid, epoch 1, nothing changed. An older file is replaced."""
     header = TrackHeader(capacity=capacity, uuid=uuid4().bytes, epoch=1, handed=0)
     beside = path.with_name(path.name + ".tmp")
     size = _STAMPS_AT + -(-capacity // BLOCK) * 4
     with beside.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)  # stamps are stored through a map: no hole may be left to fill
+        # Because stamps are written through a map, where filling a hole fails if the disk is full.
+        os.posix_fallocate(file.fileno(), 0, size)
         file.write(header.pack())
     beside.replace(path)
     return header
 
 
 def fork(parent: Path, child: Path) -> None:
-    """Give a new child its stamps: the parent's, one epoch on; a second child starts a life of its own."""
+    """Give a new child the parent's stamps and the next epoch. A second child gets a new uuid and no stamps."""
     header = load_header(parent)
     if header.handed:
         create(child, header.capacity)
@@ -98,14 +100,14 @@ def fork(parent: Path, child: Path) -> None:
 
 
 def take_over(child: Path, parent: Path) -> None:
-    """Replace the parent's stamps by the child's, which include them: the end of a consolidation."""
+    """Replace the parent's stamps by the child's, which include them. This ends a consolidation."""
     _copy(child, parent, load_header(child))
 
 
 def changed_areas(path: Path, change_id: str, start: int) -> list[tuple[int, int]]:
-    """Return (offset, length) of what was written after ``change_id``, merged, from byte ``start`` on.
+    """Return (offset, length) of the areas written after ``change_id``, merged, from byte ``start`` on.
 
-    :raises UnknownChangeIdError: the numbers of ``change_id`` mean nothing here.
+    :raises UnknownChangeIdError: ``change_id`` cannot be compared with these stamps.
     """
     header = load_header(path)
     after = _epoch_of(change_id, header)
@@ -122,7 +124,7 @@ def _epoch_of(change_id: str, header: TrackHeader) -> int:
     if not slash or not number.isdecimal() or not number.isascii():
         raise UnknownChangeIdError(f"{change_id!r} is not a changeId")
     if uuid != vmware_uuid(header.uuid):
-        raise UnknownChangeIdError(f"{change_id!r} is of another tracking life than {header.change_id!r}")
+        raise UnknownChangeIdError(f"{change_id!r} has another uuid than {header.change_id!r}")
     if int(number) > header.epoch:
         raise UnknownChangeIdError(f"{change_id!r} is later than {header.change_id!r}")
     return int(number)

@@ -1,4 +1,4 @@
-"""Copies raw images into fresh data files, leaving out what is zero. Knows no VMDK."""
+"""Copies raw images into new data files, and leaves out zeros. Knows no VMDK."""
 
 import os
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def _file_pieces(path: Path) -> Iterator[tuple[int, bytes]]:
         while at < end:
             try:
                 at = os.lseek(file.fileno(), at, os.SEEK_DATA)
-            except OSError:  # nothing but a hole up to the end
+            except OSError:  # there is only a hole up to the end
                 return
             hole = os.lseek(file.fileno(), at, os.SEEK_HOLE)
             while at < hole:

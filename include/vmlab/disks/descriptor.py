@@ -1,4 +1,4 @@
-"""Reads what a link's descriptor says, for listings; opening disks is the C core's business."""
+"""Reads the descriptor of a link, for listings. The C core has a reader of its own, for opening disks."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Descriptor:
 
     @property
     def content_id(self) -> str:
-        """What the data's identity is now, eight hex digits."""
+        """The identity of the data as it is now: eight hex digits that a write changes."""
         return self.entries.get("cid", "").lower()
 
     @property
@@ -55,7 +55,7 @@ class Descriptor:
 def load(path: Path) -> Descriptor:
     """Read the descriptor at ``path``.
 
-    :raises DiskError: there is none, or it is something else.
+    :raises DiskError: there is no file, or it is no descriptor.
     """
     try:
         with path.open("rb") as file:

@@ -27,7 +27,7 @@ class DiskHandle:
         self._chain = ctypes.c_void_p()
         flags = OPEN_WRITABLE if writable else 0
         call("vl_chain_open", self._what, str(path).encode(), flags, ctypes.byref(self._chain))
-        # A handle that is dropped unclosed must not keep its lock for the life of the process.
+        # Because a handle that nobody closed would keep its lock as long as the process lives.
         self._close = weakref.finalize(self, library().vl_chain_close, self._chain)
         self.writable = writable
         self.capacity: int = library().vl_chain_capacity(self._chain) * SECTOR
@@ -67,7 +67,7 @@ class DiskHandle:
         call("vl_chain_write", self._what, self._open_chain(), first, stop - first, ctypes.addressof(source))
 
     def flush(self) -> None:
-        """Make what was written survive a power cut."""
+        """Bring written bytes to the disk, so that they survive a power cut."""
         call("vl_chain_flush", self._what, self._open_chain())
 
     def allocated(self, chunk: int = 65536) -> list[tuple[int, int]]:

@@ -4,8 +4,8 @@
 def split_path(text: str) -> tuple[str, str] | None:
     """`[NAS [prod]] a/b` → ("NAS [prod]", "a/b"); None for text that is no datastore path.
 
-    The name ends at the bracket that closes the first one, where a blank or the end follows; in a name whose brackets
-    are no pairs, at the first bracket that a blank or the end follows.
+    The name ends at the bracket that closes the first one and is followed by a blank or by the end. If the brackets of
+    a name do not pair, the name ends at the first `]` that is followed by a blank or by the end.
     """
     text = text.lstrip()
     if not text.startswith("["):

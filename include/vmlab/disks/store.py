@@ -1,7 +1,7 @@
 """The disks of a lab's datastores, named as vSphere names them: ``[datastore1] vm/vm.vmdk``.
 
 Makes, lists, extends, snapshots, consolidates and removes links. Knows no VM, no power
-state and no snapshot tree: which of these calls is allowed when is its caller's rule.
+state and no snapshot tree: the caller decides which call is allowed when.
 """
 
 import os
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from vmlab.disks import descriptor
-from vmlab.disks.change_tracking import UnknownChangeIdError, changed_areas, create, fork, load_header, take_over
+from vmlab.disks import change_tracking, descriptor
 from vmlab.disks.copying import copy_sparse, size_of
 from vmlab.disks.core import SECTOR, DiskError, call
 from vmlab.disks.descriptor import Descriptor
@@ -26,7 +25,7 @@ _CONTENT_ID_MISMATCH = 16008
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskInfo:
-    """One link of a disk, as its files tell."""
+    """One link of a disk, as its files describe it."""
 
     ds_path: str
     capacity: int
@@ -39,7 +38,7 @@ class DiskInfo:
     parent: str | None
     files: tuple[str, ...]
     size_on_disk: int
-    """Bytes the files of this link really take."""
+    """The bytes that this link's files occupy."""
     tracked: bool
     change_id: str | None
 
@@ -111,18 +110,18 @@ class DiskStore:
         return self.info(ds_path)
 
     def create_child(self, parent_ds_path: str, child_ds_path: str) -> DiskInfo:
-        """Make an empty delta over a link, which from now on is frozen; its tracking forks with it."""
+        """Make an empty delta over a link. The link is frozen from now on, and the delta gets tracking of its own."""
         parent = descriptor.load(self.path(parent_ds_path))
         child = self.path(child_ds_path)
         child.parent.mkdir(parents=True, exist_ok=True)
         call("vl_create_child", child_ds_path, str(parent.path).encode(), str(child).encode())
         if parent.track_file:
-            fork(parent.track_file, _track_path(child))
+            change_tracking.fork(parent.track_file, _track_path(child))
             self._set(child, "changeTrackPath", _track_path(child).name)
         return self.info(child_ds_path)
 
     def consolidate(self, child_ds_path: str) -> None:
-        """Merge a link into its parent and remove it; links over it are re-parented. May be repeated after a cut.
+        """Merge a link into its parent and remove it; links over it get the parent. May be repeated after a crash.
 
         :raises DiskError: the parent was written to after the link was made (16008).
         """
@@ -140,7 +139,7 @@ class DiskStore:
         call("vl_remove", child_ds_path, str(child.path).encode())
 
     def reparent(self, child_ds_path: str, new_parent_ds_path: str) -> None:
-        """Hang a link over another parent, whose content must be what the old parent's was."""
+        """Hang a link over another parent, which must have the same content as the old one."""
         child = descriptor.load(self.path(child_ds_path))
         parent = descriptor.load(self.path(new_parent_ds_path))
         near = child.path.parent == parent.path.parent
@@ -169,7 +168,7 @@ class DiskStore:
             files=tuple(self.ds_path(path) for path in found.files),
             size_on_disk=sum(path.stat().st_blocks * 512 for path in found.files if path.exists()),
             tracked=track is not None,
-            change_id=load_header(track).change_id if track else None,
+            change_id=change_tracking.load_header(track).change_id if track else None,
         )
 
     def chain(self, ds_path: str) -> list[str]:
@@ -187,10 +186,10 @@ class DiskStore:
         return DiskHandle(self.path(ds_path), writable=writable)
 
     def enable_tracking(self, ds_path: str) -> None:
-        """Start to track changes with a new uuid; nothing happens where they are tracked already."""
+        """Track changes under a new uuid. Does nothing if they are tracked already."""
         found = descriptor.load(self.path(ds_path))
         if found.track_file is None:
-            create(_track_path(found.path), found.sectors * SECTOR)
+            change_tracking.create(_track_path(found.path), found.sectors * SECTOR)
             self._set(found.path, "changeTrackPath", _track_path(found.path).name)
 
     def disable_tracking(self, ds_path: str) -> None:
@@ -201,11 +200,11 @@ class DiskStore:
             found.track_file.unlink(missing_ok=True)
 
     def changed_areas(self, ds_path: str, change_id: str, start: int) -> list[tuple[int, int]]:
-        """Return (offset, length) of what was written to a link after ``change_id``, from byte ``start`` on.
+        """Return (offset, length) of the areas of a link that were written after ``change_id``, from byte ``start`` on.
 
         Whole 64 KiB blocks, merged. ``"*"`` asks for the allocated areas.
 
-        :raises UnknownChangeIdError: the link is not tracked, or ``change_id`` is of another life or the future.
+        :raises UnknownChangeIdError: the link is not tracked, or ``change_id`` is of another uuid or of the future.
         """
         if change_id == "*":
             with self.open(ds_path) as disk:
@@ -213,17 +212,17 @@ class DiskStore:
             return [(max(at, start), at + length - max(at, start)) for at, length in areas if at + length > start]
         track = descriptor.load(self.path(ds_path)).track_file
         if track is None:
-            raise UnknownChangeIdError(f"{ds_path} is not tracked")
-        return changed_areas(track, change_id, start)
+            raise change_tracking.UnknownChangeIdError(f"{ds_path} is not tracked")
+        return change_tracking.changed_areas(track, change_id, start)
 
     def extend(self, ds_path: str, capacity: int) -> None:
-        """Grow a base disk to ``capacity`` bytes; tracking starts a new life."""
+        """Grow a base disk to ``capacity`` bytes. Its tracking begins anew."""
         path = self.path(ds_path)
         if capacity % SECTOR:
             raise DiskError(_INVALID, ds_path)
         call("vl_extend_flat", ds_path, str(path).encode(), capacity // SECTOR)
         if track := descriptor.load(path).track_file:
-            create(track, capacity)
+            change_tracking.create(track, capacity)
 
     def _new(self, ds_path: str, capacity: int) -> Path:
         path = self.path(ds_path)
@@ -241,7 +240,7 @@ class DiskStore:
             self.disable_tracking(self.ds_path(parent.path))
             return
         target = parent.track_file or _track_path(parent.path)
-        take_over(child.track_file, target)
+        change_tracking.take_over(child.track_file, target)
         if parent.track_file is None:
             self._set(parent.path, "changeTrackPath", target.name)
 

@@ -31,7 +31,7 @@ assert {BROWSE, MANAGE} <= set(BACKUP_PRIVILEGES)
 class FolderHandler:
     """Answers `/folder` of the vCenter, which hands each request to some host that has the datastore.
 
-    The lab takes the worst host each time: one that holds none of the locks.
+    The lab always takes the worst host: one that holds no lock.
     """
 
     def __init__(self, site: Site) -> None:
@@ -39,14 +39,14 @@ class FolderHandler:
         self._files = FileService(site, None)
 
     def handle(self, request: HttpRequest) -> HttpResponse:
-        """One request."""
+        """Answer one request."""
         user = self._user(request)
         if user is None:
             return plain(401, "log in first", {"WWW-Authenticate": 'Basic realm="VMware HTTP server"'})
         if (fault := planned(self._site, f"folder.{request.method}")) is not None:
             return fault
         parts = urlsplit(request.target)
-        # A vCenter decodes names twice: once as any server, and once more on the way to the host.
+        # A vCenter decodes names twice: once like any server, and once more on the way to the host.
         query = {name: unquote_plus(values[0]) for name, values in parse_qs(parts.query).items()}
         center = query.get("dcPath", "")
         with self._site.world.lock:
@@ -70,14 +70,14 @@ class FolderHandler:
 
 
 class FileService:
-    """Gives and takes files for a user, as one host can reach them; `None` is a host that holds no locks."""
+    """Gives and takes files for a user, as one host can reach them. The host `None` holds no locks."""
 
     def __init__(self, site: Site, host: Any) -> None:
         self._site = site
         self._host = host
 
     def answer(self, request: HttpRequest, user: str, datastore: str, relative: str) -> HttpResponse:
-        """One request for the file at `relative` of a datastore."""
+        """Answer one request for the file at `relative` of a datastore."""
         try:
             with self._site.world.lock:
                 store = ds_paths.datastore_named(self._site, datastore)
@@ -115,13 +115,13 @@ class FileService:
 
 
 def folder_path(target: str) -> bool:
-    """Whether a request is for `/folder`."""
+    """Return whether a request is for `/folder`."""
     path = target.partition("?")[0]
     return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
 def planned(site: Site, name: str) -> HttpResponse | None:
-    """The outcome of a request for which a fault of `folder.GET`, `host.GET` and the like is planned."""
+    """Return the planned outcome of a request (`folder.GET`, `host.GET` …), or None if no fault is planned."""
     injection = site.faults.take(name)
     if injection is None:
         return None
@@ -151,7 +151,7 @@ def _send_file(request: HttpRequest, path: Path) -> HttpResponse:
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:
-    """The half-open span a Range header asks for; the whole file without one; None where it cannot be met."""
+    """Return the half-open span that a Range header asks for, or None if it cannot be met. Default: the whole file."""
     match = re.fullmatch(r"\s*bytes\s*=\s*(\d*)-(\d*)\s*", header)
     if match is None or match.groups() == ("", ""):
         return 0, size
@@ -169,7 +169,8 @@ def _pieces(path: Path, start: int, stop: int) -> Iterator[bytes]:
         while start < stop:
             piece = file.read(min(PIECE, stop - start))
             if not piece:
-                piece = bytes(min(PIECE, stop - start))  # cut short meanwhile: the promised length is kept
+                # The file was cut meanwhile, and the client was promised this length.
+                piece = bytes(min(PIECE, stop - start))
             start += len(piece)
             yield piece
 

@@ -24,7 +24,7 @@ class HostHandler:
         self._files = FileService(site, host)
 
     def handle(self, request: HttpRequest) -> HttpResponse:
-        """One request."""
+        """Answer one request."""
         if not folder_path(request.target):
             return plain(404, "not found")
         if (fault := planned(self._site, f"host.{request.method}")) is not None:

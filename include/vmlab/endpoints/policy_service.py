@@ -1,4 +1,4 @@
-"""`POST /pbm`: the policy service of a vCenter, as far as clients ask which policies a VM and its disks have.
+"""`POST /pbm`: the policy service of a vCenter, which tells the storage policies of a VM and its disks.
 
 It knows a session by the id in the header of each call (`vcSessionCookie`), not by an HTTP cookie.
 """
@@ -32,7 +32,7 @@ class PolicyService:
         self._site = site
 
     def handle(self, http: HttpRequest) -> HttpResponse:
-        """One SOAP call. A fault is an answer with status 500."""
+        """Answer one SOAP call. A fault is an answer with status 500."""
         body = http.body.read(SOAP_BODY_LIMIT)
         version = _version(http.headers.get("soapaction", ""))
         try:
@@ -104,14 +104,14 @@ class PolicyService:
 
 
 def _version(soap_action: str) -> str:
-    """The version that a request asks for; newer fields are dropped by the serializer."""
+    """Return the version that a request asks for; the serializer drops fields that are newer."""
     found = re.search(r"pbm/([\d.]+)", soap_action)
     known = {str(support.versionIdMap[version]): str(version) for version in support.GetServiceVersions("pbm")}
     return known.get(found[1], NEWEST) if found else NEWEST
 
 
 def _constraints() -> Any:
-    """Some rule; nobody here asks which."""
+    """Return some rule, because the type requires one and no client asks which."""
     rule = fill(pbm.profile.SubProfileCapabilityConstraints.SubProfile(name="rules"))
     return pbm.profile.SubProfileCapabilityConstraints(subProfiles=[rule])
 

@@ -1,4 +1,4 @@
-"""Which URL is whose: SOAP, storage policies, version list, datastore files, control calls."""
+"""Finds the handler of a URL: SOAP, storage policies, version list, datastore files, control calls."""
 
 import logging
 

@@ -30,14 +30,14 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where VMs can be put."""
+    """The folders and the pool that VMs can be put into."""
 
     folders: dict[str, Any]
     pool: Any
 
 
 def build_inventory(site: Site, data_disk_bytes: int) -> None:
-    """Fill an empty site. One transaction per object; a cut set-up is not resumed but begun anew by the caller."""
+    """Fill an empty site. After a crash in the middle, the caller clears everything away and begins anew."""
     places = _places(site)
     for number, size in enumerate((64 * MIB, 64 * MIB, 128 * MIB)):
         add_lun(site, number, size)

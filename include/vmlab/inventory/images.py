@@ -16,7 +16,7 @@ from vmlab.disks import DiskStore
 
 SEGMENT = 4 << 20
 ALLOCATED_EVERY = 5
-"""One segment in five holds data; the rest is a hole."""
+"""One segment in this many holds data; the others are holes."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """From an HTTP POST to a behaviour and back: session, privileges, planned faults, locks, tasks, SOAP answer.
 
-Every check is generic over the API's tables; what a method does is in its family's file.
+Every check follows the API's tables. A method's own work is in the module that registered for it.
 """
 
 import logging
@@ -60,7 +60,7 @@ class Dispatcher:
         self._site = site
 
     def handle(self, http: HttpRequest) -> HttpResponse:
-        """One SOAP call. A fault is an answer with status 500."""
+        """Answer one SOAP call. A fault is an answer with status 500."""
         version = version_of(http.headers.get("soapaction", ""))
         cookie = cookie_of(http.headers)
         headers: dict[str, str] = {}
@@ -122,7 +122,7 @@ class Dispatcher:
             return result_envelope(call.method, request.info, value, version)
 
     def _check(self, call: Call, request: SoapRequest) -> Behaviour:
-        """Session, receiver, method, privileges: in the order a vCenter checks them."""
+        """Check session, receiver, method and privileges, in the order of a vCenter."""
         privilege = request.info.privId
         if call.session is None and not is_system(privilege):
             raise session_needed(call.this)
@@ -199,4 +199,4 @@ class Dispatcher:
 
 
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CloneSession", "Logout"})
-"""Methods whose tables say System.Anonymous and which a vCenter really answers without a session."""
+"""The methods that a vCenter really answers without a session. The tables say System.Anonymous of more."""

@@ -1,6 +1,6 @@
-"""Datastore paths: `[datastore1] folder/file.vmdk` to and from folders on this machine.
+"""Datastore paths, `[datastore1] folder/file.vmdk`, and the files of this machine they stand for.
 
-With no way out of the datastore.
+No path leads out of its datastore.
 """
 
 from pathlib import Path

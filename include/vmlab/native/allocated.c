@@ -1,4 +1,4 @@
-/* Which chunks of a chain hold data: holes of flat files, tables of sparse ones, of all links together. */
+/* Finds the chunks of a chain that hold data, from holes of flat files and tables of sparse ones, over all links. */
 #define _GNU_SOURCE
 #include "chain.h"
 
@@ -19,7 +19,7 @@ static void mark(const marker *m, uint64_t start, uint64_t count)
     memset(m->marks + first, 1, last - first + 1);
 }
 
-/* A file that was cut off has no hole at its end: what is missing is lost, and nobody may take it for zeros. */
+/* A file that was cut off has no hole at its end, because the missing part is lost and is not zeros. */
 static int mark_flat(const marker *m, const vl_extent *e, uint64_t start, uint64_t count)
 {
     uint64_t shift = (e->file_offset - e->start) * VL_SECTOR; /* disk byte + shift = file byte; wraps as it should */
@@ -32,7 +32,7 @@ static int mark_flat(const marker *m, const vl_extent *e, uint64_t start, uint64
         if (data < 0 && errno == ENXIO)
             return VL_OK;
         off_t hole = data < 0 ? -1 : lseek(e->fd, data, SEEK_HOLE);
-        if (hole < 0) { /* this file system cannot tell */
+        if (hole < 0) { /* this file system cannot find holes */
             mark(m, start, count);
             return VL_OK;
         }

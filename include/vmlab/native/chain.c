@@ -1,4 +1,4 @@
-/* A chain of links opened as one disk: which files belong to it, and whether they fit together. */
+/* Opens a chain of links as one disk: finds its files and checks that they fit together. */
 #define _GNU_SOURCE
 #include "chain.h"
 

@@ -1,4 +1,4 @@
-/* What chain.c, transfer.c, allocated.c and merge.c share: the inside of an opened chain. */
+/* The inside of an opened chain, shared by chain.c, transfer.c, allocated.c and merge.c. */
 #ifndef VMLAB_CHAIN_H
 #define VMLAB_CHAIN_H
 
@@ -23,7 +23,7 @@ typedef struct {
 struct vl_chain {
     unsigned flags;
     bool raw;     /* a plain file without a descriptor */
-    bool renewed; /* this handle has written, and the content ID says so */
+    bool renewed; /* this handle has written and renewed the content ID */
     int count;
     pthread_mutex_t lock; /* guards renewed */
     vl_track *track;

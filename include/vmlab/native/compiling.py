@@ -56,7 +56,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """One shared library: its sources and the flags of its own."""
+    """One shared library: its sources, and its own flags."""
 
     file_name: str
     sources: tuple[str, ...]
@@ -67,7 +67,7 @@ DISK_CORE = Product(file_name="libvmlabdisk.so", sources=CORE, flags=("-shared",
 VDDK = Product(
     file_name="libvixDiskLib.so.8",
     sources=CORE + STAND_IN,
-    # -Bsymbolic: a host that exports functions of the same names must not catch our own calls.
+    # -Bsymbolic, because a program that exports the same names would otherwise catch our own calls.
     flags=("-DVL_EXPORT=", "-shared", "-Wl,-Bsymbolic", "-Wl,-soname,libvixDiskLib.so.8"),
 )
 

@@ -3,9 +3,9 @@
  * 2048 bytes of header, a grain directory, grain tables of 4096 u32 entries that
  * hold the file sector of each grain (0 = look in the parent), then the grains.
  * Deltas made here have one-sector grains and all tables laid out at creation (a
- * hole until used), so that the map of the tables never moves and a lookup is a
- * memory read. Tables are read through the map but written with pwrite: a store
- * into a hole of a full file system would be a SIGBUS instead of an error.
+ * hole until used). The map of the tables therefore never moves, and a lookup is a
+ * memory read. Tables are read through the map but written with pwrite, because a
+ * store into a hole of a full file system would be a SIGBUS instead of an error.
  * Files of others are read with any grain size and never written.
  */
 #define _GNU_SOURCE
@@ -171,7 +171,7 @@ void vl_cowd_close(vl_cowd *c)
         return;
     if (c->fd >= 0) {
         if (c->writable && c->map)
-            (void)store_free_sector(c); /* a hint only: opening takes the larger of it and the file's size */
+            (void)store_free_sector(c); /* only a hint, because opening takes the larger of it and the file's size */
         close(c->fd);
     }
     if (c->map)
@@ -250,7 +250,7 @@ uint64_t vl_cowd_next(const vl_cowd *c, uint64_t start, uint64_t limit)
         uint64_t entry_at = table_at + start % span / c->grain * 4;
         off_t data = lseek(c->fd, (off_t)entry_at, SEEK_DATA);
         if (data < 0 && errno != ENXIO)
-            return start; /* this file system cannot tell: every entry has to be looked at */
+            return start; /* this file system cannot find holes: look at every entry */
         uint64_t data_at = data < 0 ? UINT64_MAX : (uint64_t)data;
         if (data_at <= entry_at)
             return start;
@@ -315,7 +315,7 @@ int vl_cowd_write(vl_cowd *c, uint64_t start, uint64_t count, const uint8_t *dat
         if (at == 0)
             return VL_TOO_BIG;
         int code = vl_pwrite_all(c->fd, data, run * VL_SECTOR, at * VL_SECTOR);
-        if (!code && fresh) /* data first: a reader in between still sees the parent's */
+        if (!code && fresh) /* data first, because a reader in between still sees the parent's */
             code = point_entries(c, start, run, at);
         if (code)
             return code;

@@ -231,7 +231,7 @@ static void remove_sibling(const char *path, const char *name)
     free(file);
 }
 
-/* The descriptor goes first: files without a descriptor are garbage, a descriptor without files is a broken disk. */
+/* The descriptor goes first, because files without one are garbage, and one without files is a broken disk. */
 int vl_remove(const char *path)
 {
     vl_descriptor *d;

@@ -1,4 +1,4 @@
-/* What descriptor.c and entries.c share: reading a descriptor's lines. */
+/* Reading a descriptor's lines, shared by descriptor.c and entries.c. */
 #ifndef VMLAB_LINES_H
 #define VMLAB_LINES_H
 

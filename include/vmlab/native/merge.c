@@ -1,7 +1,7 @@
-/* Consolidation's data part: a delta's grains are copied into the link below it.
+/* The data part of a consolidation: copies a delta's grains into the link below it.
  *
- * The chain reads the same before, during and after, for the delta still covers
- * what was copied; so a cut at any moment loses nothing and the merge is repeated.
+ * The chain reads the same before, during and after, because the delta still covers
+ * the copied grains. A crash at any moment loses nothing, and the merge is repeated.
  */
 #include "chain.h"
 

@@ -1,10 +1,10 @@
-/* Changed-block stamps: one u32 epoch per 64 KiB, in a file that everyone maps.
+/* Changed-block stamps: one u32 epoch per 64 KiB, in a file that every writer maps.
  *
- * Layout (little endian), made and read by vmlab.disks.tracking as well:
+ * Layout (little endian), made and read by vmlab.disks.change_tracking as well:
  *   0 "VMLABCTK"  8 u32 version = 1  12 u32 block bytes = 65536
  *   16 u64 capacity in bytes  24 u8[16] uuid  40 u32 epoch  44 u32 handed out
  *   4096 u32 stamp of each block
- * Stamps go in before the data, so that a cut leaves a superset.
+ * Stamps are written before the data, so that a crash leaves a superset.
  */
 #define _GNU_SOURCE
 #include "disk.h"

@@ -1,8 +1,8 @@
 /* Data through an opened chain: reading all of it, writing its top.
  *
- * Readers take no lock. The only shared state that writing changes here is the
- * content ID, once per opened chain, at its first write: as ESXi does, so that a
- * child of a base that was written to is found out (content-ID mismatch).
+ * Readers take no lock. Writing changes only one shared state, the content ID: once per
+ * opened chain, at its first write, as ESXi does. A child of a base that was written to
+ * is thereby found out (content-ID mismatch).
  */
 #define _GNU_SOURCE
 #include "chain.h"

@@ -120,7 +120,7 @@ int vl_read_file(const char *path, size_t limit, char **text, size_t *length)
 }
 
 /* A reader sees the old text or the new one, never a mixture: write beside, then rename.
- * Not synced: the lab outlives killed processes, which is all it promises for its descriptors. */
+ * Not synced, because the lab promises for its descriptors only that they survive a killed process. */
 int vl_write_file(const char *path, const char *text, size_t length, bool replace)
 {
     char *beside = NULL;

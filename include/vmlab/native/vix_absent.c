@@ -1,4 +1,4 @@
-/* Calls of the interface that this library does not offer. They are here for programs linked against it, and say so. */
+/* Calls that this library does not offer. They exist for programs that link against them, and return an error. */
 #include "vix_internal.h"
 
 #define ABSENT(name, ...)                                                                                              \

@@ -32,7 +32,7 @@ static VixDiskLibBlockList *list_of(const uint8_t *marks, uint64_t chunks, uint6
     return list;
 }
 
-/* Whole chunks inside the disk alone: what lies beyond the last whole chunk cannot be asked for. */
+/* Only whole chunks inside the disk: a query cannot reach beyond the last whole chunk. */
 VIX_API VixError VixDiskLib_QueryAllocatedBlocks(VixDiskLibHandle disk, VixDiskLibSectorType start,
                                                  VixDiskLibSectorType count, VixDiskLibSectorType chunk,
                                                  VixDiskLibBlockList **blocks)

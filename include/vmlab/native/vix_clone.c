@@ -20,7 +20,7 @@ static int copy_step(VixDiskLibHandle to, VixDiskLibHandle from, uint64_t at, ui
     return code ? code : vl_chain_write(to->chain, at, count, buffer);
 }
 
-/* Only what is allocated is read: the new disk is zeros already. */
+/* Only allocated blocks are read, because the new disk is zeros already. */
 static int copy_disk(VixDiskLibHandle to, VixDiskLibHandle from, VixDiskLibProgressFunc progress, void *data)
 {
     uint64_t capacity = vl_chain_capacity(from->chain), chunks = (capacity + VIX_MIN_CHUNK - 1) / VIX_MIN_CHUNK;

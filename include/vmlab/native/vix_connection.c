@@ -191,7 +191,7 @@ VIX_API VixError VixDiskLib_EndAccess(const VixDiskLibConnectParams *params, con
     return call_for_access("end", params, identity);
 }
 
-/* The lab hot-adds nothing, so nothing is ever left over. */
+/* Nothing is ever left over, because the lab hot-adds nothing. */
 VIX_API VixError VixDiskLib_Cleanup(const VixDiskLibConnectParams *params, uint32_t *cleanedUp, uint32_t *remaining)
 {
     if (!vix_ready())

@@ -1,7 +1,7 @@
 /* The control connection to the lab's NFC service: one per open disk.
  *
- * The service may push messages at any time (planted faults); they are looked for
- * before each request with one non-blocking peek. A connection that has ended makes
+ * The service may push messages (planted faults) at any time. One non-blocking peek before
+ * each request looks for them. A connection that has ended makes
  * every later request fail, as when the host is gone.
  */
 #define _GNU_SOURCE

@@ -1,4 +1,4 @@
-/* Disk handles: opening through the NFC service or locally, what is known of a disk, closing. */
+/* Disk handles: opening through the NFC service or locally, describing, closing. */
 #define _GNU_SOURCE
 #include "vix_internal.h"
 
@@ -45,7 +45,7 @@ static void release(struct vix_disk *disk)
 {
     vix_queue_free(disk->queue);
     vl_chain_close(disk->chain);
-    vix_control_close(disk->control); /* last: the session lasts as long as its I/O */
+    vix_control_close(disk->control); /* last, because the session lasts as long as its I/O */
     vix_grant_free(&disk->grant);
     disk->magic = 0;
     free(disk);

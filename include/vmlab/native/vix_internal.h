@@ -1,4 +1,4 @@
-/* What the stand-in's files share: the library's state, connections, handles, the request queue. */
+/* Shared by the stand-in's files: the library's state, connections, handles, the request queue. */
 #ifndef VMLAB_VIX_INTERNAL_H
 #define VMLAB_VIX_INTERNAL_H
 

@@ -10,7 +10,7 @@ void vix_delay(const struct vix_disk *disk, uint64_t begins_us)
         vix_sleep_until(begins_us + disk->grant.latency_us);
 }
 
-/* The data is moved first and the answer held back: a request takes the latency, not latency and copying. */
+/* Moves the data first and holds the answer back, so that a request takes the latency and not latency plus copying. */
 VixError vix_transfer(struct vix_disk *disk, const vix_request *request)
 {
     uint64_t began = disk->grant.latency_us && !request->begins_us ? vix_now_us() : request->begins_us;

@@ -1,4 +1,4 @@
-/* The library as a whole: Init and Exit, log callbacks, where the lab's NFC service is. */
+/* The library as a whole: Init and Exit, log callbacks, finding the lab's NFC service. */
 #define _GNU_SOURCE
 #include "vix_internal.h"
 
@@ -38,8 +38,8 @@ bool vix_buffers_too_big(void)
            library.buffer_64k * library.buffer_count > MAX_SESSION_64K;
 }
 
-/* Documented for the real library: all opens and closes of a process are one thread's, also one after the other.
- * By the kernel's id, because the C library gives a new thread the address of one that has ended. */
+/* The real library's documents say that one thread makes all opens and closes of a process.
+ * It is known by the kernel's id, because the C library gives a new thread the address of one that has ended. */
 bool vix_is_opener(void)
 {
     long self = syscall(SYS_gettid), none = 0;
@@ -205,7 +205,7 @@ VIX_API VixError VixDiskLib_Init(uint32_t major, uint32_t minor, VixDiskLibGener
     return VixDiskLib_InitEx(major, minor, log, warn, panic, libDir, NULL);
 }
 
-/* Closes what the host forgot, for it may unload the library straight after. */
+/* Closes handles that the host forgot, because it may unload the library straight after. */
 VIX_API void VixDiskLib_Exit(void)
 {
     vix_close_all();

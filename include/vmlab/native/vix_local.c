@@ -83,7 +83,7 @@ VIX_API VixError VixDiskLib_SpaceNeededForClone(VixDiskLibHandle disk, int32_t d
     return VL_OK;
 }
 
-/* Nothing is ever repaired; the chain opens or it does not. */
+/* Repairs nothing: the chain opens or it does not. */
 VIX_API VixError VixDiskLib_CheckRepair(VixDiskLibConnection connection, const char *path, Bool repair)
 {
     (void)repair;

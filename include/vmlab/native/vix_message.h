@@ -1,4 +1,4 @@
-/* What vix_message.c offers vix_control.c. Codes are those of disk.h and vix_abi.h. */
+/* Messages for vix_control.c, made and read by vix_message.c. Codes are those of disk.h and vix_abi.h. */
 #ifndef VMLAB_VIX_MESSAGE_H
 #define VMLAB_VIX_MESSAGE_H
 

@@ -1,4 +1,4 @@
-/* Disk metadata: the disk database of the top link's descriptor, and what the host adds to it. */
+/* Disk metadata: the disk database of the top link's descriptor, and the entries that the host adds. */
 #define _GNU_SOURCE
 #include "vix_internal.h"
 
@@ -30,7 +30,7 @@ static int answer(const char *value, char *buffer, size_t size, size_t *required
     return VL_OK;
 }
 
-/* Read anew each time: WriteMetadata and the content ID change the file under an open handle. */
+/* Read anew each time, because WriteMetadata and the content ID change the file under an open handle. */
 static int load(VixDiskLibHandle disk, vl_descriptor **d)
 {
     const vl_descriptor *opened = vl_chain_descriptor(disk->chain);

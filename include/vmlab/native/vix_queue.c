@@ -1,8 +1,8 @@
 /* Asynchronous requests: a queue per handle, served by threads of the handle that start when they are needed.
  *
- * Without latency a few threads are enough to keep the disks busy; with latency as
- * many requests wait at once as there are threads, so that depth pays as it does on a
- * network. All threads are gone when the queue is freed.
+ * Without latency, a few threads keep the disks busy. With latency, as many requests
+ * wait at once as there are threads, so a deeper queue is faster, as on a network.
+ * All threads are gone when the queue is freed.
  */
 #define _GNU_SOURCE
 #include "vix_internal.h"
@@ -33,7 +33,7 @@ uint64_t vix_now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* Sleeps are exact to some microseconds: the usual slack of 50 would be a twentieth of a millisecond's latency. */
+/* Makes sleeps exact to some microseconds, because the usual slack of 50 is a twentieth of a millisecond's latency. */
 void vix_sleep_until(uint64_t due)
 {
     struct timespec until = {.tv_sec = (time_t)(due / 1000000), .tv_nsec = (long)(due % 1000000) * 1000};

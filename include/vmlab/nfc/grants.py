@@ -1,4 +1,4 @@
-"""What the NFC service asks of the vSphere behind it: may this caller open this disk, and on which terms."""
+"""The questions that the NFC service asks vSphere: whether a caller may open a disk, and on which terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ class DiskGrant:
     host: str
     """Name of the host that serves it; sessions are counted per host."""
     latency_seconds: float = 0.0
-    """Each read and write takes at least this long; requests in flight on one handle wait at the same time."""
+    """The least duration of a read or write. Requests in flight on one handle wait at the same time."""
     has_snapshot: bool = False
-    """The VM has one: without it, SAN and HotAdd open nothing for writing."""
+    """Whether the VM has a snapshot. Without one, SAN and HotAdd open nothing for writing."""
     tracked: bool = False
-    """Changes of the VM are tracked: then SAN does not write."""
+    """Whether changes of the VM are tracked. If so, SAN does not write."""
     redo_log: bool = False
-    """The disk is a snapshot's delta: SAN does not write those."""
+    """Whether the disk is a snapshot's delta, which SAN does not write."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Shown by ReadMetadata beside the disk's own; ``transport`` overrides the transport mode shown."""
+    """Entries that ReadMetadata shows beside the disk's own. ``transport`` overrides the transport mode."""
 
 
 class NfcError(Exception):
@@ -38,11 +38,11 @@ class Authority(Protocol):
 
     @property
     def thumbprint(self) -> str:
-        """SHA-1 thumbprint of the lab's TLS certificate; colons and case do not matter."""
+        """SHA-1 thumbprint of the lab's TLS certificate. Colons and case do not matter."""
 
     @property
     def nfc_session_limit(self) -> int:
-        """Disks that may be open at once on one host."""
+        """The most disks that may be open at once on one host."""
 
     def log_in(self, *, user: str | None, password: str | None, cookie: str | None) -> None:
         """Check credentials.
@@ -53,7 +53,7 @@ class Authority(Protocol):
     def prepare_access(
         self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str, identity: str
     ) -> None:
-        """Keep Storage vMotion off a VM until :meth:`end_access` of the same identity, whoever calls that.
+        """Keep Storage vMotion off a VM until somebody calls :meth:`end_access` with the same identity.
 
         :raises NfcError: with the code that the real library would give.
         """
@@ -63,7 +63,7 @@ class Authority(Protocol):
     ) -> None:
         """Allow Storage vMotion again.
 
-        :raises NfcError: this identity has not kept it off, or another reason.
+        :raises NfcError: this identity has not kept it off, or may not allow it.
         """
 
     def open_disk(

@@ -1,4 +1,4 @@
-"""Faults a test plants in the NFC service, and who has used them up."""
+"""Faults that a test plants in the NFC service, and the count of their uses."""
 
 import threading
 from dataclasses import dataclass
@@ -7,24 +7,24 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NfcFault:
-    """An error, or a pause, that opens and requests will meet."""
+    """An error or a pause that opens and requests will meet."""
 
     code: int = 0
-    """What the call gives; 0 with ``hang_seconds`` only delays it."""
+    """The code that the call returns. 0 with ``hang_seconds`` only delays the call."""
     on: Literal["connect", "prepare", "end", "open", "query", "read", "write", "io"] = "io"
     after_bytes: int = 0
-    """Requests that stay within this many bytes of their handle, counted from the injection, pass."""
+    """The first requests of a handle pass, up to this many bytes since the fault was planted."""
     after_requests: int = 0
-    """This many requests of a handle pass first."""
+    """The number of requests of a handle that pass first."""
     count: int | None = 1
-    """How many calls fail, over all handles; ``None`` means until cleared."""
+    """The number of calls that fail, over all handles. ``None``: until the fault is cleared."""
     hang_seconds: float = 0.0
     disk: str = ""
-    """Only disks whose datastore path contains this; for calls that name a VM only, its vmxSpec."""
+    """A part of the datastore path of the disks that meet it; of the vmxSpec for calls that name only a VM."""
 
     @property
     def is_of_io(self) -> bool:
-        """Whether requests on open disks meet it, and not a call that connects, prepares or opens."""
+        """Whether requests on open disks meet it, and not calls that connect, prepare or open."""
         return self.on in {"query", "read", "write", "io"}
 
 
@@ -46,7 +46,7 @@ class FaultBoard:
             return number
 
     def clear(self) -> None:
-        """Take all faults away; whoever hangs goes on."""
+        """Take all faults away. Calls that hang go on."""
         with self._cleared:
             self._faults.clear()
             self._cleared.notify_all()
@@ -57,13 +57,13 @@ class FaultBoard:
             return {n: fault for n, fault in self._faults.items() if fault.is_of_io and fault.disk in ds_path}
 
     def at_call(self, call: str, what: str) -> int:
-        """Return the code that a call gives which is no I/O, 0 for none; pauses as the fault says."""
+        """Return the code that a call other than I/O gives, or 0. Pauses as the fault says."""
         with self._lock:
             numbers = [n for n, fault in self._faults.items() if fault.on == call and fault.disk in what]
         return next((code for number in numbers if (code := self.fire(number)[0])), 0)
 
     def fire(self, number: int) -> tuple[int, bool]:
-        """Use a fault once: the code to give (0 when it is used up or cleared), and whether it is over."""
+        """Use a fault once. Returns the code to give (0 if it is used up or cleared) and whether it is over."""
         with self._cleared:
             fault = self._faults.get(number)
             if fault is None:

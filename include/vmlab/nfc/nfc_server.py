@@ -1,8 +1,8 @@
 """The NFC service: one loopback TCP connection per open disk, whose life is the session's life.
 
 It authorises, counts and hands out faults; disk data never passes through it. A client
-that dies closes its connection and thereby frees its session. Which VM may be opened how
-is the ``Authority``'s knowledge.
+that dies closes its connection and thereby frees its session. The ``Authority`` decides
+which VM may be opened how.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _KNOWN_TRANSPORTS = ("nbdssl", "nbd", "san", "hotadd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NfcSession:
-    """One disk that a client holds open."""
+    """A disk that a client holds open."""
 
     host: str
     ds_path: str
@@ -36,7 +36,7 @@ class NfcSession:
 
 
 class _Client:
-    """A connection, its session once it has opened a disk, and the lock its messages go out under."""
+    """A connection, its session once it has opened a disk, and the lock for sending messages."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -49,7 +49,7 @@ class _Client:
 
 
 class NfcServer:
-    """Serve opens on ``127.0.0.1``. ``start`` and ``stop`` once each; the rest from any thread."""
+    """Serves opens on ``127.0.0.1``. Call ``start`` and ``stop`` once each; the rest from any thread."""
 
     def __init__(self, store: DiskStore, authority: Authority, port: int = 0) -> None:
         self._store = store
@@ -104,7 +104,7 @@ class NfcServer:
         self._push({"push": "clear"})
 
     def set_latency(self, seconds: float) -> None:
-        """Add this to each request of handles opened from now on."""
+        """Delay each request of handles opened from now on."""
         self._latency = seconds
 
     def _push(self, message: dict[str, str | None], only: str = "") -> None:
@@ -210,7 +210,7 @@ class NfcServer:
         login = {name: request.get(name) for name in ("user", "password", "cookie")}
         vmx_spec, identity = request.get("vmx_spec", ""), request.get("identity", "")
         try:
-            if operation != "connect":  # a wrong thumbprint is known to show at Open only
+            if operation != "connect":  # real hosts are known to notice a wrong thumbprint at Open only
                 self._check_thumbprint(request)
             self._authority.log_in(**login)
             if code := self._faults.at_call(operation, vmx_spec):
@@ -233,7 +233,7 @@ def _plain(thumbprint: str) -> str:
 
 
 def _transport(asked: str | None, grant: DiskGrant) -> str:
-    """Return the first transport asked for that works here; without a list, what VDDK 8 would settle on."""
+    """Return the first asked-for transport that works here. Without a list, it is the one that VDDK 8 would choose."""
     offered = grant.metadata.get("transport", "nbdssl:nbd").split(":")
     wanted = [word for word in (asked or "").split(":") if word]
     for word in wanted or offered:
@@ -243,9 +243,10 @@ def _transport(asked: str | None, grant: DiskGrant) -> str:
 
 
 def _check_writing(grant: DiskGrant, transport: str) -> None:
-    """The rules of SAN and HotAdd: a snapshot has to be there, and SAN writes base disks that nobody tracks.
+    """Raise NfcError unless the rules of SAN and HotAdd allow writing.
 
-    The next transport of the list is not tried: that is the strictest reading.
+    Both need a snapshot, and SAN writes only untracked base disks. The next transport of the list is not tried, because
+    that is the strictest reading of VMware's documents.
     """
     if grant.read_only or transport not in {"san", "hotadd"}:
         return

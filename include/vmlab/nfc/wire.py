@@ -1,8 +1,8 @@
 """Messages between the stand-in library and the NFC service.
 
 One message is a big-endian u32 length and that many bytes: NUL-terminated strings, key and
-value in turn. Made to be parsed safely by C (``native/vix_message.c``). A key that is
-missing means "not given", which is not the same as empty.
+value in turn. C can parse it safely (``native/vix_message.c``). A missing key means
+"not given", which differs from an empty value.
 """
 
 import socket
@@ -13,7 +13,7 @@ _LENGTH = struct.Struct(">I")
 
 
 class WireError(Exception):
-    """The peer sent something that is no message."""
+    """The peer sent bytes that are no message."""
 
 
 def encode(fields: dict[str, str | None]) -> bytes:

@@ -1,7 +1,6 @@
 """HTTP/1.1 as the lab needs it: keep-alive, chunked and sized bodies, `Expect: 100-continue`, streamed answers.
 
-A few lines of our own instead of `http.server`, whose header parsing alone costs more than a property read. Knows no
-SOAP.
+Replaces `http.server`, because its parsing of headers alone costs more than reading a property. Knows no SOAP.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,18 +15,18 @@ SOAP_BODY_LIMIT = 64 << 20
 
 
 class BadRequestError(Exception):
-    """The peer does not speak HTTP/1.1; the connection is closed."""
+    """The peer does not speak HTTP/1.1. The connection is closed."""
 
 
 class Writer(Protocol):
-    """Where answers go: a TLS socket."""
+    """The sink of answers: a TLS socket."""
 
     def sendall(self, data: bytes, /) -> None:
         """Send all of it."""
 
 
 class Body:
-    """A request's body, read forward once; chunked coding is taken off."""
+    """A request's body, which can be read once, without its chunked coding."""
 
     def __init__(self, source: BinaryIO, headers: dict[str, str], send: Callable[[bytes], None]) -> None:
         self._source = source
@@ -60,13 +59,13 @@ class Body:
         return b"".join(parts)
 
     def skip(self, limit: int) -> None:
-        """Read and forget up to `limit` bytes; nothing where the peer waits to be told to send them."""
+        """Read and forget up to `limit` bytes. Reads nothing if the peer waits for leave to send them."""
         while self._continue is None and limit > 0 and (piece := self.read(min(limit, 1 << 20))):
             limit -= len(piece)
 
     @property
     def finished(self) -> bool:
-        """Whether the next request can be read from this connection."""
+        """Whether the body was read to its end, so that the next request can be read from this connection."""
         return self._done
 
     def _next_chunk(self) -> None:
@@ -88,7 +87,7 @@ class Body:
 
 @dataclass(slots=True, kw_only=True)
 class HttpRequest:
-    """One request; header names are lower-case, `target` is still percent-encoded."""
+    """A request. Header names are lower-case, and `target` is still percent-encoded."""
 
     method: str
     target: str
@@ -99,7 +98,7 @@ class HttpRequest:
 
 @dataclass(slots=True, kw_only=True)
 class HttpResponse:
-    """One answer. `length` is needed where `body` is an iterable; `drop` closes the connection unanswered."""
+    """An answer. An iterable `body` needs a `length`; `drop` closes the connection unanswered."""
 
     status: int = 200
     body: bytes | Iterable[bytes] = b""

@@ -1,7 +1,7 @@
 """Answers in the language of the server: messages of faults and labels of devices, as a localized vCenter sends them.
 
-Types, keys, names and paths are in no language and stay. Works on the finished document, so that nothing is forgotten;
-whoever decides by an English word finds none.
+Types, keys, names and paths stay, because they are in no language. It works on the finished document, so it forgets
+nothing: a client that decides by an English word finds none.
 """
 
 import re
@@ -31,7 +31,7 @@ def _german(text: str) -> str:
 
 
 LANGUAGES: dict[str, Callable[[str], str]] = {"en": lambda text: text, "de": _german}
-"""What each language makes of an answer."""
+"""The function of each language that translates an answer."""
 
 
 def translate(body: bytes, language: str) -> bytes:

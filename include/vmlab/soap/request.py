@@ -1,7 +1,7 @@
-"""One SOAP request, parsed: `Envelope / Body / <Method> / <parameter>*` into typed pyVmomi values.
+"""Parses one SOAP request: `Envelope / Body / <Method> / <parameter>*` into typed pyVmomi values.
 
-expat in, one pyVmomi deserializer per parameter, typed by the method's own table entry. Any namespace prefix, any
-header element, self-closing elements and document order of parameters are accepted. Refuses DOCTYPE (entity tricks),
+Each parameter gets one pyVmomi deserializer, typed by the method's table entry. Accepts any namespace prefix, any
+header element, self-closing elements and any order of parameters. Refuses DOCTYPE (entity tricks),
 unknown methods and unknown parameters with the fault a vCenter would send.
 """
 
@@ -18,11 +18,11 @@ UNDOCUMENTED = {
     "RetrieveManagedMethodExecuter": Object(params=(), result=object, resultFlags=F_OPTIONAL, privId=None),
     "RetrieveDynamicTypeManager": Object(params=(), result=object, resultFlags=F_OPTIONAL, privId=None),
 }
-"""Methods that are not in the tables although every server has them; by the last two, clients reach esxcli."""
+"""Methods that every server has although the tables do not. By the last two, clients reach esxcli."""
 
 
 class SoapRequest:
-    """What one request asks: `method`, its table entry `info`, the receiver `this`, the typed `args` by WSDL name."""
+    """A parsed request: `method`, its table entry `info`, the receiver `this`, the typed `args` by WSDL name."""
 
     def __init__(self, body: bytes) -> None:
         self.method = ""
@@ -101,7 +101,7 @@ class SoapRequest:
             raise vmodl.fault.InvalidRequest(msg=f"{self.method}: unexpected parameter {name}")
         deserializer = SoapAdapter.SoapDeserializer(None, None)
         self._pending = (name, kind, deserializer)
-        self._depth -= 1  # the deserializer swallows the closing tag
+        self._depth -= 1  # because the deserializer takes the closing tag
         deserializer.Deserialize(
             self._parser, kind.Item if issubclass(kind, list) else kind, False, self._namespaces.nsMap
         )
@@ -125,7 +125,7 @@ class SoapRequest:
 def _require_fields(value: Any) -> None:
     """Raise InvalidRequest for a data object that lacks a field its type requires, at any depth.
 
-    A number or text that is missing is not seen: the deserializer has made it zero or empty.
+    A missing number or text is not noticed, because the deserializer has made it zero or empty.
     """
     if isinstance(value, list):
         for item in value:

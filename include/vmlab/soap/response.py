@@ -16,7 +16,7 @@ def result_envelope(method: str, info: Any, value: Any, version: str, namespace:
     """A method's result as a whole SOAP document; `info` carries `result` (type) and `resultFlags`."""
     out = io.StringIO()
     out.write(f'{_START}<{method}Response xmlns="{namespace}">')
-    nothing = value is None or (isinstance(value, list) and not value)  # an empty array is no element at all
+    nothing = value is None or (isinstance(value, list) and not value)  # an empty array is sent as no element
     if not nothing:
         field = Object(name="returnval", type=info.result, version=version, flags=info.resultFlags)
         _serializer(out, version).Serialize(value, field)
@@ -41,7 +41,7 @@ def _serializer(out: io.StringIO, version: str) -> Any:
     namespaces = SoapAdapter.SOAP_NSMAP.copy()
     namespaces[support.GetWsdlNamespace(version)] = ""
     serializer = SoapAdapter.SoapSerializer(out, version, namespaces)
-    serializer.outermostAttrs = ""  # a versionId attribute that no vCenter sends; the prefixes are the envelope's
+    serializer.outermostAttrs = ""  # no vCenter sends its versionId attribute, and the envelope has the prefixes
     qualified = serializer._QName
 
     def reference_name(kind: Any, namespace: str) -> Any:

@@ -20,11 +20,11 @@ IDLE_SECONDS = 600.0
 HANDSHAKE_SECONDS = 10.0
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 << 20
-"""Read on after a refusal: closing on a peer that is still sending would cost it the answer."""
+"""The server reads on after a refusal, because a peer that is still sending would lose the answer if it closed."""
 
 
 class TlsServer:
-    """Serve `handler` over TLS on 127.0.0.1; `start` returns when the port is bound, `stop` when all is closed."""
+    """Serves `handler` over TLS on 127.0.0.1. The port is bound at once; `stop` returns when all is closed."""
 
     def __init__(self, certificate: Certificate, handler: Callable[[HttpRequest], HttpResponse], port: int = 0) -> None:
         self._handler = handler

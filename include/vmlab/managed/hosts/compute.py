@@ -1,7 +1,4 @@
-"""Hosts, clusters, resource pools, networks and datacenters: what clients read of them.
-
-All worked out from a few stored values.
-"""
+"""Hosts, clusters, resource pools, networks and datacenters, worked out from a few stored values."""
 
 import uuid
 from typing import Any
@@ -37,14 +34,14 @@ def hosts_of_cluster(site: Site, ref: Any) -> list[Any]:
 @computed(vim.ComputeResource, "datastore")
 @computed(vim.HostSystem, "datastore")
 def host_datastore(site: Site, ref: Any) -> list[Any]:
-    """The datastores a host has, or any host of a cluster."""
+    """The datastores of a host, or of any host of a cluster."""
     return reached(site.world, vim.Datastore, _hosts(site, ref))
 
 
 @computed(vim.ComputeResource, "network")
 @computed(vim.HostSystem, "network")
 def host_network(site: Site, ref: Any) -> list[Any]:
-    """The networks a host has, or any host of a cluster."""
+    """The networks of a host, or of any host of a cluster."""
     return reached(site.world, vim.Network, _hosts(site, ref))
 
 
@@ -80,13 +77,13 @@ def compute_summary(site: Site, ref: Any) -> Any:
 
 @computed(vim.ClusterComputeResource, "summaryEx")
 def cluster_summary(site: Site, ref: Any) -> Any:
-    """The same, where newer clients look for it."""
+    """Return the summary, where newer clients look for it."""
     return compute_summary(site, ref)
 
 
 @computed(vim.ClusterComputeResource, "configurationEx")
 def cluster_config_ex(site: Site, ref: Any) -> Any:
-    """A cluster whose hosts are chosen by DRS, or not; without HA, rules and groups."""
+    """The configuration of a cluster: DRS on or off, and neither HA, rules nor groups."""
     drs = vim.cluster.DrsConfigInfo(enabled=uses_drs(site, ref), defaultVmBehavior="fullyAutomated", vmotionRate=3)
     return fill(
         vim.cluster.ConfigInfoEx(
@@ -98,7 +95,7 @@ def cluster_config_ex(site: Site, ref: Any) -> Any:
 
 @computed(vim.ClusterComputeResource, "configuration")
 def cluster_config(site: Site, ref: Any) -> Any:
-    """The same as older clients read it."""
+    """Return the configuration as older clients read it."""
     config = cluster_config_ex(site, ref)
     return vim.cluster.ConfigInfo(dasConfig=config.dasConfig, drsConfig=config.drsConfig)
 
@@ -111,7 +108,7 @@ def host_vm(site: Site, ref: Any) -> list[Any]:
 
 @computed(vim.HostSystem, "capability")
 def host_capability(_site: Site, _: Any) -> Any:
-    """What an ESXi host of our days can do, as far as clients ask."""
+    """The abilities of a present-day ESXi host, as far as clients ask."""
     yes = (
         "recursiveResourcePoolsSupported", "cpuMemoryResourceConfigurationSupported", "rebootSupported",
         "shutdownSupported", "vmotionSupported", "sanSupported", "nfsSupported", "iscsiSupported",
@@ -138,7 +135,7 @@ def host_hardware(site: Site, ref: Any) -> Any:
 
 @computed(vim.HostSystem, "summary")
 def host_summary(site: Site, ref: Any) -> Any:
-    """What lists show of a host."""
+    """The summary that lists show of a host."""
     product = host_about(site, ref)
     machine = vim.host.Summary.HardwareSummary(
         vendor="vmlab",
@@ -168,7 +165,7 @@ def host_summary(site: Site, ref: Any) -> Any:
 
 
 def _summary_config(site: Site, ref: Any, product: Any) -> Any:
-    """How the host can be reached, and recognised, as the vCenter itself does it."""
+    """The host's own port and thumbprint, by which the vCenter reaches and recognises it."""
     end = site.host_ends.get(ref._moId)
     return vim.host.Summary.ConfigSummary(
         name=site.world.get(ref, "name"),
@@ -199,20 +196,20 @@ def pool_vm(site: Site, ref: Any) -> list[Any]:
 
 @computed(vim.ResourcePool, "config")
 def pool_config(site: Site, ref: Any) -> Any:
-    """No limits."""
+    """A configuration without limits."""
     return fill(vim.ResourceConfigSpec(entity=ref, cpuAllocation=allocation(), memoryAllocation=allocation()))
 
 
 @computed(vim.ResourcePool, "summary")
 def pool_summary(site: Site, ref: Any) -> Any:
-    """Name and configuration."""
+    """The summary of a pool: its name and configuration."""
     kind = vim.VirtualApp.Summary if isinstance(ref, vim.VirtualApp) else vim.ResourcePool.Summary
     return fill(kind(name=site.world.get(ref, "name"), config=pool_config(site, ref)))
 
 
 @computed(vim.Network, "summary")
 def network_summary(site: Site, ref: Any) -> Any:
-    """Name and reachability."""
+    """The summary of a network: its name, and that it is reachable."""
     return fill(vim.Network.Summary(network=ref, name=site.world.get(ref, "name"), accessible=True))
 
 
@@ -224,13 +221,13 @@ def network_host(site: Site, ref: Any) -> list[Any]:
 
 @computed(vim.ManagedEntity, "overallStatus")
 def overall_status(_site: Site, _: Any) -> str:
-    """All is well."""
+    """The status green, of everything."""
     return "green"
 
 
 @computed(vim.ManagedEntity, "effectiveRole")
 def effective_role(_site: Site, _: Any) -> list[int]:
-    """Administrator; real checks are made call by call."""
+    """The role Administrator, whatever the caller is: the real check is made at each call."""
     return [-1]
 
 
@@ -254,7 +251,7 @@ def _uuid(ref: Any) -> str:
 
 
 def host_about(site: Site, host: Any) -> Any:
-    """Which ESXi release a host is."""
+    """The ESXi release of a host."""
     release, build = RELEASES[newest_version_on(site, host)]
     return vim.AboutInfo(
         name="VMware ESXi",

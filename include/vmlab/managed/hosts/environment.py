@@ -1,6 +1,6 @@
-"""The environment browser: what a VM could be given here: LUNs, datastores, networks, hardware versions.
+"""The environment browser: the LUNs, datastores, networks and hardware versions that a VM could be given.
 
-A browser belongs to a VM, or to a cluster or lone host; it tells what all hosts of that cluster have, or one of them.
+A browser belongs to a VM, a cluster or a lone host. It answers for all hosts of that cluster, or for one of them.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,12 @@ _ADDABLE = (
     "VirtualDisk", "VirtualCdrom", "VirtualVmxnet3", "VirtualE1000e", "ParaVirtualSCSIController",
     "VirtualLsiLogicController", "VirtualLsiLogicSASController", "VirtualAHCIController", "VirtualNVMEController",
 )  # fmt: skip
-"""Devices of which the browser says that a VM may have them."""
+"""The devices that the browser offers for a VM."""
 
 
 @method(Browser, "QueryConfigTarget")
 def query_config_target(call: Call, host: Any) -> Any:
-    """Free LUNs, datastores and networks; the LUN names and ids a raw device mapping has to use."""
+    """Datastores, networks and LUNs. A raw device mapping has to use the LUN names and ids of this answer."""
     site, world = call.site, call.world
     hosts = _hosts(call, host)
     stores = [
@@ -53,13 +53,13 @@ def query_config_target(call: Call, host: Any) -> Any:
 
 @method(Browser, "QueryConfigOption")
 def query_config_option(call: Call, key: str | None, host: Any) -> Any:
-    """Limits of VMs of a hardware version, of the default one where none is named; nothing for an unknown one."""
+    """The limits of VMs of a hardware version, or of the default version. Nothing for an unknown version."""
     return _option(call, key, host)
 
 
 @method(Browser, "QueryConfigOptionEx")
 def query_config_option_ex(call: Call, spec: Any) -> Any:
-    """The same, with the guest systems cut down to those asked for where there are any of these."""
+    """Answer QueryConfigOption, with only those guest systems that the spec names, if any of them is known."""
     option = _option(call, spec.key if spec else None, spec.host if spec else None)
     wanted = [guest for guest in option.guestOSDescriptor if guest.id in spec.guestId] if option and spec else []
     if wanted:
@@ -75,7 +75,7 @@ def query_config_option_descriptor(call: Call) -> list[Any]:
 
 @method(Browser, "QueryTargetCapabilities")
 def query_target_capabilities(call: Call, host: Any) -> Any:
-    """Abilities of a host; the first of the cluster where none is named."""
+    """The abilities of a host, or of the cluster's first host if none is named."""
     return read_property(call.site, _hosts(call, host)[0], "capability")
 
 
@@ -101,7 +101,7 @@ def _hosts(call: Call, host: Any) -> list[Any]:
 
 
 def _reached(site: Site, hosts: list[Any], name: str) -> list[Any]:
-    """The datastores or networks that any of the hosts has, each once."""
+    """Return the datastores or networks that any of the hosts has, each once."""
     found = {ref._moId: ref for host in hosts for ref in read_property(site, host, name)}
     return list(found.values())
 
@@ -127,7 +127,7 @@ def _option(call: Call, key: str | None, host: Any) -> Any:
 
 
 def _hardware(version: int) -> Any:
-    """CPUs, memory and controllers a version allows on these hosts."""
+    """The CPUs, memory and controllers that a version allows on these hosts."""
     cores = vim.option.IntOption(defaultValue=1, min=1, max=CORES, valueIsReadonly=False)
     memory = vim.option.LongOption(defaultValue=1024, min=4, max=MEMORY >> 20, valueIsReadonly=False)
     return vim.vm.VirtualHardwareOption(

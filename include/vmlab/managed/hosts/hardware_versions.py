@@ -1,4 +1,4 @@
-"""Virtual hardware versions: which ones a host runs, by its release, and its answer to a VM that is too new for it."""
+"""Virtual hardware versions: those that a host's release runs, and the refusal of a VM that is too new."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ RELEASES: dict[int, tuple[str, str]] = {
     20: ("8.0.0", "20513097"),
     21: ("8.0.3", "24022510"),
 }
-"""By hardware version the first ESXi release that runs it; the numbers between them were never given out."""
+"""The first ESXi release that runs a hardware version, by version. Numbers that are missing were never given out."""
 
 NEWEST_VERSION = max(RELEASES)
 
@@ -32,13 +32,13 @@ def version_key(number: int) -> str:
 
 
 def newest_version_on(site: Site, host: Any) -> int:
-    """The newest version a host runs; set per host by its name in `hardware_versions`, else the newest there is."""
+    """Return the newest version that a host runs: its own of the setting `hardware_versions`, or the newest of all."""
     limits: dict[str, int] = site.world.meta("hardware_versions") or {}
     return int(limits.get(str(site.world.get(host, "name")), NEWEST_VERSION))
 
 
 def runs_version(site: Site, host: Any, version: str) -> bool:
-    """Whether a host runs VMs of a version."""
+    """Return whether a host runs VMs of a version."""
     return version in {version_key(number) for number in RELEASES if number <= newest_version_on(site, host)}
 
 
@@ -48,7 +48,7 @@ def hosts_that_run(site: Site, version: str) -> list[Any]:
 
 
 def check_host_version(site: Site, host: Any, version: str) -> None:
-    """Raise the VirtualHardwareVersionNotSupported fault where a host does not run VMs of a version."""
+    """Raise the VirtualHardwareVersionNotSupported fault if a host does not run VMs of a version."""
     if not runs_version(site, host, version):
         name = str(site.world.get(host, "name"))
         message = f"Virtual hardware version {version} is not supported on host '{name}'."
@@ -56,7 +56,7 @@ def check_host_version(site: Site, host: Any, version: str) -> None:
 
 
 def version_options(site: Site, hosts: list[Any]) -> list[Any]:
-    """The versions some of these hosts run, each with the hosts that do; the default is the newest that all run."""
+    """Return the versions that some of these hosts run, each with its hosts. The default is the newest that all run."""
     newest = {host: newest_version_on(site, host) for host in hosts}
     default = min(newest.values(), default=0)
     return [

@@ -1,4 +1,4 @@
-"""A host's configuration in full, and the host's own managers, which tell the same values one by one."""
+"""A host's whole configuration, and the host's own managers, which tell the same values one by one."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _BALANCED = vim.host.PowerSystem.PowerPolicy(
 
 @computed(vim.HostSystem, "config")
 def host_config(site: Site, ref: Any) -> Any:
-    """Every member that a real host has; the values of those that nothing in the lab rests on are neutral."""
+    """The configuration, with every member that a real host has. Those that the lab does not need are neutral."""
     config = ConfigInfo(
         host=ref,
         product=host_about(site, ref),
@@ -51,7 +51,7 @@ _TOLD = {
     for info in ConfigInfo._GetPropertyList()
     if issubclass(info.type, DataObject) or (issubclass(info.type, list) and issubclass(info.type.Item, DataObject))
 }
-"""Members of the configuration by their type: no two have one, so that the type says which one a manager tells."""
+"""The members of the configuration by their type. No two have the same, so a manager's member is found by its type."""
 
 
 def _tell(kind: Any, name: str, member: str) -> None:
@@ -74,7 +74,7 @@ def datastore_system_datastore(site: Site, ref: Any) -> list[Any]:
 
 @method(vim.host.VirtualNicManager, "QueryNetConfig")
 def query_net_config(call: Call, nicType: str) -> Any:
-    """Which adapters of the kernel serve one purpose."""
+    """Return the kernel's network adapters that serve one purpose."""
     told = _nic_uses(call.site, host_of_manager(call.site, call.this)).netConfig
     return next((one for one in told if one.nicType == nicType), None)
 
@@ -93,7 +93,7 @@ def query_date_time(call: Call) -> Any:
 @method(vim.host.NetworkSystem, "RefreshNetworkSystem")
 @method(vim.host.DateTimeSystem, "RefreshDateTimeSystem")
 def refresh(call: Call) -> None:
-    """Nothing was ever stale."""
+    """Do nothing, because nothing is ever stale."""
 
 
 def _network(site: Site, ref: Any) -> Any:

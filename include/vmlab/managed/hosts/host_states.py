@@ -1,4 +1,4 @@
-"""Hosts in maintenance or disconnected, clusters with DRS or without: what decides where a VM can be.
+"""States that decide where a VM can be: hosts in maintenance or disconnected, clusters with or without DRS.
 
 A host that enters maintenance mode is evacuated at once; a real one waits for its running VMs to be moved.
 """
@@ -13,20 +13,20 @@ CONNECTED, MAINTENANCE, DISCONNECTED = "connected", "maintenance", "disconnected
 
 
 def host_state(site: Site, host: Any) -> str:
-    """Connected, in maintenance or disconnected."""
+    """Return the state of a host: connected, in maintenance or disconnected."""
     states: dict[str, str] = site.world.meta("host_states") or {}
     return states.get(host._moId, CONNECTED)
 
 
 def uses_drs(site: Site, cluster: Any) -> bool:
-    """Whether a cluster places its VMs itself."""
+    """Return whether a cluster uses DRS, which places its VMs."""
     switched: dict[str, bool] = site.world.meta("drs") or {}
     return switched.get(cluster._moId, True)
 
 
 @computed(vim.HostSystem, "runtime")
 def host_runtime(site: Site, ref: Any) -> Any:
-    """Its connection, its power, whether it is in maintenance."""
+    """The runtime state of a host: connection, power, maintenance."""
     state = host_state(site, ref)
     return fill(
         vim.host.RuntimeInfo(
@@ -40,7 +40,7 @@ def host_runtime(site: Site, ref: Any) -> Any:
 
 @task_method(vim.HostSystem, "EnterMaintenanceMode_Task")
 def enter_maintenance(call: Call, **_: Any) -> None:
-    """Take a host out of use, its VMs to others."""
+    """Take a host out of use and move its VMs to others."""
     with call.world.transaction():
         _set_state(call, MAINTENANCE)
         _evacuate(call.site, call.this)

@@ -1,7 +1,7 @@
 """Networks of hosts: standard ones, port groups of distributed switches, and opaque ones of NSX.
 
-A card names its network by what its kind is known by: the name, the switch's uuid and the port group's key, or an id;
-a network that its host does not have is refused, and so is a card without any.
+A card names a standard network by its name, a port group by its key and the switch's uuid, an opaque one by its id.
+A card is refused if it names no network that its host has.
 """
 
 import copy
@@ -18,7 +18,7 @@ Group = vim.dvs.DistributedVirtualPortgroup
 
 
 def add_switch(site: Site, folder: Any, name: str, *, switch_uuid: str | None = None, moref: str | None = None) -> Any:
-    """Enter a distributed switch; its uuid is one of vSphere's spelling."""
+    """Enter a distributed switch. Its uuid is spelt as vSphere spells it."""
     ref = Switch(moref) if moref else site.world.new_ref(Switch, "dvs")
     made = switch_uuid or _spelled(uuid.uuid4())
     return site.world.add(ref, name=name, parent=folder, uuid=made)
@@ -38,7 +38,7 @@ def add_group(
 
 
 def add_opaque(site: Site, folder: Any, name: str, network_id: str) -> Any:
-    """Enter a network that something else than vSphere manages."""
+    """Enter a network that NSX manages, not vSphere."""
     ref = site.world.new_ref(vim.OpaqueNetwork, "network-o")
     summary = fill(
         vim.OpaqueNetwork.Summary(
@@ -53,7 +53,7 @@ def add_opaque(site: Site, folder: Any, name: str, network_id: str) -> Any:
 
 
 def network_of(site: Site, backing: Any) -> Any | None:
-    """The network that a card's backing names; None where it names none that is there."""
+    """Return the network that a card's backing names, or None if there is none."""
     for ref in site.world.all(vim.Network):
         if names_network(site, backing, ref):
             return ref
@@ -61,7 +61,7 @@ def network_of(site: Site, backing: Any) -> Any | None:
 
 
 def names_network(site: Site, backing: Any, ref: Any) -> bool:
-    """Whether a card's backing names this network."""
+    """Return whether a card's backing names a network."""
     if isinstance(backing, Card.DistributedVirtualPortBackingInfo):
         if not isinstance(ref, Group) or backing.port is None or backing.port.portgroupKey != ref._moId:
             return False
@@ -79,7 +79,7 @@ def names_network(site: Site, backing: Any, ref: Any) -> bool:
 
 
 def check_card(site: Site, host: Any, card: Any, index: int) -> None:
-    """Raise the InvalidDeviceBacking fault for a card that is on no network of a host."""
+    """Raise the InvalidDeviceBacking fault if a card is on no network of a host."""
     fits = [ref for ref in site.world.all(vim.Network) if names_network(site, card.backing, ref)]
     if not any(host in hosts_of(site.world, ref) for ref in fits) or any(_uplink(site, ref) for ref in fits):
         message = f"Invalid configuration for device '{index}': its network is not on {site.world.get(host, 'name')}."
@@ -100,7 +100,7 @@ def groups(site: Site, ref: Any) -> list[Any]:
 
 @computed(Switch, "summary")
 def switch_summary(site: Site, ref: Any) -> Any:
-    """Name, uuid, ports."""
+    """The summary of a switch: name, uuid, number of ports."""
     world = site.world
     return fill(
         vim.DistributedVirtualSwitch.Summary(name=world.get(ref, "name"), uuid=world.get(ref, "uuid"), numPorts=8)
@@ -109,7 +109,7 @@ def switch_summary(site: Site, ref: Any) -> Any:
 
 @computed(Group, "config")
 def group_config(site: Site, ref: Any) -> Any:
-    """Key, switch, and the name of now."""
+    """The configuration of a port group, with its present name."""
     config = copy.deepcopy(site.world.get(ref, "config"))
     config.name = site.world.get(ref, "name")
     return config
@@ -117,7 +117,7 @@ def group_config(site: Site, ref: Any) -> Any:
 
 @computed(vim.OpaqueNetwork, "summary")
 def opaque_summary(site: Site, ref: Any) -> Any:
-    """Id, and the name of now."""
+    """The summary of an opaque network, with its present name."""
     found = copy.deepcopy(site.world.get(ref, "summary"))
     found.name = site.world.get(ref, "name")
     return found

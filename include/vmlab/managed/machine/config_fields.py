@@ -20,7 +20,7 @@ _MERGED = {
 
 
 def apply_simple_fields(config: Any, spec: Any) -> None:
-    """Set on `config` what `spec` sets. Raises the InvalidArgument fault for sizes that cannot be."""
+    """Copy the plain fields that `spec` sets to `config`. Raises the InvalidArgument fault for impossible sizes."""
     for name in _DIRECT:
         value = getattr(spec, name, None)
         if value is not None:
@@ -67,7 +67,10 @@ def _merge(config: Any, name: str, given: Any) -> None:
 
 
 def _apply_extra_config(config: Any, options: list[Any]) -> None:
-    """Later values win; an empty value removes the key. Keys of one spelling in any case are one, the first stays."""
+    """Merge options: the later value wins, and an empty one removes the key.
+
+    Case does not matter in a key, and its first spelling stays.
+    """
     merged = {option.key.lower(): (option.key, option.value) for option in config.extraConfig}
     for option in options:
         key = option.key.lower()

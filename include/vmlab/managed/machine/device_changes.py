@@ -1,7 +1,7 @@
-"""Device changes of a ConfigSpec, checked and planned: which devices the VM will have, and what is to be done to files.
+"""Plans the device changes of a ConfigSpec: the devices that the VM will have, and the actions on files.
 
-Follows vSphere's rules: temporary keys are replaced, controllers resolved, units assigned, what cannot be is refused
-with the fault a vCenter raises, before any file is touched. Carrying the plan out is `disk_files`' job.
+Follows vSphere's rules: it replaces temporary keys, finds controllers and assigns units. An impossible change is
+refused with the fault that a vCenter raises, before any file is touched. `disk_files` carries the plan out.
 """
 
 import copy
@@ -30,7 +30,7 @@ Spec = Device.VirtualDeviceSpec
 
 @dataclass(slots=True, kw_only=True)
 class DiskAction:
-    """One thing to do to files. `disk` is the device as it will be; the action may fill in its backing."""
+    """One action on files. `disk` is the device as it will be; the action may fill in its backing."""
 
     verb: str
     """create, rdm, attach, replace, extend, destroy."""
@@ -105,7 +105,7 @@ def _add(plan: DevicePlan, change: Any, index: int) -> None:
         raise invalid_device(index, "key", f"{type(device).__name__.rpartition('.')[2]} is a default device")
     if isinstance(device, Device.VirtualController) and device.device:
         raise invalid_device(index, "device", "the list of devices on a controller is vSphere's to fill")
-    if isinstance(device, Device.VirtualVideoCard):  # every VM has one: adding means setting it
+    if isinstance(device, Device.VirtualVideoCard):  # every VM has one, so adding one replaces it
         plan.devices = [other for other in plan.devices if not isinstance(other, Device.VirtualVideoCard)]
     controller = _controller_for(plan, device, index)
     taken = {other.key for other in plan.devices}
@@ -130,7 +130,7 @@ def _add(plan: DevicePlan, change: Any, index: int) -> None:
 
 
 def _controller_for(plan: DevicePlan, device: Any, index: int) -> Any:
-    """The controller a new device asks for: one of this spec by its temporary key, or one the VM has."""
+    """Return the controller that a new device asks for: one of this spec, by its temporary key, or one of the VM."""
     if is_disk_controller(device) or (isinstance(device, Device.VirtualController) and device.controllerKey is None):
         return next(other for other in plan.devices if isinstance(other, Device.VirtualPCIController))
     wanted = device.controllerKey
@@ -241,7 +241,7 @@ def _edit_disk(plan: DevicePlan, old: Any, new: Any, change: Any, index: int, *,
 
 
 def _merged(old: Any, new: Any) -> Any:
-    """The old device with every field the new one sets."""
+    """Return the old device with every field that the new one sets."""
     merged = copy.deepcopy(old)
     for info in new._GetPropertyList():
         value = getattr(new, info.name)
@@ -256,9 +256,8 @@ def _merged(old: Any, new: Any) -> Any:
 def _complete_nic(plan: DevicePlan, card: Any) -> None:
     used = {other.unitNumber for other in plan.devices if isinstance(other, Device.VirtualEthernetCard)}
     if card.unitNumber is None or card.unitNumber in used:
-        card.unitNumber = next(
-            unit for unit in range(7, 100) if unit not in used
-        )  # where vSphere's PCI slots for NICs begin
+        # vSphere's PCI slots for NICs begin at 7.
+        card.unitNumber = next(unit for unit in range(7, 100) if unit not in used)
     if not card.macAddress:
         tail = secrets.token_bytes(3)
         card.macAddress = f"00:50:56:{0x80 | tail[0] >> 2:02x}:{tail[1]:02x}:{tail[2]:02x}"

@@ -1,6 +1,6 @@
-"""Virtual devices: the default ones of every VM, the numbers vSphere gives to keys, the places on each controller.
+"""Virtual devices: the default ones of every VM, the keys that vSphere gives them, the places on each controller.
 
-Pure: works on device objects, touches neither files nor the world.
+Pure: works on device objects, and touches neither files nor the world.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ DEFAULT_TYPES = (
     Device.VirtualPointingDevice,
     Device.VirtualVMCIDevice,
 )
-"""What every VM has by itself and nobody may add."""
+"""The devices that every VM has by itself. Nobody may add or remove one."""
 
-# Controller type → (first key, how many buses, first key of a disk on it, keys per bus, units, reserved unit)
+# Controller type → (first key, number of buses, first key of a disk on it, keys per bus, units, reserved unit)
 CONTROLLERS: tuple[tuple[Any, tuple[int, int, int, int, int, int]], ...] = (
     (Device.ParaVirtualSCSIController, (1000, 4, 2000, 16, 64, 7)),
     (Device.VirtualSCSIController, (1000, 4, 2000, 16, 16, 7)),
@@ -127,7 +127,7 @@ def rules_of(controller: Any) -> tuple[int, int, int, int, int, int] | None:
 
 
 def is_disk_controller(device: Any) -> bool:
-    """Whether disks can sit on a device."""
+    """Return whether disks can be attached to a device."""
     return rules_of(device) is not None
 
 
@@ -157,7 +157,7 @@ def key_for(device: Any, controller: Any, taken: set[int]) -> int:
 
 
 def describe(device: Any, devices: list[Any]) -> None:
-    """Give a new device its label and summary, as vSphere's numbering goes."""
+    """Give a new device its label and summary, numbered as vSphere numbers them."""
     kind, label = next(
         ((kind, label) for kind, label in LABELS if isinstance(device, kind)), (type(device), type(device).__name__)
     )
@@ -186,35 +186,35 @@ def link_children(devices: list[Any]) -> None:
 
 
 def adapter_of(controller: Any) -> str:
-    """What a disk's descriptor calls the adapter it is made for."""
+    """Return the adapter type that a disk's descriptor has for a controller."""
     if isinstance(controller, Device.VirtualIDEController):
         return "ide"
     return "buslogic" if isinstance(controller, Device.VirtualBusLogicController) else "lsilogic"
 
 
 def is_rdm(backing: Any, mode: str | None = None) -> bool:
-    """Whether a backing is a raw device mapping (of that compatibility mode)."""
+    """Return whether a backing is a raw device mapping, of a certain compatibility mode if one is given."""
     found = getattr(backing, "compatibilityMode", None)
     return isinstance(backing, Disk.RawDiskMappingVer1BackingInfo) and mode in (None, found)
 
 
 def in_snapshots(disk: Any) -> bool:
-    """Whether a snapshot freezes a disk: not where it is independent or a physical raw device mapping."""
+    """Return whether a snapshot freezes a disk: an independent disk and a physical raw device mapping are left out."""
     return not is_rdm(disk.backing, "physicalMode") and not str(disk.backing.diskMode or "").startswith("independent")
 
 
 def is_multi_writer(disk: Any) -> bool:
-    """Whether several running VMs may have a disk."""
+    """Return whether several running VMs may have a disk."""
     return getattr(disk.backing, "sharing", None) == "sharingMultiWriter"
 
 
 def shares_bus(device: Any) -> bool:
-    """Whether a device is a SCSI controller whose disks several running VMs may have."""
+    """Return whether a device is a SCSI controller whose disks several running VMs may have."""
     return isinstance(device, Device.VirtualSCSIController) and device.sharedBus not in (None, "noSharing")
 
 
 def shareable(devices: list[Any]) -> set[str]:
-    """The paths of the disks among a VM's devices that another running VM may have, too."""
+    """Return the paths of the disks among some devices that another running VM may have, too."""
     buses = {device.key for device in devices if shares_bus(device)}
     return {
         device.backing.fileName

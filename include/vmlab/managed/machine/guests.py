@@ -1,4 +1,4 @@
-"""Guests: what VMware Tools report of a VM, and the names of guest systems."""
+"""Guests: the report of VMware Tools on a VM, and the names of guest systems."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def guest_names(guest_id: str) -> tuple[str, str]:
 
 
 def guest_descriptors() -> list[Any]:
-    """The guest systems a VM may be made for, with the devices each does best with."""
+    """Return the guest systems that a VM may be made for, each with the devices that suit it."""
     devices = vim.vm.device
     return [
         fill(
@@ -55,7 +55,7 @@ def guest_descriptors() -> list[Any]:
 
 
 def new_guest(config: Any, *, tools: bool = False, ip: str | None = None, host_name: str | None = None) -> Any:
-    """What is known of a guest: nothing until Tools run; the last address stays known when the VM is off."""
+    """Make the GuestInfo of a new VM. It is empty without Tools; a last address stays known while the VM is off."""
     full, family = guest_names(config.guestId)
     guest = vim.vm.GuestInfo(
         toolsStatus="toolsOk" if tools else "toolsNotInstalled",
@@ -100,7 +100,7 @@ def _stack(host_name: str) -> Any:
 
 
 def set_running(guest: Any, *, running: bool) -> None:
-    """Follow the VM's power state, where Tools are installed."""
+    """Set the state of Tools and guest to the VM's power state, if Tools are installed."""
     installed = guest.toolsStatus not in (None, "toolsNotInstalled")
     up = running and installed
     guest.toolsRunningStatus = "guestToolsRunning" if up else "guestToolsNotRunning"

@@ -1,8 +1,8 @@
-"""What a filter spec may say, checked before anything is read: every path against the type that is declared for it.
+"""Checks a filter spec before anything is read: every path must exist in the type that the spec declares for it.
 
-A vCenter knows a property by the `type` of the spec that asks for it, not by the object that is found: `summary` of a
-ManagedEntity is no property, though every VM has one. Within a data object the run-time type counts, see
-`properties.read_path`.
+A vCenter knows a property by the `type` of the spec, and not by the object that is found. `summary` of a ManagedEntity
+is therefore no property, although every VM has one. Within a data object the run-time type counts, see
+`reading.read_path`.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ PC = vmodl.query.PropertyCollector
 
 
 def check_filter_spec(spec: Any) -> None:
-    """Raise InvalidProperty or InvalidArgument for a filter spec that cannot work whatever it meets."""
+    """Raise InvalidProperty or InvalidArgument for a filter spec that could not work with any object."""
     for wanted in spec.propSet:
         _check_type(wanted.type, "propSet.type")
         for path in wanted.pathSet:

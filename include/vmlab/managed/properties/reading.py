@@ -1,7 +1,7 @@
-"""Reading properties by path: stored, computed, or a neutral default; through nested objects and keyed arrays.
+"""Reads properties by path: stored, computed, or a neutral default; through nested objects and keyed arrays.
 
-`config.hardware.device[2000].backing.fileName` follows the run-time type at every step. Lists are given the declared
-array type, which an anyType answer needs. Called under the world's lock.
+`config.hardware.device[2000].backing.fileName` follows the run-time type at every step. A list gets the declared array
+type, because an anyType answer needs one. The caller holds the world's lock.
 """
 
 from functools import lru_cache
@@ -31,9 +31,9 @@ def property_names(kind: Any) -> tuple[str, ...]:
 
 
 def declared(kind: Any, path: str) -> Any:
-    """The type that a path of a declared managed type has; `None` where only a value's own type tells.
+    """Return the type of a path in a managed type, or None if it depends on the type of a value on the way.
 
-    Raises the InvalidProperty fault where the managed type has no such property.
+    Raises the InvalidProperty fault if the managed type has no such property.
     """
     names = [name for name, _ in split(path)]
     info = _property_info(kind, names[0])
@@ -48,7 +48,7 @@ def declared(kind: Any, path: str) -> Any:
 
 
 def read_property(site: Site, ref: Any, name: str) -> Any:
-    """One whole property. Raises the InvalidProperty and ManagedObjectNotFound faults."""
+    """Read one whole property. Raises the InvalidProperty and ManagedObjectNotFound faults."""
     entry = site.world.entry(ref)
     info = _property_info(_kind(entry.ref), name)
     if info is None:
@@ -65,7 +65,7 @@ def read_property(site: Site, ref: Any, name: str) -> Any:
 
 
 def read_path(site: Site, ref: Any, path: str) -> Any:
-    """The value a property path names, or None where something on the way is not set."""
+    """Return the value that a property path names, or None if something on the way is not set."""
     segments = split(path)
     name, key = segments[0]
     value = _select(read_property(site, ref, name), key)
@@ -106,7 +106,7 @@ def _select(value: Any, key: str) -> Any:
 
 
 def _retyped(value: Any, kind: Any) -> Any:
-    """The value as its declared type: an anyType answer carries the run-time type, and an int is no long."""
+    """Return a value as its declared type, because an anyType answer carries it, and an int is no long."""
     if isinstance(value, list):
         return value if isinstance(value, kind) else kind(value)
     plain = type(value)

@@ -11,7 +11,7 @@ from vmlab.managed.site import Call, method
 PC = vmodl.query.PropertyCollector
 
 DEFAULT_PAGE = 1000
-"""Objects in one answer where the client names no limit."""
+"""The objects in one answer, if the client names no limit."""
 
 _tokens = itertools.count(1)
 _pages: dict[tuple[str, str], tuple[list[Any], int]] = {}
@@ -21,13 +21,13 @@ _KEPT_PAGES = 1000
 
 @method(PC, "RetrieveProperties")
 def retrieve_properties(call: Call, specSet: list[Any]) -> list[Any]:
-    """Everything at once."""
+    """Return everything at once."""
     return retrieve(call.site, specSet, call.sees())
 
 
 @method(PC, "RetrievePropertiesEx")
 def retrieve_properties_ex(call: Call, specSet: list[Any], options: Any) -> Any:
-    """The first page; a token names the rest."""
+    """Return the first page, with a token for the rest."""
     objects = retrieve(call.site, specSet, call.sees())
     size = (options.maxObjects if options is not None else None) or DEFAULT_PAGE
     if size < 0:
@@ -37,7 +37,7 @@ def retrieve_properties_ex(call: Call, specSet: list[Any], options: Any) -> Any:
 
 @method(PC, "ContinueRetrievePropertiesEx")
 def continue_retrieve(call: Call, token: str) -> Any:
-    """The next page. A token works once."""
+    """Return the next page. A token works once."""
     with _guard:
         rest = _pages.pop((call.cookie, token), None)
     if rest is None:

@@ -14,7 +14,7 @@ Index = vim.SearchIndex
 
 @method(Index, "FindByInventoryPath")
 def find_by_inventory_path(call: Call, inventoryPath: str) -> Any:
-    """`DC/vm/folder/name`; a slash inside a name is written %2f. None where there is nothing."""
+    """Find `DC/vm/folder/name`, or None. A slash inside a name is written %2f."""
     return _first(_seen(call, [find_by_path(call.site, inventoryPath)]))
 
 
@@ -38,7 +38,7 @@ def find_all_by_uuid(call: Call, datacenter: Any, uuid: str, vmSearch: bool, ins
 
 @method(Index, "FindByIp")
 def find_by_ip(call: Call, datacenter: Any, ip: str, vmSearch: bool) -> Any:
-    """The first VM whose guest reports an address (also the last one it reported before it went off)."""
+    """The first VM whose guest reports an address, or reported it last before it went off."""
     return _first(_seen(call, _by_ip(call, datacenter, ip, vmSearch)))
 
 
@@ -139,7 +139,7 @@ def _by_dns(call: Call, datacenter: Any, name: str, of_vm: bool) -> list[Any]:
 
 
 def _seen(call: Call, found: list[Any]) -> list[Any]:
-    """What of the found the caller may see."""
+    """Return those of the found objects that the caller may see."""
     sees = call.sees()
     return [ref for ref in found if ref is not None and sees(ref)]
 

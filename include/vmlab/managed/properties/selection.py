@@ -1,4 +1,4 @@
-"""What a property filter selects: objects reached by traversal, and their properties. Pure reading, under the lock."""
+"""Selects for a property filter: objects that a traversal reaches, and their properties. Reads only, under the lock."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ PC = vmodl.query.PropertyCollector
 
 
 def select(site: Site, spec: Any, sees: Sight) -> dict[str, Any]:
-    """All objects a filter spec reaches and asks properties of: id → reference, in order of discovery."""
+    """Return the objects that a filter spec reaches and asks properties of: id → reference, in order of discovery."""
     found: dict[str, Any] = {}
     for start in spec.objectSet:
         named: dict[str, Any] = {}
@@ -31,9 +31,9 @@ def paths(spec: Any, ref: Any) -> list[str]:
 
 
 def content(site: Site, spec: Any, ref: Any, sees: Sight) -> Any:
-    """One object with the values asked for; unset ones are left out, as a vCenter does.
+    """Return one object with the values asked for. Unset values are left out, as a vCenter does.
 
-    Those that the caller may not read are listed as missing, each with its fault.
+    A property that the caller may not read is listed as missing, with its fault.
     """
     answer = PC.ObjectContent(obj=ref)
     for path in paths(spec, ref):

@@ -1,6 +1,6 @@
-"""VMs whose configuration a vCenter cannot read: their host or datastore is not reachable, or their file is broken.
+"""VMs whose configuration a vCenter cannot read, because their host or datastore is lost or their file is broken.
 
-The files are where they were and the lab keeps the configuration, but shows nothing of it: what was `config` is unset.
+The files stay where they were and the lab keeps the configuration, but `config` and its like read as unset.
 """
 
 import copy
@@ -15,7 +15,7 @@ _ALLOWED = frozenset({"UnregisterVM", "ReloadVirtualMachine"})
 
 
 def is_lost(site: Site, ref: Any) -> bool:
-    """Whether the configuration of a VM cannot be read now."""
+    """Return whether the configuration of a VM cannot be read now."""
     if not isinstance(ref, vim.VirtualMachine):
         return False
     runtime = site.world.get(ref, "runtime")
@@ -23,12 +23,12 @@ def is_lost(site: Site, ref: Any) -> bool:
 
 
 def hides(site: Site, ref: Any, name: str) -> bool:
-    """Whether a property of an object is unset because nobody can read it."""
+    """Return whether a property of an object is unset because nobody can read it."""
     return name in _UNREADABLE and is_lost(site, ref)
 
 
 def check_reachable(call: Call) -> None:
-    """Raise InvalidState for a call to a VM that is not reachable, except those that take it off the inventory."""
+    """Raise InvalidState for a call to a VM that is not reachable, unless the call takes it out of the inventory."""
     if call.method not in _ALLOWED and is_lost(call.site, call.this):
         state = call.world.get(call.this, "runtime").connectionState
         raise vim.fault.InvalidState(

@@ -1,7 +1,7 @@
 """Waiting for changes: property filters, WaitForUpdatesEx and its older kin.
 
-A filter remembers the last value sent of every path, as XML; a wait compares and sleeps on the world's condition.
-Filters belong to one collector of one session and die with it.
+A wait compares the present values with those sent last, and sleeps on the world's condition until something changes.
+Filters belong to one collector of one session and end with it.
 """
 
 import time
@@ -19,7 +19,7 @@ PC = vmodl.query.PropertyCollector
 def create_filter(call: Call, spec: Any, partialUpdates: bool) -> Any:
     """Watch a selection; its first wait reports everything as entered."""
     check_filter_spec(spec)
-    select(call.site, spec, call.sees())  # a start that is not there is refused now
+    select(call.site, spec, call.sees())  # so that a missing start object is refused now
     ref = _own(call, PC.Filter, "session-filter", spec=spec, partialUpdates=partialUpdates)
     call.site.collectors.of(call.cookie, call.this).watches.append(Watch(ref=ref, spec=spec))
     call.site.collectors.of(call.cookie, call.this).checked = -1
@@ -36,7 +36,7 @@ def destroy_filter(call: Call) -> None:
 
 @method(PC, "CreatePropertyCollector")
 def create_collector(call: Call) -> Any:
-    """One more collector for this session."""
+    """Make one more collector for this session."""
     return _own(call, PC, "session-collector")
 
 
@@ -61,7 +61,7 @@ def cancel_wait(call: Call) -> None:
 
 @method(PC, "WaitForUpdatesEx", locked=False)
 def wait_for_updates_ex(call: Call, version: str | None, options: Any) -> Any:
-    """Changes since `version`; None when `maxWaitSeconds` have passed without any."""
+    """Return the changes since `version`, or None if there were none for `maxWaitSeconds`."""
     seconds = options.maxWaitSeconds if options is not None else None
     limit = options.maxObjectUpdates if options is not None else None
     return _wait(call, version or "", seconds, limit or 100)
@@ -69,13 +69,13 @@ def wait_for_updates_ex(call: Call, version: str | None, options: Any) -> Any:
 
 @method(PC, "WaitForUpdates", locked=False)
 def wait_for_updates(call: Call, version: str | None) -> Any:
-    """Changes since `version`, however long it takes."""
+    """Return the changes since `version`, however long it takes."""
     return _wait(call, version or "", None, 1 << 30)
 
 
 @method(PC, "CheckForUpdates", locked=False)
 def check_for_updates(call: Call, version: str | None) -> Any:
-    """Changes since `version`, without waiting."""
+    """Return the changes since `version`, without waiting."""
     return _wait(call, version or "", 0, 1 << 30)
 
 
@@ -118,7 +118,7 @@ def _still_wanted(call: Call, state: Collector, cancelled: int) -> None:
 
 
 def _updates(site: Site, state: Collector, limit: int, sees: Sight) -> Any:
-    """What changed since the last answer, at most `limit` objects; None when nothing did."""
+    """Return the changes since the last answer, of at most `limit` objects, or None if nothing changed."""
     if state.checked == site.world.revision:
         return None
     state.checked = site.world.revision
@@ -164,7 +164,7 @@ def _object_updates(site: Site, watch: Watch, limit: int, sees: Sight) -> list[A
 
 
 def _untell(watch: Watch, update: Any) -> None:
-    """Take back an update that did not fit: the next answer starts with it."""
+    """Take back an update that did not fit. The next answer starts with it."""
     if update.kind == "leave":
         watch.known[update.obj._moId] = (update.obj, {})
     else:

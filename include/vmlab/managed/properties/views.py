@@ -1,4 +1,4 @@
-"""Views: container views that stay current, and lists. They belong to a session and die with it."""
+"""Views: container views that stay current, and lists. They belong to a session and end with it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CHILDREN: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (vim.ResourcePool, ("resourcePool", "vm")),
     (vim.HostSystem, ("vm",)),
 )
-"""What a container contains, by type."""
+"""The properties that hold a container's children, by type."""
 CONTAINERS = tuple(kind for kind, _ in CHILDREN)
 
 
@@ -30,7 +30,7 @@ def children(site: Site, ref: Any) -> list[Any]:
 
 @method(vim.view.ViewManager, "CreateContainerView")
 def create_container_view(call: Call, container: Any, type: list[Any], recursive: bool) -> Any:
-    """A view of what a container holds, of the given types (all where none is given)."""
+    """Make a view of the objects in a container, of the given types or of all."""
     if not isinstance(call.world.entry(container).ref, CONTAINERS):
         raise vmodl.fault.InvalidArgument(invalidProperty="container", msg=f"{container._moId} contains nothing")
     for wanted in type:
@@ -69,7 +69,7 @@ def destroy_view(call: Call) -> None:
 
 @computed(vim.view.ContainerView, "view")
 def container_view(site: Site, ref: Any) -> list[Any]:
-    """What the container holds now, each object once."""
+    """The objects that the container holds now, each once."""
     props = site.world.entry(ref).props
     wanted = tuple(props["type"])
     found: dict[str, Any] = {}

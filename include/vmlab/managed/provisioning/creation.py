@@ -1,4 +1,4 @@
-"""Making a VM from a ConfigSpec: CreateVM_Task and the demo inventory go this way."""
+"""Makes a VM from a ConfigSpec, for CreateVM_Task and for the demo inventory."""
 
 import contextlib
 import shutil
@@ -29,7 +29,7 @@ def create_vm_task(call: Call, config: Any, pool: Any, host: Any) -> Any:
 
 
 def check_no_vapp(pool: Any) -> None:
-    """Raise InvalidArgument for a folder's new VM that would be in a vApp: those are made with CreateChildVM_Task."""
+    """Raise InvalidArgument for a new VM whose pool is a vApp, because only CreateChildVM_Task makes one there."""
     if isinstance(pool, vim.VirtualApp):
         raise vmodl.fault.InvalidArgument(
             invalidProperty="pool", msg=f"{pool._moId} is a vApp: a virtual machine of a folder cannot be made in it"
@@ -99,16 +99,16 @@ def enter_vm(
 
 
 def placed_host(site: Site, among: list[Any] | None = None) -> Any:
-    """The host with the fewest VMs: of those named, or of all."""
+    """Return the host with the fewest VMs, among some hosts or all."""
     hosts = among or site.world.all(vim.HostSystem)
     vms = [site.world.get(vm, "runtime").host for vm in site.world.all(vim.VirtualMachine)]
     return min(hosts, key=vms.count)
 
 
 def _host_and_version(site: Site, host: Any, version: str | None) -> tuple[Any, str]:
-    """Where a new VM goes, and its hardware version: one that the host runs. Raises VirtualHardwareVersionNotSupported.
+    """Return the host of a new VM and its hardware version. Raises VirtualHardwareVersionNotSupported.
 
-    A version that nobody asks for is the newest of the host. A host that nobody asks for is one that runs the version.
+    Without a version in the spec, it is the newest of the host. Without a host, it is one that runs the version.
     """
     with site.world.lock:
         if host is None:
@@ -127,7 +127,7 @@ def _checked_name(site: Site, folder: Any, name: str | None) -> str:
 
 
 def _home(site: Site, spec: Any, name: str) -> tuple[str, str]:
-    """The folder and .vmx path of a new VM: as asked, or a free folder named after it."""
+    """Return the folder and .vmx path of a new VM: as the spec asks, or a free folder named after the VM."""
     if spec.files is None or not spec.files.vmPathName:
         raise vmodl.fault.InvalidArgument(
             invalidProperty="configSpec.files.vmPathName", msg="files.vmPathName must name a datastore"
@@ -150,7 +150,7 @@ def _home(site: Site, spec: Any, name: str) -> tuple[str, str]:
 
 
 def file_stem(name: str) -> str:
-    """A file name for a VM's name: what file systems and datastore paths cannot bear is escaped."""
+    """Return a file name for a VM's name: characters that a file system or datastore path cannot have are escaped."""
     return (
         quote(name, safe=" ()+,=@!~%&'#;{}^" + "".join(chr(c) for c in range(0xA0, 0x2100)))
         if "/" in name or "[" in name

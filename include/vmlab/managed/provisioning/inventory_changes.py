@@ -1,4 +1,4 @@
-"""Inventory: folders, names, moving, templates, and VMs leaving it, with their files or without."""
+"""Changes of the inventory: folders, names, moves, templates, and VMs leaving it with or without their files."""
 
 import copy
 import shutil
@@ -20,7 +20,7 @@ _VERBS = {"Destroy_Task": "Delete", "Rename_Task": "Rename", "MoveIntoFolder_Tas
 
 
 def check_change(call: Call, **arguments: Any) -> None:
-    """Raise NoPermission: the tables leave to the server which privilege deleting, renaming and moving need."""
+    """Raise NoPermission if the caller may not delete, rename or move: the tables leave the privilege to the server."""
     assert call.session is not None
     verb = _VERBS[call.method]
     for ref in arguments.get("list") or [call.this]:
@@ -30,7 +30,8 @@ def check_change(call: Call, **arguments: Any) -> None:
             privilege = f"Folder.{verb}"
         call.site.access.require(call.session.user, ref, privilege)
         if verb == "Delete" and (parent := above(call.world, ref)) is not None:
-            call.site.access.require(call.session.user, parent, privilege)  # on the object and on its parent
+            # Deleting needs the privilege on the object and on its parent.
+            call.site.access.require(call.session.user, parent, privilege)
 
 
 @method(vim.Folder, "CreateFolder")
@@ -103,7 +104,7 @@ def _destroy_folder(site: Site, folder: Any) -> None:
 
 
 def destroy_vm(site: Site, vm: Any) -> None:
-    """Delete a VM that is off: disks, snapshots, files, entry. A mapped LUN stays."""
+    """Delete a VM that is off, with its disks, snapshots, files and entry. A mapped LUN stays."""
     with site.tasks.entity_lock(vm):
         _require_off(site, vm)
         config = site.world.get(vm, "config")
@@ -124,7 +125,7 @@ def destroy_vm(site: Site, vm: Any) -> None:
 
 
 def forget_vm(site: Site, vm: Any) -> None:
-    """Take a VM and its snapshots out of the inventory; files stay."""
+    """Take a VM and its snapshots out of the inventory. Its files stay."""
     with site.world.transaction():
         for ref in snapshot_refs(site.world.get(vm, "snapshot")):
             site.world.remove(ref)
@@ -134,7 +135,7 @@ def forget_vm(site: Site, vm: Any) -> None:
 
 
 def _delete_home(site: Site, config: Any) -> None:
-    """Delete the VM's own files, and its folder unless it holds somebody else's."""
+    """Delete the VM's own files, and its folder unless other files are in it."""
     vmx = ds_paths.local(site, config.files.vmPathName)
     own = [
         vmx,

@@ -1,6 +1,6 @@
-"""Where a new VM may go: a host of the pool's cluster, in use, with its hardware version, datastores and networks.
+"""Finds the host of a new VM: one in use, with the hardware version, datastores and networks that the VM needs.
 
-Where none is named, a cluster that uses DRS and a lone host choose, without regard to what the VM needs; a cluster
+If the caller names no host, a cluster with DRS or a lone host chooses, without regard to what the VM needs. A cluster
 without DRS refuses.
 """
 
@@ -26,7 +26,7 @@ from vmlab.managed.world import hosts_of
 
 
 def place(site: Site, spec: Any, pool: Any, host: Any) -> Any:
-    """The host for a new VM. Raises the faults of CreateVM_Task for a host that is missing, or lacks something."""
+    """Return the host for a new VM. Raises the faults of CreateVM_Task for a missing or unfit host."""
     with site.world.lock:
         owner = _owner(site, pool)
         members = hosts_of_cluster(site, owner)
@@ -49,9 +49,10 @@ def _owner(site: Site, pool: Any) -> Any:
 
 
 def _chosen(site: Site, spec: Any, members: list[Any]) -> Any:
-    """The host with the fewest VMs of those in use that run its version. Raises the fault of any that lacks something.
+    """Return the host with the fewest VMs, among those in use that run the VM's version.
 
-    It is documented that the system selects a default host, and nowhere that this one has what the VM needs.
+    Raises the fault of any such host that lacks something, because the documents say that the system selects a default
+    host, and nowhere that this host has what the VM needs.
     """
     usable = [host for host in members if host_state(site, host) == CONNECTED]
     if not usable:
@@ -83,7 +84,7 @@ def _check(site: Site, spec: Any, host: Any) -> None:
 
 
 def _datastores(spec: Any) -> Iterator[str]:
-    """Names of the datastores that a spec's files are on."""
+    """Yield the names of the datastores that a spec's files are on."""
     if spec.files is not None and spec.files.vmPathName:
         yield ds_paths.parse(spec.files.vmPathName)[0]
     for change in spec.deviceChange:

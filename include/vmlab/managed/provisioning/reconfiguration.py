@@ -75,7 +75,7 @@ def _new_name(site: Site, vm: Any, name: str) -> str:
 
 
 def _refuse_hot(site: Site, vm: Any, config: Any, spec: Any) -> None:
-    """What a running VM cannot change."""
+    """Raise InvalidPowerState for a change that a running VM cannot make."""
     if site.world.get(vm, "runtime").powerState == "poweredOff":
         return
     hardware = config.hardware

@@ -1,4 +1,4 @@
-"""RegisterVM_Task: a VM from the .vmx file on a datastore. The file is all there is; snapshots are not registered."""
+"""RegisterVM_Task: makes a VM from the .vmx file on a datastore. Its snapshots are not registered."""
 
 import re
 import uuid
@@ -39,9 +39,9 @@ def register_vm(
     template: bool,
     moref: str | None = None,
 ) -> Any:
-    """The same, callable without a call and with an id of one's choice.
+    """Register a VM from its .vmx file, under a given id if the caller wishes.
 
-    Raises NotFound, AlreadyExists, DuplicateName, VmConfigFault faults.
+    Raises the faults NotFound, AlreadyExists, DuplicateName and VmConfigFault.
     """
     file = ds_paths.local(site, path)
     if not file.is_file():
@@ -131,7 +131,7 @@ def _unit(site: Site, node: str, unit: int, entries: dict[str, str], controller:
 
 
 def _backing(site: Site, path: str, mode: str) -> Any:
-    """The backing of a disk by what its descriptor says: flat, or a mapping of the LUN its extent leads to."""
+    """Return the backing that a disk's descriptor describes: flat, or a mapping of the LUN that its extent leads to."""
     try:
         info = site.store.info(path)
         base = site.store.info(site.store.chain(path)[-1])

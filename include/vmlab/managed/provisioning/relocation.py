@@ -1,7 +1,7 @@
 """RelocateVM_Task: Storage vMotion of a whole VM, snapshots included, to another datastore.
 
-Ids of VM, snapshots and disks stay, every path changes: whoever holds an old path finds nothing there. Moving to
-another host, or single disks, is not supported.
+The ids of VM, snapshots and disks stay, and every path changes. Nothing is left at an old path. Moving to another
+host, or moving single disks, is not supported.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """The privileges that a ConfigSpec needs: field by field, device by device, on VM, datastore and network.
 
-After the lists of `ReconfigVM_Task` and `CreateVM_Task` in VMware's documentation, and "Reconfigure privilege" of each
-field. Where the list for creating is silent, the one for reconfiguring counts.
+Follows the lists of `ReconfigVM_Task` and `CreateVM_Task` in VMware's documentation, and "Reconfigure privilege" of
+each field. If the list for creating does not name a field, the one for reconfiguring counts.
 """
 
 from collections.abc import Iterator
@@ -40,9 +40,9 @@ _OF_CHANGES = {
     "name": "VirtualMachine.Config.Rename",
     "version": "VirtualMachine.Config.UpgradeVirtualHardware",
 }
-"""Need a privilege of their own where a VM is changed; a new one has to have them."""
+"""Fields that need a privilege of their own when a VM is changed. A new VM must have them, so making it needs none."""
 _OF_NONE = {"changeVersion", "deviceChange", "dynamicType", "dynamicProperty"}
-"""Set nothing by themselves; devices are looked at one by one."""
+"""Fields that set nothing themselves. Devices are checked one by one."""
 
 _SPECIAL = {
     **{name: f"VirtualMachine.Config.{verb}" for verb, names in _OF_FIELDS.items() for name in names},
@@ -53,12 +53,12 @@ CREATE_FIELDS: dict[str, str] = {
     for info in vim.vm.ConfigSpec._GetPropertyList()
     if info.name not in _OF_NONE and info.name not in _OF_CHANGES
 }
-"""Every field that a new VM's spec may set, with its privilege; one that no list names is a basic setting."""
+"""Every field that a new VM's spec may set, with its privilege. A field that no list names is a basic setting."""
 CHANGE_FIELDS: dict[str, str] = {**CREATE_FIELDS, **_OF_CHANGES}
 
 
 def check_create(call: Call, config: Any, pool: Any, host: Any) -> None:
-    """Raise NoPermission for the first privilege the caller lacks for a new VM, beyond those of the tables."""
+    """Raise NoPermission for the first privilege that the caller lacks for a new VM, apart from those of the tables."""
     for privilege in _of_fields(config, CREATE_FIELDS):
         _require(call, call.this, privilege)
     if config.crypto is not None:
@@ -70,7 +70,7 @@ def check_create(call: Call, config: Any, pool: Any, host: Any) -> None:
 
 
 def check_reconfigure(call: Call, spec: Any) -> None:
-    """Raise NoPermission for the first privilege the caller lacks for a change of a VM."""
+    """Raise NoPermission for the first privilege that the caller lacks for changing a VM."""
     for privilege in _of_fields(spec, CHANGE_FIELDS):
         _require(call, call.this, privilege)
     config = call.world.get(call.this, "config")
@@ -82,14 +82,14 @@ def check_reconfigure(call: Call, spec: Any) -> None:
 
 
 def _of_fields(spec: Any, fields: dict[str, str]) -> Iterator[str]:
-    """The privileges of the fields that are set, each once."""
+    """Yield the privileges of the fields that are set, each once."""
     yield from dict.fromkeys(
         privilege for name, privilege in fields.items() if getattr(spec, name, None) not in (None, [])
     )
 
 
 def _of_device(change: Any, old: Any) -> Iterator[str]:
-    """The privileges for one device of a VM that is there."""
+    """Yield the privileges for one device change of an existing VM."""
     if change.operation != "edit":
         yield f"VirtualMachine.Config.{_verb(change)}"
         return
@@ -108,7 +108,7 @@ def _of_device(change: Any, old: Any) -> Iterator[str]:
 
 
 def _verb(change: Any) -> str:
-    """The privilege for adding or removing a device."""
+    """Return the privilege for adding or removing a device."""
     backing = change.device.backing
     if is_rdm(backing):
         return "RawDevice"
@@ -123,7 +123,7 @@ def _verb(change: Any) -> str:
 
 
 def _check_places(call: Call, spec: Any, home: str | None) -> None:
-    """Datastores that files are made on, and networks that cards are put on."""
+    """Check the datastores that files are made on, and the networks that cards are put on."""
     creating = isinstance(call.this, vim.Folder)
     paths: list[str | None] = [home] if creating else []
     for change in spec.deviceChange:
@@ -138,7 +138,7 @@ def _check_places(call: Call, spec: Any, home: str | None) -> None:
 
 
 def _networks(call: Call, backing: Any) -> Iterator[Any]:
-    """The networks a card's backing names, by id or by name."""
+    """Yield the networks that a card's backing names, by id or by name."""
     port = getattr(backing, "port", None)
     wanted = getattr(getattr(backing, "network", None), "_moId", None) or getattr(port, "portgroupKey", None)
     name = getattr(backing, "deviceName", None)
@@ -152,7 +152,7 @@ def _bytes(disk: Any) -> int:
 
 
 def _differs(new: Any, old: Any) -> bool:
-    """Whether an edit sets something else; what it leaves out stays as it is."""
+    """Return whether an edit changes a value. A value that it leaves out stays as it is."""
     return new is not None and (old is None or dump(new) != dump(old))
 
 

@@ -1,4 +1,4 @@
-"""Parts of a ConfigSpec that vSphere refuses whoever asks: overhead limits, unknown keys, a TPM where none can be."""
+"""Refuses parts of a ConfigSpec that nobody may ask for: overhead limits, unknown keys, a TPM that cannot be."""
 
 import secrets
 from typing import Any
@@ -12,14 +12,14 @@ BUNDLE = "encryption.bundle"
 
 
 def check_spec(spec: Any) -> None:
-    """Raise InvalidArgument for what a client may read and never set."""
+    """Raise InvalidArgument for a value that a client may read and never set."""
     for name in ("cpuAllocation", "memoryAllocation"):
         if getattr(getattr(spec, name), "overheadLimit", None) is not None:
             raise _invalid(f"configSpec.{name}.overheadLimit", "the overhead limit is not a client's to set")
 
 
 def encrypt(site: Site, config: Any, spec: Any) -> None:
-    """Encrypt a new VM where its spec asks for it. Raises InvalidArgument for an unknown key, and a foreign bundle."""
+    """Encrypt a new VM if its spec asks for it. Raises InvalidArgument for an unknown key or another key's bundle."""
     bundle = next((option for option in config.extraConfig if option.key.lower() == BUNDLE), None)
     if spec.crypto is None:
         if bundle is not None:
@@ -38,7 +38,7 @@ def encrypt(site: Site, config: Any, spec: Any) -> None:
 
 
 def check_encryption(site: Site, config: Any, plan: DevicePlan) -> None:
-    """Raise the fault for devices that need an encrypted VM, or EFI, where the VM is or has neither."""
+    """Raise the fault for a device that needs encryption or EFI, if the VM lacks it."""
     for index, device in enumerate(plan.devices):
         if isinstance(device, Device.VirtualTPM):
             if config.firmware != "efi":

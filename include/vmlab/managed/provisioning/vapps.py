@@ -1,4 +1,4 @@
-"""vApps and resource pools: made, and filled with VMs. A VM in a vApp has no parent, only its vApp."""
+"""Makes vApps and resource pools, and moves VMs into them. A VM in a vApp has no parent, only its vApp."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def create_pool(call: Call, name: str, spec: Any) -> Any:
 
 @method(vim.ResourcePool, "CreateVApp")
 def create_vapp(call: Call, name: str, resSpec: Any, configSpec: Any, vmFolder: Any) -> Any:
-    """Make a vApp in a pool, which needs a VM folder, or in a vApp, which must not be given one."""
+    """Make a vApp. One in a pool needs a VM folder; one in another vApp takes none."""
     nested = isinstance(call.this, vim.VirtualApp)
     if nested is (vmFolder is not None):
         raise vmodl.fault.InvalidArgument(
@@ -33,7 +33,7 @@ def create_vapp(call: Call, name: str, resSpec: Any, configSpec: Any, vmFolder: 
 
 
 def check_move(call: Call, list: Any) -> None:
-    """Raise NoPermission: a VM is assigned to the pool or vApp it goes into, a pool is moved."""
+    """Raise NoPermission if the caller may not assign a VM to the pool or vApp, or may not move a pool."""
     assert call.session is not None
     require, user = call.site.access.require, call.session.user
     for ref in list:

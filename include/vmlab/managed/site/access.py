@@ -1,7 +1,7 @@
-"""Users, roles and privileges: who may do what on which object.
+"""Decides what a user may do, by roles that are granted on objects.
 
-Privileges come from the API's own tables (method by method, parameter by parameter); roles are granted to users on
-inventory objects and inherited downwards. Refuses to know what a method does.
+The API's own tables say which privilege a method, a parameter or a property needs. A role is granted to a user on an
+object of the inventory and holds for everything below it. Refuses to know what a method does.
 """
 
 import hmac
@@ -16,16 +16,16 @@ from vmlab.managed.world import ROOT_FOLDER, World, above
 
 
 def property_privilege(ref: Any, name: str) -> str:
-    """The privilege for reading a property; System.Read where the tables name none."""
+    """Return the privilege for reading a property: System.Read if the tables name none."""
     kind: Any = type(ref)
     try:
         return str(kind._GetPropertyInfo(name).privId or SYSTEM[2])
     except AttributeError:
-        return SYSTEM[2]  # there is no such property, which is told elsewhere
+        return SYSTEM[2]  # there is no such property, and reading it will say so
 
 
 class Access:
-    """Users with one password, roles, and the grants `{user: {moid: role id}}` kept in the world."""
+    """Users with one password, their roles, and the grants `{user: {moid: role id}}`, which the world keeps."""
 
     def __init__(self, world: World, password: str) -> None:
         self._world = world
@@ -36,7 +36,7 @@ class Access:
         return dict(self._world.meta("grants") or {})
 
     def local(self, user: str) -> set[str]:
-        """The ids of the objects on which a user's grant does not propagate to what lies below."""
+        """Return the ids of the objects on which a user's grant does not hold for the objects below."""
         return set((self._world.meta("local_grants") or {}).get(user, ()))
 
     def roles(self) -> list[Role]:
@@ -45,7 +45,7 @@ class Access:
         return [*BUILT_IN, *(Role(role_id=r[0], name=r[1], label=r[1], privileges=(*SYSTEM, *r[2])) for r in made)]
 
     def authenticate(self, user: str, password: str) -> str | None:
-        r"""The canonical user name where user and password are right; `DOMAIN\\user` and any case are accepted."""
+        r"""Return the canonical user name if user and password are right. Accepts `DOMAIN\\user`, in any case."""
         domain, _, name = user.rpartition("\\")
         canonical = (f"{name}@{domain}" if domain else name).lower()
         known = canonical in self.grants()
@@ -53,9 +53,9 @@ class Access:
         return canonical if known and right else None
 
     def allowed(self, user: str, entity: Any, privilege: str) -> bool:
-        """Whether a user holds a privilege on an object, by the nearest grant on its way up.
+        """Return whether a user holds a privilege on an object, by the nearest grant on its way up.
 
-        What lies above an object with a grant can be seen, and no more.
+        An object above one with a grant can be seen, and no more.
         """
         with self._world.lock:
             roles = {role.role_id: role for role in self.roles()}
@@ -67,7 +67,7 @@ class Access:
             return privilege == SYSTEM[0] or (privilege == SYSTEM[1] and self._leads_down(node, mine))
 
     def sight(self, user: str) -> "Sight":
-        """The view of a user; cheap where the root's grant already says so."""
+        """Return the sight of a user. It is cheap if the grant on the root allows everything."""
         mine = self.grants().get(user, {})
         roles = {role.role_id: role for role in self.roles()}
         at_root = set(mine) == {ROOT_FOLDER._moId} and not self.local(user)
@@ -86,22 +86,22 @@ class Access:
         )
 
     def require(self, user: str, entity: Any, privilege: str) -> None:
-        """Raise the NoPermission fault where `allowed` says no, and ManagedObjectNotFound for what is not there."""
+        """Raise NoPermission if `allowed` says no, and ManagedObjectNotFound if the object does not exist."""
         if isinstance(entity, vim.ManagedEntity):
             self._world.entry(entity)
         if not self.allowed(user, entity, privilege):
             raise no_permission(self._inventory_object(entity), privilege)
 
     def refusal(self, user: str, ref: Any, name: str) -> Any:
-        """The NoPermission fault for reading a property, or None: the tables name its privilege, else System.Read."""
+        """Return the NoPermission fault for reading a property, or None. The tables name the privilege."""
         privilege = property_privilege(ref, name)
         owner = self._inventory_object(ref)
         if privilege in SYSTEM and owner is ROOT_FOLDER and not isinstance(ref, vim.ManagedEntity):
-            return None  # a manager, or what a session has made: for everybody who is logged in
+            return None  # a manager or a session's own object: everybody who is logged in may read it
         return None if self.allowed(user, ref, privilege) else no_permission(owner, privilege)
 
     def _inventory_object(self, ref: Any) -> Any:
-        """The inventory object whose grants rule a reference: itself, a snapshot's VM, a task's entity, or the root."""
+        """Return the object whose grants rule a reference: itself, a snapshot's VM, a task's entity, or the root."""
         if isinstance(ref, vim.ManagedEntity):
             return ref
         if self._world.exists(ref):
@@ -113,7 +113,7 @@ class Access:
 
 
 class Sight:
-    """The view of one user: which objects are seen at all, and which of their properties."""
+    """The objects that one user sees, and the properties of them that the user may read."""
 
     def __init__(self, access: Access, user: str, *, everything: bool) -> None:
         self._access = access
@@ -121,7 +121,7 @@ class Sight:
         self._everything = everything
 
     def __call__(self, ref: Any) -> bool:
-        """Whether the user sees an object."""
+        """Return whether the user sees an object."""
         return (
             self._everything
             or not isinstance(ref, vim.ManagedEntity)
@@ -129,7 +129,7 @@ class Sight:
         )
 
     def refusal(self, ref: Any, path: str) -> Any:
-        """The fault for reading a property, or None where the user may; the path's first part decides."""
+        """Return the fault for reading a property, or None if the user may. The first part of the path decides."""
         name = re.split(r"[.\[]", path, maxsplit=1)[0]
         if self._everything and property_privilege(ref, name) in SYSTEM:
             return None

@@ -1,7 +1,7 @@
-"""The table of behaviours: which function answers which method of which type, and computes which property.
+"""The table of behaviours: the function for each method and each computed property of a type.
 
-Families of managed objects register here at import; the dispatcher and the property reader look up here. A method
-that is in nobody's file is not supported, and says so.
+Modules register their functions here when they are imported. The dispatcher and the property reader look them up.
+A method without a function is refused as not supported.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from vmlab.managed.world import World
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One method call on its way: the site, who calls, on which object, which method."""
+    """One method call: the site, the caller's session, the receiver and the method."""
 
     site: Site
     session: Session | None
@@ -35,7 +35,7 @@ class Call:
         return self.site.world
 
     def sees(self) -> Sight:
-        """What the caller may see."""
+        """Return the sight of the caller."""
         return self.site.access.sight(self.session.user if self.session else "")
 
 
@@ -45,13 +45,13 @@ Compute = Callable[[Site, Any], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How a method is run: at once under the world's lock, at once without it (slow reads), or as a task."""
+    """A method's function, and how it is run: at once under the world's lock, at once without it, or as a task."""
 
     run: Handler
     task: bool = False
     locked: bool = True
     check: Handler | None = None
-    """Privileges that depend on the arguments: called with the same ones before anything else happens."""
+    """Checks the privileges that depend on the arguments. Called with the same arguments before the method is run."""
 
 
 _METHODS: dict[tuple[Any, str], Behaviour] = {}
@@ -60,7 +60,7 @@ _REFUSALS: dict[Any, Handler] = {}
 
 
 def method(kind: Any, name: str, *, locked: bool = True, check: Handler | None = None) -> Callable[[Handler], Handler]:
-    """Register the function that answers `name` of `kind`: called with the Call, then the parameters by WSDL name."""
+    """Register the function that answers `name` of `kind`. It gets the Call, then the parameters by WSDL name."""
 
     def register(function: Handler) -> Handler:
         _METHODS[kind, name] = Behaviour(run=function, locked=locked, check=check)
@@ -80,7 +80,7 @@ def task_method(kind: Any, name: str, *, check: Handler | None = None) -> Callab
 
 
 def refusal(kind: Any) -> Callable[[Handler], Handler]:
-    """Register the function that refuses all methods of a type that nobody answers, by a fault of that type's own."""
+    """Register the function that makes the fault for those methods of a type that have no function."""
 
     def register(function: Handler) -> Handler:
         _REFUSALS[kind] = function
@@ -90,7 +90,7 @@ def refusal(kind: Any) -> Callable[[Handler], Handler]:
 
 
 def computed(kind: Any, name: str) -> Callable[[Compute], Compute]:
-    """Register the function that works a property out from stored ones; called under the world's lock."""
+    """Register the function that computes a property from stored ones. It is called under the world's lock."""
 
     def register(function: Compute) -> Compute:
         _COMPUTED[kind, name] = function
@@ -100,7 +100,7 @@ def computed(kind: Any, name: str) -> Callable[[Compute], Compute]:
 
 
 def find_method(ref: Any, name: str) -> Behaviour | None:
-    """The behaviour of a method on an object, the most derived type's first."""
+    """Return the behaviour of a method on an object. A derived type goes before its base."""
     for kind in type(ref).__mro__:
         if behaviour := _METHODS.get((kind, name)):
             return behaviour
@@ -108,14 +108,14 @@ def find_method(ref: Any, name: str) -> Behaviour | None:
 
 
 def refuse(call: Call, args: dict[str, Any]) -> Any:
-    """The fault for a method that nobody answers: its type's own, or NotSupported."""
+    """Return the fault for a method without a function: that of its type, or NotSupported."""
     own = _REFUSALS.get(type(call.this))
     fault = own(call, **args) if own else None
     return fault or vmodl.fault.NotSupported(msg=f"vmlab does not support {type(call.this).__name__}.{call.method}")
 
 
 def find_computed(kind: Any, name: str) -> Compute | None:
-    """The function that computes a property of a type, the most derived type's first."""
+    """Return the function that computes a property of a type. A derived type goes before its base."""
     for base in kind.__mro__:
         if compute := _COMPUTED.get((base, name)):
             return compute
@@ -123,5 +123,5 @@ def find_computed(kind: Any, name: str) -> Compute | None:
 
 
 def unchecked_methods() -> set[str]:
-    """WSDL names of the methods that are run without a check of their own."""
+    """Return the WSDL names of the methods that have no check of their own."""
     return {name for (_, name), behaviour in _METHODS.items() if behaviour.check is None}

@@ -1,6 +1,6 @@
-"""Faults on demand: which calls are to fail, wait, be cut off, or be answered 503, and how often.
+"""Planned faults: the calls that are to fail, wait, be cut off, or be answered 503, and how often.
 
-The control call fills the plan; the dispatcher asks it once per call. Refuses to know what a method does.
+A control call fills the plan, and the dispatcher asks it once per call. Refuses to know what a method does.
 """
 
 import threading
@@ -13,25 +13,25 @@ from vmlab.api import fault_named
 
 @dataclass(slots=True, kw_only=True)
 class Injection:
-    """What to do to the next `count` calls of `method` (`*`: any): wait `delay` seconds, then one of the others."""
+    """Instruction for the next `count` calls of `method` (`*`: any): first wait `delay` seconds, then do the rest."""
 
     method: str
     fault: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
-    """Of the fault, by name: plain values, ids of managed objects, JSON objects for data objects."""
+    """The fields of the fault by name: plain values, ids of managed objects, JSON objects for data objects."""
     message: str = ""
     count: int = 1
     delay: float = 0.0
     drop: bool = False
     after: bool = False
-    """Do the work first, then fail: the reply is lost, not the deed."""
+    """Do the work first, then fail: only the answer is lost."""
     status: int | None = None
     restart: bool = False
-    """The vCenter is restarted first: sessions end, tasks are forgotten, and what they do goes on."""
+    """Restart the vCenter first: sessions end and tasks are forgotten, but their work goes on."""
     effect: str | None = None
 
     def make_fault(self) -> Any:
-        """The fault to raise. Raises ValueError for a name that is none, and for a field that does not fit."""
+        """Return the fault to raise. Raises ValueError if no fault has that name or a field does not fit."""
         text = self.message or f"{self.fault} injected into {self.method}"
         return fault_named(self.fault or "SystemError", text, self.fields)
 
@@ -45,7 +45,7 @@ class FaultPlan:
         self.calls: Counter[str] = Counter()
 
     def add(self, injection: Injection) -> None:
-        """Plan an injection; a fault that cannot be is refused now. Raises ValueError."""
+        """Plan an injection. Raises ValueError at once for a fault that cannot be made."""
         if injection.fields and injection.fault is None:
             raise ValueError("fields are those of a fault: name it, too")
         if injection.fault is not None:
@@ -54,7 +54,7 @@ class FaultPlan:
             self._pending.append(injection)
 
     def take(self, method: str) -> Injection | None:
-        """Count the call; the injection that meets it, used up by one."""
+        """Count the call, and use up and return the injection that meets it."""
         with self._guard:
             self.calls[method] += 1
             for injection in self._pending:
@@ -63,7 +63,7 @@ class FaultPlan:
         return None
 
     def take_effect(self, effect: str) -> bool:
-        """Whether a behaviour is asked to go wrong in its own special way, once per count."""
+        """Return whether a behaviour has to go wrong in a way of its own. Each time uses up one of the count."""
         with self._guard:
             for injection in self._pending:
                 if injection.effect == effect:

@@ -55,12 +55,12 @@ BACKUP_PRIVILEGES = (
     "VirtualMachine.State.RemoveSnapshot",
     "VirtualMachine.State.RevertToSnapshot",
 )
-"""What backup products ask for, plus what restoring to a new VM needs."""
+"""The privileges that backup products ask for, and those that restoring to a new VM needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A named set of privileges; `None` stands for all of them."""
+    """A named set of privileges. `None` means all of them."""
 
     role_id: int
     name: str
@@ -68,7 +68,7 @@ class Role:
     privileges: tuple[str, ...] | None
 
     def holds(self, privilege: str) -> bool:
-        """Whether the role carries a privilege."""
+        """Return whether the role holds a privilege."""
         return self.privileges is None or privilege in SYSTEM[:1] or privilege in self.privileges
 
 
@@ -81,5 +81,5 @@ BUILT_IN = (
 
 
 def is_system(privilege: str | None) -> bool:
-    """Whether a privilege needs no session at all."""
+    """Return whether a privilege needs no session."""
     return privilege == SYSTEM[0]

@@ -1,7 +1,4 @@
-"""Sessions: login, logout, listing, terminating, idle time-out.
-
-A restart of the server ends all of them, as a vCenter's does.
-"""
+"""The live sessions, with their idle time-out. A restart of the server ends all of them, as a vCenter's does."""
 
 import re
 import secrets
@@ -18,7 +15,7 @@ from vmlab.api import vim
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One login. `objects` are the ids of views, filters and collectors that die with it."""
+    """One login. `objects` are the ids of the views, filters and collectors that end with it."""
 
     cookie: str
     user: str
@@ -28,7 +25,7 @@ class Session:
 
 
 acting: ContextVar[Session | None] = ContextVar("acting", default=None)
-"""The session of the request that this thread serves: the one property that depends on who reads it needs it."""
+"""The session of the request that this thread serves. Only the property `currentSession` depends on it."""
 
 
 class Sessions:
@@ -61,7 +58,7 @@ class Sessions:
         return session
 
     def find(self, cookie: str) -> Session | None:
-        """The live session of a cookie; using it keeps it alive."""
+        """Return the live session of a cookie. Using a session keeps it alive."""
         with self._guard:
             session = self._by_cookie.get(cookie)
             if session is None:
@@ -99,6 +96,6 @@ COOKIE = "vmware_soap_session"
 
 
 def cookie_of(headers: dict[str, str]) -> str:
-    """The session cookie of a request, or the empty string."""
+    """Return the session cookie of a request, or the empty string."""
     match = re.search(rf'{COOKIE}="?([\w-]+)', headers.get("cookie", ""))
     return match.group(1) if match else ""

@@ -1,4 +1,4 @@
-"""The simulated vSphere site: its objects and its services, put together. Behaviours reach everything through it."""
+"""The simulated vSphere site: its objects and its services. Behaviours reach everything through it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from vmlab.soap import Certificate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostEnd:
-    """Where a host itself can be reached, and how it is recognised."""
+    """The port of a host's own service, and the certificate that it shows."""
 
     port: int
     certificate: Certificate
@@ -27,7 +27,7 @@ class HostEnd:
 
 @dataclass(slots=True, kw_only=True)
 class Site:
-    """Everything a behaviour may use. `folder` is the lab's directory; `datastores` lie in `folder/datastores`."""
+    """Everything that a behaviour may use. `folder` is the lab's directory; datastores lie in `folder/datastores`."""
 
     folder: Path
     world: World
@@ -41,21 +41,21 @@ class Site:
     tasks: Tasks
     instance_uuid: str
     language: str = "en"
-    """Of messages and labels, see `vmlab.soap.languages`."""
+    """The language of messages and labels; `vmlab.soap` lists them."""
     extents_per_query: int = 64
-    """How many changed areas one QueryChangedDiskAreas answers at most."""
+    """The most changed areas that one QueryChangedDiskAreas answers."""
     bytes_per_query: int = 8 << 20
-    """How much of a disk one QueryChangedDiskAreas covers at most; little, so that each disk takes several."""
+    """The most bytes of a disk that one QueryChangedDiskAreas covers. Few, so that every disk takes several calls."""
     started: Any = None
     nfc_sessions: Callable[[], list[NfcSession]] = list
-    """The disks that backup clients hold open now."""
+    """Returns the disks that backup clients hold open now."""
     host_ends: dict[str, HostEnd] = field(default_factory=dict)
-    """By host id; a host that was added later has none."""
+    """The end of each host, by host id. A host that was added later has none."""
 
     def open_disks(self, *, writing: bool = False) -> list[str]:
-        """Datastore paths of the disks that backup clients hold open (only those they write to, if asked)."""
+        """Return the datastore paths of the disks that backup clients hold open, or only of those they may write to."""
         return [session.ds_path for session in self.nfc_sessions() if not (writing and session.read_only)]
 
     def restart_vcenter(self) -> dict[str, int]:
-        """Lose what a vCenter loses when it restarts, sessions and tasks; what its hosts are doing goes on."""
+        """Forget sessions and tasks, as a restart of the vCenter does. The work of its hosts goes on."""
         return {"sessions": self.sessions.close_all(), "tasks": self.tasks.forget()}

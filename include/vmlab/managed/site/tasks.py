@@ -1,8 +1,8 @@
-"""Tasks: one thread each, alone on its entity, with the states and times a client waits for; kept until there are many.
+"""Tasks: each has a thread and is alone on its entity. Finished ones are kept until there are many.
 
-What a task does is a function; its result or fault lands in `info`. Task objects do not survive a restart: after a
-crash of the lab the work is gone too, and what it left half-done is for the next call to find; after `forget`, a
-restart of the vCenter alone, the work goes on at its host, and nobody can ask for its task any more.
+A task runs a function; its result or fault is kept in `info`. Task objects do not survive a restart. After a crash of
+the lab the work has ended too, and the next call finds what is half done. After `forget`, which is a restart of the
+vCenter alone, the work goes on at its host, and nobody can ask for its task any more.
 """
 
 import logging
@@ -29,12 +29,12 @@ class Tasks:
         self._recent: deque[Any] = deque()
         self._locks: dict[str, threading.RLock] = {}
         self._busy: dict[str, Any] = {}
-        """The task that works on a VM now, by the VM's id; also one that is forgotten."""
+        """The task that works on a VM now, by the VM's id, even if it is forgotten."""
         self._threads: set[threading.Thread] = set()
         self._guard = threading.Lock()
 
     def entity_lock(self, ref: Any) -> threading.RLock:
-        """The lock a task holds while it works on an entity; guest writes take it too."""
+        """Return the lock that a task holds while it works on an entity. Guest writes take it, too."""
         with self._guard:
             return self._locks.setdefault(ref._moId, threading.RLock())
 
@@ -44,9 +44,9 @@ class Tasks:
             return list(self._recent)
 
     def start(self, this: Any, user: str, description: str, work: Callable[[], Any]) -> Any:
-        """Start `work` in a thread of its own; returns the task's reference at once.
+        """Start `work` in a thread of its own, and return the task's reference at once.
 
-        Raises TaskInProgress where another one works on the VM.
+        Raises TaskInProgress if another task works on the VM.
         """
         world = self._world
         ref = world.passing_ref(vim.Task, "task")
@@ -75,7 +75,7 @@ class Tasks:
         return ref
 
     def forget(self) -> int:
-        """Lose every task object, as a vCenter does when it restarts; what they do goes on. Returns how many."""
+        """Forget every task object, as a restart of the vCenter does. Their work goes on. Returns their number."""
         with self._guard:
             lost = list(self._recent)
             self._recent.clear()
@@ -122,7 +122,8 @@ class Tasks:
             with self.entity_lock(entity):
                 self._set(ref, state="running", startTime=datetime.now(UTC))
                 outcome = self._outcome(ref, work)
-            self._release(entity, ref)  # first: whoever sees the task's end may start the next one at once
+            # First, because a client that sees the task's end may start the next one at once.
+            self._release(entity, ref)
             self._set(ref, completeTime=datetime.now(UTC), **outcome)
         finally:
             self._release(entity, ref)

@@ -1,4 +1,4 @@
-"""Tickets: a word that its holder can use once, for one more session or for one HTTP request to a host."""
+"""Tickets: each can be used once, for one more session or for one HTTP request to a host."""
 
 import secrets
 import threading
@@ -18,13 +18,13 @@ class CloneTickets:
         return ticket
 
     def redeem(self, ticket: str) -> str | None:
-        """The user of a ticket, once."""
+        """Return the user of a ticket, or None. The ticket is used up."""
         return self._users.pop(ticket, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceTicket:
-    """What a ticket is good for."""
+    """The user and the HTTP request that a ticket is good for."""
 
     user: str
     method: str
@@ -47,7 +47,7 @@ class ServiceTickets:
         return name
 
     def redeem(self, name: str, method: str, url: str) -> str | None:
-        """The user of a ticket that is for this request; once, and a wrong request uses it up too."""
+        """Return the user of a ticket for this request, or None. Every use, also a wrong one, uses the ticket up."""
         with self._guard:
             ticket = self._tickets.pop(name, None)
         return ticket.user if ticket is not None and (ticket.method, ticket.url) == (method, url) else None

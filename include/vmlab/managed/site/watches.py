@@ -1,4 +1,4 @@
-"""What each client waits for: the state of property filters, by session and property collector.
+"""The state of property filters, by session and property collector: the values each client was told last.
 
 A filter remembers the value last sent of every path, as XML, so that an answer holds only what has changed since.
 """
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Known = dict[str, tuple[Any, dict[str, str]]]
-"""What a client has been told: id → (reference, XML by path)."""
+"""The values that a client was told: id → (reference, XML by path)."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """One filter: its reference, its spec, what was told."""
+    """One filter: its reference, its spec, and the values that the client was told."""
 
     ref: Any
     spec: Any
@@ -21,7 +21,7 @@ class Watch:
 
 @dataclass(slots=True, kw_only=True)
 class Collector:
-    """The waiting state of one property collector of one session."""
+    """The state of one property collector of one session."""
 
     watches: list[Watch] = field(default_factory=list)
     version: int = 0
@@ -30,7 +30,7 @@ class Collector:
 
 
 class Collectors:
-    """Waiting states by session cookie and collector id; used under the world's lock."""
+    """The state of each collector, by session cookie and collector id. Used under the world's lock."""
 
     def __init__(self) -> None:
         self._states: dict[tuple[str, str], Collector] = {}

@@ -1,7 +1,7 @@
-"""Chains of snapshot links: which ones nobody needs any more, and merging them away.
+"""Chains of snapshot links: finds those that are no longer needed, and merges or deletes them.
 
-A link is needed where the VM or a snapshot points at it, or where two others hang over it. Planning is pure and tells
-which files will be touched, so that a link somebody still reads can be left alone.
+A link is needed if the VM or a snapshot points at it, or if two others hang over it. Planning is pure and tells which
+files will be touched, so that a link that somebody reads can be left alone.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ class Step:
 
 
 def plan_collapse(parents: dict[str, str | None], needed: Iterable[str]) -> tuple[list[Step], dict[str, str]]:
-    """What to do so that only needed links remain, and the new names of links that were merged into another.
+    """Plan the steps after which only needed links remain, and the new names of links that are merged into another.
 
     `parents` maps every link to the one below it.
     """
@@ -62,7 +62,7 @@ def _swallow(parents: dict[str, str | None], link: str, into: str) -> None:
 
 
 def carry_out_steps(store: DiskStore, steps: Iterable[Step]) -> Iterator[Step]:
-    """Do the steps one by one, telling each when it is done."""
+    """Do the steps one by one, and yield each when it is done."""
     for step in steps:
         if step.into is None:
             store.delete(step.link)
@@ -72,7 +72,7 @@ def carry_out_steps(store: DiskStore, steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def known_links(store: DiskStore, tops: Iterable[str]) -> dict[str, str | None]:
-    """Every link under some tops, with its parent."""
+    """Return every link under some top links, with its parent."""
     parents: dict[str, str | None] = {}
     for top in tops:
         link: str | None = top
@@ -83,7 +83,7 @@ def known_links(store: DiskStore, tops: Iterable[str]) -> dict[str, str | None]:
 
 
 def stray_links(store: DiskStore, tops: Iterable[str]) -> list[str]:
-    """Deltas beside some disks that grow from the same base: what a revert, a removal or a crash left over."""
+    """Return the deltas beside some disks that grow from the same base: leftovers of a revert, a removal or a crash."""
     found: list[str] = []
     for top in tops:
         base = store.chain(top)[-1]
@@ -97,7 +97,7 @@ def stray_links(store: DiskStore, tops: Iterable[str]) -> list[str]:
 
 
 def touched_links(steps: Iterable[Step]) -> set[str]:
-    """Files that change or go when the steps are done."""
+    """Return the files that the steps change or delete."""
     return {name for step in steps for name in (step.link, step.into) if name is not None}
 
 

@@ -1,4 +1,4 @@
-"""The links under a VM and its snapshots: merging away what nobody needs, and putting names right after a crash."""
+"""The links under a VM and its snapshots: merges those that nobody needs, and puts names right after a crash."""
 
 import copy
 from typing import Any
@@ -21,7 +21,7 @@ from vmlab.managed.vms import write_vm_files
 
 
 def collapse(site: Site, vm: Any) -> None:
-    """Merge or delete links nobody needs. Raises FileLocked, with consolidation needed, where one is being read."""
+    """Merge or delete links that nobody needs. Raises FileLocked if one is being read, and notes that work is left."""
     steps = _needed_steps(site, vm)
     try:
         refuse_open(site, touched_links(steps))
@@ -38,7 +38,7 @@ def collapse(site: Site, vm: Any) -> None:
 
 
 def _needed_steps(site: Site, vm: Any) -> list[Step]:
-    """What a consolidation would do now."""
+    """Return the steps of a consolidation."""
     world = site.world
     current = [disk.backing.fileName for disk in disks(world.get(vm, "config"))]
     frozen = [
@@ -51,7 +51,7 @@ def _needed_steps(site: Site, vm: Any) -> list[Step]:
 
 
 def heal(site: Site, vm: Any) -> None:
-    """After a crash: point past links that were merged away unrecorded, and tell what is left to consolidate."""
+    """After a crash, point past links that were merged without a record, and note whether consolidation is needed."""
     for ref in (vm, *snapshot_refs(site.world.get(vm, "snapshot"))):
         config = copy.deepcopy(site.world.get(ref, "config"))
         merged = [disk for disk in disks(config) if not site.store.path(disk.backing.fileName).exists()]
@@ -68,7 +68,7 @@ def heal(site: Site, vm: Any) -> None:
 
 
 def _rename_links(site: Site, vm: Any, names: dict[str, str]) -> None:
-    """Let the VM and its snapshots point at the links as they are now, parents included."""
+    """Let the VM and its snapshots point at the present links, parents included."""
     world = site.world
     with world.transaction():
         for ref in (vm, *snapshot_refs(world.get(vm, "snapshot"))):
@@ -82,7 +82,7 @@ def _rename_links(site: Site, vm: Any, names: dict[str, str]) -> None:
 
 
 def refuse_open(site: Site, links: set[str]) -> None:
-    """Raise FileLocked where a backup client reads or writes one of some links, or through one."""
+    """Raise FileLocked if a backup client holds one of some links open, or a link above it."""
     open_links = {link for path in site.open_disks() for link in _safe_chain(site, path)}
     for path in sorted(links & open_links):
         raise vim.fault.FileLocked(file=path, msg=f"Unable to access file {path} since it is locked")

@@ -1,8 +1,7 @@
-"""Snapshots: taking, removing, reverting, consolidating, with real delta disks under them.
+"""The methods that take, remove, revert to and consolidate snapshots.
 
-The state is the VM's `snapshot` tree plus one `VirtualMachineSnapshot` object per node, whose `config` names the
-frozen links. Disks that a snapshot does not cover (independent, physical raw device mapping) are left as they are and
-not listed in it.
+The state is the VM's `snapshot` tree and one `VirtualMachineSnapshot` object per node, whose `config` names the frozen
+links. A disk that snapshots leave out (independent, physical raw device mapping) stays as it is and is not listed.
 """
 
 import copy
@@ -85,7 +84,7 @@ def _refuse_impossible(site: Site, vm: Any, name: str, *, memory: bool) -> None:
 
 
 def _refuse_shared(config: Any) -> None:
-    """A shared bus refuses every snapshot of a VM, whatever disks it has; so does a shared disk that would be in it."""
+    """Raise the fault of a VM that shares a bus, or a disk that would be in the snapshot."""
     for device in config.hardware.device:
         if shares_bus(device):
             message = (
@@ -169,7 +168,7 @@ def consolidate_disks(call: Call) -> None:
 
 @task_method(Snapshot, "RevertToSnapshot_Task")
 def revert_to_snapshot(call: Call, host: Any, suppressPowerOn: bool | None) -> None:
-    """Go back to a snapshot: what was written since is gone."""
+    """Go back to a snapshot. Everything written since is lost."""
     revert(call.site, call.world.get(call.this, "vm"), call.this, power_on=not suppressPowerOn)
 
 
@@ -219,7 +218,7 @@ def revert(site: Site, vm: Any, snapshot: Any, *, power_on: bool) -> None:
 
 
 def _forget(site: Site, vm: Any, info: Any, doomed: list[Any]) -> None:
-    """Take snapshots out of the tree; children move up, the current one falls back to its nearest living parent."""
+    """Take snapshots out of the tree. Their children move up, and the nearest parent that is left becomes current."""
     world = site.world
     config = world.get(vm, "config")
     for ref in doomed:

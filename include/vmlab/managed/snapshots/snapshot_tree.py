@@ -1,4 +1,4 @@
-"""The tree of a VM's snapshots: walking and finding. Pure; works on the `SnapshotInfo` object."""
+"""Walks the tree of a VM's snapshots and finds nodes. Pure: works on the `SnapshotInfo` object."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ def parent_node(info: Any, ref: Any) -> Any:
 
 
 def tree_depth(info: Any) -> int:
-    """How many snapshots lie under the current state."""
+    """Return the number of snapshots under the current state."""
     count = 0
     node = find_node(info, info.currentSnapshot) if info is not None and info.currentSnapshot is not None else None
     while node is not None:

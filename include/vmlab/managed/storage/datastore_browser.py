@@ -16,7 +16,7 @@ DATA_SUFFIXES = ("-flat.vmdk", "-delta.vmdk", "-ctk.vmdk")
 
 
 def check_browse(call: Call, datastorePath: str, searchSpec: Any) -> None:
-    """Raise NoPermission where the caller may not browse the datastore."""
+    """Raise NoPermission if the caller may not browse the datastore."""
     assert call.session is not None
     ref = ds_paths.datastore_named(call.site, ds_paths.parse(datastorePath)[0])
     call.site.access.require(call.session.user, ref, "Datastore.Browse")
@@ -46,7 +46,7 @@ def search_sub_folders(call: Call, datastorePath: str, searchSpec: Any) -> Any:
 
 @computed(Browser, "datastore")
 def datastore(site: Site, ref: Any) -> list[Any]:
-    """The datastores a browser sees: its own one, or all."""
+    """The datastores that a browser sees: its own one, or all."""
     own = [store for store in site.world.all(vim.Datastore) if ref._moId.endswith(store._moId)]
     return own or site.world.all(vim.Datastore)
 
@@ -75,7 +75,7 @@ def _matching(site: Site, datastore_name: str, folder: Path, spec: Any) -> Itera
         if sensitive and not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns):
             continue
         if path.name.endswith(DATA_SUFFIXES) or path.name.startswith("."):
-            continue  # data files are told by their descriptor
+            continue  # the descriptor stands for its data files
         info = _info(site, datastore_name, path, spec.details if spec is not None else None)
         if not kinds or _wanted(info, kinds):
             yield info
@@ -112,7 +112,7 @@ def _info(site: Site, datastore_name: str, path: Path, details: Any) -> Any:
 
 
 def _size(site: Site, datastore_name: str, path: Path, own: int) -> int:
-    """A disk's size is that of all its files."""
+    """Return a file's size; that of a disk is the sum of its files."""
     if path.suffix != ".vmdk":
         return own
     relative = path.relative_to(ds_paths.root_of(site, datastore_name).resolve())

@@ -12,30 +12,30 @@ DEFAULT_CAPACITY = 2 << 40
 
 
 def used_bytes(site: Site, name: str) -> int:
-    """Bytes really allocated in a datastore's folder."""
+    """Return the bytes that the files in a datastore's folder occupy."""
     root = root_of(site, name)
     total = 0
     for path in root.rglob("*"):
         try:
             total += path.stat().st_blocks * 512
         except OSError:
-            continue  # a file that a task has just removed
+            continue  # a task has just removed this file
     return total
 
 
 def capacity(site: Site, name: str) -> int:
-    """A datastore's size in bytes; set per datastore in `capacities`, else a default nobody fills."""
+    """Return a datastore's size in bytes: that of the setting `capacities`, or a default that nobody fills."""
     return int((site.world.meta("capacities") or {}).get(name, DEFAULT_CAPACITY))
 
 
 def free_bytes(site: Site, name: str) -> int:
-    """What a datastore has left."""
+    """Return the free bytes of a datastore."""
     return max(0, capacity(site, name) - used_bytes(site, name))
 
 
 @computed(vim.Datastore, "summary")
 def datastore_summary(site: Site, ref: Any) -> Any:
-    """Name, size, type."""
+    """The summary of a datastore: name, sizes, type."""
     name = site.world.get(ref, "name")
     return fill(
         vim.Datastore.Summary(
@@ -70,7 +70,7 @@ def info(site: Site, ref: Any) -> Any:
 
 
 def vmfs_volume(site: Site, ref: Any) -> Any:
-    """The volume as hosts see it."""
+    """Return the volume as hosts see it."""
     name = site.world.get(ref, "name")
     identity = url(ref).strip("/").rpartition("/")[2]
     return fill(
@@ -83,13 +83,13 @@ def vmfs_volume(site: Site, ref: Any) -> Any:
 
 
 def mount_info(ref: Any) -> Any:
-    """How every host mounts a datastore."""
+    """Return the mount of a datastore, which is the same at every host."""
     return vim.host.MountInfo(path=url(ref)[5:], accessMode="readWrite", mounted=True, accessible=True)
 
 
 @computed(vim.Datastore, "capability")
 def datastore_capability(_site: Site, _: Any) -> Any:
-    """What a VMFS datastore can do."""
+    """The abilities of a VMFS datastore."""
     return fill(
         vim.Datastore.Capability(
             directoryHierarchySupported=True,
@@ -115,7 +115,7 @@ def browser(_site: Site, ref: Any) -> Any:
 @method(vim.Datastore, "RefreshDatastore")
 @method(vim.Datastore, "RefreshDatastoreStorageInfo")
 def refresh(call: Call) -> None:
-    """Sizes are always fresh; tell who waits."""
+    """Wake waiting clients. Sizes are always fresh."""
     call.world.touch()
 
 

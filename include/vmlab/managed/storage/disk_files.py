@@ -1,6 +1,6 @@
-"""Carrying out a device plan on the datastores: making, mapping, attaching, growing and deleting disks.
+"""Carries out a device plan on the datastores: makes, maps, attaches, grows and deletes disks.
 
-If a later action fails, disks made by earlier ones are removed again: a VM is changed wholly or not at all.
+If a later action fails, the disks made by earlier ones are removed again, so a VM is changed wholly or not at all.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ MAX_CAPACITY = 62 << 40
 def carry_out(site: Site, actions: list[DiskAction], home: str, stem: str) -> None:
     """Do the actions in order; `home` is the VM's folder, `stem` the name new disks start with. Raises faults.
 
-    Deleting comes last, when nothing can fail any more.
+    Deletes come last, when nothing can fail any more.
     """
     _refuse_open(site, actions)
     made: list[str] = []
@@ -39,7 +39,7 @@ def carry_out(site: Site, actions: list[DiskAction], home: str, stem: str) -> No
 
 
 def _refuse_open(site: Site, actions: list[DiskAction]) -> None:
-    """Raise FileLocked where a disk to be deleted, replaced or grown is held open by a backup client."""
+    """Raise FileLocked if a backup client holds a disk open that is to be deleted, replaced or grown."""
     busy = set(site.open_disks())
     for action in actions:
         path = action.disk.backing.fileName
@@ -48,7 +48,7 @@ def _refuse_open(site: Site, actions: list[DiskAction]) -> None:
 
 
 def delete_chain(site: Site, path: str) -> None:
-    """Delete a disk with all its links; what is missing is no error."""
+    """Delete a disk with all its links. A missing one is no error."""
     with contextlib.suppress(DiskError):
         for link in site.store.chain(path):
             site.store.delete(link)
@@ -131,7 +131,7 @@ def _check_space(site: Site, path: str, capacity: int, *, thin: bool) -> None:
 
 
 def _target(site: Site, asked: str | None, home: str, stem: str) -> str:
-    """The path of a new disk: as asked, or the first free `stem_N.vmdk` in the asked datastore or the VM's folder."""
+    """Return the path of a new disk: as asked, or the first free `stem_N.vmdk` of a folder."""
     datastore, rest = ds_paths.parse(asked) if asked else ds_paths.parse(home)
     if rest.endswith(".vmdk"):
         ds_paths.local(site, f"[{datastore}] {rest}")
@@ -168,7 +168,7 @@ def _map_lun(site: Site, action: DiskAction, home: str, stem: str, made: list[st
 
 
 def _free_lun(site: Site, action: DiskAction) -> Lun:
-    """The LUN a mapping names by its ConfigTarget values. Raises faults for an unknown one and for one in use."""
+    """Return the LUN that a mapping names by its ConfigTarget values. Raises faults for an unknown or used one."""
     backing = action.disk.backing
     name = (backing.deviceName or "").rpartition("/")[2]
     with site.world.lock:

@@ -1,4 +1,4 @@
-"""Which files a running VM holds: only the host it runs on can read them."""
+"""The files that a running VM holds: only its host can read them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from vmlab.managed.site import Site
 
 
 def lock_holder(site: Site, path: Path) -> Any:
-    """The host whose running VM holds a file: its .vmx, its NVRAM, a disk of it. None where nobody does."""
+    """Return the host whose running VM holds a file as its .vmx, NVRAM or disk, or None if no VM does."""
     with site.world.lock:
         for vm in site.world.all(vim.VirtualMachine):
             runtime, config = site.world.get(vm, "runtime"), site.world.get(vm, "config")

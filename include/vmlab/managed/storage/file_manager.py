@@ -1,4 +1,4 @@
-"""The file manager: deleting, making, moving and copying on datastores."""
+"""The file manager: deletes, moves and copies files of datastores, and makes folders."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ Manager = vim.FileManager
 
 
 def check_files(call: Call, **arguments: Any) -> None:
-    """Raise NoPermission where the caller may not manage files on a datastore that is named."""
+    """Raise NoPermission if the caller may not manage files on a datastore that the call names."""
     assert call.session is not None
     for name in ("name", "sourceName", "destinationName"):
         if arguments.get(name):
@@ -25,7 +25,7 @@ def check_files(call: Call, **arguments: Any) -> None:
 
 @task_method(Manager, "DeleteDatastoreFile_Task", check=check_files)
 def delete_file(call: Call, name: str, datacenter: Any) -> None:
-    """Delete a file, a disk with its data files, or a folder with everything in it; not what a VM uses."""
+    """Delete a file, a disk with its data files, or a folder with everything in it, unless a VM uses it."""
     site = call.site
     path = _existing(site, name)
     _refuse_used(site, path, name)
@@ -110,14 +110,14 @@ def _is_disk(site: Site, name: str) -> bool:
     try:
         site.store.info(_disk_path(name))
     except DiskError as error:
-        if error.code == 9:  # not a virtual disk: a data file, or something else by that name
+        if error.code == 9:  # no virtual disk, but a data file or something else of that name
             return False
         raise disk_fault(error, name) from error
     return True
 
 
 def _refuse_used(site: Site, path: Path, name: str) -> None:
-    """Raise FileLocked where a file, or something in a folder, belongs to a registered VM."""
+    """Raise FileLocked if a file, or a file in a folder, belongs to a registered VM."""
     with site.world.lock:
         for vm in site.world.all(vim.VirtualMachine):
             config = site.world.get(vm, "config")

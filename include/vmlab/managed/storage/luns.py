@@ -1,7 +1,7 @@
-"""LUNs for raw device mappings: files in `DIR/luns`, with the names and ids two different views give them.
+"""LUNs for raw device mappings: files in `DIR/luns`.
 
-QueryConfigTarget and the host's own configuration name one LUN differently, as real systems do; only the former's
-values may go into a VM's disk.
+QueryConfigTarget and the host's own configuration name one LUN differently, as real systems do. Only the names of
+QueryConfigTarget may go into a VM's disk.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from vmlab.managed.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lun:
-    """One LUN. `canonical` and `uuid` are ConfigTarget's, the `host_` ones the host's own."""
+    """One LUN. `canonical` and `uuid` are those of ConfigTarget; the `host_` ones are the host's own."""
 
     number: int
     canonical: str
@@ -59,7 +59,7 @@ def add_lun(site: Site, number: int, capacity: int) -> Lun:
 
 
 def lun_users(site: Site) -> dict[str, Any]:
-    """The VM that maps a LUN, by the LUN's ConfigTarget uuid."""
+    """Return the VMs that map LUNs, by the LUN's ConfigTarget uuid."""
     users: dict[str, Any] = {}
     for vm in site.world.all(vim.VirtualMachine):
         for device in site.world.get(vm, "config").hardware.device:
@@ -70,12 +70,12 @@ def lun_users(site: Site) -> dict[str, Any]:
 
 
 def host_luns(site: Site) -> list[Any]:
-    """The LUNs in the host's own words."""
+    """Return the LUNs under the host's own names."""
     return [_scsi_disk(lun, lun.host_canonical, lun.host_uuid) for lun in all_luns(site)]
 
 
 def target_luns(site: Site) -> list[Any]:
-    """The LUNs as QueryConfigTarget offers them: those in use too, with the VM that maps each."""
+    """Return the LUNs as QueryConfigTarget offers them, also those in use, with the VM that maps each."""
     used = lun_users(site)
     return [
         vim.vm.ScsiDiskDeviceInfo(

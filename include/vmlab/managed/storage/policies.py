@@ -1,6 +1,6 @@
-"""Storage policies: which ones there are, and which a VM's own files and its disks have.
+"""Storage policies, and their assignment to VMs and disks.
 
-A spec assigns them (`vmProfile`, a device change's `profile`); an id that no policy has is refused.
+A spec assigns one by `vmProfile` or by a device change's `profile`. An id that no policy has is refused.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from vmlab.managed.site import Site
 
 
 def storage_policies(site: Site) -> dict[str, str]:
-    """Names by id."""
+    """Return the names of all policies, by id."""
     return dict(site.world.meta("policies") or {})
 
 
@@ -22,12 +22,12 @@ def add_policy(site: Site, policy: str, name: str) -> None:
 
 
 def assigned_policies(site: Site) -> dict[str, str]:
-    """Ids of policies by object: `vm-12`, `vm-12:2000`."""
+    """Return the ids of assigned policies, by object (`vm-12`, `vm-12:2000`)."""
     return dict(site.world.meta("assigned_policies") or {})
 
 
 def check_policies(site: Site, spec: Any) -> None:
-    """Raise the InvalidArgument fault for a policy that is not there."""
+    """Raise the InvalidArgument fault for a policy that does not exist."""
     known = storage_policies(site)
     for where, policy in _named(spec):
         if policy not in known:
@@ -36,7 +36,7 @@ def check_policies(site: Site, spec: Any) -> None:
 
 
 def assign_policies(site: Site, vm: Any, spec: Any, keys: dict[int, int]) -> None:
-    """Give a VM and its disks the policies that a spec names; `keys` tells the keys that new devices got."""
+    """Give a VM and its disks the policies that a spec names. `keys` holds the keys that new devices got."""
     given: dict[str, str] = {}
     for profile in filter(_is_defined, spec.vmProfile):
         given[vm._moId] = profile.profileId

@@ -1,7 +1,4 @@
-"""The authorization manager: roles, permissions, and what a user may do where.
-
-Reads and writes what `access` checks.
-"""
+"""The authorization manager: reads and changes the roles and permissions that `site.access` checks."""
 
 from typing import Any
 
@@ -16,7 +13,7 @@ Manager = vim.AuthorizationManager
 
 @method(Manager, "HasPrivilegeOnEntity")
 def has_privilege(call: Call, entity: Any, sessionId: str, privId: list[str]) -> list[bool]:
-    """Whether a session's user holds each privilege on an object."""
+    """Return for each privilege whether a session's user holds it on an object."""
     _check_known(privId, "privId")
     user = _user_of(call.site, sessionId)
     return [call.site.access.allowed(user, entity, privilege) for privilege in privId]
@@ -24,13 +21,13 @@ def has_privilege(call: Call, entity: Any, sessionId: str, privId: list[str]) ->
 
 @method(Manager, "HasPrivilegeOnEntities")
 def has_privilege_on_entities(call: Call, entity: list[Any], sessionId: str, privId: list[str]) -> list[Any]:
-    """The same for several objects."""
+    """Return for each object and privilege whether a session's user holds it."""
     return _entity_privileges(call, entity, _user_of(call.site, sessionId), privId)
 
 
 @method(Manager, "HasUserPrivilegeOnEntities")
 def has_user_privilege(call: Call, entities: list[Any], userName: str, privId: list[str]) -> list[Any]:
-    """The same by user name."""
+    """Return for each object and privilege whether a named user holds it."""
     return _entity_privileges(call, entities, _canonical(userName), privId)
 
 
@@ -48,7 +45,7 @@ def fetch_user_privilege(call: Call, entities: list[Any], userName: str) -> list
 
 @method(Manager, "RetrieveEntityPermissions")
 def retrieve_entity_permissions(call: Call, entity: Any, inherited: bool) -> list[Any]:
-    """Grants on an object, and those it inherits if asked."""
+    """Return the grants on an object, and on request those that it inherits."""
     found, node = [], entity
     while node is not None:
         found += [
@@ -125,7 +122,7 @@ def update_role(call: Call, roleId: int, newName: str, privIds: list[str]) -> No
 
 @method(Manager, "RemoveAuthorizationRole")
 def remove_role(call: Call, roleId: int, failIfUsed: bool) -> None:
-    """Remove a role that a user made; it must not be granted."""
+    """Remove a role that a user made. It must not be granted to anybody."""
     roles = call.world.meta("roles") or []
     if not any(role[0] == roleId for role in roles):
         raise vim.fault.NotFound(msg=f"no changeable role {roleId}")
@@ -141,7 +138,7 @@ def _check_known(names: list[str], parameter: str) -> None:
 
 
 def _set_local(call: Call, user: str, entity: Any, *, local: bool) -> None:
-    """Keep whether a grant is of this object alone."""
+    """Note whether a grant holds for this object alone."""
     kept = dict(call.world.meta("local_grants") or {})
     kept[user] = sorted({*kept.get(user, ()), entity._moId} if local else {*kept.get(user, ())} - {entity._moId})
     call.world.set_meta("local_grants", kept)
@@ -168,7 +165,7 @@ def _user_of(site: Site, key: str) -> str:
 
 
 def _entity_privileges(call: Call, entities: list[Any], user: str, privileges: list[str]) -> list[Any]:
-    """Which of the privileges asked for a user holds on each object; all that there are where none is asked for."""
+    """Return for each object which of some privileges a user holds. An empty list stands for all privileges."""
     _check_known(privileges, "privId")
     privileges = privileges or sorted(PRIVILEGES)
     kind = Manager.EntityPrivilege
@@ -183,5 +180,5 @@ def _entity_privileges(call: Call, entities: list[Any], user: str, privileges: l
 
 
 def kind_of(privilege: str, granted: bool) -> Any:
-    """One privilege's availability."""
+    """Return one privilege with whether it is granted."""
     return Manager.PrivilegeAvailability(privId=privilege, isGranted=granted)

@@ -8,11 +8,11 @@ from vmlab.managed.site import Call, Site, computed, method
 Fields = vim.CustomFieldsManager
 
 Stored = tuple[int, str, str]
-"""Key, name, and the type of the objects that have the field; empty for all."""
+"""Key and name of a field, and the type of the objects that have it. An empty type stands for all."""
 
 
 def stored(site: Site) -> list[Stored]:
-    """The fields there are, in the order they were made."""
+    """Return the fields in the order they were made."""
     return [(int(key), str(name), str(kind)) for key, name, kind in site.world.meta("custom_fields") or []]
 
 
@@ -30,7 +30,7 @@ def available_field(site: Site, ref: Any) -> list[Any]:
 
 @computed(vim.ExtensibleManagedObject, "value")
 def values(site: Site, ref: Any) -> list[Any]:
-    """An object's values, where newer clients look for them; they are kept where older ones do."""
+    """An object's values, where newer clients look for them. They are kept where older clients look."""
     return list(site.world.get(ref, "customValue") or [])
 
 
@@ -63,7 +63,7 @@ def remove_custom_field_def(call: Call, key: int) -> None:
 
 @method(Fields, "SetField")
 def set_field(call: Call, entity: Any, key: int, value: str) -> None:
-    """Set an object's value of a field; an empty one takes it away."""
+    """Set an object's value of a field. An empty value removes it."""
     if not _fits(_field(call.site, key), call.world.entry(entity).ref):
         raise vmodl.fault.InvalidArgument(invalidProperty="key", msg=f"field {key} is not for {entity._moId}")
     others = [one for one in values(call.site, entity) if one.key != key]
@@ -71,14 +71,14 @@ def set_field(call: Call, entity: Any, key: int, value: str) -> None:
 
 
 def check_own_value(call: Call, key: str, value: str) -> None:
-    """Raise NoPermission: the same right as for SetField, on the object itself."""
+    """Raise NoPermission if the caller lacks the privilege of SetField on the object itself."""
     assert call.session is not None
     call.site.access.require(call.session.user, call.this, "Global.SetCustomField")
 
 
 @method(vim.ExtensibleManagedObject, "setCustomValue", check=check_own_value)
 def set_custom_value(call: Call, key: str, value: str) -> None:
-    """Set one's own value of a field, by the field's name."""
+    """Set the receiver's value of a field, by the field's name."""
     number = next((number for number, name, _ in stored(call.site) if name == key), None)
     if number is None:
         raise vmodl.fault.InvalidArgument(invalidProperty="key", msg=f"no custom field is named {key}")

@@ -1,4 +1,4 @@
-"""The history of the vCenter: the kept tasks, and an event for each, read by filter or through collectors.
+"""The vCenter's history: the kept tasks, and an event for each, read by filter or through collectors.
 
 A collector belongs to a session. Its position lies between two items: at first before the oldest one.
 """
@@ -10,9 +10,9 @@ from vmlab.api import vim, vmodl
 from vmlab.managed.site import Call, Site, computed, method
 
 PAGE = 10
-"""Items of a collector's latest page, until the client asks for another number."""
+"""The items of a collector's latest page, until the client sets another number."""
 MOST = 1000
-"""Items a client may ask for at once."""
+"""The most items that a client may ask for at once."""
 
 Items = list[tuple[int, Any]]
 """Tasks or events with their number, oldest first."""
@@ -50,7 +50,7 @@ def query_events(call: Call, filter: Any, **_: Any) -> list[Any]:
 
 @computed(vim.event.EventManager, "latestEvent")
 def latest_event(site: Site, _: Any) -> Any:
-    """The newest event, where there is one."""
+    """The newest event, if there is one."""
     found = events(site, None)
     return found[-1][1] if found else None
 
@@ -58,7 +58,7 @@ def latest_event(site: Site, _: Any) -> Any:
 @computed(vim.event.EventManager, "maxCollector")
 @computed(vim.TaskManager, "maxCollector")
 def max_collector(_site: Site, _: Any) -> int:
-    """Collectors one client may have."""
+    """The most collectors that one client may have."""
     return 32
 
 
@@ -71,7 +71,7 @@ def latest_page(site: Site, ref: Any) -> list[Any]:
 @method(vim.TaskHistoryCollector, "ReadNextTasks")
 @method(vim.event.EventHistoryCollector, "ReadNextEvents")
 def read_next(call: Call, maxCount: int) -> list[Any]:
-    """The items behind the position, oldest first; the position moves behind them."""
+    """Return the items after the position, oldest first, and move the position behind them."""
     found = [item for item in _items(call.site, call.this) if item[0] > _position(call)][: _checked(maxCount)]
     if found:
         call.world.update(call.this, position=found[-1][0])
@@ -81,7 +81,7 @@ def read_next(call: Call, maxCount: int) -> list[Any]:
 @method(vim.TaskHistoryCollector, "ReadPreviousTasks")
 @method(vim.event.EventHistoryCollector, "ReadPreviousEvents")
 def read_previous(call: Call, maxCount: int) -> list[Any]:
-    """The items before the position, newest first; the position moves before them."""
+    """Return the items before the position, newest first, and move the position before them."""
     found = [item for item in _items(call.site, call.this) if item[0] <= _position(call)][-_checked(maxCount) :]
     if found:
         call.world.update(call.this, position=found[0][0] - 1)
@@ -144,7 +144,7 @@ def _number(ref: Any) -> int:
 
 
 def _event(site: Site, info: Any) -> Any:
-    """What a vCenter posts when a task begins."""
+    """Return the event that a vCenter posts when a task begins."""
     event = vim.event.TaskEvent(
         key=_number(info.task),
         chainId=info.eventChainId,
@@ -173,7 +173,7 @@ def _event_wanted(site: Site, wanted: Any, event: Any) -> bool:
 
 
 def _common(site: Site, wanted: Any, info: Any, user: str) -> bool:
-    """Whether a task, or its event, meets what both kinds of filter ask: entity, time, user."""
+    """Return whether a task or its event passes the parts that both kinds of filter have: entity, time, user."""
     if wanted.userName is not None and wanted.userName.userList and user not in wanted.userName.userList:
         return False
     if wanted.time is not None:
@@ -184,7 +184,7 @@ def _common(site: Site, wanted: Any, info: Any, user: str) -> bool:
 
 
 def _below(site: Site, entity: Any, top: Any, recursion: str) -> bool:
-    """Whether an entity is the one asked for, its child, or itself: as the filter's recursion says."""
+    """Return whether an entity is the one asked for or lies below it, as far as the filter's recursion goes."""
     if entity == top:
         return recursion != "children"
     if recursion == "self" or entity is None or not site.world.exists(entity):

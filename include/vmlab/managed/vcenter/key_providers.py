@@ -1,4 +1,4 @@
-"""The key providers of a vCenter, as far as creating an encrypted VM again needs them: which keys can be had."""
+"""The key providers of a vCenter, as far as making an encrypted VM again needs them: the keys that each has."""
 
 import uuid
 from typing import Any
@@ -11,7 +11,7 @@ _META = "crypto_keys"
 
 
 def knows_key(site: Site, key: Any) -> bool:
-    """Whether a key can be had from its provider."""
+    """Return whether a provider has a key."""
     return key.providerId is not None and key.keyId in _keys(site).get(key.providerId.id, ())
 
 
@@ -47,7 +47,7 @@ def generate_key(call: Call, keyProvider: Any, **_: Any) -> Any:
 
 @method(Manager, "RemoveKeys")
 def remove_keys(call: Call, keys: list[Any], force: bool) -> list[Any]:
-    """Forget keys, whoever is encrypted with them; `force` is what allows that."""
+    """Forget keys. `force` allows it for a key that a VM is encrypted with."""
     results = []
     for key in keys or []:
         users = [
@@ -66,7 +66,7 @@ def remove_keys(call: Call, keys: list[Any], force: bool) -> list[Any]:
 
 @method(Manager, "QueryCryptoKeyStatus")
 def query_crypto_key_status(call: Call, keyIds: list[Any], checkKeyBitMap: int) -> list[Any]:
-    """Whether keys can be had; the other questions are not answered."""
+    """Tell whether providers have some keys. The other questions of the method are not answered."""
     return [
         Manager.CryptoKeyStatus(keyId=key, keyAvailable=knows_key(call.site, key) if checkKeyBitMap & 1 else None)
         for key in keyIds or []

@@ -1,4 +1,4 @@
-"""Answers of the managers whose work the lab does not do: empty lists, a licence, an extension, the users, refusals."""
+"""Answers of the managers whose work the lab does not do: empty lists, a licence, an extension, the users."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ NOTHING_THERE: dict[Any, tuple[str, ...]] = {
     ),
     vim.host.CertificateManager: ("ListCACertificates", "ListCACertificateRevocationLists"),
 }
-"""Methods that only read and whose lists are empty here, by the manager's type."""
+"""The methods that only read and whose answer here is an empty list, by the manager's type."""
 
 
 def _answer_nothing(kind: Any, name: str) -> None:
@@ -44,7 +44,7 @@ for _kind, _methods in NOTHING_THERE.items():
 
 @method(vim.PerformanceManager, "QueryPerfProviderSummary")
 def query_perf_provider_summary(call: Call, entity: Any) -> Any:
-    """Statistics would come every 20 seconds; there are no counters."""
+    """Say that statistics come every 20 seconds. There are no counters."""
     call.world.entry(entity)
     return vim.PerformanceManager.ProviderSummary(
         entity=entity, currentSupported=True, summarySupported=True, refreshRate=20
@@ -53,13 +53,13 @@ def query_perf_provider_summary(call: Call, entity: Any) -> Any:
 
 @method(vim.PerformanceManager, "QueryPerfCounter")
 def query_perf_counter(call: Call, counterId: list[int]) -> list[Any]:
-    """No counter has any of these ids."""
+    """Refuse, because no counter has any of these ids."""
     raise vmodl.fault.InvalidArgument(invalidProperty="counterId", msg=f"no performance counter {counterId[0]}")
 
 
 @method(vim.vslm.vcenter.VStorageObjectManager, "RetrieveVStorageObject")
 def retrieve_v_storage_object(call: Call, id: Any, datastore: Any, diskInfoFlags: Any) -> Any:
-    """No virtual storage object has that id."""
+    """Refuse, because no virtual storage object has that id."""
     raise vim.fault.NotFound(msg=f"no virtual storage object {id.id}")
 
 
@@ -79,7 +79,7 @@ def extension_list(site: Site, _: Any) -> list[Any]:
 
 @method(vim.ExtensionManager, "FindExtension")
 def find_extension(call: Call, extensionKey: str) -> Any:
-    """One extension by its key, or nothing."""
+    """Find an extension by its key, or nothing."""
     return next((one for one in extension_list(call.site, None) if one.key == extensionKey), None)
 
 

@@ -1,8 +1,8 @@
 """The managers that every vCenter has, whether or not the lab does their work.
 
-All of them exist, because clients take a vCenter without one for broken. Whatever no family of managed objects answers
-is refused: by NotSupported, or by the fault that the manager's own family gives. Nothing here has a class of its own:
-the API's tables say which managers there are, of which type, and which managers belong to them.
+All of them exist, because a client takes a vCenter without one for broken. A method without a function is refused
+by NotSupported, or by the fault that is registered for the manager's type. No manager has a class: the API's tables
+say which managers there are, of which type, and which managers belong to them.
 """
 
 from typing import Any
@@ -17,20 +17,20 @@ SPELLED = {
     "complianceManager": "MoComplianceManager", "guestOperationsManager": "guestOperationsManager",
     "certificateManager": "certificateManager", "hostSpecManager": "HostSpecificationManager",
 }  # fmt: skip
-"""Ids as a real vCenter gives them, where these are not the member's name with a capital letter."""
+"""The ids of a real vCenter, if they are not the member's name with a capital letter."""
 
 CONCRETE = {
     vim.vslm.VStorageObjectManagerBase: vim.vslm.vcenter.VStorageObjectManager,
     vim.encryption.CryptoManager: vim.encryption.CryptoManagerKmip,
 }
-"""Types that the tables leave open, and those a vCenter's managers have."""
+"""Abstract types of the tables, and the types that a vCenter's managers have instead."""
 
 NOT_IN_A_VCENTER = frozenset({"rootFolder", "about", "accountManager", "virtualizationManager"})
-"""Members of the service content that are no managers, or that only a host or an old server has."""
+"""The members of the service content that are no managers, or that only a host or an old server has."""
 
 
 def _members(kind: Any) -> dict[str, Any]:
-    """The members of a type that hold one managed object, of the versions the lab speaks: name → type."""
+    """Return the members of a type that hold one managed object, in the versions that the lab speaks: name → type."""
     return {
         info.name: info.type
         for info in kind._GetPropertyList()
@@ -52,7 +52,7 @@ MANAGER_PARTS: dict[Any, dict[str, Any]] = {
     },
     vim.LicenseManager: {"licenseAssignmentManager": vim.LicenseAssignmentManager("LicenseAssignmentManager")},
 }
-"""Managers that other managers name, by the type of these."""
+"""The managers that other managers name, by the type of those others."""
 
 HOST_MANAGERS: dict[str, Any] = {
     name: vim.encryption.CryptoManagerHostKMS if name == "cryptoManager" else kind
@@ -71,7 +71,7 @@ for _kind, _parts in MANAGER_PARTS.items():
 
 
 def add_managers(site: Site) -> None:
-    """Enter the managers of the service content; they are the same at every start."""
+    """Enter the managers of the service content. They are the same at every start."""
     for ref in (*MANAGERS.values(), *(part for parts in MANAGER_PARTS.values() for part in parts.values())):
         site.world.add(ref, lasting=False)
 
@@ -83,7 +83,7 @@ def host_managers(host: Any) -> dict[str, Any]:
 
 
 def host_of_manager(site: Site, manager: Any) -> Any:
-    """The host a manager belongs to, or None for one of the vCenter's own."""
+    """Return the host that a manager belongs to, or None for one of the vCenter."""
     name, _, number = manager._moId.rpartition("-")
     host = vim.HostSystem(f"host-{number}")
     return host if name in HOST_MANAGERS and site.world.exists(host) else None

@@ -1,4 +1,4 @@
-"""The service instance: what a client meets first, and the managers it names."""
+"""The service instance, which a client meets first, and which names the managers."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +14,14 @@ SERVICE_INSTANCE = vim.ServiceInstance("ServiceInstance")
 
 
 def add_services(site: Site) -> None:
-    """Enter the service instance and its managers; they are the same at every start."""
+    """Enter the service instance and its managers. They are the same at every start."""
     site.world.add(SERVICE_INSTANCE, lasting=False)
     add_managers(site)
 
 
 @computed(vim.ServiceInstance, "content")
 def content(site: Site, _: Any) -> Any:
-    """The root folder, the managers, and about whom one is talking to."""
+    """The root folder, the managers, and the name and version of the server."""
     about = vim.AboutInfo(
         name="VMware vCenter Server",
         fullName="VMware vCenter Server 8.0.3 build-24322831 (simulated by vmlab)",
@@ -49,13 +49,13 @@ def server_clock(_site: Site, _: Any) -> datetime:
 
 @computed(vim.ServiceInstance, "capability")
 def capability(_site: Site, _: Any) -> Any:
-    """What this vCenter can do."""
+    """The abilities of this vCenter."""
     return fill(vim.Capability(provisioningSupported=True, multiHostSupported=True))
 
 
 @method(vim.ServiceInstance, "RetrieveServiceContent")
 def retrieve_service_content(call: Call) -> Any:
-    """The same as the `content` property; needs no session."""
+    """Return the `content` property. Needs no session."""
     return content(call.site, call.this)
 
 
@@ -94,7 +94,7 @@ def privilege_list(_site: Site, _: Any) -> list[Any]:
 
 @computed(vim.option.OptionManager, "setting")
 def settings(site: Site, ref: Any) -> list[Any]:
-    """A few settings clients look at: the vCenter's, or a host's advanced options."""
+    """A few settings that clients look at: the vCenter's, or a host's advanced options."""
     if host := host_of_manager(site, ref):
         options: list[Any] = read_property(site, host, "config").option
         return options
@@ -104,7 +104,7 @@ def settings(site: Site, ref: Any) -> list[Any]:
 
 @method(vim.option.OptionManager, "QueryOptions")
 def query_options(call: Call, name: str | None) -> list[Any]:
-    """Settings by name or by prefix that ends with a dot."""
+    """Return settings by name, or by a prefix that ends with a dot."""
     wanted, every = name or "", settings(call.site, call.this)
     found = [one for one in every if one.key == wanted or (one.key.startswith(wanted) and wanted.endswith("."))]
     if wanted and not found:

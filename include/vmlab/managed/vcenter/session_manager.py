@@ -23,7 +23,7 @@ def forget_session(site: Site, session: Session) -> None:
 
 @method(Manager, "Login")
 def login(call: Call, userName: str, password: str, locale: str | None) -> Any:
-    """Open a session; the cookie goes out with the answer."""
+    """Open a session. Its cookie goes out with the answer."""
     user = call.site.access.authenticate(userName, password)
     if user is None or call.session is not None:
         raise invalid_login()
@@ -43,13 +43,13 @@ def logout(call: Call) -> None:
 
 @method(Manager, "SessionIsActive")
 def session_is_active(call: Call, sessionID: str, userName: str) -> bool:
-    """Whether a session key is alive for that user."""
+    """Return whether a session key belongs to a live session of that user."""
     return any(s.info.key == sessionID and s.info.userName == userName for s in call.site.sessions.all())
 
 
 @method(Manager, "TerminateSession")
 def terminate_session(call: Call, sessionId: list[str]) -> None:
-    """End other sessions by key; not one's own."""
+    """End other sessions by key. A session cannot end itself."""
     assert call.session is not None
     by_key = {session.info.key: session for session in call.site.sessions.all()}
     for key in sessionId:
@@ -63,7 +63,7 @@ def terminate_session(call: Call, sessionId: list[str]) -> None:
 
 @method(Manager, "AcquireCloneTicket")
 def acquire_clone_ticket(call: Call) -> str:
-    """A ticket for one more session of the same user."""
+    """Issue a ticket for one more session of the same user."""
     assert call.session is not None
     return call.site.clone_tickets.issue(call.session.user)
 
@@ -81,7 +81,7 @@ def clone_session(call: Call, cloneTicket: str) -> Any:
 
 @computed(Manager, "currentSession")
 def current_session(_site: Site, _: Any) -> Any:
-    """The session of whoever asks."""
+    """The session of the caller."""
     session = acting.get()
     return session.info if session is not None else None
 
@@ -94,25 +94,25 @@ def session_list(site: Site, _: Any) -> list[Any]:
 
 @computed(Manager, "supportedLocale")
 def supported_locale(_site: Site, _: Any) -> list[str]:
-    """English."""
+    """English only."""
     return ["en", "en_US"]
 
 
 @computed(Manager, "messageLocaleList")
 def message_locale_list(_site: Site, _: Any) -> list[str]:
-    """English."""
+    """English only."""
     return ["en", "en_US"]
 
 
 @computed(Manager, "defaultLocale")
 def default_locale(_site: Site, _: Any) -> str:
-    """English."""
+    """English only."""
     return "en"
 
 
 @method(Manager, "AcquireGenericServiceTicket")
 def acquire_generic_service_ticket(call: Call, spec: Any) -> Any:
-    """A ticket for one method on one URL."""
+    """Issue a ticket for one method on one URL."""
     assert call.session is not None
     if not isinstance(spec, Spec):
         raise vmodl.fault.NotSupported(msg="vmlab issues tickets for HTTP requests only.")

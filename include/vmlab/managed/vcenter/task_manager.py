@@ -1,4 +1,4 @@
-"""The task manager: which tasks there are, and cancelling one."""
+"""The task manager: lists recent tasks, and cancels one."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from vmlab.managed.site import Call, Site, computed, method
 
 
 def check_cancel(call: Call) -> None:
-    """Raise NoPermission: a task of somebody else needs Global.CancelTask."""
+    """Raise NoPermission if the task is another user's and the caller lacks Global.CancelTask."""
     assert call.session is not None
     reason = call.world.get(call.this, "info").reason
     if getattr(reason, "userName", None) != call.session.info.userName:
@@ -16,7 +16,7 @@ def check_cancel(call: Call) -> None:
 
 @method(vim.Task, "CancelTask", check=check_cancel)
 def cancel_task(call: Call) -> None:
-    """Cancel a task that has not begun; a running one cannot be cancelled here."""
+    """Cancel a task that has not begun. A running one cannot be cancelled here."""
     info = call.world.get(call.this, "info")
     if info.state in ("success", "error"):
         raise vim.fault.InvalidState(msg="The task has already completed.")

@@ -1,7 +1,7 @@
-"""QueryChangedDiskAreas: what a disk's snapshot holds that is newer than a changeId, a slice at a time.
+"""QueryChangedDiskAreas: the areas of a disk that changed since a changeId, a slice at a time.
 
-One answer covers at most so many bytes and so many areas, so that whoever forgets to ask on loses data here and not
-first in production.
+One answer covers a limited number of bytes and areas. A client that forgets to ask on therefore loses data here, and
+not first in production.
 """
 
 import re
@@ -18,7 +18,7 @@ Info = vim.VirtualMachine.DiskChangeInfo
 
 @method(vim.VirtualMachine, "QueryChangedDiskAreas", locked=False)
 def query_changed_disk_areas(call: Call, snapshot: Any, deviceKey: int, startOffset: int, changeId: str) -> Any:
-    """Areas of 64 KiB blocks changed since `changeId`, or allocated ones for `*`, from `startOffset` on."""
+    """Return the 64 KiB blocks changed since `changeId`, or the allocated ones for `*`, from `startOffset` on."""
     disk = _disk(call, snapshot, deviceKey)
     path, capacity = disk.backing.fileName, int(disk.capacityInBytes)
     if not 0 <= startOffset < capacity:

@@ -1,4 +1,4 @@
-"""What clients read of a VM beyond its stored `config`, `runtime`, `guest`, `snapshot`: all worked out from those."""
+"""Properties of a VM that are worked out from its stored `config`, `runtime`, `guest` and `snapshot`."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ VM = vim.VirtualMachine
 
 @computed(VM, "datastore")
 def datastores(site: Site, ref: Any) -> list[Any]:
-    """Datastores a VM has files on."""
+    """The datastores that a VM has files on."""
     config = site.world.get(ref, "config")
     names_network = [ds_paths.parse(config.files.vmPathName)[0]]
     names_network += [ds_paths.parse(disk.backing.fileName)[0] for disk in disks(config)]
@@ -23,7 +23,7 @@ def datastores(site: Site, ref: Any) -> list[Any]:
 
 @computed(VM, "network")
 def networks(site: Site, ref: Any) -> list[Any]:
-    """Networks a VM has adapters on."""
+    """The networks that a VM has adapters on."""
     devices = site.world.get(ref, "config").hardware.device
     cards = [device for device in devices if isinstance(device, vim.vm.device.VirtualEthernetCard)]
     return [net for net in site.world.all(vim.Network) if any(names_network(site, card.backing, net) for card in cards)]
@@ -56,7 +56,7 @@ def environment_browser(_site: Site, ref: Any) -> Any:
 
 @computed(VM, "capability")
 def capability(_site: Site, _: Any) -> Any:
-    """What the VM's host can do with it."""
+    """The abilities of the VM on its host."""
     yes = dict.fromkeys(
         (
             "snapshotOperationsSupported", "multipleSnapshotsSupported", "snapshotConfigSupported",
@@ -72,25 +72,25 @@ def capability(_site: Site, _: Any) -> Any:
 
 @computed(VM, "guestHeartbeatStatus")
 def heartbeat(site: Site, ref: Any) -> str:
-    """Green while VMware Tools run."""
+    """Green while VMware Tools run, else gray."""
     return "green" if tools_running(site, ref) else "gray"
 
 
 def tools_running(site: Site, ref: Any) -> bool:
-    """Whether VMware Tools run in the guest now."""
+    """Return whether VMware Tools run in the guest now."""
     guest, runtime = site.world.get(ref, "guest"), site.world.get(ref, "runtime")
     return bool(runtime.powerState == "poweredOn" and guest.toolsRunningStatus == "guestToolsRunning")
 
 
 @computed(VM, "resourceConfig")
 def resource_config(_site: Site, ref: Any) -> Any:
-    """No limits."""
+    """A configuration without limits."""
     return fill(vim.ResourceConfigSpec(entity=ref, cpuAllocation=allocation(), memoryAllocation=allocation()))
 
 
 @computed(VM, "summary")
 def summary(site: Site, ref: Any) -> Any:
-    """What lists show of a VM."""
+    """The summary that lists show of a VM."""
     config, guest = site.world.get(ref, "config"), site.world.get(ref, "guest")
     runtime = site.world.get(ref, "runtime")
     return fill(
@@ -140,7 +140,7 @@ def _config_summary(config: Any) -> Any:
 
 
 def _lost_summary(config: Any) -> Any:
-    """What is left of a VM whose configuration cannot be read: its name and where its file was."""
+    """Return what is left of a VM whose configuration cannot be read: its name and the path of its file."""
     return vim.vm.Summary.ConfigSummary(name=config.name, vmPathName=config.files.vmPathName, template=False)
 
 
@@ -200,7 +200,7 @@ def layout(site: Site, ref: Any) -> Any:
 
 
 def _disk_files(site: Site, path: str) -> list[str]:
-    """Descriptor and data files of one link, those that exist."""
+    """Return the descriptor and data files of one link that exist."""
     stem = path.removesuffix(".vmdk")
     names_network = (
         path,

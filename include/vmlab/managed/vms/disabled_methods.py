@@ -1,7 +1,7 @@
-"""Methods that a client has switched off on a VM, each under a name of its own, until somebody switches them on again.
+"""Methods that clients have switched off on a VM, each client under a name of its own.
 
-VDDK's PrepareForAccess does so with RelocateVM_Task. Nothing but EndAccess with the same name takes it back: not the
-end of the client's process or session, and no restart of the vCenter.
+VDDK's PrepareForAccess switches RelocateVM_Task off. Only EndAccess with the same name takes this back: neither the end
+of the client's process or session nor a restart of the vCenter does.
 """
 
 from typing import Any
@@ -17,16 +17,16 @@ _BY_POWER = {
     "poweredOff": (vim.VirtualMachine.PowerOff, vim.VirtualMachine.Reset, vim.VirtualMachine.Suspend),
     "suspended": (vim.VirtualMachine.Reset, vim.VirtualMachine.Suspend, vim.VirtualMachine.MarkAsTemplate),
 }
-"""Some of the methods that a VM's state rules out: they stand in the same list."""
+"""Some of the methods that a power state rules out. They stand in the same list."""
 
 
 def relocation_blockers(site: Site, vm: Any) -> list[str]:
-    """Under which names RelocateVM_Task is switched off on a VM, oldest first."""
+    """Return the names under which RelocateVM_Task is switched off on a VM, oldest first."""
     return list((site.world.meta(_META) or {}).get(moid(vm), ()))
 
 
 def block_relocation(site: Site, vm: Any, source: str) -> None:
-    """Switch RelocateVM_Task off. Raises MethodAlreadyDisabledFault where this source has done so already."""
+    """Switch RelocateVM_Task off. Raises MethodAlreadyDisabledFault if this source has done so already."""
     with site.world.transaction():
         held = relocation_blockers(site, vm)
         if source in held:
@@ -36,7 +36,7 @@ def block_relocation(site: Site, vm: Any, source: str) -> None:
 
 
 def unblock_relocation(site: Site, vm: Any, source: str) -> bool:
-    """Take back what a source has done; whether it had done anything."""
+    """Take back what a source has switched off. Returns whether it had switched anything off."""
     with site.world.transaction():
         held = relocation_blockers(site, vm)
         _set(site, vm, [name for name in held if name != source])
@@ -44,24 +44,24 @@ def unblock_relocation(site: Site, vm: Any, source: str) -> bool:
 
 
 def forget_blockers(site: Site, vm: Any) -> None:
-    """A VM that leaves the inventory takes what was switched off with it."""
+    """Forget what was switched off on a VM, because it leaves the inventory."""
     _set(site, vm, [])
 
 
 def require_enabled(site: Site, ref: Any, method: str) -> None:
-    """Raise MethodDisabled where somebody has switched the method off on this object."""
+    """Raise MethodDisabled if somebody has switched the method off on this object."""
     if method == RELOCATE and (held := relocation_blockers(site, ref)):
         raise vim.fault.MethodDisabled(source=held[0], msg=f"The method is disabled by '{held[0]}'")
 
 
 def hide_disabled(site: Site, *, hidden: bool) -> None:
-    """Let the property say nothing of what clients switched off, as a slow vCenter before it has noticed."""
+    """Hide from the property what clients switched off, as a slow vCenter does until it has noticed."""
     site.world.set_meta(_HIDDEN, hidden)
 
 
 @computed(vim.VirtualMachine, "disabledMethod")
 def disabled_method(site: Site, ref: Any) -> list[Any]:
-    """Methods that cannot be called now: some because of the VM's state, and those that clients switched off."""
+    """The methods that cannot be called now: some because of the power state, and those that clients switched off."""
     by_state = _BY_POWER.get(str(site.world.get(ref, "runtime").powerState), ())
     switched_off = bool(relocation_blockers(site, ref)) and not site.world.meta(_HIDDEN)
     return [*by_state, *([vim.VirtualMachine.Relocate] if switched_off else [])]

@@ -1,6 +1,6 @@
-"""A VM's configuration as full as a real one: what vSphere adds at its making, and what its first run leaves in it.
+"""Fills a VM's configuration like a real one, when the VM is made and when it first runs.
 
-Real configurations carry 50 to 90 advanced settings, whose keys are spelt in any mixture of cases.
+A real configuration carries 50 to 90 advanced settings, whose keys are spelt in any mixture of cases.
 """
 
 import copy
@@ -18,7 +18,7 @@ _BRIDGES = (4, 5, 6, 7)
 
 
 def complete(config: Any) -> None:
-    """Give a new VM's configuration all that nobody asks for."""
+    """Give a new VM's configuration the values that vSphere adds unasked."""
     kinds = vim.vm
     config.flags = kinds.FlagInfo(
         enableLogging=True, useToe=False, runWithDebugInfo=False, monitorType="release", htSharing="any",
@@ -84,7 +84,7 @@ def _options(values: dict[str, str]) -> list[Any]:
 
 
 def _made(config: Any) -> dict[str, str]:
-    """The settings of a VM that was never switched on."""
+    """Return the settings of a VM that was never switched on."""
     stem = ds_paths.stem(config.files.vmPathName)
     values = {"nvram": f"{stem}.nvram", "svga.present": "TRUE", "pciBridge0.present": "TRUE"}
     for bridge in _BRIDGES:
@@ -103,7 +103,7 @@ def _made(config: Any) -> dict[str, str]:
 
 
 def after_start(config: Any, host: Any) -> Any:
-    """The configuration of a VM that was switched on: with an overhead limit, and a generation id if it had none."""
+    """Return the configuration of a VM that was switched on: it has an overhead limit and a generation id."""
     config = copy.deepcopy(config)
     config.memoryAllocation.overheadLimit = OVERHEAD_MIB
     known = {option.key.lower() for option in config.extraConfig}
@@ -146,7 +146,7 @@ def _run(config: Any, host: Any) -> dict[str, str]:
 
 
 def know_networks(site: Site, config: Any) -> None:
-    """Let each card on an ordinary network name it by reference, too."""
+    """Let each card on a standard network name it by reference, too."""
     with site.world.lock:
         by_name = {site.world.get(ref, "name"): ref for ref in site.world.all(vim.Network) if type(ref) is vim.Network}
     for card in config.hardware.device:

@@ -1,4 +1,4 @@
-"""The managers of guest operations, which the lab refuses: no guest of it runs programs or has files."""
+"""Refuses guest operations, because no guest of the lab runs programs or has files."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from vmlab.managed.vms.power import invalid_power_state
 
 
 def refuse_guest_operation(call: Call, vm: Any = None, **_: Any) -> Any:
-    """Return the fault of a guest operation: the VM has to run, with VMware Tools in it; even then it knows none."""
+    """Return the fault for a guest operation: the VM is off, its Tools do not run, or the guest does not support it."""
     if vm is None:
         return None
     entry = call.world.entry(vm)

@@ -1,4 +1,4 @@
-"""Power: on, off, reset, suspend, guest shutdown. A stun: the moment at which change tracking really goes on or off."""
+"""Powers a VM on and off, resets and suspends it. Each change is a stun, which switches change tracking on or off."""
 
 import copy
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ VM = vim.VirtualMachine
 
 @task_method(VM, "PowerOnVM_Task")
 def power_on_task(call: Call, host: Any) -> None:
-    """Power on, or resume what was suspended."""
+    """Power on a VM, or resume a suspended one."""
     power_on(call.site, call.this)
 
 
@@ -45,14 +45,14 @@ def suspend_task(call: Call) -> None:
 
 @method(VM, "ShutdownGuest", locked=False)
 def shutdown_guest(call: Call) -> None:
-    """Ask the guest to shut down; it obeys at once."""
+    """Ask the guest to shut down. It obeys at once."""
     _require_tools(call)
     set_power(call.site, call.this, "poweredOff")
 
 
 @method(VM, "StandbyGuest", locked=False)
 def standby_guest(call: Call) -> None:
-    """Ask the guest to stand by: a suspend."""
+    """Ask the guest to stand by, which suspends the VM."""
     _require_tools(call)
     set_power(call.site, call.this, "suspended")
 
@@ -98,7 +98,7 @@ def set_power(site: Site, ref: Any, state: str) -> None:
 
 
 def require_power(site: Site, ref: Any, state: str, *, wanted: str) -> None:
-    """Raise the InvalidPowerState fault unless a VM is in a state."""
+    """Raise the InvalidPowerState fault unless a VM is in the given state."""
     found = site.world.get(ref, "runtime").powerState
     if found != state:
         raise invalid_power_state(found, state)
@@ -111,7 +111,7 @@ def invalid_power_state(existing: str, requested: str) -> Any:
 
 
 def _refuse_too_big(host: Any, wanted: Any) -> None:
-    """Raise the faults of a VM with more processors than its host has, or more memory."""
+    """Raise the fault for a VM with more processors or more memory than its host has."""
     if wanted.numCPU > THREADS:
         message = f"The host has {THREADS} logical processors, the virtual machine needs {wanted.numCPU}."
         raise vim.fault.NotEnoughLogicalCpus(host=host, numCpuDest=THREADS, numCpuVm=wanted.numCPU, msg=message)

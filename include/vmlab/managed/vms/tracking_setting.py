@@ -1,7 +1,7 @@
-"""Change tracking of a VM's disks: made true to `config.changeTrackingEnabled` at every stun.
+"""Switches change tracking of a VM's disks as `config.changeTrackingEnabled` says, at every stun.
 
-Switching it in the configuration alone changes nothing on a running VM; a snapshot, power change or suspend does. Under
-snapshots tracking is not switched on: the frozen links know nothing of their changes.
+A new value in the configuration changes nothing on a running VM until a snapshot, a power change or a suspend. Under
+snapshots, tracking is not switched on, because the frozen links know nothing of their changes.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from vmlab.managed.site import Site
 
 
 def apply_tracking(site: Site, ref: Any) -> None:
-    """Switch tracking of every disk that can be tracked to what the configuration says."""
+    """Switch tracking of every disk that can be tracked, as the configuration says."""
     config = site.world.get(ref, "config")
     wanted = bool(config.changeTrackingEnabled)
     for disk in disks(config):

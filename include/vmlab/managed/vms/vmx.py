@@ -1,6 +1,6 @@
-"""A VM's .vmx file: written from its configuration, read back for RegisterVM. The .nvram beside it.
+"""Writes a VM's .vmx file from its configuration, reads it back for RegisterVM_Task, and writes the .nvram beside it.
 
-The keys are those of VMware's own files (`scsi0:0.fileName = "x.vmdk"`); what the lab has no key for is not kept.
+The keys are those of VMware's own files (`scsi0:0.fileName = "x.vmdk"`). A value without a key here is not kept.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def write_vm_files(site: Site, config: Any) -> None:
 
 
 def write_nvram(site: Site, config: Any) -> None:
-    """Write the NVRAM of a VM that is made, or switched on, without one."""
+    """Write the NVRAM of a VM that has none."""
     nvram = ds_paths.local(site, config.files.vmPathName).with_suffix(".nvram")
     if not nvram.exists():
         seed = hashlib.sha256(str(config.uuid).encode()).digest()
@@ -49,9 +49,9 @@ def write_nvram(site: Site, config: Any) -> None:
 
 
 def check_nvram(site: Site, config: Any) -> None:
-    """Raise the GenericVmConfigFault where a VM cannot read its NVRAM, which another key has encrypted, or none.
+    """Raise the GenericVmConfigFault if a VM cannot read its NVRAM, because another key encrypted it or none did.
 
-    The NVRAM of an encrypted VM is encrypted as a whole; here it only begins with a digest of the VM's bundle.
+    A real NVRAM of an encrypted VM is encrypted as a whole. Here it only begins with a digest of the VM's bundle.
     """
     path = ds_paths.local(site, config.files.vmPathName).with_suffix(".nvram")
     head = path.read_bytes()[:_SEAL_BYTES] if path.exists() else b""
@@ -92,7 +92,7 @@ def render_vmx(config: Any) -> str:
 
 
 def parse_vmx(text: str) -> dict[str, str]:
-    """The keys of a .vmx file; lines that are none are skipped."""
+    """Return the keys of a .vmx file. Other lines are skipped."""
     found = {}
     for line in text.splitlines():
         match = re.fullmatch(r'\s*([^#=\s][^=]*?)\s*=\s*"(.*)"\s*', line)
@@ -178,7 +178,7 @@ def _vmx_uuid(uuid: str | None) -> str:
 
 
 def read_uuid(text: str) -> str:
-    """A uuid in .vmx spelling back in the API's."""
+    """Return a uuid in the API's spelling from the .vmx file's."""
     digits = re.sub(r"[^0-9a-fA-F]", "", text).lower()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 

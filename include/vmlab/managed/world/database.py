@@ -1,6 +1,6 @@
-"""The site's memory across restarts: managed objects and small tables in one SQLite file.
+"""Keeps managed objects and small values across restarts, in one SQLite file.
 
-Values are stored as the XML they would have on the wire; refuses to know what they mean.
+Values are stored as the XML that they would be on the wire. Refuses to know what they mean.
 """
 
 import json
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STR
 
 
 class Database:
-    """One SQLite file. Used under the world's lock only, from any thread."""
+    """One SQLite file. Any thread may use it, under the world's lock only."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)

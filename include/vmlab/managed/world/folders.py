@@ -13,21 +13,21 @@ def adopt(world: World, folder: Any, child: Any) -> None:
 
 def abandon(world: World, child: Any) -> None:
     """Take a child out of its folder's list."""
-    folder = world.get(child, "parent")  # a VM in a vApp is in no folder
+    folder = world.get(child, "parent")  # None for a VM in a vApp
     if folder is not None and world.exists(folder):
         kept = [ref for ref in world.get(folder, "childEntity") or [] if ref != child]
         world.update(folder, childEntity=kept)
 
 
 def inventory_name(name: str) -> str:
-    """A name as the inventory keeps it: slash, backslash and percent are escaped."""
+    """Return a name as the inventory keeps it: slash, backslash and percent are escaped."""
     if "%2f" in name.lower() or "%5c" in name.lower() or "%25" in name:
         return name
     return name.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
 
 
 def check_free_name(world: World, folder: Any, name: str, *, besides: Any = None) -> None:
-    """Raise the DuplicateName fault where a folder has a child of that name already."""
+    """Raise the DuplicateName fault if a folder already has a child of that name."""
     for child in world.get(folder, "childEntity") or []:
         if child != besides and str(world.get(child, "name")) == name:
             raise vim.fault.DuplicateName(name=name, object=child, msg=f"The name '{name}' already exists.")

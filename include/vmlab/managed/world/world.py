@@ -1,7 +1,7 @@
-"""All managed objects of the site: references with properties, one lock, one revision, transactions that persist.
+"""All managed objects of a site: references with properties, one lock, one revision, lasting transactions.
 
-Properties are replaced, never changed in place: whoever read a value under the lock may keep it. Refuses to know what
-any property means; computed properties live in `registry`.
+Properties are replaced and never changed in place, so a value that was read under the lock may be kept. Refuses to know
+what a property means. `site.calls` has the computed ones.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from vmlab.managed.world.database import Database
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One managed object. Lasting ones are kept across restarts; views, filters, tasks are not."""
+    """One managed object. A lasting one is kept across restarts; views, filters and tasks are not."""
 
     ref: Any
     props: dict[str, Any] = field(default_factory=dict)
@@ -58,11 +58,11 @@ class World:
         return entry
 
     def exists(self, ref: Any) -> bool:
-        """Whether the object behind a reference is there."""
+        """Return whether the object behind a reference exists."""
         return ref._moId in self._entries
 
     def get(self, ref: Any, name: str) -> Any:
-        """A stored property, or None where it is not set."""
+        """A stored property, or None if it is not set."""
         return self.entry(ref).props.get(name)
 
     def all(self, kind: Any) -> list[Any]:
@@ -79,7 +79,7 @@ class World:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Changes inside become visible to waiting clients, and persistent, together at the outermost end."""
+        """Make changes inside it persistent, and visible to waiting clients, together at the outermost end."""
         with self.lock:
             self._depth += 1
             try:
@@ -115,18 +115,18 @@ class World:
             self._meta[name] = self._meta_dirty[name] = value
 
     def next_number(self) -> int:
-        """A number never given before in this site's life."""
+        """Return a number that this site has never given before."""
         with self.transaction():
             number = int(self.meta("next_number") or 1001)
             self.set_meta("next_number", number + 1)
         return number
 
     def new_ref(self, kind: Any, prefix: str) -> Any:
-        """A reference nobody has had: `vm-1001`."""
+        """Return a reference that was never used: `vm-1001`."""
         return kind(f"{prefix}-{self.next_number()}")
 
     def passing_ref(self, kind: Any, prefix: str) -> Any:
-        """A reference for an object that does not outlive the server (view, filter, task)."""
+        """Return a reference for an object that ends with the server (view, filter, task)."""
         return kind(f"{prefix}-{next(self._passing)}")
 
     def touch(self) -> None:
@@ -136,7 +136,7 @@ class World:
             self.changed.notify_all()
 
     def stop(self) -> None:
-        """Wake every waiting client for good."""
+        """Wake every waiting client, and let none wait again."""
         with self.lock:
             self.stopping = True
             self.changed.notify_all()
