@@ -36,6 +36,12 @@ class UsageError(VmKeepError):
     exit_code = 2
 
 
+class MissingExtraError(UsageError):
+    """An optional part of vmkeep is not installed; the message names the package's extra that brings it."""
+
+    exit_code = 3
+
+
 class NotFoundError(VmKeepError):
     """Something named by the user does not exist: a VM, a restore point, a disk, a datastore."""
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from vmkeep.blobs.files import sync_folder
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locations import local_folder
-from vmkeep.blobs.s3 import S3Access, S3BlobStore
-from vmkeep.blobs.s3 import parse_location as parse_s3
 from vmkeep.blobs.store import BlobStore
 from vmkeep.blobs.wrappers import (
     Meter,
@@ -32,6 +30,7 @@ from vmkeep.errors import (
     UnreachableError,
     UsageError,
 )
+from vmkeep.extras import needs_extra
 from vmkeep.model.aws import AwsCredentials
 
 _SSH = ("sftp://", "scp://")
@@ -51,6 +50,7 @@ def open_store(
         processes of this user and machine that give the same rate for this location.
     :param meter: where calls are counted, each attempt at one for itself.
     :raises UsageError: the location or the rate does not parse.
+    :raises MissingExtraError: the extra for this kind of store is not installed.
     :raises RepositoryError: there is no such folder or bucket.
     :raises UnreachableError: the server does not answer.
     :raises AuthenticationError: it refuses the credentials, or there are none.
@@ -120,7 +120,10 @@ def _is_folder(path: Path) -> bool | None:
 
 
 def _open_s3(location: str, credentials: AwsCredentials | None, *, new: bool) -> BlobStore:
-    place = parse_s3(location)
+    with needs_extra("s3", location):
+        from vmkeep.blobs.s3 import S3Access, S3BlobStore, parse_location
+
+    place = parse_location(location)
     store = S3BlobStore(place, S3Access(place, credentials))
     with _knocking():
         store.check_reachable()
@@ -130,7 +133,8 @@ def _open_s3(location: str, credentials: AwsCredentials | None, *, new: bool) ->
 
 
 def _open_ssh(location: str, *, new: bool) -> BlobStore:
-    from vmkeep.blobs.ssh import SftpStore, SshAccess, parse_location
+    with needs_extra("ssh", location):
+        from vmkeep.blobs.ssh import SftpStore, SshAccess, parse_location
 
     store = SftpStore(SshAccess(parse_location(location)))
     with _knocking():

@@ -15,6 +15,7 @@ from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from vmkeep.catalog.schema import Base
 from vmkeep.errors import CatalogError
+from vmkeep.extras import how_to_install
 
 _PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "pysqlite": {"timeout": 30},
@@ -87,7 +88,14 @@ def _cause(error: Exception, url: str | URL) -> str:
     if isinstance(error, NoSuchModuleError):
         return "no kind of database that is known here: use sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
     if isinstance(error, ImportError):
-        return f"the driver of this kind of database is not installed ({error})"
+        return _missing_driver(error, make_url(url))
     if _shown(url) == "(its URL)":
         return "not a database URL: use sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
     return " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
+
+
+def _missing_driver(error: ImportError, url: URL) -> str:
+    missing = f"the driver of this kind of database is not installed ({error})"
+    if url.get_backend_name() != "postgresql":
+        return missing
+    return f"{missing}; name it in the URL, postgresql+psycopg2://, and {how_to_install('postgres')}"

@@ -52,7 +52,8 @@ def _encryption() -> None:
 
 
 def _stores() -> None:
-    import_module("obstore")
+    if find_spec("obstore"):  # an extra brings it, and only a repository on S3 needs it
+        import_module("obstore")
 
 
 _NEIGHBOURS: Final[dict[str, Callable[[], None]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmkeep.errors import AuthenticationError, TransientError, UsageError
+from vmkeep.extras import needs_extra
 from vmkeep.model.aws import AwsCredentials
 from vmkeep_airflow.hooks.fields import load_connection
 
@@ -22,8 +23,9 @@ def load_aws(aws_conn_id: str) -> AwsCredentials:
     :raises TransientError: the token service cannot be reached.
     """
     load_connection(aws_conn_id, conn_type="aws")  # the hook takes a missing one for an empty one
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-    from botocore.exceptions import BotoCoreError, ClientError
+    with needs_extra("airflow", f"Airflow connection {aws_conn_id!r}"):
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+        from botocore.exceptions import BotoCoreError, ClientError
 
     from vmkeep.blobs.aws import frozen
 

@@ -230,5 +230,5 @@ def test_a_rotation_that_fails_keeps_the_old_slot(kms, tmp_path, monkeypatch):
         _vmkeep("key", "rotate", slot["id"], "--kms", f"{ARN}key/unknown")
     assert slot in _vmkeep("key", "list")
     assert made["recovery_key"].startswith("VMKR-")
-    with pytest.raises(UsageError, match="goes with --encrypt"):
+    with pytest.raises(UsageError, match="needs --encrypt"):
         _vmkeep("repo", "init", "-r", str(tmp_path / "other"), "--kms", kms.key)

@@ -24,6 +24,7 @@ from vmkeep.errors import (
     UsageError,
     VmKeepError,
 )
+from vmkeep.extras import needs_extra
 from vmkeep.model.aws import AwsCredentials
 
 _ARN = re.compile(r"arn:[a-z-]+:kms:([a-z0-9-]+):\d{12}:(?:key|alias)/[A-Za-z0-9/_-]+")
@@ -80,7 +81,8 @@ class KeyService:
 
 @contextmanager
 def _errors(key: str) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError
+    with needs_extra("s3", key):
+        from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
