@@ -49,6 +49,7 @@ bench: setup ## Measure against the limit and the peers, in one run
 
 requirements: setup ## Export requirements.txt from uv.lock
 	$(BIN)/uv export --quiet --frozen --extra all --extra quality --no-dev --group test --no-emit-project --output-file requirements.txt
+	$(BIN)/uv export --quiet --frozen --extra all --no-dev --no-emit-project --output-file requirements-site.txt
 
 clean: ## Remove what set-up, tests and the demo made
 	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

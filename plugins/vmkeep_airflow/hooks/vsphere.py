@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from airflow.sdk import BaseHook
 
 from vmkeep.model.address import parse_address
@@ -43,8 +45,9 @@ class VsphereHook(BaseHook):
 
     @property
     def vddk(self) -> str | None:
-        """Return the folder on this worker into which VDDK was unpacked."""
-        return extra(load_connection(self.vsphere_conn_id, conn_type=self.conn_type), "vddk")
+        """VDDK's distribution folder on this worker: the connection's, or else the one in the worker's environment."""
+        connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
+        return extra(connection, "vddk") or os.environ.get("VMKEEP_VDDK") or None
 
     def test_connection(self) -> tuple[bool, str]:
         """Log in and out again, for the button in Airflow's connection form."""

@@ -6,23 +6,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
-WHAT = ("--extra", "all", "--extra", "quality", "--no-dev", "--group", "test")
+SITE = ("--extra", "all", "--no-dev")
+WHAT = (*SITE, "--extra", "quality", "--group", "test")
 
 
-def exported(*options: str) -> str:
+def exported(*options: str, what: tuple[str, ...] = WHAT) -> str:
     uv = Path(sys.executable).with_name("uv")
-    command = [uv, "export", "--quiet", "--frozen", "--no-header", "--no-emit-project", *WHAT, *options]
+    command = [uv, "export", "--quiet", "--frozen", "--no-header", "--no-emit-project", *what, *options]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def test_requirements_txt_is_what_the_lock_exports():
-    lines = (ROOT / "requirements.txt").read_text().splitlines(keepends=True)
+@pytest.mark.parametrize(("name", "what"), [("requirements.txt", WHAT), ("requirements-site.txt", SITE)])
+def test_each_list_of_requirements_is_what_the_lock_exports(name, what):
+    lines = (ROOT / name).read_text().splitlines(keepends=True)
     body = "".join(
         line for line in lines if not line.startswith("# This file") and not line.startswith("#    uv export")
     )
 
-    assert body == exported(), "requirements.txt is stale: run `make requirements`"
+    assert body == exported(what=what), f"{name} is stale: run `make requirements`"
+
+
+def test_an_installation_has_nothing_that_only_checks_of_data_quality_import():
+    for package in ("great-expectations", "pandas", "scipy", "ziglang"):
+        assert f"\n{package}==" not in exported("--no-hashes", what=SITE)
 
 
 def test_the_packages_asked_for_are_required():

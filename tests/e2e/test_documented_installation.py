@@ -1,0 +1,138 @@
+"""The documented installation, as it is written: from nothing to the first green backup, and a restore."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from demo.api import AirflowApi
+from demo.lab import LabAddress, LabControl
+from tests.composed import ROOT, variables_of
+from tests.e2e.composed_site import PYTHON, Site
+from tests.patience import HANG, eventually
+
+pytestmark = [pytest.mark.soak, pytest.mark.slow]
+
+HUB = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
+CHECKED_OUT = ("requirements-site.txt", "pyproject.toml", "README.md", "LICENSE", "include", "plugins", "dags")
+
+
+def within(environment):
+    return {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL_ENV", "UV_"))} | {
+        "PATH": f"{environment}/bin:{os.environ['PATH']}"
+    }
+
+
+@pytest.fixture(scope="module")
+def clock():
+    """What took how long; shown at the end."""
+    laps = [("", time.monotonic())]
+    yield lambda name: laps.append((name, time.monotonic()))
+    for (name, at), (_, before) in zip(laps[1:], laps, strict=False):
+        print(f"{at - before:7.1f} s  {name}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("site")
+
+
+@pytest.fixture(scope="module")
+def environment(folder, clock):
+    """A fresh environment of Debian's own Python, filled by the Dockerfile's own commands."""
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in CHECKED_OUT:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, checkout / name)
+    made = folder / "environment"
+    subprocess.run([PYTHON, "-m", "venv", made], check=True)
+    stage = (ROOT / "Dockerfile").read_text().partition(" AS airflow")[2].partition("\nFROM")[0]
+    for command in re.findall(r"^RUN (pip install (?:.*\\\n)*.*)$", stage, re.MULTILINE):
+        subprocess.run(["sh", "-euc", command], env=within(made), check=True, cwd=checkout, timeout=HANG)
+    clock("Python packages")
+    return made
+
+
+@pytest.fixture(scope="module")
+def variables(folder):
+    """A filled-in .env; the administrator's password looks like an option."""
+    given = variables_of(ROOT / ".env.example")
+    first = (ROOT / ".env.example").read_text().partition("\n# Where VMware's VDDK")[0]
+    needed = [name for name in given if re.search(rf"^{name}=$", first, re.MULTILINE)]
+    made = {name: secrets.token_urlsafe(24) for name in needed}
+    made["AIRFLOW_ADMIN_PASSWORD"] = f"-{made['AIRFLOW_ADMIN_PASSWORD']}"
+    made["AIRFLOW_FERNET_KEY"] = f"{secrets.token_urlsafe(32)}="
+    return given | made | {"VMKEEP_VDDK_DIR": str(folder / "vddk"), "VMKEEP_PROXIES": "site-b"}
+
+
+@pytest.fixture(scope="module")
+def site(folder, environment, variables, clock):
+    made = Site(folder, environment, variables)
+    try:
+        made.start_postgres()
+        made.start("redis")
+        made.start("s3")
+        made.start("lab")
+        made.wait_healthy("redis", "s3")
+        clock("PostgreSQL, Redis, S3")
+        print(made.run("init"))
+        clock("init")
+        for name in (*HUB, "proxy"):
+            made.start(name, AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT="8795" if name == "proxy" else "8793")
+        made.wait_healthy("api-server")
+        clock("API server")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def lab(site, folder):
+    site.wait_healthy("lab")
+    said = json.loads((folder / "lab" / "serve.json").read_text().splitlines()[0])
+    (folder / "vddk" / "lib64").symlink_to(Path(said["vddk"]) / "lib64")  # as if it was unpacked there
+    address = LabAddress(**{name: said[name] for name in LabAddress.__dataclass_fields__})
+    return replace(address, certificate=address.certificate.replace("/srv/lab", str(folder / "lab")))
+
+
+@pytest.fixture
+def api(site, variables):
+    with site.network():
+        yield AirflowApi(
+            f"http://{site.addresses['api-server']}:8080", user="admin", password=variables["AIRFLOW_ADMIN_PASSWORD"]
+        )
+
+
+def finish(api, dag_id, **conf):
+    run = api.trigger(dag_id, **conf)
+    state = api.wait(dag_id, run, seconds=HANG)
+    wrong = [task for task in api.tasks(dag_id, run) if task["state"] != "success"]
+    assert state == "success", "\n".join(f"{task['task_id']}: {api.log(dag_id, task)[-2000:]}" for task in wrong)
+    return run
+
+
+def test_the_first_backup_is_green_and_its_restore_is_byte_for_byte(site, api, lab, clock):
+    vsphere = lab.connection()
+    vsphere["extra"] = {"thumbprint": lab.thumbprint}  # the folder of VDDK is the one that the proxy knows
+    api.connect("vsphere_default", vsphere)
+    eventually(lambda: api.knows("vm_backup") and api.knows("vm_restore"), "the DAGs")
+    clock("DAGs")
+    finish(api, "vm_backup", vm="name:app01")
+    clock("first backup")
+    control = LabControl(lab)
+    before = control.hashes("app01")
+    finish(api, "vm_restore", point="latest:app01", new_name="app01-restored")
+    clock("restore")
+    after = control.hashes("app01-restored")
+    assert {key: after[key] for key in (2000, 2001, 16000)} == {key: before[key] for key in (2000, 2001, 16000)}
