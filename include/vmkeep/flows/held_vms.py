@@ -71,7 +71,7 @@ def find_held(
     :param given_up: age from which a silent run of an unknown owner is dead.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        fixed = vm_access.list_held(site, session)
+        fixed = vm_access.list_held(session)
         now = session.server_time() if fixed else None
         found = []
         for vm in fixed:

@@ -55,7 +55,7 @@ def hold(site: Site, session: Session, repository: Repository, vm: str, name: st
 
     :returns: what there is to warn of.
     """
-    if not _applies(site, session):
+    if not session.is_vcenter:
         return ()
     try:
         access = VmAccess(vm=vm, vm_name=name, identity=identity_of(repository.id, server_uuid(session), vm))
@@ -76,7 +76,7 @@ def release(site: Site, session: Session, repository: Repository, vm: str, run: 
 
     :returns: what there is to warn of.
     """
-    if not _applies(site, session):
+    if not session.is_vcenter:
         return ()
     try:
         identity = identity_of(repository.id, server_uuid(session), vm)
@@ -105,7 +105,7 @@ def release_identity(site: Site, session: Session, vm: str, identity: str) -> tu
 
     :returns: what there is to warn of.
     """
-    if not _applies(site, session):
+    if not session.is_vcenter:
         return ()
     try:
         problem = _change(site, session, [VmAccess(vm=vm, vm_name=vm, identity=identity)], prepare=False).get(vm)
@@ -125,9 +125,9 @@ def end_all(site: Site, session: Session, vms: Sequence[VmAccess]) -> dict[str, 
     return dict(_change(site, session, vms, prepare=False)) if vms else {}
 
 
-def list_held(site: Site, session: Session) -> tuple[relocation.FixedVm, ...]:
+def list_held(session: Session) -> tuple[relocation.FixedVm, ...]:
     """Return every VM that somebody, or its own state, keeps from being moved, where VDDK could be the one."""
-    return relocation.list_fixed(session) if _applies(site, session) else ()
+    return relocation.list_fixed(session) if session.is_vcenter else ()
 
 
 def forget(repository: Repository, identity: str) -> None:
@@ -165,11 +165,6 @@ def is_alive(
         return not ended
     age = abs(now - holder.since)
     return others.is_young(holder.since, now) or area.has_live_lease() or (age < given_up and _has_owner(area))
-
-
-def _applies(site: Site, session: Session) -> bool:
-    """Whether VDDK reads the disks, and through a vCenter: an ESXi host moves no VM."""
-    return site.disk_access == "vddk" and session.is_vcenter
 
 
 def _has_owner(area: RunArea) -> bool:

@@ -40,5 +40,3 @@ class Site:
     """SQLAlchemy URL of the catalog that sealed points are entered into; ``None``: whoever asks next enters them."""
     limit_rate: str | None = None
     """Bytes per second to and from the repository, for this machine, maybe by time of day: ``50MiB``."""
-    disk_access: str = "vddk"
-    """How disks are read and written: ``vddk``, or a name under the entry point group ``vmkeep.disk_access``."""

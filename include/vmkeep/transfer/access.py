@@ -1,15 +1,10 @@
-"""Disk accesses: ways to a VM's disks. VDDK is built in; others register an entry point.
-
-An entry point of the group ``vmkeep.disk_access`` names a callable that takes a ``Site`` and returns a context manager
-of a :class:`DiskAccess`. ``Site.disk_access`` chooses it by name. It is entered on the child's main thread before
-there are other threads.
-"""
+"""The disks of a job through VDDK: which address each job reads or writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING
 
 from vmkeep.errors import UsageError
 from vmkeep.model.blockio import DiskSource, DiskTarget
@@ -21,45 +16,17 @@ from vmkeep.vddk.timings import CallTiming
 if TYPE_CHECKING:
     from vmkeep.model.job import DiskJob, VmAccess, WriteJob  # imported later: nothing heavy comes before VDDK
 
-GROUP: Final = "vmkeep.disk_access"
-
-
-class DiskAccess(Protocol):
-    """A way to open disks."""
-
-    def open_source(self, job: DiskJob) -> AbstractContextManager[DiskSource]:
-        """Open the disk of a backup job for reading."""
-
-    def open_target(self, job: WriteJob) -> AbstractContextManager[DiskTarget]:
-        """Open the disk of a restore job for writing."""
-
-    def open_written(self, job: WriteJob) -> AbstractContextManager[DiskSource]:
-        """Open the disk of a restore job for reading, once it was written and closed."""
-
-    def timings(self) -> tuple[CallTiming, ...]:
-        """Return how long its calls took, for the table at the end of the log."""
-
-
-def open_access(site: Site) -> AbstractContextManager[DiskAccess]:
-    """Return the site's disk access, to be entered."""
-    if site.disk_access == "vddk":
-        return _open_vddk(site)
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=GROUP, name=site.disk_access):
-        return cast("AbstractContextManager[DiskAccess]", point.load()(site))
-    raise UsageError(f"no disk access is called {site.disk_access!r}; install the package that brings it, or use vddk")
-
 
 @contextmanager
-def _open_vddk(site: Site) -> Iterator[DiskAccess]:
+def open_access(site: Site) -> Iterator[DiskAccess]:
+    """Load VDDK and yield the way to the site's disks. Enter it on the main thread, before there are other threads."""
     if site.vddk is None:
         raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
     with open_vddk(site.vddk) as vddk:
-        yield VddkAccess(site, vddk)
+        yield DiskAccess(site, vddk)
 
 
-class VddkAccess:
+class DiskAccess:
     """Disks through VDDK; without a vCenter in the site, local files."""
 
     def __init__(self, site: Site, vddk: Vddk) -> None:

@@ -26,7 +26,7 @@ from vmkeep.errors import (
 )
 from vmkeep.model.site import Site
 from vmkeep.privacy import hide_memory
-from vmkeep.transfer.access import DiskAccess, VddkAccess, open_access
+from vmkeep.transfer.access import DiskAccess, open_access
 from vmkeep.transfer.neighbours import require_neighbours
 from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
 from vmkeep.transfer.renewal import receive
@@ -237,8 +237,6 @@ def _access(
     from vmkeep.model.job import AccessDone, AccessJob, from_plain
 
     job = from_plain(AccessJob, request.job)
-    if not isinstance(access, VddkAccess):
-        raise TransferError("only VDDK's access to a VM has to be prepared and ended")
     problems = {}
     for vm in job.vms:
         stop.check()

@@ -47,7 +47,7 @@ from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
 from vmkeep.vddk.blackbox import BlackBox
-from vmkeep.vddk.folder import find_library
+from vmkeep.vddk.folder import LibraryFile, find_library
 from vmkeep.vddk.machine import require_machine
 from vmkeep.vddk.probe import VddkProbe
 from vmkeep.vddk.timings import CallTiming
@@ -143,8 +143,8 @@ class RunningTransfer(Generic[T]):
         self._last_words = ""
         self._cancelled = False
         self._silent = 0.0
-        environment = _environment(site)
-        self._library = _library_title(site)
+        library = _library_of(site)
+        self._library = f"VDDK {library.version} at {library.folder}"
         self._black_box = BlackBox.make()
         self._process = subprocess.Popen(
             # -P: no module of the current folder may stand in for one of ours.
@@ -152,7 +152,7 @@ class RunningTransfer(Generic[T]):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=_environment(library),
             pass_fds=(self._black_box.descriptor,),
             # A group of its own: Ctrl-C goes to the parent, which then decides.
             process_group=0,
@@ -333,22 +333,16 @@ def _signal_name(number: int) -> str:
     return name + _SIGNALS.get(name, "")
 
 
-def _library_title(site: Site) -> str:
-    """Name the library for errors."""
-    if site.disk_access != "vddk" or site.vddk is None:
-        return f"the disk access {site.disk_access}"
-    library = find_library(site.vddk)
-    return f"VDDK {library.version} at {library.folder}"
+def _library_of(site: Site) -> LibraryFile:
+    if site.vddk is None:
+        raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
+    return find_library(site.vddk)
 
 
-def _environment(site: Site) -> dict[str, str]:
+def _environment(library: LibraryFile) -> dict[str, str]:
     """Return the child's environment: VDDK's libraries first, which only the start of a process can arrange."""
     environment = dict(os.environ)
-    if site.disk_access == "vddk":
-        if site.vddk is None:
-            raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
-        library = find_library(site.vddk)
-        require_machine(library, root=MACHINE)
-        paths = [library.library_path, environment.get(_LIBRARY_PATH, "")]
-        environment[_LIBRARY_PATH] = ":".join(filter(None, paths))
+    require_machine(library, root=MACHINE)
+    paths = [library.library_path, environment.get(_LIBRARY_PATH, "")]
+    environment[_LIBRARY_PATH] = ":".join(filter(None, paths))
     return environment

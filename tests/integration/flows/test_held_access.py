@@ -18,7 +18,7 @@ from tests.integration.flows.restoring import Restoring, back_up, hands, hold_st
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
-from vmkeep.flows import backup, hold, others, vm_access
+from vmkeep.flows import backup, hold, others
 from vmkeep.flows.held_vms import find_held, let_go, run_holding
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.values import BackupRequest, OnConflict
@@ -174,13 +174,6 @@ def test_what_another_program_holds_stays_and_is_no_failure(lab, site, another_p
     freed = let_go(site, find_held(site))
     assert ([vm.vm_name for vm in freed.kept], freed.freed, freed.failed) == ([VM], (), ())
     assert held(lab) == [another_program]
-
-
-def test_a_site_whose_disks_are_read_in_another_way_holds_nothing(lab, site, monkeypatch):
-    monkeypatch.setattr(vm_access, "change_access", None)
-    pre, taken = hold_still(replace(site, disk_access="another"), VM)
-    assert (held(lab), taken.warnings) == ([], ())
-    backup.remove_snapshot(replace(site, disk_access="another"), taken.vm, pre.request.run)
 
 
 def test_a_run_that_lives_keeps_its_vm_whoever_sweeps_or_ends(lab, site, ours):

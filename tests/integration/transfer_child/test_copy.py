@@ -242,11 +242,6 @@ def test_without_a_vddk_folder_nothing_is_started(place):
             start_copy(site, place.job(), cursor=None, on_progress=lambda _: None)
 
 
-def test_an_unknown_disk_access_is_named(place):
-    with pytest.raises(UsageError, match="'nfc'"):
-        copy(replace(place, site=replace(place.site, disk_access="nfc")))
-
-
 def test_the_sites_rate_limit_reaches_the_child(place, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with pytest.raises(UsageError, match="rate limit 'fast'"):
@@ -282,38 +277,3 @@ def test_nothing_heavy_is_imported_before_the_library_is_initialised():
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     heavy = {"ssl", "_ssl", "numpy", "msgspec", "cryptography", "obstore", "vmkeep.repository", "_hashlib"}
     assert not heavy & set(done.stdout.split())
-
-
-ACCESS = '''
-from contextlib import contextmanager
-from pathlib import Path
-from vmkeep.images.diskfiles import LocalFileSource
-
-
-class Plain:
-    """Disks that are plain files, with no library at all."""
-
-    @contextmanager
-    def open_source(self, job):
-        with LocalFileSource(Path(job.disk.file_name)) as source:
-            yield source
-
-    def timings(self):
-        return ()
-
-
-@contextmanager
-def open_plain(site):
-    yield Plain()
-'''
-
-
-def test_another_disk_access_comes_by_an_entry_point(place, monkeypatch, tmp_path):
-    (tmp_path / "plugin" / "plain_access-1.dist-info").mkdir(parents=True)
-    (tmp_path / "plugin" / "plain_access.py").write_text(ACCESS)
-    entry = "[vmkeep.disk_access]\nplain = plain_access:open_plain\n"
-    (tmp_path / "plugin" / "plain_access-1.dist-info" / "entry_points.txt").write_text(entry)
-    (tmp_path / "plugin" / "plain_access-1.dist-info" / "METADATA").write_text("Name: plain-access\nVersion: 1\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"))
-    plain = replace(place, site=replace(place.site, disk_access="plain", vddk=None))
-    assert copy(plain).root == copy(place, place.job(run="run-2")).root
