@@ -160,7 +160,7 @@ def _look(dag_run: DagRun, session: Session) -> list[Seen]:
 
 
 def _is_ours(dag_run: DagRun) -> bool:
-    """Whether every task of the run's DAG is one of vmkeep's operators: those promise to leave a result."""
+    """Return whether every task of the run's DAG is one of vmkeep's operators: those promise to leave a result."""
     tasks = _dag(dag_run).tasks
     return bool(tasks) and all(_module_of(task).startswith(_OURS) for task in tasks)
 

@@ -41,7 +41,7 @@ def on_starting(component: Any) -> None:
 
 
 def in_celery_worker() -> bool:
-    """Whether this process is a Celery worker that has not begun to fork."""
+    """Return whether this process is a Celery worker that has not begun to fork."""
     return sys.argv[1:3] == ["celery", "worker"]
 
 

@@ -54,7 +54,7 @@ def no_file(path: Path) -> CorruptError:
 
 
 def holds(path: Path, data: Bytes) -> bool:
-    """Whether the file has these bytes, read a little at a time."""
+    """Return whether the file has these bytes, read a little at a time."""
     view = memoryview(data)
     with opened(path) as file:
         if os.fstat(file).st_size != len(view):

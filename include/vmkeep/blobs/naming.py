@@ -72,7 +72,7 @@ def rename_if_free(source: Path, target: Path) -> None:
 
 
 def is_atomic(folder: Path) -> bool:
-    """Whether of several creators of one name in a folder exactly one wins, on whatever machines they are.
+    """Return whether of several creators of one name in a folder exactly one wins, on whatever machines they are.
 
     Tried out, with files that need no space. A free name tells whether the file system knows the rename; a taken one
     would not, because Linux may refuse it without asking the file system.

@@ -101,7 +101,7 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
 
 
 def _is_folder(path: Path) -> bool | None:
-    """Whether there is a folder of that name; ``None``: there is nothing.
+    """Return whether there is a folder of that name; ``None``: there is nothing.
 
     :raises PermissionDeniedError: a folder above it does not let us look.
     :raises UsageError: no file can have that name.

@@ -87,7 +87,7 @@ class BlobStore(Protocol):
 
 
 def is_remote(store: BlobStore) -> bool:
-    """Whether every call to the store is a round trip, so that several at once pay."""
+    """Return whether every call to the store is a round trip, so that several at once pay."""
     return store.local_path("descriptor") is None
 
 
@@ -99,7 +99,7 @@ def backend(store: BlobStore) -> BlobStore:
 
 
 def is_there(store: BlobStore, key: str) -> bool:
-    """Whether a blob is there now."""
+    """Return whether a blob is there now."""
     try:
         store.size(key)
     except BlobNotFoundError:
@@ -149,12 +149,12 @@ def top_names(store: BlobStore) -> set[str]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of that name in :data:`TEMPORARY` is one of ours."""
+    """Return whether a file of that name in :data:`TEMPORARY` is one of ours."""
     return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
 def is_key(key: str) -> bool:
-    """Whether a blob can have that key: see :func:`check_key`."""
+    """Return whether a blob can have that key: see :func:`check_key`."""
     return _KEY.fullmatch(key) is not None
 
 

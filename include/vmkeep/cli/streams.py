@@ -26,7 +26,7 @@ def prepare_streams() -> None:
 
 
 def reader_left() -> bool:
-    """Whether whoever read standard output, or standard error, is gone."""
+    """Return whether whoever read standard output, or standard error, is gone."""
     poll = select.poll()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

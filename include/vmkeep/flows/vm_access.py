@@ -168,7 +168,7 @@ def is_alive(
 
 
 def _has_owner(area: RunArea) -> bool:
-    """Whether a run was started by somebody who can be asked about it, elsewhere."""
+    """Return whether a run was started by somebody who can be asked about it, elsewhere."""
     try:
         return bool(area.load("owner"))
     except NotFoundError:

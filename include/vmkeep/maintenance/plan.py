@@ -49,7 +49,7 @@ class PrunePlan:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to do but tidy up."""
+        """Return whether there is nothing to do but tidy up."""
         return not (self.forgotten or self.condemned or self.rewritten or self.swept)
 
 

@@ -45,7 +45,7 @@ class Roots:
             self.sealed = [root for roots in threads.map(self._of, names) for root in roots]
 
     def stand(self) -> bool:
-        """Whether no point was forgotten since, whose blocks may be gone by now."""
+        """Return whether no point was forgotten since, whose blocks may be gone by now."""
         return self._names <= {name.ref for name in self._repository.manifests.names()}
 
     def mark(self, marking: Marking) -> None:

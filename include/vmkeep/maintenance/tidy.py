@@ -37,7 +37,7 @@ def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime
 
 
 def _is_live(repository: Repository, blob: BlobInfo, time: datetime) -> bool:
-    """Whether a blob is a lease that is held, and was renewed not long ago."""
+    """Return whether a blob is a lease that is held, and was renewed not long ago."""
     return (
         f"/{LEASES}" in blob.key
         and (time - blob.modified).total_seconds() < EXPIRES_AFTER

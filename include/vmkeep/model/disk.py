@@ -35,7 +35,7 @@ class SkipReason(StrEnum):
 
     @property
     def only_of_snapshots(self) -> bool:
-        """Whether a disk is left out because of the snapshot alone: it can be read of a VM that is off."""
+        """Return whether a disk is left out because of the snapshot alone: it can be read of a VM that is off."""
         return self in (SkipReason.INDEPENDENT, SkipReason.SHARED)
 
 

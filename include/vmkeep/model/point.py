@@ -140,7 +140,7 @@ class RestorePoint:
 
     @property
     def was_running(self) -> bool:
-        """Whether the VM ran; where that was not written down, its consistency tells it."""
+        """Return whether the VM ran; where that was not written down, its consistency tells it."""
         if self.power is not None:
             return self.power is Power.ON
         return self.consistency not in (Consistency.POWERED_OFF, Consistency.SUSPENDED)

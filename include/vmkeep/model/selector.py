@@ -54,7 +54,7 @@ def decode_name(name: str) -> str:
 
 
 def same_path(typed: str, found: str) -> bool:
-    """Whether a typed inventory path is the path of the object that vSphere found for it.
+    """Return whether a typed inventory path is the path of the object that vSphere found for it.
 
     Between slashes, a path is written as vSphere stores it (a slash in a name is ``%2f``), or with a lone percent sign
     or backslash as typed. How forgiving a server's own look-up is, is not known; so its answer is compared.

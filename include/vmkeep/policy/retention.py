@@ -88,7 +88,7 @@ class Verdict:
 
     @property
     def keep(self) -> bool:
-        """Whether it stays."""
+        """Return whether it stays."""
         return bool(self.reasons)
 
 

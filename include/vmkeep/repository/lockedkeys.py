@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def is_locked(key: str) -> bool:
-    """Whether a blob of that name is to be locked."""
+    """Return whether a blob of that name is to be locked."""
     return key == descriptor.KEY or key.startswith(LOCKED_FOLDERS)
 
 

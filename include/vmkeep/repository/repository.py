@@ -106,7 +106,7 @@ class Repository:
 
     @property
     def encrypted(self) -> bool:
-        """Whether everything in it is encrypted."""
+        """Return whether everything in it is encrypted."""
         return self._keys is not None
 
     def master_key(self) -> bytes:

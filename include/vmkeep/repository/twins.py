@@ -20,7 +20,7 @@ _PROBE = b"vmkeep"
 
 
 def share_digests(one: Repository, other: Repository) -> bool:
-    """Whether equal content has equal names in both."""
+    """Return whether equal content has equal names in both."""
     return one.framer.digester.of(Kind.BLOCK, _PROBE) == other.framer.digester.of(Kind.BLOCK, _PROBE)
 
 

@@ -129,7 +129,7 @@ class MapCopy:
             raise CorruptError(f"{self._what}, {error}") from error
 
     def _settled(self, digest: bytes, knows: Callable[[bytes], bool]) -> bool:
-        """Whether a block need not be read: it is zeros, or the target has one of that name."""
+        """Return whether a block need not be read: it is zeros, or the target has one of that name."""
         return digest == ZERO or (self._same and knows(digest))
 
     def _bring(

@@ -45,7 +45,7 @@ def type_name(value: Any) -> str:
 
 
 def is_method(name: str) -> bool:
-    """Whether vSphere's tables know a method of that WSDL name, e.g. ``CreateSnapshot_Task``."""
+    """Return whether vSphere's tables know a method of that WSDL name, e.g. ``CreateSnapshot_Task``."""
     try:
         _tables.GetWsdlMethod(_NAMESPACE, name)
     except KeyError:

@@ -48,7 +48,7 @@ class PinnedConnection(http.client.HTTPSConnection):
 
 
 def _is_stale(sock: DeadlineSocket) -> bool:
-    """Whether the peer has closed an idle connection; nothing else can be readable between two exchanges.
+    """Return whether the peer has closed an idle connection; nothing else can be readable between two exchanges.
 
     Without this, the first call after a pause fails, and a call that changes something cannot simply be sent again.
     """

@@ -93,5 +93,5 @@ def _skip(backing: Any, controller: Any) -> SkipReason | None:
 
 
 def is_shared_bus(device: Any) -> bool:
-    """Whether a device is a controller whose bus other VMs are on, too."""
+    """Return whether a device is a controller whose bus other VMs are on, too."""
     return getattr(device, "sharedBus", None) not in (None, "noSharing")

@@ -45,7 +45,7 @@ def fetch_nvram(session: Session, vm: str) -> bytes:
 
 
 def boots_by_efi(session: Session, vm: str) -> bool:
-    """Whether a VM's boot entries are in its NVRAM."""
+    """Return whether a VM's boot entries are in its NVRAM."""
     with speaking(f"look at the firmware of VM {vm}"):
         return bool(read(session, session.vm(vm), "config.firmware")["config.firmware"] == "efi")
 
@@ -59,7 +59,7 @@ def put_nvram(session: Session, vm: str, data: bytes) -> None:
 
 
 def exists(session: Session, path: DatastorePath, datacenter: str) -> bool:
-    """Whether a file is there; one that may not be looked at counts as missing.
+    """Return whether a file is there; one that may not be looked at counts as missing.
 
     :param datacenter: inventory path of the datacenter, without the leading slash.
     """

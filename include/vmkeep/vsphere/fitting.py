@@ -60,7 +60,7 @@ def choose_host(
 
 
 def _any_would_do(session: Session, place: Place, hosts: Iterable[str], built: BuiltSpec) -> bool:
-    """Whether each of these hosts has the datastores and networks of a VM, and takes its hardware version."""
+    """Return whether each of these hosts has the datastores and networks of a VM, and takes its hardware version."""
     if built.luns or built.moved:
         return False
     managed = [session.managed(vim.HostSystem, host) for host in hosts]

@@ -32,7 +32,7 @@ def require_version(session: Session, host: str, version: str) -> None:
 
 
 def takes_version(session: Session, host: str, version: str) -> bool:
-    """Whether a host can run VMs of a hardware version."""
+    """Return whether a host can run VMs of a hardware version."""
     try:
         require_version(session, host, version)
     except UnsupportedError:
@@ -41,7 +41,7 @@ def takes_version(session: Session, host: str, version: str) -> bool:
 
 
 def _is_for(option: Any, host: str) -> bool:
-    """Whether a new VM can have this version on that host; one that lists no hosts tells nothing of them."""
+    """Return whether a new VM can have this version on that host; one that lists no hosts tells nothing of them."""
     return option.createSupported is not False and (not option.host or host in map(moref, option.host))
 
 

@@ -142,7 +142,7 @@ def _out_of_use(state: Mapping[str, Any]) -> str | None:
 
 
 def _uses_drs(session: Session, owner: Any) -> bool:
-    """Whether vSphere chooses a host for a new VM by itself, which it does in a cluster that uses DRS."""
+    """Return whether vSphere chooses a host for a new VM by itself, which it does in a cluster that uses DRS."""
     if not isinstance(owner, vim.ClusterComputeResource):
         return False
     config = read(session, owner, "configurationEx")["configurationEx"]

@@ -198,6 +198,6 @@ def _change(session: Session, vm: str, values: Mapping[str, str], *, version: st
 
 
 def _are_set(session: Session, vm: str, values: Mapping[str, str]) -> bool:
-    """Whether a VM has these advanced settings; an empty value stands for none."""
+    """Return whether a VM has these advanced settings; an empty value stands for none."""
     now = values_by_key(read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"])
     return all(now.get(key, "") == value for key, value in values.items())

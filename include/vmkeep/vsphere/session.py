@@ -68,7 +68,7 @@ class Session:
 
     @property
     def is_vcenter(self) -> bool:
-        """Whether this is a vCenter, and not an ESXi host."""
+        """Return whether this is a vCenter, and not an ESXi host."""
         return bool(self.content.about.apiType == "VirtualCenter")
 
     @property

@@ -45,7 +45,7 @@ def load_aws(aws_conn_id: str) -> AwsCredentials:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the token service did not answer, or answered that it is out of order."""
+    """Return whether the token service did not answer, or answered that it is out of order."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004
 
     if isinstance(error, ClientError):

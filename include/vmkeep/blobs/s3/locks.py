@@ -24,7 +24,7 @@ class S3Locks:
         self._rule, self._covers = rule, covers
 
     def cover(self, key: str) -> bool:
-        """Whether what is put there is to be locked."""
+        """Return whether what is put there is to be locked."""
         return self._rule is not None and self._covers(key)
 
     def secure(self, key: str, version: str | None) -> None:

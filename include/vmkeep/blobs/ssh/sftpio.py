@@ -50,7 +50,7 @@ def read_file(channel: Any, path: str, start: int, length: int | None) -> bytes:
 
 
 def holds(channel: Any, path: str, data: memoryview) -> bool:
-    """Whether a file has these bytes, read a part at a time."""
+    """Return whether a file has these bytes, read a part at a time."""
     if channel.stat(path).st_size != len(data):
         return False
     return all(read_file(channel, path, at, _PART) == data[at : at + _PART] for at in range(0, len(data), _PART))

@@ -8,7 +8,7 @@ from paramiko.sftp import CMD_EXTENDED
 
 
 def exists(channel: Any, path: str) -> bool:
-    """Whether there is anything of that name."""
+    """Return whether there is anything of that name."""
     try:
         channel.stat(path)
     except FileNotFoundError:

@@ -157,7 +157,7 @@ def _reason(error: Exception) -> str:
 
 
 def _asks_who_we_are(client: paramiko.SSHClient) -> bool:
-    """Whether the server is there, has shown its own key, and waits for ours."""
+    """Return whether the server is there, has shown its own key, and waits for ours."""
     transport = client.get_transport()
     return transport is not None and transport.initial_kex_done and transport.is_active()
 

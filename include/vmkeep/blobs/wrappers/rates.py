@@ -25,7 +25,7 @@ class Window:
     """Bytes per second; ``None``: as fast as it goes."""
 
     def covers(self, at: time) -> bool:
-        """Whether it is open at a time of day."""
+        """Return whether it is open at a time of day."""
         if self.start < self.stop:
             return self.start <= at < self.stop
         return at >= self.start or at < self.stop

@@ -113,7 +113,7 @@ class BlockWriter:
             self._changed.notify_all()
 
     def knows(self, digest: bytes) -> bool:
-        """Whether content of that digest need not be brought: it is stored already, as :meth:`add` would find.
+        """Return whether content of that digest need not be brought: it is stored already, as :meth:`add` would find.
 
         What lies in a pack that is about to be deleted does not count as stored.
         """

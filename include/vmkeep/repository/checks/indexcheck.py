@@ -176,7 +176,7 @@ def _by_pack(columns: Columns) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int
 
 
 def _is_multiple(found: Sum, expected: Sum) -> bool:
-    """Whether so many entries may be the expected ones, each listed equally often."""
+    """Return whether so many entries may be the expected ones, each listed equally often."""
     times, rest = divmod(found[0], expected[0]) if expected[0] else (0, found[0])
     return not rest and times * expected[1] & 0xFFFFFFFFFFFFFFFF == found[1]
 

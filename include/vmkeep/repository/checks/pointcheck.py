@@ -89,7 +89,7 @@ class Places:
         return None
 
     def _is_present(self, pack: bytes) -> bool:
-        """Whether a pack is there; one that is new since we listed them is."""
+        """Return whether a pack is there; one that is new since we listed them is."""
         key = pack_key(pack)
         if key not in self._present:
             if not is_there(self._store, key):

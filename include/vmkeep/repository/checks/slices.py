@@ -24,7 +24,7 @@ class Slice:
             raise UsageError(f"slice {self.number}/{self.of}: write k/n, with k from 1 to n")
 
     def holds(self, pack: bytes) -> bool:
-        """Whether a pack is in this slice; ids are random, so slices are alike in size."""
+        """Return whether a pack is in this slice; ids are random, so slices are alike in size."""
         return int.from_bytes(pack[-8:], "big") % self.of == self.number - 1
 
     def __str__(self) -> str:

@@ -258,7 +258,7 @@ class Framer:
 
     @property
     def encrypts(self) -> bool:
-        """Whether frames are encrypted."""
+        """Return whether frames are encrypted."""
         return self._keys is not None
 
     def box(self, name: str) -> Box:

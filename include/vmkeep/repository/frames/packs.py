@@ -190,7 +190,7 @@ class OpenPack:
         buffer.view[:PACK_HEADER_SIZE] = _PACK_HEADER.pack(_MAGIC, _VERSION, kind, 0, self.id)
 
     def fits(self, packed: Packed) -> bool:
-        """Whether one more frame still fits, with the footer that lists it."""
+        """Return whether one more frame still fits, with the footer that lists it."""
         count = len(self._offsets) + 1
         end = self.used + self._box.frame_length(packed)
         footer = self._box.frame_length(packed) - len(packed.payload) + _FOOTER_HEADER.size + count * _ROW

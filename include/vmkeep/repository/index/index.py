@@ -111,7 +111,7 @@ class Index:
             self._parts = tuple(part for part in self._parts if not part.keys & segments.keys())
 
     def avoids(self, location: Location) -> bool:
-        """Whether a place is one to be avoided: what lies there counts as not stored for a writer."""
+        """Return whether a place is one to be avoided: what lies there counts as not stored for a writer."""
         return location.pack in self._avoided_packs or (location.pack, location.offset) in self._avoided_frames
 
     def find(self, digest: bytes) -> Location | None:
@@ -123,7 +123,7 @@ class Index:
         return None
 
     def known(self, digest: bytes) -> bool:
-        """Whether a frame is there that need not be avoided."""
+        """Return whether a frame is there that need not be avoided."""
         if self._avoids:
             location = self.find(digest)
             return location is not None and not self.avoids(location)

@@ -56,7 +56,7 @@ class Row:
         return self.segments[at].find_at(prefix, digest) if at >= 0 else None
 
     def holds(self, prefix: int, digest: bytes) -> bool:
-        """Whether a digest is listed, for whom it is enough to know that."""
+        """Return whether a digest is listed, for whom it is enough to know that."""
         at = bisect_right(self._firsts, prefix) - 1
         return at >= 0 and self.segments[at].holds(prefix, digest)
 

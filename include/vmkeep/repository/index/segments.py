@@ -79,7 +79,7 @@ class Segment:
         return None
 
     def holds(self, prefix: int, digest: bytes) -> bool:
-        """Whether a digest is listed; takes less than finding its place."""
+        """Return whether a digest is listed; takes less than finding its place."""
         if self.first <= prefix <= self.last:
             mask = BITS[prefix & 4095] | BITS[prefix >> 12 & 4095]
             word = (prefix - self._base >> self._shift) * self.words // self._width

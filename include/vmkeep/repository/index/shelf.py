@@ -87,7 +87,7 @@ class Shelf:
         return segment
 
     def is_whole(self, key: str, segment: Segment) -> bool:
-        """Whether all of an open segment matches the digest that its blob has."""
+        """Return whether all of an open segment matches the digest that its blob has."""
         if not isinstance(segment, LargeSegment):
             return True  # it was checked when it was opened
         with self._whole:
@@ -229,7 +229,7 @@ def _id(key: str) -> str:
 
 
 def _networked(path: Path | None) -> bool:
-    """Whether a path is on a network file system, where a deleted file is gone for those who have it mapped."""
+    """Return whether a path is on a network file system, where a deleted file is gone for those who have it mapped."""
     if path is None:
         return False
     best, kind = "", ""

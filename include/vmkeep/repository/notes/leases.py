@@ -125,7 +125,7 @@ class Lease:
 
 
 def is_held(store: BlobStore, framer: Framer, key: str) -> bool:
-    """Whether a lease is there and was not given back; one that cannot be read counts as held."""
+    """Return whether a lease is there and was not given back; one that cannot be read counts as held."""
     try:
         return not is_released(framer, key, store.get(key))
     except BlobNotFoundError:
@@ -135,7 +135,7 @@ def is_held(store: BlobStore, framer: Framer, key: str) -> bool:
 
 
 def is_released(framer: Framer, key: str, blob: bytes) -> bool:
-    """Whether a lease's blob says that its holder gave it back."""
+    """Return whether a lease's blob says that its holder gave it back."""
     return _fields(framer, key, blob).get("state") == "released"
 
 

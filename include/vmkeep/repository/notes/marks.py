@@ -40,7 +40,7 @@ class Pin:
     """When it ends by itself; ``None``: when somebody takes it off."""
 
     def holds(self, at: datetime) -> bool:
-        """Whether it still holds at a time."""
+        """Return whether it still holds at a time."""
         return self.until is None or at < self.until
 
 
@@ -120,7 +120,7 @@ class PointMarks:
         return self._load(ref, _PIN, Pin, lambda why: Pin(reason=why, by="unknown", since=None))
 
     def is_pinned(self, ref: str, *, at: datetime) -> bool:
-        """Whether a hold is on a point at a time; asks the store anew, for whoever is about to delete."""
+        """Return whether a hold is on a point at a time; asks the store anew, for whoever is about to delete."""
         pin = self.pin_of(ref)
         return pin is not None and pin.holds(at)
 

@@ -133,7 +133,7 @@ class Plans:
         return frozenset()
 
     def _stands(self, sweep: str) -> bool:
-        """Whether a sweep's record was not forgotten: its candidates are put first, and are the first to go."""
+        """Return whether a sweep's record was not forgotten: its candidates are put first, and are the first to go."""
         return is_there(self._store, f"{SWEEPS}{sweep}/{_CANDIDATES}")
 
     def finish_sweep(self, sweep: str) -> None:

@@ -97,7 +97,7 @@ class RunArea:
 
     @property
     def fenced(self) -> bool:
-        """Whether the fence stands."""
+        """Return whether the fence stands."""
         return is_there(self._store, self._fence)
 
     def await_copies(self, deadline: Deadline) -> int:
@@ -119,7 +119,7 @@ class RunArea:
             deadline.pause(_POLL)
 
     def has_live_lease(self) -> bool:
-        """Whether a copy of this run is at work; watches a silent lease for as long as it takes to expire."""
+        """Return whether a copy of this run is at work; watches a silent lease for as long as it takes to expire."""
         first = {key: blob for key, blob in self._leases().items() if not self._over(key, blob)}
         expires = time.monotonic() + EXPIRES_AFTER
         while first:

@@ -42,7 +42,7 @@ def end(store: BlobStore, run: str, begun: str) -> None:
 
 
 def stands(store: BlobStore, run: str, begun: str) -> bool:
-    """Whether a try's blob is there."""
+    """Return whether a try's blob is there."""
     return is_there(store, _key(run, begun))
 
 
@@ -72,7 +72,7 @@ def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str] 
 
 
 def knows_all(store: BlobStore, framer: Framer, run: str, begun: str, sweeps: Collection[str]) -> bool:
-    """Whether a try knows of all these sweeps that they were over when it began.
+    """Return whether a try knows of all these sweeps that they were over when it began.
 
     Call it with sweeps that were listed before: one whose record was forgotten by then shows in the try's blob, which
     is gone too.

@@ -65,7 +65,7 @@ def _begins(name: PointName, text: str) -> bool:
 
 
 def is_latest(text: str) -> bool:
-    """Whether a person asks for the newest point, and names none."""
+    """Return whether a person asks for the newest point, and names none."""
     return text == _LATEST or text.startswith(f"{_LATEST}:")
 
 
@@ -120,7 +120,7 @@ def warn_of_the_future(ref: str, taken_at: datetime) -> str:
 
 
 def is_ahead(taken_at: datetime) -> bool:
-    """Whether a point's time is in the future, by more than clocks usually differ."""
+    """Return whether a point's time is in the future, by more than clocks usually differ."""
     return taken_at > now() + AHEAD
 
 

@@ -74,7 +74,7 @@ class StandingIntent:
 
     @property
     def stands(self) -> bool:
-        """Whether it is still there. If so, every sweep that has begun since it was put has seen it."""
+        """Return whether it is still there. If so, every sweep that has begun since it was put has seen it."""
         return is_there(self._store, self._key)
 
 
@@ -95,7 +95,7 @@ def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Itera
 
 
 def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) -> bool:
-    """Whether all that a try found is known to be still there, without a look at it.
+    """Return whether all that a try found is known to be still there, without a look at it.
 
     :param begun: the try's id; ``None``: nobody knows it.
     """

@@ -46,7 +46,7 @@ class Descriptor:
 
     @property
     def encrypted(self) -> bool:
-        """Whether it takes a key to read the repository."""
+        """Return whether it takes a key to read the repository."""
         return self.seal is not None
 
     def __post_init__(self) -> None:

@@ -116,7 +116,7 @@ class Slots:
         )
 
     def has_service(self) -> bool:
-        """Whether a key service may open the repository, without a passphrase."""
+        """Return whether a key service may open the repository, without a passphrase."""
         return any(slot.kind == KMS for slot in self.read()[0])
 
     def unlock_by(self, service: KeyService) -> bytes | None:
@@ -226,7 +226,7 @@ def _hint(passphrase: str) -> str:
 
 
 def is_slot(store: BlobStore, key: str) -> bool:
-    """Whether a blob is a key slot, of whatever repository, and no file of somebody else."""
+    """Return whether a blob is a key slot, of whatever repository, and no file of somebody else."""
     if not _KEY_OF_SLOT.fullmatch(key):
         return False
     try:
