@@ -122,7 +122,7 @@ class ControlHandler:
                 case "hides_disabled_methods":
                     hide_disabled(site, hidden=bool(value))
                 case _:
-                    raise ControlError(f"no setting {name}")
+                    raise ControlError(f"no setting {name}; docs/vmlab.md lists them")
         return {}
 
     def _drop_nfc(self, body: Json) -> Json:

@@ -47,7 +47,7 @@ class FaultPlan:
     def add(self, injection: Injection) -> None:
         """Plan an injection. Raises ValueError at once for a fault that cannot be made."""
         if injection.fields and injection.fault is None:
-            raise ValueError("fields are those of a fault: name it, too")
+            raise ValueError("fields belong to a fault: name the fault, too")
         if injection.fault is not None:
             injection.make_fault()
         with self._guard:

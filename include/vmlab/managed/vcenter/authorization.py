@@ -102,7 +102,7 @@ def add_role(call: Call, name: str, privIds: list[str]) -> int:
     _check_known(privIds, "privIds")
     roles = call.site.access.roles()
     if any(role.name == name for role in roles):
-        raise vim.fault.AlreadyExists(name=name, msg=f"there is a role {name} already")
+        raise vim.fault.AlreadyExists(name=name, msg=f"a role {name} already exists")
     number = max(role.role_id for role in roles) + 1
     extra = [privilege for privilege in privIds if privilege not in SYSTEM]
     call.world.set_meta("roles", [*(call.world.meta("roles") or []), [number, name, extra]])

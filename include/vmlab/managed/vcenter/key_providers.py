@@ -19,7 +19,7 @@ def knows_key(site: Site, key: Any) -> bool:
 def register_kms_cluster(call: Call, clusterId: Any, managementType: str | None) -> None:
     """Add a key provider, without keys."""
     if clusterId.id in _keys(call.site):
-        raise vmodl.fault.InvalidArgument(invalidProperty="clusterId", msg=f"{clusterId.id} is there already")
+        raise vmodl.fault.InvalidArgument(invalidProperty="clusterId", msg=f"{clusterId.id} already exists")
     call.world.set_meta(_META, {**_keys(call.site), clusterId.id: []})
 
 
