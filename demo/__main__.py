@@ -99,11 +99,17 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[
     airflow = AirflowProcesses(home)
     stack.callback(airflow.stop)
     airflow.start()
+
+    def check() -> None:
+        lab.component.check()
+        airflow.check()
+
     repository = folder / "repository"
     _create_repository(repository)
     line.show("waiting for the lab")
     vsphere = lab.wait_ready().connection()
     line.show("waiting for Airflow")
+    check()
     control = lab.control()
     before = control.hashes(VM)  # takes seconds that Airflow needs to start anyway
     airflow.wait_ready()
@@ -111,11 +117,6 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[
     api.connect("vsphere_default", vsphere)
     catalog = f"sqlite:///{folder / 'catalog.db'}"
     api.connect("vmkeep_default", {"conn_type": "vmkeep", "host": str(repository), "extra": {"catalog": catalog}})
-
-    def check() -> None:
-        lab.component.check()
-        airflow.check()
-
     while not (api.knows("vm_backup") and api.knows("vm_restore")):
         check()
         time.sleep(0.2)

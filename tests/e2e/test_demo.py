@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.patience import HANG
+from demo.api import AirflowApi
+from demo.processes import Component, ComponentDiedError
+from demo.progress import ProgressLine
+from demo.scenario import Scenario
+from tests.patience import HANG, eventually
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -65,6 +72,13 @@ def assert_no_process_is_left(folder: Path, seconds: float = HANG) -> None:
         time.sleep(0.2)
 
 
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def read_until(demo: subprocess.Popen[str], text: str) -> str:
     said = ""
     for line in demo.stdout:
@@ -90,7 +104,7 @@ def test_the_demo_backs_up_and_restores_and_every_byte_is_compared(start, folder
 
 def test_a_component_that_dies_ends_the_demo_with_its_name_and_its_log(start, folder):
     demo = start("--once")
-    read_until(demo, "Airflow is at")
+    read_until(demo, "waiting for the lab")
     triggerer = next(process for process in components(folder) if "triggerer" in process.cmdline())
     triggerer.send_signal(signal.SIGKILL)
     said = demo.stdout.read()
@@ -98,6 +112,43 @@ def test_a_component_that_dies_ends_the_demo_with_its_name_and_its_log(start, fo
     assert "Airflow's triggerer ended by itself" in said
     assert str(folder / "airflow/components/triggerer.log") in said
     assert_no_process_is_left(folder)
+
+
+class NeverReady(BaseHTTPRequestHandler):
+    """Answers as an Airflow whose runs never end."""
+
+    def do_POST(self) -> None:
+        self.say({"access_token": "token", "dag_run_id": "run"})
+
+    def do_GET(self) -> None:
+        self.say({"state": "running", "task_instances": []})
+
+    def say(self, answer: object) -> None:
+        text = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def never_ready() -> Iterator[AirflowApi]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), NeverReady) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield AirflowApi(f"http://127.0.0.1:{server.server_port}", user="admin", password="guess")
+        server.shutdown()
+
+
+def test_a_component_that_dies_while_a_run_goes_on_ends_the_scenario(never_ready, tmp_path):
+    component = Component("the lab", ["false"], env={}, log=tmp_path / "lab.log")
+    component.start()
+    scenario = Scenario(api=never_ready, lab=None, line=ProgressLine(), check=component.check)
+    with pytest.raises(ComponentDiedError, match="the lab ended by itself"):
+        scenario.play({})
+    component.stop()
 
 
 def test_a_second_demo_in_the_same_place_is_refused_and_stop_ends_the_first(start, folder):
@@ -122,8 +173,10 @@ def test_ctrl_c_ends_a_demo_however_it_was_started(start, folder):
 
 def test_a_demo_that_is_killed_takes_its_processes_with_it(start, folder):
     demo = start()
-    read_until(demo, "Airflow is at")
-    assert len(components(folder)) >= 5
+    read_until(demo, "waiting for the lab")
+    started = psutil.Process(demo.pid).children()
+    assert len(started) >= 5
     demo.kill()
     demo.wait()
+    eventually(lambda: not any(lives(process) for process in started), "the end of all processes")
     assert_no_process_is_left(folder)

@@ -122,11 +122,11 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home = AirflowHome(tmp_path_factory.mktemp("airflow"), connections=connections)
     home.set("core", "default_task_retry_delay", 1)
     home.set("workers", "execution_api_retry_wait_max", 1)
-    home.set("scheduler", "task_instance_heartbeat_timeout", 20)
     home.set("scheduler", "task_instance_heartbeat_timeout_detection_interval", 2)
     home.set("scheduler", "orphaned_tasks_check_interval", 5)
     home.set("scheduler", "scheduler_heartbeat_sec", 1)
     home.set("scheduler", "scheduler_health_check_threshold", 30)
+    home.set("dag_processor", "min_file_process_interval", 600)  # nobody changes the DAGs
     home.prepare()
     return home
 
@@ -139,7 +139,7 @@ def airflow(airflow_home) -> Iterator[AirflowProcesses]:
     shutil.rmtree(airflow_home.folder, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def api(airflow) -> AirflowApi:
     client = AirflowApi(airflow.home.url, user=airflow.home.user, password=airflow.home.password)
     end = time.monotonic() + HANG

@@ -1,16 +1,20 @@
-"""Things that die in mid-copy, in a running Airflow: never green by mistake, never a snapshot left."""
+"""Things that die in mid-copy, in a running Airflow: never green by mistake, never a snapshot left.
+
+The first test finds the scheduler as shipped. The second one restarts it, with less patience for dead tasks.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psutil
 import pytest
 
 from demo.airflow_home import OUTAGE
+from tests.integration.airflow.restore_runs import quoted
 from tests.patience import HANG
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -18,6 +22,9 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 STUCK = {"nfc": {"on": "read", "hang_seconds": 300, "after_bytes": 16 << 20, "count": None, "disk": "app01_2"}}
 """The data disk's reads hang after 16 MiB: the copy stays in its middle until the fault is cleared."""
 POOL = "/api/v2/pools/backup_proxy"
+AS_SHIPPED = OUTAGE["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"]
+HURRIED = "20"
+"""Seconds without a heartbeat after which the scheduler takes a task for dead."""
 TRIED_AGAIN = "airflow.sdk.api.client.Client.request"
 """In the log of whoever supervises a task: a line for each call that is tried again."""
 
@@ -39,15 +46,17 @@ def copies(home: str) -> list[psutil.Process]:
     return found
 
 
-def await_stuck_copy(api, run: str, home: str, seconds: float = HANG) -> psutil.Process:
-    """Return the child process of the one copy that is stuck, when all others have ended."""
-    end = time.monotonic() + seconds
+def await_stuck_copy(api, run: str, home: str, *, tries: int = 1) -> psutil.Process:
+    """Return the child process of the one copy that is stuck at that try, when all others have ended."""
+    end = time.monotonic() + HANG
     while True:
-        states = sorted(str(task["state"]) for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk")
-        if states == ["running", "success", "success"] and len(found := copies(home)) == 1:
+        copying = [task for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"]
+        states = sorted(str(task["state"]) for task in copying)
+        stuck = [task for task in copying if task["state"] == "running" and task["try_number"] == tries]
+        if stuck and states == ["running", "success", "success"] and len(found := copies(home)) == 1:
             return found[0]
         assert time.monotonic() < end, f"no copy is in its middle: {states}"
-        time.sleep(0.2)
+        time.sleep(0.3)
 
 
 def kill_task_of(child: psutil.Process) -> None:
@@ -82,23 +91,77 @@ def points(site) -> set[str]:
         return {point.ref for point in repository.points()}
 
 
-def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, stuck_disk):
-    before = points(site)
+def let_the_scheduler_take_tasks_for_dead_after(airflow, seconds: str) -> None:
+    """Restart it, unless it does so already."""
+    section, key = "scheduler", "task_instance_heartbeat_timeout"
+    if airflow.home.get(section, key) != seconds:
+        airflow.home.set(section, key, seconds)
+        airflow.components["scheduler"].kill()
+        airflow.restart("scheduler")
+
+
+def test_a_copy_outlives_an_api_server_and_its_own_death_costs_one_try(api, airflow, control, stuck_disk):
+    let_the_scheduler_take_tasks_for_dead_after(airflow, AS_SHIPPED)
+    home = str(airflow.home.folder)
     run = api.trigger("vm_backup", vm="app01", full=True)
-    while api.state("vm_backup", run) in {"queued", "running"}:
-        for child in copies(str(airflow.home.folder)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.send_signal(signal.SIGKILL)
-        time.sleep(0.3)
-    assert api.state("vm_backup", run) == "failed"
-    assert points(site) == before
-    assert_nothing_is_left(control, airflow)
+    child = await_stuck_copy(api, run, home)
+    airflow.components["api-server"].kill()
+    await_calls_that_are_tried_again(airflow, child)
+    airflow.restart("api-server")
+    airflow.wait_ready()
+    assert tries_of_copies(api, run) == [1, 1, 1]
+
+    control.call("POST", "/fault", {"nfc": {"latency": 6.0}})  # else it would end before it is killed
     stuck_disk()
+    await_cursor(api, run, "Hard disk 3")  # a checkpoint comes after 30 s, which the outage has lasted
+    assert copies(home) == [child]
+    child.send_signal(signal.SIGKILL)
+    control.call("POST", "/fault", {"nfc": {"latency": 0}})
+    assert api.wait("vm_backup", run, seconds=HANG) == "success"
+    assert tries_of_copies(api, run) == [1, 1, 2]
+    again = copy_of(api, run, "Hard disk 3")
+    assert "Hard disk 3: goes on at" in api.log("vm_backup", again)
+    assert api.xcom("vm_backup", run, "copy_disk", map_index=again["map_index"])["resumed_at"] > 0
+    assert_nothing_is_left(control, airflow)
 
 
-def test_a_killed_worker_leaves_no_snapshot(api, airflow, control, stuck_disk):
+def await_calls_that_are_tried_again(airflow, child: psutil.Process) -> None:
+    """Return when a task of Airflow's own settings would have ended: after 3 heartbeats of 5 tries each."""
+    log = airflow.components["scheduler"].log
+    before = log.read_text().count(TRIED_AGAIN)
+    end = time.monotonic() + HANG
+    while log.read_text().count(TRIED_AGAIN) < before + 20:
+        assert time.monotonic() < end, "no heartbeat is tried again"
+        assert child.is_running()
+        time.sleep(0.5)
+
+
+def await_cursor(api, run: str, label: str) -> None:
+    path = f"/api/v2/dags/vm_backup/dagRuns/{quoted(run)}/taskInstances/copy_disk/state-store"
+    index = copy_of(api, run, label)["map_index"]
+    end = time.monotonic() + HANG
+    while not api.call("GET", f"{path}?map_index={index}")["total_entries"]:
+        assert time.monotonic() < end, "no cursor was kept"
+        time.sleep(0.5)
+
+
+def copy_of(api, run: str, label: str) -> dict[str, object]:
+    copying = (task for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk")
+    return next(task for task in copying if task["rendered_map_index"] == label)
+
+
+def tries_of_copies(api, run: str) -> list[int]:
+    return sorted(task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk")
+
+
+def test_a_killed_scheduler_and_then_a_killed_worker_leave_no_snapshot(api, airflow, control, stuck_disk):
+    home = str(airflow.home.folder)
     run = api.trigger("vm_backup", vm="app01", full=True)
-    kill_task_of(await_stuck_copy(api, run, str(airflow.home.folder)))
+    await_stuck_copy(api, run, home)
+    airflow.components["scheduler"].kill()
+    airflow.home.set("scheduler", "task_instance_heartbeat_timeout", HURRIED)
+    airflow.restart("scheduler")
+    kill_task_of(await_stuck_copy(api, run, home, tries=2))
     stuck_disk()
     state = api.wait("vm_backup", run, seconds=HANG)
     states = {(task["task_id"], task["map_index"]): task["state"] for task in api.tasks("vm_backup", run)}
@@ -107,48 +170,16 @@ def test_a_killed_worker_leaves_no_snapshot(api, airflow, control, stuck_disk):
     assert_nothing_is_left(control, airflow)
 
 
-def test_a_killed_scheduler_leaves_no_snapshot_once_it_runs_again(api, airflow, control, stuck_disk):
+def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, stuck_disk):
+    home = str(airflow.home.folder)
+    before = points(site)
     run = api.trigger("vm_backup", vm="app01", full=True)
-    await_stuck_copy(api, run, str(airflow.home.folder))
-    airflow.components["scheduler"].kill()
+    for number in range(1, 5):
+        await_stuck_copy(api, run, home, tries=number).send_signal(signal.SIGKILL)
+    assert api.wait("vm_backup", run, seconds=HANG) == "failed"
+    assert tries_of_copies(api, run) == [1, 1, 4]
+    assert points(site) == before
     stuck_disk()
-    airflow.restart("scheduler")
-    state = api.wait("vm_backup", run, seconds=HANG)
-    states = {(task["task_id"], task["map_index"]): task["state"] for task in api.tasks("vm_backup", run)}
-    assert state == ("success" if set(states.values()) == {"success"} else "failed")
-    assert_nothing_is_left(control, airflow)
-    assert_the_next_run_works(api, control)
-
-
-@pytest.fixture
-def as_shipped(airflow) -> Iterator[None]:
-    """The scheduler takes a task for dead as late as shipped, while the other tests let it do so within seconds."""
-    section, key = "scheduler", "task_instance_heartbeat_timeout"
-    hurried = airflow.home.get(section, key)
-    for value in (OUTAGE[f"AIRFLOW__{section}__{key}".upper()], hurried):
-        airflow.home.set(section, key, value)
-        airflow.components["scheduler"].stop()
-        airflow.restart("scheduler")
-        if value != hurried:
-            yield
-
-
-def test_a_copy_lives_on_while_no_api_server_answers(api, airflow, control, stuck_disk, as_shipped):
-    run = api.trigger("vm_backup", vm="app01", full=True)
-    child = await_stuck_copy(api, run, str(airflow.home.folder))
-    server, log = airflow.components["api-server"], airflow.components["scheduler"].log
-    server.kill()
-    tried = log.read_text().count(TRIED_AGAIN)
-    end = time.monotonic() + HANG
-    while log.read_text().count(TRIED_AGAIN) < tried + 20:  # as shipped by Airflow, 3 heartbeats of 5 tries end a task
-        assert time.monotonic() < end, "no heartbeat is tried again"
-        assert child.is_running()
-        time.sleep(0.2)
-    airflow.restart("api-server")
-    airflow.wait_ready()
-    stuck_disk()
-    assert api.wait("vm_backup", run, seconds=HANG) == "success"
-    assert {task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"} == {1}
     assert_nothing_is_left(control, airflow)
 
 
@@ -157,7 +188,7 @@ def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, c
     events = len(api.call("GET", "/api/v2/assets/events")["asset_events"])
     run = api.trigger("vm_backup", vm="app01", full=True)
     await_stuck_copy(api, run, str(airflow.home.folder))
-    api.call("PATCH", f"/api/v2/dags/vm_backup/dagRuns/{run.replace('+', '%2B')}", {"state": "failed"})
+    api.call("PATCH", f"/api/v2/dags/vm_backup/dagRuns/{quoted(run)}", {"state": "failed"})
     end = time.monotonic() + HANG
     while any(task["state"] in {"running", "queued", "scheduled", None} for task in api.tasks("vm_backup", run)):
         assert time.monotonic() < end, api.tasks("vm_backup", run)
@@ -226,18 +257,17 @@ def await_state(api, run: str, task_id: str, state: str) -> None:
         time.sleep(0.2)
 
 
-def test_clearing_one_copy_never_seals_a_mix_of_two_snapshots(api, airflow, control, site):
+def test_a_copy_cleared_alone_never_seals_a_mix_and_a_run_cleared_whole_makes_its_own_point(
+    api, airflow, control, site
+):
     run = api.trigger("vm_backup", vm="app01", full=True)
     assert api.wait("vm_backup", run, seconds=HANG) == "success"
     before = points(site)
-    api.call(
-        "POST",
-        "/api/v2/dags/vm_backup/clearTaskInstances",
-        {
-            "dry_run": False, "dag_run_id": run, "task_ids": [["copy_disk", 1]], "include_downstream": True,
-            "only_failed": False, "reset_dag_runs": True,
-        },
-    )  # fmt: skip
+    body = {
+        "dry_run": False, "dag_run_id": run, "task_ids": [["copy_disk", 1]], "include_downstream": True,
+        "only_failed": False, "reset_dag_runs": True,
+    }  # fmt: skip
+    api.call("POST", "/api/v2/dags/vm_backup/clearTaskInstances", body)
     assert api.wait("vm_backup", run, seconds=HANG) == "failed"
     failed = {task["task_id"]: task for task in api.tasks("vm_backup", run) if task["state"] == "failed"}
     assert set(failed) == {"copy_disk", "close_run"}
@@ -245,41 +275,7 @@ def test_clearing_one_copy_never_seals_a_mix_of_two_snapshots(api, airflow, cont
     assert points(site) == before
     assert_nothing_is_left(control, airflow)
 
-
-def test_a_run_that_is_cleared_whole_makes_a_point_of_its_own(api, airflow, control, site):
-    run = api.trigger("vm_backup", vm="web01")
-    assert api.wait("vm_backup", run, seconds=HANG) == "success"
-    before = points(site)
-    api.call("POST", f"/api/v2/dags/vm_backup/dagRuns/{run.replace('+', '%2B')}/clear", {"dry_run": False})
+    api.call("POST", f"/api/v2/dags/vm_backup/dagRuns/{quoted(run)}/clear", {"dry_run": False})
     assert api.wait("vm_backup", run, seconds=HANG) == "success"
     assert len(points(site) - before) == 1
-    assert_nothing_is_left(control, airflow, "web01")
-
-
-def test_a_killed_copy_costs_one_try_and_the_next_goes_on_where_it_stood(api, airflow, control):
-    control.call("POST", "/fault", {"nfc": {"latency": 6.0}})  # slow enough for a checkpoint, which comes every 30 s
-    run = api.trigger("vm_backup", vm="app01", full=True)
-    end = time.monotonic() + HANG
-    while not (task := copy_of(api, run, "Hard disk 3")) or not stored_cursor(api, run, task["map_index"]):
-        assert time.monotonic() < end, "no cursor was kept"
-        time.sleep(0.5)
-    (child,) = copies(str(airflow.home.folder))
-    child.send_signal(signal.SIGKILL)
-    control.call("POST", "/fault", {"nfc": {"latency": 0}})
-    assert api.wait("vm_backup", run, seconds=HANG) == "success"
-    again = copy_of(api, run, "Hard disk 3")
-    tries = [task["try_number"] for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk"]
-    assert (again["try_number"], sorted(tries)) == (2, [1, 1, 2])
-    assert "Hard disk 3: goes on at" in api.log("vm_backup", again)
-    assert api.xcom("vm_backup", run, "copy_disk", map_index=again["map_index"])["resumed_at"] > 0
     assert_nothing_is_left(control, airflow)
-
-
-def copy_of(api, run: str, label: str) -> dict[str, object] | None:
-    copying = (task for task in api.tasks("vm_backup", run) if task["task_id"] == "copy_disk")
-    return next((task for task in copying if task["rendered_map_index"] == label), None)
-
-
-def stored_cursor(api, run: str, map_index: object) -> bool:
-    path = f"/api/v2/dags/vm_backup/dagRuns/{run.replace('+', '%2B')}/taskInstances/copy_disk/state-store"
-    return bool(api.call("GET", f"{path}?map_index={map_index}")["total_entries"])

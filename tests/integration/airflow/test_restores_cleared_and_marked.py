@@ -22,18 +22,23 @@ def look(control, vm: str) -> tuple[object, ...]:
     return control.vm(vm)["power"], control.hashes(vm)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def point(api) -> str:
+    """Return a point of web01, whose disk nobody has written to since."""
     run = api.trigger("vm_backup", vm="web01")
     assert api.wait("vm_backup", run, seconds=HANG) == "success"
     return str(api.xcom("vm_backup", run, "catalog")["point"])
 
 
-def test_a_finished_restore_touches_its_vm_no_more_whatever_is_cleared_and_asks_again_as_a_whole(api, control, point):
+def test_a_finished_restore_touches_its_vm_no_more_and_asks_again_if_cleared_whole(api, control, point):
+    backed_up = control.hashes("web01")
+    control.write("web01", 2000, [(0, 1 << 20)])
     run = api.trigger("vm_restore", point=point, on_conflict="prompt")
     wait_for(api, run, "approve", "awaiting_input")
+    assert control.vm("web01")["power"] == "poweredOn"
     answer(api, run, "Approve")
     assert api.wait("vm_restore", run, seconds=HANG) == "success"
+    assert control.hashes("web01") == backed_up
     control.write("web01", 2000, [(0, 1 << 20)])
     before = look(control, "web01")
     assert before[0] == "poweredOn"
