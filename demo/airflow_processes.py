@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from demo.airflow_home import AIRFLOW, AirflowHome
@@ -24,11 +24,14 @@ _NO_LOG_SERVER = {"scheduler", "triggerer"}
 
 
 class AirflowProcesses:
-    """A running Airflow."""
+    """A running Airflow.
 
-    def __init__(self, home: AirflowHome) -> None:
+    :param without: the components that are left out.
+    """
+
+    def __init__(self, home: AirflowHome, *, without: Collection[str] = ()) -> None:
         self.home = home
-        self.components = {name: self._component(name) for name in COMMANDS}
+        self.components = {name: self._component(name) for name in COMMANDS if name not in without}
 
     def _component(self, name: str) -> Component:
         command = [AIRFLOW, *COMMANDS[name][1:]]
@@ -38,7 +41,7 @@ class AirflowProcesses:
         return Component(f"Airflow's {name}", command, env=self.home.environment(), log=log)
 
     def start(self) -> None:
-        """Start all four; returns at once."""
+        """Start all of them; returns at once."""
         for component in self.components.values():
             component.start()
 
@@ -70,14 +73,14 @@ class AirflowProcesses:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Stop all four."""
+        """Stop all of them."""
         stop_all(list(self.components.values()))
 
 
 @contextmanager
-def running_airflow(home: AirflowHome) -> Iterator[AirflowProcesses]:
+def running_airflow(home: AirflowHome, *, without: Collection[str] = ()) -> Iterator[AirflowProcesses]:
     """Start Airflow, and stop it whatever happens."""
-    processes = AirflowProcesses(home)
+    processes = AirflowProcesses(home, without=without)
     try:
         processes.start()
         yield processes

@@ -1,4 +1,4 @@
-"""A lab, a repository, and Airflow: in this process (``dag.test()``), or as four processes of its own."""
+"""A lab, a repository, and Airflow: in this process (``dag.test()``), or as processes of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -126,20 +127,59 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home.set("scheduler", "orphaned_tasks_check_interval", 5)
     home.set("scheduler", "scheduler_heartbeat_sec", 1)
     home.set("scheduler", "scheduler_health_check_threshold", 30)
+    home.set("scheduler", "scheduler_idle_sleep_time", 0.4)  # each look for work costs 0.02 CPU seconds
     home.set("dag_processor", "min_file_process_interval", 600)  # nobody changes the DAGs
     home.prepare()
     return home
 
 
+class SharedAirflow:
+    """The Airflow of all tests that need a running one: started for the first of them, and stopped after the last."""
+
+    def __init__(self, home: AirflowHome) -> None:
+        self._home = home
+        self._stack = ExitStack()
+        self._processes: AirflowProcesses | None = None
+
+    def processes(self) -> AirflowProcesses:
+        """Return it running."""
+        if self._processes is None:
+            # No DAG of ours defers a task, so that there is nothing for a triggerer to do.
+            self._processes = self._stack.enter_context(running_airflow(self._home, without={"triggerer"}))
+            self._processes.wait_ready(HANG)
+        return self._processes
+
+    def stop(self) -> None:
+        self._processes = None
+        self._stack.close()
+
+
+SHARED = pytest.StashKey[SharedAirflow]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Stop the shared Airflow when the next test needs none: an idle one costs a fifth of a core."""
+    shared = item.session.stash.get(SHARED, None)
+    if shared is not None and (nextitem is None or "airflow" not in nextitem.fixturenames):
+        shared.stop()
+
+
 @pytest.fixture(scope="session")
-def airflow(airflow_home) -> Iterator[AirflowProcesses]:
-    with running_airflow(airflow_home) as processes:
-        processes.wait_ready(HANG)
-        yield processes
+def shared_airflow(airflow_home, request) -> Iterator[SharedAirflow]:
+    shared = SharedAirflow(airflow_home)
+    request.session.stash[SHARED] = shared
+    yield shared
+    shared.stop()
     shutil.rmtree(airflow_home.folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def airflow(shared_airflow: SharedAirflow) -> AirflowProcesses:
+    return shared_airflow.processes()
+
+
+@pytest.fixture(scope="module")
 def api(airflow) -> AirflowApi:
     client = AirflowApi(airflow.home.url, user=airflow.home.user, password=airflow.home.password)
     end = time.monotonic() + HANG
