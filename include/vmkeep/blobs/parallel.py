@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TypeVar
 
 from vmkeep.blobs.store import BlobStore, is_remote
@@ -25,11 +26,16 @@ def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, com
     :param computes: a call does far more than wait for the store: in a local folder more of them than there are cores
         would only be in each other's way.
     """
+    left = iter(items)
+    first = list(islice(left, 2))
+    if len(first) < 2:
+        yield from map(call, first)  # on this thread, because nothing would run beside another one
+        return
     width = (os.cpu_count() or 1) if computes and not is_remote(store) else AT_ONCE
     with ThreadPoolExecutor(width) as threads:
         waiting: deque[Future[R]] = deque()
         try:
-            for item in items:
+            for item in chain(first, left):
                 waiting.append(threads.submit(call, item))
                 if len(waiting) == width:
                     yield waiting.popleft().result()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import StaleError, UsageError
@@ -14,6 +16,8 @@ from vmkeep.vddk.folder import find_library
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session, open_session
 
+_LOADED: Final[set[tuple[Path, int, int]]] = set()
+"""States of VDDK libraries that loaded in a child of this process."""
 FENCE_SECONDS = 60.0
 """How long cleaning up waits for transfers to stop; one that is silent for 15 s counts as gone."""
 
@@ -56,9 +60,18 @@ def pinned(site: Site, session: Session) -> Site:
 def check_vddk(site: Site) -> None:
     """Load VDDK in a child process, as a copy would, so that one that is missing or does not load fails here.
 
+    A process that works on many VMs tries each library once.
+
     :raises UsageError: no folder is given, or it holds no VDDK for this machine.
     """
     if not site.vddk:
         raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
-    find_library(site.vddk)
-    probe_vddk(site.vddk)
+    state = _state(find_library(site.vddk).path)
+    if state not in _LOADED:
+        probe_vddk(site.vddk)
+        _LOADED.add(state)
+
+
+def _state(library: Path) -> tuple[Path, int, int]:
+    """Tell one state of a library from another, because somebody may replace it or what lies beside it."""
+    return library, library.stat().st_mtime_ns, library.parent.stat().st_mtime_ns

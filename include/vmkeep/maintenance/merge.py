@@ -8,15 +8,15 @@ Entries of packs that do not exist are left out. Knows no bytes of a segment; se
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from vmkeep.blobs import is_there
+from vmkeep.blobs import abreast, is_there
 from vmkeep.maintenance.noting import require_points
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository, locked_by_age
@@ -34,7 +34,6 @@ by half each time, and there are never more rows than steps of that kind from on
 _AT_ONCE_BYTES = 512 << 20
 """Bytes of segments that one merge takes on of those that are read into memory; the rest is for the next one."""
 _SMALL_BYTES = 8 << 20
-_REQUESTS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +155,7 @@ def execute_merge(
         for segment in opened.values():
             segment.release()
         on_progress(Progress(phase="merge", bytes_done=done, bytes_total=total))
-    with ThreadPoolExecutor(_REQUESTS) as threads:
-        list(threads.map(repository.blobs.delete, opened))
+    deque(abreast(repository.blobs, repository.blobs.delete, opened), maxlen=0)
     return MergeReport(
         segments_removed=len(opened),
         segments_written=written,
@@ -189,8 +187,8 @@ class _Packs:
         at = np.minimum(np.searchsorted(self._listed, asked), max(0, len(self._listed) - 1))
         there = self._listed[at] == asked if len(self._listed) else np.zeros(len(asked), np.bool_)
         unlisted = np.flatnonzero(~there)
-        with ThreadPoolExecutor(_REQUESTS) as threads:
-            there[unlisted] = list(threads.map(partial(is_there, self._blobs), self._names(pack_ids[unlisted])))
+        names = self._names(pack_ids[unlisted])
+        there[unlisted] = list(abreast(self._blobs, partial(is_there, self._blobs), names))
         return there
 
     def _names(self, pack_ids: U8) -> Iterable[str]:

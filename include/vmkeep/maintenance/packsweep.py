@@ -7,10 +7,10 @@ the calls here is what it rests on. A sweep that dies is finished, or ended, by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from vmkeep.blobs import abreast
 from vmkeep.errors import LockedError, StoreFullError
 from vmkeep.maintenance.plan import marked
 from vmkeep.maintenance.reachability import Marking
@@ -19,9 +19,6 @@ from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
 from vmkeep.repository.notes import Plan, Sweep
-
-_AT_ONCE = 8
-"""Packs deleted at the same time: what counts is the store's latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +135,9 @@ def _carry_out(
             return pack_key(pack), str(error)
         return None
 
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
-        for number, kept in enumerate(threads.map(remove, ids), start=1):
-            locked |= dict([kept]) if kept else {}
-            on_progress(Progress(phase="sweep", bytes_done=number, bytes_total=len(ids)))
+    for number, kept in enumerate(abreast(repository.blobs, remove, ids), start=1):
+        locked |= dict([kept]) if kept else {}
+        on_progress(Progress(phase="sweep", bytes_done=number, bytes_total=len(ids)))
     if not withdrawn:
         locked |= withdraw(repository, takes)
     repository.plans.finish_sweep(sweep)

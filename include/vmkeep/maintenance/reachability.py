@@ -8,7 +8,6 @@ another. Decides nothing, and deletes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -16,6 +15,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from vmkeep.blobs import abreast
 from vmkeep.errors import CorruptError
 from vmkeep.repository import Batch, BlockReader, Kind, Repository, Scratch, Wanted
 from vmkeep.repository.checks import is_pack, pack_id_of
@@ -30,7 +30,6 @@ U64 = npt.NDArray[np.uint64]
 
 _PAGES = 2048
 """Pages read together: their digests take a few megabytes on each level of a map."""
-_READERS = 8
 _PREFIX = 8
 _UNSEEN = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
@@ -84,7 +83,8 @@ class Marking:
         damage = repository.damage.load()
         self.blobs = _listed(repository)
         self._index = index
-        self._reader = BlockReader(repository.blobs, repository.framer, index)
+        self._store = repository.blobs
+        self._reader = BlockReader(self._store, repository.framer, index)
         self._segments = [_Bits(segment) for segment in index.segments if segment.entries]
         self._number_packs(rank, damage.whole_packs)
         for bits in self._segments:
@@ -218,9 +218,8 @@ class Marking:
         ]
         if strict and len(wanted) < len(names):
             raise CorruptError("a map page is not one by the index; nothing is deleted: run 'vmkeep repo check'")
-        with ThreadPoolExecutor(max_workers=_READERS) as threads:
-            contents = threads.map(lambda batch: self._read(batch, strict=strict), self._reader.plan(wanted))
-            return [content for batch in contents for content in batch]
+        contents = abreast(self._store, lambda batch: self._read(batch, strict=strict), self._reader.plan(wanted))
+        return [content for batch in contents for content in batch]
 
     def _read(self, batch: Batch, *, strict: bool) -> list[bytes]:
         try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
+from vmkeep.blobs import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.maintenance.reachability import Marking
 from vmkeep.repository import Repository, require_visible
@@ -12,9 +12,6 @@ from vmkeep.repository.folders import POINTS
 from vmkeep.repository.notes import note_of
 from vmkeep.repository.points import PointName
 from vmkeep.repository.sealing import handshake
-
-_AT_ONCE = 16
-"""Manifests read at the same time: what counts is the store's latency."""
 
 
 class Roots:
@@ -41,8 +38,7 @@ class Roots:
         repository.sealed_notes.require(noted, {name.blob for name in there})
         names = [name for name in there if name.ref not in without]
         self._names = {name.ref for name in names}
-        with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
-            self.sealed = [root for roots in threads.map(self._of, names) for root in roots]
+        self.sealed = [root for roots in abreast(repository.blobs, self._of, names) for root in roots]
 
     def stand(self) -> bool:
         """Return whether no point was forgotten since, whose blocks may be gone by now."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vmkeep.blobs import parallel
 from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.memory import MemoryStore
 from vmkeep.maintenance import merge
@@ -191,7 +192,7 @@ def test_a_power_cut_before_any_write_of_a_merge_loses_nothing_and_the_next_one_
         before = places(repository)
         store = FaultyStore(disk)
         store.fail("write", after=survived, times=10**6, with_=PowerCut)
-        with mock.patch.object(merge, "_PART", 50), mock.patch.object(merge, "_REQUESTS", 1):
+        with mock.patch.object(merge, "_PART", 50), mock.patch.object(parallel, "AT_ONCE", 1):
             try:
                 merged(opened(store))
             except PowerCut:
@@ -245,7 +246,7 @@ def test_a_merge_in_the_middle_of_another_loses_nothing(after):
     before = places(repository)
     store = Between(disk, after)
     store.other = lambda: merged(opened(disk))
-    with mock.patch.object(merge, "_PART", 50), mock.patch.object(merge, "_REQUESTS", 1):
+    with mock.patch.object(merge, "_PART", 50), mock.patch.object(parallel, "AT_ONCE", 1):
         merged(opened(store))
         assert set(places(repository)) == set(before)
         while plan_merge(repository).sources:

@@ -60,7 +60,7 @@ class Scratch:
     def take(self, which: int, size: int) -> memoryview:
         """Return buffer 0 (stored bytes) or 1 (raw bytes) with at least ``size`` bytes."""
         if len(self._buffers[which]) < size:
-            self._buffers[which] = bytearray(max(size, 1 << 20))
+            self._buffers[which] = bytearray(max(size, 2 * len(self._buffers[which])))
         return memoryview(self._buffers[which])
 
 

@@ -112,7 +112,7 @@ class _Scratch(threading.local):
 
     def take(self, size: int) -> memoryview:
         if len(self._buffer) < size:
-            self._buffer = bytearray(max(size, 1 << 20))
+            self._buffer = bytearray(max(size, 2 * len(self._buffer)))
         return memoryview(self._buffer)[:size]
 
 

@@ -15,11 +15,10 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from vmkeep.blobs import BlobStore, is_there
+from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
 from vmkeep.repository.blocks import BlockReader
 from vmkeep.repository.folders import RUNS
@@ -33,8 +32,6 @@ _PAGES = 256
 """Pages read together by a walk."""
 _WALKS = 3
 """How often a point is walked before it is given up."""
-_AT_ONCE = 16
-"""Packs asked for at the same time: what counts is the store's latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +146,7 @@ class _Walk:
         """See that every pack met so far is there."""
         if not self._packs:
             return
-        with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
-            lost = frozenset(pack for pack in threads.map(self._lost, self._packs) if pack is not None)
+        lost = frozenset(pack for pack in abreast(self._store, self._lost, self._packs) if pack is not None)
         if lost:
             self._plans.condemn(lost)  # else the next try would find the same entries of the index, and fail again
             raise _stale(f"{len(lost)} packs, {next(iter(lost)).hex()} among them, are gone")
