@@ -16,7 +16,7 @@ import pytest
 
 from demo.api import AirflowApi
 from demo.lab import LabAddress, LabControl
-from tests.composed import ROOT, variables_of
+from tests.composed import ROOT, composed, variables_of
 from tests.e2e.composed_site import PYTHON, Site
 from tests.patience import HANG, eventually
 
@@ -107,32 +107,86 @@ def lab(site, folder):
 
 
 @pytest.fixture
-def api(site, variables):
+def api(site, lab, variables):
     with site.network():
-        yield AirflowApi(
+        api = AirflowApi(
             f"http://{site.addresses['api-server']}:8080", user="admin", password=variables["AIRFLOW_ADMIN_PASSWORD"]
         )
+        if not any(each["connection_id"] == "vsphere_default" for each in connections(api)):
+            vsphere = lab.connection()
+            vsphere["extra"] = {"thumbprint": lab.thumbprint}  # the folder of VDDK is the one that the proxy knows
+            api.connect("vsphere_default", vsphere)
+        yield api
 
 
-def finish(api, dag_id, **conf):
-    run = api.trigger(dag_id, **conf)
+def connections(api):
+    return api.call("GET", "/api/v2/connections")["connections"]
+
+
+def finished(api, dag_id, run):
+    """Wait for a run to end as a success, and return its tasks."""
     state = api.wait(dag_id, run, seconds=HANG)
-    wrong = [task for task in api.tasks(dag_id, run) if task["state"] != "success"]
+    tasks = api.tasks(dag_id, run)
+    wrong = [task for task in tasks if task["state"] != "success"]
     assert state == "success", "\n".join(f"{task['task_id']}: {api.log(dag_id, task)[-2000:]}" for task in wrong)
-    return run
+    return tasks
 
 
-def test_the_first_backup_is_green_and_its_restore_is_byte_for_byte(site, api, lab, clock):
-    vsphere = lab.connection()
-    vsphere["extra"] = {"thumbprint": lab.thumbprint}  # the folder of VDDK is the one that the proxy knows
-    api.connect("vsphere_default", vsphere)
+def shown(heading):
+    """The commands that the page shows below a heading."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    section = page.partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    return "\n".join(re.findall(r"^```\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
+
+
+def test_the_first_backup_is_green_as_the_page_starts_it(site, api, clock):
     eventually(lambda: api.knows("vm_backup") and api.knows("vm_restore"), "the DAGs")
     clock("DAGs")
-    finish(api, "vm_backup", vm="name:app01")
+    site.run("init", "bash", "-euc", shown("The first backup"))
+    tasks = finished(api, "vm_backup", "first")
     clock("first backup")
-    control = LabControl(lab)
-    before = control.hashes("app01")
-    finish(api, "vm_restore", point="latest:app01", new_name="app01-restored")
+    where = {task["task_id"]: (task["queue"], task["hostname"]) for task in tasks}
+    assert where["copy_disk"] == ("backup_proxy", "proxy")
+    assert where["catalog"] == ("default", "worker")
+
+
+def test_its_restore_is_byte_for_byte(api, lab, clock):
+    finished(api, "vm_restore", api.trigger("vm_restore", point="latest:app01", new_name="app01-restored"))
     clock("restore")
-    after = control.hashes("app01-restored")
-    assert {key: after[key] for key in (2000, 2001, 16000)} == {key: before[key] for key in (2000, 2001, 16000)}
+    control = LabControl(lab)
+    before, after = control.hashes("app01"), control.hashes("app01-restored")
+    assert [key for key in (2000, 2001, 16000) if before[key] != after[key]] == []
+
+
+def test_a_proxy_on_another_host_with_its_own_queue_does_the_run_that_names_it(site, api, variables):
+    of_the_hub = ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_ADMIN_PASSWORD")
+    there = variables | dict.fromkeys(of_the_hub, "not-here")
+    there |= {"COMPOSE_PROFILES": "proxy", "VMKEEP_HUB": "127.0.0.1", "VMKEEP_PROXY_HOST": "proxy-b"}
+    site.services["proxy-b"] = composed(there | {"VMKEEP_PROXY_QUEUE": "site-b"})["services"]["proxy"]
+    site.start("proxy-b", AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT="8796")
+
+    tasks = finished(api, "vm_backup", api.trigger("vm_backup", vm="name:app01", proxy="site-b"))
+
+    assert {task["hostname"] for task in tasks if task["queue"] != "default"} == {"proxy-b"}
+    assert {task["pool"] for task in tasks if task["task_id"] == "copy_disk"} == {"site-b"}
+
+
+def test_every_backup_is_in_the_catalog(site):
+    query = (
+        "s.create_engine(os.environ['VMKEEP_CATALOG']).connect().execute(s.text('SELECT * FROM vmkeep_point')).all()"
+    )
+    assert site.run("init", "python", "-c", f"import os, sqlalchemy as s; print({query})").count("app01") >= 2
+
+
+def test_what_a_person_changes_in_a_connection_counts_and_stays(site, api):
+    (connection,) = [each for each in connections(api) if each["connection_id"] == "vmkeep_default"]
+    extra = json.dumps(json.loads(connection["extra"]) | {"retention": "last 1"})
+    api.call("PATCH", "/api/v2/connections/vmkeep_default?update_mask=extra",
+             {"connection_id": "vmkeep_default", "conn_type": "vmkeep", "extra": extra})  # fmt: skip
+    site.run("init")
+    api.call("PATCH", "/api/v2/dags/repository_maintenance", {"is_paused": False})
+
+    run = api.trigger("repository_maintenance", dry_run=True)
+
+    finished(api, "repository_maintenance", run)
+    assert api.xcom("repository_maintenance", run, "prune")["rule"] == "last 1"

@@ -20,7 +20,7 @@ GUIDES = [
     for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/cli.md", "docs/vmlab.md")
 ]
 """Those that show how vmkeep is used."""
-WIDE = {"operations.md", "vmlab.md"}
+WIDE = {"vmlab.md"}
 """Pages with longer lines of text."""
 NARROW = [page for page in PAGES if page.name not in WIDE]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
