@@ -57,7 +57,7 @@ def test_the_same_seed_writes_the_same_bytes(lab):
             lambda lab: lab.fault(method="Login", fault="InvalidPowerState", fields={"existingState": "asleep"}),
             "one of poweredOff, poweredOn, suspended",
         ),
-        (lambda lab: lab.fault(method="Login", fields={"task": "task-1"}), "fields are those of a fault"),
+        (lambda lab: lab.fault(method="Login", fields={"task": "task-1"}), "fields belong to a fault"),
         (lambda lab: lab.settings(colour=3), "no setting colour"),
         (lambda lab: lab.post("vm/register", {"path": "[datastore1] x/x.vmx"}), "was not found"),
         (lambda lab: lab.post("vm/register", {"path": "nowhere"}), "Invalid datastore path"),
