@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests import servers
+from tests import kinds, servers
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
@@ -63,6 +63,15 @@ def pytest_runtest_makereport():
     report = yield
     report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
     return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell how much of its budget each kind of tests has used."""
+    ended = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
+    lines = kinds.report((report.nodeid, report.duration) for report in ended)
+    if lines:
+        terminalreporter.section("seconds of all tests of a kind, and its budget on two quiet cores")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture(scope="session", autouse=True)
