@@ -20,9 +20,6 @@ GUIDES = [
     for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/cli.md", "docs/vmlab.md")
 ]
 """Those that show how vmkeep is used."""
-WIDE = {"vmlab.md"}
-"""Pages with longer lines of text."""
-NARROW = [page for page in PAGES if page.name not in WIDE]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 
@@ -125,7 +122,7 @@ def too_long(page: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("page", NARROW, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_line_of_text_is_longer_than_120_characters(page):
     assert too_long(page) == []
 
