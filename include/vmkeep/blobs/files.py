@@ -13,7 +13,7 @@ from vmkeep.blobs.store import Bytes
 from vmkeep.errors import CorruptError
 
 NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
-"""How opening what is no file fails: a folder, a link to itself, a socket."""
+"""Error numbers of opening something that is no file: a folder, a link to itself, a socket."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def require_file(path: Path, status: os.stat_result) -> None:
 
 
 def no_file(path: Path) -> CorruptError:
-    """Return what is told of a path where a file should be, and something else is."""
+    """Return the message for a path that should be a file and is something else."""
     return CorruptError(f"{path}: is no file, somebody put something else there: move it away, put the original back")
 
 

@@ -194,7 +194,7 @@ class LocalStore:
                 self._write_temporary(secrets.token_bytes(size)).replace(path)
 
     def spend_reserve(self) -> None:
-        """Give back what is held."""
+        """Give back the space that is held."""
         with self._errors(RESERVE):
             (self._root / RESERVE).unlink(missing_ok=True)
 

@@ -19,12 +19,12 @@ _MOST_DAYS = 36500
 
 
 class LockMode(StrEnum):
-    """Who can take a lock off before its time."""
+    """The mode of a lock: who can take it off before its time."""
 
     COMPLIANCE = "compliance"
     """Nobody, the owner of the account included."""
     GOVERNANCE = "governance"
-    """Who has the right ``s3:BypassGovernanceRetention`` and asks for it; vmkeep never does."""
+    """Anyone with the right ``s3:BypassGovernanceRetention`` who asks for it; vmkeep never does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class LockRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobVersion:
-    """One of the versions that a store keeps of a blob, or a mark that the blob was deleted."""
+    """A version that a store keeps of a blob, or a mark that the blob was deleted."""
 
     id: str
     deleted: bool
@@ -68,12 +68,12 @@ class Versions:
 
     @property
     def original(self) -> BlobVersion | None:
-        """What was put; ``None``: only marks are left."""
+        """The version that was put first; ``None``: only marks are left."""
         return next((version for version in reversed(self.all) if not version.deleted), None)
 
     @property
     def trouble(self) -> str:
-        """What readers see instead of the original; empty: they see it, or a copy of it."""
+        """The cause that hides the original from readers; empty: they see it, or a copy of it."""
         original, newest = self.original, self.all[0]
         if original is None:
             return ""
@@ -83,10 +83,10 @@ class Versions:
 
 
 class Locks(Protocol):
-    """What a store that keeps locks can do besides."""
+    """The additional abilities of a store that keeps locks."""
 
     def begin(self, rule: LockRule, covers: Callable[[str], bool]) -> None:
-        """From now on lock what is put under keys that ``covers`` says yes to."""
+        """Lock each blob that is put from now on, if ``covers`` accepts its key."""
 
     def check(self) -> None:
         """Prove that locks can be set here and hold.
@@ -111,13 +111,13 @@ class Locks(Protocol):
 
 
 def locks_of(store: BlobStore) -> Locks | None:
-    """Return what keeps the locks of a store, whatever it is wrapped in; ``None``: it can keep none."""
+    """Return the lock keeper of a store, below any wrappers; ``None``: it can keep no locks."""
     locks: Locks | None = getattr(backend(store), "locks", None)
     return locks
 
 
 def hidden_in(store: BlobStore, key: str) -> str:
-    """Return what somebody did to a blob whose original the store still holds: ``deleted``, ``overwritten`` or ``''``.
+    """Return how somebody hid a blob whose original the store still holds: ``deleted``, ``overwritten`` or ``''``.
 
     For advice only: where the store keeps no versions or does not show them, nothing is hidden.
     """

@@ -42,7 +42,7 @@ class BlobStore(Protocol):
 
     @property
     def location(self) -> str:
-        """Where the store is, for messages."""
+        """The store's location, for messages."""
 
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob; never overwrite one.
@@ -92,7 +92,7 @@ def is_remote(store: BlobStore) -> bool:
 
 
 def backend(store: BlobStore) -> BlobStore:
-    """Return what is below all wrappers."""
+    """Return the store below all wrappers."""
     while (inner := getattr(store, "inner", None)) is not None:
         store = inner
     return store
@@ -129,7 +129,7 @@ class Reserve(Protocol):
         """
 
     def spend_reserve(self) -> None:
-        """Give back what is held."""
+        """Give back the space that is held."""
 
 
 def reserve_of(store: BlobStore) -> Reserve | None:

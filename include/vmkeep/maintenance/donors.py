@@ -1,4 +1,4 @@
-"""Where content comes from that this repository has lost: another one, which holds the same points.
+"""Donors: another repository gives back content that this one has lost.
 
 A donor is asked for a frame by its digest *here*, and by its place in the map that needs it. What it gives is
 digested with our keys before it is believed.

@@ -1,4 +1,4 @@
-"""What retention has to know of a repository's restore points: their manifests and marks, as plain facts."""
+"""Facts for retention: manifests and marks of restore points, as plain values."""
 
 from __future__ import annotations
 

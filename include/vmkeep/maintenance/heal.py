@@ -31,7 +31,7 @@ Give = Callable[[int, bytes], bytes | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealReport:
-    """What was brought back, or in a dry run: would be."""
+    """The content that was brought back, or in a dry run would be."""
 
     blocks: int = 0
     """Blocks stored again."""
@@ -123,7 +123,7 @@ class _Healing:
             self._heal_point(point)
 
     def report(self) -> HealReport:
-        """Return what was done."""
+        """Return the outcome."""
         return HealReport(
             blocks=self._counts[Kind.BLOCK],
             pages=self._counts[Kind.PAGE],

@@ -22,14 +22,14 @@ from vmkeep.repository.frames import pack_key
 from vmkeep.repository.unlock import KEY
 
 _AT_ONCE = 16
-"""Requests on their way: what counts is the store's latency."""
+"""Requests under way at a time, because the store's latency limits them."""
 _UNVERSIONED = "null"
 """The id that S3 gives to what was put while the bucket kept no versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockReport:
-    """What became of the locks."""
+    """The outcome for the locks."""
 
     extended: int
     kept: int

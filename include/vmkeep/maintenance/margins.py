@@ -1,4 +1,4 @@
-"""How long maintenance waits, and what it leaves alone. Each margin says what it is for."""
+"""The margins of maintenance: how long it waits. Each margin names the race that it makes rare."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Margins:
     waste: float = 0.25
     """A pack is rewritten when more of its bytes than this part are reached by nothing."""
     left_for: timedelta = timedelta(days=7)
-    """What a dead process left (a run's area, the record of a sweep) is removed so long after its last sign of life.
+    """Age at which the leavings of a dead process (a run's area, a sweep's record) go, from its last sign of life.
     One that was only stopped, and goes on then, learns it at its next call; what others do in the meantime, some
     milliseconds, rests on this margin alone."""
 

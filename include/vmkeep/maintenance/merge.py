@@ -49,25 +49,25 @@ class MergeSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergePlan:
-    """What is to be merged; nothing, if it does not pay."""
+    """The segments to be merged; none, if a merge does not pay."""
 
     segments: int
     """All segments of the index."""
     rows: int
-    """How many of them a look-up that misses asks."""
+    """Number of segments that a look-up asks when it misses."""
     entries: int
-    """Of all segments."""
+    """Bytes of all segments."""
     sources: tuple[MergeSource, ...]
 
     @property
     def parts(self) -> int:
-        """How many segments come of it."""
+        """Number of segments that the merge makes."""
         return -(-sum(source.entries for source in self.sources) // _PART)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeReport:
-    """What was merged."""
+    """The outcome of a merge."""
 
     segments_removed: int = 0
     segments_written: int = 0
@@ -173,7 +173,7 @@ def _columns(segment: Segment) -> Columns:
 
 
 class _Packs:
-    """Which packs exist."""
+    """The packs that exist."""
 
     def __init__(self, repository: Repository) -> None:
         self._blobs = repository.blobs

@@ -23,7 +23,7 @@ from vmkeep.repository.notes import Plan, Sweep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What one sweep came to."""
+    """The outcome of one sweep."""
 
     deleted: int = 0
     """Packs."""
@@ -36,7 +36,7 @@ class Swept:
     """Something that could not wait has ended this sweep before it decided: the next one will do."""
 
     def __add__(self, other: Swept) -> Swept:
-        """Return what two sweeps came to together."""
+        """Return the sum of two outcomes."""
         return Swept(
             deleted=self.deleted + other.deleted,
             bytes_freed=self.bytes_freed + other.bytes_freed,

@@ -1,4 +1,4 @@
-"""What a prune would do, as a value: points to forget, packs to condemn or rewrite, and what waited long enough.
+"""The plan of a prune, as a value: points to forget, packs to condemn or rewrite, and packs to sweep now.
 
 Planning changes nothing but a probe blob, which tells the store's time and is gone again.
 """
@@ -21,10 +21,10 @@ from vmkeep.repository import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
-    """What one prune is going to do. Packs are named by their ids in hex; all sizes are in bytes."""
+    """The plan of one prune. Packs are named by their ids in hex; all sizes are in bytes."""
 
     verdicts: tuple[Verdict, ...]
-    """What the rule says of every point, and why; empty without a rule."""
+    """The rule's verdict on every point, with its reason; empty without a rule."""
     condemned: Mapping[str, int] = field(repr=False)
     """Pack → size: reached by nothing, old enough, in no plan yet."""
     rewritten: Mapping[str, int] = field(repr=False)

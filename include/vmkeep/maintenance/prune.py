@@ -24,7 +24,7 @@ from vmkeep.repository import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """What a prune has done. All sizes are in bytes."""
+    """The outcome of a prune. All sizes are in bytes."""
 
     points_forgotten: tuple[str, ...]
     """Refs."""

@@ -1,4 +1,4 @@
-"""Which frames restore points reach: one bit for each entry of the index, set from the roots downwards.
+"""Marks the frames that restore points reach: one bit for each entry of the index, set from the roots downwards.
 
 Every map page is read once, however many points share it. Where a block is stored more than once, one of its places
 is marked: the best by the caller's ranks, so that a copy in a pack that is about to go does not count while there is
@@ -35,7 +35,7 @@ _UNSEEN = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 class Rank(IntEnum):
-    """How much a copy in a pack is worth; the lowest is marked."""
+    """The rank of a copy in a pack; of several copies, the one of the lowest rank is marked."""
 
     CLEAR = 0
     CONDEMNED = 1

@@ -26,7 +26,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRepair:
-    """What was done to an index, or in a dry run: would be."""
+    """The changes to an index, or in a dry run those that would be made."""
 
     segments_damaged: dict[str, str]
     """Segment → what is wrong with it: nobody looks in these from now on; they stay where they are."""
@@ -119,7 +119,7 @@ def _grouped(packs: Iterable[PackContents | BlobInfo]) -> Iterator[Sequence[Pack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointsRepair:
-    """Which points are damaged, and what that changes."""
+    """The damaged points, and the marks that change."""
 
     damaged: tuple[PointDamage, ...]
     """All that are, with what is lost of them."""

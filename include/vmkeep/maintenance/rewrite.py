@@ -25,7 +25,7 @@ _FLUSHED = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewritten:
-    """What became of some packs."""
+    """The outcome for some packs."""
 
     packs: int = 0
     bytes_stored: int = 0

@@ -1,4 +1,4 @@
-"""What keeps frames alive: the roots of all restore points, and of those that are about to be sealed."""
+"""The roots that keep frames alive: those of all restore points, and of points that are about to be sealed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which blobs of a repository are locked where the store can: what a restore needs, and nothing that is rewritten."""
+"""The blobs that a store with locks locks: those that a restore needs, and none that is rewritten."""
 
 from __future__ import annotations
 

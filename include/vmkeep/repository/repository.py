@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryStats:
-    """How much there is."""
+    """Counts and sizes of a repository's contents."""
 
     points: int
     vms: int
@@ -106,7 +106,7 @@ class Repository:
 
     @property
     def encrypted(self) -> bool:
-        """Return whether everything in it is encrypted."""
+        """True if everything in the repository is encrypted."""
         return self._keys is not None
 
     def master_key(self) -> bytes:

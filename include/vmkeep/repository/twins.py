@@ -1,4 +1,4 @@
-"""Which restore points, and which digests, of two repositories stand for the same.
+"""Twins: the same restore point, or the same content, in two repositories.
 
 A copied point keeps its id, time and VM; its run says where it was made first: ``copy:<repository id>:<run>``.
 """
@@ -20,7 +20,7 @@ _PROBE = b"vmkeep"
 
 
 def share_digests(one: Repository, other: Repository) -> bool:
-    """Return whether equal content has equal names in both."""
+    """Return whether equal content has equal digests in both repositories."""
     return one.framer.digester.of(Kind.BLOCK, _PROBE) == other.framer.digester.of(Kind.BLOCK, _PROBE)
 
 

@@ -1,4 +1,4 @@
-"""How to reach a bucket: location, credentials, endpoint, time-outs. Knows no keys and moves no bytes."""
+"""The way to a bucket: location, credentials, endpoint, time-outs. Knows no keys and moves no bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SLOWEST = 256 << 10
 """Bytes per second of the slowest link that may still finish an upload."""
 _SMALLEST_CLASS = 1 << 20
 _TTL = timedelta(minutes=7)
-"""What the client is told of the life of keys that run out: it asks again five minutes before, so every two minutes."""
+"""The lifetime that the client is told for keys that expire; it asks again five minutes earlier, every two minutes."""
 _REGION = "us-east-1"
 
 

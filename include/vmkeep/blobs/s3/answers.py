@@ -40,7 +40,7 @@ class Answer:
 
 
 def dissect(error: Exception) -> Answer:
-    """Return what an error of the client holds."""
+    """Take an error of the client apart."""
     prose, _, structure = str(error).rpartition(_STRUCTURE)
     words = (prose or structure).strip().partition("\n")[0]
     if _REDIRECT.search(structure):

@@ -1,4 +1,4 @@
-"""What an S3 server's refusal means, in one line and in our classes.
+"""The meaning of an S3 server's refusal, in one line and in our error classes.
 
 The server's error code decides, then the HTTP status, never the words around them.
 Codes: "Error responses" of the Amazon S3 API reference, and those that other servers add.

@@ -1,4 +1,4 @@
-"""Which objects are locked as they are put, for how long, and how one that was hidden is made visible again."""
+"""Locks objects as they are put, and makes hidden originals visible again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class S3Locks:
         self._covers: Callable[[str], bool] = lambda _key: False
 
     def begin(self, rule: LockRule, covers: Callable[[str], bool]) -> None:
-        """From now on lock what is put under keys that ``covers`` says yes to."""
+        """Lock each blob that is put from now on, if ``covers`` accepts its key."""
         self._rule, self._covers = rule, covers
 
     def cover(self, key: str) -> bool:
-        """Return whether what is put there is to be locked."""
+        """Return whether a blob under this key is to be locked."""
         return self._rule is not None and self._covers(key)
 
     def secure(self, key: str, version: str | None) -> None:

@@ -36,7 +36,7 @@ from vmkeep.errors import (
 T = TypeVar("T")
 
 _ROUNDING = 64 << 10
-"""What a file system needs beside a file's bytes."""
+"""Bytes that a file system needs beside a file's own."""
 
 
 class SftpStore:
@@ -187,7 +187,7 @@ class SftpStore:
                 channel.posix_rename(str(self._write_temporary(channel, secrets.token_bytes(size))), path)
 
     def spend_reserve(self) -> None:
-        """Give back what is held."""
+        """Give back the space that is held."""
         with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
             channel.remove(str(self._root / RESERVE))
 

@@ -1,4 +1,4 @@
-"""How to reach a folder behind SSH: location, host key, login, channels. Knows no keys of blobs.
+"""The way to a folder behind SSH: location, host key, login, channels. Knows no keys of blobs.
 
 Login is by key only, from the agent or ``~/.ssh``; a host that is not in ``known_hosts`` is refused before anything of
 ours is sent. Nothing ever asks a question.
@@ -174,7 +174,7 @@ def _refused(place: SshLocation) -> AuthenticationError:
 
 
 class _Unknown:
-    """What to do about a host that is not known: nothing, but say how to make it known."""
+    """The policy for an unknown host: refuse it, and say how to make it known."""
 
     def __init__(self, place: SshLocation) -> None:
         self._place = place

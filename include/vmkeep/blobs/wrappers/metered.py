@@ -21,7 +21,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerbMeter:
-    """What one verb did so far."""
+    """The counts of one verb so far."""
 
     verb: str
     calls: int = 0

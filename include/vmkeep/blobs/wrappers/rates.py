@@ -1,4 +1,4 @@
-"""How many bytes a second may pass, by time of day: ``50MiB``, or ``20:00-06:00=unlimited,default=50MiB``."""
+"""Limits in bytes a second, by time of day: ``50MiB``, or ``20:00-06:00=unlimited,default=50MiB``."""
 
 from __future__ import annotations
 

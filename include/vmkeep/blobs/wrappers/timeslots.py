@@ -21,10 +21,10 @@ _END = struct.Struct("<d")
 
 
 class Line(Protocol):
-    """Bookings without gaps in use twice. Thread-safe."""
+    """Hands out time slots; no two slots overlap. Thread-safe."""
 
     def book(self, length: float, *, earliest: float) -> float:
-        """Book so many seconds, not before ``earliest``; return when they begin."""
+        """Book a slot of ``length`` seconds, not before ``earliest``; return when it begins."""
 
 
 class OwnLine:
@@ -35,7 +35,7 @@ class OwnLine:
         self._lock = threading.Lock()
 
     def book(self, length: float, *, earliest: float) -> float:
-        """Book so many seconds."""
+        """Book a slot; see :meth:`Line.book`."""
         with self._lock:
             begins = max(earliest, self._end)
             self._end = begins + length
@@ -56,7 +56,7 @@ class SharedLine:
             os.close(self._file)
 
     def book(self, length: float, *, earliest: float) -> float:
-        """Book so many seconds."""
+        """Book a slot; see :meth:`Line.book`."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:

@@ -1,4 +1,4 @@
-"""What all wrappers of a store share: every call is passed on, unless a wrapper has a reason to do more."""
+"""The common base of all wrappers of a store: it passes every call on; a wrapper overrides those it changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WrappingStore:
 
     @property
     def location(self) -> str:
-        """Where the inner store is."""
+        """The location of the inner store."""
         return self.inner.location
 
     def put(self, key: str, data: Bytes) -> bool:

@@ -17,9 +17,9 @@ from vmkeep.repository.index import Index, Location
 _READ = 4 << 20
 """Bytes up to which neighbouring frames are read together."""
 _GAP = 64 << 10
-"""Bytes that are rather read and thrown away than sought over."""
+"""Gap between two frames up to which one read of both is cheaper than two reads."""
 _MANY = 8192
-"""Digests from which on looking them up together pays for loading what does it."""
+"""Number of digests from which a joint look-up repays loading numpy."""
 _REMOTE_READS = 12
 """Requests in flight where each is a round trip: 48 MiB on their way, enough for a gigabyte a second over 50 ms."""
 
@@ -31,9 +31,9 @@ class Wanted:
     digest: bytes
     location: Location
     raw_length: int
-    """What it has to hold; the reader refuses anything else."""
+    """The bytes the frame has to hold; the reader refuses any other number."""
     places: tuple[int, ...]
-    """What the caller wants it for, e.g. disk offsets."""
+    """The caller's own note, for example the offsets on a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class BlockReader:
 
     @property
     def width(self) -> int:
-        """How many threads should read at once, each of which also checks and decompresses."""
+        """The number of threads that should read at once; each also checks and decompresses."""
         return _REMOTE_READS if is_remote(self._store) else (os.cpu_count() or 1) + 1
 
     def locate(self, kind: Kind, digest: bytes) -> Location:

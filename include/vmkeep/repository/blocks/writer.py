@@ -25,7 +25,7 @@ _REMOTE_PUTS = 3
 
 
 class BlockWriter:
-    """One writer of one copy. Thread-safe, but for :meth:`flush` and closing, which one thread calls.
+    """The writer of one copy. Thread-safe, except :meth:`flush` and closing, which one thread calls.
 
     Needs no lock against other writers: a block that two of them store at once is stored twice.
     """
@@ -113,7 +113,7 @@ class BlockWriter:
             self._changed.notify_all()
 
     def knows(self, digest: bytes) -> bool:
-        """Return whether content of that digest need not be brought: it is stored already, as :meth:`add` would find.
+        """Return whether :meth:`add` would find this content stored already, so that it need not be read.
 
         What lies in a pack that is about to be deleted does not count as stored.
         """

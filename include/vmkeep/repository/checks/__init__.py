@@ -1,4 +1,4 @@
-"""Whether a repository is whole: structure, content, and each restore point.
+"""Finds out whether a repository is whole: its structure, its content, and each restore point.
 
 ``check`` walks packs, index segments, notes and manifests, and reports every problem as a *finding*, a value; it never
 stops at the first (``findings``). ``packcheck`` reads packs without an index. ``indexcheck`` compares the index with

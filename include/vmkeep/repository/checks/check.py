@@ -27,7 +27,7 @@ from vmkeep.repository.points import Manifests
 from vmkeep.repository.unlock import Slots, descriptor
 
 _NOTES = (MARKS, SEALED, PLANS, SWEEPS, DAMAGE)
-"""Where notes are that outlive a run."""
+"""Folders of notes that outlive a run."""
 
 
 class Check:
@@ -62,12 +62,12 @@ class Check:
         self._on_progress = on_progress
         self._findings = Findings()
         self._sums: dict[bytes, indexes.Sum] = {}
-        """Of the packs whose footer is good."""
+        """The contents of the packs whose footer is good."""
         known = notes.load()
         self._known, self._known_segments = known.packs, known.segments
         self._condemned = excused()
         self._damage = dict(self._known)
-        """What is known, as far as this check has come."""
+        """The damage that is known so far."""
         self._lock = threading.Lock()
         self._done = self._total = 0
 

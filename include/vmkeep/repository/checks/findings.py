@@ -1,4 +1,4 @@
-"""What a check finds, as values."""
+"""The findings of a check, as values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Trouble(StrEnum):
-    """What kind of damage it is."""
+    """The kinds of damage."""
 
     STRUCTURE = "structure"
     """An object does not parse, is cut off, or is another one than its name says."""

@@ -1,4 +1,4 @@
-"""Whether the index says of every pack what the pack's footer says, and names no pack that is not there.
+"""Compares the index with the footers of the packs: same entries, and no pack that is not there.
 
 An entry may be listed by several segments, and a pack's entries be spread over many. So all entries of a pack are
 summed up and compared with so many times the sum over its footer; only where that differs (a merge was cut short, or
@@ -37,7 +37,7 @@ Sum = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexVerdict:
-    """What is wrong with an index."""
+    """The faults of an index."""
 
     damaged: dict[str, str]
     """Segment → why it cannot be used."""
@@ -176,7 +176,7 @@ def _by_pack(columns: Columns) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int
 
 
 def _is_multiple(found: Sum, expected: Sum) -> bool:
-    """Return whether so many entries may be the expected ones, each listed equally often."""
+    """Return whether this number of entries fits the expected ones, each listed equally often."""
     times, rest = divmod(found[0], expected[0]) if expected[0] else (0, found[0])
     return not rest and times * expected[1] & 0xFFFFFFFFFFFFFFFF == found[1]
 

@@ -47,7 +47,7 @@ def pack_id_of(key: str) -> bytes:
 
 
 def is_pack(key: str) -> bool:
-    """Return whether a blob below ``packs/`` has the name of a pack; others are somebody else's."""
+    """Return whether a blob below ``packs/`` has a pack's name; others belong to somebody else."""
     try:
         pack_id_of(key)
     except CorruptError:

@@ -1,4 +1,4 @@
-"""Whether restore points are complete: every page of every map, every block in the index, every frame in a good place.
+"""Finds out whether restore points are complete: every page, every block in the index, every frame in a good pack.
 
 Reads maps, and data only of packs that cannot be trusted as a whole. What damage means for a disk is told in bytes.
 """
@@ -29,7 +29,7 @@ _REMEMBERED = 1 << 21
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamagedPart:
-    """What is lost of a disk, or of a file kept with a point."""
+    """The loss of a disk, or of a file kept with a point."""
 
     name: str
     """A disk's label, or the file's name."""
@@ -43,7 +43,7 @@ class DamagedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointDamage:
-    """What is lost of a restore point."""
+    """The loss of a restore point."""
 
     ref: str
     parts: tuple[DamagedPart, ...]
@@ -192,7 +192,7 @@ class PointCheck:
 
 
 class _Losses:
-    """What is lost of one map: neighbours together, the first few with their reasons."""
+    """The loss of one map: neighbouring ranges joined, the first few with their reasons."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape

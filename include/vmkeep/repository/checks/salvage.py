@@ -1,4 +1,4 @@
-"""What can still be read of a pack that has lost its footer: its frames, found by their own headers.
+"""Reads a pack that has lost its footer: its frames, found by their own headers.
 
 Every frame vouches for itself by its digest, so none is needed to find the next: where one is damaged, the next header
 is searched for. A guest's disk may hold a repository, so that a damaged block has what looks like frames in it: those

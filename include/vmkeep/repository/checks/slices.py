@@ -13,7 +13,7 @@ _EPOCH = 719163
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """One of ``of`` equal parts of all packs, counted from 1. A pack is in the same one for ever."""
+    """A slice: part ``part`` of ``of`` equal parts of all packs, counted from 1. A pack never changes its slice."""
 
     number: int
     of: int

@@ -15,7 +15,7 @@ _LEVEL = 1
 
 
 class Codec(IntEnum):
-    """How a frame's payload is compressed."""
+    """The compression of a frame's payload."""
 
     NONE = 0
     ZSTD = 1

@@ -19,7 +19,7 @@ ZERO = bytes(DIGEST_SIZE)
 
 
 class Kind(IntEnum):
-    """What a frame holds."""
+    """The kind of thing a frame holds."""
 
     BLOCK = 1
     PAGE = 2

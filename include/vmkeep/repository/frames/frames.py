@@ -40,7 +40,7 @@ MAX_SMALL = 64 << 20
 
 
 class Cipher(IntEnum):
-    """How a frame's payload is encrypted."""
+    """The encryption of a frame's payload."""
 
     NONE = 0
     AES_256_GCM = 1
@@ -105,7 +105,7 @@ def parse_header(data: Bytes) -> FrameHeader:
 
 
 class _Scratch(threading.local):
-    """Where a thread keeps decrypted bytes until they are decompressed; made anew each time it would cost more."""
+    """A thread's buffer for decrypted bytes until they are decompressed; kept, because making it anew costs more."""
 
     def __init__(self) -> None:
         self._buffer = bytearray(0)

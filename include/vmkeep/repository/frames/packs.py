@@ -63,17 +63,17 @@ def overhead(frames: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackContents:
-    """What a footer says: the pack's frames in order of offset, by columns."""
+    """The footer's list: the pack's frames in order of offset, by columns."""
 
     pack_id: bytes
     kind: Kind
     offsets: array[int]
     lengths: array[int]
-    """Of whole frames, with their headers."""
+    """Lengths of whole frames, with their headers."""
     raw_lengths: array[int]
     digests: bytes = field(repr=False)
     checksum: int
-    """Of all bytes before the footer."""
+    """Checksum of all bytes before the footer."""
 
     @property
     def count(self) -> int:

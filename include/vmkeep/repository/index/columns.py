@@ -18,7 +18,7 @@ from vmkeep.repository.index.layout import HEADER, MAGIC, PREFIX_SIZE, REST_SIZE
 
 _PACK_ROW = np.dtype([("id", np.uint8, ID_SIZE), ("kind", "<u4"), ("zero", "<u4")])
 _SHIFTS = (0, 6, 12, 18)
-"""Where in a prefix the bits are told that an entry sets in its filter word."""
+"""Positions in a prefix of the numbers of the bits that an entry sets in its filter word."""
 _KINDS = (int(Kind.BLOCK), int(Kind.PAGE))
 _u64 = np.dtype("<u8")
 _u32 = np.dtype("<u4")
@@ -43,7 +43,7 @@ class Columns:
     pack_ids: U8
     """[p, 16]: the packs that the entries lie in."""
     kinds: U32
-    """Of the frames in each of those packs."""
+    """The kind of the frames in each of those packs."""
 
     def digest(self, row: int) -> bytes:
         """Return the digest of one entry."""

@@ -1,4 +1,4 @@
-"""How the filter of an index segment is laid out: which word a prefix has, and which bits of it.
+"""The layout of an index segment's filter: the word of a prefix, and the bits of it.
 
 By rule 1 the words belong to equal ranges of the prefixes between the segment's first and last; by rule 0, which is
 read and not written any more, to equal ranges of all there can be. Knows nothing of segments, and sets no bit itself.
@@ -17,7 +17,7 @@ BITS = tuple(high | low for high in _BIT for low in _BIT)
 
 
 class Scale(NamedTuple):
-    """How a filter is laid out: a prefix belongs to word ``(prefix - base >> shift) * words // width``.
+    """The layout of a filter: a prefix belongs to word ``(prefix - base >> shift) * words // width``.
 
     ``prefix - base >> shift`` is less than ``width``, which is at most 2³²: nothing exceeds 64 bits.
     """

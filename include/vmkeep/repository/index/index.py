@@ -65,7 +65,7 @@ class Index:
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
         self.rows: tuple[Row, ...] = ()
-        """What a look-up goes through: segments that do not overlap count as one."""
+        """The rows that a look-up asks; segments that do not overlap are one row."""
         self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
         self._avoided_packs: frozenset[bytes] = frozenset()
         self._avoided_frames: frozenset[tuple[bytes, int]] = frozenset()
@@ -111,7 +111,7 @@ class Index:
             self._parts = tuple(part for part in self._parts if not part.keys & segments.keys())
 
     def avoids(self, location: Location) -> bool:
-        """Return whether a place is one to be avoided: what lies there counts as not stored for a writer."""
+        """Return whether a place is to be avoided: for a writer, a frame there counts as not stored."""
         return location.pack in self._avoided_packs or (location.pack, location.offset) in self._avoided_frames
 
     def find(self, digest: bytes) -> Location | None:

@@ -25,9 +25,9 @@ _ROWS = 512
 _LEARN = 200
 """Look-ups after which some of the prefixes are kept in memory; few look-ups are not worth reading them."""
 _STRIDE = 128
-"""One of how many prefixes is kept: 25 MB for 400 million entries, and one short read finds the row."""
+"""Every 128th prefix is kept: 25 MB for 400 million entries, and one short read finds the row."""
 _SPARSE = 2000
-"""One of how many entries has to be asked for before going over whole columns takes less than single reads."""
+"""If more than one in 2,000 entries is asked for, reading whole columns takes less time than single reads."""
 _TRIES = 4
 """Pages that are read before all of the column is searched, which digests do not need."""
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Ranged(Protocol):
-    """What has some entries in a range of digests."""
+    """Something that has entries in a range of digests."""
 
     @property
     def entries(self) -> int:
-        """How many."""
+        """The number of entries."""
 
     @property
     def first(self) -> int:
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def finder(self) -> Callable[[int, bytes], Location | None]:
-        """What is to be called for a look-up: the segment itself where there is only one."""
+        """The function for a look-up: the segment's own where the row has only one segment."""
         return self.segments[0].find_at if len(self.segments) == 1 else self.find_at
 
     def find_at(self, prefix: int, digest: bytes) -> Location | None:
@@ -56,7 +56,7 @@ class Row:
         return self.segments[at].find_at(prefix, digest) if at >= 0 else None
 
     def holds(self, prefix: int, digest: bytes) -> bool:
-        """Return whether a digest is listed, for whom it is enough to know that."""
+        """Return whether a digest is listed, for callers that do not need its place."""
         at = bisect_right(self._firsts, prefix) - 1
         return at >= 0 and self.segments[at].holds(prefix, digest)
 

@@ -90,7 +90,7 @@ class SegmentCache:
         return file
 
     def _is_ours(self) -> bool:
-        """Return whether nobody else can write to the folder: places in it are believed."""
+        """Return whether nobody else can write to the folder, so that its contents can be believed."""
         with suppress(OSError):
             status = self._folder.stat()
             return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -1,4 +1,4 @@
-"""Where the content of index segments comes from: the folder, the cache of this machine, or the store.
+"""Opens index segments: from the folder, from this machine's cache, or from the store.
 
 Knows how a segment gets into memory and that it is whole, and nothing of what is looked up in it.
 """
@@ -229,7 +229,7 @@ def _id(key: str) -> str:
 
 
 def _networked(path: Path | None) -> bool:
-    """Return whether a path is on a network file system, where a deleted file is gone for those who have it mapped."""
+    """Return whether a path is on a network file system: a file deleted there vanishes under those that map it."""
     if path is None:
         return False
     best, kind = "", ""

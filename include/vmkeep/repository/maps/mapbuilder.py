@@ -23,7 +23,7 @@ _SHIFT = FAN_OUT.bit_length() - 1
 
 
 class MapBuilder:
-    """One map in the making. :meth:`set` is thread-safe; the rest is one thread's."""
+    """A map under construction. :meth:`set` is thread-safe; one thread calls the rest."""
 
     def __init__(self, shape: Shape, writer: BlockWriter, digester: Digester, *, base: DiskMap | None = None) -> None:
         """Start from ``base``, or from zeros.

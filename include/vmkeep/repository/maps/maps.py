@@ -95,7 +95,7 @@ def parse_root(content: Bytes) -> tuple[Shape, bytes]:
 
 
 class DiskMap:
-    """One map, read as far as it is asked for. Not thread-safe."""
+    """A map whose pages are read when they are asked for. Not thread-safe."""
 
     def __init__(self, root: str, shape: Shape, top: bytes, fetch: PageFetcher) -> None:
         self.root = root

@@ -27,7 +27,7 @@ N = TypeVar("N")
 
 
 class PackState(StrEnum):
-    """How much of a pack is damaged."""
+    """The extent of a pack's damage."""
 
     FRAMES = "frames"
     """Some of its frames; the others are good."""
@@ -48,7 +48,7 @@ class BadFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackDamage:
-    """What is damaged in one pack."""
+    """The damage of one pack."""
 
     pack: str
     """Its id, in hex."""
@@ -57,7 +57,7 @@ class PackDamage:
     frames: tuple[BadFrame, ...] = ()
     """The damaged ones, as far as the pack's data was read."""
     since: datetime | None = None
-    """When it was found first; ``None``: the note about it is damaged itself."""
+    """The time of the first finding; ``None``: the note about it is damaged itself."""
 
     @property
     def pack_id(self) -> bytes:

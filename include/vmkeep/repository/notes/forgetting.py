@@ -30,7 +30,7 @@ _ID_SIZE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgetting:
-    """What is known of one prune that forgets points."""
+    """The record of one prune that forgets points."""
 
     id: str
     begun_at: datetime

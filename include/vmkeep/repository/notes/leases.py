@@ -29,7 +29,7 @@ _GIVES_UP_AFTER = 10.0
 
 
 class Lease:
-    """One copy's lease, held while the context manager is open."""
+    """The lease of one copy, held while the context manager is open."""
 
     def __init__(
         self,

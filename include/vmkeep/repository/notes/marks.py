@@ -1,4 +1,4 @@
-"""What people and checks say about restore points after the seal: pins (legal holds) and known damage.
+"""Marks that people and checks put on restore points after the seal: pins (legal holds) and known damage.
 
 ``marks/<vm>/<point>/pin`` and ``…/damaged``: notes, beside the manifests because those never change. Knows nothing of
 retention and deletes no restore point. A mark that cannot be read still counts: a pin keeps, a damaged mark warns.
@@ -37,7 +37,7 @@ class Pin:
     since: datetime | None
     """``None``: the pin's blob is damaged, and tells nothing but that there is a pin."""
     until: datetime | None = None
-    """When it ends by itself; ``None``: when somebody takes it off."""
+    """The time at which it ends by itself; ``None``: it ends when somebody takes it off."""
 
     def holds(self, at: datetime) -> bool:
         """Return whether it still holds at a time."""
@@ -56,7 +56,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """What is known to be lost of one restore point; the rest of it can be restored."""
+    """The known loss of one restore point; the rest of it can be restored."""
 
     reason: str
     since: datetime | None
@@ -120,7 +120,7 @@ class PointMarks:
         return self._load(ref, _PIN, Pin, lambda why: Pin(reason=why, by="unknown", since=None))
 
     def is_pinned(self, ref: str, *, at: datetime) -> bool:
-        """Return whether a hold is on a point at a time; asks the store anew, for whoever is about to delete."""
+        """Return whether a point is pinned at a time. Asks the store anew, because the caller is about to delete."""
         pin = self.pin_of(ref)
         return pin is not None and pin.holds(at)
 

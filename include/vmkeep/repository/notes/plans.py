@@ -1,4 +1,4 @@
-"""What maintenance is about to delete, written down before anything goes: plans and sweeps.
+"""Plans and sweeps: maintenance writes down the packs that it is about to delete before it deletes any.
 
     plans/<id>               packs that are condemned: writers do not count on them from now on
     sweeps/<id>/candidates   a sweep has begun; it may take these packs
@@ -41,7 +41,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """One sweep, as far as it has come."""
+    """A sweep and its progress."""
 
     id: str
     candidates: frozenset[bytes]
@@ -133,7 +133,7 @@ class Plans:
         return frozenset()
 
     def _stands(self, sweep: str) -> bool:
-        """Return whether a sweep's record was not forgotten: its candidates are put first, and are the first to go."""
+        """Return whether a sweep's record still stands: its candidates are put first and deleted first."""
         return is_there(self._store, f"{SWEEPS}{sweep}/{_CANDIDATES}")
 
     def finish_sweep(self, sweep: str) -> None:

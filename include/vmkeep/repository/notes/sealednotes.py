@@ -38,7 +38,7 @@ class GonePoints:
     folder: str
     """The VM's folder, below ``points/`` and below ``sealed/``."""
     names: tuple[str, ...]
-    """Of the points in that folder, in the order of their times."""
+    """The names of the points in that folder, in the order of their times."""
 
     @property
     def finding(self) -> str:

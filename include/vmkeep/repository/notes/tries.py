@@ -72,7 +72,7 @@ def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str] 
 
 
 def knows_all(store: BlobStore, framer: Framer, run: str, begun: str, sweeps: Collection[str]) -> bool:
-    """Return whether a try knows of all these sweeps that they were over when it began.
+    """Return whether all these sweeps were over when a try began, as far as the try knows.
 
     Call it with sweeps that were listed before: one whose record was forgotten by then shows in the try's blob, which
     is gone too.
@@ -90,7 +90,7 @@ def begun_keys(store: BlobStore) -> list[str]:
 
 
 class Footing:
-    """What a writer stands on while it stores: a try that says when it began."""
+    """The try under which a writer stores; it says when it began."""
 
     def __init__(self, store: BlobStore, framer: Framer, run: str, begun: str | None) -> None:
         """Take a try, or begin one of one's own where there is none, or it was removed."""

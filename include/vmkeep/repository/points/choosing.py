@@ -1,4 +1,4 @@
-"""Which restore point a person means: a ref, the beginning of one, or ``latest``.
+"""Finds the restore point that a person means: by a ref, the beginning of one, or ``latest``.
 
 The newest is the one with the greatest time that is not ahead of this machine's clock. A point from the future was
 taken while a clock was wrong, or this machine's is wrong now: it is told, and chosen only where there is no other.
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _LATEST = "latest"
 _AT_ONCE = 16
 _ALIKE = 64
-"""So many of the newest points have to be of one VM before ``latest`` chooses among them."""
+"""Number of newest points that have to be of one VM before ``latest`` chooses among them."""
 _FEW = 8
 
 
@@ -65,7 +65,7 @@ def _begins(name: PointName, text: str) -> bool:
 
 
 def is_latest(text: str) -> bool:
-    """Return whether a person asks for the newest point, and names none."""
+    """Return whether a person asks for the newest point and names no point."""
     return text == _LATEST or text.startswith(f"{_LATEST}:")
 
 

@@ -47,7 +47,7 @@ from vmkeep.repository.points.pointnames import (
 
 _VERSION = 1
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
-"""Of one file, not of the store."""
+"""Errors of one file, not of the store."""
 
 
 def point_id(run: str, vm_key: str) -> str:
@@ -83,7 +83,7 @@ class Manifests:
 
     @property
     def location(self) -> str:
-        """Where the store is, for messages."""
+        """The store's location, for messages."""
         return self._store.location
 
     def names(self, vm_key: str | None = None) -> Iterator[PointName]:

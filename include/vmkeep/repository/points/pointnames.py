@@ -44,7 +44,7 @@ def folder_of(vm_key: str) -> str:
 
 
 def is_cut(folder: str) -> bool:
-    """Return whether a folder's name does not tell the VM's whole key."""
+    """Return whether a folder's name was cut, so that it does not tell the VM's whole key."""
     return _CUT.fullmatch(folder) is not None
 
 

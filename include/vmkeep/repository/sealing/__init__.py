@@ -1,4 +1,4 @@
-"""How a restore point becomes true while maintenance may be deleting.
+"""Makes a restore point true while maintenance may be deleting.
 
 A point is sealed by creating its manifest. Before that, everything it names has to be there, and has to stay.
 Sealing and sweeping agree on this without a lock: the sealer puts an *intent* and then looks for sweeps; a sweep puts

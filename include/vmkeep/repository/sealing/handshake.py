@@ -31,7 +31,7 @@ from vmkeep.repository.points import safe_name
 _PAGES = 256
 """Pages read together by a walk."""
 _WALKS = 3
-"""How often a point is walked before it is given up."""
+"""Number of walks of a point before the seal gives up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class StandingIntent:
 
     @property
     def stands(self) -> bool:
-        """Return whether it is still there. If so, every sweep that has begun since it was put has seen it."""
+        """Return whether the intent is still there. If so, every sweep that began after it was put has seen it."""
         return is_there(self._store, self._key)
 
 
@@ -92,7 +92,7 @@ def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Itera
 
 
 def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) -> bool:
-    """Return whether all that a try found is known to be still there, without a look at it.
+    """Return whether everything a try found is certainly still there, without looking at it.
 
     :param begun: the try's id; ``None``: nobody knows it.
     """
@@ -118,7 +118,7 @@ def walk(store: BlobStore, framer: Framer, roots: Sequence[str], load: Callable[
 
 
 class _Walk:
-    """One walk over all pages and blocks of a point, with an index that is loaded now."""
+    """A walk over all pages and blocks of a point, with an index that is loaded now."""
 
     def __init__(self, store: BlobStore, framer: Framer, plans: Plans, index: Index) -> None:
         self._store = store

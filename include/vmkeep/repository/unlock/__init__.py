@@ -1,4 +1,4 @@
-"""Who may open a repository, and whether it is the repository it claims to be.
+"""Decides who may open a repository, and whether it is the repository it claims to be.
 
 ``vmkeep.json``, the *descriptor*, is written once and in clear; it tells the format, the block size, the cipher and
 the lock rule (``descriptor``). An encrypted repository has one random master key. Each *key slot*, ``keys/<id>``,

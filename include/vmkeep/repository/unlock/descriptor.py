@@ -30,19 +30,19 @@ _CIPHER = "aes-256-gcm"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What holds for a repository as long as it lives."""
+    """The properties of a repository that never change."""
 
     id: str
     block_size: int
     compression: Codec
-    """What writers use; every frame says for itself how to read it."""
+    """The codec that writers use; every frame says for itself how to read it."""
     created: str
     lock: LockRule | None = None
     """For how long the store locks what is put; ``None``: not at all."""
     seal: str | None = None
     """Code over the other fields that takes the master key to make; ``None``: not encrypted."""
     sealed: bytes = field(default=b"", repr=False)
-    """What the code is over."""
+    """The bytes that the code authenticates."""
 
     @property
     def encrypted(self) -> bool:

@@ -23,7 +23,7 @@ from typing import Final
 from blake3 import blake3
 
 KEPT_SECONDS: Final = 3600
-"""How long an entry holds: so long, a key service is not asked again by this worker."""
+"""Seconds for which an entry holds; in this time the worker does not ask a key service again."""
 _CONTEXT: Final = "vmkeep keys derived once for several processes"
 _SALT: Final = 32
 _ENTRY: Final = struct.Struct("<32s32sQ32s")
@@ -33,7 +33,7 @@ _SIZE: Final = _SALT + _PLACES * _ENTRY.size
 
 
 class KeyCache:
-    """One file in memory; any number of processes may have it mapped."""
+    """A file in memory; any number of processes may have it mapped."""
 
     def __init__(self, descriptor: int) -> None:
         """Map a file that :meth:`make` made."""

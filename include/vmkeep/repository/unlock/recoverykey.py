@@ -32,7 +32,7 @@ def format_recovery_key(key: bytes) -> str:
 
 
 def is_recovery_key(text: str) -> bool:
-    """Return whether a text is meant to be one."""
+    """Return whether a text is meant to be a recovery key."""
     return text.strip().upper().startswith(_PREFIX)
 
 

@@ -47,7 +47,7 @@ _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One slot, as its blob says; its secret is not in it."""
+    """A slot, as its blob describes it; the blob does not hold the secret."""
 
     id: str
     kind: str

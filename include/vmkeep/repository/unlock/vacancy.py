@@ -1,4 +1,4 @@
-"""Whether a place is free for a new repository: nothing of anybody else's is in it, nor what is left of an old one."""
+"""Finds out whether a place is free for a new repository: no foreign files, and no rest of an old repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_THE_SERVER = {
     "lost+found", ".snapshot", ".snapshots", ".zfs", "#snapshot", "#recycle", "@eaDir", ".etc",
     "System Volume Information", "$RECYCLE.BIN",
 }  # fmt: skip
-"""What file systems and file servers keep in the topmost folder by themselves."""
+"""Names that file systems and file servers keep in the topmost folder by themselves."""
 
 
 def require_vacant(store: BlobStore) -> None:
