@@ -67,7 +67,7 @@ def pytest_runtest_makereport():
 
 def pytest_terminal_summary(terminalreporter):
     """Tell how much of its budget each kind of tests has used."""
-    ended = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "when")]
+    ended = [report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "duration")]
     lines = kinds.report((report.nodeid, report.duration) for report in ended)
     if lines:
         terminalreporter.section("seconds of all tests of a kind, and its budget on two quiet cores")
