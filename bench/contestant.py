@@ -1,4 +1,4 @@
-"""What every contestant is: a place of its own, and a command for each step that it takes part in."""
+"""The contract of a contestant: a place of its own, and a command for each step that it takes part in."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ STATES = {"full": "full", "clone": "clone"}
 
 
 class Contestant(Protocol):
-    """One program in one way of using it."""
+    """A program in one way of using it."""
 
     @property
     def name(self) -> str:
-        """How the tables call it."""
+        """Its name in the tables."""
 
     @property
     def places(self) -> Sequence[Path]:
-        """What it keeps: counted as stored, and removed after its last step."""
+        """The files it keeps: counted as stored, and removed after its last step."""
 
     @property
     def steps(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""What the project wants to reach, next to what was seen. Never a verdict by exit code: machines differ."""
+"""The goals of the project beside the measured numbers. Never a verdict by exit code, because machines differ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEMORY = 256
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """How many times as fast as another a contestant is to be: the other's time divided by its own."""
+    """The wanted speed-up over another contestant: the other's time divided by its own."""
 
     row: str
     other: str

@@ -17,7 +17,7 @@ _LEFT_FREE = 2 * GIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One process, timed from its start to its exit."""
+    """A process, timed from its start to its exit."""
 
     argv: list[str]
     environment: dict[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One command, measured once. CPU seconds are those of all its processes."""
+    """A command, measured once. CPU seconds are those of all its processes."""
 
     wall: float
     user: float

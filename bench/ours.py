@@ -20,7 +20,7 @@ _ALL = ("full", "clone", "incremental", "unchanged", "restore", "overwrite", "ve
 
 
 class Vmkeep:
-    """One repository of ours."""
+    """A repository of vmkeep."""
 
     restores = "changed"
 

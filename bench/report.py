@@ -21,14 +21,14 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One thing to do, and what it took each contestant."""
+    """A task, and the cost to each contestant."""
 
     name: str
     title: str
     size: int
     """Bytes that rates and CPU seconds per GiB are about."""
     of: str
-    """What these bytes are, in words."""
+    """The meaning of these bytes, in words."""
     against: str = "vmkeep zstd"
     """Whom the others' times are divided by."""
     figures: dict[str, list[Figure]] = field(default_factory=dict)

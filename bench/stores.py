@@ -1,4 +1,4 @@
-"""What the blobs of a repository of ours in a folder are: bytes of data, and of metadata by kind."""
+"""Counts the blobs of a repository in a folder: bytes of data, and of metadata by kind."""
 
 from __future__ import annotations
 

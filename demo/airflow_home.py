@@ -43,7 +43,7 @@ class AirflowHome:
 
     @property
     def url(self) -> str:
-        """Where the UI and the REST API are."""
+        """Address of the UI and the REST API."""
         return f"http://127.0.0.1:{self.port}"
 
     @property

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dag-processor": ("airflow", "dag-processor"),
     "triggerer": ("airflow", "triggerer"),
 }
-"""What is run, wherever it is run."""
+"""The processes of Airflow, wherever they run."""
 
 _NO_LOG_SERVER = {"scheduler", "triggerer"}
 """They would serve their logs on a fixed port; here the API server reads the files itself."""
@@ -56,7 +56,7 @@ class AirflowProcesses:
             component.check()
 
     def ready(self) -> bool:
-        """Whether the API server answers."""
+        """Return whether the API server answers."""
         try:
             with urllib.request.urlopen(f"{self.home.url}/api/v2/version", timeout=30) as answer:  # noqa: S310
                 return bool(answer.status == 200)

@@ -56,7 +56,7 @@ class AirflowApi:
         self.call("POST", "/api/v2/connections", {"connection_id": conn_id, **fields, **given})
 
     def knows(self, dag_id: str) -> bool:
-        """Whether the DAG has been parsed and registered."""
+        """Return whether the DAG has been parsed and registered."""
         try:
             return not self.call("GET", f"/api/v2/dags/{dag_id}")["is_paused"]
         except ApiError as error:

@@ -1,4 +1,4 @@
-"""One demo at a time, and how to end it from another terminal."""
+"""Keeps to one demo at a time, and ends it from another terminal."""
 
 from __future__ import annotations
 

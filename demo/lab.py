@@ -23,7 +23,7 @@ from demo.processes import Component
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabAddress:
-    """What ``vmlab serve`` says of itself when it is ready."""
+    """The line that ``vmlab serve`` prints when it is ready."""
 
     host: str
     port: int

@@ -22,7 +22,7 @@ class ComponentDiedError(RuntimeError):
 
 
 class Component:
-    """One process with a log file of its own.
+    """A process with a log file of its own.
 
     It leads a process group, so that its own children go with it, and a guard ends that group should this process die.
     """
@@ -42,7 +42,7 @@ class Component:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Return whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, pipe: bool = False) -> subprocess.Popen[bytes]:

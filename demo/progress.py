@@ -1,4 +1,4 @@
-"""One line that says what goes on now: rewritten on a terminal, printed when it changes elsewhere."""
+"""A line that names the present step: rewritten on a terminal, printed elsewhere when it changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 
 class ProgressLine:
-    """Where the demo stands."""
+    """The present step of the demo."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream

@@ -12,7 +12,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table; ``None`` where a number makes no sense."""
+    """A line of the table; ``None`` where a number makes no sense."""
 
     run: str
     task: str

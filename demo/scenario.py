@@ -1,4 +1,4 @@
-"""What the demo does, in order; each step through Airflow's REST API, each result compared with the lab's own disks."""
+"""The steps of the demo, through Airflow's REST API; each result is compared with the lab's own disks."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from vmkeep.images import image_key
 from vmkeep.repository import open_repository
 
 _RUNS = {"in runs of 16 MiB": 64, "each block by itself": 1}
-"""How many neighbouring blocks change together."""
+"""Number of neighbouring blocks that change together."""
 _AT_ONCE = 4096
 MB = 1_000_000
 

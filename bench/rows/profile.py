@@ -1,4 +1,4 @@
-"""Where the CPU seconds of a full backup and of a restore go: what each primitive takes, and what is left.
+"""The CPU seconds of a full backup and of a restore, primitive by primitive, and the rest.
 
 Each primitive is called by as many threads as there are cores, on real blocks of the disk, with the calls that the
 engine makes, and the CPU seconds of these threads are counted: a core's two halves share its units, so one thread by
@@ -40,7 +40,7 @@ Work = Callable[[Sequence[memoryview], int], None]
 
 @dataclass(frozen=True, slots=True)
 class ProfileRow:
-    """One full backup and one restore, taken apart."""
+    """A full backup and a restore, taken apart."""
 
     stopwatch: Stopwatch
     disk: BenchDisk

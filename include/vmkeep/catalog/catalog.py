@@ -30,7 +30,7 @@ class _UnfitError(CatalogError):
 
 
 class Manifests(Protocol):
-    """What the catalog needs of a repository."""
+    """The parts of a repository that the catalog needs."""
 
     @property
     def id(self) -> str:
@@ -71,7 +71,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """What a refresh changed."""
+    """The changes of a refresh."""
 
     added: int
     removed: int

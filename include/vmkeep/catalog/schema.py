@@ -36,7 +36,7 @@ class Base(DeclarativeBase):
 
 
 class PointRow(Base):
-    """One restore point of one repository."""
+    """A restore point of one repository."""
 
     __tablename__ = "vmkeep_point"
 
@@ -71,7 +71,7 @@ class SourceRow(Base):
 
 
 class DiskRow(Base):
-    """One disk of a restore point, copied or skipped."""
+    """A disk of a restore point, copied or skipped."""
 
     __tablename__ = "vmkeep_disk"
     __table_args__ = (

@@ -19,7 +19,7 @@ from vmkeep.vsphere.session import Session, open_session
 _LOADED: Final[set[tuple[Path, int, int]]] = set()
 """States of VDDK libraries that loaded in a child of this process."""
 FENCE_SECONDS = 60.0
-"""How long cleaning up waits for transfers to stop; one that is silent for 15 s counts as gone."""
+"""Seconds that a clean-up waits for transfers to stop; one that is silent for 15 s counts as gone."""
 
 
 def fence_deadline(run: str) -> Deadline:

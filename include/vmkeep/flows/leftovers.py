@@ -1,4 +1,4 @@
-"""What runs of vmkeep have left on a vCenter, or still use: snapshots of backups, and VMs that restores have marked."""
+"""Lists what runs have left on a vCenter, or still use: snapshots of backups, and VMs that restores have marked."""
 
 from __future__ import annotations
 

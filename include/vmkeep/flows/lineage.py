@@ -1,4 +1,4 @@
-"""Whether what is backed up now is the very VM, and the very disk, that a restore point was taken of.
+"""Lineage: whether the VM and the disk are the very ones of which a restore point was taken.
 
 No single UUID tells. A storage-level copy has the instance UUID, the disk UUIDs and the tracking UUIDs of the original;
 a managed object id means something in one vCenter only; a change id of one disk is accepted by the copy, and the answer

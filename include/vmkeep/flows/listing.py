@@ -16,7 +16,7 @@ from vmkeep.vsphere.session import open_session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedVm:
-    """One VM of a vCenter."""
+    """A VM of a vCenter, as a line of the list."""
 
     moref: str
     name: str

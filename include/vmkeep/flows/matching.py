@@ -1,4 +1,4 @@
-"""Which disk of a restore point goes onto which disk of an existing VM. Pure.
+"""Matches the disks of a restore point to the disks of an existing VM. Pure.
 
 A disk is known by its place (controller, bus, unit), its UUID and its capacity; never by its file's name, which
 changes with every snapshot.

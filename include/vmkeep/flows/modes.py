@@ -1,4 +1,4 @@
-"""Which backup mode and which quiescing a VM allows, and what a request is changed to."""
+"""Finds the backup mode and the quiescing that a VM allows, and changes the request accordingly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the NVRAM of a restore point is put back, and what a person has to know where it is not.
+"""Puts the NVRAM of a restore point back, or says what a person has to know where that is not possible.
 
 It holds the boot order of a BIOS, or the variables of EFI: boot entries, the keys of Secure Boot, the secrets of a
 virtual TPM. The NVRAM of an encrypted VM is encrypted as a whole; a VM with another key does not start with it.
@@ -20,7 +20,7 @@ from vmkeep.vsphere.session import Session
 
 NVRAM = "vm.nvram"
 PUT_SECONDS = 120.0
-"""How long a server that is busy, or restarts, is asked to take it."""
+"""Seconds for which a busy or restarting server is asked again."""
 PAUSE_SECONDS = 3.0
 
 log = logging.getLogger(__name__)

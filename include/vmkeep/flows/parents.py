@@ -1,4 +1,4 @@
-"""Which restore point a backup continues, which disk of it, and why a disk has to be read in full where none fits."""
+"""Finds the restore point, and its disk, that a backup continues; where none fits, says why it reads in full."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_last_point(repository: Repository, vm: VmIdentity) -> LastPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """Where an increment starts, or the reason why the disk is read in full."""
+    """The start of an increment, or the reason why the disk is read in full."""
 
     image: DiskImage | None
     reason: str

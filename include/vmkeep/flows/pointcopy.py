@@ -34,16 +34,16 @@ _TRIES = 3
 
 
 class Verify(StrEnum):
-    """How much of what arrived is read back from the target before a copied point is sealed."""
+    """How much of a copied point is read back from the target before it is sealed."""
 
     ALL = "all"
     SAMPLE = "sample"
-    """One block in twenty; of all the others, that they can be found."""
+    """One block in twenty is read; all others are only looked up."""
     NONE = "none"
 
 
 class CopyState(StrEnum):
-    """What became of one point."""
+    """The outcome for one point."""
 
     COPIED = "copied"
     PLANNED = "planned"
@@ -58,7 +58,7 @@ class CopyState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointCopy:
-    """One point, copied or not."""
+    """A point, copied or not."""
 
     ref: str
     state: CopyState
@@ -139,7 +139,7 @@ def _require_pair(source: Repository, target: Repository) -> None:
 
 
 class _PointJob:
-    """One point being copied."""
+    """The copy of one point."""
 
     def __init__(
         self,
@@ -288,7 +288,7 @@ class _PointJob:
 
 
 class _NotWholeError(CorruptError):
-    """What was copied cannot be read back."""
+    """The copied content cannot be read back."""
 
 
 class _Delta:

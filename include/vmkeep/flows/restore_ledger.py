@@ -1,4 +1,4 @@
-"""What a restore writes down in the repository, so that no step of it is done twice, or after its end.
+"""The ledger of a restore, kept in the repository, so that no step is done twice or after the restore's end.
 
     runs/plan-<digest>/notes/plan     the plan was made; without it a plan is too old to be carried out
     runs/plan-<digest>/notes/target   the VM that was made ready for it: a plan is carried out once
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Outcome(StrEnum):
-    """How a restore ended."""
+    """The end of a restore."""
 
     HANDED_OVER = "handed over"
     """Everything is written; the VM belongs to its user again."""
@@ -42,7 +42,7 @@ def plan_id(plan: RestorePlan) -> str:
 
 
 class PlanLedger:
-    """What was done with one plan."""
+    """The record of one plan's execution."""
 
     def __init__(self, repository: Repository, plan: RestorePlan) -> None:
         self._area = repository.run(f"plan-{plan_id(plan)}")
@@ -80,7 +80,7 @@ class _Told:
 
 
 class RunLedger:
-    """What one run of a restore came to."""
+    """The record of one run of a restore."""
 
     def __init__(self, repository: Repository, run: str) -> None:
         self._area = repository.run(run)

@@ -1,4 +1,4 @@
-"""Which existing VM a restore writes over: the one that is named, or else the original and no other.
+"""Finds the existing VM that a restore writes over: the one that is named, or else the original and no other.
 
 A name never makes a VM the original. Another VM may have taken it since, and in another vCenter it is a stranger's.
 """

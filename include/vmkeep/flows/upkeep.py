@@ -44,7 +44,7 @@ def grace_margins(grace: timedelta) -> Margins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCounts:
-    """What a prune is going to do. Sizes are in bytes."""
+    """The plan of a prune in numbers. Sizes are in bytes."""
 
     points: int
     points_to_forget: int
@@ -87,7 +87,7 @@ def count_plan(plan: PrunePlan) -> PlanCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneCounts:
-    """What a prune has done. Sizes are in bytes."""
+    """The outcome of a prune in numbers. Sizes are in bytes."""
 
     points_forgotten: int
     points_held: int
@@ -193,14 +193,14 @@ def refresh_catalog(url: str | None, repository: Repository) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckCounts:
-    """What a check looked at and found."""
+    """The scope of a check, and its counts."""
 
     data: str
-    """What was re-read: ``slice 3/30``, or ``all``."""
+    """The part that was read again: ``slice 3/30``, or ``all``."""
     findings: int
     findings_by_kind: dict[str, int]
     bytes_checked: int
-    """Of packs whose data was read, and of the index."""
+    """Bytes of the packs whose data was read, and of the index."""
 
 
 def choose_slice(text: str | None, *, day: datetime, days: int) -> Slice:

@@ -1,4 +1,4 @@
-"""What the steps of a backup and of a restore hand to each other."""
+"""The values that the steps of a backup and of a restore hand to each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmkeep.model.transport import modes_for_writing, require_modes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupRequest:
-    """What a person, a policy or the API asks for."""
+    """The request of a person, a policy or the API."""
 
     vm: str
     """``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selector; a bare word is a name."""
@@ -38,7 +38,7 @@ class BackupRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """What was found out and decided before anything is changed."""
+    """The facts and decisions before anything is changed."""
 
     request: BackupRequest
     vm: VmIdentity
@@ -96,7 +96,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What was cleaned up behind a run."""
+    """The outcome of the clean-up behind a run."""
 
     snapshots_removed: int
     consolidated: bool
@@ -106,7 +106,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What a verification read."""
+    """The outcome of a verification."""
 
     point: str
     blocks_checked: int
@@ -115,7 +115,7 @@ class VerifyReport:
 
 
 class PhysicalRdm(StrEnum):
-    """What a physical-mode RDM becomes in a new VM."""
+    """The replacement of a physical-mode RDM in a new VM."""
 
     PLACEHOLDER = "placeholder"
     LUN = "lun"
@@ -123,7 +123,7 @@ class PhysicalRdm(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What to do when the target exists already."""
+    """The action where the target exists already."""
 
     ABORT = "abort"
     OVERWRITE = "overwrite"
@@ -133,7 +133,7 @@ class OnConflict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
-    """Which point goes where."""
+    """The request of a restore: which point goes where."""
 
     point: str
     """Ref, unique beginning of an id, or ``latest:<VM name>``."""
@@ -177,7 +177,7 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskMatch:
-    """One disk of the point and the place it goes to."""
+    """A disk of the point, and the place it goes to."""
 
     disk: Disk
     target_key: int | None
@@ -199,7 +199,7 @@ class DeadRestore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """What a restore will do, decided and checked before the first change. What is shown of it is what is done."""
+    """The plan of a restore, decided and checked before the first change. The plan that is shown is executed."""
 
     request: RestoreRequest
     point: str
@@ -213,7 +213,7 @@ class RestorePlan:
     """All disks of the existing VM."""
     target_name: str
     place: SettledPlace | None = None
-    """Where a new VM goes."""
+    """The place of a new VM."""
     original_runs: bool = False
     """The original VM was seen running beside the new one."""
     matches: tuple[DiskMatch, ...]

@@ -152,13 +152,13 @@ class _Transfers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Undo:
-    """How to take back what a call has begun, in deed and in words."""
+    """Takes back the work that a call has begun, and says so."""
 
     action: Callable[[], str | None]
     """Do it; return what there is to say of it."""
     begins: str
     left: str
-    """Where it is not done: what stays, and how to be rid of it."""
+    """If it is not taken back: the things that stay, and how to remove them."""
 
 
 @contextmanager

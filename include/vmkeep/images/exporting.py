@@ -1,4 +1,4 @@
-"""One disk of a restore point → a sparse raw image in a local file."""
+"""Exports one disk of a restore point as a sparse raw image in a local file."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _UNPACK = "unpack it first"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Format:
-    """One form that is not raw."""
+    """A format that is not raw."""
 
     name: str
     remedy: str

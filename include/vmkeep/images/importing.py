@@ -102,7 +102,7 @@ def _described(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ImageJob:
-    """One image and what is read of it."""
+    """An image and the extents to read of it."""
 
     disk: Disk
     extents: tuple[Extent, ...] | None

@@ -1,4 +1,4 @@
-"""Which restore point the changes of an image continue: the one that the caller names, if it can be that one.
+"""Finds the restore point that the changes of an image continue: the one that the caller names, if it can.
 
 No clock is asked. A point that is the newest by its time may be another one than the caller means: after a step of the
 clock, or when two imports run at once; then the new point would mix two states, and nothing could find that out later.

@@ -56,7 +56,7 @@ class MergePlan:
     rows: int
     """Number of segments that a look-up asks when it misses."""
     entries: int
-    """Bytes of all segments."""
+    """Entries of all segments."""
     sources: tuple[MergeSource, ...]
 
     @property

@@ -1,4 +1,4 @@
-"""Where a server is, as people write it: ``vc.example.com``, ``10.0.0.7:8443``, ``[fd00::1]:443``, ``https://vc/sdk``."""
+"""The address of a server as people write it, for example ``10.0.0.7:8443``, ``[fd00::1]:443`` or ``https://vc/sdk``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who we are at Amazon, or at a server that speaks its language, and where its services are."""
+"""Credentials and endpoints at Amazon, or at a server that speaks its protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class AwsCredentials:
     access_key: str = ""
     secret_key: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
-    """Of keys that run out, such as an assumed role's."""
+    """Session token of keys that expire, such as those of an assumed role."""
     endpoint: str = ""
     """URL of S3; plain http only if it says so."""
     kms_endpoint: str = ""

@@ -1,4 +1,4 @@
-"""How a disk is read and written, whatever stands behind it: VDDK, a local file, one day a plain NFC client.
+"""The contract for reading and writing a disk, whatever stands behind it: VDDK, or a local file.
 
 Reading is a pull: worker threads take filled pieces, and the reader keeps requests in flight behind them.
 Writing is a call: it returns when the buffer may be used again, so parallel writers mean parallel threads.

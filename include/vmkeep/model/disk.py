@@ -30,7 +30,7 @@ class SkipReason(StrEnum):
 
     @property
     def why(self) -> str:
-        """One sentence for a person."""
+        """A sentence for a person."""
         return _WHY[self]
 
     @property
@@ -50,7 +50,7 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One virtual disk of a VM, copied or not."""
+    """A virtual disk of a VM, copied or not."""
 
     key: int
     """vSphere's device key, e.g. 2000. Stable within one VM only."""
@@ -85,5 +85,5 @@ class Disk:
 
     @property
     def address(self) -> str:
-        """Where the guest sees it, e.g. ``scsi0:1``."""
+        """The unit at which the guest sees it, e.g. ``scsi0:1``."""
         return f"{self.controller}{self.bus}:{self.unit}"

@@ -1,4 +1,4 @@
-"""What one disk's copy is told, what it reports while it runs, and what it returns.
+"""The job of one disk's copy, its progress while it runs, and its result.
 
 These values cross process borders (Airflow's XCom, a child's stdin and stdout), so they hold plain data
 and no secret. Large things, such as lists of extents, live in the repository under the run's name.
@@ -33,7 +33,7 @@ class DiskJob:
     snapshot: str | None
     """Managed object id of the snapshot; ``None`` for a powered-off VM copied as it is."""
     disk: Disk
-    """As it is in the snapshot: ``disk.file_name`` is the file to open."""
+    """The disk in the snapshot: ``disk.file_name`` is the file to open."""
     kind: BackupKind
     reason: str
     change_id: ChangeId | None
@@ -75,7 +75,7 @@ class AccessDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """Where a copy stands: everything below ``offset`` is durable under ``root``."""
+    """The cursor of a copy: everything below ``offset`` is durable under ``root``."""
 
     snapshot: str | None
     offset: int
@@ -86,11 +86,11 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskCopy:
-    """One disk, copied. Sealed only together with copies of the same snapshot."""
+    """The copy of one disk. It is sealed only together with copies of the same snapshot."""
 
     run: str
     begun: str = ""
-    """That of its job."""
+    """The try of its job."""
     snapshot: str | None
     disk: Disk
     root: str
@@ -109,7 +109,7 @@ class DiskCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One event of a running transfer, for a bar, a log line or a page."""
+    """An event of a running transfer, for a bar, a log line or a page."""
 
     phase: str
     bytes_done: int
@@ -148,7 +148,7 @@ class WriteJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskWrite:
-    """One disk, written and flushed."""
+    """The result of writing one disk: written and flushed."""
 
     run: str
     device_key: int

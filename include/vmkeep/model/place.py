@@ -1,4 +1,4 @@
-"""Where a new VM goes, settled down to the last disk and network card: what a person is shown, and what is made."""
+"""The place of a new VM, down to the last disk and network card; a person sees the place that is then used."""
 
 from __future__ import annotations
 

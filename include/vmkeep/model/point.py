@@ -11,14 +11,14 @@ from vmkeep.model.disk import ChangeId, Disk
 
 
 class BackupKind(StrEnum):
-    """How much of the VM was read."""
+    """The part of the VM that was read."""
 
     FULL = "full"
     INCREMENTAL = "incremental"
 
 
 class BackupMode(StrEnum):
-    """What happens to the running VM; names as users of FlashCopy Manager know them."""
+    """The treatment of the running VM; the names are those of FlashCopy Manager."""
 
     SNAPSHOT_INCL_MEM = "SNAPSHOT_INCL_MEM"
     SNAPSHOT_EXCL_MEM = "SNAPSHOT_EXCL_MEM"
@@ -27,7 +27,7 @@ class BackupMode(StrEnum):
 
 
 class Consistency(StrEnum):
-    """What was reached, maybe less than asked for."""
+    """The consistency that was achieved, maybe less than asked for."""
 
     APPLICATION = "application"
     FILE_SYSTEM = "file-system"
@@ -38,7 +38,7 @@ class Consistency(StrEnum):
 
 
 class Power(StrEnum):
-    """Whether a VM ran when it was backed up."""
+    """The power state of a VM when it was backed up."""
 
     ON = "on"
     OFF = "off"
@@ -46,7 +46,7 @@ class Power(StrEnum):
 
 
 class Quiesce(StrEnum):
-    """What the guest is asked to do before the snapshot."""
+    """The request to the guest before the snapshot."""
 
     APPLICATION = "application"
     FILE_SYSTEM = "file-system"
@@ -55,7 +55,7 @@ class Quiesce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmIdentity:
-    """Which VM it was, by every name it can be found again."""
+    """The identity of a VM: every name by which it can be found again."""
 
     name: str
     key: str
@@ -92,7 +92,7 @@ def settled_vcenters(told: Sequence[str | None]) -> list[str | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskImage:
-    """One disk's content inside a restore point: always complete, whatever was read for it."""
+    """The content of one disk in a restore point: always complete, however little was read for it."""
 
     disk: Disk
     root: str
@@ -101,7 +101,7 @@ class DiskImage:
     reason: str
     """Why it was a full read, or what the increment is relative to."""
     change_id: ChangeId | None = None
-    """Where the next incremental starts; ``None`` forces a full read."""
+    """The change id from which the next incremental starts; ``None`` forces a full read."""
     bytes_read: int = 0
     bytes_stored: int = 0
 

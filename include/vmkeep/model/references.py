@@ -18,7 +18,7 @@ class NamedNetwork:
     """Key of a distributed port group, or id of an opaque network."""
     name: str
     switch_uuid: str | None = None
-    """Of a port group's distributed switch."""
+    """UUID of the port group's distributed switch."""
     switch_name: str | None = None
 
 
@@ -50,4 +50,4 @@ class References:
 
 
 NONE_KEPT = References()
-"""Of points that older programs made."""
+"""Points that older programs made have none."""

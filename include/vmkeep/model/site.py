@@ -1,4 +1,4 @@
-"""Where things are and how to log in: given by the command line, the environment, or Airflow's connections."""
+"""The site: addresses and logins, given by the command line, the environment, or Airflow's connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vmkeep.model.aws import AwsCredentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VCenter:
-    """One vCenter or ESXi host, and how its certificate is recognised."""
+    """A vCenter or ESXi host, and the way its certificate is recognised."""
 
     host: str
     port: int = 443

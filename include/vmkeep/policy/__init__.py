@@ -1,4 +1,4 @@
-"""What is decided without looking at anything but values: which restore points a rule keeps."""
+"""Decisions over plain values, without a look at any system: which restore points a rule keeps."""
 
 from vmkeep.policy.durations import parse_duration
 from vmkeep.policy.forecast import expected_points

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from vmkeep.policy.retention import PointFacts
 
 _GAPS = 14
-"""So many of a VM's last gaps tell its rhythm."""
+"""Number of a VM's last gaps between backups from which its rhythm is taken."""
 _MISSED = 4
 """After so many rhythms without a point, a VM is taken for one that is not backed up any more."""
 _DAILY = timedelta(days=1)

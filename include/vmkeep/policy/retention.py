@@ -31,7 +31,7 @@ Bucket: TypeAlias = tuple[int, ...]
 
 
 class Cause(StrEnum):
-    """What kind of reason keeps a point."""
+    """The kinds of reasons that keep a point."""
 
     LAST = "last"
     HOURLY = "hourly"
@@ -64,7 +64,7 @@ class KeepReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointFacts:
-    """What retention looks at of a restore point."""
+    """The facts of a restore point that retention uses."""
 
     ref: str
     vm_key: str
@@ -80,7 +80,7 @@ class PointFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What becomes of one point."""
+    """The verdict on one point."""
 
     point: PointFacts
     reasons: tuple[KeepReason, ...]
@@ -94,7 +94,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionRule:
-    """How many points of each kind stay; ``None``: that kind keeps nothing. At least one is needed."""
+    """The number of points of each kind that stay; ``None``: that kind keeps nothing. At least one is needed."""
 
     keep_last: int | None = None
     keep_hourly: int | None = None

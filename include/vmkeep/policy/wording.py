@@ -13,7 +13,7 @@ from vmkeep.policy.durations import parse_duration
 from vmkeep.policy.retention import RetentionRule
 
 KINDS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-"""What is kept by number."""
+"""The kinds that keep a number of points."""
 WITHIN = "within"
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INIT_SECONDS: Final = 120
-"""How long VDDK may take to start; then the kernel ends the process, as no thread may watch it yet."""
+"""Seconds that VDDK may take to start; then the kernel ends the process, because no thread may watch it yet."""
 PROGRESS_EVERY: Final = 0.5
 
 

@@ -18,7 +18,7 @@ from vmkeep.transfer.progress import Meter, OnProgress
 _ALL_BELOW = 64 << 20
 """Bytes of data up to which everything is read back; of larger disks it is a sample."""
 _SAMPLE = 64
-"""One block of so many."""
+"""A sample reads one block out of this many."""
 _HOLES = 256
 """Holes of which the first block is read back."""
 _DEPTH = 8

@@ -1,4 +1,4 @@
-"""One disk's map from one repository to another: only what is missing there is read, and none of it unchecked.
+"""Copies the map of one disk to another repository: it reads only the missing content, and checks all of it.
 
 Two repositories without encryption give equal content equal names: what the target has is not even read. With other
 keys every name differs, so content is named anew; what an earlier copy brought over is found by comparing two
@@ -35,7 +35,7 @@ class CopyBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedMap:
-    """One map, copied; durable and findable once the writer is flushed."""
+    """A copied map; durable and findable once the writer is flushed."""
 
     root: str
     """Its root in the target."""
@@ -46,7 +46,7 @@ class CopiedMap:
 
 
 class MapCopy:
-    """One map to be copied into a target that has been opened for writing."""
+    """The copy of one map into a target that has been opened for writing."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How far a copy has come without a gap, though its pieces come in any order."""
+"""The position up to which a copy has no gap, though its pieces arrive in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transfer's parent and child say to each other: one request line in, events as JSON lines out.
+"""The protocol between a transfer's parent and child: one request line in, events as JSON lines out.
 
 The request comes first on the child's stdin and carries the secrets; after it, ``cancel`` or the end of the stream
 means stop. Events go through a copy of file descriptor 1 that only this module knows; the real one leads to stderr,

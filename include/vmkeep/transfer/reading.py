@@ -20,7 +20,7 @@ Consume = Callable[[int, memoryview], None]
 
 
 class DiskReading:
-    """One disk being read in full or in part."""
+    """A disk that is being read in full or in part."""
 
     def __init__(
         self,

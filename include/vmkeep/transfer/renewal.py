@@ -20,7 +20,7 @@ from vmkeep.model.site import Site
 log = logging.getLogger(__name__)
 
 WORD: Final = b"aws "
-"""What a line of the child's stdin begins with that brings new credentials."""
+"""Beginning of a line on the child's stdin that brings new credentials."""
 EVERY: Final = 120.0
 """Seconds between two questions; whoever renews does so ten minutes before the end, or earlier."""
 

@@ -35,7 +35,7 @@ takes it apart byte by byte and is 70 times slower."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDisk:
-    """One disk, stored: durable and findable, but part of no restore point yet."""
+    """A stored disk: durable and findable, but part of no restore point yet."""
 
     root: str
     extents_root: str
@@ -48,14 +48,14 @@ class StoredDisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What is read, and what the map starts from."""
+    """The extents to read, and the map to start from."""
 
     extents: Extents
-    """What the point is told to hold anew: what changed, or what is allocated."""
+    """The extents that the point holds anew: changed, or allocated."""
     reading: Extents
-    """What of it is read, also what an earlier try has read."""
+    """Those of them that are read, including the ones that an earlier try has read."""
     cleared: Extents
-    """What of it is not allocated any more, and so is zeros without being read."""
+    """Those of them that are not allocated any more; they are zeros and are not read."""
     remaining: Extents
     base: DiskMap | None
     cursor: Cursor | None
@@ -186,7 +186,7 @@ def _resume(repository: Repository, cursor: Cursor | None, capacity: int) -> Dis
 
 
 class _Copy:
-    """One running copy."""
+    """A running copy."""
 
     def __init__(
         self,

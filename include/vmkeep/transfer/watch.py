@@ -1,4 +1,4 @@
-"""What makes a child stop: its caller's word, its caller's death, or its own standstill.
+"""Stops a child: at its caller's word, at its caller's death, or at its own standstill.
 
 The end of stdin is the reliable sign of a dead caller, unless a program that the caller forked still holds the other
 end; so the parent's id is looked at too. A child that does not stop by itself within the grace ends at once: its lease

@@ -1,4 +1,4 @@
-"""Where a disk is and how to get at it: all that opening it takes, in plain values."""
+"""The address of a disk: everything that opening it takes, in plain values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmkeep.model.site import VCenter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskAddress:
-    """One disk of one VM, or a local file."""
+    """The address of a VM's disk, or of a local file."""
 
     path: str
     """``[datastore] folder/name.vmdk`` as vSphere names it, or a local path."""
@@ -39,7 +39,7 @@ IDENTITY_LIMIT: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmAddress:
-    """One VM, and the name under which it is held."""
+    """The address of a VM, and the name under which it is held."""
 
     vcenter: VCenter
     vm: str
@@ -48,7 +48,7 @@ class VmAddress:
     identity: str
     """Pairs PrepareForAccess with EndAccess; the same for every run that may have to end what another one left."""
     thumbprint: str = ""
-    """As that of a disk's address."""
+    """Same as in a disk's address."""
 
     def __post_init__(self) -> None:
         """Refuse an identity that VDDK would refuse, or cut."""

@@ -1,4 +1,4 @@
-"""Which windows of a disk to ask QueryAllocatedBlocks about, and what its answers mean in bytes.
+"""Chooses windows of a disk for QueryAllocatedBlocks, and turns its answers into byte ranges.
 
 Start and length of a query are whole chunks, a chunk is 64 KiB to 64 MiB, and one query spans at most 524,288 chunks.
 What is left beyond the last whole chunk counts as allocated.

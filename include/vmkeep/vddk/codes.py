@@ -1,4 +1,4 @@
-"""What VixDiskLib's error codes mean for a backup: which error, whether a retry helps, what to do about it.
+"""The meaning of VixDiskLib's error codes: our error, whether a retry helps, and advice.
 
 Knows numbers and words only. Codes are the low 16 bits of a VixError; the upper ones may carry detail.
 """
@@ -28,7 +28,7 @@ METADATA_KEY_NOT_FOUND: Final = 16052
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """One code, or one family of codes."""
+    """A code, or a family of codes."""
 
     text: str
     recovery: Recovery = Recovery.STOP

@@ -20,13 +20,13 @@ _numbers = itertools.count(1)
 
 
 class Request:
-    """One asynchronous call, from just before it is made until its callback."""
+    """An asynchronous call, from just before it is made until its callback."""
 
     def __init__(self, group: object, memory: object) -> None:
         self.group = group
-        """Whose requests are awaited together: a reader, or a target."""
+        """The reader or target whose requests are awaited together."""
         self.memory = memory
-        """What the library reads or fills; kept alive for as long as it may."""
+        """The buffer that the library reads or fills; kept alive as long as the library may use it."""
         self.number = next(_numbers)
         self.started = time.monotonic()
         _pending[self.number] = self

@@ -32,11 +32,11 @@ class LibraryFile:
     path: Path
     major: int
     version: str
-    """As complete as the name of the real file, e.g. ``8.0.3``."""
+    """Version, as complete as the name of the real file, e.g. ``8.0.3``."""
 
     @property
     def library_path(self) -> str:
-        """What LD_LIBRARY_PATH has to begin with before the process starts."""
+        """Folder with which LD_LIBRARY_PATH has to begin before the process starts."""
         return str(self.path.parent)
 
 

@@ -1,4 +1,4 @@
-"""One connection with one open disk. Every method runs on the owner thread, and counts in sectors.
+"""A connection with one open disk. Every method runs on the owner thread, and counts in sectors.
 
 Closing goes through every step whatever fails on the way: Close, Disconnect, Cleanup. A failed step is a
 warning, because by then the data has been read, or was flushed.

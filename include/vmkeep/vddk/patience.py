@@ -20,11 +20,11 @@ class Patience:
     opening: float = ACCEPT_SECONDS + REQUEST_SECONDS + 540.0
     """ConnectEx and Open together. HotAdd attaches the disk by a task of vCenter."""
     asking: float = 600.0
-    """One query for allocated blocks, slow in some versions, or the metadata."""
+    """Seconds for a query for allocated blocks, which is slow in some versions, or for the metadata."""
     reading: float = 600.0
     """Without any request that completes."""
     writing: float = WRITE_SECONDS + 300.0
-    """One write, or Flush."""
+    """Seconds for a write, or for Flush."""
     closing: float = 900.0
     """Close, Disconnect and Cleanup together. HotAdd detaches the disk by a task of vCenter: minutes."""
     ending_reads: float = READ_SECONDS + 30.0

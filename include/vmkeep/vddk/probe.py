@@ -1,4 +1,4 @@
-"""What one VDDK folder can do: asked before a backup, so that it does not fail in the middle of one."""
+"""Probes the abilities of a VDDK folder before a backup, so that no backup fails halfway for lack of one."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class _Failure:
 
 
 class ReadRequest(Request):
-    """One piece being read."""
+    """A piece that is being read."""
 
     def __init__(self, reader: VddkReader, extent: Extent, buffer: Buffer) -> None:
         self.reader = reader

@@ -22,7 +22,7 @@ from vmkeep.vddk.timings import CallTiming
 
 _log = logging.getLogger(__name__)
 _ASKED_VERSION: Final = (6, 5)
-"""What this binding understands; every library since accepts it, and a newer one is no less capable for it."""
+"""The API version that this binding speaks; every later library accepts it and loses no ability by it."""
 
 
 class Vddk:
@@ -34,7 +34,7 @@ class Vddk:
 
     @property
     def file(self) -> LibraryFile:
-        """Where it was loaded from, and its version."""
+        """The library's file and version."""
         return self.library.file
 
     @property

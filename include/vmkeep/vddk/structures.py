@@ -18,7 +18,7 @@ SPEC_VMX: Final = 0
 """``specType``: the disk is one of a VM. A library's own fresh structure says "unknown"."""
 OPEN_READ_ONLY: Final = 4
 ASYNC_ACCEPTED: Final = 25000
-"""What ReadAsync and WriteAsync return on success; 0 is not success."""
+"""The success code of ReadAsync and WriteAsync; 0 is not success."""
 
 LogFunction = ctypes.CFUNCTYPE(None, c_char_p, c_void_p)
 """``void (const char *format, va_list)``; the list decays to a pointer, which vsnprintf takes unchanged."""

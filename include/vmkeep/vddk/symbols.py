@@ -1,4 +1,4 @@
-"""One table of VixDiskLib's functions: result, arguments, the version that introduced each, required or not.
+"""The table of VixDiskLib's functions: result, arguments, the version that introduced each, required or not.
 
 Nothing here is looked up; :class:`vmkeep.vddk.library.Library` does that on first use, so that a library with only
 the oldest symbols works. Required means: there is no way to copy a disk without it.
@@ -22,7 +22,7 @@ _ERROR = c_uint64
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """One function of the library."""
+    """A function of the library."""
 
     name: str
     result: Any

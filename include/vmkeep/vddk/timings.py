@@ -1,4 +1,4 @@
-"""How often each call of the library was made, how long it took, and how many bytes it moved."""
+"""Counts the calls of the library, their seconds, and the bytes that they moved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTiming:
-    """One row of the table at the end of a transfer's log."""
+    """A row of the table at the end of a transfer's log."""
 
     name: str
     calls: int

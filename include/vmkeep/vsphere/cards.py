@@ -161,7 +161,7 @@ class _Chooser:
         return offered.id == network_id
 
     def _by_kind(self, backing: Any, namesakes: list[Network]) -> list[Network]:
-        """Of networks of one name, those of the saved kind, and of the saved switch's name, where there are such."""
+        """Keep those networks of one name that have the saved kind and the saved switch, if there are any."""
         same = [each for each in namesakes if each.kind is _kind_of(backing)] or namesakes
         network_id, switch_uuid = _saved_id(backing)
         known = self._origin.references.network(network_id, switch_uuid) if network_id else None

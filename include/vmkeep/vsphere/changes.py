@@ -42,7 +42,7 @@ _SECTOR = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """One answer: the part of the disk it speaks of, and what changed in it, in bytes."""
+    """An answer: the part of the disk it covers, and the changed extents in it, in bytes."""
 
     start: int
     length: int

@@ -36,13 +36,13 @@ _USUAL_BOARD = "i440bxHostBridge"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecOptions:
-    """What the user decides about the new VM."""
+    """The user's decisions about the new VM."""
 
     name: str
     new_identity: bool = True
     """New UUIDs and MAC addresses, so that it can run beside the original."""
     physical_rdm: str = "placeholder"
-    """What a physical-mode RDM becomes: ``placeholder``, ``lun`` or ``omit``."""
+    """The replacement of a physical-mode RDM: ``placeholder``, ``lun`` or ``omit``."""
     luns: Mapping[int, str] = field(default_factory=dict)
     """Device key in the saved configuration → canonical name or UUID of the free LUN to map it to."""
     connect_networks: bool = True
@@ -76,7 +76,7 @@ class BuiltSpec:
 
     spec: Any
     notes: tuple[str, ...]
-    """What becomes different from the saved VM, one sentence each."""
+    """The differences from the saved VM, one sentence each."""
     datastore: str
     """The one that the VM's own files go to."""
     disks: tuple[tuple[str, str], ...]
@@ -86,7 +86,7 @@ class BuiltSpec:
     unconnected: tuple[str, ...] = ()
     """Labels of the network cards that start disconnected though they were not saved so, or because it was said."""
     held_back: tuple[str, ...] = ()
-    """Those of them that would be connected beside no running original."""
+    """Those of the cards that would be connected if no original were running."""
     network_ids: tuple[str, ...] = ()
     """Managed object ids of these networks."""
     luns: tuple[tuple[str, str], ...] = ()

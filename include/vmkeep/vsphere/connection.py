@@ -1,4 +1,4 @@
-"""One HTTPS connection that checks its peer each time it connects, and bounds each exchange.
+"""An HTTPS connection that checks its peer each time it connects, and bounds each exchange.
 
 Used by the SOAP stub and by file up- and downloads. Knows no SOAP and no session.
 """
@@ -26,7 +26,7 @@ class PinnedConnection(http.client.HTTPSConnection):
         super().__init__(host, port, timeout=min(CONNECT_SECONDS, call_timeout), context=trust.context)
         self._trust = trust
         self.call_timeout = call_timeout
-        """Of the exchanges to come."""
+        """Seconds for each later exchange."""
 
     def connect(self) -> None:
         """Open the socket and check the certificate.

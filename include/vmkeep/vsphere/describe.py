@@ -1,4 +1,4 @@
-"""One VM as it is now, or as a snapshot holds it: identity, disks, and what a backup has to know about it."""
+"""Describes a VM as it is now, or as a snapshot holds it: identity, disks, and facts that a backup needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PowerState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmDescription:
-    """What vSphere says of one VM."""
+    """The description of one VM by vSphere."""
 
     identity: VmIdentity
     disks: tuple[Disk, ...]
@@ -79,7 +79,7 @@ class VmDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldDisk:
-    """One disk as a snapshot holds it still: the file to open, and its change cursor."""
+    """A disk as a snapshot holds it: the file to open, and its change cursor."""
 
     disk: Disk
     change_id: ChangeId | None

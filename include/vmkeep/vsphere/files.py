@@ -23,7 +23,7 @@ from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
 _HOST_DATACENTER = "ha-datacenter"
-"""What an ESXi host calls the datacenter that it does not have."""
+"""The name that an ESXi host gives to the datacenter that it does not have."""
 
 
 def fetch_vmx(session: Session, vm: str) -> bytes:

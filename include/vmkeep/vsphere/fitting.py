@@ -193,7 +193,10 @@ def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecO
 
 
 def _disk_datastores(place: Place, devices: Iterable[Any], home: str) -> dict[int, str]:
-    """As asked; else where the disk was, unless one datastore was named for all or the old one is not there."""
+    """Return the datastore of each disk: the one asked for, else its old one if that is there.
+
+    A datastore that was named for the whole VM goes before the old one.
+    """
     chosen: dict[int, str] = {}
     for disk in disks_of(devices):
         asked = place.request.disk_datastores.get(disk.key)

@@ -1,4 +1,4 @@
-"""Which virtual hardware versions a host takes, asked before anything is made."""
+"""Asks which virtual hardware versions a host takes, before anything is made."""
 
 from __future__ import annotations
 

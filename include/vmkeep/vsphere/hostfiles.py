@@ -40,10 +40,10 @@ class OwnHost:
 
     name: str
     addresses: tuple[str, ...]
-    """Where to try it, in this order."""
+    """The addresses to try, in this order."""
     port: int
     thumbprint: str | None
-    """Of its certificate."""
+    """Thumbprint of its certificate."""
 
 
 def own_host(session: Session, vm: str) -> OwnHost | None:

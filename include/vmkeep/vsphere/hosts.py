@@ -31,7 +31,7 @@ class Hosts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPlace:
-    """Where a VM runs, in names that people read."""
+    """The host and cluster on which a VM runs, by names that people read."""
 
     name: str
     """The host's."""

@@ -1,4 +1,4 @@
-"""One plain HTTP exchange on a checked connection, with its answer's size bounded."""
+"""Makes one plain HTTP exchange on a checked connection, and bounds the size of its answer."""
 
 from __future__ import annotations
 

@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 _SHOWN = 10
-"""How many candidates an error message lists."""
+"""Number of candidates that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmRecord:
-    """One line of a list of VMs."""
+    """A line of the list of VMs."""
 
     moref: str
     name: str
@@ -51,7 +51,7 @@ class VmRecord:
     bios_uuid: str | None
     power_state: PowerState | None
     ip_address: str | None
-    """As VMware Tools told it last; vSphere keeps it for some VMs after power-off."""
+    """The address that VMware Tools reported last; vSphere keeps it for some VMs after power-off."""
     template: bool
     not_protectable: str | None
     """Why it is no object of a backup; ``None``: it can be backed up."""

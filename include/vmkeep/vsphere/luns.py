@@ -18,7 +18,7 @@ from vmkeep.vsphere.session import Session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lun:
-    """One LUN of a host."""
+    """A LUN of a host."""
 
     device_name: str
     """Canonical name, e.g. ``naa.600…``."""

@@ -27,7 +27,7 @@ MARK = "vmkeep.run"
 HOLD = "vmkeep.restoring"
 """Holds the key of the run that writes over a VM which was there before."""
 BEGAN = "vmkeep.began"
-"""When the run marked the VM, by vCenter's own clock, in ISO format."""
+"""The time at which the run marked the VM, by vCenter's own clock, in ISO format."""
 REPOSITORY = "vmkeep.repository"
 """The repository that the run restores from, by its id: only there is written down whether the run is alive."""
 SETTINGS = (MARK, HOLD, BEGAN, REPOSITORY)
@@ -38,7 +38,7 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmMark:
-    """Which run works on a VM."""
+    """The mark of the run that works on a VM."""
 
     run: str
     made: bool

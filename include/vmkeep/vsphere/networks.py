@@ -31,7 +31,7 @@ class Network:
     name: str
     managed: Any
     stored_name: str = ""
-    """As vSphere spells it, which is how a backing has to."""
+    """The name as vSphere spells it; a backing has to spell it the same way."""
     id: str = ""
     """Key of a port group, or id of an opaque network."""
     switch_uuid: str | None = None
@@ -51,7 +51,7 @@ class Network:
 
     @property
     def candidate(self) -> str:
-        """As :attr:`shown`, with the id by which it can be chosen."""
+        """The name as in :attr:`shown`, with the id by which it can be chosen."""
         return f"{self.name} ({self.kind}{f' of switch {self.switch_name}' if self.switch_name else ''}, {self.moref})"
 
     @property

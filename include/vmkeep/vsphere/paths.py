@@ -11,7 +11,7 @@ from vmkeep.vsphere.session import Session
 
 
 class Place(NamedTuple):
-    """Where an object stands: its inventory path, and the path of the datacenter above it (``dcPath``)."""
+    """The place of an object: its inventory path, and the path of the datacenter above it (``dcPath``)."""
 
     path: str
     datacenter: str
@@ -67,7 +67,7 @@ class DatastorePath(NamedTuple):
         return DatastorePath(self.datastore, f"{folder}{slash}{name}")
 
     def __str__(self) -> str:
-        """As vSphere writes it."""
+        """The datastore path as vSphere writes it."""
         return f"[{self.datastore}] {self.path}" if self.path else f"[{self.datastore}]"
 
 

@@ -1,4 +1,4 @@
-"""Where a new VM goes: folder, resource pool, host and datastore, from names a person gives or from the original VM.
+"""Finds the place of a new VM: folder, pool, host and datastore, by given names or after the original VM.
 
 Reads only. Everything that does not exist is named together with what does.
 """
@@ -29,7 +29,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceRequest:
-    """Where the user wants the new VM; what is ``None`` follows the original."""
+    """The place that the user wants for the new VM; a part that is ``None`` follows the original."""
 
     datastore: str | None = None
     folder: str | None = None
@@ -166,7 +166,7 @@ def _datacenter(session: Session, folder: Any) -> Any:
 
 
 def _original(session: Session, original: VmIdentity) -> dict[str, Any]:
-    """Where the original VM is now, if it is still in this vCenter."""
+    """Return the present place of the original VM, if it is still in this vCenter."""
     found: dict[str, Any] = dict.fromkeys(("parent", "resourcePool", "runtime.host"))
     if original.moref is None or original.vcenter is None or original.vcenter != server_uuid(session):
         return found

@@ -1,4 +1,4 @@
-"""Which privileges the user lacks on an object, asked before anything needs them."""
+"""Asks which privileges the user lacks on an object, before anything needs them."""
 
 from __future__ import annotations
 

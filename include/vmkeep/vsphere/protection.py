@@ -1,4 +1,4 @@
-"""Whether a VM can be backed up at all, as its inventory entry tells it before anything else is asked."""
+"""Tells from a VM's inventory entry whether it can be backed up at all, before anything else is asked."""
 
 from __future__ import annotations
 

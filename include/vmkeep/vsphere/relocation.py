@@ -1,4 +1,4 @@
-"""Which VMs cannot be relocated: vCenter lists RelocateVM_Task among their disabled methods while somebody holds them.
+"""VMs that cannot be relocated: vCenter lists RelocateVM_Task among their disabled methods while they are held.
 
 It does not tell who: VDDK's EndAccess of one's own identity is how to find out.
 """

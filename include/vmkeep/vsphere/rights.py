@@ -52,7 +52,7 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing that a run does."""
+    """An action of a run, and the privileges it needs."""
 
     name: str
     calls: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """One privilege on one kind of object."""
+    """A privilege on a kind of object."""
 
     on: On
     privilege: str

@@ -1,4 +1,4 @@
-"""Which server a session is with: the half of a VM's identity that its managed object id needs to mean anything."""
+"""Identifies the server of a session, because a managed object id means nothing without its server."""
 
 from __future__ import annotations
 

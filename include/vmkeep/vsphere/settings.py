@@ -1,4 +1,4 @@
-"""Which of a saved VM's advanced settings a new VM gets. Pure: option values in, option values and notes out.
+"""Chooses the advanced settings that a new VM takes over. Pure: option values in, option values and notes out.
 
 vSphere compares keys without regard to case, and so does every rule here.
 """

@@ -47,7 +47,7 @@ def users_of(session: Session, vm: str, disks: Sequence[Disk]) -> tuple[str, ...
 
 
 def _places(disk: Disk) -> set[str]:
-    """Where a disk is written: its own file, and the LUN that it maps. Files below it may be the base of others."""
+    """Return the places that a disk writes: its own file and its LUN. Files below it may be the base of others."""
     return {place for place in (disk.file_name, disk.lun_uuid) if place}
 
 

@@ -66,7 +66,7 @@ _GENERAL = {"VmConfigFault"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmSnapshot:
-    """One snapshot in a VM's tree."""
+    """A snapshot in a VM's tree."""
 
     moref: str
     name: str
@@ -78,7 +78,7 @@ class VmSnapshot:
     call: str = ""
     """The one call that took it; older programs did not tell."""
     quiesced: bool
-    """As vSphere says; it says so too where no VMware Tools run, see :func:`create`."""
+    """True if vSphere says so. It also does where no VMware Tools run; see :func:`create`."""
 
     def is_of_other(self, repository: str) -> bool:
         """Whether it is known to be of a run into another repository, which alone knows whether that run is alive."""

@@ -51,7 +51,7 @@ LEFT_OUT: tuple[tuple[Any, str], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRules:
-    """What the surroundings of the new VM offer its devices."""
+    """The offers of the new VM's surroundings to its devices."""
 
     new_identity: bool
     disks: DiskRules = field(default_factory=DiskRules)

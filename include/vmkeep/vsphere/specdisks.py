@@ -20,7 +20,7 @@ PHYSICAL_RDM = ("placeholder", "lun", "omit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskRules:
-    """Where disks go, and what becomes of those that were not backed up."""
+    """The places of the disks, and the treatment of disks that were not backed up."""
 
     physical_rdm: str = "placeholder"
     datastores: Mapping[int, str] = field(default_factory=dict)

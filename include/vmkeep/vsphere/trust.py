@@ -51,7 +51,7 @@ class Trust:
     def __init__(self, vcenter: VCenter) -> None:
         self._pinned = normal_thumbprint(vcenter.thumbprint) if vcenter.thumbprint else None
         self.context = _context(pinned=self._pinned is not None, ca_file=vcenter.ca_file)
-        """Of every socket; whether it verifies depends on the rule."""
+        """The TLS context of every socket; the rule decides whether it verifies."""
         self.certificate: bytes | None = None
         """DER of the certificate seen last; it was accepted."""
 

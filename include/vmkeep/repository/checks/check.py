@@ -62,7 +62,7 @@ class Check:
         self._on_progress = on_progress
         self._findings = Findings()
         self._sums: dict[bytes, indexes.Sum] = {}
-        """The contents of the packs whose footer is good."""
+        """Sums over the packs whose footer is good."""
         known = notes.load()
         self._known, self._known_segments = known.packs, known.segments
         self._condemned = excused()
