@@ -66,7 +66,7 @@ PARAMS = {
     "slice": optional_text(
         title="Slice", description="Read this part instead of the day's, e.g. 3/30: the third of thirty."
     ),
-    "read_all": Param(
+    "read_data": Param(
         False, type="boolean", title="Read all data", description="Read everything in this run, however long it takes."
     ),
     "repository": REPOSITORY,
@@ -89,7 +89,7 @@ with DAG(
         task_id="check",
         days=dag.param("days"),
         part=dag.param("slice"),
-        read_all=dag.param("read_all"),
+        read_data=dag.param("read_data"),
         repository_conn_id="{{ params.repository }}",
         execution_timeout=timedelta(hours=48),
     )

@@ -69,7 +69,7 @@ def test_what_is_not_filled_in_keeps_nothing_and_so_forgets_nothing(dags):
         ("repository_maintenance", "keep_weekly", "8"),
         ("repository_maintenance", "grace_hours", -1),
         ("repository_check", "days", 0),
-        ("repository_check", "read_all", "yes"),
+        ("repository_check", "read_data", "yes"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_param(dags, name, param, value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,7 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, print_table, size, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import TransientError, VmKeepError
-from vmkeep.flows import held_vms, listing
+from vmkeep.flows import held_vms, listing, others
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import counted
 
@@ -149,18 +150,26 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
 
 
 @vm.command("sweep", examples={"List the held VMs, and change nothing": "vmkeep vm sweep --dry-run"})
+@option(
+    "--given-up-after-hours", section=Section.WHAT, type=click.FloatRange(min=1), metavar="HOURS",
+    default=others.GIVEN_UP // timedelta(hours=1), show_default=True,
+    help="Treat a run as dead that has shown no sign of life for this long.",
+)  # fmt: skip
 @repository_option
 @vsphere_options
 @vddk_option
 @option("--dry-run", is_flag=True, help="List the VMs that are held, and change nothing.")
 @json_option
-def sweep(*, dry_run: bool, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None) -> None:
+def sweep(
+    *, given_up_after_hours: float, dry_run: bool, repository: str | None, vddk: str | None, as_json: bool,
+    **vsphere: str | None,
+) -> None:  # fmt: skip
     """Free VMs that a dead backup or restore keeps from being moved by Storage vMotion.
 
     VMs of living runs, and VMs that other programs hold, are left alone. The DAG snapshot_sweep does the same.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
-    held = held_vms.find_held(site)
+    held = held_vms.find_held(site, given_up=timedelta(hours=given_up_after_hours))
     if dry_run:
         if as_json:
             print_json(held)

@@ -23,18 +23,18 @@ class CheckRepositoryOperator(UpkeepOperator):
 
     :param days: the number of slices; after this many days all data was read again. Templated.
     :param part: a slice, as ``3/30``; empty: the one whose turn it is on the day that the run stands for. Templated.
-    :param read_all: read the data of all packs. Templated.
+    :param read_data: read the data of all packs. Templated.
     :returns: the ``CheckCounts`` as a dict, also when the task fails because it found damage.
     :raises AirflowFailException: something is damaged.
     """
 
-    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "days", "part", "read_all")
+    template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "days", "part", "read_data")
 
-    def __init__(self, *, days: Any = 30, part: Any = None, read_all: Any = False, **kwargs: Any) -> None:
+    def __init__(self, *, days: Any = 30, part: Any = None, read_data: Any = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.days = days
         self.part = part
-        self.read_all = read_all
+        self.read_data = read_data
 
     def step(self, context: Context) -> Any:
         """Check."""
@@ -42,7 +42,7 @@ class CheckRepositoryOperator(UpkeepOperator):
         from vmkeep.repository import open_site_repository
 
         day = context["dag_run"].run_after  # not the clock's: a retry after midnight reads the same slice
-        part = None if self.read_all else upkeep.choose_slice(self.part, day=day, days=int(self.days))
+        part = None if self.read_data else upkeep.choose_slice(self.part, day=day, days=int(self.days))
         with open_site_repository(self.site()) as repository:
             findings, counts = upkeep.check(repository, part, on_progress=self.follow("check"))
         self.log.info("checked %s: %s, %d findings", counts.data, mebibytes(counts.bytes_checked), counts.findings)

@@ -100,7 +100,7 @@ def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, sit
     for dag_id in ("repository_check", "repository_maintenance"):
         assert not api.knows(dag_id), "paused until somebody switches it on"
         api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
-    check = api.trigger("repository_check", read_all=True)
+    check = api.trigger("repository_check", read_data=True)
     assert api.wait("repository_check", check, seconds=HANG) == "success"
     assert api.xcom("repository_check", check, "report")["check"]["data"] == "all"
 

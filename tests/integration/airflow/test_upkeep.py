@@ -177,7 +177,7 @@ def test_many_segments_become_few(folder, run_dag, set_connection):
     assert run.state == "success", run.states
     assert run.xcom("merge")["segments"] == before
     assert folder.segments() < before
-    assert run_dag("repository_check", read_all=True).state == "success"
+    assert run_dag("repository_check", read_data=True).state == "success"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_damage_fails_the_check_marks_the_point_and_stays_red_until_it_is_healed
     damaged, good = folder.back_up("app01", 1, 2, 3), folder.back_up("db01", 9)
     folder.spoil()
 
-    found = run_dag("repository_check", read_all=True)
+    found = run_dag("repository_check", read_data=True)
 
     assert found.state == "failed"
     assert (found.states["check"], found.states["mark_damaged"], found.states["report"]) == (
@@ -252,7 +252,7 @@ def test_damage_fails_the_check_marks_the_point_and_stays_red_until_it_is_healed
     assert known.xcom("mark_damaged")["marked"] == []
 
     folder.back_up("app01", 1, 2, 3)
-    healed = run_dag("repository_check", read_all=True)
+    healed = run_dag("repository_check", read_data=True)
     assert healed.xcom("mark_damaged")["cleared"] == [damaged]
     assert folder.damaged() == set()
 
@@ -260,7 +260,7 @@ def test_damage_fails_the_check_marks_the_point_and_stays_red_until_it_is_healed
 def test_a_damaged_point_is_no_ground_to_drop_a_good_one(folder, run_dag, set_connection):
     good, damaged = folder.back_up("app01", 9), folder.back_up("app01", 1, 2, 3)
     folder.spoil()
-    assert run_dag("repository_check", read_all=True).xcom("mark_damaged")["marked"] == [damaged]
+    assert run_dag("repository_check", read_data=True).xcom("mark_damaged")["marked"] == [damaged]
 
     run = run_dag("repository_maintenance", keep_last=1)
 
