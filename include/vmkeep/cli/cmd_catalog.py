@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from vmkeep.catalog import open_catalog
 from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json
 from vmkeep.cli.pages import Verbs
+from vmkeep.flows import pointlist
 from vmkeep.model.wording import counted
 
 
@@ -25,8 +25,8 @@ def rebuild(repository: str | None, as_json: bool) -> None:
 
     The exit code is 90 when a manifest is damaged.
     """
-    with open_given(repository) as opened, open_catalog(catalog_url()) as cache:
-        refreshed = cache.rebuild(opened)
+    with open_given(repository) as opened:
+        refreshed = pointlist.rebuild_catalog(opened, catalog=catalog_url())
     if as_json:
         print_json(refreshed)
     else:

@@ -13,7 +13,7 @@ from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars, rate, size
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
-from vmkeep.images import export_image, import_images
+from vmkeep.flows import disk_images
 from vmkeep.model.wording import counted
 
 
@@ -65,7 +65,9 @@ def import_(
     extents = [load_extents(path) for path in extent_files] or None
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        point = import_images(opened, disks, name=name, extents=extents, since=since, raw=raw, on_progress=bars(name))
+        point = disk_images.import_images(
+            opened, disks, name=name, extents=extents, since=since, raw=raw, on_progress=bars(name)
+        )
     seconds = time.monotonic() - started
     read = sum(stored.bytes_read for stored in point.images)
     stored_bytes = sum(stored.bytes_stored for stored in point.images)
@@ -97,11 +99,10 @@ def export(ref: str, disk: int, out: Path, force: bool, repository: str | None, 
     """Write one disk of a restore point to a sparse raw file, and check every block before it is written."""
     started = time.monotonic()
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        point = opened.find_point(ref)
-        exported = export_image(opened, point, disk, out, overwrite=force, on_progress=bars(out.name))
+        exported = disk_images.export(opened, ref, disk, out, overwrite=force, on_progress=bars(out.name))
     seconds = time.monotonic() - started
     if as_json:
-        print_json({"point": point.ref, "disk": disk, "file": str(out), "bytes_written": exported.bytes_written,
+        print_json({"point": exported.point, "disk": disk, "file": str(out), "bytes_written": exported.bytes_written,
                     "duration_seconds": round(seconds, 3)})  # fmt: skip
     else:
         click.echo(f"{out}: {size(exported.bytes_written)} of data written, {rate(exported.bytes_written, seconds)}")

@@ -12,7 +12,9 @@ from vmkeep.cli.output import print_json, print_table, show_recovery_key, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.passphrases import new_passphrase
 from vmkeep.errors import UsageError
-from vmkeep.repository import KeyService, Repository, Slot
+from vmkeep.flows import keys
+from vmkeep.flows.keys import Slot
+from vmkeep.flows.repositories import Repository
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,8 +45,7 @@ def key() -> None:
 def list_slots(repository: str | None, as_json: bool) -> None:
     """List key slots, oldest first."""
     with open_given(repository) as opened:
-        opened.master_key()
-        slots, damaged = opened.slots.read()
+        slots, damaged = keys.list_slots(opened)
     for blob, why in damaged.items():
         warn(f"{blob} {why}")
     if as_json:
@@ -95,10 +96,9 @@ def rotate(
 ) -> None:  # fmt: skip
     """Replace a key slot: add a new one, check that it opens, and only then remove SLOT."""
     with open_given(repository) as opened:
-        opened.master_key()
-        old = opened.slots.find(slot)
+        old = keys.require_slot(opened, slot)
         new, shown = _add(opened, recovery=recovery, kms=kms, file=new_passphrase_file, label=label or old.label)
-        opened.slots.remove(old.id)
+        keys.remove(opened, old.id)
     if as_json:
         fields = {**_plain(new), "removed": old.id}
         print_json({**fields, "recovery_key": shown} if shown else fields)
@@ -114,12 +114,12 @@ def _add(
     """Add one slot; return it, and the recovery key to show."""
     if sum((recovery, kms is not None, file is not None)) > 1:
         raise UsageError("choose one of --recovery, --kms and --new-passphrase-file")
-    master = opened.master_key()
     if recovery:
-        return opened.slots.add_recovery(master, label=label)
+        return keys.add_recovery_key(opened, label=label)
     if kms:
-        return opened.slots.add_service(master, kms, KeyService(), label=label), None
-    return opened.slots.add_passphrase(master, new_passphrase(file, where=_HOW_GIVEN), label=label), None
+        return keys.add_service_key(opened, kms, label=label), None
+    keys.require_encrypted(opened)  # nobody is asked for a passphrase that nothing would take
+    return keys.add_passphrase(opened, new_passphrase(file, where=_HOW_GIVEN), label=label), None
 
 
 @key.command("remove", examples={"Remove the slot whose id begins with 5f3a": "vmkeep key remove 5f3a"})
@@ -129,8 +129,7 @@ def _add(
 def remove(slot: str, repository: str | None, as_json: bool) -> None:
     """Remove a key slot, by its id or the beginning of its id; the last slot cannot be removed."""
     with open_given(repository) as opened:
-        opened.master_key()
-        removed = opened.slots.remove(slot)
+        removed = keys.remove(opened, slot)
     if as_json:
         print_json(_plain(removed))
     else:

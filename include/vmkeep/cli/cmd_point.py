@@ -15,24 +15,26 @@ from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, size, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.point_delete import delete
 from vmkeep.cli.point_retention import retention
 from vmkeep.cli.retention_options import parse_end
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError
+from vmkeep.flows import points
+from vmkeep.flows.points import Marks
 from vmkeep.model.job import to_plain
 from vmkeep.model.selector import shown_name
-from vmkeep.repository import Marks, Repository
-from vmkeep.repository.points import is_ahead, warn_of_the_future
 
 if TYPE_CHECKING:
-    from vmkeep.catalog import CatalogEntry
+    from vmkeep.flows.pointlist import CatalogEntry
 
 
 @click.group(cls=Verbs)
 def point() -> None:
-    """List, show and pin restore points; try retention rules on them."""
+    """List, show, pin and delete restore points; try retention rules on them."""
 
 
+point.add_command(delete)
 point.add_command(retention)
 
 
@@ -51,24 +53,20 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
 
     The exit code is 90 when a point cannot be read and was left out, and 10 when the VM has no point.
     """
-    from vmkeep.catalog import ask_catalog  # its library is slow to import
+    from vmkeep.flows.pointlist import list_points  # takes time to import
 
     with open_given(repository) as opened:
-        refreshed, entries = ask_catalog(
-            catalog_url(), lambda catalog: (catalog.refresh(opened), catalog.points(opened.id, vm=vm))
-        )
-        marks = opened.marks.all()
-    if vm is not None and not entries:
-        tell_left_out(refreshed)
+        found = list_points(opened, catalog=catalog_url(), vm=vm)
+    if vm is not None and not found.entries:
+        tell_left_out(found.refreshed)
         raise NotFoundError(f"no restore point of '{vm}' in {opened.location}; see 'vmkeep point list'")
-    for entry in entries:
-        if is_ahead(entry.taken_at):
-            warn(warn_of_the_future(entry.ref, entry.taken_at))
+    for warning in found.warnings:
+        warn(warning)
     if as_json:
-        print_json([to_plain(entry) | to_plain(marks.get(entry.ref, Marks())) for entry in entries])
+        print_json([to_plain(entry) | to_plain(found.marks.get(entry.ref, Marks())) for entry in found.entries])
     else:
-        _print_list(entries, marks)
-    tell_left_out(refreshed)
+        _print_list(found.entries, found.marks)
+    tell_left_out(found.refreshed)
 
 
 def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> None:
@@ -111,8 +109,8 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     POINT is its ref as 'point list' prints it, the beginning of its id, or latest:VM.
     """
     with open_given(repository) as opened:
-        found = opened.find_point(ref)
-        marks = Marks(pin=opened.marks.pin_of(found.ref), damage=opened.marks.damage_of(found.ref))
+        shown = points.show(opened, ref)
+    found, marks = shown.point, shown.marks
     if as_json:
         print_json({"ref": found.ref, **to_plain(found), **to_plain(marks)})
         return
@@ -162,8 +160,7 @@ def pin(repository: str | None, ref: str, reason: str, until: str | None, as_jso
     """
     end = parse_end(until, now=now()) if until else None
     with open_given(repository) as opened:
-        found = _find_ref(opened, ref)
-        made = opened.marks.pin(found, reason=reason, by=_who(), until=end)
+        found, made = points.pin(opened, ref, reason=reason, by=_who(), until=end)
     if as_json:
         print_json({"ref": found, **to_plain(made)})
         return
@@ -177,19 +174,11 @@ def pin(repository: str | None, ref: str, reason: str, until: str | None, as_jso
 def unpin(repository: str | None, ref: str, as_json: bool) -> None:
     """End the hold of a restore point."""
     with open_given(repository) as opened:
-        found = _find_ref(opened, ref)
-        was_pinned = opened.marks.unpin(found)
+        found, was_pinned = points.unpin(opened, ref)
     if as_json:
         print_json({"ref": found, "was_pinned": was_pinned})
         return
     click.echo(f"{found} is not pinned any more" if was_pinned else f"{found} was not pinned")
-
-
-def _find_ref(opened: Repository, text: str) -> str:
-    """Return the ref of the point that is meant; a full ref needs no manifest, which may be damaged."""
-    if "/" in text and text in opened.point_refs(text.rpartition("/")[0]):
-        return text
-    return opened.find_point(text).ref
 
 
 def _who() -> str:

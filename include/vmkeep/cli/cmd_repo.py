@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from vmkeep.blobs import LockMode, LockRule
 from vmkeep.cli.options import json_option, location_from, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
 from vmkeep.cli.pages import Section, Verbs, option
@@ -16,12 +15,10 @@ from vmkeep.cli.repo_lock import lock
 from vmkeep.cli.repo_merge import merge
 from vmkeep.cli.repo_prune import prune
 from vmkeep.cli.repo_repair import repair
-from vmkeep.clock import now
 from vmkeep.errors import CorruptError, UsageError
+from vmkeep.flows import repositories
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
-from vmkeep.repository import create_encrypted_repository, create_repository
-from vmkeep.repository.checks import Slice, parse_slice
 
 
 @click.group(cls=Verbs)
@@ -69,7 +66,7 @@ _HOW_GIVEN = "set VMKEEP_PASSPHRASE or give --passphrase-file"
     help="With --encrypt: open the repository by this key of AWS KMS, and ask for no passphrase.",
 )
 @option(
-    "--lock", "lock_mode", section=Section.WHAT, type=click.Choice([mode.value for mode in LockMode]),
+    "--lock", "lock_mode", section=Section.WHAT, type=click.Choice(repositories.LOCK_MODES),
     help="On S3 with Object Lock: lock stored blobs. Users with a special right can lift 'governance'; nobody can lift "
     "'compliance'.",
 )  # fmt: skip
@@ -91,36 +88,29 @@ def init(
     A folder has to be empty, or missing in a folder that exists; a prefix of a bucket has to be free.
     """
     location = location_from(repository)
-    recovery_key = None
     if kms and not encrypt:
         raise UsageError("--kms needs --encrypt")
-    rule = _lock_rule(lock_mode, lock_days)
+    if (lock_mode is None) != (lock_days is None):
+        raise UsageError("--lock and --lock-days need each other: give both, or neither")
+    passphrase = None
     if encrypt:
         passphrase = given_passphrase() or (None if kms else new_passphrase(None, where=_HOW_GIVEN))
-        created = create_encrypted_repository(
-            location,
-            passphrase=passphrase,
-            kms_key=kms,
-            block_size=block_size * 1024,
-            compression=compression,
-            lock=rule,
-        )
-        made, recovery_key = created.repository, created.recovery_key
-    else:
-        made = create_repository(location, block_size=block_size * 1024, compression=compression, lock=rule)
+    made = repositories.create(
+        location,
+        block_size=block_size * 1024,
+        compression=compression,
+        encrypt=encrypt,
+        passphrase=passphrase,
+        kms_key=kms,
+        lock=(lock_mode, lock_days) if lock_mode is not None and lock_days is not None else None,
+    )
     if as_json:
-        fields = {"id": made.id, "location": made.location, "block_size": made.block_size, "encrypted": encrypt}
-        print_json({**fields, "recovery_key": recovery_key} if encrypt else fields)
+        fields = {"id": made.id, "location": made.location, "block_size": made.block_size, "encrypted": made.encrypted}
+        print_json({**fields, "recovery_key": made.recovery_key} if made.encrypted else fields)
         return
     click.echo(f"repository {made.id} created at {made.location}")
-    if recovery_key:
-        show_recovery_key(recovery_key)
-
-
-def _lock_rule(mode: str | None, days: int | None) -> LockRule | None:
-    if (mode is None) != (days is None):
-        raise UsageError("--lock and --lock-days need each other: give both, or neither")
-    return LockRule(mode=LockMode(mode), days=days) if mode and days is not None else None
+    if made.recovery_key:
+        show_recovery_key(made.recovery_key)
 
 
 @repo.command("stats", examples={"Count in another repository": "vmkeep repo stats -r /backup/repo"})
@@ -129,7 +119,7 @@ def _lock_rule(mode: str | None, days: int | None) -> LockRule | None:
 def stats(repository: str | None, as_json: bool) -> None:
     """Count restore points, packs and bytes."""
     with open_given(repository) as opened:
-        numbers = opened.stats()
+        numbers = repositories.stats(opened)
     if as_json:
         print_json(numbers)
         return
@@ -168,9 +158,9 @@ def check(repository: str | None, read_data: bool, part: str | None, as_json: bo
     """
     if read_data and part:
         raise UsageError("--read-data reads all data: leave out --slice")
-    chosen = parse_slice(part, today=now()) if part else None
+    chosen = repositories.choose_slice(part) if part else None
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        findings = opened.check(read_data=read_data, part=chosen, on_progress=bars("check"))
+        findings = repositories.check(opened, read_data=read_data, part=chosen, on_progress=bars("check"))
     if as_json:
         print_json({"healthy": not findings, "findings": [dict(_fields(finding)) for finding in findings]})
     else:
@@ -182,7 +172,7 @@ def check(repository: str | None, read_data: bool, part: str | None, as_json: bo
         click.echo(f"no damage found ({_extent(read_data, chosen)})")
 
 
-def _extent(read_data: bool, part: Slice | None) -> str:
+def _extent(read_data: bool, part: repositories.Slice | None) -> str:
     if part is not None:
         return f"data of slice {part} re-read"
     return "all stored data re-read" if read_data else "stored data not re-read: see --read-data and --slice"

@@ -22,12 +22,12 @@ from vmkeep.cli.options import (
 from vmkeep.cli.output import one_line, print_json, print_table, size, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import TransientError, VmKeepError
-from vmkeep.flows import held_vms, listing, others
+from vmkeep.flows import held_vms, listing
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import counted
 
 if TYPE_CHECKING:
-    from vmkeep.catalog import CatalogEntry
+    from vmkeep.flows.pointlist import CatalogEntry
 
 _POWER = {"poweredOn": "running", "poweredOff": "off", "suspended": "suspended"}
 _FIRST_TO_GO = ("uuid", "IP", "host", "size", "state")
@@ -75,13 +75,15 @@ def list_vms(everything: bool, repository: str | None, as_json: bool, **vsphere:
     _print_list(listed, last_points=points is not None, managers=everything)
 
 
-def _points(repository: str | None) -> list[CatalogEntry] | None:
+def _points(repository: str | None) -> Sequence[CatalogEntry] | None:
     """Return the points of the repository; nothing where none is given, or it cannot be read."""
     if not repository:
         return None
+    from vmkeep.flows import pointlist  # takes time to import
+
     try:
         with open_quietly(repository) as opened:
-            return listing.points_of(opened, catalog_url())
+            return pointlist.list_points(opened, catalog=catalog_url()).entries
     except VmKeepError as error:
         warn(f"the list goes without restore points: {error}")
         return None
@@ -152,7 +154,7 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
 @vm.command("sweep", examples={"List the held VMs, and change nothing": "vmkeep vm sweep --dry-run"})
 @option(
     "--given-up-after-hours", section=Section.WHAT, type=click.FloatRange(min=1), metavar="HOURS",
-    default=others.GIVEN_UP // timedelta(hours=1), show_default=True,
+    default=held_vms.GIVEN_UP // timedelta(hours=1), show_default=True,
     help="Treat a run as dead that has shown no sign of life for this long.",
 )  # fmt: skip
 @repository_option

@@ -7,9 +7,7 @@ import click
 from vmkeep.cli.options import json_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, Verbs, option
-from vmkeep.vsphere.rights import Purpose, rights_of
-
-_WORDS = {"backup": Purpose.BACKUP, "restore-over": Purpose.RESTORE_OVER, "restore-new": Purpose.RESTORE_NEW}
+from vmkeep.flows.rights import PURPOSES, needed_rights
 
 
 @click.group(cls=Verbs)
@@ -28,7 +26,7 @@ def vsphere() -> None:
     "--for",
     "purpose",
     section=Section.WHAT,
-    type=click.Choice(list(_WORDS)),
+    type=click.Choice(list(PURPOSES)),
     help="Only the privileges that this kind of run needs.",
 )
 @json_option
@@ -38,7 +36,7 @@ def role(purpose: str | None, as_json: bool) -> None:
     The list is made from the vSphere methods that vmkeep calls. Each run checks the same privileges before it changes
     anything. vSphere adds System.Anonymous, System.View and System.Read to every role.
     """
-    chosen = [(word, right) for word, kind in _WORDS.items() if purpose in (None, word) for right in rights_of(kind)]
+    chosen = needed_rights(purpose)
     if as_json:
         print_json(
             [

@@ -8,7 +8,7 @@ from vmkeep.cli.output import warn
 from vmkeep.errors import CorruptError
 
 if TYPE_CHECKING:
-    from vmkeep.catalog import Refreshed
+    from vmkeep.flows.pointlist import Refreshed
 
 
 def tell_left_out(refreshed: Refreshed) -> None:

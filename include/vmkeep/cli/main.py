@@ -31,7 +31,7 @@ _NOUNS = {
     "config": "Show the settings, and where each value comes from.",
     "help": "Explain a command, or the environment variables and the configuration file.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
-    "point": "List, show and pin restore points; try retention rules on them.",
+    "point": "List, show, pin and delete restore points; try retention rules on them.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
     "vm": "List and show the VMs of a vCenter; free VMs that dead runs keep from being moved.",

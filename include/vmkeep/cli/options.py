@@ -11,15 +11,14 @@ from urllib.parse import quote
 
 import click
 
-from vmkeep.blobs.wrappers import parse_rates
 from vmkeep.cli import settings
 from vmkeep.cli.configuration import in_file, require, value_of
 from vmkeep.cli.pages import Section, option
 from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
+from vmkeep.flows.repositories import Repository, open_repository, require_rate
 from vmkeep.model.address import parse_address
 from vmkeep.model.site import Site, VCenter
 from vmkeep.model.transport import TransportMode
-from vmkeep.repository import Repository, open_repository
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,7 +28,7 @@ _LIMIT = "vmkeep.limit_rate"
 
 def _remember_limit(context: click.Context, _option: click.Parameter, value: str | None) -> None:
     if value:
-        parse_rates(value)
+        require_rate(value)
     context.meta[_LIMIT] = value or None
 
 

@@ -13,7 +13,7 @@ import click
 from vmkeep.cli.secretfiles import require_typed, secret_from
 from vmkeep.cli.settings import NEW_PASSPHRASE, PASSPHRASE, PASSWORD, PASSWORD_FILE, SECOND_PASSPHRASE
 from vmkeep.errors import RepositoryError, UsageError
-from vmkeep.repository import takes_passphrase
+from vmkeep.flows.repositories import takes_passphrase
 
 _FILE = "vmkeep.passphrase_file"
 

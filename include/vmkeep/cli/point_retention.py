@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,23 +14,13 @@ from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import parse_time, retention_options
 from vmkeep.clock import now
-from vmkeep.errors import NotFoundError, UsageError
-from vmkeep.maintenance import point_facts
-from vmkeep.model.selector import names_meant, shown_name
+from vmkeep.errors import UsageError
+from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import counted
-from vmkeep.policy import PointFacts, RetentionRule, Verdict, expected_points, mark
+from vmkeep.policy import RetentionRule, Verdict
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Simulation:
-    """A rule, applied to the points that exist and to those that a forecast expects."""
-
-    rule: RetentionRule
-    at: datetime
-    verdicts: list[Verdict]
-    """Of the points that exist."""
-    expected: list[Verdict]
-    """Of the points that backups would make until then."""
+if TYPE_CHECKING:
+    from vmkeep.flows.retention import Simulation
 
 
 @command(
@@ -69,40 +59,21 @@ def retention(
     as_json: bool,
 ) -> None:
     """Show which points a retention rule would keep, why, and which would go. Removes nothing."""
+    from vmkeep.flows.retention import simulate  # takes time to import
+
     if rule is None:
         raise UsageError("no rule is given: say which points to keep, e.g. --keep-daily 14 --keep-weekly 8")
     at = parse_time(moment, zone).astimezone(UTC) if moment else now()
-    end = at + timedelta(days=forecast or 0)
     with open_given(repository) as opened:
-        points = _of_vm(point_facts(opened, at=end), vm)
-    expected = expected_points(points, now=at, until=end) if forecast else []
-    verdicts = mark([*points, *expected], rule, now=end, zone=zone)
-    coming = {point.ref for point in expected}
-    simulation = Simulation(
-        rule=rule,
-        at=end,
-        verdicts=[verdict for verdict in verdicts if verdict.point.ref not in coming],
-        expected=[verdict for verdict in verdicts if verdict.point.ref in coming],
-    )
+        simulation = simulate(opened, rule, at=at, zone=zone, days=forecast or 0, vm=vm)
     if as_json:
         print_json(_plain(simulation))
     else:
         _show(simulation, zone)
 
 
-def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:
-    if vm is None:
-        return points
-    meant = names_meant(vm)
-    keys = {point.vm_key for point in points if point.vm_key == vm or point.vm_name in meant}
-    chosen = [point for point in points if point.vm_key in keys]  # also those whose manifest does not tell the name
-    if not chosen:
-        raise NotFoundError(f"no restore point of '{vm}'; see 'vmkeep point list'")
-    return chosen
-
-
 def _show(simulation: Simulation, zone: tzinfo) -> None:
-    shown = simulation.verdicts + [verdict for verdict in simulation.expected if verdict.keep]
+    shown = [*simulation.verdicts, *(verdict for verdict in simulation.expected if verdict.keep)]
     print_table(
         ("point", "VM", "taken at", "", "why"),
         [
@@ -130,7 +101,7 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
 
 
 def _plain(simulation: Simulation) -> dict[str, Any]:
-    def points(verdicts: list[Verdict]) -> list[dict[str, Any]]:
+    def points(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         return [
             {
                 "ref": verdict.point.ref,

@@ -11,10 +11,10 @@ from vmkeep.cli.options import given_limit, json_option, open_given, repository_
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.passphrases import second_passphrase
-from vmkeep.errors import CorruptError, NotFoundError, UsageError
+from vmkeep.errors import CorruptError, UsageError
+from vmkeep.flows.repositories import Repository, open_repository
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
-from vmkeep.repository import Repository, open_repository
 
 if TYPE_CHECKING:
     from vmkeep.flows.pointcopy import CopyReport
@@ -70,7 +70,7 @@ def copy(
     Points that exist there are skipped, and only blocks that are missing there are sent. The exit code is 90 when a
     point could not be copied because it is damaged.
     """
-    from vmkeep.flows.pointcopy import Verify, copy_points  # takes time to import
+    from vmkeep.flows.pointcopy import Verify, choose_points, copy_points  # takes time to import
 
     if bool(refs) + everything + bool(vm or latest) != 1:
         raise UsageError(
@@ -81,7 +81,7 @@ def copy(
         open_second(target, second_passphrase_file) as second,
         progress_bars(hidden=as_json) as bars,
     ):
-        chosen = [source.find_point(ref).ref for ref in refs] or _chosen(source, vm, latest=latest)
+        chosen = choose_points(source, refs, vm=vm, latest=latest)
         report = copy_points(
             source, second, chosen, verify=Verify(verify), dry_run=dry_run, on_progress=bars("repository")
         )
@@ -94,17 +94,6 @@ def open_second(location: str, passphrase_file: str | None) -> Repository:
     """Open a second repository, with a passphrase of its own."""
     passphrase = second_passphrase(location, passphrase_file)
     return open_repository(location, passphrase=passphrase, limit_rate=given_limit())
-
-
-def _chosen(source: Repository, vm: str | None, *, latest: bool) -> list[str]:
-    refs = list(source.point_refs())
-    keys = dict.fromkeys(ref.rpartition("/")[0] for ref in refs)
-    wanted = set(keys) if vm is None else set(source.keys_of_vm(vm))
-    if vm is not None and not wanted:
-        raise NotFoundError(f"no restore point of a VM '{vm}' in {source.location}; see 'vmkeep point list'")
-    if not latest:
-        return [ref for ref in refs if ref.rpartition("/")[0] in wanted]
-    return [ref for key in sorted(wanted) for ref in source.latest_refs(key)]
 
 
 def _show(report: CopyReport, *, as_json: bool) -> None:

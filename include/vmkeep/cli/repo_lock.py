@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from vmkeep.blobs import open_store
 from vmkeep.cli.options import json_option, location_from, open_given, repository_option
 from vmkeep.cli.output import print_json, progress_bars
 from vmkeep.cli.pages import Section, command, option
@@ -61,11 +60,10 @@ def _extend(repository: str | None, *, as_json: bool) -> None:
 
 
 def _look(repository: str | None, *, restore: bool, as_json: bool) -> None:
-    from vmkeep.maintenance import bring_back, find_hidden
+    from vmkeep.flows.upkeep import bring_back, find_hidden  # takes time to import
 
     location = location_from(repository)
-    store = open_store(location)
-    found = bring_back(store) if restore else find_hidden(store)
+    found = bring_back(location) if restore else find_hidden(location)
     if as_json:
         print_json({"restored": restore, "found": to_plain(found)})
     else:

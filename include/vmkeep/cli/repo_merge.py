@@ -13,7 +13,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
 
 if TYPE_CHECKING:
-    from vmkeep.maintenance import MergePlan, MergeReport
+    from vmkeep.flows.upkeep import MergePlan, MergeReport
 
 
 @command("merge", examples={"Show which segments are worth merging": "vmkeep repo merge --dry-run"})
@@ -25,8 +25,7 @@ def merge(repository: str | None, dry_run: bool, as_json: bool) -> None:
 
     Backups, restores and prunes may run meanwhile.
     """
-    from vmkeep.flows.upkeep import merge_index  # takes time to import
-    from vmkeep.maintenance import plan_merge
+    from vmkeep.flows.upkeep import merge_index, plan_merge  # takes time to import
 
     reports: list[MergeReport] = []
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:

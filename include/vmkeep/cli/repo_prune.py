@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmkeep.cli.options import json_option, open_given, repository_option
+from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars, size
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import retention_options
-from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
 from vmkeep.policy import RetentionRule
 
 if TYPE_CHECKING:
-    from vmkeep.maintenance import PrunePlan, PruneReport
+    from vmkeep.flows.pruning import PrunePlan, PruneReport
 
 
 @command(
@@ -56,15 +55,12 @@ def prune(
     no point needs, and a later prune deletes them. So run it regularly; 'vmkeep point retention' shows which points a
     rule would keep.
     """
-    from vmkeep.flows.upkeep import grace_margins  # with numpy behind it
-    from vmkeep.maintenance import execute, plan_prune, time_for_rules
+    from vmkeep.flows.pruning import execute_prune, plan_prune  # takes time to import
 
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here: add --yes to prune, or --dry-run to see the plan")
-    margins = grace_margins(timedelta(hours=grace_hours))
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        at = time_for_rules(opened.blobs) if rule else now()
-        plan = plan_prune(opened, rule, margins=margins, now=at, zone=zone)
+        plan = plan_prune(opened, rule, grace=timedelta(hours=grace_hours), zone=zone)
         if not as_json:
             _show_plan(plan, zone)
         if dry_run:
@@ -73,7 +69,7 @@ def prune(
             return
         if not (yes or plan.empty):
             click.confirm("Do this?", abort=True, err=True)
-        report = execute(opened, plan, on_progress=bars("prune"))
+        report = execute_prune(opened, plan, catalog=catalog_url(), on_progress=bars("prune"))
     if as_json:
         print_json({"plan": _plain(plan), "report": to_plain(report)})
     else:

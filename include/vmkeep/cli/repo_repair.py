@@ -26,7 +26,7 @@ def repair() -> None:
 @json_option
 def index(repository: str | None, dry_run: bool, as_json: bool) -> None:
     """List again in the index the blocks that only damaged or lost segments listed."""
-    from vmkeep.maintenance import repair_index
+    from vmkeep.flows.upkeep import repair_index
 
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         report = repair_index(opened, dry_run=dry_run, on_progress=bars("index"))
@@ -53,7 +53,7 @@ def points(repository: str | None, dry_run: bool, as_json: bool) -> None:
     The rest of a damaged point can be restored, but no increment continues it. The exit code is 90 when a point is
     damaged.
     """
-    from vmkeep.maintenance import repair_points
+    from vmkeep.flows.upkeep import repair_points
 
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         report = repair_points(opened, dry_run=dry_run, on_progress=bars("points"))
@@ -100,7 +100,7 @@ def heal(
     Run 'repo check --read-data' first, because only known damage is healed. The exit code is 90 when a block stays
     lost.
     """
-    from vmkeep.maintenance import heal as heal_repository
+    from vmkeep.flows.upkeep import heal as heal_repository
 
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
         second = open_second(source, second_passphrase_file) if source else None

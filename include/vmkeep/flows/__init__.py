@@ -9,6 +9,7 @@ the libraries that it needs. The other modules are the inside of this package.
 """
 
 __all__ = [
-    "backup", "held_vms", "leftovers", "listing", "pointcopy", "restore", "restore_ledger", "restore_wording",
+    "about", "backup", "deletion", "disk_images", "held_vms", "keys", "leftovers", "listing", "pointcopy", "pointlist",
+    "points", "pruning", "repositories", "restore", "restore_ledger", "restore_wording", "retention", "rights",
     "upkeep", "values", "whole",
 ]  # fmt: skip

@@ -19,6 +19,9 @@ from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
+GIVEN_UP = others.GIVEN_UP
+"""The age from which a silent run of an unknown owner is dead."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldVm:
@@ -63,7 +66,7 @@ class LetGo:
 
 
 def find_held(
-    site: Site, *, has_ended: others.HasEnded = others.nobody_knows, given_up: timedelta = others.GIVEN_UP
+    site: Site, *, has_ended: others.HasEnded = others.nobody_knows, given_up: timedelta = GIVEN_UP
 ) -> tuple[HeldVm, ...]:
     """Return every VM that cannot be moved now; changes nothing.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from vmkeep.catalog import CatalogEntry, ask_catalog
 from vmkeep.model.site import VCenter
-from vmkeep.repository import Repository
 from vmkeep.vsphere import hosts, inventory
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import open_session
+
+if TYPE_CHECKING:
+    from vmkeep.catalog import CatalogEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +59,6 @@ def describe_vm(vcenter: VCenter, selector: str) -> inventory.VmDescription:
     """Return what vSphere tells of the one VM that a person selects."""
     with open_session(vcenter) as session:
         return inventory.describe_vm(session, inventory.find_vm(session, selector).moref)
-
-
-def points_of(repository: Repository, catalog: str) -> list[CatalogEntry]:
-    """Return the restore points of a repository, by a catalog that is brought level with it first."""
-    _, entries = ask_catalog(catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id)))
-    return entries
 
 
 def _newest(

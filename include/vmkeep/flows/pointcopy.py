@@ -86,6 +86,25 @@ class CopyReport:
         return tuple(point for point in self.points if point.state is CopyState.FAILED)
 
 
+def choose_points(source: Repository, refs: Sequence[str], *, vm: str | None, latest: bool) -> list[str]:
+    """Return the refs of the points that a person names, or else of all points, of one VM's, or of the newest.
+
+    :param vm: only this VM's points, by name or key.
+    :param latest: only the newest point of each VM.
+    :raises NotFoundError: there is no such point, or no point of such a VM.
+    """
+    if refs:
+        return [source.find_point(ref).ref for ref in refs]
+    every = list(source.point_refs())
+    keys = dict.fromkeys(ref.rpartition("/")[0] for ref in every)
+    wanted = set(keys) if vm is None else set(source.keys_of_vm(vm))
+    if vm is not None and not wanted:
+        raise NotFoundError(f"no restore point of a VM '{vm}' in {source.location}; see 'vmkeep point list'")
+    if not latest:
+        return [ref for ref in every if ref.rpartition("/")[0] in wanted]
+    return [ref for key in sorted(wanted) for ref in source.latest_refs(key)]
+
+
 def copy_points(
     source: Repository,
     target: Repository,

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from vmkeep.blobs import open_store
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import CorruptError, VmKeepError
 from vmkeep.maintenance import (
+    Hidden,
     LockReport,
     Margins,
     MergePlan,
@@ -23,14 +25,24 @@ from vmkeep.maintenance import (
     PruneReport,
     execute_merge,
     extend_locks,
+    heal,
     needed_packs,
     plan_merge,
+    repair_index,
     repair_points,
 )
+from vmkeep.maintenance import bring_back as bring_back_in
+from vmkeep.maintenance import find_hidden as find_hidden_in
 from vmkeep.model.job import Progress
 from vmkeep.repository import Finding, Repository
 from vmkeep.repository.checks import Slice, parse_slice, slice_of_day
 from vmkeep.repository.folders import PACKS
+
+__all__ = [
+    "CheckCounts", "MergePlan", "MergeReport", "PlanCounts", "PruneCounts", "bring_back", "check", "choose_slice",
+    "count_plan", "count_prune", "find_hidden", "grace_margins", "heal", "keep_locks", "mark_points", "merge_index",
+    "plan_merge", "refresh_catalog", "repair_index", "repair_points", "require_kept",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +190,16 @@ def require_kept(location: str, report: LockReport, unknown: str) -> None:
         problems.append(f"what points need cannot be told ({unknown})")
     if problems:
         raise CorruptError(f"{location}: {', '.join(problems)}")
+
+
+def find_hidden(location: str) -> list[Hidden]:
+    """Return the blobs that somebody has deleted or overwritten and the store still holds; needs no passphrase."""
+    return find_hidden_in(open_store(location))
+
+
+def bring_back(location: str) -> list[Hidden]:
+    """Make the originals of hidden blobs visible again, and return them; needs no passphrase."""
+    return bring_back_in(open_store(location))
 
 
 def refresh_catalog(url: str | None, repository: Repository) -> None:

@@ -1,19 +1,22 @@
 """Deleting, merging, repairing and locking, while backups and restores go on.
 
-Six verbs, each a plan first and then its execution, or one call: prune, merge, repair, heal, extend locks, bring back.
+Seven verbs, each a plan first and then its execution, or one call: prune, delete points, merge, repair, heal, extend
+locks, bring back.
 
 *Prune* forgets restore points by a rule, marks every block that a remaining point reaches (``roots``,
 ``reachability``), plans which packs to delete or rewrite, and sweeps them in stages that a backup under way can see
-and stop (``packsweep``, ``withdraw``). *Merge* joins small index segments. *Repair* writes an index again from the
+and stop (``packsweep``, ``withdraw``). *Deleting points* that a person names goes the way by which a prune forgets them
+(``deletion``, ``forget``). *Merge* joins small index segments. *Repair* writes an index again from the
 packs and tells which points lost data; *heal* fetches lost blocks from another repository. *Locks* keeps object locks
 ahead of time.
 
 Safety rests on notes and stages, not on clocks; ``margins`` names each waiting time and the race that it makes rare.
 """
 
+from vmkeep.maintenance.deletion import DeletionPlan, DeletionReport, delete_points, plan_deletion
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.heal import heal
-from vmkeep.maintenance.locks import LockReport, bring_back, extend_locks, find_hidden, needed_packs
+from vmkeep.maintenance.locks import Hidden, LockReport, bring_back, extend_locks, find_hidden, needed_packs
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import MergePlan, MergeReport, execute_merge, plan_merge
 from vmkeep.maintenance.plan import PrunePlan, plan_prune
@@ -22,6 +25,9 @@ from vmkeep.maintenance.repair import PointsRepair, repair_index, repair_points
 from vmkeep.maintenance.storetime import time_for_rules
 
 __all__ = [
+    "DeletionPlan",
+    "DeletionReport",
+    "Hidden",
     "LockReport",
     "Margins",
     "MergePlan",
@@ -30,12 +36,14 @@ __all__ = [
     "PrunePlan",
     "PruneReport",
     "bring_back",
+    "delete_points",
     "execute",
     "execute_merge",
     "extend_locks",
     "find_hidden",
     "heal",
     "needed_packs",
+    "plan_deletion",
     "plan_merge",
     "plan_prune",
     "point_facts",

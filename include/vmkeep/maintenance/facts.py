@@ -9,15 +9,15 @@ from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import ReadPoint
 
 
-def point_facts(repository: Repository, *, at: datetime) -> list[PointFacts]:
-    """Return the facts of all restore points; reads every manifest.
+def point_facts(repository: Repository, *, at: datetime, vm_key: str | None = None) -> list[PointFacts]:
+    """Return the facts of all restore points, or of those of one key; reads their manifests.
 
     :param at: the time for which pins with an end are looked at.
     :returns: sorted by VM, then by time. A point whose manifest is damaged is not good, and its time that of its name.
     """
-    marks = repository.marks.all()
+    marks = repository.marks.all(vm_key)
     manifests = repository.manifests
-    found = (_facts(read, marks.get(read.name.ref, Marks()), at) for read in manifests.read(manifests.names()))
+    found = (_facts(read, marks.get(read.name.ref, Marks()), at) for read in manifests.read(manifests.names(vm_key)))
     return [facts for facts in found if facts is not None]
 
 

@@ -1,4 +1,4 @@
-"""Deletes the manifests of the points that a rule lets go, except those that somebody pins meanwhile.
+"""Deletes the manifests of the points that a rule or a person lets go, except those that somebody pins meanwhile.
 
 A pin holds because of the order of the calls: record, look at pins, decide, delete. Decision 0008 has the reasoning.
 The note of a point (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash leaves no
@@ -15,7 +15,8 @@ from vmkeep.repository import Repository
 from vmkeep.repository.points import blob_of_ref
 
 _TRIES = 3
-_PINNED = "pinned"
+PINNED = "pinned"
+"""Why a point stays."""
 
 
 def forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -28,7 +29,7 @@ def forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict
         record = repository.forgettings.begin(going)
         pinned = _pinned(repository)
         wanted = [ref for ref in going if ref not in pinned]
-        kept |= dict.fromkeys(set(going) - set(wanted), _PINNED)
+        kept |= dict.fromkeys(set(going) - set(wanted), PINNED)
         if len(repository.forgettings.decide(record, wanted)) == len(wanted):
             gone = [ref for ref in wanted if _delete(repository, ref, kept)]
             repository.forgettings.end(record)
@@ -44,7 +45,7 @@ def _pinned(repository: Repository) -> set[str]:
 
 def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
     if repository.marks.is_pinned(ref, at=now()):  # by a program that does not look at our record
-        kept[ref] = _PINNED
+        kept[ref] = PINNED
         return False
     manifest = blob_of_ref(ref)
     repository.sealed_notes.forget(manifest)

@@ -2,7 +2,7 @@
 
 from vmkeep.policy.durations import parse_duration
 from vmkeep.policy.forecast import expected_points
-from vmkeep.policy.retention import Cause, KeepReason, PointFacts, RetentionRule, Verdict, mark
+from vmkeep.policy.retention import Cause, KeepReason, PointFacts, RetentionRule, Verdict, left_bare, mark
 from vmkeep.policy.wording import make_rule, parse_rule, parse_zone
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "RetentionRule",
     "Verdict",
     "expected_points",
+    "left_bare",
     "make_rule",
     "mark",
     "parse_duration",

@@ -52,19 +52,16 @@ class PruneOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Prune."""
-        from vmkeep.clock import now
-        from vmkeep.flows import upkeep
-        from vmkeep.maintenance import execute, plan_prune, time_for_rules
+        from vmkeep.flows import pruning, upkeep
         from vmkeep.repository import open_site_repository
 
         place = RepositoryHook(self.repository_conn_id).get_conn()
         rule = make_rule(self.keep or {}) or (parse_rule(place.retention) if place.retention else None)
         zone = parse_zone(self.time_zone or place.time_zone)
-        margins = upkeep.grace_margins(timedelta(hours=float(self.grace_hours)))
+        grace = timedelta(hours=float(self.grace_hours))
         site = self.site()
         with open_site_repository(site) as repository:
-            at = time_for_rules(repository.blobs) if rule else now()
-            plan = plan_prune(repository, rule, margins=margins, now=at, zone=zone)
+            plan = pruning.plan_prune(repository, rule, grace=grace, zone=zone)
             self.log.info("%s keeps %s", repository.location, rule or "every point: no retention is set")
             for line in plan_lines(plan, zone):
                 self.log.info("%s", line)
@@ -75,10 +72,8 @@ class PruneOperator(UpkeepOperator):
             }
             if self.plan_only:
                 return result
-            report = execute(repository, plan, on_progress=self.follow("prune"))
+            report = pruning.execute_prune(repository, plan, catalog=site.catalog, on_progress=self.follow("prune"))
             self.warn(prune_warnings(plan, report))
-            if report.points_forgotten:
-                upkeep.refresh_catalog(site.catalog, repository)
         result["done"] = to_plain(upkeep.count_prune(report))
         if report.not_rewritten:
             context["ti"].xcom_push(key="return_value", value=result)  # Airflow keeps no result of a task that raises

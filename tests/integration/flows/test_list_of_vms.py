@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import vcenter_of
 from vmkeep.cli.main import cli
-from vmkeep.flows.listing import list_vms, points_of
+from vmkeep.flows.listing import list_vms
+from vmkeep.flows.pointlist import list_points
 from vmkeep.model.job import to_plain
 from vmkeep.repository import create_encrypted_repository, open_repository
 from vmkeep.vsphere.api import vim
@@ -93,7 +94,7 @@ def test_a_repository_that_cannot_be_opened_costs_the_points_and_no_vm(vmkeep, t
 
 def test_a_point_of_another_vcenters_vm_of_the_same_id_and_name_is_not_taken_for_its_own(vmkeep, lab, kept):
     with open_repository(kept[0].repository) as repository:
-        points = points_of(repository, "sqlite://")
+        points = list_points(repository, catalog="sqlite://").entries
     strangers = [
         type(point)(**(to_plain(point) | {"taken_at": point.taken_at, "vcenter": "another"})) for point in points
     ]

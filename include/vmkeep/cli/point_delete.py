@@ -1,0 +1,96 @@
+"""``vmkeep point delete``: delete restore points that are named, as carefully as retention does."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmkeep.cli.completions import complete_points
+from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
+from vmkeep.cli.output import print_json, print_table
+from vmkeep.cli.pages import Section, command, option
+from vmkeep.errors import ConflictError, UsageError
+from vmkeep.model.job import to_plain
+from vmkeep.model.selector import shown_name
+from vmkeep.model.wording import counted
+
+if TYPE_CHECKING:
+    from vmkeep.flows.deletion import DeletionPlan
+
+
+@command(
+    "delete",
+    examples={
+        "See what would be deleted": "vmkeep point delete latest:app01 --dry-run",
+        "Delete a point without being asked": "vmkeep point delete 4211f1d6-3b0c/20261126T101500Z-0a1b2c3d --yes",
+    },
+)
+@click.argument("refs", metavar="POINT...", nargs=-1, required=True, shell_complete=complete_points)
+@option(
+    "--last",
+    section=Section.WHAT,
+    is_flag=True,
+    help="Delete the points even if a VM then has no good restore point left.",
+)
+@repository_option
+@option("--dry-run", is_flag=True, help="Show the plan, and delete nothing.")
+@option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(refs: tuple[str, ...], last: bool, repository: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Delete restore points; 'vmkeep repo prune' frees their space later.
+
+    POINT is a ref as 'point list' prints it, the beginning of its id, or latest:VM. Pinned points stay, and so do
+    points that the store has locked: the exit code is then 12. The last good point of a VM goes only with --last.
+    """
+    from vmkeep.flows.deletion import execute_deletion, plan_deletion  # takes time to import
+
+    if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
+        raise UsageError("nobody can be asked here: add --yes to delete, or --dry-run to see the plan")
+    with open_given(repository) as opened:
+        plan = plan_deletion(opened, refs)
+        if not as_json:
+            _show_plan(plan)
+        if dry_run:
+            if as_json:
+                print_json({"plan": _plain(plan)})
+            return
+        _require_meant(plan, last=last)
+        if not yes and plan.going:
+            click.confirm("Delete?", abort=True, err=True)
+        report = execute_deletion(opened, plan, catalog=catalog_url())
+    if as_json:
+        print_json({"plan": _plain(plan), "report": to_plain(report)})
+    else:
+        click.echo(f"{counted(len(report.points_deleted), 'point')} deleted")
+    if kept := report.points_kept:
+        reasons = "; ".join(f"{ref}: {why}" for ref, why in kept.items())
+        raise ConflictError(f"{counted(len(kept), 'point')} not deleted: {reasons}")
+
+
+def _require_meant(plan: DeletionPlan, *, last: bool) -> None:
+    if plan.bare and not last:
+        vms = ", ".join(shown_name(point.vm_name) if point.vm_name else point.vm_key for point in plan.bare)
+        raise ConflictError(f"no good restore point would be left of {vms}: add --last if that is meant")
+
+
+def _show_plan(plan: DeletionPlan) -> None:
+    last = {point.ref for point in plan.bare}
+    rows = [
+        (
+            point.ref, shown_name(point.vm_name) if point.vm_name else "", f"{point.taken_at:%Y-%m-%d %H:%M:%S}",
+            "GOES", "no good point of this VM is left then" if point.ref in last else "",
+        )
+        for point in plan.going
+    ]  # fmt: skip
+    rows += [(ref, "", "", "stays", why) for ref, why in plan.staying.items()]
+    print_table(("point", "VM", "taken at (UTC)", "", "why"), rows)
+
+
+def _plain(plan: DeletionPlan) -> dict[str, Any]:
+    return {
+        "going": [point.ref for point in plan.going],
+        "staying": dict(plan.staying),
+        "last_good": [point.ref for point in plan.bare],
+    }

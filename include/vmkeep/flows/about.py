@@ -1,0 +1,44 @@
+"""The versions of this program, of what it works with, and of the repository format that it writes."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from vmkeep import __version__
+from vmkeep.errors import UsageError
+from vmkeep.repository.unlock.descriptor import FORMAT_VERSION
+from vmkeep.vddk.folder import find_library
+
+_LIBRARIES = ("pyvmomi", "zstandard", "blake3", "obstore")
+
+
+def versions(vddk: str | None) -> dict[str, Any]:
+    """Return all versions by name.
+
+    :param vddk: VDDK's folder, if it is known.
+    """
+    return {
+        "vmkeep": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: _installed(name) for name in _LIBRARIES},
+        "vddk": _vddk(vddk) if vddk else None,
+        "repository_format": FORMAT_VERSION,
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _vddk(folder: str) -> dict[str, str]:
+    """Return VDDK's version and folder, or why they cannot be told."""
+    try:
+        library = find_library(folder)
+    except UsageError as error:
+        return {"problem": str(error)}
+    return {"version": library.version, "folder": str(library.folder)}

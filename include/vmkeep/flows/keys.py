@@ -1,0 +1,63 @@
+"""The key slots of an encrypted repository: list, add, replace, remove."""
+
+from __future__ import annotations
+
+from vmkeep.repository import KeyService, Repository, Slot
+
+__all__ = [
+    "Slot",
+    "add_passphrase",
+    "add_recovery_key",
+    "add_service_key",
+    "list_slots",
+    "remove",
+    "require_encrypted",
+    "require_slot",
+]
+
+
+def require_encrypted(repository: Repository) -> None:
+    """Return if a repository has keys.
+
+    :raises RepositoryError: it is not encrypted.
+    """
+    repository.master_key()
+
+
+def list_slots(repository: Repository) -> tuple[list[Slot], dict[str, str]]:
+    """Return the slots, oldest first, and blob → damage of those that cannot be read.
+
+    :raises RepositoryError: the repository is not encrypted.
+    """
+    repository.master_key()
+    return repository.slots.read()
+
+
+def require_slot(repository: Repository, text: str) -> Slot:
+    """Return the slot whose id begins with a text.
+
+    :raises NotFoundError: there is none.
+    """
+    repository.master_key()
+    return repository.slots.find(text)
+
+
+def add_passphrase(repository: Repository, passphrase: str, *, label: str) -> Slot:
+    """Add a slot that a passphrase opens."""
+    return repository.slots.add_passphrase(repository.master_key(), passphrase, label=label)
+
+
+def add_recovery_key(repository: Repository, *, label: str) -> tuple[Slot, str]:
+    """Add a slot that a new recovery key opens; return the key, too, which is kept nowhere."""
+    return repository.slots.add_recovery(repository.master_key(), label=label)
+
+
+def add_service_key(repository: Repository, arn: str, *, label: str) -> Slot:
+    """Add a slot that a key of AWS KMS opens."""
+    return repository.slots.add_service(repository.master_key(), arn, KeyService(), label=label)
+
+
+def remove(repository: Repository, text: str) -> Slot:
+    """Remove the slot whose id begins with a text, unless it is the last one; return it."""
+    repository.master_key()
+    return repository.slots.remove(text)

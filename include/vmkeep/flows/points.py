@@ -1,0 +1,49 @@
+"""Find, show and pin restore points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from vmkeep.model.point import RestorePoint
+from vmkeep.repository import Marks, Pin, Repository
+
+__all__ = ["Marks", "ShownPoint", "find_ref", "pin", "show", "unpin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPoint:
+    """One restore point, with what was said of it after its seal."""
+
+    point: RestorePoint
+    marks: Marks
+
+
+def find_ref(repository: Repository, text: str) -> str:
+    """Return the ref of the point that a person means; a full ref needs no manifest, which may be damaged.
+
+    :raises NotFoundError: none fits.
+    :raises AmbiguousError: more than one does.
+    """
+    if "/" in text and text in repository.point_refs(text.rpartition("/")[0]):
+        return text
+    return repository.find_point(text).ref
+
+
+def show(repository: Repository, text: str) -> ShownPoint:
+    """Return the point that a person means, with its marks."""
+    found = repository.find_point(text)
+    marks = Marks(pin=repository.marks.pin_of(found.ref), damage=repository.marks.damage_of(found.ref))
+    return ShownPoint(point=found, marks=marks)
+
+
+def pin(repository: Repository, text: str, *, reason: str, by: str, until: datetime | None) -> tuple[str, Pin]:
+    """Hold a point; return its ref and the hold."""
+    ref = find_ref(repository, text)
+    return ref, repository.marks.pin(ref, reason=reason, by=by, until=until)
+
+
+def unpin(repository: Repository, text: str) -> tuple[str, bool]:
+    """End the hold of a point; return its ref, and whether there was a hold."""
+    ref = find_ref(repository, text)
+    return ref, repository.marks.unpin(ref)

@@ -1,0 +1,108 @@
+"""Make, open, count and check repositories.
+
+An open :class:`Repository` is what the other actions take; whoever opens it looks into nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vmkeep.blobs import LockMode, LockRule
+from vmkeep.blobs.wrappers import parse_rates
+from vmkeep.clock import now
+from vmkeep.model.job import Progress
+from vmkeep.repository import (
+    Finding,
+    Repository,
+    RepositoryStats,
+    create_encrypted_repository,
+    create_repository,
+    open_repository,
+    takes_passphrase,
+)
+from vmkeep.repository.checks import Slice, parse_slice
+
+__all__ = [
+    "LOCK_MODES", "Made", "Repository", "Slice", "check", "choose_slice", "create", "open_repository", "require_rate",
+    "stats", "takes_passphrase",
+]  # fmt: skip
+
+LOCK_MODES = tuple(mode.value for mode in LockMode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A new repository."""
+
+    id: str
+    location: str
+    block_size: int
+    encrypted: bool
+    recovery_key: str | None = field(default=None, repr=False)
+    """Opens it like a passphrase; kept nowhere: show it once."""
+
+
+def create(
+    location: str,
+    *,
+    block_size: int,
+    compression: str,
+    encrypt: bool = False,
+    passphrase: str | None = None,
+    kms_key: str | None = None,
+    lock: tuple[str, int] | None = None,
+) -> Made:
+    """Create a repository.
+
+    :param passphrase: of an encrypted one; ``None``: the key of a key service opens it.
+    :param lock: mode and days of the store's object locks.
+    """
+    rule = LockRule(mode=LockMode(lock[0]), days=lock[1]) if lock else None
+    if not encrypt:
+        made = create_repository(location, block_size=block_size, compression=compression, lock=rule)
+        return Made(id=made.id, location=made.location, block_size=made.block_size, encrypted=False)
+    created = create_encrypted_repository(
+        location,
+        passphrase=passphrase,
+        kms_key=kms_key,
+        block_size=block_size,
+        compression=compression,
+        lock=rule,
+    )
+    made = created.repository
+    return Made(
+        id=made.id,
+        location=made.location,
+        block_size=made.block_size,
+        encrypted=True,
+        recovery_key=created.recovery_key,
+    )
+
+
+def stats(repository: Repository) -> RepositoryStats:
+    """Count points, packs and bytes."""
+    return repository.stats()
+
+
+def choose_slice(text: str) -> Slice:
+    """Return the slice of a text: ``3/30``, or ``today/30``.
+
+    :raises UsageError: the text is neither.
+    """
+    return parse_slice(text, today=now())
+
+
+def check(
+    repository: Repository, *, read_data: bool, part: Slice | None, on_progress: Callable[[Progress], None]
+) -> list[Finding]:
+    """Check structure and existence of everything, and the data of one slice or of all; return the findings."""
+    return repository.check(read_data=read_data, part=part, on_progress=on_progress)
+
+
+def require_rate(text: str) -> None:
+    """Return if a text is a rate limit.
+
+    :raises UsageError: it is none.
+    """
+    parse_rates(text)

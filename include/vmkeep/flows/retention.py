@@ -1,0 +1,56 @@
+"""A retention rule tried on a repository: which points it keeps now or at another time. Removes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from vmkeep.errors import NotFoundError
+from vmkeep.maintenance import point_facts
+from vmkeep.model.selector import names_meant
+from vmkeep.policy import PointFacts, RetentionRule, Verdict, expected_points, mark
+from vmkeep.repository import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """A rule, applied to the points that exist and to those that a forecast expects."""
+
+    rule: RetentionRule
+    at: datetime
+    verdicts: tuple[Verdict, ...]
+    """Of the points that exist."""
+    expected: tuple[Verdict, ...]
+    """Of the points that backups would make until then."""
+
+
+def simulate(
+    repository: Repository, rule: RetentionRule, *, at: datetime, zone: tzinfo, days: int = 0, vm: str | None = None
+) -> Simulation:
+    """Apply a rule as of a time, or some days later, assuming that every VM keeps its backup schedule.
+
+    :param vm: only this VM, by name or key.
+    :raises NotFoundError: it has no restore point.
+    """
+    end = at + timedelta(days=days)
+    points = _of_vm(point_facts(repository, at=end), vm)
+    coming = expected_points(points, now=at, until=end) if days else []
+    verdicts = mark([*points, *coming], rule, now=end, zone=zone)
+    refs = {point.ref for point in coming}
+    return Simulation(
+        rule=rule,
+        at=end,
+        verdicts=tuple(verdict for verdict in verdicts if verdict.point.ref not in refs),
+        expected=tuple(verdict for verdict in verdicts if verdict.point.ref in refs),
+    )
+
+
+def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:
+    if vm is None:
+        return points
+    meant = names_meant(vm)
+    keys = {point.vm_key for point in points if point.vm_key == vm or point.vm_name in meant}
+    chosen = [point for point in points if point.vm_key in keys]  # also those whose manifest does not tell the name
+    if not chosen:
+        raise NotFoundError(f"no restore point of '{vm}'; see 'vmkeep point list'")
+    return chosen

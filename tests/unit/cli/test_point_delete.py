@@ -1,0 +1,176 @@
+"""``vmkeep point delete``: named points go as retention lets points go, and the last good one on purpose only."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from vmkeep.blobs.faulty import FaultyStore
+from vmkeep.cli.main import cli
+from vmkeep.errors import ConflictError, LockedError, NotFoundError, StaleError, UsageError
+from vmkeep.maintenance import delete_points, plan_deletion
+from vmkeep.repository import Repository, create_repository, open_repository
+from vmkeep.repository.notes import Lost
+from vmkeep.repository.points import blob_of_ref
+
+
+@pytest.fixture
+def where(tmp_path, monkeypatch):
+    """A repository with three points of web01 and one of db01, and a catalog of its own."""
+    location = str(tmp_path / "repository")
+    create_repository(location)
+    monkeypatch.setenv("VMKEEP_CATALOG", f"sqlite:///{tmp_path}/catalog.db")
+    for number, name in enumerate(("web01", "web01", "web01", "db01")):
+        (tmp_path / "disk.raw").write_bytes(bytes([number + 1]) * (1 << 16))
+        run(location, "image", "import", str(tmp_path / "disk.raw"), "--name", name)
+    return location
+
+
+def run(location, *arguments):
+    done = CliRunner().invoke(cli, [*arguments, "-r", location], catch_exceptions=False, standalone_mode=False)
+    return done.stdout
+
+
+def refs(location, vm=None):
+    chosen = [] if vm is None else ["--vm", vm]
+    return [point["ref"] for point in json.loads(run(location, "point", "list", "--json", *chosen))]
+
+
+def test_named_points_go_with_their_notes_and_leave_catalog_and_repository_whole(where):
+    first, second, third = refs(where, "web01")
+
+    done = json.loads(run(where, "point", "delete", first, second, "--yes", "--json"))
+
+    assert done["report"] == {"points_deleted": [first, second], "points_kept": {}}
+    assert refs(where, "web01") == [third]
+    with open_repository(where) as repository:
+        assert repository.check() == []
+        repository.sealed_notes.require_all()
+        assert list(repository.blobs.list("forgettings/")) == []
+
+
+def test_a_dry_run_shows_the_plan_and_deletes_nothing(where):
+    before = refs(where)
+
+    shown = run(where, "point", "delete", "latest:web01", "--dry-run")
+    plan = json.loads(run(where, "point", "delete", "latest:web01", "--dry-run", "--json"))["plan"]
+
+    assert "GOES" in shown
+    assert plan == {"going": [refs(where, "web01")[-1]], "staying": {}, "last_good": []}
+    assert refs(where) == before
+
+
+def test_who_cannot_be_asked_has_to_say_yes_and_nothing_is_opened_before(tmp_path):
+    for more in ((), ("--json",)):
+        with pytest.raises(UsageError, match="add --yes"):
+            run(str(tmp_path / "nowhere"), "point", "delete", "x", *more)
+
+
+def test_a_pinned_point_stays_and_the_others_go(where):
+    first, second, _ = refs(where, "web01")
+    run(where, "point", "pin", first, "--reason", "case 4711")
+
+    with pytest.raises(ConflictError, match=f"1 point not deleted: {first}: pinned"):
+        run(where, "point", "delete", first, second, "--yes")
+
+    assert first in refs(where)
+    assert second not in refs(where)
+
+
+def test_the_last_good_point_of_a_vm_goes_only_on_purpose(where):
+    (only,) = refs(where, "db01")
+
+    with pytest.raises(ConflictError, match="no good restore point would be left of db01: add --last"):
+        run(where, "point", "delete", only, "--yes")
+    assert refs(where, "db01") == [only]
+
+    run(where, "point", "delete", only, "--yes", "--last")
+    assert only not in refs(where)
+
+
+def test_damaged_points_do_not_count_as_what_is_left(where):
+    first, second, third = refs(where, "web01")
+    with open_repository(where) as repository:
+        for ref in (first, second):
+            repository.marks.mark_damaged(ref, [Lost(name="disk")])
+
+    with pytest.raises(ConflictError, match="--last"):
+        run(where, "point", "delete", third, "--yes")
+    run(where, "point", "delete", first, second, "--yes")
+
+    assert refs(where, "web01") == [third]
+
+
+def test_all_points_of_a_vm_named_at_once_are_its_last_ones_too(where):
+    with pytest.raises(ConflictError, match="web01"):
+        run(where, "point", "delete", *refs(where, "web01"), "--yes")
+    assert len(refs(where, "web01")) == 3
+
+
+def test_one_name_that_fits_nothing_keeps_all_the_others(where):
+    before = refs(where)
+
+    with pytest.raises(NotFoundError):
+        run(where, "point", "delete", before[0], "nonsense", "--yes")
+
+    assert refs(where) == before
+
+
+def test_a_point_named_twice_is_deleted_once(where):
+    first = refs(where, "web01")[0]
+
+    done = json.loads(run(where, "point", "delete", first, first, "--yes", "--json"))
+
+    assert done["report"]["points_deleted"] == [first]
+
+
+def test_a_point_whose_manifest_is_damaged_can_be_deleted_by_its_ref(where, tmp_path):
+    first = refs(where, "web01")[0]
+    manifest = tmp_path / "repository" / blob_of_ref(first)
+    manifest.chmod(0o600)
+    manifest.write_bytes(b"rubbish")
+
+    run(where, "point", "delete", first, "--yes")
+
+    assert first not in refs(where)
+
+
+def test_a_point_that_the_store_has_locked_stays_and_keeps_its_note(where):
+    first = refs(where, "web01")[0]
+    with open_repository(where) as opened:
+        store = FaultyStore(opened.blobs)
+        repository = Repository(store, opened.descriptor)
+        plan = plan_deletion(repository, [first])
+        store.fail("delete", prefix=blob_of_ref(first), with_=LockedError("locked until 2027"))
+        report = delete_points(repository, plan)
+
+    assert report.points_deleted == ()
+    assert report.points_kept == {first: "locked until 2027"}
+    with open_repository(where) as repository:
+        assert len(repository.sealed_notes.noted()) == 4
+
+
+def test_a_plan_that_time_has_made_the_last_points_is_not_carried_out(where):
+    first, second, third = refs(where, "web01")
+    with open_repository(where) as repository:
+        plan = plan_deletion(repository, [third])
+        assert plan.bare == ()
+        run(where, "point", "delete", first, second, "--yes")
+
+        with pytest.raises(StaleError, match="plan again"):
+            delete_points(repository, plan)
+
+    assert refs(where, "web01") == [third]
+
+
+def test_a_point_that_somebody_else_has_deleted_meanwhile_is_no_error(where):
+    first, second, _ = refs(where, "web01")
+    with open_repository(where) as repository:
+        plan = plan_deletion(repository, [first, second])
+        run(where, "point", "delete", first, "--yes")
+
+        assert set(delete_points(repository, plan).points_deleted) >= {second}
+
+    assert refs(where, "web01")[0] not in (first, second)
