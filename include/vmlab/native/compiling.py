@@ -31,6 +31,7 @@ CORE = (
 )
 STAND_IN = (
     "vix_library.c",
+    "vix_state.c",
     "vix_errors.c",
     "vix_message.c",
     "vix_control.c",
@@ -38,6 +39,7 @@ STAND_IN = (
     "vix_disk.c",
     "vix_queue.c",
     "vix_io.c",
+    "vix_transfer.c",
     "vix_blocks.c",
     "vix_metadata.c",
     "vix_local.c",

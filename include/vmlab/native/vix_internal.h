@@ -8,8 +8,11 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-/* ---- vix_library.c ---- */
+/* ---- vix_state.c ---- */
 
+int vix_begin(VixDiskLibGenericLogFunc *log, VixDiskLibGenericLogFunc *warn, const char *lib_dir, const char *config,
+              const char *asked); /* the version that the host asked for, for the log */
+void vix_end(void);
 bool vix_ready(void);
 unsigned vix_nfc_port(void); /* 0 when no lab.conf was found */
 bool vix_buffers_too_big(void);
@@ -69,9 +72,6 @@ vix_queue *vix_queue_new(struct vix_disk *disk, unsigned threads);
 int vix_queue_add(vix_queue *queue, const vix_request *request);
 void vix_queue_wait(vix_queue *queue);
 void vix_queue_free(vix_queue *queue); /* waits for the last request and its thread */
-uint64_t vix_now_us(void);
-void vix_sleep_until(uint64_t due_us);
-void vix_delay(const struct vix_disk *disk, uint64_t begins_us); /* until the latency is over */
 
 /* ---- vix_disk.c ---- */
 
@@ -87,6 +87,11 @@ struct vix_disk {
 
 bool vix_is_disk(const struct vix_disk *disk);
 void vix_close_all(void);
+
+/* ---- vix_transfer.c ---- */
+
+uint64_t vix_now_us(void);
+void vix_delay(const struct vix_disk *disk, uint64_t begins_us); /* until the latency is over */
 /* One request: admission, data, latency; on the calling thread. */
 VixError vix_transfer(struct vix_disk *disk, const vix_request *request);
 

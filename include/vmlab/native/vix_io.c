@@ -4,25 +4,6 @@
 
 #include <stdlib.h>
 
-void vix_delay(const struct vix_disk *disk, uint64_t begins_us)
-{
-    if (disk->grant.latency_us)
-        vix_sleep_until(begins_us + disk->grant.latency_us);
-}
-
-/* Moves the data first and holds the answer back, so that a request takes the latency and not latency plus copying. */
-VixError vix_transfer(struct vix_disk *disk, const vix_request *request)
-{
-    uint64_t began = disk->grant.latency_us && !request->begins_us ? vix_now_us() : request->begins_us;
-    vix_kind kind = request->writing ? VIX_WRITE : VIX_READ;
-    int code = disk->control ? vix_control_admit(disk->control, kind, request->count * VL_SECTOR) : VL_OK;
-    if (!code)
-        code = request->writing ? vl_chain_write(disk->chain, request->start, request->count, request->buffer)
-                                : vl_chain_read(disk->chain, request->start, request->count, request->buffer);
-    vix_delay(disk, began);
-    return (VixError)code;
-}
-
 static int check(VixDiskLibHandle disk, const vix_request *request)
 {
     if (!vix_is_disk(disk))

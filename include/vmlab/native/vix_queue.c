@@ -7,11 +7,8 @@
 #define _GNU_SOURCE
 #include "vix_internal.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <time.h>
 
 #define MAX_THREADS 16
 
@@ -25,24 +22,6 @@ struct vix_queue {
     pthread_t threads[MAX_THREADS];
     bool stopping;
 };
-
-uint64_t vix_now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-/* Makes sleeps exact to some microseconds, because the usual slack of 50 is a twentieth of a millisecond's latency. */
-void vix_sleep_until(uint64_t due)
-{
-    struct timespec until = {.tv_sec = (time_t)(due / 1000000), .tv_nsec = (long)(due % 1000000) * 1000};
-    int slack = prctl(PR_GET_TIMERSLACK);
-    prctl(PR_SET_TIMERSLACK, 1);
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-        ;
-    prctl(PR_SET_TIMERSLACK, slack > 0 ? slack : 0);
-}
 
 static vix_request *take(vix_queue *q)
 {
