@@ -139,7 +139,7 @@ def back_up(
     repository.run(run).store("owner", b"compat")
     point = RestorePoint(
         id=f"00000000000000c{number}", vm=VM, taken_at=TAKEN_AT + timedelta(days=number), run=run,
-        kind=images[0].kind, mode_asked=BackupMode.SNAPSHOT_INCL_MEM, mode_used=BackupMode.SNAPSHOT_EXCL_MEM,
+        mode_asked=BackupMode.SNAPSHOT_INCL_MEM, mode_used=BackupMode.SNAPSHOT_EXCL_MEM,
         quiesce_asked=Quiesce.APPLICATION, consistency=Consistency.FILE_SYSTEM, images=tuple(images), skipped=(RDM,),
         warnings=("quiescing the application failed; the file systems were flushed",),
         attachments={name: root for name, (root, _) in attachments.items()},

@@ -138,7 +138,7 @@ class _Process:
                 images.append(_described(image, stored, continued=continued))
         point = RestorePoint(
             id=secrets.token_hex(8), vm=VmIdentity(name=vm, key=vm), taken_at=taken_at, run=self._order.run,
-            kind=BackupKind.FULL, mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
+            mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
             consistency=Consistency.CRASH, images=tuple(images),
             attachments={"config.xml": config}, attachment_sizes={"config.xml": size},
         )  # fmt: skip

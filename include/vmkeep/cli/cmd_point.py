@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import click
@@ -117,7 +118,7 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     click.echo(f"{found.ref}\n  VM            {found.vm.name} ({found.vm.inventory_path or found.vm.key})")
     if found.vm.moref is not None:
         click.echo(f"  taken of      {found.vm.in_full}")
-    click.echo(f"  taken at      {found.taken_at:%Y-%m-%d %H:%M:%S} UTC, run {found.run}")
+    click.echo(f"  taken at      {found.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, run {found.run}")
     click.echo(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
     click.echo(f"  consistency   {found.consistency}; quiesce asked {found.quiesce_asked}")
     rows = []

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC
 
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import (
@@ -36,7 +36,7 @@ from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
 from vmkeep.model.point import BackupKind, BackupMode, DiskImage, Power, RestorePoint
 from vmkeep.model.site import Site
-from vmkeep.repository import Repository, open_site_repository
+from vmkeep.repository import Repository, open_site_repository, point_id
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
 from vmkeep.vsphere import changes, inventory, rightscheck, snapshots
 from vmkeep.vsphere.rights import Purpose
@@ -266,9 +266,6 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         vm=pre.vm,
         taken_at=taken.taken_at,
         run=pre.request.run,
-        kind=BackupKind.INCREMENTAL
-        if all(image.kind is BackupKind.INCREMENTAL for image in images)
-        else BackupKind.FULL,
         mode_asked=pre.request.mode,
         mode_used=pre.mode,
         quiesce_asked=pre.request.quiesce,
@@ -315,10 +312,10 @@ def _enter(site: Site, repository: str, point: RestorePoint) -> None:
 
 
 def _point_id(pre: Preflight, taken: SnapshotTaken) -> str:
-    """The same for every try to seal these copies, and another one when the run is done again with a new snapshot."""
+    """Return the same for every try to seal these copies, and another one when the run has taken a new snapshot."""
     vm = f"{pre.vm.vcenter}:{taken.vm}"  # an id of a VM or snapshot may be given out by another vCenter too
-    name = f"vmkeep:{pre.request.run}:{vm}:{taken.snapshot}:{taken.taken_at.isoformat()}"
-    return uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:16]
+    moment = f"{vm}:{taken.snapshot}:{taken.taken_at.astimezone(UTC).isoformat()}"
+    return point_id(pre.request.run, pre.vm.key, moment)
 
 
 def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> None:

@@ -273,9 +273,8 @@ class _PointJob:
     def _candidates(self) -> Iterator[RestorePoint]:
         """Yield the VM's good points in the target: the latest before this one first, then the others."""
         names = list(self._target.manifests.names(self._point.vm.key))
-        stamp = f"{self._point.taken_at:%Y%m%dT%H%M%SZ}"
-        before = [name for name in names if name.stamp <= stamp]
-        for name in (*reversed(before), *(name for name in names if name.stamp > stamp)):
+        before = [name for name in names if name.stamp <= self._point.stamp]
+        for name in (*reversed(before), *(name for name in names if name.stamp > self._point.stamp)):
             try:
                 point = self._target.manifests.load(name.blob)
             except (BlobNotFoundError, CorruptError):

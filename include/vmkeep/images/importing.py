@@ -89,7 +89,6 @@ def _described(
         vm=VmIdentity(name=name, key=key),
         taken_at=taken_at,
         run=run,
-        kind=BackupKind.INCREMENTAL if any(job.parent for job in jobs) else BackupKind.FULL,
         mode_asked=BackupMode.ASIS,
         mode_used=BackupMode.ASIS,
         quiesce_asked=Quiesce.NONE,

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 
 from vmkeep.model.disk import ChangeId, Disk
 
+STAMP = "%Y%m%dT%H%M%SZ"
+"""The form of a time in the name of a restore point, e.g. ``20260102T030405Z``: it sorts by time."""
+
+
+def stamp_of(time: datetime) -> str:
+    """Return an aware time, of any zone, as names of restore points hold it: in UTC."""
+    return time.astimezone(UTC).strftime(STAMP)
+
 
 class BackupKind(StrEnum):
-    """The part of the VM that was read."""
+    """The part that was read: of one disk, or of all disks of a restore point."""
 
     FULL = "full"
+    """Everything."""
     INCREMENTAL = "incremental"
+    """Of a disk, only the changes since an earlier point; of a restore point, only the changes of at least one disk."""
 
 
 class BackupMode(StrEnum):
@@ -113,8 +123,10 @@ class RestorePoint:
     id: str
     vm: VmIdentity
     taken_at: datetime
+    """Kept in UTC, whatever zone it is given in."""
     run: str
-    kind: BackupKind
+    kind: BackupKind = field(init=False, default=BackupKind.FULL)
+    """Follows from the images: full if every disk was read in full."""
     mode_asked: BackupMode
     mode_used: BackupMode
     quiesce_asked: Quiesce
@@ -131,9 +143,11 @@ class RestorePoint:
     """``None``: written by a program that did not tell."""
 
     def __post_init__(self) -> None:
-        """Hold what every reader relies on: an aware time, and no disk twice."""
+        """Hold what every reader relies on: a time in UTC, a kind that fits the images, and no disk twice."""
         if self.taken_at.tzinfo is None:
             raise ValueError("taken_at must carry a time zone")
+        object.__setattr__(self, "taken_at", self.taken_at.astimezone(UTC))
+        object.__setattr__(self, "kind", _kind_of(self.images))
         keys = [disk.key for disk in self.disks]
         if len(keys) != len(set(keys)):
             raise ValueError(f"{self.vm.name}: a disk appears twice in the restore point")
@@ -151,6 +165,22 @@ class RestorePoint:
         return tuple(sorted((*(image.disk for image in self.images), *self.skipped), key=lambda disk: disk.key))
 
     @property
+    def stamp(self) -> str:
+        """The time in the point's name: UTC, but for :meth:`named_in`."""
+        return self.taken_at.strftime(STAMP)
+
+    @property
     def ref(self) -> str:
         """The point's name in the repository: ``<vm key>/<time>-<id>``; sorts by time."""
-        return f"{self.vm.key}/{self.taken_at:%Y%m%dT%H%M%SZ}-{self.id}"
+        return f"{self.vm.key}/{self.stamp}-{self.id}"
+
+    def named_in(self, zone: tzinfo | None) -> RestorePoint:
+        """Return the point under the name that an older program gave it, which wrote the stamp in another zone."""
+        named = replace(self)
+        object.__setattr__(named, "taken_at", self.taken_at.astimezone(zone))
+        return named
+
+
+def _kind_of(images: Sequence[DiskImage]) -> BackupKind:
+    full = all(image.kind is BackupKind.FULL for image in images)
+    return BackupKind.FULL if full else BackupKind.INCREMENTAL

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 
+from vmkeep.model.point import stamp_of
 from vmkeep.policy.retention import PointFacts
 
 _GAPS = 14
@@ -33,7 +34,7 @@ def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datet
         at = times[-1] + rhythm
         while at <= until:
             if at > now:
-                ref = f"{vm_key}/{at:%Y%m%dT%H%M%SZ}-expected"
+                ref = f"{vm_key}/{stamp_of(at)}-expected"
                 expected.append(PointFacts(ref=ref, vm_key=vm_key, vm_name=of_vm[-1].vm_name, taken_at=at))
             at += rhythm
     return expected

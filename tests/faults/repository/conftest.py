@@ -80,7 +80,7 @@ class Vm:
         kind = BackupKind.INCREMENTAL if parent else BackupKind.FULL
         point = RestorePoint(
             id=point_id(run, "vm"), vm=VmIdentity(name="web", key="vm"),
-            taken_at=_START + timedelta(hours=int(run.rpartition("-")[2])), run=run, kind=kind,
+            taken_at=_START + timedelta(hours=int(run.rpartition("-")[2])), run=run,
             mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
             consistency=Consistency.CRASH,
             images=(DiskImage(disk=disk, root=stored.root, kind=kind, reason="test"),),

@@ -40,7 +40,7 @@ def assert_gone(pid):
 def seal(place, done):
     point = RestorePoint(
         id="a" * 32, vm=VmIdentity(name="web", key="vm-key"), taken_at=datetime(2026, 1, 1, tzinfo=UTC), run=done.run,
-        kind=BackupKind.FULL, mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
+        mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
         consistency=Consistency.CRASH,
         images=(DiskImage(disk=done.disk, root=done.root, kind=done.kind, reason=done.reason),),
     )  # fmt: skip

@@ -29,7 +29,7 @@ def point(number: int, vm: str = "app01") -> RestorePoint:
     )
     return RestorePoint(
         id=f"{number:032x}", vm=VmIdentity(name=vm, key=f"key-{vm}"), taken_at=START + timedelta(hours=number),
-        run=f"run-{number}", kind=BackupKind.FULL, mode_asked=BackupMode.SNAPSHOT_EXCL_MEM,
+        run=f"run-{number}", mode_asked=BackupMode.SNAPSHOT_EXCL_MEM,
         mode_used=BackupMode.SNAPSHOT_EXCL_MEM, quiesce_asked=Quiesce.NONE, consistency=Consistency.CRASH,
         images=(image,), skipped=(disk(2001, SkipReason.PHYSICAL_RDM),),
     )  # fmt: skip

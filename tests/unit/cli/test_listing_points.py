@@ -21,12 +21,12 @@ from vmkeep.cli.main import cli
 from vmkeep.cli.output import fitting, paragraphs
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError
-from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
+from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.repository import create_repository
 
 POINT = RestorePoint(
     id="0123456789abcdef", vm=VmIdentity(name="web", key="5021f3ab-0000-1111-2222-333344445555"),
-    taken_at=datetime(2026, 11, 20, 12, tzinfo=UTC), run="r", kind=BackupKind.FULL, mode_asked=BackupMode.ASIS,
+    taken_at=datetime(2026, 11, 20, 12, tzinfo=UTC), run="r", mode_asked=BackupMode.ASIS,
     mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE, consistency=Consistency.CRASH, images=(),
 )  # fmt: skip
 

@@ -13,13 +13,13 @@ from vmkeep.cli.main import cli
 from vmkeep.cli.retention_options import parse_end, parse_time
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
-from vmkeep.model.point import BackupKind, BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
+from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.policy import parse_zone
 from vmkeep.repository import Lost, create_repository, open_repository
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAILY = RestorePoint(
-    id="00", vm=VmIdentity(name="web", key="key-web"), taken_at=NOW, run="r", kind=BackupKind.FULL,
+    id="00", vm=VmIdentity(name="web", key="key-web"), taken_at=NOW, run="r",
     mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE, consistency=Consistency.CRASH,
     images=(),
 )  # fmt: skip

@@ -29,7 +29,7 @@ RDM = disk(2002, 2, 9 << 30, None, compatibility_mode="physicalMode", skip=SkipR
 def point(*copied, skipped=()):
     images = tuple(DiskImage(disk=disk, root="00", kind=BackupKind.FULL, reason="") for disk in copied)
     return RestorePoint(
-        id="1", vm=VmIdentity(name="a", key="a"), taken_at=datetime.now(UTC), run="r", kind=BackupKind.FULL,
+        id="1", vm=VmIdentity(name="a", key="a"), taken_at=datetime.now(UTC), run="r",
         mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
         consistency=Consistency.CRASH, images=images, skipped=skipped,
     )  # fmt: skip

@@ -23,7 +23,7 @@ def last_point(*disks: Disk, change_id: str | None = "u/1") -> RestorePoint:
         for disk in disks
     )
     return RestorePoint(
-        id="1", vm=VmIdentity(name="a", key="a"), taken_at=datetime.now(UTC), run="r", kind=BackupKind.FULL,
+        id="1", vm=VmIdentity(name="a", key="a"), taken_at=datetime.now(UTC), run="r",
         mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
         consistency=Consistency.CRASH, images=images,
     )  # fmt: skip

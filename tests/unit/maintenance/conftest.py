@@ -134,7 +134,7 @@ def described(root, run, *, number, size, vm="vm"):
     )  # fmt: skip
     return RestorePoint(
         id=point_id(run, vm), vm=VmIdentity(name=vm, key=vm), taken_at=NOW - timedelta(hours=1000 - number), run=run,
-        kind=BackupKind.FULL, mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
+        mode_asked=BackupMode.ASIS, mode_used=BackupMode.ASIS, quiesce_asked=Quiesce.NONE,
         consistency=Consistency.CRASH,
         images=(DiskImage(disk=disk, root=root, kind=BackupKind.FULL, reason="test"),),
     )  # fmt: skip

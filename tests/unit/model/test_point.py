@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from vmkeep.model.job import from_plain, to_plain
-from vmkeep.model.point import BackupKind, BackupMode, Consistency, Power, Quiesce, RestorePoint, VmIdentity
+from vmkeep.model.point import BackupMode, Consistency, Power, Quiesce, RestorePoint, VmIdentity
 
 
 def point(consistency, power=None):
@@ -16,7 +16,6 @@ def point(consistency, power=None):
         vm=VmIdentity(name="web01", key="k"),
         taken_at=datetime(2026, 1, 2, tzinfo=UTC),
         run="r",
-        kind=BackupKind.FULL,
         mode_asked=BackupMode.SNAPSHOT_EXCL_MEM,
         mode_used=BackupMode.SNAPSHOT_EXCL_MEM,
         quiesce_asked=Quiesce.NONE,

@@ -61,7 +61,6 @@ def point():
             "vm": VmIdentity(name="web", key="5021-ab"),
             "taken_at": datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC),
             "run": "run/1",
-            "kind": BackupKind.FULL,
             "mode_asked": BackupMode.ASIS,
             "mode_used": BackupMode.ASIS,
             "quiesce_asked": Quiesce.NONE,

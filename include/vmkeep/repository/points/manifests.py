@@ -15,6 +15,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 
 from blake3 import blake3
@@ -42,7 +43,6 @@ from vmkeep.repository.points.pointnames import (
     folder_of,
     is_cut,
     parse_key,
-    stamp_of,
 )
 
 _VERSION = 1
@@ -50,9 +50,13 @@ _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
 """Errors of one file, not of the store."""
 
 
-def point_id(run: str, vm_key: str) -> str:
-    """Return the id that the restore point of a VM gets in a run: the same for every retry."""
-    return blake3(f"{run}\n{vm_key}".encode(), derive_key_context="vmkeep restore point id").hexdigest()[:16]
+def point_id(run: str, vm_key: str, moment: str = "") -> str:
+    """Return the id that the restore point of a VM gets in a run: the same for every retry.
+
+    :param moment: tells the moment that is kept from another one of the same run, for example by its snapshot.
+    """
+    what = "\n".join(filter(None, (run, vm_key, moment)))
+    return blake3(what.encode(), derive_key_context="vmkeep restore point id").hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +122,7 @@ class Manifests:
         """
         try:
             content = self._framer.unwrap(Kind.MANIFEST, self._get(blob), name=blob)
-            point = _parse(content)
+            point = _parse(content, blob)
         except CorruptError as error:
             what = f"manifest is damaged: {error}" if parse_key(blob).taken_at is not None else NOT_A_NAME
             raise CorruptError(f"restore point {blob.removeprefix(POINTS)}: {what}") from error
@@ -178,8 +182,8 @@ class Manifests:
 
         A point of another VM is not it, also where two runs have one name and two VMs one UUID.
         """
-        stamp = stamp_of(point.taken_at)
-        alike = [name for name in self.names(point.vm.key) if name.id == point.id or name.stamp == stamp]
+        names = self.names(point.vm.key)
+        alike = [name for name in names if name.id == point.id or name.stamp == point.stamp]
         found = (read for read in map(self._read, alike) if read is not None and read.point is not None)
         same = (point.run, point.vm.vcenter, point.vm.moref)
         return next(
@@ -203,11 +207,15 @@ def load_ref(manifests: Manifests, ref: str) -> RestorePoint:
         raise NotFoundError(f"no restore point '{ref}'; see 'vmkeep point list'") from error
 
 
-def _parse(content: memoryview) -> RestorePoint:
+def _parse(content: memoryview, blob: str) -> RestorePoint:
     try:
         fields = json.loads(bytes(content))
         if not isinstance(fields, dict) or fields.get("manifest") != _VERSION:
             raise CorruptError("manifest is of a version that this program does not know")
-        return from_plain(RestorePoint, fields["point"])
+        point = from_plain(RestorePoint, fields["point"])
+        if blob_key(point) == blob:
+            return point
+        # Earlier programs named a point by its time in the zone that the time was given in.
+        return point.named_in(datetime.fromisoformat(fields["point"]["taken_at"]).tzinfo)
     except (ValueError, KeyError, RecursionError) as error:
         raise CorruptError(f"does not parse: {str(error).splitlines()[0]}") from error

@@ -15,12 +15,11 @@ from urllib.parse import quote, unquote
 from blake3 import blake3
 
 from vmkeep.errors import NotFoundError
-from vmkeep.model.point import RestorePoint
+from vmkeep.model.point import STAMP, RestorePoint
 from vmkeep.repository.folders import POINTS
 
 NOT_A_NAME = "not the name of a restore point: if somebody else put that file below points/, move it away"
 """Said of a blob that is none of ours, or that somebody has renamed."""
-_STAMP = "%Y%m%dT%H%M%SZ"
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9_.%~-]+")
 _CUT = re.compile(r"[^/~]{1,80}~[0-9a-f]{32}")
 _LONGEST_PART = 150
@@ -69,7 +68,7 @@ class PointName:
         if not _NAME.fullmatch(self.blob.rpartition("/")[2]):
             return None
         try:
-            return datetime.strptime(self.stamp, _STAMP).replace(tzinfo=UTC)
+            return datetime.strptime(self.stamp, STAMP).replace(tzinfo=UTC)
         except ValueError:
             return None
 
@@ -88,7 +87,7 @@ def parse_key(key: str, vm_key: str | None = None) -> PointName:
 
 def blob_key(point: RestorePoint) -> str:
     """Return the blob key of a point's manifest."""
-    return f"{POINTS}{folder_of(point.vm.key)}/{stamp_of(point.taken_at)}-{safe_name(point.id)}"
+    return f"{POINTS}{folder_of(point.vm.key)}/{point.stamp}-{safe_name(point.id)}"
 
 
 def blob_of_ref(ref: str) -> str:
@@ -101,8 +100,3 @@ def blob_of_ref(ref: str) -> str:
     if not (vm_key and stamp and identity):
         raise NotFoundError(f"'{ref}' does not name a restore point; see 'vmkeep point list'")
     return f"{POINTS}{folder_of(vm_key)}/{safe_name(stamp)}-{safe_name(identity)}"
-
-
-def stamp_of(time: datetime) -> str:
-    """Return a time as names of points tell it."""
-    return time.strftime(_STAMP)
