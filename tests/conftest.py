@@ -14,13 +14,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests import kinds, servers
+from tests import kinds
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository
+from vmkeep.testing import servers
 
+pytest.register_assert_rewrite("vmkeep.testing.blob_contract")
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")  # no example fails because the machine has other things to do
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from tests.patience import HANG
-from tests.servers import S3Server
+from vmkeep.testing.servers import S3Server
 
 _PATIENCE = 30.0
 """Seconds for which a creator waits for a rival; where one comes, it waits no longer than for that one."""

@@ -23,7 +23,7 @@ from bench.delay import DelayProxy
 from bench.measure import Command, Figure, Stopwatch, say, touch_memory
 from bench.programs import VMKEEP
 from bench.report import Finding, Row
-from tests.servers import s3_server
+from vmkeep.testing.servers import s3_server
 
 _DRIVER = Path(__file__).parents[1] / "drivers" / "objects.py"
 _OBJECT = 64 << 20

@@ -1,4 +1,4 @@
-"""Named, immutable byte strings in a folder, in memory, on S3, or behind SSH.
+"""Named, immutable byte strings in a folder, on S3, or behind SSH.
 
 A store has few verbs (``store``): put if absent, read, list, delete, and replace for notes. It knows nothing of
 packs, points or digests: keys and bytes only. ``opening`` turns a location, as users write it, into a store with its
@@ -19,6 +19,8 @@ from vmkeep.blobs.store import (
     BlobInfo,
     BlobStore,
     Bytes,
+    check_key,
+    check_prefix,
     close_store,
     is_remote,
     is_there,
@@ -42,6 +44,8 @@ __all__ = [
     "VerbMeter",
     "Versions",
     "abreast",
+    "check_key",
+    "check_prefix",
     "close_store",
     "create_store",
     "delete_unlocked",

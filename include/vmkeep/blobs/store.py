@@ -1,7 +1,7 @@
 """The one storage contract: named byte strings, of which almost all are never changed.
 
-Few verbs, because every backend has to be able to promise them: a local folder, S3, SFTP. The rules are
-executable: ``tests/contract`` runs them against each backend and each wrapper.
+Few verbs, because every backend has to be able to promise them: a local folder, S3, SFTP. The rules are executable:
+``vmkeep.testing.blob_contract`` holds them, and ``tests/contract`` runs them against each backend and each wrapper.
 """
 
 from __future__ import annotations

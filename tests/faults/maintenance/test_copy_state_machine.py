@@ -11,13 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.sealed import CHEAP, PASSPHRASE, opened
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, read
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.flows.pointcopy import CopyState, copy_points
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.repository.blocks import writer
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.testing import FaultyStore
 
 blocks = st.lists(st.integers(0, 12), min_size=1, max_size=8)
 

@@ -7,12 +7,12 @@ import pytest
 from tests.faults.maintenance.test_prune_power_cuts import PowerCut, twin_of
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted
 from tests.unit.maintenance.conftest import BLOCK, NOW, AgingStore, Vault, block, small_packs
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import ConflictError, NotFoundError
 from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore
 
 __all__ = ["small_packs"]
 

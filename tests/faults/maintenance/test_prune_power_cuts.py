@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, small_packs, vault
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import StoreError
 from vmkeep.policy import RetentionRule
+from vmkeep.testing import FaultyStore
 
 __all__ = ["small_packs", "vault"]
 

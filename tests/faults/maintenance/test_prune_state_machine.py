@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 )
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault, described, read
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, StaleError
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge
@@ -32,6 +31,7 @@ from vmkeep.policy import RetentionRule
 from vmkeep.repository import ZERO, BlockWriter, Kind, MapBuilder, Repository, point_id
 from vmkeep.repository.blocks import writer
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore
 
 CONTENT = {number: (b"%04d" % number) * (BLOCK // 4) for number in range(1, 9)} | {0: bytes(BLOCK)}
 SIZE = 5

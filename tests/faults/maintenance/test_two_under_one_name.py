@@ -14,12 +14,12 @@ import pytest
 from tests.faults.maintenance.test_starting_one_while_another_runs import Interrupted, _twin
 from tests.sealed import remove_on_purpose
 from tests.unit.maintenance.conftest import BLOCK, NONE, AgingStore, Vault, block, described, read, small_packs, write
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import StaleError
 from vmkeep.flows.pointcopy import CopyState, copy_points
 from vmkeep.images import import_images
 from vmkeep.repository import point_id
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore
 
 __all__ = ["small_packs"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE, opened
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent, coalesce
@@ -19,6 +18,7 @@ from vmkeep.repository import point_id
 from vmkeep.repository.blocks import writer
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.testing import MemoryStore
 from vmkeep.transfer.storing import back_up_disk
 from vmkeep.transfer.writing import restore_disk
 

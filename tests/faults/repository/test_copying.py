@@ -6,14 +6,13 @@ import pytest
 
 from tests.faults.repository.conftest import BLOCK, PowerCut, Target
 from tests.sealed import CHEAP, PASSPHRASE, opened
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import UnsupportedError, UsageError
 from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
 from vmkeep.repository import Kind
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.testing import FaultyStore, MemoryStore
 from vmkeep.transfer.writing import restore_disk
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.sealed import opened, remove_on_purpose
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, VmKeepError
+from vmkeep.testing import FaultyStore
 from vmkeep.transfer.writing import restore_disk
 
 

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import StoreError
+from vmkeep.testing import FaultyStore
 
 BLOCK = 65536
 

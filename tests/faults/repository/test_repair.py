@@ -9,7 +9,6 @@ import pytest
 from tests.faults.repository.conftest import BLOCK, PowerCut
 from tests.faults.repository.test_copying import content_of, copy, make_store
 from tests.sealed import CHEAP, opened
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import CorruptError, UnsupportedError, UsageError
 from vmkeep.maintenance.heal import heal
@@ -19,6 +18,7 @@ from vmkeep.repository import Kind, create_repository
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.notes.damage import PackState
 from vmkeep.repository.unlock import slots
+from vmkeep.testing import FaultyStore
 
 
 @pytest.fixture(params=["plain", "encrypted"])

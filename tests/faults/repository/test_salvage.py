@@ -7,11 +7,11 @@ import random
 import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, Vault, small_packs
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.maintenance.repair import repair_index
 from vmkeep.repository import Kind, Scratch, Wanted
 from vmkeep.repository.frames.packs import PACK_HEADER_SIZE, pack_key
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 
 __all__ = ["small_packs"]
 

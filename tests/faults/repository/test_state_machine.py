@@ -7,11 +7,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.sealed import opened
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import Extent, coalesce
 from vmkeep.repository.blocks import writer
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore, MemoryStore
 from vmkeep.transfer.storing import back_up_disk
 from vmkeep.transfer.writing import restore_disk
 

@@ -4,57 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests import servers
 from tests.unit.catalog.test_catalog import Manifests, point
 from vmkeep.catalog import ask_catalog, open_catalog
 from vmkeep.errors import CatalogError, UnreachableError
+from vmkeep.testing.servers import Postgres, free_ports, postgres_server
 
 STARTERS = 6
 
 
-@dataclass(frozen=True)
-class Postgres:
-    """A running PostgreSQL, as the user that Debian's package makes."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        return f"postgresql+psycopg2://postgres:hidden@127.0.0.1:{self.port}/postgres"
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # below pytest's own folders it may not go
-    try:
-        shutil.chown(folder, "postgres", "postgres")
-        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        data = str(folder / "data")
-        initdb = [*as_postgres, str(programs / "initdb"), "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run(initdb, check=True, capture_output=True, cwd="/")
-        port, log = servers.free_ports(1)[0], folder / "log"
-        settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
-        flags = [part for setting in settings for part in ("-c", setting)]
-        command = ["--reuid=postgres", "--regid=postgres", "--clear-groups", str(programs / "postgres"), "-D", data]
-        with servers.running([*command, *flags], log) as process:
-            servers.wait_until(lambda: b"ready to accept" in log.read_bytes(), process, log)
-            yield Postgres(port=port, process=process)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -130,7 +100,7 @@ UNUSABLE = {
     "not a URL": lambda path: "catalog.db",
     "a port that is none": lambda path: "postgresql+psycopg2://u:hidden@db:port/vmkeep",
     "a driver that is missing": lambda path: "mysql+mysqldb://u:hidden@db/vmkeep",
-    "nobody listens": lambda path: f"postgresql+psycopg2://u:hidden@127.0.0.1:{servers.free_ports(1)[0]}/vmkeep",
+    "nobody listens": lambda path: f"postgresql+psycopg2://u:hidden@127.0.0.1:{free_ports(1)[0]}/vmkeep",
     "a folder that cannot be made": lambda path: "sqlite:////dev/null/state/catalog.db",
     "a folder in its place": lambda path: f"sqlite:///{path.parent}",
     "a file that may not be written": read_only,

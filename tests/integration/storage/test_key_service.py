@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from tests.kms import ARN, key_server
 from tests.sealed import CHEAP, PASSPHRASE
 from tests.unit.maintenance.conftest import described
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.cli.main import cli
 from vmkeep.errors import (
     AuthenticationError,
@@ -28,6 +27,7 @@ from vmkeep.repository import KeyService, create_encrypted_repository, create_re
 from vmkeep.repository.opening import create_encrypted_in, takes_passphrase
 from vmkeep.repository.unlock import slots
 from vmkeep.repository.unlock.descriptor import new_descriptor
+from vmkeep.testing import MemoryStore
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
-from tests import servers
 from tests.fronts import front, refusal, refusing
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.blobs.aws.client import AwsClient
@@ -45,6 +44,7 @@ from vmkeep.policy import RetentionRule
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.lockedkeys import LOCKED_FOLDERS, is_locked
 from vmkeep.repository.unlock import slots
+from vmkeep.testing import servers
 
 MIB = 1 << 20
 RULE = LockRule(mode=LockMode.COMPLIANCE, days=30)

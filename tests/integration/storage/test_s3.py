@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from tests.life import live
-from tests.lossy import lossy
 from vmkeep.blobs.aws.chain import resolve
 from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule
@@ -34,6 +33,7 @@ from vmkeep.errors import (
 )
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.repository import create_repository
+from vmkeep.testing import lossy
 
 MIB = 1 << 20
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")

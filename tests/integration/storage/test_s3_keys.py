@@ -6,12 +6,12 @@ import uuid
 
 import pytest
 
-from tests.servers import S3Server
 from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3.access import parse_location
 from vmkeep.errors import UsageError
 from vmkeep.repository import create_repository, open_repository
+from vmkeep.testing.servers import S3Server
 
 PREFIXES = [
     "a b", " a", "a ", "ü", "u\u0308", "日本", "😀", "a+b", "a%20b", "a%b", "100%", "a&b", "a'b", "a(b)!$;", "~a", ".a",

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import pytest
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.wrappers.rates import parse_rates
 from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
 from vmkeep.blobs.wrappers.timeslots import OwnLine, SharedLine, line_for
+from vmkeep.testing import MemoryStore
 
 _BOOK = """
 import sys

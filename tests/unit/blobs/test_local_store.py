@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.locations import local_folder
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.wrappers.settling import SettlingStore
 from vmkeep.errors import (
@@ -28,6 +26,7 @@ from vmkeep.errors import (
     StoreFullError,
     UsageError,
 )
+from vmkeep.testing import FaultyStore, MemoryStore
 
 
 class PowerCut(BaseException):

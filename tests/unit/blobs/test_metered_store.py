@@ -8,11 +8,10 @@ from contextlib import suppress
 import pytest
 
 from vmkeep.blobs import Meter, open_store
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.wrappers.metered import MeteredStore
 from vmkeep.errors import BlobNotFoundError, ConflictError, StoreError
 from vmkeep.repository import create_repository, open_repository
+from vmkeep.testing import FaultyStore, MemoryStore
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from vmkeep.blobs import abreast
-from vmkeep.blobs.memory import MemoryStore
+from vmkeep.testing import MemoryStore
 
 
 def thread_of(_item):

@@ -6,12 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.wrappers import retrying
 from vmkeep.blobs.wrappers.retrying import RetryingStore
 from vmkeep.blobs.wrappers.settling import SettlingStore
 from vmkeep.errors import AuthenticationError, BlobNotFoundError, ConflictError, StoreError, StoreFullError
+from vmkeep.testing import FaultyStore, MemoryStore
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.opening import open_store
 from vmkeep.blobs.wrappers.rates import parse_rates
 from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
 from vmkeep.errors import StoreError, UsageError
+from vmkeep.testing import FaultyStore, MemoryStore
 
 MB = 1_000_000
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE, opened, remove_on_purpose
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
@@ -20,6 +19,7 @@ from vmkeep.repository.blocks import writer
 from vmkeep.repository.checks.packcheck import pack_id_of
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.testing import MemoryStore
 
 BLOCK = 65536
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

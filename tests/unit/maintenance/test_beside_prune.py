@@ -6,13 +6,13 @@ import pytest
 
 from tests.sealed import opened
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, read
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
 from vmkeep.maintenance.heal import heal
 from vmkeep.maintenance.repair import repair_index, repair_points
 from vmkeep.repository import Kind
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore
 
 
 class Meddling(FaultyStore):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.maintenance.conftest import NONE, NOW, block
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError
 from vmkeep.maintenance.plan import plan_prune
+from vmkeep.testing import FaultyStore
 
 
 class Forgetful(FaultyStore):

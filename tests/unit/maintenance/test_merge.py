@@ -13,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmkeep.blobs import parallel
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.maintenance import merge
 from vmkeep.maintenance.merge import MergeReport, execute_merge, plan_merge
 from vmkeep.repository import Kind, Repository
@@ -23,6 +21,7 @@ from vmkeep.repository.frames.packs import PackContents, pack_key
 from vmkeep.repository.index import shelf
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore, MemoryStore
 
 MASTER = b"m" * 32
 

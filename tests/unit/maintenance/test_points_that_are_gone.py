@@ -9,9 +9,7 @@ import pytest
 
 from tests.sealed import opened
 from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, AgingStore, Vault, block
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError, StoreFullError
 from vmkeep.flows.pointcopy import copy_points
 from vmkeep.maintenance.forget import forget
@@ -23,6 +21,7 @@ from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
 from vmkeep.repository.checks.findings import Trouble
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore, MemoryStore
 
 
 class PowerCut(BaseException):

@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, NONE, block, described, write
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError
 from vmkeep.maintenance.margins import Margins
@@ -17,6 +16,7 @@ from vmkeep.maintenance.prune import execute
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import Kind
 from vmkeep.repository.frames.packs import pack_key
+from vmkeep.testing import FaultyStore
 
 
 def test_nothing_to_do_is_done_and_changes_nothing(vault):

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.flows.pointcopy import copy_points
 from vmkeep.images import import_images
 from vmkeep.maintenance.margins import Margins
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore
 
 IMPATIENT = Margins(left_for=timedelta())
 

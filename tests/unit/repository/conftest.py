@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 from vmkeep.repository import Repository
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 
 
 def make_repository(store=None, *, block_size=65536, compression="zstd") -> Repository:

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import ConflictError, CorruptError, RepositoryError, UsageError, VmKeepError
 from vmkeep.model.site import Site
 from vmkeep.repository import (
@@ -28,6 +27,7 @@ from vmkeep.repository.index import shelf
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, passphrases, slots
 from vmkeep.repository.unlock.recoverykey import format_recovery_key, is_recovery_key, parse_recovery_key
+from vmkeep.testing import MemoryStore
 
 PASSPHRASE = "correct horse battery"
 SECRET = b"what the guest keeps to itself, " * 4

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.repository.checks.packcheck import damaged_frames, read_contents
 from vmkeep.repository.frames.codecs import Codec, compress, decompress_into
 from vmkeep.repository.frames.digests import Digester, Kind
 from vmkeep.repository.frames.frames import HEADER_SIZE, Framer, Packed, parse_header
 from vmkeep.repository.frames.packs import MAX_FRAMES, PACK_HEADER_SIZE, OpenPack, PackBuffer, pack_key, parse_footer
+from vmkeep.testing import MemoryStore
 
 FRAMERS = {codec: Framer(codec=codec) for codec in Codec}
 FRAMER = FRAMERS[Codec.ZSTD]

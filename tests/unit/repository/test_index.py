@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Kind
@@ -28,6 +26,7 @@ from vmkeep.repository.index.index import Index
 from vmkeep.repository.index.largesegments import LargeSegment
 from vmkeep.repository.index.rows import rows_of
 from vmkeep.repository.index.segments import Segment
+from vmkeep.testing import FaultyStore, MemoryStore
 
 FRAMER = Framer(codec=Codec.ZSTD)
 

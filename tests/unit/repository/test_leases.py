@@ -8,11 +8,10 @@ import time
 import pytest
 
 from tests.patience import HANG
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import AuthenticationError, FencedError
 from vmkeep.repository import create_repository
 from vmkeep.repository.notes import leases
+from vmkeep.testing import FaultyStore, MemoryStore
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE, opened
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.repository import Lost
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.testing import FaultyStore, MemoryStore
 
 WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 

@@ -7,13 +7,13 @@ import threading
 import pytest
 
 from tests.patience import HANG
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreError
 from vmkeep.repository.blocks.sink import PackSink
 from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.frames import Framer
 from vmkeep.repository.frames.packs import OpenPack, pack_key
+from vmkeep.testing import MemoryStore
 
 FRAMER = Framer(codec=Codec.NONE)
 

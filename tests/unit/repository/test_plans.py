@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, StoreError
 from vmkeep.maintenance.packsweep import settle
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.plans import Plans
+from vmkeep.testing import FaultyStore
 
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
 

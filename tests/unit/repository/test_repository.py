@@ -10,8 +10,6 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import (
     AmbiguousError,
     ConflictError,
@@ -26,6 +24,7 @@ from vmkeep.model.selector import shown_name
 from vmkeep.repository import Repository, create_repository, open_repository, point_id
 from vmkeep.repository.points.pointnames import PointName, safe_name
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import FaultyStore, MemoryStore
 
 
 def edit(folder, **fields):

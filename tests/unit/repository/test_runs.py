@@ -8,12 +8,11 @@ import time
 import pytest
 
 from tests.patience import HANG, eventually
-from vmkeep.blobs.faulty import FaultyStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.clock import Deadline
 from vmkeep.errors import CorruptError, DeadlineError, FencedError, NotFoundError, StoreError
 from vmkeep.model.extents import Extent
 from vmkeep.repository.notes import leases, runs
+from vmkeep.testing import FaultyStore, MemoryStore
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CorruptError, LockedError, StaleError
 from vmkeep.maintenance import noting
 from vmkeep.repository import Repository
@@ -16,6 +15,7 @@ from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.notes import tries
 from vmkeep.repository.points.manifests import point_id
 from vmkeep.repository.sealing import handshake
+from vmkeep.testing import FaultyStore
 
 BLOCK = 65536
 

@@ -16,9 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreFullError
 from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Kind
@@ -28,6 +26,7 @@ from vmkeep.repository.frames.packs import PackContents
 from vmkeep.repository.index import shelf
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.index.segmentcache import SegmentCache, default_cache
+from vmkeep.testing import FaultyStore, MemoryStore
 
 PLAIN = Framer(codec=Codec.ZSTD)
 ENCRYPTED = Framer(codec=Codec.ZSTD, keys=Keys(b"k" * 32, repository="r"))

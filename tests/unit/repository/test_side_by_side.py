@@ -9,9 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tests.crowded import most_at_once
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.blobs.parallel import AT_ONCE, abreast
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import CorruptError, StoreError
@@ -21,6 +19,7 @@ from vmkeep.repository import Repository
 from vmkeep.repository.checks.packcheck import read_contents
 from vmkeep.repository.folders import DAMAGE, MARKS
 from vmkeep.repository.notes.damage import PackDamage, PackState
+from vmkeep.testing import FaultyStore, MemoryStore
 
 POINTS = 40
 

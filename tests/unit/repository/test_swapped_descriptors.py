@@ -7,11 +7,11 @@ import json
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.opening import create_encrypted_in, open_in
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.testing import MemoryStore
 
 
 @pytest.fixture(autouse=True)

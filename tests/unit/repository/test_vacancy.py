@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.blobs.local import LocalStore
 from vmkeep.errors import RepositoryError
 from vmkeep.repository import create_encrypted_repository, create_repository, open_repository
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, slots
+from vmkeep.testing import FaultyStore
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.catalog import open_catalog
 from vmkeep.clock import now
 from vmkeep.errors import CorruptError, NotFoundError, StoreError
@@ -22,6 +21,7 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.policy import RetentionRule
 from vmkeep.repository import create_repository
 from vmkeep.repository.points.pointnames import blob_of_ref, folder_of
+from vmkeep.testing import MemoryStore
 
 LONG = "image-" + "a" * 145
 """A key that no folder can hold whole, as importing once made them."""

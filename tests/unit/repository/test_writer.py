@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from tests.patience import HANG
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import StoreError
 from vmkeep.repository import Kind
 from vmkeep.repository.blocks.writer import BlockWriter
 from vmkeep.repository.frames.frames import Framer
+from vmkeep.testing import MemoryStore
 
 
 class GatedStore(MemoryStore):

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import split
 from vmkeep.repository import Repository
 from vmkeep.repository.blocks import writer
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 from vmkeep.transfer.storing import back_up_disk
 from vmkeep.transfer.writing import restore_disk
 

@@ -13,11 +13,11 @@ import sys
 import threading
 from contextlib import contextmanager
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.model.extents import Extent, gather, split
 from vmkeep.repository import ZERO, Kind, Repository
 from vmkeep.repository.maps.maps import FAN_OUT, Shape, encode_root
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 from vmkeep.transfer.storing import back_up_disk
 from vmkeep.transfer.writing import restore_disk
 

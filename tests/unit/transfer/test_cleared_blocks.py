@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CancelledError
 from vmkeep.model.extents import Extent, coalesce
 from vmkeep.repository import Repository, decode_extents
 from vmkeep.repository.maps.attachments import read_content
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 from vmkeep.transfer import pipeline, storing
 
 BLOCK = 65536

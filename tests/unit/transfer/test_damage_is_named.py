@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.errors import CorruptError
 from vmkeep.repository import Kind
+from vmkeep.testing import MemoryStore
 from vmkeep.transfer.writing import restore_disk
 
 BLOCK = 65536

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from tests.patience import HANG
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CancelledError, StoreError, StoreFullError, TransferError
 from vmkeep.repository.frames.frames import Framer
 from vmkeep.repository.index.index import Index
+from vmkeep.testing import FaultyStore
 from vmkeep.transfer import reading, storing
 from vmkeep.transfer.pipeline import Conveyor, Crew
 from vmkeep.transfer.writing import restore_disk

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vmkeep.blobs.memory import MemoryStore
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 from vmkeep.transfer import mapcopy
 from vmkeep.transfer.mapcopy import MapCopy
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.patience import HANG
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.errors import CancelledError, TransferError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
 from vmkeep.repository import BlockWriter, MapBuilder
+from vmkeep.testing import FaultyStore
 from vmkeep.transfer import storing
 from vmkeep.transfer.position import Position
 from vmkeep.transfer.verify import verify_disk

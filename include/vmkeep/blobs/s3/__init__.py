@@ -6,11 +6,12 @@ code. Where a bucket keeps versions and object locks, ``versions`` and ``locks``
 and bring it back.
 """
 
-from vmkeep.blobs.s3.access import S3Access, parse_location
+from vmkeep.blobs.s3.access import S3Access, S3Location, parse_location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 
 __all__ = [
     "S3Access",
     "S3BlobStore",
+    "S3Location",
     "parse_location",
 ]

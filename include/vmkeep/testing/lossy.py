@@ -9,11 +9,14 @@ from contextlib import contextmanager, suppress
 
 
 class Lossy:
-    """Passes everything on to a server, but for the next ``lose`` replies, whose connections are cut instead."""
+    """Passes everything on to a server, except the next ``lose`` replies: their connections are cut instead."""
 
     def __init__(self, port: int) -> None:
+        """Listen on a free port of 127.0.0.1, for a server on another port of it."""
         self.lose = 0
+        """Number of replies that are still to be lost."""
         self.lost = 0
+        """Number of replies that were lost so far."""
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -47,11 +50,13 @@ class Lossy:
             return True
 
     def close(self) -> None:
+        """Stop listening."""
         self._listener.close()
 
 
 @contextmanager
 def lossy(port: int) -> Iterator[Lossy]:
+    """Put a proxy that loses replies before a server on 127.0.0.1."""
     proxy = Lossy(port)
     try:
         yield proxy

@@ -1,4 +1,4 @@
-"""A blob store in memory: the reference for the contract, and the disk of fault tests."""
+"""A blob store in memory: the smallest one that keeps the contract, and the disk of fault tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
+from vmkeep.blobs import BlobInfo, Bytes, check_key, check_prefix
 from vmkeep.errors import BlobNotFoundError, ConflictError
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)

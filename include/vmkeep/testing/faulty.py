@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
+from vmkeep.blobs import BlobInfo, BlobStore, Bytes
 from vmkeep.blobs.wrappers import WrappingStore
 
 
