@@ -152,21 +152,21 @@ def place(tmp_path, nineteen):
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
-    """A real S3 server; see servers.py."""
+    """A real S3 server; see vmkeep.testing.servers."""
     with servers.s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def moto_server(tmp_path_factory):
-    """Another S3 server, by other authors; see servers.py."""
+    """Another S3 server, by other authors; see vmkeep.testing.servers."""
     with servers.moto_server(tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def ssh_server(tmp_path_factory):
-    """A real SSH server; see servers.py."""
+    """A real SSH server; see vmkeep.testing.servers."""
     with servers.ssh_server(tmp_path_factory.mktemp("ssh")) as server:
         yield server
 

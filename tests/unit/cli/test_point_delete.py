@@ -7,13 +7,13 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from vmkeep.blobs.faulty import FaultyStore
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, LockedError, NotFoundError, StaleError, UsageError
 from vmkeep.maintenance import delete_points, plan_deletion
 from vmkeep.repository import Repository, create_repository, open_repository
 from vmkeep.repository.notes import Lost
 from vmkeep.repository.points import blob_of_ref
+from vmkeep.testing import FaultyStore
 
 
 @pytest.fixture
