@@ -8,6 +8,7 @@ import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
+from pkgutil import resolve_name
 
 import jsonschema
 import pytest
@@ -228,6 +229,12 @@ def test_the_images_carry_the_version_of_the_project():
 
     named = {service["image"] for service in SERVICES.values() if service["image"].startswith("vmkeep/")}
     assert {image.partition(":")[2] for image in named} == {version("vmkeep")}
+
+
+def test_the_dags_are_those_of_the_installed_package():
+    (bundle,) = json.loads(SERVICES["worker"]["environment"]["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
+    made = resolve_name(bundle["classpath"])(name=bundle["name"], **bundle["kwargs"])
+    assert {path.name for path in made.path.glob("*.py")} == {path.name for path in (ROOT / "dags").glob("*.py")}
 
 
 def test_a_worker_gets_ready_before_it_forks_its_tasks():

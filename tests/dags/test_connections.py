@@ -46,6 +46,14 @@ def test_a_site_is_read_from_the_two_connections(connections):
     assert site.vcenter.ca_file is None
 
 
+@pytest.mark.parametrize(("field", "folder"), [("/opt/of-the-connection", "/opt/of-the-connection"), ("", "/opt/vddk")])
+def test_a_proxy_that_knows_its_vddk_needs_no_folder_in_the_connection(connections, monkeypatch, field, folder):
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p", extra={"vddk": field})
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep")
+    monkeypatch.setenv("VMKEEP_VDDK", "/opt/vddk")
+    assert make_site(vsphere_conn_id="vc", repository_conn_id="repo").vddk == folder
+
+
 def test_the_passphrase_is_the_repository_connections_password(connections):
     connections("vc", conn_type="vsphere", host="vc", login="u", password="p")
     connections("repo", conn_type="vmkeep", host="/srv/vmkeep", password="correct horse")

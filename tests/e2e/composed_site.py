@@ -47,7 +47,7 @@ class Site:
 
     def _make_space(self) -> subprocess.Popen[bytes]:
         """Start the process that holds network and mounts; ``/opt`` and ``/srv`` are empty but for the volumes."""
-        volumes = {name: self.folder / name for name in ("checkout", "airflow", "vddk", "vmkeep", "lab")}
+        volumes = {name: self.folder / name for name in ("airflow", "vddk", "vmkeep", "lab")}
         for path in (*volumes.values(), self.folder / "data"):
             path.mkdir(exist_ok=True)
         hosts = self.folder / "hosts"
@@ -55,8 +55,8 @@ class Site:
         script = f"""
             ip link set lo up; mount --make-rprivate /
             mount -t tmpfs none /opt; mount -t tmpfs none /srv; mount --bind {hosts} /etc/hosts
-            mkdir /opt/vmkeep /opt/airflow /opt/vddk /srv/vmkeep /srv/lab
-            mount --bind {volumes["checkout"]} /opt/vmkeep; mount --bind {volumes["airflow"]} /opt/airflow
+            mkdir /opt/airflow /opt/vddk /srv/vmkeep /srv/lab
+            mount --bind {volumes["airflow"]} /opt/airflow
             mount --bind {volumes["vddk"]} /opt/vddk; mount --bind {volumes["vmkeep"]} /srv/vmkeep
             mount --bind {volumes["lab"]} /srv/lab
             echo ready; exec sleep infinity
@@ -166,7 +166,7 @@ class Site:
         """End everything."""
         stop_all(self.started)
         self._space.kill()
-        self._space.wait()
+        self._space.communicate()
         shutil.rmtree(self._database, ignore_errors=True)
 
 

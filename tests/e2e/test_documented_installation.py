@@ -190,3 +190,15 @@ def test_what_a_person_changes_in_a_connection_counts_and_stays(site, api):
 
     finished(api, "repository_maintenance", run)
     assert api.xcom("repository_maintenance", run, "prune")["rule"] == "last 1"
+
+
+def test_debians_own_pip_makes_the_environment_as_the_page_does(folder, environment):
+    """Its release 23.0.1 refuses a list with hashes, unless it is told not to look for what the list lacks."""
+    made = folder / "by-pip"
+    for command in shown("Without Docker").replace("/opt/vmkeep/environment", str(made)).splitlines():
+        subprocess.run(
+            ["sh", "-euc", command.replace("python3 ", f"{PYTHON} ")],
+            env=within(made), check=True, cwd=folder / "checkout", timeout=3 * HANG,
+        )  # fmt: skip
+    subprocess.run([made / "bin" / "pip", "check"], check=True)
+    subprocess.run([made / "bin" / "vmkeep", "--version"], check=True)
