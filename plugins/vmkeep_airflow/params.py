@@ -6,13 +6,13 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from vmkeep.model.transport import TransportMode
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 from vmkeep_airflow.proxies import BACKUP_PROXY, proxies
 
 _WHERE = "Where"
 
 TRANSPORTS = Param(
-    ["nbdssl", "nbd"],
+    [mode.value for mode in DEFAULT_MODES],
     type="array",
     items={"type": "string", "enum": [mode.value for mode in TransportMode]},
     examples=[mode.value for mode in TransportMode],

@@ -22,6 +22,7 @@ from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep.model.transport import parse_modes
 from vmkeep.model.wording import counted
 
 
@@ -84,7 +85,7 @@ def run(
         run=f"cli-{uuid.uuid4().hex[:12]}",
         mode=BackupMode(mode),
         quiesce=Quiesce(quiesce),
-        transports=tuple(transports.split(":")),
+        transports=parse_modes(transports),
         exclude=exclude,
         full=full,
     )

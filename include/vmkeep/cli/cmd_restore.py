@@ -21,6 +21,7 @@ from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
 from vmkeep.flows.whole import run_restore
 from vmkeep.model.job import to_plain
+from vmkeep.model.transport import parse_modes
 from vmkeep.model.wording import counted
 
 
@@ -158,7 +159,7 @@ def run(
         host=host,
         power_on=power_on,
         new_identity=not keep_identity,
-        transports=tuple(transports.split(":")),
+        transports=parse_modes(transports),
     )
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:

@@ -18,7 +18,7 @@ from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, r
 from vmkeep.flows.repositories import Repository, open_repository, require_rate
 from vmkeep.model.address import parse_address
 from vmkeep.model.site import Site, VCenter
-from vmkeep.model.transport import TransportMode
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,7 +51,7 @@ second_passphrase_option = option(
     help="File with the passphrase of the second repository.",
 )  # fmt: skip
 transports_option = option(
-    "--transports", section=Section.VSPHERE, metavar="MODE:MODE…", default="nbdssl:nbd", show_default=True,
+    "--transports", section=Section.VSPHERE, metavar="MODE:MODE…", default=":".join(DEFAULT_MODES), show_default=True,
     help=f"How VDDK may reach the disks, the preferred way first: {', '.join(TransportMode)}. "
     "A restore writes by nbdssl and nbd only.",
 )  # fmt: skip

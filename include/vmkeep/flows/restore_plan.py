@@ -21,7 +21,7 @@ from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm,
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
-from vmkeep.model.transport import modes_for_writing
+from vmkeep.model.transport import TransportMode, modes_for_writing
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import configspec, create, inventory, rightscheck, snapshots
 from vmkeep.vsphere.names import require_usable_name
@@ -184,7 +184,7 @@ def _plan_new(
     )
 
 
-def _about_transports(asked: tuple[str, ...]) -> tuple[str, ...]:
+def _about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:
     """Say which modes are left out."""
     left = modes_for_writing(asked)
     dropped = [name for name in asked if name not in left]

@@ -10,7 +10,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
-from vmkeep.model.transport import modes_for_writing, require_modes
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing, require_some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class BackupRequest:
     """Run key: names the snapshot, the leases and the run's blobs."""
     mode: BackupMode = BackupMode.SNAPSHOT_EXCL_MEM
     quiesce: Quiesce = Quiesce.FILE_SYSTEM
-    transports: tuple[str, ...] = ("nbdssl", "nbd")
+    transports: tuple[TransportMode, ...] = DEFAULT_MODES
     exclude: tuple[str, ...] = ()
     """Disks to leave out, by address (``scsi0:1``), label or device key."""
     full: bool = False
@@ -32,8 +32,8 @@ class BackupRequest:
     finds its snapshot one day."""
 
     def __post_init__(self) -> None:
-        """Refuse transport modes that do not exist."""
-        require_modes(self.transports)
+        """Refuse a request without a transport mode."""
+        require_some(self.transports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,13 +162,12 @@ class RestoreRequest:
     """``None``: as the VM was when it was backed up. One that was off or suspended stays off."""
     new_identity: bool = True
     """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
-    transports: tuple[str, ...] = ("nbdssl", "nbd")
+    transports: tuple[TransportMode, ...] = DEFAULT_MODES
     owner: str = ""
     """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``."""
 
     def __post_init__(self) -> None:
         """Refuse names that are empty, as an unset variable in a script gives them, and modes that cannot write."""
-        require_modes(self.transports)
         modes_for_writing(self.transports)
         for field_name in ("vm", "new_name", "datastore", "folder", "resource_pool", "host"):
             if getattr(self, field_name) == "":

@@ -15,6 +15,7 @@ import msgspec
 
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import BackupKind
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class DiskJob:
     """Run blob that holds what to read; ``None``: ask the reader which extents are allocated."""
     parent_root: str | None
     """Map root of the parent point's disk, the base of everything that is not read."""
-    transports: tuple[str, ...] = ("nbdssl", "nbd")
+    transports: tuple[TransportMode, ...] = DEFAULT_MODES
     piece_size: int = 1 << 20
     depth: int = 8
 
@@ -143,7 +144,7 @@ class WriteJob:
     """Bytes of the target disk."""
     fresh: bool
     """The target was just created: what the point does not hold needs no zeroes written."""
-    transports: tuple[str, ...] = ("nbdssl", "nbd")
+    transports: tuple[TransportMode, ...] = DEFAULT_MODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

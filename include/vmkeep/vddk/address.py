@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from vmkeep.errors import UsageError
 from vmkeep.model.site import VCenter
+from vmkeep.model.transport import TransportMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class DiskAddress:
     vm_name: str = ""
     snapshot: str | None = None
     """Managed object id of the snapshot; always given when one is read."""
-    transports: tuple[str, ...] = ()
+    transports: tuple[TransportMode, ...] = ()
     """In order of preference; empty: the library's default, for local files."""
     thumbprint: str = ""
     """Thumbprint that VDDK is told in place of the SHA-1 of the server's certificate."""

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from vmkeep.errors import VddkError, VmKeepError
+from vmkeep.model.transport import TransportMode
 from vmkeep.vddk.address import DiskAddress, second_try
 from vmkeep.vddk.codes import METADATA_KEY_NOT_FOUND, UNKNOWN
 from vmkeep.vddk.completions import COMPLETION, Request
@@ -164,7 +165,7 @@ def _open_again(library: Library, address: DiskAddress, first: VddkError, *, rea
 def _open_once(library: Library, address: DiskAddress, *, read_only: bool) -> Iterator[Handle]:
     with ExitStack() as steps:
         params = steps.enter_context(open_params(library, address))
-        if address.vcenter is not None and "hotadd" in address.transports:
+        if address.vcenter is not None and TransportMode.HOTADD in address.transports:
             steps.callback(_cleanup, library, address, params)
         connection = ctypes.c_void_p()
         library.check(

@@ -11,6 +11,7 @@ from airflow.sdk import Context
 from vmkeep.errors import ConflictError
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.transport import DEFAULT_MODES
 from vmkeep_airflow.leftovers import Verdict, judged
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.run_key import Owner
@@ -44,7 +45,7 @@ class PreflightOperator(SiteOperator):
         vm: Any,
         mode: Any = "SNAPSHOT_EXCL_MEM",
         quiesce: Any = "file-system",
-        transports: Any = ("nbdssl", "nbd"),
+        transports: Any = DEFAULT_MODES,
         exclude: Any = None,
         full: Any = False,
         **kwargs: Any,

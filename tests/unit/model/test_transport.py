@@ -1,0 +1,49 @@
+"""Transport modes: one list of names, one default, and a clear error before any VM is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.cli.cmd_backup import backup
+from vmkeep.errors import UsageError
+from vmkeep.flows.values import BackupRequest, RestoreRequest
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing, parse_modes
+
+
+def test_the_modes_of_a_text_keep_their_order():
+    assert parse_modes("hotadd:nbdssl") == (TransportMode.HOTADD, TransportMode.NBDSSL)
+    assert parse_modes(":".join(TransportMode)) == tuple(TransportMode)
+
+
+@pytest.mark.parametrize("text", ["", "carrier", "nbd:", ":", "nbd:NBDSSL", "nbd nbdssl"])
+def test_a_text_with_anything_else_is_refused_with_the_names_that_there_are(text):
+    with pytest.raises(UsageError, match="choose from san, hotadd, nbdssl, nbd"):
+        parse_modes(text)
+
+
+def test_a_request_without_a_mode_is_refused():
+    with pytest.raises(UsageError, match="no transport mode"):
+        BackupRequest(vm="web01", run="r", transports=())
+    with pytest.raises(UsageError, match="no transport mode"):
+        RestoreRequest(point="p", run="r", transports=())
+
+
+def test_a_restore_writes_only_by_modes_that_need_no_snapshot():
+    assert modes_for_writing(tuple(TransportMode)) == (TransportMode.NBDSSL, TransportMode.NBD)
+    with pytest.raises(UsageError, match="san:hotadd:nbdssl"):
+        modes_for_writing((TransportMode.SAN, TransportMode.HOTADD))
+
+
+def test_requests_and_the_command_line_have_one_default():
+    option = next(it for it in backup.get_command(None, "run").params if it.name == "transports")
+
+    assert parse_modes(option.default) == DEFAULT_MODES
+    assert BackupRequest(vm="web01", run="r").transports == DEFAULT_MODES
+    assert RestoreRequest(point="p", run="r").transports == DEFAULT_MODES
+
+
+def test_a_request_survives_json():
+    request = BackupRequest(vm="web01", run="r", transports=parse_modes("san:nbd"))
+
+    assert from_plain(BackupRequest, to_plain(request)) == request
