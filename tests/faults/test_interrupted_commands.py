@@ -53,7 +53,7 @@ def test_a_backup_that_is_told_to_stop_leaves_no_snapshot_and_no_point(lab, tmp_
     assert not list((tmp_path / "repository").glob("points/*/*"))
 
 
-def test_a_backup_says_that_it_removes_its_snapshot_and_a_second_interruption_how_to_remove_it(lab, backup):
+def test_an_interrupted_backup_says_who_removes_its_snapshot(lab, backup):
     backup.send_signal(signal.SIGINT)
     said = ""
     for line in backup.stderr:

@@ -67,7 +67,7 @@ def test_a_pin_at_any_call_of_a_prune_holds_or_says_that_it_came_too_late(three)
     assert not any(outcomes[outcomes.index(False) :])
 
 
-def test_a_prune_at_any_call_of_a_pin_keeps_its_point_or_lets_it_say_that_it_came_too_late(three):
+def test_a_prune_at_any_call_of_a_pin_keeps_its_point_or_the_pin_says_it_is_late(three):
     ref = min(three.held)
     counted = Interrupted(twin_of(three).store, -1, lambda: None)
     assert pin(twin_of(three), ref, counted)
@@ -131,7 +131,7 @@ def test_a_prune_that_a_pin_has_ended_deletes_no_point_by_that_record(three):
     assert second not in three.held
 
 
-def test_a_prune_that_stood_still_until_its_record_was_removed_deletes_no_point_that_was_pinned_since(three):
+def test_a_prune_that_lost_its_record_deletes_no_point_that_was_pinned_since(three):
     first, second = sorted(three.held)[:2]
     holds = []
 
@@ -146,7 +146,7 @@ def test_a_prune_that_stood_still_until_its_record_was_removed_deletes_no_point_
     assert_kept(three, second, holds=True)
 
 
-def test_a_pin_of_a_point_that_goes_with_its_prune_between_two_looks_says_that_it_came_too_late(three):
+def test_a_pin_of_a_point_that_goes_between_two_looks_says_that_it_is_late(three):
     ref = min(three.held)
     forgettings = three.open().forgettings
     record = forgettings.begin([ref])

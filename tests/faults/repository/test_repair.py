@@ -128,7 +128,7 @@ def test_a_pack_that_maintenance_is_deleting_is_not_listed_again(store, vm):
 # -- points
 
 
-def test_damaged_points_are_marked_with_the_bytes_that_are_lost_until_they_are_whole_again(store, vm):
+def test_damaged_points_are_marked_with_their_lost_bytes_until_they_are_whole(store, vm):
     first = vm.back_up(store, "run-1")
     second = vm.back_up(store, "run-2", extents=(), parent=first.images[0].root)
     good = {key: store.get(key) for key in keys_of(store, "packs/")}

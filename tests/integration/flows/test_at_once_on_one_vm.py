@@ -90,7 +90,7 @@ def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(
     restore.plan_restore(here, replace(Restoring.over(here, point, vm=name).request, run=new_run()))
 
 
-def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry_and_holds_no_lease(here, lab, monkeypatch):
+def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(here, lab, monkeypatch):
     name = new_run()
     Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
     point = back_up(here, name).point

@@ -108,7 +108,7 @@ def test_zeros_written_by_the_guest_replace_what_was_there(bench):
     assert bench.stored(sealed.point) == now
 
 
-def test_after_a_damaged_point_every_disk_is_read_in_full_and_after_that_changes_again(bench):
+def test_after_a_damaged_point_every_disk_is_read_in_full_once(bench):
     damaged = back_up(bench.site, "web01")
     with open_repository(bench.site.repository) as repository:
         repository.marks.mark_damaged(damaged.point, [Lost(name="Hard disk 1")])
@@ -170,7 +170,7 @@ def test_a_restore_over_the_vm_brings_back_every_byte(bench):
     assert back_up(bench.site).kind == "full", "after a restore, change tracking starts anew"
 
 
-def test_a_restore_to_a_new_vm_puts_every_disk_at_its_place_and_a_placeholder_for_the_rdm(bench):
+def test_a_new_vm_gets_every_disk_at_its_place_and_a_placeholder_for_the_rdm(bench):
     then = bench.disks("app01", *KEYS)
     sealed = back_up(bench.site)
     name = f"app01-{uuid.uuid4().hex[:6]}"
@@ -226,7 +226,7 @@ def test_a_memory_snapshot_beside_an_rdm_is_changed_with_a_warning(bench):
     assert any("changed to SNAPSHOT_EXCL_MEM" in warning for warning in point.warnings)
 
 
-def test_applications_that_were_asked_for_and_may_not_have_been_flushed_are_a_warning(bench):
+def test_applications_that_may_not_have_been_flushed_are_a_warning(bench):
     sealed = back_up(bench.site, "web01", quiesce=Quiesce.APPLICATION)
 
     with open_repository(bench.site.repository) as repository:

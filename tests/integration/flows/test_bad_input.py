@@ -158,7 +158,7 @@ def test_a_vm_that_was_kept_is_not_called_restored(of_kept):
     assert json.loads(as_json.stdout)["kept"] is True
 
 
-def test_parts_of_a_new_vm_are_mapped_by_the_command_and_shown_before_anything_is_made(of_kept, lab):
+def test_the_command_maps_parts_of_a_new_vm_and_shows_them_before_it_makes_any(of_kept, lab):
     before = lab.state()["vms"]
     new = ("restore", "run", "latest:web01", "--new-name", "mapped", "--no-power-on")
 

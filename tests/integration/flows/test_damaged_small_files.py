@@ -30,7 +30,7 @@ def damage(site, ref, name):
 
 
 @pytest.mark.parametrize("name", ["config.xml", "vm.nvram", "vm.vmx"])
-def test_a_vm_is_written_over_and_keeps_its_nvram_where_that_of_the_point_cannot_be_judged(lab, site, name):
+def test_a_vm_keeps_its_nvram_where_that_of_the_point_cannot_be_judged(lab, site, name):
     before, point = lab.hash(VM, 2000), back_up(site, VM).point
     damage(site, point, name)
 

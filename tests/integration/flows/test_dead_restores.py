@@ -102,7 +102,7 @@ def test_a_restore_killed_in_the_middle_can_be_run_again(lab, kept, name, monkey
     assert lab.hash(name, 2000) == lab.hash(VM, 2000)
 
 
-def test_a_later_restore_to_the_name_of_a_half_made_vm_works_once_that_restore_is_dead(lab, kept, name):
+def test_a_restore_to_the_name_of_a_half_made_vm_works_once_its_restore_is_dead(lab, kept, name):
     site, point = kept
     dead = Restoring.new(site, point, name).prepared()
     half_made = lab.vm(name)["moref"]
@@ -236,7 +236,7 @@ def test_a_failed_try_of_getting_the_vm_ready_is_cleared_away_by_the_next(lab, k
     assert restore.clean_up(site, target.run) == 1
 
 
-def test_a_restore_that_begins_while_a_backup_waits_for_its_snapshot_is_not_backed_up(lab, kept, name):
+def test_a_vm_whose_restore_begins_before_its_snapshot_is_not_backed_up(lab, kept, name):
     site, point = kept
     Restoring.new(site, point, name).prepared().written().finish()
     pre = backup.preflight(site, BackupRequest(vm=name, run=f"waiting-{name}"))
@@ -326,7 +326,7 @@ def test_a_vm_that_is_off_is_sealed_without_a_snapshot_where_nobody_has_touched_
     assert backup.seal(site, pre, taken, tuple(copies(site, pre, taken))).disks_copied
 
 
-def test_a_vm_that_was_switched_on_while_its_backup_waited_is_not_read_without_a_snapshot(lab, kept, name):
+def test_a_vm_switched_on_while_its_backup_waited_is_not_read_without_a_snapshot(lab, kept, name):
     site, point = kept
     pre = at_rest(site, point, name)
     power(lab, name, on=True)
@@ -335,7 +335,7 @@ def test_a_vm_that_was_switched_on_while_its_backup_waited_is_not_read_without_a
         backup.take_snapshot(site, pre)
 
 
-def test_a_vm_that_was_written_over_while_it_was_read_without_a_snapshot_is_not_sealed(kept, name):
+def test_a_vm_written_over_while_it_was_read_without_a_snapshot_is_not_sealed(kept, name):
     site, point = kept
     pre = at_rest(site, point, name)
     taken = backup.take_snapshot(site, pre)

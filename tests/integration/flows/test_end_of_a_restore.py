@@ -117,9 +117,7 @@ def test_no_nvram_is_read_or_written_outside_the_folder_of_its_vm(lab, site, kep
 
 
 @pytest.mark.parametrize("identity", [True, False], ids=["new identity", "the same identity"])
-def test_a_new_vm_is_not_switched_on_beside_an_original_that_was_switched_on_since_the_plan(
-    lab, site, off, name, identity
-):
+def test_a_new_vm_stays_off_beside_an_original_switched_on_since_the_plan(lab, site, off, name, identity):
     point = back_up(site, VM).point
     begun = Restoring.new(site, point, name, power_on=True, new_identity=identity).prepared().written()
     power(lab, VM, on=True)
@@ -202,7 +200,7 @@ def test_what_there_was_to_say_is_not_lost_where_the_last_step_is_tried_again(la
 
 
 @pytest.mark.parametrize("method", ["CreateVM_Task", "ReconfigVM_Task"])
-def test_a_restore_that_fails_before_it_has_begun_says_of_nothing_that_it_is_half_made(lab, kept, name, caplog, method):
+def test_a_restore_that_fails_before_it_began_calls_nothing_half_made(lab, kept, name, caplog, method):
     site, point = kept
     lab.fault(method=method, fault="InvalidState")
     where = {"new_name": name} if method == "CreateVM_Task" else {"on_conflict": OnConflict.OVERWRITE}

@@ -72,7 +72,7 @@ def test_an_identity_fits_whatever_it_is_made_of(parts):
     assert len(identity_of(*parts).encode()) <= IDENTITY_LIMIT
 
 
-def test_vms_vcenters_and_repositories_have_identities_of_their_own_that_every_run_knows():
+def test_every_vm_vcenter_and_repository_has_an_identity_that_every_run_knows():
     made = [identity_of("r", "v", "vm-1"), identity_of("s", "v", "vm-1"), identity_of("r", "w", "vm-1")]
     assert len({*made, identity_of("r", "v", "vm-2")}) == 4
     assert identity_of("r", "v", "vm-1") == made[0]
@@ -152,7 +152,7 @@ def test_a_run_ends_what_it_has_taken_though_vcenter_does_not_tell_of_it_yet(lab
 
 
 @pytest.mark.usefixtures("slow_to_tell")
-def test_a_run_that_cannot_look_into_its_repository_ends_what_it_has_taken_all_the_same(lab, site):
+def test_a_run_that_cannot_open_its_repository_ends_its_access_all_the_same(lab, site):
     pre, taken = hold_still(site, VM)
     gone = replace(site, repository=f"{site.repository}-gone")
     backup.remove_own_snapshot(gone, taken.vm, pre.request.run, vcenter=pre.vm.vcenter, repository=pre.repository)
@@ -350,7 +350,7 @@ def started_command(lab, site, code: str, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_backup_that_is_killed_while_vcenter_is_being_asked_holds_its_vm_until_the_next_one_only(lab, site):
+def test_a_backup_killed_while_it_asks_vcenter_holds_its_vm_until_the_next_one(lab, site):
     lab.fault(nfc={"on": "prepare", "hang_seconds": HANG})
     with started_command(lab, site, "from vmkeep.cli.main import main; main()") as command:
         eventually(lambda: run_holding(site, lab.vm(VM)["moref"]))
@@ -379,7 +379,7 @@ def sweep(site) -> None:
         ("vmkeep.flows.vm_access:release_identity", sweep),
     ],
 )
-def test_a_backup_that_is_killed_anywhere_holds_its_vm_no_longer_than_until_the_next_one_or_a_sweep(
+def test_a_backup_killed_anywhere_holds_its_vm_until_the_next_one_or_a_sweep(
     lab, site, ours, killed_at, monkeypatch, step, cure
 ):
     killed_at(step)

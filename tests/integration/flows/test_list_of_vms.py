@@ -92,7 +92,7 @@ def test_a_repository_that_cannot_be_opened_costs_the_points_and_no_vm(vmkeep, t
         assert "warning: the list goes without restore points: " in done.stderr
 
 
-def test_a_point_of_another_vcenters_vm_of_the_same_id_and_name_is_not_taken_for_its_own(vmkeep, lab, kept):
+def test_a_point_of_another_vcenters_vm_of_the_same_id_is_not_taken_for_its_own(vmkeep, lab, kept):
     with open_repository(kept[0].repository) as repository:
         points = list_points(repository, catalog="sqlite://").entries
     strangers = [

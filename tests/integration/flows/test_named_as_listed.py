@@ -139,7 +139,7 @@ def test_an_inventory_path_finds_the_vm_and_its_newest_point(vmkeep, odd):
     assert vmkeep("point", "show", f"latest:name:{path}")["ref"] == point
 
 
-def test_a_text_that_is_one_vms_path_and_another_ones_name_is_refused_and_either_can_be_named(vmkeep, lab, odd):
+def test_a_text_that_is_one_vms_path_and_anothers_name_is_refused(vmkeep, lab, odd):
     with open_session(vcenter_of(lab)) as session:
         with pytest.raises(AmbiguousError, match="fits 2 VMs"):
             inventory.find_vm(session, ANOTHERS_PATH)

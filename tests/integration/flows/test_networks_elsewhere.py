@@ -178,7 +178,7 @@ def test_a_standard_network_is_not_taken_for_a_group_of_its_name_and_the_plan_sa
     done.clean_up()
 
 
-def test_a_group_whose_name_only_a_standard_network_has_goes_there_and_the_plan_says_so(lab, other, elsewhere, name):
+def test_a_group_goes_to_the_standard_network_of_its_name_and_the_plan_says_so(lab, other, elsewhere, name):
     here, there = elsewhere
     connect(lab, port(*add_group(lab, "Backup Network")))
     point = back_up(here, "web01").point

@@ -108,7 +108,7 @@ def test_a_snapshot_that_cannot_be_seen_is_not_taken_for_removed(lab, site):
     assert lab.vm("db01")["snapshots"] == []
 
 
-def test_a_vm_that_other_software_manages_is_backed_up_if_it_is_named_and_the_point_says_so(lab, site):
+def test_a_vm_that_other_software_manages_is_backed_up_if_named_and_told_so(lab, site):
     moref = lab.vm("old01")["moref"]
     owner = vim.ext.ManagedByInfo(extensionKey="com.vmware.vcDr", type="placeholderVm")
     reconfigure(lab, "old01", vim.vm.ConfigSpec(managedBy=owner))

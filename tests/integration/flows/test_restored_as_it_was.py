@@ -211,7 +211,7 @@ def test_a_vm_that_is_written_over_gets_a_new_generation_id(lab, points):
     assert not set(generation(lab, "web01").values()) & set(before.values())
 
 
-def test_a_generation_id_that_came_back_while_the_disks_were_written_goes_before_the_vm_is_handed_over(lab, points):
+def test_a_generation_id_that_came_back_during_the_writes_goes_before_the_handover(lab, points):
     site, point = points("web01")
     run = Restoring.new(site, point, new_name()).prepared().written()
     option = vim.option.OptionValue(key="VM.GenID", value="5")
@@ -302,7 +302,7 @@ def test_an_encrypted_vm_keeps_key_bundle_tpm_and_nvram_together(lab, site, key,
     assert done.warnings == ()
 
 
-def test_without_its_key_an_encrypted_vm_starts_and_is_told_to_ask_for_the_recovery_key(lab, site, key, secure):
+def test_an_encrypted_vm_without_its_key_starts_and_asks_for_the_recovery_key(lab, site, key, secure):
     _, point = secure
     with hands(lab) as session:
         session.content.cryptoManager.RemoveKeys([key], True)

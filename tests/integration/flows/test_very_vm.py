@@ -249,7 +249,7 @@ def test_a_point_of_an_older_vmkeep_which_knew_less_of_a_disk_is_not_continued(e
     assert estate.back_up(here, vm).kind == "incremental"
 
 
-def test_a_run_whose_connection_leads_to_another_vcenter_meanwhile_touches_and_reads_nothing_there(estate, here, there):
+def test_a_run_whose_connection_changes_its_vcenter_touches_nothing_there(estate, here, there):
     """Both vCenters have a VM of that id, and maybe a snapshot."""
     vm = here.vm("web01")["moref"]
     assert there.vm(vm)["moref"] == vm
@@ -321,7 +321,7 @@ def test_runs_at_two_vcenters_whose_ids_are_the_same_touch_nothing_of_each_other
             repository.find_point(f"latest:{text}")
 
 
-def test_restores_at_two_vcenters_whose_ids_are_the_same_mark_and_end_nothing_of_each_other(estate, here, there):
+def test_restores_at_two_vcenters_with_the_same_ids_touch_nothing_of_each_other(estate, here, there):
     point = estate.back_up(here, here.vm("web01")["moref"]).ref
     one, two = (Restoring.new(estate.site(lab), point, "again", power_on=False).prepared() for lab in (here, there))
     original = here.vm("web01")["moref"]

@@ -166,7 +166,7 @@ def test_one_disk_goes_to_the_datastore_that_was_said(lab, kept, name, disk):
     planned.clean_up()
 
 
-def test_a_physical_rdm_is_mapped_to_the_lun_that_was_said_and_nothing_is_written_to_it(lab, with_rdm, name):
+def test_a_physical_rdm_is_mapped_to_the_named_lun_and_nothing_is_written_to_it(lab, with_rdm, name):
     site, point = with_rdm
     lun = free_luns(lab)[0]
     planned = Restoring.new(site, point, name, physical_rdm=PhysicalRdm.LUN, luns=(f"scsi1:0={lun}",))

@@ -142,7 +142,7 @@ def test_a_restore_at_another_vcenter_writes_over_no_stranger_of_the_same_name(k
     assert (second.vm("web01")["power"], second.hash("web01", DISK)) == ("poweredOn", before)
 
 
-def test_a_restore_after_the_original_is_gone_writes_over_no_stranger_of_the_same_name(kept, lab):
+def test_a_restore_of_a_vm_that_is_gone_writes_over_no_stranger_of_its_name(kept, lab):
     site, original = kept
     first = restore_whole(site, original, new_name="short-lived", power_on=False)
     point = back_up(site, "short-lived").point

@@ -63,7 +63,7 @@ def test_a_prune_and_a_veto_never_both_win(tmp_path, lacks):
 
 
 @LACKS
-def test_of_several_who_end_a_sweep_that_was_forgotten_nobody_takes_anything_and_nobody_fails(tmp_path, lacks):
+def test_of_several_who_end_a_forgotten_sweep_none_takes_anything_and_none_fails(tmp_path, lacks):
     assert {sum(each) for each in race(tmp_path, end, rounds=100, **lacks)} == {0}
 
 

@@ -81,7 +81,7 @@ def test_a_plain_descriptor_put_in_the_place_of_its_own_is_refused(kms, tmp_path
     assert not takes_passphrase(str(place))
 
 
-def test_a_descriptor_and_key_slots_of_a_stranger_are_refused_though_the_service_opens_them(kms):
+def test_a_strangers_descriptor_and_slots_are_refused_though_the_service_opens_them(kms):
     """Else all that is stored from then on would be under his key."""
     (store, created), (other, _) = _make(kms), _make(kms)
     created.repository.store_attachment(b"content", run="run")

@@ -197,7 +197,7 @@ def test_opening_a_disk_neither_prepares_nor_ends_an_access(host, vddk, disk):
     assert host.authority.held == []
 
 
-def test_what_a_dead_process_of_the_same_identity_left_is_ended_before_access_is_prepared(host, vddk):
+def test_access_that_a_dead_process_left_is_ended_before_access_is_prepared(host, vddk):
     host.authority.held += [("moref=vm-16", "vmkeep"), ("moref=vm-16", "another program")]
     vddk.prepare_access(vm_address(host, "vmkeep"))
     vddk.end_access(vm_address(host, "vmkeep"))
@@ -231,7 +231,7 @@ def test_a_wrong_thumbprint_is_an_error_that_suggests_it(host, vddk, disk):
         pass
 
 
-def test_a_library_that_takes_no_sha1_any_more_is_told_the_sha256_of_the_same_certificate(host, vddk, disk):
+def test_a_library_that_takes_no_sha1_is_told_the_sha256_of_the_certificate(host, vddk, disk):
     host.authority.thumbprint = ":".join(["CD"] * 32)
     for digest in ("cd" * 32, ":".join(["CD"] * 32)):
         with vddk.open_source(host.address(also_sha256=digest)) as source:

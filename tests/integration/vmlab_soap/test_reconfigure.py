@@ -143,7 +143,7 @@ def test_a_template_neither_runs_nor_has_snapshots(vm_at, run):
         run(template.CreateSnapshot("s", "", False, False))
 
 
-def test_a_template_can_be_made_only_of_a_vm_that_is_off_and_has_no_snapshots_and_is_not_reconfigured(vm, run, content):
+def test_a_template_is_made_only_of_a_vm_that_is_off_and_has_no_snapshots(vm, run, content):
     snapshot = run(vm.CreateSnapshot("s", "", False, False))
     with pytest.raises(vim.fault.InvalidState):
         vm.MarkAsTemplate()
@@ -182,7 +182,7 @@ def generation(vm):
     return {item.key: item.value for item in vm.config.extraConfig if item.key.lower().startswith("vm.genid")}
 
 
-def test_a_vm_gets_a_generation_id_when_it_starts_and_a_new_one_only_when_the_old_one_was_taken_off(vm, run):
+def test_a_vm_gets_a_new_generation_id_only_when_the_old_one_was_taken_off(vm, run):
     assert generation(vm) == {}
     run(vm.PowerOn())
     first = generation(vm)

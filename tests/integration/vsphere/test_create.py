@@ -48,7 +48,7 @@ def make(session, saved, name, *, options=None, **request):
     return create.create_vm(session, saved[1], place(session, saved, name, **request), options)
 
 
-def test_the_new_vm_has_the_same_disks_at_the_same_places_and_a_placeholder_for_the_rdm(session, saved, name):
+def test_the_new_vm_has_its_disks_at_their_places_and_a_placeholder_for_the_rdm(session, saved, name):
     original = saved[0]
 
     new = inventory.describe_vm(session, make(session, saved, name))
@@ -358,7 +358,7 @@ def test_an_iso_that_is_not_there_becomes_an_empty_drive_and_a_note(session, sav
     assert any("empty, because its image" in note and iso in note for note in built.notes)
 
 
-def test_a_saved_vm_that_ran_is_created_though_it_has_an_overhead_limit_and_ninety_settings(session, saved, name):
+def test_a_saved_vm_with_an_overhead_limit_and_ninety_settings_is_created(session, saved, name):
     config = configspec.parse_config(saved[1])
 
     assert config.memoryAllocation.overheadLimit

@@ -211,7 +211,7 @@ def test_a_vm_whose_creation_is_forgotten_is_made_once(session, lab, after):
     assert machines.destroy_marked(session, RUN) == 1
 
 
-def test_a_vm_whose_creation_failed_while_it_was_forgotten_is_neither_made_nor_started_twice(session, lab, monkeypatch):
+def test_a_creation_that_failed_while_forgotten_makes_and_starts_no_second_vm(session, lab, monkeypatch):
     monkeypatch.setattr("vmkeep.vsphere.create.FORGOTTEN_SECONDS", 0.2)
     restart(lab, "CreateVM_Task", fault="FileFault")
 

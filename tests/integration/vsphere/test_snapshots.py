@@ -186,7 +186,7 @@ OF_OTHER_THINGS = (
 
 
 @pytest.mark.parametrize("fault", OF_OTHER_THINGS)
-def test_a_fault_of_another_kind_is_not_blamed_on_the_guest_whatever_its_words_and_keys_say(session, vm, lab, fault):
+def test_a_fault_of_another_kind_is_not_blamed_on_the_guest_by_its_words(session, vm, lab, fault):
     key = vmodl.LocalizableMessage(key="msg.snapshot.error-QUIESCINGERROR", message="quiesce")
     cause = vim.fault.ApplicationQuiesceFault(msg="quiesce")
     fields = {} if fault == "VmConfigFault" else {"faultMessage": [key], "faultCause": cause}

@@ -357,9 +357,7 @@ def test_a_writer_whose_temporary_file_is_taken_for_a_dead_ones_writes_it_again(
 
 
 @pytest.mark.parametrize("verb", ["put", "replace"])
-def test_a_blob_that_another_process_deletes_at_once_with_its_folder_was_created_all_the_same(
-    tmp_path, monkeypatch, verb
-):
+def test_a_blob_deleted_at_once_with_its_folder_was_created_all_the_same(tmp_path, monkeypatch, verb):
     """Maintenance took its writer for dead, and the writer only stood still."""
     name = {"put": "link", "replace": "replace"}[verb]
     call = getattr(os, name)

@@ -36,7 +36,7 @@ def calls(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("verb", "naming"), [("put", "link"), ("replace", "replace")])
-def test_content_is_synced_before_it_gets_its_name_and_the_name_before_the_call_returns(tmp_path, calls, verb, naming):
+def test_content_is_synced_before_its_name_and_the_name_before_the_call_returns(tmp_path, calls, verb, naming):
     store = LocalStore(tmp_path)
     getattr(store, verb)("packs/ab/x", b"content")
 

@@ -235,7 +235,7 @@ def test_the_cache_of_the_file_holds_for_child_processes(write, tmp_path, monkey
     assert os.environ["VMKEEP_CACHE"] == f"{tmp_path}/cache"
 
 
-def test_a_password_file_given_as_an_option_comes_before_the_password_in_the_environment(tmp_path, monkeypatch):
+def test_the_option_of_a_password_file_comes_before_the_variable_of_a_password(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("vmkeep.cli.passphrases.secret_from", lambda path, what: asked.append((path, what)) or "x")
 

@@ -66,7 +66,7 @@ threading.Event().wait(600)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_an_interruption_while_the_program_loads_leaves_one_line_and_with_json_a_document(options):
+def test_an_interruption_during_loading_leaves_one_line_or_a_json_document(options):
     code = f"""
 import os, sys
 from vmkeep.cli.start import start

@@ -166,7 +166,7 @@ def test_an_image_whose_files_name_is_no_text_is_imported(repository, tmp_path):
     assert done.exit_code == 0
 
 
-def test_points_of_older_programs_that_tell_no_host_are_listed_as_those_of_the_same_vm(repository):
+def test_points_of_older_programs_without_a_host_are_listed_with_the_same_vm(repository):
     for number, host in enumerate((None, "4c4c4544-0000")):
         vm = replace(POINT.vm, moref="12", vcenter=host)
         at = POINT.taken_at + timedelta(minutes=number)

@@ -88,7 +88,7 @@ def test_a_password_file_the_world_can_read_is_refused(password_file):
         vcenter(password_file)
 
 
-def test_a_disk_or_a_device_named_as_the_password_file_is_refused_without_reading_it_whole(tmp_path):
+def test_a_disk_named_as_the_password_file_is_refused_without_reading_it_whole(tmp_path):
     disk = tmp_path / "disk.raw"
     with disk.open("wb") as file:
         file.truncate(1 << 42)

@@ -179,7 +179,7 @@ def two_days_old(path):
     os.utime(path, (time.time() - 2 * 86400,) * 2)
 
 
-def test_what_a_killed_export_has_left_is_removed_by_the_next_one_and_a_running_ones_file_is_not(repository, tmp_path):
+def test_an_export_removes_the_file_of_a_killed_one_and_not_of_a_running_one(repository, tmp_path):
     point = import_images(repository, [write(tmp_path / "a.raw")], name="a")
     dead = tmp_path / ".vmkeep-0123456789abcdef.partial"
     dead.write_bytes(b"as a killed export leaves it")

@@ -182,7 +182,7 @@ class PowerCut(BaseException):
     """The process dies here."""
 
 
-def test_a_power_cut_before_any_write_of_a_merge_loses_nothing_and_the_next_one_ends_it():
+def test_a_power_cut_at_any_write_of_a_merge_loses_nothing_and_the_next_ends_it():
     cut = 0
     for survived in range(11):
         disk = MemoryStore()

@@ -233,7 +233,7 @@ def test_where_a_block_is_lost_packs_that_the_index_does_not_name_stay(vault):
     vault.assert_whole()
 
 
-def test_where_a_block_is_lost_a_plan_of_packs_that_the_index_does_not_name_is_not_swept(vault):
+def test_where_a_block_is_lost_packs_that_the_index_does_not_name_are_not_swept(vault):
     gone = vault.back_up([block(1)])
     (segment,) = [blob.key for blob in vault.store.list("index/")]
     packs = vault.packs

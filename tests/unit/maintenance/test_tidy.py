@@ -131,7 +131,7 @@ def test_the_record_of_a_sweep_stays_while_a_try_does_not_tell_when_it_began(vau
     assert forget_sweeps(repository, TWO_DAYS, time=vault.store.time) == 0
 
 
-def test_the_record_of_a_sweep_stays_for_a_try_that_ends_just_now_and_named_what_the_sweep_took(vault):
+def test_a_sweeps_record_stays_for_a_try_that_named_what_the_sweep_took(vault):
     vault.back_up([block(1)])
     vault.forget(vault.back_up([block(2)]))
     named = {blob.key: vault.store.get(blob.key) for blob in vault.store.list("index/")}

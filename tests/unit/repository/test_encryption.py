@@ -345,7 +345,7 @@ def test_the_same_content_is_never_encrypted_to_the_same_bytes():
     assert framer.wrap(Kind.NOTE, SECRET, name="n")[48:] != framer.wrap(Kind.NOTE, SECRET, name="n")[48:]
 
 
-def test_a_frame_in_clear_is_refused_in_an_encrypted_repository_and_the_other_way_round():
+def test_a_frame_in_clear_is_refused_where_all_are_encrypted_and_the_other_way_round():
     clear, sealed = Framer(codec=Codec.ZSTD), FRAMERS[Codec.ZSTD]
 
     with pytest.raises(CorruptError, match="is not encrypted, in a repository that is"):

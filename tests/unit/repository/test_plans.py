@@ -75,7 +75,7 @@ def test_a_sweep_that_was_forgotten_before_it_decided_takes_nothing(plans, repos
     assert list(repository.blobs.list("sweeps/")) == []
 
 
-def test_a_sweep_that_is_forgotten_while_another_process_decides_it_takes_nothing_more(plans, repository):
+def test_a_sweep_forgotten_while_another_process_decides_it_takes_nothing_more(plans, repository):
     sweep = plans.begin_sweep([A, B])
     plans.decide(sweep, [A])
 
@@ -156,7 +156,7 @@ def test_a_forgotten_sweep_leaves_nothing(plans, repository):
 
 
 @pytest.mark.parametrize("harm", [b"", b"rubbish"])
-def test_a_sweep_that_cannot_be_read_is_an_error_for_who_deletes_and_none_for_who_writes(plans, repository, harm):
+def test_an_unreadable_sweep_stops_who_deletes_and_not_who_writes(plans, repository, harm):
     sweep = plans.begin_sweep([A])
     repository.blobs.replace(f"sweeps/{sweep}/candidates", harm)
 

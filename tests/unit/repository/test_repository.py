@@ -386,7 +386,7 @@ def test_the_latest_of_a_vm_that_was_registered_anew_in_its_vcenter_is_found(rep
     assert repository.latest_refs("5021-ab") == [repository.find_point("latest:web").ref]
 
 
-def test_points_of_one_second_and_run_are_not_taken_for_each_other_where_the_vm_is_another(repository, point):
+def test_points_of_two_vms_in_one_second_and_run_are_not_confused(repository, point):
     first, second = (
         point(vm=VmIdentity(name="web", key="5021-ab", moref="vm-1", vcenter=vcenter), run="r", id=id_ * 16)
         for vcenter, id_ in (("vc1", "a"), ("vc2", "b"))

@@ -206,7 +206,7 @@ def test_the_late_seal_of_a_first_try_takes_nothing_from_a_second_one(repository
         again(repository).seal(named(*disks, hours=1), begun=second)
 
 
-def test_a_writer_that_was_taken_for_dead_says_so_and_nobody_counts_on_what_it_has_stored(repository):
+def test_a_writer_taken_for_dead_says_so_and_nobody_relies_on_its_blocks(repository):
     with repository.open_writer(run="run/1") as writer:
         root = repository.write_attachment(writer, b"x" * BLOCK)
         for key in tries.begun_keys(repository.blobs):
@@ -265,7 +265,7 @@ def test_a_seal_whose_intent_was_removed_and_whose_blocks_were_taken_leaves_no_p
     assert list(repository.points()) == []
 
 
-def test_a_point_that_lost_blocks_in_its_seal_and_that_the_store_does_not_let_go_is_marked(repository, named):
+def test_a_point_that_lost_blocks_in_its_seal_and_cannot_be_deleted_is_marked(repository, named):
     begun = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=begun)
     store = Forgetting(repository.blobs, also=packs(repository))
@@ -278,7 +278,7 @@ def test_a_point_that_lost_blocks_in_its_seal_and_that_the_store_does_not_let_go
     assert repository.marks.damage_of(point.ref)
 
 
-def test_a_seal_that_comes_second_and_lost_its_blocks_leaves_the_point_that_came_first(repository, named):
+def test_a_second_seal_that_lost_its_blocks_leaves_the_point_that_came_first(repository, named):
     begun = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=begun)
     own = packs(repository)
@@ -309,7 +309,7 @@ class TakenForDead(FaultyStore):
         return super().list(prefix)
 
 
-def test_a_seal_whose_intent_is_gone_before_the_commit_commits_nothing_that_others_could_see(repository, named):
+def test_a_seal_whose_intent_is_gone_before_the_commit_commits_nothing(repository, named):
     begun = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=begun)
     store = TakenForDead(repository.blobs)
@@ -346,7 +346,7 @@ def test_a_seal_that_misses_the_record_of_a_sweep_misses_its_try_too_and_walks(r
     assert list(repository.points()) == []
 
 
-def test_a_map_that_was_never_stored_is_not_sealed_and_one_that_was_taken_is_told_as_taken(repository, named):
+def test_a_map_never_stored_is_not_sealed_and_one_taken_is_told_as_taken(repository, named):
     begun = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=begun)
 

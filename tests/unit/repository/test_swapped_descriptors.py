@@ -51,7 +51,7 @@ def swap(store, other):
 @pytest.mark.parametrize("same_id", [True, False], ids=["same id", "another id"])
 @pytest.mark.parametrize("data", [True, False], ids=["with data", "still empty"])
 @pytest.mark.parametrize("slots_too", [True, False], ids=["slots there", "slots removed"])
-def test_a_plain_descriptor_in_the_place_of_an_encrypted_one_is_refused_without_a_passphrase(same_id, data, slots_too):
+def test_a_plain_descriptor_in_place_of_an_encrypted_one_is_refused(same_id, data, slots_too):
     """As those open the repository for whom a key service does it, and Airflow's workers with them."""
     store = encrypted(data=data)
     if not (slots_too or data):

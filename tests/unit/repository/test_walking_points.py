@@ -75,9 +75,7 @@ def damage(repository, ref):
 
 
 @pytest.mark.parametrize("key", [LONG, "ü" * 60, "x" * 400, "%" * 100, "a~" * 80])
-def test_points_of_a_vm_whose_key_is_long_are_listed_found_marked_and_kept_like_any_other(
-    repository, seal, tmp_path, key
-):
+def test_points_of_a_vm_with_a_long_key_are_treated_like_any_other(repository, seal, tmp_path, key):
     refs = [seal(repository, "web"), seal(repository, key, 1), seal(repository, key, 2)]
 
     assert sorted(repository.point_refs()) == sorted(refs)

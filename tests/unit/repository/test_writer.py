@@ -62,7 +62,7 @@ def test_after_a_block_that_could_not_be_stored_nothing_is_flushed(repository, m
     assert list(repository.blobs.list("index/")) == []
 
 
-def test_a_block_whose_pack_is_on_its_way_is_not_stored_again_nor_named_by_the_index_yet(gated):
+def test_a_block_whose_pack_is_on_its_way_is_neither_stored_again_nor_named_yet(gated):
     store = gated.blobs
     with gated.open_writer(run="r") as writer:
         assert add(writer, gated.framer, b"block") > 0

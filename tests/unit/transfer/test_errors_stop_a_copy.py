@@ -195,7 +195,7 @@ def test_a_conveyor_delivers_what_was_put_before_its_end():
     assert [conveyor.take() for _ in range(4)] == [0, 1, 2, None]
 
 
-def test_an_error_is_raised_at_once_though_others_still_wait_for_something_that_only_then_is_let_go():
+def test_an_error_is_raised_at_once_though_others_wait_for_what_it_lets_go():
     crew = Crew()
     let_go = threading.Event()
 

@@ -26,9 +26,7 @@ def test_memory_is_bounded_for_huge_and_scattered_disks(case):
     assert grown < BOUND_MIB
 
 
-def test_a_copy_to_another_repository_remembers_only_what_it_stored_since_its_last_flush(
-    repository, disk, back_up, monkeypatch
-):
+def test_a_copy_remembers_only_what_it_stored_since_its_last_flush(repository, disk, back_up, monkeypatch):
     monkeypatch.setattr(mapcopy, "_AT_ONCE", 4)
     monkeypatch.setattr(mapcopy, "_FLUSHED_AT", 8)
     blocks = [number.to_bytes(2, "big") * (repository.block_size // 2) for number in range(1, 41)]

@@ -155,7 +155,7 @@ def test_whoever_may_stop_a_copy_is_asked_while_it_runs(repository, disk, back_u
     assert all(in_time)
 
 
-def test_a_run_says_that_it_begins_before_it_relies_on_anything_that_a_sweep_could_take(store, reopen, disk, back_up):
+def test_a_run_says_that_it_begins_before_it_relies_on_what_a_sweep_could_take(store, reopen, disk, back_up):
     parent = back_up(disk(noise(3)), reopen(store))
     watched = FaultyStore(store)
 

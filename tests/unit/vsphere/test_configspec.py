@@ -448,7 +448,7 @@ def test_an_encrypted_vm_stays_encrypted_where_its_key_is_known(encrypted):
     assert [item.key for item in built.spec.extraConfig] == ["encryption.bundle"]
 
 
-def test_without_its_key_a_vm_loses_encryption_tpm_and_nvram_together_and_is_told_what_that_means(encrypted):
+def test_without_its_key_a_vm_loses_encryption_tpm_and_nvram_together(encrypted):
     built = build(encrypted, options(), HERE)
 
     assert (built.spec.crypto, built.reads_nvram, list(built.spec.extraConfig)) == (None, False, [])
