@@ -113,11 +113,11 @@ PARAMS = {
         "This counts whatever the field above says. Nothing is written to the LUN.",
         section="New VM",
     ),
-    "new_identity": Param(
-        True,
+    "keep_identity": Param(
+        False,
         type="boolean",
-        title="New identity",
-        description="New UUIDs and MAC addresses, so that the VM can run beside the original.",
+        title="Keep identity",
+        description="Keep the original's UUIDs and MAC addresses. With its own, a new VM can run beside the original.",
         section="New VM",
     ),
     "datastore": optional_text(title="Datastore", description="Empty: where the disks were.", section="New VM"),

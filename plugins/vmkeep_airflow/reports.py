@@ -7,6 +7,7 @@ from datetime import tzinfo
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from vmkeep.model.wording import counted
 from vmkeep.policy import Cause, Verdict
 from vmkeep_airflow.progress import mebibytes
 
@@ -23,21 +24,22 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
     for _, group in groupby(plan.verdicts, key=lambda verdict: verdict.point.vm_key):
         of_vm = list(group)
         stay = sum(verdict.keep for verdict in of_vm)
-        yield f"{_vm(of_vm[0])}: {stay} of {len(of_vm)} points stay"
+        yield f"{_vm(of_vm[0])}: {stay} of {counted(len(of_vm), 'point')} stay"
         for verdict in of_vm:
             taken_at = f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M}"
             if not verdict.keep:
                 yield f"  {taken_at} goes: nothing keeps it ({verdict.point.ref})"
             elif {reason.cause for reason in verdict.reasons} <= _WORTH_A_LINE:
                 yield f"  {taken_at} stays: {', '.join(map(str, verdict.reasons))} ({verdict.point.ref})"
-    yield f"{plan.packs} packs, {mebibytes(plan.pack_bytes)}, of which points need {mebibytes(plan.live_bytes)}"
-    for packs, what in (
+    packs = counted(plan.packs, "pack")
+    yield f"{packs}, {mebibytes(plan.pack_bytes)}, of which points need {mebibytes(plan.live_bytes)}"
+    for moved, what in (
         (plan.condemned, "that nothing needs are condemned now, and deleted by a later run"),
         (plan.rewritten, "of packs that are mostly waste are moved"),
         (plan.swept, "that were condemned long enough ago are deleted"),
     ):
-        if packs:
-            yield f"{len(packs)} packs: {mebibytes(sum(packs.values()))} {what}"
+        if moved:
+            yield f"{counted(len(moved), 'pack')}: {mebibytes(sum(moved.values()))} {what}"
     if plan.waiting:
         yield f"{plan.waiting} condemned packs still wait"
 
@@ -54,7 +56,9 @@ def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
     if report.given_way:
         warnings.append("a backup or another prune could not wait: not all was deleted, the next run will")
     if plan.lost_blocks:
-        warnings.append(f"{plan.lost_blocks} blocks that points need are lost: run the DAG repository_check")
+        warnings.append(
+            f"points need {counted(plan.lost_blocks, 'block')} that cannot be found: run the DAG repository_check"
+        )
     return warnings
 
 

@@ -66,14 +66,23 @@ def backup() -> None:
     help="What VMware Tools flush in the guest before the snapshot. With 'application', vSphere does not tell whether "
     "applications took part: the point then says file-system, with a warning.",
 )
+@option(
+    "--verify",
+    section=Section.WHAT,
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    metavar="SHARE",
+    help="The share of the new point that is read back at once: 0 reads none of its data, 1 reads all.",
+)
 @repository_option
 @vsphere_options
 @vddk_option
 @transports_option
 @json_option
 def run(
-    vm: str, full: bool, mode: str, quiesce: str, exclude: tuple[str, ...], transports: str, repository: str | None,
-    vddk: str | None, as_json: bool, **vsphere: str | None,
+    vm: str, full: bool, exclude: tuple[str, ...], mode: str, quiesce: str, verify: float, transports: str,
+    repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
     """Back up one VM.
 
@@ -91,7 +100,7 @@ def run(
     )
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
-        sealed, verified = run_backup(site, request, bars=bars, announce=warn)
+        sealed, verified = run_backup(site, request, bars=bars, announce=warn, verify=verify)
     seconds = time.monotonic() - started
     if as_json:
         print_json(

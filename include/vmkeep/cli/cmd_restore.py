@@ -158,7 +158,7 @@ def run(
         resource_pool=resource_pool,
         host=host,
         power_on=power_on,
-        new_identity=not keep_identity,
+        keep_identity=keep_identity,
         transports=parse_modes(transports),
     )
     started = time.monotonic()

@@ -29,7 +29,7 @@ OF_A_NEW_VM = {
     "folder": "--folder",
     "resource_pool": "--resource-pool",
     "host": "--host",
-    "new_identity": "--keep-identity",
+    "keep_identity": "--keep-identity",
 }
 """Fields of a request that mean nothing to a VM that exists, and the options that set them."""
 
@@ -93,7 +93,7 @@ def spec_options(
     rdms = [disk for disk in saved.point.disks if disk.skip is SkipReason.PHYSICAL_RDM]
     return configspec.SpecOptions(
         name=name,
-        new_identity=request.new_identity,
+        new_identity=not request.keep_identity,
         physical_rdm=request.physical_rdm.value,
         luns=_by_disk("--lun", request.luns, rdms, kind="physical RDM"),
         connect_networks=connect,

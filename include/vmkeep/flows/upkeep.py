@@ -34,6 +34,7 @@ from vmkeep.maintenance import (
 from vmkeep.maintenance import bring_back as bring_back_in
 from vmkeep.maintenance import find_hidden as find_hidden_in
 from vmkeep.model.job import Progress
+from vmkeep.model.wording import counted
 from vmkeep.repository import Finding, Repository
 from vmkeep.repository.checks import Slice, parse_slice, slice_of_day
 from vmkeep.repository.folders import PACKS
@@ -183,9 +184,9 @@ def require_kept(location: str, report: LockReport, unknown: str) -> None:
     """
     problems = []
     if report.hidden:
-        problems.append(f"{len(report.hidden)} blob(s) hidden by somebody else ('vmkeep repo lock --restore')")
+        problems.append(f"{counted(len(report.hidden), 'blob')} hidden by somebody else ('vmkeep repo lock --restore')")
     if report.missing:
-        problems.append(f"{len(report.missing)} blob(s) missing ('vmkeep repo check')")
+        problems.append(f"{counted(len(report.missing), 'blob')} missing ('vmkeep repo check')")
     if unknown:
         problems.append(f"what points need cannot be told ({unknown})")
     if problems:

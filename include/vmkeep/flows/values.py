@@ -160,7 +160,7 @@ class RestoreRequest:
     """Connect a new VM's network cards as saved also where the original runs beside it."""
     power_on: bool | None = None
     """``None``: as the VM was when it was backed up. One that was off or suspended stays off."""
-    new_identity: bool = True
+    keep_identity: bool = False
     """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     owner: str = ""

@@ -6,6 +6,7 @@ import logging
 
 from vmkeep.blobs import BlobStore, LockRule, locks_of
 from vmkeep.errors import CorruptError, RepositoryError
+from vmkeep.model.wording import counted
 from vmkeep.repository.folders import INDEX, KEYS, PACKS, POINTS
 from vmkeep.repository.unlock import descriptor
 
@@ -62,6 +63,6 @@ def require_visible(store: BlobStore, rule: LockRule | None, prefix: str) -> Non
         return
     if hidden := [found.key for found in locks.versions(prefix) if found.trouble]:
         raise CorruptError(
-            f"{store.location}: {len(hidden)} blob(s) below {prefix} were deleted or overwritten by somebody else, "
-            f"{hidden[0]} among them; nothing is deleted: run 'vmkeep repo lock --restore'"
+            f"{store.location}: somebody else has deleted or overwritten {counted(len(hidden), 'blob')} below "
+            f"{prefix}, {hidden[0]} among them; nothing is deleted: run 'vmkeep repo lock --restore'"
         )

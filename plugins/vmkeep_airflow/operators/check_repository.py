@@ -9,6 +9,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import counted
 from vmkeep_airflow.operators.base import UpkeepOperator
 from vmkeep_airflow.progress import mebibytes
 
@@ -54,5 +55,5 @@ class CheckRepositoryOperator(UpkeepOperator):
         context["ti"].xcom_push(key="return_value", value=result)  # Airflow keeps no result of a task that raises
         more = f" (the first {_LINES} are in the log)" if len(findings) > _LINES else ""
         raise AirflowFailException(
-            f"{repository.location}: {len(findings)} findings{more}; mend with 'vmkeep repo repair'"
+            f"{repository.location}: {counted(len(findings), 'finding')}{more}; mend with 'vmkeep repo repair'"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from vmkeep.model.wording import counted
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import ReadyTarget
 
@@ -33,5 +34,5 @@ class CleanUpRestoreOperator(SiteOperator):
         ready = self.handed("ready", ReadyTarget, by="prepare_target")
         removed = restore.clean_up(self.site(), ready.target.run)
         if removed:
-            self.log.warning("removed %d VM(s) that were begun and not finished", removed)
+            self.log.warning("removed %s, begun and not finished", counted(removed, "VM"))
         return {"vms_removed": removed}

@@ -10,6 +10,7 @@ from airflow.sdk import Context
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
+from vmkeep.model.wording import counted
 from vmkeep_airflow.leftovers import own_runs
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
@@ -45,7 +46,9 @@ class RemoveSnapshotOperator(SiteOperator):
         removal = backup.remove_snapshot(self.site(), held.taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
         self.warn(removal.warnings)
         self.log.info(
-            "%d snapshot(s) removed, %d copies had to be fenced", removal.snapshots_removed, removal.copies_fenced
+            "%s removed, %d copies had to be fenced",
+            counted(removal.snapshots_removed, "snapshot"),
+            removal.copies_fenced,
         )
         return to_plain(removal)
 
@@ -57,5 +60,5 @@ class RemoveSnapshotOperator(SiteOperator):
         for run in own_runs(site, context, vm=found.vm.moref):
             removal = backup.remove_snapshot(site, found.vm.moref or "", run, vcenter=found.vm.vcenter)
             removed += removal.snapshots_removed
-        self.log.warning("task snapshot left no result; %d snapshot(s) of this run removed", removed)
+        self.log.warning("task snapshot left no result; %s of this run removed", counted(removed, "snapshot"))
         return {"snapshots_removed": removed}

@@ -14,6 +14,7 @@ from vmkeep.errors import VmKeepError
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
+from vmkeep.model.wording import counted
 from vmkeep_airflow.leftovers import Verdict, has_ended, judged
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.run_key import Owner
@@ -72,7 +73,7 @@ class SnapshotOperator(SiteOperator):
             self.log.warning("a snapshot of run %s may be left for snapshot_sweep: %s", run, error)
         else:
             if removal.snapshots_removed:
-                self.log.info("removed %d half-made snapshot(s) of run %s", removal.snapshots_removed, run)
+                self.log.info("removed %s of run %s", counted(removal.snapshots_removed, "half-made snapshot"), run)
 
     def on_kill(self) -> None:
         """Stop waiting for vSphere, so that a snapshot that was begun is removed before this process dies."""

@@ -119,7 +119,7 @@ def test_no_nvram_is_read_or_written_outside_the_folder_of_its_vm(lab, site, kep
 @pytest.mark.parametrize("identity", [True, False], ids=["new identity", "the same identity"])
 def test_a_new_vm_stays_off_beside_an_original_switched_on_since_the_plan(lab, site, off, name, identity):
     point = back_up(site, VM).point
-    begun = Restoring.new(site, point, name, power_on=True, new_identity=identity).prepared().written()
+    begun = Restoring.new(site, point, name, power_on=True, keep_identity=not identity).prepared().written()
     power(lab, VM, on=True)
 
     done = begun.finish()

@@ -166,7 +166,7 @@ def test_a_vm_that_was_registered_anew_is_read_in_full_once(estate, here, vm):
 
 def test_a_copy_that_was_restored_with_its_identity_is_another_vm(estate, here, there, vm):
     last = estate.back_up(here, vm)
-    twin = estate.restore(there, last.ref, new_name="kept-identity", new_identity=False)
+    twin = estate.restore(there, last.ref, new_name="kept-identity", keep_identity=True)
     write(there, twin, 3)
 
     assert_full(estate.back_up(there, twin), "vCenter")

@@ -22,7 +22,7 @@ SAID = [
     ("folder", "/Lab/vm/Test", "--folder=/Lab/vm/Test"),
     ("resource_pool", "Production", "--resource-pool=Production"),
     ("host", "esx02.localhost", "--host=esx02.localhost"),
-    ("new_identity", False, "--keep-identity"),
+    ("keep_identity", True, "--keep-identity"),
 ]
 
 

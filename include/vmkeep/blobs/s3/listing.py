@@ -18,6 +18,7 @@ from obstore.exceptions import InvalidPathError
 from vmkeep.blobs.s3.access import S3Access
 from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.blobs.store import BlobInfo, is_key
+from vmkeep.model.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -67,5 +68,5 @@ class S3Listing:
         if foreign and prefix not in self._told:
             self._told.add(prefix)
             where = f"{self._access.place}/{prefix}".rstrip("/")
-            text = "%s: %d object(s) are left out, because no blob can have such a key; %r is one"
-            log.warning(text, where, len(foreign), min(foreign))
+            text = "%s: %s left out, because no blob can have such a key; %r is one"
+            log.warning(text, where, counted(len(foreign), "object"), min(foreign))

@@ -19,6 +19,7 @@ from itertools import islice
 
 from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, VmKeepError
+from vmkeep.model.wording import counted
 from vmkeep.repository.folders import POINTS, SEALED
 from vmkeep.repository.frames import Framer, Kind
 from vmkeep.repository.notes.tries import note_fields
@@ -45,9 +46,9 @@ class GonePoints:
         """The finding of a check, on one line."""
         which = " to ".join(dict.fromkeys((self.names[0], self.names[-1])))
         return (
-            f"{len(self.names)} point(s) of VM '{self.vm_name}' ({which}) were sealed here and are gone, though no "
-            f"prune forgot them: put points/ back; if they were removed on purpose, delete their keys below "
-            f"{SEALED}{self.folder}/"
+            f"points of VM '{self.vm_name}' were sealed here and are gone, though no prune forgot them: "
+            f"{counted(len(self.names), 'point')} ({which}); put points/ back, or if they were removed on purpose, "
+            f"delete their keys below {SEALED}{self.folder}/"
         )
 
 
@@ -132,9 +133,9 @@ class SealedNotes:
         shown = ", ".join(self._shown(folder, names) for folder, names in islice(gone.items(), _SHOWN))
         more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
         raise CorruptError(
-            f"{self._store.location}: points of {len(gone)} VM(s) were sealed here and are gone, though no prune "
-            f"forgot them: {shown}{more}; nothing is deleted: put points/ back, or if they were removed on purpose, "
-            f"delete their keys below {SEALED} ('vmkeep repo check' lists all)"
+            f"{self._store.location}: points of {counted(len(gone), 'VM')} were sealed here and are gone, though no "
+            f"prune forgot them: {shown}{more}; nothing is deleted: put points/ back, or if they were removed on "
+            f"purpose, delete their keys below {SEALED} ('vmkeep repo check' lists all)"
         )
 
     def require_all(self) -> None:
@@ -161,7 +162,7 @@ class SealedNotes:
         return by_folder
 
     def _shown(self, folder: str, names: list[str]) -> str:
-        return f"'{self._vm_name(folder, names[0])}' ({len(names)} point(s), {SEALED}{folder}/)"
+        return f"'{self._vm_name(folder, names[0])}' ({counted(len(names), 'point')}, {SEALED}{folder}/)"
 
     def _vm_name(self, folder: str, name: str) -> str:
         """Return the VM's name by the note of a point, else its key."""

@@ -21,6 +21,7 @@ from blake3 import blake3
 from vmkeep.blobs import BlobStore
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, UsageError, VmKeepError
+from vmkeep.model.wording import counted
 from vmkeep.repository.folders import KEYS
 from vmkeep.repository.frames import MASTER_SIZE
 from vmkeep.repository.unlock.keycache import derived_once
@@ -112,7 +113,8 @@ class Slots:
         if not slots:
             raise CorruptError(f"{self._store.location}: all key slots (keys/…) are gone; without one nothing is read")
         raise RepositoryError(
-            f"{self._store.location}: wrong {what}: none of {len(slots)} key slots opens with it{_hint(passphrase)}"
+            f"{self._store.location}: wrong {what}: none of {counted(len(slots), 'key slot')} opens with it"
+            f"{_hint(passphrase)}"
         )
 
     def has_service(self) -> bool:
