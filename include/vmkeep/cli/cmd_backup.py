@@ -63,8 +63,8 @@ def backup() -> None:
     type=click.Choice([quiesce.value for quiesce in Quiesce]),
     default=Quiesce.FILE_SYSTEM.value,
     show_default=True,
-    help="What VMware Tools flush in the guest before the snapshot. With 'application', vSphere does not tell whether "
-    "applications took part: the point then says file-system, with a warning.",
+    help="The data that VMware Tools flush in the guest before the snapshot. With 'application', vSphere does not "
+    "tell whether applications took part: the point then says file-system, with a warning.",
 )
 @option(
     "--verify",

@@ -1,4 +1,4 @@
-"""How a command ends that does not end well: one line, an exit code, and with ``--json`` a document too."""
+"""Failed commands: each ends with one line, an exit code, and with ``--json`` a document."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ending:
     kind: str
     recovery: Recovery = Recovery.STOP
     traced: bool = False
-    """Whether where it was raised helps whoever looks for the cause."""
+    """A traceback helps to find the cause."""
 
 
 def ending_of(error: BaseException) -> Ending:

@@ -189,4 +189,4 @@ def progress_bars(*, hidden: bool) -> Iterator[Callable[[str], OnProgress]]:
 def show_recovery_key(key: str) -> None:
     """Print a recovery key, the only time that it can be."""
     click.echo(f"recovery key, shown this once: write it down and keep it apart from the passphrase\n\n    {key}\n")
-    click.echo("whoever has it can read the repository; with neither it nor a passphrase nobody can")
+    click.echo("anyone who has it can read the repository; without it and without a passphrase nobody can")

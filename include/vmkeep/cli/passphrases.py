@@ -91,7 +91,7 @@ def _given(variable: str, file: str | None, parameter: str, what: str) -> str | 
 
 
 def _chosen_now(parameter: str) -> bool:
-    """Whether a parameter was given to this very command, and not by the environment or the configuration file."""
+    """Return whether an option of this command line gave a value, and not the environment or the file."""
     context = click.get_current_context(silent=True)
     return context is not None and (context.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE)
 

@@ -26,7 +26,7 @@ def prepare_streams() -> None:
 
 
 def reader_left() -> bool:
-    """Return whether whoever read standard output, or standard error, is gone."""
+    """Return whether the reader of standard output or standard error has gone."""
     poll = select.poll()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
