@@ -33,7 +33,14 @@ def enter_airflow_home() -> AirflowHome:
 
 
 def _one_for_each_file() -> str:
-    """Make each DAG file a bundle of its own, because ``dag.test()`` reads the whole bundle again at each call."""
-    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    """Make each DAG file a bundle of its own, because ``dag.test()`` reads a DAG's whole bundle at each call.
+
+    The whole folder comes last, under the name that it has by default.
+    """
     files = sorted((ROOT / "dags").glob("*.py"))
-    return json.dumps([{"name": file.stem, "classpath": local, "kwargs": {"path": str(file)}} for file in files])
+    return json.dumps([*(_bundle(file.stem, file) for file in files), _bundle("dags-folder", ROOT / "dags")])
+
+
+def _bundle(name: str, path: Path) -> dict[str, object]:
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    return {"name": name, "classpath": local, "kwargs": {"path": str(path)}}

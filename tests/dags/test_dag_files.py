@@ -105,7 +105,7 @@ def test_what_sums_a_run_up_comes_after_every_other_task(bag):
         assert before == {task.task_id for task in dag.tasks} - {last.task_id}, dag.dag_id
 
 
-def test_what_starts_by_itself_waits_to_be_switched_on_and_what_a_person_starts_does_not(bag):
+def test_dags_that_start_by_themselves_are_paused_and_those_a_person_starts_are_not(bag):
     """A run of a paused DAG stays queued, and nothing tells why."""
     for dag in bag.dags.values():
         assert dag.is_paused_upon_creation is (dag.schedule is not None), dag.dag_id

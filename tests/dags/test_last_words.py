@@ -84,7 +84,7 @@ def test_a_disk_that_a_cleared_run_has_no_more_counts_for_nothing():
     assert close(Run({**states(STEPS), "copy_disk_2": "removed"}, STEPS))
 
 
-def test_a_report_fails_for_a_task_that_left_no_result_and_keeps_what_the_others_left(monkeypatch):
+def test_a_report_fails_for_a_task_without_a_result_and_keeps_those_of_the_others(monkeypatch):
     results = {"prune": [{"plan": {}}], "merge": []}
     run = Run({"prune": "success", "merge": "success"}, results)
     report = ReportOperator(task_id="last", results_of=list(results))

@@ -72,7 +72,7 @@ def test_a_rule_that_is_none_is_refused_before_anything_is_looked_at(location):
         PruneOperator(task_id="prune", keep={"daily": 1}, time_zone="Mars/Olympus").execute({})
 
 
-def test_the_plan_names_each_point_that_goes_and_each_that_stays_for_a_reason_of_its_own(location):
+def test_the_plan_names_each_point_that_goes_or_stays_for_a_reason_of_its_own(location):
     with open_repository(location) as repository:
         refs = sorted(repository.point_refs())
         repository.marks.pin(refs[0], reason="case 4711", by="test")

@@ -212,7 +212,7 @@ def test_a_run_that_is_marked_a_success_by_hand_stays_red_when_a_task_failed(mak
     assert run.state == "failed"
 
 
-def test_a_restore_that_had_nothing_to_do_is_green_and_one_that_was_skipped_by_hand_is_not(make_run):
+def test_a_restore_with_nothing_to_do_is_green_and_one_skipped_by_hand_is_not(make_run):
     for by_itself, state in ((True, "success"), (False, "failed")):
         run = make_run("vm_restore")
         for task_id in TASKS["vm_restore"][1:-1]:
@@ -247,7 +247,7 @@ def test_a_note_that_somebody_wrote_is_left_alone(make_run):
     assert run.note == "before the upgrade"
 
 
-def test_a_dag_of_somebody_else_is_left_to_airflow_though_an_operator_of_ours_is_in_it():
+def test_a_dag_of_somebody_else_with_an_operator_of_ours_is_left_to_airflow():
     modules = ("vmkeep_airflow.operators.preflight", "airflow.providers.standard.operators.empty")
     run = SimpleNamespace(dag=SimpleNamespace(tasks=[SimpleNamespace(_task_module=module) for module in modules]))
 

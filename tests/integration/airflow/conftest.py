@@ -74,10 +74,23 @@ def connections(lab, site) -> dict[str, dict[str, object]]:
 @pytest.fixture
 def run_dag(connections, monkeypatch) -> Callable[..., DagRunResult]:
     """Run a DAG in this process, through a real Airflow database."""
+    return dag_runner(connections, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def web01_backed_up(connections) -> DagRunResult:
+    """Return the run of a backup of web01, for tests that need some point or some run that has ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        run = dag_runner(connections, patch)("vm_backup", vm="web01")
+    assert run.state == "success", run.states
+    return run
+
+
+def dag_runner(connections: dict[str, dict[str, object]], patch: pytest.MonkeyPatch) -> Callable[..., DagRunResult]:
     from airflow.dag_processing.dagbag import DagBag
 
     for name, fields in connections.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+        patch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
 
     def run(dag_id: str, **conf: object) -> DagRunResult:
         with warnings.catch_warnings():

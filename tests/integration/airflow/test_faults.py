@@ -257,7 +257,7 @@ def await_state(api, run: str, task_id: str, state: str) -> None:
         time.sleep(0.2)
 
 
-def test_a_copy_cleared_alone_seals_no_mix_and_a_run_cleared_whole_makes_its_own_point(api, airflow, control, site):
+def test_a_cleared_copy_seals_no_mix_and_a_run_cleared_whole_makes_its_own_point(api, airflow, control, site):
     run = api.trigger("vm_backup", vm="app01", full=True)
     assert api.wait("vm_backup", run, seconds=HANG) == "success"
     before = points(site)

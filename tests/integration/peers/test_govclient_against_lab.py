@@ -260,7 +260,7 @@ def test_snapshots_are_removed_by_path_id_or_all_at_once_and_reverted_to(client,
     assert "no snapshots" in str(peer_error("snapshot.remove", machine, "a"))
 
 
-def test_a_destroyed_vm_leaves_nothing_and_an_unregistered_one_can_be_registered_again(client, peer_error, machine):
+def test_a_destroyed_vm_leaves_nothing_and_an_unregistered_one_can_come_back(client, peer_error, machine):
     client("vm.unregister", machine)
     assert "not found" in str(peer_error("vm.info", machine))
     client("vm.register", machine, f"[datastore2] {machine}/{machine}.vmx")
