@@ -571,7 +571,7 @@ def test_locks_from_the_command_line(s3_server, location, image, thief, monkeypa
             raise done.exception
         return json.loads(done.output)
 
-    with pytest.raises(UsageError, match="go together"):
+    with pytest.raises(UsageError, match="need each other"):
         vmkeep("repo", "init", "--lock", "compliance")
     vmkeep("repo", "init", "--encrypt", "--lock", "compliance", "--lock-days", "3")
     point = vmkeep("image", "import", str(image), "--name", "web")["point"]
