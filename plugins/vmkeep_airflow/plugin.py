@@ -6,9 +6,9 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vmkeep_airflow import notes, pools, verdict, warm
+from vmkeep_airflow import pools, preload, runnotes, verdict
 
-_LISTENERS: list[Any] = [notes, pools, verdict, warm]
+_LISTENERS: list[Any] = [runnotes, pools, verdict, preload]
 
 
 class VmkeepPlugin(AirflowPlugin):
@@ -20,5 +20,5 @@ class VmkeepPlugin(AirflowPlugin):
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
         """Get a Celery worker ready that loads its plugins as it starts, before it forks."""
-        if warm.in_celery_worker():
-            warm.warm_up()
+        if preload.in_celery_worker():
+            preload.warm_up()

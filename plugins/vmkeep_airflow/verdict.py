@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from vmkeep_airflow.notes import add_note
+from vmkeep_airflow.runnotes import add_note
 from vmkeep_airflow.states import GOOD
 
 if TYPE_CHECKING:

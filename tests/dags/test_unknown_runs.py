@@ -11,11 +11,9 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from vmkeep.errors import TransientError
-from vmkeep_airflow.leftovers import has_ended, state_of
-from vmkeep_airflow.ownership import as_text
-from vmkeep_airflow.run_key import Owner
+from vmkeep_airflow.dagruns import DagRunId, has_ended, owner_text, state_of
 
-OWNER = Owner(dag_id="vm_restore", run_id="r")
+OWNER = DagRunId(dag_id="vm_restore", run_id="r")
 
 
 def in_a_task(status: int | None) -> AirflowRuntimeError:
@@ -38,7 +36,7 @@ def task_instance(error: Exception):
 @pytest.mark.parametrize("error", [in_a_task(404), in_a_test_run(404)], ids=["task", "test run"])
 def test_a_run_that_airflow_does_not_have_is_unknown(error):
     assert state_of(task_instance(error), OWNER) is None
-    assert has_ended(task_instance(error))(as_text(OWNER)) is None
+    assert has_ended(task_instance(error))(owner_text(OWNER)) is None
 
 
 @pytest.mark.parametrize(

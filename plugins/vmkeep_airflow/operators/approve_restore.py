@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 
 from vmkeep.flows.values import OnConflict, RestorePlan
 from vmkeep.model.job import to_plain
-from vmkeep_airflow.handing import handed
 from vmkeep_airflow.steps import Approval
+from vmkeep_airflow.xcoms import handed
 
 
 class ApproveRestoreOperator(ApprovalOperator):

@@ -12,8 +12,8 @@ from vmkeep.errors import CancelledError
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep_airflow.failures import airflow_failures
-from vmkeep_airflow.handing import handed
 from vmkeep_airflow.progress import ProgressLog, describe_share
+from vmkeep_airflow.xcoms import handed
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import DiskWrite, to_plain
-from vmkeep_airflow.handing import handed
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import ReadyTarget
+from vmkeep_airflow.xcoms import handed
 
 
 class FinishRestoreOperator(SiteOperator):

@@ -10,10 +10,8 @@ from airflow.sdk import Context
 
 from vmkeep.flows.values import OnConflict, RestoreRequest
 from vmkeep.model.job import from_plain, to_plain
-from vmkeep_airflow.leftovers import has_ended
+from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.ownership import as_text
-from vmkeep_airflow.run_key import Owner
 
 
 class PlanRestoreOperator(SiteOperator):
@@ -37,8 +35,8 @@ class PlanRestoreOperator(SiteOperator):
         from vmkeep.flows.restore_wording import plan_lines
 
         ti = context["ti"]
-        owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
-        own = {"run": owner.run_key(ti.try_number), "owner": as_text(owner)}
+        owner = own_dag_run(ti)
+        own = {"run": owner.run_key(ti.try_number), "owner": owner_text(owner)}
         request = request_from(self.request, own)
         if request.on_conflict is OnConflict.PROMPT:
             request = replace(request, on_conflict=OnConflict.OVERWRITE)

@@ -12,9 +12,8 @@ from vmkeep.errors import ConflictError
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.transport import DEFAULT_MODES
-from vmkeep_airflow.leftovers import Verdict, judged
+from vmkeep_airflow.dagruns import LeftoverDecision, decided, own_dag_run
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.run_key import Owner
 
 
 class PreflightOperator(SiteOperator):
@@ -67,7 +66,7 @@ class PreflightOperator(SiteOperator):
             BackupRequest,
             {
                 "vm": self.vm,
-                "run": Owner(dag_id=ti.dag_id, run_id=ti.run_id).run_key(ti.try_number),
+                "run": own_dag_run(ti).run_key(ti.try_number),
                 "mode": self.mode,
                 "quiesce": self.quiesce,
                 "transports": list(self.transports),
@@ -77,8 +76,8 @@ class PreflightOperator(SiteOperator):
         )
         site = self.site()
         found = backup.preflight(site, request)
-        for other, verdict in judged(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
-            if verdict is Verdict.IN_USE:
+        for other, decision in decided(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
+            if decision is LeftoverDecision.IN_USE:
                 raise ConflictError(
                     f"VM {found.vm.name} is being backed up by run {other.run} (snapshot {other.snapshot}): wait for it"
                 )

@@ -12,9 +12,8 @@ from vmkeep.errors import VmKeepError
 from vmkeep.flows.values import RestorePlan
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
-from vmkeep_airflow.leftovers import has_ended
+from vmkeep_airflow.dagruns import has_ended, own_dag_run
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.run_key import Owner
 from vmkeep_airflow.steps import Approval, ReadyTarget
 
 
@@ -53,7 +52,7 @@ class PrepareTargetOperator(SiteOperator):
             )
         site = self.site()
         ti = context["ti"]
-        owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
+        owner = own_dag_run(ti)
         run = owner.run_key(ti.try_number)
         earlier = [owner.run_key(number) for number in range(1, ti.try_number)]
         try:

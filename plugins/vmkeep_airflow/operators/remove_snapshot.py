@@ -11,7 +11,7 @@ from vmkeep.flows.values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
-from vmkeep_airflow.leftovers import own_runs
+from vmkeep_airflow.dagruns import own_runs
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
 

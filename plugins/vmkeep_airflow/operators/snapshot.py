@@ -15,9 +15,8 @@ from vmkeep.flows.values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
-from vmkeep_airflow.leftovers import Verdict, has_ended, judged
+from vmkeep_airflow.dagruns import LeftoverDecision, decided, has_ended, own_dag_run, owner_text
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.run_key import Owner
 from vmkeep_airflow.steps import HeldStill
 
 
@@ -40,19 +39,18 @@ class SnapshotOperator(SiteOperator):
     def step(self, context: Context) -> Any:
         """Take the snapshot, as a run of this try."""
         from vmkeep.flows import backup
-        from vmkeep_airflow.ownership import as_text
 
         site = self.site()
         found = self.handed("preflight", Preflight, by="preflight")
         ti = context["ti"]
-        owner = Owner(dag_id=ti.dag_id, run_id=ti.run_id)
+        owner = own_dag_run(ti)
         for earlier in range(1, ti.try_number):
             self._remove(site, found, owner.run_key(earlier))
-        for left, verdict in judged(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
-            if verdict is Verdict.REMOVE:
+        for left, decision in decided(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
+            if decision is LeftoverDecision.REMOVE:
                 self._remove(site, found, left.run)
         run = owner.run_key(ti.try_number)
-        found = replace(found, request=replace(found.request, run=run, owner=as_text(owner)))
+        found = replace(found, request=replace(found.request, run=run, owner=owner_text(owner)))
         try:
             taken = backup.take_snapshot(site, found, has_ended=has_ended(ti))
         except BaseException:

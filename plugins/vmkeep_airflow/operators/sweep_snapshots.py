@@ -10,7 +10,7 @@ from airflow.sdk import Context
 
 from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.model.site import Site
-from vmkeep_airflow.leftovers import Verdict, has_ended, judged
+from vmkeep_airflow.dagruns import LeftoverDecision, decided, has_ended
 from vmkeep_airflow.operators.base import SiteOperator
 
 
@@ -49,17 +49,17 @@ class SweepSnapshotsOperator(SiteOperator):
     def _sweep_snapshots(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> dict[str, int]:
         from vmkeep.flows import backup
 
-        counts = dict.fromkeys(Verdict, 0)
-        for found, verdict in judged(site, context, given_up_after=after):
-            counts[verdict] += 1
-            self.log.info("VM %s: snapshot %s of run %s: %s", found.vm_name, found.snapshot, found.run, verdict)
-            if verdict is Verdict.REMOVE:
+        counts = dict.fromkeys(LeftoverDecision, 0)
+        for found, decision in decided(site, context, given_up_after=after):
+            counts[decision] += 1
+            self.log.info("VM %s: snapshot %s of run %s: %s", found.vm_name, found.snapshot, found.run, decision)
+            if decision is LeftoverDecision.REMOVE:
                 try:
                     backup.remove_snapshot(site, found.vm, found.run)
                 except VmKeepError as error:
                     self.log.warning("VM %s: %s", found.vm_name, error)
                     failed.append(f"a snapshot of VM {found.vm_name}")
-        return {str(verdict): count for verdict, count in counts.items()}
+        return {str(decision): count for decision, count in counts.items()}
 
     def _sweep_vms(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
         from vmkeep.flows import restore

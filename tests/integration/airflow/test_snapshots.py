@@ -12,18 +12,16 @@ from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode
-from vmkeep_airflow.leftovers import Verdict, judge
+from vmkeep_airflow.dagruns import DagRunId, LeftoverDecision, dag_run_of, decide, owner_text
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
-from vmkeep_airflow.ownership import as_text, owner_of
-from vmkeep_airflow.run_key import Owner
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
-def leave_a_snapshot(site, owner: Owner | None, run: str, vm: str = "web01") -> None:
+def leave_a_snapshot(site, owner: DagRunId | None, run: str, vm: str = "web01") -> None:
     """Do what a worker does that dies right after its snapshot."""
-    owned = as_text(owner) if owner is not None else ""
+    owned = owner_text(owner) if owner is not None else ""
     backup.take_snapshot(site, backup.preflight(site, BackupRequest(vm=vm, run=run, owner=owned)))
 
 
@@ -64,10 +62,10 @@ def test_a_snapshot_that_cannot_be_removed_fails_the_run_though_its_point_is_sea
 
 
 def test_the_sweep_removes_the_snapshot_of_a_run_that_has_ended(web01_backed_up, run_dag, control, site):
-    owner = Owner(dag_id="vm_backup", run_id=web01_backed_up.run_id)
+    owner = DagRunId(dag_id="vm_backup", run_id=web01_backed_up.run_id)
     leave_a_snapshot(site, owner, "left-by-a-dead-worker")
     assert len(control.snapshots("web01")) == 1
-    assert owner_of(site, "left-by-a-dead-worker") == owner
+    assert dag_run_of(site, "left-by-a-dead-worker") == owner
     sweep = run_dag("snapshot_sweep")
     assert sweep.state == "success"
     assert sweep.xcom("sweep")["remove"] == 1
@@ -77,7 +75,7 @@ def test_the_sweep_removes_the_snapshot_of_a_run_that_has_ended(web01_backed_up,
 
 @pytest.mark.parametrize(("state", "count"), [("success", 1), ("running", 0)])
 def test_the_sweep_lets_a_vm_go_that_an_ended_run_kept_from_storage_vmotion(control, site, monkeypatch, state, count):
-    owner = as_text(Owner(dag_id="vm_backup", run_id="of-a-killed-worker"))
+    owner = owner_text(DagRunId(dag_id="vm_backup", run_id="of-a-killed-worker"))
     request = BackupRequest(vm="old01", run="as-it-is", owner=owner, mode=BackupMode.ASIS)
     backup.take_snapshot(site, backup.preflight(site, request))
     sweep = SweepSnapshotsOperator(task_id="sweep")
@@ -91,12 +89,12 @@ def test_the_sweep_lets_a_vm_go_that_an_ended_run_kept_from_storage_vmotion(cont
     assert control.vm("old01")["held_by"] == []
 
 
-def leave_a_vm(site, owner: Owner, run: str, name: str) -> None:
+def leave_a_vm(site, owner: DagRunId, run: str, name: str) -> None:
     """Do what a worker does that dies right after it has made the VM."""
     from vmkeep.flows import restore
     from vmkeep.flows.values import RestoreRequest
 
-    request = RestoreRequest(point="latest:web01", run=run, owner=as_text(owner), new_name=name)
+    request = RestoreRequest(point="latest:web01", run=run, owner=owner_text(owner), new_name=name)
     restore.prepare_target(site, restore.plan_restore(site, request))
 
 
@@ -108,9 +106,9 @@ def test_the_sweep_removes_the_half_made_vm_of_a_restore_that_has_ended_and_no_o
     finished = run_dag("vm_restore", point="latest:web01", new_name="finished", power_on=False)
     assert finished.state == "success", finished.states
     leave_a_vm(
-        site, Owner(dag_id="vm_restore", run_id=finished.run_id), f"of-{web01_backed_up.run_id}"[:40], "half-made"
+        site, DagRunId(dag_id="vm_restore", run_id=finished.run_id), f"of-{web01_backed_up.run_id}"[:40], "half-made"
     )
-    leave_a_vm(site, Owner(dag_id="vm_restore", run_id="of another Airflow"), "somebody-elses", "unknown")
+    leave_a_vm(site, DagRunId(dag_id="vm_restore", run_id="of another Airflow"), "somebody-elses", "unknown")
     assert {"finished", "half-made", "unknown"} <= {vm["name"] for vm in control.call("GET", "/state")["vms"]}
 
     sweep = run_dag("snapshot_sweep")
@@ -125,7 +123,7 @@ def test_the_sweep_removes_the_half_made_vm_of_a_restore_that_has_ended_and_no_o
 
 def test_a_snapshot_whose_task_was_marked_a_success_while_it_worked_is_removed(control, site, monkeypatch):
     """The teardown runs, but nobody tells it which snapshot."""
-    owner = Owner(dag_id="vm_backup", run_id="marked")
+    owner = DagRunId(dag_id="vm_backup", run_id="marked")
     leave_a_snapshot(site, owner, "marked-1")
     leave_a_snapshot(site, None, "another-run", vm="old01")
     found = backup.preflight(site, BackupRequest(vm="web01", run="marked-2"))
@@ -139,7 +137,7 @@ def test_a_snapshot_whose_task_was_marked_a_success_while_it_worked_is_removed(c
 
 def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, control, site):
     leave_a_snapshot(site, None, "someone-elses")
-    assert owner_of(site, "someone-elses") is None
+    assert dag_run_of(site, "someone-elses") is None
     try:
         sweep = run_dag("snapshot_sweep")
         assert sweep.state == "success"
@@ -161,24 +159,24 @@ def test_a_vm_that_another_run_holds_is_refused_by_preflight(run_dag, control, s
 
 
 @pytest.mark.parametrize(
-    ("owner_state", "alive", "age_hours", "verdict"),
+    ("dag_run_state", "alive", "age_hours", "decision"),
     [
-        ("running", False, 100, Verdict.IN_USE),
-        ("queued", False, 100, Verdict.IN_USE),
-        ("success", True, 0, Verdict.REMOVE),
-        ("failed", True, 0, Verdict.REMOVE),
-        (None, True, 100, Verdict.IN_USE),
-        (None, False, 1, Verdict.UNKNOWN),
-        (None, False, 48, Verdict.REMOVE),
+        ("running", False, 100, LeftoverDecision.IN_USE),
+        ("queued", False, 100, LeftoverDecision.IN_USE),
+        ("success", True, 0, LeftoverDecision.REMOVE),
+        ("failed", True, 0, LeftoverDecision.REMOVE),
+        (None, True, 100, LeftoverDecision.IN_USE),
+        (None, False, 1, LeftoverDecision.UNKNOWN),
+        (None, False, 48, LeftoverDecision.REMOVE),
     ],
 )
-def test_airflow_decides_where_it_knows_the_run_else_leases_and_age_do(owner_state, alive, age_hours, verdict):
+def test_airflow_decides_where_it_knows_the_run_else_leases_and_age_do(dag_run_state, alive, age_hours, decision):
     from vmkeep.flows.leftovers import RunSnapshot
 
     found = RunSnapshot(
         vm="vm-1", vm_name="a", run="r.1", snapshot="snapshot-1", age=timedelta(hours=age_hours), alive=alive
     )
-    assert judge(found, owner_state=owner_state, given_up_after=timedelta(hours=48)) is verdict
+    assert decide(found, dag_run_state=dag_run_state, given_up_after=timedelta(hours=48)) is decision
     other = replace(found, of_other=True)
-    kept = Verdict.IN_USE if alive else Verdict.UNKNOWN
-    assert judge(other, owner_state=owner_state, given_up_after=timedelta(hours=48)) is kept
+    kept = LeftoverDecision.IN_USE if alive else LeftoverDecision.UNKNOWN
+    assert decide(other, dag_run_state=dag_run_state, given_up_after=timedelta(hours=48)) is kept

@@ -1,0 +1,176 @@
+"""Says which DAG run a snapshot belongs to, whether that run has ended, and whether the snapshot may go.
+
+A snapshot in vSphere names its run by a run key, which is short and plain: it is part of the snapshot's name, for which
+vSphere allows 80 characters, and of blob names. The repository keeps beside the run's leases which DAG run that is, and
+Airflow says whether the DAG run has ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+from airflow.sdk.api.client import ServerResponseError
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from vmkeep.errors import CorruptError, NotFoundError, TransientError
+from vmkeep.model.job import from_json, to_json
+from vmkeep.model.site import Site
+
+if TYPE_CHECKING:
+    from vmkeep.flows.leftovers import RunSnapshot
+
+_ENDED = frozenset({"success", "failed"})
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9.]+")
+_READABLE = 33
+_NOTE = "owner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRunId:
+    """The DAG run that a run key stands for."""
+
+    dag_id: str
+    run_id: str
+
+    def run_key(self, try_number: int) -> str:
+        """Return the key of one try, e.g. ``manual-2026-11-20T11.00.00-1f0c93d2.1``; at most 46 characters.
+
+        Every try of the snapshot task is a run of its own in the repository: a cleared task must neither find
+        itself fenced by the teardown before it, nor mix its disks with those of the older snapshot.
+        """
+        readable = _NOT_PLAIN.sub("-", self.run_id.replace("__", "-").replace(":", ".").split("+")[0]).strip("-")
+        digest = hashlib.sha256(f"{self.dag_id}\n{self.run_id}".encode()).hexdigest()[:8]
+        return f"{readable[:_READABLE].strip('-')}-{digest}.{try_number}"
+
+
+def own_dag_run(ti: Any) -> DagRunId:
+    """Return the DAG run that a task instance is part of."""
+    return DagRunId(dag_id=ti.dag_id, run_id=ti.run_id)
+
+
+def owner_text(owner: DagRunId) -> str:
+    """Return what a request says of its owner."""
+    return to_json(owner).decode()
+
+
+def parse_dag_run(words: str | bytes) -> DagRunId | None:
+    """Return the DAG run that :func:`owner_text` made words of; ``None`` for words of somebody else."""
+    try:
+        return from_json(DagRunId, words)
+    except ValueError:
+        return None
+
+
+def dag_run_of(site: Site, run: str) -> DagRunId | None:
+    """Return the DAG run behind a run key; ``None`` for a run of the command line or of another repository.
+
+    ``None`` too where the note is damaged: one that nobody can read must not keep the others from being swept.
+    """
+    from vmkeep.repository import open_site_repository
+
+    with open_site_repository(site) as repository:
+        try:
+            return parse_dag_run(repository.run(run).load(_NOTE))
+        except (NotFoundError, CorruptError):
+            return None
+
+
+class LeftoverDecision(StrEnum):
+    """What to do with a run's snapshot."""
+
+    REMOVE = "remove"
+    """Its run has ended."""
+    IN_USE = "in use"
+    """Its run has not ended, or holds a lease, or is another repository's and not old."""
+    UNKNOWN = "unknown"
+    """Nobody here knows its run, and it is not old enough to be given up, or another repository's."""
+
+
+def decide(found: RunSnapshot, *, dag_run_state: str | None, given_up_after: timedelta) -> LeftoverDecision:
+    """Decide over one snapshot.
+
+    :param dag_run_state: state of the DAG run it belongs to; ``None`` where this Airflow knows of none.
+    :param given_up_after: age from which a snapshot that nobody knows, and whose copies are silent, is a leftover.
+    """
+    if found.of_other:
+        return LeftoverDecision.IN_USE if found.alive else LeftoverDecision.UNKNOWN
+    if dag_run_state is not None:
+        return LeftoverDecision.REMOVE if dag_run_state in _ENDED else LeftoverDecision.IN_USE
+    if found.alive:
+        return LeftoverDecision.IN_USE
+    return LeftoverDecision.REMOVE if found.age >= given_up_after else LeftoverDecision.UNKNOWN
+
+
+def decided(
+    site: Site, context: Context, *, vm: str | None = None, given_up_after: timedelta
+) -> Iterator[tuple[RunSnapshot, LeftoverDecision]]:
+    """Yield every run's snapshot on a VM, or on all, with the decision; those of the asking run left out."""
+    from vmkeep.flows.leftovers import find_run_snapshots
+
+    ti: Any = context["ti"]
+    own = own_dag_run(ti)
+    for found in find_run_snapshots(site, vm):
+        owner = None if found.of_other else dag_run_of(site, found.run)
+        if owner != own:
+            state = state_of(ti, owner) if owner else None
+            yield found, decide(found, dag_run_state=state, given_up_after=given_up_after)
+
+
+def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
+    """Return the run keys of the asking DAG run that have a snapshot on a VM, or hold it: one for each try."""
+    from vmkeep.flows.held_vms import run_holding
+    from vmkeep.flows.leftovers import find_run_snapshots
+
+    ti: Any = context["ti"]
+    own = own_dag_run(ti)
+    runs = {found.run for found in find_run_snapshots(site, vm) if not found.of_other}
+    if vm is not None and (holding := run_holding(site, vm)) is not None:
+        runs.add(holding)
+    return {run for run in runs if dag_run_of(site, run) == own}
+
+
+def has_ended(ti: Any) -> Callable[[str], bool | None]:
+    """Return what tells of an owner, by its words in the repository, whether its DAG run has ended.
+
+    ``None``: this Airflow does not know the run. To the asking run all that an earlier pass of it left is over.
+    """
+    own = own_dag_run(ti)
+
+    def ended(words: str) -> bool | None:
+        owner = parse_dag_run(words)
+        if owner is None:
+            return None
+        state = state_of(ti, owner)
+        return owner == own or (None if state is None else state in _ENDED)
+
+    return ended
+
+
+def state_of(ti: Any, owner: DagRunId) -> str | None:
+    """Return the state of a DAG run; ``None`` for one that this Airflow does not have, or has no more.
+
+    :raises TransientError: Airflow's API does not say. Taken for unknown, a run that is old and waits would lose what
+        it needs.
+    """
+    try:
+        state = ti.get_dagrun_state(dag_id=owner.dag_id, run_id=owner.run_id)
+    except (AirflowRuntimeError, ServerResponseError) as error:
+        if _status(error) == HTTPStatus.NOT_FOUND:
+            return None
+        raise TransientError(f"Airflow does not tell the state of {owner.dag_id} {owner.run_id}: {error}") from error
+    return str(getattr(state, "value", state))
+
+
+def _status(error: AirflowRuntimeError | ServerResponseError) -> int | None:
+    """Return the HTTP status of an answer of Airflow's API; ``None``: there was no answer."""
+    if isinstance(error, ServerResponseError):  # of a task that runs inside ``dag.test()``
+        return error.response.status_code
+    return (error.error.detail or {}).get("status_code")
