@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from vmkeep.model.wording import counted
-from vmkeep.policy import Cause, Verdict
+from vmkeep.policy import Cause, RetentionDecision
 from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
@@ -96,5 +96,5 @@ def _shown(name: str, value: Any) -> str:
     return mebibytes(value) if "bytes" in last.split("_") else str(value)
 
 
-def _vm(verdict: Verdict) -> str:
+def _vm(verdict: RetentionDecision) -> str:
     return verdict.point.vm_name or verdict.point.vm_key

@@ -128,9 +128,9 @@ def test_a_library_that_hangs_in_its_start_is_ended(place, monkeypatch):
     """InitEx runs while no thread may watch it yet, so the kernel's alarm does."""
     monkeypatch.setenv("FAKE_VDDK", "hanginit")
     code = "import vmkeep.transfer.child as c; c.INIT_SECONDS = 1; c.main()"
-    from vmkeep.transfer.protocol import Request, plain_site
+    from vmkeep.transfer.protocol import ChildRequest, plain_site
 
-    request = Request(verb="copy", site=plain_site(place.site), job={}).encode()
+    request = ChildRequest(verb="copy", site=plain_site(place.site), job={}).encode()
     done = subprocess.run([sys.executable, "-P", "-c", code], input=request, capture_output=True, timeout=HANG)
     assert done.returncode == -signal.SIGALRM
 

@@ -29,7 +29,7 @@ class _UnfitError(CatalogError):
     """The database does not take one point: the others may fit."""
 
 
-class Manifests(Protocol):
+class PointSource(Protocol):
     """The parts of a repository that the catalog needs."""
 
     @property
@@ -86,7 +86,7 @@ class Catalog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def refresh(self, manifests: Manifests) -> Refreshed:
+    def refresh(self, manifests: PointSource) -> Refreshed:
         """Enter the points that are missing here and drop those that are gone there; read only what is new."""
         there = set(manifests.point_refs())
         with self._session() as session:
@@ -116,7 +116,7 @@ class Catalog:
             damaged=tuple(damaged),
         )
 
-    def rebuild(self, manifests: Manifests) -> Refreshed:
+    def rebuild(self, manifests: PointSource) -> Refreshed:
         """Drop what is known of this repository and read every manifest again."""
         with self._session() as session:
             session.execute(delete(DiskRow).where(DiskRow.repository == manifests.id))

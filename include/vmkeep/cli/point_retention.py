@@ -17,7 +17,7 @@ from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import counted
-from vmkeep.policy import RetentionRule, Verdict
+from vmkeep.policy import RetentionDecision, RetentionRule
 
 if TYPE_CHECKING:
     from vmkeep.flows.retention import Simulation
@@ -101,7 +101,7 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
 
 
 def _plain(simulation: Simulation) -> dict[str, Any]:
-    def points(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    def points(verdicts: Sequence[RetentionDecision]) -> list[dict[str, Any]]:
         return [
             {
                 "ref": verdict.point.ref,

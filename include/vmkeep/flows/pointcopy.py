@@ -27,7 +27,7 @@ from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import BlockWriter, Repository, copied_run, find_twin, share_digests
 from vmkeep.transfer import verify_disk
 from vmkeep.transfer.mapcopy import CopyBase, MapCopy
-from vmkeep.transfer.progress import Meter, OnProgress
+from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 _SAMPLE = 0.05
 _TRIES = 3
@@ -213,7 +213,7 @@ class _PointJob:
             self._target.open_writer(run=self._run, begun=begun) as writer,
         ):
             jobs = self._jobs(based=based)
-            meter = Meter(self._phase, self._total(jobs, writer.knows)[1])
+            meter = ProgressCounter(self._phase, self._total(jobs, writer.knows)[1])
             copied, changed = {}, 0
             for root, job in jobs.items():
                 done = job.run(writer, on_read=_Delta(meter, writer, self._on_progress), check=self._check)
@@ -312,7 +312,7 @@ class _NotWholeError(CorruptError):
 class _Delta:
     """Feeds one map's progress into the meter of its point."""
 
-    def __init__(self, meter: Meter, writer: BlockWriter, on_progress: OnProgress) -> None:
+    def __init__(self, meter: ProgressCounter, writer: BlockWriter, on_progress: OnProgress) -> None:
         self._meter = meter
         self._writer = writer
         self._on_progress = on_progress

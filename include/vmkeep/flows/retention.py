@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from vmkeep.errors import NotFoundError
 from vmkeep.maintenance import point_facts
 from vmkeep.model.selector import names_meant
-from vmkeep.policy import PointFacts, RetentionRule, Verdict, expected_points, mark
+from vmkeep.policy import PointFacts, RetentionDecision, RetentionRule, decide, expected_points
 from vmkeep.repository import Repository
 
 
@@ -18,9 +18,9 @@ class Simulation:
 
     rule: RetentionRule
     at: datetime
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[RetentionDecision, ...]
     """Of the points that exist."""
-    expected: tuple[Verdict, ...]
+    expected: tuple[RetentionDecision, ...]
     """Of the points that backups would make until then."""
 
 
@@ -35,7 +35,7 @@ def simulate(
     end = at + timedelta(days=days)
     points = _of_vm(point_facts(repository, at=end), vm)
     coming = expected_points(points, now=at, until=end) if days else []
-    verdicts = mark([*points, *coming], rule, now=end, zone=zone)
+    verdicts = decide([*points, *coming], rule, now=end, zone=zone)
     refs = {point.ref for point in coming}
     return Simulation(
         rule=rule,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from vmkeep.errors import CorruptError
-from vmkeep.repository import ZERO, BlockReader, DiskMap, Kind, Repository, Scratch, Wanted
+from vmkeep.repository import ZERO, BlockReader, DiskMap, Kind, ReadBuffers, Repository, Wanted
 from vmkeep.repository.frames import Digester
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, encode_root
 
@@ -125,7 +125,7 @@ def read_frame(blocks: BlockReader, kind: Kind, digest: bytes, length: int) -> b
     try:
         wanted = [Wanted(digest, blocks.locate(kind, digest), length, ())]
         for batch in blocks.plan(wanted):
-            for _, content in blocks.read(batch, Scratch()):
+            for _, content in blocks.read(batch, ReadBuffers()):
                 return bytes(content)
     except CorruptError:
         pass

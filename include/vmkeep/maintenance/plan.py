@@ -15,7 +15,7 @@ from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.reachability import Marking, Rank
 from vmkeep.maintenance.roots import Roots
 from vmkeep.maintenance.storetime import store_time
-from vmkeep.policy import RetentionRule, Verdict, mark
+from vmkeep.policy import RetentionDecision, RetentionRule, decide
 from vmkeep.repository import Repository
 
 
@@ -23,7 +23,7 @@ from vmkeep.repository import Repository
 class PrunePlan:
     """The plan of one prune. Packs are named by their ids in hex; all sizes are in bytes."""
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[RetentionDecision, ...]
     """The rule's verdict on every point, with its reason; empty without a rule."""
     condemned: Mapping[str, int] = field(repr=False)
     """Pack → size: reached by nothing, old enough, in no plan yet."""
@@ -43,7 +43,7 @@ class PrunePlan:
     margins: Margins
 
     @property
-    def forgotten(self) -> tuple[Verdict, ...]:
+    def forgotten(self) -> tuple[RetentionDecision, ...]:
         """The points that go."""
         return tuple(verdict for verdict in self.verdicts if not verdict.keep)
 
@@ -70,7 +70,7 @@ def plan_prune(
         nobody forgot: so it is not known what may go, and nothing may.
     """
     margins = margins.beside(repository.descriptor.lock)
-    verdicts = tuple(mark(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()
+    verdicts = tuple(decide(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()
     forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
     time = store_time(repository.blobs)
     plans = repository.plans.plans()

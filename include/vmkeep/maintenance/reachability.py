@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import CorruptError
-from vmkeep.repository import Batch, BlockReader, Kind, Repository, Scratch, Wanted
+from vmkeep.repository import Batch, BlockReader, Kind, ReadBuffers, Repository, Wanted
 from vmkeep.repository.checks import is_pack, pack_id_of
 from vmkeep.repository.folders import PACKS
 from vmkeep.repository.frames import DIGEST_SIZE, ZERO, overhead
@@ -223,7 +223,7 @@ class Marking:
 
     def _read(self, batch: Batch, *, strict: bool) -> list[bytes]:
         try:
-            return [bytes(content) for _, content in self._reader.read(batch, Scratch())]
+            return [bytes(content) for _, content in self._reader.read(batch, ReadBuffers())]
         except CorruptError as error:
             if strict:
                 raise CorruptError(f"a map page cannot be read; nothing is deleted: {error}") from error
@@ -231,7 +231,7 @@ class Marking:
         for frame in batch.frames:
             alone = Batch(batch.pack, frame.location.offset, frame.location.offset + frame.location.length, (frame,))
             try:
-                contents += [bytes(content) for _, content in self._reader.read(alone, Scratch())]
+                contents += [bytes(content) for _, content in self._reader.read(alone, ReadBuffers())]
             except CorruptError:
                 continue
         return contents

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.maintenance.reachability import LiveFrame
 from vmkeep.model.job import Progress
-from vmkeep.repository import BlockWriter, Repository, Scratch
+from vmkeep.repository import BlockWriter, ReadBuffers, Repository
 from vmkeep.repository.checks import MAX_RAW
 from vmkeep.repository.frames import HEADER_SIZE, Box, Packed, pack_key, parse_header
 
@@ -48,7 +48,7 @@ def rewrite(
     total = sum(frame.length for group in frames.values() for frame in group)
     damaged: dict[bytes, str] = {}
     done = since = 0
-    scratch = Scratch()
+    scratch = ReadBuffers()
     run = f"rewrite-{secrets.token_hex(8)}"
     with repository.at_work(run) as begun, repository.open_mover(run=run, begun=begun) as writer:
         for pack, group in frames.items():
@@ -70,7 +70,7 @@ def _progress(done: int, total: int, writer: BlockWriter) -> Progress:
     return Progress(phase="rewrite", bytes_done=min(done, total), bytes_total=total, bytes_stored=writer.bytes_stored)
 
 
-def _read(repository: Repository, pack: bytes, frames: Sequence[LiveFrame], scratch: Scratch) -> Iterator[Packed]:
+def _read(repository: Repository, pack: bytes, frames: Sequence[LiveFrame], scratch: ReadBuffers) -> Iterator[Packed]:
     """Yield the frames of one pack that are good; raise for the first that is not, once all others are out."""
     key = pack_key(pack)
     box = repository.framer.box(key)
@@ -93,7 +93,7 @@ def _read(repository: Repository, pack: bytes, frames: Sequence[LiveFrame], scra
         raise wrong
 
 
-def _unpacked(box: Box, frame: LiveFrame, stored: memoryview, scratch: Scratch) -> Packed:
+def _unpacked(box: Box, frame: LiveFrame, stored: memoryview, scratch: ReadBuffers) -> Packed:
     header = parse_header(stored)
     if header.digest != frame.digest or header.frame_length != len(stored) or header.raw_length > MAX_RAW:
         raise CorruptError("is not the one that the index says")

@@ -79,7 +79,7 @@ class PointFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class RetentionDecision:
     """The verdict on one point."""
 
     point: PointFacts
@@ -122,7 +122,9 @@ class RetentionRule:
         return ", ".join(f"{name} {_short(value)}" for name, value in given if value is not None)
 
 
-def mark(points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zone: tzinfo) -> list[Verdict]:
+def decide(
+    points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zone: tzinfo
+) -> list[RetentionDecision]:
     """Decide for every point whether it stays, and why; see the module's text for the rules.
 
     :param now: aware; points after it are kept.
@@ -133,7 +135,7 @@ def mark(points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zo
         raise ValueError("now must carry a time zone")
     now = now.astimezone(UTC)  # arithmetic on another zone's times would be that of its clocks, hours off at a change
     ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
-    verdicts: list[Verdict] = []
+    verdicts: list[RetentionDecision] = []
     for _, of_key in groupby(ordered, key=lambda point: point.vm_key):
         for of_vm in _apart(list(of_key)):
             verdicts += _mark_vm(of_vm, rule, now, zone)
@@ -164,7 +166,7 @@ def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
     return list(parts.values())
 
 
-def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, zone: tzinfo) -> list[Verdict]:
+def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, zone: tzinfo) -> list[RetentionDecision]:
     """Mark the points of one VM, which are sorted by time."""
     reasons: dict[str, list[KeepReason]] = {point.ref: [] for point in points}
     past = [point for point in points if point.taken_at <= now]
@@ -188,7 +190,7 @@ def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, z
                     reasons[point.ref].append(KeepReason(cause=Cause.WITHIN, text=text))
         if not reasons[good[-1].ref]:
             reasons[good[-1].ref].append(KeepReason(cause=Cause.NEWEST, text="newest good point of this VM"))
-    return [Verdict(point=point, reasons=tuple(reasons[point.ref])) for point in points]
+    return [RetentionDecision(point=point, reasons=tuple(reasons[point.ref])) for point in points]
 
 
 def _counts(rule: RetentionRule) -> list[tuple[Cause, int]]:

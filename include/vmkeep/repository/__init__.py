@@ -18,7 +18,7 @@ The rooms, from the ground up; each imports only rooms below it:
 ``__init__``; the modules behind the door are its inside.
 """
 
-from vmkeep.repository.blocks import Batch, BlockReader, BlockWriter, Scratch, Wanted
+from vmkeep.repository.blocks import Batch, BlockReader, BlockWriter, ReadBuffers, Wanted
 from vmkeep.repository.checks import Finding, Trouble
 from vmkeep.repository.frames import ZERO, Kind, decode_extents, encode_extents
 from vmkeep.repository.index import Location
@@ -59,10 +59,10 @@ __all__ = [
     "Marks",
     "Pin",
     "PointMarks",
+    "ReadBuffers",
     "Repository",
     "RepositoryStats",
     "RunArea",
-    "Scratch",
     "Slot",
     "Trouble",
     "Wanted",

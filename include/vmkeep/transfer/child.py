@@ -28,7 +28,7 @@ from vmkeep.model.site import Site
 from vmkeep.privacy import hide_memory
 from vmkeep.transfer.access import DiskAccess, open_access
 from vmkeep.transfer.neighbours import require_neighbours
-from vmkeep.transfer.protocol import Channel, Request, describe_error, parse_site
+from vmkeep.transfer.protocol import Channel, ChildRequest, describe_error, parse_site
 from vmkeep.transfer.renewal import receive
 from vmkeep.transfer.watch import Stop, Watch
 from vmkeep.vddk.logs import keep_lines
@@ -56,7 +56,7 @@ def main() -> int:
     status = 1
     try:
         with open(0, "rb", buffering=0, closefd=False) as stdin:
-            request = Request.decode(stdin.readline())
+            request = ChildRequest.decode(stdin.readline())
         _prepare(request, channel)
         channel.send({"event": "result", "value": _run(request, channel, stop, parent)})
         status = 0
@@ -82,7 +82,7 @@ class _ChannelHandler(logging.Handler):
         self._channel.send({"event": "log", "level": record.levelno, "logger": record.name, "text": text})
 
 
-def _prepare(request: Request, channel: Channel) -> None:
+def _prepare(request: ChildRequest, channel: Channel) -> None:
     logging.basicConfig(level=request.log_level, handlers=[_ChannelHandler(channel)])
     logging.captureWarnings(capture=True)
     if request.black_box is not None:
@@ -94,7 +94,7 @@ def _prepare(request: Request, channel: Channel) -> None:
         os.environ["LD_LIBRARY_PATH"] = request.library_path
 
 
-def _run(request: Request, channel: Channel, stop: Stop, parent: int) -> Any:
+def _run(request: ChildRequest, channel: Channel, stop: Stop, parent: int) -> Any:
     site, renewed = receive(parse_site(request.site))
     if request.verb == "probe":
         signal.alarm(INIT_SECONDS)
@@ -139,7 +139,9 @@ class _Reporter:
         self._channel.send({"event": "progress", "progress": _plain(progress)})
 
 
-def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]) -> DiskCopy:
+def _copy(
+    request: ChildRequest, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
+) -> DiskCopy:
     from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
     from vmkeep.transfer.storing import back_up_disk
 
@@ -190,7 +192,7 @@ def _copy(request: Request, site: Site, access: DiskAccess, stop: Stop, report: 
 
 
 def _write(
-    request: Request, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
+    request: ChildRequest, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
     from vmkeep.transfer.compare import compare_disk
@@ -231,7 +233,7 @@ def _write(
 
 
 def _access(
-    request: Request, _site: Site, access: DiskAccess, stop: Stop, _report: Callable[[Progress], None]
+    request: ChildRequest, _site: Site, access: DiskAccess, stop: Stop, _report: Callable[[Progress], None]
 ) -> AccessDone:
     """Keep Storage vMotion off some VMs, or allow it again; one that fails does not keep the others from it."""
     from vmkeep.model.job import AccessDone, AccessJob, from_plain
@@ -249,7 +251,7 @@ def _access(
     return AccessDone(problems=problems)
 
 
-def _open_repository(request: Request, site: Site) -> Repository:
+def _open_repository(request: ChildRequest, site: Site) -> Repository:
     from vmkeep.repository import open_site_repository
 
     return open_site_repository(site, master=bytes.fromhex(request.master) if request.master else None)

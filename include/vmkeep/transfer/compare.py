@@ -13,7 +13,7 @@ from vmkeep.errors import VerificationError
 from vmkeep.model.blockio import DiskSource, Piece
 from vmkeep.model.extents import Extent, Extents, total
 from vmkeep.repository import ZERO, DiskMap, Kind, Repository
-from vmkeep.transfer.progress import Meter, OnProgress
+from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 _ALL_BELOW = 64 << 20
 """Bytes of data up to which everything is read back; of larger disks it is a sample."""
@@ -42,7 +42,7 @@ def compare_disk(
     """
     disk = repository.open_map(root)
     everything = sum(extent.length for extent in disk.stored_extents()) <= _ALL_BELOW
-    meter = Meter("read back", total(_sample(disk, source.capacity, everything=everything)))
+    meter = ProgressCounter("read back", total(_sample(disk, source.capacity, everything=everything)))
     sample = _sample(disk, source.capacity, everything=everything)
     while some := Extents(islice(sample, _AT_ONCE)):
         with source.open_reader(some, piece_size=disk.block_size, depth=_DEPTH) as reader:

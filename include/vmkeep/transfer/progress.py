@@ -15,7 +15,7 @@ _WINDOW = 10.0
 OnProgress = Callable[[Progress], None]
 
 
-class Meter:
+class ProgressCounter:
     """Counts one transfer's bytes. :meth:`add` is thread-safe; :meth:`event` is one thread's."""
 
     def __init__(self, phase: str, total: int, *, done: int = 0) -> None:
@@ -23,7 +23,7 @@ class Meter:
         self._total = total
         self._done = done
         self._lock = threading.Lock()
-        self._marks = deque([(time.monotonic(), done)])
+        self._samples = deque([(time.monotonic(), done)])
 
     @property
     def done(self) -> int:
@@ -38,10 +38,10 @@ class Meter:
     def event(self, *, stored: int = 0, cursor: Cursor | None = None) -> Progress:
         """Return how the transfer stands now."""
         clock, done = time.monotonic(), self._done
-        self._marks.append((clock, done))
-        while len(self._marks) > 2 and clock - self._marks[0][0] > _WINDOW:
-            self._marks.popleft()
-        then, before = self._marks[0]
+        self._samples.append((clock, done))
+        while len(self._samples) > 2 and clock - self._samples[0][0] > _WINDOW:
+            self._samples.popleft()
+        then, before = self._samples[0]
         rate = (done - before) / (clock - then) if clock > then else 0.0
         eta = (self._total - done) / rate if rate else None
         return Progress(

@@ -23,7 +23,7 @@ CANCEL: Final = b"cancel\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ChildRequest:
     """The one line that a child is started with."""
 
     verb: str
@@ -47,7 +47,7 @@ class Request:
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
 
     @classmethod
-    def decode(cls, line: bytes) -> Request:
+    def decode(cls, line: bytes) -> ChildRequest:
         """Parse the line; anything else is a :class:`TransferError`."""
         try:
             return cls(**json.loads(line))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from vmkeep.errors import CorruptError
-from vmkeep.repository import Batch, BlockReader, DiskMap, Kind, Location, Scratch, Wanted
+from vmkeep.repository import Batch, BlockReader, DiskMap, Kind, Location, ReadBuffers, Wanted
 from vmkeep.transfer.pipeline import Conveyor, Crew
-from vmkeep.transfer.progress import Meter, OnProgress
+from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 _WINDOW = 16384
 """Blocks whose order is changed at a time: 4 GiB of disk, some 10 MiB of memory."""
@@ -54,7 +54,7 @@ class DiskReading:
             for frame in self._located(window):
                 self.count += len(frame.places)
                 self.size += sum(map(disk.shape.block_length, frame.places))
-        self.meter = Meter(phase, self.size)
+        self.meter = ProgressCounter(phase, self.size)
 
     def run(self, consume: Consume) -> None:
         """Read; the first error of any thread ends it."""
@@ -118,7 +118,7 @@ class DiskReading:
             conveyor.end()
 
     def _drain(self, crew: Crew, conveyor: Conveyor[Batch], consume: Consume) -> None:
-        scratch = Scratch()
+        scratch = ReadBuffers()
         while (batch := conveyor.take()) is not None:
             delivered = 0
             try:

@@ -43,7 +43,7 @@ from vmkeep.model.job import (
 )
 from vmkeep.model.site import Site
 from vmkeep.repository import unlock_site
-from vmkeep.transfer.protocol import CANCEL, Lines, Request, plain_site, rebuild_error
+from vmkeep.transfer.protocol import CANCEL, ChildRequest, Lines, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
 from vmkeep.vddk.blackbox import BlackBox
@@ -118,8 +118,10 @@ def probe_vddk(folder: str) -> VddkProbe:
         return running.wait()
 
 
-def _request(site: Site, verb: str, master: bytes | None = None, *, job: Any = None, cursor: Any = None) -> Request:
-    return Request(
+def _request(
+    site: Site, verb: str, master: bytes | None = None, *, job: Any = None, cursor: Any = None
+) -> ChildRequest:
+    return ChildRequest(
         verb=verb,
         site=plain_site(site),
         job=job,
@@ -134,7 +136,7 @@ class RunningTransfer(Generic[T]):
     """A child process at work. Use it as a context manager: leaving ends the child, whatever happened."""
 
     def __init__(
-        self, site: Site, request: Request, kind: type[T], *, title: str, on_progress: Callable[[Progress], None]
+        self, site: Site, request: ChildRequest, kind: type[T], *, title: str, on_progress: Callable[[Progress], None]
     ) -> None:
         self._kind = kind
         self._title = title

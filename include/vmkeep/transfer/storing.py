@@ -22,7 +22,7 @@ from vmkeep.model.job import Cursor
 from vmkeep.repository import ZERO, BlockWriter, DiskMap, Kind, MapBuilder, Repository, encode_extents
 from vmkeep.transfer.pipeline import Crew
 from vmkeep.transfer.position import Position
-from vmkeep.transfer.progress import Meter, OnProgress
+from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 _CHECKPOINT_BYTES = 2 << 30
 _CHECKPOINT_SECONDS = 30.0
@@ -47,7 +47,7 @@ class StoredDisk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class _ReadPlan:
     """The extents to read, and the map to start from."""
 
     extents: Extents
@@ -139,7 +139,7 @@ def _plan(
     extents: Sequence[Extent] | None,
     parent_root: str | None,
     cursor: Cursor | None,
-) -> _Plan:
+) -> _ReadPlan:
     capacity = source.capacity
     base = None
     allocated = source.allocated()
@@ -158,7 +158,7 @@ def _plan(
         reading = intersect(new, align_out(allocated, repository.block_size, within=capacity))
     resumed = _resume(repository, cursor, capacity)
     offset = cursor.offset if cursor is not None and resumed is not None else 0
-    return _Plan(
+    return _ReadPlan(
         extents=new,
         reading=reading,
         cleared=subtract(new, reading) if reading is not new else Extents(),
@@ -190,7 +190,7 @@ class _Copy:
 
     def __init__(
         self,
-        plan: _Plan,
+        plan: _ReadPlan,
         repository: Repository,
         writer: BlockWriter,
         builder: MapBuilder,
@@ -211,7 +211,7 @@ class _Copy:
         self._position = Position(plan.remaining, end=builder.shape.capacity)
         everything = total(plan.reading)
         self._left = total(plan.remaining)
-        self.meter = Meter("backup", everything, done=everything - self._left)
+        self.meter = ProgressCounter("backup", everything, done=everything - self._left)
         self._checked_at = self._durable_at = time.monotonic()
         self._durable = self.meter.done
 

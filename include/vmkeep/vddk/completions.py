@@ -13,13 +13,13 @@ from typing import Final
 
 from vmkeep.vddk.structures import CompletionFunction
 
-_pending: dict[int, Request] = {}
-"""Request number → request. Numbers begin with 1: ctypes turns a ``void *`` of 0 into ``None``."""
-_refused: list[Request] = []
+_pending: dict[int, PendingCall] = {}
+"""PendingCall number → request. Numbers begin with 1: ctypes turns a ``void *`` of 0 into ``None``."""
+_refused: list[PendingCall] = []
 _numbers = itertools.count(1)
 
 
-class Request:
+class PendingCall:
     """An asynchronous call, from just before it is made until its callback."""
 
     def __init__(self, group: object, memory: object) -> None:
@@ -46,7 +46,7 @@ class Request:
         _refused.append(self)
 
 
-class Latch(Request):
+class Latch(PendingCall):
     """A request that one thread waits for."""
 
     def __init__(self, group: object, memory: object) -> None:
@@ -64,7 +64,7 @@ class Latch(Request):
         return self._done.wait(seconds)
 
 
-def in_flight(group: object) -> list[Request]:
+def in_flight(group: object) -> list[PendingCall]:
     """Return the group's requests that have not been completed, oldest first."""
     return [request for request in list(_pending.values()) if request.group is group]
 

@@ -24,7 +24,7 @@ from vmkeep.vddk.codes import NOT_SUPPORTED, make_error
 from vmkeep.vddk.completions import Latch, await_all
 from vmkeep.vddk.handle import Handle, open_handle
 from vmkeep.vddk.library import Library
-from vmkeep.vddk.owner import Owner
+from vmkeep.vddk.owner import OwnerThread
 from vmkeep.vddk.patience import Patience
 from vmkeep.vddk.reader import VddkReader
 from vmkeep.vddk.structures import SECTOR
@@ -43,7 +43,7 @@ D = TypeVar("D", bound="VddkDisk")
 class VddkDisk:
     """The common part of source and target: an open handle and the threads that call the library for it."""
 
-    def __init__(self, handle: Handle, opener: Owner, owner: Owner, *, patience: Patience) -> None:
+    def __init__(self, handle: Handle, opener: OwnerThread, owner: OwnerThread, *, patience: Patience) -> None:
         self._handle = handle
         self._opener = opener
         self._owner = owner
@@ -224,7 +224,7 @@ class VddkTarget(VddkDisk):
 
 @contextmanager
 def open_source(
-    library: Library, opener: Owner, address: DiskAddress, *, patience: Patience = _PATIENCE
+    library: Library, opener: OwnerThread, address: DiskAddress, *, patience: Patience = _PATIENCE
 ) -> Iterator[VddkSource]:
     """Open a disk for reading."""
     with _open(library, opener, address, VddkSource, read_only=True, patience=patience) as source:
@@ -233,7 +233,7 @@ def open_source(
 
 @contextmanager
 def open_target(
-    library: Library, opener: Owner, address: DiskAddress, *, patience: Patience = _PATIENCE
+    library: Library, opener: OwnerThread, address: DiskAddress, *, patience: Patience = _PATIENCE
 ) -> Iterator[VddkTarget]:
     """Open a disk for writing. ``flush`` before leaving; leaving alone promises nothing."""
     with _open(library, opener, address, VddkTarget, read_only=False, patience=patience) as target:
@@ -242,12 +242,12 @@ def open_target(
 
 @contextmanager
 def _open(
-    library: Library, opener: Owner, address: DiskAddress, kind: type[D], *, read_only: bool, patience: Patience
+    library: Library, opener: OwnerThread, address: DiskAddress, kind: type[D], *, read_only: bool, patience: Patience
 ) -> Iterator[D]:
     opening = open_handle(library, address, read_only=read_only)
     what = f"VDDK to open {address.title}"
     handle = _run(library, opener, opening.__enter__, what=what, patience=patience.opening)
-    owner = Owner(f"vddk {address.path}")
+    owner = OwnerThread(f"vddk {address.path}")
     disk = kind(handle, opener, owner, patience=patience)
     try:
         yield disk
@@ -260,7 +260,12 @@ def _open(
 
 
 def _close(
-    library: Library, address: DiskAddress, opening: AbstractContextManager[Handle], opener: Owner, *, patience: float
+    library: Library,
+    address: DiskAddress,
+    opening: AbstractContextManager[Handle],
+    opener: OwnerThread,
+    *,
+    patience: float,
 ) -> None:
     """Close the disk on the thread that has opened it, unless the library still holds on to it."""
     if library.lost:
@@ -274,7 +279,7 @@ def _close(
         _log.warning("%s", error)
 
 
-def _run(library: Library, owner: Owner, call: Callable[[], T], *, what: str, patience: float) -> T:
+def _run(library: Library, owner: OwnerThread, call: Callable[[], T], *, what: str, patience: float) -> T:
     """Make a call on its thread; one that does not come back marks the library lost."""
     try:
         return owner.run(call, what=what, patience=patience)

@@ -17,7 +17,7 @@ from vmkeep.errors import VddkError, VmKeepError
 from vmkeep.model.transport import TransportMode
 from vmkeep.vddk.address import DiskAddress, second_try
 from vmkeep.vddk.codes import METADATA_KEY_NOT_FOUND, UNKNOWN
-from vmkeep.vddk.completions import COMPLETION, Request
+from vmkeep.vddk.completions import COMPLETION, PendingCall
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.params import forget_vm, open_params
 from vmkeep.vddk.structures import ASYNC_ACCEPTED, OPEN_READ_ONLY, SECTOR, Info
@@ -48,15 +48,15 @@ class Handle:
         doing = f"writing {self.where(start, count)}"
         self.library.check("Write", self._disk, start, count, memory, doing=doing, size=count * SECTOR)
 
-    def read_async(self, start: int, count: int, memory: int, request: Request) -> int:
+    def read_async(self, start: int, count: int, memory: int, request: PendingCall) -> int:
         """Begin a read; return 0 if it was accepted, else the error. ``request`` is finished by the callback."""
         return self._begin("ReadAsync", start, count, memory, request)
 
-    def write_async(self, start: int, count: int, memory: int, request: Request) -> int:
+    def write_async(self, start: int, count: int, memory: int, request: PendingCall) -> int:
         """Begin a write; as :meth:`read_async`."""
         return self._begin("WriteAsync", start, count, memory, request)
 
-    def _begin(self, name: str, start: int, count: int, memory: int, request: Request) -> int:
+    def _begin(self, name: str, start: int, count: int, memory: int, request: PendingCall) -> int:
         size = count * SECTOR if name == "WriteAsync" else 0  # reads are counted when they are done
         error: int = self.library.call(name, self._disk, start, count, memory, COMPLETION, request.number, size=size)
         if error == ASYNC_ACCEPTED:

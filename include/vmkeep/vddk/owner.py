@@ -18,7 +18,7 @@ from vmkeep.errors import DeadlineError
 T = TypeVar("T")
 
 
-class Task(Generic[T]):
+class OwnerCall(Generic[T]):
     """A call given to the owner."""
 
     def __init__(self, call: Callable[[], T]) -> None:
@@ -44,18 +44,18 @@ class Task(Generic[T]):
         return self._result
 
 
-class Owner:
+class OwnerThread:
     """A thread with a queue of calls."""
 
     def __init__(self, name: str) -> None:
-        self._tasks: SimpleQueue[Task[object] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[OwnerCall[object] | None] = SimpleQueue()
         # A daemon: a call that never returns must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def post(self, call: Callable[[], T]) -> Task[T]:
+    def post(self, call: Callable[[], T]) -> OwnerCall[T]:
         """Queue a call."""
-        task = Task(call)
+        task = OwnerCall(call)
         self._tasks.put(task)  # type: ignore[arg-type]  # the queue forgets the result's type, the task keeps it
         return task
 

@@ -13,13 +13,13 @@ from vmkeep.vddk.address import VmAddress, second_try
 from vmkeep.vddk.codes import UNKNOWN
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.logs import subdued
-from vmkeep.vddk.owner import Owner
+from vmkeep.vddk.owner import OwnerThread
 from vmkeep.vddk.params import open_params
 
 _log = logging.getLogger(__name__)
 
 
-def prepare_access(library: Library, opener: Owner, address: VmAddress, *, patience: float) -> None:
+def prepare_access(library: Library, opener: OwnerThread, address: VmAddress, *, patience: float) -> None:
     """Keep Storage vMotion off a VM, until :func:`end_access` of this identity in whatever process.
 
     :raises UnsupportedError: the library is too old for it.
@@ -35,13 +35,13 @@ def prepare_access(library: Library, opener: Owner, address: VmAddress, *, patie
     _call(library, opener, "PrepareForAccess", address, patience=patience, doing=doing)
 
 
-def end_access(library: Library, opener: Owner, address: VmAddress, *, patience: float) -> None:
+def end_access(library: Library, opener: OwnerThread, address: VmAddress, *, patience: float) -> None:
     """Allow Storage vMotion again; harmless where this identity does not keep it off, though it may be an error."""
     doing = f"allowing Storage vMotion of {address.title} again"
     _call(library, opener, "EndAccess", address, patience=patience, doing=doing)
 
 
-def _call(library: Library, opener: Owner, name: str, address: VmAddress, *, patience: float, doing: str) -> None:
+def _call(library: Library, opener: OwnerThread, name: str, address: VmAddress, *, patience: float, doing: str) -> None:
     if not library.has(name):
         raise UnsupportedError(f"{doing}: VDDK {library.file.version} has no {name}")
 

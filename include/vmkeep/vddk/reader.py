@@ -18,9 +18,9 @@ from vmkeep.errors import DeadlineError, TransferError, VmKeepError
 from vmkeep.model.extents import Extent, split
 from vmkeep.vddk.buffers import Buffer, BufferPool
 from vmkeep.vddk.codes import NOT_SUPPORTED, make_error
-from vmkeep.vddk.completions import Latch, Request, await_all, in_flight
+from vmkeep.vddk.completions import Latch, PendingCall, await_all, in_flight
 from vmkeep.vddk.handle import Handle
-from vmkeep.vddk.owner import Owner
+from vmkeep.vddk.owner import OwnerThread
 from vmkeep.vddk.structures import SECTOR
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class _Failure:
     error: int
 
 
-class ReadRequest(Request):
+class ReadRequest(PendingCall):
     """A piece that is being read."""
 
     def __init__(self, reader: VddkReader, extent: Extent, buffer: Buffer) -> None:
@@ -68,7 +68,14 @@ class VddkReader:
     """A running read; make it with :meth:`vmkeep.vddk.disk.VddkSource.open_reader`."""
 
     def __init__(
-        self, handle: Handle, owner: Owner, extents: Sequence[Extent], pool: BufferPool, *, depth: int, patience: float
+        self,
+        handle: Handle,
+        owner: OwnerThread,
+        extents: Sequence[Extent],
+        pool: BufferPool,
+        *,
+        depth: int,
+        patience: float,
     ) -> None:
         self._handle = handle
         self._extents = extents

@@ -15,7 +15,7 @@ from vmkeep.vddk.config import open_config
 from vmkeep.vddk.disk import VddkSource, VddkTarget, open_source, open_target
 from vmkeep.vddk.folder import LibraryFile, find_library
 from vmkeep.vddk.library import Library
-from vmkeep.vddk.owner import Owner
+from vmkeep.vddk.owner import OwnerThread
 from vmkeep.vddk.patience import Patience
 from vmkeep.vddk.preparing import end_access, prepare_access
 from vmkeep.vddk.timings import CallTiming
@@ -28,7 +28,7 @@ _ASKED_VERSION: Final = (6, 5)
 class Vddk:
     """An initialised library, and the one thread that opens and closes its disks."""
 
-    def __init__(self, library: Library, opener: Owner) -> None:
+    def __init__(self, library: Library, opener: OwnerThread) -> None:
         self.library = library
         self._opener = opener
 
@@ -84,7 +84,7 @@ def open_vddk(folder: str | Path) -> Iterator[Vddk]:
     with open_config() as config:
         _init(library, config)
         _log.info("VDDK %s from %s", library.file.version, library.file.folder)
-        opener = Owner("vddk opens and closes")  # after InitEx, as VMware wants all threads
+        opener = OwnerThread("vddk opens and closes")  # after InitEx, as VMware wants all threads
         try:
             yield Vddk(library, opener)
         finally:

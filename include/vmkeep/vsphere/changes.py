@@ -41,7 +41,7 @@ _SECTOR = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
+class ChangeAnswer:
     """An answer: the part of the disk it covers, and the changed extents in it, in bytes."""
 
     start: int
@@ -50,7 +50,7 @@ class Slice:
     """(start, length)."""
 
 
-def collect(ask: Callable[[int], Slice], capacity: int, *, timeout: float = QUERY_SECONDS) -> Extents:
+def collect(ask: Callable[[int], ChangeAnswer], capacity: int, *, timeout: float = QUERY_SECONDS) -> Extents:
     """Ask again until the whole capacity is covered; return what changed, as whole sectors.
 
     One answer covers only a slice of a large disk; whoever asks once makes incomplete backups.
@@ -62,7 +62,7 @@ def collect(ask: Callable[[int], Slice], capacity: int, *, timeout: float = QUER
     return align_out(_told(ask, capacity, timeout), _SECTOR, within=capacity)
 
 
-def _told(ask: Callable[[int], Slice], capacity: int, timeout: float) -> Iterator[Extent]:
+def _told(ask: Callable[[int], ChangeAnswer], capacity: int, timeout: float) -> Iterator[Extent]:
     deadline = time.monotonic() + timeout
     at = 0
     while at < capacity:
@@ -102,7 +102,7 @@ def changed_extents(
     machine, held = session.vm(vm), session.managed(vim.vm.Snapshot, snapshot)
     deadline = time.monotonic() + timeout
 
-    def ask(start: int) -> Slice:
+    def ask(start: int) -> ChangeAnswer:
         try:
             answer = _patiently(
                 session, lambda: machine.QueryChangedDiskAreas(held, device_key, start, change_id), deadline
@@ -117,7 +117,7 @@ def changed_extents(
         except (TransientError, UnreachableError) as error:
             raise ChangesUnknownError(f"vSphere does not tell the changes since {change_id} ({error})") from None
         areas = tuple((area.start, area.length) for area in answer.changedArea or ())
-        return Slice(start=answer.startOffset, length=answer.length, areas=areas)
+        return ChangeAnswer(start=answer.startOffset, length=answer.length, areas=areas)
 
     try:
         with speaking(f"ask for the changes of disk {device_key} of VM {vm}"):

@@ -14,7 +14,7 @@ from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.marks import VmMark, parse_mark
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.paths import place_of
+from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.server import server_uuid
@@ -117,7 +117,7 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
         config = require_configuration(
             values["config"], decode_name(values["name"] or vm), values["runtime.connectionState"]
         )
-        place = place_of(session, managed)
+        place = inventory_path_of(session, managed)
         host = values["runtime.host"]
         return VmDescription(
             identity=VmIdentity(

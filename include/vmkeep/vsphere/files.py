@@ -18,7 +18,7 @@ from vmkeep.errors import (
 )
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hostfiles import own_host, read_file
-from vmkeep.vsphere.paths import DatastorePath, place_of
+from vmkeep.vsphere.paths import DatastorePath, inventory_path_of
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
@@ -101,7 +101,7 @@ def _where(session: Session, vm: str) -> tuple[DatastorePath, DatastorePath, str
     with speaking(f"look for the files of VM {vm}"):
         managed = session.vm(vm)
         values = read(session, managed, "config.files.vmPathName", "config.extraConfig")
-        datacenter = place_of(session, managed).datacenter
+        datacenter = inventory_path_of(session, managed).datacenter
     if not values["config.files.vmPathName"]:
         raise NotFoundError(f"VM {vm} has no readable configuration file")
     vmx = DatastorePath.parse(values["config.files.vmPathName"])

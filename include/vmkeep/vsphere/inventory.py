@@ -17,7 +17,7 @@ from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref, vim, vmodl
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.paths import place_of
+from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -120,7 +120,7 @@ def find_by_id(session: Session, mo_id: str) -> VmRecord:
 def identity_of(session: Session, vm: VmRecord) -> VmIdentity:
     """Return which VM it is, also of one whose configuration cannot be read."""
     with speaking(f"look at VM {vm.moref}"):
-        path = place_of(session, session.vm(vm.moref)).path
+        path = inventory_path_of(session, session.vm(vm.moref)).path
     return VmIdentity(
         name=vm.name,
         key=vm.instance_uuid or vm.bios_uuid or vm.moref,
@@ -143,10 +143,12 @@ def _by_name(session: Session, text: str, listed: list[tuple[Any, str]]) -> list
 def _by_path(session: Session, path: str, listed: list[tuple[Any, str]]) -> list[Any]:
     """Ask the server; where it finds nothing, compare with the paths of the VMs of that name: one may be in a vApp."""
     vm = session.content.searchIndex.FindByInventoryPath(path)
-    if isinstance(vm, vim.VirtualMachine) and same_path(path, place_of(session, vm).path):
+    if isinstance(vm, vim.VirtualMachine) and same_path(path, inventory_path_of(session, vm).path):
         return [vm]
     name = path.rpartition("/")[2]
-    return [vm for vm, stored in listed if same_path(name, stored) and same_path(path, place_of(session, vm).path)]
+    return [
+        vm for vm, stored in listed if same_path(name, stored) and same_path(path, inventory_path_of(session, vm).path)
+    ]
 
 
 def _nothing_fits(session: Session, selector: str, listed: list[tuple[Any, str]]) -> NotFoundError:
@@ -231,7 +233,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _ambiguous(session: Session, selector: str, found: Iterable[Any]) -> AmbiguousError:
-    lines = sorted(f"{place_of(session, vm).path} (moref:{moref(vm)})" for vm in found)
+    lines = sorted(f"{inventory_path_of(session, vm).path} (moref:{moref(vm)})" for vm in found)
     rest = f", and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return AmbiguousError(
         f"'{selector}' fits {len(lines)} VMs: {', '.join(lines[:_SHOWN])}{rest}; select one by moref:, or by its path"

@@ -10,7 +10,7 @@ from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
 
-class Place(NamedTuple):
+class InventoryPath(NamedTuple):
     """The place of an object: its inventory path, and the path of the datacenter above it (``dcPath``)."""
 
     path: str
@@ -25,7 +25,7 @@ _UPWARDS = {
 """Properties that lead up from an object, the first one that is set; from any other, ``parent`` does."""
 
 
-def place_of(session: Session, entity: Any) -> Place:
+def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
     """Walk up from an object to the root; names stay encoded, so that ``/`` always separates.
 
     A VM in a vApp has no parent. It stands below its vApp, and that in the VM folder of the outermost one.
@@ -43,8 +43,8 @@ def place_of(session: Session, entity: Any) -> Place:
         names.append(values["name"])
         current = above
     if datacenter_at is None:
-        return Place("/" + "/".join(reversed(names)), "", None)
-    return Place("/" + "/".join(reversed(names)), "/".join(reversed(names[datacenter_at:])), datacenter_moref)
+        return InventoryPath("/" + "/".join(reversed(names)), "", None)
+    return InventoryPath("/" + "/".join(reversed(names)), "/".join(reversed(names[datacenter_at:])), datacenter_moref)
 
 
 class DatastorePath(NamedTuple):

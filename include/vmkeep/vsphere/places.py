@@ -18,7 +18,7 @@ from vmkeep.vsphere.cards import UNKNOWN, Origin
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hosts import Hosts, find_hosts, host_named, require_in_use
 from vmkeep.vsphere.names import decode_name, same_path
-from vmkeep.vsphere.paths import place_of
+from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -139,7 +139,7 @@ def _place(
     session: Session, folder: Any, pool: Any, hosts: Hosts, request: PlaceRequest, name: str, origin: Origin
 ) -> Place:
     host, *others = hosts.usable
-    folder_place = place_of(session, folder)
+    folder_place = inventory_path_of(session, folder)
     return Place(
         name=name,
         folder=moref(folder),
@@ -147,7 +147,7 @@ def _place(
         datacenter=_inside(folder_place.datacenter_moref, folder_place.path),
         datacenter_path=folder_place.datacenter,
         pool=moref(pool),
-        pool_path=place_of(session, pool).path,
+        pool_path=inventory_path_of(session, pool).path,
         host=moref(host),
         host_name=read(session, host, "name")["name"],
         other_hosts=tuple(map(moref, others)),
@@ -161,7 +161,7 @@ def _place(
 
 
 def _datacenter(session: Session, folder: Any) -> Any:
-    place = place_of(session, folder)
+    place = inventory_path_of(session, folder)
     return session.managed(vim.Datacenter, _inside(place.datacenter_moref, place.path))
 
 
@@ -208,7 +208,7 @@ def _vapp_at(session: Session, path: str) -> Any:
     vapps = [
         vapp for vapp, values in read_all(session, vim.VirtualApp, "name") if same_path(name, values["name"] or "")
     ]
-    return next((vapp for vapp in vapps if same_path(path, place_of(session, vapp).path)), None)
+    return next((vapp for vapp in vapps if same_path(path, inventory_path_of(session, vapp).path)), None)
 
 
 def _folder_of_vapp(session: Session, vapp: Any) -> Any:
@@ -223,7 +223,7 @@ def _folder_of_vapp(session: Session, vapp: Any) -> Any:
 def _at(session: Session, path: str) -> Any:
     """The object whose inventory path this is, letter by letter; ``None`` where there is none."""
     found = session.content.searchIndex.FindByInventoryPath(path)
-    return found if found is not None and same_path(path, place_of(session, found).path) else None
+    return found if found is not None and same_path(path, inventory_path_of(session, found).path) else None
 
 
 def _vm_folders(session: Session) -> list[tuple[str, Any]]:
@@ -235,7 +235,7 @@ def _vm_folders(session: Session) -> list[tuple[str, Any]]:
 
 
 def _candidates(session: Session, folders: Sequence[tuple[str, Any]]) -> str:
-    paths = sorted(place_of(session, folder).path for _, folder in folders[:_SHOWN])
+    paths = sorted(inventory_path_of(session, folder).path for _, folder in folders[:_SHOWN])
     more = f", and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
     return f"VM folders are {', '.join(paths)}{more}"
 
@@ -301,7 +301,7 @@ def _one(
     if not found:
         raise NotFoundError(f"no {kind} '{wanted}'; {candidates()}")
     if len(found) > 1:
-        paths = ", ".join(sorted(place_of(session, thing).path for thing in found))
+        paths = ", ".join(sorted(inventory_path_of(session, thing).path for thing in found))
         raise AmbiguousError(f"{len(found)} {kind}s are named '{wanted}'; give the path of one: {paths}")
     return found[0]
 

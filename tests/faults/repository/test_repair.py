@@ -33,14 +33,14 @@ def flip(store, key, at):
     store.replace(key, blob)
 
 
-def place_of(store, point, block):
+def inventory_path_of(store, point, block):
     repository = opened(store)
     return repository.open_blocks().locate(Kind.BLOCK, repository.open_map(point.images[0].root).lookup(block))
 
 
 def rot(store, point, block):
     """Flip a bit of one block of a disk; return the key of its pack."""
-    location = place_of(store, point, block)
+    location = inventory_path_of(store, point, block)
     flip(store, pack_key(location.pack), location.offset + location.length - 20)
     return pack_key(location.pack)
 

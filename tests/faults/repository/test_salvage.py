@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, Vault, small_packs
 from vmkeep.maintenance.repair import repair_index
-from vmkeep.repository import Kind, Scratch, Wanted
+from vmkeep.repository import Kind, ReadBuffers, Wanted
 from vmkeep.repository.frames.packs import PACK_HEADER_SIZE, pack_key
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import MemoryStore
@@ -66,4 +66,4 @@ def test_a_damaged_block_that_holds_frames_costs_no_other_block(vault, kind, hea
         assert location.pack == place.pack
         wanted = Wanted(digest, location, BLOCK, (number,))
         (batch,) = found.open_blocks().plan([wanted])
-        assert [bytes(content) for _, content in found.open_blocks().read(batch, Scratch())] == [blocks[number]]
+        assert [bytes(content) for _, content in found.open_blocks().read(batch, ReadBuffers())] == [blocks[number]]

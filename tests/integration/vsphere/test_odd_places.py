@@ -10,7 +10,7 @@ from vmkeep.vsphere import create, inventory
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.names import decode_name, encode_name
-from vmkeep.vsphere.paths import place_of
+from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.places import PlaceRequest, resolve_place
 from vmkeep.vsphere.session import open_session
 from vmlab.control.additions import add
@@ -70,7 +70,7 @@ def test_a_name_that_is_the_path_of_another_folder_is_refused(session, odd):
 
     with pytest.raises(AmbiguousError):
         resolve_place(session, original, PlaceRequest(folder="/Lab/vm/Production"), "new")
-    path = place_of(session, made).path
+    path = inventory_path_of(session, made).path
     assert resolve_place(session, original, PlaceRequest(folder=path), "new").folder == made._moId
 
 

@@ -114,14 +114,14 @@ def write(repository, out, blocks):
 
 def read(repository, root):
     """Return the blocks of a disk."""
-    from vmkeep.repository import Scratch, Wanted
+    from vmkeep.repository import ReadBuffers, Wanted
 
     disk = repository.open_map(root)
     blocks = [bytes(BLOCK)] * disk.shape.blocks
     reader = repository.open_blocks()
     wanted = [Wanted(digest, reader.locate(Kind.BLOCK, digest), BLOCK, (number,)) for number, digest in disk.blocks()]
     for batch in reader.plan(wanted):
-        for frame, content in reader.read(batch, Scratch()):
+        for frame, content in reader.read(batch, ReadBuffers()):
             blocks[frame.places[0]] = bytes(content)
     return blocks
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmkeep.errors import UsageError
-from vmkeep.policy import Cause, PointFacts, RetentionRule, expected_points, mark, parse_duration
+from vmkeep.policy import Cause, PointFacts, RetentionRule, decide, expected_points, parse_duration
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ def at(text, **facts):
 
 def kept(points, rule, *, now=NOW, zone=UTC):
     """Time → why it is kept, of the points that are."""
-    verdicts = mark(points, rule, now=now, zone=zone)
+    verdicts = decide(points, rule, now=now, zone=zone)
     return {v.point.ref.partition("/")[2]: [str(reason) for reason in v.reasons] for v in verdicts if v.keep}
 
 
@@ -145,7 +145,7 @@ def test_an_empty_rule_is_refused():
         RetentionRule()
 
 
-@pytest.mark.parametrize(
+@pytest.decide.parametrize(
     "fields",
     [{"keep_last": 0}, {"keep_daily": -1}, {"keep_within": timedelta()}, {"keep_within": timedelta(days=99999)}],
 )
@@ -159,7 +159,7 @@ def test_a_rule_reads_as_its_options():
     assert str(RetentionRule(keep_weekly=8, keep_within=timedelta(days=14))) == "weekly 8, within 14d"
 
 
-@pytest.mark.parametrize(
+@pytest.decide.parametrize(
     ("text", "length"),
     [("36h", timedelta(hours=36)), ("14d", timedelta(days=14)), (" 8W ", timedelta(weeks=8)), ("2y", timedelta(732))],
 )
@@ -167,7 +167,7 @@ def test_lengths_of_time_read_as_people_write_them(text, length):
     assert parse_duration(text) == length
 
 
-@pytest.mark.parametrize("text", ["", "14", "d", "-1d", "0d", "1.5d", "3m", "1d2h", "101y", "9999999y", "١d"])
+@pytest.decide.parametrize("text", ["", "14", "d", "-1d", "0d", "1.5d", "3m", "1d2h", "101y", "9999999y", "١d"])
 def test_what_is_no_length_of_time_is_refused(text):
     with pytest.raises(UsageError, match="14d"):
         parse_duration(text)
@@ -196,7 +196,7 @@ def histories(draw, vms=("a", "b")):
 
 
 def survivors(points, rule, now, zone):
-    return [verdict.point for verdict in mark(points, rule, now=now, zone=zone) if verdict.keep]
+    return [verdict.point for verdict in decide(points, rule, now=now, zone=zone) if verdict.keep]
 
 
 def refs(points):
@@ -212,7 +212,7 @@ def test_marking_the_survivors_again_drops_nothing(points, rule, zone):
 
 @given(histories(), rules, zones)
 def test_every_point_gets_one_verdict_and_every_vm_keeps_a_good_point(points, rule, zone):
-    verdicts = mark(points, rule, now=NOW, zone=zone)
+    verdicts = decide(points, rule, now=NOW, zone=zone)
 
     assert sorted(verdict.point.ref for verdict in verdicts) == sorted(refs(points))
     for vm in ("a", "b"):
@@ -233,7 +233,7 @@ def test_a_rule_that_asks_for_more_drops_nothing_that_the_smaller_one_keeps(poin
 
     assert refs(survivors(points, rule, NOW, zone)) - refs(survivors(points, larger, NOW, zone)) <= refs(
         verdict.point
-        for verdict in mark(points, rule, now=NOW, zone=zone)
+        for verdict in decide(points, rule, now=NOW, zone=zone)
         if {reason.cause for reason in verdict.reasons} == {Cause.NEWEST}
     )
 
@@ -298,7 +298,7 @@ def test_a_copy_in_another_vcenter_pushes_out_no_point_of_its_original():
     ]
     lost = PointFacts(ref="vm/lost", vm_key="vm", taken_at=NOW - timedelta(days=3, minutes=5), good=False)
 
-    verdicts = mark([*points, lost], RetentionRule(keep_last=2), now=NOW, zone=UTC)
+    verdicts = decide([*points, lost], RetentionRule(keep_last=2), now=NOW, zone=UTC)
 
     assert [verdict.point.taken_at for verdict in verdicts] == sorted(verdict.point.taken_at for verdict in verdicts)
     assert {verdict.point.ref for verdict in verdicts if verdict.keep} == {"vm/a0", "vm/a1", "vm/b0", "vm/b1"}

@@ -24,7 +24,7 @@ from vmkeep.repository.index.columns import columns_of, encode
 from vmkeep.repository.index.freshsegment import encode_few
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.index.largesegments import LargeSegment
-from vmkeep.repository.index.rows import rows_of
+from vmkeep.repository.index.rows import disjoint_lists
 from vmkeep.repository.index.segments import Segment
 from vmkeep.testing import FaultyStore, MemoryStore
 
@@ -235,7 +235,7 @@ def test_a_damaged_frame_is_avoided_where_the_block_lies_elsewhere_too():
 @given(st.lists(st.lists(small, min_size=1, max_size=9), max_size=12))
 def test_segments_in_rows_never_overlap_and_none_is_left_out(groups):
     segments = [Segment(encode(columns_of([contents(group)]))) for group in groups]
-    rows = rows_of(segments)
+    rows = disjoint_lists(segments)
 
     assert sorted(id(segment) for row in rows for segment in row.segments) == sorted(map(id, segments))
     for row in rows:
@@ -245,7 +245,7 @@ def test_segments_in_rows_never_overlap_and_none_is_left_out(groups):
 def test_ranges_of_digests_are_one_row():
     segments = [Segment(encode(columns_of([contents([bytes([n]) * 32, bytes([n + 3]) * 32])]))) for n in (0, 8, 4)]
 
-    assert [len(row.segments) for row in rows_of(segments)] == [3]
+    assert [len(row.segments) for row in disjoint_lists(segments)] == [3]
 
 
 def test_a_refresh_drops_what_has_gone_from_the_store():

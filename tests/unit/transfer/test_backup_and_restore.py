@@ -11,7 +11,7 @@ from tests.patience import HANG
 from vmkeep.errors import ConflictError, CorruptError, FencedError, TransferError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Cursor
-from vmkeep.repository import Kind, Scratch, Wanted, decode_extents
+from vmkeep.repository import Kind, ReadBuffers, Wanted, decode_extents
 from vmkeep.repository.maps.attachments import read_content
 from vmkeep.transfer import reading, storing
 from vmkeep.transfer.verify import verify_disk
@@ -330,7 +330,7 @@ def test_blocks_that_maintenance_moves_during_a_restore_are_found_again(
     for batch in plan:
         store.delete(batch.key)
 
-    scratch = Scratch()
+    scratch = ReadBuffers()
     read = {
         frame.digest: bytes(content) for batch in plan for frame, content in reader.open_blocks().read(batch, scratch)
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vmkeep import errors
 from vmkeep.errors import CancelledError, DeadlineError, Recovery, TransferError, VddkError, VmKeepError
 from vmkeep.model.site import Site, VCenter
-from vmkeep.transfer.protocol import Channel, Lines, Request, describe_error, parse_site, plain_site, rebuild_error
+from vmkeep.transfer.protocol import Channel, ChildRequest, Lines, describe_error, parse_site, plain_site, rebuild_error
 from vmkeep.transfer.watch import Stop
 
 CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VmKeepError)]
@@ -46,15 +46,15 @@ def test_an_unexpected_error_is_a_lost_attempt_that_names_it():
 
 def test_a_site_survives_with_its_password_and_shows_it_to_nobody():
     site = Site(repository="/r", vddk="/v", vcenter=VCenter(host="h", user="u", password="s3cret"))
-    request = Request(verb="copy", site=plain_site(site))
-    assert parse_site(Request.decode(request.encode()).site) == site
+    request = ChildRequest(verb="copy", site=plain_site(site))
+    assert parse_site(ChildRequest.decode(request.encode()).site) == site
     assert "s3cret" not in repr(site)
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"[]\n", b'{"verb": 1, "what": 2}\n', b"\xff\n"])
 def test_a_bad_request_is_refused(line):
     with pytest.raises(TransferError, match="not a transfer request"):
-        Request.decode(line)
+        ChildRequest.decode(line)
 
 
 @given(st.lists(st.binary(max_size=20).filter(lambda b: b"\n" not in b and b), max_size=10), st.data())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vmkeep.errors import ChangesUnknownError, DeadlineError, Recovery, StaleError
 from vmkeep.model.extents import Extent, coalesce, total
-from vmkeep.vsphere.changes import Slice, check_succession, collect
+from vmkeep.vsphere.changes import ChangeAnswer, check_succession, collect
 
 SECTOR = 512
 
@@ -20,7 +20,7 @@ class Server:
         self.capacity, self.changed, self.reach, self.most = capacity, changed, reach, most
         self.asked: list[int] = []
 
-    def __call__(self, start: int) -> Slice:
+    def __call__(self, start: int) -> ChangeAnswer:
         self.asked.append(start)
         stop = min(self.capacity, start + self.reach)
         areas = []
@@ -31,7 +31,7 @@ class Server:
             low, high = max(start, extent.start), min(stop, extent.stop)
             if low < high:
                 areas.append((low, high - low))
-        return Slice(start=start, length=stop - start, areas=tuple(areas))
+        return ChangeAnswer(start=start, length=stop - start, areas=tuple(areas))
 
 
 @st.composite
@@ -65,13 +65,13 @@ def test_a_disk_larger_than_one_answer_is_asked_for_to_its_end():
 
 
 def test_areas_out_of_order_or_overlapping_are_merged():
-    answer = Slice(start=0, length=4096, areas=((2048, 1024), (0, 512), (2560, 1024)))
+    answer = ChangeAnswer(start=0, length=4096, areas=((2048, 1024), (0, 512), (2560, 1024)))
 
     assert collect(lambda _: answer, 4096) == (Extent(0, 512), Extent(2048, 3584))
 
 
 def test_areas_grow_to_whole_sectors_and_end_with_the_disk():
-    answer = Slice(start=0, length=4096, areas=((100, 10), (4000, 65536)))
+    answer = ChangeAnswer(start=0, length=4096, areas=((100, 10), (4000, 65536)))
 
     found = collect(lambda _: answer, 4096)
 
@@ -80,18 +80,18 @@ def test_areas_grow_to_whole_sectors_and_end_with_the_disk():
 
 
 def test_no_changes_are_no_extents():
-    assert collect(lambda at: Slice(start=at, length=1 << 20, areas=()), 1 << 30) == ()
+    assert collect(lambda at: ChangeAnswer(start=at, length=1 << 20, areas=()), 1 << 30) == ()
 
 
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (Slice(start=512, length=512, areas=()), "starts at 512"),
-        (Slice(start=0, length=0, areas=()), "no progress"),
-        (Slice(start=0, length=-512, areas=()), "no progress"),
-        (Slice(start=0, length=4096, areas=()), "resized"),
-        (Slice(start=0, length=1024, areas=((-512, 512),)), "no sense"),
-        (Slice(start=0, length=1024, areas=((0, -1),)), "no sense"),
+        (ChangeAnswer(start=512, length=512, areas=()), "starts at 512"),
+        (ChangeAnswer(start=0, length=0, areas=()), "no progress"),
+        (ChangeAnswer(start=0, length=-512, areas=()), "no progress"),
+        (ChangeAnswer(start=0, length=4096, areas=()), "resized"),
+        (ChangeAnswer(start=0, length=1024, areas=((-512, 512),)), "no sense"),
+        (ChangeAnswer(start=0, length=1024, areas=((0, -1),)), "no sense"),
     ],
 )
 def test_an_answer_that_does_not_fit_means_a_full_read(answer, why):
@@ -104,7 +104,7 @@ def test_an_answer_that_does_not_fit_means_a_full_read(answer, why):
 
 def test_a_server_that_crawls_ends_at_the_deadline():
     with pytest.raises(DeadlineError, match="at byte"):
-        collect(lambda at: Slice(start=at, length=1, areas=()), 1 << 50, timeout=0.05)
+        collect(lambda at: ChangeAnswer(start=at, length=1, areas=()), 1 << 50, timeout=0.05)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ out only bytes that hash to the digest that was asked. Memory of both is bounded
 of the disk.
 """
 
-from vmkeep.repository.blocks.reader import Batch, BlockReader, Scratch, Wanted
+from vmkeep.repository.blocks.reader import Batch, BlockReader, ReadBuffers, Wanted
 from vmkeep.repository.blocks.writer import BlockWriter
 
 __all__ = [
     "Batch",
     "BlockReader",
     "BlockWriter",
-    "Scratch",
+    "ReadBuffers",
     "Wanted",
 ]

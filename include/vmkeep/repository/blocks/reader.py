@@ -51,7 +51,7 @@ class Batch:
         return pack_key(self.pack)
 
 
-class Scratch:
+class ReadBuffers:
     """Buffers of one reading thread, used again and again."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Scratch:
 
 
 class BlockReader:
-    """Reads frames of one repository. Thread-safe; every thread brings its own :class:`Scratch`."""
+    """Reads frames of one repository. Thread-safe; every thread brings its own :class:`ReadBuffers`."""
 
     def __init__(self, store: BlobStore, framer: Framer, index: Index) -> None:
         self._store = store
@@ -123,7 +123,7 @@ class BlockReader:
         return batches
 
     def read(
-        self, batch: Batch, scratch: Scratch, *, gone: frozenset[bytes] = frozenset()
+        self, batch: Batch, scratch: ReadBuffers, *, gone: frozenset[bytes] = frozenset()
     ) -> Iterator[tuple[Wanted, memoryview]]:
         """Yield each frame's content, digest checked; a view is valid until the next one is asked for.
 
@@ -160,7 +160,7 @@ class BlockReader:
             moved.append(replace(frame, location=location))
         return moved
 
-    def _unpack(self, box: Box, frame: Wanted, stored: memoryview, scratch: Scratch) -> memoryview:
+    def _unpack(self, box: Box, frame: Wanted, stored: memoryview, scratch: ReadBuffers) -> memoryview:
         try:
             header = parse_header(stored)
             if header.digest != frame.digest or header.frame_length != len(stored):
@@ -176,7 +176,7 @@ class BlockReader:
     def get_pages(self, digests: Sequence[bytes], *, size: int) -> dict[bytes, bytes]:
         """Return map pages of ``size`` bytes by digest."""
         wanted = [Wanted(digest, self.locate(Kind.PAGE, digest), size, ()) for digest in dict.fromkeys(digests)]
-        scratch = Scratch()
+        scratch = ReadBuffers()
         return {
             frame.digest: bytes(content) for batch in self.plan(wanted) for frame, content in self.read(batch, scratch)
         }

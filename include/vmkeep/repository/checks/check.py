@@ -17,7 +17,7 @@ from vmkeep.errors import BlobNotFoundError, CorruptError, PermissionDeniedError
 from vmkeep.model.job import Progress
 from vmkeep.repository.checks import indexcheck as indexes
 from vmkeep.repository.checks.findings import Finding, Findings, Trouble
-from vmkeep.repository.checks.indexcheck import IndexCheck, IndexVerdict
+from vmkeep.repository.checks.indexcheck import IndexCheck, IndexFaults
 from vmkeep.repository.checks.packcheck import damaged_frames, pack_id_of, read_contents
 from vmkeep.repository.checks.pointcheck import PointCheck, check_points, report
 from vmkeep.repository.folders import DAMAGE, INDEX, MARKS, PACKS, PLANS, POINTS, SEALED, SWEEPS
@@ -189,7 +189,7 @@ class Check:
                     pack=known.pack, state=PackState.FRAMES, reason=known.reason, frames=known.frames
                 )
 
-    def _judge(self, verdict: IndexVerdict) -> None:
+    def _judge(self, verdict: IndexFaults) -> None:
         """Say what is wrong with the index, and which packs it names in vain."""
         for key, why in verdict.damaged.items():
             self._findings.add(Trouble.STRUCTURE, key, why)

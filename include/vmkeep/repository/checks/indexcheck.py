@@ -36,7 +36,7 @@ Sum = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexVerdict:
+class IndexFaults:
     """The faults of an index."""
 
     damaged: dict[str, str]
@@ -63,7 +63,7 @@ class IndexCheck:
         self._framer = framer
         self._read = read
 
-    def run(self, packs: Mapping[bytes, Sum]) -> IndexVerdict:
+    def run(self, packs: Mapping[bytes, Sum]) -> IndexFaults:
         """Compare with what the packs' footers say."""
         for _ in range(_TRIES):
             segments = list(self._store.list(INDEX))
@@ -76,7 +76,7 @@ class IndexCheck:
 
     def _run(
         self, segments: Sequence[BlobInfo], packs: Mapping[bytes, Sum], damaged: dict[str, str] | None = None
-    ) -> IndexVerdict:
+    ) -> IndexFaults:
         bad = dict(damaged or {})
         tally: dict[bytes, Sum] = {}
         small = (blob for blob in segments if blob.size <= _SMALL)
@@ -92,7 +92,7 @@ class IndexCheck:
         doubtful = [pack for pack, found in tally.items() if pack in packs and not _is_multiple(found, packs[pack])]
         good = [blob for blob in segments if blob.key not in bad]
         wrong = frozenset(pack for part in _parts(doubtful, tally) for pack in self._compare(good, part, packs))
-        return IndexVerdict(damaged=bad, listed=frozenset(tally), wrong=wrong)
+        return IndexFaults(damaged=bad, listed=frozenset(tally), wrong=wrong)
 
     def _look(self, blob: BlobInfo) -> tuple[BlobInfo, Columns | CorruptError]:
         try:

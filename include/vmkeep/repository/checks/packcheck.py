@@ -8,7 +8,7 @@ import xxhash
 
 from vmkeep.blobs import BlobStore
 from vmkeep.errors import CorruptError
-from vmkeep.repository.blocks import Scratch
+from vmkeep.repository.blocks import ReadBuffers
 from vmkeep.repository.frames import (
     HEADER_SIZE,
     ID_SIZE,
@@ -90,7 +90,7 @@ def damaged_frames(
 
     :param read: called with the number of bytes after each read.
     """
-    scratch = Scratch()
+    scratch = ReadBuffers()
     box = framer.box(key)
     row = 0
     checksum = xxhash.xxh3_64(store.get_range(key, 0, PACK_HEADER_SIZE))
@@ -120,7 +120,7 @@ def _end(contents: PackContents, row: int) -> int:
     return int(contents.offsets[row]) + int(contents.lengths[row])
 
 
-def _judge(box: Box, contents: PackContents, row: int, frame: memoryview, scratch: Scratch) -> str | None:
+def _judge(box: Box, contents: PackContents, row: int, frame: memoryview, scratch: ReadBuffers) -> str | None:
     try:
         header = parse_header(frame)
         raw_length = int(contents.raw_lengths[row])

@@ -12,7 +12,7 @@ from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository.blocks import BlockReader, Scratch, Wanted
+from vmkeep.repository.blocks import BlockReader, ReadBuffers, Wanted
 from vmkeep.repository.checks.findings import Findings, Trouble
 from vmkeep.repository.folders import PACKS
 from vmkeep.repository.frames import ZERO, Kind, pack_key
@@ -106,7 +106,7 @@ class Places:
     def _read(self, wanted: Wanted) -> str | None:
         try:
             for batch in self._blocks.plan([wanted]):
-                for _ in self._blocks.read(batch, Scratch()):
+                for _ in self._blocks.read(batch, ReadBuffers()):
                     pass
         except CorruptError as error:
             return str(error)

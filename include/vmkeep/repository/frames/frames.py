@@ -104,7 +104,7 @@ def parse_header(data: Bytes) -> FrameHeader:
         raise CorruptError(f"frame header: {error}") from error
 
 
-class _Scratch(threading.local):
+class _DecryptBuffer(threading.local):
     """A thread's buffer for decrypted bytes until they are decompressed; kept, because making it anew costs more."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class _Scratch(threading.local):
         return memoryview(self._buffer)[:size]
 
 
-_scratch = _Scratch()
+_scratch = _DecryptBuffer()
 
 
 class Box:

@@ -24,7 +24,7 @@ from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, 
 from vmkeep.repository.index import shelf
 from vmkeep.repository.index.freshsegment import segment_of
 from vmkeep.repository.index.layout import Location
-from vmkeep.repository.index.rows import Row, rows_of
+from vmkeep.repository.index.rows import DisjointSegments, disjoint_lists
 from vmkeep.repository.index.segments import Segment
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Index:
         self._shelf = shelf.Shelf(store, framer, cache=cache)
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
-        self.rows: tuple[Row, ...] = ()
+        self.rows: tuple[DisjointSegments, ...] = ()
         """The rows that a look-up asks; segments that do not overlap are one row."""
         self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
         self._avoided_packs: frozenset[bytes] = frozenset()
@@ -226,7 +226,7 @@ class Index:
 
     def _publish(self, parts: Iterable[_Part]) -> None:
         self._parts = tuple(sorted(parts, key=lambda part: -part.segment.entries))
-        self.rows = tuple(rows_of(self.segments))
+        self.rows = tuple(disjoint_lists(self.segments))
         self._finders = tuple(row.finder for row in self.rows)
 
     def _load(self, parts: tuple[_Part, ...], found: dict[str, int]) -> tuple[tuple[_Part, ...], set[str]]:

@@ -37,7 +37,7 @@ class Ranged(Protocol):
 R = TypeVar("R", bound=Ranged)
 
 
-class Row:
+class DisjointSegments:
     """Some segments with ranges of their own, in order. Thread-safe."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
@@ -93,9 +93,9 @@ def _found(segment: Segment, digests: U8, asked: I64) -> Iterator[tuple[int, Loc
     segment.release()
 
 
-def rows_of(segments: Iterable[Segment]) -> list[Row]:
+def disjoint_lists(segments: Iterable[Segment]) -> list[DisjointSegments]:
     """Put segments into as few rows as their ranges allow, the one with the most entries first."""
-    return sorted((Row(row) for row in without_overlap(segments)), key=lambda row: -row.entries)
+    return sorted((DisjointSegments(row) for row in without_overlap(segments)), key=lambda row: -row.entries)
 
 
 def without_overlap(segments: Iterable[R]) -> list[list[R]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmkeep.errors import CorruptError
-from vmkeep.repository.blocks import BlockReader, BlockWriter, Scratch, Wanted
+from vmkeep.repository.blocks import BlockReader, BlockWriter, ReadBuffers, Wanted
 from vmkeep.repository.frames import ZERO, Digester, Kind
 from vmkeep.repository.maps.mapbuilder import MapBuilder
 from vmkeep.repository.maps.maps import DiskMap
@@ -37,7 +37,7 @@ def read_content(opened: DiskMap, reader: BlockReader) -> bytes:
         for block, digest in opened.blocks()
         if digest != ZERO
     ]
-    scratch = Scratch()
+    scratch = ReadBuffers()
     for batch in reader.plan(wanted):
         for frame, content in reader.read(batch, scratch):
             at = frame.places[0] * opened.block_size
