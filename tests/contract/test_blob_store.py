@@ -12,7 +12,7 @@ import pytest
 from vmkeep.blobs import BlobStore, open_store
 from vmkeep.blobs.local import LocalStore
 from vmkeep.blobs.opening import create_store
-from vmkeep.blobs.s3.access import S3Access, S3Location
+from vmkeep.blobs.s3.s3access import S3Access, S3Location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.blobs.ssh.sftp import SftpStore
 from vmkeep.blobs.ssh.sshaccess import SshAccess, parse_location

@@ -11,8 +11,8 @@ import pytest
 
 from tests.kms import key_server
 from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked
-from vmkeep.blobs.s3 import access
-from vmkeep.blobs.s3.access import S3Access, parse_location
+from vmkeep.blobs.s3 import s3access
+from vmkeep.blobs.s3.s3access import S3Access, parse_location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.errors import AuthenticationError, RepositoryError, TransientError, UsageError
 from vmkeep.repository import create_encrypted_repository, create_repository, open_site_repository
@@ -90,7 +90,7 @@ def test_an_s3_endpoint_of_its_own_goes_before_the_connections(connections, s3_s
 
 def test_keys_of_a_role_are_renewed_where_the_connection_is(connections, s3_server, monkeypatch):
     connections("store", **_role(s3_server))
-    monkeypatch.setattr(access, "_TTL", access.timedelta(seconds=0))
+    monkeypatch.setattr(s3access, "_TTL", s3access.timedelta(seconds=0))
     site = _site()
     asked = []
 

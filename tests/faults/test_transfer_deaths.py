@@ -14,7 +14,7 @@ import pytest
 from tests.patience import HANG, eventually
 from vmkeep.errors import CancelledError, DeadlineError, FencedError, TransferError
 from vmkeep.repository import Kind, open_repository
-from vmkeep.transfer import running as running_module
+from vmkeep.transfer import child_process as running_module
 from vmkeep.transfer import start_copy
 
 SLOW = "thread,delay=60000"

@@ -18,8 +18,8 @@ from vmkeep.cli.options import (
 )
 from vmkeep.cli.output import print_json, progress_bars, rate, size, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.values import BackupRequest
-from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode, Quiesce
 from vmkeep.model.transport import parse_modes

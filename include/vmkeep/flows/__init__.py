@@ -9,7 +9,25 @@ the libraries that it needs. The other modules are the inside of this package.
 """
 
 __all__ = [
-    "about", "backup", "deletion", "disk_images", "held_vms", "keys", "leftovers", "listing", "pointcopy", "pointlist",
-    "points", "pruning", "repositories", "restore", "restore_ledger", "restore_wording", "retention", "rights",
-    "upkeep", "values", "whole",
+    "about",
+    "backup",
+    "complete_runs",
+    "deletion",
+    "disk_images",
+    "held_vms",
+    "keys",
+    "leftovers",
+    "listing",
+    "pointcopy",
+    "pointlist",
+    "points",
+    "pruning",
+    "repositories",
+    "restore",
+    "restore_ledger",
+    "restore_wording",
+    "retention",
+    "rights",
+    "upkeep",
+    "values",
 ]  # fmt: skip

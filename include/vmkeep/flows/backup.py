@@ -24,13 +24,13 @@ from vmkeep.errors import (
 )
 from vmkeep.flows import vm_access
 from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
-from vmkeep.flows.hold import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
-from vmkeep.flows.lineage import other_history, other_vm
 from vmkeep.flows.modes import choose_mode
-from vmkeep.flows.others import HasEnded, nobody_knows, refuse_beside_a_restore
+from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.parents import NO_POINT, Parent, choose_parent, find_last_point
-from vmkeep.flows.removal import remove_own_snapshot, remove_snapshot
+from vmkeep.flows.same_vm import other_history, other_vm
+from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
 from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken, VerifyReport
+from vmkeep.flows.vm_snapshot import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from vmkeep.errors import NotFoundError, VmOutOfReachError
-from vmkeep.flows import others, vm_access
+from vmkeep.flows import other_restores, vm_access
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.model.job import VmAccess
 from vmkeep.model.site import Site
@@ -19,7 +19,7 @@ from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
-GIVEN_UP = others.GIVEN_UP
+GIVEN_UP = other_restores.GIVEN_UP
 """The age from which a silent run of an unknown owner is dead."""
 
 
@@ -66,7 +66,7 @@ class LetGo:
 
 
 def find_held(
-    site: Site, *, has_ended: others.HasEnded = others.nobody_knows, given_up: timedelta = GIVEN_UP
+    site: Site, *, has_ended: other_restores.HasEnded = other_restores.nobody_knows, given_up: timedelta = GIVEN_UP
 ) -> tuple[HeldVm, ...]:
     """Return every VM that cannot be moved now; changes nothing.
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from vmkeep.errors import NotFoundError, VmOutOfReachError
-from vmkeep.flows import others
+from vmkeep.flows import other_restores
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.hold import is_alive
+from vmkeep.flows.vm_snapshot import is_alive
 from vmkeep.model.site import Site
 from vmkeep.repository import open_site_repository
-from vmkeep.vsphere import inventory, marks, snapshots
+from vmkeep.vsphere import claims, inventory, snapshots
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,10 @@ class RunVm:
 
 
 def find_run_vms(
-    site: Site, *, has_ended: others.HasEnded = others.nobody_knows, given_up: timedelta = others.GIVEN_UP
+    site: Site,
+    *,
+    has_ended: other_restores.HasEnded = other_restores.nobody_knows,
+    given_up: timedelta = other_restores.GIVEN_UP,
 ) -> tuple[RunVm, ...]:
     """Return every VM that a restore works on, or has left; changes nothing.
 
@@ -94,7 +97,7 @@ def find_run_vms(
     :param given_up: age from which a silent restore of an unknown owner is dead.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        found = marks.list_marked(session)
+        found = claims.list_claimed(session)
         now = session.server_time() if found else None
         return tuple(
             RunVm(
@@ -102,7 +105,7 @@ def find_run_vms(
                 vm_name=vm.name,
                 run=vm.mark.run,
                 made=vm.mark.made,
-                alive=others.is_alive(repository, vm.mark, now=now, has_ended=has_ended, given_up=given_up),
+                alive=other_restores.is_alive(repository, vm.mark, now=now, has_ended=has_ended, given_up=given_up),
             )
             for vm in found
             if now is not None

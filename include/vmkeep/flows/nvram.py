@@ -15,8 +15,8 @@ from vmkeep.model.point import RestorePoint
 from vmkeep.repository import Repository
 from vmkeep.vsphere.configspec import BuiltSpec, parse_config
 from vmkeep.vsphere.encryption import opens_nvram
-from vmkeep.vsphere.files import put_nvram
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.vmfiles import put_nvram
 
 NVRAM = "vm.nvram"
 PUT_SECONDS = 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
-from vmkeep.flows.lineage import other_vm
+from vmkeep.flows.same_vm import other_vm
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import DiskImage, RestorePoint, VmIdentity
 from vmkeep.repository import Repository

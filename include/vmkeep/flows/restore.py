@@ -16,7 +16,7 @@ from functools import partial
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
 from vmkeep.flows import as_planned, vm_access
 from vmkeep.flows.connect import open_vsphere, pinned
-from vmkeep.flows.others import HasEnded, dead_or_refused, end_restore, nobody_knows
+from vmkeep.flows.other_restores import HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_end import finish_restore, hand_over
 from vmkeep.flows.restore_ledger import PlanLedger, RunLedger, plan_id
 from vmkeep.flows.restore_plan import plan_restore, refuse_beside_a_backup
@@ -29,8 +29,8 @@ from vmkeep.model.site import Site
 from vmkeep.model.transport import modes_for_writing
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
-from vmkeep.vsphere import changes, create, inventory, machines, marks
-from vmkeep.vsphere.marks import VmMark
+from vmkeep.vsphere import changes, claims, create, inventory, machines
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
@@ -104,7 +104,7 @@ def _hold_existing(
     mark = _mark(session, repository, run, made=False)
     for _ in range(_LOOKS):
         vm = _as_shown(session, plan)
-        if marks.hold(session, vm.moref, mark, version=vm.change_version):
+        if claims.hold(session, vm.moref, mark, version=vm.change_version):
             break
     else:
         raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
@@ -123,8 +123,8 @@ def _as_shown(session: Session, plan: RestorePlan) -> inventory.VmDescription:
     return vm
 
 
-def _mark(session: Session, repository: Repository, run: str, *, made: bool) -> VmMark:
-    return VmMark(run=run, made=made, began=session.server_time(), repository=repository.id)
+def _mark(session: Session, repository: Repository, run: str, *, made: bool) -> VmClaim:
+    return VmClaim(run=run, made=made, began=session.server_time(), repository=repository.id)
 
 
 def _create(
@@ -144,7 +144,7 @@ def _create(
     except NotFoundError as error:
         raise StaleError(f"the place of VM {plan.target_name} is gone, nothing was touched: {error}") from error
     if plan.dead is not None and place.taken_by == plan.dead.vm:
-        found = marks.mark_on(session, plan.dead.vm)
+        found = claims.claim_on(session, plan.dead.vm)
         _end_dead(
             site,
             session,

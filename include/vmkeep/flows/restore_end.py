@@ -18,7 +18,7 @@ from vmkeep.flows.values import Restored, RestorePlan, Target
 from vmkeep.model.job import DiskWrite
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
-from vmkeep.vsphere import inventory, machines, marks
+from vmkeep.vsphere import claims, inventory, machines
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
@@ -53,7 +53,7 @@ def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequen
         _hand_over(session, repository, plan, target, writes)
         try:
             released = vm_access.release(site, session, repository, target.vm, target.run)
-            marks.let_go(session, target.vm, target.run)
+            claims.let_go(session, target.vm, target.run)
             powered_on, left_off = _start(session, plan, target)
         except (VmKeepError, KeyboardInterrupt):
             log.error("%s", _done_so_far(plan, target))
@@ -111,7 +111,7 @@ def _beside(session: Session, plan: RestorePlan, target: Target) -> str | None:
 
 def _power_on(session: Session, plan: RestorePlan, target: Target) -> None:
     """Switch the VM on; it belongs to its user by now, who may be restoring it again."""
-    if (other := marks.mark_on(session, target.vm)) is not None:
+    if (other := claims.claim_on(session, target.vm)) is not None:
         raise StaleError(
             f"VM {plan.target_name} was restored by run {target.run}, and run {other.run} restores it again by now: "
             "it is not switched on"

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.connect import check_vddk, open_vsphere
-from vmkeep.flows.hold import is_alive
 from vmkeep.flows.matching import match_disks
 from vmkeep.flows.nvram import Nvram, in_new, over_existing
-from vmkeep.flows.others import HasEnded, dead_or_refused, nobody_knows
+from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
 from vmkeep.flows.restore_ledger import PlanLedger
 from vmkeep.flows.restore_saved import SavedVm, load_saved, refuse_for_existing, request_place, spec_options
 from vmkeep.flows.targets import find_target, may_run_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
+from vmkeep.flows.vm_snapshot import is_alive
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site

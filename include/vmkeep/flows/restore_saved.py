@@ -15,7 +15,7 @@ from vmkeep.model.job import from_json
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.references import ATTACHMENT, NONE_KEPT, References
 from vmkeep.repository import Repository
-from vmkeep.vsphere import configspec, create, marks
+from vmkeep.vsphere import claims, configspec, create
 from vmkeep.vsphere.cards import Origin, SavedCard, saved_cards
 from vmkeep.vsphere.mappings import take_apart
 
@@ -84,7 +84,7 @@ def request_place(request: RestoreRequest, saved: SavedVm) -> create.PlaceReques
 
 
 def spec_options(
-    request: RestoreRequest, saved: SavedVm, name: str, *, connect: bool, mark: marks.VmMark | None = None
+    request: RestoreRequest, saved: SavedVm, name: str, *, connect: bool, mark: claims.VmClaim | None = None
 ) -> configspec.SpecOptions:
     """Return how the new VM differs from the saved one.
 

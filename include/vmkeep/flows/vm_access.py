@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
-from vmkeep.flows import others
+from vmkeep.flows import other_restores
 from vmkeep.flows.connect import pinned
-from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended
+from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended
 from vmkeep.model.job import AccessJob, VmAccess, from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, RunArea
@@ -164,7 +164,7 @@ def is_alive(
     if (ended := owner_has_ended(area, has_ended)) is not None:
         return not ended
     age = abs(now - holder.since)
-    return others.is_young(holder.since, now) or area.has_live_lease() or (age < given_up and _has_owner(area))
+    return other_restores.is_young(holder.since, now) or area.has_live_lease() or (age < given_up and _has_owner(area))
 
 
 def _has_owner(area: RunArea) -> bool:

@@ -14,8 +14,8 @@ from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.images.diskfiles import LocalFileSource
 from vmkeep.images.formats import require_raw
-from vmkeep.images.naming import check_name, image_key
-from vmkeep.images.parents import find_parent, parent_image
+from vmkeep.images.imagenames import check_name, image_key
+from vmkeep.images.imageparents import find_parent, parent_image
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress

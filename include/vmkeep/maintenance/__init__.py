@@ -5,8 +5,8 @@ locks, bring back.
 
 *Prune* forgets restore points by a rule, marks every block that a remaining point reaches (``roots``,
 ``reachability``), plans which packs to delete or rewrite, and sweeps them in stages that a backup under way can see
-and stop (``packsweep``, ``withdraw``). *Deleting points* that a person names goes the way by which a prune forgets them
-(``deletion``, ``forget``). *Merge* joins small index segments. *Repair* writes an index again from the
+and stop (``packsweep``, ``index_removal``). *Deleting points* that a person names goes the way by which a prune
+forgets them (``deletion``, ``forget``). *Merge* joins small index segments. *Repair* writes an index again from the
 packs and tells which points lost data; *heal* fetches lost blocks from another repository. *Locks* keeps object locks
 ahead of time.
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import LockedError, StoreFullError
+from vmkeep.maintenance.index_removal import withdraw
 from vmkeep.maintenance.plan import marked
 from vmkeep.maintenance.reachability import Marking
-from vmkeep.maintenance.withdraw import withdraw
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key

@@ -6,8 +6,8 @@ from collections import defaultdict
 from datetime import datetime
 
 from vmkeep.blobs import BlobInfo
+from vmkeep.maintenance.index_removal import named_packs
 from vmkeep.maintenance.margins import Margins
-from vmkeep.maintenance.withdraw import named_packs
 from vmkeep.repository import Repository
 from vmkeep.repository.folders import RUNS
 from vmkeep.repository.notes import EXPIRES_AFTER, LEASES, is_held, tries

@@ -5,28 +5,28 @@ heavy may come in between.
 
 ``storing`` reads a disk and stores it, ``writing`` does the reverse, ``verify`` reads the stored disk again, and
 ``mapcopy`` copies a disk between repositories; ``pipeline`` keeps reading, hashing and storing busy at the same time.
-``running`` starts the child process that holds VDDK, ``child`` is that process, ``protocol`` their words. ``mapcopy``
-and ``progress`` are doors of their own.
+``child_process`` starts the child process that holds VDDK, ``child`` is that process, ``protocol`` their words.
+``mapcopy`` and ``progress`` are doors of their own.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vmkeep.transfer.running import RunningTransfer, change_access, probe_vddk, start_copy, start_write
+    from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_vddk, start_copy, start_write
     from vmkeep.transfer.storing import StoredDisk, back_up_disk
     from vmkeep.transfer.verify import verify_disk
     from vmkeep.transfer.writing import restore_disk
 
 _HOMES = {
-    "RunningTransfer": "running",
+    "RunningTransfer": "child_process",
     "StoredDisk": "storing",
     "back_up_disk": "storing",
-    "change_access": "running",
-    "probe_vddk": "running",
+    "change_access": "child_process",
+    "probe_vddk": "child_process",
     "restore_disk": "writing",
-    "start_copy": "running",
-    "start_write": "running",
+    "start_copy": "child_process",
+    "start_write": "child_process",
     "verify_disk": "verify",
 }
 

@@ -1,4 +1,4 @@
-"""``python -m vmkeep.transfer``: the child process of one transfer; started by :mod:`vmkeep.transfer.running` only."""
+"""``python -m vmkeep.transfer``: the child process of one transfer; only ``child_process`` starts it."""
 
 import os
 import sys

@@ -26,11 +26,11 @@ from vmkeep.errors import (
 )
 from vmkeep.model.site import Site
 from vmkeep.privacy import hide_memory
-from vmkeep.transfer.access import DiskAccess, open_access
-from vmkeep.transfer.neighbours import require_neighbours
+from vmkeep.transfer.diskaccess import DiskAccess, open_access
+from vmkeep.transfer.library_clash import require_neighbours
 from vmkeep.transfer.protocol import Channel, ChildRequest, describe_error, parse_site
 from vmkeep.transfer.renewal import receive
-from vmkeep.transfer.watch import Stop, Watch
+from vmkeep.transfer.stop_reasons import Stop, Watch
 from vmkeep.vddk.logs import keep_lines
 from vmkeep.vddk.probe import probe
 

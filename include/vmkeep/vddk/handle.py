@@ -15,11 +15,11 @@ from typing import Any
 
 from vmkeep.errors import VddkError, VmKeepError
 from vmkeep.model.transport import TransportMode
-from vmkeep.vddk.address import DiskAddress, second_try
 from vmkeep.vddk.codes import METADATA_KEY_NOT_FOUND, UNKNOWN
-from vmkeep.vddk.completions import COMPLETION, PendingCall
+from vmkeep.vddk.connectparams import forget_vm, open_params
+from vmkeep.vddk.diskaddress import DiskAddress, second_try
 from vmkeep.vddk.library import Library
-from vmkeep.vddk.params import forget_vm, open_params
+from vmkeep.vddk.pendingcalls import COMPLETION, PendingCall
 from vmkeep.vddk.structures import ASYNC_ACCEPTED, OPEN_READ_ONLY, SECTOR, Info
 
 _log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 
 from vmkeep.errors import DeadlineError, UnsupportedError, VddkError, VmKeepError
-from vmkeep.vddk.address import VmAddress, second_try
 from vmkeep.vddk.codes import UNKNOWN
+from vmkeep.vddk.connectparams import open_params
+from vmkeep.vddk.diskaddress import VmAddress, second_try
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.logs import subdued
-from vmkeep.vddk.owner import OwnerThread
-from vmkeep.vddk.params import open_params
+from vmkeep.vddk.ownerthread import OwnerThread
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmkeep.vddk.folder import LibraryFile
-from vmkeep.vddk.session import open_vddk
+from vmkeep.vddk.initialised import open_vddk
 from vmkeep.vddk.symbols import SYMBOLS
 
 
@@ -26,7 +26,7 @@ class VddkProbe:
 
 
 def probe(folder: str | Path, *, beside: Callable[[LibraryFile], None]) -> VddkProbe:
-    """Load and initialise the library in this process. Call it in a child: ``vmkeep.transfer.running.probe_vddk``.
+    """Load and initialise the library in this process. Call it in a child, as ``vmkeep.transfer`` does.
 
     :param beside: tries what has to work in one process with the library.
     """

@@ -4,17 +4,35 @@ Everything outside sees managed object ids (``vm-16``) and model values.
 
 *The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``), calls and their faults (``api``,
 ``tasks``, ``properties``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
-``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``marks``, ``rights``. *A backup*: ``snapshots``,
-``changes``, ``files``, ``sharing``, ``relocation``. *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved
-configuration (``settings``, ``hardware``, ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find
-out whether it can stand where it is wanted, ``create`` makes it.
+``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``. *A backup*: ``snapshots``,
+``changes``, ``vmfiles``, ``sharing``, ``relocation``. *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved
+configuration (``advancedsettings``, ``hardware``, ``cards``, ``specdevices``, ``specdisks``), ``places`` and
+``fitting`` find out whether it can stand where it is wanted, ``create`` makes it.
 
 The door re-exports no names, because each command needs few of these modules and pyVmomi is slow to load: it lists
 the modules that others may import.
 """
 
 __all__ = [
-    "cards", "changes", "configspec", "create", "encryption", "files", "hosts", "inventory", "machines",
-    "mappings", "marks", "names", "policies", "references", "relocation", "rights", "rightscheck", "server",
-    "session", "sharing", "snapshots",
+    "cards",
+    "changes",
+    "claims",
+    "configspec",
+    "create",
+    "encryption",
+    "hosts",
+    "inventory",
+    "machines",
+    "mappings",
+    "names",
+    "policies",
+    "references",
+    "relocation",
+    "rights",
+    "rightscheck",
+    "server",
+    "session",
+    "sharing",
+    "snapshots",
+    "vmfiles",
 ]  # fmt: skip

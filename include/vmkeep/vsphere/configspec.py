@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmkeep.errors import CorruptError
+from vmkeep.vsphere.advancedsettings import kept_settings
 from vmkeep.vsphere.api import deserialize, vim
 from vmkeep.vsphere.cards import CardNetwork
+from vmkeep.vsphere.claims import VmClaim, options_for
 from vmkeep.vsphere.configtable import COPIED, UNLESS_USUAL, lost_members
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.luns import Lun
-from vmkeep.vsphere.marks import VmMark, options_for
 from vmkeep.vsphere.names import encode_name
-from vmkeep.vsphere.settings import kept_settings
 from vmkeep.vsphere.specdevices import DeviceRules, device_changes
 from vmkeep.vsphere.specdisks import DiskRules
 
@@ -49,7 +49,7 @@ class SpecOptions:
     """Network cards are connected as they were saved; else all start disconnected."""
     copied: Collection[int] = ()
     """Device keys of the disks that the restore point holds."""
-    mark: VmMark | None = None
+    mark: VmClaim | None = None
     """The run that makes it; stays on the VM until the run has finished it."""
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from vmkeep.errors import ConflictError, StaleError
 from vmkeep.model.place import SettledPlace
 from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.claims import VmClaim, claim_on, list_claimed
 from vmkeep.vsphere.configspec import SpecOptions, parse_config
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.fitting import choose_host, plan_vm, settle
-from vmkeep.vsphere.marks import VmMark, list_marked, mark_on
 from vmkeep.vsphere.places import Place, PlaceRequest, reopen_place, resolve_place
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -63,8 +63,8 @@ def create_vm(
     return made
 
 
-def _is_of(session: Session, vm: str, mark: VmMark | None) -> bool:
-    found = mark_on(session, vm)
+def _is_of(session: Session, vm: str, mark: VmClaim | None) -> bool:
+    found = claim_on(session, vm)
     return mark is not None and found is not None and found.made and found.is_of(mark.run, mark.repository)
 
 
@@ -89,7 +89,7 @@ def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> 
 
 def _made(session: Session, folder: Any, options: SpecOptions) -> Any:
     """Return the VM that the run has made in a folder; one that a restarted vCenter put elsewhere is not the one."""
-    for found in list_marked(session):
+    for found in list_claimed(session):
         if options.mark is not None and found.mark.made and found.mark.is_of(options.mark.run, options.mark.repository):
             vm = session.vm(found.vm)
             if found.name == options.name and read(session, vm, "parent")["parent"] == folder:

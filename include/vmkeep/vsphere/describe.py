@@ -10,9 +10,9 @@ from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import VmIdentity
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref, serialize, vim
+from vmkeep.vsphere.claims import VmClaim, parse_mark
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.marks import VmMark, parse_mark
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read, read_each
@@ -56,7 +56,7 @@ class VmDescription:
     """Name of the ESXi host it is registered on."""
     datastores: tuple[str, ...]
     """Names of the datastores its files are on."""
-    mark: VmMark | None
+    mark: VmClaim | None
     """The run whose restore works on it."""
     not_protectable: str | None
     """Why it can be no object of a backup now, though its configuration is known; ``None`` where it can."""

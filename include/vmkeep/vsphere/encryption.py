@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from vmkeep.vsphere.advancedsettings import ENCRYPTION_BUNDLE
 from vmkeep.vsphere.api import vim, vmodl
+from vmkeep.vsphere.claims import values_by_key
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.marks import values_by_key
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.rights import On, Purpose, When
 from vmkeep.vsphere.rightscheck import missing_when
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.settings import ENCRYPTION_BUNDLE
 
 _AVAILABLE = 1
 """The bit of ``checkKeyBitMap`` that asks whether a key can be had."""

@@ -15,7 +15,6 @@ from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, buil
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.encryption import can_encrypt
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.files import exists
 from vmkeep.vsphere.hardware import require_version, takes_version
 from vmkeep.vsphere.hosts import told_by_host
 from vmkeep.vsphere.luns import Lun, free_lun, free_luns
@@ -26,6 +25,7 @@ from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.rights import On, Purpose, When
 from vmkeep.vsphere.rightscheck import missing_when, require_for_new_vm
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.vmfiles import exists
 
 
 def choose_host(

@@ -15,13 +15,13 @@ from vmkeep.errors import (
     UnreachableError,
     VSphereError,
 )
+from vmkeep.vsphere.advancedsettings import GENERATION
 from vmkeep.vsphere.api import vim, vmodl
+from vmkeep.vsphere.claims import claim_on, list_claimed, options_for
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.marks import list_marked, mark_on, options_for
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.settings import GENERATION
 from vmkeep.vsphere.tasks import run_task
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _generation(session: Session, vm: str, what: str) -> list[str]:
     return [str(setting.key) for setting in settings or () if setting.key.lower() in wanted and setting.value]
 
 
-def destroy_marked(session: Session, run: str, *, repository: str | None = None) -> int:
+def destroy_claimed(session: Session, run: str, *, repository: str | None = None) -> int:
     """Destroy the VMs that a run made and did not finish, with their disks; return how many.
 
     Only VMs that are off and carry exactly this run's mark; no other VM is ever destroyed.
@@ -113,7 +113,7 @@ def destroy_marked(session: Session, run: str, *, repository: str | None = None)
     """
     left = [
         found.vm
-        for found in list_marked(session)
+        for found in list_claimed(session)
         if found.off and found.mark.made and found.mark.is_of(run, repository)
     ]
     destroyed = 0
@@ -132,7 +132,7 @@ def destroy(
     :raises ConflictError: it does not carry the run's mark; nothing was done.
     :raises TransientError: a writer still holds one of its disks, as one does for a while that was just killed.
     """
-    mark = mark_on(session, vm)
+    mark = claim_on(session, vm)
     if mark is None or not mark.made or not mark.is_of(run, repository):
         found = mark.run if mark is not None else "none"
         raise ConflictError(f"VM {vm} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")

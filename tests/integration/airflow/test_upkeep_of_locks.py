@@ -11,7 +11,7 @@ import pytest
 
 from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule
-from vmkeep.blobs.s3.access import parse_location
+from vmkeep.blobs.s3.s3access import parse_location
 from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.images import import_images
 from vmkeep.repository import create_repository

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vmkeep.flows import backup, restore
+from vmkeep.flows.complete_runs import run_backup, run_restore
 from vmkeep.flows.values import BackupRequest, OnConflict, Restored, RestoreRequest, Sealed
-from vmkeep.flows.whole import run_backup, run_restore
 from vmkeep.images import export_image
 from vmkeep.model.job import WriteJob
 from vmkeep.model.site import Site, VCenter

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
-from vmkeep.flows import backup, hold, others, restore
+from vmkeep.flows import backup, other_restores, restore, vm_snapshot
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.site import Site
@@ -33,7 +33,7 @@ def elsewhere(here, tmp_path) -> Site:
 @pytest.fixture
 def theirs(elsewhere, monkeypatch):
     """A backup into the other repository, which waits for its first copy for long."""
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     pre, taken = hold_still(elsewhere, VM)
     yield pre, taken
     backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
@@ -54,7 +54,7 @@ def test_a_backup_into_one_repository_removes_no_snapshot_of_a_backup_into_anoth
 
 def test_a_snapshot_of_another_repository_that_is_old_stays_and_holds_up_no_backup(here, theirs, monkeypatch):
     _, taken = theirs
-    monkeypatch.setattr(hold, "GIVEN_UP", timedelta())
+    monkeypatch.setattr(vm_snapshot, "GIVEN_UP", timedelta())
 
     back_up(here, VM)
 
@@ -63,7 +63,7 @@ def test_a_snapshot_of_another_repository_that_is_old_stays_and_holds_up_no_back
 
 def test_the_sweep_of_one_repository_tells_the_snapshots_of_another(here, theirs, monkeypatch):
     (young,) = find_run_snapshots(here, theirs[1].vm)
-    monkeypatch.setattr(hold, "GIVEN_UP", timedelta())
+    monkeypatch.setattr(vm_snapshot, "GIVEN_UP", timedelta())
     (old,) = find_run_snapshots(here, theirs[1].vm)
 
     assert (young.of_other, young.alive, old.of_other, old.alive) == (True, True, True, False)
@@ -80,7 +80,7 @@ def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(
     name = new_run()
     Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
     point = back_up(here, name).point
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     pre, taken = hold_still(elsewhere, name)
 
     with pytest.raises(ConflictError, match=pre.request.run):
@@ -95,7 +95,7 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(here, lab, 
     Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
     point = back_up(here, name).point
     plan = Restoring.over(here, point, vm=name).plan
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     pre = backup.preflight(here, BackupRequest(vm=name, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(here, pre)
     asked = []
@@ -116,7 +116,7 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(here, lab, 
 
 
 def test_a_backup_removes_no_snapshot_of_a_run_that_waits_for_its_copies_and_goes_on(here, monkeypatch):
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     late = backup.preflight(here, BackupRequest(vm=VM, run=new_run()))
     pre = backup.preflight(here, BackupRequest(vm=VM, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(here, pre)

@@ -22,7 +22,7 @@ from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import create_repository
 from vmkeep.repository.notes import runs
-from vmkeep.vsphere import marks
+from vmkeep.vsphere import claims
 
 VM = "web01"
 NEVER = timedelta(days=9999)
@@ -43,7 +43,7 @@ def runs_on(_owner: str) -> bool:
 
 def mark(lab, vm: str):
     with hands(lab) as session:
-        return marks.mark_on(session, lab.vm(vm)["moref"])
+        return claims.claim_on(session, lab.vm(vm)["moref"])
 
 
 def found(site, **how):
@@ -260,8 +260,8 @@ def test_a_restore_sees_a_backup_that_begins_just_before_its_mark(lab, kept, nam
             held.append(hold_still(site, name))
         return holding(*args, **kwargs)
 
-    holding = marks.hold
-    monkeypatch.setattr(marks, "hold", after_a_snapshot)
+    holding = claims.hold
+    monkeypatch.setattr(claims, "hold", after_a_snapshot)
     with pytest.raises(ConflictError, match="being backed up"):
         late.prepared()
     assert lab.vm(name)["power"] == "poweredOn", "it was not switched off"

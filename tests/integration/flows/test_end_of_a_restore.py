@@ -18,9 +18,9 @@ from tests.integration.flows.restoring import (
 )
 from vmkeep.errors import TransientError, VmKeepError, VSphereError
 from vmkeep.flows import nvram
+from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.values import OnConflict, RestoreRequest
-from vmkeep.flows.whole import run_restore
-from vmkeep.vsphere import files, inventory, machines, tasks
+from vmkeep.vsphere import inventory, machines, tasks, vmfiles
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import run_task
 
@@ -105,7 +105,7 @@ def test_no_nvram_is_read_or_written_outside_the_folder_of_its_vm(lab, site, kep
     try:
         with hands(lab) as session:
             moref = lab.vm(VM)["moref"]
-            for action in (files.fetch_nvram, lambda *where: files.put_nvram(*where, b"MRVN")):
+            for action in (vmfiles.fetch_nvram, lambda *where: vmfiles.put_nvram(*where, b"MRVN")):
                 with pytest.raises(VmKeepError, match="in the folder of the VM"):
                     action(session, moref)
         done, lines = restore_as_a_person(kept[0], point, on_conflict=OnConflict.OVERWRITE, power_on=False)

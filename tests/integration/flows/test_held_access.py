@@ -18,18 +18,18 @@ from tests.integration.flows.restoring import Restoring, back_up, hands, hold_st
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
-from vmkeep.flows import backup, hold, others
+from vmkeep.flows import backup, other_restores, vm_snapshot
+from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.held_vms import find_held, let_go, run_holding
 from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
-from vmkeep.flows.whole import run_backup
 from vmkeep.model.job import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import open_repository
 from vmkeep.repository.notes.runs import RunArea
 from vmkeep.transfer import change_access
-from vmkeep.vddk.address import IDENTITY_LIMIT
+from vmkeep.vddk.diskaddress import IDENTITY_LIMIT
 from vmkeep.vsphere import snapshots
 from vmkeep.vsphere.session import Session
 from vmlab.testing import LabError
@@ -203,7 +203,7 @@ def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monke
         "it has ended": find_held(site, has_ended=lambda _: True)[0].alive,
         "it goes on": find_held(site, has_ended=lambda _: False, given_up=timedelta())[0].alive,
     }
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     alive |= {
         "old": find_held(site)[0].alive,
         "given up": find_held(site, given_up=timedelta())[0].alive,
@@ -225,7 +225,7 @@ def test_a_vcenter_whose_clock_was_ahead_keeps_no_dead_run_alive(lab, site, monk
         moref="snapshot-1", name="", run="dead", created_at=datetime.now(UTC) + ahead, quiesced=False
     )
     with open_repository(site.repository) as repository:
-        assert not hold.is_alive(repository, left, now=datetime.now(UTC))
+        assert not vm_snapshot.is_alive(repository, left, now=datetime.now(UTC))
     assert [vm.vm_name for vm in let_go(site, find_held(site)).freed] == [OFF]
 
 
@@ -244,7 +244,7 @@ def test_a_run_that_cannot_note_that_it_holds_a_vm_holds_none_and_goes_on(lab, s
 
 
 def test_an_access_that_a_sweep_cannot_end_is_told_and_tried_again(lab, site, monkeypatch):
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
     backup.take_snapshot(site, pre)
     lab.fault(nfc={"on": "end", "code": 14011})
@@ -307,7 +307,7 @@ def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command
     backup.take_snapshot(site, pre)
     said, code = command("vm", "sweep")
     assert (f"in use by run {pre.request.run}" in said, code, len(held(lab, OFF))) == (True, 0, 1)
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     said, code = command("vm", "sweep", "--dry-run")
     assert (pre.request.run in said, "no living run" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
     lab.fault(nfc={"on": "end", "code": 14011})
@@ -384,7 +384,7 @@ def test_a_backup_killed_anywhere_holds_its_vm_until_the_next_one_or_a_sweep(
 ):
     killed_at(step)
     assert held(lab) == [ours()]
-    monkeypatch.setattr(others, "YOUNG", timedelta())
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     cure(site)
     assert (held(lab), lab.vm(VM)["snapshots"]) == ([], [])
 

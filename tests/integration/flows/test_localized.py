@@ -18,7 +18,7 @@ from vmkeep.errors import (
 from vmkeep.flows.backup import preflight
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.repository import create_repository, open_repository
-from vmkeep.vsphere import inventory, machines, marks, snapshots
+from vmkeep.vsphere import claims, inventory, machines, snapshots
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import open_session
 from vmlab.testing import start_lab
@@ -110,4 +110,4 @@ def test_a_vm_that_is_being_changed_is_still_known_by_the_fault(lab):
         version = inventory.describe_vm(session, vm).change_version
         reconfigure(lab, "web01", vim.vm.ConfigSpec(annotation="geändert"))
 
-        assert not marks.hold(session, vm, marks.VmMark(run="r", made=False), version=version)
+        assert not claims.hold(session, vm, claims.VmClaim(run="r", made=False), version=version)

@@ -122,7 +122,7 @@ def test_a_point_of_an_older_program_names_no_group_and_can_be_mapped(lab, other
     key, switch = add_group(lab, "unnamed")
     connect(lab, port(key, switch))
     with monkeypatch.context() as older:
-        older.setattr("vmkeep.flows.hold.kept_names", lambda *_: {})
+        older.setattr("vmkeep.flows.vm_snapshot.kept_names", lambda *_: {})
         point = back_up(here, "web01").point
     with open_repository(here.repository) as repository:
         assert ATTACHMENT not in repository.load_point(point).attachments

@@ -15,7 +15,7 @@ from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import OnConflict
 from vmkeep.model.point import Power
 from vmkeep.repository import create_repository, open_repository
-from vmkeep.vsphere import files, inventory, machines
+from vmkeep.vsphere import inventory, machines, vmfiles
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import wait_task
 
@@ -244,14 +244,14 @@ def test_the_nvram_comes_back(lab, site):
     name, again = new_name(), new_name()
     moref = make_vm(lab, name, firmware="efi")
     with hands(lab) as session:
-        files.put_nvram(session, moref, b"MRVN" + bytes(range(256)))
+        vmfiles.put_nvram(session, moref, b"MRVN" + bytes(range(256)))
     point = back_up(site, name).point
 
     plan = Restoring.new(site, point, again).prepared().written()
     plan.finish()
 
     with hands(lab) as session:
-        assert files.fetch_nvram(session, plan.target.vm) == b"MRVN" + bytes(range(256))
+        assert vmfiles.fetch_nvram(session, plan.target.vm) == b"MRVN" + bytes(range(256))
     assert plan.plan.warnings == ()
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from vmkeep.errors import CorruptError, DeadlineError, StoreFullError
 from vmkeep.flows import backup
+from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.values import BackupRequest
-from vmkeep.flows.whole import run_backup
 from vmkeep.repository import create_repository
 
 

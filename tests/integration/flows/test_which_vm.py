@@ -6,9 +6,9 @@ import pytest
 
 from tests.integration.flows.restoring import back_up, new_run, restore_whole, silent, site_of
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
+from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.restore import plan_restore
 from vmkeep.flows.values import OnConflict, RestoreRequest
-from vmkeep.flows.whole import run_restore
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
 from vmkeep.vsphere.api import vim

@@ -18,11 +18,22 @@ from vmkeep.errors import (
 )
 from vmkeep.model.disk import ControllerKind
 from vmkeep.model.point import VmIdentity
-from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, marks, privileges, snapshots
+from vmkeep.vsphere import (
+    changes,
+    claims,
+    configspec,
+    create,
+    inventory,
+    luns,
+    machines,
+    privileges,
+    snapshots,
+    vmfiles,
+)
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.create import PlaceRequest
-from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.rights import On, Purpose, needed
 from vmkeep.vsphere.session import open_session
@@ -51,11 +62,11 @@ def make(session, saved):
     def create_one(name, run, **request):
         runs.add(run)
         place = create.resolve_place(session, saved[0].identity, PlaceRequest(**request), name)
-        return create.create_vm(session, saved[1], place, SpecOptions(name=name, mark=VmMark(run=run, made=True)))
+        return create.create_vm(session, saved[1], place, SpecOptions(name=name, mark=VmClaim(run=run, made=True)))
 
     yield create_one
     for run in runs:
-        machines.destroy_marked(session, run)
+        machines.destroy_claimed(session, run)
 
 
 def log_in(vcenter):
@@ -235,16 +246,16 @@ def test_a_vm_comes_back_from_its_saved_configuration(session, saved, make):
 
 def test_only_what_a_run_made_and_did_not_finish_is_destroyed(session, vcsim, make):
     mine, other, finished = make("mine", RUN), make("other", "another"), make("finished", RUN)
-    assert marks.let_go(session, finished, RUN)
-    assert not marks.let_go(session, other, RUN)
+    assert claims.let_go(session, finished, RUN)
+    assert not claims.let_go(session, other, RUN)
 
-    assert marks.mark_on(session, finished) is None
+    assert claims.claim_on(session, finished) is None
     with pytest.raises(ConflictError):
         machines.destroy(session, finished, run=RUN)
     with pytest.raises(ConflictError):
         make("other", RUN)
-    assert machines.destroy_marked(session, RUN) == 1
-    assert machines.destroy_marked(session, RUN) == 0
+    assert machines.destroy_claimed(session, RUN) == 1
+    assert machines.destroy_claimed(session, RUN) == 0
     left = {record.moref for record in inventory.list_vms(session)}
     assert {other, finished} <= left
     assert mine not in left
@@ -253,10 +264,10 @@ def test_only_what_a_run_made_and_did_not_finish_is_destroyed(session, vcsim, ma
 
 
 def test_a_vms_files_are_fetched_and_put(session, vcsim, vm, make):
-    assert files.fetch_vmx(session, vm) == f'displayName = "{vcsim.guest}"\n'.encode()
+    assert vmfiles.fetch_vmx(session, vm) == f'displayName = "{vcsim.guest}"\n'.encode()
     new = make("with nvram é", RUN)
-    files.put_nvram(session, new, bytes(range(256)))
-    assert files.fetch_nvram(session, new) == bytes(range(256))
+    vmfiles.put_nvram(session, new, bytes(range(256)))
+    assert vmfiles.fetch_nvram(session, new) == bytes(range(256))
 
 
 def test_a_host_without_luns_has_none(session, saved):
@@ -275,11 +286,11 @@ def test_two_datacenters_with_datastores_of_one_name_are_kept_apart(two_datacent
 
         assert far.identity.inventory_path == "/DC1/vm/DC1_H0_VM0"
         assert (place.datacenter_path, place.folder_path, place.host_name) == ("DC1", "/DC1/vm", "DC1_H0")
-        made = create.create_vm(session, xml, place, SpecOptions(name="beside it", mark=VmMark(run=RUN, made=True)))
+        made = create.create_vm(session, xml, place, SpecOptions(name="beside it", mark=VmClaim(run=RUN, made=True)))
         assert inventory.find_vm(session, "/DC1/vm/beside it").moref == made
-        assert files.fetch_vmx(session, far.moref) == b'displayName = "DC1_H0_VM0"\n'
+        assert vmfiles.fetch_vmx(session, far.moref) == b'displayName = "DC1_H0_VM0"\n'
         near = two_datacenters.machines["DC0_H0_VM0"]["moref"]
-        assert files.fetch_vmx(session, near) == b'displayName = "DC0_H0_VM0"\n'
+        assert vmfiles.fetch_vmx(session, near) == b'displayName = "DC0_H0_VM0"\n'
         nowhere = VmIdentity(name="gone", key="gone")
         with pytest.raises(UsageError, match="which folder"):
             create.resolve_place(session, nowhere, PlaceRequest(), "anywhere")

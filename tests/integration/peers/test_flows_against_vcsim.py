@@ -19,7 +19,7 @@ from vmkeep.model.point import BackupKind, Consistency
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.transfer import back_up_disk
-from vmkeep.vsphere import inventory, machines, marks, snapshots
+from vmkeep.vsphere import claims, inventory, machines, snapshots
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_a_sealed_point_becomes_a_new_vm(site, back_up, session, vcsim):
     jobs = restore.write_jobs(site, plan, target)
 
     assert plan.point == sealed.point
-    mark = marks.mark_on(session, target.vm)
+    mark = claims.claim_on(session, target.vm)
     assert mark is not None
     assert (mark.run, mark.made) == ("restore/1", True)
     assert [(job.capacity, job.fresh, job.vm) for job in jobs] == [(1 << 20, True, target.vm)]

@@ -18,7 +18,7 @@ from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule, delete_unlocked, locks_of
 from vmkeep.blobs.opening import create_store, open_store
 from vmkeep.blobs.s3 import versions
-from vmkeep.blobs.s3.access import S3Access, parse_location
+from vmkeep.blobs.s3.s3access import S3Access, parse_location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.blobs.store import backend

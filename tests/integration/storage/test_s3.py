@@ -16,7 +16,7 @@ from vmkeep.blobs.aws.chain import resolve
 from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.locking import LockMode, LockRule
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.s3.access import S3Access, S3Location, parse_location, upload_seconds
+from vmkeep.blobs.s3.s3access import S3Access, S3Location, parse_location, upload_seconds
 from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.cli.main import cli

@@ -8,7 +8,7 @@ import pytest
 
 from vmkeep.blobs.aws.client import AwsClient
 from vmkeep.blobs.opening import create_store, open_store
-from vmkeep.blobs.s3.access import parse_location
+from vmkeep.blobs.s3.s3access import parse_location
 from vmkeep.errors import UsageError
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.testing.servers import S3Server

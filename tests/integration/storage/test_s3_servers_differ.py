@@ -12,8 +12,8 @@ import pytest
 
 from tests.fronts import NotAtOnce, Request, front, overwriting, refusal, refusing
 from vmkeep.blobs.opening import create_store
-from vmkeep.blobs.s3.access import S3Access, S3Location
 from vmkeep.blobs.s3.answers import dissect
+from vmkeep.blobs.s3.s3access import S3Access, S3Location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 from vmkeep.errors import (
     AuthenticationError,

@@ -20,8 +20,8 @@ from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Q
 from vmkeep.model.site import VCenter
 from vmkeep.repository import create_encrypted_repository, open_repository, open_site_repository
 from vmkeep.repository.unlock import slots
+from vmkeep.transfer import child_process as running_module
 from vmkeep.transfer import probe_vddk, start_copy, start_write
-from vmkeep.transfer import running as running_module
 from vmkeep.vddk.folder import find_library
 
 

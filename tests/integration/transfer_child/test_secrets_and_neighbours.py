@@ -13,7 +13,7 @@ from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.errors import CorruptError, RepositoryError, UsageError
 from vmkeep.repository import create_encrypted_repository
 from vmkeep.repository.unlock import slots
-from vmkeep.transfer import probe_vddk, running, start_copy
+from vmkeep.transfer import child_process, probe_vddk, start_copy
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def sealed(place, monkeypatch, tmp_path):
 def said(monkeypatch):
     """Collect the lines that children are told."""
     lines = []
-    say = running.RunningTransfer._say
+    say = child_process.RunningTransfer._say
 
     def listen(self, line):
         lines.append(line)
         say(self, line)
 
-    monkeypatch.setattr(running.RunningTransfer, "_say", listen)
+    monkeypatch.setattr(child_process.RunningTransfer, "_say", listen)
     return lines
 
 
@@ -55,12 +55,12 @@ def test_a_child_gets_the_unwrapped_key_and_no_passphrase(sealed, said):
             assert told["master"].encode() not in text
         assert transfer.wait().bytes_read == len(sealed.content)
     assert all(PASSPHRASE.encode() not in line for line in said)
-    assert told["master"] not in repr(running.Request.decode(said[0]))
+    assert told["master"] not in repr(child_process.Request.decode(said[0]))
 
 
 def test_a_child_unwraps_nothing_itself(sealed, monkeypatch):
     """The slots are gone once the parent has read them, and the child still has its key."""
-    unlock = running.unlock_site
+    unlock = child_process.unlock_site
 
     def take_away(site):
         master = unlock(site)
@@ -68,7 +68,7 @@ def test_a_child_unwraps_nothing_itself(sealed, monkeypatch):
             slot.unlink()
         return master
 
-    monkeypatch.setattr(running, "unlock_site", take_away)
+    monkeypatch.setattr(child_process, "unlock_site", take_away)
     assert copy(sealed).bytes_read == len(sealed.content)
 
 
@@ -87,14 +87,14 @@ def test_no_child_is_started_without_the_key(sealed, said, passphrase, error):
 
 
 def test_a_key_opens_no_repository_whose_descriptor_was_replaced_meanwhile(sealed, place, monkeypatch):
-    unlock = running.unlock_site
+    unlock = child_process.unlock_site
 
     def replace_it(site):
         master = unlock(site)
         shutil.copyfile(Path(place.site.repository) / "vmkeep.json", Path(site.repository) / "vmkeep.json")
         return master
 
-    monkeypatch.setattr(running, "unlock_site", replace_it)
+    monkeypatch.setattr(child_process, "unlock_site", replace_it)
     with pytest.raises((RepositoryError, CorruptError), match=r"vmkeep\.json"):
         copy(sealed)
 
@@ -118,5 +118,5 @@ def test_a_library_of_vddk_that_pythons_modules_cannot_use_is_told_before_a_back
 def _libraries_of_modules():
     """Return the base names of all libraries that Python's own modules load."""
     code = "import _hashlib, _ssl, numpy; print(open('/proc/self/maps').read())"
-    done = subprocess.run([running.sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([child_process.sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {Path(line.split()[-1]).name.split(".so")[0] for line in done.stdout.splitlines() if ".so" in line}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from vmkeep.model.site import VCenter
-from vmkeep.vddk.address import DiskAddress
-from vmkeep.vddk.session import Vddk, open_vddk
+from vmkeep.vddk.diskaddress import DiskAddress
+from vmkeep.vddk.initialised import Vddk, open_vddk
 from vmlab.disks import DiskStore
 from vmlab.nfc import DiskGrant, NfcError, NfcServer, install_vddk
 

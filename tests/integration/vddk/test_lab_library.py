@@ -20,7 +20,7 @@ from vmkeep.errors import (
 )
 from vmkeep.model.extents import Extent, intersect, split, total
 from vmkeep.vddk import allocation
-from vmkeep.vddk.address import DiskAddress, VmAddress
+from vmkeep.vddk.diskaddress import DiskAddress, VmAddress
 from vmlab.nfc import NfcFault
 
 MIB = 1 << 20

@@ -9,10 +9,10 @@ import pytest
 
 from vmkeep.errors import ConflictError, NotFoundError, PermissionDeniedError, TransientError, UsageError, VSphereError
 from vmkeep.model.disk import SkipReason
-from vmkeep.vsphere import changes, configspec, create, files, inventory, luns, machines, marks, snapshots
+from vmkeep.vsphere import changes, claims, configspec, create, inventory, luns, machines, snapshots, vmfiles
 from vmkeep.vsphere.api import serialize, vim
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions
-from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.rights import Purpose, rights_of
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
@@ -36,7 +36,7 @@ def name(session):
     """A name that is free; whatever is made under it is gone afterwards."""
     free = f"restored {next(numbers)} / ü"
     yield free
-    machines.destroy_marked(session, "r/1")
+    machines.destroy_claimed(session, "r/1")
 
 
 def place(session, saved, name, **request):
@@ -44,7 +44,7 @@ def place(session, saved, name, **request):
 
 
 def make(session, saved, name, *, options=None, **request):
-    options = options or SpecOptions(name=name, mark=VmMark(run="r/1", made=True))
+    options = options or SpecOptions(name=name, mark=VmClaim(run="r/1", made=True))
     return create.create_vm(session, saved[1], place(session, saved, name, **request), options)
 
 
@@ -72,7 +72,7 @@ def test_the_vm_of_the_design_document_is_created_from_its_saved_configuration(s
     networks = {"Virtual Machine Network": "VM Network"}
     here = place(session, saved, name, datastore="datastore1", networks=networks)
 
-    vm = create.create_vm(session, xml, here, SpecOptions(name=name, mark=VmMark(run="r/1", made=True)))
+    vm = create.create_vm(session, xml, here, SpecOptions(name=name, mark=VmClaim(run="r/1", made=True)))
 
     made = inventory.describe_vm(session, vm)
     assert [(disk.address, disk.controller_type, disk.capacity) for disk in made.disks] == [
@@ -89,7 +89,7 @@ def test_the_vm_of_the_design_document_is_created_from_its_saved_configuration(s
 
 def test_the_new_vm_can_be_switched_on_backed_up_and_off(session, saved, name):
     vm = make(session, saved, name)
-    marks.let_go(session, vm, "r/1")
+    claims.let_go(session, vm, "r/1")
     try:
         assert machines.power_on(session, vm)
         assert not machines.power_on(session, vm)
@@ -102,7 +102,7 @@ def test_the_new_vm_can_be_switched_on_backed_up_and_off(session, saved, name):
         assert not machines.power_off(session, vm)
     finally:
         session.vm(vm).ReconfigVM_Task(
-            vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=marks.MARK, value="r/1")])
+            vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=claims.MADE_BY, value="r/1")])
         )
 
 
@@ -111,7 +111,7 @@ def test_a_physical_rdm_goes_onto_a_free_lun_by_the_names_of_the_config_target(s
     here = place(session, saved, name)
     free = next(lun for lun in luns.list_luns(session, here.host) if not lun.used_by)
     options = SpecOptions(
-        name=name, mark=VmMark(run="r/1", made=True), physical_rdm="lun", luns={rdm.key: free.device_name}
+        name=name, mark=VmClaim(run="r/1", made=True), physical_rdm="lun", luns={rdm.key: free.device_name}
     )
 
     new = inventory.describe_vm(session, make(session, saved, name, options=options))
@@ -138,7 +138,7 @@ def test_a_lun_in_use_or_unknown_is_refused_before_anything_is_made(session, sav
 
 
 def test_an_rdm_can_be_left_out(session, saved, name):
-    options = SpecOptions(name=name, mark=VmMark(run="r/1", made=True), physical_rdm="omit")
+    options = SpecOptions(name=name, mark=VmClaim(run="r/1", made=True), physical_rdm="omit")
 
     new = inventory.describe_vm(session, make(session, saved, name, options=options))
 
@@ -170,11 +170,11 @@ def test_only_the_unfinished_vms_of_exactly_this_run_are_destroyed(session, save
         machines.destroy(session, vm, run="r/2")
     with pytest.raises(ConflictError, match=r"mark: none"):
         machines.destroy(session, other, run="r/1")
-    assert machines.destroy_marked(session, "r/2") == 0
-    assert machines.destroy_marked(session, "r/1") == 1
+    assert machines.destroy_claimed(session, "r/2") == 0
+    assert machines.destroy_claimed(session, "r/1") == 1
     with pytest.raises(NotFoundError):
         inventory.find_vm(session, f"moref:{vm}")
-    assert machines.destroy_marked(session, "r/1") == 0
+    assert machines.destroy_claimed(session, "r/1") == 0
 
 
 def test_an_unfinished_vm_whose_disk_is_still_being_written_is_destroyed_later(session, saved, name, lab):
@@ -182,30 +182,30 @@ def test_an_unfinished_vm_whose_disk_is_still_being_written_is_destroyed_later(s
     lab.site.faults.add(Injection(method="Destroy_Task", fault="FileLocked"))
 
     with pytest.raises(TransientError, match="has to end first"):
-        machines.destroy_marked(session, "r/1")
-    assert machines.destroy_marked(session, "r/1") == 1
+        machines.destroy_claimed(session, "r/1")
+    assert machines.destroy_claimed(session, "r/1") == 1
 
 
 def test_an_unfinished_vm_that_vanishes_meanwhile_stops_no_clean_up(session, saved, name, monkeypatch):
     vm = make(session, saved, name)
-    read_all = marks.read_all
+    read_all = claims.read_all
 
     def read_all_before_it_went(*arguments):
         found = read_all(*arguments)
         machines.destroy(session, vm, run="r/1")
         return found
 
-    monkeypatch.setattr(marks, "read_all", read_all_before_it_went)
+    monkeypatch.setattr(claims, "read_all", read_all_before_it_went)
 
-    assert machines.destroy_marked(session, "r/1") == 0
+    assert machines.destroy_claimed(session, "r/1") == 0
     monkeypatch.undo()
 
 
 def test_a_finished_vm_is_not_destroyed(session, saved, name):
     vm = make(session, saved, name)
-    marks.let_go(session, vm, "r/1")
+    claims.let_go(session, vm, "r/1")
 
-    assert machines.destroy_marked(session, "r/1") == 0
+    assert machines.destroy_claimed(session, "r/1") == 0
     with pytest.raises(ConflictError):
         machines.destroy(session, vm, run="r/1")
     session.vm(vm).Destroy_Task()
@@ -269,7 +269,7 @@ def test_the_boot_order_names_the_new_disks(session, saved, name):
     )
     xml = serialize(config, session.api_version)
 
-    options = SpecOptions(name=name, mark=VmMark(run="r/1", made=True))
+    options = SpecOptions(name=name, mark=VmClaim(run="r/1", made=True))
 
     vm = create.create_vm(session, xml, place(session, saved, name), options)
 
@@ -281,25 +281,25 @@ def test_the_boot_order_names_the_new_disks(session, saved, name):
 def test_the_small_files_come_and_go_with_the_vm(session, saved, name):
     vm = make(session, saved, name)
 
-    assert b"displayName" in files.fetch_vmx(session, vm)
-    files.put_nvram(session, vm, b"MRVN" + bytes(range(256)))
-    assert files.fetch_nvram(session, vm) == b"MRVN" + bytes(range(256))
+    assert b"displayName" in vmfiles.fetch_vmx(session, vm)
+    vmfiles.put_nvram(session, vm, b"MRVN" + bytes(range(256)))
+    assert vmfiles.fetch_nvram(session, vm) == b"MRVN" + bytes(range(256))
 
 
 def test_a_missing_file_is_not_found(session, saved, name, lab):
     vm = make(session, saved, name)
-    lab.site.store.path(str(files._where(session, vm)[1])).unlink(missing_ok=True)
+    lab.site.store.path(str(vmfiles._where(session, vm)[1])).unlink(missing_ok=True)
 
     with pytest.raises(NotFoundError, match=r"\.nvram: there is no such file"):
-        files.fetch_nvram(session, vm)
+        vmfiles.fetch_nvram(session, vm)
 
 
 def test_files_are_fetched_with_a_new_session_when_the_old_one_expired(session, lab):
     vm = inventory.find_vm(session, "old01").moref
-    where = files._where(session, vm)
+    where = vmfiles._where(session, vm)
     lab.site.sessions.close_all()
 
-    assert b"displayName" in files._get(session, where[0], where[2])
+    assert b"displayName" in vmfiles._get(session, where[0], where[2])
 
 
 def test_tracking_can_be_switched_on_a_new_vm(session, saved, name):
@@ -332,12 +332,12 @@ def test_a_vm_lives_on_a_datastore_whose_name_holds_brackets_and_blanks(session,
     new = inventory.describe_vm(session, vm)
     assert all(disk.file_name.startswith(f"[{store}] ") for disk in new.disks)
     assert new.datastores == (store,)
-    assert files.fetch_vmx(session, vm).count(b"displayName") == 1
+    assert vmfiles.fetch_vmx(session, vm).count(b"displayName") == 1
     again = create.plan_vm(
         session, inventory.config_xml(session, vm), place(session, saved, name), SpecOptions(name=name)
     )
     assert (again.datastore, {where for _, where in again.disks}) == (store, {store})
-    assert machines.destroy_marked(session, "r/1") == 1
+    assert machines.destroy_claimed(session, "r/1") == 1
 
 
 @pytest.mark.parametrize(
@@ -391,12 +391,12 @@ def test_a_user_who_may_not_place_swap_files_gets_the_vm_and_a_note(lab, reach, 
 
     with open_session(reach(lab, lab.port, user=limited_role)) as limited:
         vm = create.create_vm(
-            limited, xml, place(limited, saved, name), SpecOptions(name=name, mark=VmMark(run="r/1", made=True))
+            limited, xml, place(limited, saved, name), SpecOptions(name=name, mark=VmClaim(run="r/1", made=True))
         )
         notes = create.plan_vm(limited, xml, place(limited, saved, name), SpecOptions(name=name)).notes
     assert any("swap file" in note for note in notes)
     assert configspec.parse_config(inventory.config_xml(session, vm)).swapPlacement == "inherit"
 
-    options = SpecOptions(name=f"{name} 2", mark=VmMark(run="r/1", made=True))
+    options = SpecOptions(name=f"{name} 2", mark=VmClaim(run="r/1", made=True))
     other = create.create_vm(session, xml, place(session, saved, options.name), options)
     assert configspec.parse_config(inventory.config_xml(session, other)).swapPlacement == "hostLocal"

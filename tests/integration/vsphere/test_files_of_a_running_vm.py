@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.vsphere.conftest import Impostor, Trickler
 from vmkeep.errors import NotFoundError, PermissionDeniedError, VmKeepError, VSphereError
-from vmkeep.vsphere import files, hostfiles, inventory
+from vmkeep.vsphere import hostfiles, inventory, vmfiles
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.paths import DatastorePath
 from vmkeep.vsphere.session import open_session
@@ -50,8 +50,8 @@ class Answering(Impostor):
 
 
 def test_they_come_from_its_own_host_with_one_ticket_each(session, vm, lab):
-    assert b'displayName = "web01"' in files.fetch_vmx(session, vm)
-    assert files.fetch_nvram(session, vm).startswith(b"MRVN")
+    assert b'displayName = "web01"' in vmfiles.fetch_vmx(session, vm)
+    assert vmfiles.fetch_nvram(session, vm).startswith(b"MRVN")
 
     calls = lab.site.faults.calls
     assert (calls["AcquireGenericServiceTicket"], calls["host.GET"], calls["folder.GET"]) == (2, 2, 0)
@@ -60,7 +60,7 @@ def test_they_come_from_its_own_host_with_one_ticket_each(session, vm, lab):
 def test_those_of_a_vm_that_is_off_come_from_vcenter(session, lab):
     off = inventory.find_vm(session, "old01").moref
 
-    assert b'displayName = "old01"' in files.fetch_vmx(session, off)
+    assert b'displayName = "old01"' in vmfiles.fetch_vmx(session, off)
 
     calls = lab.site.faults.calls
     assert (calls["AcquireGenericServiceTicket"], calls["folder.GET"]) == (0, 1)
@@ -71,7 +71,7 @@ def test_where_the_host_refuses_vcenter_is_asked_and_both_are_named(session, vm,
     lab.site.faults.add(Injection(method="host.GET", **plan))
 
     with pytest.raises(VSphereError, match=r"own host does not give it \(.*nor does vCenter \(.*HTTP 500"):
-        files.fetch_vmx(session, vm)
+        vmfiles.fetch_vmx(session, vm)
 
 
 @pytest.mark.parametrize("fault", ["NotSupported", "NoPermission", "SystemError"])
@@ -79,21 +79,21 @@ def test_a_ticket_that_vcenter_does_not_give_is_named(session, vm, lab, fault):
     lab.site.faults.add(Injection(method="AcquireGenericServiceTicket", fault=fault))
 
     with pytest.raises(VSphereError, match="ask for a ticket"):
-        files.fetch_nvram(session, vm)
+        vmfiles.fetch_nvram(session, vm)
 
 
 def test_vcenter_gives_them_where_the_ticket_fails_and_nothing_locks_them(session, vm, lab, monkeypatch):
     monkeypatch.setattr("vmlab.endpoints.folder_files.lock_holder", lambda _site, _path: None)
     lab.site.faults.add(Injection(method="host.GET", status=500))
 
-    assert b"displayName" in files.fetch_vmx(session, vm)
+    assert b"displayName" in vmfiles.fetch_vmx(session, vm)
 
 
 def test_a_host_with_another_certificate_hears_nothing(session, vm, impostor, in_its_place):
     in_its_place(impostor, known=False)
 
     with pytest.raises(VSphereError, match="the certificate is not the pinned one; nothing was sent to it"):
-        files.fetch_vmx(session, vm)
+        vmfiles.fetch_vmx(session, vm)
 
     assert impostor.heard_in(1) == b""
 
@@ -103,7 +103,7 @@ def test_a_host_hears_of_no_session(session, vm, in_its_place, tmp_path):
     server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfile"
     in_its_place(server, known=True)
 
-    assert files.fetch_vmx(session, vm) == b"file"
+    assert vmfiles.fetch_vmx(session, vm) == b"file"
 
     server.close()
     assert b"vmware_cgi_ticket=" in server.heard
@@ -130,7 +130,7 @@ def test_an_answer_that_is_not_the_file_is_refused(session, vm, in_its_place, tm
     in_its_place(server, known=True)
 
     with pytest.raises(VSphereError, match=words):
-        files.fetch_vmx(session, vm)
+        vmfiles.fetch_vmx(session, vm)
 
     server.close()
 
@@ -141,7 +141,7 @@ def test_a_host_that_trickles_is_left_in_time(session, vm, in_its_place, tmp_pat
     in_its_place(server, known=True)
 
     with pytest.raises(VSphereError, match="no answer in time"):
-        files.fetch_vmx(session, vm)
+        vmfiles.fetch_vmx(session, vm)
 
     server.close()
 
@@ -152,7 +152,7 @@ def test_a_host_that_cannot_be_reached_is_named(session, vm, in_its_place, tmp_p
     in_its_place(server, known=True)
 
     with pytest.raises(VSphereError, match=f"127.0.0.1:{server.port} cannot be reached"):
-        files.fetch_vmx(session, vm)
+        vmfiles.fetch_vmx(session, vm)
 
 
 def test_a_host_of_which_vcenter_tells_no_thumbprint_hears_nothing(session, vm, lab, host_id, in_its_place, impostor):
@@ -160,18 +160,18 @@ def test_a_host_of_which_vcenter_tells_no_thumbprint_hears_nothing(session, vm, 
     del lab.site.host_ends[host_id]
 
     with pytest.raises(VSphereError, match="tells no thumbprint"):
-        files.fetch_vmx(session, vm)
+        vmfiles.fetch_vmx(session, vm)
 
     assert impostor.contacts == 0
 
 
 def test_a_file_that_its_host_does_not_have_is_not_found(session, vm, lab):
-    path = lab.site.store.path(str(files._where(session, vm)[1]))
+    path = lab.site.store.path(str(vmfiles._where(session, vm)[1]))
     kept = path.read_bytes()
     path.unlink()
 
     with pytest.raises(NotFoundError, match=r"web01\.nvram"):
-        files.fetch_nvram(session, vm)
+        vmfiles.fetch_nvram(session, vm)
 
     path.write_bytes(kept)
 
@@ -179,9 +179,9 @@ def test_a_file_that_its_host_does_not_have_is_not_found(session, vm, lab):
 def test_a_user_without_the_right_is_told_so_by_vcenter(lab, reach, vm):
     with open_session(reach(lab, lab.port, user="readonly@vsphere.local")) as limited:
         with pytest.raises(VmKeepError, match=r"HTTP 403.*Datastore\.FileManagement"):
-            files.fetch_vmx(limited, vm)
+            vmfiles.fetch_vmx(limited, vm)
         with pytest.raises(PermissionDeniedError, match=r"Datastore\.FileManagement"):
-            files.fetch_vmx(limited, inventory.find_vm(limited, "old01").moref)
+            vmfiles.fetch_vmx(limited, inventory.find_vm(limited, "old01").moref)
 
 
 @pytest.mark.parametrize("name", ["a+b & c", "100% #1", "x=y?z;", "[NAS (1)] ü"])
@@ -192,8 +192,8 @@ def test_names_that_mean_something_in_a_url_are_found_through_vcenter(session, l
     folder.mkdir(parents=True)
     (folder / "a b.iso").write_bytes(b"x")
 
-    assert files.exists(session, DatastorePath(name, "iso+1/a b.iso"), "Lab")
-    assert not files.exists(session, DatastorePath(name, "iso 1/a b.iso"), "Lab")
+    assert vmfiles.exists(session, DatastorePath(name, "iso+1/a b.iso"), "Lab")
+    assert not vmfiles.exists(session, DatastorePath(name, "iso 1/a b.iso"), "Lab")
 
 
 def test_a_datacenter_of_any_name_is_found_through_vcenter(session):
@@ -205,7 +205,7 @@ def test_a_datacenter_of_any_name_is_found_through_vcenter(session):
 
     rename("R+D & Co")
     try:
-        assert b"displayName" in files.fetch_vmx(session, off)
+        assert b"displayName" in vmfiles.fetch_vmx(session, off)
     finally:
         rename("Lab")
 

@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from vmkeep.errors import DeadlineError, TaskForgottenError
-from vmkeep.vsphere import changes, create, inventory, machines, marks, snapshots
+from vmkeep.vsphere import changes, claims, create, inventory, machines, snapshots
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.describe import config_xml
-from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.places import PlaceRequest, resolve_place
 from vmkeep.vsphere.tasks import run_task
 from vmlab.managed.site import Injection
@@ -167,36 +167,36 @@ def test_tracking_whose_switch_is_forgotten_is_looked_at(session, vm, lab, monke
 
 @WHEN
 def test_a_mark_whose_task_is_forgotten_is_set_and_taken_off(session, off, lab, after):
-    mark = VmMark(run=RUN, made=False, began=session.server_time(), repository="r")
+    mark = VmClaim(run=RUN, made=False, began=session.server_time(), repository="r")
     restart(lab, "ReconfigVM_Task", after=after)
     version = inventory.describe_vm(session, off).change_version
 
-    assert marks.hold(session, off, mark, version=version)
-    assert marks.mark_on(session, off) == mark
+    assert claims.hold(session, off, mark, version=version)
+    assert claims.claim_on(session, off) == mark
 
     restart(lab, "ReconfigVM_Task", after=after)
-    assert marks.let_go(session, off, RUN)
-    assert marks.mark_on(session, off) is None
+    assert claims.let_go(session, off, RUN)
+    assert claims.claim_on(session, off) is None
 
 
 def test_a_mark_whose_task_is_forgotten_is_seen_however_its_keys_are_spelt(session, off, lab):
     """vSphere compares keys without regard to case, and keeps a setting's first spelling."""
     option = vim.option.OptionValue
-    spec = vim.vm.ConfigSpec(extraConfig=[option(key=marks.BEGAN.upper(), value="somebody's")])
+    spec = vim.vm.ConfigSpec(extraConfig=[option(key=claims.BEGAN.upper(), value="somebody's")])
     run_task(session, lambda: session.vm(off).ReconfigVM_Task(spec), what="test", timeout=60, look=lambda: None)
-    mark = VmMark(run=RUN, made=False, began=session.server_time(), repository="r")
+    mark = VmClaim(run=RUN, made=False, began=session.server_time(), repository="r")
     restart(lab, "ReconfigVM_Task", after=True)
     version = inventory.describe_vm(session, off).change_version
 
-    assert marks.hold(session, off, mark, version=version)
-    marks.let_go(session, off, RUN)
+    assert claims.hold(session, off, mark, version=version)
+    claims.let_go(session, off, RUN)
 
 
 def make(session, name):
     moref = inventory.find_vm(session, "old01").moref
     original = inventory.describe_vm(session, moref).identity
     place = resolve_place(session, original, PlaceRequest(), name)
-    options = SpecOptions(name=name, mark=VmMark(run=RUN, made=True, began=session.server_time(), repository="r"))
+    options = SpecOptions(name=name, mark=VmClaim(run=RUN, made=True, began=session.server_time(), repository="r"))
     return create.create_vm(session, config_xml(session, moref), place, options)
 
 
@@ -206,9 +206,9 @@ def test_a_vm_whose_creation_is_forgotten_is_made_once(session, lab, after):
 
     made = make(session, "forgotten")
 
-    assert [found.vm for found in marks.list_marked(session)] == [made]
+    assert [found.vm for found in claims.list_claimed(session)] == [made]
     assert lab.site.faults.calls["CreateVM_Task"] == 1
-    assert machines.destroy_marked(session, RUN) == 1
+    assert machines.destroy_claimed(session, RUN) == 1
 
 
 def test_a_creation_that_failed_while_forgotten_makes_and_starts_no_second_vm(session, lab, monkeypatch):
@@ -218,7 +218,7 @@ def test_a_creation_that_failed_while_forgotten_makes_and_starts_no_second_vm(se
     with pytest.raises(TaskForgottenError, match="create VM forgotten"):
         make(session, "forgotten")
 
-    assert marks.list_marked(session) == ()
+    assert claims.list_claimed(session) == ()
     assert lab.site.faults.calls["CreateVM_Task"] == 1
 
 
@@ -227,8 +227,8 @@ def test_a_vm_whose_destruction_is_forgotten_is_gone(session, lab, after):
     make(session, "doomed")
     restart(lab, "Destroy_Task", after=after)
 
-    assert machines.destroy_marked(session, RUN) == 1
-    assert marks.list_marked(session) == ()
+    assert machines.destroy_claimed(session, RUN) == 1
+    assert claims.list_claimed(session) == ()
 
 
 def test_a_snapshot_being_taken_is_found_by_its_run_though_its_task_is_forgotten(session, vm, lab):

@@ -10,9 +10,9 @@ import pytest
 from vmkeep.errors import ConflictError, NotFoundError, UsageError
 from vmkeep.vsphere import configspec, create, inventory, machines
 from vmkeep.vsphere.api import serialize, vim
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions
 from vmkeep.vsphere.hosts import told_by_host
-from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.tasks import run_task
 from vmlab.control import additions
@@ -31,7 +31,7 @@ def saved(session):
 def name(session):
     """A name that is free; whatever is made under it is gone afterwards."""
     yield f"placed {next(numbers)}"
-    machines.destroy_marked(session, "r/host")
+    machines.destroy_claimed(session, "r/host")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def maintained(session, *hosts):
 
 
 def options(name: str) -> SpecOptions:
-    return SpecOptions(name=name, mark=VmMark(run="r/host", made=True))
+    return SpecOptions(name=name, mark=VmClaim(run="r/host", made=True))
 
 
 def planned(session, saved, name, **request):
@@ -244,7 +244,7 @@ def test_a_datastore_of_any_name_can_be_chosen_for_a_vm_and_for_one_disk(session
         assert [decode_name(each) for each in inventory.describe_vm(session, vm).datastores] == sorted(
             {store} if "datastore" in said else {store, "datastore1"}
         )
-        machines.destroy_marked(session, "r/host")
+        machines.destroy_claimed(session, "r/host")
 
 
 def test_a_saved_vm_on_a_datastore_with_brackets_goes_back_there(session, saved, name, lab):

@@ -6,7 +6,7 @@ import pytest
 
 from vmkeep.errors import NotFoundError, UnsupportedError
 from vmkeep.model.point import VmIdentity
-from vmkeep.vsphere import inventory, machines, marks
+from vmkeep.vsphere import claims, inventory, machines
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.places import PlaceRequest, resolve_place
 from vmkeep.vsphere.session import open_session
@@ -129,10 +129,10 @@ def test_a_mark_that_cannot_be_read_is_not_taken_for_none(session, lost):
     moref, state = lost
 
     with pytest.raises(UnsupportedError, match=state):
-        marks.mark_on(session, moref)
+        claims.claim_on(session, moref)
     with pytest.raises(UnsupportedError, match=state):
-        marks.let_go(session, moref, "run")
-    assert machines.destroy_marked(session, "run") == 0
+        claims.let_go(session, moref, "run")
+    assert machines.destroy_claimed(session, "run") == 0
 
 
 def test_a_vm_that_others_manage_is_listed_with_them(session):

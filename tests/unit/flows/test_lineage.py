@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from vmkeep.flows.lineage import other_history, other_vm
+from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.model.disk import ChangeId, ControllerKind, Disk
 from vmkeep.model.point import BackupKind, DiskImage, VmIdentity
 

@@ -145,7 +145,7 @@ def test_an_empty_rule_is_refused():
         RetentionRule()
 
 
-@pytest.decide.parametrize(
+@pytest.mark.parametrize(
     "fields",
     [{"keep_last": 0}, {"keep_daily": -1}, {"keep_within": timedelta()}, {"keep_within": timedelta(days=99999)}],
 )
@@ -159,7 +159,7 @@ def test_a_rule_reads_as_its_options():
     assert str(RetentionRule(keep_weekly=8, keep_within=timedelta(days=14))) == "weekly 8, within 14d"
 
 
-@pytest.decide.parametrize(
+@pytest.mark.parametrize(
     ("text", "length"),
     [("36h", timedelta(hours=36)), ("14d", timedelta(days=14)), (" 8W ", timedelta(weeks=8)), ("2y", timedelta(732))],
 )
@@ -167,7 +167,7 @@ def test_lengths_of_time_read_as_people_write_them(text, length):
     assert parse_duration(text) == length
 
 
-@pytest.decide.parametrize("text", ["", "14", "d", "-1d", "0d", "1.5d", "3m", "1d2h", "101y", "9999999y", "١d"])
+@pytest.mark.parametrize("text", ["", "14", "d", "-1d", "0d", "1.5d", "3m", "1d2h", "101y", "9999999y", "١d"])
 def test_what_is_no_length_of_time_is_refused(text):
     with pytest.raises(UsageError, match="14d"):
         parse_duration(text)

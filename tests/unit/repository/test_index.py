@@ -21,10 +21,10 @@ from vmkeep.repository.frames.packs import PackContents
 from vmkeep.repository.index import index as indexes
 from vmkeep.repository.index import largesegments, shelf
 from vmkeep.repository.index.columns import columns_of, encode
+from vmkeep.repository.index.disjoint import disjoint_lists
 from vmkeep.repository.index.freshsegment import encode_few
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.index.largesegments import LargeSegment
-from vmkeep.repository.index.rows import disjoint_lists
 from vmkeep.repository.index.segments import Segment
 from vmkeep.testing import FaultyStore, MemoryStore
 

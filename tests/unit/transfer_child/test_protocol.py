@@ -9,7 +9,7 @@ from vmkeep import errors
 from vmkeep.errors import CancelledError, DeadlineError, Recovery, TransferError, VddkError, VmKeepError
 from vmkeep.model.site import Site, VCenter
 from vmkeep.transfer.protocol import Channel, ChildRequest, Lines, describe_error, parse_site, plain_site, rebuild_error
-from vmkeep.transfer.watch import Stop
+from vmkeep.transfer.stop_reasons import Stop
 
 CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VmKeepError)]
 

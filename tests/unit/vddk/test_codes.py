@@ -13,9 +13,9 @@ from vmkeep.errors import (
     UnreachableError,
     VddkError,
 )
-from vmkeep.transfer.watch import STANDSTILL
+from vmkeep.transfer.stop_reasons import STANDSTILL
 from vmkeep.vddk import codes
-from vmkeep.vddk.patience import Patience
+from vmkeep.vddk.timeouts import Patience
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "operations.md"
 

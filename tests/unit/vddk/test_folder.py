@@ -5,7 +5,7 @@ import pytest
 
 from vmkeep.errors import UsageError
 from vmkeep.vddk.folder import find_library
-from vmkeep.vddk.session import open_vddk
+from vmkeep.vddk.initialised import open_vddk
 
 
 def test_a_missing_folder_is_named_with_the_remedy(tmp_path):

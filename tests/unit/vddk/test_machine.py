@@ -57,7 +57,7 @@ def test_a_library_without_the_plugin_needs_none_of_it(nineteen, tmp_path):
 
 
 def test_no_child_is_started_on_such_a_machine(file, monkeypatch, tmp_path):
-    monkeypatch.setattr("vmkeep.transfer.running.MACHINE", tmp_path)
+    monkeypatch.setattr("vmkeep.transfer.child_process.MACHINE", tmp_path)
     with pytest.raises(UsageError, match="crashes on a machine without /sys/class/scsi_disk"):
         probe_vddk(str(file.folder))
 

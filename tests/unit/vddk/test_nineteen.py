@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vmkeep.errors import DeadlineError, DiskMovedError, Recovery, TransferError, UsageError, VddkError, VmKeepError
 from vmkeep.model.extents import Extent, coalesce, split
-from vmkeep.vddk.address import DiskAddress
-from vmkeep.vddk.session import open_vddk
+from vmkeep.vddk.diskaddress import DiskAddress
+from vmkeep.vddk.initialised import open_vddk
 
 MIB = 1 << 20
 WAYS = ["", "thread", "reverse", "sync", "thread,delay=200"]

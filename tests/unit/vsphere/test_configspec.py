@@ -6,9 +6,9 @@ import pytest
 
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.vsphere.api import deserialize, serialize, type_name, vim
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.configspec import SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.luns import Lun
-from vmkeep.vsphere.marks import VmMark
 from vmkeep.vsphere.specdisks import PLACEHOLDER_BYTES
 
 VERSION = "vim.version.v8_0_3_0"
@@ -301,7 +301,7 @@ def test_advanced_settings_are_kept_without_those_of_the_old_vm(make_config):
         "vmkeep.restoring": "a third one",
         "vmkeep.repository": "another repository",
     }
-    spec = build(make_config(extraConfig=settings_of(**settings)), options(mark=VmMark(run="r/1", made=True)), HERE)
+    spec = build(make_config(extraConfig=settings_of(**settings)), options(mark=VmClaim(run="r/1", made=True)), HERE)
 
     assert {item.key: item.value for item in spec.spec.extraConfig} == {
         "guestinfo.role": "db",

@@ -1,12 +1,12 @@
 """Blobs on S3 and on servers that speak its protocol.
 
-``s3store`` is the store: put-if-absent by conditional writes, reads by range, listings by page. ``access`` finds
-endpoint, region, credentials and certificate; ``answers`` and ``errors`` turn replies into our errors by status and
-code. Where a bucket keeps versions and object locks, ``versions`` and ``locks`` see what was overwritten or deleted
+``s3store`` is the store: put-if-absent by conditional writes, reads by range, listings by page. ``s3access`` finds
+endpoint, region, credentials and certificate; ``answers`` and ``s3errors`` turn replies into our errors by status and
+code. Where a bucket keeps versions and object locks, ``versions`` and ``s3locks`` see what was overwritten or deleted
 and bring it back.
 """
 
-from vmkeep.blobs.s3.access import S3Access, S3Location, parse_location
+from vmkeep.blobs.s3.s3access import S3Access, S3Location, parse_location
 from vmkeep.blobs.s3.s3store import S3BlobStore
 
 __all__ = [

@@ -22,11 +22,11 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
 
 from vmkeep.blobs.creation import PROBES, fault_of_creating
-from vmkeep.blobs.s3.access import S3Access, S3Location
 from vmkeep.blobs.s3.answers import dissect
-from vmkeep.blobs.s3.errors import explain
-from vmkeep.blobs.s3.listing import S3Listing
-from vmkeep.blobs.s3.locks import S3Locks
+from vmkeep.blobs.s3.s3access import S3Access, S3Location
+from vmkeep.blobs.s3.s3errors import explain
+from vmkeep.blobs.s3.s3listing import S3Listing
+from vmkeep.blobs.s3.s3locks import S3Locks
 from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.blobs.store import BlobInfo, Bytes, check_key, check_prefix
 from vmkeep.errors import (

@@ -19,9 +19,9 @@ from blake3 import blake3
 
 from vmkeep.blobs.aws import AwsClient, refusal
 from vmkeep.blobs.locking import BlobVersion, Versions
-from vmkeep.blobs.s3.access import S3Access
 from vmkeep.blobs.s3.answers import Answer
-from vmkeep.blobs.s3.errors import explain
+from vmkeep.blobs.s3.s3access import S3Access
+from vmkeep.blobs.s3.s3errors import explain
 from vmkeep.errors import (
     BlobNotFoundError,
     LockedError,

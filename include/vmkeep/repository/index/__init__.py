@@ -7,15 +7,15 @@ number of writers need no lock. The index is the union of all segments (``index`
 Segments reach memory through the *shelf*: mapped from the folder, from this machine's cache, or read from the store,
 and verified once (``shelf``, ``segmentcache``). A segment too large for memory is searched by small reads
 (``largesegments``). Maintenance cuts a large index into segments of disjoint ranges; such a *row* is asked as one
-(``rows``).
+(``disjoint``).
 
 ``columns`` and ``joining`` treat many entries at a time and load numpy. They are doors of their own, because a small
 backup needs neither and must not wait for them.
 """
 
+from vmkeep.repository.index.disjoint import without_overlap
 from vmkeep.repository.index.index import Index, segment_key
 from vmkeep.repository.index.layout import HEADER, Location
-from vmkeep.repository.index.rows import without_overlap
 from vmkeep.repository.index.segmentcache import default_cache
 from vmkeep.repository.index.segments import Segment
 from vmkeep.repository.index.shelf import Shelf

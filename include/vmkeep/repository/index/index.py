@@ -22,9 +22,9 @@ from vmkeep.errors import BlobNotFoundError
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, PackContents, Packed
 from vmkeep.repository.index import shelf
+from vmkeep.repository.index.disjoint import DisjointSegments, disjoint_lists
 from vmkeep.repository.index.freshsegment import segment_of
 from vmkeep.repository.index.layout import Location
-from vmkeep.repository.index.rows import DisjointSegments, disjoint_lists
 from vmkeep.repository.index.segments import Segment
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ holds a copy of it, wrapped by a passphrase (``passphrases``), a recovery key (`
 Deriving a key from a passphrase is slow on purpose. ``keycache`` keeps the result for processes that are forked
 from one worker, in memory only.
 
-Two questions are asked before anything is trusted: is this place free for a new repository (``vacancy``), and does
-this descriptor belong to the blobs beside it, or did somebody put it there (``swapped``)?
+Two questions are asked before anything is trusted: is this place free for a new repository (``empty_folder``), and does
+this descriptor belong to the blobs beside it, or did somebody put it there (``descriptor_check``)?
 """
 
 from vmkeep.repository.unlock.descriptor import KEY, Descriptor
+from vmkeep.repository.unlock.descriptor_check import require_own, require_own_key
+from vmkeep.repository.unlock.empty_folder import require_vacant
 from vmkeep.repository.unlock.keycache import share_keys
 from vmkeep.repository.unlock.keyservice import KeyService
 from vmkeep.repository.unlock.slots import Slot, Slots
-from vmkeep.repository.unlock.swapped import require_own, require_own_key
-from vmkeep.repository.unlock.vacancy import require_vacant
 
 __all__ = [
     "KEY",

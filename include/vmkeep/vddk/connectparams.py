@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vmkeep.vddk.address import DiskAddress, VmAddress, sha1_thumbprint
+from vmkeep.vddk.diskaddress import DiskAddress, VmAddress, sha1_thumbprint
 from vmkeep.vddk.library import Library
 from vmkeep.vddk.structures import CREDENTIALS_UID, SPEC_VMX, ConnectParams
 

@@ -18,16 +18,16 @@ from typing import Final, TypeVar
 from vmkeep.errors import DeadlineError, UnsupportedError, UsageError, VmKeepError
 from vmkeep.model.extents import Extent, Extents
 from vmkeep.vddk import allocation
-from vmkeep.vddk.address import DiskAddress
 from vmkeep.vddk.buffers import BufferPool, address_of
 from vmkeep.vddk.codes import NOT_SUPPORTED, make_error
-from vmkeep.vddk.completions import Latch, await_all
+from vmkeep.vddk.diskaddress import DiskAddress
+from vmkeep.vddk.diskreader import VddkReader
 from vmkeep.vddk.handle import Handle, open_handle
 from vmkeep.vddk.library import Library
-from vmkeep.vddk.owner import OwnerThread
-from vmkeep.vddk.patience import Patience
-from vmkeep.vddk.reader import VddkReader
+from vmkeep.vddk.ownerthread import OwnerThread
+from vmkeep.vddk.pendingcalls import Latch, await_all
 from vmkeep.vddk.structures import SECTOR
+from vmkeep.vddk.timeouts import Patience
 
 _log = logging.getLogger(__name__)
 

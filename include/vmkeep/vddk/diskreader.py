@@ -18,9 +18,9 @@ from vmkeep.errors import DeadlineError, TransferError, VmKeepError
 from vmkeep.model.extents import Extent, split
 from vmkeep.vddk.buffers import Buffer, BufferPool
 from vmkeep.vddk.codes import NOT_SUPPORTED, make_error
-from vmkeep.vddk.completions import Latch, PendingCall, await_all, in_flight
 from vmkeep.vddk.handle import Handle
-from vmkeep.vddk.owner import OwnerThread
+from vmkeep.vddk.ownerthread import OwnerThread
+from vmkeep.vddk.pendingcalls import Latch, PendingCall, await_all, in_flight
 from vmkeep.vddk.structures import SECTOR
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ReadRequest(PendingCall):
 
 
 class VddkReader:
-    """A running read; make it with :meth:`vmkeep.vddk.disk.VddkSource.open_reader`."""
+    """A running read; make it with :meth:`vmkeep.vddk.opendisk.VddkSource.open_reader`."""
 
     def __init__(
         self,

@@ -22,22 +22,22 @@ from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
-MARK = "vmkeep.run"
+MADE_BY = "vmkeep.run"
 """Holds the key of the run which made a VM."""
-HOLD = "vmkeep.restoring"
+WRITTEN_BY = "vmkeep.restoring"
 """Holds the key of the run that writes over a VM which was there before."""
 BEGAN = "vmkeep.began"
 """The time at which the run marked the VM, by vCenter's own clock, in ISO format."""
 REPOSITORY = "vmkeep.repository"
 """The repository that the run restores from, by its id: only there is written down whether the run is alive."""
-SETTINGS = (MARK, HOLD, BEGAN, REPOSITORY)
+SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY)
 _SECONDS = 300.0
 _TRIES = 5
 """Somebody else may change the VM between reading its ``changeVersion`` and using it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VmMark:
+class VmClaim:
     """The mark of the run that works on a VM."""
 
     run: str
@@ -53,7 +53,7 @@ class VmMark:
     @property
     def settings(self) -> dict[str, str]:
         """The advanced settings that say so."""
-        values = {MARK if self.made else HOLD: self.run}
+        values = {MADE_BY if self.made else WRITTEN_BY: self.run}
         if self.began is not None:
             values[BEGAN] = self.began.isoformat()
         if self.repository is not None:
@@ -66,28 +66,28 @@ class VmMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarkedVm:
+class ClaimedVm:
     """A VM that some run has marked."""
 
     vm: str
     """Managed object id."""
     name: str
-    mark: VmMark
+    mark: VmClaim
     off: bool
 
 
-def parse_mark(settings: Any) -> VmMark | None:
+def parse_mark(settings: Any) -> VmClaim | None:
     """Return the mark among a VM's advanced settings."""
     found = values_by_key(settings)
-    run = found.get(MARK) or found.get(HOLD)
+    run = found.get(MADE_BY) or found.get(WRITTEN_BY)
     if not run:
         return None
     began = None
     with contextlib.suppress(ValueError):
         began = datetime.fromisoformat(found.get(BEGAN, ""))
-    return VmMark(
+    return VmClaim(
         run=run,
-        made=bool(found.get(MARK)),
+        made=bool(found.get(MADE_BY)),
         began=began if began and began.tzinfo else None,
         repository=found.get(REPOSITORY) or None,
     )
@@ -106,7 +106,7 @@ def options_for(values: Mapping[str, str]) -> list[Any]:
     return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
 
 
-def mark_on(session: Session, vm: str) -> VmMark | None:
+def claim_on(session: Session, vm: str) -> VmClaim | None:
     """Return which run works on a VM.
 
     :raises UnsupportedError: its configuration cannot be read, so that a mark on it would not be seen.
@@ -115,12 +115,12 @@ def mark_on(session: Session, vm: str) -> VmMark | None:
         return parse_mark(_settings(session, vm)["config.extraConfig"])
 
 
-def list_marked(session: Session) -> tuple[MarkedVm, ...]:
+def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
     """Return every VM that some run has marked and not let go."""
     with speaking("look for VMs that restores have marked"):
         found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.extraConfig")
     return tuple(
-        MarkedVm(
+        ClaimedVm(
             vm=moref(vm),
             name=decode_name(values["name"] or ""),
             mark=mark,
@@ -131,7 +131,7 @@ def list_marked(session: Session) -> tuple[MarkedVm, ...]:
     )
 
 
-def hold(session: Session, vm: str, mark: VmMark, *, version: str | None) -> bool:
+def hold(session: Session, vm: str, mark: VmClaim, *, version: str | None) -> bool:
     """Mark a VM that a run is about to write over; return whether its configuration is still what the caller saw.
 
     :param version: the VM's ``changeVersion`` when the caller looked at it. If it is another now, nothing is changed.
@@ -156,16 +156,16 @@ def let_go(session: Session, vm: str, run: str) -> bool:
             return False
         if _change(session, vm, dict.fromkeys(found.settings, ""), version=version, what=what):
             break
-    left = mark_on(session, vm)
+    left = claim_on(session, vm)
     if left is not None and left.run == run:
         raise VSphereError(
             f"{what}: it is still there, though vSphere reported no error; delete the advanced setting "
-            f"{MARK if left.made else HOLD} by hand, or cleaning up after the run may destroy the VM"
+            f"{MADE_BY if left.made else WRITTEN_BY} by hand, or cleaning up after the run may destroy the VM"
         )
     return True
 
 
-def _look(session: Session, vm: str, what: str) -> tuple[VmMark | None, str | None]:
+def _look(session: Session, vm: str, what: str) -> tuple[VmClaim | None, str | None]:
     """Return a VM's mark, and the ``changeVersion`` it was read at."""
     with speaking(what):
         values = _settings(session, vm)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from vmkeep.errors import DiskMovedError, VmKeepError
 from vmkeep.flows import backup, restore
-from vmkeep.flows.others import LEASE
+from vmkeep.flows.other_restores import LEASE
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.job import Progress

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vmkeep.vsphere.api import vim
-from vmkeep.vsphere.marks import SETTINGS
+from vmkeep.vsphere.claims import SETTINGS
 
 GENERATION = ("vm.genid", "vm.genidX")
 """The VM's generation id, 64 bits in each. A guest that finds another one knows that it went back in time."""

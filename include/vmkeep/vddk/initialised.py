@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from vmkeep.vddk import logs
-from vmkeep.vddk.address import DiskAddress, VmAddress
 from vmkeep.vddk.codes import make_error
 from vmkeep.vddk.config import open_config
-from vmkeep.vddk.disk import VddkSource, VddkTarget, open_source, open_target
+from vmkeep.vddk.diskaddress import DiskAddress, VmAddress
 from vmkeep.vddk.folder import LibraryFile, find_library
 from vmkeep.vddk.library import Library
-from vmkeep.vddk.owner import OwnerThread
-from vmkeep.vddk.patience import Patience
+from vmkeep.vddk.opendisk import VddkSource, VddkTarget, open_source, open_target
+from vmkeep.vddk.ownerthread import OwnerThread
 from vmkeep.vddk.preparing import end_access, prepare_access
+from vmkeep.vddk.timeouts import Patience
 from vmkeep.vddk.timings import CallTiming
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,8 @@
 """Time-outs for each step of the library: a C call cannot be interrupted, so whoever waits gives up.
 
 Every wait is longer than the time-out that VDDK itself has for the step (:mod:`vmkeep.vddk.config`), so that its own
-error comes first and says more. A watch of the whole process (:mod:`vmkeep.transfer.watch`) is longer than all of them.
+error comes first and says more. A watch of the whole process
+(:mod:`vmkeep.transfer.stop_reasons`) is longer than all of them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vmkeep.errors import UsageError
-from vmkeep.images.naming import image_key
+from vmkeep.images.imagenames import image_key
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import Repository

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from vmkeep.errors import UsageError
 from vmkeep.model.blockio import DiskSource, DiskTarget
 from vmkeep.model.site import Site
-from vmkeep.vddk.address import DiskAddress, VmAddress
-from vmkeep.vddk.session import Vddk, open_vddk
+from vmkeep.vddk.diskaddress import DiskAddress, VmAddress
+from vmkeep.vddk.initialised import Vddk, open_vddk
 from vmkeep.vddk.timings import CallTiming
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from datetime import datetime
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedError, VmKeepError
-from vmkeep.flows import others
+from vmkeep.flows import other_restores
 from vmkeep.flows.kept_names import kept_names
-from vmkeep.flows.others import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
+from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
-from vmkeep.vsphere import changes, files, inventory, marks, sharing, snapshots
+from vmkeep.vsphere import changes, claims, inventory, sharing, snapshots, vmfiles
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import QuiesceFailedError, VmSnapshot
 
@@ -67,7 +67,7 @@ def is_alive(
         return False
     if (ended := owner_has_ended(area, has_ended)) is not None:
         return not ended
-    return area.has_live_lease() or others.is_young(snapshot.created_at, now)
+    return area.has_live_lease() or other_restores.is_young(snapshot.created_at, now)
 
 
 def hold_still(session: Session, repository: Repository, pre: Preflight, *, begun: str) -> SnapshotTaken:
@@ -149,7 +149,7 @@ def _users(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk])
 
 def _restores_since(session: Session, repository: Repository, pre: Preflight) -> list[str]:
     """Look once more for a restore over the VM: hours may have passed since the preflight, in a queue."""
-    found = refuse_beside_a_restore(session, repository, pre.vm, marks.mark_on(session, _moref(pre)))
+    found = refuse_beside_a_restore(session, repository, pre.vm, claims.claim_on(session, _moref(pre)))
     return [warning for warning in found if warning not in pre.warnings]
 
 
@@ -207,11 +207,11 @@ def _taken(
     # The VM's own configuration, not the snapshot's: disks that no snapshot can hold may be missing in that.
     documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm).encode()}
     try:
-        documents["vm.vmx"] = files.fetch_vmx(session, vm)
+        documents["vm.vmx"] = vmfiles.fetch_vmx(session, vm)
     except VmKeepError as error:
         warnings.append(f"the .vmx file is not in the restore point, whose saved configuration is enough: {error}")
     try:
-        documents["vm.nvram"] = files.fetch_nvram(session, vm)
+        documents["vm.nvram"] = vmfiles.fetch_nvram(session, vm)
     except VmKeepError as error:
         warnings += _without_nvram(session, pre, error)
     documents |= kept_names(session, vm, pre.disks, warnings)
@@ -231,7 +231,7 @@ def _taken(
 
 def _without_nvram(session: Session, pre: Preflight, why: VmKeepError) -> list[str]:
     """Return what a restore point without NVRAM has to say."""
-    if files.boots_by_efi(session, _moref(pre)):
+    if vmfiles.boots_by_efi(session, _moref(pre)):
         lost = "its boot entries and Secure Boot settings, without which a restored VM may not start by itself"
         return [f"the NVRAM of this VM, which boots by EFI, is not in the restore point ({lost}): {why}"]
     if isinstance(why, NotFoundError) and not pre.running:

@@ -12,8 +12,8 @@ from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.values import DeadRestore
 from vmkeep.model.point import VmIdentity
 from vmkeep.repository import Repository, RunArea
-from vmkeep.vsphere import machines, marks
-from vmkeep.vsphere.marks import VmMark
+from vmkeep.vsphere import claims, machines
+from vmkeep.vsphere.claims import VmClaim
 from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
 
 
 def is_alive(
-    repository: Repository, mark: VmMark, *, now: datetime, has_ended: HasEnded, given_up: timedelta = GIVEN_UP
+    repository: Repository, mark: VmClaim, *, now: datetime, has_ended: HasEnded, given_up: timedelta = GIVEN_UP
 ) -> bool:
     """Tell whether the run that has marked a VM may still be at work, as far as this repository can tell.
 
@@ -73,7 +73,7 @@ def is_alive(
 
 
 def dead_or_refused(
-    session: Session, repository: Repository, vm: str, name: str, mark: VmMark | None, has_ended: HasEnded
+    session: Session, repository: Repository, vm: str, name: str, mark: VmClaim | None, has_ended: HasEnded
 ) -> DeadRestore | None:
     """Return the dead restore that has left its mark on a VM, if any.
 
@@ -89,17 +89,17 @@ def dead_or_refused(
     return DeadRestore(vm=vm, run=mark.run, made=mark.made)
 
 
-def _of_others(mark: VmMark, repository: Repository) -> str:
+def _of_others(mark: VmClaim, repository: Repository) -> str:
     if mark.repository == repository.id:
         return ""
-    setting = marks.MARK if mark.made else marks.HOLD
+    setting = claims.MADE_BY if mark.made else claims.WRITTEN_BY
     return (
         f", from another repository or by an older vmkeep (if it is over for good, delete the VM's {setting} setting)"
     )
 
 
 def refuse_beside_a_restore(
-    session: Session, repository: Repository, vm: VmIdentity, mark: VmMark | None
+    session: Session, repository: Repository, vm: VmIdentity, mark: VmClaim | None
 ) -> tuple[str, ...]:
     """Return what a backup has to say of a dead restore that was writing over the VM.
 
@@ -129,11 +129,11 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
         area = repository.run(run)
         area.fence()
         area.await_copies(fence_deadline(run))
-        destroyed = machines.destroy_marked(session, run, repository=repository.id)
-    for found in marks.list_marked(session):
+        destroyed = machines.destroy_claimed(session, run, repository=repository.id)
+    for found in claims.list_claimed(session):
         if found.mark.is_of(run, repository.id):
             release(found.vm)
-            marks.let_go(session, found.vm, run)
+            claims.let_go(session, found.vm, run)
             if not handed_over:
                 log.warning("VM %s (%s) stays, partly written by run %s", found.name, found.vm, run)
     return destroyed

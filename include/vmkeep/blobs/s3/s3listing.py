@@ -15,7 +15,7 @@ from itertools import islice
 import obstore
 from obstore.exceptions import InvalidPathError
 
-from vmkeep.blobs.s3.access import S3Access
+from vmkeep.blobs.s3.s3access import S3Access
 from vmkeep.blobs.s3.versions import S3Versions
 from vmkeep.blobs.store import BlobInfo, is_key
 from vmkeep.model.wording import counted
