@@ -1,16 +1,16 @@
 """Deleting, merging, repairing and locking, while backups and restores go on.
 
-Seven verbs, each a plan first and then its execution, or one call: prune, delete points, merge, repair, heal, extend
-locks, bring back.
+Seven verbs, each either a plan and its execution or one call: prune, delete points, merge, repair, heal, extend locks,
+bring back.
 
-*Prune* forgets restore points by a rule, marks every block that a remaining point reaches (``roots``,
-``reachability``), plans which packs to delete or rewrite, and sweeps them in stages that a backup under way can see
-and stop (``packsweep``, ``index_removal``). *Deleting points* that a person names goes the way by which a prune
-forgets them (``deletion``, ``forget``). *Merge* joins small index segments. *Repair* writes an index again from the
-packs and tells which points lost data; *heal* fetches lost blocks from another repository. *Locks* keeps object locks
-ahead of time.
+*Prune* forgets restore points by a rule and marks every block that a remaining point reaches (``roots``,
+``reachability``). It plans which packs to delete or rewrite, and sweeps them in stages that a running backup can see
+and stop (``packsweep``, ``index_removal``). *Deleting points* that a person names uses the same way of forgetting as a
+prune (``deletion``, ``forget``). *Merge* joins small index segments. *Repair* rebuilds an index from the packs, and
+tells which points lost data. *Heal* fetches lost blocks from another repository. *Locks* extends object locks before
+they end.
 
-Safety rests on notes and stages, not on clocks; ``margins`` names each waiting time and the race that it makes rare.
+Safety rests on notes and stages, not on clocks. ``margins`` names each waiting time and the race that it makes rare.
 """
 
 from vmkeep.maintenance.deletion import DeletionPlan, DeletionReport, delete_points, plan_deletion

@@ -1,6 +1,6 @@
-"""Deletes the restore points that a person names, by the way that retention goes.
+"""Deletes the restore points that a person names, in the same way as retention does.
 
-A plan first: pinned points stay, and the plan names each VM that would have no good point left. Whoever carries it out
+The plan comes first. Pinned points stay, and the plan names each VM that would have no good point left. The caller
 decides about these VMs; retention itself never deletes the newest good point of a VM.
 """
 
@@ -22,14 +22,14 @@ from vmkeep.repository import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionPlan:
-    """The points that go, and those that were named and stay."""
+    """The named points that will be deleted, and those that will stay."""
 
     at: datetime
     going: tuple[PointFacts, ...]
     staying: dict[str, str]
     """Ref → why it stays."""
     bare: tuple[PointFacts, ...]
-    """Of each VM that has no good point left afterwards, the newest point that goes."""
+    """For each VM that would have no good point left: the newest of its points that will be deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,13 @@ class DeletionReport:
 
 
 def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
-    """Find out which of some points go. Changes nothing but a probe blob, which tells the store's time and is gone.
+    """Find out which of the named points can be deleted.
+
+    Changes nothing except for a probe blob: it tells the store's time, and is removed at once.
 
     :param refs: full refs.
-    :raises NotFoundError: one of them is no restore point.
-    :raises UnsupportedError: this machine's clock is ahead of the store's, so that pins would end before their time.
+    :raises NotFoundError: one of the refs names no restore point.
+    :raises UnsupportedError: this machine's clock is ahead of the store's, so pins would end too early.
     """
     named = tuple(dict.fromkeys(refs))
     at = time_for_rules(repository.blobs)
@@ -70,13 +72,13 @@ def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
 
 
 def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
-    """Delete the points of a plan. May be stopped anywhere, and run beside any backups and prunes.
+    """Delete the points of a plan. May be stopped anywhere, and may run beside any backups and prunes.
 
-    Their space comes back by later prunes.
+    Later prunes free the space of these points.
 
-    :raises StaleError: by now more VMs would lose their last good point than the plan says; nothing was deleted.
-    :raises CorruptError: points are gone that nobody forgot; nothing was deleted.
-    :raises RepositoryError: the store does not create only what is absent; nothing was deleted.
+    :raises StaleError: more VMs than the plan says would now lose their last good point; nothing was deleted.
+    :raises CorruptError: points are missing although nobody forgot them; nothing was deleted.
+    :raises RepositoryError: the store cannot create a blob only if it is absent; nothing was deleted.
     """
     require_points(repository)
     require_creates(repository.blobs)

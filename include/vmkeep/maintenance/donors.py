@@ -1,7 +1,7 @@
-"""Donors: another repository gives back content that this one has lost.
+"""Donors: repositories that give back content which this one has lost.
 
-A donor is asked for a frame by its digest *here*, and by its place in the map that needs it. What it gives is
-digested with our keys before it is believed.
+A donor is asked for a frame by its digest *in this repository*, and by its place in the map that needs it. The donor's
+answer is used only after a digest with our own keys has confirmed it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ class Donor(Protocol):
         """Return the map's root page."""
 
     def page(self, digest: bytes, level: int, index: int) -> bytes | None:
-        """Return page ``index`` of a level, if it is the one of that digest."""
+        """Return page ``index`` of a level, if the donor has one with that digest."""
 
     def block(self, digest: bytes, index: int, length: int) -> bytes | None:
-        """Return a block, if it is the one of that digest."""
+        """Return block ``index``, if the donor has one with that digest."""
 
 
 class NoDonor:
-    """There is nobody to ask."""
+    """Stands in when there is no repository to ask."""
 
     def root(self, digest: bytes) -> bytes | None:
-        """Nothing."""
+        """Return nothing."""
 
     def page(self, digest: bytes, level: int, index: int) -> bytes | None:
-        """Nothing."""
+        """Return nothing."""
 
     def block(self, digest: bytes, index: int, length: int) -> bytes | None:
-        """Nothing."""
+        """Return nothing."""
 
 
 class SameDonor:
-    """A repository in which equal content has the same digest; it need not have the same points."""
+    """A repository in which equal content has the same digest. It may have other points."""
 
     def __init__(self, source: Repository) -> None:
         self._blocks = source.open_blocks()
@@ -60,17 +60,18 @@ class SameDonor:
 
 
 class TwinDonor:
-    """The same disk in a repository of other keys: its digests say nothing here, but places are the same.
+    """The same disk in a repository with other keys.
 
-    A page is made again from all blocks below it: for one of level 1 that is 16 MiB to be read (at 256 KiB a block),
-    for one of level 2 1 GiB, for a root the whole disk.
+    Its digests mean nothing here, but each block is at the same place in the map. A page is made again from all blocks
+    below it. At 256 KiB a block, that means reading 16 MiB for a page of level 1, 1 GiB for a page of level 2, and the
+    whole disk for a root.
     """
 
     def __init__(self, source: Repository, root: str, digester: Digester) -> None:
-        """Open the map there.
+        """Open the disk's map in the source repository.
 
-        :param digester: ours.
-        :raises CorruptError: it is damaged there too.
+        :param digester: the digester of the damaged repository.
+        :raises CorruptError: the map is damaged in the source as well.
         """
         self._blocks = source.open_blocks()
         self._disk: DiskMap = source.open_map(root)
@@ -87,7 +88,7 @@ class TwinDonor:
         return self._if_right(Kind.PAGE, digest, self._page(level, index))
 
     def block(self, digest: bytes, index: int, length: int) -> bytes | None:
-        """Return the block at that place, if it is the one of that digest."""
+        """Return the block at that place, if it has that digest."""
         return self._if_right(Kind.BLOCK, digest, self._block(index))
 
     def _if_right(self, kind: Kind, digest: bytes, content: bytes | None) -> bytes | None:
@@ -110,7 +111,7 @@ class TwinDonor:
         return b"".join(known) if len(known) == FAN_OUT else None
 
     def _digest_of(self, level: int, index: int) -> bytes | None:
-        """Return our digest of a block or page there; ``None``: it cannot be read there either."""
+        """Return our digest of a block or page of the source; ``None`` if the source cannot read it either."""
         try:
             if self._disk.subtree(level, index) == ZERO:
                 return ZERO
@@ -121,7 +122,7 @@ class TwinDonor:
 
 
 def read_frame(blocks: BlockReader, kind: Kind, digest: bytes, length: int) -> bytes | None:
-    """Return one frame's content, or ``None`` if it is not there, or damaged."""
+    """Return one frame's content; ``None`` if the frame is missing or damaged."""
     try:
         wanted = [Wanted(digest, blocks.locate(kind, digest), length, ())]
         for batch in blocks.plan(wanted):

@@ -10,10 +10,11 @@ from vmkeep.repository.points import ReadPoint
 
 
 def point_facts(repository: Repository, *, at: datetime, vm_key: str | None = None) -> list[PointFacts]:
-    """Return the facts of all restore points, or of those of one key; reads their manifests.
+    """Return the facts of all restore points, or of those of one key. Reads their manifests.
 
-    :param at: the time for which pins with an end are looked at.
-    :returns: sorted by VM, then by time. A point whose manifest is damaged is not good, and its time that of its name.
+    :param at: the time at which a pin with an end must still hold to count.
+    :returns: sorted by VM, then by time. A point with a damaged manifest counts as not good; its time comes from its
+        name.
     """
     marks = repository.marks.all(vm_key)
     manifests = repository.manifests
@@ -35,5 +36,5 @@ def _facts(read: ReadPoint, marks: Marks, at: datetime) -> PointFacts | None:
             pinned=pinned,
         )
     if name.taken_at is None:
-        return None  # not the name of a restore point: nobody's to keep or to drop
+        return None  # its name is not that of a restore point: no rule keeps or drops it
     return PointFacts(ref=name.ref, vm_key=name.vm_key, taken_at=name.taken_at, good=False, pinned=pinned)

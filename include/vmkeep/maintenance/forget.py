@@ -1,8 +1,9 @@
-"""Deletes the manifests of the points that a rule or a person lets go, except those that somebody pins meanwhile.
+"""Deletes the manifests of the points that a rule or a person gives up, except points that get pinned meanwhile.
 
-A pin holds because of the order of the calls: record, look at pins, decide, delete. Decision 0008 has the reasoning.
-The note of a point (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash leaves no
-note of a point that is gone. It is deleted again after the manifest, because a seal may have put it in between.
+A pin is respected because of the order of the calls: record, look at pins, decide, delete. Decision 0008 gives the
+reasons. The point's note (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash never
+leaves the note of a point that is gone. The note is deleted again after the manifest, because a seal may have put it in
+between.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PINNED = "pinned"
 
 
 def forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Delete points; return the refs of those that are gone, and ref → why, of those that stay."""
+    """Delete points. Return the refs of the deleted ones, and for each one that stays, ref → reason."""
     kept: dict[str, str] = {}
     for _ in range(_TRIES):
         going = [ref for ref in refs if ref not in kept]
@@ -34,7 +35,7 @@ def forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict
             gone = [ref for ref in wanted if _delete(repository, ref, kept)]
             repository.forgettings.end(record)
             return gone, kept
-        repository.forgettings.end(record)  # somebody pinned one just now: look again
+        repository.forgettings.end(record)  # a point was pinned after our record was put: look again
     return [], kept | dict.fromkeys(going, "points were pinned again and again meanwhile; the next prune decides")
 
 
@@ -44,7 +45,7 @@ def _pinned(repository: Repository) -> set[str]:
 
 
 def _delete(repository: Repository, ref: str, kept: dict[str, str]) -> bool:
-    if repository.marks.is_pinned(ref, at=now()):  # by a program that does not look at our record
+    if repository.marks.is_pinned(ref, at=now()):  # pinned by a program that does not look at our record
         kept[ref] = PINNED
         return False
     manifest = blob_of_ref(ref)

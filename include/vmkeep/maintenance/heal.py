@@ -1,8 +1,7 @@
-"""Brings back what is damaged or lost, from the damaged packs themselves or from a second repository.
+"""Brings back content that is damaged or lost, from the damaged packs themselves or from a second repository.
 
-Whatever a restore point needs and has in a pack that is known to be damaged is stored again in a new one, after its
-digest was checked. When nothing needs a damaged pack any more it is condemned, so that a later prune takes it away:
-nothing is deleted here.
+Content that a restore point needs from a damaged pack is stored again in a new pack, after its digest was checked. A
+damaged pack that nothing needs any more is condemned, so that a later prune deletes it. Nothing is deleted here.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ Give = Callable[[int, bytes], bytes | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealReport:
-    """The content that was brought back, or in a dry run would be."""
+    """The content that was brought back, or that a dry run would bring back."""
 
     blocks: int = 0
     """Blocks stored again."""
     pages: int = 0
     """Map pages stored again."""
     bytes_healed: int = 0
-    """Their content."""
+    """Bytes of content in these blocks and pages."""
     lost: int = 0
-    """Blocks and pages that could be had from nowhere; what is below a lost page is not counted."""
+    """Blocks and pages that no source could give. Content below a lost page is not counted."""
     packs_condemned: tuple[str, ...] = ()
     """Ids of damaged packs that nothing needs any more."""
 
@@ -52,23 +51,23 @@ def heal(
     dry_run: bool = False,
     on_progress: OnProgress = lambda _progress: None,
 ) -> HealReport:
-    """Store again what points need of damaged and lost packs, as far as it can be had.
+    """Store again the content that points need from damaged and missing packs, as far as some source still has it.
 
-    What is damaged is taken from the notes of earlier checks; what is missing is looked for. Reads the maps of all
-    points. May be repeated, and a crash harms nothing.
+    Damage is known from the notes of earlier checks; missing content is looked for. Reads the maps of all points. May
+    be repeated, and a crash harms nothing.
 
-    :param source: a second repository with the same content: with the same digests any, with other keys one that holds
-        copies of the damaged points. ``None``: only what can still be read of the damaged packs comes back.
+    :param source: a second repository with the same content. If its keys are the same, any will do; otherwise it must
+        hold copies of the damaged points. ``None``: only frames that the damaged packs still give come back.
     :raises UsageError: both are the same repository.
     :raises UnsupportedError: their blocks differ in size.
-    :raises CorruptError: points are gone that nobody forgot, and may need what would be condemned.
+    :raises CorruptError: points are missing although nobody forgot them; they may need a pack that would be condemned.
     """
     if source is not None and source.id == repository.id:
         raise UsageError(f"{source.location} is the damaged repository itself, or a clone of it; name a second one")
     if source is not None and source.block_size != repository.block_size:
         raise UnsupportedError(f"{source.location} has blocks of another size: no block of it fits here")
     require_points(repository)
-    repository.check(on_progress=on_progress)  # writes down what is lost or broken
+    repository.check(on_progress=on_progress)  # writes down which frames and packs are lost or broken
     if dry_run:
         healing = _Healing(repository, source, None)
         healing.run(on_progress)
@@ -88,9 +87,9 @@ class _Healing:
     """One walk over all points."""
 
     def __init__(self, repository: Repository, source: Repository | None, writer: BlockWriter | None) -> None:
-        """Prepare.
+        """Prepare the walk.
 
-        :param writer: ``None``: only count.
+        :param writer: stores the content that is found; ``None`` only counts it.
         """
         self._repository = repository
         self._source = source
@@ -118,7 +117,7 @@ class _Healing:
             except BlobNotFoundError:
                 continue
             except CorruptError:
-                self._unclear = True  # what it needs cannot be told, and may be wanted once its manifest is back
+                self._unclear = True  # we cannot know which packs it needs, and its manifest may come back
                 continue
             self._heal_point(point)
 
@@ -134,13 +133,13 @@ class _Healing:
 
     @property
     def done_with(self) -> frozenset[bytes]:
-        """The damaged packs that no point needs now, and that are not on their way out already."""
+        """The damaged packs that no point needs now and that are not condemned already."""
         if self._unclear:
             return frozenset()
         return frozenset(self._known) - self._needed - self._repository.plans.avoided()
 
     def _avoid(self) -> None:
-        """Count nothing in a damaged pack as stored: what is good in it has to be brought to another, too."""
+        """Make the writer store again even what a damaged pack still has, because its good frames have to move, too."""
         self._index.avoid(frozenset(self._known) | self._repository.plans.avoided(), frozenset(self._bad))
 
     def _heal_point(self, point: RestorePoint) -> None:
@@ -152,7 +151,7 @@ class _Healing:
             self._heal_map(root, self._donor(twin.attachments.get(name) if twin else None))
 
     def _twin(self, point: RestorePoint) -> RestorePoint | None:
-        """Return the point in the second repository; where digests are the same, nobody needs it."""
+        """Return the same point in the second repository; ``None`` where digests are equal and nobody needs it."""
         if self._source is None or self._same is not None:
             return None
         with suppress(CorruptError):
@@ -173,7 +172,7 @@ class _Healing:
         try:
             shape, top = parse_root(content or b"")
         except CorruptError:
-            self._unclear = True  # and with it everything below
+            self._unclear = True  # everything below this page is unknown as well
             return
         if top != ZERO and shape.levels:
             self._heal_pages([(0, top)], shape.levels, shape, donor)
@@ -199,7 +198,7 @@ class _Healing:
                 self._good.add(digest)
 
     def _contents(self, pages: Sequence[Named], size: int, give: Give) -> dict[bytes, bytes | None]:
-        """Return the content of pages, after seeing that each is in a good pack; ``None``: it is lost."""
+        """Return the content of pages, once each of them is in a good pack; ``None`` for a page that is lost."""
         places = {digest: index for index, digest in pages}
         locations = dict(zip(places, self._index.find_many(list(places)), strict=True))
         found = self._read_pages([digest for digest in places if self._is_good(locations[digest])], size)
@@ -225,7 +224,7 @@ class _Healing:
         return location is not None and location.pack not in self._known
 
     def _distrust(self, location: Location | None, digest: bytes) -> None:
-        """Write down the damage of a frame that no check has met yet."""
+        """Write down the damage of a frame that no check has found yet."""
         if location is None or not self._is_good(location):
             return
         frame = BadFrame(offset=location.offset, digest=digest.hex())
@@ -239,7 +238,7 @@ class _Healing:
     def _bring(
         self, kind: Kind, digest: bytes, length: int, location: Location | None, give: Callable[[], bytes | None]
     ) -> bytes | None:
-        """Store a frame in a new pack and return its content; ``None``: nobody has it."""
+        """Store a frame in a new pack and return its content; ``None`` if no source has it."""
         content = self._still_readable(kind, digest, length, location)
         if content is None:
             content = give()
@@ -257,7 +256,7 @@ class _Healing:
         return content
 
     def _still_readable(self, kind: Kind, digest: bytes, length: int, location: Location | None) -> bytes | None:
-        """Read a frame from its damaged pack, if it is good there."""
+        """Read a frame from its damaged pack, if the frame itself is still good."""
         if location is None or (location.pack, location.offset) in self._bad:
             return None
         damage = self._known.get(location.pack)

@@ -1,6 +1,6 @@
-"""Takes packs out of the index: segments without them first, then the segments that name them go.
+"""Takes packs out of the index: puts segments without them, then deletes the segments that name them.
 
-A segment that cannot be read is left where it is: nobody can tell what else it lists.
+A segment that cannot be read stays where it is, because it may list other packs as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LIMIT = 1 << 32
 
 
 def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
-    """Write the index anew where it names any of some packs; return the segments that the store does not let go."""
+    """Rewrite each segment that names one of the packs; return the segments that the store refuses to delete."""
     locked: dict[str, str] = {}
     if not packs:
         return locked
@@ -41,7 +41,7 @@ def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
 
 
 def named_packs(repository: Repository) -> frozenset[bytes]:
-    """Return every pack that some segment in the store names, from their tables alone."""
+    """Return every pack that some segment in the store names. Reads only the segments' pack tables."""
     shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
     found = set[bytes]()
     for blob in list(repository.blobs.list(INDEX)):
@@ -53,7 +53,7 @@ def named_packs(repository: Repository) -> frozenset[bytes]:
 
 
 def _named(segment: Segment, packs: frozenset[bytes]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return which packs of a segment's table are among some."""
+    """Return which packs of a segment's table are in the given set."""
     return np.array([row.tobytes() in packs for row in segment.columns().pack_ids], np.bool_)
 
 

@@ -1,8 +1,8 @@
-"""Locks of what is still needed go on; what a thief has hidden is found and made visible again.
+"""Extends the locks of needed blobs, and makes blobs visible again that a thief has hidden.
 
-A lock ends a fixed time after its blob was put. As long as restore points need a blob its lock is set anew whenever
-less than half of that time is left. Segments of the index are not followed: they are made again from packs, and merging
-has to be able to remove them.
+A lock ends a fixed time after its blob was put. While restore points need a blob, its lock is set anew whenever less
+than half of that time is left. Locks of index segments are not extended, because a merge must be able to delete
+segments, and they can be rebuilt from packs.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from vmkeep.repository.frames import pack_key
 from vmkeep.repository.unlock import KEY
 
 _AT_ONCE = 16
-"""Requests under way at a time, because the store's latency limits them."""
+"""Requests in flight at a time: more than one, because each waits for the store's latency."""
 _UNVERSIONED = "null"
-"""The id that S3 gives to what was put while the bucket kept no versions."""
+"""The version id that S3 gives to a blob that was put while the bucket kept no versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockReport:
-    """The outcome for the locks."""
+    """The outcome of extending the locks."""
 
     extended: int
     kept: int
-    """Still locked for half of the time or longer."""
+    """Blobs whose lock still had half of its time left, or more."""
     missing: tuple[str, ...]
-    """Needed, and not there: run a check."""
+    """Keys of blobs that are needed and missing; a check tells more."""
     hidden: tuple[str, ...]
-    """Deleted or overwritten by somebody else, as :func:`find_hidden` says; the originals were locked all the same."""
+    """Keys of blobs that somebody else deleted or overwrote, see :func:`find_hidden`. Their originals were locked all
+    the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """A blob that readers do not see as it was put."""
+    """A blob that readers do not see in its original form."""
 
     key: str
     what: str
@@ -54,9 +55,9 @@ class Hidden:
 
 
 def needed_packs(repository: Repository) -> frozenset[str]:
-    """Return the keys of all packs that restore points, and backups about to end, need something of.
+    """Return the keys of all packs that hold something for a restore point or for a backup that is about to be sealed.
 
-    :raises CorruptError: it cannot be told.
+    :raises CorruptError: something on the way cannot be read, so the packs cannot be told.
     """
     condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
     return frozenset(pack_key(pack) for pack in marked(repository, condemned).live())
@@ -68,9 +69,9 @@ def extend_locks(
     *,
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> LockReport:
-    """Lock for the full time again what is needed and has less than half of it left.
+    """Lock every needed blob for the full time again, if less than half of its time is left.
 
-    :param packs: keys of the packs that are needed; manifests, key slots and the descriptor always are.
+    :param packs: keys of the needed packs. Manifests, key slots and the descriptor are always needed.
     :raises RepositoryError: this repository has no locks.
     """
     rule, locks = _rule_of(repository)
@@ -90,7 +91,7 @@ def extend_locks(
             if found.original is not None:
                 missing.discard(found.key)
             if found.trouble:
-                hidden.append(found.key)  # if it is a pack, marking cannot tell whether it is needed: so it is
+                hidden.append(found.key)  # marking cannot read a hidden pack, so count it as needed
             elif found.key.startswith(PACKS) and found.key not in wanted:
                 continue
             if not found.key.startswith(INDEX):
@@ -106,19 +107,22 @@ def extend_locks(
 
 
 def find_hidden(store: BlobStore) -> list[Hidden]:
-    """Return what somebody has deleted or overwritten and the store still holds; needs no key of the repository.
+    """Return the blobs that somebody deleted or overwrote and whose originals the store still has.
 
-    :raises RepositoryError: there is no repository, or the bucket keeps no versions: then nobody can tell.
+    Needs no key of the repository.
+
+    :raises RepositoryError: there is no repository, or its bucket keeps no versions, which alone could tell.
     """
     return [Hidden(key=found.key, what=found.trouble) for found in _troubled(store, _locks_of(store))]
 
 
 def bring_back(store: BlobStore) -> list[Hidden]:
-    """Make readers see the originals again of all that :func:`find_hidden` finds, and return what was brought back.
+    """Make readers see the originals again of all blobs that :func:`find_hidden` finds, and return these blobs.
 
-    Only what hides them is removed, and where that is locked in its turn a copy of the original is put on top.
+    Removes only the version or delete marker on top. If that one is locked itself, a copy of the original is put above
+    it.
 
-    :raises RepositoryError: as :func:`find_hidden`.
+    :raises RepositoryError: as in :func:`find_hidden`.
     """
     locks = _locks_of(store)
     troubled = _troubled(store, locks)

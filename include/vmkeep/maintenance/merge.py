@@ -1,9 +1,9 @@
-"""Merging the index: many segments, as backups leave them, become few, each with a range of the digests for itself.
+"""Merges the index: the many segments that backups leave become a few, whose digest ranges do not overlap.
 
-Nothing waits for it and it locks nothing. New segments are put before the old ones are deleted, and a segment is
-deleted only by whoever has put everything that it lists: so at any instant, and after a crash at any point, every
-entry is in some segment. Entries listed twice by a crash, or by two merges at once, are one again after the next merge.
-Entries of packs that do not exist are left out. Knows no bytes of a segment; see decision 0009.
+A merge locks nothing, and nothing waits for it. It puts new segments before it deletes old ones, and deletes a segment
+only after it has put every entry of that segment itself. So at any instant, and after a crash at any point, every entry
+is in some segment. A crash, or two merges at once, may list entries twice; the next merge makes them one again. Entries
+of packs that do not exist are left out. This module knows no bytes of a segment; see decision 0009.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from vmkeep.repository.index.columns import U8, Columns
 from vmkeep.repository.index.joining import in_packs, joined, sortable, span_of
 
 _PART = 4_000_000
-"""Entries of a new segment: about 200 MB, of which a merge has three times as much in memory."""
+"""Entries in a new segment: about 200 MB. The merge needs three times as much memory for them."""
 _WORTH = 2
-"""A row of segments is written again once all smaller ones together have one in so many of its entries. So it grows
-by half each time, and there are never more rows than steps of that kind from one entry to all of them."""
+"""A row of segments is rewritten once all smaller rows together have one entry for this many of its own. So a rewritten
+row grows by at least half, and the number of rows stays logarithmic in the number of entries."""
 _AT_ONCE_BYTES = 512 << 20
-"""Bytes of segments that one merge takes on of those that are read into memory; the rest is for the next one."""
+"""Limit for the bytes of segments that one merge reads into memory. The next merge takes the rest."""
 _SMALL_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeSource:
-    """One segment of the store."""
+    """One segment in the store."""
 
     key: str
     size: int
@@ -49,12 +49,12 @@ class MergeSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergePlan:
-    """The segments to be merged; none, if a merge does not pay."""
+    """The segments to be merged; none if a merge is not worth its cost."""
 
     segments: int
     """All segments of the index."""
     rows: int
-    """Number of segments that a look-up asks when it misses."""
+    """Number of segments that a look-up asks when the digest is in none."""
     entries: int
     """Entries of all segments."""
     sources: tuple[MergeSource, ...]
@@ -72,7 +72,7 @@ class MergeReport:
     segments_removed: int = 0
     segments_written: int = 0
     entries: int = 0
-    """Written."""
+    """Entries written."""
     twins: int = 0
     """Entries that had been listed more than once."""
     dangling: int = 0
@@ -81,12 +81,12 @@ class MergeReport:
 
 
 def plan_merge(repository: Repository) -> MergePlan:
-    """Look at every segment's range and size, and return what pays to be merged. Changes nothing.
+    """Look at the range and size of every segment, and return those that are worth merging. Changes nothing.
 
-    Segments that the store does not let go yet are left out: merged, they would only be there twice.
+    Segments that the store still locks are left out: merged, their entries would only be stored twice.
 
-    :raises CorruptError: points are gone that nobody forgot. Somebody may be moving the repository by hand, and a merge
-        would leave out what the index says of packs that are elsewhere just now.
+    :raises CorruptError: points are missing although nobody forgot them. Perhaps a person is moving the repository by
+        hand, and a merge would drop the entries of packs that are elsewhere at the moment.
     """
     require_points(repository)
     held = locked_by_age(repository.blobs, repository.descriptor.lock, INDEX)
@@ -104,7 +104,7 @@ def plan_merge(repository: Repository) -> MergePlan:
 
 
 def _worth_merging(sources: Sequence[MergeSource]) -> list[MergeSource]:
-    """Return the sources up to the largest row that the smaller ones together are worth writing again."""
+    """Return the sources up to the largest row that is worth rewriting for the sake of the smaller ones."""
     small = [source for source in sources if source.entries < _PART // 3]
     rows = [*([source] for source in small), *without_overlap(s for s in sources if s.entries >= _PART // 3)]
     rows.sort(key=lambda row: sum(source.entries for source in row))
@@ -118,7 +118,7 @@ def _worth_merging(sources: Sequence[MergeSource]) -> list[MergeSource]:
 
 
 def _within_memory(sources: Sequence[MergeSource]) -> list[MergeSource]:
-    """Return what one merge can hold: all, or the small ones first."""
+    """Return the sources that one merge can hold in memory: all of them, or the small ones first."""
     small = [source for source in sources if source.size <= _SMALL_BYTES]
     if sum(source.size for source in small) <= _AT_ONCE_BYTES:
         return list(sources)
@@ -128,13 +128,13 @@ def _within_memory(sources: Sequence[MergeSource]) -> list[MergeSource]:
 def execute_merge(
     repository: Repository, plan: MergePlan, *, on_progress: Callable[[Progress], None] = lambda _progress: None
 ) -> MergeReport:
-    """Merge what a plan says. Sources that have gone since, or are damaged, are left out and left alone."""
+    """Merge the segments of a plan. Sources that are damaged, or gone since the plan, are skipped and not touched."""
     index = repository.index
     wanted = [(source.key, source.size) for source in plan.sources]
     opened = {key: segment for key, _, segment in index.open_stored(wanted) if index.is_whole(key, segment)}
     if len(opened) < 2:
         return MergeReport()
-    packs = _Packs(repository)  # listed after the segments were read: a pack is there before a segment names it
+    packs = _Packs(repository)  # listed after the segments were read, because a pack exists before a segment names it
     total = sum(segment.entries for segment in opened.values())
     sources = [_columns(segment) for segment in opened.values() if segment.entries]
     written = entries = twins = size = done = 0
@@ -182,7 +182,7 @@ class _Packs:
         self._listed = np.sort(sortable(listed))
 
     def hold(self, pack_ids: U8) -> npt.NDArray[np.bool_]:
-        """Return which of some packs, uint8[p, 16], exist; one that was not listed is asked for by name."""
+        """Return which of some packs, uint8[p, 16], exist. Asks the store by name for each pack that was not listed."""
         asked = sortable(pack_ids)
         at = np.minimum(np.searchsorted(self._listed, asked), max(0, len(self._listed) - 1))
         there = self._listed[at] == asked if len(self._listed) else np.zeros(len(asked), np.bool_)
@@ -196,7 +196,7 @@ class _Packs:
 
 
 def _id(key: str) -> bytes:
-    """Return the id in a pack's key; nothing, of a name that no pack has."""
+    """Return the id in a pack's key; empty if the key is not that of a pack."""
     try:
         pack = bytes.fromhex(key.rpartition("/")[2])
     except ValueError:

@@ -1,6 +1,6 @@
-"""Notes of sealed points: what they say is held against what is there, and those that are missing are put.
+"""Compares the notes of sealed points with the manifests that are there, and puts notes that are missing.
 
-Missing are those of programs that made none, and of seals that could not put theirs. See
+A note is missing if the program that sealed the point wrote none yet, or if the seal could not store it. See
 :mod:`vmkeep.repository.notes.sealednotes`.
 """
 
@@ -13,18 +13,18 @@ from vmkeep.repository.points import ReadPoint
 
 
 def require_points(repository: Repository) -> None:
-    """Return if every point is there that was sealed and that nobody forgot.
+    """Return if every point is there that was sealed and not forgotten.
 
-    :raises CorruptError: some are gone, or in a bucket with locks somebody has hidden some.
+    :raises CorruptError: points are gone, or somebody has hidden some in a bucket with locks.
     """
     require_visible(repository.blobs, repository.descriptor.lock, POINTS)
     repository.sealed_notes.require_all()
 
 
 def note_points(repository: Repository) -> None:
-    """Put a note of every point that has none, as far as the store lets us.
+    """Put a note for every point that has none, as far as the store allows.
 
-    A point whose manifest cannot be read gets none: no prune deletes anything beside it anyway.
+    A point with an unreadable manifest gets no note. While it is unreadable, no prune deletes any pack anyway.
     """
     noted = repository.sealed_notes.noted()
     bare = [name for name in repository.manifests.names() if name.blob not in noted and name.taken_at is not None]

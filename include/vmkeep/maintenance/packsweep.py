@@ -1,7 +1,7 @@
-"""Deletes packs that waited long enough and that nothing reaches: record, look, decide, delete, done.
+"""Deletes packs that have waited long enough and that nothing reaches: record, look, decide, delete, done.
 
-Safe beside any number of backups, and beside other sweeps: docs/decisions/0008 has the reasoning, and the order of
-the calls here is what it rests on. A sweep that dies is finished, or ended, by the next prune.
+A sweep is safe beside any number of backups and other sweeps. That rests on the order of the calls here; decision 0008
+gives the reasons. If a sweep dies, the next prune finishes or ends it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Swept:
     """The outcome of one sweep."""
 
     deleted: int = 0
-    """Packs."""
+    """Packs that were deleted."""
     bytes_freed: int = 0
     pardoned: int = 0
     """Packs that were condemned and are reached after all."""
     locked: dict[str, str] = field(default_factory=dict)
-    """Blob → why the store did not let go of it, and until when."""
+    """Blob → why the store refuses to delete it, and until when."""
     given_way: bool = False
-    """Something that could not wait has ended this sweep before it decided: the next one will do."""
+    """A process that could not wait ended this sweep before it decided. The next sweep will do its work."""
 
     def __add__(self, other: Swept) -> Swept:
         """Return the sum of two outcomes."""
@@ -47,10 +47,10 @@ class Swept:
 
 
 def settle(repository: Repository) -> dict[str, str]:
-    """Finish the sweeps that have decided and are not over, and end those that have not; return what is locked.
+    """Finish the sweeps that have decided and are not over, and end those that have not decided; return what is locked.
 
-    One of them may still be at work in another process: what it has decided may be deleted twice, and one that has
-    not decided finds that it takes nothing.
+    One of these sweeps may still be at work in another process. Then the packs of a decided sweep may be deleted twice,
+    which is harmless, and an undecided sweep finds that it may delete nothing.
     """
     locked: dict[str, str] = {}
     for sweep in repository.plans.sweeps():
@@ -62,13 +62,13 @@ def settle(repository: Repository) -> dict[str, str]:
 def sweep(
     repository: Repository, plans: Iterable[Plan], *, on_progress: Callable[[Progress], None] = lambda _progress: None
 ) -> Swept:
-    """Delete what these plans condemn and nothing reaches, and withdraw them.
+    """Delete the packs that these plans condemn and that nothing reaches, and withdraw the plans.
 
-    :raises CorruptError: what restore points reach cannot be told; nothing was deleted.
+    :raises CorruptError: something on the way to the blocks of restore points cannot be read; nothing was deleted.
     """
     plans = list(plans)
     candidates = frozenset[bytes]().union(*(plan.packs for plan in plans))
-    own = repository.plans.begin_sweep(candidates)  # before anything is looked at: see decision 0008
+    own = repository.plans.begin_sweep(candidates)  # before anything is looked at, see decision 0008
     try:
         marking = _mark(repository, own, candidates)
         takes = _unreached(marking, candidates)
@@ -88,7 +88,7 @@ def sweep(
 
 
 def _mark(repository: Repository, own: str, candidates: frozenset[bytes]) -> Marking:
-    """Mark what is reached. All that is looked at here is looked at after the sweep's record was put."""
+    """Mark the frames that restore points reach. Everything here is looked at after the sweep's record was put."""
     sweeps = [sweep for sweep in repository.plans.sweeps() if sweep.id != own]
     return marked(
         repository,
@@ -100,7 +100,7 @@ def _mark(repository: Repository, own: str, candidates: frozenset[bytes]) -> Mar
 
 
 def _unreached(marking: Marking, candidates: frozenset[bytes]) -> frozenset[bytes]:
-    """Return the candidates that may go."""
+    """Return the candidates that nothing reaches."""
     takes = candidates - marking.live().keys()
     if not marking.complete:
         takes &= marking.framed().keys() | (takes - marking.blobs.keys())
@@ -117,9 +117,10 @@ def _carry_out(
     takes: frozenset[bytes],
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> dict[str, str]:
-    """Take packs out of the index, then delete them, then say that the sweep is over. May be done again.
+    """Take packs out of the index, then delete them, then write that the sweep is over. May be repeated.
 
-    A full store has no room for the index until packs are deleted. Until then the sweep's record says what to avoid.
+    A full store has no room to rewrite the index until packs are deleted. Until then the sweep's record tells readers
+    and writers which packs to avoid.
     """
     locked: dict[str, str] = {}
     withdrawn = False

@@ -1,6 +1,6 @@
 """The plan of a prune, as a value: points to forget, packs to condemn or rewrite, and packs to sweep now.
 
-Planning changes nothing but a probe blob, which tells the store's time and is gone again.
+Planning changes nothing except for a probe blob: it tells the store's time, and is removed at once.
 """
 
 from __future__ import annotations
@@ -24,32 +24,33 @@ class PrunePlan:
     """The plan of one prune. Packs are named by their ids in hex; all sizes are in bytes."""
 
     verdicts: tuple[RetentionDecision, ...]
-    """The rule's verdict on every point, with its reason; empty without a rule."""
+    """The retention rule's decision on every point, with its reason; empty if there is no rule."""
     condemned: Mapping[str, int] = field(repr=False)
-    """Pack → size: reached by nothing, old enough, in no plan yet."""
+    """Pack → size, of packs that nothing reaches, that are old enough, and that no plan condemns yet."""
     rewritten: Mapping[str, int] = field(repr=False)
-    """Pack → bytes in it that are still reached, and are to move: the rest of it is waste."""
+    """Pack → reached bytes, which will be moved to a new pack. The rest of the pack is waste."""
     swept: Mapping[str, int] = field(repr=False)
-    """Pack → size: condemned long enough ago. What is reached after all is pardoned."""
+    """Pack → size, of packs that were condemned long enough ago. The sweep pardons those that something reaches after
+    all."""
     waiting: int
     """Condemned packs that still have to wait."""
     packs: int
-    """All there are."""
+    """Number of all packs."""
     pack_bytes: int
     live_bytes: int
     """Bytes of frames that restore points reach."""
     lost_blocks: int
-    """Blocks that restore points reach and that are nowhere to be found: 'vmkeep repo check' tells which."""
+    """Blocks that restore points reach and that no pack has; 'vmkeep repo check' names them."""
     margins: Margins
 
     @property
     def forgotten(self) -> tuple[RetentionDecision, ...]:
-        """The points that go."""
+        """The points that will be forgotten."""
         return tuple(verdict for verdict in self.verdicts if not verdict.keep)
 
     @property
     def empty(self) -> bool:
-        """Return whether there is nothing to do but tidy up."""
+        """Return whether there is nothing to do except to tidy up."""
         return not (self.forgotten or self.condemned or self.rewritten or self.swept)
 
 
@@ -61,13 +62,13 @@ def plan_prune(
     now: datetime,
     zone: tzinfo = UTC,
 ) -> PrunePlan:
-    """Find out what can go.
+    """Find out which points and packs can go.
 
     :param rule: which points stay; ``None``: all of them.
-    :param now: for the rule and for pins; the age of packs is told by the store's clock.
-    :param zone: of the rule's days, weeks, months and years.
-    :raises CorruptError: a manifest, a map page or a segment of the index cannot be read, or a point is gone that
-        nobody forgot: so it is not known what may go, and nothing may.
+    :param now: the time for the rule and for pins. The age of packs goes by the store's clock.
+    :param zone: time zone of the rule's days, weeks, months and years.
+    :raises CorruptError: a manifest, a map page or an index segment cannot be read, or a point is gone although nobody
+        forgot it. Then we do not know which packs are needed, so nothing may be deleted.
     """
     margins = margins.beside(repository.descriptor.lock)
     verdicts = tuple(decide(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()
@@ -104,12 +105,14 @@ def marked(
     gone: frozenset[bytes] = frozenset(),
     without: frozenset[str] = frozenset(),
 ) -> Marking:
-    """Mark what restore points reach, from what is stored now.
+    """Mark the frames that restore points reach, from what is stored now.
 
-    Tried twice, for another prune may have deleted a pack after the index was loaded here; and again, as often as
-    points were forgotten meanwhile.
+    Tries twice, because another prune may have deleted a pack after the index was loaded here. Tries again each time
+    that points were forgotten meanwhile.
 
-    :param candidates: packs of a sweep of our own; ``others``: of sweeps that have not decided; ``gone``: taken.
+    :param candidates: packs that our own sweep may delete.
+    :param others: packs that undecided sweeps of others may delete.
+    :param gone: packs that decided sweeps delete.
     :param without: refs of points that do not count.
     :raises CorruptError: something on the way cannot be read.
     """
@@ -121,7 +124,7 @@ def marked(
         return Rank.CONDEMNED if pack in condemned else Rank.CLEAR
 
     def attempt(*, last: bool) -> Marking | None:
-        """Return what is reached; ``None`` where it may only be that what is missing is needed no more."""
+        """Return what is reached; ``None`` if something is missing that may simply not be needed any more."""
         roots = Roots(repository, without=without)
         try:
             marking = Marking(repository, rank)

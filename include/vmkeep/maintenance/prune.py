@@ -1,6 +1,6 @@
-"""Carries out a prune: old plans swept, the plan written, points forgotten, packs rewritten.
+"""Carries out a prune: sweeps old plans, writes the new plan, forgets points, rewrites packs.
 
-What gives room comes before what takes some.
+Steps that free space come before steps that need some.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ class PruneReport:
     points_forgotten: tuple[str, ...]
     """Refs."""
     points_kept: dict[str, str]
-    """Ref → why a point that was to go is still there: pinned meanwhile, or locked in the store."""
+    """Ref → why a point that the plan forgets is still there: pinned meanwhile, or locked in the store."""
     packs_condemned: int
-    """Reached by nothing; a later prune deletes them."""
+    """Packs that nothing reaches; a later prune deletes them."""
     packs_rewritten: int
     bytes_rewritten: int
     packs_damaged: dict[str, str] = field(default_factory=dict)
-    """Pack → the damage for which it was not rewritten, and stays."""
+    """Pack → the damage because of which it was not rewritten and stays."""
     packs_deleted: int
     packs_pardoned: int
-    """Condemned some time ago, and reached again."""
+    """Packs that were condemned earlier and are reached again."""
     bytes_freed: int
     locked: dict[str, str] = field(default_factory=dict)
-    """Blob → until when the store does not let go of it."""
+    """Blob → until when the store refuses to delete it."""
     given_way: bool
-    """Another process could not wait for a sweep, which deleted nothing; the next prune will."""
+    """Another process could not wait and ended the sweep, which deleted nothing. The next prune will."""
     runs_removed: int
-    """Areas of dead runs."""
+    """Areas of dead runs that were removed."""
     leftovers_removed: int
-    """Files of processes that died while they wrote."""
+    """Files that were removed because the process that wrote them died."""
     not_rewritten: str = ""
-    """Why packs that are mostly waste stay as they are for now: the store is full."""
+    """Why packs that are mostly waste stay for now: the store is full. Empty if they were rewritten."""
     lost_blocks: int
 
     def require_room(self) -> None:
-        """Return if the store had room for all that was to be done.
+        """Return if the store had room for the whole prune.
 
-        :raises StoreFullError: it had not; all the rest is done.
+        :raises StoreFullError: it had not; everything else is done.
         """
         if self.not_rewritten:
             raise StoreFullError(
@@ -66,13 +66,13 @@ class PruneReport:
 def execute(
     repository: Repository, plan: PrunePlan, *, on_progress: Callable[[Progress], None] = lambda _progress: None
 ) -> PruneReport:
-    """Do what a plan says. May be stopped anywhere, and run any number of times at once, beside any backups.
+    """Carry out a plan. May be stopped anywhere, and any number may run at once, beside any backups.
 
-    :raises CorruptError: what restore points reach cannot be told any more, or points are gone that nobody forgot; no
-        pack was deleted.
-    :raises RepositoryError: the store does not create only what is absent (any more), which sweeps and seals settle
-        by which of them goes first; nothing was changed.
-    :raises StoreFullError: there is not even room to write down what is deleted.
+    :raises CorruptError: the blocks that restore points reach cannot be determined any more, or points are gone
+        although nobody forgot them; no pack was deleted.
+    :raises RepositoryError: the store cannot create a blob only if it is absent, or cannot do so any more. Sweeps and
+        seals need that to settle which of them comes first. Nothing was changed.
+    :raises StoreFullError: there is not even room to write down which packs are deleted.
     """
     require_points(repository)
     require_creates(repository.blobs)
@@ -114,7 +114,7 @@ def execute(
 
 
 def _tidy(repository: Repository, plan: PrunePlan) -> tuple[int, int]:
-    """Remove what dead processes left, and old records; return how many runs and how many files."""
+    """Remove the leftovers of dead processes, and old records; return the number of runs and of files."""
     leftovers = remove_leftovers(repository.blobs, left_for=plan.margins.left_for)
     time = store_time(repository.blobs)
     removed = remove_dead_runs(repository, plan.margins, time=time)
@@ -124,15 +124,15 @@ def _tidy(repository: Repository, plan: PrunePlan) -> tuple[int, int]:
 
 
 def _condemn(repository: Repository, packs: set[bytes]) -> tuple[str, set[bytes]] | None:
-    """Write a plan of all packs that no plan has yet; return its id and its packs."""
+    """Write a plan that condemns those of the packs that no plan condemns yet; return its id and its packs."""
     fresh = packs - frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
     return (repository.plans.condemn(fresh), fresh) if fresh else None
 
 
 def _rewrite(repository: Repository, packs: set[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:
-    """Condemn some packs and move what is reached now out of them; those of which not all could be moved stay.
+    """Condemn some packs and move their reached frames to new packs. A pack that could not be emptied stays.
 
-    They have a plan of their own, because a sweep between its writing and the move would pardon them.
+    These packs have a plan of their own, because a sweep between its writing and the move would pardon them.
     """
     written: tuple[str, set[bytes]] | None = None
     try:

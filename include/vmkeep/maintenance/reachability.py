@@ -1,8 +1,8 @@
 """Marks the frames that restore points reach: one bit for each entry of the index, set from the roots downwards.
 
-Every map page is read once, however many points share it. Where a block is stored more than once, one of its places
-is marked: the best by the caller's ranks, so that a copy in a pack that is about to go does not count while there is
-another. Decides nothing, and deletes nothing.
+Every map page is read once, however many points share it. Where a block is stored more than once, only its best copy is
+marked. The caller ranks the packs, so that a copy in a pack that may soon be deleted counts only if there is no other.
+This module decides nothing and deletes nothing.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 _PAGES = 2048
-"""Pages read together: their digests take a few megabytes on each level of a map."""
+"""Pages read together. Their digests take a few megabytes on each level of a map."""
 _PREFIX = 8
 _UNSEEN = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 class Rank(IntEnum):
-    """The rank of a copy in a pack; of several copies, the one of the lowest rank is marked."""
+    """The rank of a copy by its pack. Of several copies, the one with the lowest rank is marked."""
 
     CLEAR = 0
     CONDEMNED = 1
     """In a pack that some plan condemns."""
     CANDIDATE = 2
-    """In a pack that the caller would delete."""
+    """In a pack that the caller wants to delete."""
     OTHERS = 3
     """In a pack that another sweep may be deleting."""
     DAMAGED = 4
-    """In a frame that is known to be damaged: better than nothing, for it may be healed."""
+    """In a frame that is known to be damaged. Better than no copy, because it may be healed."""
     GONE = 5
-    """In a pack that is not there, or is being deleted."""
+    """In a pack that is missing, or is being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,16 @@ class LiveFrame:
 
 
 class Marking:
-    """The bits of one index. Not thread-safe.
+    """The marks on one index. Not thread-safe.
 
-    The index is loaded when this is made, and the packs are listed after it: so a pack that the index names and that
-    is not listed is not there.
+    The index is loaded when this object is made, and the packs are listed after that. So a pack that the index names
+    and that is not listed does not exist.
     """
 
     def __init__(self, repository: Repository, rank: Callable[[bytes], Rank] = lambda _pack: Rank.CLEAR) -> None:
         """Load the index.
 
-        :param rank: what a copy in a pack is worth; asked once for each pack that is there.
+        :param rank: ranks the copies in a pack; asked once for each pack that exists.
         """
         index = repository.fresh_index()
         damage = repository.damage.load()
@@ -90,16 +90,16 @@ class Marking:
         for bits in self._segments:
             bits.devalue(damage.bad_frames, self._ids)
         self.lost = 0
-        """Blocks that restore points reach and that are nowhere to be found."""
+        """Blocks that restore points reach and that no pack has."""
         self._wanting = 0
-        """The same, of points that are not sealed yet, and will not be while anything is missing."""
+        """Missing blocks of points that are not sealed yet, and that will not be sealed while any is missing."""
         self._damaged = bool(index.damaged)
 
     def reach(self, roots: Iterable[str], *, strict: bool = True) -> None:
-        """Mark all that is below some maps' roots.
+        """Mark everything below the roots of some maps.
 
-        :param strict: a page that is missing or damaged is an error: what lies below it is not known. Otherwise it
-            ends the way down: for a point that cannot be sealed unless all of it is there.
+        :param strict: raise for a page that is missing or damaged, because the pages below it are then unknown. If
+            false, the walk just ends at such a page: for a point that cannot be sealed unless all of it is there.
         :raises CorruptError: a page is missing or damaged.
         """
         digests = _rows([_digest(root) for root in roots])
@@ -113,7 +113,7 @@ class Marking:
             self._descend(level, fresh, strict=strict)
 
     def _descend(self, level: int, pages: U8, *, strict: bool) -> None:
-        """Mark what is below some pages that were marked just now. Deepest first: little is waiting then."""
+        """Mark everything below pages that were just marked. Goes deepest first, so that few pages wait in memory."""
         waiting = [(level, pages)]
         while waiting:
             level, pages = waiting.pop()
@@ -127,21 +127,24 @@ class Marking:
 
     @property
     def complete(self) -> bool:
-        """Whether all is known that is there. If not, a pack that the index does not name may hold what is missing."""
+        """Whether nothing is missing and no segment is damaged.
+
+        If not, a pack that no segment names may hold what is missing.
+        """
         return not (self.lost or self._wanting or self._damaged)
 
     def live(self) -> Mapping[bytes, int]:
-        """Return pack → bytes of its marked frames, of packs that have any."""
+        """Return pack → bytes of its marked frames, for packs that have any."""
         total = np.zeros(len(self._ids), np.int64)
         for bits in self._segments:
             total += bits.weigh(bits.marked(), len(self._ids))
         return {pack: int(total[number]) for pack, number in self._ids.items() if total[number]}
 
     def framed(self) -> Mapping[bytes, int]:
-        """Return pack → bytes of its frames, of all packs that the index names.
+        """Return pack → bytes of its frames, for all packs that the index names.
 
-        An entry that is listed twice, as a crash may leave it, counts twice; but no pack for more than there is
-        room in it beside its footer.
+        A crash may leave an entry that is listed twice, and then it counts twice. But no pack counts for more than its
+        size without its footer.
         """
         total = np.zeros(len(self._ids), np.int64)
         marked = np.zeros(len(self._ids), np.int64)
@@ -167,7 +170,7 @@ class Marking:
         return found
 
     def _number_packs(self, rank: Callable[[bytes], Rank], broken: frozenset[bytes]) -> None:
-        """Give every pack of the index a number, and a weight: rank first, then its id, for two markings to agree."""
+        """Give every pack of the index a number and a weight: rank first, then id, so that two markings agree."""
         self._ids: dict[bytes, int] = {}
         for bits in self._segments:
             bits.number(self._ids)
@@ -181,9 +184,10 @@ class Marking:
             bits.weights = weights
 
     def _mark(self, digests: U8, *, pages: bool, strict: bool) -> U8:
-        """Mark the best place of each digest, and return those digests that had not been marked.
+        """Mark the best copy of each digest, and return the digests that had not been marked before.
 
-        :param pages: what is missing is an error. A missing block is counted; nothing lies below it.
+        :param pages: the digests are those of pages. A missing page is an error. A missing block is only counted,
+            because nothing lies below it.
         """
         digests = _distinct(digests)
         best = np.full(len(digests), _UNSEEN, np.uint64)
@@ -251,12 +255,12 @@ class _Bits:
         self.weights: U64 = np.zeros(0, np.uint64)
 
     def number(self, ids: dict[bytes, int]) -> None:
-        """Give each pack of the segment a number, the same in all segments."""
+        """Give each pack of the segment its number, which is the same in all segments."""
         names = (row.tobytes() for row in self._columns.pack_ids)
         self._numbers = np.fromiter((ids.setdefault(name, len(ids)) for name in names), np.int64)
 
     def devalue(self, frames: Iterable[tuple[bytes, int]], ids: Mapping[bytes, int]) -> None:
-        """Remember which rows are frames that are known to be damaged."""
+        """Remember which rows are frames with known damage."""
         rows = [np.zeros(0, np.int64)]
         for pack, offset in frames:
             if pack in ids:
@@ -265,9 +269,9 @@ class _Bits:
         self._damaged = np.unique(np.concatenate(rows))
 
     def improve(self, digests: U8, best: U64, where: I64, rows: I64, number: int) -> None:
-        """Enter this segment's place of each digest where it is better than the one found so far.
+        """For each digest, enter this segment's copy if it is better than the best one so far.
 
-        :param digests: in order; the other arrays are changed.
+        :param digests: sorted; the other arrays are changed.
         """
         prefixes = np.ascontiguousarray(digests[:, :_PREFIX]).view(">u8").reshape(-1)
         start, stop = np.searchsorted(prefixes, self._first), np.searchsorted(prefixes, self._last, side="right")
@@ -277,7 +281,7 @@ class _Bits:
         asked = np.flatnonzero(row >= 0)
         row = row[asked]
         asked += start
-        while len(asked):  # the next rows may be the same digest once more, in another pack
+        while len(asked):  # the next row may be the same digest again, in another pack
             same = (self._columns.rests[row] == digests[asked, _PREFIX:]).all(axis=1)
             weight = self._weights(row)
             better = same & (weight < best[asked])
@@ -298,7 +302,7 @@ class _Bits:
         return weights
 
     def set(self, rows: I64) -> npt.NDArray[np.bool_]:
-        """Mark rows; return which of them were not marked before."""
+        """Mark rows, and return which of them were not marked before."""
         masks = np.uint8(1) << (rows & 7).astype(np.uint8)
         fresh: npt.NDArray[np.bool_] = self._set[rows >> 3] & masks == 0
         np.bitwise_or.at(self._set, rows >> 3, masks)
@@ -309,7 +313,7 @@ class _Bits:
         return np.flatnonzero(np.unpackbits(self._set, count=self.entries, bitorder="little"))
 
     def weigh(self, rows: I64 | slice, packs: int) -> I64:
-        """Return bytes of frames by pack number."""
+        """Return the bytes of frames, by pack number."""
         numbers, lengths = self._numbers[self._columns.packs[rows]], self._columns.lengths[rows]
         return np.bincount(numbers, weights=lengths, minlength=packs).astype(np.int64)
 
@@ -318,7 +322,7 @@ class _Bits:
         return np.bincount(self._numbers[self._columns.packs[self.marked()]], minlength=packs)
 
     def frames(self, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, LiveFrame]]:
-        """Yield the marked frames of packs whose number is wanted."""
+        """Yield the marked frames in the packs whose numbers are wanted."""
         rows = self.marked()
         rows = rows[wanted[self._numbers[self._columns.packs[rows]]]]
         for row in rows.tolist():
@@ -331,12 +335,12 @@ def _listed(repository: Repository) -> dict[bytes, PackBlob]:
     return {
         pack_id_of(blob.key): PackBlob(size=blob.size, modified=blob.modified)
         for blob in repository.blobs.list(PACKS)
-        if is_pack(blob.key)  # whatever others put there is nobody's to delete
+        if is_pack(blob.key)  # a blob that somebody else put there is not ours to delete
     }
 
 
 def _distinct(digests: U8) -> U8:
-    """Return the digests in order, each once."""
+    """Return the digests sorted, each once."""
     if not len(digests):
         return digests
     rows = np.ascontiguousarray(digests).view(f"V{DIGEST_SIZE}").reshape(-1)

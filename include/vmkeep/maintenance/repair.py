@@ -1,7 +1,7 @@
-"""Repair without deleting: an index made again from packs, and restore points told good from damaged.
+"""Repairs without deleting: rebuilds an index from packs, and tells damaged restore points from good ones.
 
-What is wrong has to be looked for first; blocks that are lost come back by :mod:`vmkeep.maintenance.heal`, or with
-the next backup that meets them.
+A check has to find the damage first. Lost blocks come back by :mod:`vmkeep.maintenance.heal`, or by the next backup
+that reads the same content.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from vmkeep.repository.folders import PACKS, POINTS
 from vmkeep.repository.frames import PackContents
 
 _ENTRIES = 1 << 20
-"""Entries that are written as one segment: 46 MiB."""
+"""Entries written as one segment: 46 MiB."""
 
 OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRepair:
-    """The changes to an index, or in a dry run those that would be made."""
+    """The changes to an index, or those that a dry run would make."""
 
     segments_damaged: dict[str, str]
-    """Segment → what is wrong with it: nobody looks in these from now on; they stay where they are."""
+    """Segment → what is wrong with it. Readers skip these from now on; they stay where they are."""
     packs_listed: tuple[str, ...]
-    """Ids of the packs whose entries are written again, or for the first time."""
+    """Ids of the packs whose entries are written again or for the first time."""
     entries: int
-    """Their number."""
+    """Number of entries written."""
     packs_unreadable: tuple[str, ...]
-    """Packs that are named by nothing, and of which no frame can be read."""
+    """Packs that no segment names, and of which no frame can be read."""
 
 
 def repair_index(
     repository: Repository, *, dry_run: bool = False, on_progress: OnProgress = lambda _progress: None
 ) -> IndexRepair:
-    """List the packs that no good segment lists as they are. Every step may be repeated, and a crash harms nothing.
+    """List the packs that no good segment lists correctly. Every step may be repeated, and a crash harms nothing.
 
-    Packs that maintenance is deleting are left out; those of backups that run now may be listed a little early.
+    Packs that maintenance is deleting are left out. Packs of running backups may be listed a little early.
     """
     work = _IndexWork(repository, on_progress)
     packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list(PACKS) if is_pack(blob.key)}
@@ -71,7 +71,7 @@ def repair_index(
 
 
 class _IndexWork:
-    """Reads footers, several at a time."""
+    """Reads the footers of packs, several at a time."""
 
     def __init__(self, repository: Repository, on_progress: OnProgress) -> None:
         self._store = repository.blobs
@@ -79,7 +79,7 @@ class _IndexWork:
         self._on_progress = on_progress
 
     def sums(self, packs: dict[bytes, BlobInfo]) -> dict[bytes, Sum]:
-        """Return what the index has to say of each pack whose footer is good and lists anything."""
+        """Return the sum that the index entries of each pack should have, where its footer is good and not empty."""
         sums: dict[bytes, Sum] = {}
         for number, contents in enumerate(abreast(self._store, self._footer, packs.values())):
             if contents is not None:
@@ -88,7 +88,7 @@ class _IndexWork:
         return sums
 
     def contents(self, packs: Iterable[BlobInfo]) -> Iterator[PackContents | BlobInfo]:
-        """Yield what packs hold, by their footers or by their frames; of one that cannot be read: the pack."""
+        """Yield the contents of each pack, by its footer or else its frames; an unreadable pack is yielded itself."""
         for blob in packs:
             try:
                 found = self._footer(blob) or salvage_pack(self._store, self._framer, blob.key)
@@ -104,7 +104,7 @@ class _IndexWork:
 
 
 def _grouped(packs: Iterable[PackContents | BlobInfo]) -> Iterator[Sequence[PackContents | BlobInfo]]:
-    """Gather packs until their entries make a segment."""
+    """Gather packs until their entries fill a segment."""
     group: list[PackContents | BlobInfo] = []
     entries = 0
     for pack in packs:
@@ -119,24 +119,24 @@ def _grouped(packs: Iterable[PackContents | BlobInfo]) -> Iterator[Sequence[Pack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointsRepair:
-    """The damaged points, and the marks that change."""
+    """The damaged points, and the changes to their marks."""
 
     damaged: tuple[PointDamage, ...]
-    """All that are, with what is lost of them."""
+    """All damaged points, with the parts that are lost."""
     marked: tuple[str, ...]
-    """Refs of those among them that were not marked so before."""
+    """Refs of damaged points that had no damage mark before."""
     cleared: tuple[str, ...]
     """Refs of points that were marked damaged and are whole again."""
     unreadable: tuple[str, ...]
-    """Manifests that are damaged themselves: they cannot be restored from, nor marked."""
+    """Manifests that are damaged themselves. Such points can be neither restored nor marked."""
 
 
 def repair_points(
     repository: Repository, *, dry_run: bool = False, on_progress: OnProgress = lambda _progress: None
 ) -> PointsRepair:
-    """Mark the points of which something is lost, and take the mark from those that are whole again.
+    """Mark the points that have lost something, and clear the mark of points that are whole again.
 
-    Looks for what is there, and at what checks have found of damage; reads no data.
+    Looks only at which frames exist and which damage checks have found. Reads no data.
     """
     damaged, marked, cleared, unreadable = [], [], [], []
     manifests = list(repository.blobs.list(POINTS))
@@ -161,7 +161,7 @@ def repair_points(
 
 
 def _mark(repository: Repository, damage: PointDamage, before: Damage | None, *, dry_run: bool) -> bool:
-    """Mark a point, unless it is marked with just this; return whether it had no mark."""
+    """Mark a point, unless its mark already says the same; return whether it had no mark."""
     lost = tuple(Lost(name=part.name, extents=part.extents) for part in damage.parts)
     if not dry_run and (before is None or before.lost != lost):
         try:

@@ -1,7 +1,8 @@
-"""Room that is held back for a prune, which has to write down what it deletes even where nothing is free any more.
+"""Space reserved for a prune, which has to write down what it deletes even on a full disk.
 
-A file of random bytes, which no file system can compress, beside the blobs of a folder. A prune that finds no room
-deletes it, and puts it back at its end. Other stores are not full to the last byte.
+The reserve is a file of random bytes, which no file system can compress, beside the blobs of a folder. A prune that
+finds no room deletes the file, and puts it back at its end. Only folders have a reserve, because other stores do not
+fill up to the last byte.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from vmkeep.repository.folders import PROBES
 _LEAST = 64 << 10
 _MOST = 16 << 20
 _FOR_A_PACK = 128
-"""Bytes by which a pack may make the notes of one prune longer: its id in a plan, and in both stages of a sweep."""
+"""Bytes that one pack may add to the notes of a prune: its id in a plan, and in both stages of a sweep."""
 
 
 def spend_reserve(store: BlobStore, *, packs: int) -> None:
-    """Give back what is held back, unless there is as much room as a prune of some packs needs."""
+    """Release the reserve, unless a prune of this many packs has enough room without it."""
     if (reserve := reserve_of(store)) is None:
         return
     probe = f"{PROBES}{secrets.token_hex(8)}"
@@ -33,7 +34,7 @@ def spend_reserve(store: BlobStore, *, packs: int) -> None:
 
 
 def hold_reserve(store: BlobStore, *, packs: int) -> None:
-    """Hold back what a prune of some packs needs, if there is room for it; a failure here fails nothing."""
+    """Reserve the space that a prune of this many packs needs, if there is room. A failure here is ignored."""
     if (reserve := reserve_of(store)) is not None:
         with suppress(StoreError, PermissionDeniedError):
             reserve.hold_reserve(_size(packs))

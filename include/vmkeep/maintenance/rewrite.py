@@ -1,7 +1,8 @@
-"""Moves what is still reached out of packs that are mostly waste, into new packs with a segment of their own.
+"""Moves frames that are still reached out of packs that are mostly waste, into new packs with their own segment.
 
-Frames keep their compressed form; each is checked against its digest on the way. A damaged one stays where it is, for
-a copy of it may still be found elsewhere: its pack is told to the caller, and not to be condemned. Deletes nothing.
+Frames keep their compressed form, and each is checked against its digest on the way. A damaged frame stays where it is,
+because another copy of it may still be found. The caller is told its pack, which must then not be condemned. Deletes
+nothing.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from vmkeep.repository.checks import MAX_RAW
 from vmkeep.repository.frames import HEADER_SIZE, Box, Packed, pack_key, parse_header
 
 _READ = 4 << 20
-"""Bytes up to which neighbouring frames are read together."""
+"""Limit up to which neighbouring frames are read together, in bytes."""
 _FLUSHED = 1 << 30
-"""Bytes after which what was moved is made findable: a crash costs no more than that again."""
+"""Bytes after which the moved frames are made findable. A crash repeats at most this much work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewritten:
-    """The outcome for some packs."""
+    """The outcome for the rewritten packs."""
 
     packs: int = 0
     bytes_stored: int = 0
     damaged: dict[bytes, str] = field(default_factory=dict)
-    """Pack → what is wrong, of packs that have to stay."""
+    """Pack → what is wrong with it, for packs that have to stay."""
     no_room: str = ""
-    """Why all of them stay: the store is full."""
+    """Why all of them stay: the store is full. Empty if it was not."""
 
 
 def rewrite(
@@ -41,9 +42,9 @@ def rewrite(
     *,
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> Rewritten:
-    """Copy frames out of packs that a plan has condemned; without a plan they would be found where they are.
+    """Copy frames out of packs that a plan has condemned. Without a plan, the writer would find them stored already.
 
-    :param frames: pack → its live frames, in the order of their offsets.
+    :param frames: pack → its live frames, sorted by offset.
     """
     total = sum(frame.length for group in frames.values() for frame in group)
     damaged: dict[bytes, str] = {}
@@ -71,7 +72,7 @@ def _progress(done: int, total: int, writer: BlockWriter) -> Progress:
 
 
 def _read(repository: Repository, pack: bytes, frames: Sequence[LiveFrame], scratch: ReadBuffers) -> Iterator[Packed]:
-    """Yield the frames of one pack that are good; raise for the first that is not, once all others are out."""
+    """Yield the good frames of one pack. If any frame is damaged, raise for the first one, after all good ones."""
     key = pack_key(pack)
     box = repository.framer.box(key)
     wrong: CorruptError | None = None
@@ -82,7 +83,7 @@ def _read(repository: Repository, pack: bytes, frames: Sequence[LiveFrame], scra
         try:
             view = view[: repository.blobs.get_into(key, start, view)]
         except BlobNotFoundError:
-            return  # swept meanwhile by another prune, which has moved all that is needed
+            return  # another prune has swept this pack, after moving everything that is needed
         for frame in group:
             at = frame.offset - start
             try:
@@ -101,7 +102,7 @@ def _unpacked(box: Box, frame: LiveFrame, stored: memoryview, scratch: ReadBuffe
 
 
 def _neighbours(frames: Sequence[LiveFrame]) -> Iterator[list[LiveFrame]]:
-    """Group frames that are read by one request."""
+    """Group frames that one request can read."""
     group: list[LiveFrame] = []
     for frame in frames:
         if group and (

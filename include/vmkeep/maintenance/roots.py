@@ -17,16 +17,16 @@ from vmkeep.repository.sealing import handshake
 class Roots:
     """The roots as they are now.
 
-    Intents are looked at before manifests: one that has gone by then has become a manifest, or nothing.
+    Intents are read before manifests. An intent that is gone by then has become a manifest, or was given up.
     """
 
     def __init__(self, repository: Repository, *, without: frozenset[str] = frozenset()) -> None:
         """Read intents, then manifests.
 
-        :param without: refs of points that are to go.
-        :raises CorruptError: one of them cannot be read, so nobody knows what it needs; or one is gone though nobody
-            forgot it, or in a bucket with locks somebody has hidden it: nobody is to have his points deleted by us for
-            him.
+        :param without: refs of points that will be forgotten.
+        :raises CorruptError: an intent or a manifest cannot be read, so we do not know which blocks it needs. Or a
+            point is gone although nobody forgot it, or somebody has hidden it in a bucket with locks: whoever removed
+            points must not get us to delete their blocks for him.
         """
         self._repository = repository
         self.intended = [
@@ -34,18 +34,18 @@ class Roots:
         ]
         noted = repository.sealed_notes.noted()
         there = list(repository.manifests.names())
-        require_visible(repository.blobs, repository.descriptor.lock, POINTS)  # which tells of a better way back
+        require_visible(repository.blobs, repository.descriptor.lock, POINTS)  # first: it names a better way back
         repository.sealed_notes.require(noted, {name.blob for name in there})
         names = [name for name in there if name.ref not in without]
         self._names = {name.ref for name in names}
         self.sealed = [root for roots in abreast(repository.blobs, self._of, names) for root in roots]
 
     def stand(self) -> bool:
-        """Return whether no point was forgotten since, whose blocks may be gone by now."""
+        """Return whether no point was forgotten since then. The blocks of such a point may be gone by now."""
         return self._names <= {name.ref for name in self._repository.manifests.names()}
 
     def mark(self, marking: Marking) -> None:
-        """Mark all that is reached. A marking whose index was loaded before the roots were may lack some of it."""
+        """Mark all frames that these roots reach, or fewer if the index was loaded before the roots."""
         marking.reach(self.sealed)
         marking.reach(self.intended, strict=False)
 

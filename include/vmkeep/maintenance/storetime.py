@@ -1,6 +1,7 @@
-"""The store's time. Ages are differences between two stamps of its clock; nothing is safe because ours agrees with it.
+"""The store's time. Ages are differences between two stamps of the store's clock.
 
-Only rules that people make go by our own clock: how long points are kept, and when a pin ends.
+Safety never depends on our own clock agreeing with it. Only rules that people make go by our clock: how long points are
+kept, and when a pin ends.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from vmkeep.errors import StoreError, UnsupportedError
 from vmkeep.repository.folders import PROBES
 
 _AHEAD = timedelta(days=1)
-"""Clocks that differ by less are told apart by nobody's retention."""
+"""A difference between the clocks that is too small to matter for any retention rule."""
 _LEFT_FOR = timedelta(hours=1)
-"""Age from which on a probe is a leftover: nobody needs a minute to look at his own."""
+"""Age at which a probe is a leftover, because no process takes even a minute to look at its own."""
 
 
 def time_for_rules(store: BlobStore) -> datetime:
-    """Return the time by which retention rules and the ends of pins go: this machine's.
+    """Return this machine's time, by which retention rules and the ends of pins go.
 
-    :raises UnsupportedError: it is days ahead of the store's: points and pins would end before their time.
+    :raises UnsupportedError: this machine's clock is far ahead of the store's, so points and pins would end too early.
     """
     ours, theirs = now(), store_time(store)
     if ours - theirs > _AHEAD:
@@ -34,9 +35,9 @@ def time_for_rules(store: BlobStore) -> datetime:
 
 
 def store_time(store: BlobStore) -> datetime:
-    """Return the time by the store's clock: the stamp of a blob that is written for it, and removed.
+    """Return the time by the store's clock: the stamp of a blob that is written for this purpose and then removed.
 
-    It is empty, so that a full disk has room for it.
+    The blob is empty, so that it fits on a full disk.
     """
     key = f"{PROBES}{secrets.token_hex(8)}"
     store.put(key, b"")

@@ -1,4 +1,4 @@
-"""Removes what dead processes left, and records of sweeps that nobody can need any more."""
+"""Removes the leftovers of dead processes, and records of sweeps that no process can need any more."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vmkeep.repository.notes import EXPIRES_AFTER, LEASES, is_held, tries
 
 
 def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime) -> int:
-    """Remove the areas of runs that gave no sign of life for long; return how many.
+    """Remove the areas of runs that have shown no sign of life for long; return how many.
 
-    A copy renews its lease every few seconds, so that an area in which nothing is young is nobody's any more. Where the
-    margin is shorter than it takes a lease to run out, the lease counts.
+    A copy renews its lease every few seconds, so an area without any young blob belongs to no living process. If a
+    lease takes longer to expire than the margin, the lease decides.
 
     :param time: now, by the store's clock.
     """
@@ -37,7 +37,7 @@ def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime
 
 
 def _is_live(repository: Repository, blob: BlobInfo, time: datetime) -> bool:
-    """Return whether a blob is a lease that is held, and was renewed not long ago."""
+    """Return whether a blob is a lease that is held and was renewed recently."""
     return (
         f"/{LEASES}" in blob.key
         and (time - blob.modified).total_seconds() < EXPIRES_AFTER
@@ -57,10 +57,11 @@ def remove_dead_forgettings(repository: Repository, margins: Margins, *, time: d
 
 
 def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -> int:
-    """Remove the records of sweeps that are over and long past; return how many.
+    """Remove the records of sweeps that have been over for long; return how many.
 
-    One is needed as long as a try goes on that had begun before, and as long as the index names a pack that it took:
-    a merge of segments which read the index before the sweep may have written such entries again.
+    A record is still needed in two cases. A try that began before the sweep was over still needs it. So does an index
+    that names a pack which the sweep deleted: a merge that read the index before the sweep may have written such
+    entries again.
 
     :param time: now, by the store's clock.
     """
@@ -73,7 +74,7 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
         return 0
     keys = tries.begun_keys(repository.blobs)
     known = [tries.over_at_begin(repository.blobs, repository.framer, key) for key in keys]
-    named = named_packs(repository)  # after the tries were looked at: one that has ended has named what it stored
+    named = named_packs(repository)  # after the tries: one that has ended has named what it stored
     done = [
         sweep
         for sweep in old
