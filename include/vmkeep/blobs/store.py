@@ -34,7 +34,11 @@ class BlobInfo:
     key: str
     size: int
     modified: datetime
-    """By the clock of the store, which may differ from ours: for people, never for decisions."""
+    """By the clock of the store, which may differ from ours.
+
+    Decisions rest on differences of such times only: the age of a blob is measured against one that was written just
+    now (:mod:`vmkeep.maintenance.storetime`).
+    """
 
 
 class BlobStore(Protocol):
@@ -53,7 +57,10 @@ class BlobStore(Protocol):
         """
 
     def replace(self, key: str, data: Bytes) -> None:
-        """Create or overwrite a blob, atomically for readers. Only for leases and other notes of a run."""
+        """Create or overwrite a blob, atomically for readers.
+
+        Only for notes, which no restore needs: those of runs with their leases, marks of points, and notes of damage.
+        """
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes.

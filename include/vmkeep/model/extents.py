@@ -259,11 +259,6 @@ def split(extents: Iterable[Extent], unit: int) -> Iterator[Extent]:
             start = stop
 
 
-def to_pairs(extents: Iterable[Extent]) -> list[list[int]]:
-    """Return ``[[start, length], …]``, the form that leaves the process."""
-    return [[extent.start, extent.length] for extent in extents]
-
-
 def from_pairs(pairs: Iterable[Sequence[int]]) -> Extents:
     """Parse ``[[start, length], …]`` in bytes; empty ranges are dropped.
 
