@@ -15,12 +15,14 @@ import pytest
 
 from demo.airflow_home import OUTAGE
 from tests.integration.airflow.restore_runs import quoted
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 STUCK = {"nfc": {"on": "read", "hang_seconds": 300, "after_bytes": 16 << 20, "count": None, "disk": "app01_2"}}
 """The data disk's reads hang after 16 MiB: the copy stays in its middle until the fault is cleared."""
+CHECKPOINT_SECONDS = 30.0
+"""A copy that has worked for so long keeps a cursor with the next piece that it reads."""
 POOL = "/api/v2/pools/backup_proxy"
 AS_SHIPPED = OUTAGE["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"]
 HURRIED = "20"
@@ -31,7 +33,7 @@ TRIED_AGAIN = "airflow.sdk.api.client.Client.request"
 
 @pytest.fixture
 def stuck_disk(control) -> Callable[[], None]:
-    """A copy stays in its middle until the returned function is called."""
+    """A copy stays in its middle until the returned function is called, which takes added latency away, too."""
     control.call("POST", "/fault", STUCK)
     return lambda: control.call("POST", "/clear", {})
 
@@ -103,20 +105,23 @@ def let_the_scheduler_take_tasks_for_dead_after(airflow, seconds: str) -> None:
 def test_a_copy_outlives_an_api_server_and_its_own_death_costs_one_try(api, airflow, control, stuck_disk):
     let_the_scheduler_take_tasks_for_dead_after(airflow, AS_SHIPPED)
     home = str(airflow.home.folder)
+    control.call("POST", "/fault", {"nfc": {"latency": 2.0}})  # else it would end before it is stuck again
     run = api.trigger("vm_backup", vm="app01", full=True)
     child = await_stuck_copy(api, run, home)
+    stuck_since = time.monotonic()
     airflow.components["api-server"].kill()
     await_calls_that_are_tried_again(airflow, child)
     airflow.restart("api-server")
     airflow.wait_ready()
     assert tries_of_copies(api, run) == [1, 1, 1]
 
-    control.call("POST", "/fault", {"nfc": {"latency": 6.0}})  # else it would end before it is killed
+    eventually(lambda: time.monotonic() - stuck_since > CHECKPOINT_SECONDS, "a checkpoint")
     stuck_disk()
-    await_cursor(api, run, "Hard disk 3")  # a checkpoint comes after 30 s, which the outage has lasted
+    control.call("POST", "/fault", {"nfc": STUCK["nfc"] | {"after_bytes": 4 << 20}})
+    await_cursor(api, run, "Hard disk 3")
     assert copies(home) == [child]
     child.send_signal(signal.SIGKILL)
-    control.call("POST", "/fault", {"nfc": {"latency": 0}})
+    stuck_disk()
     assert api.wait("vm_backup", run, seconds=HANG) == "success"
     assert tries_of_copies(api, run) == [1, 1, 2]
     again = copy_of(api, run, "Hard disk 3")
