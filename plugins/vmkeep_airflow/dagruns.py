@@ -74,7 +74,7 @@ def dag_run_of(site: Site, run: str) -> DagRunId | None:
 
     ``None`` too where the note is damaged: one that nobody can read must not keep the others from being swept.
     """
-    from vmkeep.repository import open_site_repository
+    from vmkeep.flows.repositories import open_site_repository
 
     with open_site_repository(site) as repository:
         try:

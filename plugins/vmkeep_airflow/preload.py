@@ -46,10 +46,11 @@ def in_celery_worker() -> bool:
 
 
 def warm_up() -> None:
-    """Import what every task imports, and keep what unlocks a repository for all of them (see ``keycache``)."""
+    """Import what every task imports, and share the keys of repositories that a passphrase unlocks."""
     for module in iter_modules(operators.__path__, f"{operators.__name__}."):
         import_module(module.name)
     for name in _IN_EVERY_TASK:
         import_module(name)
-    keycache: Any = import_module("vmkeep.repository.unlock.keycache")
-    keycache.share_keys()
+    from vmkeep.flows.keys import share_keys  # takes time to import, which a web server need not spend
+
+    share_keys()

@@ -12,8 +12,8 @@ from vmkeep.policy import Cause, RetentionDecision
 from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:
-    from vmkeep.maintenance import PrunePlan, PruneReport
-    from vmkeep.repository.checks import PointDamage
+    from vmkeep.flows.pruning import PrunePlan, PruneReport
+    from vmkeep.flows.upkeep import PointDamage
 
 _WORTH_A_LINE = frozenset({Cause.PINNED, Cause.NEWEST, Cause.NO_GOOD, Cause.FUTURE})
 """Reasons that keep a point although no number of the rule does."""

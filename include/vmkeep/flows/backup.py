@@ -43,8 +43,8 @@ from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.session import Session
 
 __all__ = [
-    "copy_disk", "exclude", "plan_disks", "preflight", "remove_own_snapshot", "remove_snapshot", "seal",
-    "take_snapshot", "verify_point",
+    "RunningTransfer", "copy_disk", "exclude", "plan_disks", "preflight", "remove_own_snapshot", "remove_snapshot",
+    "seal", "take_snapshot", "verify_point",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)

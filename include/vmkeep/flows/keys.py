@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmkeep.repository import KeyService, Repository, Slot
+from vmkeep.repository.unlock import share_keys
 
 __all__ = [
     "Slot",
@@ -13,6 +14,7 @@ __all__ = [
     "remove",
     "require_encrypted",
     "require_slot",
+    "share_keys",
 ]
 
 

@@ -42,6 +42,15 @@ class ListedVm:
     last_point_at: datetime | None = None
 
 
+def require_login(vcenter: VCenter) -> None:
+    """Log in to a vCenter or host, and out again.
+
+    :raises VmKeepError: it cannot be reached, is another server than its certificate says, or refuses the login.
+    """
+    with open_session(vcenter):
+        return
+
+
 def list_vms(vcenter: VCenter, points: Iterable[CatalogEntry] = ()) -> tuple[ListedVm, ...]:
     """Return every VM that the user may see, sorted by name.
 

@@ -19,13 +19,14 @@ from vmkeep.repository import (
     create_encrypted_repository,
     create_repository,
     open_repository,
+    open_site_repository,
     takes_passphrase,
 )
 from vmkeep.repository.checks import Slice, parse_slice
 
 __all__ = [
-    "LOCK_MODES", "Made", "Repository", "Slice", "check", "choose_slice", "create", "open_repository", "require_rate",
-    "stats", "takes_passphrase",
+    "LOCK_MODES", "Made", "Repository", "Slice", "check", "choose_slice", "create", "open_repository",
+    "open_site_repository", "require_rate", "stats", "takes_passphrase",
 ]  # fmt: skip
 
 LOCK_MODES = tuple(mode.value for mode in LockMode)

@@ -35,7 +35,8 @@ from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
 __all__ = [
-    "clean_up", "finish_restore", "hand_over", "plan_id", "plan_restore", "prepare_target", "write_disk", "write_jobs",
+    "RunningTransfer", "clean_up", "finish_restore", "hand_over", "plan_id",
+    "plan_restore", "prepare_target", "write_disk", "write_jobs",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)

@@ -36,13 +36,13 @@ from vmkeep.maintenance import find_hidden as find_hidden_in
 from vmkeep.model.job import Progress
 from vmkeep.model.wording import counted
 from vmkeep.repository import Finding, Repository
-from vmkeep.repository.checks import Slice, parse_slice, slice_of_day
+from vmkeep.repository.checks import PointDamage, Slice, parse_slice, slice_of_day
 from vmkeep.repository.folders import PACKS
 
 __all__ = [
-    "CheckCounts", "MergePlan", "MergeReport", "PlanCounts", "PruneCounts", "bring_back", "check", "choose_slice",
-    "count_plan", "count_prune", "find_hidden", "grace_margins", "heal", "keep_locks", "mark_points", "merge_index",
-    "plan_merge", "refresh_catalog", "repair_index", "repair_points", "require_kept",
+    "CheckCounts", "MergePlan", "MergeReport", "PlanCounts", "PointDamage", "PruneCounts", "bring_back", "check",
+    "choose_slice", "count_plan", "count_prune", "find_hidden", "grace_margins", "heal", "keep_locks", "mark_points",
+    "merge_index", "plan_merge", "refresh_catalog", "repair_index", "repair_points", "require_kept",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)

@@ -46,7 +46,7 @@ from vmkeep.repository import unlock_site
 from vmkeep.transfer.protocol import CANCEL, ChildRequest, Lines, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
-from vmkeep.vddk.blackbox import BlackBox
+from vmkeep.vddk.blackbox import LIBRARY_LOG, BlackBox
 from vmkeep.vddk.folder import LibraryFile, find_library
 from vmkeep.vddk.machine import require_machine
 from vmkeep.vddk.probe import VddkProbe
@@ -311,7 +311,7 @@ class RunningTransfer(Generic[T]):
     def _tell_library_lines(self) -> None:
         """Log what VDDK said last, where it failed or died and its lines were too fine for the log's level."""
         failed = isinstance(self._outcome, (VddkError, UnreachableError, DeadlineError, TransferError))
-        if failed and not logging.getLogger("vmkeep.vddk.library").isEnabledFor(logging.DEBUG):
+        if failed and not logging.getLogger(LIBRARY_LOG).isEnabledFor(logging.DEBUG):
             for line in self._black_box.lines()[-_LINES:]:
                 log.info("VDDK said: %s", line)
 

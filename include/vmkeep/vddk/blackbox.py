@@ -12,6 +12,8 @@ import struct
 import threading
 from typing import Final
 
+LIBRARY_LOG: Final = "vmkeep.vddk.library"
+"""Name of the log that gets the same lines at their own levels."""
 _SIZE: Final = 16384
 _HEAD: Final = struct.Struct("<Q")
 """Count of bytes written so far, all rounds together."""

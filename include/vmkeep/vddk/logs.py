@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from vmkeep.vddk.blackbox import BlackBox
+from vmkeep.vddk.blackbox import LIBRARY_LOG, BlackBox
 from vmkeep.vddk.structures import LogFunction
 
-_log = logging.getLogger("vmkeep.vddk.library")
+_log = logging.getLogger(LIBRARY_LOG)
 _NOISE: Final = ("Get CEIP status failed", "VDDK_PhoneHome:")
 """Warnings about VMware's customer programme; harmless."""
 

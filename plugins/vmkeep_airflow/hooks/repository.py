@@ -61,7 +61,7 @@ class RepositoryHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Open the repository, for the button in Airflow's connection form."""
         from vmkeep.errors import VmKeepError
-        from vmkeep.repository import open_repository
+        from vmkeep.flows.repositories import open_repository
 
         try:
             place = self.get_conn()

@@ -52,11 +52,11 @@ class VsphereHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Log in and out again, for the button in Airflow's connection form."""
         from vmkeep.errors import VmKeepError
-        from vmkeep.vsphere.session import open_session
+        from vmkeep.flows.listing import require_login
 
         try:
             vcenter = self.get_conn()
-            with open_session(vcenter):
-                return True, f"logged in to {vcenter.host} as {vcenter.user}"
+            require_login(vcenter)
         except VmKeepError as error:
             return False, str(error)
+        return True, f"logged in to {vcenter.host} as {vcenter.user}"

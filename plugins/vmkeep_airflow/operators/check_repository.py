@@ -40,7 +40,7 @@ class CheckRepositoryOperator(UpkeepOperator):
     def step(self, context: Context) -> Any:
         """Check."""
         from vmkeep.flows import upkeep
-        from vmkeep.repository import open_site_repository
+        from vmkeep.flows.repositories import open_site_repository
 
         day = context["dag_run"].run_after  # not the clock's: a retry after midnight reads the same slice
         part = None if self.read_data else upkeep.choose_slice(self.part, day=day, days=int(self.days))

@@ -13,7 +13,7 @@ from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
 
 if TYPE_CHECKING:
-    from vmkeep.transfer import RunningTransfer
+    from vmkeep.flows.backup import RunningTransfer
 
 
 class CopyDiskOperator(SiteOperator):

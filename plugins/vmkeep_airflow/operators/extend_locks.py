@@ -33,8 +33,8 @@ class ExtendLocksOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Extend."""
+        from vmkeep.flows.repositories import open_site_repository
         from vmkeep.flows.upkeep import keep_locks, require_kept
-        from vmkeep.repository import open_site_repository
 
         with open_site_repository(self.site()) as repository:
             locked = repository.descriptor.lock is not None

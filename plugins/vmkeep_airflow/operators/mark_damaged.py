@@ -30,7 +30,7 @@ class MarkDamagedOperator(UpkeepOperator):
     def step(self, context: Context) -> Any:
         """Mark."""
         from vmkeep.flows import upkeep
-        from vmkeep.repository import open_site_repository
+        from vmkeep.flows.repositories import open_site_repository
 
         counts = context["ti"].xcom_pull(task_ids=self.check_task_id)
         findings = counts["findings"] if counts else None

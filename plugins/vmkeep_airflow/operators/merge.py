@@ -12,7 +12,7 @@ from vmkeep.model.job import to_plain
 from vmkeep_airflow.operators.base import UpkeepOperator
 
 if TYPE_CHECKING:
-    from vmkeep.maintenance import MergePlan
+    from vmkeep.flows.upkeep import MergePlan
 
 
 class MergeIndexOperator(UpkeepOperator):
@@ -33,9 +33,8 @@ class MergeIndexOperator(UpkeepOperator):
 
     def step(self, context: Context) -> Any:
         """Merge."""
-        from vmkeep.flows.upkeep import merge_index
-        from vmkeep.maintenance import plan_merge
-        from vmkeep.repository import open_site_repository
+        from vmkeep.flows.repositories import open_site_repository
+        from vmkeep.flows.upkeep import merge_index, plan_merge
 
         with open_site_repository(self.site()) as repository:
             if self.plan_only:

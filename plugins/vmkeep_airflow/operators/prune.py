@@ -53,7 +53,7 @@ class PruneOperator(UpkeepOperator):
     def step(self, context: Context) -> Any:
         """Prune."""
         from vmkeep.flows import pruning, upkeep
-        from vmkeep.repository import open_site_repository
+        from vmkeep.flows.repositories import open_site_repository
 
         place = RepositoryHook(self.repository_conn_id).get_conn()
         rule = make_rule(self.keep or {}) or (parse_rule(place.retention) if place.retention else None)
