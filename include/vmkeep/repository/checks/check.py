@@ -1,8 +1,8 @@
-"""Looks at a whole repository: structure, then content (if asked), then whether every restore point is complete.
+"""Checks a whole repository: its structure, its content if asked, and whether every restore point is complete.
 
-Finds all there is to find in one go: a finding is a value, not an exception. Changes nothing but what is known of
-damage, so that the next backup stores again what is lost. What running backups and maintenance cause is no damage:
-whatever seems lost is looked for once more.
+One check finds everything there is to find, because a finding is a value and not an exception. A check changes only the
+notes of known damage, so that the next backup stores again what is lost. Running backups and maintenance may make
+something look lost, so whatever seems lost is looked for once more.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Check:
         reads: Callable[[bytes], bool],
         on_progress: Callable[[Progress], None],
     ) -> None:
-        """Prepare.
+        """Prepare the check.
 
-        :param excused: tells which packs maintenance is deleting, or has deleted.
-        :param points: makes what checks points, from what is in the store and known of damage by then.
-        :param reads: whether a pack's data is to be read.
+        :param excused: returns the packs that maintenance is deleting, or has deleted.
+        :param points: makes the check of the points, from the store and the damage known by then.
+        :param reads: returns whether to read a pack's data.
         """
         self._store = store
         self._framer = framer
@@ -62,7 +62,7 @@ class Check:
         self._on_progress = on_progress
         self._findings = Findings()
         self._sums: dict[bytes, indexes.Sum] = {}
-        """Sums over the packs whose footer is good."""
+        """The expected sums over the index entries of each pack whose footer is good."""
         known = notes.load()
         self._known, self._known_segments = known.packs, known.segments
         self._condemned = excused()
@@ -72,7 +72,7 @@ class Check:
         self._done = self._total = 0
 
     def run(self) -> list[Finding]:
-        """Return everything that is wrong."""
+        """Return every problem that the repository has."""
         self._check_descriptor()
         self._check_slots()
         self._check_notes()
@@ -85,14 +85,14 @@ class Check:
         return self._findings.all()
 
     def _weight(self, pack: BlobInfo) -> int:
-        """Return how much of the check's progress a pack is: its bytes, or a few for its footer."""
+        """Return a pack's share of the check's progress: its bytes if its data is read, else a few for its footer."""
         try:
             return pack.size if self._reads(pack_id_of(pack.key)) else 1
         except CorruptError:
             return 1
 
     def _blame(self, pack: bytes, trouble: Trouble, where: str, what: object) -> None:
-        """Add a finding about a pack, unless maintenance is about to delete it: then it counts only for points."""
+        """Add a finding about a pack. If maintenance is about to delete the pack, it counts only for points."""
         if pack not in self._condemned:
             self._findings.add(trouble, where, what)
 
@@ -153,7 +153,10 @@ class Check:
             self._advance(1)
 
     def _check_frames(self, key: str, contents: PackContents) -> None:
-        """Read a pack's data; what is bad is read twice, for it is the store's bytes that count, not the way here."""
+        """Read a pack's data.
+
+        A bad frame is read twice, because the transfer may be at fault and not the stored bytes.
+        """
         try:
             bad = dict(damaged_frames(self._store, self._framer, key, contents, self._advance))
             if bad:
@@ -190,7 +193,7 @@ class Check:
                 )
 
     def _judge(self, verdict: IndexFaults) -> None:
-        """Say what is wrong with the index, and which packs it names in vain."""
+        """Report the faults of the index, and the packs that it names although they do not exist."""
         for key, why in verdict.damaged.items():
             self._findings.add(Trouble.STRUCTURE, key, why)
         for pack in sorted(verdict.wrong):
@@ -208,7 +211,7 @@ class Check:
     def _exists(self, key: str) -> bool:
         try:
             self._store.size(key)
-        except (BlobNotFoundError, CorruptError):  # or something that is no file
+        except (BlobNotFoundError, CorruptError):  # or it is there and is no file
             return False
         return True
 
@@ -221,7 +224,7 @@ class Check:
                 self._notes.forget_segment(key)
 
     def _remember(self) -> None:
-        """Write down what is damaged, and strike out what is good again."""
+        """Write down the damage that was found, and remove the notes about what is good again."""
         with self._writing():
             for pack, damage in self._damage.items():
                 self._notes.remember(damage, before=self._known.get(pack))
@@ -230,11 +233,11 @@ class Check:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Whoever checks may not be allowed to write: what was found is told all the same."""
+        """Report a failure to write instead of raising it, because a person who checks may lack the right to write."""
         try:
             yield
         except (StoreError, PermissionDeniedError) as error:
-            self._findings.add(Trouble.STRUCTURE, DAMAGE, f"what was found cannot be written down: {error}")
+            self._findings.add(Trouble.STRUCTURE, DAMAGE, f"the damage that was found cannot be noted here: {error}")
 
     def _check_points(self) -> None:
         manifests = Manifests(self._store, self._framer)

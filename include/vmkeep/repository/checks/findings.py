@@ -11,9 +11,9 @@ class Trouble(StrEnum):
     """The kinds of damage."""
 
     STRUCTURE = "structure"
-    """An object does not parse, is cut off, or is another one than its name says."""
+    """A blob does not parse, is cut off, or is another one than its name says."""
     MISSING = "missing"
-    """Something that is referred to is not there."""
+    """Something that is referred to does not exist."""
     DIGEST = "digest"
     """Content does not match its digest."""
     POINT = "point"
@@ -22,7 +22,7 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong."""
+    """One problem."""
 
     trouble: Trouble
     where: str
@@ -42,10 +42,10 @@ class Findings:
         self._lock = threading.Lock()
 
     def add(self, trouble: Trouble, where: str, what: object) -> None:
-        """Take note of one."""
+        """Add one finding."""
         with self._lock:
             self._found.append(Finding(trouble=trouble, where=where, what=str(what)))
 
     def all(self) -> list[Finding]:
-        """Return what was found, by kind and place."""
+        """Return all findings, sorted by kind and place."""
         return sorted(self._found, key=lambda finding: (list(Trouble).index(finding.trouble), finding.where))

@@ -1,8 +1,9 @@
-"""Compares the index with the footers of the packs: same entries, and no pack that is not there.
+"""Compares the index with the footers of the packs: same entries, and no pack that does not exist.
 
-An entry may be listed by several segments, and a pack's entries be spread over many. So all entries of a pack are
-summed up and compared with so many times the sum over its footer; only where that differs (a merge was cut short, or
-an entry is wrong) they are gathered one by one. Memory: some numbers for every pack, and for a few packs all entries.
+Several segments may list the same entry, and a pack's entries may be spread over many segments. So the check sums up
+all entries of a pack, and compares the result with a multiple of the sum over the pack's footer. Only if these differ,
+because a merge was cut short or an entry is wrong, are the entries gathered one by one. Memory: some numbers for every
+pack, and all entries of a few packs at a time.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from vmkeep.repository.index.columns import U64, Columns, columns_in, columns_of
 
 _LIMIT = 1 << 32
 _TRIES = 10
-"""Listings after which maintenance cannot be the reason any more that segments vanish."""
+"""Number of listings after which vanishing segments cannot be explained by maintenance any more."""
 _SMALL = 4 << 20
-"""Bytes of a segment up to which several are read at a time."""
+"""Segments up to this size, in bytes, are read several at a time."""
 _GATHERED = 1 << 22
-"""Entries that are gathered at a time."""
+"""Entries gathered at a time."""
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
 
 Sum = tuple[int, int]
-"""Number of entries, and what tells apart lists of as many entries, whatever their order."""
+"""The number of entries, and a sum that differs between different sets of that many entries, whatever their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,33 +45,33 @@ class IndexFaults:
     listed: frozenset[bytes]
     """The packs that good segments name."""
     wrong: frozenset[bytes]
-    """The packs among them of which they do not say what the footer says."""
+    """Those of the listed packs whose entries are not those of the footer."""
 
 
 class _VanishedError(Exception):
-    """A segment went while we were reading: list them anew."""
+    """A segment vanished while it was being read, so the segments have to be listed again."""
 
 
 class IndexCheck:
-    """Reads all segments of an index, and believes none of them."""
+    """Reads all segments of an index, and trusts none of them."""
 
     def __init__(self, store: BlobStore, framer: Framer, *, read: Callable[[int], None]) -> None:
-        """Prepare.
+        """Prepare the comparison.
 
-        :param read: told the size of each segment that was read.
+        :param read: called with the size of each segment after it was read.
         """
         self._store = store
         self._framer = framer
         self._read = read
 
     def run(self, packs: Mapping[bytes, Sum]) -> IndexFaults:
-        """Compare with what the packs' footers say."""
+        """Compare the segments with the sums over the packs' footers."""
         for _ in range(_TRIES):
             segments = list(self._store.list(INDEX))
             try:
                 return self._run(segments, packs)
             except _VanishedError:
-                continue  # merged meanwhile: its successor may not be in our listing
+                continue  # merged meanwhile: the merged segment may not be in our listing
         damaged = {blob.key: "is listed, but not there" for blob in segments if not is_there(self._store, blob.key)}
         return self._run([blob for blob in segments if blob.key not in damaged], packs, damaged)
 
@@ -103,7 +104,7 @@ class IndexCheck:
     def _compare(
         self, segments: Sequence[BlobInfo], doubtful: Sequence[bytes], packs: Mapping[bytes, Sum]
     ) -> Iterator[bytes]:
-        """Yield the packs of which what is listed, each entry counted once, is not what they hold."""
+        """Yield the packs whose listed entries, each counted once, differ from those of the footer."""
         entries: dict[bytes, list[U64]] = {pack: [] for pack in doubtful}
         for blob in segments:
             columns = self._columns(blob)
@@ -137,12 +138,12 @@ class IndexCheck:
 
 
 def sum_of(contents: PackContents) -> Sum:
-    """Return what the index has to say of a pack."""
+    """Return the sum that the index entries of a pack should have."""
     return contents.count, _total(marks(columns_of([contents])))
 
 
 def marks(columns: Columns) -> U64:
-    """Return a number for each entry that depends on all that the entry says, but for its pack."""
+    """Return a number for each entry that depends on every field of the entry, except for its pack."""
     rests = np.ascontiguousarray(columns.rests).view(np.uint64).reshape(-1, (DIGEST_SIZE - 8) // 8)
     parts = columns.prefixes * _MIX[0]
     for column in range(3):
@@ -170,13 +171,13 @@ def _sums(columns: Columns) -> Iterator[tuple[bytes, Sum]]:
 
 
 def _by_pack(columns: Columns) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return the order of entries by the rows of their packs, and where each pack's begin in it."""
+    """Return the order of entries by the rows of their packs, and the position in it at which each pack begins."""
     order = np.argsort(columns.packs, kind="stable")
     return order, np.searchsorted(columns.packs[order], np.arange(len(columns.kinds) + 1))
 
 
 def _is_multiple(found: Sum, expected: Sum) -> bool:
-    """Return whether this number of entries fits the expected ones, each listed equally often."""
+    """Return whether the found sum is that of the expected entries, each listed equally often."""
     times, rest = divmod(found[0], expected[0]) if expected[0] else (0, found[0])
     return not rest and times * expected[1] & 0xFFFFFFFFFFFFFFFF == found[1]
 

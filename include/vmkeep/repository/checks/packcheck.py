@@ -26,7 +26,7 @@ from vmkeep.repository.frames import (
 
 _READ = 4 << 20
 _TAIL = 32 << 10
-"""Bytes of a pack's end that hold its footer, unless its frames are very small."""
+"""Bytes at a pack's end that are sure to hold its footer, unless its frames are very small."""
 _MAX_FOOTER = 1 << 20
 MAX_RAW = 4 << 20
 """Largest content of a frame in a pack: the largest block."""
@@ -35,7 +35,7 @@ MAX_RAW = 4 << 20
 def pack_id_of(key: str) -> bytes:
     """Return the id in a pack's blob key.
 
-    :raises CorruptError: it is no pack's key.
+    :raises CorruptError: the key is not that of a pack.
     """
     try:
         pack_id = bytes.fromhex(key.rpartition("/")[2])
@@ -47,7 +47,7 @@ def pack_id_of(key: str) -> bytes:
 
 
 def is_pack(key: str) -> bool:
-    """Return whether a blob below ``packs/`` has a pack's name; others belong to somebody else."""
+    """Return whether a blob below ``packs/`` has the name of a pack. Other blobs there are not ours."""
     try:
         pack_id_of(key)
     except CorruptError:
@@ -56,9 +56,9 @@ def is_pack(key: str) -> bool:
 
 
 def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> PackContents:
-    """Read header, trailer and footer of a pack, by two requests as a rule, and of a small pack by one.
+    """Read header, trailer and footer of a pack: usually in two requests, for a small pack in one.
 
-    :raises CorruptError: it is damaged, cut off, or another pack than its name says.
+    :raises CorruptError: the pack is damaged or cut off, or its name is that of another pack.
     """
     pack_id = pack_id_of(key)
     tail_at = max(0, size - _TAIL)
@@ -84,11 +84,11 @@ def read_contents(store: BlobStore, framer: Framer, key: str, size: int) -> Pack
 def damaged_frames(
     store: BlobStore, framer: Framer, key: str, contents: PackContents, read: Callable[[int], None]
 ) -> Iterator[tuple[int, str]]:
-    """Read every byte before a pack's footer; yield row and reason of each frame that is not what the footer says.
+    """Read every byte before a pack's footer; yield row and reason for each frame that differs from the footer.
 
-    Row -1 stands for the pack as a whole: its frames are good, but some byte is not as it was written.
+    Row -1 stands for the pack as a whole: all its frames are good, but some byte outside of them has changed.
 
-    :param read: called with the number of bytes after each read.
+    :param read: called after each read, with the number of bytes.
     """
     scratch = ReadBuffers()
     box = framer.box(key)
@@ -113,7 +113,7 @@ def damaged_frames(
                 yield number, reason
         row = last
     if good and checksum.intdigest() != contents.checksum:
-        yield -1, "some byte is not as it was written, though every frame still holds its content"
+        yield -1, "a byte between its frames has changed since it was written; every frame still holds its content"
 
 
 def _end(contents: PackContents, row: int) -> int:

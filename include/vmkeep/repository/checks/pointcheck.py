@@ -1,6 +1,6 @@
 """Finds out whether restore points are complete: every page, every block in the index, every frame in a good pack.
 
-Reads maps, and data only of packs that cannot be trusted as a whole. What damage means for a disk is told in bytes.
+Reads the maps, but data only from packs that cannot be trusted as a whole. Damage is reported as byte ranges of a disk.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from vmkeep.repository.notes import PackDamage, PackState
 from vmkeep.repository.points import Manifests
 
 _NAMED = 20
-"""Damaged places of one disk that are named one by one."""
+"""Damaged places of one disk that are reported one by one."""
 _REMEMBERED = 1 << 21
-"""Pages found good up to which those of the lowest level are remembered too; there are 64 of them to one above."""
+"""While fewer good pages than this are remembered, those of the lowest level are remembered too. There are 64 of them
+for each page of the level above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamagedPart:
-    """The loss of a disk, or of a file kept with a point."""
+    """The loss of a disk, or of a file kept with a restore point."""
 
     name: str
     """A disk's label, or the file's name."""
     extents: tuple[Extent, ...]
-    """Bytes of it; none: all of it."""
+    """Lost byte ranges; none means that all of it is lost."""
     places: tuple[tuple[int, str], ...]
     """First byte and reason of the first few damaged places; byte -1 stands for the map's root."""
     count: int
@@ -50,10 +51,10 @@ class PointDamage:
 
 
 class Places:
-    """Tells whether the frame of a digest can be had, from what is known of packs."""
+    """Tells whether the frame of a digest can be read, from what is known about the packs."""
 
     def __init__(self, store: BlobStore, index: Index, blocks: BlockReader, known: dict[bytes, PackDamage]) -> None:
-        """Prepare.
+        """Prepare the look-ups.
 
         :param known: damage that was found before.
         """
@@ -66,11 +67,11 @@ class Places:
         self._tried: dict[Location, str | None] = {}
 
     def find(self, digests: Sequence[bytes]) -> list[Location | None]:
-        """Return where frames are."""
+        """Return where the frames are."""
         return self._index.find_many(digests)
 
     def why_not(self, location: Location | None, digest: bytes, *, kind: Kind, length: int) -> str | None:
-        """Return why a frame cannot be had; ``None``: it can.
+        """Return why a frame cannot be read; ``None`` if it can.
 
         :param length: bytes of its content.
         """
@@ -89,7 +90,7 @@ class Places:
         return None
 
     def _is_present(self, pack: bytes) -> bool:
-        """Return whether a pack is there; one that is new since we listed them is."""
+        """Return whether a pack exists. Asks the store for a pack that is newer than our listing."""
         key = pack_key(pack)
         if key not in self._present:
             if not is_there(self._store, key):
@@ -98,7 +99,7 @@ class Places:
         return True
 
     def _try(self, location: Location, digest: bytes, length: int) -> str | None:
-        """Read one frame; what is wrong with its pack as a whole may not matter to it."""
+        """Read one frame, because the damage of its pack as a whole may not affect it."""
         if location not in self._tried:
             self._tried[location] = self._read(Wanted(digest, location, length, ()))
         return self._tried[location]
@@ -114,7 +115,7 @@ class Places:
 
 
 class PointCheck:
-    """Checks points; what was found good once is not read again. Thread-safe."""
+    """Checks points. Content that was found good once is not read again. Thread-safe."""
 
     def __init__(self, blocks: BlockReader, places: Places) -> None:
         self._blocks = blocks
@@ -122,7 +123,7 @@ class PointCheck:
         self._good: set[bytes] = set()
 
     def check(self, point: RestorePoint) -> PointDamage | None:
-        """Check every disk and every attachment of a point; ``None``: all of it can be restored."""
+        """Check every disk and every attachment of a point; ``None`` if all of it can be restored."""
         maps = [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
         parts = (self._check_map(name, root) for name, root in maps)
         damaged = tuple(part for part in parts if part is not None)
@@ -142,7 +143,7 @@ class PointCheck:
         return losses.part(name)
 
     def _check_pages(self, pages: Sequence[tuple[int, bytes]], level: int, shape: Shape, losses: _Losses) -> None:
-        """Walk the subtrees of some pages of one level, given with their first block."""
+        """Walk the subtrees of some pages of one level. Each page comes with the number of its first block."""
         new = [(first, digest) for first, digest in pages if digest not in self._good]
         contents = self._read({digest for _, digest in new})
         span = FAN_OUT**level
@@ -163,7 +164,7 @@ class PointCheck:
                 self._good.add(digest)
 
     def _read(self, digests: set[bytes]) -> dict[bytes, bytes | str]:
-        """Return pages, or why one cannot be had; read together as long as all are good."""
+        """Return each page, or why it cannot be read. Pages are read together as long as all of them are good."""
         wanted = sorted(digests)
         found: dict[bytes, bytes | str] = {}
         for digest, location in zip(wanted, self._places.find(wanted), strict=True):
@@ -192,7 +193,7 @@ class PointCheck:
 
 
 class _Losses:
-    """The loss of one map: neighbouring ranges joined, the first few with their reasons."""
+    """The loss of one map. Joins neighbouring ranges, and keeps the reasons of the first few."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -201,7 +202,7 @@ class _Losses:
         self.count = 0
 
     def add(self, first: int, stop: int, reason: str) -> None:
-        """Take note of some blocks, in order."""
+        """Add a range of lost blocks. Call it in ascending order."""
         extent = self._shape.extent(first, stop)
         if len(self._places) < _NAMED:
             self._places.append((extent.start, reason))
@@ -211,7 +212,7 @@ class _Losses:
         self._extents.append(extent)
 
     def part(self, name: str) -> DamagedPart | None:
-        """Return it as a value."""
+        """Return the loss as a value."""
         if not self.count:
             return None
         return DamagedPart(name=name, extents=tuple(self._extents), places=tuple(self._places), count=self.count)
@@ -219,7 +220,7 @@ class _Losses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedPoint:
-    """A restore point that was looked at."""
+    """A restore point after its check."""
 
     ref: str
     damage: PointDamage | None
@@ -228,11 +229,11 @@ class CheckedPoint:
 def check_points(
     store: BlobStore, manifests: Manifests, blobs: Iterable[BlobInfo], make: Callable[[], PointCheck]
 ) -> Iterator[tuple[str, CheckedPoint | CorruptError]]:
-    """Check many points, several at a time; yield each manifest's key, and what was found or why it cannot be read.
+    """Check many points, several at a time; yield each manifest's key with the result, or why it cannot be read.
 
-    The first point of each VM goes before the others, which share most of their maps with it. A point that is deleted
-    meanwhile is left out. One is called damaged only after a second look from scratch, because maintenance may have
-    moved what it needs.
+    The first point of each VM is checked before its other points, because these share most of their maps with it. A
+    point that is deleted meanwhile is left out. A point counts as damaged only after a second look from scratch,
+    because maintenance may have moved its blocks in between.
 
     :param make: makes a check that looks at the store anew.
     """
@@ -243,7 +244,7 @@ def check_points(
             point = manifests.load(blob.key)
             damage = check.check(point) and make().check(point)
             if damage is not None:
-                store.size(blob.key)  # its blocks may have gone with it
+                store.size(blob.key)  # raises if the point was deleted: its blocks may have gone with it
         except BlobNotFoundError:
             return blob.key, None
         except CorruptError as error:
@@ -262,7 +263,7 @@ def check_points(
 
 
 def report(damage: PointDamage, findings: Findings) -> None:
-    """Add what is lost of a point to some findings."""
+    """Add the loss of a point to some findings."""
     for part in damage.parts:
         what = f"{damage.ref}, {part.name}"
         for byte, reason in part.places:

@@ -1,8 +1,8 @@
-"""Reads a pack that has lost its footer: its frames, found by their own headers.
+"""Reads a pack that has lost its footer: finds its frames by their own headers.
 
-Every frame vouches for itself by its digest, so none is needed to find the next: where one is damaged, the next header
-is searched for. A guest's disk may hold a repository, so that a damaged block has what looks like frames in it: those
-are left out where the block's own header is good, and those of another kind than the pack's always.
+Every frame proves itself by its digest, so damage to one does not hide the next: behind a damaged frame, the next
+header is searched for. A guest's disk may itself hold a repository, so a damaged block may contain bytes that look like
+frames. They are skipped if the header of the block is good, and always if their kind is not that of the pack.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vmkeep.repository.frames import (
 
 
 def salvage_pack(store: BlobStore, framer: Framer, key: str) -> PackContents | None:
-    """Return the good frames of a damaged pack, or ``None`` if there are none; reads all of it.
+    """Return the good frames of a damaged pack, or ``None`` if there are none. Reads the whole pack.
 
     :raises BlobNotFoundError: there is no such pack.
     """
@@ -52,7 +52,7 @@ def salvage_pack(store: BlobStore, framer: Framer, key: str) -> PackContents | N
 
 
 def _good_frames(raw: bytes, box: Box) -> Iterator[tuple[int, FrameHeader]]:
-    """Yield offset and header of each frame whose content is what its digest says."""
+    """Yield offset and header of each frame whose content matches its digest."""
     view, out = memoryview(raw), memoryview(bytearray(MAX_RAW))
     at = PACK_HEADER_SIZE
     while (at := raw.find(MAGIC, at)) >= 0:
@@ -66,7 +66,7 @@ def _good_frames(raw: bytes, box: Box) -> Iterator[tuple[int, FrameHeader]]:
             yield at, header
             at = end
         elif raw.startswith(MAGIC, end):
-            at = end  # the header is good and the content is not: there is nothing of ours in it
+            at = end  # the header is good and the content is not: no frame of ours is inside
         else:
             at += 1
 
@@ -82,7 +82,7 @@ def _is_good(header: FrameHeader, payload: memoryview, box: Box, out: memoryview
 
 
 def _kind_of(raw: bytes, key: str, found: list[tuple[int, FrameHeader]]) -> Kind | None:
-    """Return the kind of a pack's frames; if its header is damaged too, that of most bytes found in it."""
+    """Return the kind of a pack's frames. If the pack's header is damaged too, take the kind that most bytes have."""
     try:
         return parse_pack_header(raw, pack_id=pack_id_of(key))
     except CorruptError:

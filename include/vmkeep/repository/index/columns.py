@@ -1,6 +1,6 @@
 """Index entries as arrays, to build, merge or check them, or to look many of them up at a time.
 
-This module loads numpy. Nothing imports it before it is needed, because a small backup needs neither.
+This module loads numpy. It is imported only when it is needed, because a small backup needs neither.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vmkeep.repository.index.layout import HEADER, MAGIC, PREFIX_SIZE, REST_SIZE
 
 _PACK_ROW = np.dtype([("id", np.uint8, ID_SIZE), ("kind", "<u4"), ("zero", "<u4")])
 _SHIFTS = (0, 6, 12, 18)
-"""Positions in a prefix of the numbers of the bits that an entry sets in its filter word."""
+"""Positions, within a prefix, of the bit numbers that an entry sets in its filter word."""
 _KINDS = (int(Kind.BLOCK), int(Kind.PAGE))
 _u64 = np.dtype("<u8")
 _u32 = np.dtype("<u4")
@@ -31,7 +31,7 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Index entries by columns, in any order; those of a segment lie over its bytes, and nothing is copied."""
+    """Index entries by columns, in any order. Those of a segment are views of its bytes, not copies."""
 
     prefixes: U64
     rests: U8
@@ -59,12 +59,12 @@ class Columns:
 
     @property
     def table(self) -> tuple[tuple[bytes, Kind], ...]:
-        """The packs as objects: for a few, not for the million that a large repository has."""
+        """The packs as objects. Use it for a few packs, not for the million of a large repository."""
         ids = (row.tobytes() for row in self.pack_ids)
         return tuple((pack, Kind(kind)) for pack, kind in zip(ids, self.kinds.tolist(), strict=True))
 
     def where(self, keep: npt.NDArray[np.bool_] | slice) -> Columns:
-        """Return the entries that a mask or a slice chooses, with the packs that these lie in."""
+        """Return the entries that a mask or a slice chooses, and only the packs in which these lie."""
         used, packs = np.unique(self.packs[keep], return_inverse=True)
         return Columns(
             prefixes=self.prefixes[keep],
@@ -104,7 +104,7 @@ def rows_in(segment: LaidOut, digests: U8) -> I64:
     words = np.frombuffer(segment.filter, _u64)[_filter_words(prefixes[asked], segment.words, segment.scale)]
     masks = _filter_masks(prefixes[asked])
     asked = asked[words & masks == masks]
-    asked = asked[np.argsort(prefixes[asked])]  # in the order of the columns: neighbours share pages
+    asked = asked[np.argsort(prefixes[asked])]  # in the order of the columns, because neighbours share pages
     column = np.frombuffer(segment.prefixes, _u64)
     rests = np.frombuffer(segment.rests, np.uint8).reshape(-1, REST_SIZE)
     at = np.searchsorted(column, prefixes[asked])
@@ -151,7 +151,7 @@ def prefixes_of(digests: U8) -> U64:
 
 
 def encode_parts(parts: Sequence[Columns]) -> Iterator[bytes]:
-    """Yield the content of one segment that holds the entries of all parts; one column at a time is in memory."""
+    """Yield the content of one segment that holds the entries of all parts. Keeps one column in memory at a time."""
     prefixes = np.concatenate([part.prefixes for part in parts])
     order = np.argsort(prefixes, kind="stable")
     prefixes = prefixes[order]
@@ -183,7 +183,10 @@ def _filter_words(prefixes: U64, words: int, scale: Scale) -> U64:
 
 
 def _filter_masks(prefixes: U64) -> U64:
-    """Return the bits of each entry in its word; they come from the half of the prefix that did not choose it."""
+    """Return the bits of each entry in its word.
+
+    They come from the half of the prefix that does not choose the word.
+    """
     masks = np.zeros(len(prefixes), np.uint64)
     for shift in _SHIFTS:
         masks |= np.uint64(1) << (prefixes >> np.uint64(shift) & np.uint64(63))

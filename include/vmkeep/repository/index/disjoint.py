@@ -1,7 +1,7 @@
-"""Segments whose digests do not overlap, looked up as one: a *row* of the index.
+"""Segments whose digest ranges do not overlap, looked up as one: a *row* of the index.
 
-Maintenance merges a large index into many segments, each of which has a range of the digests for itself. Asking all
-of them for a digest would make a miss as dear as there are segments; a row asks the one that could have it.
+Maintenance merges a large index into many segments with disjoint digest ranges. If a look-up asked all of them, a miss
+would cost as much as there are segments. A row asks only the one segment whose range holds the digest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Ranged(Protocol):
-    """Something that has entries in a range of digests."""
+    """Something whose entries lie in a range of digests."""
 
     @property
     def entries(self) -> int:
@@ -38,7 +38,7 @@ R = TypeVar("R", bound=Ranged)
 
 
 class DisjointSegments:
-    """Some segments with ranges of their own, in order. Thread-safe."""
+    """Segments with disjoint ranges, in order. Thread-safe."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.segments = tuple(segments)
@@ -47,11 +47,11 @@ class DisjointSegments:
 
     @property
     def finder(self) -> Callable[[int, bytes], Location | None]:
-        """The function for a look-up: the segment's own where the row has only one segment."""
+        """The function for a look-up. If the row has only one segment, it is that of the segment."""
         return self.segments[0].find_at if len(self.segments) == 1 else self.find_at
 
     def find_at(self, prefix: int, digest: bytes) -> Location | None:
-        """Return where a digest's frame is, or ``None``; ``prefix`` are the first 8 bytes of it as a number."""
+        """Return where a digest's frame is, or ``None``; ``prefix`` is the number in the digest's first 8 bytes."""
         at = bisect_right(self._firsts, prefix) - 1
         return self.segments[at].find_at(prefix, digest) if at >= 0 else None
 
@@ -66,7 +66,7 @@ class DisjointSegments:
         return self.segments[at].find_all(digest) if at >= 0 else iter(())
 
     def find_many(self, digests: U8) -> Iterator[tuple[int, Location]]:
-        """Yield which of ``digests``, uint8[n, 32], this row lists, and where they are."""
+        """Yield which of ``digests``, uint8[n, 32], this row lists, and their places."""
         import numpy as np
 
         from vmkeep.repository.index.columns import prefixes_of
@@ -81,7 +81,7 @@ class DisjointSegments:
 
 
 def _found(segment: Segment, digests: U8, asked: I64) -> Iterator[tuple[int, Location]]:
-    """Ask one segment for the digests of some numbers."""
+    """Look up some digests, chosen by their numbers, in one segment."""
     if len(asked) <= segment.few:
         for number in asked.tolist():
             if (location := segment.find(digests[number].tobytes())) is not None:
@@ -99,7 +99,7 @@ def disjoint_lists(segments: Iterable[Segment]) -> list[DisjointSegments]:
 
 
 def without_overlap(segments: Iterable[R]) -> list[list[R]]:
-    """Part what has ranges of digests into as few lists as there can be of such as do not overlap."""
+    """Split segments into the fewest lists in which no two digest ranges overlap."""
     rows: list[list[R]] = []
     ends: list[tuple[int, int]] = []
     for segment in sorted(filter(lambda segment: segment.entries, segments), key=lambda segment: segment.first):

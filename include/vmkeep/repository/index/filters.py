@@ -13,13 +13,14 @@ ALL, OWN = 0, 1
 _ENTRIES_PER_WORD = 4
 _BIT = tuple(1 << number for number in range(64))
 BITS = tuple(high | low for high in _BIT for low in _BIT)
-"""The two bits of a filter word that 12 bits of a prefix choose; looking them up takes a third of shifting."""
+"""The two bits of a filter word that 12 bits of a prefix choose. A table look-up takes a third of the time of
+shifting."""
 
 
 class Scale(NamedTuple):
     """The layout of a filter: a prefix belongs to word ``(prefix - base >> shift) * words // width``.
 
-    ``prefix - base >> shift`` is less than ``width``, which is at most 2³²: nothing exceeds 64 bits.
+    ``prefix - base >> shift`` is less than ``width``, which is at most 2³², so no value exceeds 64 bits.
     """
 
     base: int
@@ -41,5 +42,5 @@ def scale_of(rule: int, first: int, last: int) -> Scale:
 
 
 def words_for(entries: int) -> int:
-    """Return how many words the filter of some entries gets: 16 bits for each."""
+    """Return the number of filter words for this many entries: 16 bits for each entry."""
     return max(1, -(-entries // _ENTRIES_PER_WORD))

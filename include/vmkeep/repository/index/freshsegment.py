@@ -1,6 +1,7 @@
-"""The segment of packs that were just stored, made without numpy: loading that takes longer than a small backup does.
+"""Makes the segment of newly stored packs without numpy, because loading numpy takes longer than a small backup.
 
-Gives the very bytes that :mod:`columns` gives, which does it for more entries than a copy leaves between two flushes.
+The result is byte for byte that of :mod:`columns`, which is used for more entries than a copy leaves between two
+flushes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from vmkeep.repository.index.filters import BITS, OWN, scale_of, words_for
 from vmkeep.repository.index.layout import HEADER, MAGIC, PACK_ROW, PREFIX_SIZE
 
 _FEW = 16384
-"""Entries up to which this is faster than loading numpy."""
+"""Up to this many entries, this module is faster than loading numpy."""
 
 
 def segment_of(packs: Sequence[PackContents]) -> bytes:
@@ -26,7 +27,7 @@ def segment_of(packs: Sequence[PackContents]) -> bytes:
 
 
 def encode_few(packs: Sequence[PackContents]) -> bytes:
-    """Do it entry by entry."""
+    """Return the same content as :func:`segment_of`, built entry by entry."""
     digests = b"".join(pack.digests for pack in packs)
     count = len(digests) // DIGEST_SIZE
     entries = [digests[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] for at in range(count)]

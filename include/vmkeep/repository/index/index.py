@@ -1,9 +1,9 @@
 """The index: digest → place of its frame, over all segments of a repository.
 
-A repository with thousands of small segments must not pay for each of them at every look-up, so small segments are
-kept in tiers: as soon as several of about one size have gathered, they are merged into one, in memory while small, in
-a temporary mapped file beyond that. Only this process sees the merged ones; those in the store are left alone. Large
-ones that maintenance has cut by ranges of digests are looked up as one row.
+A repository with thousands of small segments must not pay for each of them at every look-up, so small segments are kept
+in tiers. As soon as several segments of about one size have gathered, they are merged into one: in memory while it is
+small, otherwise in a temporary mapped file. Merged segments exist only in this process; those in the store are left
+alone. Large segments that maintenance has cut by ranges of digests are looked up as one row.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from vmkeep.repository.index.columns import Columns
 
 _FANOUT = 8
-"""Segments of one tier that are merged into one of the next."""
+"""Number of segments of one tier that are merged into one of the next."""
 _LOADED = 64
-"""Segments opened before they are merged: thousands are never in memory together."""
+"""Segments that are opened before some are merged, so that thousands are never in memory together."""
 _LARGE = 1 << 20
-"""Entries from which on a segment is left as it is: merging takes memory, and is maintenance's business then."""
+"""A segment with this many entries or more is never merged here. That takes much memory, and is left to maintenance."""
 _IN_MEMORY = 1 << 18
-"""Entries (11 MiB) up to which a merged segment lives in memory."""
+"""A merged segment with up to this many entries (11 MiB) lives in memory."""
 _LISTINGS = 10
-"""Listings after which a segment that is listed and still not there counts as damaged."""
+"""Number of listings after which a segment that is listed and cannot be found counts as damaged."""
 
 
 def segment_key(segment_id: bytes) -> str:
@@ -49,7 +49,7 @@ def segment_key(segment_id: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """A segment in use, and the blobs whose entries it holds: several, if they were merged in this process."""
+    """A segment in use, and the blobs whose entries it holds: more than one if it was merged in this process."""
 
     segment: Segment
     keys: frozenset[str]
@@ -65,20 +65,20 @@ class Index:
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
         self.rows: tuple[DisjointSegments, ...] = ()
-        """The rows that a look-up asks; segments that do not overlap are one row."""
+        """The rows that a look-up asks. Segments that do not overlap form one row."""
         self._finders: tuple[Callable[[int, bytes], Location | None], ...] = ()
         self._avoided_packs: frozenset[bytes] = frozenset()
         self._avoided_frames: frozenset[tuple[bytes, int]] = frozenset()
         self._avoids = False
         self.damaged: dict[str, str] = {}
-        """Key → what is wrong, of segments that cannot be used. What they list is stored again by the next backup
-        and missing for a restore, unless the index is rebuilt from the packs."""
+        """Key → what is wrong, for segments that cannot be used. The next backup stores again what only these segments
+        list, and a restore cannot find it unless the index is rebuilt from the packs."""
 
     def refresh(self) -> None:
-        """Load what was added to the store since the last call, and drop what has gone from it.
+        """Load the segments that were added to the store since the last call, and drop those that are gone.
 
-        Maintenance puts the successors of segments first and deletes the segments then. So one that is gone when
-        it is to be opened means that its successor may have been missing in the listing: that is made again.
+        Maintenance puts merged segments before it deletes the old ones. So if a listed segment is gone when we open it,
+        our listing may be too old to name its successor, and we list again.
         """
         with self._lock:
             parts, missing = self._parts, set[str]()
@@ -95,23 +95,25 @@ class Index:
             self._publish(parts)
 
     def avoid(self, packs: frozenset[bytes] = frozenset(), frames: frozenset[tuple[bytes, int]] = frozenset()) -> None:
-        """Prefer places outside these packs and frames (pack id, offset) from now on, in place of those named before.
+        """From now on prefer places outside these packs and frames (pack id, offset).
 
-        For packs that maintenance is about to delete, and frames known to be damaged. An avoided place is still
-        found where there is no other.
+        Replaces those of an earlier call.
+
+        Used for packs that maintenance is about to delete, and for frames with known damage. An avoided place is still
+        found if there is no other.
         """
         self._avoids = False
         self._avoided_packs, self._avoided_frames = packs, frames
         self._avoids = bool(packs or frames)
 
     def distrust(self, segments: Mapping[str, str]) -> None:
-        """Look no more in some segments (key → what is wrong), though they may seem good to whoever maps them."""
+        """Stop looking in some segments (key → what is wrong), even if they look good when they are mapped."""
         with self._lock:
             self.damaged.update(segments)
             self._parts = tuple(part for part in self._parts if not part.keys & segments.keys())
 
     def avoids(self, location: Location) -> bool:
-        """Return whether a place is to be avoided: for a writer, a frame there counts as not stored."""
+        """Return whether a place is to be avoided. For a writer, a frame there counts as not stored."""
         return location.pack in self._avoided_packs or (location.pack, location.offset) in self._avoided_frames
 
     def find(self, digest: bytes) -> Location | None:
@@ -123,7 +125,7 @@ class Index:
         return None
 
     def known(self, digest: bytes) -> bool:
-        """Return whether a frame is there that need not be avoided."""
+        """Return whether a digest has a frame in a place that need not be avoided."""
         if self._avoids:
             location = self.find(digest)
             return location is not None and not self.avoids(location)
@@ -134,7 +136,7 @@ class Index:
         return False
 
     def find_many(self, digests: Sequence[bytes]) -> list[Location | None]:
-        """Return what :meth:`find` returns for each digest; faster, from some tens of digests on."""
+        """Return the result of :meth:`find` for each digest. Faster than single calls, from some tens of digests on."""
         import numpy as np
 
         found: list[Location | None] = [None] * len(digests)
@@ -153,19 +155,19 @@ class Index:
         return found
 
     def _preferred(self, digest: bytes, location: Location) -> Location:
-        """Return a place that need not be avoided if there is one."""
+        """Return a place that need not be avoided, if there is one; otherwise the given place."""
         if not self.avoids(location):
             return location
         places = (place for row in self.rows for place in row.find_all(digest))
         return next((place for place in places if not self.avoids(place)), location)
 
     def find_outside(self, digest: bytes, packs: frozenset[bytes]) -> Location | None:
-        """Return a place in none of some packs, one that need not be avoided if there is; or ``None``."""
+        """Return a place outside some packs, if possible one that need not be avoided; ``None`` if there is none."""
         places = [place for row in self.rows for place in row.find_all(digest) if place.pack not in packs]
         return next((place for place in places if not self.avoids(place)), next(iter(places), None))
 
     def store_segment(self, packs: list[PackContents]) -> int:
-        """Write the segment that makes some durable packs findable, and look in it from now on; return its bytes."""
+        """Write the segment that makes some durable packs findable, and use it from now on; return its bytes."""
         content = segment_of(packs)
         key = segment_key(secrets.token_bytes(ID_SIZE))
         blob = self._framer.wrap(Kind.INDEX, content, name=key)
@@ -177,12 +179,12 @@ class Index:
         return len(blob)
 
     def stored(self) -> Iterator[tuple[str, int, Segment]]:
-        """Yield key, size and content of every segment of the store, each for itself; what is damaged is left out."""
+        """Yield key, size and content of every segment in the store, unmerged. Damaged segments are left out."""
         sizes = [(blob.key, blob.size) for blob in self._store.list(INDEX)]
         yield from self.open_stored(sizes)
 
     def open_stored(self, sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int, Segment]]:
-        """Yield those of some segments, by key and size, that are still there and not damaged."""
+        """Yield those of the given segments (key, size) that are still there and not damaged."""
         of = dict(sizes)
         for at in range(0, len(sizes), _LOADED):
             for key, segment in self._shelf.open_all(sizes[at : at + _LOADED]):
@@ -190,11 +192,11 @@ class Index:
                     yield key, of[key], segment
 
     def is_whole(self, key: str, segment: Segment) -> bool:
-        """Whether every byte of a segment is as it was written; of a large one they were not all looked at so far."""
+        """Return whether every byte of a segment is as written. Opening a large segment does not read them all."""
         return self._shelf.is_whole(key, segment)
 
     def put(self, columns: Columns) -> int:
-        """Store a segment without looking in it here: the next refresh finds it. Return its bytes."""
+        """Store a segment without using it here; the next refresh finds it. Return its bytes."""
         from vmkeep.repository.index.columns import encode_parts
 
         content = bytearray()
@@ -210,7 +212,10 @@ class Index:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The segments that are looked in, largest first; several small ones of the store may be one here."""
+        """The segments that are asked, largest first.
+
+        One of them may be the merge of several small ones in the store.
+        """
         return tuple(part.segment for part in self._parts)
 
     def columns(self) -> Iterator[Columns]:
@@ -221,7 +226,7 @@ class Index:
 
     @property
     def entries(self) -> int:
-        """Number of entries, blocks stored twice counted twice."""
+        """Number of entries. A block that is stored twice counts twice."""
         return sum(part.segment.entries for part in self._parts)
 
     def _publish(self, parts: Iterable[_Part]) -> None:
@@ -230,7 +235,7 @@ class Index:
         self._finders = tuple(row.finder for row in self.rows)
 
     def _load(self, parts: tuple[_Part, ...], found: dict[str, int]) -> tuple[tuple[_Part, ...], set[str]]:
-        """Add the segments that are in the store and not in use; return also the keys of those that had gone."""
+        """Add the segments that are new in the store. Return the parts, and the keys of segments that were gone."""
         used = frozenset().union(*(part.keys for part in parts))
         fresh = [key for key in found if key not in used and key not in self.damaged]
         gone = set()
@@ -247,7 +252,7 @@ class Index:
         return parts, gone
 
     def _tiered(self, parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
-        """Merge what has gathered in each tier, smallest first."""
+        """Merge the segments that have gathered in each tier, smallest first."""
         tiers: dict[int, list[_Part]] = {}
         large = [part for part in parts if part.segment.entries >= _LARGE]
         for part in parts:

@@ -1,4 +1,4 @@
-"""Entries of several segments brought together: one table of packs, no entry twice. For maintenance."""
+"""Joins the entries of several segments: one table of packs, no entry twice. For maintenance."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vmkeep.repository.index.columns import U8, U64, Columns
 
 
 def span_of(columns: Columns, start: int, stop: int) -> Columns:
-    """Return the entries of a segment whose prefixes are not below ``start`` and below ``stop``."""
+    """Return the entries of a segment with prefixes from ``start`` up to, and not including, ``stop``."""
     low, high = (_row(columns.prefixes, bound) for bound in (start, stop))
     return columns.where(slice(low, high))
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """Return the entries of all parts by prefix, those only once that several parts list of one frame."""
+    """Return the entries of all parts, sorted by prefix. An entry that several parts list appears once."""
     ids = np.concatenate([part.pack_ids for part in parts])
     _, rows, inverse = np.unique(sortable(ids), return_index=True, return_inverse=True)
     starts = np.cumsum([0, *(len(part.kinds) for part in parts)])
@@ -41,12 +41,12 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 
 def in_packs(columns: Columns, there: npt.NDArray[np.bool_]) -> Columns:
-    """Return the entries that lie in the packs which a mask over the table chooses."""
+    """Return the entries in those packs that a mask over the pack table chooses."""
     return columns if there.all() else columns.where(there[columns.packs])
 
 
 def sortable(pack_ids: U8) -> npt.NDArray[np.bytes_]:
-    """Return ids, uint8[p, 16], as values that sort as a whole; taken out one by one they lose zeros at the end."""
+    """Return ids, uint8[p, 16], as values that sort as a whole. A single value taken out loses its trailing zeros."""
     return np.ascontiguousarray(pack_ids).view(f"S{ID_SIZE}").reshape(-1)
 
 
@@ -55,7 +55,7 @@ def _row(prefixes: U64, bound: int) -> int:
 
 
 def _twins(columns: Columns) -> npt.NDArray[np.bool_]:
-    """Return which of the sorted entries say what another one says: the same digest at the same place."""
+    """Return which of the sorted entries repeat another one: the same digest at the same place."""
     twins = np.zeros(len(columns.prefixes), np.bool_)
     alike = columns.prefixes[1:] == columns.prefixes[:-1]
     if alike.any():

@@ -1,10 +1,11 @@
-"""A segment too large to be kept in memory: its filter is mapped, all else is searched by small reads of its file.
+"""A segment too large to be kept in memory: its filter is mapped, the rest is searched by small reads of its file.
 
-The filter answers most look-ups that miss, without a system call. Mapped, it is in memory once for all processes, the
-kernel may take it back, and it grows to 2 bytes for an entry. Other columns, mapped and looked up at random, would
-never be given back while memory is free: over an index of 18 GB a copy would grow by gigabytes. Reads leave them to
-the page cache, let other threads run while a disk seeks, and fail with an error where a mapping kills the process:
-when a file is cut off, or deleted from an NFS folder by another machine. So no such file is given to this class.
+The filter answers most look-ups that miss without a system call. Because it is mapped, all processes share one copy in
+memory, and the kernel may reclaim it. It takes 2 bytes for each entry. Other columns are looked up at random. If they
+were mapped, the kernel would not reclaim them while memory is free, and with an index of 18 GB a copy would grow by
+gigabytes. Reads leave these columns to the page cache, and let other threads run while a disk seeks. If a file is cut
+off, or another machine deletes it from an NFS folder, a read fails with an error, where a mapping would kill the
+process. Because the filter is mapped all the same, this class is never given a file to which that can happen.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from vmkeep.repository.index.layout import PACK_ROW, PREFIX_SIZE, REST_SIZE
 from vmkeep.repository.index.segments import Segment
 
 _ROWS = 512
-"""Prefixes that are read at once: a page of the file."""
+"""Prefixes that one read takes: a page of the file."""
 _LEARN = 200
-"""Look-ups after which some of the prefixes are kept in memory; few look-ups are not worth reading them."""
+"""Number of look-ups after which some prefixes are kept in memory. Fewer look-ups do not pay for reading them."""
 _STRIDE = 128
-"""Every 128th prefix is kept: 25 MB for 400 million entries, and one short read finds the row."""
+"""Every 128th prefix is kept: 25 MB for 400 million entries. One short read then finds the row."""
 _SPARSE = 2000
-"""If more than one in 2,000 entries is asked for, reading whole columns takes less time than single reads."""
+"""If more than one in 2,000 entries is asked for, reading whole columns is faster than single reads."""
 _TRIES = 4
-"""Pages that are read before all of the column is searched, which digests do not need."""
+"""Number of pages to read before the whole column is searched. Evenly spread digests never get that far."""
 
 
 class LargeSegment(Segment):
-    """A segment in a file, which is mapped for the filter, and to be taken as a whole."""
+    """A segment in a file. Only its filter is mapped; its other columns are meant for reads."""
 
     def __init__(self, file: int, *, start: int) -> None:
-        """Lay the columns over the open ``file`` from byte ``start`` on; the file is ours to close.
+        """Lay the columns over the open ``file`` from byte ``start`` on. This object closes the file.
 
-        :raises CorruptError: the file has another length than its header says.
+        :raises CorruptError: the file's length differs from the one in its header.
         """
         finalize(self, os.close, file)
         self._file = file
@@ -53,7 +54,7 @@ class LargeSegment(Segment):
         self.few = max(Segment.few, self.entries // _SPARSE)
 
     def rows_at(self, prefix: int, digest: bytes) -> Iterator[int]:
-        """Yield the rows that list a digest; the filter is not asked."""
+        """Yield the rows that list a digest. Does not ask the filter."""
         row = self.row_at(prefix, digest) if self.entries else -1
         while 0 <= row < self.entries and self.prefixes[row] == prefix:
             if self.rests[row * REST_SIZE : (row + 1) * REST_SIZE] == digest[PREFIX_SIZE:]:
@@ -86,7 +87,7 @@ class LargeSegment(Segment):
         return low + at if page[at] == prefix else -1
 
     def _guessed(self, prefix: int) -> int:
-        """Return the first row of a prefix, or -1: one or two pages are read, for digests are evenly spread."""
+        """Return the first row of a prefix, or -1. Reads one or two pages, because digests are evenly spread."""
         guess, rows = int((prefix - self.first) * self._slope), min(_ROWS, self.entries)
         for _ in range(_TRIES):
             low = max(0, min(guess - rows // 2, self.entries - rows))
@@ -102,7 +103,7 @@ class LargeSegment(Segment):
         return row if row < self.entries and self.prefixes[row] == prefix else -1
 
     def release(self) -> None:
-        """Give the memory back into which columns were mapped, but for the filter; they can be used as before."""
+        """Return the memory into which columns were mapped, except for the filter. They remain usable."""
         start = -(-self._prefixes_at // mmap.PAGESIZE) * mmap.PAGESIZE
         if start < len(self._mapping):
             self._mapping.madvise(mmap.MADV_DONTNEED, start, len(self._mapping) - start)

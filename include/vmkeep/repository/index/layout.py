@@ -28,13 +28,13 @@ from vmkeep.repository.index.filters import Scale
 HEADER = struct.Struct("<8sQQII")
 MAGIC = b"VKINDEX\0"
 PREFIX_SIZE = 8
-"""Bytes of a digest by which entries are sorted."""
+"""Bytes of a digest that serve as sort key of entries."""
 REST_SIZE = DIGEST_SIZE - PREFIX_SIZE
 PACK_ROW = struct.Struct("<16sII")
 
 
 class Location(NamedTuple):
-    """The place of a frame. A tuple, because every look-up that hits makes one."""
+    """The place of a frame. A tuple, because every successful look-up makes one."""
 
     pack: bytes
     kind: Kind
@@ -43,7 +43,7 @@ class Location(NamedTuple):
 
 
 class LaidOut(Protocol):
-    """A segment's columns over its content, without a copy; :class:`~vmkeep.repository.index.Segment` has them."""
+    """A segment's columns as views of its content; :class:`~vmkeep.repository.index.Segment` has them."""
 
     entries: int
     words: int

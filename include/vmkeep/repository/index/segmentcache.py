@@ -1,8 +1,9 @@
-"""Index segments on this machine's disk, for repositories behind a network and for encrypted ones.
+"""Index segments on this machine's disk, for encrypted repositories and those behind a network.
 
-A file is the frame of one segment as in a repository that is not encrypted, under the segment's id: digests (keyed, in
-an encrypted repository) and places, nothing of a guest. Everything here can be made again, so nothing is relied on: a
-folder that cannot be written to, a full disk, another process that removes a file, all of it only means to do without.
+A file holds the frame of one segment, as in an unencrypted repository, under the segment's id. It contains digests and
+places, and nothing of a guest; in an encrypted repository, digests are keyed. Every file here can be made again, so
+nothing depends on this cache. If the folder cannot be written, the disk is full, or another process removes a file, the
+program works without it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _PART = ".part"
 
 
 def default_cache() -> Path | None:
-    """Return where caches are: VMKEEP_CACHE, or the user's cache folder; ``None``: this user has no home."""
+    """Return the folder for caches: VMKEEP_CACHE, or the user's cache folder; ``None`` if the user has no home."""
     chosen = os.environ.get("VMKEEP_CACHE") or os.environ.get("XDG_CACHE_HOME")
     try:
         return Path(chosen) if chosen else Path.home() / ".cache"
@@ -34,7 +35,7 @@ class SegmentCache:
         self._folder = folder
 
     def ids(self) -> set[str]:
-        """Return the ids of the segments that are here; removes what died half written."""
+        """Return the ids of the cached segments. Also removes files that a dead process left half written."""
         found = set()
         with suppress(OSError):
             for path in self._folder.iterdir():
@@ -51,7 +52,7 @@ class SegmentCache:
                 (self._folder / name).unlink()
 
     def open(self, segment: str) -> int | None:
-        """Return an open file with a segment, or ``None``; whether it is whole is for the caller to see."""
+        """Return an open file with a segment, or ``None``. The caller has to see whether it is whole."""
         if not self._is_ours():
             return None
         with suppress(OSError):
@@ -61,9 +62,8 @@ class SegmentCache:
     def add(self, segment: str, fill: Callable[[int], None], *, sync: bool) -> int | None:
         """Let ``fill`` write a segment to an open file, keep it under its id, and return that file.
 
-        :param sync: make it durable before it has its name, for a file that nobody will read as a whole again.
-        :returns: ``None``: there is no room for it, or no right to write. Errors of ``fill`` that are not the disk's
-            go through.
+        :param sync: make the file durable before it gets its name, because nobody will read it as a whole again.
+        :returns: ``None`` if the disk has no room, or we may not write. Other errors of ``fill`` are passed on.
         """
         path = self._folder / f"{secrets.token_hex(16)}{_PART}"
         try:
@@ -90,7 +90,7 @@ class SegmentCache:
         return file
 
     def _is_ours(self) -> bool:
-        """Return whether nobody else can write to the folder, so that its contents can be believed."""
+        """Return whether nobody else can write to the folder, so that its contents can be trusted."""
         with suppress(OSError):
             status = self._folder.stat()
             return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -98,7 +98,7 @@ class SegmentCache:
 
 
 def _remove_if_dead(path: Path) -> None:
-    """Remove a file that was being written, unless its writer holds it still."""
+    """Remove a half-written file, unless its writer still holds it."""
     with suppress(OSError):
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:

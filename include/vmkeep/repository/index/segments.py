@@ -1,7 +1,7 @@
-"""Index segments: sorted digests and where their frames are; immutable, mapped into memory, never parsed into objects.
+"""Index segments: sorted digests and the places of their frames. Immutable, mapped, and never parsed into objects.
 
-A segment looks one digest up, in place and without numpy; :mod:`vmkeep.repository.index.columns` treats many at a
-time. :mod:`vmkeep.repository.index.layout` tells the bytes.
+A segment looks one digest up in place, without numpy. :mod:`vmkeep.repository.index.columns` handles many at a time,
+and :mod:`vmkeep.repository.index.layout` describes the bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vmkeep.repository.index.columns import I64, U8, Columns
 
 _DECODED = 4096
-"""Rows of a pack table up to which they are kept as objects."""
+"""A pack table with up to this many rows is kept as objects."""
 _KINDS = {int(kind): kind for kind in (Kind.BLOCK, Kind.PAGE)}
 
 
@@ -29,12 +29,12 @@ class Segment:
     """One segment over its content's bytes. Thread-safe."""
 
     few = 16
-    """Digests up to which asking for each takes less time than asking for all together."""
+    """Up to this many digests, single look-ups are faster than one for all."""
 
     def __init__(self, content: Bytes) -> None:
         """Lay the columns over ``content``.
 
-        :raises CorruptError: the content has another length than its header says, or a filter of unknown rule.
+        :raises CorruptError: the content's length differs from the one in its header, or the filter rule is unknown.
         """
         view = memoryview(content)
         if len(view) < HEADER.size:
@@ -70,8 +70,8 @@ class Segment:
         return self.find_at(int.from_bytes(digest[:PREFIX_SIZE], "big"), digest)
 
     def find_at(self, prefix: int, digest: bytes) -> Location | None:
-        """Do what :meth:`find` does, for a caller that has the digest's prefix as a number already."""
-        if self.first <= prefix <= self.last:  # written out, not called: most look-ups end here
+        """Return the result of :meth:`find`, for a caller that already has the digest's prefix as a number."""
+        if self.first <= prefix <= self.last:  # written out instead of called, because most look-ups end here
             mask = BITS[prefix & 4095] | BITS[prefix >> 12 & 4095]
             word = (prefix - self._base >> self._shift) * self.words // self._width
             if self.filter[word] & mask == mask and (row := self.row_at(prefix, digest)) >= 0:
@@ -79,7 +79,7 @@ class Segment:
         return None
 
     def holds(self, prefix: int, digest: bytes) -> bool:
-        """Return whether a digest is listed; takes less than finding its place."""
+        """Return whether a digest is listed. Faster than finding its place."""
         if self.first <= prefix <= self.last:
             mask = BITS[prefix & 4095] | BITS[prefix >> 12 & 4095]
             word = (prefix - self._base >> self._shift) * self.words // self._width
@@ -87,7 +87,7 @@ class Segment:
         return False
 
     def row_at(self, prefix: int, digest: bytes) -> int:
-        """Return the first row that lists a digest, or -1; its prefix is not out of range, and the filter was asked."""
+        """Return the first row that lists a digest, or -1. The caller has checked the prefix's range and the filter."""
         row = self._first(prefix)
         while row < self.entries and self.prefixes[row] == prefix:
             if self.rests[row * REST_SIZE : (row + 1) * REST_SIZE] == digest[PREFIX_SIZE:]:
@@ -100,7 +100,7 @@ class Segment:
         return map(self.location, self.rows_at(int.from_bytes(digest[:PREFIX_SIZE], "big"), digest))
 
     def rows_at(self, prefix: int, digest: bytes) -> Iterator[int]:
-        """Yield the rows that list a digest; the filter is not asked."""
+        """Yield the rows that list a digest. Does not ask the filter."""
         row = self._first(prefix) if self.entries else 0
         while row < self.entries and self.prefixes[row] == prefix:
             if self.rests[row * REST_SIZE : (row + 1) * REST_SIZE] == digest[PREFIX_SIZE:]:
@@ -108,11 +108,11 @@ class Segment:
             row += 1
 
     def _first(self, prefix: int) -> int:
-        """Return the first row whose prefix is not less.
+        """Return the first row whose prefix is not less than the given one.
 
-        Digests are evenly spread, so a row is close to where its prefix says, and from what is found there one sees
-        how far it still is: the two or three pages that this touches are all that a cold search reads. Should that
-        fail, all is searched.
+        Digests are evenly spread, so a row is close to the position that its prefix suggests, and the prefix found
+        there tells how far it still is. A cold search therefore reads only two or three pages. If that fails, the whole
+        column is searched.
         """
         prefixes, entries = self.prefixes, self.entries
         guess = min(max(int((prefix - self.first) * self._slope), 0), entries - 1)
@@ -131,14 +131,14 @@ class Segment:
     def locations(self, rows: I64) -> list[Location]:
         """Return the places that some rows list.
 
-        :raises CorruptError: one is none that could be.
+        :raises CorruptError: no frame can be at one of these places.
         """
         from vmkeep.repository.index.columns import locations_in
 
         return locations_in(self, rows)
 
     def release(self) -> None:
-        """Give memory back that was mapped in by arrays over this segment; there is none."""
+        """Release memory that arrays over this segment have mapped in; here there is none."""
 
     def columns(self) -> Columns:
         """Return the entries as arrays over this segment's bytes, to merge or to check them.
@@ -152,7 +152,7 @@ class Segment:
     def location(self, row: int) -> Location:
         """Return the place that one row lists.
 
-        :raises CorruptError: it is none that could be.
+        :raises CorruptError: no frame can be at that place.
         """
         number, offset, length = self._numbers(row)
         if (known := self._decoded.get(number)) is None:
@@ -164,7 +164,7 @@ class Segment:
         return Location(known[0], known[1], offset, length)
 
     def _numbers(self, row: int) -> tuple[int, int, int]:
-        """Return what a row says of its pack, offset and length."""
+        """Return the row's pack number, offset and length."""
         packs, offsets, lengths = self.places
         return packs[row], offsets[row], lengths[row]
 
@@ -173,7 +173,7 @@ class Segment:
         return self.table[number * PACK_ROW.size : (number + 1) * PACK_ROW.size]
 
     def pack(self, number: int) -> tuple[bytes, Kind]:
-        """Return what a row of the pack table says; kept, unless there are more of them than can be."""
+        """Return the pack id and the kind in a row of the pack table. They are kept, unless the table is too large."""
         pack, kind, _ = PACK_ROW.unpack(self._pack(number))
         if kind not in _KINDS:
             raise CorruptError(f"index segment: pack of unknown kind {kind}")

@@ -1,6 +1,6 @@
 """Opens index segments: from the folder, from this machine's cache, or from the store.
 
-Knows how a segment gets into memory and that it is whole, and nothing of what is looked up in it.
+This module knows how a segment gets into memory and how to verify it. It knows nothing of look-ups.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from vmkeep.repository.index.segmentcache import SegmentCache
 from vmkeep.repository.index.segments import Segment
 
 _VERIFIED = 8 << 20
-"""Bytes up to which a segment's digest is checked whenever it is opened; larger ones are checked when they are fetched
-and then only read where they are searched. A wrong place found in them shows at the frame it points to."""
+"""A segment up to this size, in bytes, is verified whenever it is opened. A larger one is verified when it is fetched,
+and later read only where it is searched. If such a segment names a wrong place, the frame there will show it."""
 _LIMIT = 1 << 32
 _PIECE = 4 << 20
 """Bytes fetched by one request."""
 _SMALL = 1 << 20
-"""Bytes of a segment up to which latency counts more than memory."""
+"""For a segment up to this size, in bytes, latency matters more than memory."""
 _AT_ONCE = 4
-"""Larger segments that are fetched at the same time."""
+"""Number of larger segments that are fetched at the same time."""
 _NETWORKED = ("nfs", "cifs", "smb", "fuse", "ceph", "gluster", "lustre", "9p", "afs", "beegfs", "gpfs")
 
 
@@ -46,10 +46,10 @@ class Shelf:
         self._remote = is_remote(store)
         self._mappable = not framer.encrypts and not self._remote and not _networked(store.local_path(f"{INDEX}0"))
         self._whole = threading.Lock()
-        """Held by whoever has a whole large segment in memory."""
+        """Held by the thread that has a whole large segment in memory."""
 
     def open_all(self, sizes: Sequence[tuple[str, int]]) -> Iterator[tuple[str, Segment | VmKeepError]]:
-        """Yield some segments by key, or why they could not be opened: gone, or damaged; small ones first."""
+        """Yield some segments by key, small ones first, or the error if one is gone or damaged."""
         if not self._remote or len(sizes) < 2:
             yield from ((key, self._try(key, size)) for key, size in sizes)
             return
@@ -64,8 +64,8 @@ class Shelf:
     def open(self, key: str, size: int) -> Segment:
         """Return a segment.
 
-        :param size: of its blob, as listed.
-        :raises BlobNotFoundError: it is not there any more.
+        :param size: size of its blob, as listed.
+        :raises BlobNotFoundError: it does not exist any more.
         :raises CorruptError: it is damaged.
         """
         large = size > _VERIFIED
@@ -87,7 +87,7 @@ class Shelf:
         return segment
 
     def is_whole(self, key: str, segment: Segment) -> bool:
-        """Return whether all of an open segment matches the digest that its blob has."""
+        """Return whether the whole content of an open segment matches the digest of its blob."""
         if not isinstance(segment, LargeSegment):
             return True  # it was checked when it was opened
         with self._whole:
@@ -100,11 +100,11 @@ class Shelf:
             return whole
 
     def cached(self) -> set[str]:
-        """Return the ids of the segments that this machine keeps; to be asked before the store is listed."""
+        """Return the ids of the segments in this machine's cache. Call it before the store is listed."""
         return set() if self._cache is None else self._cache.ids()
 
     def forget(self, ids: set[str]) -> None:
-        """Remove from the cache what is not in the store any more."""
+        """Remove segments from the cache that are not in the store any more."""
         if self._cache is not None:
             self._cache.forget(ids)
 
@@ -115,7 +115,7 @@ class Shelf:
             return error
 
     def _from_cache(self, key: str, size: int) -> Segment | None:
-        """Return a segment from the cache if it is there and whole, as far as can be told without reading much."""
+        """Return a segment from the cache if it is there and seems whole, as far as a short look can tell."""
         assert self._cache is not None
         if (file := self._cache.open(_id(key))) is None:
             return None
@@ -135,11 +135,11 @@ class Shelf:
         return None
 
     def _overhead(self, key: str) -> int:
-        """Return how much longer a blob is for being encrypted."""
+        """Return by how many bytes encryption makes a blob longer."""
         return self._framer.box(key).frame_length(Packed(Kind.INDEX, ZERO, 0, Codec.NONE, b"")) - HEADER_SIZE
 
     def _fetch(self, key: str, size: int) -> Segment:
-        """Fetch a large segment into the cache, or if there is none to map it from into a file that has no name."""
+        """Fetch a large segment into the cache. Without a cache, fetch it into a nameless temporary file."""
         file = None
         if self._cache is not None and self._large_cached:
             file = self._cache.add(_id(key), lambda file: self._fill(file, key, size), sync=True)
@@ -151,12 +151,12 @@ class Shelf:
             except OSError as error:
                 raise StoreFullError(
                     f"{tempfile.gettempdir()}: no room for the {size} bytes of {key}: {error.strerror}; "
-                    "set VMKEEP_CACHE to a folder that has"
+                    "set VMKEEP_CACHE to a folder with room for it"
                 ) from error
         return LargeSegment(file, start=HEADER_SIZE)
 
     def _fill(self, file: int, key: str, size: int) -> None:
-        """Write a segment as a frame that is not encrypted, its digest checked."""
+        """Write a segment as an unencrypted frame, and check its digest."""
         if not self._framer.encrypts:
             self._download(file, key, size)
             self._check(file, key)
@@ -166,7 +166,7 @@ class Shelf:
             with self._whole:
                 box, blob = self._framer.box(key), _map(stored.fileno())
                 header = box.parse_whole(Kind.INDEX, blob, limit=_LIMIT)
-                os.posix_fallocate(file, 0, HEADER_SIZE + header.raw_length)  # else a full disk kills us at the mapping
+                os.posix_fallocate(file, 0, HEADER_SIZE + header.raw_length)  # or a full disk kills us at the mapping
                 frame = _map(file, access=mmap.ACCESS_WRITE)
                 frame[:HEADER_SIZE] = _plain(header).encode()
                 box.unpack_into(header, blob[HEADER_SIZE:], frame[HEADER_SIZE:])
@@ -203,7 +203,7 @@ def _mapped(path: Path) -> Segment:
 
 
 def _plain(header: FrameHeader) -> FrameHeader:
-    """Return the header of the same content in a frame that is not encrypted."""
+    """Return the header that the same content has in an unencrypted frame."""
     return FrameHeader(
         kind=header.kind,
         codec=Codec.NONE,
@@ -229,7 +229,7 @@ def _id(key: str) -> str:
 
 
 def _networked(path: Path | None) -> bool:
-    """Return whether a path is on a network file system: a file deleted there vanishes under those that map it."""
+    """Return whether a path is on a network file system, where deleting a file takes it from those who map it."""
     if path is None:
         return False
     best, kind = "", ""
