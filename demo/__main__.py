@@ -91,7 +91,7 @@ def _stay(check: Callable[[], None]) -> None:
 def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[[], None], str]:
     """Start everything, play the scenario; return what tells whether everything still runs, and where Airflow is."""
     line.show("starting the lab and Airflow")
-    lab = Lab(folder / "lab", env=os.environ)
+    lab = Lab(folder / "lab", options=["--data-disk-gib", "1"], env=os.environ)
     stack.callback(lab.stop)
     lab.start()
     home = AirflowHome(folder / "airflow")
