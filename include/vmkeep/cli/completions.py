@@ -15,9 +15,13 @@ from urllib.parse import quote, unquote
 import click
 from click.shell_completion import CompletionItem
 
+from vmkeep.cli.output import one_line
+
 _PREFIX = "sqlite:///"
 _PLAIN = re.compile(r"[\w.+-]+")
 """A name that no shell takes apart."""
+_PLAIN_REF = re.compile(r"[\w.+/-]+")
+"""The ref of a restore point that no shell takes apart."""
 _MOST = 200
 _POINTS = "SELECT ref, vm_name, taken_at FROM vmkeep_point WHERE substr(ref, 1, ?) = ? ORDER BY taken_at DESC LIMIT ?"
 _NAMES = "SELECT DISTINCT vm_name FROM vmkeep_point WHERE substr(vm_name, 1, ?) = ? ORDER BY vm_name LIMIT ?"
@@ -27,8 +31,11 @@ def complete_points(_ctx: click.Context, _param: click.Parameter, incomplete: st
     """Offer ``latest:`` of each VM, and the refs of restore points, newest first."""
     latest, colon, name = incomplete.partition(":")
     newest = [f"latest:{name}" for name in _names(name if colon else "")] if "latest".startswith(latest) else []
+    # A shell reads one line for each part of an offer, so a line break in a VM's name would begin an offer of its own.
     refs = [
-        CompletionItem(ref, help=f"{vm}, {taken_at[:16]}") for ref, vm, taken_at in _rows(_POINTS, incomplete) if ref
+        CompletionItem(ref, help=one_line(f"{vm}, {taken_at[:16]}"))
+        for ref, vm, taken_at in _rows(_POINTS, incomplete)
+        if _PLAIN_REF.fullmatch(ref)
     ]
     return [*map(CompletionItem, newest), *refs]
 

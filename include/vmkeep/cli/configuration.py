@@ -14,7 +14,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from vmkeep.cli.settings import SETTINGS, Setting
 from vmkeep.errors import UsageError
@@ -23,9 +23,11 @@ VARIABLE = "VMKEEP_CONFIG"
 """Names another file than the one in the user's configuration folder."""
 _LARGEST = 1 << 16
 """Bytes of the largest file that is taken for a configuration."""
-_SECRET = re.compile(r"passw(or)?d|pass_?phrase|secret|token|access_?key", re.IGNORECASE)
-_LOGIN = re.compile(r"(?:^|//)[^/@:\s]*:(?!\d+/|//)[^@\s]+@")
-"""A password between the name of a user and that of a host."""
+_SECRET = re.compile(r"passw(or)?d|pass_?phrase|\bpw\b|pwd|secret|token|(access|api)_?key", re.IGNORECASE)
+_LOGIN = re.compile(r"(?:^|^//|://)[^/:]*:(?!\d+/|//).+@")
+"""A password between the name of a user and that of a host. The password may hold any character: people paste them."""
+_ASSIGNED = re.compile(r"([^\s?&;#=/:@]+)\s*=")
+"""The name in front of a value, in an address or in the ``name=value`` form of a database's driver."""
 _OPEN = {setting.key: setting for setting in SETTINGS if not setting.secret}
 
 
@@ -83,12 +85,28 @@ def require(setting: Setting, given: str | None) -> str:
 def config_path() -> Path | None:
     """Return where the configuration file is, or would be; ``None``: the user has no home folder."""
     if chosen := os.environ.get(VARIABLE):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            raise UsageError(f"{VARIABLE}={chosen}: the home folder of that user is not known") from error
+    if (folder := user_folder("XDG_CONFIG_HOME", ".config")) is None:
+        return None
+    return folder / "config.toml"
+
+
+def user_folder(variable: str, under_home: str) -> Path | None:
+    """Return the user's folder of one kind for vmkeep; ``None``: the user has no home folder.
+
+    A relative path counts as not set, as the XDG rules say: it would be another folder wherever a command is started.
+    """
+    chosen = Path(os.environ.get(variable, ""))
+    if chosen.is_absolute():
+        return chosen / "vmkeep"
     try:
-        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        home = Path.home()
     except RuntimeError:
         return None
-    return folder / "vmkeep" / "config.toml"
+    return home / under_home / "vmkeep" if home.is_absolute() else None
 
 
 def load() -> dict[str, str]:
@@ -101,15 +119,18 @@ def load() -> dict[str, str]:
         return {}
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # its numbers and its nesting have bounds that are Python's own
         raise UsageError(f"configuration file {path}: no TOML: {error}") from error
     return {key: _checked(key, value, where=_where(path, text, key)) for key, value in table.items()}
 
 
 def _text(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        # Opened so that a pipe, to which nobody may ever write, is not waited for.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode) and not path.samefile(os.devnull):
+                raise UsageError(f"configuration file {path}: is no file: name one that can be read again and again")
             content = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
         if os.environ.get(VARIABLE):
@@ -163,7 +184,7 @@ def _refusal(key: str) -> str:
 
 
 def _holds_password(value: str) -> bool:
-    return bool(_LOGIN.search(value)) or any(_SECRET.search(name) for name, _ in parse_qsl(value.partition("?")[2]))
+    return bool(_LOGIN.search(value)) or any(_SECRET.search(name) for name in _ASSIGNED.findall(unquote(value)))
 
 
 def _is_folder(setting: Setting, value: str) -> bool:

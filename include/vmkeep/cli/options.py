@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import click
 
 from vmkeep.cli import settings
-from vmkeep.cli.configuration import in_file, require, value_of
+from vmkeep.cli.configuration import in_file, require, user_folder, value_of
 from vmkeep.cli.pages import Section, option
 from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
 from vmkeep.flows.repositories import Repository, open_repository, require_rate
@@ -152,9 +151,7 @@ def catalog_url() -> str:
     """Return where the catalog lives: as it is set, or SQLite in the user's state folder, or else in memory."""
     if chosen := value_of(settings.CATALOG):
         return chosen
-    try:
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    except RuntimeError:
+    if (folder := user_folder("XDG_STATE_HOME", ".local/state")) is None:
         log.warning("this user has no home folder to keep the catalog in: set VMKEEP_CATALOG, or HOME")
         return "sqlite://"
-    return f"sqlite:///{quote(str(state / 'vmkeep' / 'catalog.db'))}"
+    return f"sqlite:///{quote(str(folder / 'catalog.db'))}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
 
+from vmkeep.cli.completions import complete_points
 from vmkeep.cli.main import cli
 from vmkeep.repository import create_repository
 
@@ -111,3 +114,18 @@ def test_bash_takes_the_script(tmp_path):
 )
 def test_each_shell_gets_a_script_of_its_own(shell, sign):
     assert sign in CliRunner().invoke(cli, ["completion", shell]).output
+
+
+def test_no_name_of_a_vm_begins_an_offer_of_its_own(tmp_path, monkeypatch):
+    catalog = tmp_path / "catalog.db"
+    odd = "a\nplain\n$(id)\t\x1b]0;x"
+    with closing(sqlite3.connect(catalog)) as database, database:
+        database.execute("CREATE TABLE vmkeep_point (ref, vm_name, taken_at)")
+        for ref in ("vm-1/20260102T030405Z-0a", "vm-1/$(touch pwned)"):
+            database.execute("INSERT INTO vmkeep_point VALUES (?, ?, ?)", (ref, odd, "2026-01-02"))
+    monkeypatch.setenv("VMKEEP_CATALOG", f"sqlite:///{catalog}")
+
+    (offered,) = complete_points(None, None, "vm")
+
+    assert offered.value == "vm-1/20260102T030405Z-0a"
+    assert offered.help.isprintable()

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from vmkeep.cli import settings
-from vmkeep.cli.configuration import load, value_of
+from vmkeep.cli.configuration import load, user_folder, value_of
 from vmkeep.cli.main import cli
 from vmkeep.errors import UsageError
 from vmkeep.repository import create_repository
@@ -112,6 +112,14 @@ def test_a_key_for_a_secret_is_refused_by_file_line_and_key_and_never_repeated(w
     [
         'catalog = "postgresql://vmkeep:s3cret@db/vmkeep"',
         'catalog = "postgresql://db/vmkeep?user=vmkeep&password=s3cret"',
+        'catalog = "postgresql://admin@corp:s3cret@db/vmkeep"',
+        'catalog = "postgresql://vmkeep:my s3cret@db/vmkeep"',
+        'catalog = "postgresql://vmkeep:my/s3cret@db/vmkeep"',
+        'catalog = "mssql://db/vmkeep?PWD=s3cret"',
+        'catalog = "postgresql://db/vmkeep?user=vmkeep;password=s3cret"',
+        'catalog = "postgresql://db/vmkeep#password=s3cret"',
+        'catalog = "postgresql://db/vmkeep?options=x%26password%3Ds3cret"',
+        'catalog = "host=db password = s3cret"',
         'repository = "sftp://backup:s3cret@host/repo"',
         'vcenter = "root:s3cret@vc.example.com"',
         'vcenter = "https://root:s3cret@vc.example.com"',
@@ -173,6 +181,8 @@ def test_a_key_that_resembles_none_is_told_all_there_are(write):
         ('vddk = "vddk"\n', "relative"),
         ('repository = "repo"\n', "relative"),
         (b"#" * 70000, "longer"),
+        ("user = " + "[" * 30000, "TOML"),
+        ("user = " + "9" * 5000, "TOML"),
     ],
 )
 def test_a_file_that_is_not_right_is_refused_by_its_name(write, text, wrong):
@@ -207,6 +217,32 @@ def test_another_file_can_be_named_and_has_to_be_there(write, tmp_path, monkeypa
     monkeypatch.setenv("VMKEEP_CONFIG", str(tmp_path / "missing.toml"))
     with pytest.raises(UsageError, match=r"missing\.toml: there is none; VMKEEP_CONFIG"):
         value_of(settings.USER)
+
+
+def test_a_pipe_is_no_configuration_file_and_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv("VMKEEP_CONFIG", str(tmp_path / "pipe"))
+
+    with pytest.raises(UsageError, match="pipe: is no file"):
+        load()
+
+
+def test_a_home_folder_that_nobody_knows_is_told(monkeypatch):
+    monkeypatch.setenv("VMKEEP_CONFIG", "~nobody-of-that-name/config.toml")
+
+    with pytest.raises(UsageError, match="VMKEEP_CONFIG=~nobody-of-that-name"):
+        load()
+
+
+@pytest.mark.parametrize("relative", ["XDG_CONFIG_HOME", "XDG_STATE_HOME"])
+def test_no_folder_of_the_user_depends_on_where_a_command_starts(tmp_path, monkeypatch, relative):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(relative, "here")
+
+    assert str(user_folder(relative, ".kind")) == f"{tmp_path}/home/.kind/vmkeep"
+    monkeypatch.setenv("HOME", "home")
+    assert user_folder(relative, ".kind") is None
 
 
 def test_a_user_without_a_home_folder_needs_no_file(monkeypatch):
