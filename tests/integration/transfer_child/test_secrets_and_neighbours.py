@@ -55,7 +55,7 @@ def test_a_child_gets_the_unwrapped_key_and_no_passphrase(sealed, said):
             assert told["master"].encode() not in text
         assert transfer.wait().bytes_read == len(sealed.content)
     assert all(PASSPHRASE.encode() not in line for line in said)
-    assert told["master"] not in repr(child_process.Request.decode(said[0]))
+    assert told["master"] not in repr(child_process.ChildRequest.decode(said[0]))
 
 
 def test_a_child_unwraps_nothing_itself(sealed, monkeypatch):
