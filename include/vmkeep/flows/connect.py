@@ -12,7 +12,7 @@ from vmkeep.clock import Deadline
 from vmkeep.errors import StaleError, UsageError
 from vmkeep.model.site import Site
 from vmkeep.transfer import probe_vddk
-from vmkeep.vddk.folder import find_library
+from vmkeep.vddk.folder import find_library, require_folder
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session, open_session
 
@@ -64,11 +64,10 @@ def check_vddk(site: Site) -> None:
 
     :raises UsageError: no folder is given, or it holds no VDDK for this machine.
     """
-    if not site.vddk:
-        raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
-    state = _state(find_library(site.vddk).path)
+    folder = require_folder(site.vddk)
+    state = _state(find_library(folder).path)
     if state not in _LOADED:
-        probe_vddk(site.vddk)
+        probe_vddk(folder)
         _LOADED.add(state)
 
 

@@ -1,4 +1,13 @@
-"""Disk images as restore points, and restore points as disk images."""
+"""Disk images as restore points, and restore points as disk images.
+
+*Import* (``importing``) stores raw images in local files as one restore point, as if they were the disks of a VM.
+``formats`` refuses a file that holds a disk in another form, such as QCOW2 or VMDK. ``imagenames`` gives the machine a
+name and a key of its own. Where the caller says which areas changed, ``imageparents`` finds the point that these
+changes continue: the one that the caller names, never the newest by a clock.
+
+*Export* (``exporting``) writes one disk of a restore point into a sparse file, under a name of its own until all of it
+is written. ``diskfiles`` reads and writes files and block devices as disks.
+"""
 
 from vmkeep.images.exporting import export_image
 from vmkeep.images.imagenames import image_key

@@ -7,8 +7,12 @@ bring back.
 ``reachability``). It plans which packs to delete or rewrite, and sweeps them in stages that a running backup can see
 and stop (``packsweep``, ``index_removal``). *Deleting points* that a person names uses the same way of forgetting as a
 prune (``deletion``, ``forget``). *Merge* joins small index segments. *Repair* rebuilds an index from the packs, and
-tells which points lost data. *Heal* fetches lost blocks from another repository. *Locks* extends object locks before
-they end.
+tells which points lost data. *Heal* fetches lost blocks from another repository (``donors``). *Locks* extends object
+locks before they end.
+
+A prune also removes what dead processes left and records that no process needs any more (``tidy``), and puts missing
+notes of sealed points (``noting``). Some space is kept free for it, because it has to write before it deletes
+(``reserve``). ``facts`` gives retention its values, and ``storetime`` the age of blobs by the store's own clock.
 
 Safety rests on notes and stages, not on clocks. ``margins`` names each waiting time and the race that it makes rare.
 """

@@ -1,4 +1,12 @@
-"""Decisions over plain values, without a look at any system: which restore points a rule keeps."""
+"""Decisions over plain values, without a look at any system: which restore points a rule keeps.
+
+``retention`` marks points and removes none. The newest good point of an hour, day, week, month or year stands for it,
+and the newest of these stay, as many as the rule says. Pinned points, the newest good point of a VM, and points from
+the future stay in any case; a damaged point stands for nothing.
+
+``wording`` reads rules and time zones as people write them, and ``durations`` lengths of time. ``forecast`` guesses
+which points come next, to show what a rule would keep later.
+"""
 
 from vmkeep.policy.durations import parse_duration
 from vmkeep.policy.forecast import expected_points

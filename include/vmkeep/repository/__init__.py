@@ -14,8 +14,9 @@ The rooms, from the ground up; each imports only rooms below it:
 ``maps``              a disk as a tree of digests
 ``sealing`` ``checks``   how a restore point becomes true; whether all of it is whole
 
-:class:`Repository` is the front of them, and ``opening`` makes and opens one. Import a name from a room's door, its
-``__init__``; the modules behind the door are its inside.
+:class:`Repository` is the front of them, and ``opening`` makes and opens one. ``folders`` names the folders,
+``lockedkeys`` says which blobs are locked, and ``twins`` recognises a point that was copied from another repository.
+Import a name from a room's door, its ``__init__``; the modules behind the door are its inside.
 """
 
 from vmkeep.repository.blocks import Batch, BlockReader, BlockWriter, ReadBuffers, Wanted

@@ -25,7 +25,6 @@ from vmkeep.errors import (
     DeadlineError,
     TransferError,
     UnreachableError,
-    UsageError,
     VddkError,
     VmKeepError,
 )
@@ -47,7 +46,7 @@ from vmkeep.transfer.protocol import CANCEL, ChildRequest, Lines, plain_site, re
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
 from vmkeep.vddk.blackbox import LIBRARY_LOG, BlackBox
-from vmkeep.vddk.folder import LibraryFile, find_library
+from vmkeep.vddk.folder import LibraryFile, find_library, require_folder
 from vmkeep.vddk.machine import require_machine
 from vmkeep.vddk.probe import VddkProbe
 from vmkeep.vddk.timings import CallTiming
@@ -336,9 +335,7 @@ def _signal_name(number: int) -> str:
 
 
 def _library_of(site: Site) -> LibraryFile:
-    if site.vddk is None:
-        raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
-    return find_library(site.vddk)
+    return find_library(require_folder(site.vddk))
 
 
 def _environment(library: LibraryFile) -> dict[str, str]:

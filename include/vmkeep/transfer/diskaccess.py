@@ -10,6 +10,7 @@ from vmkeep.errors import UsageError
 from vmkeep.model.blockio import DiskSource, DiskTarget
 from vmkeep.model.site import Site
 from vmkeep.vddk.diskaddress import DiskAddress, VmAddress
+from vmkeep.vddk.folder import require_folder
 from vmkeep.vddk.initialised import Vddk, open_vddk
 from vmkeep.vddk.timings import CallTiming
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 @contextmanager
 def open_access(site: Site) -> Iterator[DiskAccess]:
     """Load VDDK and yield the way to the site's disks. Enter it on the main thread, before there are other threads."""
-    if site.vddk is None:
-        raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
-    with open_vddk(site.vddk) as vddk:
+    with open_vddk(require_folder(site.vddk)) as vddk:
         yield DiskAccess(site, vddk)
 
 

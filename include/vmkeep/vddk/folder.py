@@ -40,6 +40,16 @@ class LibraryFile:
         return str(self.path.parent)
 
 
+def require_folder(folder: str | None) -> str:
+    """Return the folder of a site.
+
+    :raises UsageError: none is given.
+    """
+    if not folder:
+        raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
+    return folder
+
+
 def find_library(folder: str | Path) -> LibraryFile:
     """Return the newest library in a folder, or in its ``lib64``; :class:`UsageError` says what is wrong with it."""
     root = Path(folder).expanduser().resolve()

@@ -45,17 +45,17 @@ def power_on(session: Session, vm: str, *, timeout: float = POWER_SECONDS) -> bo
     return _switch(session, vm, PowerState.ON, lambda: session.vm(vm).PowerOnVM_Task(None), timeout)
 
 
-def power_off(session: Session, vm: str, *, timeout: float = POWER_SECONDS) -> bool:
+def power_off(session: Session, vm: str) -> bool:
     """Switch off hard; return whether it was not off already."""
-    return _switch(session, vm, PowerState.OFF, lambda: session.vm(vm).PowerOffVM_Task(), timeout)
+    return _switch(session, vm, PowerState.OFF, lambda: session.vm(vm).PowerOffVM_Task(), POWER_SECONDS)
 
 
-def suspend(session: Session, vm: str, *, timeout: float = SUSPEND_SECONDS) -> bool:
+def suspend(session: Session, vm: str) -> bool:
     """Suspend; return whether it was not suspended already.
 
     :raises VSphereError: the VM is off.
     """
-    return _switch(session, vm, PowerState.SUSPENDED, lambda: session.vm(vm).SuspendVM_Task(), timeout)
+    return _switch(session, vm, PowerState.SUSPENDED, lambda: session.vm(vm).SuspendVM_Task(), SUSPEND_SECONDS)
 
 
 def mark_as_template(session: Session, vm: str) -> None:
@@ -124,9 +124,7 @@ def destroy_claimed(session: Session, run: str, *, repository: str | None = None
     return destroyed
 
 
-def destroy(
-    session: Session, vm: str, *, run: str, repository: str | None = None, timeout: float = POWER_SECONDS
-) -> None:
+def destroy(session: Session, vm: str, *, run: str, repository: str | None = None) -> None:
     """Destroy one VM that ``run`` made and did not finish, with its disks.
 
     :raises ConflictError: it does not carry the run's mark; nothing was done.
@@ -144,7 +142,7 @@ def destroy(
                 session,
                 session.vm(vm).Destroy_Task,
                 what=what,
-                timeout=timeout,
+                timeout=POWER_SECONDS,
                 look=lambda: None if _exists(session, vm) else True,
             )
     except VSphereError as error:

@@ -240,7 +240,7 @@ def consolidate_if_needed(session: Session, vm: str, *, timeout: float = REMOVE_
     return True
 
 
-def revert(session: Session, vm: str, snapshot: str, *, timeout: float = CREATE_SECONDS) -> None:
+def revert(session: Session, vm: str, snapshot: str) -> None:
     """Put a VM back to a snapshot, powered off where the snapshot holds no memory."""
     what = f"revert VM {vm} to snapshot {snapshot}"
     target = session.managed(vim.vm.Snapshot, snapshot)
@@ -250,7 +250,7 @@ def revert(session: Session, vm: str, snapshot: str, *, timeout: float = CREATE_
             session,
             lambda: target.RevertToSnapshot_Task(None, True),
             what=what,
-            timeout=timeout,
+            timeout=CREATE_SECONDS,
             look=lambda: None,
             settle=0.0,
         )
