@@ -173,6 +173,7 @@ def test_a_killed_scheduler_and_then_a_killed_worker_leave_no_snapshot(api, airf
     assert state == ("success" if set(states.values()) == {"success"} else "failed")
     assert states["remove_snapshot", -1] == "success"
     assert_nothing_is_left(control, airflow)
+    assert_the_next_run_works(api, control)
 
 
 def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, stuck_disk):
