@@ -86,7 +86,7 @@ def damaged_frames(
 ) -> Iterator[tuple[int, str]]:
     """Read every byte before a pack's footer; yield row and reason for each frame that differs from the footer.
 
-    Row -1 stands for the pack as a whole: all its frames are good, but some byte outside of them has changed.
+    Row -1 stands for the pack as a whole: every frame still holds its content, but some byte has changed.
 
     :param read: called after each read, with the number of bytes.
     """
@@ -113,7 +113,7 @@ def damaged_frames(
                 yield number, reason
         row = last
     if good and checksum.intdigest() != contents.checksum:
-        yield -1, "a byte between its frames has changed since it was written; every frame still holds its content"
+        yield -1, "a byte has changed since the pack was written, though every frame still holds its content"
 
 
 def _end(contents: PackContents, row: int) -> int:
