@@ -62,8 +62,9 @@ def open_store(
         return RetryingStore(_settling(_open_ssh(location, new=False), limit_rate, meter))
     folder = local_folder(location)
     if not (found := _is_folder(folder)):
-        what = "no such folder" if found is None else "is not a folder"
-        raise RepositoryError(f"{folder}: {what}; create a repository there with 'vmkeep repo init'")
+        if found is None:
+            raise RepositoryError(f"{folder}: no such folder; create a repository there with 'vmkeep repo init'")
+        raise RepositoryError(f"{folder}: is not a folder; name the folder of a repository")
     return _settling(LocalStore(folder), limit_rate, meter)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import click
 
 from vmkeep.cli.configuration import VARIABLE, config_path
@@ -74,6 +76,11 @@ def _page(root: click.Context, words: tuple[str, ...]) -> str:
         group = context.command
         found = group.get_command(context, word) if isinstance(group, click.Group) else None
         if found is None:
-            raise UsageError(f"there is no command 'vmkeep {' '.join(words)}'. See 'vmkeep --help'.")
+            names = group.list_commands(context) if isinstance(group, click.Group) else []
+            near = get_close_matches(word, names, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise UsageError(
+                f"there is no command 'vmkeep {' '.join(words)}'.{hint} See '{context.command_path} --help'."
+            )
         context = click.Context(found, info_name=word, parent=context)
     return context.get_help()

@@ -120,7 +120,7 @@ def load() -> dict[str, str]:
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # its numbers and its nesting have bounds that are Python's own
-        raise UsageError(f"configuration file {path}: no TOML: {error}") from error
+        raise UsageError(f"configuration file {path}: it is not valid TOML: {error}") from error
     return {key: _checked(key, value, where=_where(path, text, key)) for key, value in table.items()}
 
 
@@ -134,7 +134,7 @@ def _text(path: Path) -> str | None:
             content = file.read(_LARGEST + 1)
     except FileNotFoundError as error:
         if os.environ.get(VARIABLE):
-            raise UsageError(f"configuration file {path}: there is none; {VARIABLE} names it") from error
+            raise UsageError(f"configuration file {path}: no such file; {VARIABLE} names it") from error
         return None
     except OSError as error:
         raise UsageError(f"configuration file {path}: {error.strerror}") from error

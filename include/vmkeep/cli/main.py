@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
+from click.exceptions import NoSuchCommand
 
 from vmkeep.cli.failures import SYSTEM, ending_of, tell
 from vmkeep.cli.interrupts import catch_interrupts, ignore_interrupts
@@ -26,10 +27,10 @@ READER_LEFT = 141
 _NOUNS = {
     "backup": "Back up VMs.",
     "catalog": "Rebuild the SQL cache of restore points.",
-    "image": "Import raw disk images as a restore point, and export them again.",
     "completion": "Print the script that completes vmkeep commands in a shell.",
     "config": "Show the settings, and where each value comes from.",
     "help": "Explain a command, or the environment variables and the configuration file.",
+    "image": "Import raw disk images as a restore point, and export them again.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "point": "List, show, pin and delete restore points; try retention rules on them.",
     "repo": "Make, check, prune, copy and repair a repository.",
@@ -52,6 +53,15 @@ class Nouns(click.Group):
             return None
         command: click.Command = getattr(import_module(f"vmkeep.cli.cmd_{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the noun, and name the nearest one where there is none, because click looks among loaded ones only."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, possibilities=list(_NOUNS), ctx=ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the nouns without loading any."""

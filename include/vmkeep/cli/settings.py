@@ -37,8 +37,9 @@ PASSPHRASE: Final = Setting(
     variable="VMKEEP_PASSPHRASE", secret=True, meaning="Passphrase or recovery key of an encrypted repository."
 )
 PASSPHRASE_FILE: Final = Setting(
-    variable="VMKEEP_PASSPHRASE_FILE", option="--passphrase-file", is_path=True, meaning="File with that passphrase."
-)
+    variable="VMKEEP_PASSPHRASE_FILE", option="--passphrase-file", is_path=True,
+    meaning="File with the passphrase or recovery key of an encrypted repository.",
+)  # fmt: skip
 NEW_PASSPHRASE: Final = Setting(
     variable="VMKEEP_NEW_PASSPHRASE", secret=True, meaning="New passphrase, for 'key add' and 'key rotate'."
 )
@@ -48,7 +49,7 @@ SECOND_PASSPHRASE: Final = Setting(
 )  # fmt: skip
 SECOND_PASSPHRASE_FILE: Final = Setting(
     variable="VMKEEP_SECOND_PASSPHRASE_FILE", option="--second-passphrase-file", is_path=True,
-    meaning="File with that passphrase.",
+    meaning="File with the passphrase of the second repository.",
 )  # fmt: skip
 LIMIT_RATE: Final = Setting(
     variable="VMKEEP_LIMIT_RATE", option="--limit-rate", meaning="Bytes per second to and from the repository."
@@ -57,7 +58,10 @@ VCENTER: Final = Setting(variable="VMKEEP_VCENTER", option="--vcenter", meaning=
 USER: Final = Setting(variable="VMKEEP_USER", option="--user", meaning="User at the vCenter.")
 PASSWORD: Final = Setting(variable="VMKEEP_PASSWORD", secret=True, meaning="Password of that user.")
 PASSWORD_FILE: Final = Setting(
-    variable="VMKEEP_PASSWORD_FILE", option="--password-file", is_path=True, meaning="File with that password."
+    variable="VMKEEP_PASSWORD_FILE",
+    option="--password-file",
+    is_path=True,
+    meaning="File with the password of the vCenter's user.",
 )
 THUMBPRINT: Final = Setting(
     variable="VMKEEP_THUMBPRINT", option="--thumbprint", meaning="SHA-1 or SHA-256 of the vCenter's certificate."

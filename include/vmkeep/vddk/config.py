@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from vmkeep.errors import UsageError
+from vmkeep.errors import TransientError, UsageError
 
 ACCEPT_SECONDS: Final = 180
 REQUEST_SECONDS: Final = 180
@@ -43,6 +43,7 @@ def state_folder() -> Path:
     Its path holds no blank, because VDDK cuts it off there.
 
     :raises UsageError: there is no such place, or somebody else has made it.
+    :raises TransientError: no file can be made in any place now, e.g. because the disk is full.
     """
     folder = _without_blanks() / f"vmkeep-vddk-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -54,7 +55,12 @@ def state_folder() -> Path:
 
 def _without_blanks() -> Path:
     """Return the folder for temporary files, or the system's own where that one has blanks in its path."""
-    asked = tempfile.gettempdir()
+    try:
+        asked = tempfile.gettempdir()
+    except FileNotFoundError as error:  # each place was tried with a small file, so a full disk ends here, too
+        raise TransientError(
+            "this machine has no folder for temporary files that can be written: free space in /tmp, or set TMPDIR"
+        ) from error
     for place in (asked, "/var/tmp", "/tmp"):  # noqa: S108 - the folder made there is private, and looked at
         if not any(map(str.isspace, place)) and os.access(place, os.W_OK | os.X_OK):
             return Path(place)

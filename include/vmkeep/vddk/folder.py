@@ -65,8 +65,8 @@ def find_library(folder: str | Path) -> LibraryFile:
             text = ".".join(map(str, complete)) or "unknown"
             return LibraryFile(folder=distribution, path=path, major=_major(path), version=text)
     raise UsageError(
-        f"no VDDK at {root}: it holds no lib64/libvixDiskLib.so and none itself, whatever version from {_OLDEST} "
-        "upwards its name ends in; name the vmware-vix-disklib-distrib folder"
+        f"no VDDK at {root}: it holds no lib64/libvixDiskLib.so of version {_OLDEST} or newer, and none beside lib64; "
+        "name the folder vmware-vix-disklib-distrib that VMware's archive unpacks to"
     )
 
 

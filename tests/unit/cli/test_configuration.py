@@ -215,7 +215,7 @@ def test_another_file_can_be_named_and_has_to_be_there(write, tmp_path, monkeypa
     monkeypatch.setenv("VMKEEP_CONFIG", os.devnull)
     assert value_of(settings.USER) is None
     monkeypatch.setenv("VMKEEP_CONFIG", str(tmp_path / "missing.toml"))
-    with pytest.raises(UsageError, match=r"missing\.toml: there is none; VMKEEP_CONFIG"):
+    with pytest.raises(UsageError, match=r"missing\.toml: no such file; VMKEEP_CONFIG"):
         value_of(settings.USER)
 
 

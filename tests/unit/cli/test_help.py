@@ -136,3 +136,21 @@ def test_a_repository_is_counted_in_sizes_that_people_read(tmp_path):
     page = CliRunner().invoke(cli, ["repo", "stats", "-r", str(tmp_path / "repo")]).output
 
     assert "pack bytes 0 B" in " ".join(page.split())
+
+
+@pytest.mark.parametrize("line", [["bakcup", "run"], ["help", "bakcup"], ["help", "backup", "rnu"]])
+def test_a_misspelled_command_is_answered_with_the_nearest_one(line):
+    error = CliRunner().invoke(cli, line, standalone_mode=False).exception
+    answer = error.format_message() if isinstance(error, click.ClickException) else str(error)
+
+    assert "Did you mean '" + ("run" if "rnu" in line else "backup") + "'?" in answer
+
+
+def test_no_setting_is_explained_by_the_one_before_it():
+    assert [each.key for each in settings.SETTINGS if " with that " in each.meaning] == []
+
+
+def test_the_commands_are_listed_in_alphabetical_order():
+    names = cli.list_commands(click.Context(cli))
+
+    assert names == sorted(names)

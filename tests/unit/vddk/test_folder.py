@@ -63,7 +63,7 @@ def test_the_link_says_which_release_of_a_version_counts(nineteen, tmp_path):
 def test_a_library_that_is_too_old_is_none(tmp_path):
     (tmp_path / "lib64").mkdir()
     (tmp_path / "lib64/libvixDiskLib.so.5").write_text("")
-    with pytest.raises(UsageError, match="version from 6 upwards"):
+    with pytest.raises(UsageError, match="version 6 or newer"):
         find_library(tmp_path)
 
 

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from vmkeep.errors import UsageError
+from vmkeep.errors import TransientError, UsageError
 from vmkeep.transfer import probe_vddk
 from vmkeep.vddk import config
 from vmkeep.vddk.folder import find_library
@@ -75,4 +75,13 @@ def test_a_machine_without_any_place_for_it_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t m p"))
     monkeypatch.setattr(config.os, "access", lambda *_: False)
     with pytest.raises(UsageError, match="TMPDIR"):
+        config.state_folder()
+
+
+def test_a_machine_whose_folders_for_temporary_files_are_full_is_told(monkeypatch):
+    def none_left() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(config.tempfile, "gettempdir", none_left)
+    with pytest.raises(TransientError, match="free space"):
         config.state_folder()
