@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vmkeep.blobs import require_creates
-from vmkeep.errors import NotFoundError, StaleError
+from vmkeep.errors import NotFoundError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.forget import PINNED, forget
 from vmkeep.maintenance.noting import note_points, require_points
@@ -29,7 +29,10 @@ class DeletionPlan:
     staying: dict[str, str]
     """Ref → why it stays."""
     bare: tuple[PointFacts, ...]
-    """For each VM that would have no good point left: the newest of its points that will be deleted."""
+    """For each VM that would have no good point left: the newest of its points that will be deleted.
+
+    Points that other deletions and prunes may delete at the moment count as gone.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,8 @@ def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
     """
     named = tuple(dict.fromkeys(refs))
     at = time_for_rules(repository.blobs)
-    of_vms = [
-        facts
-        for vm_key in dict.fromkeys(ref.rpartition("/")[0] for ref in named)
-        for facts in point_facts(repository, at=at, vm_key=vm_key)
-    ]
+    claims = repository.forgettings.claims()
+    of_vms = point_facts(repository, at=at, vm_keys={ref.rpartition("/")[0] for ref in named})
     known = {facts.ref: facts for facts in of_vms}
     for ref in named:
         if ref not in known:
@@ -67,7 +67,7 @@ def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
         at=at,
         going=going,
         staying={ref: PINNED for ref in named if known[ref].pinned},
-        bare=tuple(left_bare(of_vms, going={point.ref for point in going})),
+        bare=tuple(left_bare(of_vms, going={point.ref for point in going}, claimed=claims)),
     )
 
 
@@ -76,17 +76,13 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
 
     Later prunes free the space of these points.
 
-    :raises StaleError: more VMs than the plan says would now lose their last good point; nothing was deleted.
+    :raises StaleError: more VMs than the plan says would now have no good point left; nothing was deleted.
     :raises CorruptError: points are missing although nobody forgot them; nothing was deleted.
     :raises RepositoryError: the store cannot create a blob only if it is absent; nothing was deleted.
     """
     require_points(repository)
     require_creates(repository.blobs)
     refs = [point.ref for point in plan.going]
-    there = {ref for vm_key in {point.vm_key for point in plan.going} for ref in repository.point_refs(vm_key)}
-    fresh = plan_deletion(repository, [ref for ref in refs if ref in there])
-    if more := {point.vm_key for point in fresh.bare} - {point.vm_key for point in plan.bare}:
-        raise StaleError(f"other points of {', '.join(sorted(more))} are gone or damaged by now: plan again")
-    deleted, kept = forget(repository, refs)
+    deleted, kept = forget(repository, refs, bare={point.vm_key for point in plan.bare}, whole=True)
     note_points(repository)
     return DeletionReport(points_deleted=tuple(deleted), points_kept=plan.staying | kept)

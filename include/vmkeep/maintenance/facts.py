@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from vmkeep.policy import PointFacts
@@ -9,16 +10,17 @@ from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import ReadPoint
 
 
-def point_facts(repository: Repository, *, at: datetime, vm_key: str | None = None) -> list[PointFacts]:
-    """Return the facts of all restore points, or of those of one key. Reads their manifests.
+def point_facts(repository: Repository, *, at: datetime, vm_keys: Collection[str] | None = None) -> list[PointFacts]:
+    """Return the facts of all restore points, or of those of some keys. Reads their manifests.
 
     :param at: the time at which a pin with an end must still hold to count.
     :returns: sorted by VM, then by time. A point with a damaged manifest counts as not good; its time comes from its
         name.
     """
-    marks = repository.marks.all(vm_key)
+    marks = repository.marks.all()
     manifests = repository.manifests
-    found = (_facts(read, marks.get(read.name.ref, Marks()), at) for read in manifests.read(manifests.names(vm_key)))
+    names = (name for name in manifests.names() if vm_keys is None or name.vm_key in vm_keys)
+    found = (_facts(read, marks.get(read.name.ref, Marks()), at) for read in manifests.read(names))
     return [facts for facts in found if facts is not None]
 
 

@@ -1,17 +1,20 @@
 """Deletes the manifests of the points that a rule or a person gives up, except points that get pinned meanwhile.
 
-A pin is respected because of the order of the calls: record, look at pins, decide, delete. Decision 0008 gives the
-reasons. The point's note (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash never
-leaves the note of a point that is gone. The note is deleted again after the manifest, because a seal may have put it in
-between.
+A pin is respected because of the order of the calls: record, look at pins, decide, delete. In the same order two
+deletions see each other, so no VM loses its last good point to both of them. Decision 0008 gives the reasons. The
+point's note (:mod:`vmkeep.repository.notes.sealednotes`) is deleted before the manifest, so a crash never leaves the
+note of a point that is gone. The note is deleted again after the manifest, because a seal may have put it in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vmkeep.clock import now
-from vmkeep.errors import LockedError
+from vmkeep.errors import LockedError, StaleError
+from vmkeep.maintenance.facts import point_facts
+from vmkeep.model.selector import shown_name
+from vmkeep.policy import left_bare
 from vmkeep.repository import Repository
 from vmkeep.repository.points import blob_of_ref
 
@@ -20,8 +23,15 @@ PINNED = "pinned"
 """Why a point stays."""
 
 
-def forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Delete points. Return the refs of the deleted ones, and for each one that stays, ref → reason."""
+def forget(
+    repository: Repository, refs: Sequence[str], *, bare: Collection[str] = (), whole: bool = False
+) -> tuple[list[str], dict[str, str]]:
+    """Delete points. Return the refs of the deleted ones, and for each one that stays, ref → reason.
+
+    :param bare: keys of the VMs that are meant to have no good point left. All points of other VMs stay that would.
+    :param whole: rather than keep the points of some VMs so, delete nothing.
+    :raises StaleError: ``whole``, and a VM would have no good point left.
+    """
     kept: dict[str, str] = {}
     for _ in range(_TRIES):
         going = [ref for ref in refs if ref not in kept]
@@ -29,14 +39,43 @@ def forget(repository: Repository, refs: Sequence[str]) -> tuple[list[str], dict
             return [], kept
         record = repository.forgettings.begin(going)
         pinned = _pinned(repository)
-        wanted = [ref for ref in going if ref not in pinned]
-        kept |= dict.fromkeys(set(going) - set(wanted), PINNED)
+        kept |= dict.fromkeys(pinned.intersection(going), PINNED)
+        wanted = [ref for ref in going if ref not in kept]
+        last = _last_ones(repository, wanted, record, bare)
+        if last and whole:
+            repository.forgettings.end(record)
+            raise StaleError(
+                f"{'; '.join(dict.fromkeys(last.values()))}: nothing was deleted; try again, or add --last"
+            )
+        kept |= last
+        wanted = [ref for ref in wanted if ref not in last]
         if len(repository.forgettings.decide(record, wanted)) == len(wanted):
             gone = [ref for ref in wanted if _delete(repository, ref, kept)]
             repository.forgettings.end(record)
             return gone, kept
         repository.forgettings.end(record)  # a point was pinned after our record was put: look again
     return [], kept | dict.fromkeys(going, "points were pinned again and again meanwhile; the next prune decides")
+
+
+def _last_ones(repository: Repository, going: Sequence[str], record: str, meant: Collection[str]) -> dict[str, str]:
+    """Return the points of VMs that would have no good point left though nobody means that, ref → reason.
+
+    Call it after the record was put. The records of others are read before the points, because one that ends in
+    between has deleted its points.
+    """
+    claims = repository.forgettings.claims(besides=record)
+    points = point_facts(repository, at=now(), vm_keys=set(map(_vm_key, going)))
+    reasons = {
+        point.vm_key: f"no good restore point would be left of {shown_name(point.vm_name or point.vm_key)}: "
+        "its others are damaged or gone, or somebody else deletes them now"
+        for point in left_bare(points, going=set(going), claimed=claims)
+        if point.vm_key not in meant
+    }
+    return {ref: reasons[_vm_key(ref)] for ref in going if _vm_key(ref) in reasons}
+
+
+def _vm_key(ref: str) -> str:
+    return ref.rpartition("/")[0]
 
 
 def _pinned(repository: Repository) -> set[str]:

@@ -29,7 +29,7 @@ class PruneReport:
     points_forgotten: tuple[str, ...]
     """Refs."""
     points_kept: dict[str, str]
-    """Ref → why a point that the plan forgets is still there: pinned meanwhile, or locked in the store."""
+    """Ref → why a point that the plan forgets is still there: pinned, locked, or by now the last of its VM."""
     packs_condemned: int
     """Packs that nothing reaches; a later prune deletes them."""
     packs_rewritten: int

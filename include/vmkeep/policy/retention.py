@@ -15,7 +15,7 @@ Per VM (those of two vCenters are two, also where a copy has the UUID of its ori
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -142,18 +142,19 @@ def decide(
     return sorted(verdicts, key=lambda verdict: (verdict.point.vm_key, verdict.point.taken_at, verdict.point.ref))
 
 
-def left_bare(points: Iterable[PointFacts], *, going: Collection[str]) -> list[PointFacts]:
+def left_bare(points: Iterable[PointFacts], *, going: Collection[str], claimed: Container[str]) -> list[PointFacts]:
     """Return, of each VM that a deletion leaves without a good point, the newest point that goes.
 
     :param points: all points of these VMs.
     :param going: refs of the points that are to go.
+    :param claimed: refs of points that others may delete, and that therefore count as gone.
     """
     ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
     bare = []
     for _, of_key in groupby(ordered, key=lambda point: point.vm_key):
         for of_vm in _apart(list(of_key)):
             gone = [point for point in of_vm if point.ref in going]
-            if gone and not any(point.good for point in of_vm if point.ref not in going):
+            if gone and not any(point.good for point in of_vm if point.ref not in going and point.ref not in claimed):
                 bare.append(gone[-1])
     return bare
 

@@ -286,7 +286,7 @@ def test_what_a_prune_forgets_is_missed_by_nobody(vault):
 def test_the_last_points_of_a_vm_can_be_forgotten(vault):
     ref = vault.back_up([block(1)])
 
-    assert forget(vault.open(), [ref]) == ([ref], {})
+    assert forget(vault.open(), [ref], bare={"vm"}) == ([ref], {})
 
     del vault.held[ref]
     assert notes(vault.store) == set()
@@ -313,7 +313,7 @@ def test_a_power_cut_at_any_write_of_forgetting_or_sealing_is_no_false_alarm(vau
         raise AssertionError("it never ends")
 
     assert dies(lambda twin, store: twin.back_up([block(2)], vm="other", store=store)) > 5
-    assert dies(lambda twin, store: forget(twin.open(store), [kept])) >= 5
+    assert dies(lambda twin, store: forget(twin.open(store), [kept], bare={"vm"})) >= 5
 
 
 def test_a_prune_notes_the_points_of_programs_that_made_no_notes(vault):
@@ -372,7 +372,7 @@ def test_a_point_that_the_store_does_not_let_go_keeps_its_note(vault):
 
 ACTS = {
     "seal": lambda store: seal_again(store),
-    "forget": lambda store: forget(opened(store), [store.point.ref]),
+    "forget": lambda store: forget(opened(store), [store.point.ref], bare={"vm"}),
     "prune": lambda store: execute(opened(store), plan_prune(opened(store), None, margins=NONE, now=NOW)),
     "check": lambda store: opened(store).check(),
     "plan": lambda store: plan_prune(opened(store), None, margins=NONE, now=NOW),
@@ -408,7 +408,7 @@ def test_a_point_that_is_forgotten_at_any_call_of_another_is_no_false_alarm(plai
     if not noted:
         move_away(plain.store, "sealed/vm/")
 
-    meet(plain, act, lambda twin: forget(twin.open(), [ref]), point=plain.open().load_point(ref))
+    meet(plain, act, lambda twin: forget(twin.open(), [ref], bare={"vm"}), point=plain.open().load_point(ref))
 
 
 def test_a_note_that_is_put_at_any_call_of_forgetting_its_point_goes_with_it(plain):

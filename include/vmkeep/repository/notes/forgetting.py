@@ -1,4 +1,4 @@
-"""Points that a prune is about to forget, written down before it looks at their pins.
+"""Points that a prune or a deletion is about to forget, written down before it looks at their pins.
 
     forgettings/<id>/candidates   a prune has begun to forget; it may delete these points
     forgettings/<id>/takes        those that it deletes, decided once: whoever creates this blob has decided
@@ -7,6 +7,9 @@ Both are notes: JSON ``{"points": ["<folder>/<name>", …]}``. The prune puts ca
 decides; who pins puts the pin, then looks at candidates: so one of them sees the other. Where the pinned point is a
 candidate of a prune that has not decided, the pin decides in its place, that nothing goes (a veto). Where the prune has
 decided, the pin came too late.
+
+Two prunes see each other in the same way. Each puts its candidates, then reads the records of the others, then the
+points, and counts no point as left that another one may delete.
 """
 
 from __future__ import annotations
@@ -35,6 +38,19 @@ class Forgetting:
     id: str
     begun_at: datetime
     """By the store's clock: when the last of its blobs was put."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """The points that records may delete."""
+
+    names: frozenset[str]
+    unreadable: bool
+    """Whether a record cannot be read, so that it may delete any point."""
+
+    def __contains__(self, ref: object) -> bool:
+        """Return whether the point of a ref may be deleted."""
+        return self.unreadable or (isinstance(ref, str) and _name(ref) in self.names)
 
 
 class Forgettings:
@@ -82,6 +98,16 @@ class Forgettings:
         spared = [self._spares(record.id, _name(ref)) for record in self.all()]
         return all(spared)
 
+    def claims(self, *, besides: str | None = None) -> Claims:
+        """Return which points the records may delete. Call it before looking which points there are.
+
+        :param besides: the id of the caller's own record.
+        """
+        claimed = [self._claimed(record.id) for record in self.all() if record.id != besides]
+        return Claims(
+            names=frozenset().union(*(names for names in claimed if names is not None)), unreadable=None in claimed
+        )
+
     def all(self) -> list[Forgetting]:
         """Return all records."""
         found: dict[str, datetime] = {}
@@ -106,6 +132,17 @@ class Forgettings:
             return True  # ended just now: what it took is gone, and that is seen
         except CorruptError:
             return False
+
+    def _claimed(self, record: str) -> frozenset[str] | None:
+        """Return which points a record may delete; ``None``: it cannot be read."""
+        for stage in (_TAKES, _CANDIDATES):
+            try:
+                return self._load(f"{FORGETTINGS}{record}/{stage}")
+            except BlobNotFoundError:
+                continue
+            except CorruptError:
+                return None
+        return frozenset()  # it has ended: what it took is gone
 
     def _put(self, key: str, refs: Iterable[str]) -> None:
         content = json.dumps({"points": sorted(map(_name, refs))}, separators=(",", ":")).encode()
