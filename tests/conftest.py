@@ -19,6 +19,7 @@ from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_repository
 from vmkeep.testing import servers
 
@@ -134,7 +135,7 @@ class Place:
             bus=0, unit=0, capacity=len(self.content), backing="FlatVer2", file_name=str(self.disk),
         )  # fmt: skip
         fields: dict[str, Any] = {
-            "run": "run-1", "vm": "vm-1", "vm_name": "web", "snapshot": None, "disk": described,
+            "run": "run-1", "vm": VmRef(moref="vm-1", name="web"), "snapshot": None, "disk": described,
             "kind": BackupKind.FULL, "reason": "first", "change_id": None, "extents": None, "parent_root": None,
             "transports": (), "piece_size": 256 << 10, "depth": 4,
         }  # fmt: skip

@@ -18,6 +18,7 @@ from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.job import DiskJob
 from vmkeep.model.point import BackupKind
 from vmkeep.model.site import Site, VCenter
+from vmkeep.model.vmref import VmRef
 from vmkeep.transfer import start_copy
 
 
@@ -38,8 +39,7 @@ def main(request: Path) -> None:
 def _job(key: int, disk: dict[str, Any]) -> DiskJob:
     return DiskJob(
         run=f"bench-{secrets.token_hex(4)}",
-        vm="vm-1",
-        vm_name="bench",
+        vm=VmRef(moref="vm-1", name="bench"),
         snapshot="snapshot-1",
         disk=Disk(
             key=key,

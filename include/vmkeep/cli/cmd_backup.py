@@ -90,7 +90,7 @@ def run(
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = BackupRequest(
-        vm=vm,
+        vm_selector=vm,
         run=f"cli-{uuid.uuid4().hex[:12]}",
         mode=BackupMode(mode),
         quiesce=Quiesce(quiesce),

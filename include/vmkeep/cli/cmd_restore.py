@@ -145,7 +145,7 @@ def run(
     request = RestoreRequest(
         point=point,
         run=f"cli-{uuid.uuid4().hex[:12]}",
-        vm=vm,
+        vm_selector=vm,
         new_name=new_name,
         on_conflict=OnConflict(on_conflict),
         physical_rdm=PhysicalRdm(physical_rdm),
@@ -175,10 +175,10 @@ def run(
         print_json({**to_plain(done), "duration_seconds": round(seconds, 3)})
         return
     if done.kept:
-        click.echo(f"nothing was restored: VM {one_line(done.vm_name)} ({done.vm}) exists and was kept")
+        click.echo(f"nothing was restored: VM {one_line(str(done.vm))} exists and was kept")
         return
     written = f"{counted(done.disks_written, 'disk')}, {size(done.bytes_written)} written"
     click.echo(
-        f"VM {one_line(done.vm_name)} ({done.vm}) {'created' if done.created else 'restored'} from {done.point}: "
+        f"VM {one_line(str(done.vm))} {'created' if done.created else 'restored'} from {done.point}: "
         f"{written}, {rate(done.bytes_written, seconds)}{', powered on' if done.powered_on else ''}"
     )

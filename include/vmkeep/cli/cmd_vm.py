@@ -176,7 +176,7 @@ def sweep(
         if as_json:
             print_json(held)
             return
-        rows = [(one.vm, one.vm_name, one.run, "in use" if one.alive else "no living run") for one in held]
+        rows = [(one.vm.moref, one.vm.name, one.run, "in use" if one.alive else "no living run") for one in held]
         print_table(("moref", "name", "run", "state"), rows)
         return
     done = held_vms.let_go(site, held)

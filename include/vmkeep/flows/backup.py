@@ -36,6 +36,7 @@ from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
 from vmkeep.model.point import BackupKind, BackupMode, DiskImage, Power, RestorePoint
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository, point_id
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
 from vmkeep.vsphere import changes, inventory, rightscheck, snapshots
@@ -57,7 +58,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
     """Find out and decide everything that can be known before the VM is touched; changes nothing."""
     check_vddk(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        found = inventory.find_vm(session, request.vm)
+        found = inventory.find_vm(session, request.vm_selector)
         vm = inventory.describe_vm(session, found.moref)
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
@@ -200,8 +201,7 @@ def _plan_disk(
     return DiskJob(
         run=pre.request.run,
         begun=taken.begun,
-        vm=taken.vm,
-        vm_name=pre.vm.name,
+        vm=VmRef(moref=taken.vm, name=pre.vm.name),
         vcenter=pre.vm.vcenter,
         snapshot=taken.snapshot,
         disk=replace(held.disk, skip=None),  # a reason to skip it in a snapshot did not count
@@ -219,9 +219,9 @@ def copy_disk(
 ) -> RunningTransfer[DiskCopy]:
     """Start one disk's copy in a child process; a cursor of another snapshot is ignored."""
     with open_vsphere(site) as session:
-        require_server(session, job.vcenter, job.vm_name)
+        require_server(session, job.vcenter, job.vm.name)
         if job.snapshot is not None:
-            snapshots.require(session, job.vm, job.snapshot)
+            snapshots.require(session, job.vm.moref, job.snapshot)
         job = _where_it_is(session, job)
         child_site = pinned(site, session)
     usable = cursor if cursor is not None and cursor.snapshot == job.snapshot else None
@@ -233,12 +233,12 @@ def _where_it_is(session: Session, job: DiskJob) -> DiskJob:
 
     :raises StaleError: the disk is gone.
     """
-    held = inventory.held_disks(session, job.vm, job.snapshot)
+    held = inventory.held_disks(session, job.vm.moref, job.snapshot)
     now = next((one.disk for one in held if one.disk.key == job.disk.key and one.disk.uuid == job.disk.uuid), None)
     if now is None:
-        raise StaleError(f"VM {job.vm_name}: {job.disk.label} is not where it was planned any more; start again")
+        raise StaleError(f"VM {job.vm.name}: {job.disk.label} is not where it was planned any more; start again")
     if now.file_name != job.disk.file_name:
-        log.warning("VM %s: %s was moved to %s", job.vm_name, job.disk.label, now.file_name)
+        log.warning("VM %s: %s was moved to %s", job.vm.name, job.disk.label, now.file_name)
     return replace(job, disk=replace(job.disk, file_name=now.file_name, chain=now.chain))
 
 

@@ -21,6 +21,7 @@ from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository
 from vmkeep.repository.unlock import share_keys
 from vmkeep.transfer import RunningTransfer
@@ -86,8 +87,9 @@ def run_restore(
     for warning in plan.warnings:
         announce(warning)
     if plan.nothing_to_do:
+        kept = VmRef(moref=plan.target.moref or "" if plan.target else "", name=plan.target_name)
         return Restored(
-            run="", vm=plan.target.moref or "" if plan.target else "", vm_name=plan.target_name, point=plan.point,
+            run="", vm=kept, point=plan.point,
             created=False, powered_on=False, disks_written=0, bytes_written=0, bytes_zeroed=0,
             warnings=(f"VM {plan.target_name} exists and was kept",), kept=True,
         )  # fmt: skip

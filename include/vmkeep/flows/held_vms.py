@@ -12,6 +12,7 @@ from vmkeep.flows import other_restores, vm_access
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.model.job import VmAccess
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import relocation, snapshots
 from vmkeep.vsphere.server import server_uuid
@@ -27,9 +28,7 @@ GIVEN_UP = other_restores.GIVEN_UP
 class HeldVm:
     """A VM that cannot be moved by Storage vMotion now."""
 
-    vm: str
-    """Managed object id."""
-    vm_name: str
+    vm: VmRef
     run: str | None
     """The run into this repository that has taken it and not let it go, if any."""
     alive: bool
@@ -55,13 +54,10 @@ class LetGo:
     def lines(self) -> tuple[str, ...]:
         """The result in words, a line for each VM."""
         return (
-            *(f"VM {vm.vm_name} ({vm.vm}) can be moved again" for vm in self.freed),
-            *(f"VM {vm.vm_name} ({vm.vm}) is held by another program or repository: left alone" for vm in self.kept),
-            *(f"VM {vm.vm_name} ({vm.vm}) still cannot be moved: {self.problems[vm.vm]}" for vm in self.failed),
-            *(
-                f"VM {vm.vm_name} ({vm.vm}) is in use by run {vm.run}, or a snapshot of it has to go first"
-                for vm in self.alive
-            ),
+            *(f"VM {vm.vm} can be moved again" for vm in self.freed),
+            *(f"VM {vm.vm} is held by another program or repository: left alone" for vm in self.kept),
+            *(f"VM {vm.vm} still cannot be moved: {self.problems[vm.vm.moref]}" for vm in self.failed),
+            *(f"VM {vm.vm} is in use by run {vm.run}, or a snapshot of it has to go first" for vm in self.alive),
         )
 
 
@@ -84,7 +80,7 @@ def find_held(
                 and now is not None
                 and vm_access.is_alive(repository, holder, now=now, has_ended=has_ended, given_up=given_up)
             )
-            found.append(HeldVm(vm=vm.vm, vm_name=vm.name, run=holder.run if holder else None, alive=alive))
+            found.append(HeldVm(vm=VmRef(moref=vm.vm, name=vm.name), run=holder.run if holder else None, alive=alive))
         return tuple(found)
 
 
@@ -102,16 +98,14 @@ def let_go(site: Site, held: Iterable[HeldVm]) -> LetGo:
     if not dead:
         return LetGo(alive=alive)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        wanted = {
-            vm.vm: VmAccess(vm=vm.vm, vm_name=vm.vm_name, identity=_identity(repository, session, vm.vm)) for vm in dead
-        }
+        wanted = {vm.vm.moref: VmAccess(vm=vm.vm, identity=_identity(repository, session, vm.vm.moref)) for vm in dead}
         problems = vm_access.end_all(site, session, tuple(wanted.values()))
         fixed = {vm.vm for vm in relocation.list_fixed(session)}
-        freed = tuple(vm for vm in dead if vm.vm not in fixed)
+        freed = tuple(vm for vm in dead if vm.vm.moref not in fixed)
         for vm in freed:
-            vm_access.forget(repository, wanted[vm.vm].identity)
-    failed = tuple(vm for vm in dead if vm.vm in fixed and vm.vm in problems and vm.run is not None)
-    kept = tuple(vm for vm in dead if vm.vm in fixed and vm not in failed)
+            vm_access.forget(repository, wanted[vm.vm.moref].identity)
+    failed = tuple(vm for vm in dead if vm.vm.moref in fixed and vm.vm.moref in problems and vm.run is not None)
+    kept = tuple(vm for vm in dead if vm.vm.moref in fixed and vm not in failed)
     return LetGo(freed=freed, kept=kept, failed=failed, alive=alive, problems=problems)
 
 

@@ -11,6 +11,7 @@ from vmkeep.flows import other_restores
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.vm_snapshot import is_alive
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository
 from vmkeep.vsphere import claims, inventory, snapshots
 from vmkeep.vsphere.session import Session
@@ -22,9 +23,7 @@ log = logging.getLogger(__name__)
 class RunSnapshot:
     """A snapshot, and the run it belongs to."""
 
-    vm: str
-    """Managed object id of the VM."""
-    vm_name: str
+    vm: VmRef
     run: str
     snapshot: str
     """Managed object id."""
@@ -59,8 +58,7 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
                 of_other = snapshot.is_of_other(repository.id)
                 found.append(
                     RunSnapshot(
-                        vm=record.moref,
-                        vm_name=record.name,
+                        vm=VmRef(moref=record.moref, name=record.name),
                         run=snapshot.run,
                         snapshot=snapshot.moref,
                         age=now - snapshot.created_at,
@@ -75,9 +73,7 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
 class RunVm:
     """A VM that a restore has marked, and not let go."""
 
-    vm: str
-    """Managed object id of the VM."""
-    vm_name: str
+    vm: VmRef
     run: str
     made: bool
     """The restore made it, so that it is half made; else it was there before, and is being written over."""
@@ -101,8 +97,7 @@ def find_run_vms(
         now = session.server_time() if found else None
         return tuple(
             RunVm(
-                vm=vm.vm,
-                vm_name=vm.name,
+                vm=VmRef(moref=vm.vm, name=vm.name),
                 run=vm.mark.run,
                 made=vm.mark.made,
                 alive=other_restores.is_alive(repository, vm.mark, now=now, has_ended=has_ended, given_up=given_up),

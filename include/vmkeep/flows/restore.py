@@ -27,6 +27,7 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.site import Site
 from vmkeep.model.transport import modes_for_writing
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
 from vmkeep.vsphere import changes, claims, create, inventory, machines
@@ -199,7 +200,7 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
                 run=target.run,
                 point=plan.point,
                 device_key=match.disk.key,
-                vm=target.vm,
+                vm=VmRef(moref=target.vm, name=plan.target_name),
                 vcenter=plan.vcenter,
                 target_key=match.target_key,
                 target_uuid=by_key[match.target_key].uuid,
@@ -233,7 +234,7 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
     """
     with open_vsphere(site) as session:
         as_planned.require_same_vcenter(job.vcenter, server_uuid(session))
-        as_planned.require_ready_disk(job, inventory.describe_vm(session, job.vm))
+        as_planned.require_ready_disk(job, inventory.describe_vm(session, job.vm.moref))
         child_site = pinned(site, session)
     return start_write(child_site, job, on_progress=on_progress)
 

@@ -17,6 +17,7 @@ from vmkeep.flows.targets import may_run_here
 from vmkeep.flows.values import Restored, RestorePlan, Target
 from vmkeep.model.job import DiskWrite
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import claims, inventory, machines
 from vmkeep.vsphere.server import server_uuid
@@ -157,8 +158,7 @@ def _restored(
 ) -> Restored:
     return Restored(
         run=target.run,
-        vm=target.vm,
-        vm_name=plan.target_name,
+        vm=VmRef(moref=target.vm, name=plan.target_name),
         point=plan.point,
         created=target.created,
         powered_on=powered_on,

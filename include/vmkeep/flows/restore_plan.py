@@ -35,7 +35,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
 
     :param has_ended: tells whether the owner of another restore has ended, where it is known.
     """
-    if request.vm is not None and request.new_name is not None:
+    if request.vm_selector is not None and request.new_name is not None:
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
     if request.new_name is not None:
         require_usable_name(request.new_name)

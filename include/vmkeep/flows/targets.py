@@ -25,8 +25,8 @@ def find_target(session: Session, point: RestorePoint, request: RestoreRequest) 
     :raises UnsupportedError: the original is here, and its configuration cannot be read.
     :raises AmbiguousError: several fit.
     """
-    if request.vm is not None:
-        return inventory.find_vm(session, request.vm).moref
+    if request.vm_selector is not None:
+        return inventory.find_vm(session, request.vm_selector).moref
     return _find_original(session, point)
 
 

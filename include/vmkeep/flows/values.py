@@ -11,13 +11,14 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing, require_some
+from vmkeep.model.vmref import VmRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupRequest:
     """The request of a person, a policy or the API."""
 
-    vm: str
+    vm_selector: str
     """``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selector; a bare word is a name."""
     run: str
     """Run key: names the snapshot, the leases and the run's blobs."""
@@ -138,7 +139,7 @@ class RestoreRequest:
     point: str
     """Ref, unique beginning of an id, or ``latest:<VM name>``."""
     run: str
-    vm: str | None = None
+    vm_selector: str | None = None
     """Selector of an existing VM to restore over; ``None`` with no ``new_name``: the original VM and no other."""
     new_name: str | None = None
     """Create a VM of this name instead."""
@@ -169,9 +170,11 @@ class RestoreRequest:
     def __post_init__(self) -> None:
         """Refuse names that are empty, as an unset variable in a script gives them, and modes that cannot write."""
         modes_for_writing(self.transports)
-        for field_name in ("vm", "new_name", "datastore", "folder", "resource_pool", "host"):
+        for field_name in ("vm_selector", "new_name", "datastore", "folder", "resource_pool", "host"):
             if getattr(self, field_name) == "":
-                raise UsageError(f"{field_name.replace('_', ' ')} is empty: leave it out, or give a name")
+                raise UsageError(
+                    f"{field_name.removesuffix('_selector').replace('_', ' ')} is empty: leave it out, or give a name"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +248,7 @@ class Restored:
 
     run: str
     """The run that made the VM ready; empty where there was nothing to do."""
-    vm: str
-    vm_name: str
+    vm: VmRef
     point: str
     created: bool
     powered_on: bool

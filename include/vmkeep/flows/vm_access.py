@@ -20,6 +20,7 @@ from vmkeep.flows.connect import pinned
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended
 from vmkeep.model.job import AccessJob, VmAccess, from_json, to_json
 from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, RunArea
 from vmkeep.transfer import change_access
 from vmkeep.vsphere import relocation
@@ -58,7 +59,7 @@ def hold(site: Site, session: Session, repository: Repository, vm: str, name: st
     if not session.is_vcenter:
         return ()
     try:
-        access = VmAccess(vm=vm, vm_name=name, identity=identity_of(repository.id, server_uuid(session), vm))
+        access = VmAccess(vm=VmRef(moref=vm, name=name), identity=identity_of(repository.id, server_uuid(session), vm))
         holder = Holder(run=run, since=session.server_time())
         repository.run(access.identity).store(_NOTE, to_json(holder))
         problem = _change(site, session, [access], prepare=True).get(vm)
@@ -108,7 +109,8 @@ def release_identity(site: Site, session: Session, vm: str, identity: str) -> tu
     if not session.is_vcenter:
         return ()
     try:
-        problem = _change(site, session, [VmAccess(vm=vm, vm_name=vm, identity=identity)], prepare=False).get(vm)
+        access = VmAccess(vm=VmRef(moref=vm, name=vm), identity=identity)
+        problem = _change(site, session, [access], prepare=False).get(vm)
         if problem is None or not relocation.is_fixed(session, vm):
             return ()
     except NotFoundError:
@@ -182,7 +184,7 @@ def _change(site: Site, session: Session, vms: Sequence[VmAccess], *, prepare: b
     try:
         return change_access(pinned(site, session), AccessJob(vms=tuple(vms), prepare=prepare)).problems
     except VmKeepError as error:
-        return {access.vm: str(error) for access in vms}
+        return {access.vm.moref: str(error) for access in vms}
 
 
 def _left(vm: str, problem: str) -> str:

@@ -5,5 +5,5 @@ This package is a vocabulary: each module is one noun and is imported by itself.
 
 __all__ = [
     "address", "aws", "blockio", "disk", "extents", "job", "place", "point", "references", "selector", "site",
-    "transport", "wording",
+    "transport", "vmref", "wording",
 ]  # fmt: skip

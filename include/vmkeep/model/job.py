@@ -16,6 +16,7 @@ import msgspec
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import BackupKind
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
+from vmkeep.model.vmref import VmRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +27,7 @@ class DiskJob:
     """Run key: what all retries of one backup share."""
     begun: str = ""
     """The try of the run that this is part of: it began before anything of this was looked up."""
-    vm: str
-    """Managed object id of the VM, e.g. ``vm-16``."""
-    vm_name: str
+    vm: VmRef
     vcenter: str | None = None
     """UUID of the server that gave out these ids."""
     snapshot: str | None
@@ -52,9 +51,7 @@ class DiskJob:
 class VmAccess:
     """A VM, and the identity under which vmkeep keeps Storage vMotion off it."""
 
-    vm: str
-    """Managed object id of the VM."""
-    vm_name: str
+    vm: VmRef
     identity: str
 
 
@@ -131,8 +128,8 @@ class WriteJob:
     point: str
     device_key: int
     """The disk inside the restore point."""
-    vm: str
-    """Managed object id of the target VM."""
+    vm: VmRef
+    """The target."""
     vcenter: str | None
     """Instance UUID of its vCenter."""
     target_key: int

@@ -153,10 +153,10 @@ def _copy(
         with area.open_lease(f"disk-{job.disk.key}") as lease, access.open_source(job) as source:
             if source.capacity != job.disk.capacity:
                 raise StaleError(
-                    f"{job.vm_name} {job.disk.label}: the disk has {source.capacity} bytes, not {job.disk.capacity} "
+                    f"{job.vm.name} {job.disk.label}: the disk has {source.capacity} bytes, not {job.disk.capacity} "
                     "as planned; plan again"
                 )
-            log.info("%s %s: reading by %s", job.vm_name, job.disk.label, source.transport)
+            log.info("%s %s: reading by %s", job.vm.name, job.disk.label, source.transport)
             stored = back_up_disk(
                 source,
                 repository,
@@ -247,7 +247,7 @@ def _access(
         except DeadlineError:
             raise  # a library that hangs now would hang again
         except VmKeepError as error:
-            problems[vm.vm] = str(error)
+            problems[vm.vm.moref] = str(error)
     return AccessDone(problems=problems)
 
 

@@ -80,7 +80,7 @@ def start_copy(
     """Start copying one disk into the repository; ``cursor`` goes on where an earlier try stood."""
     master = unlock_site(site)
     request = _request(site, "copy", master, job=to_plain(job), cursor=to_plain(cursor) if cursor else None)
-    title = f"the copy of {job.vm_name} {job.disk.label}"
+    title = f"the copy of {job.vm.name} {job.disk.label}"
     return RunningTransfer(site, request, DiskCopy, title=title, on_progress=on_progress)
 
 
@@ -101,7 +101,7 @@ def change_access(site: Site, job: AccessJob) -> AccessDone:
 
     :raises VmKeepError: VDDK does not load, or hangs. What fails for a VM is in the result.
     """
-    title = f"VDDK's access to {', '.join(vm.vm_name for vm in job.vms)}"
+    title = f"VDDK's access to {', '.join(vm.vm.name for vm in job.vms)}"
     request = _request(site, "access", job=to_plain(job))
     with RunningTransfer(site, request, AccessDone, title=title, on_progress=lambda _: None) as running:
         return running.wait()

@@ -39,7 +39,6 @@ class DiskAccess:
                 path=job.disk.file_name,
                 vcenter=self._site.vcenter,
                 vm=job.vm,
-                vm_name=job.vm_name,
                 snapshot=job.snapshot,
                 transports=job.transports,
             )
@@ -64,7 +63,7 @@ class DiskAccess:
     def _vm_address(self, access: VmAccess) -> VmAddress:
         if self._site.vcenter is None:
             raise UsageError("no vCenter is given")
-        return VmAddress(vcenter=self._site.vcenter, vm=access.vm, vm_name=access.vm_name, identity=access.identity)
+        return VmAddress(vcenter=self._site.vcenter, vm=access.vm, identity=access.identity)
 
     def _target_address(self, job: WriteJob) -> DiskAddress:
         return DiskAddress(

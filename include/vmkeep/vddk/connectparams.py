@@ -63,7 +63,7 @@ def _fill(params: ConnectParams, address: DiskAddress | VmAddress, strings: list
         strings.append(text.encode())
         return strings[-1]
 
-    params.vmxSpec = keep(f"moref={address.vm}") if address.vm else None
+    params.vmxSpec = keep(f"moref={address.vm.moref}") if address.vm else None
     params.serverName = keep(vcenter.host)
     params.thumbPrint = keep(address.thumbprint or sha1_thumbprint(vcenter))
     params.specType = SPEC_VMX

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from vmkeep.errors import UsageError
 from vmkeep.model.site import VCenter
 from vmkeep.model.transport import TransportMode
+from vmkeep.model.vmref import VmRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +19,7 @@ class DiskAddress:
     """``[datastore] folder/name.vmdk`` as vSphere names it, or a local path."""
     vcenter: VCenter | None = None
     """``None``: a local file."""
-    vm: str | None = None
-    """Managed object id of the VM, e.g. ``vm-16``."""
-    vm_name: str = ""
+    vm: VmRef | None = None
     snapshot: str | None = None
     """Managed object id of the snapshot; always given when one is read."""
     transports: tuple[TransportMode, ...] = ()
@@ -31,7 +30,7 @@ class DiskAddress:
     @property
     def title(self) -> str:
         """The disk as messages name it."""
-        return f"{self.path} of VM {self.vm_name or self.vm}" if self.vm else self.path
+        return f"{self.path} of VM {self.vm.name}" if self.vm else self.path
 
 
 IDENTITY_LIMIT: Final = 50
@@ -43,9 +42,7 @@ class VmAddress:
     """The address of a VM, and the name under which it is held."""
 
     vcenter: VCenter
-    vm: str
-    """Managed object id of the VM."""
-    vm_name: str = ""
+    vm: VmRef
     identity: str
     """Pairs PrepareForAccess with EndAccess; the same for every run that may have to end what another one left."""
     thumbprint: str = ""
@@ -59,7 +56,7 @@ class VmAddress:
     @property
     def title(self) -> str:
         """The VM as messages name it."""
-        return f"VM {self.vm_name or self.vm}"
+        return f"VM {self.vm.name}"
 
 
 A = TypeVar("A", DiskAddress, VmAddress)

@@ -37,5 +37,5 @@ class FinishRestoreOperator(SiteOperator):
         restored = restore.finish_restore(self.site(), ready.plan, ready.target, writes)
         self.warn(restored.warnings)
         state = "powered on" if restored.powered_on else "left powered off"
-        self.log.info("%s restored from %s, %s", restored.vm_name, restored.point, state)
+        self.log.info("%s restored from %s, %s", restored.vm.name, restored.point, state)
         return to_plain(restored)

@@ -19,7 +19,8 @@ class PlanRestoreOperator(SiteOperator):
 
     ``on_conflict`` may be ``prompt``: the plan is made as for ``overwrite``, and ``ApproveRestoreOperator`` asks.
 
-    :param request: the fields of a ``RestoreRequest`` but its run key. Templated.
+    :param request: the params of a ``vm_restore`` run: fields of a ``RestoreRequest``, but ``vm`` for its selector.
+        Templated.
     :returns: the ``RestorePlan`` as a dict. All later steps do as it says, or nothing.
     """
 
@@ -50,4 +51,6 @@ class PlanRestoreOperator(SiteOperator):
 def request_from(params: Mapping[str, Any], own: Mapping[str, str]) -> RestoreRequest:
     """Return the request that the params of a run make, with the run's own key and owner; empty fields say nothing."""
     given = {name: value for name, value in params.items() if value not in ("", None)}
+    if "vm" in given:
+        given["vm_selector"] = given.pop("vm")
     return from_plain(RestoreRequest, {**given, **own})

@@ -65,7 +65,7 @@ class PreflightOperator(SiteOperator):
         request = from_plain(
             BackupRequest,
             {
-                "vm": self.vm,
+                "vm_selector": self.vm,
                 "run": own_dag_run(ti).run_key(ti.try_number),
                 "mode": self.mode,
                 "quiesce": self.quiesce,

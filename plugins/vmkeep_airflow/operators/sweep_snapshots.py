@@ -52,13 +52,13 @@ class SweepSnapshotsOperator(SiteOperator):
         counts = dict.fromkeys(LeftoverDecision, 0)
         for found, decision in decided(site, context, given_up_after=after):
             counts[decision] += 1
-            self.log.info("VM %s: snapshot %s of run %s: %s", found.vm_name, found.snapshot, found.run, decision)
+            self.log.info("VM %s: snapshot %s of run %s: %s", found.vm.name, found.snapshot, found.run, decision)
             if decision is LeftoverDecision.REMOVE:
                 try:
-                    backup.remove_snapshot(site, found.vm, found.run)
+                    backup.remove_snapshot(site, found.vm.moref, found.run)
                 except VmKeepError as error:
-                    self.log.warning("VM %s: %s", found.vm_name, error)
-                    failed.append(f"a snapshot of VM {found.vm_name}")
+                    self.log.warning("VM %s: %s", found.vm.name, error)
+                    failed.append(f"a snapshot of VM {found.vm.name}")
         return {str(decision): count for decision, count in counts.items()}
 
     def _sweep_vms(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
@@ -68,14 +68,14 @@ class SweepSnapshotsOperator(SiteOperator):
         removed = 0
         for found in find_run_vms(site, has_ended=has_ended(context["ti"]), given_up=after):
             state = "in use" if found.alive else "dead"
-            self.log.info("VM %s (%s) of the restore of run %s: %s", found.vm_name, found.vm, found.run, state)
+            self.log.info("VM %s (%s) of the restore of run %s: %s", found.vm.name, found.vm.moref, found.run, state)
             if found.alive:
                 continue
             try:
                 removed += restore.clean_up(site, found.run)
             except VmKeepError as error:
-                self.log.warning("VM %s: %s", found.vm_name, error)
-                failed.append(f"VM {found.vm_name}")
+                self.log.warning("VM %s: %s", found.vm.name, error)
+                failed.append(f"VM {found.vm.name}")
         return removed
 
     def _let_go(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
@@ -85,5 +85,5 @@ class SweepSnapshotsOperator(SiteOperator):
         done = held_vms.let_go(site, held)
         for line in done.lines:
             self.log.info("%s", line)
-        failed += [f"the access to VM {vm.vm_name}" for vm in done.failed]
+        failed += [f"the access to VM {vm.vm.name}" for vm in done.failed]
         return len(done.freed)

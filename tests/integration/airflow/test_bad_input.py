@@ -92,6 +92,6 @@ def test_the_message_is_one_line_that_names_the_thing_and_the_remedy(site):
     ]
     for given, vm, named in wrong:
         with pytest.raises(VmKeepError) as caught:
-            backup.preflight(given, BackupRequest(vm=vm, run="t"))
+            backup.preflight(given, BackupRequest(vm_selector=vm, run="t"))
         assert named in str(caught.value)
         assert "\n" not in str(caught.value)

@@ -12,6 +12,7 @@ from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode
+from vmkeep.model.vmref import VmRef
 from vmkeep_airflow.dagruns import DagRunId, LeftoverDecision, dag_run_of, decide, owner_text
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 def leave_a_snapshot(site, owner: DagRunId | None, run: str, vm: str = "web01") -> None:
     """Do what a worker does that dies right after its snapshot."""
     owned = owner_text(owner) if owner is not None else ""
-    backup.take_snapshot(site, backup.preflight(site, BackupRequest(vm=vm, run=run, owner=owned)))
+    backup.take_snapshot(site, backup.preflight(site, BackupRequest(vm_selector=vm, run=run, owner=owned)))
 
 
 def remove(site, control, run: str, vm: str = "web01") -> None:
@@ -76,7 +77,7 @@ def test_the_sweep_removes_the_snapshot_of_a_run_that_has_ended(web01_backed_up,
 @pytest.mark.parametrize(("state", "count"), [("success", 1), ("running", 0)])
 def test_the_sweep_lets_a_vm_go_that_an_ended_run_kept_from_storage_vmotion(control, site, monkeypatch, state, count):
     owner = owner_text(DagRunId(dag_id="vm_backup", run_id="of-a-killed-worker"))
-    request = BackupRequest(vm="old01", run="as-it-is", owner=owner, mode=BackupMode.ASIS)
+    request = BackupRequest(vm_selector="old01", run="as-it-is", owner=owner, mode=BackupMode.ASIS)
     backup.take_snapshot(site, backup.preflight(site, request))
     sweep = SweepSnapshotsOperator(task_id="sweep")
     monkeypatch.setattr(sweep, "site", lambda: site)
@@ -126,7 +127,7 @@ def test_a_snapshot_whose_task_was_marked_a_success_while_it_worked_is_removed(c
     owner = DagRunId(dag_id="vm_backup", run_id="marked")
     leave_a_snapshot(site, owner, "marked-1")
     leave_a_snapshot(site, None, "another-run", vm="old01")
-    found = backup.preflight(site, BackupRequest(vm="web01", run="marked-2"))
+    found = backup.preflight(site, BackupRequest(vm_selector="web01", run="marked-2"))
     removal = RemoveSnapshotOperator(task_id="remove_snapshot", held=None, preflight=to_plain(found))
     monkeypatch.setattr(removal, "site", lambda: site)
     removal.step({"ti": SimpleNamespace(dag_id="vm_backup", run_id="marked")})
@@ -174,7 +175,7 @@ def test_airflow_decides_where_it_knows_the_run_else_leases_and_age_do(dag_run_s
     from vmkeep.flows.leftovers import RunSnapshot
 
     found = RunSnapshot(
-        vm="vm-1", vm_name="a", run="r.1", snapshot="snapshot-1", age=timedelta(hours=age_hours), alive=alive
+        vm=VmRef(moref="vm-1", name="a"), run="r.1", snapshot="snapshot-1", age=timedelta(hours=age_hours), alive=alive
     )
     assert decide(found, dag_run_state=dag_run_state, given_up_after=timedelta(hours=48)) is decision
     other = replace(found, of_other=True)

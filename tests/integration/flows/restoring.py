@@ -43,7 +43,7 @@ def new_run() -> str:
 
 def back_up(site: Site, vm: str, **options) -> Sealed:
     """Back up one VM in one call, as the command line does."""
-    request = BackupRequest(vm=vm, run=new_run(), **options)
+    request = BackupRequest(vm_selector=vm, run=new_run(), **options)
     return run_backup(site, request, bars=silent, announce=lambda _line: None)[0]
 
 
@@ -167,6 +167,6 @@ class Restoring:
 
 def hold_still(site: Site, vm: str) -> tuple[Any, Any]:
     """Begin a backup and stop after its snapshot."""
-    request = BackupRequest(vm=vm, run=new_run())
+    request = BackupRequest(vm_selector=vm, run=new_run())
     pre = backup.preflight(site, request)
     return pre, backup.take_snapshot(site, pre)

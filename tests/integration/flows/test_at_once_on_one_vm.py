@@ -84,19 +84,19 @@ def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(
     pre, taken = hold_still(elsewhere, name)
 
     with pytest.raises(ConflictError, match=pre.request.run):
-        Restoring.over(here, point, vm=name)
+        Restoring.over(here, point, vm_selector=name)
 
     backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
-    restore.plan_restore(here, replace(Restoring.over(here, point, vm=name).request, run=new_run()))
+    restore.plan_restore(here, replace(Restoring.over(here, point, vm_selector=name).request, run=new_run()))
 
 
 def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(here, lab, monkeypatch):
     name = new_run()
     Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
     point = back_up(here, name).point
-    plan = Restoring.over(here, point, vm=name).plan
+    plan = Restoring.over(here, point, vm_selector=name).plan
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
-    pre = backup.preflight(here, BackupRequest(vm=name, run=new_run(), owner="its DAG run"))
+    pre = backup.preflight(here, BackupRequest(vm_selector=name, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(here, pre)
     asked = []
 
@@ -117,8 +117,8 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(here, lab, 
 
 def test_a_backup_removes_no_snapshot_of_a_run_that_waits_for_its_copies_and_goes_on(here, monkeypatch):
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
-    late = backup.preflight(here, BackupRequest(vm=VM, run=new_run()))
-    pre = backup.preflight(here, BackupRequest(vm=VM, run=new_run(), owner="its DAG run"))
+    late = backup.preflight(here, BackupRequest(vm_selector=VM, run=new_run()))
+    pre = backup.preflight(here, BackupRequest(vm_selector=VM, run=new_run(), owner="its DAG run"))
     taken = backup.take_snapshot(here, pre)
 
     with pytest.raises(ConflictError, match=pre.request.run):

@@ -271,7 +271,7 @@ def test_a_restore_that_fails_leaves_no_half_made_vm(bench):
 
 def test_a_vm_is_not_written_over_while_it_is_being_backed_up(bench):
     sealed = back_up(bench.site, "web01")
-    request = BackupRequest(vm="web01", run="still-running")
+    request = BackupRequest(vm_selector="web01", run="still-running")
     pre = backup.preflight(bench.site, request)
     backup.take_snapshot(bench.site, pre)
     try:

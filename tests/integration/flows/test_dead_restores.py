@@ -47,7 +47,7 @@ def mark(lab, vm: str):
 
 
 def found(site, **how):
-    return [(vm.vm_name, vm.made, vm.alive) for vm in find_run_vms(site, **how)]
+    return [(vm.vm.name, vm.made, vm.alive) for vm in find_run_vms(site, **how)]
 
 
 def again(site, point, monkeypatch, **options):
@@ -94,11 +94,14 @@ def test_a_restore_killed_in_the_middle_can_be_run_again(lab, kept, name, monkey
     assert mark(lab, name).made is not over
 
     done = again(
-        site, point, monkeypatch, **({"vm": name, "on_conflict": OnConflict.OVERWRITE} if over else {"new_name": name})
+        site,
+        point,
+        monkeypatch,
+        **({"vm_selector": name, "on_conflict": OnConflict.OVERWRITE} if over else {"new_name": name}),
     )
 
     assert names(lab).count(name) == 1
-    assert (done.vm, mark(lab, name), lab.vm(name)["power"]) == (lab.vm(name)["moref"], None, "poweredOn")
+    assert (done.vm.moref, mark(lab, name), lab.vm(name)["power"]) == (lab.vm(name)["moref"], None, "poweredOn")
     assert lab.hash(name, 2000) == lab.hash(VM, 2000)
 
 
@@ -128,7 +131,7 @@ def test_the_sweep_finds_what_dead_restores_made_and_held_and_nothing_else(lab, 
     finished = f"{name}-finished"
     Restoring.new(site, point, finished).prepared().written().finish()
     made = Restoring.new(site, point, name).prepared()
-    held = Restoring.over(site, point, vm=finished).prepared()
+    held = Restoring.over(site, point, vm_selector=finished).prepared()
     both = [(name, True), (finished, False)]
 
     assert sorted(found(site, has_ended=runs_on, given_up=timedelta())) == sorted((*vm, True) for vm in both)
@@ -210,13 +213,13 @@ def test_a_half_made_vm_that_somebody_has_switched_on_is_his_and_stays(lab, kept
 def test_nothing_is_backed_up_while_it_is_being_restored(lab, kept, name):
     site, point = kept
     Restoring.new(site, point, name).prepared().written().finish()
-    ready = Restoring.over(site, point, vm=name).prepared()
+    ready = Restoring.over(site, point, vm_selector=name).prepared()
 
     with pytest.raises(ConflictError, match=ready.request.run):
-        backup.preflight(site, BackupRequest(vm=name, run="a-backup"))
+        backup.preflight(site, BackupRequest(vm_selector=name, run="a-backup"))
 
     ready.written().finish()
-    after = backup.preflight(site, BackupRequest(vm=name, run="a-backup"))
+    after = backup.preflight(site, BackupRequest(vm_selector=name, run="a-backup"))
     assert not any("restore" in warning for warning in after.warnings)
 
 
@@ -239,8 +242,8 @@ def test_a_failed_try_of_getting_the_vm_ready_is_cleared_away_by_the_next(lab, k
 def test_a_vm_whose_restore_begins_before_its_snapshot_is_not_backed_up(lab, kept, name):
     site, point = kept
     Restoring.new(site, point, name).prepared().written().finish()
-    pre = backup.preflight(site, BackupRequest(vm=name, run=f"waiting-{name}"))
-    ready = Restoring.over(site, point, vm=name).prepared()
+    pre = backup.preflight(site, BackupRequest(vm_selector=name, run=f"waiting-{name}"))
+    ready = Restoring.over(site, point, vm_selector=name).prepared()
 
     with pytest.raises(ConflictError, match=ready.request.run):
         backup.take_snapshot(site, pre)
@@ -252,7 +255,7 @@ def test_a_vm_whose_restore_begins_before_its_snapshot_is_not_backed_up(lab, kep
 def test_a_restore_sees_a_backup_that_begins_just_before_its_mark(lab, kept, name, monkeypatch):
     site, point = kept
     Restoring.new(site, point, name).prepared().written().finish()
-    late = Restoring.over(site, point, vm=name)
+    late = Restoring.over(site, point, vm_selector=name)
     held = []
 
     def after_a_snapshot(*args, **kwargs):
@@ -297,7 +300,7 @@ def test_a_note_of_the_owner_that_cannot_be_read_hides_no_other_restore(lab, kep
 def test_a_vm_that_is_being_restored_again_is_not_switched_on_by_the_restore_before(lab, kept, name):
     site, point = kept
     done = handed_over_but_off(lab, Restoring.new(site, point, name).prepared().written())
-    again = Restoring.over(site, point, vm=name).prepared()
+    again = Restoring.over(site, point, vm_selector=name).prepared()
 
     with pytest.raises(StaleError, match=again.request.run):
         done.finish()
@@ -309,7 +312,7 @@ def test_a_vm_that_is_being_restored_again_is_not_switched_on_by_the_restore_bef
 def at_rest(site, point, name):
     """Make a VM that is off, and begin a backup of it that reads its disks without a snapshot."""
     Restoring.new(site, point, name, power_on=False).prepared().written().finish()
-    return backup.preflight(site, BackupRequest(vm=name, run=f"at-rest-{name}", mode=BackupMode.ASIS))
+    return backup.preflight(site, BackupRequest(vm_selector=name, run=f"at-rest-{name}", mode=BackupMode.ASIS))
 
 
 def copies(site, pre, taken):
@@ -340,7 +343,7 @@ def test_a_vm_written_over_while_it_was_read_without_a_snapshot_is_not_sealed(ke
     pre = at_rest(site, point, name)
     taken = backup.take_snapshot(site, pre)
     read = tuple(copies(site, pre, taken))
-    Restoring.over(site, point, vm=name, power_on=False).prepared().written().finish()
+    Restoring.over(site, point, vm_selector=name, power_on=False).prepared().written().finish()
 
     with pytest.raises(StaleError, match="nothing is sealed"):
         backup.seal(site, pre, taken, read)

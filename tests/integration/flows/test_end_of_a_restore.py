@@ -82,7 +82,7 @@ def test_a_new_vm_whose_nvram_is_not_taken_stays_and_it_is_said(lab, kept, name,
 
     done, lines = restore_as_a_person(site, point, new_name=name, power_on=False)
 
-    assert done.vm_name == name
+    assert done.vm.name == name
     assert name in names(lab)
     assert [line for line in lines if "the NVRAM is not put back" in line] == [done.warnings[-1]]
 
@@ -178,9 +178,9 @@ def test_a_template_whose_reply_was_lost_is_a_template(lab, site, name):
 
     done, _ = restore_as_a_person(site, point, new_name=name)
 
-    assert done.vm_name == name
+    assert done.vm.name == name
     with hands(lab) as session:
-        managed = session.vm(done.vm)
+        managed = session.vm(done.vm.moref)
         assert managed.config.template
         managed.MarkAsVirtualMachine(managed.environmentBrowser and session.vm(lab.vm(VM)["moref"]).resourcePool)
 

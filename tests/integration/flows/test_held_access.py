@@ -26,6 +26,7 @@ from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
 from vmkeep.model.job import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_repository
 from vmkeep.repository.notes.runs import RunArea
 from vmkeep.transfer import change_access
@@ -63,7 +64,7 @@ def held(lab, vm: str = VM) -> list[str]:
 def warnings_of(site, vm: str = VM) -> list[str]:
     """Back a VM up, and return what there was to say."""
     lines: list[str] = []
-    run_backup(site, BackupRequest(vm=vm, run=new_run()), bars=silent, announce=lines.append)
+    run_backup(site, BackupRequest(vm_selector=vm, run=new_run()), bars=silent, announce=lines.append)
     return lines
 
 
@@ -98,7 +99,7 @@ def test_a_vm_is_held_before_its_snapshot_is_made_and_until_it_is_deleted(lab, s
 
 
 def test_a_vm_that_is_off_and_read_as_it_is_is_held_too(lab, site, ours):
-    pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
+    pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS))
     taken = backup.take_snapshot(site, pre)
     assert held(lab, OFF) == [ours(OFF)]
     backup.remove_snapshot(site, taken.vm, pre.request.run)
@@ -162,7 +163,9 @@ def test_a_run_that_cannot_open_its_repository_ends_its_access_all_the_same(lab,
 @pytest.fixture
 def another_program(lab, site):
     """Another program's hold on the VM."""
-    theirs = AccessJob(vms=(VmAccess(vm=lab.vm(VM)["moref"], vm_name=VM, identity="another program"),), prepare=True)
+    theirs = AccessJob(
+        vms=(VmAccess(vm=VmRef(moref=lab.vm(VM)["moref"], name=VM), identity="another program"),), prepare=True
+    )
     assert change_access(site, theirs).problems == {}
     yield "another program"
     change_access(site, replace(theirs, prepare=False))
@@ -172,14 +175,14 @@ def test_what_another_program_holds_stays_and_is_no_failure(lab, site, another_p
     assert warnings_of(site) == []
     assert held(lab) == [another_program]
     freed = let_go(site, find_held(site))
-    assert ([vm.vm_name for vm in freed.kept], freed.freed, freed.failed) == ([VM], (), ())
+    assert ([vm.vm.name for vm in freed.kept], freed.freed, freed.failed) == ([VM], (), ())
     assert held(lab) == [another_program]
 
 
 def test_a_run_that_lives_keeps_its_vm_whoever_sweeps_or_ends(lab, site, ours):
     pre, taken = hold_still(site, VM)
     (found,) = find_held(site)
-    assert (found.vm_name, found.run, found.alive) == (VM, pre.request.run, True)
+    assert (found.vm.name, found.run, found.alive) == (VM, pre.request.run, True)
     assert let_go(site, [found]).freed == ()
     backup.remove_snapshot(site, taken.vm, "another run")
     assert held(lab) == [ours()]
@@ -196,7 +199,7 @@ def test_a_backup_that_is_refused_beside_another_takes_nothing_from_it(lab, site
 
 
 def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monkeypatch):
-    pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS, owner="somebody"))
+    pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS, owner="somebody"))
     taken = backup.take_snapshot(site, pre)
     alive = {
         "young": find_held(site)[0].alive,
@@ -210,7 +213,7 @@ def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monke
     }
     assert alive == {"young": True, "it has ended": False, "it goes on": True, "old": True, "given up": False}
     freed = let_go(site, find_held(site, given_up=timedelta()))
-    assert ([vm.vm_name for vm in freed.freed], freed.kept, freed.failed) == ([OFF], (), ())
+    assert ([vm.vm.name for vm in freed.freed], freed.kept, freed.failed) == ([OFF], (), ())
     backup.remove_snapshot(site, taken.vm, pre.request.run)
 
 
@@ -219,14 +222,14 @@ def test_a_vcenter_whose_clock_was_ahead_keeps_no_dead_run_alive(lab, site, monk
     with monkeypatch.context() as wrong:
         right = Session.server_time
         wrong.setattr(Session, "server_time", lambda session: right(session) + ahead)
-        pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
+        pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS))
         backup.take_snapshot(site, pre)
     left = snapshots.VmSnapshot(
         moref="snapshot-1", name="", run="dead", created_at=datetime.now(UTC) + ahead, quiesced=False
     )
     with open_repository(site.repository) as repository:
         assert not vm_snapshot.is_alive(repository, left, now=datetime.now(UTC))
-    assert [vm.vm_name for vm in let_go(site, find_held(site)).freed] == [OFF]
+    assert [vm.vm.name for vm in let_go(site, find_held(site)).freed] == [OFF]
 
 
 @pytest.mark.parametrize("error", [StoreFullError("full"), TransientError("busy")], ids=["full", "busy"])
@@ -245,13 +248,13 @@ def test_a_run_that_cannot_note_that_it_holds_a_vm_holds_none_and_goes_on(lab, s
 
 def test_an_access_that_a_sweep_cannot_end_is_told_and_tried_again(lab, site, monkeypatch):
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
-    pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
+    pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS))
     backup.take_snapshot(site, pre)
     lab.fault(nfc={"on": "end", "code": 14011})
     tried = let_go(site, find_held(site))
-    assert [vm.vm_name for vm in tried.failed] == [OFF]
+    assert [vm.vm.name for vm in tried.failed] == [OFF]
     assert "VixError 14011" in tried.lines[0]
-    assert [vm.vm_name for vm in let_go(site, find_held(site)).freed] == [OFF]
+    assert [vm.vm.name for vm in let_go(site, find_held(site)).freed] == [OFF]
 
 
 def test_a_disk_that_was_moved_before_its_copy_begins_is_found_where_it_is(lab, site):
@@ -303,7 +306,7 @@ def command(lab, site):
 
 
 def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command, monkeypatch):
-    pre = backup.preflight(site, BackupRequest(vm=OFF, run=new_run(), mode=BackupMode.ASIS))
+    pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS))
     backup.take_snapshot(site, pre)
     said, code = command("vm", "sweep")
     assert (f"in use by run {pre.request.run}" in said, code, len(held(lab, OFF))) == (True, 0, 1)
@@ -314,7 +317,7 @@ def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command
     said, code = command("vm", "sweep")
     assert ("still cannot be moved" in said, code) == (True, TransientError.exit_code)
     said, code = command("vm", "sweep", "--json")
-    assert ([vm["vm_name"] for vm in json.loads(said)["freed"]], code) == ([OFF], 0)
+    assert ([vm["vm"]["name"] for vm in json.loads(said)["freed"]], code) == ([OFF], 0)
     assert command("vm", "sweep") == ("no VM is kept from being moved\n", 0)
 
 
@@ -366,7 +369,7 @@ def next_one(site) -> None:
 def sweep(site) -> None:
     for left in find_run_snapshots(site):
         assert not left.alive
-        backup.remove_snapshot(site, left.vm, left.run)
+        backup.remove_snapshot(site, left.vm.moref, left.run)
     let_go(site, find_held(site))
 
 
@@ -414,5 +417,5 @@ def test_a_restore_says_that_its_vm_may_be_moved(lab, kept):
     site, _ = kept
     point = back_up(site, OFF).point
     lab.fault(nfc={"on": "prepare", "code": 16064})
-    done = restore_whole(site, point, vm=OFF, on_conflict=OnConflict.OVERWRITE, power_on=False)
+    done = restore_whole(site, point, vm_selector=OFF, on_conflict=OnConflict.OVERWRITE, power_on=False)
     assert any("Storage vMotion" in warning for warning in done.warnings)

@@ -60,7 +60,7 @@ def test_a_vm_is_backed_up_in_full_and_in_increments_and_restored(lab, site):
     assert Restoring.new(site, second.point, "neu").prepared().clean_up() == 1
     restore_whole(site, second.point, on_conflict=OnConflict.OVERWRITE)
     assert lab.hash("web01", 0) == wanted
-    request = BackupRequest(vm="app01", run="r", exclude=("Festplatte 3",))
+    request = BackupRequest(vm_selector="app01", run="r", exclude=("Festplatte 3",))
     assert [disk.skip is None for disk in preflight(site, request).disks] == [True, True, False, False]
 
 

@@ -125,7 +125,7 @@ def test_a_vm_of_an_odd_name_is_backed_up_found_as_latest_and_written_over(vmkee
         assert vmkeep("point", "show", f"latest:{text}")["ref"] == point
         assert [entry["ref"] for entry in vmkeep("point", "list", "--vm", text)] == [point]
         kept = vmkeep("restore", "run", f"latest:{text}", "--vm", text, "--on-conflict", "keep")
-        assert (odd[kept["vm"]], kept["kept"]) == (name, True)
+        assert (odd[kept["vm"]["moref"]], kept["kept"]) == (name, True)
 
 
 def test_an_inventory_path_finds_the_vm_and_its_newest_point(vmkeep, odd):

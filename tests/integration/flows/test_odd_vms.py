@@ -49,16 +49,16 @@ def test_a_vm_in_a_vapp_is_backed_up_with_its_files_and_restored_beside_and_over
 
     told = []
     made = restore_whole(site, f"latest:{path}", new_name="web01 again", power_on=False, announce=told.append)
-    assert lab.hash(made.vm, 2000) == lab.hash("web01", 2000)
+    assert lab.hash(made.vm.moref, 2000) == lab.hash("web01", 2000)
     assert [line for line in told if "vApp /Lab/vm/Production/shop [1]" in line]
     with hands(lab) as session:
-        assert session.vm(made.vm).parent.name == "Production"
-        assert session.vm(made.vm).resourcePool.name == "Production"
+        assert session.vm(made.vm.moref).parent.name == "Production"
+        assert session.vm(made.vm.moref).resourcePool.name == "Production"
 
     before = lab.hash("web01", 2000)
     lab.write("web01", 2000, [{"offset": 0, "length": 65536, "seed": 9}])
-    over = restore_whole(site, sealed.point, vm=path, on_conflict=OnConflict.OVERWRITE)
-    assert over.vm == point.vm.moref
+    over = restore_whole(site, sealed.point, vm_selector=path, on_conflict=OnConflict.OVERWRITE)
+    assert over.vm.moref == point.vm.moref
     assert lab.hash("web01", 2000) == before
 
 
@@ -81,7 +81,7 @@ def test_a_vm_whose_original_is_out_of_reach_is_restored_to_a_new_one(lab, site,
         assert Restoring.new(site, point, f"db01 {state}").plan.place.folder_path == "/Lab/vm/Production"
         for vm in (None, "db01", f"moref:{moref}"):
             with pytest.raises(UnsupportedError, match=state):
-                plan_restore(site, request(point, vm=vm, on_conflict=OnConflict.OVERWRITE))
+                plan_restore(site, request(point, vm_selector=vm, on_conflict=OnConflict.OVERWRITE))
         with pytest.raises(ConflictError, match=f"a VM named db01 exists .* cannot be read .*{state}"):
             plan_restore(site, request(point, new_name="db01"))
 

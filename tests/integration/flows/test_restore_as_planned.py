@@ -72,7 +72,7 @@ def disk_more(lab, vm):
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_vm_that_is_not_as_planned_any_more_is_not_touched(lab, fresh, change):
     site, point, name = fresh
-    planned = Restoring.over(site, point, vm=name)
+    planned = Restoring.over(site, point, vm_selector=name)
     moref = lab.vm(name)["moref"]
     CHANGES[change](lab, name)
     before = look(lab, moref)
@@ -86,7 +86,7 @@ def test_a_vm_that_is_not_as_planned_any_more_is_not_touched(lab, fresh, change)
 
 def test_a_guest_that_changes_its_vms_settings_meanwhile_stops_no_restore(lab, fresh):
     site, point, name = fresh
-    planned = Restoring.over(site, point, vm=name)
+    planned = Restoring.over(site, point, vm_selector=name)
     lab.fault(method="ReconfigVM_Task", fault="ConcurrentAccess", count=3)
     try:
         planned.prepared()
@@ -98,7 +98,7 @@ def test_a_guest_that_changes_its_vms_settings_meanwhile_stops_no_restore(lab, f
 
 def test_a_disk_swapped_after_the_vm_was_made_ready_is_not_written(lab, fresh):
     site, point, name = fresh
-    ready = Restoring.over(site, point, vm=name).prepared()
+    ready = Restoring.over(site, point, vm_selector=name).prepared()
     swap_disk(lab, name)
     before = look(lab, name)
 
@@ -110,7 +110,7 @@ def test_a_disk_swapped_after_the_vm_was_made_ready_is_not_written(lab, fresh):
 
 def test_a_disk_swapped_after_the_jobs_were_planned_is_not_written(lab, fresh):
     site, point, name = fresh
-    ready = Restoring.over(site, point, vm=name).prepared()
+    ready = Restoring.over(site, point, vm_selector=name).prepared()
     ready.jobs = restore.write_jobs(site, ready.plan, ready.target)
     swap_disk(lab, name)
     before = look(lab, name)
@@ -123,7 +123,7 @@ def test_a_disk_swapped_after_the_jobs_were_planned_is_not_written(lab, fresh):
 
 def test_a_plan_made_at_one_vcenter_is_not_carried_out_at_another(lab, fresh, tmp_path):
     site, point, name = fresh
-    planned = Restoring.over(site, point, vm=f"moref:{lab.vm(name)['moref']}")
+    planned = Restoring.over(site, point, vm_selector=f"moref:{lab.vm(name)['moref']}")
     with start_lab(tmp_path / "other", data_disk_gib=0.0625) as other:
         before = other.state()["vms"]
         elsewhere = site_of(other, site.repository)
@@ -183,7 +183,7 @@ def test_the_place_shown_is_the_place_used_though_the_original_was_moved(lab, fr
 
 def test_a_plan_is_carried_out_once(lab, fresh):
     site, point, name = fresh
-    done = Restoring.over(site, point, vm=name).prepared().written()
+    done = Restoring.over(site, point, vm_selector=name).prepared().written()
     done.finish()
     lab.write(name, 2000, [{"offset": 0, "length": 4096, "seed": 5}])
     before = look(lab, name)
@@ -196,7 +196,7 @@ def test_a_plan_is_carried_out_once(lab, fresh):
 
 def test_a_disk_of_a_finished_restore_is_not_written_again(lab, fresh):
     site, point, name = fresh
-    done = Restoring.over(site, point, vm=name, power_on=False).prepared().written()
+    done = Restoring.over(site, point, vm_selector=name, power_on=False).prepared().written()
     done.finish()
     power(lab, name, on=True)
     lab.write(name, 2000, [{"offset": 0, "length": 4096, "seed": 5}])
@@ -213,7 +213,7 @@ def test_a_disk_of_a_finished_restore_is_not_written_again(lab, fresh):
 
 def test_finishing_twice_touches_nothing_and_tells_the_same(lab, fresh):
     site, point, name = fresh
-    done = Restoring.over(site, point, vm=name).prepared().written()
+    done = Restoring.over(site, point, vm_selector=name).prepared().written()
     first = done.finish()
     power(lab, name, on=False)
     before = look(lab, name)
@@ -235,7 +235,7 @@ def test_cleaning_up_after_a_finished_restore_touches_nothing(lab, kept):
 
 def test_a_restore_that_was_cleaned_up_is_neither_written_nor_finished(lab, fresh):
     site, point, name = fresh
-    given_up = Restoring.over(site, point, vm=name).prepared().written()
+    given_up = Restoring.over(site, point, vm_selector=name).prepared().written()
     given_up.clean_up()
     before = look(lab, name)
 
@@ -251,7 +251,7 @@ def test_a_restore_that_was_cleaned_up_is_neither_written_nor_finished(lab, fres
 
 def test_a_restore_that_is_still_open_can_be_made_ready_again_without_touching_the_vm(lab, fresh):
     site, point, name = fresh
-    ready = Restoring.over(site, point, vm=name).prepared()
+    ready = Restoring.over(site, point, vm_selector=name).prepared()
     before = look(lab, name)
 
     assert restore.prepare_target(site, ready.plan, run="a-second-try") == ready.target
@@ -261,14 +261,14 @@ def test_a_restore_that_is_still_open_can_be_made_ready_again_without_touching_t
 
 def test_a_second_restore_over_the_same_vm_at_the_same_time_is_refused(lab, fresh):
     site, point, name = fresh
-    both = [Restoring.over(site, point, vm=name) for _ in range(2)]
+    both = [Restoring.over(site, point, vm_selector=name) for _ in range(2)]
     both[0].prepared()
     before = look(lab, name)
 
     with pytest.raises(ConflictError, match=both[0].request.run):
         both[1].prepared()
     with pytest.raises(ConflictError, match=both[0].request.run):
-        Restoring.over(site, point, vm=name)
+        Restoring.over(site, point, vm_selector=name)
 
     assert look(lab, name) == before
     both[0].written().finish()
@@ -276,7 +276,7 @@ def test_a_second_restore_over_the_same_vm_at_the_same_time_is_refused(lab, fres
 
 def test_a_vm_switched_on_in_mid_restore_is_neither_written_nor_finished(lab, fresh):
     site, point, name = fresh
-    ready = Restoring.over(site, point, vm=name).prepared().written()
+    ready = Restoring.over(site, point, vm_selector=name).prepared().written()
     power(lab, name, on=True)
     before = look(lab, name)
 
@@ -290,9 +290,9 @@ def test_a_vm_switched_on_in_mid_restore_is_neither_written_nor_finished(lab, fr
 
 def test_a_restore_does_not_finish_with_the_writes_of_another_try(lab, fresh):
     site, point, name = fresh
-    old = Restoring.over(site, point, vm=name).prepared().written()
+    old = Restoring.over(site, point, vm_selector=name).prepared().written()
     old.clean_up()
-    ready = Restoring.over(site, point, vm=name).prepared()
+    ready = Restoring.over(site, point, vm_selector=name).prepared()
     ready.writes = old.writes
     before = look(lab, name)
 

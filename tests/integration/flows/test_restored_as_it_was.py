@@ -145,7 +145,7 @@ def test_a_suspended_vm_is_not_written_over(lab, points):
         machines.suspend(session, inventory.find_vm(session, name).moref)
 
     with pytest.raises(ConflictError, match=r"is suspended.*resume it, shut it down"):
-        Restoring.over(site, point, vm=name)
+        Restoring.over(site, point, vm_selector=name)
 
 
 def test_a_template_comes_back_as_a_template_and_never_starts(lab, points):
@@ -296,7 +296,7 @@ def test_an_encrypted_vm_keeps_key_bundle_tpm_and_nvram_together(lab, site, key,
 
     done = restore_whole(site, point, new_name=new_name(), power_on=True)
 
-    made = config_of(lab, f"moref:{done.vm}")
+    made = config_of(lab, f"moref:{done.vm.moref}")
     assert (made.keyId.keyId, done.powered_on) == (key.keyId, True)
     assert any(isinstance(device, DEVICE.VirtualTPM) for device in made.hardware.device)
     assert done.warnings == ()
@@ -309,7 +309,7 @@ def test_an_encrypted_vm_without_its_key_starts_and_asks_for_the_recovery_key(la
 
     done = restore_whole(site, point, new_name=new_name(), power_on=True)
 
-    made = config_of(lab, f"moref:{done.vm}")
+    made = config_of(lab, f"moref:{done.vm.moref}")
     assert (made.keyId, done.powered_on) == (None, True)
     assert not any(isinstance(device, DEVICE.VirtualTPM) for device in made.hardware.device)
     told = "\n".join(done.warnings)
@@ -324,7 +324,7 @@ def test_the_nvram_of_a_plain_vm_is_not_put_into_one_that_was_encrypted_since(la
     make_vm(lab, other, firmware="efi", crypto=vim.encryption.CryptoSpecEncrypt(cryptoKeyId=key))
     point = back_up(site, name).point
 
-    done = restore_whole(site, point, vm=other, on_conflict=OnConflict.OVERWRITE, power_on=True)
+    done = restore_whole(site, point, vm_selector=other, on_conflict=OnConflict.OVERWRITE, power_on=True)
 
     assert done.powered_on
     assert any("the VM keeps the NVRAM that it has" in warning for warning in done.warnings)

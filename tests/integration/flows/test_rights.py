@@ -195,7 +195,7 @@ def singles() -> Iterator[object]:
 
 
 PLANS: Mapping[Purpose, Callable[[Site, str], object]] = {
-    Purpose.BACKUP: lambda site, _: backup.preflight(site, BackupRequest(vm="web01", run=new_run())),
+    Purpose.BACKUP: lambda site, _: backup.preflight(site, BackupRequest(vm_selector="web01", run=new_run())),
     Purpose.RESTORE_OVER: Restoring.over,
     Purpose.RESTORE_NEW: lambda site, point: Restoring.new(site, point, "never-made"),
 }
@@ -233,7 +233,7 @@ def test_all_that_is_missing_is_named_at_once_with_its_objects(points, users):
     user = as_user(site, users.with_rights({}))
 
     with pytest.raises(PermissionDeniedError) as caught:
-        backup.preflight(user, BackupRequest(vm="web01", run=new_run()))
+        backup.preflight(user, BackupRequest(vm_selector="web01", run=new_run()))
 
     for names in needed(Purpose.BACKUP).values():
         assert all(name in str(caught.value) for name in names)
@@ -245,7 +245,7 @@ def test_a_datastore_that_the_user_does_not_even_see_counts_as_one_without_right
     users.hide("Lab/datastore", user)
 
     with pytest.raises(PermissionDeniedError, match=r"Datastore\.Browse, Datastore\.FileManagement on datastore-"):
-        backup.preflight(as_user(site, user), BackupRequest(vm="web01", run=new_run()))
+        backup.preflight(as_user(site, user), BackupRequest(vm_selector="web01", run=new_run()))
 
 
 def test_a_vm_that_is_encrypted_needs_the_right_to_its_key(points, users):

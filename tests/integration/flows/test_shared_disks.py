@@ -128,7 +128,7 @@ def test_a_vm_that_is_off_is_copied_whole_without_a_snapshot_and_restored(bench,
 @SHARED
 @pytest.mark.parametrize("mode", [BackupMode.SNAPSHOT_EXCL_MEM, BackupMode.SNAPSHOT_INCL_MEM])
 def test_a_mode_with_a_snapshot_becomes_asis_for_a_vm_that_is_off_and_says_why(bench, node, made, mode):
-    pre = backup.preflight(bench.site, BackupRequest(vm=node(**made), run=restoring.new_run(), mode=mode))
+    pre = backup.preflight(bench.site, BackupRequest(vm_selector=node(**made), run=restoring.new_run(), mode=mode))
 
     assert pre.mode is BackupMode.ASIS
     assert [disk.label for disk in pre.disks if disk.skip is None] == ["Hard disk 1", "Hard disk 2"]
@@ -152,7 +152,7 @@ def test_nothing_is_sealed_of_a_disk_that_another_vm_began_to_write_meanwhile(be
     node(sharing="sharingMultiWriter")
     shared = bench.lab.vm("node")["disks"][1]["path"]
     node("node2", sharing="sharingMultiWriter", disk=shared)
-    pre = backup.preflight(bench.site, BackupRequest(vm="node", run=restoring.new_run()))
+    pre = backup.preflight(bench.site, BackupRequest(vm_selector="node", run=restoring.new_run()))
     taken = backup.take_snapshot(bench.site, pre)
     copies = []
     for job in backup.plan_disks(bench.site, pre, taken):

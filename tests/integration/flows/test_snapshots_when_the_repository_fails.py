@@ -34,7 +34,7 @@ def site(site, disk):
 
 
 def request():
-    return BackupRequest(vm="app01", run=f"test-{uuid.uuid4().hex}", full=True)
+    return BackupRequest(vm_selector="app01", run=f"test-{uuid.uuid4().hex}", full=True)
 
 
 def fill(disk: Path) -> None:

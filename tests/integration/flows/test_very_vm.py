@@ -48,7 +48,7 @@ class Estate:
 
     def restore(self, lab, point, **options):
         """Restore a point at a vCenter; return the managed object id."""
-        return restore_whole(self.site(lab), point, **options).vm
+        return restore_whole(self.site(lab), point, **options).vm.moref
 
     def call(self, lab, what, start):
         """Have a vCenter do something to a VM."""
@@ -253,7 +253,7 @@ def test_a_run_whose_connection_changes_its_vcenter_touches_nothing_there(estate
     """Both vCenters have a VM of that id, and maybe a snapshot."""
     vm = here.vm("web01")["moref"]
     assert there.vm(vm)["moref"] == vm
-    request = BackupRequest(vm=f"moref:{vm}", run=f"test-{uuid.uuid4().hex[:8]}")
+    request = BackupRequest(vm_selector=f"moref:{vm}", run=f"test-{uuid.uuid4().hex[:8]}")
     pre = backup.preflight(estate.site(here), request)
     taken = backup.take_snapshot(estate.site(here), pre)
     try:
@@ -335,6 +335,6 @@ def test_restores_at_two_vcenters_with_the_same_ids_touch_nothing_of_each_other(
     assert one.clean_up() == 1
     assert [found.run for found in find_run_vms(estate.site(there))] == [two.request.run]
     assert there.vm(two.target.vm)["name"] == "again"
-    assert two.written().finish().vm == two.target.vm
-    assert over.written().finish().vm == original
+    assert two.written().finish().vm.moref == two.target.vm
+    assert over.written().finish().vm.moref == original
     assert there.hash(two.target.vm, 0) == here.hash(original, 0)

@@ -41,8 +41,8 @@ def lookalikes(kept):
     site, point = kept
     made = {}
     for name in ("web01 ", " web01", "Web01", "a/b", "half%2fhalf"):
-        made[name] = restore_whole(site, point, new_name=name, power_on=False).vm
-    made["web01\t"] = restore_whole(site, point, new_name="tab", power_on=False).vm
+        made[name] = restore_whole(site, point, new_name=name, power_on=False).vm.moref
+    made["web01\t"] = restore_whole(site, point, new_name="tab", power_on=False).vm.moref
     with open_session(site.vcenter) as session:  # vmkeep makes no such name; others do
         spec = vim.vm.ConfigSpec(name="web01\t")
         run_task(
@@ -62,7 +62,10 @@ def test_the_vm_whose_name_is_typed_is_the_one_that_is_picked(lookalikes, name):
     with open_session(site.vcenter) as session:
         assert inventory.find_vm(session, name).moref == made[name]
         assert inventory.find_vm(session, f"name:{name}").moref == made[name]
-    assert plan_restore(site, request(point, vm=name, on_conflict=OnConflict.OVERWRITE)).target.moref == made[name]
+    assert (
+        plan_restore(site, request(point, vm_selector=name, on_conflict=OnConflict.OVERWRITE)).target.moref
+        == made[name]
+    )
     with open_repository(site.repository) as repository:
         assert repository.load_point(back_up(site, name).point).vm.moref == made[name]
 
@@ -76,7 +79,7 @@ def test_a_name_that_nothing_has_fits_nothing(lookalikes, name):
     with pytest.raises(NotFoundError, match="no VM"):
         back_up(site, name)
     with pytest.raises(NotFoundError, match="no VM"):
-        restore_whole(site, point, vm=name, on_conflict=OnConflict.OVERWRITE)
+        restore_whole(site, point, vm_selector=name, on_conflict=OnConflict.OVERWRITE)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_an_escape_that_somebody_typed_is_no_taken_name(lookalikes):
     assert plan_restore(site, request(point, new_name="a/b", on_conflict=OnConflict.KEEP)).nothing_to_do is True
 
 
-@pytest.mark.parametrize("field", ["vm", "new_name", "datastore", "folder", "resource_pool", "host"])
+@pytest.mark.parametrize("field", ["vm_selector", "new_name", "datastore", "folder", "resource_pool", "host"])
 def test_an_empty_name_is_not_taken_for_the_original(field):
     with pytest.raises(UsageError, match="is empty"):
         request("latest:web01", **{field: ""})
@@ -147,7 +150,7 @@ def test_a_restore_of_a_vm_that_is_gone_writes_over_no_stranger_of_its_name(kept
     first = restore_whole(site, original, new_name="short-lived", power_on=False)
     point = back_up(site, "short-lived").point
     with open_session(site.vcenter) as session:
-        run_task(session, session.vm(first.vm).Destroy_Task, what="destroy", timeout=60, look=lambda: None)
+        run_task(session, session.vm(first.vm.moref).Destroy_Task, what="destroy", timeout=60, look=lambda: None)
     restore_whole(site, point, new_name="short-lived", power_on=False)
     before = lab.hash("short-lived", DISK)
 
@@ -161,11 +164,11 @@ def test_a_restore_of_a_vm_that_is_gone_writes_over_no_stranger_of_its_name(kept
 def test_another_vm_is_written_over_when_it_is_named_and_both_are_told_in_full(kept, there, lab, second):
     _, point = kept
     then, said = lab.hash("web01", DISK), []
-    plan = plan_restore(there, request(point, vm="web01", on_conflict=OnConflict.OVERWRITE))
+    plan = plan_restore(there, request(point, vm_selector="web01", on_conflict=OnConflict.OVERWRITE))
 
-    done = restore_whole(there, point, announce=said.append, vm="web01", on_conflict=OnConflict.OVERWRITE)
+    done = restore_whole(there, point, announce=said.append, vm_selector="web01", on_conflict=OnConflict.OVERWRITE)
 
-    assert (done.vm, second.hash("web01", DISK)) == (second.vm("web01")["moref"], then)
+    assert (done.vm.moref, second.hash("web01", DISK)) == (second.vm("web01")["moref"], then)
     for vm in (plan.vm, plan.target):
         for word in (vm.instance_uuid, vm.vcenter, vm.inventory_path, vm.moref):
             assert word in " ".join(said)
@@ -192,7 +195,7 @@ def test_a_refusal_to_write_over_a_vm_shows_source_and_target_in_full(kept, ther
     site, point = kept
 
     with pytest.raises(ConflictError) as caught:
-        plan_restore(there, request(point, vm="web01"))
+        plan_restore(there, request(point, vm_selector="web01"))
 
     with open_repository(site.repository) as repository:
         source = repository.load_point(point).vm
@@ -207,10 +210,10 @@ def test_the_original_is_found_again_under_any_name_and_place(kept):
     with open_session(site.vcenter) as session:
         run_task(
             session,
-            lambda: session.vm(made.vm).Rename_Task("after-it-moved"),
+            lambda: session.vm(made.vm.moref).Rename_Task("after-it-moved"),
             what="rename",
             timeout=60,
             look=lambda: None,
         )
 
-    assert plan_restore(site, request(point, on_conflict=OnConflict.OVERWRITE)).target.moref == made.vm
+    assert plan_restore(site, request(point, on_conflict=OnConflict.OVERWRITE)).target.moref == made.vm.moref

@@ -51,7 +51,7 @@ def back_up(site, vcsim, tmp_path):
     """Run every step of a backup; the jobs and the end are returned."""
 
     def run_one(run: str):
-        pre = backup.preflight(site, BackupRequest(vm=vcsim.guest, run=run))
+        pre = backup.preflight(site, BackupRequest(vm_selector=vcsim.guest, run=run))
         taken = backup.take_snapshot(site, pre)
         jobs = backup.plan_disks(site, pre, taken)
         sealed = backup.seal(site, pre, taken, [copied(site, job, tmp_path) for job in jobs])
@@ -99,7 +99,7 @@ def test_a_sealed_point_becomes_a_new_vm(site, back_up, session, vcsim):
     mark = claims.claim_on(session, target.vm)
     assert mark is not None
     assert (mark.run, mark.made) == ("restore/1", True)
-    assert [(job.capacity, job.fresh, job.vm) for job in jobs] == [(1 << 20, True, target.vm)]
+    assert [(job.capacity, job.fresh, job.vm.moref) for job in jobs] == [(1 << 20, True, target.vm)]
     assert jobs[0].target_file == inventory.describe_vm(session, target.vm).disks[0].file_name
     writes = [
         DiskWrite(

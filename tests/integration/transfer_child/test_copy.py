@@ -18,6 +18,7 @@ from vmkeep.model.extents import Extent
 from vmkeep.model.job import WriteJob
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.site import VCenter
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_encrypted_repository, open_repository, open_site_repository
 from vmkeep.repository.unlock import slots
 from vmkeep.transfer import child_process as running_module
@@ -50,7 +51,8 @@ def seal(place, done):
 
 def write_job(place, point, target, **changes):
     fields = {
-        "run": "restore-1", "point": point, "device_key": 2000, "vm": "vm-2", "vcenter": None, "target_key": 2000,
+        "run": "restore-1", "point": point, "device_key": 2000, "vm": VmRef(moref="vm-2", name="web"),
+        "vcenter": None, "target_key": 2000,
         "target_uuid": None, "target_file": str(target), "capacity": len(place.content), "fresh": True,
         "transports": (),
     }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from vmkeep.model.site import VCenter
+from vmkeep.model.vmref import VmRef
 from vmkeep.vddk.diskaddress import DiskAddress
 from vmkeep.vddk.initialised import Vddk, open_vddk
 from vmlab.disks import DiskStore
@@ -82,7 +83,11 @@ class Host:
         vcenter = VCenter(
             host="127.0.0.1", user="root", password=password, thumbprint=thumbprint, also_sha256=also_sha256
         )
-        fields = {"vm": "vm-16", "vm_name": "web", "snapshot": "snapshot-3", "transports": ("nbdssl", "nbd")}
+        fields: dict[str, Any] = {
+            "vm": VmRef(moref="vm-16", name="web"),
+            "snapshot": "snapshot-3",
+            "transports": ("nbdssl", "nbd"),
+        }
         return DiskAddress(path=path, vcenter=vcenter, **(fields | changes))
 
 

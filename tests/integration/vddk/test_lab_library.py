@@ -185,7 +185,7 @@ def test_metadata_is_read_and_written(host, vddk, disk):
 
 def vm_address(host, identity, **changes):
     address = host.address(**changes)
-    return VmAddress(vcenter=address.vcenter, vm=address.vm, vm_name=address.vm_name, identity=identity)
+    return VmAddress(vcenter=address.vcenter, vm=address.vm, identity=identity)
 
 
 def test_opening_a_disk_neither_prepares_nor_ends_an_access(host, vddk, disk):

@@ -67,7 +67,7 @@ def sealed(site):
         begun = repository.begin_run("run")
         root, size = repository.store_attachment(bytes(512), run="run", begun=begun)
     pre = Preflight(
-        request=BackupRequest(vm="web01", run="run"), vm=VM, disks=(disk(),), running=True, tracked=True,
+        request=BackupRequest(vm_selector="web01", run="run"), vm=VM, disks=(disk(),), running=True, tracked=True,
         mode=BackupMode.SNAPSHOT_EXCL_MEM, quiesce=Quiesce.NONE, parent=None,
     )  # fmt: skip
     taken = SnapshotTaken(

@@ -24,7 +24,7 @@ def test_a_text_with_anything_else_is_refused_with_the_names_that_there_are(text
 
 def test_a_request_without_a_mode_is_refused():
     with pytest.raises(UsageError, match="no transport mode"):
-        BackupRequest(vm="web01", run="r", transports=())
+        BackupRequest(vm_selector="web01", run="r", transports=())
     with pytest.raises(UsageError, match="no transport mode"):
         RestoreRequest(point="p", run="r", transports=())
 
@@ -39,11 +39,11 @@ def test_requests_and_the_command_line_have_one_default():
     option = next(it for it in backup.get_command(None, "run").params if it.name == "transports")
 
     assert parse_modes(option.default) == DEFAULT_MODES
-    assert BackupRequest(vm="web01", run="r").transports == DEFAULT_MODES
+    assert BackupRequest(vm_selector="web01", run="r").transports == DEFAULT_MODES
     assert RestoreRequest(point="p", run="r").transports == DEFAULT_MODES
 
 
 def test_a_request_survives_json():
-    request = BackupRequest(vm="web01", run="r", transports=parse_modes("san:nbd"))
+    request = BackupRequest(vm_selector="web01", run="r", transports=parse_modes("san:nbd"))
 
     assert from_plain(BackupRequest, to_plain(request)) == request

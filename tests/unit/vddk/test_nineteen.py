@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vmkeep.errors import DeadlineError, DiskMovedError, Recovery, TransferError, UsageError, VddkError, VmKeepError
 from vmkeep.model.extents import Extent, coalesce, split
+from vmkeep.model.vmref import VmRef
 from vmkeep.vddk.diskaddress import DiskAddress
 from vmkeep.vddk.initialised import open_vddk
 
@@ -170,7 +171,7 @@ def test_a_missing_file_is_named(vddk, tmp_path):
 
 @pytest.mark.parametrize("vddk", ["open=1"], indirect=True)
 def test_the_catch_all_error_says_what_to_look_at(vddk, disk):
-    opening = vddk.open_source(DiskAddress(path=str(disk), vm="vm-1", vm_name="web"))
+    opening = vddk.open_source(DiskAddress(path=str(disk), vm=VmRef(moref="vm-1", name="web")))
     with pytest.raises(VddkError, match=r"of VM web for reading: .*VixError 1\); .*snapshot"), opening:
         pass
 
