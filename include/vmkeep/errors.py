@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Recovery(StrEnum):
-    """What a caller may do after an error."""
+    """The choices of a caller after an error."""
 
     RETRY = "retry"
     """Transient: the same call may succeed later, unchanged."""
@@ -159,7 +159,7 @@ class StaleError(VmKeepError):
 
 
 class ChangesUnknownError(StaleError):
-    """What changed on a disk since a change id cannot be told; reading the whole disk is the answer."""
+    """vSphere cannot tell the changes of a disk since a change id, so the whole disk has to be read."""
 
     exit_code = 42
 
@@ -271,6 +271,6 @@ class CorruptBlockError(CorruptError):
 
 
 class VerificationError(VmKeepError):
-    """What was written is not what was read."""
+    """The bytes read back differ from the bytes written."""
 
     exit_code = 91

@@ -84,7 +84,7 @@ def dag_run_of(site: Site, run: str) -> DagRunId | None:
 
 
 class LeftoverDecision(StrEnum):
-    """What to do with a run's snapshot."""
+    """The decision about a run's snapshot."""
 
     REMOVE = "remove"
     """Its run has ended."""

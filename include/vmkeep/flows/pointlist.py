@@ -20,7 +20,7 @@ class PointList:
     marks: Mapping[str, Marks]
     """By ref, of the points that have any."""
     refreshed: Refreshed
-    """Which points were left out, and why."""
+    """The points that were left out, and why."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

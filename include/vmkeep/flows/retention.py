@@ -19,9 +19,9 @@ class Simulation:
     rule: RetentionRule
     at: datetime
     verdicts: tuple[RetentionDecision, ...]
-    """Of the points that exist."""
+    """The verdicts on points that exist."""
     expected: tuple[RetentionDecision, ...]
-    """Of the points that backups would make until then."""
+    """The verdicts on points that backups would make until then."""
 
 
 def simulate(

@@ -29,7 +29,7 @@ class BackupRequest:
     """Disks to leave out, by address (``scsi0:1``), label or device key."""
     full: bool = False
     owner: str = ""
-    """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``, for whoever
+    """The asker, in words that only it has to understand. The run keeps them as its note ``owner``, for a process that
     finds its snapshot one day."""
 
     def __post_init__(self) -> None:
@@ -165,7 +165,7 @@ class RestoreRequest:
     """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     owner: str = ""
-    """Who asks, in words that only the asker has to understand; kept with the run, as its note ``owner``."""
+    """The asker, in words that only it has to understand; the run keeps them as its note ``owner``."""
 
     def __post_init__(self) -> None:
         """Refuse names that are empty, as an unset variable in a script gives them, and modes that cannot write."""

@@ -37,7 +37,7 @@ class DeletionPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionReport:
-    """What a deletion has done."""
+    """The outcome of a deletion."""
 
     points_deleted: tuple[str, ...]
     """Refs."""

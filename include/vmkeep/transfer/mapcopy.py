@@ -173,7 +173,7 @@ class MapCopy:
 
 @contextmanager
 def _building_on_base(what: str) -> Iterator[None]:
-    """What is lost of an earlier copy is no damage of the disk that is copied: the copy has to do without it."""
+    """A loss in an earlier copy is no damage of the copied disk: the copy goes on without the earlier one."""
     try:
         yield
     except CorruptError as error:

@@ -53,9 +53,9 @@ class _ReadPlan:
     extents: Extents
     """The extents that the point holds anew: changed, or allocated."""
     reading: Extents
-    """Those of them that are read, including the ones that an earlier try has read."""
+    """The part of them that is read, including the part that an earlier try has read."""
     cleared: Extents
-    """Those of them that are not allocated any more; they are zeros and are not read."""
+    """The part of them that is not allocated any more; it is zeros and is not read."""
     remaining: Extents
     base: DiskMap | None
     cursor: Cursor | None

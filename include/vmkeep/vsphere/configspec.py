@@ -86,7 +86,7 @@ class BuiltSpec:
     unconnected: tuple[str, ...] = ()
     """Labels of the network cards that start disconnected though they were not saved so, or because it was said."""
     held_back: tuple[str, ...] = ()
-    """Those of the cards that would be connected if no original were running."""
+    """The cards that would be connected if no original were running."""
     network_ids: tuple[str, ...] = ()
     """Managed object ids of these networks."""
     luns: tuple[tuple[str, str], ...] = ()

@@ -16,7 +16,7 @@ _KEYS = "a key of the worker's user opens it instead"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryPlace:
-    """Where a repository and its catalog are."""
+    """The place of a repository and of its catalog."""
 
     location: str
     catalog: str | None = field(repr=False)
@@ -24,7 +24,7 @@ class RepositoryPlace:
     limit_rate: str | None = None
     aws: AwsCredentials | None = field(default=None, repr=False)
     retention: str | None = None
-    """What its maintenance keeps, as :func:`vmkeep.policy.parse_rule` reads it; ``None``: everything."""
+    """The retention rule, as :func:`vmkeep.policy.parse_rule` reads it; ``None``: everything."""
     time_zone: str = "UTC"
 
 

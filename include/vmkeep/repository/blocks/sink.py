@@ -1,7 +1,7 @@
 """Writes whole packs behind the copy's back: hashing never waits for a disk's fsync, and memory stays bounded.
 
-There are few buffers; a thread takes a full one, stores it and gives the buffer back. Who finds no free buffer
-waits, and is woken with the error if storing fails.
+There are few buffers. A thread takes a full one, stores its pack and gives the buffer back. A caller that finds no
+free buffer waits; if storing fails, it is woken with the error.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class PackSink:
     def drain(self) -> None:
         """Return once everything submitted before this call is durable.
 
-        Not once nothing is left to be stored: that never comes while a copy is faster than its store.
+        Packs that are submitted meanwhile are not waited for, because a copy that is faster than its store never lets
+        the queue run empty.
         """
         with self._changed:
             before = self._undone.copy()

@@ -1,4 +1,4 @@
-"""How bytes are named, wrapped and gathered: digests, frames, packs. The lowest room; it knows of nothing above it.
+"""Names, wraps and gathers bytes: digests, frames, packs. The lowest room; it knows of nothing above it.
 
 Every stored thing has a *digest*, the BLAKE3 of its content, as its name (``digests``). A *frame* is the envelope of
 one stored thing: a header with kind, lengths and digest, then the content, compressed (``codecs``) and, in an

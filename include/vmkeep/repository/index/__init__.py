@@ -10,7 +10,7 @@ and verified once (``shelf``, ``segmentcache``). A segment too large for memory 
 (``disjoint``).
 
 ``columns`` and ``joining`` treat many entries at a time and load numpy. They are doors of their own, because a small
-backup needs neither and must not wait for them.
+backup needs neither module and must not wait for numpy.
 """
 
 from vmkeep.repository.index.disjoint import without_overlap

@@ -4,9 +4,9 @@
     forgettings/<id>/takes        those that it deletes, decided once: whoever creates this blob has decided
 
 Both are notes: JSON ``{"points": ["<folder>/<name>", …]}``. The prune puts candidates, then looks at pins, then
-decides; who pins puts the pin, then looks at candidates: so one of them sees the other. Where the pinned point is a
-candidate of a prune that has not decided, the pin decides in its place, that nothing goes (a veto). Where the prune has
-decided, the pin came too late.
+decides. A process that pins puts the pin first and then looks at candidates. So at least one of the two sees the other.
+If the pinned point is a candidate and its prune has not decided yet, the pinning process decides for the prune that
+nothing goes (a veto). If the prune has decided, the pin came too late.
 
 Two prunes see each other in the same way. Each puts its candidates, then reads the records of the others, then the
 points, and counts no point as left that another one may delete.

@@ -1,8 +1,8 @@
 """Leases and the fence: how a clean-up learns that no copy of a run is at work any more.
 
-A copy holds a lease: a small blob that its thread rewrites every two seconds. Whoever cleans up first puts up the
-fence, then waits until every lease was given back or has not changed for fifteen seconds of the observer's own
-monotonic clock; clocks are never compared. A copy looks for the fence at each renewal and stops when it stands, or
+A copy holds a lease: a small blob that its thread rewrites every two seconds. A process that cleans up first puts up
+the fence. Then it waits until every lease was given back or has not changed for fifteen seconds of its own monotonic
+clock; clocks are never compared. A copy looks for the fence at each renewal and stops when it stands, or
 when someone else took its lease.
 """
 

@@ -5,9 +5,10 @@
     sweeps/<id>/takes        what it takes, decided once and for all: whoever creates this blob has decided
     sweeps/<id>/over         every one of them is deleted
 
-All are notes: JSON ``{"packs": "<ids in hex, one after another>"}``. That ``takes`` can be created once only is what
-lets one process end another's sweep: a backup that cannot wait, or a later prune, puts one that takes nothing
-(a veto), or finds what was decided and can finish it. Decides nothing by itself; see :mod:`vmkeep.maintenance`.
+All are notes: JSON ``{"packs": "<ids in hex, one after another>"}``. ``takes`` can be created only once, so one
+process can end another's sweep: a backup that cannot wait, or a later prune, puts a ``takes`` that takes nothing (a
+veto). Or it finds the decision that stands, and can finish it. This module decides nothing; see
+:mod:`vmkeep.maintenance`.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ class Plans:
         self._store.delete(f"{PLANS}{plan}")
 
     def avoided(self) -> frozenset[bytes]:
-        """Return all packs that nobody should count on; what cannot be read is left out.
+        """Return all packs that nobody should count on, except those of records that cannot be read.
 
-        Plans are looked at before sweeps, for a pack that leaves a plan is in a sweep's list by then.
+        Plans are read before sweeps, because a pack that leaves a plan is in a sweep's list by then.
         """
         packs = [plan.packs for plan in self.plans()]
         for sweep in sorted(self._stages()):
@@ -111,8 +112,8 @@ class Plans:
     def decide(self, sweep: str, takes: Iterable[bytes]) -> frozenset[bytes]:
         """Write what a sweep takes, unless that is decided already; return what was decided.
 
-        A sweep whose record was forgotten takes nothing (more): others have ended it long ago, and whoever stood still
-        since then knows nothing of what was sealed meanwhile.
+        A sweep whose record was forgotten takes nothing more. Others ended it long ago, and a process that stood still
+        since then does not know which points were sealed meanwhile.
 
         :param takes: nothing: a veto.
         """
@@ -141,7 +142,7 @@ class Plans:
         self._put(f"{SWEEPS}{sweep}/{_OVER}", (), may_exist=True)
 
     def forget_sweep(self, sweep: str) -> None:
-        """Remove every trace of a sweep; what it says of itself last goes last."""
+        """Remove every trace of a sweep; the blob that it wrote last is removed last."""
         for stage in (_CANDIDATES, _TAKES, _OVER):
             self._store.delete(f"{SWEEPS}{sweep}/{stage}")
 

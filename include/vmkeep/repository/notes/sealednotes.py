@@ -2,10 +2,10 @@
 
     sealed/<vm>/<point>   put once the manifest stands: JSON ``{"point": <folder>/<name>, "vm": <name>}``
 
-A folder ``points/`` that somebody moved away looks like a repository without points, and nothing would need its packs.
-So whoever forgets a point removes its note before the manifest; a point whose note is there and whose manifest is not
-was removed by somebody else. A note that is missing proves nothing: a program before this had none, a process died
-between the manifest and the note, or the store had no room for it. Decision 0019 has the reasoning.
+If somebody moved the folder ``points/`` away, the repository would look like one without points, and nothing would
+need its packs. So a process that forgets a point removes its note before the manifest. A point whose note is there and
+whose manifest is not was removed by somebody else. A missing note proves nothing: older programs made none, a process
+may have died between the manifest and the note, or the store had no room for it. Decision 0019 has the reasoning.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class SealedNotes:
             self._store.delete(key)
 
     def try_to_remember(self, manifest: str, vm_name: str) -> bool:
-        """Do the same as far as the store lets us; return whether it did. The point is sealed all the same."""
+        """Note that a point is sealed if the store lets us; return whether it did. The point is sealed anyway."""
         try:
             self.remember(manifest, vm_name)
         except VmKeepError as error:
@@ -109,7 +109,7 @@ class SealedNotes:
         return frozenset(POINTS + blob.key.removeprefix(SEALED) for blob in self._store.list(SEALED))
 
     def gone(self, noted: Collection[str], there: Collection[str]) -> tuple[GonePoints, ...]:
-        """Return the points that somebody else than a prune removed.
+        """Return the points that something other than a prune removed.
 
         What seems to be gone is looked for once more: a prune may have removed it, note and all, between two listings.
 
