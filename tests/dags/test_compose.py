@@ -89,7 +89,7 @@ def test_no_task_is_handed_out_a_second_time_while_a_copy_may_still_run():
 
 
 def test_a_worker_drops_a_task_that_runs_elsewhere_as_the_compose_file_says():
-    """What its comment on Redis rests on; before version 3.13 the Celery provider ended the first one."""
+    """The compose file's comment on Redis rests on this; before 3.13 the Celery provider ended the first one."""
     from airflow.providers.celery.executors import celery_executor_utils
 
     caught = ast.unparse(ast.parse(Path(celery_executor_utils.__file__).read_text()))

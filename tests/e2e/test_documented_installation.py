@@ -34,7 +34,7 @@ def within(environment):
 
 @pytest.fixture(scope="module")
 def clock():
-    """What took how long; shown at the end."""
+    """Seconds of each step; shown at the end."""
     laps = [("", time.monotonic())]
     yield lambda name: laps.append((name, time.monotonic()))
     for (name, at), (_, before) in zip(laps[1:], laps, strict=False):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from vmkeep.cli.pages import command
 from vmkeep.cli.settings import COMPLETE
+
+_SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @command(
@@ -17,15 +19,12 @@ from vmkeep.cli.settings import COMPLETE
         "In fish, once for this user": "vmkeep completion fish > ~/.config/fish/completions/vmkeep.fish",
     },
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the script that completes vmkeep commands in a shell.
 
     Restore points and VMs come from the catalog in this user's SQLite file: the Tab key asks no network.
     """
-    found = get_completion_class(shell)
-    if found is None:  # pragma: no cover - the choices are click's own
-        raise NotImplementedError(shell)
-    script = found(context.find_root().command, {}, "vmkeep", COMPLETE)
+    script = _SHELLS[shell](context.find_root().command, {}, "vmkeep", COMPLETE)
     click.echo(script.source_template % script.source_vars())

@@ -54,7 +54,7 @@ def vmkeep(home, *arguments):
 
 
 def completed(home, line, **more):
-    """What bash would offer behind a line, without network or other programs."""
+    """The offers of bash behind a line, without network or other programs."""
     words = line.split(" ")
     done = subprocess.run(
         [sys.executable, "-c", NO_NETWORK],

@@ -1,4 +1,4 @@
-"""What a contributor meets first: the forms of the project's page, its workflow, its hooks, and its guide."""
+"""A contributor's first sight: the forms of the project's page, its workflow, its hooks, and its guide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a VM is and does while it exists: its properties, power, files, change tracking, guest operations.
+"""A VM while it exists: its properties, power, files, change tracking, guest operations.
 
 `description` works out what clients read beyond the stored configuration. `full_config` adds what vSphere adds to
 every VM, `vmx` writes a VM's files and reads them back. `power` switches a VM on and off and suspends it; each such
