@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from vmkeep.model.wording import counted
-from vmkeep.policy import Cause, RetentionDecision
+from vmkeep.retention import Cause, RetentionDecision
 from vmkeep_airflow.progress import mebibytes
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from vmkeep.clock import now
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.model.job import Progress
-from vmkeep.policy import RetentionRule
 from vmkeep.repository import create_repository, open_repository
+from vmkeep.retention import RetentionRule
 from vmkeep_airflow.operators.merge import MergeIndexOperator
 from vmkeep_airflow.operators.prune import PruneOperator
 from vmkeep_airflow.reports import plan_lines, table

@@ -35,8 +35,8 @@ from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
-from vmkeep.policy import RetentionRule
 from vmkeep.repository import Repository
+from vmkeep.retention import RetentionRule
 from vmkeep.transfer.storing import StoredDisk, back_up_disk
 
 VMS = ("alpha", "beta", "gamma")

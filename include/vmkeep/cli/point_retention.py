@@ -17,7 +17,7 @@ from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import counted
-from vmkeep.policy import RetentionDecision, RetentionRule
+from vmkeep.retention import RetentionDecision, RetentionRule
 
 if TYPE_CHECKING:
     from vmkeep.flows.retention import Simulation

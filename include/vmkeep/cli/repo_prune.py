@@ -15,7 +15,7 @@ from vmkeep.cli.retention_options import retention_options
 from vmkeep.errors import UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import counted
-from vmkeep.policy import RetentionRule
+from vmkeep.retention import RetentionRule
 
 if TYPE_CHECKING:
     from vmkeep.flows.pruning import PrunePlan, PruneReport

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from vmkeep.cli.pages import Section, option
 from vmkeep.cli.settings import TIME_ZONE
 from vmkeep.errors import UsageError
-from vmkeep.policy import RetentionRule, parse_duration, parse_zone
+from vmkeep.retention import RetentionRule, parse_duration, parse_zone
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,8 +10,8 @@ from vmkeep.flows.upkeep import grace_margins, refresh_catalog
 from vmkeep.maintenance import PrunePlan, PruneReport, execute, time_for_rules
 from vmkeep.maintenance import plan_prune as plan_by_margins
 from vmkeep.model.job import Progress
-from vmkeep.policy import RetentionRule
 from vmkeep.repository import Repository
+from vmkeep.retention import RetentionRule
 
 __all__ = ["PrunePlan", "PruneReport", "execute_prune", "plan_prune"]
 

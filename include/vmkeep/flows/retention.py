@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, tzinfo
 from vmkeep.errors import NotFoundError
 from vmkeep.maintenance import point_facts
 from vmkeep.model.selector import names_meant
-from vmkeep.policy import PointFacts, RetentionDecision, RetentionRule, decide, expected_points
 from vmkeep.repository import Repository
+from vmkeep.retention import PointFacts, RetentionDecision, RetentionRule, decide, expected_points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.forget import PINNED, forget
 from vmkeep.maintenance.noting import note_points, require_points
 from vmkeep.maintenance.storetime import time_for_rules
-from vmkeep.policy import PointFacts, left_bare
 from vmkeep.repository import Repository
+from vmkeep.retention import PointFacts, left_bare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

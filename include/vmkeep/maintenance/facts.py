@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from vmkeep.policy import PointFacts
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import ReadPoint
+from vmkeep.retention import PointFacts
 
 
 def point_facts(repository: Repository, *, at: datetime, vm_keys: Collection[str] | None = None) -> list[PointFacts]:

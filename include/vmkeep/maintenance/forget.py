@@ -14,9 +14,9 @@ from vmkeep.clock import now
 from vmkeep.errors import LockedError, StaleError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.model.selector import shown_name
-from vmkeep.policy import left_bare
 from vmkeep.repository import Repository
 from vmkeep.repository.points import blob_of_ref
+from vmkeep.retention import left_bare
 
 _TRIES = 3
 PINNED = "pinned"

@@ -15,8 +15,8 @@ from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.reachability import Marking, Rank
 from vmkeep.maintenance.roots import Roots
 from vmkeep.maintenance.storetime import store_time
-from vmkeep.policy import RetentionDecision, RetentionRule, decide
 from vmkeep.repository import Repository
+from vmkeep.retention import RetentionDecision, RetentionRule, decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ class RepositoryPlace:
     limit_rate: str | None = None
     aws: AwsCredentials | None = field(default=None, repr=False)
     retention: str | None = None
-    """The retention rule, as :func:`vmkeep.policy.parse_rule` reads it; ``None``: everything."""
+    """The retention rule, as :func:`vmkeep.retention.parse_rule` reads it; ``None``: everything."""
     time_zone: str = "UTC"
 
 

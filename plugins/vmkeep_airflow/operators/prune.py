@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import to_plain
-from vmkeep.policy import make_rule, parse_rule, parse_zone
+from vmkeep.retention import make_rule, parse_rule, parse_zone
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.operators.base import UpkeepOperator
 from vmkeep_airflow.reports import plan_lines, prune_warnings

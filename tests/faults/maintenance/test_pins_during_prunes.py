@@ -10,8 +10,8 @@ from tests.unit.maintenance.conftest import BLOCK, NOW, AgingStore, Vault, block
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import ConflictError, NotFoundError
 from vmkeep.maintenance.prune import execute
-from vmkeep.policy import RetentionRule
 from vmkeep.repository.unlock import descriptor
+from vmkeep.retention import RetentionRule
 from vmkeep.testing import FaultyStore
 
 __all__ = ["small_packs"]

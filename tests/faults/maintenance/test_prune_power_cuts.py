@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block, small_packs, vault
 from vmkeep.errors import StoreError
-from vmkeep.policy import RetentionRule
+from vmkeep.retention import RetentionRule
 from vmkeep.testing import FaultyStore
 
 __all__ = ["small_packs", "vault"]

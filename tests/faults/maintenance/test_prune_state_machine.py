@@ -27,10 +27,10 @@ from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
-from vmkeep.policy import RetentionRule
 from vmkeep.repository import ZERO, BlockWriter, Kind, MapBuilder, Repository, point_id
 from vmkeep.repository.blocks import writer
 from vmkeep.repository.unlock import descriptor
+from vmkeep.retention import RetentionRule
 from vmkeep.testing import FaultyStore
 
 CONTENT = {number: (b"%04d" % number) * (BLOCK // 4) for number in range(1, 9)} | {0: bytes(BLOCK)}

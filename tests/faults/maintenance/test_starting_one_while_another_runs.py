@@ -17,8 +17,8 @@ from vmkeep.flows.pointcopy import CopyState, Verify, copy_points
 from vmkeep.maintenance.merge import execute_merge, plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
-from vmkeep.policy import RetentionRule
 from vmkeep.repository.unlock import descriptor
+from vmkeep.retention import RetentionRule
 from vmkeep.transfer.verify import verify_disk
 
 POSITIONS = 4

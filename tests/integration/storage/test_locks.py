@@ -40,10 +40,10 @@ from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.merge import plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
-from vmkeep.policy import RetentionRule
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.lockedkeys import LOCKED_FOLDERS, is_locked
 from vmkeep.repository.unlock import slots
+from vmkeep.retention import RetentionRule
 from vmkeep.testing import servers
 
 MIB = 1 << 20

@@ -14,8 +14,8 @@ from vmkeep.cli.retention_options import parse_end, parse_time
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
-from vmkeep.policy import parse_zone
 from vmkeep.repository import Lost, create_repository, open_repository
+from vmkeep.retention import parse_zone
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAILY = RestorePoint(

@@ -28,10 +28,10 @@ from vmkeep.model.point import (
     stamp_of,
 )
 from vmkeep.model.site import Site
-from vmkeep.policy.forecast import expected_points
-from vmkeep.policy.retention import PointFacts
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.repository.frames import Kind
+from vmkeep.retention.forecast import expected_points
+from vmkeep.retention.rule import PointFacts
 
 HERE = timezone(timedelta(hours=2))
 NOON_HERE = datetime(2026, 1, 2, 12, tzinfo=HERE)

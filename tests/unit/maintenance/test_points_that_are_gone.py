@@ -18,9 +18,9 @@ from vmkeep.maintenance.locks import needed_packs
 from vmkeep.maintenance.merge import plan_merge
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
-from vmkeep.policy import RetentionRule
 from vmkeep.repository.checks.findings import Trouble
 from vmkeep.repository.unlock import descriptor
+from vmkeep.retention import RetentionRule
 from vmkeep.testing import FaultyStore, MemoryStore
 
 

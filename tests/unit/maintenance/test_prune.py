@@ -13,9 +13,9 @@ from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.packsweep import settle, sweep
 from vmkeep.maintenance.prune import execute
-from vmkeep.policy import RetentionRule
 from vmkeep.repository import Kind
 from vmkeep.repository.frames.packs import pack_key
+from vmkeep.retention import RetentionRule
 from vmkeep.testing import FaultyStore
 
 

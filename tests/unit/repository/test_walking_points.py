@@ -18,9 +18,9 @@ from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.model.point import VmIdentity
-from vmkeep.policy import RetentionRule
 from vmkeep.repository import create_repository
 from vmkeep.repository.points.pointnames import blob_of_ref, folder_of
+from vmkeep.retention import RetentionRule
 from vmkeep.testing import MemoryStore
 
 LONG = "image-" + "a" * 145

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 
 from vmkeep.model.point import stamp_of
-from vmkeep.policy.retention import PointFacts
+from vmkeep.retention.rule import PointFacts
 
 _GAPS = 14
 """Number of a VM's last gaps between backups from which its rhythm is taken."""

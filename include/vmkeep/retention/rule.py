@@ -4,7 +4,7 @@ Per VM (those of two vCenters are two, also where a copy has the UUID of its ori
 
 - A point from the future (a clock was wrong) is kept, and counts for nothing: it must push out no real one.
 - Without any good point, everything of the VM is kept: a person has to look.
-- The **newest** good point of a bucket (hour, day, ISO week, month, year, in the policy's time zone) stands for it, and
+- The **newest** good point of a bucket (hour, day, ISO week, month, year, in the rule's time zone) stands for it, and
   the newest N buckets that have one are kept. Newest, because then a point that was dropped once would never be kept
   later: it makes no difference how often, or whether, a rule was applied in between.
 - ``keep_last`` is the same with every point a bucket of its own.
@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from vmkeep.errors import UsageError
 from vmkeep.model.point import settled_vcenters
-from vmkeep.policy.durations import LONGEST
+from vmkeep.retention.durations import LONGEST
 
 Bucket: TypeAlias = tuple[int, ...]
 """Equal for points of one bucket, greater for later ones."""
@@ -128,7 +128,7 @@ def decide(
     """Decide for every point whether it stays, and why; see the module's text for the rules.
 
     :param now: aware; points after it are kept.
-    :param zone: of the policy: where days, weeks, months and years begin.
+    :param zone: the rule's: where days, weeks, months and years begin.
     :returns: one verdict for each point, sorted by VM, then by time.
     """
     if now.tzinfo is None:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 
 from vmkeep.errors import UsageError
-from vmkeep.policy.durations import parse_duration
-from vmkeep.policy.retention import RetentionRule
+from vmkeep.retention.durations import parse_duration
+from vmkeep.retention.rule import RetentionRule
 
 KINDS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 """The kinds that keep a number of points."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmkeep.errors import UsageError
-from vmkeep.policy import Cause, PointFacts, RetentionRule, decide, expected_points, parse_duration
+from vmkeep.retention import Cause, PointFacts, RetentionRule, decide, expected_points, parse_duration
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_a_point_says_every_reason_that_keeps_it():
     }  # fmt: skip
 
 
-def test_days_begin_at_midnight_of_the_policys_time_zone():
+def test_days_begin_at_midnight_of_the_rules_time_zone():
     points = [at("2026-11-18T22:30"), at("2026-11-18T23:30"), at("2026-11-19T22:30")]  # 23:30, 0:30, 23:30 in Berlin
 
     assert set(kept(points, RetentionRule(keep_daily=2), zone=BERLIN)) == {"2026-11-18T22:30", "2026-11-19T22:30"}

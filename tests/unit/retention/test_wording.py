@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmkeep.errors import UsageError
-from vmkeep.policy import RetentionRule, make_rule, parse_rule
+from vmkeep.retention import RetentionRule, make_rule, parse_rule
 
 numbers = st.none() | st.integers(1, 10**8)
 lengths = st.none() | st.integers(1, 24 * 36600).map(lambda hours: timedelta(hours=hours))
