@@ -5,6 +5,8 @@ Everything that a database, its driver or its URL can raise becomes a :class:`Ca
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from vmkeep.catalog.schema import Base
+from vmkeep.clock import Deadline
 from vmkeep.errors import CatalogError
 from vmkeep.extras import how_to_install
 
@@ -25,6 +28,10 @@ _PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "mysqldb": {"connect_timeout": 10},
 }
 """Driver → how long it waits for a server, or for another writer of the file: a cache must not hold up a backup."""
+_PAUSE: Final = 0.02
+"""Seconds between two tries to switch a SQLite file to its write-ahead log."""
+_PRIMARY_CODE: Final = 0xFF
+"""Mask for SQLite's primary result code, because an extended one (`SQLITE_BUSY_RECOVERY`) holds it in its low byte."""
 
 
 @contextmanager
@@ -59,8 +66,25 @@ def _engine(url: URL) -> Engine:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args=_PATIENCE.get(url.get_driver_name(), {}))
     if is_file:
-        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
+        event.listen(engine, "connect", lambda connection, _: write_ahead(connection))
     return engine
+
+
+def write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch a SQLite file to its write-ahead log, so that readers go on while somebody writes.
+
+    Several processes may open a new file at once, and each of them switches it. SQLite does not wait for another
+    writer here as it does elsewhere, because two that switch could wait for each other; so this function tries again.
+    """
+    deadline = Deadline(_PATIENCE["pysqlite"]["timeout"], waiting_for="the switch to the write-ahead log")
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or not deadline.remaining:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _make_tables(engine: Engine) -> None:

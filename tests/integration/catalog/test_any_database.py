@@ -15,6 +15,7 @@ import pytest
 
 from tests.unit.catalog.test_catalog import Manifests, point
 from vmkeep.catalog import ask_catalog, open_catalog
+from vmkeep.catalog.engine import write_ahead
 from vmkeep.errors import CatalogError, UnreachableError
 from vmkeep.testing.servers import Postgres, free_ports, postgres_server
 
@@ -65,6 +66,36 @@ def test_processes_that_make_the_tables_at_once_all_succeed(kind, sqlite_url, po
     assert said == [""] * STARTERS
     with open_catalog(url) as catalog:
         assert len(catalog.points("repo")) == 5
+
+
+class LetsGoAfterAFailure(sqlite3.Connection):
+    """Ends the writing of another connection as soon as its own command failed."""
+
+    def execute(self, *arguments):
+        try:
+            return super().execute(*arguments)
+        except sqlite3.OperationalError:
+            self.writer.rollback()
+            raise
+
+
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_the_switch_to_a_write_ahead_log_waits_for_another_writer(lock, tmp_path):
+    writer = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+    writer.execute(f"BEGIN {lock}")
+    connection = sqlite3.connect(tmp_path / "catalog.db", factory=LetsGoAfterAFailure, timeout=0)
+    connection.writer = writer
+
+    write_ahead(connection)
+
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_switch_to_a_write_ahead_log_waits_for_nothing_else(tmp_path):
+    (tmp_path / "catalog.db").write_bytes(b"no database" * 1000)
+
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        write_ahead(sqlite3.connect(tmp_path / "catalog.db"))
 
 
 def listed(url: str) -> int:
