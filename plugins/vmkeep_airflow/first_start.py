@@ -12,17 +12,19 @@ import os
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from vmkeep.errors import VmKeepError
+from vmkeep.scratch import scratch_file
 
 _NO_REPOSITORY = 60
 """Exit code of ``vmkeep`` where there is no repository, or one that does not open."""
 
 
 def main() -> int:
-    """Run each step; return the exit code of the first command that fails, else 0."""
+    """Run each step; return the exit code of the first step that fails, else 0."""
     settings = os.environ
     try:
         make_database(settings["VMKEEP_CATALOG"])
@@ -32,6 +34,9 @@ def main() -> int:
         make_repository(settings)
     except subprocess.CalledProcessError as error:
         return error.returncode
+    except VmKeepError as error:
+        print(f"first_start: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 
@@ -91,10 +96,8 @@ def connections(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 def make_connections(made: Mapping[str, Mapping[str, Any]]) -> None:
     """Enter the connections in Airflow; one that is there stays as it is."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(made, file)
-        file.flush()
-        run("airflow", "connections", "import", file.name)
+    with scratch_file("connections.json", json.dumps(made)) as file:
+        run("airflow", "connections", "import", str(file))
 
 
 def make_repository(settings: Mapping[str, str]) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from vmkeep.errors import TransientError, UsageError
+from vmkeep.errors import UsageError
+from vmkeep.scratch import scratch_file, scratch_folder, writing_to
 
 ACCEPT_SECONDS: Final = 180
 REQUEST_SECONDS: Final = 180
@@ -46,7 +46,8 @@ def state_folder() -> Path:
     :raises TransientError: no file can be made in any place now, e.g. because the disk is full.
     """
     folder = _without_blanks() / f"vmkeep-vddk-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with writing_to(folder.parent), suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise UsageError(f"{folder} must be a folder that only this user can enter; remove it, or set TMPDIR")
@@ -55,12 +56,7 @@ def state_folder() -> Path:
 
 def _without_blanks() -> Path:
     """Return the folder for temporary files, or the system's own where that one has blanks in its path."""
-    try:
-        asked = tempfile.gettempdir()
-    except FileNotFoundError as error:  # each place was tried with a small file, so a full disk ends here, too
-        raise TransientError(
-            "this machine has no folder for temporary files that can be written: free space in /tmp, or set TMPDIR"
-        ) from error
+    asked = str(scratch_folder())
     for place in (asked, "/var/tmp", "/tmp"):  # noqa: S108 - the folder made there is private, and looked at
         if not any(map(str.isspace, place)) and os.access(place, os.W_OK | os.X_OK):
             return Path(place)
@@ -69,10 +65,10 @@ def _without_blanks() -> Path:
 
 @contextmanager
 def open_config() -> Iterator[Path]:
-    """Write the file and remove it at the end."""
-    state = state_folder()
-    with tempfile.TemporaryDirectory(prefix="vmkeep-vddk-") as folder:
-        path = Path(folder) / "vddk.conf"
-        lines = [f"tmpDirectory={state}", *(f"{key}={value}" for key, value in _SETTINGS.items())]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """Write the file and remove it at the end.
+
+    :raises UsageError, TransientError: as :func:`state_folder`.
+    """
+    lines = [f"tmpDirectory={state_folder()}", *(f"{key}={value}" for key, value in _SETTINGS.items())]
+    with scratch_file("vddk.conf", "\n".join(lines) + "\n") as path:
         yield path

@@ -82,6 +82,6 @@ def test_a_machine_whose_folders_for_temporary_files_are_full_is_told(monkeypatc
     def none_left() -> str:
         raise FileNotFoundError
 
-    monkeypatch.setattr(config.tempfile, "gettempdir", none_left)
+    monkeypatch.setattr(tempfile, "gettempdir", none_left)
     with pytest.raises(TransientError, match="free space"):
         config.state_folder()

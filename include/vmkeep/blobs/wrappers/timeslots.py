@@ -46,8 +46,9 @@ class SharedLine:
     """A line of all processes that name the same file: its first eight bytes are the line's end."""
 
     def __init__(self, path: Path) -> None:
-        """:raises OSError: the file cannot be made."""
+        """:raises OSError: the file cannot be made, or has no room."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.posix_fallocate(self._file, 0, _END.size)  # a disk that is full later does not end a call
         self._lock = threading.Lock()  # the file's lock is between processes, and does not keep threads apart
 
     def __del__(self) -> None:
@@ -75,8 +76,8 @@ def line_for(what: str) -> Line:
 
     from blake3 import blake3
 
-    folder = Path(gettempdir(), f"vmkeep-{os.getuid()}")
     try:
+        folder = Path(gettempdir(), f"vmkeep-{os.getuid()}")
         with suppress(FileNotFoundError):  # another system: a file from before the last start has to be old enough
             what += Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -26,6 +26,7 @@ from vmkeep.repository.index.disjoint import DisjointSegments, disjoint_lists
 from vmkeep.repository.index.freshsegment import segment_of
 from vmkeep.repository.index.layout import Location
 from vmkeep.repository.index.segments import Segment
+from vmkeep.scratch import scratch_folder, writing_to
 
 if TYPE_CHECKING:
     from vmkeep.repository.index.columns import Columns
@@ -273,7 +274,7 @@ class Index:
         keys = frozenset().union(*(member.keys for member in members))
         if sum(member.segment.entries for member in members) <= _IN_MEMORY:
             return _Part(segment=Segment(encode(*parts)), keys=keys)
-        with tempfile.TemporaryFile() as file:
+        with writing_to(scratch_folder()), tempfile.TemporaryFile() as file:
             for column in encode_parts(parts):
                 file.write(column)
             file.flush()

@@ -21,6 +21,7 @@ from vmkeep.repository.frames import HEADER_SIZE, ZERO, Cipher, Codec, FrameHead
 from vmkeep.repository.index.largesegments import LargeSegment
 from vmkeep.repository.index.segmentcache import SegmentCache
 from vmkeep.repository.index.segments import Segment
+from vmkeep.scratch import scratch_folder
 
 _VERIFIED = 8 << 20
 """A segment up to this size, in bytes, is verified whenever it is opened. A larger one is verified when it is fetched,
@@ -150,8 +151,8 @@ class Shelf:
                     file = os.dup(unnamed.fileno())
             except OSError as error:
                 raise StoreFullError(
-                    f"{tempfile.gettempdir()}: no room for the {size} bytes of {key}: {error.strerror}; "
-                    "set VMKEEP_CACHE to a folder with room for it"
+                    f"{scratch_folder()}: no room for the {size} bytes of {key}: {error.strerror}; "
+                    "set VMKEEP_CACHE or TMPDIR to a folder with room for it"
                 ) from error
         return LargeSegment(file, start=HEADER_SIZE)
 
