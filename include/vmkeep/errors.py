@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+_EXCERPT = 24
+"""Characters of a long text that a message repeats."""
+
 
 class Recovery(StrEnum):
     """The choices of a caller after an error."""
@@ -40,6 +43,20 @@ class MissingExtraError(UsageError):
     """An optional part of vmkeep is not installed; the message names the package's extra that brings it."""
 
     exit_code = 3
+
+
+class SelectorError(UsageError):
+    """A selector of VMs cannot be read; the message says where, and what is expected there."""
+
+    exit_code = 4
+
+    def __init__(self, why: str, *, text: str, at: int) -> None:
+        rest = text[at : at + _EXCERPT]
+        where = f"at character {at + 1} ('{rest}{'…' if len(text) > at + _EXCERPT else ''}')" if rest else "at its end"
+        super().__init__(f"selector, {where}: {why}")
+        self.why = why
+        self.at = at
+        """Where in the selector, in characters from 0."""
 
 
 class NotFoundError(VmKeepError):
