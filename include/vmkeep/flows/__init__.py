@@ -1,7 +1,7 @@
 """The steps of a backup, of a restore and of maintenance, as plain functions over plain values.
 
 This is the only door for operators and commands. The command line calls the steps one after the other; Airflow's
-operators call one each. Every value they pass on is small, holds no secret and survives JSON
+operators call one each. The values that one step passes to the next are small, hold no secret and survive JSON
 (``vmkeep.model.job.to_plain``).
 
 Each module named below is one action, or the values of one, and is imported by itself, because an action loads only

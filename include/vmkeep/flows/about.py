@@ -1,4 +1,4 @@
-"""The versions of this program, of what it works with, and of the repository format that it writes."""
+"""The versions of this program, of the libraries that it uses, and of the repository format that it writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIBRARIES = ("pyvmomi", "zstandard", "blake3", "obstore")
 def versions(vddk: str | None) -> dict[str, Any]:
     """Return all versions by name.
 
-    :param vddk: VDDK's folder, if it is known.
+    :param vddk: the folder of VDDK; ``None``: it is not known.
     """
     return {
         "vmkeep": __version__,
@@ -36,7 +36,7 @@ def _installed(name: str) -> str | None:
 
 
 def _vddk(folder: str) -> dict[str, str]:
-    """Return VDDK's version and folder, or why they cannot be told."""
+    """Return VDDK's version and folder, or the reason why its version cannot be read."""
     try:
         library = find_library(folder)
     except UsageError as error:

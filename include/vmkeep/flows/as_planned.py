@@ -1,4 +1,4 @@
-"""Is the world still as it was planned? Comparisons of a restore's plan with what vSphere says now. Pure."""
+"""Compares a restore's plan with the state of vSphere now, so that a step stops where something changed. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from vmkeep.vsphere.inventory import PowerState, VmDescription
 
 
 def require_same_vcenter(planned: str | None, now: str | None) -> None:
-    """Return if the vCenter is the one that was planned for.
+    """Return if the plan was made for this vCenter.
 
-    :raises StaleError: it is another.
+    :param planned: instance UUID of the plan's vCenter; ``None``: an ESXi host.
+    :param now: the same of the server that is connected now.
+    :raises StaleError: the plan was made for another server.
     """
     if planned != now:
         raise StaleError(
@@ -25,9 +27,9 @@ def require_same_vcenter(planned: str | None, now: str | None) -> None:
 
 
 def require_as_shown(plan: RestorePlan, now: VmDescription) -> None:
-    """Return if the VM that is to be written over is the one that was shown, and has the disks that were shown.
+    """Return if the VM to write over is the one that the plan showed, with the disks that it showed.
 
-    :raises StaleError: it is not; the message tells every difference.
+    :raises StaleError: the VM or a disk differs; the message lists every difference.
     """
     assert plan.target is not None
     _refuse(plan, (*_other_vm(plan.target, now.identity), *_other_names(plan.target, now.identity), *_disks(plan, now)))
@@ -36,7 +38,7 @@ def require_as_shown(plan: RestorePlan, now: VmDescription) -> None:
 def require_ready(plan: RestorePlan, run: str, now: VmDescription) -> None:
     """Return if the VM is the one that this run made ready, still off, and has the disks that were planned.
 
-    :raises StaleError: it is not; the message tells every difference.
+    :raises StaleError: the VM or a disk differs; the message lists every difference.
     """
     found = list(_not_ready(run, now))
     if plan.target is not None:
@@ -47,7 +49,7 @@ def require_ready(plan: RestorePlan, run: str, now: VmDescription) -> None:
 def require_ready_disk(job: WriteJob, now: VmDescription) -> None:
     """Return if the VM is the one that this job's run made ready, still off, and has the disk that the job names.
 
-    :raises StaleError: it is not; the message tells every difference.
+    :raises StaleError: the VM or the disk differs; the message lists every difference.
     """
     found = list(_not_ready(job.run, now))
     disk = next((disk for disk in now.disks if disk.key == job.target_key), None)
@@ -113,7 +115,7 @@ def _disks(plan: RestorePlan, now: VmDescription) -> Iterator[str]:
 
 
 def _kind_of(disk: Disk) -> tuple[object, ...]:
-    """All that makes a disk this disk. Its file's name is not in it: that changes with every snapshot."""
+    """Return the properties that identify a disk. The file's name is none of them: every snapshot changes it."""
     return disk.address, disk.capacity, disk.uuid, disk.lun_uuid, disk.compatibility_mode, disk.disk_mode
 
 

@@ -51,11 +51,14 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CHANGES_SECONDS = 2 * 3600.0
-"""For the changes of all disks of a VM, whose snapshot grows meanwhile; the disks that are left are read in full."""
+"""Seconds to ask vSphere for the changes of all disks of a VM, because its snapshot grows meanwhile.
+
+Disks whose changes are not known by then are read in full.
+"""
 
 
 def preflight(site: Site, request: BackupRequest) -> Preflight:
-    """Find out and decide everything that can be known before the VM is touched; changes nothing."""
+    """Find out and decide all that can be known before the VM is touched. Changes nothing."""
     check_vddk(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         found = inventory.find_vm(session, request.vm_selector)
@@ -91,7 +94,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
 
 
 def readable(disks: Sequence[Disk], mode: BackupMode) -> tuple[Disk, ...]:
-    """Take back the reason to skip a disk where that is the snapshot, and there is none."""
+    """Clear the reason to skip a disk where only a snapshot is the reason, and the mode takes none."""
     if mode is not BackupMode.ASIS:
         return tuple(disks)
     return tuple(
@@ -100,7 +103,10 @@ def readable(disks: Sequence[Disk], mode: BackupMode) -> tuple[Disk, ...]:
 
 
 def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
-    """Mark the disks that the request leaves out; a word that fits no disk is an error, for it hides a typing slip."""
+    """Mark the disks that the request leaves out.
+
+    :raises UsageError: a word fits no disk, which is most often a typing error.
+    """
     fits = {word: [disk for disk in disks if word in (disk.address, disk.label, str(disk.key))] for word in wanted}
     for word, hits in fits.items():
         if not hits:
@@ -111,30 +117,30 @@ def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
 
 
 def take_snapshot(site: Site, pre: Preflight, *, has_ended: HasEnded = nobody_knows) -> SnapshotTaken:
-    """Hold the VM still for this run; if anything fails on the way, nothing is left behind.
+    """Take the VM's snapshot for this run. If anything fails on the way, nothing is left behind.
 
-    :param has_ended: tells whether the owner of another run has ended, where it is known.
+    :param has_ended: tells whether the owner of another run has ended; ``None``: the owner is not known.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        # A run that is cleared and done again begins anew: its old fence goes, and copies of the old try stop.
+        # A run that is cleared and started again begins anew: its old fence goes, and copies of the old try stop.
         area = repository.run(pre.request.run)
         area.restart()
         begun = repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
         require_server(session, pre.vm.vcenter, pre.vm.name)
         remove_leftovers(session, repository, pre, has_ended)
-        vm, run = pre.vm.moref or "", pre.request.run
+        vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         try:
-            warnings = vm_access.hold(site, session, repository, vm, pre.vm.name, run)
+            warnings = vm_access.hold(site, session, repository, vm, run)
             taken = hold_still(session, repository, pre, begun=begun)
         except BaseException:
-            vm_access.release(site, session, repository, vm, run)
+            vm_access.release(site, session, repository, vm.moref, run)
             raise
         return replace(taken, warnings=(*warnings, *taken.warnings))
 
 
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
-    """Turn each disk that is copied into a job: its changed extents, or a full read with the reason for it."""
+    """Make a job of each disk to copy: its changed extents, or a full read and the reason for it."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         require_server(session, pre.vm.vcenter, pre.vm.name)
         point, missing = _parent(repository, pre)
@@ -154,7 +160,7 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
 
 
 def _parent(repository: Repository, pre: Preflight) -> tuple[RestorePoint | None, str]:
-    """Return the point to continue, read anew now that the run has begun, or why there is none (any more)."""
+    """Read the point to continue anew, because the run has begun. Without one, return the reason."""
     if pre.parent is None:
         return None, pre.no_parent or NO_POINT
     try:
@@ -191,7 +197,7 @@ def _plan_disk(
                 image.change_id,
                 timeout=min(changes.QUERY_SECONDS, deadline - time.monotonic()),
             )
-            stored = f"extents-{held.disk.key}-{taken.begun}"  # another try of the run has changes of its own
+            stored = f"extents-{held.disk.key}-{taken.begun}"  # because another try of the run has its own changes
             repository.run(pre.request.run).store_extents(stored, changed)
             log.info("%s: %d extents, %d bytes changed, %s", held.disk.label, len(changed), total(changed), reason)
         except ChangesUnknownError as error:
@@ -204,7 +210,7 @@ def _plan_disk(
         vm=VmRef(moref=taken.vm, name=pre.vm.name),
         vcenter=pre.vm.vcenter,
         snapshot=taken.snapshot,
-        disk=replace(held.disk, skip=None),  # a reason to skip it in a snapshot did not count
+        disk=replace(held.disk, skip=None),  # it is copied, so that no reason to skip it counted
         kind=BackupKind.FULL if image is None else BackupKind.INCREMENTAL,
         reason=reason,
         change_id=held.change_id,
@@ -217,7 +223,7 @@ def _plan_disk(
 def copy_disk(
     site: Site, job: DiskJob, *, cursor: Cursor | None, on_progress: Callable[[Progress], None]
 ) -> RunningTransfer[DiskCopy]:
-    """Start one disk's copy in a child process; a cursor of another snapshot is ignored."""
+    """Start the copy of one disk in a child process. A cursor of another snapshot is ignored."""
     with open_vsphere(site) as session:
         require_server(session, job.vcenter, job.vm.name)
         if job.snapshot is not None:
@@ -229,7 +235,7 @@ def copy_disk(
 
 
 def _where_it_is(session: Session, job: DiskJob) -> DiskJob:
-    """Return the job with the disk's file as it is called now: a VM that was moved keeps its snapshot and its disks.
+    """Return the job with the disk's present file name, because a VM that was moved keeps its snapshot and disks.
 
     :raises StaleError: the disk is gone.
     """
@@ -243,7 +249,10 @@ def _where_it_is(session: Session, job: DiskJob) -> DiskJob:
 
 
 def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> Sealed:
-    """Write the manifest: the commit. Refuses a mix of snapshots, a missing disk, and a VM touched meanwhile."""
+    """Write the manifest. With it the restore point exists.
+
+    :raises StaleError: copies are of several snapshots, a disk is missing, or a VM read without a snapshot was touched.
+    """
     _check_complete(pre, taken, copies)
     if taken.snapshot is None:
         with open_vsphere(site) as session:
@@ -294,12 +303,12 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
 
 
 def _begun(taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> str | None:
-    """Return the try that all of this was found and stored under; ``None`` where that is not known of some part."""
+    """Return the one try in which all parts were found and stored; ``None``: some part does not tell its try."""
     return taken.begun if taken.begun and all(copy.begun == taken.begun for copy in copies) else None
 
 
 def _enter(site: Site, repository: str, point: RestorePoint) -> None:
-    """Enter a sealed point into the catalog; that is a cache, so that its failure fails no backup."""
+    """Enter a sealed point into the catalog. A failure fails no backup, because the catalog is only a cache."""
     if site.catalog is None:
         return
     try:
@@ -312,8 +321,8 @@ def _enter(site: Site, repository: str, point: RestorePoint) -> None:
 
 
 def _point_id(pre: Preflight, taken: SnapshotTaken) -> str:
-    """Return the same for every try to seal these copies, and another one when the run has taken a new snapshot."""
-    vm = f"{pre.vm.vcenter}:{taken.vm}"  # an id of a VM or snapshot may be given out by another vCenter too
+    """Return one id for every try to seal these copies, and another once the run has taken a new snapshot."""
+    vm = f"{pre.vm.vcenter}:{taken.vm}"  # because another vCenter may give out the same ids
     moment = f"{vm}:{taken.snapshot}:{taken.taken_at.astimezone(UTC).isoformat()}"
     return point_id(pre.request.run, pre.vm.key, moment)
 
@@ -337,7 +346,10 @@ def _check_complete(pre: Preflight, taken: SnapshotTaken, copies: Sequence[DiskC
 
 
 def verify_point(site: Site, ref: str, *, sample: float = 0.05) -> VerifyReport:
-    """Read back a sample (1.0: all) of what a restore point refers to, and compare it with its digests."""
+    """Read blocks of a restore point back, and compare them with their digests.
+
+    :param sample: the share of blocks to read; 1.0: all.
+    """
     started = time.monotonic()
     blocks = checked = 0
     with open_site_repository(site) as repository:

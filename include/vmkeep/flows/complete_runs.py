@@ -1,6 +1,6 @@
 """A whole backup or restore in one call, for the command line.
 
-The same steps as in Airflow, with the cleaning up that its teardowns do otherwise.
+The steps are those of the DAGs. The cleaning up, which Airflow leaves to teardown tasks, is done here too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vmkeep.transfer import RunningTransfer
 log = logging.getLogger(__name__)
 
 PARALLEL_DISKS = 4
-"""Disks moved at once; more only queue at the host's NFC server or at the processors."""
+"""Number of disks transferred at once. More would only wait for the host's NFC server or the processors."""
 
 T = TypeVar("T")
 Bars = Callable[[str], Callable[[Progress], None]]
@@ -38,9 +38,9 @@ Bars = Callable[[str], Callable[[Progress], None]]
 def run_backup(
     site: Site, request: BackupRequest, *, bars: Bars, announce: Callable[[str], None], verify: float = 0.05
 ) -> tuple[Sealed, VerifyReport]:
-    """Back up one VM from preflight to verification; the snapshot never outlives the call.
+    """Back up one VM from preflight to verification. The snapshot never outlives the call.
 
-    :param verify: the share of the new point that is read back.
+    :param verify: the share of the new point's blocks that is read back; 1.0: all.
     """
     share_keys()
     pre = backup.preflight(site, request)
@@ -74,9 +74,9 @@ def run_restore(
     announce: Callable[[str], None],
     show: Callable[[str], None] = lambda _line: None,
 ) -> Restored:
-    """Restore one point; a new VM that was not finished is removed again.
+    """Restore one point. A new VM that was not finished is removed again.
 
-    A lease tells others, from before the first change to the end, that this process is at work.
+    A lease tells other processes that this one is at work, from before the first change to the end.
 
     :param show: takes the plan, line by line, before anything is changed.
     """
@@ -108,7 +108,7 @@ def run_restore(
         )
         lease.check()
         restore.hand_over(site, plan, target, writes)
-    # From here on the VM is its user's: whatever fails takes nothing back.
+    # From here on the VM belongs to its user: no failure takes anything back.
     done = restore.finish_restore(site, plan, target, writes)
     for warning in done.warnings[len(plan.warnings) :]:
         announce(warning)
@@ -124,7 +124,7 @@ class _Transfers:
         self._stopped = threading.Event()
 
     def run(self, starts: Sequence[Callable[[], RunningTransfer[T]]]) -> list[T]:
-        """Start them and return what each returned; raise the first failure at once, the others still at work."""
+        """Start the transfers and return their results. The first error is raised at once; the others go on."""
         futures = [self._pool.submit(self._one, start) for start in starts]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         failed = [error for future in done if (error := future.exception()) is not None]
@@ -133,7 +133,7 @@ class _Transfers:
         return [future.result() for future in futures]
 
     def stop(self) -> None:
-        """Cancel those that still run, and wait until they are gone."""
+        """Cancel the transfers that still run, and wait until their processes are gone."""
         self._stopped.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         for transfer in self._running:
@@ -157,18 +157,18 @@ class _Transfers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Undo:
-    """Takes back the work that a call has begun, and says so."""
+    """The way to take back the work that a call has begun, with its words for the log."""
 
     action: Callable[[], str | None]
-    """Do it; return what there is to say of it."""
+    """Take the work back; return a sentence about it for the log, if there is one."""
     begins: str
     left: str
-    """If it is not taken back: the things that stay, and how to remove them."""
+    """Names the things that stay if it is not taken back, and how to remove them."""
 
 
 @contextmanager
 def _undone(undo: _Undo) -> Iterator[_Transfers]:
-    """Stop the transfers and undo what was begun, if anything fails; a second interruption leaves it at once."""
+    """Stop the transfers and take the work back, if anything fails. A second interruption ends that at once."""
     transfers = _Transfers()
     try:
         yield transfers

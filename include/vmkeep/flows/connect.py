@@ -1,4 +1,4 @@
-"""Open what a site names, with the checks that have to come before anything else."""
+"""Opens the servers and libraries that a site names, and first checks what would make all later steps fail."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session, open_session
 
 _LOADED: Final[set[tuple[Path, int, int]]] = set()
-"""States of VDDK libraries that loaded in a child of this process."""
+"""VDDK libraries that were loaded without error in a child of this process; see :func:`_state`."""
 FENCE_SECONDS = 60.0
-"""Seconds that a clean-up waits for transfers to stop; one that is silent for 15 s counts as gone."""
+"""Seconds that a clean-up waits for transfers to stop. A transfer that is silent for 15 s counts as gone."""
 
 
 def fence_deadline(run: str) -> Deadline:
@@ -29,7 +29,7 @@ def fence_deadline(run: str) -> Deadline:
 
 @contextmanager
 def open_vsphere(site: Site) -> Iterator[Session]:
-    """Open a session with the site's vCenter; its certificate is checked before the password leaves."""
+    """Open a session with the site's vCenter. Its certificate is checked before the password is sent."""
     if site.vcenter is None:
         raise UsageError("no vCenter is given")
     with open_session(site.vcenter) as session:
@@ -37,9 +37,9 @@ def open_vsphere(site: Site) -> Iterator[Session]:
 
 
 def require_server(session: Session, vcenter: str | None, vm_name: str) -> None:
-    """Refuse to go on at another server than the one a VM was found at: its id is another VM's there, if anyone's.
+    """Return if this is the server at which a VM was found. At another server its id means another VM, or none.
 
-    :raises StaleError: the connection leads elsewhere by now; nothing was done.
+    :raises StaleError: the connection leads to another server by now; nothing was done.
     """
     here = server_uuid(session)
     if here != vcenter:
@@ -50,7 +50,7 @@ def require_server(session: Session, vcenter: str | None, vm_name: str) -> None:
 
 
 def pinned(site: Site, session: Session) -> Site:
-    """Return the site with the thumbprints as VDDK wants them, of the certificate that was just verified."""
+    """Return the site with the thumbprints of the certificate that was just verified, in the form that VDDK takes."""
     if site.vcenter is None:
         raise UsageError("no vCenter is given")
     sha1, sha256 = session.thumbprint_sha1, session.thumbprint_sha256
@@ -58,9 +58,9 @@ def pinned(site: Site, session: Session) -> Site:
 
 
 def check_vddk(site: Site) -> None:
-    """Load VDDK in a child process, as a copy would, so that one that is missing or does not load fails here.
+    """Load VDDK in a child process, as a disk copy does, so that a missing or broken library fails the run here.
 
-    A process that works on many VMs tries each library once.
+    A process that works on many VMs tries each library only once.
 
     :raises UsageError: no folder is given, or it holds no VDDK for this machine.
     """
@@ -72,5 +72,5 @@ def check_vddk(site: Site) -> None:
 
 
 def _state(library: Path) -> tuple[Path, int, int]:
-    """Tell one state of a library from another, because somebody may replace it or what lies beside it."""
+    """Return a value that changes when somebody replaces the library or the files beside it."""
     return library, library.stat().st_mtime_ns, library.parent.stat().st_mtime_ns

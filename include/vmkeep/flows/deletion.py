@@ -14,7 +14,7 @@ __all__ = ["DeletionPlan", "DeletionReport", "execute_deletion", "plan_deletion"
 
 
 def plan_deletion(repository: Repository, points: Iterable[str]) -> DeletionPlan:
-    """Find out which of the named points go and which stay; changes nothing.
+    """Find out which of the named points can be deleted and which stay. Changes nothing.
 
     :param points: refs, unique beginnings of ids, or ``latest:VM``.
     """

@@ -1,4 +1,4 @@
-"""Raw disk images: stored as a restore point, and written from one."""
+"""Imports raw disk images as a restore point, and exports a disk of a point as an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Exported:
     """A disk of a restore point, written to a file."""
 
     point: str
-    """Ref."""
+    """The point's ref."""
     bytes_written: int
 
 
@@ -31,7 +31,11 @@ def export(
     overwrite: bool,
     on_progress: Callable[[Progress], None],
 ) -> Exported:
-    """Write one disk of the restore point that a person means as a sparse raw file."""
+    """Write one disk of a restore point as a sparse raw file.
+
+    :param text: a ref, the unique beginning of an id, or ``latest:VM``.
+    :param disk: the disk's number in the point, from 0, in order of device key.
+    """
     point = repository.find_point(text)
     written = export_image(repository, point, disk, out, overwrite=overwrite, on_progress=on_progress)
     return Exported(point=point.ref, bytes_written=written.bytes_written)

@@ -1,4 +1,4 @@
-"""Keep with a point the names behind the ids in its VM's configuration. No failure of it fails a backup."""
+"""Keeps with a point the names behind the ids in its VM's configuration. A failure here fails no backup."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vmkeep.vsphere.references import read_attributes, read_references
 from vmkeep.vsphere.session import Session
 
 
-def kept_names(session: Session, vm: str, disks: Iterable[Disk], warnings: list[str]) -> dict[str, bytes]:
-    """Return the document to keep, if there is something to name.
+def kept_names(session: Session, moref: str, disks: Iterable[Disk], warnings: list[str]) -> dict[str, bytes]:
+    """Return the document of names as an attachment; nothing where the configuration has no id to name.
 
-    :param warnings: takes what could not be found out.
+    :param warnings: receives a sentence for each kind of name that could not be read.
     """
     found = replace(
-        _networks(session, vm, warnings),
-        policies=_policies(session, vm, disks, warnings),
-        attributes=_attributes(session, vm, warnings),
+        _networks(session, moref, warnings),
+        policies=_policies(session, moref, disks, warnings),
+        attributes=_attributes(session, moref, warnings),
     )
     return {ATTACHMENT: to_json(found)} if found != NONE_KEPT else {}
 
 
-def _networks(session: Session, vm: str, warnings: list[str]) -> References:
+def _networks(session: Session, moref: str, warnings: list[str]) -> References:
     try:
-        found, unnamed = read_references(session, vm)
+        found, unnamed = read_references(session, moref)
     except VmKeepError as error:
         warnings.append(f"the names of the VM's networks are not in the restore point: {error}")
         return NONE_KEPT
@@ -41,17 +41,17 @@ def _networks(session: Session, vm: str, warnings: list[str]) -> References:
     return found
 
 
-def _attributes(session: Session, vm: str, warnings: list[str]) -> tuple[tuple[str, str], ...]:
+def _attributes(session: Session, moref: str, warnings: list[str]) -> tuple[tuple[str, str], ...]:
     try:
-        return read_attributes(session, vm)
+        return read_attributes(session, moref)
     except VmKeepError as error:
         warnings.append(f"the VM's custom attributes are not in the restore point: {error}")
         return ()
 
 
-def _policies(session: Session, vm: str, disks: Iterable[Disk], warnings: list[str]) -> tuple[NamedPolicy, ...]:
+def _policies(session: Session, moref: str, disks: Iterable[Disk], warnings: list[str]) -> tuple[NamedPolicy, ...]:
     try:
-        return read_policies(session, vm, [disk.key for disk in disks])
+        return read_policies(session, moref, [disk.key for disk in disks])
     except VmKeepError as error:
         warnings.append(f"the VM's storage policies are not in the restore point: {error}")
         return ()

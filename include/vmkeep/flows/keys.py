@@ -19,7 +19,7 @@ __all__ = [
 
 
 def require_encrypted(repository: Repository) -> None:
-    """Return if a repository has keys.
+    """Return if a repository is encrypted.
 
     :raises RepositoryError: it is not encrypted.
     """
@@ -27,7 +27,7 @@ def require_encrypted(repository: Repository) -> None:
 
 
 def list_slots(repository: Repository) -> tuple[list[Slot], dict[str, str]]:
-    """Return the slots, oldest first, and blob → damage of those that cannot be read.
+    """Return the slots, oldest first, and for each slot blob that cannot be read its damage.
 
     :raises RepositoryError: the repository is not encrypted.
     """
@@ -38,7 +38,7 @@ def list_slots(repository: Repository) -> tuple[list[Slot], dict[str, str]]:
 def require_slot(repository: Repository, text: str) -> Slot:
     """Return the slot whose id begins with a text.
 
-    :raises NotFoundError: there is none.
+    :raises NotFoundError: no slot's id begins with the text.
     """
     repository.master_key()
     return repository.slots.find(text)
@@ -50,7 +50,7 @@ def add_passphrase(repository: Repository, passphrase: str, *, label: str) -> Sl
 
 
 def add_recovery_key(repository: Repository, *, label: str) -> tuple[Slot, str]:
-    """Add a slot that a new recovery key opens; return the key, too, which is kept nowhere."""
+    """Add a slot that a new recovery key opens. Return both; the key is stored nowhere."""
     return repository.slots.add_recovery(repository.master_key(), label=label)
 
 
@@ -60,6 +60,6 @@ def add_service_key(repository: Repository, arn: str, *, label: str) -> Slot:
 
 
 def remove(repository: Repository, text: str) -> Slot:
-    """Remove the slot whose id begins with a text, unless it is the last one; return it."""
+    """Remove the slot whose id begins with a text, unless it is the last slot. Return the removed slot."""
     repository.master_key()
     return repository.slots.remove(text)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from vmkeep.errors import NotFoundError, VmOutOfReachError
 from vmkeep.flows import other_restores
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.vm_snapshot import is_alive
+from vmkeep.flows.vm_snapshot import snapshot_run_is_alive
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository
@@ -28,27 +28,29 @@ class RunSnapshot:
     snapshot: str
     """Managed object id."""
     age: timedelta
-    """By vCenter's own clock."""
+    """Age by vCenter's clock."""
     alive: bool
-    """Whether the run may still need it, as far as the repository can tell: it holds a lease, or has just begun."""
+    """The run may still need the snapshot, as far as the repository can tell: it holds a lease, or has just begun."""
     of_other: bool = False
     """The run backs up into another repository, which alone knows whether it is alive."""
 
 
-def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, ...]:
-    """Return what runs have left, or still use, on the VM of that id, or on every VM; changes nothing.
+def find_run_snapshots(site: Site, moref: str | None = None) -> tuple[RunSnapshot, ...]:
+    """Return the snapshots that runs left or still use, on one VM or on every VM. Changes nothing.
 
-    :raises VmOutOfReachError: it is not known of that VM. Of one among all it is told; the next sweep looks again.
+    :param moref: the one VM; ``None``: every VM.
+    :raises VmOutOfReachError: vSphere does not show the snapshots of that one VM. With every VM, such a VM is only
+        logged, and the next sweep looks again.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         found = []
-        for record in _records(session, vm):
+        for record in _records(session, moref):
             try:
                 ours = snapshots.list_ours(session, record.moref)
             except NotFoundError:
                 continue  # deleted since it was listed
             except VmOutOfReachError as error:
-                if vm is not None:
+                if moref is not None:
                     raise
                 log.warning("%s (%s)", error, record.name)
                 continue
@@ -62,7 +64,7 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
                         run=snapshot.run,
                         snapshot=snapshot.moref,
                         age=now - snapshot.created_at,
-                        alive=is_alive(repository, snapshot, now=now),
+                        alive=snapshot_run_is_alive(repository, snapshot, now=now),
                         of_other=of_other,
                     )
                 )
@@ -71,12 +73,12 @@ def find_run_snapshots(site: Site, vm: str | None = None) -> tuple[RunSnapshot, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunVm:
-    """A VM that a restore has marked, and not let go."""
+    """A VM that carries the mark of a restore."""
 
     vm: VmRef
     run: str
     made: bool
-    """The restore made it, so that it is half made; else it was there before, and is being written over."""
+    """The restore made the VM, which is half made; else the VM was there before and is being written over."""
     alive: bool
     """The restore may still be at work."""
 
@@ -87,9 +89,9 @@ def find_run_vms(
     has_ended: other_restores.HasEnded = other_restores.nobody_knows,
     given_up: timedelta = other_restores.GIVEN_UP,
 ) -> tuple[RunVm, ...]:
-    """Return every VM that a restore works on, or has left; changes nothing.
+    """Return every VM that a restore works on, or left when it died. Changes nothing.
 
-    :param has_ended: tells whether the owner of a restore has ended, where it is known.
+    :param has_ended: tells whether the owner of a restore has ended; ``None``: the owner is not known.
     :param given_up: age from which a silent restore of an unknown owner is dead.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
@@ -97,21 +99,23 @@ def find_run_vms(
         now = session.server_time() if found else None
         return tuple(
             RunVm(
-                vm=VmRef(moref=vm.vm, name=vm.name),
+                vm=vm.vm,
                 run=vm.mark.run,
                 made=vm.mark.made,
-                alive=other_restores.is_alive(repository, vm.mark, now=now, has_ended=has_ended, given_up=given_up),
+                alive=other_restores.restore_is_alive(
+                    repository, vm.mark, now=now, has_ended=has_ended, given_up=given_up
+                ),
             )
             for vm in found
             if now is not None
         )
 
 
-def _records(session: Session, vm: str | None) -> tuple[inventory.VmRecord, ...]:
-    """Return the VM of that id, if it is still there, or every VM; a vCenter has thousands."""
-    if vm is None:
+def _records(session: Session, moref: str | None) -> tuple[inventory.VmRecord, ...]:
+    """Return one VM, if it is still there, or every VM. One is asked for alone, because a vCenter has thousands."""
+    if moref is None:
         return inventory.list_vms(session)
     try:
-        return (inventory.find_by_id(session, vm),)
+        return (inventory.find_by_id(session, moref),)
     except NotFoundError:
         return ()

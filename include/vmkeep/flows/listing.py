@@ -28,7 +28,7 @@ class ListedVm:
     ip_address: str | None
     template: bool
     not_protectable: str | None
-    """Why it cannot be backed up; ``None``: it can."""
+    """Reason why the VM cannot be backed up; ``None``: it can."""
     managed_by: str | None
     """The software that manages it; ``None``: nobody but people."""
     size: int | None
@@ -45,7 +45,7 @@ class ListedVm:
 def require_login(vcenter: VCenter) -> None:
     """Log in to a vCenter or host, and out again.
 
-    :raises VmKeepError: it cannot be reached, is another server than its certificate says, or refuses the login.
+    :raises VmKeepError: the server cannot be reached, is not the one of its certificate, or refuses the login.
     """
     with open_session(vcenter):
         return
@@ -54,7 +54,7 @@ def require_login(vcenter: VCenter) -> None:
 def list_vms(vcenter: VCenter, points: Iterable[CatalogEntry] = ()) -> tuple[ListedVm, ...]:
     """Return every VM that the user may see, sorted by name.
 
-    :param points: restore points, of which each VM's newest is told.
+    :param points: restore points, among which each VM's newest is looked for.
     """
     with open_session(vcenter) as session:
         records = inventory.list_vms(session)
@@ -65,7 +65,7 @@ def list_vms(vcenter: VCenter, points: Iterable[CatalogEntry] = ()) -> tuple[Lis
 
 
 def describe_vm(vcenter: VCenter, selector: str) -> inventory.VmDescription:
-    """Return what vSphere tells of the one VM that a person selects."""
+    """Return vSphere's description of the one VM that a selector names."""
     with open_session(vcenter) as session:
         return inventory.describe_vm(session, inventory.find_vm(session, selector).moref)
 
@@ -73,7 +73,10 @@ def describe_vm(vcenter: VCenter, selector: str) -> inventory.VmDescription:
 def _newest(
     records: Iterable[inventory.VmRecord], points: Iterable[CatalogEntry], here: str | None
 ) -> dict[str, CatalogEntry]:
-    """Return each VM's newest point, by managed object id, which means a VM only in the vCenter that gave it out."""
+    """Return each VM's newest point by managed object id.
+
+    An id names a VM only in the vCenter that gave it out, so only points of this vCenter are found by it.
+    """
     by_id: dict[str, CatalogEntry] = {}
     by_key: dict[str, CatalogEntry] = {}
     for point in sorted(points, key=lambda point: point.taken_at):

@@ -1,7 +1,7 @@
 """Matches the disks of a restore point to the disks of an existing VM. Pure.
 
-A disk is known by its place (controller, bus, unit), its UUID and its capacity; never by its file's name, which
-changes with every snapshot.
+A disk is recognised by its place (controller, bus, unit), its UUID and its capacity. Its file's name is never used,
+because every snapshot changes it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
 
 _UNWRITABLE = (SkipReason.PHYSICAL_RDM, SkipReason.SHARED, SkipReason.UNSUPPORTED_BACKING)
-"""An independent disk is not in snapshots, but can be written while the VM is off."""
+"""Reasons to skip a disk that also forbid writing it. An independent disk is in no snapshot, but can be written."""
 
 
 def match_disks(point: RestorePoint, target_disks: Sequence[Disk]) -> tuple[DiskMatch, ...]:
-    """Match every disk of a point with the VM's disks of now; those not backed up are matched as not written.
+    """Match every disk of a point with a disk that the VM has now. Disks not backed up count as not written.
 
-    :raises ConflictError: some copied disk has no place to go; lists every problem.
+    :raises ConflictError: some copied disk has no target; the message lists every problem.
     """
     problems: list[str] = []
     matches = [_match(image.disk, target_disks, problems) for image in point.images]
@@ -37,7 +37,7 @@ def match_disks(point: RestorePoint, target_disks: Sequence[Disk]) -> tuple[Disk
 
 
 def _match(disk: Disk, targets: Sequence[Disk], problems: list[str]) -> DiskMatch | None:
-    """Find one disk's target by place or by UUID; where the two disagree, neither can be trusted."""
+    """Find one disk's target by place or by UUID. Where the two disagree, neither is trusted, and there is none."""
     where = f"{disk.label} ({disk.address}, {disk.capacity} bytes)"
     by_place = next((target for target in targets if target.address == disk.address), None)
     by_uuid = [target for target in targets if disk.uuid is not None and target.uuid == disk.uuid]

@@ -1,4 +1,4 @@
-"""Finds the backup mode and the quiescing that a VM allows, and changes the request accordingly."""
+"""Chooses the backup mode and the quiescing: those that were asked for, or the nearest that the VM allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmkeep.vsphere.inventory import VmDescription
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeChoice:
-    """The mode that is used, and a warning for each thing that was changed."""
+    """The mode and the quiescing to use, and a warning for each that differs from the request."""
 
     mode: BackupMode
     quiesce: Quiesce
@@ -22,10 +22,10 @@ class ModeChoice:
 
 
 def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]) -> ModeChoice:
-    """Fit the request to what the VM is and does; a change that makes the point another one is a warning, never silent.
+    """Fit the request to the VM. A change that affects the restore point is always told as a warning.
 
-    :raises UnsupportedError: ASIS of a running VM, whose disks VDDK cannot open without a snapshot; a running VM of
-        which vSphere takes no snapshot; SUSPEND.
+    :raises UnsupportedError: the mode is ASIS and the VM runs, because VDDK opens the disks of a running VM only by a
+        snapshot; or vSphere takes no snapshot of the running VM; or the mode is SUSPEND.
     """
     name, warnings = vm.identity.name, []
     mode, quiesce = request.mode, request.quiesce

@@ -1,7 +1,7 @@
-"""Puts the NVRAM of a restore point back, or says what a person has to know where that is not possible.
+"""Puts the NVRAM of a restore point back into a VM, or tells a person why not and what follows from it.
 
-It holds the boot order of a BIOS, or the variables of EFI: boot entries, the keys of Secure Boot, the secrets of a
-virtual TPM. The NVRAM of an encrypted VM is encrypted as a whole; a VM with another key does not start with it.
+NVRAM holds the boot order of a BIOS, or the variables of EFI: boot entries, the keys of Secure Boot, the secrets of a
+virtual TPM. vSphere encrypts the whole NVRAM of an encrypted VM. A VM with another key does not start with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vmkeep.vsphere.vmfiles import put_nvram
 
 NVRAM = "vm.nvram"
 PUT_SECONDS = 120.0
-"""Seconds for which a busy or restarting server is asked again."""
+"""Seconds during which a busy or restarting server is tried again."""
 PAUSE_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
@@ -35,26 +35,26 @@ class Nvram:
 
 
 def in_new(repository: Repository, point: RestorePoint, built: BuiltSpec) -> Nvram:
-    """Decide about the NVRAM of a new VM."""
+    """Decide whether a new VM gets the NVRAM of the point."""
     new = "the new VM starts with the variables of an empty EFI: without boot entries of its own" if built.efi else ""
     return _decide(repository, point, readable=built.reads_nvram, efi=built.efi, without=new)
 
 
-def over_existing(session: Session, repository: Repository, point: RestorePoint, vm: str) -> Nvram:
-    """Decide about the NVRAM of a VM that is written over; its disks are restored also where that is damaged."""
+def over_existing(session: Session, repository: Repository, point: RestorePoint, moref: str) -> Nvram:
+    """Decide whether a VM that is written over gets the NVRAM. Damaged NVRAM does not stop the restore of its disks."""
     without = "the VM keeps the NVRAM that it has"
     try:
         saved = parse_config(repository.load_attachment(point, "config.xml"))
     except CorruptError as error:
         return _left_out(f"whether the VM has the key to read it is not known ({error})", without)
-    readable = opens_nvram(session, vm, saved)
+    readable = opens_nvram(session, moref, saved)
     return _decide(repository, point, readable=readable, efi=saved.firmware == "efi", without=without)
 
 
-def put_back(session: Session, repository: Repository, point: RestorePoint, vm: str) -> tuple[str, ...]:
-    """Write the NVRAM of a VM that is off; return what a person has to know where that is not done.
+def put_back(session: Session, repository: Repository, point: RestorePoint, moref: str) -> tuple[str, ...]:
+    """Write the NVRAM of a VM that is off. If it cannot be written, return the reason and the consequence in words.
 
-    All disks are written by now, and are worth more than the NVRAM: no failure of it costs them.
+    All disks are written by now and are worth more than the NVRAM, so that a failure here fails no restore.
     """
     try:
         data = repository.load_attachment(point, NVRAM)
@@ -63,7 +63,7 @@ def put_back(session: Session, repository: Repository, point: RestorePoint, vm: 
     given_up = time.monotonic() + PUT_SECONDS
     while True:
         try:
-            put_nvram(session, vm, data)
+            put_nvram(session, moref, data)
         except (TransientError, UnreachableError) as error:
             if time.monotonic() + PAUSE_SECONDS >= given_up:
                 return _not_written(str(error))

@@ -1,4 +1,4 @@
-"""Other restores: is the run that has marked a VM still at work, and what becomes of it if not."""
+"""Tells whether the restore that has marked a VM is still at work, and ends a restore that is dead."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vmkeep.flows.connect import fence_deadline
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
 from vmkeep.flows.values import DeadRestore
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, RunArea
 from vmkeep.vsphere import claims, machines
 from vmkeep.vsphere.claims import VmClaim
@@ -21,26 +22,29 @@ log = logging.getLogger(__name__)
 GIVEN_UP = timedelta(hours=48)
 """Age from which a silent run of an unknown owner is dead."""
 YOUNG = timedelta(minutes=10)
-"""Age below which a run is alive, because it holds no lease between its beginning and its first copy."""
+"""Age below which a run counts as alive, because it holds no lease between its beginning and its first copy."""
 LEASE = "restore"
-"""A restore that is one process holds a lease of this name from its plan to its end."""
+"""Name of the lease that a restore in one process holds from its plan to its end."""
 
 HasEnded = Callable[[str], bool | None]
-"""Takes the words in which an owner named itself; ``None``: nobody here knows that owner."""
+"""Takes the words by which an owner named itself; returns whether it has ended, ``None`` if it is not known here."""
 
 
 def nobody_knows(_owner: str) -> bool | None:
-    """Say that no owner is known, as the command line does."""
+    """Answer ``None`` for every owner, because the command line knows none."""
     return None
 
 
 def is_young(since: datetime, now: datetime) -> bool:
-    """Whether a run has begun just now, by vCenter's clock. One that was put back since makes no run young for long."""
+    """Return whether a run has only just begun, by vCenter's clock.
+
+    The difference counts in both directions, so that a clock that was put back does not keep a run young for long.
+    """
     return abs(now - since) < YOUNG
 
 
 def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
-    """Return whether the owner of a run has ended; ``None``: nobody knows, or no note that can be read names it."""
+    """Return whether the owner of a run has ended; ``None``: it is not known, or no readable note names an owner."""
     try:
         owner = area.load("owner").decode()
     except (NotFoundError, CorruptError):
@@ -48,22 +52,23 @@ def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
     return has_ended(owner) if owner else None
 
 
-def is_alive(
+def restore_is_alive(
     repository: Repository, mark: VmClaim, *, now: datetime, has_ended: HasEnded, given_up: timedelta = GIVEN_UP
 ) -> bool:
-    """Tell whether the run that has marked a VM may still be at work, as far as this repository can tell.
+    """Tell whether the restore that has marked a VM may still be at work, as far as this repository can tell.
 
-    :param now: by vCenter's clock.
+    :param now: the time by vCenter's clock.
+    :param given_up: the age from which a silent run of an unknown owner is dead.
     """
     if mark.repository != repository.id:
-        return True  # only its own repository knows
+        return True  # because only the repository of that run knows more
     area = repository.run(mark.run)
     if area.fenced:
         return False
     try:
         owner = area.load("owner").decode()
     except NotFoundError:
-        return mark.age(now) < given_up  # maintenance removes the notes of a run that is long over
+        return mark.age(now) < given_up  # without notes: maintenance removes those of a run that is long over
     except CorruptError:
         return mark.age(now) < given_up or area.has_live_lease()
     ended = has_ended(owner) if owner else None
@@ -73,20 +78,20 @@ def is_alive(
 
 
 def dead_or_refused(
-    session: Session, repository: Repository, vm: str, name: str, mark: VmClaim | None, has_ended: HasEnded
+    session: Session, repository: Repository, vm: VmRef, mark: VmClaim | None, has_ended: HasEnded
 ) -> DeadRestore | None:
     """Return the dead restore that has left its mark on a VM, if any.
 
-    :raises ConflictError: it is not dead.
+    :raises ConflictError: that restore may still be at work.
     """
     if mark is None:
         return None
-    if is_alive(repository, mark, now=session.server_time(), has_ended=has_ended):
+    if restore_is_alive(repository, mark, now=session.server_time(), has_ended=has_ended):
         raise ConflictError(
-            f"VM {name} ({vm}) is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}"
+            f"VM {vm} is being {'made' if mark.made else 'written over'} by the restore of run {mark.run}"
             f"{_of_others(mark, repository)}: wait for it, or stop it, then try again"
         )
-    return DeadRestore(vm=vm, run=mark.run, made=mark.made)
+    return DeadRestore(vm=vm.moref, run=mark.run, made=mark.made)
 
 
 def _of_others(mark: VmClaim, repository: Repository) -> str:
@@ -101,29 +106,29 @@ def _of_others(mark: VmClaim, repository: Repository) -> str:
 def refuse_beside_a_restore(
     session: Session, repository: Repository, vm: VmIdentity, mark: VmClaim | None
 ) -> tuple[str, ...]:
-    """Return what a backup has to say of a dead restore that was writing over the VM.
+    """Return the warning of a backup about a dead restore that was writing over the VM, if there is one.
 
-    A backup looks before its snapshot, to fail early, and after it. A restore marks the VM first and looks for
-    snapshots then: so of two that begin at once, at least one sees the other.
+    A backup looks for a mark before its snapshot, to fail early, and again after it. A restore marks the VM first and
+    looks for snapshots then. So if both begin at once, at least one of them sees the other.
 
-    :raises ConflictError: a restore is at work on the VM: a backup now would hold a mixture.
+    :raises ConflictError: a restore is at work on the VM, so that a backup would hold a mixture of old and new.
     """
     if mark is None:
         return ()
     if mark.repository == repository.id or mark.age(session.server_time()) < GIVEN_UP:
-        dead_or_refused(session, repository, vm.moref or "", vm.name, mark, nobody_knows)
+        dead_or_refused(session, repository, VmRef(moref=vm.moref or "", name=vm.name), mark, nobody_knows)
     return (f"the disks may be partly written: the restore of run {mark.run} over this VM did not finish",)
 
 
 def end_restore(session: Session, repository: Repository, run: str, *, release: Callable[[str], object]) -> int:
-    """End a restore that did not finish; return how many VMs that it had begun to make were destroyed.
+    """End a restore that did not finish. Return the number of half-made VMs that were destroyed.
 
-    Its writers are stopped first. Only a VM that it made, and that is off, is destroyed. All others are let go: one
-    that it was writing over, one that it had handed over, and one that somebody has switched on and so made his own.
+    Its writers are stopped first. A VM is destroyed only if this restore made it and it is off. From any other VM the
+    mark is taken: one that was written over, one that was handed over, and one that somebody switched on and so owns.
 
-    :param release: lets a VM of that id be moved by Storage vMotion again.
+    :param release: allows Storage vMotion of the VM with that managed object id again.
     """
-    handed_over = RunLedger(repository, run).claim(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
+    handed_over = RunLedger(repository, run).record_outcome(Outcome.CLEANED_UP) is Outcome.HANDED_OVER
     destroyed = 0
     if not handed_over:
         area = repository.run(run)
@@ -132,8 +137,8 @@ def end_restore(session: Session, repository: Repository, run: str, *, release: 
         destroyed = machines.destroy_claimed(session, run, repository=repository.id)
     for found in claims.list_claimed(session):
         if found.mark.is_of(run, repository.id):
-            release(found.vm)
-            claims.let_go(session, found.vm, run)
+            release(found.vm.moref)
+            claims.let_go(session, found.vm.moref, run)
             if not handed_over:
-                log.warning("VM %s (%s) stays, partly written by run %s", found.name, found.vm, run)
+                log.warning("VM %s stays, partly written by run %s", found.vm, run)
     return destroyed

@@ -1,4 +1,4 @@
-"""Finds the restore point, and its disk, that a backup continues; where none fits, says why it reads in full."""
+"""Finds the restore point, and its disk, that a backup continues, or the reason why a disk is read in full."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vmkeep.repository import Repository
 
 NO_POINT = "no restore point of this VM to continue"
 _LOOK_BACK = 64
-"""Points of other VMs in the same history (copies, say) that are passed over in search of this VM's last one."""
+"""Number of points to pass over in search of this VM's last one, where the history has points of its copies too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastPoint:
-    """The newest point of the very VM, or the reason why no disk can continue one."""
+    """The newest point of this very VM, or the reason why no disk can continue a point."""
 
     point: RestorePoint | None
     reason: str = ""
@@ -25,9 +25,9 @@ class LastPoint:
 
 
 def find_last_point(repository: Repository, vm: VmIdentity) -> LastPoint:
-    """Look for the newest point that was taken of this very VM; points of its copies are in the same list.
+    """Look for the newest point of this very VM. The list that is searched also holds points of copies of the VM.
 
-    One that cannot be read ends the search, because nobody knows whose it is; it stops no backup.
+    A point that cannot be read ends the search, because nobody knows which VM it is of. It stops no backup.
     """
     reason = NO_POINT
     for read in islice(repository.newest_first(vm.key), _LOOK_BACK):
@@ -46,7 +46,7 @@ def find_last_point(repository: Repository, vm: VmIdentity) -> LastPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """The start of an increment, or the reason why the disk is read in full."""
+    """The disk image that an increment starts from, and the reason for the increment or for a full read."""
 
     image: DiskImage | None
     reason: str
@@ -55,12 +55,12 @@ class Parent:
 def choose_parent(
     disk: Disk, point: RestorePoint | None, *, full: bool, damaged: bool = False, missing: str = NO_POINT
 ) -> Parent:
-    """Find the disk in the last point by its UUID, else by its address; the file name changes and says nothing.
+    """Find the disk in the last point by its UUID, else by its address. The file name changes and is not used.
 
-    A disk whose capacity changed is read in full: change tracking is not trusted across a resize. So is every disk
-    after a point that is ``damaged``, for an increment would carry on what is lost of it.
+    A disk whose capacity changed is read in full, because change tracking is not trusted across a resize. Every disk
+    is read in full after a ``damaged`` point, because an increment would inherit the loss.
 
-    :param missing: why there is no point to continue.
+    :param missing: the reason to give if there is no point to continue.
     """
     if full:
         return Parent(image=None, reason="a full was asked for")
@@ -87,5 +87,5 @@ def _same_disk(disk: Disk, point: RestorePoint) -> DiskImage | None:
 
 
 def _same_place(old: Disk, new: Disk) -> bool:
-    """Same address, and not known to be another disk."""
+    """Return whether two disks have one address and no UUID tells them apart."""
     return old.address == new.address and not (old.uuid and new.uuid and old.uuid != new.uuid)

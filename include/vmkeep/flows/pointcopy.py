@@ -1,8 +1,9 @@
-"""Restore points from one repository to a second one: another place, another backend, another key.
+"""Copies restore points to a second repository: at another place, in another kind of store, with another key.
 
-A copied point keeps its id, its time and its VM, and is complete by itself, like any other. Its run says where it was
-made first (``copy:<repository id>:<run>``): that is how a later copy finds what both sides have in common. What
-arrived is read again before the point is sealed. Marks stay behind: pins and retention are each repository's own.
+A copied point keeps its id, its time and its VM, and is complete by itself, like any other. Its run tells where it was
+made first (``copy:<repository id>:<run>``). By this a later copy finds the points that both repositories have. The
+copied blocks are read again before the point is sealed. Pins and damage marks are not copied, because each repository
+has its own.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ _TRIES = 3
 
 
 class Verify(StrEnum):
-    """How much of a copied point is read back from the target before it is sealed."""
+    """The share of a copied point that is read back from the target before it is sealed."""
 
     ALL = "all"
     SAMPLE = "sample"
-    """One block in twenty is read; all others are only looked up."""
+    """One block in twenty is read; all others are only looked up in the index."""
     NONE = "none"
 
 
@@ -47,25 +48,25 @@ class CopyState(StrEnum):
 
     COPIED = "copied"
     PLANNED = "planned"
-    """Would be copied: it was a dry run."""
+    """The point would be copied, but this was a dry run."""
     PRESENT = "present"
     """The target has it already."""
     GONE = "gone"
-    """Another process has removed it from the source meanwhile."""
+    """Another process has removed the point from the source meanwhile."""
     FAILED = "failed"
-    """It is damaged in the source, did not arrive whole, or another point has its name; nothing was sealed."""
+    """The point is damaged in the source, did not arrive whole, or its name is taken. Nothing was sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointCopy:
-    """A point, copied or not."""
+    """The outcome of copying one point."""
 
     ref: str
     state: CopyState
     blocks_changed: int = 0
-    """Blocks that the last copied point did not have at the same place."""
+    """Number of blocks that differ from those at the same place in the point that was copied before."""
     bytes_read: int = 0
-    """Content read from the source; in a dry run, that would be."""
+    """Bytes of content read from the source; in a dry run, those that would be read."""
     bytes_stored: int = 0
     """Bytes written to the target, its map and index included."""
     blocks_verified: int = 0
@@ -74,7 +75,7 @@ class PointCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyReport:
-    """All points that were asked for: those that cannot be read, then the others in the order of their times."""
+    """The outcome for all points: first those that cannot be read, then the others, oldest first."""
 
     source: str
     target: str
@@ -87,11 +88,11 @@ class CopyReport:
 
 
 def choose_points(source: Repository, refs: Sequence[str], *, vm: str | None, latest: bool) -> list[str]:
-    """Return the refs of the points that a person names, or else of all points, of one VM's, or of the newest.
+    """Return the refs of the points that a person chose: by name, by VM, the newest ones, or all points.
 
     :param vm: only this VM's points, by name or key.
     :param latest: only the newest point of each VM.
-    :raises NotFoundError: there is no such point, or no point of such a VM.
+    :raises NotFoundError: no point has that name, or the VM has no point.
     """
     if refs:
         return [source.find_point(ref).ref for ref in refs]
@@ -115,15 +116,15 @@ def copy_points(
     on_progress: OnProgress = lambda _progress: None,
     check: Callable[[], None] = lambda: None,
 ) -> CopyReport:
-    """Bring points to another repository; those that are there are skipped, and a copy that died is gone on with.
+    """Copy points to another repository. Points that are there are skipped, and a copy that died is continued.
 
-    A point that fails for what it is (see :class:`CopyState`) fails alone; any other error ends the copy. What was
-    sealed by then is whole.
+    A damaged point fails alone, and so does one whose name is taken; see :class:`CopyState`. Any other error ends the
+    call. Points that were sealed before are whole.
 
     :param refs: full refs of points in the source.
-    :param check: called now and then; what it raises ends the copy.
-    :raises UsageError: both are the same repository.
-    :raises UnsupportedError: their blocks differ in size.
+    :param check: called now and then. An error that it raises ends the copy.
+    :raises UsageError: source and target are the same repository.
+    :raises UnsupportedError: source and target differ in block size.
     """
     _require_pair(source, target)
     loaded = list(abreast(source.blobs, partial(_load, source), dict.fromkeys(refs)))
@@ -136,7 +137,7 @@ def copy_points(
 
 
 def _load(source: Repository, ref: str) -> RestorePoint | PointCopy:
-    """Return a point, or what becomes of one that cannot be read: it hides no other."""
+    """Load a point. If it cannot be read, return its outcome, so that the other points are still copied."""
     try:
         return source.load_point(ref)
     except NotFoundError:
@@ -180,14 +181,14 @@ class _PointJob:
         self._run = copied_run(point, source)
 
     def run(self, *, dry_run: bool) -> PointCopy:
-        """Copy it, unless it is there; return what became of it."""
+        """Copy the point, unless the target has it. Return the outcome."""
         try:
             if find_twin(self._point, self._source, self._target) is not None:
                 return PointCopy(ref=self._point.ref, state=CopyState.PRESENT)
             return self._plan() if dry_run else self._insist()
         except (ConflictError, CorruptError) as error:
             if isinstance(now := _load(self._source, self._point.ref), PointCopy) and now.state is CopyState.GONE:
-                return now  # and so may be its blocks
+                return now  # its blocks may be gone too, which explains the error
             return PointCopy(ref=self._point.ref, state=CopyState.FAILED, problem=str(error))
 
     def _plan(self) -> PointCopy:
@@ -201,7 +202,7 @@ class _PointJob:
         return PointCopy(ref=self._point.ref, state=CopyState.PLANNED, blocks_changed=count, bytes_read=size)
 
     def _insist(self) -> PointCopy:
-        """Copy; and again, on top of nothing, if what the copy had found in the target has gone or is damaged."""
+        """Copy the point. If blocks that were found in the target are gone or damaged, copy once more without them."""
         for based in (True, *(_TRIES - 2) * (False,)):
             with suppress(StaleError, _NotWholeError):
                 return self._copy(based=based)
@@ -228,7 +229,7 @@ class _PointJob:
             )
             try:
                 verified = self._read_back(sealed)
-            except CorruptError:  # gone, not damaged: that is another error, and worth a try
+            except CorruptError:  # if they are gone and not damaged, this raises another error, and a second try helps
                 self._target.require_unswept([*copied.values()], run=self._run, begun=begun)
                 raise
             self._target.seal(sealed, begun=begun)
@@ -242,7 +243,7 @@ class _PointJob:
         )
 
     def _jobs(self, *, based: bool) -> dict[str, MapCopy]:
-        """Return the maps to be copied, by root: disks on top of what an earlier copy brought, then small files."""
+        """Return the maps to copy, by root: disks, each based on a map that was copied before, then small files."""
         pair = self._nearest_pair() if based else None
         jobs: dict[str, MapCopy] = {}
         for image in self._point.images:
@@ -258,7 +259,7 @@ class _PointJob:
         return sum(count for count, _ in plans), sum(size for _, size in plans)
 
     def _nearest_pair(self) -> tuple[RestorePoint, RestorePoint] | None:
-        """Return the point closest in time that both repositories can read, as each has it."""
+        """Return the point closest in time that both repositories can read, once from each of them."""
         for there in self._candidates():
             if share_digests(self._source, self._target):
                 return there, there
@@ -271,7 +272,7 @@ class _PointJob:
         return None
 
     def _candidates(self) -> Iterator[RestorePoint]:
-        """Yield the VM's good points in the target: the latest before this one first, then the others."""
+        """Yield the VM's undamaged points in the target: first the latest before this one, then the others."""
         names = list(self._target.manifests.names(self._point.vm.key))
         before = [name for name in names if name.stamp <= self._point.stamp]
         for name in (*reversed(before), *(name for name in names if name.stamp > self._point.stamp)):
@@ -283,7 +284,10 @@ class _PointJob:
                 yield point
 
     def _read_back(self, point: RestorePoint) -> int:
-        """Check the point's maps in the target, and read what :class:`Verify` says; return the number of blocks."""
+        """Check the point's maps in the target, and read the share of blocks that :class:`Verify` says.
+
+        :returns: the number of blocks that were read.
+        """
         if self._verify is Verify.NONE:
             return 0
         roots = {image.root: f"{point.ref}, {image.disk.label}" for image in point.images}
@@ -325,7 +329,7 @@ class _Delta:
 
 
 def _base(image: DiskImage, pair: tuple[RestorePoint, RestorePoint] | None) -> CopyBase | None:
-    """Return where the copy of a disk starts: the same disk in a point that both sides have."""
+    """Return the base of a disk's copy: the same disk in a point that both repositories have."""
     if pair is None:
         return None
     roots = [next((old.root for old in point.images if old.disk.key == image.disk.key), None) for point in pair]

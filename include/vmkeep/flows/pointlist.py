@@ -1,4 +1,4 @@
-"""Lists of restore points, by the catalog, which is brought level with the repository first."""
+"""Lists restore points from the catalog, after updating the catalog from the repository."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ class PointList:
 
     entries: tuple[CatalogEntry, ...]
     marks: Mapping[str, Marks]
-    """By ref, of the points that have any."""
+    """Marks by the ref of their point; points without marks are not in it."""
     refreshed: Refreshed
-    """The points that were left out, and why."""
+    """The update of the catalog, with the points that could not be read and the reasons."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A line for each point whose time is ahead of this machine's clock."""
+        """One line for each point whose time is ahead of this machine's clock."""
         ahead = (entry for entry in self.entries if is_ahead(entry.taken_at))
         return tuple(warn_of_the_future(entry.ref, entry.taken_at) for entry in ahead)
 
 
 def list_points(repository: Repository, *, catalog: str, vm: str | None = None) -> PointList:
-    """Return all restore points, or those of one VM, by name or key.
+    """Return all restore points, or those of one VM.
 
-    :param catalog: its URL; where it cannot be used, the whole repository is read.
+    :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
+    :param vm: a VM's name or key.
     """
     refreshed, entries = ask_catalog(
         catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id, vm=vm))
@@ -41,6 +42,6 @@ def list_points(repository: Repository, *, catalog: str, vm: str | None = None) 
 
 
 def rebuild_catalog(repository: Repository, *, catalog: str) -> Refreshed:
-    """Drop what the catalog knows of a repository, and read every manifest again."""
+    """Delete a repository's rows from the catalog, and read every manifest again."""
     with open_catalog(catalog) as cache:
         return cache.rebuild(repository)

@@ -13,17 +13,17 @@ __all__ = ["Marks", "ShownPoint", "find_ref", "pin", "show", "unpin"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownPoint:
-    """One restore point, with what was said of it after its seal."""
+    """A restore point with its marks, which were made after its seal."""
 
     point: RestorePoint
     marks: Marks
 
 
 def find_ref(repository: Repository, text: str) -> str:
-    """Return the ref of the point that a person means; a full ref needs no manifest, which may be damaged.
+    """Return the ref of the point that a person means. For a full ref no manifest is read, because it may be damaged.
 
-    :raises NotFoundError: none fits.
-    :raises AmbiguousError: more than one does.
+    :raises NotFoundError: no point fits.
+    :raises AmbiguousError: several points fit.
     """
     if "/" in text and text in repository.point_refs(text.rpartition("/")[0]):
         return text
@@ -38,12 +38,12 @@ def show(repository: Repository, text: str) -> ShownPoint:
 
 
 def pin(repository: Repository, text: str, *, reason: str, by: str, until: datetime | None) -> tuple[str, Pin]:
-    """Hold a point; return its ref and the hold."""
+    """Pin a point; return its ref and the pin."""
     ref = find_ref(repository, text)
     return ref, repository.marks.pin(ref, reason=reason, by=by, until=until)
 
 
 def unpin(repository: Repository, text: str) -> tuple[str, bool]:
-    """End the hold of a point; return its ref, and whether there was a hold."""
+    """Take the pin off a point; return its ref, and whether it was pinned."""
     ref = find_ref(repository, text)
     return ref, repository.marks.unpin(ref)

@@ -17,10 +17,10 @@ __all__ = ["PrunePlan", "PruneReport", "execute_prune", "plan_prune"]
 
 
 def plan_prune(repository: Repository, rule: RetentionRule | None, *, grace: timedelta, zone: tzinfo) -> PrunePlan:
-    """Find out what can go now; changes nothing.
+    """Find out which points and packs can go now. Changes nothing.
 
-    :param rule: which points stay; ``None``: all of them.
-    :param grace: the age from which a pack may be condemned, and how long it then stays.
+    :param rule: tells which points stay; ``None``: all points.
+    :param grace: the age from which a pack may be condemned, and the time that a condemned pack stays.
     """
     at = time_for_rules(repository.blobs) if rule else now()
     return plan_by_margins(repository, rule, margins=grace_margins(grace), now=at, zone=zone)
@@ -29,7 +29,7 @@ def plan_prune(repository: Repository, rule: RetentionRule | None, *, grace: tim
 def execute_prune(
     repository: Repository, plan: PrunePlan, *, catalog: str | None, on_progress: Callable[[Progress], None]
 ) -> PruneReport:
-    """Do what a plan says, and take forgotten points out of the catalog."""
+    """Carry out a plan, and take forgotten points out of the catalog."""
     report = execute(repository, plan, on_progress=on_progress)
     if report.points_forgotten:
         refresh_catalog(catalog, repository)

@@ -1,6 +1,6 @@
-"""Make, open, count and check repositories.
+"""Creates, opens, counts and checks repositories.
 
-An open :class:`Repository` is what the other actions take; whoever opens it looks into nothing of it.
+The other actions take an open :class:`Repository`. A command or operator only passes it on.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Made:
     block_size: int
     encrypted: bool
     recovery_key: str | None = field(default=None, repr=False)
-    """Opens it like a passphrase; kept nowhere: show it once."""
+    """Opens the repository like a passphrase. It is stored nowhere, so show it once."""
 
 
 def create(
@@ -56,8 +56,9 @@ def create(
 ) -> Made:
     """Create a repository.
 
-    :param passphrase: of an encrypted one; ``None``: the key of a key service opens it.
-    :param lock: mode and days of the store's object locks.
+    :param block_size: bytes.
+    :param passphrase: opens an encrypted repository; ``None``: the key of a key service opens it.
+    :param lock: mode and days of the object locks that the store sets; ``None``: no locks.
     """
     rule = LockRule(mode=LockMode(lock[0]), days=lock[1]) if lock else None
     if not encrypt:
@@ -87,7 +88,7 @@ def stats(repository: Repository) -> RepositoryStats:
 
 
 def choose_slice(text: str) -> Slice:
-    """Return the slice of a text: ``3/30``, or ``today/30``.
+    """Return the slice that a text names: ``3/30``, or ``today/30``.
 
     :raises UsageError: the text is neither.
     """
@@ -97,13 +98,13 @@ def choose_slice(text: str) -> Slice:
 def check(
     repository: Repository, *, read_data: bool, part: Slice | None, on_progress: Callable[[Progress], None]
 ) -> list[Finding]:
-    """Check structure and existence of everything, and the data of one slice or of all; return the findings."""
+    """Check the structure of the repository, and the data of one slice or of all packs. Return the findings."""
     return repository.check(read_data=read_data, part=part, on_progress=on_progress)
 
 
 def require_rate(text: str) -> None:
     """Return if a text is a rate limit.
 
-    :raises UsageError: it is none.
+    :raises UsageError: the text is no rate limit.
     """
     parse_rates(text)

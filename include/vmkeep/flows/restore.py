@@ -1,9 +1,10 @@
 """The steps of a restore, in the order a run takes them.
 
-:func:`plan_restore` decides and checks everything; nothing is changed before it has succeeded. Every later step takes
-the plan as it is, first sees that the world is still as planned, and else stops and touches nothing. From its first
-change to its end the VM carries the run's mark: no step writes to a VM that does not, so that none of them does
-anything once the restore has ended; and :func:`clean_up` removes what is half made and nothing else.
+:func:`plan_restore` decides and checks everything. Nothing is changed before it has succeeded. Every later step takes
+the plan as it is, and first compares it with vSphere. If anything differs, the step stops and touches nothing.
+
+The VM carries the run's mark from the first change to the end of the restore. No step writes to a VM without the mark,
+so a step that comes after the end changes nothing. :func:`clean_up` removes half-made VMs and nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _LOOKS = 10
-"""A running guest may change its VM's settings between a look and the mark."""
+"""Number of attempts to mark a VM, because a running guest may change its VM's settings between look and mark."""
 
 
 def prepare_target(
@@ -56,11 +57,11 @@ def prepare_target(
 ) -> Target:
     """Power the existing VM off and switch its tracking off, or create the new VM from its saved configuration.
 
-    A plan is carried out once. Called again before that restore has ended, it returns the same VM, untouched.
+    A plan is carried out once. A second call before that restore has ended returns the same VM and changes nothing.
 
-    :param run: the run that makes the VM ready, where that is not the one of the plan: a try of its own.
-    :param earlier: the runs of earlier tries, which are dead: what they have left is cleared away.
-    :raises StaleError: the restore has ended, or the world is not as planned any more; nothing was touched.
+    :param run: the run that makes the VM ready; empty: the plan's run. Each try under Airflow has its own.
+    :param earlier: the runs of earlier tries, which are dead. Their half-made VMs and marks are removed.
+    :raises StaleError: the restore has ended, or vSphere is not as planned any more; nothing was touched.
     :raises ConflictError: another restore, or a backup, is at work on the VM.
     """
     run = run or plan.request.run
@@ -80,9 +81,9 @@ def prepare_target(
             target = Target(vm=plan.target.moref or "", run=run, created=False)
         else:
             target = Target(vm=_create(site, session, repository, plan, run, has_ended), run=run, created=True)
-        warnings = vm_access.hold(site, session, repository, target.vm, plan.target_name, run)
+        warnings = vm_access.hold(site, session, repository, VmRef(moref=target.vm, name=plan.target_name), run)
         target = replace(target, warnings=warnings)
-        if ledger.claim(target) != target:
+        if ledger.record_target(target) != target:
             raise ConflictError(f"another try restores VM {plan.target_name} already; this one gives up")
         return target
 
@@ -91,7 +92,7 @@ def _clear_away(site: Site, session: Session, repository: Repository, run: str) 
     try:
         _end(site, session, repository, run)
     except VmKeepError as error:
-        log.warning("what an earlier try, run %s, may have left stays for the sweep: %s", run, error)
+        log.warning("run %s, an earlier try, could not be cleaned up, and is left to the sweep: %s", run, error)
 
 
 def _hold_existing(
@@ -101,7 +102,7 @@ def _hold_existing(
     other = vm.mark if vm.mark is not None and vm.mark.run != run else None
     if other is not None and other.made:
         raise StaleError(f"VM {plan.target_name} is half made by run {other.run}, nothing was touched")
-    dead = dead_or_refused(session, repository, vm.moref, plan.target_name, other, has_ended)
+    dead = dead_or_refused(session, repository, VmRef(moref=vm.moref, name=plan.target_name), other, has_ended)
     _end_dead(site, session, repository, dead)
     mark = _mark(session, repository, run, made=False)
     for _ in range(_LOOKS):
@@ -110,12 +111,12 @@ def _hold_existing(
             break
     else:
         raise TransientError(f"VM {plan.target_name} is being changed all the time; nothing was touched")
-    # Only now: see refuse_beside_a_restore.
-    refuse_beside_a_backup(session, repository, vm.moref, plan.target_name, has_ended)
+    # Only after the mark is made, because then a backup that begins now sees it: see refuse_beside_a_restore.
+    refuse_beside_a_backup(session, repository, VmRef(moref=vm.moref, name=plan.target_name), has_ended)
     machines.power_off(session, vm.moref)
-    # Before the first byte is written: whoever starts the VM from here on starts another generation.
+    # Before the first byte is written, so that a VM that somebody starts from here on has a new generation id.
     machines.renew_generation(session, vm.moref)
-    # After a restore the tracked changes mean nothing: with tracking off, the next backup is a full.
+    # After a restore the tracked changes mean nothing. With tracking off, the next backup is a full one.
     changes.disable_tracking(session, vm.moref)
 
 
@@ -147,20 +148,16 @@ def _create(
         raise StaleError(f"the place of VM {plan.target_name} is gone, nothing was touched: {error}") from error
     if plan.dead is not None and place.taken_by == plan.dead.vm:
         found = claims.claim_on(session, plan.dead.vm)
-        _end_dead(
-            site,
-            session,
-            repository,
-            dead_or_refused(session, repository, plan.dead.vm, plan.target_name, found, has_ended),
-        )
+        half_made = VmRef(moref=plan.dead.vm, name=plan.target_name)
+        _end_dead(site, session, repository, dead_or_refused(session, repository, half_made, found, has_ended))
         place = reopen()
     return create.create_vm(session, saved.config, place, options, settled=plan.place)
 
 
 def _require_alone(session: Session, plan: RestorePlan, saved: SavedVm) -> None:
-    """Return if the original does not run, where that is why the new VM's network cards are connected.
+    """Return if the original is still off, in case the new VM's network cards are connected only because it is off.
 
-    :raises StaleError: it was switched on since.
+    :raises StaleError: the original was switched on since the plan was made.
     """
     if plan.original_runs or plan.request.connect_networks:
         return
@@ -178,14 +175,14 @@ def _end_dead(site: Site, session: Session, repository: Repository, dead: DeadRe
 
 
 def _end(site: Site, session: Session, repository: Repository, run: str) -> int:
-    def release(vm: str) -> None:
-        vm_access.release(site, session, repository, vm, run)
+    def release(moref: str) -> None:
+        vm_access.release(site, session, repository, moref, run)
 
     return end_restore(session, repository, run, release=release)
 
 
 def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob, ...]:
-    """Return one job for each disk that is written, onto the disk that was planned, with its current file name.
+    """Return one job for each disk to write. It names the planned target disk by its present file name.
 
     :raises StaleError: the VM is not the one that was made ready, or its disks are not as planned any more.
     """
@@ -215,7 +212,7 @@ def write_jobs(site: Site, plan: RestorePlan, target: Target) -> tuple[WriteJob,
 
 
 def _match_created(plan: RestorePlan, now: Sequence[Disk]) -> tuple[DiskMatch, ...]:
-    """Find each created disk at the address its original had; the keys are new."""
+    """Find each created disk by the address of its original, because the new VM has new device keys."""
     by_address = {disk.address: disk for disk in now}
     matches = []
     for match in plan.matches:
@@ -240,6 +237,6 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
 
 
 def clean_up(site: Site, run: str) -> int:
-    """Destroy the VMs that this run created and did not finish; return how many. Fences the run's writers first."""
+    """Stop the run's writers, and destroy the VMs that it created and did not finish. Return the number of VMs."""
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         return _end(site, session, repository, run)

@@ -1,7 +1,7 @@
-"""The end of a restore: its VM is handed over to its user, and then switched on or made a template.
+"""The end of a restore: the VM is handed over to its user, and then switched on or made a template.
 
-Up to the hand-over, a restore that fails is cleaned up. From there on the VM is its user's, with all its disks:
-whatever fails then takes nothing back, and is told as what it is. Each step may be tried again.
+Up to the hand-over, a restore that fails is cleaned up. From then on the VM belongs to its user, with all its disks.
+A later failure takes nothing back, and its message says that the VM is restored. Each step may be tried again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def hand_over(site: Site, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> None:
-    """Put the NVRAM back, and write down that the VM is its user's; refuses while a disk is missing.
-
-    Called again, it touches nothing.
+    """Put the NVRAM back, and record that the VM belongs to its user. A second call changes nothing.
 
     :raises ConflictError: not every disk was written by the run that made the VM ready.
     :raises StaleError: the restore was cleaned up, or the VM is not as planned any more.
@@ -39,9 +37,9 @@ def hand_over(site: Site, plan: RestorePlan, target: Target, writes: Sequence[Di
 
 
 def finish_restore(site: Site, plan: RestorePlan, target: Target, writes: Sequence[DiskWrite]) -> Restored:
-    """Hand the VM over, let it go, and switch it on or make it a template, as planned.
+    """Hand the VM over, take the mark off, and switch the VM on or make it a template, as planned.
 
-    Called again after it has finished, it touches nothing and returns the same.
+    A call after the restore has finished changes nothing and returns the same result.
 
     :raises ConflictError: not every disk was written by the run that made the VM ready.
     :raises StaleError: the restore was cleaned up, or the VM is not as planned any more.
@@ -74,18 +72,18 @@ def _hand_over(
     if ledger.outcome() is Outcome.HANDED_OVER:
         return
     ledger.tell(_complete(session, repository, plan, target))
-    if ledger.claim(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
+    if ledger.record_outcome(Outcome.HANDED_OVER) is not Outcome.HANDED_OVER:
         raise cleaned_up(target.run)
 
 
 def _done_so_far(plan: RestorePlan, target: Target) -> str:
-    """The words for a restore whose last steps fail, so that nobody restores the VM once more."""
+    """Say what is done when a last step fails, so that nobody restores the VM once more."""
     left = "is no template yet" if plan.template else "may be off" if plan.power_on else "may still be marked"
     return f"VM {plan.target_name} ({target.vm}) is restored, with all its disks, but {left}: see the error"
 
 
 def _start(session: Session, plan: RestorePlan, target: Target) -> tuple[bool, tuple[str, ...]]:
-    """Make the VM a template, or switch it on, as planned; return whether it is on, and what there is to say."""
+    """Make the VM a template, or switch it on, as planned. Return whether it is on, and the warnings."""
     if plan.template:
         machines.mark_as_template(session, target.vm)
         return False, ()
@@ -103,7 +101,7 @@ def _start(session: Session, plan: RestorePlan, target: Target) -> tuple[bool, t
 
 
 def _beside(session: Session, plan: RestorePlan, target: Target) -> str | None:
-    """Return in words that the original runs by now, where the new VM was to be connected because it did not."""
+    """Return a sentence if the original runs by now, and the new VM was to be connected only because it did not."""
     if plan.place is None or plan.original_runs or plan.request.connect_networks:
         return None
     connected = {label for label, _ in plan.place.networks} - {*plan.place.unconnected}
@@ -111,7 +109,7 @@ def _beside(session: Session, plan: RestorePlan, target: Target) -> str | None:
 
 
 def _power_on(session: Session, plan: RestorePlan, target: Target) -> None:
-    """Switch the VM on; it belongs to its user by now, who may be restoring it again."""
+    """Switch the VM on, unless another restore has marked it: it belongs to its user, who may restore it again."""
     if (other := claims.claim_on(session, target.vm)) is not None:
         raise StaleError(
             f"VM {plan.target_name} was restored by run {target.run}, and run {other.run} restores it again by now: "
@@ -131,7 +129,7 @@ def _require_written(plan: RestorePlan, target: Target, writes: Sequence[DiskWri
 
 
 def _complete(session: Session, repository: Repository, plan: RestorePlan, target: Target) -> tuple[str, ...]:
-    """Do what is left to do before the VM is its user's; return what he has to know."""
+    """Put the NVRAM back and renew the generation id before the hand-over. Return the warnings for the user."""
     RunLedger(repository, target.run).require_open()
     as_planned.require_ready(plan, target.run, inventory.describe_vm(session, target.vm))
     point = repository.load_point(plan.point)
@@ -141,9 +139,9 @@ def _complete(session: Session, repository: Repository, plan: RestorePlan, targe
     return (*warnings, *_renew_generation(session, plan, target.vm))
 
 
-def _renew_generation(session: Session, plan: RestorePlan, vm: str) -> tuple[str, ...]:
-    """Let the guest see that it went back in time."""
-    if machines.renew_generation(session, vm):
+def _renew_generation(session: Session, plan: RestorePlan, moref: str) -> tuple[str, ...]:
+    """Renew the VM's generation id, by which the guest sees that it went back in time. Return a warning if it stays."""
+    if machines.renew_generation(session, moref):
         return ()
     warning = (
         f"VM {plan.target_name} keeps its generation id, because vSphere did not take it off: a Windows domain "

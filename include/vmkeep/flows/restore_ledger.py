@@ -1,14 +1,14 @@
-"""The ledger of a restore, kept in the repository, so that no step is done twice or after the restore's end.
+"""Keeps the ledger of a restore in the repository, so that no step is done twice or after the restore's end.
 
-    runs/plan-<digest>/notes/plan     the plan was made; without it a plan is too old to be carried out
-    runs/plan-<digest>/notes/target   the VM that was made ready for it: a plan is carried out once
-    runs/<run>/notes/owner            who runs it
-    runs/<run>/notes/outcome          how the run ended: ``handed over`` or ``cleaned up``, whichever came first
-    runs/<run>/notes/told             what a person has to know of the hand-over, from before it
-    runs/<run>/notes/finished         the result, once the VM was handed over and switched on as asked
+    runs/plan-<digest>/notes/plan     proves that the plan was made; without it a plan is too old to carry out
+    runs/plan-<digest>/notes/target   the VM that was made ready for the plan, which is carried out only once
+    runs/<run>/notes/owner            the owner of the run, in the owner's words
+    runs/<run>/notes/outcome          the end of the run: ``handed over`` or ``cleaned up``, whichever came first
+    runs/<run>/notes/told             the warnings for the VM's user, written before the hand-over
+    runs/<run>/notes/finished         the result, written after the VM was handed over and switched on as asked
 
-Maintenance removes these notes a week later. By then the VM carries no mark of the run, and the plan's own note is
-gone, so that nothing of the restore can be done any more.
+Maintenance removes these notes a week later. No step can be done after that, because the VM carries no mark of the
+run, and the plan's own note is gone too.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ T = TypeVar("T")
 
 
 class Outcome(StrEnum):
-    """The end of a restore."""
+    """The two ways in which a restore can end."""
 
     HANDED_OVER = "handed over"
     """Everything is written; the VM belongs to its user again."""
     CLEANED_UP = "cleaned up"
-    """It was given up, and what it had made is removed."""
+    """The restore was given up, and the VM that it had half made is removed."""
 
 
 def plan_id(plan: RestorePlan) -> str:
-    """Return the name of exactly this plan: whoever approves it, approves nothing else."""
+    """Return the digest of exactly this plan, so that an approval holds for no other plan."""
     return hashlib.sha256(to_json(plan)).hexdigest()[:32]
 
 
@@ -49,32 +49,32 @@ class PlanLedger:
         self._name = plan.target_name
 
     def note_plan(self) -> None:
-        """Write down that the plan was made."""
-        self._area.claim("plan", b"made")
+        """Record that the plan was made."""
+        self._area.store_once("plan", b"made")
 
     def require_noted(self) -> None:
         """Return if the plan may still be carried out.
 
-        :raises StaleError: it is not this repository's, or so old that it was forgotten.
+        :raises StaleError: the plan was made for another repository, or is so old that its note was removed.
         """
         if "plan" not in self._area.names():
             raise StaleError(f"the plan to restore VM {self._name} is not known to this repository (any more); {AGAIN}")
 
     def target(self) -> Target | None:
-        """Return the VM that was made ready for this plan already."""
+        """Return the VM that was made ready for this plan; ``None``: no VM was."""
         try:
             return _parsed(Target, self._area.load("target"), "the target of a restore")
         except NotFoundError:
             return None
 
-    def claim(self, target: Target) -> Target:
-        """Write down that a VM is ready; return the one that counts, which may be another try's."""
-        return _parsed(Target, self._area.claim("target", to_json(target)), "the target of a restore")
+    def record_target(self, target: Target) -> Target:
+        """Record that a VM is ready. Return the VM recorded first, which another try may have made ready."""
+        return _parsed(Target, self._area.store_once("target", to_json(target)), "the target of a restore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """The words that a hand-over leaves for its user."""
+    """The warnings that a hand-over leaves for the VM's user."""
 
     warnings: tuple[str, ...]
 
@@ -87,24 +87,24 @@ class RunLedger:
         self._run = run
 
     def begin(self, owner: str) -> None:
-        """Write down who runs it, before anything is changed."""
+        """Record the owner of the run, before anything is changed."""
         self._area.store("owner", owner.encode())
 
     def outcome(self) -> Outcome | None:
-        """Return how it ended; ``None``: it has not."""
+        """Return the end of the run; ``None``: it has not ended."""
         try:
             return Outcome(self._area.load("outcome").decode())
         except NotFoundError:
             return None
 
-    def claim(self, outcome: Outcome) -> Outcome:
-        """Write down how it ends; return what counts, for somebody else may have ended it first."""
-        return Outcome(self._area.claim("outcome", outcome.value.encode()).decode())
+    def record_outcome(self, outcome: Outcome) -> Outcome:
+        """Record the end of the run. Return the end recorded first, which may be that of another process."""
+        return Outcome(self._area.store_once("outcome", outcome.value.encode()).decode())
 
     def require_open(self) -> None:
         """Return if the run has not ended.
 
-        :raises StaleError: it has.
+        :raises StaleError: the run was handed over or cleaned up.
         """
         match self.outcome():
             case Outcome.HANDED_OVER:
@@ -113,22 +113,22 @@ class RunLedger:
                 raise cleaned_up(self._run)
 
     def tell(self, warnings: tuple[str, ...]) -> None:
-        """Write down what a person has to know, so that no later try of the last steps loses it."""
+        """Record the warnings for the user, so that no later try of the last steps loses them."""
         self._area.store("told", to_json(_Told(warnings=warnings)))
 
     def told(self) -> tuple[str, ...]:
-        """Return what a person has to know of the hand-over; nothing where an older program has done it."""
+        """Return the recorded warnings; none where an older program has handed the VM over."""
         try:
-            return _parsed(_Told, self._area.load("told"), f"what run {self._run} has to say").warnings
+            return _parsed(_Told, self._area.load("told"), f"the warnings of run {self._run}").warnings
         except NotFoundError:
             return ()
 
     def finish(self, restored: Restored) -> None:
-        """Write down the result."""
+        """Record the result."""
         self._area.store("finished", to_json(restored))
 
     def finished(self) -> Restored | None:
-        """Return the result of a restore that has finished."""
+        """Return the result of the restore; ``None``: it has not finished."""
         try:
             return _parsed(Restored, self._area.load("finished"), f"the result of run {self._run}")
         except NotFoundError:
@@ -136,7 +136,7 @@ class RunLedger:
 
 
 def cleaned_up(run: str) -> StaleError:
-    """Return the error for whoever goes on with a run that was cleaned up."""
+    """Return the error for a step that goes on with a run that was cleaned up."""
     return StaleError(f"the restore of run {run} was given up and cleaned up, nothing was touched; {AGAIN}")
 
 

@@ -1,6 +1,7 @@
-"""The plan of a restore: point, target, place and disks, decided and checked. vSphere is only read.
+"""Makes the plan of a restore: point, target, place and disks, decided and checked. vSphere is only read.
 
-The plan is what a person is shown and may have to approve. All later steps take it as it is, and compare.
+A person is shown the plan and may have to approve it. All later steps carry out this plan, after comparing it with
+vSphere.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from vmkeep.flows.restore_ledger import PlanLedger
 from vmkeep.flows.restore_saved import SavedVm, load_saved, refuse_for_existing, request_place, spec_options
 from vmkeep.flows.targets import find_target, may_run_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
-from vmkeep.flows.vm_snapshot import is_alive
+from vmkeep.flows.vm_snapshot import snapshot_run_is_alive
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.model.transport import TransportMode, modes_for_writing
+from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import configspec, create, inventory, rightscheck, snapshots
 from vmkeep.vsphere.names import require_usable_name
@@ -31,9 +33,9 @@ from vmkeep.vsphere.session import Session
 
 
 def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = nobody_knows) -> RestorePlan:
-    """Resolve the point and the target, match every disk, and check rights and places; changes nothing in vSphere.
+    """Find the point and the target, match every disk, and check rights and places. Changes nothing in vSphere.
 
-    :param has_ended: tells whether the owner of another restore has ended, where it is known.
+    :param has_ended: tells whether the owner of another restore has ended; ``None``: the owner is not known.
     """
     if request.vm_selector is not None and request.new_name is not None:
         raise UsageError("a restore goes over an existing VM or to a new one: give a VM or a new name, not both")
@@ -74,20 +76,20 @@ def _plan_over(
     if not keep:
         if vm.template:
             raise UnsupportedError(
-                f"VM {vm.identity.name} ({moref}) is a template, which nothing is written over: convert it to a VM "
+                f"VM {vm.ref} is a template, which nothing is written over: convert it to a VM "
                 "first, or restore to a new VM with --new-name (in Airflow, the field new_name)"
             )
         if vm.power is inventory.PowerState.SUSPENDED:
             raise ConflictError(
-                f"VM {vm.identity.name} ({moref}) is suspended, and its memory would not fit the disks of the restore "
+                f"VM {vm.ref} is suspended, and its memory would not fit the disks of the restore "
                 "point: resume it, shut it down, then restore"
             )
         nvram = over_existing(session, repository, point, moref)
-        refuse_beside_a_backup(session, repository, moref, vm.identity.name, has_ended)
-        dead = dead_or_refused(session, repository, moref, vm.identity.name, vm.mark, has_ended)
+        refuse_beside_a_backup(session, repository, vm.ref, has_ended)
+        dead = dead_or_refused(session, repository, vm.ref, vm.mark, has_ended)
         if dead is not None and dead.made:
             raise ConflictError(
-                f"VM {vm.identity.name} ({moref}) is what run {dead.run} left half made: restore to a new VM of that "
+                f"VM {vm.ref} is what run {dead.run} left half made: restore to a new VM of that "
                 "name, and it is removed first"
             )
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)
@@ -110,15 +112,15 @@ def _plan_over(
     )
 
 
-def refuse_beside_a_backup(session: Session, repository: Repository, vm: str, name: str, has_ended: HasEnded) -> None:
+def refuse_beside_a_backup(session: Session, repository: Repository, vm: VmRef, has_ended: HasEnded) -> None:
     """Return if no backup of a VM is at work.
 
-    :raises ConflictError: one is.
+    :raises ConflictError: a backup of the VM may be at work.
     """
-    for snapshot in snapshots.list_ours(session, vm):
-        if is_alive(repository, snapshot, now=session.server_time(), has_ended=has_ended):
+    for snapshot in snapshots.list_ours(session, vm.moref):
+        if snapshot_run_is_alive(repository, snapshot, now=session.server_time(), has_ended=has_ended):
             raise ConflictError(
-                f"VM {name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore"
+                f"VM {vm.name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore"
             )
 
 
@@ -185,7 +187,7 @@ def _plan_new(
 
 
 def _about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:
-    """Say which modes are left out."""
+    """Warn of the transport modes by which a restore cannot write."""
     left = modes_for_writing(asked)
     dropped = [name for name in asked if name not in left]
     if not dropped:
@@ -195,14 +197,14 @@ def _about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:
 
 
 def _attributes(saved: SavedVm) -> Iterator[str]:
-    """Name the custom attributes that the new VM does not get."""
+    """Warn of custom attributes that the new VM does not get."""
     if attributes := saved.origin.references.attributes:
         named = ", ".join(f"'{name}' = '{value}'" for name, value in attributes)
         yield f"custom attributes are not set, set them in vCenter: {named}"
 
 
 def _policies(saved: SavedVm) -> Iterator[str]:
-    """Name the storage policies that the new VM does not get."""
+    """Warn of storage policies that the new VM does not get."""
     labels: dict[int | None, str] = {None: "the VM", **{disk.key: disk.label for disk in saved.point.disks}}
     policies = saved.origin.references.policies
     if policies:
@@ -215,7 +217,7 @@ def _policies(saved: SavedVm) -> Iterator[str]:
 def _about_the_original(
     place: create.Place, built: configspec.BuiltSpec, point: RestorePoint, beside: str | None
 ) -> tuple[str, ...]:
-    """Say why the network cards are, or are not, connected where the original may run."""
+    """Say why the network cards are connected or not, if the original may run."""
     connected = {label for label, _ in built.networks} - {*built.unconnected}
     if beside is not None and built.held_back:
         until = "connect them in vCenter when it is off, or say --connect-networks (in Airflow, connect_networks)"
@@ -228,26 +230,29 @@ def _about_the_original(
 
 
 def _taken(session: Session, place: create.Place) -> inventory.VmDescription:
-    """Return the VM that has the name already."""
+    """Return the description of the VM that has the new VM's name already.
+
+    :raises ConflictError: its configuration cannot be read, so that nobody can tell what it is.
+    """
     try:
         return inventory.describe_vm(session, place.taken_by or "")
     except UnsupportedError as error:
         raise ConflictError(
-            f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}), and what it is cannot be read: "
-            f"choose another name ({error})"
+            f"a VM named {place.name} exists in {place.folder_path} ({place.taken_by}), and its configuration cannot "
+            f"be read: choose another name ({error})"
         ) from None
 
 
 def _half_made(
     session: Session, repository: Repository, vm: inventory.VmDescription, has_ended: HasEnded
 ) -> DeadRestore | None:
-    """Return the dead restore that has half made a VM; ``None``: it is somebody's VM.
+    """Return the dead restore that left a VM half made; ``None``: the VM is not half made.
 
-    :raises ConflictError: the restore is not dead.
+    :raises ConflictError: the restore may still be at work.
     """
     if vm.mark is None or not vm.mark.made:
         return None
-    return dead_or_refused(session, repository, vm.moref, vm.identity.name, vm.mark, has_ended)
+    return dead_or_refused(session, repository, vm.ref, vm.mark, has_ended)
 
 
 def _powers_on(request: RestoreRequest, point: RestorePoint) -> bool:

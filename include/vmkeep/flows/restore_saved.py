@@ -1,6 +1,6 @@
-"""The saved VM that a restore makes anew, and what a request says of its parts.
+"""Reads the saved VM from a restore point, and applies a request's options to its cards, networks and disks.
 
-A request names cards, networks and disks as a person knows them. Which part a name means, the saved VM tells.
+A request names these parts as a person knows them. The saved VM tells which part each name means.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OF_A_NEW_VM = {
     "host": "--host",
     "keep_identity": "--keep-identity",
 }
-"""Fields of a request that mean nothing to a VM that exists, and the options that set them."""
+"""Fields of a request that only make sense for a new VM, and the command line's options for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +40,17 @@ class SavedVm:
 
     point: RestorePoint
     config: str
-    """``config.xml``."""
+    """Text of ``config.xml``: vSphere's ``VirtualMachineConfigInfo`` as pyVmomi serialises it."""
     origin: Origin
-    """The server that gave out the ids in it, and the names behind them."""
+    """The server that gave out the ids in the configuration, and the names behind these ids."""
     notes: tuple[str, ...] = ()
-    """Sentences about what could not be read."""
+    """One sentence for each kept document that could not be read."""
 
 
 def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
-    """Load the configuration of a point's VM, and the names of what it refers to, where they were kept.
+    """Load the configuration of a point's VM, and the kept names of the networks and policies in it.
 
-    The VM can be made without these names, so that it is where they are damaged.
+    A VM can be made without these names, so that damaged names are only noted.
     """
     references = NONE_KEPT
     notes: tuple[str, ...] = ()
@@ -69,9 +69,9 @@ def load_saved(repository: Repository, point: RestorePoint) -> SavedVm:
 
 
 def request_place(request: RestoreRequest, saved: SavedVm) -> create.PlaceRequest:
-    """Return where a new VM, and each part of it, is asked to go.
+    """Return the places that a request names for a new VM and its parts.
 
-    :raises NotFoundError: the saved VM has no such network card, network or disk; those that it has are named.
+    :raises NotFoundError: the saved VM has no such network card, network or disk. The message lists those it has.
     """
     return create.PlaceRequest(
         datastore=request.datastore,
@@ -86,9 +86,9 @@ def request_place(request: RestoreRequest, saved: SavedVm) -> create.PlaceReques
 def spec_options(
     request: RestoreRequest, saved: SavedVm, name: str, *, connect: bool, mark: claims.VmClaim | None = None
 ) -> configspec.SpecOptions:
-    """Return how the new VM differs from the saved one.
+    """Return the differences between the new VM and the saved one.
 
-    :param connect: whether its network cards are connected as saved.
+    :param connect: the network cards are connected as they were saved; else they start disconnected.
     """
     rdms = [disk for disk in saved.point.disks if disk.skip is SkipReason.PHYSICAL_RDM]
     return configspec.SpecOptions(
@@ -103,9 +103,9 @@ def spec_options(
 
 
 def refuse_for_existing(request: RestoreRequest) -> None:
-    """Return if a request says nothing of a new VM.
+    """Return if a request over an existing VM has no option that is only for a new VM.
 
-    :raises UsageError: it does, but the restore goes over a VM that has its place, its identity, disks and cards.
+    :raises UsageError: it has one. An existing VM has its place, its identity, its disks and its cards already.
     """
     untouched = {each.name: each.default for each in fields(RestoreRequest)}
     for name, option in OF_A_NEW_VM.items():
@@ -136,7 +136,10 @@ def _refuse_double_meaning(mapped: Iterable[str], cards: Iterable[SavedCard]) ->
 
 
 def _by_disk(option: str, texts: Iterable[str], disks: Iterable[Disk], *, kind: str = "disk") -> dict[int, str]:
-    """Take mappings of disks apart; a disk is known by its address, label or device key."""
+    """Parse ``DISK=…`` options. A disk is named by its address, its label or its device key.
+
+    :returns: the value for each disk, by device key.
+    """
     listed = list(disks)
     known = {word: disk for disk in reversed(listed) for word in (str(disk.key), disk.label, disk.address)}
     names = ", ".join(f"{disk.address} ({disk.label})" for disk in listed) or "none"

@@ -1,4 +1,4 @@
-"""A restore's plan in words: what a person is shown before it is carried out. Pure."""
+"""Words a restore's plan, as a person is shown it before it is carried out. Pure."""
 
 from __future__ import annotations
 

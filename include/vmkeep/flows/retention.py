@@ -1,4 +1,4 @@
-"""A retention rule tried on a repository: which points it keeps now or at another time. Removes nothing."""
+"""Tries a retention rule on a repository: tells the points that it keeps now or at another time. Removes nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vmkeep.retention import PointFacts, RetentionDecision, RetentionRule, decid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """A rule, applied to the points that exist and to those that a forecast expects."""
+    """The decisions of a rule about points that exist, and about points that a forecast expects."""
 
     rule: RetentionRule
     at: datetime
     verdicts: tuple[RetentionDecision, ...]
-    """The verdicts on points that exist."""
+    """The decisions about points that exist."""
     expected: tuple[RetentionDecision, ...]
-    """The verdicts on points that backups would make until then."""
+    """The decisions about points that backups would make until then."""
 
 
 def simulate(
@@ -29,8 +29,10 @@ def simulate(
 ) -> Simulation:
     """Apply a rule as of a time, or some days later, assuming that every VM keeps its backup schedule.
 
+    :param zone: the time zone in which days, weeks and months begin.
+    :param days: forecast the state that many days after ``at``.
     :param vm: only this VM, by name or key.
-    :raises NotFoundError: it has no restore point.
+    :raises NotFoundError: the VM has no restore point.
     """
     end = at + timedelta(days=days)
     points = _of_vm(point_facts(repository, at=end), vm)
@@ -50,7 +52,7 @@ def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:
         return points
     meant = names_meant(vm)
     keys = {point.vm_key for point in points if point.vm_key == vm or point.vm_name in meant}
-    chosen = [point for point in points if point.vm_key in keys]  # also those whose manifest does not tell the name
+    chosen = [point for point in points if point.vm_key in keys]  # by key, because some manifests do not tell the name
     if not chosen:
         raise NotFoundError(f"no restore point of '{vm}'; see 'vmkeep point list'")
     return chosen

@@ -1,13 +1,13 @@
-"""The rights that a vCenter user needs."""
+"""Lists the rights that a vCenter user needs, for a person who sets up a role."""
 
 from __future__ import annotations
 
 from vmkeep.vsphere.rights import Purpose, Right, rights_of
 
 PURPOSES = {"backup": Purpose.BACKUP, "restore-over": Purpose.RESTORE_OVER, "restore-new": Purpose.RESTORE_NEW}
-"""Kinds of run, by the words that people choose them by."""
+"""Kinds of run, by the words of the command line."""
 
 
 def needed_rights(word: str | None) -> list[tuple[str, Right]]:
-    """Return the rights of one kind of run, or of all of them, each with the kind's word."""
+    """Return the rights that one kind of run needs, or those of all kinds, each right with the word of its kind."""
     return [(name, right) for name, kind in PURPOSES.items() if word in (None, name) for right in rights_of(kind)]

@@ -1,8 +1,9 @@
-"""Lineage: whether the VM and the disk are the very ones of which a restore point was taken.
+"""Tells whether a VM and its disk are the very ones of which a restore point was taken.
 
-No single UUID tells. A storage-level copy has the instance UUID, the disk UUIDs and the tracking UUIDs of the original;
-a managed object id means something in one vCenter only; a change id of one disk is accepted by the copy, and the answer
-is wrong for it. So all of it has to be the same, and what is not known counts as different: the price is one full read.
+No single UUID proves it. A storage-level copy has the instance UUID, the disk UUIDs and the tracking UUIDs of the
+original. vSphere accepts a change id of the original for the copy, and answers wrongly. A managed object id means
+something in one vCenter only. So all of these have to be the same. An unknown value counts as different, because the
+price of that is only one full read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _TELLS = {
 
 
 def other_vm(then: VmIdentity, now: VmIdentity) -> str | None:
-    """Return why a point's VM is not known to be this very one; ``None``: it is."""
+    """Return the reason why a point's VM may not be this very VM; ``None``: it is this VM."""
     for name, what in _TELLS.items():
         before, here = getattr(then, name), getattr(now, name)
         if not before or not here:
@@ -30,12 +31,12 @@ def other_vm(then: VmIdentity, now: VmIdentity) -> str | None:
 
 
 def other_history(image: DiskImage, disk: Disk, change_id: ChangeId | None) -> str | None:
-    """Return why a disk is not known to have gone on from where a point holds it; ``None``: it has.
+    """Return the reason why a disk may not continue the history that a point holds; ``None``: it continues it.
 
-    The tracking's own UUID, and the order of change ids, are compared where the changes are asked for.
+    ``vsphere.changes`` compares the tracking's own UUID and the order of change ids.
 
-    :param disk: as it is in the snapshot.
-    :param change_id: the snapshot's.
+    :param disk: the disk as the snapshot has it.
+    :param change_id: the disk's change id in the snapshot.
     """
     then = image.disk
     if not then.uuid or not disk.uuid:

@@ -1,6 +1,6 @@
-"""The end of a backup on its VM: stop the copies, remove the snapshot, let the VM be moved again.
+"""Ends a backup on its VM: stops the copies, removes the snapshot, allows Storage vMotion again.
 
-What is gone already is success, so that every step may be repeated.
+Every step may be repeated, because a snapshot or hold that is gone already counts as success.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 
-def remove_snapshot(site: Site, vm: str, run: str, *, vcenter: str | None = None) -> Removal:
-    """Remove what this run left on the VM: first stop and wait for its copies, then remove, then look again.
+def remove_snapshot(site: Site, moref: str, run: str, *, vcenter: str | None = None) -> Removal:
+    """Stop this run's copies and wait for their end, remove its snapshot, and look whether anything is left.
 
-    :param vcenter: where the VM has this id; at another one, nothing to remove would mean nothing.
+    :param vcenter: UUID of the vCenter in which the VM has this id. At another server the id would find no snapshot,
+        which proves nothing.
     """
     with open_site_repository(site) as repository:
         fenced = _fence(repository, run)
-        release = partial(vm_access.release, site, repository=repository, vm=vm, run=run)
-        return _remove(site, vm, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
+        release = partial(vm_access.release, site, repository=repository, moref=moref, run=run)
+        return _remove(site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
 
 
 def remove_own_snapshot(
-    site: Site, vm: str, run: str, *, vcenter: str | None, repository: str | None = None
+    site: Site, moref: str, run: str, *, vcenter: str | None, repository: str | None = None
 ) -> Removal:
-    """Remove the snapshot of a run whose copies were all this process's, and are over, whatever the repository is like.
+    """Remove the snapshot of a run whose copies all ran in this process and are over.
 
-    A repository that is full, or gone, is no reason for a VM to keep a snapshot that grows, or to stay fixed.
+    This works also while the repository is full or out of reach, because the snapshot grows meanwhile.
 
-    :param repository: the id of the one that the run stores into.
+    :param repository: id of the repository that the run stores into.
     """
     fenced = 0
     try:
@@ -48,35 +49,35 @@ def remove_own_snapshot(
             repository = opened.id
             fenced = _fence(opened, run)
     except VmKeepError as error:
-        log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", vm, error)
+        log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", moref, error)
 
     def release(session: Session) -> tuple[str, ...]:
         try:
             with open_site_repository(site) as opened:
-                return vm_access.release(site, session, opened, vm, run)
+                return vm_access.release(site, session, opened, moref, run)
         except VmKeepError:
             if repository is None:
                 return ()
-            identity = vm_access.identity_of(repository, server_uuid(session), vm)
-            return vm_access.release_identity(site, session, vm, identity)
+            identity = vm_access.identity_of(repository, server_uuid(session), moref)
+            return vm_access.release_identity(site, session, moref, identity)
 
-    return _remove(site, vm, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
+    return _remove(site, moref, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
 
 
 def _fence(repository: Repository, run: str) -> int:
-    """Stop a run's copies and wait for their end; return how many there were."""
+    """Stop a run's copies and wait for their end; return the number of copies."""
     area = repository.run(run)
     try:
         area.fence()
     except (StoreFullError, PermissionDeniedError) as error:
-        # Nor can a copy renew its lease there, or a new one begin: those that have a lease are waited for.
+        # No copy can renew its lease in such a store either, and none can begin. Copies with a lease are waited for.
         log.warning("the copies of run %s cannot be told to stop: %s", run, error)
     return area.await_copies(fence_deadline(run))
 
 
 def _remove(
     site: Site,
-    vm: str,
+    moref: str,
     run: str,
     *,
     vcenter: str | None,
@@ -86,16 +87,16 @@ def _remove(
 ) -> Removal:
     """Remove the snapshots of a run, and let the VM be moved again.
 
-    :param repository: the id of the one that the run stores into, because runs of two may have one key.
+    :param repository: id of the run's repository, because runs of two repositories may have one key.
     """
     with open_vsphere(site) as session:
         if vcenter is not None:
-            require_server(session, vcenter, vm)
+            require_server(session, vcenter, moref)
         removed = 0
-        for snapshot in snapshots.find_by_run(session, vm, run):
+        for snapshot in snapshots.find_by_run(session, moref, run):
             if repository is None or not snapshot.is_of_other(repository):
-                snapshots.remove(session, vm, snapshot.moref)
+                snapshots.remove(session, moref, snapshot.moref)
                 removed += 1
-        consolidated = snapshots.consolidate_if_needed(session, vm)
+        consolidated = snapshots.consolidate_if_needed(session, moref)
         warnings = release(session)
         return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced, warnings=warnings)

@@ -1,6 +1,6 @@
-"""Finds the existing VM that a restore writes over: the one that is named, or else the original and no other.
+"""Finds the existing VM that a restore writes over: the named VM, or else the original VM and no other.
 
-A name never makes a VM the original. Another VM may have taken it since, and in another vCenter it is a stranger's.
+A name never identifies the original, because another VM may have it by now, and in another vCenter any VM may.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _CHOICES = "name the VM to write over (--vm), or create a new one (--new-name)"
 def find_target(session: Session, point: RestorePoint, request: RestoreRequest) -> str:
     """Return the managed object id of the VM to write over.
 
-    :raises NotFoundError: the VM that is named does not exist; or none is named, and the original is not here.
+    :raises NotFoundError: the named VM does not exist; or no VM is named, and the original is not here.
     :raises UnsupportedError: the original is here, and its configuration cannot be read.
-    :raises AmbiguousError: several fit.
+    :raises AmbiguousError: several VMs fit.
     """
     if request.vm_selector is not None:
         return inventory.find_vm(session, request.vm_selector).moref
@@ -54,11 +54,11 @@ def _find_original(session: Session, point: RestorePoint) -> str:
 
 
 def may_run_here(session: Session, original: VmIdentity, *, besides: str | None = None) -> str | None:
-    """Return in words that the original VM, or a copy of it with its instance UUID, runs in this vCenter, or may run.
+    """Return a sentence if the original VM, or a copy with its instance UUID, runs or may run in this vCenter.
 
-    An id tells the VM only in the vCenter that gave it out; a name tells nothing.
+    A managed object id identifies the VM only in the vCenter that gave it out. A name identifies nothing.
 
-    :param besides: the VM that does not count.
+    :param besides: managed object id of a VM that does not count.
     """
     try:
         here = [vm for vm in _here(session, original) if vm.moref != besides]
@@ -77,9 +77,11 @@ def _here(session: Session, original: VmIdentity) -> Iterator[inventory.VmRecord
 
 
 def _refuse_unreadable(session: Session, original: VmIdentity) -> None:
-    """Return if no VM of the original's id is there; one whose configuration cannot be read has no UUID to find it by.
+    """Return if no VM with the original's id is there.
 
-    :raises UnsupportedError: it is there, and cannot be written over.
+    A VM whose configuration cannot be read has no UUID to find it by, so that only its id tells of it.
+
+    :raises UnsupportedError: the original is there, but its configuration cannot be read.
     """
     if original.moref is None:
         return
@@ -92,7 +94,7 @@ def _refuse_unreadable(session: Session, original: VmIdentity) -> None:
 
 
 def strange_target(original: VmIdentity, target: VmIdentity) -> str | None:
-    """Return what a person has to know where a restore writes over another VM than the original; else ``None``."""
+    """Return a warning if a restore writes over another VM than the original; else ``None``."""
     if (original.vcenter, original.instance_uuid) != (target.vcenter, target.instance_uuid):
         return f"another VM is written over: the point was taken of {original.in_full}; it goes onto {target.in_full}"
     if original.moref != target.moref:

@@ -1,6 +1,6 @@
-"""Upkeep of a repository, one call for each task of a DAG: what a prune comes to, a check, and what follows from it.
+"""Upkeep of a repository, one call for each task of a DAG: prune, merge, locks, check, and marks on damaged points.
 
-The values it returns are counters, so that they fit into a report whatever the size of the repository.
+The results are counters, so that they fit into a report whatever the size of the repository.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ OnProgress = Callable[[Progress], None]
 
 
 def grace_margins(grace: timedelta) -> Margins:
-    """Return a prune's margins, of which people set one: the age of a pack, and that of its condemnation."""
+    """Return a prune's margins for the grace time that a person sets: for condemning a pack, and for deleting it."""
     return Margins(young_for=grace, condemned_for=grace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCounts:
-    """The plan of a prune in numbers. Sizes are in bytes."""
+    """Counts of a prune's plan. Sizes are in bytes."""
 
     points: int
     points_to_forget: int
     kept_for: dict[str, int]
-    """Cause → points that it keeps, be it alone or beside others; empty without a rule."""
+    """Number of points that each cause keeps, alone or beside other causes; empty without a rule."""
     packs: int
     pack_bytes: int
     live_bytes: int
@@ -73,7 +73,7 @@ class PlanCounts:
     packs_to_delete: int
     bytes_to_delete: int
     packs_waiting: int
-    """Condemned, but not long enough ago."""
+    """Packs that are condemned, but not for long enough."""
     lost_blocks: int
 
 
@@ -100,27 +100,27 @@ def count_plan(plan: PrunePlan) -> PlanCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneCounts:
-    """The outcome of a prune in numbers. Sizes are in bytes."""
+    """Counts of what a prune did. Sizes are in bytes."""
 
     points_forgotten: int
     points_held: int
-    """They were to go, and stay: pinned meanwhile, or locked in the store."""
+    """Points that were to go and stay, because they were pinned meanwhile or are locked in the store."""
     packs_condemned: int
     packs_rewritten: int
     bytes_rewritten: int
     packs_damaged: int
-    """Not rewritten for their damage; they stay."""
+    """Packs that were not rewritten, because they are damaged; they stay."""
     packs_deleted: int
     packs_pardoned: int
     bytes_freed: int
     blobs_locked: int
-    """The store does not let go of them yet."""
+    """Blobs that the store does not delete yet, because their object lock still holds."""
     given_way: bool
-    """A backup or another prune could not wait for a sweep: the next prune deletes what this one has not."""
+    """The sweep stopped, because a backup or another prune could not wait. The next prune deletes the rest."""
     runs_removed: int
     leftovers_removed: int
     not_rewritten: str
-    """Why packs that are mostly waste stay as they are for now; empty: they do not."""
+    """Reason why packs that are mostly waste are not rewritten for now; empty: they are rewritten."""
 
 
 def count_prune(report: PruneReport) -> PruneCounts:
@@ -146,9 +146,9 @@ def count_prune(report: PruneReport) -> PruneCounts:
 def merge_index(
     repository: Repository, *, on_progress: OnProgress = lambda _progress: None
 ) -> tuple[MergePlan, list[MergeReport]]:
-    """Merge the index as far as it pays, in as many goes as memory asks for; return the first plan, and a report each.
+    """Merge the index as far as it pays, in as many passes as memory demands. Return the first plan and all reports.
 
-    Ends early where somebody else merges the same.
+    The merge ends early if another process merges the same segments.
     """
     reports: list[MergeReport] = []
     first = plan = plan_merge(repository)
@@ -161,11 +161,12 @@ def merge_index(
 
 
 def keep_locks(repository: Repository, *, on_progress: OnProgress = lambda _progress: None) -> tuple[LockReport, str]:
-    """Extend the locks of what points need; return what became of them, and why it could not be told what points need.
+    """Extend the locks of all blobs that points need.
 
-    If it could not, for a map page is damaged or was hidden by somebody, all packs are locked on: a lock that runs out
-    meanwhile would be worse.
+    A map page may be damaged or hidden, so that the packs that points need are not known. Then the locks of all packs
+    are extended, because a lock that runs out would be worse.
 
+    :returns: the report, and the reason why the needed packs are not known; empty: they are known.
     :raises RepositoryError: this repository has no locks.
     """
     unknown = ""
@@ -178,9 +179,9 @@ def keep_locks(repository: Repository, *, on_progress: OnProgress = lambda _prog
 
 
 def require_kept(location: str, report: LockReport, unknown: str) -> None:
-    """Make an error of what :func:`keep_locks` has met.
+    """Return if :func:`keep_locks` met no damage.
 
-    :raises CorruptError: somebody has hidden blobs, or some are missing, or it cannot be told what points need.
+    :raises CorruptError: blobs are hidden or missing, or the packs that points need are not known.
     """
     problems = []
     if report.hidden:
@@ -188,23 +189,23 @@ def require_kept(location: str, report: LockReport, unknown: str) -> None:
     if report.missing:
         problems.append(f"{counted(len(report.missing), 'blob')} missing ('vmkeep repo check')")
     if unknown:
-        problems.append(f"what points need cannot be told ({unknown})")
+        problems.append(f"the packs that points need are not known ({unknown})")
     if problems:
         raise CorruptError(f"{location}: {', '.join(problems)}")
 
 
 def find_hidden(location: str) -> list[Hidden]:
-    """Return the blobs that somebody has deleted or overwritten and the store still holds; needs no passphrase."""
+    """Return the blobs that were deleted or overwritten and that the store still holds. Needs no passphrase."""
     return find_hidden_in(open_store(location))
 
 
 def bring_back(location: str) -> list[Hidden]:
-    """Make the originals of hidden blobs visible again, and return them; needs no passphrase."""
+    """Make the originals of hidden blobs visible again, and return these blobs. Needs no passphrase."""
     return bring_back_in(open_store(location))
 
 
 def refresh_catalog(url: str | None, repository: Repository) -> None:
-    """Take forgotten points out of the catalog, if there is one; it is a cache, so that its failure fails nothing."""
+    """Take forgotten points out of the catalog, if there is one. A failure is only logged: the catalog is a cache."""
     if url is None:
         return
     try:
@@ -219,7 +220,7 @@ class CheckCounts:
     """The scope of a check, and its counts."""
 
     data: str
-    """The part that was read again: ``slice 3/30``, or ``all``."""
+    """The data that was read: ``slice 3/30``, or ``all``."""
     findings: int
     findings_by_kind: dict[str, int]
     bytes_checked: int
@@ -227,9 +228,9 @@ class CheckCounts:
 
 
 def choose_slice(text: str | None, *, day: datetime, days: int) -> Slice:
-    """Return the slice that a person names, or else the one whose turn it is on a day.
+    """Return the slice that a person names, or else the slice of a day.
 
-    :param days: in so many days that follow one another each slice has its turn.
+    :param days: the number of slices. In that many consecutive days each slice has its turn.
     :raises UsageError: ``text`` is not ``k/n`` or ``today/n``, or ``days`` is less than 1.
     """
     return parse_slice(text, today=day) if text else slice_of_day(day, days)
@@ -238,7 +239,7 @@ def choose_slice(text: str | None, *, day: datetime, days: int) -> Slice:
 def check(
     repository: Repository, part: Slice | None, *, on_progress: OnProgress = lambda _progress: None
 ) -> tuple[list[Finding], CheckCounts]:
-    """Check structure and existence of everything, and the data of one slice of the packs.
+    """Check the structure of the repository, that every blob exists, and the data of one slice of the packs.
 
     :param part: ``None``: the data of all packs.
     """
@@ -264,8 +265,8 @@ def mark_points(
 ) -> PointsRepair:
     """Mark the points that a check found damaged, and unmark those that are whole again; deletes nothing.
 
-    :param findings: of the check before; ``None``: nobody knows. If there are none, and no point bears a mark, there
-        is nothing to look for, and no map is read.
+    :param findings: number of findings of the check before; ``None``: not known. If it is zero and no point is marked
+        damaged, no map is read.
     """
     if findings == 0 and not any(marks.damage for marks in repository.marks.all().values()):
         return PointsRepair(damaged=(), marked=(), cleared=(), unreadable=())

@@ -1,4 +1,4 @@
-"""The values that the steps of a backup and of a restore hand to each other."""
+"""The values that the steps of a backup and of a restore hand to each other, under Airflow as JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vmkeep.model.vmref import VmRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupRequest:
-    """The request of a person, a policy or the API."""
+    """A request to back up one VM, from a person, a policy or the API."""
 
     vm_selector: str
-    """``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selector; a bare word is a name."""
+    """Selects one VM by ``name:``, ``uuid:``, ``moref:`` or ``ipaddr:``; a bare word is a name."""
     run: str
-    """Run key: names the snapshot, the leases and the run's blobs."""
+    """Run key. It names the snapshot, the leases and the run's notes."""
     mode: BackupMode = BackupMode.SNAPSHOT_EXCL_MEM
     quiesce: Quiesce = Quiesce.FILE_SYSTEM
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
@@ -29,8 +29,10 @@ class BackupRequest:
     """Disks to leave out, by address (``scsi0:1``), label or device key."""
     full: bool = False
     owner: str = ""
-    """The asker, in words that only it has to understand. The run keeps them as its note ``owner``, for a process that
-    finds its snapshot one day."""
+    """Names the program that asked, in words that only that program has to understand.
+
+    The run keeps them as its note ``owner``. A process that finds the run's snapshot later asks by them.
+    """
 
     def __post_init__(self) -> None:
         """Refuse a request without a transport mode."""
@@ -39,53 +41,57 @@ class BackupRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """The facts and decisions before anything is changed."""
+    """All facts and decisions from before the first change."""
 
     request: BackupRequest
     vm: VmIdentity
     repository: str | None = None
-    """Id of the one that the point goes into."""
+    """Id of the repository that the point goes into."""
     disks: tuple[Disk, ...]
     """Every disk of the VM, with ``skip`` set where it is not copied."""
     running: bool
     suspended: bool = False
     tracked: bool
-    """Changed block tracking is on already."""
+    """Changed block tracking was on already."""
     mode: BackupMode
     quiesce: Quiesce
     parent: str | None
-    """Restore point of this very VM that an incremental starts from."""
+    """Ref of the point of this very VM that an incremental starts from; ``None``: every disk is read in full."""
     no_parent: str = ""
-    """Why there is none."""
+    """Reason why there is no such point."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotTaken:
-    """The VM, held still: the snapshot and what it really reached."""
+    """The snapshot that was taken, and the consistency that it reached."""
 
     begun: str = ""
-    """The try of the run that began with this."""
+    """The try of the run that began with this step."""
     snapshot: str | None
     """Managed object id; ``None`` for a powered-off VM copied as it is."""
     version: str | None = None
-    """Without a snapshot: the version of the VM's configuration, which tells whether somebody has changed it since."""
+    """Without a snapshot: vSphere's ``changeVersion`` of the VM, which shows whether somebody has changed it since."""
     vm: str
+    """Managed object id."""
     consistency: Consistency
     taken_at: datetime
+    """Time by vCenter's clock."""
     attachments: dict[str, str] = field(default_factory=dict)
-    """Name → map root of the VM's configuration files, stored with the snapshot's time."""
+    """Map roots of the VM's configuration files, by the name of the file in the point."""
     attachment_sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of each of these files, by the same names."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """The restore point a backup made, in numbers."""
+    """The restore point that a backup made, with its counts."""
 
     point: str
-    """Its ref in the repository."""
+    """The point's ref."""
     vm: str
+    """Display name."""
     kind: str
     consistency: str
     disks_copied: int
@@ -97,7 +103,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """The outcome of the clean-up behind a run."""
+    """The outcome of the clean-up after a backup."""
 
     snapshots_removed: int
     consolidated: bool
@@ -119,56 +125,62 @@ class PhysicalRdm(StrEnum):
     """The replacement of a physical-mode RDM in a new VM."""
 
     PLACEHOLDER = "placeholder"
+    """An empty virtual disk of the same size."""
     LUN = "lun"
+    """A free LUN, named for each RDM. Nothing is written to it."""
     OMIT = "omit"
+    """No disk."""
 
 
 class OnConflict(StrEnum):
-    """The action where the target exists already."""
+    """The action if the target VM exists already."""
 
     ABORT = "abort"
+    """Refuse the restore."""
     OVERWRITE = "overwrite"
+    """Write over its disks."""
     KEEP = "keep"
+    """Leave the VM as it is, and succeed."""
     PROMPT = "prompt"
+    """Ask a person. The caller asks, and then plans with one of the other values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
-    """The request of a restore: which point goes where."""
+    """A request to restore one point over an existing VM or to a new VM."""
 
     point: str
     """Ref, unique beginning of an id, or ``latest:<VM name>``."""
     run: str
     vm_selector: str | None = None
-    """Selector of an existing VM to restore over; ``None`` with no ``new_name``: the original VM and no other."""
+    """Selector of the existing VM to restore over; ``None`` without ``new_name``: the original VM and no other."""
     new_name: str | None = None
-    """Create a VM of this name instead."""
+    """Name of the new VM to create instead."""
     on_conflict: OnConflict = OnConflict.ABORT
-    """``overwrite`` has to be said before the disks of an existing VM are written."""
+    """The disks of an existing VM are written only with ``overwrite``."""
     physical_rdm: PhysicalRdm = PhysicalRdm.PLACEHOLDER
     datastore: str | None = None
     folder: str | None = None
     resource_pool: str | None = None
     host: str | None = None
     networks: tuple[str, ...] = ()
-    """``OLD=NEW``: a saved network card's label or its network's name, and the network of the new VM's card, or
-    ``none``."""
+    """Options ``OLD=NEW``: OLD is a saved card's label or its network, NEW the new card's network or ``none``."""
     disk_datastores: tuple[str, ...] = ()
-    """``DISK=DATASTORE``: a saved disk's address (``scsi0:1``), label or device key."""
+    """Options ``DISK=DATASTORE``: DISK is a saved disk's address (``scsi0:1``), label or device key."""
     luns: tuple[str, ...] = ()
-    """``DISK=LUN``: a physical RDM, and the free LUN that the new VM's one is mapped to. Nothing is written to it."""
+    """Options ``DISK=LUN``: the free LUN that replaces a saved physical RDM. Nothing is written to it."""
     connect_networks: bool = False
-    """Connect a new VM's network cards as saved also where the original runs beside it."""
+    """Connect a new VM's network cards as saved, even if the original runs beside it."""
     power_on: bool | None = None
-    """``None``: as the VM was when it was backed up. One that was off or suspended stays off."""
+    """Switch the VM on at the end; ``None``: if it ran when it was backed up."""
     keep_identity: bool = False
-    """A new VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
+    """A new VM keeps the saved UUIDs and MAC addresses. Otherwise it gets new ones, and can run beside the original."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     owner: str = ""
-    """The asker, in words that only it has to understand; the run keeps them as its note ``owner``."""
+    """Names the program that asked; see :attr:`BackupRequest.owner`."""
 
     def __post_init__(self) -> None:
-        """Refuse names that are empty, as an unset variable in a script gives them, and modes that cannot write."""
+        """Refuse empty names, as an unset variable in a script gives them, and modes that cannot write."""
         modes_for_writing(self.transports)
         for field_name in ("vm_selector", "new_name", "datastore", "folder", "resource_pool", "host"):
             if getattr(self, field_name) == "":
@@ -179,75 +191,79 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskMatch:
-    """A disk of the point, and the place it goes to."""
+    """A disk of the point, and its target disk."""
 
     disk: Disk
     target_key: int | None
-    """Device key on an existing VM; ``None``: created with the new VM, or not written."""
+    """Device key of the disk on an existing VM; ``None``: the disk is created with a new VM, or not written."""
     written: bool
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadRestore:
-    """A VM that a restore has marked and, dead now, did not let go."""
+    """A VM that still carries the mark of a dead restore."""
 
     vm: str
     """Managed object id."""
     run: str
     made: bool
-    """The restore made the VM, which is half made; else it was writing over it."""
+    """The restore made the VM, which is half made; else the restore was writing over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """The plan of a restore, decided and checked before the first change. The plan that is shown is executed."""
+    """The plan of a restore, decided and checked before the first change. The plan that is shown is carried out."""
 
     request: RestoreRequest
     point: str
+    """Ref."""
     vm: VmIdentity
     """The VM that was backed up."""
     vcenter: str | None
     """Instance UUID of the vCenter that the plan is for; ``None``: an ESXi host."""
     target: VmIdentity | None
-    """The existing VM that is written over; ``None``: a new one is created."""
+    """The existing VM that is written over; ``None``: a new VM is created."""
     target_disks: tuple[Disk, ...] = ()
     """All disks of the existing VM."""
     target_name: str
     place: SettledPlace | None = None
-    """The place of a new VM."""
+    """The place of a new VM; ``None``: an existing VM is written over."""
     original_runs: bool = False
-    """The original VM was seen running beside the new one."""
+    """The original VM was running, in the same vCenter, when the plan was made."""
     matches: tuple[DiskMatch, ...]
     dead: DeadRestore | None = None
-    """An earlier restore to the same place that is cleared away first."""
+    """A dead restore to the same target. It is ended first, and its half-made VM removed."""
     power_on: bool = False
     """The VM is switched on at the end."""
     template: bool = False
     """The new VM becomes a template at the end, as the saved one was."""
     nvram: bool = True
-    """The NVRAM that the point may hold is put back."""
+    """The NVRAM is put back, if the point holds it."""
     warnings: tuple[str, ...] = ()
     nothing_to_do: bool = False
-    """``keep`` met an existing VM."""
+    """The VM exists, and ``keep`` was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The VM that is ready to be written, powered off, and marked by the run that made it ready."""
+    """A VM that is ready for the disks: powered off, and marked by the run that made it ready."""
 
     vm: str
+    """Managed object id."""
     run: str
+    """The run that made it ready."""
     created: bool
+    """The run created the VM; else the VM existed before."""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """The end of a restore, in numbers."""
+    """The outcome of a restore, with its counts."""
 
     run: str
-    """The run that made the VM ready; empty where there was nothing to do."""
+    """The run that made the VM ready; empty: there was nothing to do."""
     vm: VmRef
     point: str
     created: bool
@@ -257,4 +273,4 @@ class Restored:
     bytes_zeroed: int
     warnings: tuple[str, ...] = ()
     kept: bool = False
-    """The target existed and was left as it was, as asked; nothing was restored."""
+    """The target existed and was kept, as was asked. Nothing was restored."""

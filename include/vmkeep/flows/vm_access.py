@@ -1,9 +1,10 @@
-"""Storage vMotion is kept off a VM from before its snapshot is made until after it is deleted.
+"""Takes and ends access holds, which keep Storage vMotion off a VM from before its snapshot until after its removal.
 
-VDDK does so in vCenter, under one identity for each VM and repository, and there it stays until somebody ends it: not
-with the process, nor with the run. So every run ends first what a dead one has left, its clean-up ends what it took,
-and the sweep ends the rest. A note beside the runs tells which run took it last. Nothing of this ever fails a backup
-or a restore: without it a VM that is moved costs a try.
+VDDK's PrepareForAccess records the hold in vCenter, under one identity for each VM and repository. The hold outlives
+the process and the run: it stays until EndAccess is called with the same identity. So every run first ends the hold
+that a dead run has left, its clean-up ends the run's own hold, and the sweep ends the rest. A note beside the runs
+names the run that took the hold last. No failure here fails a backup or a restore, because a VM that is moved without
+a hold only costs a try.
 """
 
 from __future__ import annotations
@@ -35,120 +36,121 @@ _CURE = "'vmkeep vm sweep', the VM's next backup and the DAG snapshot_sweep try 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """The run that has taken a VM's access last."""
+    """The run that last took the access hold on a VM."""
 
     run: str
     since: datetime
-    """By vCenter's clock."""
+    """Time by vCenter's clock."""
 
 
-def identity_of(repository: str, vcenter: str | None, vm: str) -> str:
-    """Return the name under which every run into a repository holds a VM: 39 characters of the 50 that VDDK allows.
+def identity_of(repository: str, vcenter: str | None, moref: str) -> str:
+    """Return the identity by which every run into a repository holds a VM: 39 characters of the 50 that VDDK allows.
 
-    :param vcenter: where the VM has this id.
+    :param repository: the repository's id.
+    :param vcenter: UUID of the vCenter in which the VM has this id.
     """
-    digest = hashlib.sha256(f"{repository}\n{vcenter}\n{vm}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{repository}\n{vcenter}\n{moref}".encode()).hexdigest()
     return f"vmkeep-{digest[:32]}"
 
 
-def hold(site: Site, session: Session, repository: Repository, vm: str, name: str, run: str) -> tuple[str, ...]:
-    """Keep Storage vMotion off a VM for a run; what a dead run into this repository has left ends with it.
+def hold(site: Site, session: Session, repository: Repository, vm: VmRef, run: str) -> tuple[str, ...]:
+    """Take an access hold on a VM for a run. It replaces the hold that a dead run into this repository has left.
 
-    :returns: what there is to warn of.
+    :returns: warnings.
     """
     if not session.is_vcenter:
         return ()
     try:
-        access = VmAccess(vm=VmRef(moref=vm, name=name), identity=identity_of(repository.id, server_uuid(session), vm))
+        access = VmAccess(vm=vm, identity=identity_of(repository.id, server_uuid(session), vm.moref))
         holder = Holder(run=run, since=session.server_time())
         repository.run(access.identity).store(_NOTE, to_json(holder))
-        problem = _change(site, session, [access], prepare=True).get(vm)
-    except VmKeepError as error:  # without the note nobody could tell who holds it
+        problem = _change(site, session, [access], prepare=True).get(vm.moref)
+    except VmKeepError as error:  # without the note nobody could tell which run holds the VM
         problem = str(error)
     if problem is None:
         return ()
-    warning = f"VM {name} may be moved by Storage vMotion while it is worked on, which then costs a try: {problem}"
+    warning = f"VM {vm.name} may be moved by Storage vMotion while it is worked on, which then costs a try: {problem}"
     log.warning("%s", warning)
     return (warning,)
 
 
-def release(site: Site, session: Session, repository: Repository, vm: str, run: str) -> tuple[str, ...]:
-    """Allow Storage vMotion of a VM again, unless another run that may be alive has taken it over.
+def release(site: Site, session: Session, repository: Repository, moref: str, run: str) -> tuple[str, ...]:
+    """End the access hold on a VM, unless another run that may be alive has taken it over.
 
-    :returns: what there is to warn of.
+    :returns: warnings.
     """
     if not session.is_vcenter:
         return ()
     try:
-        identity = identity_of(repository.id, server_uuid(session), vm)
+        identity = identity_of(repository.id, server_uuid(session), moref)
         holder = holder_of(repository, identity)
-        if holder is None and not relocation.is_fixed(session, vm):
-            return ()  # nothing was taken, or it was given back before
+        if holder is None and not relocation.is_fixed(session, moref):
+            return ()  # no hold was taken, or it was ended before
         if holder is not None and holder.run != run:
-            if is_alive(repository, holder, now=session.server_time()):
+            if holder_is_alive(repository, holder, now=session.server_time()):
                 return ()
-            log.warning("VM %s: ending the access of run %s, which is dead", vm, holder.run)
+            log.warning("VM %s: ending the access hold of run %s, which is dead", moref, holder.run)
     except NotFoundError:
-        return ()  # the VM is gone, and what held it
+        return ()  # the VM is gone, and its hold with it
     except VmKeepError as error:
-        log.warning("VM %s: which run holds it is not known: %s", vm, error)
-        return (_left(vm, str(error)),)
-    warnings = release_identity(site, session, vm, identity)
+        log.warning("VM %s: the run that holds it is not known: %s", moref, error)
+        return (_left(moref, str(error)),)
+    warnings = release_identity(site, session, moref, identity)
     if holder is not None and not warnings:
         forget(repository, identity)
     return warnings
 
 
-def release_identity(site: Site, session: Session, vm: str, identity: str) -> tuple[str, ...]:
-    """Allow Storage vMotion of a VM again, whatever run holds it under this identity.
+def release_identity(site: Site, session: Session, moref: str, identity: str) -> tuple[str, ...]:
+    """End the access hold on a VM, whichever run took it under this identity.
 
-    Whether it can be moved is not asked first, because a vCenter may tell only later what VDDK has switched off.
+    EndAccess is called even if vCenter says that the VM can be moved, because vCenter may show a hold only later.
 
-    :returns: what there is to warn of.
+    :returns: warnings.
     """
     if not session.is_vcenter:
         return ()
     try:
-        access = VmAccess(vm=VmRef(moref=vm, name=vm), identity=identity)
-        problem = _change(site, session, [access], prepare=False).get(vm)
-        if problem is None or not relocation.is_fixed(session, vm):
+        access = VmAccess(vm=VmRef(moref=moref, name=moref), identity=identity)
+        problem = _change(site, session, [access], prepare=False).get(moref)
+        if problem is None or not relocation.is_fixed(session, moref):
             return ()
     except NotFoundError:
-        return ()  # the VM is gone, and what held it
+        return ()  # the VM is gone, and its hold with it
     except VmKeepError as error:
         problem = str(error)
-    warning = _left(vm, problem)
+    warning = _left(moref, problem)
     log.warning("%s", warning)
     return (warning,)
 
 
 def end_all(site: Site, session: Session, vms: Sequence[VmAccess]) -> dict[str, str]:
-    """Allow Storage vMotion of some VMs again; return the errors, by VM."""
+    """End the access holds on several VMs. Return the errors, by managed object id."""
     return dict(_change(site, session, vms, prepare=False)) if vms else {}
 
 
-def list_held(session: Session) -> tuple[relocation.FixedVm, ...]:
-    """Return every VM that somebody, or its own state, keeps from being moved, where VDDK could be the one."""
+def list_held(session: Session) -> tuple[VmRef, ...]:
+    """Return every VM that cannot be moved now. An access hold is one of the possible causes."""
     return relocation.list_fixed(session) if session.is_vcenter else ()
 
 
 def forget(repository: Repository, identity: str) -> None:
-    """Note that no run holds a VM; a note that stays makes a sweep look at the VM once more, and no harm."""
+    """Record that no run holds a VM. A failure does no harm: a later sweep looks at the VM once more."""
     try:
         repository.run(identity).store(_NOTE, b"")
     except VmKeepError as error:
-        log.warning("that %s holds nothing any more is not noted: %s", identity, error)
+        log.warning("the note of access hold %s still names a run, though the hold is ended: %s", identity, error)
 
 
 def holder_of(repository: Repository, identity: str) -> Holder | None:
-    """Return the run that has taken a VM and not let it go; ``None``: none, or no note that can be read tells."""
+    """Return the run that took the access hold on a VM and did not end it; ``None``: no readable note names one."""
     try:
         return from_json(Holder, repository.run(identity).load(_NOTE))
     except (NotFoundError, CorruptError, ValueError):
         return None
 
 
-def is_alive(
+def holder_is_alive(
     repository: Repository,
     holder: Holder,
     *,
@@ -158,6 +160,7 @@ def is_alive(
 ) -> bool:
     """Tell whether the run that holds a VM may still be at work, as far as this repository can tell.
 
+    :param now: the time by vCenter's clock.
     :param given_up: age from which a silent run of an unknown owner is dead.
     """
     area = repository.run(holder.run)
@@ -170,7 +173,7 @@ def is_alive(
 
 
 def _has_owner(area: RunArea) -> bool:
-    """Return whether a run was started by somebody who can be asked about it, elsewhere."""
+    """Return whether a run names an owner, so that another program could tell whether it has ended."""
     try:
         return bool(area.load("owner"))
     except NotFoundError:
@@ -180,12 +183,12 @@ def _has_owner(area: RunArea) -> bool:
 
 
 def _change(site: Site, session: Session, vms: Sequence[VmAccess], *, prepare: bool) -> Mapping[str, str]:
-    """Let VDDK do it, in a process of its own; return the problems by VM."""
+    """Call VDDK's PrepareForAccess or EndAccess in a child process. Return the errors, by managed object id."""
     try:
         return change_access(pinned(site, session), AccessJob(vms=tuple(vms), prepare=prepare)).problems
     except VmKeepError as error:
         return {access.vm.moref: str(error) for access in vms}
 
 
-def _left(vm: str, problem: str) -> str:
-    return f"VM {vm} cannot be moved by Storage vMotion, because ending the access to it failed: {problem}; {_CURE}"
+def _left(moref: str, problem: str) -> str:
+    return f"VM {moref} cannot be moved by Storage vMotion, because ending the access to it failed: {problem}; {_CURE}"

@@ -1,4 +1,4 @@
-"""Hold a VM still for a backup: remove dead runs' snapshots, switch tracking on, take the snapshot, save its files."""
+"""Takes a backup's snapshot: removes dead runs' snapshots, enables tracking, takes it, saves the VM's files."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 
 
 def remove_leftovers(session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded) -> int:
-    """Remove snapshots of dead runs, and of an earlier try of this run; refuse beside a living one.
+    """Remove the snapshots of dead runs and of an earlier try of this run. Return the number of removed snapshots.
 
-    :raises ConflictError: another run backs up this VM right now.
+    :raises ConflictError: another run may be backing up this VM right now.
     """
     own = pre.request.run
     vm = _moref(pre)
     removed = 0
     for snapshot in snapshots.list_ours(session, vm):
         of_other = snapshot.is_of_other(repository.id)
-        if (of_other or snapshot.run != own) and is_alive(
+        if (of_other or snapshot.run != own) and snapshot_run_is_alive(
             repository, snapshot, now=session.server_time(), has_ended=has_ended
         ):
             into = " into another repository" if of_other else ""
@@ -53,12 +53,15 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight, h
     return removed
 
 
-def is_alive(
+def snapshot_run_is_alive(
     repository: Repository, snapshot: VmSnapshot, *, now: datetime, has_ended: HasEnded = nobody_knows
 ) -> bool:
     """Tell whether the run that took a snapshot may still need it.
 
-    Of a run into another repository nothing is known here, so that its snapshot counts for :data:`GIVEN_UP`.
+    Nothing is known here of a run into another repository. Its snapshot counts as needed up to the age of
+    :data:`GIVEN_UP`.
+
+    :param now: the time by vCenter's clock.
     """
     if snapshot.is_of_other(repository.id):
         return now - snapshot.created_at < GIVEN_UP
@@ -71,11 +74,11 @@ def is_alive(
 
 
 def hold_still(session: Session, repository: Repository, pre: Preflight, *, begun: str) -> SnapshotTaken:
-    """Take the snapshot (or, as it is, only look) and store the VM's configuration as it is now.
+    """Take the snapshot, and store the VM's configuration files. With mode ASIS, take none, and see that the VM is off.
 
-    :param begun: the try of the run that this is the first step of.
+    If anything fails after the snapshot was taken, it is removed again before the error is raised.
 
-    If anything fails after the snapshot was taken, it is removed again before the error goes on.
+    :param begun: the try of the run that begins with this step.
     """
     vm = _moref(pre)
     warnings: list[str] = []
@@ -91,15 +94,15 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
         warnings += _restores_since(session, repository, pre)
         return _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
     except BaseException:
-        log.warning("VM %s: removing snapshot %s, since the step failed", pre.vm.name, snapshot.moref)
+        log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
         raise
 
 
 def _require_off(session: Session, pre: Preflight) -> inventory.VmDescription:
-    """Return a VM if it is not running.
+    """Describe a VM that has to be off.
 
-    :raises StaleError: it is, so that its disks cannot be read without a snapshot.
+    :raises StaleError: the VM runs, so that its disks cannot be read without a snapshot.
     """
     vm = inventory.describe_vm(session, _moref(pre))
     if vm.running:
@@ -108,11 +111,11 @@ def _require_off(session: Session, pre: Preflight) -> inventory.VmDescription:
 
 
 def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken) -> None:
-    """Return if a VM whose disks were read without a snapshot is not running, and nobody has changed it since.
+    """Return if a VM whose disks were read without a snapshot is still off and unchanged.
 
-    Whoever restores it marks it first, which changes its configuration.
+    A restore over the VM is seen too, because it marks the VM first, which changes the configuration.
 
-    :raises StaleError: it may have been written to while it was read.
+    :raises StaleError: the disks may have been written to while they were read.
     """
     if taken.version is None:
         return
@@ -129,10 +132,10 @@ def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken) ->
 
 
 def refuse_shared_in_use(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> None:
-    """Refuse to read a disk without a snapshot that another VM writes to.
+    """Return if no running VM shares a disk that would be read without a snapshot.
 
-    :param disks: as the backup would read or skip them.
-    :raises UnsupportedError: names the VMs.
+    :param disks: the VM's disks, as the backup would read or skip them.
+    :raises UnsupportedError: other VMs use a disk; the message names them.
     """
     if users := _users(session, vm, disks):
         raise UnsupportedError(
@@ -148,7 +151,7 @@ def _users(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk])
 
 
 def _restores_since(session: Session, repository: Repository, pre: Preflight) -> list[str]:
-    """Look once more for a restore over the VM: hours may have passed since the preflight, in a queue."""
+    """Look once more for a restore over the VM, because hours may have passed in a queue since the preflight."""
     found = refuse_beside_a_restore(session, repository, pre.vm, claims.claim_on(session, _moref(pre)))
     return [warning for warning in found if warning not in pre.warnings]
 
@@ -169,7 +172,7 @@ def _create(session: Session, pre: Preflight, repository: str, warnings: list[st
     if memory:
         return snapshot, Consistency.MEMORY
     if wanted:
-        # What VMware Tools did inside the guest is not told; flushed file systems are what they promise at least.
+        # vSphere does not tell what VMware Tools did inside the guest. They promise at least flushed file systems.
         if pre.quiesce is Quiesce.APPLICATION:
             warnings.append(
                 "application quiescing was asked for, but vSphere does not tell whether applications took part: "
@@ -183,10 +186,10 @@ def _resting(pre: Preflight) -> Consistency:
     return Consistency.SUSPENDED if pre.suspended else Consistency.POWERED_OFF
 
 
-def _track(session: Session, vm: str) -> list[str]:
-    """Switch change tracking on; where that is not possible the next backup is a full again, and says so."""
+def _track(session: Session, moref: str) -> list[str]:
+    """Switch change tracking on. If that is not possible, return a warning, because the next backup is full again."""
     try:
-        changes.enable_tracking(session, vm)
+        changes.enable_tracking(session, moref)
     except VmKeepError as error:
         return [f"change tracking stays off, so every backup reads all: {error}"]
     return []
@@ -204,7 +207,7 @@ def _taken(
 ) -> SnapshotTaken:
     vm = _moref(pre)
     attached: dict[str, tuple[str, int]] = {}
-    # The VM's own configuration, not the snapshot's: disks that no snapshot can hold may be missing in that.
+    # The VM's own configuration is stored, because the snapshot's may lack disks that no snapshot can hold.
     documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm).encode()}
     try:
         documents["vm.vmx"] = vmfiles.fetch_vmx(session, vm)
@@ -230,7 +233,7 @@ def _taken(
 
 
 def _without_nvram(session: Session, pre: Preflight, why: VmKeepError) -> list[str]:
-    """Return what a restore point without NVRAM has to say."""
+    """Return the warning of a restore point that has no NVRAM, if there is one."""
     if vmfiles.boots_by_efi(session, _moref(pre)):
         lost = "its boot entries and Secure Boot settings, without which a restored VM may not start by itself"
         return [f"the NVRAM of this VM, which boots by EFI, is not in the restore point ({lost}): {why}"]

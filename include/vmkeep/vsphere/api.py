@@ -65,7 +65,7 @@ def privileges_of(method: str) -> list[tuple[Any, str]]:
     return [(kind, privilege) for kind, privileges in found for privilege in (privileges or "").split()]
 
 
-def moref(managed: Any) -> str:
+def moref_of(managed: Any) -> str:
     """Return the id of a managed object, e.g. ``vm-16``."""
     return cast("str", managed._moId)  # noqa: SLF001 - pyVmomi keeps it nowhere else
 

@@ -85,7 +85,7 @@ def _told(ask: Callable[[int], ChangeAnswer], capacity: int, timeout: float) -> 
 
 def changed_extents(
     session: Session,
-    vm: str,
+    moref: str,
     snapshot: str,
     device_key: int,
     capacity: int,
@@ -99,7 +99,7 @@ def changed_extents(
     :raises StaleError: the snapshot is gone.
     """
     _check_lineage(session, snapshot, device_key, capacity, change_id)
-    machine, held = session.vm(vm), session.managed(vim.vm.Snapshot, snapshot)
+    machine, held = session.vm(moref), session.managed(vim.vm.Snapshot, snapshot)
     deadline = time.monotonic() + timeout
 
     def ask(start: int) -> ChangeAnswer:
@@ -108,7 +108,7 @@ def changed_extents(
                 session, lambda: machine.QueryChangedDiskAreas(held, device_key, start, change_id), deadline
             )
         except vmodl.fault.ManagedObjectNotFound:
-            raise StaleError(f"VM {vm}: snapshot {snapshot} is gone; start a new run") from None
+            raise StaleError(f"VM {moref}: snapshot {snapshot} is gone; start a new run") from None
         except vmodl.fault.SecurityError:
             raise
         except vmodl.MethodFault as fault:
@@ -120,7 +120,7 @@ def changed_extents(
         return ChangeAnswer(start=answer.startOffset, length=answer.length, areas=areas)
 
     try:
-        with speaking(f"ask for the changes of disk {device_key} of VM {vm}"):
+        with speaking(f"ask for the changes of disk {device_key} of VM {moref}"):
             return collect(ask, capacity, timeout=timeout)
     except DeadlineError as error:
         raise ChangesUnknownError(f"vSphere takes too long to tell the changes since {change_id} ({error})") from None
@@ -143,16 +143,16 @@ def _patiently(session: Session, query: Callable[[], Any], deadline: float) -> A
             time.sleep(_RETRY_SECONDS)
 
 
-def enable_tracking(session: Session, vm: str) -> bool:
+def enable_tracking(session: Session, moref: str) -> bool:
     """Switch tracking on; return whether it was off. It takes effect with the next snapshot.
 
     :raises UnsupportedError: the VM's hardware cannot, or the VM has snapshots: tracking that begins under a
         snapshot misses changes without an error.
     """
-    with speaking(f"look at the change tracking of VM {vm}"):
+    with speaking(f"look at the change tracking of VM {moref}"):
         values = read(
             session,
-            session.vm(vm),
+            session.vm(moref),
             "config.changeTrackingEnabled",
             "capability.changeTrackingSupported",
             "config.version",
@@ -162,42 +162,42 @@ def enable_tracking(session: Session, vm: str) -> bool:
         return False
     if not values["capability.changeTrackingSupported"]:
         raise UnsupportedError(
-            f"VM {vm}: vSphere says that it cannot track changed blocks (hardware {values['config.version']}; it takes "
-            "vmx-07 or later)"
+            f"VM {moref}: vSphere says that it cannot track changed blocks (hardware {values['config.version']}; it "
+            "takes vmx-07 or later)"
         )
     if values["snapshot"] is not None:
         raise UnsupportedError(
-            f"VM {vm} has snapshots: change tracking that begins under a snapshot misses changes; remove them first"
+            f"VM {moref} has snapshots: change tracking that begins under a snapshot misses changes; remove them first"
         )
-    set_tracking(session, vm, enabled=True)
+    set_tracking(session, moref, enabled=True)
     return True
 
 
-def disable_tracking(session: Session, vm: str) -> bool:
+def disable_tracking(session: Session, moref: str) -> bool:
     """Switch tracking off; return whether it was on."""
-    with speaking(f"look at the change tracking of VM {vm}"):
-        on = _tracked(session, vm)
+    with speaking(f"look at the change tracking of VM {moref}"):
+        on = _tracked(session, moref)
     if on:
-        set_tracking(session, vm, enabled=False)
+        set_tracking(session, moref, enabled=False)
     return on
 
 
-def set_tracking(session: Session, vm: str, *, enabled: bool) -> None:
+def set_tracking(session: Session, moref: str, *, enabled: bool) -> None:
     """Reconfigure tracking, without the checks of :func:`enable_tracking`."""
-    what = f"switch change tracking of VM {vm} {'on' if enabled else 'off'}"
+    what = f"switch change tracking of VM {moref} {'on' if enabled else 'off'}"
     spec = vim.vm.ConfigSpec(changeTrackingEnabled=enabled)
     with speaking(what):
         run_task(
             session,
-            lambda: session.vm(vm).ReconfigVM_Task(spec),
+            lambda: session.vm(moref).ReconfigVM_Task(spec),
             what=what,
             timeout=RECONFIGURE_SECONDS,
-            look=lambda: True if _tracked(session, vm) is enabled else None,
+            look=lambda: True if _tracked(session, moref) is enabled else None,
         )
 
 
-def _tracked(session: Session, vm: str) -> bool:
-    return bool(read(session, session.vm(vm), "config.changeTrackingEnabled")["config.changeTrackingEnabled"])
+def _tracked(session: Session, moref: str) -> bool:
+    return bool(read(session, session.vm(moref), "config.changeTrackingEnabled")["config.changeTrackingEnabled"])
 
 
 def check_succession(old: str, new: str) -> None:

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from vmkeep.errors import ConflictError, VSphereError
+from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all
@@ -69,9 +70,7 @@ class VmClaim:
 class ClaimedVm:
     """A VM that some run has marked."""
 
-    vm: str
-    """Managed object id."""
-    name: str
+    vm: VmRef
     mark: VmClaim
     off: bool
 
@@ -106,13 +105,13 @@ def options_for(values: Mapping[str, str]) -> list[Any]:
     return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
 
 
-def claim_on(session: Session, vm: str) -> VmClaim | None:
+def claim_on(session: Session, moref: str) -> VmClaim | None:
     """Return which run works on a VM.
 
     :raises UnsupportedError: its configuration cannot be read, so that a mark on it would not be seen.
     """
-    with speaking(f"look at VM {vm}"):
-        return parse_mark(_settings(session, vm)["config.extraConfig"])
+    with speaking(f"look at VM {moref}"):
+        return parse_mark(_settings(session, moref)["config.extraConfig"])
 
 
 def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
@@ -121,8 +120,7 @@ def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
         found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.extraConfig")
     return tuple(
         ClaimedVm(
-            vm=moref(vm),
-            name=decode_name(values["name"] or ""),
+            vm=VmRef(moref=moref_of(vm), name=decode_name(values["name"] or "")),
             mark=mark,
             off=str(values["runtime.powerState"]) == "poweredOff",
         )
@@ -131,32 +129,32 @@ def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
     )
 
 
-def hold(session: Session, vm: str, mark: VmClaim, *, version: str | None) -> bool:
+def hold(session: Session, moref: str, mark: VmClaim, *, version: str | None) -> bool:
     """Mark a VM that a run is about to write over; return whether its configuration is still what the caller saw.
 
     :param version: the VM's ``changeVersion`` when the caller looked at it. If it is another now, nothing is changed.
     :raises ConflictError: another run has marked it.
     """
-    what = f"mark VM {vm} for run {mark.run}"
-    found, _ = _look(session, vm, what)
+    what = f"mark VM {moref} for run {mark.run}"
+    found, _ = _look(session, moref, what)
     if found is not None and not found.is_of(mark.run, mark.repository):
-        raise ConflictError(f"VM {vm} is being restored by run {found.run}: wait for it, or stop it, then try again")
-    return _change(session, vm, mark.settings, version=version, what=what)
+        raise ConflictError(f"VM {moref} is being restored by run {found.run}: wait for it, or stop it, then try again")
+    return _change(session, moref, mark.settings, version=version, what=what)
 
 
-def let_go(session: Session, vm: str, run: str) -> bool:
+def let_go(session: Session, moref: str, run: str) -> bool:
     """Take a run's mark off a VM: from here on no clean-up of that run touches it. Return whether it was there.
 
     :raises VSphereError: the mark is still there.
     """
-    what = f"take the mark of run {run} off VM {vm}"
+    what = f"take the mark of run {run} off VM {moref}"
     for _ in range(_TRIES):
-        found, version = _look(session, vm, what)
+        found, version = _look(session, moref, what)
         if found is None or found.run != run:
             return False
-        if _change(session, vm, dict.fromkeys(found.settings, ""), version=version, what=what):
+        if _change(session, moref, dict.fromkeys(found.settings, ""), version=version, what=what):
             break
-    left = claim_on(session, vm)
+    left = claim_on(session, moref)
     if left is not None and left.run == run:
         raise VSphereError(
             f"{what}: it is still there, though vSphere reported no error; delete the advanced setting "
@@ -165,30 +163,30 @@ def let_go(session: Session, vm: str, run: str) -> bool:
     return True
 
 
-def _look(session: Session, vm: str, what: str) -> tuple[VmClaim | None, str | None]:
+def _look(session: Session, moref: str, what: str) -> tuple[VmClaim | None, str | None]:
     """Return a VM's mark, and the ``changeVersion`` it was read at."""
     with speaking(what):
-        values = _settings(session, vm)
+        values = _settings(session, moref)
     return parse_mark(values["config.extraConfig"]), values["config.changeVersion"]
 
 
-def _settings(session: Session, vm: str) -> dict[str, Any]:
-    values = read(session, session.vm(vm), "config.extraConfig", "config.changeVersion", *protection.PATHS)
-    require_configuration(values["config.version"], vm, values["runtime.connectionState"])
+def _settings(session: Session, moref: str) -> dict[str, Any]:
+    values = read(session, session.vm(moref), "config.extraConfig", "config.changeVersion", *protection.PATHS)
+    require_configuration(values["config.version"], moref, values["runtime.connectionState"])
     return values
 
 
-def _change(session: Session, vm: str, values: Mapping[str, str], *, version: str | None, what: str) -> bool:
+def _change(session: Session, moref: str, values: Mapping[str, str], *, version: str | None, what: str) -> bool:
     """Set advanced settings; return whether nobody else had changed the VM since ``version``."""
     spec = vim.vm.ConfigSpec(extraConfig=options_for(values), changeVersion=version)
     try:
         with speaking(what):
             run_task(
                 session,
-                lambda: session.vm(vm).ReconfigVM_Task(spec),
+                lambda: session.vm(moref).ReconfigVM_Task(spec),
                 what=what,
                 timeout=_SECONDS,
-                look=lambda: True if _are_set(session, vm, values) else None,
+                look=lambda: True if _are_set(session, moref, values) else None,
             )
     except VSphereError as error:
         if error.fault == "ConcurrentAccess":
@@ -197,7 +195,7 @@ def _change(session: Session, vm: str, values: Mapping[str, str], *, version: st
     return True
 
 
-def _are_set(session: Session, vm: str, values: Mapping[str, str]) -> bool:
+def _are_set(session: Session, moref: str, values: Mapping[str, str]) -> bool:
     """Return whether a VM has these advanced settings; an empty value stands for none."""
-    now = values_by_key(read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"])
+    now = values_by_key(read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"])
     return all(now.get(key, "") == value for key, value in values.items())

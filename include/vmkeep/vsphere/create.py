@@ -8,7 +8,7 @@ from typing import Any
 
 from vmkeep.errors import ConflictError, StaleError
 from vmkeep.model.place import SettledPlace
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.claims import VmClaim, claim_on, list_claimed
 from vmkeep.vsphere.configspec import SpecOptions, parse_config
 from vmkeep.vsphere.disks import disks_of
@@ -63,8 +63,8 @@ def create_vm(
     return made
 
 
-def _is_of(session: Session, vm: str, mark: VmClaim | None) -> bool:
-    found = claim_on(session, vm)
+def _is_of(session: Session, moref: str, mark: VmClaim | None) -> bool:
+    found = claim_on(session, moref)
     return mark is not None and found is not None and found.made and found.is_of(mark.run, mark.repository)
 
 
@@ -84,34 +84,34 @@ def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> 
             again=False,
             settle=FORGOTTEN_SECONDS,
         )
-    return moref(made)
+    return moref_of(made)
 
 
 def _made(session: Session, folder: Any, options: SpecOptions) -> Any:
     """Return the VM that the run has made in a folder; one that a restarted vCenter put elsewhere is not the one."""
     for found in list_claimed(session):
         if options.mark is not None and found.mark.made and found.mark.is_of(options.mark.run, options.mark.repository):
-            vm = session.vm(found.vm)
-            if found.name == options.name and read(session, vm, "parent")["parent"] == folder:
+            vm = session.vm(found.vm.moref)
+            if found.vm.name == options.name and read(session, vm, "parent")["parent"] == folder:
                 return vm
     return None
 
 
-def _set_boot_order(session: Session, vm: str, saved: Any) -> None:
+def _set_boot_order(session: Session, moref: str, saved: Any) -> None:
     """Set the saved boot order with the new device keys: disks by address, network cards by their order."""
-    now = read(session, session.vm(vm), "config.hardware.device")["config.hardware.device"]
+    now = read(session, session.vm(moref), "config.hardware.device")["config.hardware.device"]
     keys = _new_keys(saved.hardware.device, now)
     order = [item for item in saved.bootOptions.bootOrder if getattr(item, "deviceKey", None) in (None, *keys)]
     for item in order:
         if getattr(item, "deviceKey", None) is not None:
             item.deviceKey = keys[item.deviceKey]
-    what = f"set the boot order of VM {vm}"
+    what = f"set the boot order of VM {moref}"
     spec = vim.vm.ConfigSpec(bootOptions=vim.vm.BootOptions(bootOrder=order))
     with speaking(what):
         # Setting the same order twice does no harm, so nobody has to look whether it was set.
         run_task(
             session,
-            lambda: session.vm(vm).ReconfigVM_Task(spec),
+            lambda: session.vm(moref).ReconfigVM_Task(spec),
             what=what,
             timeout=CREATE_SECONDS,
             look=lambda: None,

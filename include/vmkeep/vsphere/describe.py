@@ -8,8 +8,9 @@ from typing import Any
 
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere import protection
-from vmkeep.vsphere.api import moref, serialize, vim
+from vmkeep.vsphere.api import moref_of, serialize, vim
 from vmkeep.vsphere.claims import VmClaim, parse_mark
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
@@ -72,6 +73,11 @@ class VmDescription:
         return self.identity.moref
 
     @property
+    def ref(self) -> VmRef:
+        """The VM as messages name it."""
+        return VmRef(moref=self.moref, name=self.identity.name)
+
+    @property
     def running(self) -> bool:
         """Powered on; a suspended VM is not."""
         return self.power is PowerState.ON
@@ -105,17 +111,17 @@ _PATHS = (
 )
 
 
-def describe_vm(session: Session, vm: str) -> VmDescription:
+def describe_vm(session: Session, moref: str) -> VmDescription:
     """Read one VM. Some ten round trips.
 
     :raises NotFoundError: there is no VM of that id.
     :raises UnsupportedError: its host or datastore is not reachable, so that vSphere knows no configuration.
     """
-    with speaking(f"describe VM {vm}"):
-        managed = session.vm(vm)
+    with speaking(f"describe VM {moref}"):
+        managed = session.vm(moref)
         values = read(session, managed, *_PATHS)
         config = require_configuration(
-            values["config"], decode_name(values["name"] or vm), values["runtime.connectionState"]
+            values["config"], decode_name(values["name"] or moref), values["runtime.connectionState"]
         )
         place = inventory_path_of(session, managed)
         host = values["runtime.host"]
@@ -123,7 +129,7 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
             identity=VmIdentity(
                 name=decode_name(values["name"]),
                 key=config.instanceUuid or config.uuid,
-                moref=moref(managed),
+                moref=moref_of(managed),
                 instance_uuid=config.instanceUuid,
                 bios_uuid=config.uuid,
                 vcenter=server_uuid(session),
@@ -153,15 +159,15 @@ def describe_vm(session: Session, vm: str) -> VmDescription:
         )
 
 
-def held_disks(session: Session, vm: str, snapshot: str | None) -> tuple[HeldDisk, ...]:
+def held_disks(session: Session, moref: str, snapshot: str | None) -> tuple[HeldDisk, ...]:
     """Return the disks as a snapshot holds them, or with ``None`` as the VM has them now.
 
     Independent disks and physical RDMs are not in snapshots, whatever vSphere lists.
 
     :raises NotFoundError: VM or snapshot does not exist.
     """
-    with speaking(f"read the disks of VM {vm}" + (f" in snapshot {snapshot}" if snapshot else "")):
-        config = _read_config(session, vm, snapshot)
+    with speaking(f"read the disks of VM {moref}" + (f" in snapshot {snapshot}" if snapshot else "")):
+        config = _read_config(session, moref, snapshot)
         changes = {device.key: change_id(device.backing) for device in config.hardware.device}
         return tuple(HeldDisk(disk=disk, change_id=changes[disk.key]) for disk in disks_of(config.hardware.device))
 
@@ -172,17 +178,17 @@ def change_id(backing: Any) -> ChangeId | None:
     return ChangeId(text) if text and text != "*" else None
 
 
-def config_xml(session: Session, vm: str, snapshot: str | None = None) -> str:
+def config_xml(session: Session, moref: str, snapshot: str | None = None) -> str:
     """Return a VM's configuration (``VirtualMachineConfigInfo``), of now or of a snapshot, as vim25 XML.
 
     :raises NotFoundError: VM or snapshot does not exist.
     """
-    with speaking(f"read the configuration of VM {vm}"):
-        return serialize(_read_config(session, vm, snapshot), session.api_version).decode()
+    with speaking(f"read the configuration of VM {moref}"):
+        return serialize(_read_config(session, moref, snapshot), session.api_version).decode()
 
 
-def _read_config(session: Session, vm: str, snapshot: str | None) -> Any:
+def _read_config(session: Session, moref: str, snapshot: str | None) -> Any:
     if snapshot is None:
-        values = read(session, session.vm(vm), "config", "runtime.connectionState")
-        return require_configuration(values["config"], vm, values["runtime.connectionState"])
+        values = read(session, session.vm(moref), "config", "runtime.connectionState")
+        return require_configuration(values["config"], moref, values["runtime.connectionState"])
     return read(session, session.managed(vim.vm.Snapshot, snapshot), "config")["config"]

@@ -37,10 +37,10 @@ def can_encrypt(session: Session, folder: Any, key: Any) -> bool:
     return any(bool(answer.keyAvailable) for answer in answers or ())
 
 
-def opens_nvram(session: Session, vm: str, saved: Any) -> bool:
+def opens_nvram(session: Session, moref: str, saved: Any) -> bool:
     """Return whether an existing VM can read the NVRAM of a saved one: both in plain, or both with one key's bundle."""
-    with speaking(f"look at the encryption of VM {vm}"):
-        now = read(session, session.vm(vm), "config.keyId", "config.extraConfig")
+    with speaking(f"look at the encryption of VM {moref}"):
+        now = read(session, session.vm(moref), "config.keyId", "config.extraConfig")
     before = (saved.keyId is not None, _bundle(saved.extraConfig))
     return before == (now["config.keyId"] is not None, _bundle(now["config.extraConfig"]))
 

@@ -19,7 +19,7 @@ from vmkeep.errors import (
     VmKeepError,
     VSphereError,
 )
-from vmkeep.vsphere.api import moref, type_name, vim, vmodl
+from vmkeep.vsphere.api import moref_of, type_name, vim, vmodl
 
 _BUSY = ("TaskInProgress", "HostNotReachable", "HostCommunication", "HostNotConnected", "Timedout", "HostConnectFault")
 _EXISTS = ("DuplicateName", "AlreadyExists", "FileAlreadyExists")
@@ -44,7 +44,7 @@ def translate(fault: Any, what: str) -> VmKeepError:
     if isinstance(fault, vim.fault.NoPermission):
         return _denied(fault, what)
     if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
-        gone = moref(fault.obj) if fault.obj is not None else "the object"
+        gone = moref_of(fault.obj) if fault.obj is not None else "the object"
         return NotFoundError(f"{what}: {gone} does not exist (any more)")
     if name in _EXISTS:
         return ConflictError(text)
@@ -76,10 +76,10 @@ def _keys(fault: Any) -> tuple[str, ...]:
 
 def _denied(fault: Any, what: str) -> PermissionDeniedError:
     privilege = getattr(fault, "privilegeId", None) or "an unnamed privilege"
-    target = moref(fault.object) if getattr(fault, "object", None) is not None else "the object"
+    target = moref_of(fault.object) if getattr(fault, "object", None) is not None else "the object"
     # Newer servers list all that is missing, older ones name the first.
     listed = [
-        f"{', '.join(missing.privilegeIds)} on {moref(missing.entity)}"
+        f"{', '.join(missing.privilegeIds)} on {moref_of(missing.entity)}"
         for missing in getattr(fault, "missingPrivileges", None) or ()
         if missing.entity is not None and missing.privilegeIds
     ]

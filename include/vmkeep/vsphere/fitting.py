@@ -9,7 +9,7 @@ from typing import Any
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
 from vmkeep.model.disk import SkipReason
 from vmkeep.model.place import SettledPlace
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.cards import card_networks
 from vmkeep.vsphere.configspec import BuiltSpec, SpecOptions, Surroundings, build, parse_config
 from vmkeep.vsphere.disks import disks_of
@@ -67,10 +67,10 @@ def _any_would_do(session: Session, place: Place, hosts: Iterable[str], built: B
     with speaking(f"compare the hosts for VM {place.name}"):
         stores = read(session, session.managed(vim.HostSystem, place.host), "datastore")["datastore"] or ()
         used = {built.datastore, *(store for _, store in built.disks)}
-        wanted = {moref(store) for store, values in read_each(session, stores, "name") if values["name"] in used}
+        wanted = {moref_of(store) for store, values in read_each(session, stores, "name") if values["name"] in used}
         wanted |= {*built.network_ids}
         for _, values in read_each(session, managed, "datastore", "network"):
-            if not wanted <= {moref(each) for name in ("datastore", "network") for each in values[name] or ()}:
+            if not wanted <= {moref_of(each) for name in ("datastore", "network") for each in values[name] or ()}:
                 return False
     return all(takes_version(session, host, built.spec.version) for host in hosts if host != place.host)
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from vmkeep.errors import UnsupportedError
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -42,7 +42,7 @@ def takes_version(session: Session, host: str, version: str) -> bool:
 
 def _is_for(option: Any, host: str) -> bool:
     """Return whether a new VM can have this version on that host; one that lists no hosts tells nothing of them."""
-    return option.createSupported is not False and (not option.host or host in map(moref, option.host))
+    return option.createSupported is not False and (not option.host or host in map(moref_of, option.host))
 
 
 def _number(version: str | None) -> int:

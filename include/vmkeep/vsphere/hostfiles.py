@@ -46,12 +46,12 @@ class OwnHost:
     """Thumbprint of its certificate."""
 
 
-def own_host(session: Session, vm: str) -> OwnHost | None:
+def own_host(session: Session, moref: str) -> OwnHost | None:
     """Return the host that holds a VM's files; ``None``: nobody does, or the session is with the host itself."""
     if not session.is_vcenter:
         return None
-    with speaking(f"look for the host of VM {vm}"):
-        values = read(session, session.vm(vm), "runtime.powerState", "runtime.host")
+    with speaking(f"look for the host of VM {moref}"):
+        values = read(session, session.vm(moref), "runtime.powerState", "runtime.host")
         host = values["runtime.host"]
         if host is None or values["runtime.powerState"] == vim.VirtualMachine.PowerState.poweredOff:
             return None

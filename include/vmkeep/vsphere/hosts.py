@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, ConflictError, NotFoundError, UsageError
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.session import Session
@@ -42,14 +42,14 @@ class HostPlace:
 def list_places(session: Session) -> dict[str, HostPlace]:
     """Return every host that the user may see, by managed object id."""
     clusters = {
-        moref(cluster): decode_name(values["name"])
+        moref_of(cluster): decode_name(values["name"])
         for cluster, values in read_all(session, vim.ClusterComputeResource, "name")
         if values["name"]
     }
     return {
-        moref(host): HostPlace(
+        moref_of(host): HostPlace(
             name=decode_name(values["name"]),
-            cluster=clusters.get(moref(values["parent"])) if values["parent"] is not None else None,
+            cluster=clusters.get(moref_of(values["parent"])) if values["parent"] is not None else None,
         )
         for host, values in read_all(session, vim.HostSystem, "name", "parent")
         if values["name"]
@@ -72,7 +72,7 @@ def host_named(session: Session, datacenter: Any, wanted: str | None) -> Any | N
     if not found:
         raise NotFoundError(f"no host '{wanted}'; there are {', '.join(sorted(name for name, _ in hosts)) or 'none'}")
     if len(found) > 1:
-        raise AmbiguousError(f"{len(found)} hosts are named '{wanted}' ({', '.join(map(moref, found))}): rename one")
+        raise AmbiguousError(f"{len(found)} hosts are named '{wanted}' ({', '.join(map(moref_of, found))}): rename one")
     require_in_use(session, found[0])
     return found[0]
 
@@ -99,7 +99,7 @@ def find_hosts(session: Session, pool: Any, *, named: Any | None, first: Any | N
     about = read(session, owner, "name", "host")
     members = about["host"] or ()
     if named is not None:
-        if moref(named) not in map(moref, members):
+        if moref_of(named) not in map(moref_of, members):
             name = read(session, named, "name")["name"]
             raise UsageError(
                 f"host {name} is not in {about['name']}, to which the resource pool belongs: choose one of it"
@@ -110,7 +110,7 @@ def find_hosts(session: Session, pool: Any, *, named: Any | None, first: Any | N
     if not usable:
         listed = ", ".join(f"{values['name']} is {why}" for _, values, why in states) or "it has no host"
         raise ConflictError(f"no VM can be made in {about['name']}: {listed}")
-    usable.sort(key=lambda host: first is None or moref(host) != moref(first))
+    usable.sort(key=lambda host: first is None or moref_of(host) != moref_of(first))
     return Hosts(usable=tuple(usable), by_vsphere=_uses_drs(session, owner))
 
 

@@ -14,7 +14,7 @@ from vmkeep.errors import AmbiguousError, NotFoundError
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.selector import decode_name, names_meant, path_meant, same_path
 from vmkeep.vsphere import protection
-from vmkeep.vsphere.api import moref, vim, vmodl
+from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.paths import inventory_path_of
@@ -97,7 +97,7 @@ def find_vm(session: Session, selector: str) -> VmRecord:
         listed = [(vm, values["name"] or "") for vm, values in read_all(session, vim.VirtualMachine, "name")]
         kind, _, value = selector.partition(":")
         chosen = _FINDERS[kind](session, value) if kind in _FINDERS else []
-        found = {moref(vm): vm for vm in (*chosen, *_by_name(session, selector, listed))}
+        found = {moref_of(vm): vm for vm in (*chosen, *_by_name(session, selector, listed))}
         if not found:
             raise _nothing_fits(session, selector, listed)
         if len(found) > 1:
@@ -233,7 +233,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _ambiguous(session: Session, selector: str, found: Iterable[Any]) -> AmbiguousError:
-    lines = sorted(f"{inventory_path_of(session, vm).path} (moref:{moref(vm)})" for vm in found)
+    lines = sorted(f"{inventory_path_of(session, vm).path} (moref:{moref_of(vm)})" for vm in found)
     rest = f", and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return AmbiguousError(
         f"'{selector}' fits {len(lines)} VMs: {', '.join(lines[:_SHOWN])}{rest}; select one by moref:, or by its path"
@@ -243,7 +243,7 @@ def _ambiguous(session: Session, selector: str, found: Iterable[Any]) -> Ambiguo
 def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
     power, managed_by = values["runtime.powerState"], protection.manager(values["config.managedBy"])
     return VmRecord(
-        moref=moref(vm),
+        moref=moref_of(vm),
         name=decode_name(values["name"] or ""),
         instance_uuid=values["summary.config.instanceUuid"],
         bios_uuid=values["summary.config.uuid"],
@@ -253,7 +253,7 @@ def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
         not_protectable=protection.why_not(values),
         managed_by=managed_by,
         size=int(size) if (size := values["summary.storage.committed"]) is not None else None,
-        host=moref(host) if (host := values["runtime.host"]) is not None else None,
+        host=moref_of(host) if (host := values["runtime.host"]) is not None else None,
     )
 
 

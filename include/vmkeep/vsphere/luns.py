@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import ConflictError, NotFoundError
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -73,5 +73,5 @@ def _lun(info: Any) -> Lun:
         device_name=disk.canonicalName,
         uuid=disk.uuid,
         capacity=blocks.block * blocks.blockSize,
-        used_by=tuple(moref(vm) for vm in info.vm or ()),
+        used_by=tuple(moref_of(vm) for vm in info.vm or ()),
     )

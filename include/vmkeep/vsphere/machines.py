@@ -31,37 +31,37 @@ SUSPEND_SECONDS = 1800.0
 """Suspending writes the VM's memory to its datastore."""
 
 
-def power_state(session: Session, vm: str) -> PowerState:
+def power_state(session: Session, moref: str) -> PowerState:
     """Return whether a VM is on, off or suspended."""
-    with speaking(f"look at the power of VM {vm}"):
-        return PowerState(str(read(session, session.vm(vm), "runtime.powerState")["runtime.powerState"]))
+    with speaking(f"look at the power of VM {moref}"):
+        return PowerState(str(read(session, session.vm(moref), "runtime.powerState")["runtime.powerState"]))
 
 
-def power_on(session: Session, vm: str, *, timeout: float = POWER_SECONDS) -> bool:
+def power_on(session: Session, moref: str, *, timeout: float = POWER_SECONDS) -> bool:
     """Switch on, or resume; return whether it was not running. Does not wait for the guest.
 
     :raises DeadlineError: not in time; if vSphere waits for an answer to a question, the message holds it.
     """
-    return _switch(session, vm, PowerState.ON, lambda: session.vm(vm).PowerOnVM_Task(None), timeout)
+    return _switch(session, moref, PowerState.ON, lambda: session.vm(moref).PowerOnVM_Task(None), timeout)
 
 
-def power_off(session: Session, vm: str) -> bool:
+def power_off(session: Session, moref: str) -> bool:
     """Switch off hard; return whether it was not off already."""
-    return _switch(session, vm, PowerState.OFF, lambda: session.vm(vm).PowerOffVM_Task(), POWER_SECONDS)
+    return _switch(session, moref, PowerState.OFF, lambda: session.vm(moref).PowerOffVM_Task(), POWER_SECONDS)
 
 
-def suspend(session: Session, vm: str) -> bool:
+def suspend(session: Session, moref: str) -> bool:
     """Suspend; return whether it was not suspended already.
 
     :raises VSphereError: the VM is off.
     """
-    return _switch(session, vm, PowerState.SUSPENDED, lambda: session.vm(vm).SuspendVM_Task(), SUSPEND_SECONDS)
+    return _switch(session, moref, PowerState.SUSPENDED, lambda: session.vm(moref).SuspendVM_Task(), SUSPEND_SECONDS)
 
 
-def mark_as_template(session: Session, vm: str) -> None:
+def mark_as_template(session: Session, moref: str) -> None:
     """Make a VM that is off a template; one that is a template already stays one."""
-    with speaking(f"make VM {vm} a template"):
-        managed = session.vm(vm)
+    with speaking(f"make VM {moref} a template"):
+        managed = session.vm(moref)
         if not _is_template(session, managed):
             try:
                 managed.MarkAsTemplate()
@@ -74,33 +74,33 @@ def _is_template(session: Session, managed: Any) -> bool:
     return bool(read(session, managed, "config.template")["config.template"])
 
 
-def renew_generation(session: Session, vm: str) -> bool:
+def renew_generation(session: Session, moref: str) -> bool:
     """Let a VM that is off get a new generation id when it is switched on; return whether the old one is gone.
 
     A guest that finds another id knows that it went back in time: a Windows domain controller takes new numbers then,
     instead of giving out those that others know already.
     """
-    what = f"take the generation id off VM {vm}"
-    keys = _generation(session, vm, what)
+    what = f"take the generation id off VM {moref}"
+    keys = _generation(session, moref, what)
     if keys:
         spec = vim.vm.ConfigSpec(extraConfig=options_for(dict.fromkeys(keys, "")))
         with speaking(what):
             run_task(
                 session,
-                lambda: session.vm(vm).ReconfigVM_Task(spec),
+                lambda: session.vm(moref).ReconfigVM_Task(spec),
                 what=what,
                 timeout=POWER_SECONDS,
-                look=lambda: None if _generation(session, vm, what) else True,
+                look=lambda: None if _generation(session, moref, what) else True,
             )
-        keys = _generation(session, vm, what)
+        keys = _generation(session, moref, what)
     return not keys
 
 
-def _generation(session: Session, vm: str, what: str) -> list[str]:
+def _generation(session: Session, moref: str, what: str) -> list[str]:
     """Return the keys, as the VM spells them, of the settings that hold its generation id."""
     wanted = {key.lower() for key in GENERATION}
     with speaking(what):
-        settings = read(session, session.vm(vm), "config.extraConfig")["config.extraConfig"]
+        settings = read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"]
     return [str(setting.key) for setting in settings or () if setting.key.lower() in wanted and setting.value]
 
 
@@ -112,38 +112,38 @@ def destroy_claimed(session: Session, run: str, *, repository: str | None = None
     :param repository: the id of the one that the run restores from, because runs of two may have one key.
     """
     left = [
-        found.vm
+        found.vm.moref
         for found in list_claimed(session)
         if found.off and found.mark.made and found.mark.is_of(run, repository)
     ]
     destroyed = 0
-    for vm in left:
+    for moref in left:
         with suppress(NotFoundError):  # somebody else has destroyed it meanwhile
-            destroy(session, vm, run=run, repository=repository)
+            destroy(session, moref, run=run, repository=repository)
             destroyed += 1
     return destroyed
 
 
-def destroy(session: Session, vm: str, *, run: str, repository: str | None = None) -> None:
+def destroy(session: Session, moref: str, *, run: str, repository: str | None = None) -> None:
     """Destroy one VM that ``run`` made and did not finish, with its disks.
 
     :raises ConflictError: it does not carry the run's mark; nothing was done.
     :raises TransientError: a writer still holds one of its disks, as one does for a while that was just killed.
     """
-    mark = claim_on(session, vm)
+    mark = claim_on(session, moref)
     if mark is None or not mark.made or not mark.is_of(run, repository):
         found = mark.run if mark is not None else "none"
-        raise ConflictError(f"VM {vm} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")
-    what = f"destroy VM {vm}, unfinished, of run {run}"
+        raise ConflictError(f"VM {moref} is not an unfinished VM of run {run} (its mark: {found}): not destroyed")
+    what = f"destroy VM {moref}, unfinished, of run {run}"
     log.warning("%s", what)
     try:
         with speaking(what):
             run_task(
                 session,
-                session.vm(vm).Destroy_Task,
+                session.vm(moref).Destroy_Task,
                 what=what,
                 timeout=POWER_SECONDS,
-                look=lambda: None if _exists(session, vm) else True,
+                look=lambda: None if _exists(session, moref) else True,
             )
     except VSphereError as error:
         if error.fault == "FileLocked":
@@ -151,10 +151,10 @@ def destroy(session: Session, vm: str, *, run: str, repository: str | None = Non
         raise
 
 
-def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], Any], timeout: float) -> bool:
-    if power_state(session, vm) is wanted:
+def _switch(session: Session, moref: str, wanted: PowerState, start: Callable[[], Any], timeout: float) -> bool:
+    if power_state(session, moref) is wanted:
         return False
-    what = f"bring VM {vm} to {wanted}"
+    what = f"bring VM {moref} to {wanted}"
     try:
         with speaking(what):
             run_task(
@@ -162,30 +162,30 @@ def _switch(session: Session, vm: str, wanted: PowerState, start: Callable[[], A
                 start,
                 what=what,
                 timeout=timeout,
-                look=lambda: True if power_state(session, vm) is wanted else None,
+                look=lambda: True if power_state(session, moref) is wanted else None,
             )
     except DeadlineError as error:
-        question = _question(session, vm)
+        question = _question(session, moref)
         if question:
             raise DeadlineError(waiting_for=f"{error.waiting_for}; vSphere asks: {question}", seconds=timeout) from None
         raise
     except (VSphereError, TransientError, UnreachableError):  # somebody else may have switched it, or a reply is lost
-        if power_state(session, vm) is not wanted:
+        if power_state(session, moref) is not wanted:
             raise
     return True
 
 
-def _exists(session: Session, vm: str) -> bool:
+def _exists(session: Session, moref: str) -> bool:
     try:
-        power_state(session, vm)
+        power_state(session, moref)
     except NotFoundError:
         return False
     return True
 
 
-def _question(session: Session, vm: str) -> str | None:
+def _question(session: Session, moref: str) -> str | None:
     try:
-        question = read(session, session.vm(vm), "runtime.question")["runtime.question"]
+        question = read(session, session.vm(moref), "runtime.question")["runtime.question"]
     except vmodl.MethodFault:
         return None
     return " ".join(str(question.text).split()) if question is not None else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_each
 from vmkeep.vsphere.session import Session
@@ -57,7 +57,7 @@ class Network:
     @property
     def moref(self) -> str:
         """Its managed object id."""
-        return moref(self.managed)
+        return moref_of(self.managed)
 
     def backing(self) -> Any:
         """Return what a card on it refers to it by."""
@@ -96,24 +96,24 @@ def port_groups(session: Session, groups: Iterable[Any]) -> list[Network]:
     found = read_each(session, groups, "name", "key", "config.distributedVirtualSwitch", "config.uplink")
     usable = [(group, values) for group, values in found if values["name"] and not values["config.uplink"]]
     switches = {
-        moref(switch): switch
+        moref_of(switch): switch
         for _, values in usable
         if (switch := values["config.distributedVirtualSwitch"]) is not None
     }
-    known = {moref(switch): values for switch, values in read_each(session, switches.values(), "name", "uuid")}
+    known = {moref_of(switch): values for switch, values in read_each(session, switches.values(), "name", "uuid")}
     return [
         Network(
             kind=NetworkKind.PORT_GROUP,
             name=decode_name(values["name"]),
             managed=group,
             id=values["key"],
-            switch_uuid=known[moref(switch)]["uuid"],
-            switch_name=decode_name(known[moref(switch)]["name"]),
+            switch_uuid=known[moref_of(switch)]["uuid"],
+            switch_name=decode_name(known[moref_of(switch)]["name"]),
         )
         for group, values in usable
         if (switch := values["config.distributedVirtualSwitch"]) is not None
-        and moref(switch) in known
-        and known[moref(switch)]["uuid"]
+        and moref_of(switch) in known
+        and known[moref_of(switch)]["uuid"]
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from vmkeep.errors import UnsupportedError
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
@@ -39,7 +39,7 @@ def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
         if above is None:
             break  # the root folder has a name, but no part in any path
         if isinstance(current, vim.Datacenter):
-            datacenter_at, datacenter_moref = len(names), moref(current)
+            datacenter_at, datacenter_moref = len(names), moref_of(current)
         names.append(values["name"])
         current = above
     if datacenter_at is None:

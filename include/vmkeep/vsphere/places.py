@@ -13,7 +13,7 @@ from vmkeep.errors import AmbiguousError, NotFoundError, UnsupportedError, Usage
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.references import NONE_KEPT, References
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.cards import UNKNOWN, Origin
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.hosts import Hosts, find_hosts, host_named, require_in_use
@@ -142,15 +142,15 @@ def _place(
     folder_place = inventory_path_of(session, folder)
     return Place(
         name=name,
-        folder=moref(folder),
+        folder=moref_of(folder),
         folder_path=folder_place.path,
         datacenter=_inside(folder_place.datacenter_moref, folder_place.path),
         datacenter_path=folder_place.datacenter,
-        pool=moref(pool),
+        pool=moref_of(pool),
         pool_path=inventory_path_of(session, pool).path,
-        host=moref(host),
+        host=moref_of(host),
         host_name=read(session, host, "name")["name"],
-        other_hosts=tuple(map(moref, others)),
+        other_hosts=tuple(map(moref_of, others)),
         by_vsphere=hosts.by_vsphere,
         datastores=_datastores(session, host),
         taken_by=_taken(session, folder, name),
@@ -245,18 +245,18 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
         (decode_name(values["name"] or ""), pool, values["owner"], values["parent"])
         for pool, values in read_all(session, vim.ResourcePool, "name", "owner", "parent", under=datacenter)
     ]
-    named_owners = read_each(session, {moref(owner): owner for _, _, owner, _ in pools}.values(), "name")
-    owner_names = {moref(owner): decode_name(values["name"] or "") for owner, values in named_owners}
-    owners = {moref(pool): owner_names.get(moref(owner), "") for _, pool, owner, _ in pools}
-    roots = {moref(pool) for _, pool, owner, parent in pools if moref(parent) == moref(owner)}
-    named = [(owners[moref(pool)] if moref(pool) in roots else name, pool) for name, pool, _, _ in pools]
+    named_owners = read_each(session, {moref_of(owner): owner for _, _, owner, _ in pools}.values(), "name")
+    owner_names = {moref_of(owner): decode_name(values["name"] or "") for owner, values in named_owners}
+    owners = {moref_of(pool): owner_names.get(moref_of(owner), "") for _, pool, owner, _ in pools}
+    roots = {moref_of(pool) for _, pool, owner, parent in pools if moref_of(parent) == moref_of(owner)}
+    named = [(owners[moref_of(pool)] if moref_of(pool) in roots else name, pool) for name, pool, _, _ in pools]
     if wanted is not None:
         return _no_vapp(_one(session, "resource pool", wanted, named, lambda: f"there are {_names(named)}"), wanted)
     if host is not None:
         return read(session, read(session, host, "parent")["parent"], "resourcePool")["resourcePool"]
-    known = {moref(pool): pool for _, pool in named}
+    known = {moref_of(pool): pool for _, pool in named}
     original = _outside_vapps(session, like["resourcePool"])
-    if original is not None and moref(original) in known:
+    if original is not None and moref_of(original) in known:
         return original
     if len(roots) != 1:
         raise UsageError(f"say into which resource pool the VM goes: {_names(named)}")
@@ -286,8 +286,8 @@ def _datastores(session: Session, host: Any) -> tuple[str, ...]:
 def _taken(session: Session, folder: Any, name: str) -> str | None:
     for vm, values in read_all(session, vim.VirtualMachine, "name", "parent", under=folder):
         parent = values["parent"]
-        if parent is not None and moref(parent) == moref(folder) and decode_name(values["name"] or "") == name:
-            return moref(vm)
+        if parent is not None and moref_of(parent) == moref_of(folder) and decode_name(values["name"] or "") == name:
+            return moref_of(vm)
     return None
 
 
@@ -296,8 +296,8 @@ def _one(
 ) -> Any:
     """Return the one of the known that has the name, or the inventory path; a name may look like a path."""
     there = _at(session, wanted) if wanted.startswith("/") else None
-    by_path = moref(there) if there is not None else None
-    found = [thing for name, thing in known if name == wanted or moref(thing) == by_path]
+    by_path = moref_of(there) if there is not None else None
+    found = [thing for name, thing in known if name == wanted or moref_of(thing) == by_path]
     if not found:
         raise NotFoundError(f"no {kind} '{wanted}'; {candidates()}")
     if len(found) > 1:

@@ -24,7 +24,7 @@ SECONDS = 20.0
 _Ref = pbm.ServerObjectRef
 
 
-def read_policies(session: Session, vm: str, disks: Iterable[int]) -> tuple[NamedPolicy, ...]:
+def read_policies(session: Session, moref: str, disks: Iterable[int]) -> tuple[NamedPolicy, ...]:
     """Return the storage policies of a VM's own files and of its disks; an ESXi host knows none.
 
     :param disks: device keys.
@@ -32,8 +32,8 @@ def read_policies(session: Session, vm: str, disks: Iterable[int]) -> tuple[Name
     """
     if not session.is_vcenter:
         return ()
-    wanted: dict[str, int | None] = {vm: None, **{f"{vm}:{key}": key for key in disks}}
-    with _understanding(f"ask for the storage policies of VM {vm}"), _open(session) as content:
+    wanted: dict[str, int | None] = {moref: None, **{f"{moref}:{key}": key for key in disks}}
+    with _understanding(f"ask for the storage policies of VM {moref}"), _open(session) as content:
         manager = content.profileManager
         found = manager.QueryAssociatedProfiles([_ref(session, key, disk) for key, disk in wanted.items()])
         policies = list(_assigned(found or (), wanted))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vmkeep.errors import PermissionDeniedError
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read_each
@@ -20,7 +20,7 @@ def missing_privileges(session: Session, entity: Any, names: Sequence[str]) -> t
     none.
     """
     target = session.vm(entity) if isinstance(entity, str) else entity
-    with speaking(f"ask for the privileges on {moref(target)}"):
+    with speaking(f"ask for the privileges on {moref_of(target)}"):
         manager = session.content.authorizationManager
         try:
             answers = manager.HasPrivilegeOnEntities([target], session.session_key, list(names))
@@ -48,12 +48,12 @@ def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> Non
         f"the user {session.user_name} lacks {told}: give the user a role with that there ('vmkeep vsphere role' lists "
         "what is needed)",
         privilege=lacking[0][1][0],
-        target=moref(managed[0]),
+        target=moref_of(managed[0]),
     )
 
 
 def _called(session: Session, managed: Any) -> str:
     """The object as people know it, with its id; the id alone, if the user may not see the name."""
-    with speaking(f"look at {moref(managed)}"):
+    with speaking(f"look at {moref_of(managed)}"):
         names = [values["name"] for _, values in read_each(session, [managed], "name") if values["name"]]
-    return f"{decode_name(names[0])} ({moref(managed)})" if names else moref(managed)
+    return f"{decode_name(names[0])} ({moref_of(managed)})" if names else moref_of(managed)

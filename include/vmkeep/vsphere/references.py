@@ -11,13 +11,13 @@ from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
 
-def read_references(session: Session, vm: str) -> tuple[References, tuple[str, ...]]:
+def read_references(session: Session, moref: str) -> tuple[References, tuple[str, ...]]:
     """Return the names of what a VM's configuration refers to by ids: port groups, and networks of NSX.
 
     :returns: the names, and the labels of the network cards whose network's name may not be read.
     """
-    with speaking(f"read the names of the networks of VM {vm}"):
-        values = read(session, session.vm(vm), "network", "config.hardware.device")
+    with speaking(f"read the names of the networks of VM {moref}"):
+        values = read(session, session.vm(moref), "network", "config.hardware.device")
         networks = values["network"] or ()
         groups = [network for network in networks if isinstance(network, vim.dvs.DistributedVirtualPortgroup)]
         opaque = [network for network in networks if isinstance(network, vim.OpaqueNetwork)]
@@ -27,10 +27,10 @@ def read_references(session: Session, vm: str) -> tuple[References, tuple[str, .
     return references, tuple(card.label for card in cards if card.unnamed)
 
 
-def read_attributes(session: Session, vm: str) -> tuple[tuple[str, str], ...]:
+def read_attributes(session: Session, moref: str) -> tuple[tuple[str, str], ...]:
     """Return a VM's custom attributes, name and value, those without a value left out."""
-    with speaking(f"read the custom attributes of VM {vm}"):
-        values = read(session, session.vm(vm), "customValue", "availableField")
+    with speaking(f"read the custom attributes of VM {moref}"):
+        values = read(session, session.vm(moref), "customValue", "availableField")
     names = {field.key: str(field.name) for field in values["availableField"] or ()}
     set_ones = (
         (names.get(item.key, f"{item.key}"), str(item.value)) for item in values["customValue"] or () if item.value

@@ -5,10 +5,10 @@ It does not tell who: VDDK's EndAccess of one's own identity is how to find out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.model.vmref import VmRef
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.properties import read, read_all
@@ -17,26 +17,19 @@ from vmkeep.vsphere.session import Session
 _RELOCATE: Final = "RelocateVM_Task"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixedVm:
-    """A VM that cannot be relocated now."""
-
-    vm: str
-    """Managed object id."""
-    name: str
-
-
-def is_fixed(session: Session, vm: str) -> bool:
+def is_fixed(session: Session, moref: str) -> bool:
     """Tell whether a VM cannot be relocated now."""
-    with speaking(f"ask whether VM {vm} may be relocated"):
-        return _has(read(session, session.vm(vm), "disabledMethod"))
+    with speaking(f"ask whether VM {moref} may be relocated"):
+        return _has(read(session, session.vm(moref), "disabledMethod"))
 
 
-def list_fixed(session: Session) -> tuple[FixedVm, ...]:
+def list_fixed(session: Session) -> tuple[VmRef, ...]:
     """Return every VM that cannot be relocated now."""
     with speaking("look for VMs that cannot be relocated"):
         found = read_all(session, vim.VirtualMachine, "name", "disabledMethod")
-    return tuple(FixedVm(vm=moref(vm), name=decode_name(values["name"] or "")) for vm, values in found if _has(values))
+    return tuple(
+        VmRef(moref=moref_of(vm), name=decode_name(values["name"] or "")) for vm, values in found if _has(values)
+    )
 
 
 def _has(values: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.describe import VmDescription
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.paths import DatastorePath
@@ -25,12 +25,12 @@ def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription) -> None
         values = read(session, session.vm(vm.moref), "datastore", "runtime.host")
         home = DatastorePath.parse(vm.vmx).datastore
         stores = values["datastore"] or ()
-        names = {moref(store): found["name"] for store, found in read_each(session, stores, "name")}
+        names = {moref_of(store): found["name"] for store, found in read_each(session, stores, "name")}
     where = {
         On.HOST: [values["runtime.host"]],
         On.VM: [session.vm(vm.moref)],
         # A datastore that the user may not even see may be the one: it is asked for, too.
-        On.HOME: [store for store in stores if names.get(moref(store)) in (home, None)],
+        On.HOME: [store for store in stores if names.get(moref_of(store)) in (home, None)],
     }
     _require(session, purpose, where, when=(When.ENCRYPTED,) if vm.encrypted else ())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vmkeep.model.disk import Disk
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.disks import disks_of, is_shared_bus
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
@@ -29,19 +29,19 @@ def snapshot_obstacles(devices: Iterable[Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def users_of(session: Session, vm: str, disks: Sequence[Disk]) -> tuple[str, ...]:
+def users_of(session: Session, moref: str, disks: Sequence[Disk]) -> tuple[str, ...]:
     """Return the names of the other VMs that are not off and have one of some disks of a VM."""
     if not disks:
         return ()
     wanted = {place for disk in disks for place in _places(disk)}
-    with speaking(f"look for other VMs that use the disks of VM {vm}"):
+    with speaking(f"look for other VMs that use the disks of VM {moref}"):
         # In one look, though only VMs that are awake count: one that is deleted between two looks would end the second.
         found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.hardware.device")
     return tuple(
         decode_name(values["name"] or "")
         for other, values in found
         if values["runtime.powerState"] != vim.VirtualMachine.PowerState.poweredOff
-        and moref(other) != vm
+        and moref_of(other) != moref
         and any(wanted & _places(disk) for disk in disks_of(values["config.hardware.device"] or ()))
     )
 

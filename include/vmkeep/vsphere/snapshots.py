@@ -27,7 +27,7 @@ from vmkeep.errors import (
     VSphereError,
 )
 from vmkeep.vsphere import protection
-from vmkeep.vsphere.api import moref, vim, vmodl
+from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -87,7 +87,7 @@ class VmSnapshot:
 
 def create(
     session: Session,
-    vm: str,
+    moref: str,
     *,
     run: str,
     repository: str | None = None,
@@ -103,16 +103,16 @@ def create(
     :raises QuiesceFailedError: the guest could not be quiesced; there is no snapshot.
     :raises DeadlineError: not done in time; a snapshot may still appear, :func:`find_by_run` waits for it.
     """
-    what = f"snapshot VM {vm} for run {run}"
+    what = f"snapshot VM {moref} for run {run}"
     call = uuid.uuid4().hex
     told = {"run": run, "call": call} | ({} if repository is None else {"repository": repository})
     description = json.dumps({"vmkeep": told})
 
     def start() -> Any:
-        return session.vm(vm).CreateSnapshot_Task(_name(run), description, memory, quiesce)
+        return session.vm(moref).CreateSnapshot_Task(_name(run), description, memory, quiesce)
 
     def look() -> Any:
-        taken = [snapshot.moref for snapshot in list_all(session, vm) if snapshot.call == call]
+        taken = [snapshot.moref for snapshot in list_all(session, moref) if snapshot.call == call]
         return session.managed(vim.vm.Snapshot, taken[0]) if taken else None
 
     try:
@@ -122,59 +122,59 @@ def create(
         if quiesce and _is_quiesce_failure(error):
             raise QuiesceFailedError(str(error), fault=error.fault) from None
         raise
-    found = [snapshot for snapshot in list_all(session, vm) if snapshot.moref == moref(made)]
+    found = [snapshot for snapshot in list_all(session, moref) if snapshot.moref == moref_of(made)]
     if not found:
-        raise StaleError(f"{what}: vSphere made snapshot {moref(made)}, but it is gone already; start again")
+        raise StaleError(f"{what}: vSphere made snapshot {moref_of(made)}, but it is gone already; start again")
     return found[0]
 
 
-def list_all(session: Session, vm: str) -> tuple[VmSnapshot, ...]:
+def list_all(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
     """Return every snapshot of a VM, parents before children.
 
     :raises VmOutOfReachError: vSphere shows none, and no configuration either: there may be some.
     """
-    with speaking(f"list the snapshots of VM {vm}"):
-        values = read(session, session.vm(vm), "snapshot", *protection.PATHS)
+    with speaking(f"list the snapshots of VM {moref}"):
+        values = read(session, session.vm(moref), "snapshot", *protection.PATHS)
     info = values["snapshot"]
     if info is None and values["config.version"] is None:
         why = protection.no_configuration(values["runtime.connectionState"])
-        raise VmOutOfReachError(f"VM {vm}: which snapshots it has is not known: {why}")
+        raise VmOutOfReachError(f"VM {moref}: which snapshots it has is not known: {why}")
     return tuple(_snapshot(tree) for tree in _walk(info.rootSnapshotList)) if info is not None else ()
 
 
-def list_ours(session: Session, vm: str) -> tuple[VmSnapshot, ...]:
+def list_ours(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
     """Return the snapshots that some run of vmkeep has taken and not removed; waits for one being taken."""
-    _await_running_creates(session, vm)
-    return tuple(snapshot for snapshot in list_all(session, vm) if snapshot.run)
+    _await_running_creates(session, moref)
+    return tuple(snapshot for snapshot in list_all(session, moref) if snapshot.run)
 
 
-def find_by_run(session: Session, vm: str, run: str) -> tuple[VmSnapshot, ...]:
+def find_by_run(session: Session, moref: str, run: str) -> tuple[VmSnapshot, ...]:
     """Return the snapshots of one run; waits for one being taken. A VM that is gone has none."""
     try:
-        return tuple(snapshot for snapshot in list_ours(session, vm) if snapshot.run == run)
+        return tuple(snapshot for snapshot in list_ours(session, moref) if snapshot.run == run)
     except NotFoundError:
         return ()
 
 
-def require(session: Session, vm: str, snapshot: str) -> None:
+def require(session: Session, moref: str, snapshot: str) -> None:
     """Make sure that a snapshot is still there.
 
     :raises StaleError: it is gone; what was planned on it has to be planned again.
     """
-    if snapshot not in {known.moref for known in list_all(session, vm)}:
-        raise StaleError(f"VM {vm}: snapshot {snapshot} is gone; start a new run")
+    if snapshot not in {known.moref for known in list_all(session, moref)}:
+        raise StaleError(f"VM {moref}: snapshot {snapshot} is gone; start a new run")
 
 
-def remove(session: Session, vm: str, snapshot: str, *, timeout: float = REMOVE_SECONDS) -> None:
+def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMOVE_SECONDS) -> None:
     """Remove one snapshot, merge its disks, and look whether anything is left. One that is gone is success.
 
     :raises VSphereError: it is still there, or its disks could not be consolidated: a person has to look.
     :raises DeadlineError: not done in time; vSphere goes on by itself, and calling again waits again.
     """
-    what = f"remove snapshot {snapshot} of VM {vm}"
+    what = f"remove snapshot {snapshot} of VM {moref}"
     deadline = time.monotonic() + timeout
     target = session.managed(vim.vm.Snapshot, snapshot)
-    while _is_there(session, vm, snapshot):
+    while _is_there(session, moref, snapshot):
         try:
             left = deadline - time.monotonic()
             run_task(
@@ -182,7 +182,7 @@ def remove(session: Session, vm: str, snapshot: str, *, timeout: float = REMOVE_
                 lambda: _start_removal(target),
                 what=what,
                 timeout=left,
-                look=lambda: None if _is_there(session, vm, snapshot) else True,
+                look=lambda: None if _is_there(session, moref, snapshot) else True,
                 cancel=False,
             )
         except NotFoundError:
@@ -193,56 +193,56 @@ def remove(session: Session, vm: str, snapshot: str, *, timeout: float = REMOVE_
                 raise DeadlineError(waiting_for=f"{what} ({error})", seconds=timeout) from None
             time.sleep(_RETRY_SECONDS)
         else:
-            if _is_there(session, vm, snapshot):
+            if _is_there(session, moref, snapshot):
                 raise VSphereError(
                     f"{what}: vSphere reported success, but the snapshot is still there; remove it by hand"
                 )
-    consolidate_if_needed(session, vm, timeout=deadline - time.monotonic())
+    consolidate_if_needed(session, moref, timeout=deadline - time.monotonic())
 
 
-def consolidate_if_needed(session: Session, vm: str, *, timeout: float = REMOVE_SECONDS) -> bool:
+def consolidate_if_needed(session: Session, moref: str, *, timeout: float = REMOVE_SECONDS) -> bool:
     """Consolidate a VM's disks where vSphere says that they need it; return whether it was needed.
 
     :raises VSphereError: they still need it afterwards.
     """
-    what = f"consolidate the disks of VM {vm}"
+    what = f"consolidate the disks of VM {moref}"
     deadline = time.monotonic() + timeout
     error: VSphereError | TransientError | None = None
     for attempt in range(_CONSOLIDATIONS):
         try:
-            if not _needs_consolidation(session, vm):
+            if not _needs_consolidation(session, moref):
                 return attempt > 0
         except NotFoundError:
             return False  # the VM itself is gone
         if attempt:
             time.sleep(_RETRY_SECONDS)
-        log.warning("VM %s: its disks need consolidation", vm)
+        log.warning("VM %s: its disks need consolidation", moref)
         try:
             with speaking(what):
                 left = deadline - time.monotonic()
                 run_task(
                     session,
-                    session.vm(vm).ConsolidateVMDisks_Task,
+                    session.vm(moref).ConsolidateVMDisks_Task,
                     what=what,
                     timeout=left,
-                    look=lambda: None if _needs_consolidation(session, vm) else True,
+                    look=lambda: None if _needs_consolidation(session, moref) else True,
                     cancel=False,
                 )
         except (VSphereError, TransientError) as failed:  # most often a file that somebody holds for a moment longer
             error = failed
-    if _needs_consolidation(session, vm):
+    if _needs_consolidation(session, moref):
         why = f" ({error})" if error else ""
         raise VSphereError(
-            f"VM {vm}: its disks still need consolidation{why}; see that no proxy holds a disk and the datastore has "
-            "room, then consolidate by hand: the delta disks grow until then",
+            f"VM {moref}: its disks still need consolidation{why}; see that no proxy holds a disk and the datastore "
+            "has room, then consolidate by hand: the delta disks grow until then",
             fault=error.fault if isinstance(error, VSphereError) else "",
         )
     return True
 
 
-def revert(session: Session, vm: str, snapshot: str) -> None:
+def revert(session: Session, moref: str, snapshot: str) -> None:
     """Put a VM back to a snapshot, powered off where the snapshot holds no memory."""
-    what = f"revert VM {vm} to snapshot {snapshot}"
+    what = f"revert VM {moref} to snapshot {snapshot}"
     target = session.managed(vim.vm.Snapshot, snapshot)
     with speaking(what):
         # A VM that was put back looks as one that runs on that snapshot; and putting it back twice does no harm.
@@ -292,7 +292,7 @@ def _walk(trees: Iterable[Any]) -> Iterator[Any]:
 def _snapshot(tree: Any) -> VmSnapshot:
     told = _told(tree.description)
     return VmSnapshot(
-        moref=moref(tree.snapshot),
+        moref=moref_of(tree.snapshot),
         name=tree.name,
         run=told.get("run", ""),
         repository=told.get("repository") or None,
@@ -311,33 +311,37 @@ def _told(description: str | None) -> dict[str, str]:
         return {}
 
 
-def _is_there(session: Session, vm: str, snapshot: str) -> bool:
+def _is_there(session: Session, moref: str, snapshot: str) -> bool:
     try:
-        return snapshot in {known.moref for known in list_all(session, vm)}
+        return snapshot in {known.moref for known in list_all(session, moref)}
     except NotFoundError:
         return False
 
 
-def _needs_consolidation(session: Session, vm: str) -> bool:
-    with speaking(f"look at the disks of VM {vm}"):
-        return bool(read(session, session.vm(vm), "runtime.consolidationNeeded")["runtime.consolidationNeeded"])
+def _needs_consolidation(session: Session, moref: str) -> bool:
+    with speaking(f"look at the disks of VM {moref}"):
+        return bool(read(session, session.vm(moref), "runtime.consolidationNeeded")["runtime.consolidationNeeded"])
 
 
-def _await_running_creates(session: Session, vm: str) -> None:
+def _await_running_creates(session: Session, moref: str) -> None:
     """Wait for snapshots being taken: one whose caller died shows up only when it is done."""
-    with speaking(f"look at the tasks of VM {vm}"):
-        before = list_all(session, vm)
-        for task in read(session, session.vm(vm), "recentTask")["recentTask"] or ():
+    with speaking(f"look at the tasks of VM {moref}"):
+        before = list_all(session, moref)
+        for task in read(session, session.vm(moref), "recentTask")["recentTask"] or ():
             try:
                 info = read(session, task, "info")["info"]
                 if info.descriptionId == "VirtualMachine.createSnapshot" and info.state in ("queued", "running"):
                     wait_task(
-                        session, task, what=f"a snapshot of VM {vm} being taken", timeout=CREATE_SECONDS, cancel=False
+                        session,
+                        task,
+                        what=f"a snapshot of VM {moref} being taken",
+                        timeout=CREATE_SECONDS,
+                        cancel=False,
                     )
             except TaskForgottenError:
                 # vCenter was restarted during the wait: the host goes on, and the snapshot may still appear.
                 until = time.monotonic() + FORGOTTEN_SECONDS
-                await_sight(lambda: None if list_all(session, vm) == before else True, until)
+                await_sight(lambda: None if list_all(session, moref) == before else True, until)
             except (vmodl.MethodFault, DeadlineError) as error:
                 # It failed, or it is over so long that vSphere has forgotten it, or it never ends.
-                log.debug("VM %s: task %s: %s", vm, moref(task), error)
+                log.debug("VM %s: task %s: %s", moref, moref_of(task), error)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vmkeep.errors import DeadlineError, TaskForgottenError, TransientError, UnreachableError, VmKeepError
-from vmkeep.vsphere.api import moref, vim, vmodl
+from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.faults import message, translate
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -138,7 +138,7 @@ _OF_THE_WAIT = (
 
 
 def _is_lost(error: Any, task: Any) -> bool:
-    return isinstance(error, vmodl.fault.ManagedObjectNotFound) and moref(error.obj) == moref(task)
+    return isinstance(error, vmodl.fault.ManagedObjectNotFound) and moref_of(error.obj) == moref_of(task)
 
 
 class _Seen:

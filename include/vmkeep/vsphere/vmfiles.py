@@ -26,33 +26,33 @@ _HOST_DATACENTER = "ha-datacenter"
 """The name that an ESXi host gives to the datacenter that it does not have."""
 
 
-def fetch_vmx(session: Session, vm: str) -> bytes:
+def fetch_vmx(session: Session, moref: str) -> bytes:
     """Return the VM's .vmx file.
 
     :raises NotFoundError: there is none.
     """
-    vmx, _, datacenter = _where(session, vm)
-    return _fetch(session, vm, vmx, datacenter)
+    vmx, _, datacenter = _where(session, moref)
+    return _fetch(session, moref, vmx, datacenter)
 
 
-def fetch_nvram(session: Session, vm: str) -> bytes:
+def fetch_nvram(session: Session, moref: str) -> bytes:
     """Return the VM's NVRAM: the BIOS settings, or EFI variables with the boot entries.
 
     :raises NotFoundError: there is none; a VM that was never powered on has none.
     """
-    nvram, datacenter = _where_nvram(session, vm)
-    return _fetch(session, vm, nvram, datacenter)
+    nvram, datacenter = _where_nvram(session, moref)
+    return _fetch(session, moref, nvram, datacenter)
 
 
-def boots_by_efi(session: Session, vm: str) -> bool:
+def boots_by_efi(session: Session, moref: str) -> bool:
     """Return whether a VM's boot entries are in its NVRAM."""
-    with speaking(f"look at the firmware of VM {vm}"):
-        return bool(read(session, session.vm(vm), "config.firmware")["config.firmware"] == "efi")
+    with speaking(f"look at the firmware of VM {moref}"):
+        return bool(read(session, session.vm(moref), "config.firmware")["config.firmware"] == "efi")
 
 
-def put_nvram(session: Session, vm: str, data: bytes) -> None:
+def put_nvram(session: Session, moref: str, data: bytes) -> None:
     """Write the NVRAM of a VM that is off, under the name that the VM looks for."""
-    nvram, datacenter = _where_nvram(session, vm)
+    nvram, datacenter = _where_nvram(session, moref)
     status, _ = session.request("PUT", _url(session, nvram, datacenter), body=data)
     if status not in (200, 201, 204):
         raise _refused(status, f"write {nvram}")
@@ -67,8 +67,8 @@ def exists(session: Session, path: DatastorePath, datacenter: str) -> bool:
     return status == 200
 
 
-def _fetch(session: Session, vm: str, path: DatastorePath, datacenter: str) -> bytes:
-    host = own_host(session, vm)
+def _fetch(session: Session, moref: str, path: DatastorePath, datacenter: str) -> bytes:
+    host = own_host(session, moref)
     if host is None:
         return _filled(path, _get(session, path, datacenter))
     try:
@@ -97,28 +97,30 @@ def _get(session: Session, path: DatastorePath, datacenter: str) -> bytes:
     return data
 
 
-def _where(session: Session, vm: str) -> tuple[DatastorePath, DatastorePath, str]:
-    with speaking(f"look for the files of VM {vm}"):
-        managed = session.vm(vm)
+def _where(session: Session, moref: str) -> tuple[DatastorePath, DatastorePath, str]:
+    with speaking(f"look for the files of VM {moref}"):
+        managed = session.vm(moref)
         values = read(session, managed, "config.files.vmPathName", "config.extraConfig")
         datacenter = inventory_path_of(session, managed).datacenter
     if not values["config.files.vmPathName"]:
-        raise NotFoundError(f"VM {vm} has no readable configuration file")
+        raise NotFoundError(f"VM {moref} has no readable configuration file")
     vmx = DatastorePath.parse(values["config.files.vmPathName"])
     settings = {str(setting.key).lower(): setting.value for setting in values["config.extraConfig"] or ()}
     name = str(settings.get("nvram") or vmx.path.rpartition("/")[2].removesuffix(".vmx") + ".nvram")
     return vmx, vmx.sibling(name), datacenter
 
 
-def _where_nvram(session: Session, vm: str) -> tuple[DatastorePath, str]:
+def _where_nvram(session: Session, moref: str) -> tuple[DatastorePath, str]:
     """The VM's NVRAM, and the path of its datacenter.
 
     :raises UnsupportedError: it is not in the VM's own folder, where no other VM has its files.
     """
-    vmx, nvram, datacenter = _where(session, vm)
+    vmx, nvram, datacenter = _where(session, moref)
     name = nvram.path.removeprefix(vmx.sibling("").path)
     if "/" in name or name in (".", ".."):
-        raise UnsupportedError(f"VM {vm}: its setting nvram names {name!r}, which is no file in the folder of the VM")
+        raise UnsupportedError(
+            f"VM {moref}: its setting nvram names {name!r}, which is no file in the folder of the VM"
+        )
     return nvram, datacenter
 
 

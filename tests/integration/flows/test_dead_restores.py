@@ -182,7 +182,7 @@ def test_a_complete_vm_stays_whose_restore_died_before_it_took_its_mark_off(lab,
     site, point = kept
     done = Restoring.new(site, point, name).prepared().written()
     with restore.open_site_repository(site) as repository:
-        RunLedger(repository, done.request.run).claim(Outcome.HANDED_OVER)
+        RunLedger(repository, done.request.run).record_outcome(Outcome.HANDED_OVER)
 
     assert done.clean_up() == 0
 

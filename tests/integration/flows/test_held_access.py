@@ -228,7 +228,7 @@ def test_a_vcenter_whose_clock_was_ahead_keeps_no_dead_run_alive(lab, site, monk
         moref="snapshot-1", name="", run="dead", created_at=datetime.now(UTC) + ahead, quiesced=False
     )
     with open_repository(site.repository) as repository:
-        assert not vm_snapshot.is_alive(repository, left, now=datetime.now(UTC))
+        assert not vm_snapshot.snapshot_run_is_alive(repository, left, now=datetime.now(UTC))
     assert [vm.vm.name for vm in let_go(site, find_held(site)).freed] == [OFF]
 
 

@@ -18,7 +18,7 @@ from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm
 from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory, luns
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.rights import LOOKING, STEPS, On, Purpose, When, needed
 from vmkeep.vsphere.rightscheck import require_on_vm
 from vmkeep.vsphere.session import Session, open_session
@@ -288,7 +288,7 @@ def test_a_disk_that_becomes_a_raw_mapping_needs_a_right_of_its_own(lab, site, u
     point = back_up(site, "app01").point
     with hands(lab) as session:
         host = session.content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").host[0]
-        lun = next(lun.device_name for lun in luns.list_luns(session, moref(host)) if not lun.used_by)
+        lun = next(lun.device_name for lun in luns.list_luns(session, moref_of(host)) if not lun.used_by)
     wanted = {"physical_rdm": PhysicalRdm.LUN, "luns": (f"scsi1:0={lun}",)}
     plain = as_user(site, users.with_rights(needed(Purpose.RESTORE_NEW)))
     with_mapping = as_user(site, users.with_rights(needed(Purpose.RESTORE_NEW, [When.RAW_MAPPING])))

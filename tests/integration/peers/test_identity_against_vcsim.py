@@ -6,7 +6,7 @@ import pytest
 
 from vmkeep.errors import NotFoundError
 from vmkeep.vsphere import inventory
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.cards import UNKNOWN, card_networks
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.server import server_uuid
@@ -38,13 +38,13 @@ def test_a_port_group_is_known_by_its_id_on_its_own_switch_and_on_no_other(sessi
     uuid = read(session, switch, "uuid")["uuid"]
 
     def network_of(switch_uuid, *, same_vcenter=True):
-        port = vim.dvs.PortConnection(portgroupKey=moref(group), switchUuid=switch_uuid)
+        port = vim.dvs.PortConnection(portgroupKey=moref_of(group), switchUuid=switch_uuid)
         backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
         card = vim.vm.device.VirtualVmxnet3(key=4000, backing=backing)
         return card_networks(session, host, [card], {}, origin=UNKNOWN, same_vcenter=same_vcenter)[4000].network
 
-    assert network_of(uuid).backing().port.portgroupKey == moref(group)
-    with pytest.raises(NotFoundError, match=moref(group)):
+    assert network_of(uuid).backing().port.portgroupKey == moref_of(group)
+    with pytest.raises(NotFoundError, match=moref_of(group)):
         network_of("50 11 22 33")
-    with pytest.raises(NotFoundError, match=moref(group)):
+    with pytest.raises(NotFoundError, match=moref_of(group)):
         network_of(uuid, same_vcenter=False)

@@ -206,7 +206,7 @@ def test_a_vm_whose_creation_is_forgotten_is_made_once(session, lab, after):
 
     made = make(session, "forgotten")
 
-    assert [found.vm for found in claims.list_claimed(session)] == [made]
+    assert [found.vm.moref for found in claims.list_claimed(session)] == [made]
     assert lab.site.faults.calls["CreateVM_Task"] == 1
     assert machines.destroy_claimed(session, RUN) == 1
 

@@ -7,7 +7,7 @@ import pytest
 from vmkeep.errors import AmbiguousError, NotFoundError, PermissionDeniedError
 from vmkeep.model.disk import SkipReason
 from vmkeep.vsphere import inventory, privileges
-from vmkeep.vsphere.api import moref, vim
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.configspec import parse_config
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.inventory import PowerState
@@ -132,10 +132,10 @@ def test_a_property_that_may_not_be_read_is_an_error_with_the_privilege(lab, rea
     manager.SetEntityPermissions(vm, [granted])
     with open_session(reach(lab, lab.port, user=user)) as reader:
         assert [record.name for record in inventory.list_vms(reader)] == ["web01"]
-        described = inventory.describe_vm(reader, moref(vm))
+        described = inventory.describe_vm(reader, moref_of(vm))
         assert described.identity.inventory_path == "/Lab/vm/Production/web01"
         with pytest.raises(PermissionDeniedError, match=r"lacks System\.Read on group-"), speaking("look"):
-            read(reader, reader.managed(vim.Folder, moref(vm.parent)), "name", "overallStatus")
+            read(reader, reader.managed(vim.Folder, moref_of(vm.parent)), "name", "overallStatus")
 
 
 def test_the_backup_user_has_what_a_backup_needs(lab, reach):

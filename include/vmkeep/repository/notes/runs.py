@@ -44,7 +44,7 @@ class RunArea:
         key = self._note(name)
         self._store.replace(key, self._framer.wrap(Kind.NOTE, data, name=key))
 
-    def claim(self, name: str, data: bytes) -> bytes:
+    def store_once(self, name: str, data: bytes) -> bytes:
         """Write a note unless one of that name stands; return the one that stands. Of several at once, one wins."""
         key = self._note(name)
         try:
