@@ -21,7 +21,7 @@ from vmkeep.repository.folders import SWEEPS
 from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.frames import Framer
-from vmkeep.repository.notes.plans import Plans
+from vmkeep.repository.notes.sweeprecords import SweepRecords
 
 Action: TypeAlias = Callable[[BlobStore, int, int], int]
 """Takes a store, the round and the racer's number."""
@@ -40,12 +40,12 @@ def decide(store: BlobStore, number: int, racer: int) -> int:
     framer = Framer(codec=Codec.NONE)
     key = f"{SWEEPS}{number:032x}/candidates"  # the record that a sweep begins with
     store.put(key, framer.wrap(Kind.NOTE, b'{"packs":"%s"}' % bytes(16).hex().encode(), name=key))
-    return len(Plans(store, framer).decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
+    return len(SweepRecords(store, framer).decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
 
 
 def end(store: BlobStore, number: int, racer: int) -> int:
     """Decide a sweep whose record was forgotten; return how many packs were decided to go."""
-    plans = Plans(store, Framer(codec=Codec.NONE))
+    plans = SweepRecords(store, Framer(codec=Codec.NONE))
     return len(plans.decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
 
 

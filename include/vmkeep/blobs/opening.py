@@ -19,8 +19,8 @@ from vmkeep.blobs.wrappers import (
     RetryingStore,
     SettlingStore,
     ThrottledStore,
-    line_for,
     parse_rates,
+    timetable_for,
 )
 from vmkeep.errors import (
     PermissionDeniedError,
@@ -74,7 +74,7 @@ def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> 
         store = MeteredStore(store, meter)
     if limit_rate:
         rates = parse_rates(limit_rate)
-        store = ThrottledStore(store, Pace(rates, line_for(f"{store.location} {limit_rate}")))
+        store = ThrottledStore(store, Pace(rates, timetable_for(f"{store.location} {limit_rate}")))
     return SettlingStore(store)
 
 

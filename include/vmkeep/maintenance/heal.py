@@ -79,7 +79,7 @@ def heal(
         writer.flush()
     report = healing.report()
     if report.packs_condemned:
-        repository.plans.condemn(bytes.fromhex(pack) for pack in report.packs_condemned)
+        repository.sweep_records.condemn(bytes.fromhex(pack) for pack in report.packs_condemned)
     return report
 
 
@@ -136,11 +136,11 @@ class _Healing:
         """The damaged packs that no point needs now and that are not condemned already."""
         if self._unclear:
             return frozenset()
-        return frozenset(self._known) - self._needed - self._repository.plans.avoided()
+        return frozenset(self._known) - self._needed - self._repository.sweep_records.avoided()
 
     def _avoid(self) -> None:
         """Make the writer store again even what a damaged pack still has, because its good frames have to move, too."""
-        self._index.avoid(frozenset(self._known) | self._repository.plans.avoided(), frozenset(self._bad))
+        self._index.avoid(frozenset(self._known) | self._repository.sweep_records.avoided(), frozenset(self._bad))
 
     def _heal_point(self, point: RestorePoint) -> None:
         twin = self._twin(point)

@@ -13,7 +13,7 @@ from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import ID_SIZE
-from vmkeep.repository.index import Segment, Shelf, segment_key
+from vmkeep.repository.index import Segment, SegmentLoader, segment_key
 from vmkeep.repository.index.columns import encode
 
 _LIMIT = 1 << 32
@@ -24,10 +24,10 @@ def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
     locked: dict[str, str] = {}
     if not packs:
         return locked
-    shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
+    loader = SegmentLoader(repository.blobs, repository.framer, cache=repository.cache)
     for blob in list(repository.blobs.list(INDEX)):
         try:
-            if not _named(shelf.open(blob.key, blob.size), packs).any():
+            if not _named(loader.open(blob.key, blob.size), packs).any():
                 continue
             content = repository.framer.unwrap(Kind.INDEX, repository.blobs.get(blob.key), name=blob.key, limit=_LIMIT)
             _put_without(repository, Segment(content), packs)
@@ -42,11 +42,11 @@ def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
 
 def named_packs(repository: Repository) -> frozenset[bytes]:
     """Return every pack that some segment in the store names. Reads only the segments' pack tables."""
-    shelf = Shelf(repository.blobs, repository.framer, cache=repository.cache)
+    loader = SegmentLoader(repository.blobs, repository.framer, cache=repository.cache)
     found = set[bytes]()
     for blob in list(repository.blobs.list(INDEX)):
         try:
-            found.update(row.tobytes() for row in shelf.open(blob.key, blob.size).columns().pack_ids)
+            found.update(row.tobytes() for row in loader.open(blob.key, blob.size).columns().pack_ids)
         except (BlobNotFoundError, CorruptError):
             continue
     return frozenset(found)

@@ -59,7 +59,7 @@ def needed_packs(repository: Repository) -> frozenset[str]:
 
     :raises CorruptError: something on the way cannot be read, so the packs cannot be told.
     """
-    condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
+    condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.sweep_records.plans()))
     return frozenset(pack_key(pack) for pack in marked(repository, condemned).live())
 
 

@@ -24,7 +24,7 @@ from vmkeep.repository.folders import INDEX, PACKS
 from vmkeep.repository.frames import ID_SIZE, pack_key
 from vmkeep.repository.index import Segment, without_overlap
 from vmkeep.repository.index.columns import U8, Columns
-from vmkeep.repository.index.joining import in_packs, joined, sortable, span_of
+from vmkeep.repository.index.merging import in_packs, merged, sortable, span_of
 
 _PART = 4_000_000
 """Entries in a new segment: about 200 MB. The merge needs three times as much memory for them."""
@@ -145,7 +145,7 @@ def execute_merge(
         given = sum(len(span.prefixes) for span in spans)
         done += given
         if spans:
-            once = joined(spans)
+            once = merged(spans)
             twins += given - len(once.prefixes)
             left = in_packs(once, packs.hold(once.pack_ids))
             if len(left.prefixes):

@@ -14,11 +14,11 @@ from vmkeep.blobs import abreast
 from vmkeep.errors import LockedError, StoreFullError
 from vmkeep.maintenance.index_removal import withdraw
 from vmkeep.maintenance.plan import marked
-from vmkeep.maintenance.reachability import Marking
+from vmkeep.maintenance.reachability import ReachedFrames
 from vmkeep.model.job import Progress
 from vmkeep.repository import Repository
 from vmkeep.repository.frames import pack_key
-from vmkeep.repository.notes import Plan, Sweep
+from vmkeep.repository.notes import Sweep, SweepPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +53,17 @@ def settle(repository: Repository) -> dict[str, str]:
     which is harmless, and an undecided sweep finds that it may delete nothing.
     """
     locked: dict[str, str] = {}
-    for sweep in repository.plans.sweeps():
+    for sweep in repository.sweep_records.sweeps():
         if not sweep.over:
-            locked |= _carry_out(repository, sweep.id, repository.plans.decide(sweep.id, ()))
+            locked |= _carry_out(repository, sweep.id, repository.sweep_records.decide(sweep.id, ()))
     return locked
 
 
 def sweep(
-    repository: Repository, plans: Iterable[Plan], *, on_progress: Callable[[Progress], None] = lambda _progress: None
+    repository: Repository,
+    plans: Iterable[SweepPlan],
+    *,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> Swept:
     """Delete the packs that these plans condemn and that nothing reaches, and withdraw the plans.
 
@@ -68,42 +71,42 @@ def sweep(
     """
     plans = list(plans)
     candidates = frozenset[bytes]().union(*(plan.packs for plan in plans))
-    own = repository.plans.begin_sweep(candidates)  # before anything is looked at, see decision 0008
+    own = repository.sweep_records.begin_sweep(candidates)  # before anything is looked at, see decision 0008
     try:
-        marking = _mark(repository, own, candidates)
-        takes = _unreached(marking, candidates)
+        reached = _mark(repository, own, candidates)
+        takes = _unreached(reached, candidates)
     except Exception:
-        repository.plans.decide(own, ())
-        repository.plans.finish_sweep(own)
+        repository.sweep_records.decide(own, ())
+        repository.sweep_records.finish_sweep(own)
         raise
-    decided = repository.plans.decide(own, takes)
+    decided = repository.sweep_records.decide(own, takes)
     if decided != takes:
         locked = _carry_out(repository, own, decided)
         return Swept(locked=locked, given_way=True)
     locked = _carry_out(repository, own, takes, on_progress)
     for plan in plans:
-        repository.plans.withdraw(plan.id)
-    there = {pack: marking.blobs[pack].size for pack in takes & marking.blobs.keys() if pack_key(pack) not in locked}
+        repository.sweep_records.withdraw(plan.id)
+    there = {pack: reached.blobs[pack].size for pack in takes & reached.blobs.keys() if pack_key(pack) not in locked}
     return Swept(deleted=len(there), bytes_freed=sum(there.values()), pardoned=len(candidates - takes), locked=locked)
 
 
-def _mark(repository: Repository, own: str, candidates: frozenset[bytes]) -> Marking:
+def _mark(repository: Repository, own: str, candidates: frozenset[bytes]) -> ReachedFrames:
     """Mark the frames that restore points reach. Everything here is looked at after the sweep's record was put."""
-    sweeps = [sweep for sweep in repository.plans.sweeps() if sweep.id != own]
+    sweeps = [sweep for sweep in repository.sweep_records.sweeps() if sweep.id != own]
     return marked(
         repository,
-        frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans())),
+        frozenset[bytes]().union(*(plan.packs for plan in repository.sweep_records.plans())),
         candidates=candidates,
         others=_packs(sweep for sweep in sweeps if sweep.takes is None),
         gone=_packs(sweep for sweep in sweeps if sweep.takes is not None),
     )
 
 
-def _unreached(marking: Marking, candidates: frozenset[bytes]) -> frozenset[bytes]:
+def _unreached(reached: ReachedFrames, candidates: frozenset[bytes]) -> frozenset[bytes]:
     """Return the candidates that nothing reaches."""
-    takes = candidates - marking.live().keys()
-    if not marking.complete:
-        takes &= marking.framed().keys() | (takes - marking.blobs.keys())
+    takes = candidates - reached.live().keys()
+    if not reached.complete:
+        takes &= reached.framed().keys() | (takes - reached.blobs.keys())
     return takes
 
 
@@ -141,5 +144,5 @@ def _carry_out(
         on_progress(Progress(phase="sweep", bytes_done=number, bytes_total=len(ids)))
     if not withdrawn:
         locked |= withdraw(repository, takes)
-    repository.plans.finish_sweep(sweep)
+    repository.sweep_records.finish_sweep(sweep)
     return locked

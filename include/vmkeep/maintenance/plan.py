@@ -12,7 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from vmkeep.errors import CorruptError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.margins import Margins
-from vmkeep.maintenance.reachability import Marking, Rank
+from vmkeep.maintenance.reachability import Rank, ReachedFrames
 from vmkeep.maintenance.roots import Roots
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.repository import Repository
@@ -74,24 +74,24 @@ def plan_prune(
     verdicts = tuple(decide(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()
     forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
     time = store_time(repository.blobs)
-    plans = repository.plans.plans()
+    plans = repository.sweep_records.plans()
     condemned = frozenset[bytes]().union(*(plan.packs for plan in plans))
     ripe = frozenset[bytes]().union(*(plan.packs for plan in plans if time - plan.written_at >= margins.condemned_for))
-    marking = marked(repository, condemned, without=forget)
-    live, framed = marking.live(), marking.framed()
-    old = {pack: blob for pack, blob in marking.blobs.items() if time - blob.modified >= margins.young_for}
-    unreached = {pack for pack in old if pack not in live and (pack in framed or marking.complete)}
+    reached = marked(repository, condemned, without=forget)
+    live, framed = reached.live(), reached.framed()
+    old = {pack: blob for pack, blob in reached.blobs.items() if time - blob.modified >= margins.young_for}
+    unreached = {pack for pack in old if pack not in live and (pack in framed or reached.complete)}
     rewritten = {pack for pack in old if 0 < live.get(pack, 0) < (1 - margins.waste) * framed.get(pack, 0)}
     return PrunePlan(
         verdicts=verdicts,
         condemned={pack.hex(): old[pack].size for pack in sorted(unreached - condemned)},
         rewritten={pack.hex(): live[pack] for pack in sorted(rewritten)},
-        swept={pack.hex(): marking.blobs[pack].size for pack in sorted(ripe) if pack in marking.blobs},
-        waiting=len((condemned - ripe) & marking.blobs.keys()),
-        packs=len(marking.blobs),
-        pack_bytes=sum(blob.size for blob in marking.blobs.values()),
+        swept={pack.hex(): reached.blobs[pack].size for pack in sorted(ripe) if pack in reached.blobs},
+        waiting=len((condemned - ripe) & reached.blobs.keys()),
+        packs=len(reached.blobs),
+        pack_bytes=sum(blob.size for blob in reached.blobs.values()),
         live_bytes=sum(live.values()),
-        lost_blocks=marking.lost,
+        lost_blocks=reached.lost,
         margins=margins,
     )
 
@@ -104,7 +104,7 @@ def marked(
     others: frozenset[bytes] = frozenset(),
     gone: frozenset[bytes] = frozenset(),
     without: frozenset[str] = frozenset(),
-) -> Marking:
+) -> ReachedFrames:
     """Mark the frames that restore points reach, from what is stored now.
 
     Tries twice, because another prune may have deleted a pack after the index was loaded here. Tries again each time
@@ -123,17 +123,17 @@ def marked(
                 return worth
         return Rank.CONDEMNED if pack in condemned else Rank.CLEAR
 
-    def attempt(*, last: bool) -> Marking | None:
+    def attempt(*, last: bool) -> ReachedFrames | None:
         """Return what is reached; ``None`` if something is missing that may simply not be needed any more."""
         roots = Roots(repository, without=without)
         try:
-            marking = Marking(repository, rank)
-            roots.mark(marking)
+            reached = ReachedFrames(repository, rank)
+            roots.mark(reached)
         except CorruptError:
             if last and roots.stand():
                 raise
             return None
-        return marking if not marking.lost or (last and roots.stand()) else None
+        return reached if not reached.lost or (last and roots.stand()) else None
 
     found = attempt(last=False)
     while found is None:

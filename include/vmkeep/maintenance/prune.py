@@ -125,8 +125,8 @@ def _tidy(repository: Repository, plan: PrunePlan) -> tuple[int, int]:
 
 def _condemn(repository: Repository, packs: set[bytes]) -> tuple[str, set[bytes]] | None:
     """Write a plan that condemns those of the packs that no plan condemns yet; return its id and its packs."""
-    fresh = packs - frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
-    return (repository.plans.condemn(fresh), fresh) if fresh else None
+    fresh = packs - frozenset[bytes]().union(*(plan.packs for plan in repository.sweep_records.plans()))
+    return (repository.sweep_records.condemn(fresh), fresh) if fresh else None
 
 
 def _rewrite(repository: Repository, packs: set[bytes], on_progress: Callable[[Progress], None]) -> Rewritten:
@@ -138,22 +138,22 @@ def _rewrite(repository: Repository, packs: set[bytes], on_progress: Callable[[P
     try:
         if (written := _condemn(repository, packs)) is None and not packs:
             return Rewritten()
-        condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.plans.plans()))
+        condemned = frozenset[bytes]().union(*(plan.packs for plan in repository.sweep_records.plans()))
         frames = marked(repository, condemned | packs).live_frames(frozenset(packs))
         moved = rewrite(repository, frames, on_progress=on_progress)
         if moved.damaged and written:
             _condemn(repository, written[1] - moved.damaged.keys())
-            repository.plans.withdraw(written[0])
+            repository.sweep_records.withdraw(written[0])
     except StoreFullError as error:
         if written:
-            repository.plans.withdraw(written[0])
+            repository.sweep_records.withdraw(written[0])
         return Rewritten(no_room=str(error))
     return moved
 
 
 def _sweep(repository: Repository, plan: PrunePlan, on_progress: Callable[[Progress], None]) -> Swept:
     """Sweep the plans that are old enough by now."""
-    if not (plans := repository.plans.plans()):
+    if not (plans := repository.sweep_records.plans()):
         return Swept()
     time = store_time(repository.blobs)
     ripe = [old for old in plans if time - old.written_at >= plan.margins.condemned_for]

@@ -67,8 +67,8 @@ class LiveFrame:
     length: int
 
 
-class Marking:
-    """The marks on one index. Not thread-safe.
+class ReachedFrames:
+    """The frames of one index that restore points reach, marked one map at a time. Not thread-safe.
 
     The index is loaded when this object is made, and the packs are listed after that. So a pack that the index names
     and that is not listed does not exist.

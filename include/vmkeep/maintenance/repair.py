@@ -49,7 +49,7 @@ def repair_index(
     packs = {pack_id_of(blob.key): blob for blob in repository.blobs.list(PACKS) if is_pack(blob.key)}
     sums = work.sums(packs)
     verdict = IndexCheck(repository.blobs, repository.framer, read=lambda _size: None).run(sums)
-    excused = repository.plans.avoided()
+    excused = repository.sweep_records.avoided()
     unlisted = [pack for pack in packs if pack not in excused and (pack not in verdict.listed or pack in verdict.wrong)]
     if not dry_run:
         for key in verdict.damaged.keys() - repository.damage.load().segments.keys():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vmkeep.blobs import abreast
 from vmkeep.errors import BlobNotFoundError, CorruptError
-from vmkeep.maintenance.reachability import Marking
+from vmkeep.maintenance.reachability import ReachedFrames
 from vmkeep.repository import Repository, require_visible
 from vmkeep.repository.folders import POINTS
 from vmkeep.repository.notes import note_of
@@ -44,10 +44,10 @@ class Roots:
         """Return whether no point was forgotten since then. The blocks of such a point may be gone by now."""
         return self._names <= {name.ref for name in self._repository.manifests.names()}
 
-    def mark(self, marking: Marking) -> None:
+    def mark(self, reached: ReachedFrames) -> None:
         """Mark all frames that these roots reach, or fewer if the index was loaded before the roots."""
-        marking.reach(self.sealed)
-        marking.reach(self.intended, strict=False)
+        reached.reach(self.sealed)
+        reached.reach(self.intended, strict=False)
 
     def _of(self, name: PointName) -> Iterator[str]:
         try:

@@ -67,7 +67,7 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
     """
     old = [
         sweep
-        for sweep in repository.plans.sweeps()
+        for sweep in repository.sweep_records.sweeps()
         if sweep.over and sweep.over_at is not None and time - sweep.over_at >= margins.left_for
     ]
     if not old:
@@ -81,5 +81,5 @@ def forget_sweeps(repository: Repository, margins: Margins, *, time: datetime) -
         if all(over is not None and sweep.id in over for over in known) and not sweep.off_limits & named
     ]
     for sweep in done:
-        repository.plans.forget_sweep(sweep.id)
+        repository.sweep_records.forget_sweep(sweep.id)
     return len(done)

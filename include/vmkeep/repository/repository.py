@@ -22,7 +22,16 @@ from vmkeep.repository.folders import INDEX, PACKS, RUNS
 from vmkeep.repository.frames import Framer, Keys
 from vmkeep.repository.index import Index
 from vmkeep.repository.maps import ROOT_SIZE, DiskMap, MapBuilder, Shape, parse_root, read_content, write_content
-from vmkeep.repository.notes import DamageNotes, Forgettings, KnownDamage, Plans, PointMarks, SealedNotes, runs, tries
+from vmkeep.repository.notes import (
+    DamageNotes,
+    Forgettings,
+    KnownDamage,
+    PointMarks,
+    SealedNotes,
+    SweepRecords,
+    runs,
+    tries,
+)
 from vmkeep.repository.points import (
     Manifests,
     ReadPoint,
@@ -82,7 +91,7 @@ class Repository:
         self.marks = PointMarks(store, self.framer)
         self.sealed_notes = SealedNotes(store, self.framer)
         self.forgettings = Forgettings(store, self.framer)
-        self.plans = Plans(store, self.framer)
+        self.sweep_records = SweepRecords(store, self.framer)
         self.damage = DamageNotes(store, self.framer)
         self.cache = None if cache is None else cache / "vmkeep" / descriptor.id / "index"
         self._index = Index(store, self.framer, cache=self.cache)
@@ -129,12 +138,12 @@ class Repository:
 
     def _refresh(self) -> None:
         """Load what is new in the index; first what in it is not to be counted on."""
-        _load(self._index, self.damage.load(), self.plans.avoided())
+        _load(self._index, self.damage.load(), self.sweep_records.avoided())
 
     def fresh_index(self) -> Index:
         """Return an index of one's own, as it is now: for who has to know that nothing in it is older."""
         index = Index(self.blobs, self.framer, cache=self.cache)
-        _load(index, self.damage.load(), self.plans.avoided())
+        _load(index, self.damage.load(), self.sweep_records.avoided())
         return index
 
     def begin_run(self, run: str) -> str:
@@ -165,12 +174,12 @@ class Repository:
 
     def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:
         """Return a writer for maintenance, which stores again what is there already: for a store that is full, too."""
-        footing = tries.Footing(self.blobs, self.framer, run, begun)  # before the index is loaded
-        if footing.begun != begun:
-            self._own_tries[run].append(footing.begun)
+        begun_try = tries.BegunTry(self.blobs, self.framer, run, begun)  # before the index is loaded
+        if begun_try.id != begun:
+            self._own_tries[run].append(begun_try.id)
         self._refresh()
         self._loaded = True
-        return BlockWriter(self.blobs, self.framer, self._index, footing)
+        return BlockWriter(self.blobs, self.framer, self._index, begun_try)
 
     def open_blocks(self) -> BlockReader:
         """Return the reader of blocks."""
@@ -261,7 +270,7 @@ class Repository:
         return abreast(self.blobs, load, refs)
 
     def find_point(self, text: str) -> RestorePoint:
-        """Return the point that a person means; see :func:`~vmkeep.repository.points.choosing.find_point`."""
+        """Return the point that a person means; see :func:`~vmkeep.repository.points.lookup.find_point`."""
         return find_point(self.manifests, text)
 
     def latest_point(self, vm_key: str) -> RestorePoint | None:
@@ -336,7 +345,7 @@ class Repository:
             self.framer,
             slots=self.slots,
             notes=self.damage,
-            excused=self.plans.avoided,
+            excused=self.sweep_records.avoided,
             points=self.point_check,
             reads=(lambda _pack: read_data) if part is None else part.holds,
             on_progress=on_progress,

@@ -23,7 +23,7 @@ def worn(vault):
     vault.back_up([block(1), block(5)])
     vault.forget(first)
     vault.forget(vault.back_up([block(6), block(7)]))
-    plans = vault.open().plans
+    plans = vault.open().sweep_records
     plans.condemn({bytes.fromhex(pack) for pack in list(vault.plan().condemned)[:1]})
     vault.back_up([block(8)])
     vault.back_up([block(9), block(1)])
@@ -88,5 +88,7 @@ def test_a_prune_that_a_failing_store_stops_harms_no_point(worn):
             break
         except StoreError:
             vault.assert_whole()
-            assert not [sweep for sweep in vault.open().plans.sweeps() if sweep.over and vault.packs & sweep.off_limits]
+            assert not [
+                sweep for sweep in vault.open().sweep_records.sweeps() if sweep.over and vault.packs & sweep.off_limits
+            ]
     assert after > 20

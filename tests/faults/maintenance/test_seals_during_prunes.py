@@ -129,7 +129,7 @@ def test_a_seal_that_saw_no_sweep_ends_at_any_call_of_a_prune(worn):
         with repository.open_writer(run="early") as out:
             root = write(repository, out, BLOCKS)
             out.flush()
-        vault.open().plans.condemn(vault.packs)  # by a plan that the writer could not know of
+        vault.open().sweep_records.condemn(vault.packs)  # by a plan that the writer could not know of
         paused = Paused(vault.store)
         point = described(root, "early", number=900, size=len(BLOCKS) * BLOCK)
         with ThreadPoolExecutor(max_workers=1) as threads:

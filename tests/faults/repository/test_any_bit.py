@@ -31,7 +31,7 @@ def grown(store, vm, changes, monkeypatch):
     copy(store, second)
     repository = opened(store)
     repository.marks.pin(first.ref, reason="audit", by="me", until=datetime(2100, 1, 1, tzinfo=UTC))
-    repository.plans.condemn([bytes(16)])
+    repository.sweep_records.condemn([bytes(16)])
     for blob in list(store.list("runs/")):
         store.delete(blob.key)
     return Grown(store, second, vm)

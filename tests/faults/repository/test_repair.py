@@ -120,7 +120,7 @@ def test_a_pack_that_maintenance_is_deleting_is_not_listed_again(store, vm):
     packs = [bytes.fromhex(key.rpartition("/")[2]) for key in keys_of(store, "packs/")]
     for key in keys_of(store, "index/"):
         store.delete(key)
-    opened(store).plans.condemn(packs[:1])
+    opened(store).sweep_records.condemn(packs[:1])
 
     assert packs[0].hex() not in repair_index(opened(store)).packs_listed
 

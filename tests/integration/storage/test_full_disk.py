@@ -52,7 +52,7 @@ def vault(request, disk):
     descriptor.create(store, descriptor.new_descriptor(block_size=BLOCK, compression="zstd"))
     vault = Vault(store)
     vault.forget(vault.back_up([block(number) for number in range(1, 30)]))
-    vault.open().plans.condemn(vault.packs)
+    vault.open().sweep_records.condemn(vault.packs)
     worn = vault.back_up([block(number) for number in range(101, 116)])
     vault.back_up([block(number) for number in range(101, 106)])
     vault.forget(worn)
@@ -140,7 +140,7 @@ def test_packs_go_before_the_index_is_written_anew_if_that_has_no_room(vault, di
     """What it still names is avoided for as long as the sweep's record stays."""
     kind = type(backend(vault.store))
     put = kind.put
-    doomed = min(vault.packs & vault.open().plans.avoided())
+    doomed = min(vault.packs & vault.open().sweep_records.avoided())
 
     def full(store, key, data):
         if key.startswith("index/") and (disk / "repository" / pack_key(doomed)).exists():

@@ -18,7 +18,7 @@ from vmkeep.maintenance.merge import MergeReport, execute_merge, plan_merge
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.frames.keys import Keys
 from vmkeep.repository.frames.packs import PackContents, pack_key
-from vmkeep.repository.index import shelf
+from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import FaultyStore, MemoryStore
@@ -290,7 +290,7 @@ def test_a_damaged_segment_is_left_alone_and_stays_a_finding():
     blob = bytearray(repository.blobs.get(key))
     blob[200] ^= 1
     repository.blobs.replace(key, blob)
-    with mock.patch.object(shelf, "_VERIFIED", 100):  # a large one is not verified when it is opened
+    with mock.patch.object(segmentloader, "_VERIFIED", 100):  # a large one is not verified when it is opened
         report = merged(Repository(repository.blobs, repository.descriptor))
 
     assert report.segments_removed == 4

@@ -213,7 +213,7 @@ def test_what_becomes_unreadable_after_the_plan_stops_the_sweep_and_ends_it(vaul
         execute(repository, plan)
 
     assert vault.packs == packs
-    assert [(sweep.over, sweep.off_limits) for sweep in repository.plans.sweeps()] == [(True, frozenset())]
+    assert [(sweep.over, sweep.off_limits) for sweep in repository.sweep_records.sweeps()] == [(True, frozenset())]
 
 
 def test_where_a_block_is_lost_packs_that_the_index_does_not_name_stay(vault):
@@ -241,7 +241,7 @@ def test_where_a_block_is_lost_packs_that_the_index_does_not_name_are_not_swept(
     vault.forget(gone)
     index = vault.store.get(segment)
     vault.store.delete(segment)
-    vault.open().plans.condemn(packs)
+    vault.open().sweep_records.condemn(packs)
 
     report = vault.prune()
 
@@ -267,7 +267,7 @@ def test_a_damaged_frame_keeps_its_pack(vault):
 
     assert list(report.packs_damaged) == [location.pack.hex()]
     assert location.pack in vault.packs
-    assert location.pack not in repository.plans.avoided()
+    assert location.pack not in repository.sweep_records.avoided()
     vault.store.replace(key, good)
     assert second in vault.held
     vault.assert_whole()
@@ -335,7 +335,7 @@ def test_two_prunes_of_one_plan_do_the_work_once(vault):
 def test_a_sweep_that_died_before_it_decided_is_ended_and_one_that_had_is_finished(vault):
     vault.back_up([block(1)])
     vault.forget(vault.back_up([block(2)]))
-    plans = vault.open().plans
+    plans = vault.open().sweep_records
     dead = {bytes.fromhex(pack) for pack in vault.plan().condemned}
     undecided, decided = plans.begin_sweep(vault.packs), plans.begin_sweep(dead)
     plans.decide(decided, dead)
@@ -381,7 +381,7 @@ class Ended(WrappingStore):
 
     def __init__(self, vault):
         super().__init__(vault.store)
-        self._plans = vault.open().plans
+        self._plans = vault.open().sweep_records
 
     def put(self, key, data):
         if key.startswith("sweeps/") and key.endswith("/takes"):
@@ -396,7 +396,7 @@ def test_a_sweep_that_others_end_before_it_decides_deletes_nothing_and_says_so(v
     report = vault.prune(store=Ended(vault))
 
     assert (report.given_way, report.packs_deleted, vault.packs) == (True, 0, before)
-    assert all(vault.open().plans.over().values())
+    assert all(vault.open().sweep_records.over().values())
     assert vault.prune().packs_deleted == len(before)
 
 
@@ -429,7 +429,7 @@ def test_the_only_copy_that_no_other_sweep_may_take_stays(vault, decided, theirs
         other.flush()
         copies.append(vault.packs - copies[0])
     vault.held[vault.open().seal(described(root, "run-1", number=1, size=BLOCK))] = [block(1)]
-    plans = vault.open().plans
+    plans = vault.open().sweep_records
     sweep_of_others = plans.begin_sweep(copies[theirs])
     if decided:
         plans.decide(sweep_of_others, copies[theirs])

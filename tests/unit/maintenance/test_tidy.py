@@ -152,7 +152,7 @@ def test_a_sweeps_record_stays_for_a_try_that_named_what_the_sweep_took(vault):
 
 def test_an_undecided_sweep_has_no_record_to_forget(vault):
     repository = vault.open()
-    repository.plans.begin_sweep(vault.packs)
+    repository.sweep_records.begin_sweep(vault.packs)
     vault.store.pass_time(1000)
 
     assert forget_sweeps(repository, NONE, time=vault.store.time) == 0

@@ -23,7 +23,7 @@ from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Digester, Kind
 from vmkeep.repository.frames.frames import HEADER_SIZE, Framer
 from vmkeep.repository.frames.keys import Keys
-from vmkeep.repository.index import shelf
+from vmkeep.repository.index import segmentloader
 from vmkeep.repository.opening import create_encrypted_in
 from vmkeep.repository.unlock import descriptor, passphrases, slots
 from vmkeep.repository.unlock.recoverykey import format_recovery_key, is_recovery_key, parse_recovery_key
@@ -401,7 +401,7 @@ def test_a_fence_may_be_put_up_twice(point):
 
 
 def test_a_large_encrypted_segment_is_read_through_a_mapped_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(shelf, "_VERIFIED", 100)
+    monkeypatch.setattr(segmentloader, "_VERIFIED", 100)
     created = create_encrypted_repository(str(tmp_path), passphrase=PASSPHRASE)
     root, _ = created.repository.store_attachment(SECRET, run="r")
 

@@ -19,13 +19,13 @@ from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.frames import Framer
 from vmkeep.repository.frames.packs import PackContents
 from vmkeep.repository.index import index as indexes
-from vmkeep.repository.index import largesegments, shelf
+from vmkeep.repository.index import largesegments, segmentloader
 from vmkeep.repository.index.columns import columns_of, encode
 from vmkeep.repository.index.disjoint import disjoint_lists
-from vmkeep.repository.index.freshsegment import encode_few
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.index.largesegments import LargeSegment
 from vmkeep.repository.index.segments import Segment
+from vmkeep.repository.index.smallsegments import encode_few
 from vmkeep.testing import FaultyStore, MemoryStore
 
 FRAMER = Framer(codec=Codec.ZSTD)
@@ -145,7 +145,7 @@ def test_a_damaged_segment_is_set_aside_and_named():
 def test_large_segments_are_mapped_from_the_folder(tmp_path, monkeypatch):
     from vmkeep.blobs.local import LocalStore
 
-    monkeypatch.setattr(shelf, "_VERIFIED", 0)
+    monkeypatch.setattr(segmentloader, "_VERIFIED", 0)
     store = LocalStore(tmp_path)
     _, held = put_segments(store, 3, 50, random.Random(1))
     index = Index(store, FRAMER)

@@ -86,9 +86,9 @@ def test_a_seal_whose_try_does_not_say_when_it_began_walks_though_no_sweep_is_li
 
 
 def test_a_sweep_that_was_over_when_the_run_began_costs_nothing(repository, named):
-    sweep = repository.plans.begin_sweep([b"x" * 16])
-    repository.plans.decide(sweep, [b"x" * 16])
-    repository.plans.finish_sweep(sweep)
+    sweep = repository.sweep_records.begin_sweep([b"x" * 16])
+    repository.sweep_records.decide(sweep, [b"x" * 16])
+    repository.sweep_records.finish_sweep(sweep)
     begun = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=begun)
     store = FaultyStore(repository.blobs)
@@ -101,12 +101,12 @@ def test_a_sweep_that_was_over_when_the_run_began_costs_nothing(repository, name
 @pytest.mark.parametrize("begun", ["while it ran", "before, and not over"])
 def test_a_point_whose_packs_a_sweep_has_taken_is_not_sealed(repository, named, begun):
     if begun == "before, and not over":
-        sweep = repository.plans.begin_sweep([b"y" * 16])
+        sweep = repository.sweep_records.begin_sweep([b"y" * 16])
     attempt = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=attempt)
     if begun == "while it ran":
-        sweep = repository.plans.begin_sweep(packs(repository))
-    assert repository.plans.decide(sweep, packs(repository)) == packs(repository)
+        sweep = repository.sweep_records.begin_sweep(packs(repository))
+    assert repository.sweep_records.decide(sweep, packs(repository)) == packs(repository)
 
     with pytest.raises(StaleError, match="start the run again"):
         again(repository).seal(named(root), begun=attempt)
@@ -117,11 +117,11 @@ def test_a_point_whose_packs_a_sweep_has_taken_is_not_sealed(repository, named, 
 
 def test_a_sweep_that_has_not_decided_gives_way_to_a_seal(repository, named):
     root = stored(repository, "run/1")
-    sweep = repository.plans.begin_sweep(packs(repository))
+    sweep = repository.sweep_records.begin_sweep(packs(repository))
 
     again(repository).seal(named(root))
 
-    assert repository.plans.decide(sweep, packs(repository)) == frozenset()
+    assert repository.sweep_records.decide(sweep, packs(repository)) == frozenset()
 
 
 class DecidedJustNow(FaultyStore):
@@ -140,8 +140,8 @@ class DecidedJustNow(FaultyStore):
 def test_a_sweep_that_decides_before_a_seal_can_stop_it_leaves_no_point_to_seal(repository, named):
     begun = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=begun)
-    sweep = repository.plans.begin_sweep(packs(repository))
-    store = DecidedJustNow(repository.blobs, lambda: repository.plans.decide(sweep, packs(repository)))
+    sweep = repository.sweep_records.begin_sweep(packs(repository))
+    store = DecidedJustNow(repository.blobs, lambda: repository.sweep_records.decide(sweep, packs(repository)))
 
     with pytest.raises(StaleError):
         Repository(store, repository.descriptor).seal(named(root), begun=begun)
@@ -153,17 +153,17 @@ def test_a_sweep_of_other_packs_lets_a_point_be_sealed(repository, named):
     stored(repository, "other", seed=2)
     others = packs(repository)
     root = stored(repository, "run/1")
-    sweep = repository.plans.begin_sweep(others)
+    sweep = repository.sweep_records.begin_sweep(others)
 
     again(repository).seal(named(root))
 
-    assert repository.plans.decide(sweep, others) == others
+    assert repository.sweep_records.decide(sweep, others) == others
 
 
 @pytest.mark.parametrize("kind", [min, max], ids=["pages", "blocks"])
 def test_a_lost_pack_is_told_and_the_next_try_stores_it_again(repository, named, kind):
     root = stored(repository, "run/1")
-    repository.plans.begin_sweep([b"y" * 16])
+    repository.sweep_records.begin_sweep([b"y" * 16])
     lost = kind(repository.blobs.list("packs/"), key=lambda blob: blob.size).key
     repository.blobs.delete(lost)
 
@@ -178,8 +178,8 @@ def test_a_lost_pack_is_told_and_the_next_try_stores_it_again(repository, named,
 
 def test_each_try_of_a_run_says_for_itself_when_it_began(repository):
     first = repository.begin_run("run/1")
-    sweep = repository.plans.begin_sweep([])
-    repository.plans.finish_sweep(sweep)
+    sweep = repository.sweep_records.begin_sweep([])
+    repository.sweep_records.finish_sweep(sweep)
     second = repository.begin_run("run/1")
 
     over = {key.split("/")[3]: tries.over_at_begin(repository.blobs, repository.framer, key)
@@ -195,11 +195,11 @@ def test_the_late_seal_of_a_first_try_takes_nothing_from_a_second_one(repository
     disks = [stored(repository, "run/1", seed=2, begun=second)]
     lost = packs(repository)
     again(repository).seal(named(late), begun=first)
-    sweep = repository.plans.begin_sweep(lost)
-    repository.plans.decide(sweep, lost)
+    sweep = repository.sweep_records.begin_sweep(lost)
+    repository.sweep_records.decide(sweep, lost)
     for pack in lost:
         repository.blobs.delete(pack_key(pack))
-    repository.plans.finish_sweep(sweep)
+    repository.sweep_records.finish_sweep(sweep)
     disks.append(stored(again(repository), "run/1", seed=3, begun=second))
 
     with pytest.raises(StaleError):
@@ -335,10 +335,10 @@ def test_a_seal_that_misses_the_record_of_a_sweep_misses_its_try_too_and_walks(r
     begun = repository.begin_run("run/1")
     root = stored(repository, "run/1", begun=begun)
     blocks = max(packs(repository), key=lambda pack: repository.blobs.size(pack_key(pack)))
-    sweep = repository.plans.begin_sweep([blocks])
-    repository.plans.decide(sweep, [blocks])
+    sweep = repository.sweep_records.begin_sweep([blocks])
+    repository.sweep_records.decide(sweep, [blocks])
     repository.blobs.delete(pack_key(blocks))
-    repository.plans.finish_sweep(sweep)
+    repository.sweep_records.finish_sweep(sweep)
 
     with pytest.raises(StaleError):
         Repository(Forgotten(repository.blobs), repository.descriptor).seal(named(root), begun=begun)
@@ -373,8 +373,8 @@ def test_a_walk_finds_the_other_copy_of_what_a_sweep_takes_meanwhile(repository)
     old = again(repository).fresh_index()
     met = {old.find(bytes.fromhex(root)).pack for root in roots}
     taken = first if met <= first else packs(repository) - first
-    sweep = repository.plans.begin_sweep(taken)
-    assert repository.plans.decide(sweep, taken) == taken
+    sweep = repository.sweep_records.begin_sweep(taken)
+    assert repository.sweep_records.decide(sweep, taken) == taken
     loads = iter([lambda: old, again(repository).fresh_index])
 
     handshake.walk(repository.blobs, repository.framer, list(roots), lambda: next(loads)())
@@ -448,7 +448,7 @@ def test_an_intent_that_cannot_be_read_stops_whoever_would_delete(repository):
 def test_sealing_once_more_needs_no_handshake(repository, named):
     root = stored(repository, "run/1")
     ref = repository.seal(named(root))
-    repository.plans.begin_sweep(packs(repository))
+    repository.sweep_records.begin_sweep(packs(repository))
 
     assert again(repository).seal(named(root)) == ref
 

@@ -23,7 +23,7 @@ from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.frames import HEADER_SIZE, Framer
 from vmkeep.repository.frames.keys import Keys
 from vmkeep.repository.frames.packs import PackContents
-from vmkeep.repository.index import shelf
+from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.index import Index
 from vmkeep.repository.index.segmentcache import SegmentCache, default_cache
 from vmkeep.testing import FaultyStore, MemoryStore
@@ -67,8 +67,8 @@ def fetched(store):
 @pytest.fixture(params=[8 << 20, 100], ids=["small", "large"])
 def _size(request, monkeypatch):
     """Segments that are verified at each opening, and such as are not."""
-    monkeypatch.setattr(shelf, "_VERIFIED", request.param)
-    monkeypatch.setattr(shelf, "_PIECE", 300)
+    monkeypatch.setattr(segmentloader, "_VERIFIED", request.param)
+    monkeypatch.setattr(segmentloader, "_PIECE", 300)
 
 
 @pytest.fixture(params=[PLAIN, ENCRYPTED], ids=["plain", "encrypted"])
@@ -126,7 +126,7 @@ def harm(path, kind, at):
 def test_a_damaged_file_in_the_cache_is_fetched_again_and_replaced(tmp_path_factory, harmed, large):
     cache = tmp_path_factory.mktemp("cache")
     store = MemoryStore()
-    with mock.patch.object(shelf, "_VERIFIED", 100 if large else 8 << 20):
+    with mock.patch.object(segmentloader, "_VERIFIED", 100 if large else 8 << 20):
         digests = filled(store, ENCRYPTED, 1)
         opened(store, ENCRYPTED, cache)
         (path,) = cache.iterdir()
@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_be_used_is_done_without(tmp_path, framer, trouble,
         cache.chmod(0o777)
     else:
         monkeypatch.setattr(os, "fsync", no_space)
-        monkeypatch.setattr("vmkeep.repository.index.shelf._write", no_space)
+        monkeypatch.setattr("vmkeep.repository.index.segmentloader._write", no_space)
     index = opened(store, framer, cache)
 
     assert all(index.find(digest) is not None for digest in digests)
@@ -209,7 +209,7 @@ def no_space(*_args):
 
 
 def test_no_room_anywhere_for_a_large_segment_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(shelf, "_VERIFIED", 100)
+    monkeypatch.setattr(segmentloader, "_VERIFIED", 100)
     monkeypatch.setattr(os, "posix_fallocate", no_space)
     store = MemoryStore()
     filled(store, PLAIN)
@@ -225,7 +225,7 @@ def _open_often(folder, cache, digests, times):
 
 
 def test_processes_that_fill_empty_and_harm_one_cache_all_find_everything(tmp_path, monkeypatch):
-    monkeypatch.setattr(shelf, "_VERIFIED", 100)
+    monkeypatch.setattr(segmentloader, "_VERIFIED", 100)
     folder, cache = tmp_path / "store", tmp_path / "cache"
     folder.mkdir()
     digests = filled(LocalStore(folder), ENCRYPTED, 6)
@@ -257,8 +257,8 @@ def test_where_caches_are(monkeypatch, tmp_path):
 
 
 def test_large_segments_are_not_mapped_from_a_cache_that_other_machines_share(framer, tmp_path, monkeypatch):
-    monkeypatch.setattr(shelf, "_VERIFIED", 100)
-    monkeypatch.setattr(shelf, "_networked", lambda path: path == tmp_path / "shared")
+    monkeypatch.setattr(segmentloader, "_VERIFIED", 100)
+    monkeypatch.setattr(segmentloader, "_networked", lambda path: path == tmp_path / "shared")
     store = MemoryStore()
     held = filled(store, framer)
 

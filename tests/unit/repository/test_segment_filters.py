@@ -18,9 +18,9 @@ from vmkeep.errors import CorruptError
 from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.packs import PackContents
 from vmkeep.repository.index.columns import columns_of, encode
-from vmkeep.repository.index.freshsegment import encode_few
 from vmkeep.repository.index.largesegments import LargeSegment
 from vmkeep.repository.index.segments import Segment
+from vmkeep.repository.index.smallsegments import encode_few
 
 TOP = (1 << 64) - 1
 RULE = 28

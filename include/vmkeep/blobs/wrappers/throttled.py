@@ -13,7 +13,7 @@ from datetime import time as time_of_day
 
 from vmkeep.blobs.store import BlobStore, Bytes
 from vmkeep.blobs.wrappers.rates import RateSchedule
-from vmkeep.blobs.wrappers.timeslots import Line, OwnLine
+from vmkeep.blobs.wrappers.timetables import OwnTimetable, Timetable
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.clock import now
 
@@ -33,7 +33,7 @@ class Pace:
     def __init__(
         self,
         rates: RateSchedule,
-        line: Line | None = None,
+        timetable: Timetable | None = None,
         *,
         local_time: Callable[[], time_of_day] = _local_time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -42,10 +42,10 @@ class Pace:
         """Prepare.
 
         :param rates: by the local time of this machine.
-        :param line: shared with whoever shares the rate; ``None``: one of its own.
+        :param timetable: shared with whoever shares the rate; ``None``: one of its own.
         """
         self._rates = rates
-        self._line = OwnLine() if line is None else line
+        self._timetable = OwnTimetable() if timetable is None else timetable
         self._local_time = local_time
         self._monotonic = monotonic
         self._sleep = sleep
@@ -57,7 +57,7 @@ class Pace:
         """
         rate = self._rates.rate_at(self._local_time())
         began = self._monotonic() if since is None else since
-        return began if rate is None else self._line.book(count / rate, earliest=began)
+        return began if rate is None else self._timetable.book(count / rate, earliest=began)
 
     def wait(self, until: float) -> None:
         """Sleep until a time that was booked, or until there is no limit any more."""

@@ -1,12 +1,11 @@
-"""Blocks in and out of packs.
+"""Writes blocks into packs and reads them back.
 
-The *writer* takes a block or a map page, looks its digest up, and stores it only if the repository lacks it. Full
-packs are stored by a few threads behind it (``sink``), so hashing never waits for a disk. Packs are durable before an
-index segment names them: that order makes a power cut harmless.
+The *writer* takes a block or a map page, looks its digest up, and stores it only if the repository lacks it. A few
+threads store full packs in the background (``sink``), so hashing never waits for a disk. Packs are durable before an
+index segment names them, so a power cut does no harm.
 
-The *reader* takes digests, sorts them into the order of their packs, reads each pack in few large pieces, and hands
-out only bytes that hash to the digest that was asked. Memory of both is bounded by their buffers, whatever the size
-of the disk.
+The *reader* takes digests, sorts them into the order of their packs, reads each pack in few large pieces, and returns
+only bytes that match their digest. The memory of both is that of their buffers, whatever the size of the disk.
 """
 
 from vmkeep.repository.blocks.reader import Batch, BlockReader, ReadBuffers, Wanted

@@ -1,6 +1,6 @@
-"""Digest → verified bytes: located in the index, read in pack order, checked before anyone sees them.
+"""Reads blocks and map pages by their digests: finds them in the index, and reads them in the order of packs.
 
-Nothing leaves here that does not hash to the name it was asked for by.
+Callers get only content that matches the digest they asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GAP = 64 << 10
 _MANY = 8192
 """Number of digests from which a joint look-up repays loading numpy."""
 _REMOTE_READS = 12
-"""Requests in flight where each is a round trip: 48 MiB on their way, enough for a gigabyte a second over 50 ms."""
+"""Requests in flight if each is a round trip. They fetch 48 MiB, enough for 1 GB/s with a latency of 50 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Wanted:
     digest: bytes
     location: Location
     raw_length: int
-    """The bytes the frame has to hold; the reader refuses any other number."""
+    """The number of bytes that the frame must hold. The reader refuses any other number."""
     places: tuple[int, ...]
-    """The caller's own note, for example the offsets on a disk."""
+    """Numbers for the caller's own use, for example the offsets on a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Batch:
 
 
 class ReadBuffers:
-    """Buffers of one reading thread, used again and again."""
+    """The buffers of one reading thread, which it reuses."""
 
     def __init__(self) -> None:
         self._buffers = [bytearray(0), bytearray(0)]
@@ -65,7 +65,7 @@ class ReadBuffers:
 
 
 class BlockReader:
-    """Reads frames of one repository. Thread-safe; every thread brings its own :class:`ReadBuffers`."""
+    """Reads frames of one repository. Thread-safe, if every thread passes its own :class:`ReadBuffers`."""
 
     def __init__(self, store: BlobStore, framer: Framer, index: Index) -> None:
         self._store = store
@@ -74,13 +74,13 @@ class BlockReader:
 
     @property
     def width(self) -> int:
-        """The number of threads that should read at once; each also checks and decompresses."""
+        """The best number of threads to read with; each also checks and decompresses."""
         return _REMOTE_READS if is_remote(self._store) else (os.cpu_count() or 1) + 1
 
     def locate(self, kind: Kind, digest: bytes) -> Location:
-        """Return where a frame is.
+        """Return the place of a frame.
 
-        :raises CorruptError: the index does not know it.
+        :raises CorruptError: the frame is not in the index.
         """
         location = self._index.find(digest)
         if location is None:
@@ -89,7 +89,7 @@ class BlockReader:
         return self._of_kind(kind, digest, location)
 
     def locate_many(self, kind: Kind, digests: Sequence[bytes]) -> list[Location]:
-        """Return where some frames are; see :meth:`locate`."""
+        """Return the places of some frames; see :meth:`locate`."""
         found = self._index.find_many(digests) if len(digests) >= _MANY else [None]
         if None in found:
             return [self.locate(kind, digest) for digest in digests]
@@ -125,10 +125,10 @@ class BlockReader:
     def read(
         self, batch: Batch, scratch: ReadBuffers, *, gone: frozenset[bytes] = frozenset()
     ) -> Iterator[tuple[Wanted, memoryview]]:
-        """Yield each frame's content, digest checked; a view is valid until the next one is asked for.
+        """Yield each frame with its content, after checking its digest. The content's view is valid for one step.
 
-        :param gone: packs that are known not to be there.
-        :raises CorruptBlockError: a frame is missing, damaged or not what the index says.
+        :param gone: packs that are known to be gone.
+        :raises CorruptBlockError: a frame is missing, is damaged, or is not the one that the index names.
         """
         view = scratch.take(0, batch.stop - batch.start)[: batch.stop - batch.start]
         try:
@@ -149,7 +149,7 @@ class BlockReader:
             yield frame, self._unpack(box, frame, stored, scratch)
 
     def _moved(self, batch: Batch, gone: frozenset[bytes], error: BlobNotFoundError) -> list[Wanted]:
-        """Find the frames of a pack that is gone: maintenance may have put them into another since we looked."""
+        """Find the frames of a pack that is gone, because maintenance may have moved them to another pack."""
         self._index.refresh()
         moved = []
         for frame in batch.frames:
@@ -174,7 +174,7 @@ class BlockReader:
             ) from error
 
     def get_pages(self, digests: Sequence[bytes], *, size: int) -> dict[bytes, bytes]:
-        """Return map pages of ``size`` bytes by digest."""
+        """Return map pages by digest. All have ``size`` bytes."""
         wanted = [Wanted(digest, self.locate(Kind.PAGE, digest), size, ()) for digest in dict.fromkeys(digests)]
         scratch = ReadBuffers()
         return {

@@ -1,7 +1,7 @@
-"""Writes whole packs behind the copy's back: hashing never waits for a disk's fsync, and memory stays bounded.
+"""Stores whole packs in the background, so that hashing never waits for a disk's fsync and memory stays bounded.
 
-There are few buffers. A thread takes a full one, stores its pack and gives the buffer back. A caller that finds no
-free buffer waits; if storing fails, it is woken with the error.
+There are few buffers. A thread takes a full buffer, stores its pack and gives the buffer back. A caller that finds no
+free buffer waits. If storing fails, the waiting caller gets the error.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from vmkeep.repository.frames import OpenPack, PackBuffer, PackContents, pack_ke
 
 
 class PackSink:
-    """Stores packs of one kind on threads of its own."""
+    """Stores packs of one kind in its own threads."""
 
     def __init__(
         self, store: BlobStore, *, threads: int, buffers: int, size: int, landed: Callable[[PackContents], None]
     ) -> None:
-        """Prepare; nothing starts before the first pack comes.
+        """Prepare. No thread starts before the first pack is submitted.
 
-        :param threads: packs that are stored at once, where each takes a round trip.
-        :param buffers: packs in memory: one more than ``threads``, or the copy waits for the store.
+        :param threads: number of packs that are stored at the same time.
+        :param buffers: number of packs in memory. With fewer than one more than ``threads``, the copy would wait for
+            the store.
+        :param size: bytes of a buffer, which is the largest size of a pack.
+        :param landed: called after each pack is durable, in the thread that stored it.
         """
         self._store = store
         self._landed = landed
@@ -39,7 +42,7 @@ class PackSink:
         self._threads: list[threading.Thread] = []
 
     def buffer(self) -> PackBuffer:
-        """Return a buffer for a new pack; blocks while all of them are full."""
+        """Return a buffer for a new pack. Wait while all buffers are in use."""
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._unused or self._error or self._closed)
             self._raise()
@@ -49,7 +52,7 @@ class PackSink:
         return PackBuffer(self._size)
 
     def submit(self, pack: OpenPack) -> None:
-        """Hand over a pack to be stored; does not wait."""
+        """Queue a pack to be stored, without waiting."""
         with self._changed:
             self._raise()
             self._waiting.append(pack)
@@ -62,10 +65,9 @@ class PackSink:
             self._changed.notify_all()
 
     def drain(self) -> None:
-        """Return once everything submitted before this call is durable.
+        """Return once all packs that were submitted before this call are durable.
 
-        Packs that are submitted meanwhile are not waited for, because a copy that is faster than its store never lets
-        the queue run empty.
+        Later packs are not waited for, because a copy that is faster than its store never lets the queue run empty.
         """
         with self._changed:
             before = self._undone.copy()
@@ -73,7 +75,7 @@ class PackSink:
             self._raise()
 
     def close(self) -> None:
-        """Stop after the packs in hand; what still waits is dropped."""
+        """Stop after the packs that are being stored. Packs that still wait are dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -93,7 +95,7 @@ class PackSink:
                 data, contents = pack.finish()
                 self._store.put(pack_key(pack.id), data)
                 self._landed(contents)
-            except BaseException as error:  # noqa: BLE001 - raised again in the threads that wait for us
+            except BaseException as error:  # noqa: BLE001 - raised again in the waiting threads
                 with self._changed:
                     self._error = self._error or error
                     self._changed.notify_all()

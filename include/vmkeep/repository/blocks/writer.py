@@ -1,7 +1,7 @@
 """Stores blocks and map pages that the repository does not have yet.
 
-Order is what makes a power cut harmless: packs are durable before an index segment names them, and nothing can
-be sealed that the index does not resolve.
+The order of writes makes a power cut harmless. Packs are durable before an index segment names them, and a point is
+sealed only if the index finds all of its blocks.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from vmkeep.errors import Recovery, StoreError, VmKeepError
 from vmkeep.repository.blocks.sink import PackSink
 from vmkeep.repository.frames import Framer, Kind, OpenPack, PackContents, Packed
 from vmkeep.repository.index import Index
-from vmkeep.repository.notes import Footing
+from vmkeep.repository.notes import BegunTry
 
 PACK_SIZE = 64 << 20
+"""Largest pack of blocks, in bytes."""
 PAGE_PACK_SIZE = 8 << 20
+"""Largest pack of map pages, in bytes."""
 _REMOTE_PUTS = 3
-"""Packs stored at once where a put is a round trip: then they are half as large, so that memory stays the same."""
+"""Packs that are stored at the same time in a remote store. They are half as large, so that memory stays the same."""
 
 
 class BlockWriter:
     """The writer of one copy. Thread-safe, except :meth:`flush` and closing, which one thread calls.
 
-    Needs no lock against other writers: a block that two of them store at once is stored twice.
+    It needs no lock against other writers. If two of them store a block at the same time, it is stored twice.
     """
 
-    def __init__(self, store: BlobStore, framer: Framer, index: Index, footing: Footing) -> None:
+    def __init__(self, store: BlobStore, framer: Framer, index: Index, begun_try: BegunTry) -> None:
         self._framer = framer
-        self._footing = footing
+        self._begun_try = begun_try
         self._index = index
         self._changed = threading.Condition()
         self._claimed: set[bytes] = set()
@@ -53,50 +55,50 @@ class BlockWriter:
         self._locks = {kind: threading.Lock() for kind in sizes}
 
     def __enter__(self) -> Self:
-        """Use as a context manager; leaving it without :meth:`flush` drops what is not durable yet.
+        """Use the writer as a context manager. Leaving it without :meth:`flush` drops content that is not durable yet.
 
-        What is durable by then is made findable, so that the next try does not store it again.
+        Packs that are durable by then are put into the index, so that the next try does not store them again.
         """
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the threads, and make packs findable that no :meth:`flush` did, unless the store is out of reach."""
+        """Stop the threads. Put stored packs into the index that no :meth:`flush` put there, if the store responds."""
         for sink in self._sinks.values():
             sink.close()
         died = error is not None and not isinstance(error, (Exception, KeyboardInterrupt))
         if not died and getattr(error, "recovery", None) is not Recovery.RETRY:
-            with suppress(VmKeepError):  # the next try stores them again, and a prune removes these
+            with suppress(VmKeepError):  # the next try stores their content again, and a prune removes these packs
                 self._name_landed()
 
     @property
     def begun(self) -> str:
-        """The try that this writer is part of."""
-        return self._footing.begun
+        """The id of the try that this writer is part of."""
+        return self._begun_try.id
 
     @property
     def bytes_stored(self) -> int:
-        """Bytes of frames and index segments written, or about to be, by this writer."""
+        """Bytes of frames and index segments that this writer has written or is about to write."""
         return self._stored
 
     def add(self, kind: Kind, digest: bytes, raw: Bytes) -> int:
-        """Store content unless it is there already; return how many bytes that takes.
+        """Store content unless it is there already; return the bytes of its frame, or 0 if it was there.
 
-        ``raw`` may be reused when this returns. Durable after the next :meth:`flush`.
+        The caller may reuse ``raw`` when this returns. The content is durable after the next :meth:`flush`.
         """
         if not self._claim(digest):
             return 0
         try:
             return self._append(kind, self._framer.pack(kind, digest, raw))
         except BaseException:
-            self._broken = True  # the digest is claimed, and others may rely on it: nothing may be flushed any more
+            self._broken = True  # other threads may rely on the claimed digest, so no flush may succeed any more
             raise
         finally:
             self._let_go()
 
     def move(self, packed: Packed) -> int:
-        """Store content that another pack holds, compressed as it is, unless it is there already; see :meth:`add`."""
+        """Store content from another pack, in its compressed form, unless it is there already; see :meth:`add`."""
         if not self._claim(packed.digest):
             return 0
         try:
@@ -113,9 +115,9 @@ class BlockWriter:
             self._changed.notify_all()
 
     def knows(self, digest: bytes) -> bool:
-        """Return whether :meth:`add` would find this content stored already, so that it need not be read.
+        """Return whether the repository has this content, so that the caller need not read it.
 
-        What lies in a pack that is about to be deleted does not count as stored.
+        Content in a pack that is about to be deleted does not count.
         """
         return self._index.known(digest)
 
@@ -132,7 +134,7 @@ class BlockWriter:
             return True
 
     def _append(self, kind: Kind, packed: Packed) -> int:
-        """Write a frame into the open pack: encrypted on its way there, for the key is that of the pack."""
+        """Write a frame into the open pack. It is encrypted only now, because each pack has its own key."""
         with self._locks[kind]:
             pack = self._open[kind]
             if pack is not None and not pack.fits(packed):
@@ -146,12 +148,12 @@ class BlockWriter:
         return length
 
     def flush(self) -> None:
-        """Return once everything added so far, by any thread, is durable and findable.
+        """Return once everything that any thread has added so far is durable and in the index.
 
-        :raises StaleError: maintenance took this process for dead; see :meth:`Footing.require`.
+        :raises StaleError: maintenance took this process for dead; see :meth:`BegunTry.require`.
         """
         with self._changed:
-            self._held = True  # nobody may find "known" what is claimed but not in a pack yet
+            self._held = True  # until every claimed digest is in a pack, no thread may take it for stored
             try:
                 self._changed.wait_for(lambda: not self._in_hand)
                 if self._broken:
@@ -175,4 +177,4 @@ class BlockWriter:
         if packs:
             self._stored += self._index.store_segment(packs)
             del self._landed[: len(packs)]
-            self._footing.require([pack.pack_id for pack in packs])
+            self._begun_try.require([pack.pack_id for pack in packs])

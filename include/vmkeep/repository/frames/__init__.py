@@ -1,15 +1,15 @@
-"""Names, wraps and gathers bytes: digests, frames, packs. The lowest room; it knows of nothing above it.
+"""Digests, frames and packs: the byte formats of a repository. The lowest room; it imports nothing above it.
 
-Every stored thing has a *digest*, the BLAKE3 of its content, as its name (``digests``). A *frame* is the envelope of
-one stored thing: a header with kind, lengths and digest, then the content, compressed (``codecs``) and, in an
-encrypted repository, encrypted (``frames``). The key of a frame belongs to the blob in which the frame lies; all keys
-are derived from one master key (``keys``).
+Everything stored has a *digest*, the BLAKE3 of its content, as its name (``digests``). A *frame* is the envelope of
+one piece of content: a header with kind, lengths and digest, then the content, compressed (``codecs``) and, in an
+encrypted repository, encrypted (``frames``). Each blob has its own encryption key for the frames in it. All keys are
+derived from one master key (``keys``).
 
 A *pack* is a blob that holds many frames of one kind and ends with a footer that lists them (``packs``). Each pack
 describes itself, so the index can be rebuilt from packs alone.
 
-Lists of extents have a compact form of their own (``extentlists``), because manifests and run areas both hold them.
-Nothing here reads or writes a store: callers pass bytes in and get bytes out.
+Lists of extents have a compact encoding (``extentlists``), because manifests and run areas both hold them. Nothing here
+reads or writes a store: callers pass bytes in and get bytes out.
 """
 
 from vmkeep.repository.frames.codecs import Codec

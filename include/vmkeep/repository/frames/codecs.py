@@ -1,4 +1,4 @@
-"""Compression of frames: zstd level 1, lz4 or none, with contexts that each thread uses again and again."""
+"""Compresses frames with zstd level 1, with lz4 or not at all. Each thread reuses its zstd contexts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Codec(IntEnum):
 
     @classmethod
     def named(cls, name: str) -> Codec:
-        """Return the codec of that name as users write it.
+        """Return the codec with a name, as users write it.
 
-        :raises UsageError: there is none.
+        :raises UsageError: there is no codec of that name.
         """
         try:
             return cls[name.upper()]
@@ -35,10 +35,10 @@ class Codec(IntEnum):
 
 
 class _Contexts(threading.local):
-    """zstd's working memory, one per thread: making it anew for each block would cost more than small blocks do."""
+    """One thread's zstd contexts, reused because creating them costs more than compressing a small block."""
 
     def __init__(self) -> None:
-        # With the content's size in the frame, decompressing goes straight to its destination in one pass.
+        # The content's size in zstd's frame lets it decompress into the destination in one pass.
         self.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_content_size=True, write_checksum=False)
         self.decompressor = zstandard.ZstdDecompressor()
 
@@ -47,7 +47,7 @@ _contexts = _Contexts()
 
 
 def compress(codec: Codec, data: Bytes) -> tuple[Codec, Bytes]:
-    """Return the smaller of the compressed and the raw form, and which it is."""
+    """Return the smaller of the compressed and the raw data, with the codec that it is in."""
     if codec is Codec.NONE:
         return codec, data
     packed: bytes = _contexts.compressor.compress(data) if codec is Codec.ZSTD else _lz4_compress(data)
@@ -55,9 +55,9 @@ def compress(codec: Codec, data: Bytes) -> tuple[Codec, Bytes]:
 
 
 def decompress_into(codec: Codec, payload: Bytes, out: memoryview) -> None:
-    """Fill ``out`` exactly.
+    """Decompress a payload into ``out``, which it has to fill exactly. Never write past ``out``.
 
-    :raises ValueError: the payload is damaged, or holds another number of bytes. Never writes past ``out``.
+    :raises ValueError: the payload is damaged, or decompresses to another number of bytes.
     """
     if codec is Codec.NONE:
         if len(payload) != len(out):

@@ -1,11 +1,11 @@
-"""Lists of extents as bytes: what was read of a disk for a restore point, and what a run is to read.
+"""Encodes lists of extents: the areas of a disk that were read for a restore point, or that a run is to read.
 
     4 bytes   magic ``VKX1``
     u8        unit: 9 if all numbers are whole sectors of 512 bytes, else 0
     varint    number of extents
-    varint…   for each: the gap to the end of the one before, then its length; both shifted right by the unit
+    varint…   for each: the gap after the end of the one before, then its length; both shifted right by the unit
 
-A varint is 7 bits a byte, lowest first; all but the last byte have the high bit set.
+A varint holds 7 bits of a number in each byte, the lowest bits first. All bytes but the last have the high bit set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LAST = (1 << 64) - 1
 
 
 def encode_extents(extents: Sequence[Extent]) -> bytes:
-    """Return a normal sequence of extents as bytes."""
+    """Encode extents; those that touch or overlap are joined first."""
     packed = coalesce(extents)
     sectors = all(not (start | stop) & 511 for start, stop in packed.pairs())
     shift = _SECTOR_SHIFT if sectors else 0
@@ -39,9 +39,9 @@ def encode_extents(extents: Sequence[Extent]) -> bytes:
 
 
 def decode_extents(data: Bytes) -> Extents:
-    """Parse what :func:`encode_extents` made.
+    """Decode bytes that :func:`encode_extents` made.
 
-    :raises CorruptError: anything else.
+    :raises CorruptError: the bytes are cut off, damaged, or not a list of extents.
     """
     content = bytes(data)
     if content[:4] != _MAGIC or len(content) < 6 or content[4] not in (0, _SECTOR_SHIFT):

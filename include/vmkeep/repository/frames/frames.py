@@ -1,4 +1,4 @@
-"""Frames: the one envelope of everything stored but the descriptor.
+"""Frames: the envelope of everything that a repository stores, except its descriptor.
 
     offset  size  field (little-endian)
     0       4     magic ``VKF1``
@@ -11,8 +11,8 @@
     16      32    digest of the content, in its kind's domain
     48            payload
 
-With cipher 1 the payload is nonce (12), ciphertext, tag (16); the header is authenticated with it, and the key is that
-of the blob in which the frame lies.
+With cipher 1 the payload is a nonce (12 bytes), the ciphertext and a tag (16 bytes). The tag authenticates the header,
+too. The key is that of the blob in which the frame lies.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NONCE = 12
 _TAG = 16
 
 MAX_SMALL = 64 << 20
-"""Largest content of a manifest or note: what a reader may be made to allocate by a hostile length."""
+"""Largest content of a manifest or note, in bytes. It limits the memory that a forged length can make a reader use."""
 
 
 class Cipher(IntEnum):
@@ -48,7 +48,7 @@ class Cipher(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeader:
-    """A frame's header, parsed and plausible; its digest is checked once the content is there."""
+    """A parsed frame header. Whether its digest is right shows only when the content is read."""
 
     kind: Kind
     codec: Codec
@@ -63,7 +63,7 @@ class FrameHeader:
         return HEADER_SIZE + self.stored_length
 
     def encode(self) -> bytes:
-        """Return its bytes."""
+        """Return the header's bytes."""
         return _HEADER.pack(
             MAGIC, self.kind, self.codec, self.cipher, 0, self.raw_length, self.stored_length, self.digest
         )
@@ -71,20 +71,20 @@ class FrameHeader:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Content ready to be written as a frame: compressed, not encrypted."""
+    """Content that is ready to be written as a frame: compressed, but not encrypted."""
 
     kind: Kind
     digest: bytes
     raw_length: int
     codec: Codec
     payload: Bytes
-    """May be the content itself."""
+    """The compressed content. Without compression it is the caller's buffer itself, not a copy."""
 
 
 def parse_header(data: Bytes) -> FrameHeader:
     """Parse a frame header.
 
-    :raises CorruptError: it is none, or one that this version cannot read.
+    :raises CorruptError: the bytes are no frame header, or this version of vmkeep cannot read it.
     """
     if len(data) < HEADER_SIZE:
         raise CorruptError("frame header is cut off")
@@ -105,7 +105,7 @@ def parse_header(data: Bytes) -> FrameHeader:
 
 
 class _DecryptBuffer(threading.local):
-    """A thread's buffer for decrypted bytes until they are decompressed; kept, because making it anew costs more."""
+    """A thread's buffer for bytes between decryption and decompression, reused because allocating it costs time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray(0)
@@ -153,9 +153,9 @@ class Box:
         return end
 
     def unpack_into(self, header: FrameHeader, payload: Bytes, out: memoryview) -> memoryview:
-        """Fill ``out`` with a frame's content and return that part of it, its digest checked.
+        """Write a frame's content into ``out``, check its digest, and return the part of ``out`` that holds it.
 
-        :raises CorruptError: the content is not what the header's digest says.
+        :raises CorruptError: the content does not match the header's digest.
         """
         if header.raw_length > len(out):
             raise CorruptError(f"frame claims {header.raw_length} bytes, of at most {len(out)}")
@@ -176,10 +176,10 @@ class Box:
         return raw
 
     def unpack(self, header: FrameHeader, payload: Bytes, scratch: memoryview) -> Packed:
-        """Return a frame's content as it was before a box wrote it, its digest checked; to be written by another box.
+        """Check a frame's digest and return its content without encryption, so that another box can write it.
 
-        :param scratch: where the content is decompressed to, for its digest.
-        :raises CorruptError: the content is not what the header's digest says.
+        :param scratch: memory into which the content is decompressed, because the digest is that of the raw content.
+        :raises CorruptError: the content does not match the header's digest.
         """
         self.unpack_into(header, payload, scratch)
         plain: Bytes = payload
@@ -188,16 +188,20 @@ class Box:
         return Packed(header.kind, header.digest, header.raw_length, header.codec, plain)
 
     def wrap(self, kind: Kind, content: Bytes) -> bytes:
-        """Return a whole frame, not compressed: the form of blobs that hold one thing. Every bit of it matters."""
+        """Return a whole frame, not compressed. Blobs that hold a single frame have this form.
+
+        A change of any bit of it is noticed when it is read.
+        """
         packed = Packed(kind, self._digester.of(kind, content), len(content), Codec.NONE, content)
         frame = bytearray(self.frame_length(packed))
         self.write(packed, memoryview(frame))
         return bytes(frame)
 
     def unwrap(self, kind: Kind, blob: Bytes, *, limit: int = MAX_SMALL) -> memoryview:
-        """Return the content of a blob that :meth:`wrap` made, its digest checked.
+        """Return the content of a blob that :meth:`wrap` made, after checking its digest.
 
-        :raises CorruptError: anything is not as it was.
+        :param limit: the largest blob to accept, in bytes.
+        :raises CorruptError: any bit of the blob has changed.
         """
         header = self.parse_whole(kind, blob, limit=limit)
         payload = memoryview(blob)[HEADER_SIZE:]
@@ -208,9 +212,10 @@ class Box:
         return payload
 
     def parse_whole(self, kind: Kind, blob: Bytes, *, limit: int) -> FrameHeader:
-        """Return the header of a blob that :meth:`wrap` made; its content is not looked at.
+        """Return the header of a blob that :meth:`wrap` made, without checking the content.
 
-        :raises CorruptError: it does not fit the blob's length, or is none that this repository uses.
+        :param limit: the largest blob to accept, in bytes.
+        :raises CorruptError: the header does not fit the blob's length, or this repository writes no such header.
         """
         header = parse_header(blob)
         if header.kind is not kind:
@@ -227,7 +232,7 @@ class Box:
         return header
 
     def _plain_length(self, header: FrameHeader, payload: Bytes) -> int:
-        """Return the length of a payload once it is decrypted."""
+        """Return the length of a payload after decryption, in bytes."""
         if header.cipher is not self._cipher:
             if self._aead is None:
                 raise CorruptError("frame is encrypted, in a repository that is not")
@@ -262,18 +267,18 @@ class Framer:
         return self._keys is not None
 
     def box(self, name: str) -> Box:
-        """Return what writes and reads the frames of the blob of that name."""
+        """Return the writer and reader of the frames in the blob of that name."""
         return Box(self.digester, self._keys, name)
 
     def pack(self, kind: Kind, digest: bytes, raw: Bytes) -> Packed:
-        """Compress content; a box then writes it as a frame."""
+        """Compress content, so that a box can write it as a frame."""
         used, payload = compress(self._codec, raw)
         return Packed(kind, digest, len(raw), used, payload)
 
     def wrap(self, kind: Kind, content: Bytes, *, name: str) -> bytes:
-        """Return the bytes of a blob that holds one thing; see :meth:`Box.wrap`."""
+        """Return the bytes of a blob that holds a single frame; see :meth:`Box.wrap`."""
         return self.box(name).wrap(kind, content)
 
     def unwrap(self, kind: Kind, blob: Bytes, *, name: str, limit: int = MAX_SMALL) -> memoryview:
-        """Return the content of a blob that holds one thing; see :meth:`Box.unwrap`."""
+        """Return the content of a blob that holds a single frame; see :meth:`Box.unwrap`."""
         return self.box(name).unwrap(kind, blob, limit=limit)

@@ -1,8 +1,8 @@
-"""The keys of an encrypted repository: all derived from one random master key, each for one purpose.
+"""The keys of an encrypted repository, each derived for one purpose from one random master key.
 
-Frames are encrypted under a key for the blob they lie in, so that a blob under another's name does not decrypt, and
-so that few frames share a key: nonces are random, and AES-GCM allows 2^32 of them under one key. Knows nothing of
-passphrases: they only wrap the master key (``slots``).
+Each blob has its own key for the frames in it. So a blob that was put under another name does not decrypt. And few
+frames share a key, which matters because nonces are random and AES-GCM allows 2^32 of them under one key. This module
+knows nothing of passphrases, which only wrap the master key (``unlock.slots``).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Keys:
     """The derived keys of one repository. Its text form shows none of them."""
 
     def __init__(self, master: bytes, *, repository: str) -> None:
-        """Derive them.
+        """Derive the keys.
 
-        :param repository: id of the repository: the same master key gives other keys in another one.
+        :param repository: the repository's id, because the same master key must give other keys in another repository.
         """
         self.master = master
         self._repository = repository.encode()
@@ -38,13 +38,13 @@ class Keys:
         return Digester({kind: self._derive(f"digest of {kind.name.lower()}") for kind in Kind})
 
     def aead(self, name: str) -> AESGCM:
-        """Return the cipher of all frames in the blob of that name."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # most repositories start without it
+        """Return the cipher for all frames in the blob of that name."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # imported here, only if a repository needs it
 
         return AESGCM(blake3(name.encode(), key=self._blobs).digest())
 
     def sign(self, data: bytes) -> str:
-        """Return the code, in hex, that only a holder of the master key can make for a descriptor."""
+        """Return the authentication code of a descriptor, in hex. Only a holder of the master key can compute it."""
         return blake3(data, key=self._descriptor).hexdigest()
 
     def _derive(self, purpose: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Packs: many frames in one blob, with a footer that lists them: the index can be rebuilt from packs alone.
+"""Packs: blobs of many frames, with a footer that lists them, so that the index can be rebuilt from packs alone.
 
     32 bytes   pack header: magic ``VKPACK`` and two zero bytes, u16 version 1, u16 kind of its frames,
                u32 0, 16 bytes pack id
@@ -9,11 +9,11 @@
     56 bytes   trailer: magic ``VKTRAIL`` and a zero byte, u64 offset of the footer, u32 its frame length, u32 0,
                digest of the footer
 
-The checksum is XXH3-64 of all bytes before the footer. Digests vouch for content; it shows what they cannot: a
-flipped bit that happens not to change what a frame decompresses to.
+The checksum is XXH3-64 of all bytes before the footer. It finds damage that digests cannot: a flipped bit that does not
+change the decompressed content.
 
-A pack's id is random, never derived from its content: maintenance may be about to delete an unreferenced pack
-while a backup stores the very same blocks, and the two must not meet in one name.
+A pack's id is random and never derived from its content. Maintenance may be about to delete an unreferenced pack while
+a backup stores the same blocks again. If both packs had one name, the deletion would take the new one.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ TRAILER_SIZE = _TRAILER.size
 ID_SIZE = 16
 
 MAX_FRAMES = 16384
-"""Frames in one pack: bounds a footer to 720 KiB."""
+"""Most frames in one pack; so a footer has at most 720 KiB."""
 MAX_FRAME = (4 << 20) + (64 << 10)
-"""No frame of a pack is longer: the largest block, and more than any header or cipher adds."""
+"""Longest frame of a pack, in bytes: the largest block, and more than any header or cipher adds."""
 MAX_PACK = 1 << 30
-"""No pack is larger; a reader refuses what claims to be."""
+"""Largest pack, in bytes. A reader refuses a pack that claims to be larger."""
 
 
 def pack_key(pack_id: bytes) -> str:
@@ -57,19 +57,19 @@ def pack_key(pack_id: bytes) -> str:
 
 
 def overhead(frames: int) -> int:
-    """Return how many bytes of a pack are no frames of content, if it is not encrypted; else there are 28 more."""
+    """Return the bytes that a pack of so many frames needs besides them. An encrypted pack needs 28 bytes more."""
     return PACK_HEADER_SIZE + HEADER_SIZE + _FOOTER_HEADER.size + _ROW * frames + TRAILER_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackContents:
-    """The footer's list: the pack's frames in order of offset, by columns."""
+    """The list in a pack's footer: its frames in order of offset, by columns."""
 
     pack_id: bytes
     kind: Kind
     offsets: array[int]
     lengths: array[int]
-    """Lengths of whole frames, with their headers."""
+    """Lengths of whole frames with their headers, in bytes."""
     raw_lengths: array[int]
     digests: bytes = field(repr=False)
     checksum: int
@@ -94,8 +94,8 @@ class PackContents:
 def parse_footer(content: Bytes, *, kind: Kind, end: int) -> PackContents:
     """Parse a footer's content.
 
-    :param end: where the frames end: the offset of the footer.
-    :raises CorruptError: it does not describe frames that fill the pack without gaps.
+    :param end: the offset at which the frames end and the footer begins.
+    :raises CorruptError: the footer does not describe frames that fill the pack without gaps.
     """
     if len(content) < _FOOTER_HEADER.size:
         raise CorruptError("footer is cut off")
@@ -104,7 +104,7 @@ def parse_footer(content: Bytes, *, kind: Kind, end: int) -> PackContents:
         raise CorruptError("footer has a wrong length")
     view, at = memoryview(content), _FOOTER_HEADER.size
     columns = (bytes(view[at + 4 * column * count :][: 4 * count]) for column in range(3))
-    offsets, lengths, raw_lengths = (array("I", column) for column in columns)  # little-endian, as all our machines
+    offsets, lengths, raw_lengths = (array("I", column) for column in columns)  # vmkeep runs on little-endian only
     expected = PACK_HEADER_SIZE
     for offset, length in zip(offsets, lengths, strict=True):
         if offset != expected or length < HEADER_SIZE:
@@ -126,7 +126,7 @@ def parse_footer(content: Bytes, *, kind: Kind, end: int) -> PackContents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trailer:
-    """The last bytes of a pack: where its footer is."""
+    """The last bytes of a pack, which say where its footer is."""
 
     footer_at: int
     footer_length: int
@@ -134,8 +134,9 @@ class Trailer:
 
 
 def parse_trailer(data: Bytes, *, pack_size: int) -> Trailer:
-    """Parse the last :data:`TRAILER_SIZE` bytes of a pack of that size.
+    """Parse the last :data:`TRAILER_SIZE` bytes of a pack.
 
+    :param pack_size: the size of the whole pack, in bytes.
     :raises CorruptError: the pack is cut off or damaged.
     """
     if len(data) != TRAILER_SIZE:
@@ -151,7 +152,8 @@ def parse_trailer(data: Bytes, *, pack_size: int) -> Trailer:
 def parse_pack_header(data: Bytes, *, pack_id: bytes) -> Kind:
     """Check a pack's header and return the kind of its frames.
 
-    :raises CorruptError: it is no pack, or another one than its name says.
+    :param pack_id: the id that the pack's name tells.
+    :raises CorruptError: the bytes are no pack header, or the header holds another id.
     """
     if len(data) < PACK_HEADER_SIZE:
         raise CorruptError("pack is cut off")
@@ -168,7 +170,7 @@ def parse_pack_header(data: Bytes, *, pack_id: bytes) -> Kind:
 
 
 class PackBuffer:
-    """Memory for one pack. Mapped, so that a small backup does not touch what it does not use."""
+    """Memory for one pack. It is mapped, so that a small backup uses only the pages that it fills."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -176,7 +178,7 @@ class PackBuffer:
 
 
 class OpenPack:
-    """A pack being filled, in a buffer that is used again afterwards. Not thread-safe."""
+    """A pack that is being filled, in a buffer that is reused afterwards. Not thread-safe."""
 
     def __init__(self, kind: Kind, buffer: PackBuffer, framer: Framer) -> None:
         self.id = secrets.token_bytes(ID_SIZE)
@@ -190,14 +192,14 @@ class OpenPack:
         buffer.view[:PACK_HEADER_SIZE] = _PACK_HEADER.pack(_MAGIC, _VERSION, kind, 0, self.id)
 
     def fits(self, packed: Packed) -> bool:
-        """Return whether one more frame still fits, with the footer that lists it."""
+        """Return whether one more frame fits, together with the footer that lists it."""
         count = len(self._offsets) + 1
         end = self.used + self._box.frame_length(packed)
         footer = self._box.frame_length(packed) - len(packed.payload) + _FOOTER_HEADER.size + count * _ROW
         return count <= MAX_FRAMES and end + footer + TRAILER_SIZE <= self.buffer.size
 
     def append(self, packed: Packed) -> int:
-        """Write one frame into the pack and return its length; the caller has asked :meth:`fits`."""
+        """Write one frame into the pack and return its length in bytes. Call :meth:`fits` before."""
         length = self._box.write(packed, self.buffer.view[self.used :])
         self._offsets.append(self.used)
         self._lengths.append(length)
@@ -207,7 +209,10 @@ class OpenPack:
         return length
 
     def finish(self) -> tuple[memoryview, PackContents]:
-        """Append footer and trailer; return the pack's bytes (valid while the buffer is ours) and its contents."""
+        """Append footer and trailer; return the pack's bytes and its contents.
+
+        The bytes are a view of the buffer, valid until the buffer is reused.
+        """
         contents = PackContents(
             pack_id=self.id,
             kind=self.kind,

@@ -1,15 +1,15 @@
 """From a digest to the place of its frame.
 
 Each process that stores packs also stores a *segment*: a sorted, immutable table of digests and places, with a filter
-in front that answers most misses (``segments``, ``filters``, ``freshsegment``). Nobody rewrites a segment, so any
+in front that answers most misses (``segments``, ``filters``, ``smallsegments``). Nobody rewrites a segment, so any
 number of writers need no lock. The index is the union of all segments (``index``).
 
-Segments reach memory through the *shelf*: mapped from the folder, from this machine's cache, or read from the store,
-and verified once (``shelf``, ``segmentcache``). A segment too large for memory is searched by small reads
+Segments are loaded in one of three ways: mapped from the folder, from this machine's cache, or read from the store.
+Each is verified once (``segmentloader``, ``segmentcache``). A segment too large for memory is searched by small reads
 (``largesegments``). Maintenance cuts a large index into segments of disjoint ranges; such a *row* is asked as one
 (``disjoint``).
 
-``columns`` and ``joining`` treat many entries at a time and load numpy. They are doors of their own, because a small
+``columns`` and ``merging`` treat many entries at a time and load numpy. They are doors of their own, because a small
 backup needs neither module and must not wait for numpy.
 """
 
@@ -17,18 +17,18 @@ from vmkeep.repository.index.disjoint import without_overlap
 from vmkeep.repository.index.index import Index, segment_key
 from vmkeep.repository.index.layout import HEADER, Location
 from vmkeep.repository.index.segmentcache import default_cache
+from vmkeep.repository.index.segmentloader import SegmentLoader
 from vmkeep.repository.index.segments import Segment
-from vmkeep.repository.index.shelf import Shelf
 
 __all__ = [
     "HEADER",
     "Index",
     "Location",
     "Segment",
-    "Shelf",
+    "SegmentLoader",
     "columns",
     "default_cache",
-    "joining",
+    "merging",
     "segment_key",
     "without_overlap",
 ]

@@ -21,11 +21,11 @@ from vmkeep.blobs import BlobStore
 from vmkeep.errors import BlobNotFoundError
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, PackContents, Packed
-from vmkeep.repository.index import shelf
+from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.disjoint import DisjointSegments, disjoint_lists
-from vmkeep.repository.index.freshsegment import segment_of
 from vmkeep.repository.index.layout import Location
 from vmkeep.repository.index.segments import Segment
+from vmkeep.repository.index.smallsegments import segment_of
 from vmkeep.scratch import scratch_folder, writing_to
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Index:
     def __init__(self, store: BlobStore, framer: Framer, *, cache: Path | None = None) -> None:
         self._store = store
         self._framer = framer
-        self._shelf = shelf.Shelf(store, framer, cache=cache)
+        self._loader = segmentloader.SegmentLoader(store, framer, cache=cache)
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
         self.rows: tuple[DisjointSegments, ...] = ()
@@ -84,9 +84,9 @@ class Index:
         with self._lock:
             parts, missing = self._parts, set[str]()
             for _ in range(_LISTINGS):
-                cached = self._shelf.cached()
+                cached = self._loader.cached()
                 found = {blob.key: blob.size for blob in self._store.list(INDEX)}
-                self._shelf.forget(cached - {key.removeprefix(INDEX) for key in found})
+                self._loader.forget(cached - {key.removeprefix(INDEX) for key in found})
                 self.damaged = {key: why for key, why in self.damaged.items() if key in found}
                 parts = tuple(part for part in parts if part.keys <= found.keys())
                 parts, missing = self._load(parts, found)
@@ -188,13 +188,13 @@ class Index:
         """Yield those of the given segments (key, size) that are still there and not damaged."""
         of = dict(sizes)
         for at in range(0, len(sizes), _LOADED):
-            for key, segment in self._shelf.open_all(sizes[at : at + _LOADED]):
+            for key, segment in self._loader.open_all(sizes[at : at + _LOADED]):
                 if isinstance(segment, Segment):
                     yield key, of[key], segment
 
     def is_whole(self, key: str, segment: Segment) -> bool:
         """Return whether every byte of a segment is as written. Opening a large segment does not read them all."""
-        return self._shelf.is_whole(key, segment)
+        return self._loader.is_whole(key, segment)
 
     def put(self, columns: Columns) -> int:
         """Store a segment without using it here; the next refresh finds it. Return its bytes."""
@@ -242,7 +242,7 @@ class Index:
         gone = set()
         for at in range(0, len(fresh), _LOADED):
             opened = []
-            for key, segment in self._shelf.open_all([(key, found[key]) for key in fresh[at : at + _LOADED]]):
+            for key, segment in self._loader.open_all([(key, found[key]) for key in fresh[at : at + _LOADED]]):
                 if isinstance(segment, Segment):
                     opened.append(_Part(segment=segment, keys=frozenset((key,))))
                 elif isinstance(segment, BlobNotFoundError):

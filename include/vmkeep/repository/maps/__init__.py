@@ -1,12 +1,12 @@
 """A disk as a tree of digests.
 
-The leaves are the digests of the disk's blocks; 64 of them make a *page*, 64 pages are named by a page of the next
-level, and a *root* names the top (``maps``). Zeros are named by a reserved digest and stored nowhere. Equal disks
-have equal roots, and an incremental backup shares every page that did not change.
+The leaves are the digests of the disk's blocks. 64 of them make a *page*, a page of the next level names 64 pages, and
+a *root* names the top (``maps``). A reserved digest names zeros, which are not stored. Equal disks have equal roots,
+and an incremental backup shares every page that did not change.
 
 The *map builder* grows the tree while the disk is copied, in memory that does not depend on the disk's size
-(``mapbuilder``). Small files that belong to a restore point (NVRAM, the VM's configuration) are stored in the same
-way (``attachments``).
+(``mapbuilder``). Small files that belong to a restore point, such as NVRAM and the VM's configuration, are stored in
+the same way (``attachments``).
 """
 
 from vmkeep.repository.maps.attachments import read_content, write_content

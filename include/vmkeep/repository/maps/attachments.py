@@ -1,4 +1,4 @@
-"""Small files kept with a restore point: stored like disks, block by block, below a map."""
+"""Stores small files with a restore point in the same way as disks: as blocks below a map."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from vmkeep.repository.maps.mapbuilder import MapBuilder
 from vmkeep.repository.maps.maps import DiskMap
 
 _LARGEST = 256 << 20
+"""Largest file, in bytes."""
 
 
 def write_content(builder: MapBuilder, writer: BlockWriter, digester: Digester, data: bytes) -> str:
@@ -27,7 +28,7 @@ def write_content(builder: MapBuilder, writer: BlockWriter, digester: Digester, 
 def read_content(opened: DiskMap, reader: BlockReader) -> bytes:
     """Return a file's bytes.
 
-    :raises CorruptError: damaged, or far larger than any attachment is.
+    :raises CorruptError: the file is damaged, or claims to be far larger than any attachment is.
     """
     if opened.capacity > _LARGEST:
         raise CorruptError(f"claims to have {opened.capacity} bytes")

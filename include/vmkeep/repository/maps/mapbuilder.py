@@ -1,8 +1,8 @@
-"""Builds the map of a disk while it is being copied, in memory that does not grow with the disk.
+"""Builds the map of a disk while the disk is copied, in memory that does not grow with the disk.
 
-Starts as the parent point's map (or as zeros) and takes a digest for each block that was read. Pages are opened
-where something changes, and stored and forgotten once the copy has passed them; what was not touched is shared
-with the parent by its digest, so the metadata written is in proportion to what changed.
+The builder starts with the parent point's map, or with zeros, and takes a digest for each block that was read. It opens
+a page when something in it changes. Once the copy has passed the page, the builder stores it and frees its memory.
+Unchanged pages are shared with the parent by their digests, so the metadata written is proportional to the change.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Digester, Kind
 from vmkeep.repository.maps.maps import EMPTY_PAGE, FAN_OUT, DiskMap, Shape, encode_root
 
 _FETCHED_AHEAD = 512
+"""Number of the parent's leaf pages that are read together."""
 _SHIFT = FAN_OUT.bit_length() - 1
 
 
 class MapBuilder:
-    """A map under construction. :meth:`set` is thread-safe; one thread calls the rest."""
+    """A map under construction. :meth:`set` is thread-safe; one thread calls the other methods."""
 
     def __init__(self, shape: Shape, writer: BlockWriter, digester: Digester, *, base: DiskMap | None = None) -> None:
-        """Start from ``base``, or from zeros.
+        """Start from the parent's map, or from zeros.
 
-        :raises UsageError: the base has another block size, or is larger than this disk: read the disk in full.
+        :param base: the parent's map; ``None``: zeros.
+        :raises UsageError: the base has another block size, or is larger than this disk. Read the disk in full.
         """
         if base is not None and (base.block_size != shape.block_size or base.capacity > shape.capacity):
             raise UsageError("the parent's disk is larger or has other blocks; read this one in full, without a parent")
@@ -44,7 +46,7 @@ class MapBuilder:
         self._graft()
 
     def _graft(self) -> None:
-        """Hang the parent's tree under the pages that a grown disk has above it."""
+        """Put the parent's tree below the additional levels of pages that a grown disk has."""
         if self._base is None or self._base.top == ZERO:
             return
         for level in range(self._base.shape.levels + 1, self.shape.levels + 1):
@@ -53,11 +55,11 @@ class MapBuilder:
                 page[:DIGEST_SIZE] = self._base.top
 
     def expect(self, extents: Sequence[Extent]) -> None:
-        """Say what will be set, so that the parent's pages can be read many at a time."""
+        """Announce the extents that will be set, so that the parent's pages can be read many at a time."""
         self._expected = extents
 
     def set(self, first: int, digests: Sequence[bytes]) -> None:
-        """Say what some blocks hold, from ``first`` on; their content has to be added to the writer before."""
+        """Set the digests of some blocks, from block ``first`` on. Add their content to the writer before."""
         if not self.shape.levels:
             self._top = digests[0]
             return
@@ -66,18 +68,18 @@ class MapBuilder:
                 self._put(1, block >> _SHIFT, block & (FAN_OUT - 1), digest)
 
     def clear(self, extents: Sequence[Extent]) -> None:
-        """Say that some whole blocks hold zeros, at the cost of their pages at most; set nothing in them afterwards."""
+        """Set some whole blocks to zeros, at the cost of their pages at most. Set nothing in them afterwards."""
         with self._lock:
             for extent in extents:
                 self._clear(extent.start // self.shape.block_size, -(-extent.stop // self.shape.block_size))
 
     def _clear(self, first: int, stop: int) -> None:
-        """Clear rows at both ends of the range, and between them whole subtrees, as high up as they go."""
+        """Clear single rows at both ends of a range of blocks, and the largest whole subtrees between them."""
         if not self.shape.levels:
             self._top = ZERO
             return
         if stop >= self.shape.blocks:
-            stop = 1 << (_SHIFT * self.shape.levels)  # beyond the disk all is zeros anyway
+            stop = 1 << (_SHIFT * self.shape.levels)  # entries beyond the disk's end are zeros anyway
         for level in range(1, self.shape.levels + 1):
             head = min(stop, -(-first // FAN_OUT) * FAN_OUT)
             tail = max(head, stop // FAN_OUT * FAN_OUT)
@@ -90,7 +92,7 @@ class MapBuilder:
         self._open[self.shape.levels, 0] = bytearray(EMPTY_PAGE)
 
     def _drop(self, level: int, first: int, stop: int) -> None:
-        """Forget the open pages of a level that lie in what is cleared."""
+        """Drop the open pages of a level that lie in a cleared range."""
         if stop - first > len(self._open):
             inside = [key for key in self._open if key[0] == level and first <= key[1] < stop]
         else:
@@ -111,7 +113,7 @@ class MapBuilder:
         return page
 
     def _fetch_from(self, base: DiskMap, leaf: int) -> None:
-        """Read the parent's pages of this and the next expected leaves."""
+        """Read the parent's pages for this leaf and the next expected leaves."""
         span = self.shape.block_size * FAN_OUT
         at = max(0, bisect_right(self._expected, leaf, key=lambda extent: extent.start // span) - 1)
         extents = (self._expected[number] for number in range(at, len(self._expected)))
@@ -123,7 +125,7 @@ class MapBuilder:
         base.prefetch(ahead)
 
     def close_below(self, block: int) -> None:
-        """Store and forget the pages that end at or before ``block``: nothing below it will be set any more."""
+        """Store the pages that end at or before ``block``, and free their memory. Set nothing below it afterwards."""
         with self._lock:
             for level in range(1, self.shape.levels):
                 span = 1 << (_SHIFT * level)
@@ -133,9 +135,9 @@ class MapBuilder:
                     self._put(level + 1, key[1] >> _SHIFT, key[1] & (FAN_OUT - 1), digest)
 
     def store(self) -> str:
-        """Store the map as it is now, and return its root; more may be set afterwards.
+        """Store the map as it is now, and return its root. More blocks may be set afterwards.
 
-        Findable once the writer is flushed.
+        The map can be read once the writer is flushed.
         """
         with self._lock:
             pages = {key: bytearray(page) for key, page in self._open.items()}

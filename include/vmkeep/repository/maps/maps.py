@@ -1,8 +1,8 @@
-"""Maps: what a disk holds, as a tree of digests over its blocks.
+"""Maps: the content of a disk, as a tree of digests over its blocks.
 
-A page is 64 digests (2 KiB). Pages of level 1 name blocks, those of level n + 1 name pages of level n; the top is the
-one page of the highest level, or the block itself where a disk has only one. What is all zeros is named by the
-reserved digest and stored nowhere: a block, a page, a whole disk. The root is a page of its own kind:
+A page is 64 digests (2 KiB). Pages of level 1 name blocks; pages of level n + 1 name pages of level n. The top is the
+only page of the highest level, or the block itself if a disk has only one. The reserved digest names a block, a page or
+a whole disk that is all zeros; it is not stored. The root is a page with another layout:
 
     8 bytes   magic ``VKMAP`` and three zero bytes
     u64       capacity in bytes
@@ -11,10 +11,10 @@ reserved digest and stored nowhere: a block, a page, a whole disk. The root is a
     u16       levels
     32 bytes  digest of the top
 
-Form and content follow from the disk's bytes alone, so equal roots mean equal disks, and equal disks of one block
-size have equal roots. The last block holds what is left of the disk: it is not padded.
+The tree follows from the disk's bytes and the block size alone. So equal roots mean equal disks, and equal disks with
+one block size have equal roots. The last block is not padded; it ends with the disk.
 
-Why 64: docs/decisions/0003.
+Decision 0003 says why a page has 64 digests.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_CAPACITY = 1 << 56
 _CACHED_PAGES = 4096
 
 PageFetcher = Callable[[Sequence[bytes], int], dict[bytes, bytes]]
-"""Returns pages by digest, verified; takes the digests and the pages' size in bytes."""
+"""Takes digests and the pages' size in bytes; returns the verified pages by digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Shape:
 
     @property
     def blocks(self) -> int:
-        """Number of blocks, the last one maybe short."""
+        """Number of blocks; the last one may be short."""
         return -(-self.capacity // self.block_size)
 
     @property
@@ -65,7 +65,7 @@ class Shape:
         return levels
 
     def block_length(self, block: int) -> int:
-        """Bytes in a block."""
+        """Return the length of a block in bytes."""
         return min(self.block_size, self.capacity - block * self.block_size)
 
     def extent(self, first: int, stop: int) -> Extent:
@@ -74,14 +74,14 @@ class Shape:
 
 
 def encode_root(shape: Shape, top: bytes) -> bytes:
-    """Return a root page's content."""
+    """Return the content of a root page."""
     return _ROOT.pack(_MAGIC, shape.capacity, shape.block_size, FAN_OUT, shape.levels, top)
 
 
 def parse_root(content: Bytes) -> tuple[Shape, bytes]:
-    """Return shape and top digest.
+    """Return the shape and the top digest that a root page names.
 
-    :raises CorruptError: not a root page, or one of a form that this version does not know.
+    :raises CorruptError: the content is not a root page, or one with a form that this version does not know.
     """
     if len(content) != ROOT_SIZE:
         raise CorruptError("map root has a wrong length")
@@ -95,7 +95,7 @@ def parse_root(content: Bytes) -> tuple[Shape, bytes]:
 
 
 class DiskMap:
-    """A map whose pages are read when they are asked for. Not thread-safe."""
+    """A map whose pages are read when they are needed. Not thread-safe."""
 
     def __init__(self, root: str, shape: Shape, top: bytes, fetch: PageFetcher) -> None:
         self.root = root
@@ -106,12 +106,12 @@ class DiskMap:
 
     @property
     def capacity(self) -> int:
-        """Bytes of the disk."""
+        """Size of the disk in bytes."""
         return self.shape.capacity
 
     @property
     def block_size(self) -> int:
-        """Bytes of a block."""
+        """Size of a block in bytes."""
         return self.shape.block_size
 
     def lookup(self, block: int) -> bytes:
@@ -174,19 +174,19 @@ class DiskMap:
         if level == 1:
             yield from children
             return
-        with suppress(CorruptError):  # the one that is damaged is named when its turn comes
+        with suppress(CorruptError):  # the walk below raises the error of a damaged page, with its place on the disk
             self._gather(child for _, child in children)
         for at, child in children:
             yield from self._walk(child, level - 1, at, first, stop)
 
     def differences(self, other: DiskMap | None) -> Iterator[tuple[int, bytes]]:
-        """Yield ``(block, digest here)`` of every block that is not the same in another map, in order.
+        """Yield ``(block, digest in this map)`` of every block that differs from another map, in order.
 
-        Reads nothing below pages that both have in one place. ``None`` stands for a map of zeros.
+        Reads nothing below a page that both maps have in the same place.
 
-        :param other: a map of the same block size, of a disk that is not larger.
+        :param other: a map with the same block size, of a disk that is not larger; ``None``: a map of zeros.
         :raises CorruptError: a page of this map is lost or damaged; see :meth:`blocks`.
-        :raises StaleError: one of the other map is: compare with another one, or with none.
+        :raises StaleError: a page of the other map is lost or damaged. Compare with another map, or with none.
         """
         if other is None:
             yield from self.blocks()
@@ -197,7 +197,7 @@ class DiskMap:
     def _differing(
         self, other: DiskMap, level: int, index: int, mine: bytes, theirs: bytes | None
     ) -> Iterator[tuple[int, bytes]]:
-        """Walk one subtree of two maps; ``theirs`` is ``None`` above the top of the other one."""
+        """Walk one subtree of two maps; ``theirs`` is ``None`` above the other map's top."""
         if mine == theirs:
             return
         if level == 0:
@@ -220,18 +220,18 @@ class DiskMap:
             yield from self._differing(other, level - 1, index * FAN_OUT + row, entry(here, row), there[row])
 
     def _compared(self, digest: bytes) -> bytes:
-        """Return a page that another map is compared with; that one is none the worse if it is lost."""
+        """Return a page with which another map is compared. A damaged page does not make that other map damaged."""
         try:
             return self._page(digest)
         except CorruptError as error:
             raise StaleError(f"a map that another is compared with is damaged: {error}") from error
 
     def _gather(self, digests: Iterable[bytes]) -> None:
-        """Read some pages together, as far as they are not in memory."""
+        """Read together those of some pages that are not in memory."""
         self._keep(self._fetch([d for d in digests if d != ZERO and d not in self._pages], PAGE_SIZE))
 
     def stored_extents(self) -> Iterator[Extent]:
-        """Yield the disk's ranges that hold anything but zeros, as whole blocks: a normal sequence."""
+        """Yield the disk's ranges with anything but zeros, as whole blocks, sorted and not touching each other."""
         begin = end = -1
         for block, _ in self.blocks():
             if block != end:
@@ -243,7 +243,7 @@ class DiskMap:
             yield self.shape.extent(begin, end)
 
     def page_digests(self) -> Iterator[bytes]:
-        """Yield the digest of every stored page but the root."""
+        """Yield the digest of every stored page except the root."""
 
         def walk(digests: list[bytes], level: int) -> Iterator[bytes]:
             yield from digests
@@ -255,7 +255,7 @@ class DiskMap:
             yield from walk([self.top], self.shape.levels)
 
     def _page_at(self, digest: bytes, block: int) -> bytes:
-        """Return the page that begins with a block; if it is lost, the error says for which byte of the disk."""
+        """Return the page that begins with a block. If it is lost, the error names the byte of the disk."""
         try:
             return self._page(digest)
         except CorruptError as error:

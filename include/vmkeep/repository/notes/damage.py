@@ -1,8 +1,8 @@
-"""Damage that was found in packs and index segments, remembered until it is good again or gone.
+"""Notes of damage that was found in packs and index segments. A note stays until its subject is good again or gone.
 
-``damage/packs/<id>`` and ``damage/index/<id>``: notes. From them the index knows which frames to avoid: a writer that
-meets such a block stores it again, and a reader takes the other copy. Nothing here deletes what is damaged, or
-decides what it means for a restore point.
+The notes are ``damage/packs/<id>`` and ``damage/index/<id>``. From them the index knows which frames to avoid. So a
+writer stores such a block again, and a reader takes another copy. This module deletes no damaged data, and does not
+decide which restore points the damage affects.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class PackState(StrEnum):
     """The extent of a pack's damage."""
 
     FRAMES = "frames"
-    """Some of its frames; the others are good."""
+    """Some of its frames are damaged; the others are good."""
     BROKEN = "broken"
-    """Its header, footer or trailer: single frames may still be read where the index says."""
+    """Its header, footer or trailer is damaged. Frames may still be good at the places that the index names."""
     LOST = "lost"
-    """There is no such pack."""
+    """The pack is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadFrame:
-    """A frame whose content does not match its digest any more."""
+    """A frame whose content no longer matches its digest."""
 
     offset: int
     digest: str
@@ -55,9 +55,9 @@ class PackDamage:
     state: PackState
     reason: str
     frames: tuple[BadFrame, ...] = ()
-    """The damaged ones, as far as the pack's data was read."""
+    """The damaged frames, as far as the pack's data was read."""
     since: datetime | None = None
-    """The time of the first finding; ``None``: the note about it is damaged itself."""
+    """The time when the damage was first found; ``None``: the note itself is damaged."""
 
     @property
     def pack_id(self) -> bytes:
@@ -67,7 +67,7 @@ class PackDamage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentDamage:
-    """A segment of the index that is not to be looked in."""
+    """A damaged segment of the index, which look-ups leave out."""
 
     key: str
     reason: str
@@ -76,33 +76,33 @@ class SegmentDamage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownDamage:
-    """All that is known of one repository."""
+    """All known damage of one repository."""
 
     packs: dict[bytes, PackDamage]
-    """By pack id."""
+    """Damage by pack id."""
     segments: dict[str, str]
-    """Key → reason, of the segments that are not to be looked in."""
+    """Reason by key, for each segment that look-ups leave out."""
 
     @property
     def whole_packs(self) -> frozenset[bytes]:
-        """Packs that are not to be used where there are others."""
+        """Packs to avoid as a whole if another pack has the content."""
         return frozenset(pack for pack, damage in self.packs.items() if damage.state is not PackState.FRAMES)
 
     @property
     def bad_frames(self) -> frozenset[tuple[bytes, int]]:
-        """Frames (pack, offset) that are not to be used where there are others."""
+        """Frames (pack, offset) to avoid if there is another copy."""
         return frozenset((pack, frame.offset) for pack, damage in self.packs.items() for frame in damage.frames)
 
 
 class DamageNotes:
-    """The notes of one repository. Thread-safe; a note set twice is the one set last."""
+    """The damage notes of one repository. Thread-safe; of two notes about the same thing, the later one counts."""
 
     def __init__(self, store: BlobStore, framer: Framer) -> None:
         self._store = store
         self._framer = framer
 
     def load(self) -> KnownDamage:
-        """Return all that is known; of a pack or segment whose note is itself damaged: that it is to be avoided."""
+        """Return all known damage. A pack or segment whose note cannot be read counts as damaged."""
         keys = [blob.key for blob in self._store.list(DAMAGE)]
         packs = abreast(self._store, self._load_pack, (key for key in keys if _is_id(key.removeprefix(_PACKS))))
         segments = abreast(self._store, self._load_segment, (key for key in keys if key.startswith(_INDEX)))
@@ -112,23 +112,26 @@ class DamageNotes:
         )
 
     def remember(self, damage: PackDamage, *, before: PackDamage | None) -> PackDamage:
-        """Write down what is damaged in a pack, unless it is known."""
+        """Note the damage of a pack, unless the same is noted already; return it with the time of its first finding.
+
+        :param before: the damage that is noted already.
+        """
         dated = replace(damage, since=(before.since if before else None) or now())
         if dated != before:
             self._store_note(f"{_PACKS}{damage.pack}", dated)
         return dated
 
     def remember_segment(self, key: str, reason: str) -> None:
-        """Write down that a segment is not to be looked in."""
+        """Note that a segment is damaged, so that look-ups leave it out."""
         note = SegmentDamage(key=key, reason=reason, since=now())
         self._store_note(_INDEX + key.removeprefix(INDEX), note)
 
     def forget(self, pack: bytes) -> None:
-        """Remove the note about a pack that is good, or gone for good."""
+        """Remove the note about a pack that is good again, or that was deleted."""
         self._store.delete(f"{_PACKS}{pack.hex()}")
 
     def forget_segment(self, key: str) -> None:
-        """Remove the note about a segment that is good, or gone for good."""
+        """Remove the note about a segment that is good again, or that was deleted."""
         self._store.delete(_INDEX + key.removeprefix(INDEX))
 
     def _store_note(self, key: str, note: PackDamage | SegmentDamage) -> None:

@@ -1,15 +1,15 @@
-"""Points that a prune or a deletion is about to forget, written down before it looks at their pins.
+"""Records of points that a prune or a deletion is about to forget, written before it looks at their pins.
 
     forgettings/<id>/candidates   a prune has begun to forget; it may delete these points
-    forgettings/<id>/takes        those that it deletes, decided once: whoever creates this blob has decided
+    forgettings/<id>/takes        the points that it deletes; the process that creates this blob has decided
 
-Both are notes: JSON ``{"points": ["<folder>/<name>", …]}``. The prune puts candidates, then looks at pins, then
-decides. A process that pins puts the pin first and then looks at candidates. So at least one of the two sees the other.
-If the pinned point is a candidate and its prune has not decided yet, the pinning process decides for the prune that
-nothing goes (a veto). If the prune has decided, the pin came too late.
+Both are notes: JSON ``{"points": ["<folder>/<name>", …]}``. The prune puts the candidates, then looks at pins, then
+decides. A process that pins a point puts the pin first and then looks at candidates. So at least one of the two sees
+the other. If the pinned point is a candidate and its prune has not decided yet, the pinning process decides that the
+prune deletes nothing (a veto). If the prune has decided, the pin came too late.
 
 Two prunes see each other in the same way. Each puts its candidates, then reads the records of the others, then the
-points, and counts no point as left that another one may delete.
+points. It does not count a point as left if another prune may delete it.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class Forgetting:
 
     id: str
     begun_at: datetime
-    """By the store's clock: when the last of its blobs was put."""
+    """The time when the record's newest blob was put, by the store's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """The points that records may delete."""
+    """The points that some prunes may delete, by their records."""
 
     names: frozenset[str]
     unreadable: bool
-    """Whether a record cannot be read, so that it may delete any point."""
+    """Whether a record cannot be read. Its prune may then delete any point."""
 
     def __contains__(self, ref: object) -> bool:
-        """Return whether the point of a ref may be deleted."""
+        """Return whether one of the prunes may delete the point with a ref."""
         return self.unreadable or (isinstance(ref, str) and _name(ref) in self.names)
 
 
@@ -61,17 +61,18 @@ class Forgettings:
         self._framer = framer
 
     def begin(self, refs: Iterable[str]) -> str:
-        """Write which points may go, and return the record's id: only after that may pins be looked at."""
+        """Record the points that may be deleted, and return the record's id. Look at pins only after this."""
         record = secrets.token_hex(_ID_SIZE)
         self._put(f"{FORGETTINGS}{record}/{_CANDIDATES}", refs)
         return record
 
     def decide(self, record: str, refs: Iterable[str]) -> frozenset[str]:
-        """Write which points go, unless that is decided already; return what of ``refs`` goes by the decision.
+        """Record which points are deleted, unless that is decided already; return those of ``refs`` to be deleted.
 
-        By a record that was removed nothing goes: its prune stood still for long, and points were pinned meanwhile.
+        If the record was removed, nothing may be deleted: its prune stood still for long, and points may have been
+        pinned meanwhile.
 
-        :param refs: nothing: a veto.
+        :param refs: the points to delete; empty: a veto.
         """
         wanted = list(refs)
         key = f"{FORGETTINGS}{record}/{_TAKES}"
@@ -82,26 +83,26 @@ class Forgettings:
             return frozenset(ref for ref in wanted if _name(ref) in decided)
         if is_there(self._store, f"{FORGETTINGS}{record}/{_CANDIDATES}"):
             return frozenset(wanted)
-        self._store.delete(key)  # a record's candidates are the first to go, so that this one cannot go unseen
+        self._store.delete(key)  # "end" removes the candidates first, so a removed record is always noticed here
         return frozenset()
 
     def end(self, record: str) -> None:
-        """Remove a record: only its own prune may, which decides no more, or whoever knows that it is dead."""
+        """Remove a record. Only its own prune may do so, after it has decided; or a process that knows it is dead."""
         for stage in (_CANDIDATES, _TAKES):
             self._store.delete(f"{FORGETTINGS}{record}/{stage}")
 
     def spare(self, ref: str) -> bool:
-        """Keep a point from all prunes that have not decided yet; return whether none has decided to delete it.
+        """Keep all prunes that have not decided yet from deleting a point; return whether none has decided to.
 
-        Call it only after what is to keep the point from later prunes was put.
+        First put the note that keeps later prunes from deleting the point, then call this.
         """
         spared = [self._spares(record.id, _name(ref)) for record in self.all()]
         return all(spared)
 
     def claims(self, *, besides: str | None = None) -> Claims:
-        """Return which points the records may delete. Call it before looking which points there are.
+        """Return the points that prunes may delete. Call this before listing the points.
 
-        :param besides: the id of the caller's own record.
+        :param besides: the id of the caller's own record, which is left out.
         """
         claimed = [self._claimed(record.id) for record in self.all() if record.id != besides]
         return Claims(
@@ -124,17 +125,17 @@ class Forgettings:
         except BlobNotFoundError:
             return True  # its prune has ended
         except CorruptError:
-            pass  # may be any point
+            pass  # any point may be a candidate
         try:
             self.decide(record, ())
             return name not in self._load(f"{FORGETTINGS}{record}/{_TAKES}")
         except BlobNotFoundError:
-            return True  # ended just now: what it took is gone, and that is seen
+            return True  # its prune ended just now; the caller sees that the deleted points are gone
         except CorruptError:
             return False
 
     def _claimed(self, record: str) -> frozenset[str] | None:
-        """Return which points a record may delete; ``None``: it cannot be read."""
+        """Return the points that a record's prune may delete; ``None``: the record cannot be read."""
         for stage in (_TAKES, _CANDIDATES):
             try:
                 return self._load(f"{FORGETTINGS}{record}/{stage}")
@@ -142,7 +143,7 @@ class Forgettings:
                 continue
             except CorruptError:
                 return None
-        return frozenset()  # it has ended: what it took is gone
+        return frozenset()  # the prune has ended, and the points that it deleted are gone
 
     def _put(self, key: str, refs: Iterable[str]) -> None:
         content = json.dumps({"points": sorted(map(_name, refs))}, separators=(",", ":")).encode()

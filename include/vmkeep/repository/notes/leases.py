@@ -1,9 +1,9 @@
-"""Leases and the fence: how a clean-up learns that no copy of a run is at work any more.
+"""Leases and the fence, by which a clean-up learns that no copy of a run is at work any more.
 
-A copy holds a lease: a small blob that its thread rewrites every two seconds. A process that cleans up first puts up
-the fence. Then it waits until every lease was given back or has not changed for fifteen seconds of its own monotonic
-clock; clocks are never compared. A copy looks for the fence at each renewal and stops when it stands, or
-when someone else took its lease.
+A copy holds a lease: a small blob that one of its threads rewrites every two seconds. A process that cleans up first
+puts the fence. Then it waits until every lease was given back, or has not changed for fifteen seconds. It measures them
+on its own monotonic clock, so no clocks are compared. A copy looks for the fence at each renewal. It stops when the
+fence stands, or when another process has taken its lease.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from vmkeep.errors import BlobNotFoundError, CorruptError, FencedError, VmKeepEr
 from vmkeep.repository.frames import Framer, Kind
 
 RENEWED_EVERY = 2.0
-"""Seconds."""
+"""Seconds between two renewals of a lease."""
 EXPIRES_AFTER = 15.0
 """Seconds without a change after which a lease's holder counts as dead."""
 _GIVES_UP_AFTER = 10.0
-"""Seconds without a successful renewal after which a holder stops by itself, well before others may think so."""
+"""Seconds without a successful renewal after which a holder stops, well before others may take it for dead."""
 
 
 class Lease:
@@ -57,13 +57,13 @@ class Lease:
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
-        """Take the lease, from a dead holder too.
+        """Take the lease, also from another holder, which then stops.
 
         :raises FencedError: the run is being cleaned up.
         """
         self._renewed_at = time.monotonic()
         self._write("held")
-        if self._fenced():  # in this order: a clean-up puts up the fence before it looks for leases
+        if self._fenced():  # look only after the lease is put, because a clean-up puts the fence before it lists leases
             self._store.delete(self._key)
             raise FencedError("this run is being cleaned up; start a new one")
         self._thread.start()
@@ -79,7 +79,7 @@ class Lease:
             with nullcontext() if error is None else suppress(VmKeepError):
                 self._store.delete(self._key)
         elif self._ours:
-            with suppress(VmKeepError):  # then it runs out: a clean-up has to wait, but what was copied is good
+            with suppress(VmKeepError):  # else the lease expires; a clean-up has to wait, but the copied data is good
                 self._write("released")
 
     def check(self) -> None:
@@ -99,7 +99,7 @@ class Lease:
             except CorruptError as error:
                 self._lost = f"the lease of this copy is damaged: {error}"
             except VmKeepError as error:
-                self._failure = str(error)  # a call that hangs counts as much as one that fails: see check
+                self._failure = str(error)  # "check" goes by the time since the last success, because calls may hang
 
     def _renew(self) -> None:
         if self._fenced():
@@ -125,7 +125,7 @@ class Lease:
 
 
 def is_held(store: BlobStore, framer: Framer, key: str) -> bool:
-    """Return whether a lease is there and was not given back; one that cannot be read counts as held."""
+    """Return whether a lease is there and was not given back. A lease that cannot be read counts as held."""
     try:
         return not is_released(framer, key, store.get(key))
     except BlobNotFoundError:

@@ -1,7 +1,8 @@
 """Marks that people and checks put on restore points after the seal: pins (legal holds) and known damage.
 
-``marks/<vm>/<point>/pin`` and ``…/damaged``: notes, beside the manifests because those never change. Knows nothing of
-retention and deletes no restore point. A mark that cannot be read still counts: a pin keeps, a damaged mark warns.
+The marks are the notes ``marks/<vm>/<point>/pin`` and ``…/damaged``. They are not in manifests, because manifests never
+change. This module knows nothing of retention and deletes no restore point. A mark that cannot be read still counts: a
+pin still holds the point, and a mark of damage still warns.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A hold on one restore point: no retention rule removes it while it lasts."""
+    """A hold on one restore point. While it lasts, no retention rule removes the point."""
 
     reason: str
     by: str
     since: datetime | None
-    """``None``: the pin's blob is damaged, and tells nothing but that there is a pin."""
+    """The time when the pin was set; ``None``: the pin's blob is damaged, so only its existence is known."""
     until: datetime | None = None
-    """The time at which it ends by itself; ``None``: it ends when somebody takes it off."""
+    """The time at which the pin ends by itself; ``None``: it ends when somebody takes it off."""
 
     def holds(self, at: datetime) -> bool:
-        """Return whether it still holds at a time."""
+        """Return whether the pin still holds at a time."""
         return self.until is None or at < self.until
 
 
@@ -49,20 +50,20 @@ class Lost:
     """A part of a restore point that cannot be read any more."""
 
     name: str
-    """A disk's label, or the name of a file kept with the point."""
+    """A disk's label, or the name of a file that is kept with the point."""
     extents: tuple[Extent, ...] = ()
-    """Byte ranges; none: all of it."""
+    """The lost byte ranges; empty: all of the disk or file is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """The known loss of one restore point; the rest of it can be restored."""
+    """The known loss of one restore point. The rest of the point can be restored."""
 
     reason: str
     since: datetime | None
-    """``None``: the mark's blob is itself damaged."""
+    """The time when the damage was marked; ``None``: the mark's blob is itself damaged."""
     lost: tuple[Lost, ...] = ()
-    """Empty: not known, so maybe everything."""
+    """The lost parts; empty: they are not known, so everything may be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class Marks:
 
 
 class PointMarks:
-    """The marks of one repository's restore points. Thread-safe; a mark set twice is the one set last."""
+    """The marks of one repository's restore points. Thread-safe; a new mark replaces an older one of its kind."""
 
     def __init__(self, store: BlobStore, framer: Framer) -> None:
         self._store = store
@@ -83,15 +84,16 @@ class PointMarks:
         self._forgettings = Forgettings(store, framer)
 
     def pin(self, ref: str, *, reason: str, by: str, until: datetime | None = None) -> Pin:
-        """Hold a restore point, instead of any hold it has; how long is a matter of :meth:`Pin.holds`.
+        """Pin a restore point, in place of any pin it has.
 
-        The hold is written first; then the prunes that run and the point itself are looked for. So it holds from the
-        moment that this returns, whatever runs meanwhile; see decision 0008.
+        The pin is written first. Then the running prunes and the point itself are looked for. So the pin holds from
+        the moment this returns, whatever runs meanwhile; see decision 0008.
 
         :param ref: a full ref.
-        :raises NotFoundError: there is no such point, or not any more.
-        :raises ConflictError: it came too late: a prune has decided to delete the point.
-        :raises UsageError: ``until`` is not ahead.
+        :param until: the time at which the pin ends; ``None``: it holds until somebody takes it off.
+        :raises NotFoundError: the point does not exist, or was deleted meanwhile.
+        :raises ConflictError: the pin came too late, because a prune has decided to delete the point.
+        :raises UsageError: ``until`` is not in the future.
         """
         since = now()
         pin = Pin(reason=reason, by=by, since=since, until=until)
@@ -112,21 +114,22 @@ class PointMarks:
         return pin
 
     def unpin(self, ref: str) -> bool:
-        """Take a hold off; return whether there was one."""
+        """Take a pin off; return whether there was one."""
         return self._clear(ref, _PIN)
 
     def pin_of(self, ref: str) -> Pin | None:
-        """Return a point's hold, also one that is over; one whose blob is damaged never ends."""
+        """Return a point's pin, also one that is over. A pin whose blob is damaged never ends."""
         return self._load(ref, _PIN, Pin, lambda why: Pin(reason=why, by="unknown", since=None))
 
     def is_pinned(self, ref: str, *, at: datetime) -> bool:
-        """Return whether a point is pinned at a time. Asks the store anew, because the caller is about to delete."""
+        """Return whether a point is pinned at a time, by its blob as stored now, because the caller may delete next."""
         pin = self.pin_of(ref)
         return pin is not None and pin.holds(at)
 
     def mark_damaged(self, ref: str, lost: Iterable[Lost], *, reason: str = "a check found damage") -> Damage:
-        """Say what of a point is lost, instead of what was said before: no increment continues it from now on.
+        """Mark a point as damaged, in place of an older mark of damage. No increment continues the point from now on.
 
+        :param lost: the lost parts; empty: they are not known.
         :raises NotFoundError: there is no such point.
         """
         damage = Damage(reason=reason, since=now(), lost=tuple(lost))
@@ -134,17 +137,17 @@ class PointMarks:
         return damage
 
     def clear_damaged(self, ref: str) -> bool:
-        """Say that a point is whole again; return whether it was marked."""
+        """Remove a point's mark of damage, because it is whole again; return whether it had one."""
         return self._clear(ref, _DAMAGED)
 
     def damage_of(self, ref: str) -> Damage | None:
-        """Return what is lost of a point; a mark that is itself damaged stands for a loss of unknown size."""
+        """Return a point's known loss. A mark that cannot be read stands for a loss of unknown size."""
         return self._load(ref, _DAMAGED, Damage, lambda why: Damage(reason=why, since=None))
 
     def all(self, vm_key: str | None = None) -> dict[str, Marks]:
-        """Return ref → marks, of all points that have any, or of one VM's; also of points that are gone.
+        """Return the marks by ref: of all points that have any, or of one VM's points. Include points that are gone.
 
-        What others put below the prefix is no mark, and hides none.
+        Foreign files below ``marks/`` are left out.
         """
         prefix = MARKS if vm_key is None else f"{MARKS}{folder_of(vm_key)}/"
         marked = {_marked(blob.key) for blob in self._store.list(prefix)}
@@ -161,7 +164,7 @@ class PointMarks:
         self._clear(ref, _PIN)
 
     def _ref(self, key: str) -> str:
-        """Return the ref of a point as listings have it, from the key of its manifest."""
+        """Return the ref that listings show for a point, from the key of its manifest."""
         name = parse_key(key)
         if is_cut(name.vm_key):
             return next((found.ref for found in self._manifests.names(name.vm_key) if found.blob == key), name.ref)
@@ -208,7 +211,7 @@ def _key(ref: str, name: str) -> str:
 
 
 def _marked(key: str) -> str | None:
-    """Return the key of the manifest that a mark is about; ``None``: it is no mark."""
+    """Return the key of the manifest that a mark is about; ``None``: the key is not that of a mark."""
     marked, _, name = key.removeprefix(MARKS).rpartition("/")
     point = parse_key(POINTS + marked)
     return point.blob if name in (_PIN, _DAMAGED) and point.vm_key and point.taken_at is not None else None

@@ -1,9 +1,9 @@
-"""``runs/<run>/``: the steps of one run leave values here for each other until the restore point is sealed.
+"""The area of a run, ``runs/<run>/``: its steps leave values here for each other until the restore point is sealed.
 
-Small, mutable, and swept when the run is over; never needed to read a restore point. What a run tells maintenance
-(:data:`TRIES`, :data:`SEALING`) is written and read by :mod:`vmkeep.repository.notes.tries` and
-:mod:`vmkeep.repository.sealing.handshake`. Several processes may work under one name, so nothing here removes a blob
-that only its own process may remove.
+The notes are small, can be rewritten, and are removed when the run is over. No restore needs them. Two kinds of blobs
+inform maintenance: :mod:`vmkeep.repository.notes.tries` writes and reads :data:`TRIES`, and
+:mod:`vmkeep.repository.sealing.handshake` writes and reads :data:`SEALING`. Several processes may work under one name,
+so nothing here removes a blob that only its own process may remove.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class RunArea:
         self._fence = f"{self._prefix}fence"
 
     def store(self, name: str, data: bytes) -> None:
-        """Write a note, over an older one of that name."""
+        """Write a note; replace an older one of that name."""
         key = self._note(name)
         self._store.replace(key, self._framer.wrap(Kind.NOTE, data, name=key))
 
     def store_once(self, name: str, data: bytes) -> bytes:
-        """Write a note unless one of that name stands; return the one that stands. Of several at once, one wins."""
+        """Write a note unless one of that name exists; return the one that exists then. Of many writers, one wins."""
         key = self._note(name)
         try:
             self._store.put(key, self._framer.wrap(Kind.NOTE, data, name=key))
@@ -56,7 +56,8 @@ class RunArea:
     def load(self, name: str) -> bytes:
         """Return a note.
 
-        :raises NotFoundError: there is none of that name.
+        :raises NotFoundError: there is no note of that name.
+        :raises CorruptError: the note is damaged.
         """
         key = self._note(name)
         try:
@@ -82,9 +83,9 @@ class RunArea:
         return decode_extents(self.load(name))
 
     def open_lease(self, name: str, *, removed: bool = False) -> Lease:
-        """Return the lease of one copy, as a context manager; whoever held it before is told to stop.
+        """Return the lease of one copy, as a context manager. An earlier holder of the lease stops.
 
-        :param removed: nothing of it is left at the end.
+        :param removed: whether the lease's blob is removed at the end, instead of saying that it was given back.
         """
         key = f"{self._prefix}{LEASES}{safe_name(name)}"
         return Lease(self._store, self._framer, key=key, fence=self._fence, removed=removed)
@@ -92,7 +93,7 @@ class RunArea:
     def fence(self) -> None:
         """Tell every copy of this run, now and later, to stop."""
         blob = self._framer.wrap(Kind.NOTE, b"fenced", name=self._fence)
-        with suppress(ConflictError):  # it stands already; encrypted, it never has the same bytes twice
+        with suppress(ConflictError):  # the fence stands already; encryption gives it other bytes each time
             self._store.put(self._fence, blob)
 
     @property
@@ -101,9 +102,7 @@ class RunArea:
         return is_there(self._store, self._fence)
 
     def await_copies(self, deadline: Deadline) -> int:
-        """Return once no copy of this run can be at work any more, and how many leases there were.
-
-        Call :meth:`fence` before.
+        """Wait until no copy of this run can be at work; return the number of leases. Call :meth:`fence` first.
 
         :raises DeadlineError: a copy still renews its lease.
         """
@@ -119,7 +118,7 @@ class RunArea:
             deadline.pause(_POLL)
 
     def has_live_lease(self) -> bool:
-        """Return whether a copy of this run is at work; watches a silent lease for as long as it takes to expire."""
+        """Return whether a copy of this run is at work. Watch a silent lease until it expires, if need be."""
         first = {key: blob for key, blob in self._leases().items() if not self._over(key, blob)}
         expires = time.monotonic() + EXPIRES_AFTER
         while first:
@@ -147,10 +146,10 @@ class RunArea:
             return False
 
     def restart(self) -> None:
-        """Remove what an earlier try left; copies of it that still run find their lease gone and stop.
+        """Remove the notes of an earlier try. Its copies that still run find their lease gone and stop.
 
-        What holds off sweeps stays: when each try began, and what somebody may be about to seal. A step of the
-        earlier try may still be at work with blocks that it found then.
+        Two kinds of blobs stay because they hold off sweeps: the beginnings of tries, and the intents to seal. A step
+        of the earlier try may still be at work with blocks that it found then.
         """
         kept = tuple(f"{self._prefix}{name}" for name in (TRIES, SEALING))
         for info in list(self._store.list(self._prefix)):

@@ -1,11 +1,11 @@
-"""A note of every sealed point, outside ``points/``: it tells points that were forgotten from points that are gone.
+"""A note of every sealed point, outside ``points/``. It tells points that were forgotten from points that are lost.
 
     sealed/<vm>/<point>   put once the manifest stands: JSON ``{"point": <folder>/<name>, "vm": <name>}``
 
-If somebody moved the folder ``points/`` away, the repository would look like one without points, and nothing would
-need its packs. So a process that forgets a point removes its note before the manifest. A point whose note is there and
-whose manifest is not was removed by somebody else. A missing note proves nothing: older programs made none, a process
-may have died between the manifest and the note, or the store had no room for it. Decision 0019 has the reasoning.
+If somebody moved the folder ``points/`` away, the repository would look as if it had no points, and a prune would
+delete all packs. So a process that forgets a point removes its note before the manifest. If a note stands without its
+manifest, somebody else has removed the point. A missing note proves nothing: older programs made none, a process may
+have died between the manifest and the note, or the store had no room for it. Decision 0019 has the reasoning.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from vmkeep.repository.notes.tries import note_fields
 from vmkeep.repository.points import parse_key
 
 _SHOWN = 3
-"""VMs that a refusal names."""
+"""Number of VMs that an error names."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GonePoints:
-    """Points of one VM that were sealed, and are gone though nobody forgot them."""
+    """Points of one VM that were sealed and are gone, although no prune forgot them."""
 
     vm_name: str
     folder: str
@@ -43,7 +43,7 @@ class GonePoints:
 
     @property
     def finding(self) -> str:
-        """The finding of a check, on one line."""
+        """The text of a check's finding, in one line."""
         which = " to ".join(dict.fromkeys((self.names[0], self.names[-1])))
         return (
             f"points of VM '{self.vm_name}' were sealed here and are gone, though no prune forgot them: "
@@ -53,27 +53,29 @@ class GonePoints:
 
 
 class SealedNotes:
-    """The notes of one repository. Thread-safe."""
+    """The notes of one repository's sealed points. Thread-safe."""
 
     def __init__(self, store: BlobStore, framer: Framer) -> None:
         self._store = store
         self._framer = framer
 
     def remember(self, manifest: str, vm_name: str) -> None:
-        """Note that a point is sealed; call it when its manifest stands. May be called again.
+        """Note that a point is sealed. Call this once its manifest stands; it may be called again.
 
-        The manifest is looked for once more, after the note was put: who forgets the point meanwhile removes the note
-        once more after the manifest. So one of the two sees what the other did, and no note stays without its point.
+        After the note is put, this looks for the manifest once more. A process that forgets the point meanwhile removes
+        the note again after the manifest. So one of the two sees the other, and no note stays without its point.
+
+        :param manifest: the blob key of the point's manifest.
         """
         key = note_of(manifest)
         content = json.dumps({"point": manifest.removeprefix(POINTS), "vm": vm_name}).encode()
-        with suppress(ConflictError):  # encrypted, it never has the same bytes twice
+        with suppress(ConflictError):  # the note exists; encryption gives it other bytes each time
             self._store.put(key, self._framer.wrap(Kind.NOTE, content, name=key))
         if not is_there(self._store, manifest):
             self._store.delete(key)
 
     def try_to_remember(self, manifest: str, vm_name: str) -> bool:
-        """Note that a point is sealed if the store lets us; return whether it did. The point is sealed anyway."""
+        """Note that a point is sealed; return whether the store took the note. The point is sealed in any case."""
         try:
             self.remember(manifest, vm_name)
         except VmKeepError as error:
@@ -88,12 +90,13 @@ class SealedNotes:
         return True
 
     def forget(self, manifest: str) -> None:
-        """Remove the note of a point: before its manifest is deleted, and once more after that."""
+        """Remove the note of a point. Call this before its manifest is deleted, and again after that."""
         self._store.delete(note_of(manifest))
 
     def load(self, manifest: str) -> str:
-        """Return the VM's name by the note of a point.
+        """Return the VM's name from the note of a point.
 
+        :raises BlobNotFoundError: the point has no note.
         :raises CorruptError: the note is damaged, or another point's. No restore needs it.
         """
         try:
@@ -105,16 +108,17 @@ class SealedNotes:
         return str(fields.get("vm", ""))
 
     def noted(self) -> frozenset[str]:
-        """Return the keys of the manifests that have a note, from one listing. List manifests only after this."""
+        """List the notes and return the keys of their manifests. List manifests only after this."""
         return frozenset(POINTS + blob.key.removeprefix(SEALED) for blob in self._store.list(SEALED))
 
     def gone(self, noted: Collection[str], there: Collection[str]) -> tuple[GonePoints, ...]:
         """Return the points that something other than a prune removed.
 
-        What seems to be gone is looked for once more: a prune may have removed it, note and all, between two listings.
+        A point that seems to be gone is looked for once more, because a prune may have removed its note and then its
+        manifest between the two listings.
 
-        :param noted: what :meth:`noted` has returned.
-        :param there: the keys of manifests, listed after that.
+        :param noted: the result of :meth:`noted`.
+        :param there: the keys of the manifests, listed after that.
         """
 
         def described(of_vm: tuple[str, list[str]]) -> GonePoints:
@@ -124,9 +128,9 @@ class SealedNotes:
         return tuple(abreast(self._store, described, self._gone_by(frozenset(noted), there).items()))
 
     def require(self, noted: Collection[str], there: Collection[str]) -> None:
-        """Return unless points are gone; see :meth:`gone`.
+        """Return if no points are gone; see :meth:`gone`.
 
-        :raises CorruptError: whoever took the others for all there are would delete what these need.
+        :raises CorruptError: points are gone. A prune that knew only the others would delete the blocks of these.
         """
         if not (gone := self._gone_by(frozenset(noted), there)):
             return
@@ -139,7 +143,7 @@ class SealedNotes:
         )
 
     def require_all(self) -> None:
-        """Return unless points are gone, by what is stored now.
+        """Return if no points are gone, according to listings made now.
 
         :raises CorruptError: see :meth:`require`.
         """
@@ -150,7 +154,7 @@ class SealedNotes:
         return frozenset(blob.key for blob in self._store.list(POINTS))
 
     def _gone_by(self, noted: frozenset[str], there: Collection[str]) -> Mapping[str, list[str]]:
-        """Return folder of a VM → names of its points that are gone."""
+        """Return the names of the points that are gone, by the VM's folder."""
         gone = {manifest for manifest in noted.difference(there) if parse_key(manifest).taken_at is not None}
         if gone:
             gone &= self.noted()
@@ -165,7 +169,7 @@ class SealedNotes:
         return f"'{self._vm_name(folder, names[0])}' ({counted(len(names), 'point')}, {SEALED}{folder}/)"
 
     def _vm_name(self, folder: str, name: str) -> str:
-        """Return the VM's name by the note of a point, else its key."""
+        """Return the VM's name from the note of a point; if that cannot be read, the VM's key."""
         manifest = f"{POINTS}{folder}/{name}"
         with suppress(BlobNotFoundError, CorruptError):
             if vm_name := self.load(manifest):

@@ -1,12 +1,12 @@
-"""Tries of runs: each says when it began, in a blob of its own, before it looks anything up.
+"""Tries of runs. Before a try looks anything up, it puts a blob that says when it began.
 
     runs/<run>/tries/<try>/begun   the sweeps that were over when the try began: JSON ``{"over": [ids]}``
 
-Several processes may work under one name: two tries of a run, or two copies of one point. So a try's blob has a
-random name: nobody writes it twice, and nobody takes it for another's. Anyone may remove it at any time, because its
-absence only makes others more careful: a seal walks (:mod:`vmkeep.repository.sealing.handshake`), and a writer gives
-up. While it stands, the record of every sweep that the try does not know to be over is kept. Decision 0013 has the
-reasoning.
+Several processes may work under one name: two tries of a run, or two copies of one point. So a try's blob has a random
+name, and no process takes it for its own by mistake. Any process may remove it at any time, because without it others
+only take more care: a seal walks the whole map (:mod:`vmkeep.repository.sealing.handshake`), and a writer gives up.
+While the blob stands, maintenance keeps the record of every sweep that was not over when the try began. Decision 0013
+has the reasoning.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
 from vmkeep.repository.folders import RUNS
 from vmkeep.repository.frames import Framer, Kind
-from vmkeep.repository.notes.plans import Plans
 from vmkeep.repository.notes.runs import BEGUN, TRIES, RunArea
+from vmkeep.repository.notes.sweeprecords import SweepRecords
 from vmkeep.repository.points import safe_name
 
 
 def begin(store: BlobStore, framer: Framer, run: str) -> str:
-    """Say that a try of a run begins; return its id, which travels with all that is found and stored for the run."""
+    """Record that a try of a run begins; return its id. Each step of the try passes the id on to the next."""
     begun = secrets.token_hex(8)
     key = _key(run, begun)
-    over = sorted(sweep for sweep, is_over in Plans(store, framer).over().items() if is_over)
+    over = sorted(sweep for sweep, is_over in SweepRecords(store, framer).over().items() if is_over)
     store.put(key, framer.wrap(Kind.NOTE, json.dumps({"over": over}).encode(), name=key))
     return begun
 
 
 def end(store: BlobStore, run: str, begun: str) -> None:
-    """Say that a try is over: it holds off no sweep any more."""
-    with suppress(VmKeepError):  # else it goes with the run's area
+    """Remove a try's blob, because the try is over. Maintenance need not keep sweep records for it any more."""
+    with suppress(VmKeepError):  # a blob that stays is removed with the run's area
         store.delete(_key(run, begun))
 
 
@@ -48,12 +48,13 @@ def stands(store: BlobStore, run: str, begun: str) -> bool:
 
 @contextmanager
 def at_work(store: BlobStore, framer: Framer, run: str) -> Iterator[str]:
-    """Begin a try that one process carries out alone, and give a sign of life until the context is left.
+    """Begin a try that one process carries out alone, and hold a lease until the context is left.
 
-    What it leaves then is nothing, and it removes nothing else: others may be at work under the same name.
+    At the end, remove the try's blob and the lease. Remove nothing else, because other processes may be at work under
+    the same name.
     """
     lease = RunArea(store, framer, run).open_lease(f"try-{secrets.token_hex(8)}", removed=True)
-    with lease:  # first: no clean-up takes the area of a run that shows signs of life
+    with lease:  # first the lease, because no clean-up removes the area of a run that shows signs of life
         begun = begin(store, framer, run)
         try:
             yield begun
@@ -64,7 +65,10 @@ def at_work(store: BlobStore, framer: Framer, run: str) -> Iterator[str]:
 
 
 def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str] | None:
-    """Return the sweeps that were over when a try began, by its blob; ``None``: it is gone, or cannot be read."""
+    """Return the sweeps that were over when a try began; ``None``: its blob is gone or cannot be read.
+
+    :param key: the key of the try's blob.
+    """
     try:
         return frozenset(str(sweep) for sweep in note_fields(store, framer, key).get("over", ()))
     except (BlobNotFoundError, CorruptError):
@@ -72,41 +76,44 @@ def over_at_begin(store: BlobStore, framer: Framer, key: str) -> frozenset[str] 
 
 
 def knows_all(store: BlobStore, framer: Framer, run: str, begun: str, sweeps: Collection[str]) -> bool:
-    """Return whether all these sweeps were over when a try began, as far as the try knows.
+    """Return whether all these sweeps were over when a try began, according to the try's blob.
 
-    Call it with sweeps that were listed before: one whose record was forgotten by then shows in the try's blob, which
-    is gone too.
+    :param sweeps: the ids of all sweeps, listed before this call. If a sweep's record was removed before the listing,
+        the try's blob was removed even earlier, and the answer is no.
     """
     over = over_at_begin(store, framer, _key(run, begun))
     return over is not None and frozenset(sweeps) <= over
 
 
 def begun_keys(store: BlobStore) -> list[str]:
-    """Return the keys by which all tries in the repository said that they began.
+    """Return the keys of the blobs of all tries in the repository.
 
-    Those of programs that had one for all tries of a run, ``runs/<run>/begun``, are among them.
+    Earlier programs had one blob for all tries of a run, ``runs/<run>/begun``. Those keys are included.
     """
     return [blob.key for blob in store.list(RUNS) if blob.key.endswith(f"/{BEGUN}")]
 
 
-class Footing:
-    """The try under which a writer stores; it says when it began."""
+class BegunTry:
+    """The try under which a writer stores. Its blob says which sweeps were over when it began."""
 
     def __init__(self, store: BlobStore, framer: Framer, run: str, begun: str | None) -> None:
-        """Take a try, or begin one of one's own where there is none, or it was removed."""
+        """Continue a try; begin a new one if there is none or it was removed.
+
+        :param begun: the id of the try to continue.
+        """
         self._store = store
-        self._plans = Plans(store, framer)
+        self._sweep_records = SweepRecords(store, framer)
         self._run = run
-        self.begun = begun if begun is not None and stands(store, run, begun) else begin(store, framer, run)
+        self.id = begun if begun is not None and stands(store, run, begun) else begin(store, framer, run)
         """The try's id."""
 
     def require(self, packs: Collection[bytes]) -> None:
-        """Return if the index may name some packs that were stored since; call it when it does.
+        """Return if the try still stands, so that the index may name packs stored under it. Call it once it does.
 
-        :raises StaleError: the try was removed meanwhile, and the record of a sweep that took them may be forgotten.
+        :raises StaleError: the try was removed. The record of a sweep that took these packs may be gone with it.
         """
-        if not stands(self._store, self._run, self.begun):
-            self._plans.condemn(packs)  # so that nobody counts on them
+        if not stands(self._store, self._run, self.id):
+            self._sweep_records.condemn(packs)  # so that no other writer counts on them
             raise StaleError(
                 f"run {self._run} gave no sign of life for too long, and maintenance may have taken what it had "
                 "stored: start the run again"
@@ -114,10 +121,10 @@ class Footing:
 
 
 def note_fields(store: BlobStore, framer: Framer, key: str) -> dict[str, Any]:
-    """Return the content of a note over JSON.
+    """Return the fields of a note that holds JSON.
 
-    :raises BlobNotFoundError: there is none.
-    :raises CorruptError: it cannot be read.
+    :raises BlobNotFoundError: there is no such note.
+    :raises CorruptError: the note cannot be read.
     """
     try:
         fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(key), name=key)))

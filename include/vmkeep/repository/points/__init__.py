@@ -1,14 +1,14 @@
-"""Restore points as blobs: their names, their manifests, and which one a person means.
+"""Restore points as blobs: their names, their manifests, and the way from a person's words to one of them.
 
 A restore point exists when its *manifest* exists: one blob, created once under ``points/<vm>/<name>`` (``manifests``).
-Its key follows from the VM, the time and the run (``pointnames``), so that a list of keys answers most questions
-without reading a manifest. A manifest that cannot be read hides no other.
+Its key follows from the VM, the time and the run (``pointnames``), so a list of keys answers most questions without
+reading a manifest. A manifest that cannot be read hides no other.
 
-``choosing`` turns words such as ``latest``, or the beginning of a reference, into one point. It distrusts points from
-the future, because a wrong clock must not choose for a person.
+``lookup`` finds one point by ``latest``, or by the beginning of a reference. It distrusts points from the future,
+because a wrong clock must not choose for a person.
 """
 
-from vmkeep.repository.points.choosing import (
+from vmkeep.repository.points.lookup import (
     find_point,
     is_ahead,
     keys_of_vm,

@@ -1,11 +1,11 @@
 """Manifests: one blob per restore point, whose creation commits it.
 
 A manifest is one frame of kind MANIFEST over JSON ``{"manifest": 1, "write_id": …, "point": …}``. It is created if
-absent, under a name that only its run uses; the write id, drawn anew for each attempt, tells whose bytes are there
-when a reply was lost.
+absent, under a name that only its run uses. Each attempt to create it draws a new write id; so after a lost reply the
+stored bytes show which attempt succeeded.
 
-Points come and go while others look: a manifest that was listed may be gone when it is read. And one that cannot be
-read must not hide the rest: :meth:`Manifests.read` is for everything that walks points.
+Points are sealed and deleted while other processes read, so a listed manifest may be gone when it is read. A manifest
+that cannot be read must not hide the others. :meth:`Manifests.read` handles both cases; every walk over points uses it.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ from vmkeep.repository.points.pointnames import (
 
 _VERSION = 1
 _UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO)
-"""Errors of one file, not of the store."""
+"""Errors that concern one file and not the whole store."""
 
 
 def point_id(run: str, vm_key: str, moment: str = "") -> str:
-    """Return the id that the restore point of a VM gets in a run: the same for every retry.
+    """Return the id of a VM's restore point in a run. Every retry of the run gets the same id.
 
-    :param moment: tells the moment that is kept from another one of the same run, for example by its snapshot.
+    :param moment: distinguishes two points of one VM in one run, for example by the snapshot that each came from.
     """
     what = "\n".join(filter(None, (run, vm_key, moment)))
     return blake3(what.encode(), derive_key_context="vmkeep restore point id").hexdigest()[:16]
@@ -61,7 +61,7 @@ def point_id(run: str, vm_key: str, moment: str = "") -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPoint:
-    """A restore point that was read, or the reason why it could not be."""
+    """A restore point, or the reason why it could not be read."""
 
     name: PointName
     point: RestorePoint | None
@@ -70,11 +70,11 @@ class ReadPoint:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The point of a run that stands."""
+    """The sealed point of a run."""
 
     ref: str
     ours: bool
-    """It is what this call was given: no other try of the run had sealed one."""
+    """Whether this call sealed it. If not, another try of the run had sealed it before."""
 
 
 class Manifests:
@@ -91,9 +91,9 @@ class Manifests:
         return self._store.location
 
     def names(self, vm_key: str | None = None) -> Iterator[PointName]:
-        """Yield the names of all points, or of one VM's; sorted by VM's folder, then by time.
+        """Yield the names of all points, or of one VM's points, sorted by the VM's folder and then by time.
 
-        What else lies among them is yielded too, with a name that tells no time.
+        Also yield blobs below ``points/`` that are no points; their ``taken_at`` is ``None``.
         """
         prefix = POINTS if vm_key is None else f"{POINTS}{folder_of(vm_key)}/"
         keys = (blob.key for blob in self._store.list(prefix))
@@ -106,7 +106,7 @@ class Manifests:
                 yield from (parse_key(key, vm_key) for key in of_vm)
 
     def _key_of(self, folder: str, keys: Iterable[str]) -> str:
-        """Return the key of a VM whose folder had to be cut, from one of its manifests; else the folder's name."""
+        """Return the key of a VM whose folder name was cut, from one of its manifests; else the folder's name."""
         if folder not in self._cut:
             found = next((read.point for read in map(self._read, map(parse_key, keys)) if read and read.point), None)
             if found is None:
@@ -117,8 +117,8 @@ class Manifests:
     def load(self, blob: str) -> RestorePoint:
         """Read one manifest.
 
-        :raises CorruptError: it is damaged, lies under another point's name, or the store does not let us read it.
-        :raises BlobNotFoundError: it is gone.
+        :raises CorruptError: the manifest is damaged or lies under another point's name, or may not be read.
+        :raises BlobNotFoundError: the manifest is gone.
         """
         try:
             content = self._framer.unwrap(Kind.MANIFEST, self._get(blob), name=blob)
@@ -131,9 +131,9 @@ class Manifests:
         return point
 
     def read(self, names: Iterable[PointName]) -> Iterator[ReadPoint]:
-        """Read points, several at a time, in the order given; those that are gone by now are left out.
+        """Yield points in the order given, reading several at a time. Leave out points that are gone by now.
 
-        One that cannot be read comes with the reason; a store that fails as a whole raises.
+        A point that cannot be read is yielded with the reason. If the store as a whole fails, its error is raised.
         """
         yield from (read for read in abreast(self._store, self._read, names) if read is not None)
 
@@ -158,7 +158,7 @@ class Manifests:
             raise
 
     def seal(self, point: RestorePoint) -> Commit:
-        """Commit a point, or find that its run has done so before.
+        """Commit a point, unless its run has done so before.
 
         :raises ConflictError: another run's point has this name.
         """
@@ -178,9 +178,9 @@ class Manifests:
         return Commit(point.ref, ours=True)
 
     def sealed_by(self, point: RestorePoint) -> str | None:
-        """Return the ref under which a point's run has sealed it before, or ``None``.
+        """Return the ref under which a point's run has sealed it before; ``None``: the run has not.
 
-        A point of another VM is not it, also where two runs have one name and two VMs one UUID.
+        Compares the VMs, too, because two runs may have the same name and two VMs the same UUID.
         """
         names = self.names(point.vm.key)
         alike = [name for name in names if name.id == point.id or name.stamp == point.stamp]
@@ -197,9 +197,9 @@ class Manifests:
 
 
 def load_ref(manifests: Manifests, ref: str) -> RestorePoint:
-    """Read the point of a full ref.
+    """Read the point that a full ref names.
 
-    :raises NotFoundError: there is none.
+    :raises NotFoundError: there is no such point.
     """
     try:
         return manifests.load(blob_of_ref(ref))
@@ -215,7 +215,7 @@ def _parse(content: memoryview, blob: str) -> RestorePoint:
         point = from_plain(RestorePoint, fields["point"])
         if blob_key(point) == blob:
             return point
-        # Earlier programs named a point by its time in the zone that the time was given in.
+        # Earlier programs wrote a point's time into its name in the zone in which the time was given, not in UTC.
         return point.named_in(datetime.fromisoformat(fields["point"]["taken_at"]).tzinfo)
     except (ValueError, KeyError, RecursionError) as error:
         raise CorruptError(f"does not parse: {str(error).splitlines()[0]}") from error

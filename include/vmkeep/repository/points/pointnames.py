@@ -1,8 +1,8 @@
 """The names of restore points: refs, and the blob keys that stand for them.
 
-A key is one folder for the VM and one name for the point. Text becomes part of a key by percent-encoding. What would be
-too long for the stores is cut and ends in a digest, which cannot be undone: only a manifest in such a folder tells the
-VM's whole key. Where none can be read, the folder's own name stands for it, and works as well.
+A blob key consists of a folder for the VM and a name for the point. Text becomes part of a key by percent-encoding. A
+part that would be too long for some stores is cut and ends in a digest. A cut folder name does not tell the VM's whole
+key; only a manifest in that folder does. If no manifest there can be read, the folder's name serves as the key.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from vmkeep.model.point import STAMP, RestorePoint
 from vmkeep.repository.folders import POINTS
 
 NOT_A_NAME = "not the name of a restore point: if somebody else put that file below points/, move it away"
-"""Said of a blob that is none of ours, or that somebody has renamed."""
+"""The message about a blob that vmkeep did not write, or that somebody has renamed."""
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9_.%~-]+")
 _CUT = re.compile(r"[^/~]{1,80}~[0-9a-f]{32}")
 _LONGEST_PART = 150
+"""Longest part of a blob key, in characters."""
 AHEAD = timedelta(minutes=5)
-"""Clocks of a vCenter and of this machine may differ by so much before a point's time is called the future."""
+"""Tolerance between the clocks of a vCenter and of this machine. A point's time beyond it is in the future."""
 
 
 def safe_name(text: str) -> str:
-    """Return any text as one part of a blob key, reversibly unless it is very long."""
+    """Return a text as one part of a blob key. Only a very long text cannot be recovered from the result."""
     name = quote(text, safe="").replace("~", "%7E")
     if name.startswith("."):
         name = "%2E" + name[1:]
@@ -38,22 +39,25 @@ def safe_name(text: str) -> str:
 
 
 def folder_of(vm_key: str) -> str:
-    """Return the folder of a VM's points: for its key, and for the name of the folder where that was cut."""
+    """Return the folder of a VM's points.
+
+    :param vm_key: the VM's key; or the folder's own name, if that was cut and the key is not known.
+    """
     return vm_key if _CUT.fullmatch(vm_key) else safe_name(vm_key)
 
 
 def is_cut(folder: str) -> bool:
-    """Return whether a folder's name was cut, so that it does not tell the VM's whole key."""
+    """Return whether a folder's name was cut and so does not tell the VM's whole key."""
     return _CUT.fullmatch(folder) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class PointName:
-    """A restore point as its blob's name tells it, before anything is read."""
+    """The facts about a restore point that the name of its blob tells, before the blob is read."""
 
     vm_key: str
     stamp: str
-    """``YYYYMMDDThhmmssZ``: sorts by time."""
+    """The point's time in UTC as ``YYYYMMDDThhmmssZ``, which sorts by time."""
     id: str
     blob: str
 
@@ -64,7 +68,7 @@ class PointName:
 
     @property
     def taken_at(self) -> datetime | None:
-        """The time that the name tells, in whole seconds; ``None``: it is not the name of a restore point."""
+        """The point's time in UTC, in whole seconds; ``None``: the blob's name is not that of a restore point."""
         if not _NAME.fullmatch(self.blob.rpartition("/")[2]):
             return None
         try:
@@ -74,9 +78,9 @@ class PointName:
 
 
 def parse_key(key: str, vm_key: str | None = None) -> PointName:
-    """Take a blob's key apart.
+    """Parse a blob's key.
 
-    :param vm_key: the VM's key, where it is known; else the folder tells it.
+    :param vm_key: the VM's key, if it is known; if not, it follows from the folder.
     """
     folder, _, name = key.removeprefix(POINTS).partition("/")
     stamp, _, identity = name.partition("-")
@@ -91,9 +95,9 @@ def blob_key(point: RestorePoint) -> str:
 
 
 def blob_of_ref(ref: str) -> str:
-    """Return the blob key that a full ref stands for.
+    """Return the blob key of the point that a full ref names.
 
-    :raises NotFoundError: it is no ref.
+    :raises NotFoundError: the text is not a ref.
     """
     vm_key, _, name = ref.rpartition("/")
     stamp, _, identity = name.partition("-")

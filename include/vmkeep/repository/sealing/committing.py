@@ -17,7 +17,7 @@ from vmkeep.repository.blocks import BlockReader
 from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Framer, Kind
 from vmkeep.repository.index import Index
 from vmkeep.repository.maps import DiskMap
-from vmkeep.repository.notes import Plans, PointMarks, SealedNotes
+from vmkeep.repository.notes import PointMarks, SealedNotes, SweepRecords
 from vmkeep.repository.points import Manifests, blob_of_ref
 from vmkeep.repository.sealing import handshake
 from vmkeep.repository.sealing.handshake import StandingIntent
@@ -35,7 +35,7 @@ class Sealable(Protocol):
         """Wraps and opens frames."""
 
     @property
-    def plans(self) -> Plans:
+    def sweep_records(self) -> SweepRecords:
         """The records of sweeps."""
 
     @property
@@ -72,7 +72,9 @@ def commit(repository: Sealable, point: RestorePoint, begun: str | None) -> str:
         if handshake.is_unswept(store, framer, point.run, begun):
             _require_unswept_maps(repository, point, roots, intent)
         else:
-            if begun is None and not repository.plans.over():  # nothing was swept: what is missing was never there
+            if (
+                begun is None and not repository.sweep_records.over()
+            ):  # nothing was swept: what is missing was never there
                 _require_maps(repository, point)
             handshake.walk(store, framer, roots, repository.fresh_index)
         if not intent.stands:

@@ -25,7 +25,7 @@ from vmkeep.repository.folders import RUNS
 from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Framer, Kind, pack_key
 from vmkeep.repository.index import Index, Location
 from vmkeep.repository.maps import FAN_OUT, PAGE_SIZE, ROOT_SIZE, parse_root
-from vmkeep.repository.notes import SEALING, Plans, note_fields, tries
+from vmkeep.repository.notes import SEALING, SweepRecords, note_fields, tries
 from vmkeep.repository.points import safe_name
 
 _PAGES = 256
@@ -98,7 +98,7 @@ def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) ->
     """
     if begun is None:
         return False
-    sweeps = Plans(store, framer).over().keys()  # listed first: see knows_all
+    sweeps = SweepRecords(store, framer).over().keys()  # listed first: see knows_all
     return tries.knows_all(store, framer, run, begun, sweeps)
 
 
@@ -113,17 +113,17 @@ def walk(store: BlobStore, framer: Framer, roots: Sequence[str], load: Callable[
     """
     for _ in range(_WALKS - 1):
         with suppress(StaleError):
-            return _Walk(store, framer, Plans(store, framer), load()).require(roots)
-    return _Walk(store, framer, Plans(store, framer), load()).require(roots)
+            return _Walk(store, framer, SweepRecords(store, framer), load()).require(roots)
+    return _Walk(store, framer, SweepRecords(store, framer), load()).require(roots)
 
 
 class _Walk:
     """A walk over all pages and blocks of a point, with an index that is loaded now."""
 
-    def __init__(self, store: BlobStore, framer: Framer, plans: Plans, index: Index) -> None:
+    def __init__(self, store: BlobStore, framer: Framer, sweep_records: SweepRecords, index: Index) -> None:
         self._store = store
-        self._plans = plans
-        sweeps = plans.sweeps()
+        self._sweep_records = sweep_records
+        sweeps = sweep_records.sweeps()
         self._sweeps = {sweep.id: sweep.off_limits for sweep in sweeps}
         self._undecided = {sweep.id for sweep in sweeps if sweep.takes is None}
         self._index = index
@@ -148,7 +148,9 @@ class _Walk:
             return
         lost = frozenset(pack for pack in abreast(self._store, self._lost, self._packs) if pack is not None)
         if lost:
-            self._plans.condemn(lost)  # else the next try would find the same entries of the index, and fail again
+            self._sweep_records.condemn(
+                lost
+            )  # else the next try would find the same entries of the index, and fail again
             raise _stale(f"{len(lost)} packs, {next(iter(lost)).hex()} among them, are gone")
         self._there |= self._packs
         self._packs = set()
@@ -176,7 +178,7 @@ class _Walk:
         """Return a place's pack if no sweep takes it. One that has not decided yet has to, now: it takes nothing."""
         for sweep, packs in self._sweeps.items():
             if location.pack in packs and sweep in self._undecided:
-                self._sweeps[sweep] = self._plans.decide(sweep, ())
+                self._sweeps[sweep] = self._sweep_records.decide(sweep, ())
                 self._undecided.discard(sweep)
             if location.pack in self._sweeps[sweep]:
                 raise _stale(f"pack {location.pack.hex()} is being deleted")

@@ -1,15 +1,15 @@
-"""Decides who may open a repository, and whether it is the repository it claims to be.
+"""Opens repositories: checks a person's or a service's key, and that the repository is the one it claims to be.
 
 ``vmkeep.json``, the *descriptor*, is written once and in clear; it tells the format, the block size, the cipher and
 the lock rule (``descriptor``). An encrypted repository has one random master key. Each *key slot*, ``keys/<id>``,
 holds a copy of it, wrapped by a passphrase (``passphrases``), a recovery key (``recoverykey``) or a key service
-(``keyservice``); any one slot opens the repository, and slots come and go without a rewrite of data (``slots``).
+(``keyservice``). Any one slot opens the repository. Adding or removing a slot rewrites no data (``slots``).
 
-Deriving a key from a passphrase is slow on purpose. ``keycache`` keeps the result for processes that are forked
+Deriving a key from a passphrase is slow on purpose. ``keycache`` keeps the result for all processes that are forked
 from one worker, in memory only.
 
-Two questions are asked before anything is trusted: is this place free for a new repository (``empty_folder``), and does
-this descriptor belong to the blobs beside it, or did somebody put it there (``descriptor_check``)?
+Two checks come before anything is trusted. ``empty_folder`` checks that a place is free for a new repository.
+``descriptor_check`` checks that a descriptor belongs to the blobs beside it, because somebody may have replaced it.
 """
 
 from vmkeep.repository.unlock.descriptor import KEY, Descriptor

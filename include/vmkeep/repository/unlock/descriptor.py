@@ -1,4 +1,7 @@
-"""``vmkeep.json``: what kind of repository this is; written once, in clear, the first thing that anyone reads."""
+"""The descriptor ``vmkeep.json``: a repository's identity and settings.
+
+It is written once and in clear. Every program reads it first. docs/format.md describes its fields.
+"""
 
 from __future__ import annotations
 
@@ -35,28 +38,28 @@ class Descriptor:
     id: str
     block_size: int
     compression: Codec
-    """The codec that writers use; every frame says for itself how to read it."""
+    """The codec that writers use. Readers take the codec from each frame's header."""
     created: str
     lock: LockRule | None = None
-    """For how long the store locks what is put; ``None``: not at all."""
+    """The time for which the store locks each blob that is put; ``None``: it locks none."""
     seal: str | None = None
-    """Code over the other fields that takes the master key to make; ``None``: not encrypted."""
+    """Authentication code of the other fields, made with the master key; ``None``: the repository is not encrypted."""
     sealed: bytes = field(default=b"", repr=False)
     """The bytes that the code authenticates."""
 
     @property
     def encrypted(self) -> bool:
-        """Return whether it takes a key to read the repository."""
+        """Return whether the repository is encrypted."""
         return self.seal is not None
 
     def __post_init__(self) -> None:
-        """Refuse block sizes that the format does not have."""
+        """Refuse block sizes that the format does not allow."""
         if not MIN_BLOCK <= self.block_size <= MAX_BLOCK or self.block_size & (self.block_size - 1):
             raise UsageError(f"block size {self.block_size}: choose a power of two from 64 KiB to 4 MiB")
 
 
 def new_descriptor(*, block_size: int, compression: str, lock: LockRule | None = None) -> Descriptor:
-    """Return the descriptor of a repository about to be created."""
+    """Return the descriptor for a new repository."""
     return Descriptor(
         id=str(uuid.uuid4()),
         block_size=block_size,
@@ -69,8 +72,8 @@ def new_descriptor(*, block_size: int, compression: str, lock: LockRule | None =
 def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -> None:
     """Write the descriptor, unless the place is taken.
 
-    :param keys: of a repository that is to be encrypted.
-    :raises RepositoryError: there is a repository already.
+    :param keys: the keys of the new repository; ``None``: it is not encrypted.
+    :raises RepositoryError: a repository is there already.
     """
     fields: dict[str, object] = {
         "format": _FORMAT,
@@ -95,7 +98,10 @@ def create(store: BlobStore, descriptor: Descriptor, keys: Keys | None = None) -
 
 
 def require_absent(store: BlobStore) -> None:
-    """Raise :class:`RepositoryError` where there is a repository, or one that somebody has hidden."""
+    """Return if there is no repository here.
+
+    :raises RepositoryError: a repository is there already, perhaps one whose descriptor somebody has hidden.
+    """
     with suppress(BlobNotFoundError):
         store.size(KEY)
         raise RepositoryError(f"{store.location}: is a repository already; nothing was changed")
@@ -111,10 +117,11 @@ def unlock(
 ) -> Keys | None:
     """Return the keys of a repository; ``None``: it is not encrypted.
 
-    :param passphrase: a passphrase, or a recovery key; ``None``: a key service opens it, if there is a slot for one.
-    :param service: which one; by default that of the environment.
-    :raises RepositoryError: it is missing or wrong; or given, for a repository that is not encrypted.
-    :raises CorruptError: the descriptor was changed by someone without the key, or key slots are damaged.
+    :param passphrase: a passphrase, or a recovery key; ``None``: a key service opens the repository, if a slot is for
+        one.
+    :param service: the key service to ask; by default the one that the environment names.
+    :raises RepositoryError: the passphrase is missing or wrong; or one was given and the repository is not encrypted.
+    :raises CorruptError: somebody without the key has changed the descriptor, or key slots are damaged.
     """
     if not descriptor.encrypted:
         if passphrase is not None:
@@ -134,10 +141,10 @@ def unlock(
 
 
 def adopt(store: BlobStore, descriptor: Descriptor, master: bytes) -> Keys:
-    """Return the keys of a repository from its master key, which the descriptor has to be under.
+    """Return the keys of a repository from its master key, after checking the descriptor's code with it.
 
     :raises RepositoryError: the repository is not encrypted.
-    :raises CorruptError: the descriptor was changed by someone without the key.
+    :raises CorruptError: somebody without the key has changed the descriptor.
     """
     if not descriptor.encrypted:
         raise RepositoryError(
@@ -152,8 +159,8 @@ def adopt(store: BlobStore, descriptor: Descriptor, master: bytes) -> Keys:
 def load(store: BlobStore) -> Descriptor:
     """Read and check the descriptor.
 
-    :raises RepositoryError: not a repository, or of a newer format.
-    :raises CorruptError: the descriptor is damaged, or hidden by somebody else in a store that still holds it.
+    :raises RepositoryError: this is no repository, or one of a newer format.
+    :raises CorruptError: the descriptor is damaged; or somebody has hidden it, and the store still holds it.
     """
     try:
         return _load(store)

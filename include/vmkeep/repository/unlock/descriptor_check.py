@@ -1,8 +1,9 @@
-"""Tells a descriptor that is not the one of the objects and key slots beside it.
+"""Finds a descriptor that does not belong to the blobs and key slots beside it.
 
-An encrypted descriptor is under the master key. A plain one is under nothing: whoever can write to the store could put
-it in the place of an encrypted one. Then all who give no passphrase, because a key service opens the repository, would
-store in clear from then on; or under a stranger's key, if he brings key slots too that the service opens for anybody.
+The master key authenticates the descriptor of an encrypted repository. Nothing authenticates a plain descriptor, so
+somebody who can write to the store could put one in the place of an encrypted one. Programs that give no passphrase,
+because a key service opens the repository, would then store data in clear. An attacker who also brings key slots of his
+own, which the service opens for anybody, would make them store data under his key.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from vmkeep.repository.unlock.descriptor import KEY, Descriptor
 from vmkeep.repository.unlock.slots import Slots
 
 _SAMPLES = 3
+"""Number of segments, or manifests, that a check looks at."""
 _MOST_SAMPLES = 16
+"""Number of segments that it looks at before it takes an encrypted repository for replaced."""
 
 
 def require_own(store: BlobStore, descriptor: Descriptor) -> None:
-    """Return if the descriptor fits what is stored beside it: the key slots, and some segments of the index.
+    """Return if the descriptor fits the key slots and some index segments that are stored beside it.
 
-    :raises CorruptError: it does not; somebody has replaced it.
+    :raises CorruptError: the descriptor does not fit, so somebody has replaced it.
     """
     segments = [blob for blob in store.list(INDEX) if blob.size >= HEADER_SIZE]
     owners, damaged = Slots(store, descriptor.id).owners()
@@ -34,11 +37,12 @@ def require_own(store: BlobStore, descriptor: Descriptor) -> None:
 
 
 def require_own_key(store: BlobStore, framer: Framer) -> None:
-    """Return if the key that a service has opened is that of what is stored; a passphrase needs no such proof.
+    """Return if a key from a key service opens stored data. A person's passphrase needs no such proof.
 
     One blob that opens is enough, because others may be damaged.
 
-    :raises CorruptError: none of some segments and manifests opens; somebody has replaced descriptor and key slots.
+    :raises CorruptError: the key opens none of the segments and manifests that were tried, so somebody has replaced the
+        descriptor and the key slots.
     """
     closed = []
     for prefix, kind in ((INDEX, Kind.INDEX), (POINTS, Kind.MANIFEST)):
@@ -56,7 +60,10 @@ def require_own_key(store: BlobStore, framer: Framer) -> None:
 
 
 def _require_encrypted(store: BlobStore, descriptor: Descriptor, segments: list[BlobInfo], owners: set[str]) -> None:
-    """Segments in clear among encrypted ones are no reason to refuse: a descriptor that is back again finds some."""
+    """Refuse an encrypted descriptor beside another repository's slots, or if all segments are in clear.
+
+    Some segments may be in clear: they were written while a plain descriptor had replaced the right one.
+    """
     if owners and descriptor.id not in owners:
         slots = ", ".join(sorted(owners))
         raise _replaced(store, f"is that of repository {descriptor.id}, but the key slots are those of {slots}")
@@ -69,7 +76,10 @@ def _require_encrypted(store: BlobStore, descriptor: Descriptor, segments: list[
 def _require_plain(
     store: BlobStore, descriptor: Descriptor, segments: list[BlobInfo], owners: set[str], *, damaged: bool
 ) -> None:
-    """Slots of another repository, left by an interrupted ``init``, are no reason to refuse once data is in clear."""
+    """Refuse a plain descriptor beside encrypted segments, or beside key slots.
+
+    Once data is stored in clear, slots of another repository are allowed: an interrupted ``init`` may have left them.
+    """
     kinds = set(_encrypted(store, segments[:_SAMPLES]))
     if True in kinds:
         raise _replaced(store, "says that the repository is not encrypted, but what is stored is")
@@ -85,7 +95,7 @@ def _replaced(store: BlobStore, why: str) -> CorruptError:
 
 
 def _encrypted(store: BlobStore, segments: list[BlobInfo]) -> Iterator[bool]:
-    """Yield of each segment whether it is encrypted; of one whose header is damaged nothing."""
+    """Yield whether each segment is encrypted. Skip segments that are gone or have a damaged header."""
     for blob in segments:
         try:
             header = parse_header(store.get_range(blob.key, 0, HEADER_SIZE))

@@ -1,4 +1,4 @@
-"""Finds out whether a place is free for a new repository: no foreign files, and no rest of an old repository."""
+"""Finds out whether a place is free for a new repository: it has no foreign files and no rest of an old repository."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from vmkeep.repository.unlock.slots import is_slot
 _PROBE = re.compile(r"probes/[0-9a-f]+")
 _SHOWN = 5
 _OF_AN_INIT = {TEMPORARY, KEY, *(folder.rstrip("/") for folder in folders.INITIAL)}
-"""An interrupted ``init`` may have left these; :func:`require_absent` looks for the descriptor itself."""
+"""Names that an interrupted ``init`` may have left; :func:`require_absent` looks for the descriptor itself."""
 _OF_A_REPOSITORY = {RESERVE, *(folder.rstrip("/") for folder in folders.FULL)}
 _OF_THE_SERVER = {
     "lost+found", ".snapshot", ".snapshots", ".zfs", "#snapshot", "#recycle", "@eaDir", ".etc",
     "System Volume Information", "$RECYCLE.BIN",
 }  # fmt: skip
-"""Names that file systems and file servers keep in the topmost folder by themselves."""
+"""Names that file systems and file servers create in the topmost folder."""
 
 
 def require_vacant(store: BlobStore) -> None:
-    """Return if a repository can be made here, also where an earlier try was interrupted. Changes nothing.
+    """Return if a repository can be created here, also after an interrupted attempt. Change nothing.
 
-    :raises RepositoryError: there is a repository, or one without its descriptor, or there are files of other kinds.
+    :raises RepositoryError: a repository is there, or one without its descriptor, or other files are there.
     """
     require_absent(store)
     names = top_names(store)
@@ -44,7 +44,7 @@ def require_vacant(store: BlobStore) -> None:
 
 
 def _files_beside_ours(store: BlobStore, names: set[str]) -> list[str]:
-    """Return somebody else's files in folders that are named as those of an interrupted ``init``."""
+    """Return foreign files in the folders that an interrupted ``init`` may have left."""
     found = [blob.key for blob in store.list(KEYS) if not is_slot(store, blob.key)] if "keys" in names else []
     if "probes" in names:
         found += [blob.key for blob in store.list(PROBES) if not _PROBE.fullmatch(blob.key)]

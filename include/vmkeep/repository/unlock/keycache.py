@@ -1,12 +1,14 @@
-"""Keys that took long to derive, kept for the processes that are forked from this one.
+"""Caches derived keys in memory, for the processes that are forked from this one.
 
-Airflow runs each task in a process of its own, forked from a worker, and a backup has a handful of them: without this,
-each one pays for the passphrase again. The cache is an anonymous file in memory that the worker makes before it forks;
-no folder ever holds it. Like all memory it may be swapped, and so may the passphrase beside it.
+Deriving a key from a passphrase takes long. Airflow runs each task in its own process, forked from a worker, and a
+backup has several tasks; without the cache each of them would derive the key again. The cache is an anonymous file in
+memory that the worker makes before it forks; no folder ever holds it. Like all memory it may be swapped to disk, and so
+may the passphrase beside it.
 
-An entry is found by, and masked with, a digest of what its key was derived from, the passphrase included: a process
-that does not know the passphrase can neither find the entry nor read it. Where several write at once, an entry may be
-torn; its check tells, and the key is derived again. Entries lapse, so that a key service is asked again now and then.
+An entry's place and its mask come from a digest of everything that its key was derived from, the passphrase included.
+So a process that does not know the passphrase can neither find the entry nor read it. If several processes write at
+once, an entry may be a mixture; its check value shows that, and the key is derived again. Entries expire, so that a key
+service is asked again from time to time.
 """
 
 from __future__ import annotations
@@ -27,22 +29,25 @@ KEPT_SECONDS: Final = 3600
 _CONTEXT: Final = "vmkeep keys derived once for several processes"
 _SALT: Final = 32
 _ENTRY: Final = struct.Struct("<32s32sQ32s")
-"""Tag, masked key, end of its time on the kernel's clock since boot, check."""
+"""Tag, masked key, time of expiry in seconds of the monotonic clock, check value."""
 _PLACES: Final = 32
 _SIZE: Final = _SALT + _PLACES * _ENTRY.size
 
 
 class KeyCache:
-    """A file in memory; any number of processes may have it mapped."""
+    """A cache in an anonymous file; any number of processes may map it."""
 
     def __init__(self, descriptor: int) -> None:
-        """Map a file that :meth:`make` made."""
+        """Map a cache.
+
+        :param descriptor: file descriptor of a file that :meth:`make` made.
+        """
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, _SIZE)
 
     @classmethod
     def make(cls) -> KeyCache:
-        """Make an empty cache, whose salt no other one shares."""
+        """Make an empty cache with its own random salt."""
         descriptor = os.memfd_create("vmkeep-keys", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _SIZE)
         made = cls(descriptor)
@@ -50,7 +55,7 @@ class KeyCache:
         return made
 
     def load(self, origin: bytes) -> bytes | None:
-        """Return the key that was derived from ``origin``, if it is here."""
+        """Return the key that was derived from ``origin``; ``None``: it is not in the cache."""
         tag, mask, seal = self._secrets(origin)
         found, masked, until, check = _ENTRY.unpack_from(self._map, self._place(tag))
         if found != tag or check != _check(seal, tag, masked, until) or until < time.monotonic():
@@ -58,7 +63,7 @@ class KeyCache:
         return _xor(masked, mask)
 
     def store(self, origin: bytes, key: bytes) -> None:
-        """Keep a key of 32 bytes; another one in the same place goes."""
+        """Keep a key of 32 bytes, in place of another key whose tag begins alike."""
         tag, mask, seal = self._secrets(origin)
         masked, until = _xor(key, mask), int(time.monotonic()) + KEPT_SECONDS
         _ENTRY.pack_into(self._map, self._place(tag), tag, masked, until, _check(seal, tag, masked, until))
@@ -75,9 +80,9 @@ _shared: KeyCache | None = None
 
 
 def share_keys() -> None:
-    """Keep derived keys from now on, for this process and those forked from it; again changes nothing.
+    """Cache derived keys from now on, for this process and those forked from it. May be called again.
 
-    Where the kernel has no such files, each process derives its own.
+    If the kernel offers no anonymous files, each process derives its own keys.
     """
     global _shared
     with suppress(OSError):
@@ -85,7 +90,7 @@ def share_keys() -> None:
 
 
 def derived_once(origin: bytes, derive: Callable[[], bytes]) -> bytes:
-    """Return the key that ``derive`` derives from ``origin``, derived already if keys are kept here."""
+    """Return the key that belongs to ``origin``: from the cache, or else from ``derive``."""
     if _shared is None:
         return derive()
     key = _shared.load(origin)

@@ -1,8 +1,8 @@
-"""A key that Amazon's Key Management Service keeps, or a server that speaks its protocol.
+"""Uses keys that Amazon's Key Management Service keeps, or another server that speaks its protocol.
 
-The service wraps the random key of one key slot; the master key itself is never sent. The repository's id goes along as
-encryption context: what was wrapped for one repository is not unwrapped for another, and the service's audit log says
-which one was opened.
+The service wraps the random key of one key slot. The master key itself is never sent. Each request carries the
+repository's id as encryption context. So the service unwraps a slot only for the repository it was made for, and its
+audit log says which repository was opened.
 """
 
 from __future__ import annotations
@@ -34,30 +34,32 @@ _BAD_KEYS = {"UnrecognizedClientException", "InvalidSignatureException", "Incomp
 
 
 class KeyService:
-    """Wraps and unwraps small secrets under keys that are named by their ARN."""
+    """Wraps and unwraps small secrets under keys that are named by their ARN (Amazon resource name)."""
 
     def __init__(self, aws: AwsCredentials | None = None) -> None:
-        """:param aws: instead of the environment and the usual chain."""
+        """:param aws: credentials; ``None``: those of the environment and of AWS's usual chain."""
         self._aws = aws
         self._clients: dict[str, AwsClient] = {}
 
     def wrap(self, key: str, secret: bytes, *, repository: str) -> tuple[str, bytes]:
-        """Return the ARN of the key itself (an alias may point elsewhere tomorrow) and the wrapped secret.
+        """Wrap a secret; return the ARN of the key itself and the wrapped secret.
+
+        The key's own ARN is returned because an alias may point to another key later.
 
         :param key: ARN of a key or an alias.
         :param repository: id of the repository that the secret is for.
-        :raises UsageError: not an ARN of a key.
+        :raises UsageError: ``key`` is not the ARN of a key.
         :raises PermissionDeniedError: these credentials may not use the key.
-        :raises RepositoryError: there is no such key, or it is disabled or of another kind.
+        :raises RepositoryError: the key does not exist, is disabled, or is of another kind.
         """
         with _errors(key):
             answer = self._client(key).encrypt(KeyId=key, Plaintext=secret, EncryptionContext={_CONTEXT: repository})
         return str(answer["KeyId"]), bytes(answer["CiphertextBlob"])
 
     def unwrap(self, key: str, wrapped: bytes, *, repository: str) -> bytes:
-        """Return the secret; errors as for :meth:`wrap`.
+        """Unwrap a secret. Raises the errors of :meth:`wrap`, too.
 
-        :raises CorruptError: it was wrapped for another repository or by another key, or is damaged.
+        :raises CorruptError: the secret was wrapped for another repository or by another key, or is damaged.
         """
         with _errors(key):
             answer = self._client(key).decrypt(
@@ -66,7 +68,7 @@ class KeyService:
         return bytes(answer["Plaintext"])
 
     def proof(self) -> str:
-        """Return what only those know who may ask the service; empty: whoever runs on this machine may."""
+        """Return a secret that proves the right to ask the service: the given credentials; empty: the environment's."""
         return "" if self._aws is None else f"{self._aws.access_key} {self._aws.secret_key}"
 
     def _client(self, key: str) -> Any:

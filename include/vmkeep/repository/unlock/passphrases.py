@@ -1,7 +1,7 @@
-"""From a passphrase to the key that wraps the master key: slow and hungry for memory on purpose.
+"""Derives the key of a slot from a passphrase. This takes time and memory on purpose, against guessing.
 
-New slots use Argon2id with the parameters that RFC 9106 recommends for limited memory; scrypt is read only. Costs that
-a hostile slot could ask for are bounded.
+New slots use Argon2id with the parameters that RFC 9106 recommends for limited memory. Slots with scrypt can be opened,
+but are not made. Limits keep a forged slot from asking for too much time or memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 ARGON2ID, SCRYPT = "argon2id", "scrypt"
 COST = {"t": 3, "m": 64 << 10, "p": 4}
-"""Argon2id's passes, KiB of memory and lanes for new slots: about 0.1 s."""
+"""Argon2id's passes, memory in KiB, and lanes, for new slots. One derivation takes about 0.1 s."""
 _MAX_MEMORY = 1 << 30
 _MAX_ARGON2 = {"t": 64, "m": _MAX_MEMORY >> 10, "p": 16}
 _MAX_SCRYPT = {"n": 1 << 20, "r": 32, "p": 16}
@@ -20,7 +20,7 @@ _MAX_SCRYPT = {"n": 1 << 20, "r": 32, "p": 16}
 def argon2id_key(fields: dict[str, Any], passphrase: str) -> bytes:
     """Return the 32-byte key of a slot of kind ``argon2id``.
 
-    :raises ValueError: its costs are none, or more than this program pays.
+    :raises ValueError: the slot's costs are invalid, or more than this program allows.
     """
     t, m, p = (int(fields[name]) for name in "tmp")
     if not (0 < t <= _MAX_ARGON2["t"] and 0 < p <= _MAX_ARGON2["p"] and 8 * p <= m <= _MAX_ARGON2["m"]):
@@ -42,7 +42,7 @@ def scrypt_key(fields: dict[str, Any], passphrase: str) -> bytes:
 
 @lru_cache(maxsize=8)
 def _argon2id(passphrase: bytes, salt: bytes, t: int, m: int, p: int) -> bytes:
-    """Derive a key; a program that opens a repository again, with a passphrase that it holds anyway, pays once."""
+    """Derive a key. Results are kept, so that a program that opens a repository again need not derive it again."""
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     return Argon2id(salt=salt, length=32, iterations=t, lanes=p, memory_cost=m).derive(passphrase)

@@ -1,6 +1,6 @@
-"""Recovery keys as people type them: 256 random bits and a checksum, in Crockford's base 32.
+"""Recovery keys as people type them: 256 random bits and a checksum of 24 bits, in Crockford's base 32.
 
-VMKR-5T0W2H1-…   8 groups of 7 characters; upper and lower case, O for 0, I and L for 1 are the same
+VMKR-5T0W2H1-…   8 groups of 7 characters; case does not matter, O is read as 0, and I and L as 1
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _GROUPS, _GROUP = 8, 7
 
 
 def new_recovery_key() -> bytes:
-    """Return a new key."""
+    """Return a new random recovery key."""
     return secrets.token_bytes(_SIZE)
 
 
 def format_recovery_key(key: bytes) -> str:
-    """Return a key as it is printed."""
+    """Return a recovery key in its printed form."""
     number = int.from_bytes(key + _checksum(key), "big")
     digits = "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_GROUPS * _GROUP)))
     return _PREFIX + "-".join(digits[at : at + _GROUP] for at in range(0, len(digits), _GROUP))
@@ -37,9 +37,9 @@ def is_recovery_key(text: str) -> bool:
 
 
 def parse_recovery_key(text: str) -> bytes:
-    """Return the key that was typed.
+    """Return the recovery key that a person typed.
 
-    :raises UsageError: it has a typing mistake.
+    :raises UsageError: the text has a typing mistake.
     """
     digits = text.strip().upper().removeprefix(_PREFIX).translate(_MEANT)
     if len(digits) != _GROUPS * _GROUP or set(digits) - set(_ALPHABET):

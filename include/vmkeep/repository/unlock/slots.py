@@ -1,10 +1,11 @@
-"""``keys/<id>``: each a copy of the master key, wrapped by something that a person or a service keeps.
+"""Key slots, ``keys/<id>``: each holds a copy of the master key, wrapped by a secret of a person or a service.
 
     JSON: slot 1, id, kind, repository, label, created, parameters of the kind, nonce, wrapped, check
 
-``wrapped`` is AES-256-GCM of the master key under the key that ``kind`` derives, with all other fields but ``check``
-authenticated; ``check`` (BLAKE3) tells damage from a wrong passphrase. A slot is created if absent and never changed;
-its place needs no mention in the descriptor. Slots of a kind that this version does not know are listed and left alone.
+``wrapped`` is the master key, encrypted by AES-256-GCM under the slot's key, which is derived as ``kind`` says. All
+other fields but ``check`` are authenticated with it. ``check`` (BLAKE3) tells damage from a wrong passphrase. A slot is
+created if absent and never changed. The descriptor does not list slots. Slots of a kind that this version does not know
+are listed and left alone.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ _VERSION = 1
 _LIMIT = 64 << 10
 _MIN_PASSPHRASE = 8
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
-"""Some editors begin a file with it; slots that were made from such a file, by earlier versions, took it in."""
+"""Some editors put it at the beginning of a file. Earlier versions took it as part of the passphrase in such a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A slot, as its blob describes it; the blob does not hold the secret."""
+    """A key slot as its blob describes it. The blob does not hold the secret that opens it."""
 
     id: str
     kind: str
-    """``argon2id`` or ``scrypt`` (a passphrase), ``recovery``, ``aws-kms``, or one that a later version knows."""
+    """``argon2id`` or ``scrypt`` (a passphrase), ``recovery``, ``aws-kms``, or a kind that a later version knows."""
     label: str
     created: str
     fields: dict[str, Any] = field(repr=False)
@@ -66,16 +67,16 @@ class Slots:
         self._repository = repository
 
     def read(self) -> tuple[list[Slot], dict[str, str]]:
-        """Return the slots, oldest first, and key → what is wrong of those that are damaged.
+        """Return the slots, oldest first, and the damaged slots' keys, each with the reason.
 
-        What an interrupted ``repo init`` left, under another repository's id, is neither.
+        Leave out slots of another repository id, because an interrupted ``repo init`` may have left some.
         """
         slots, damaged = self._read()
         own = [slot for slot in slots if slot.fields["repository"] == self._repository]
         return sorted(own, key=lambda slot: (slot.created, slot.id)), damaged
 
     def owners(self) -> tuple[set[str], bool]:
-        """Return the ids of the repositories that slots here are of, and whether some slots are damaged."""
+        """Return the ids of the repositories to which the slots here belong, and whether some slots are damaged."""
         slots, damaged = self._read()
         return {str(slot.fields["repository"]) for slot in slots}, bool(damaged)
 
@@ -94,8 +95,8 @@ class Slots:
         """Return the master key.
 
         :param passphrase: a passphrase, or a recovery key.
-        :raises RepositoryError: no slot opens with it.
-        :raises CorruptError: no slot opens with it, and some are damaged.
+        :raises RepositoryError: the passphrase opens no slot.
+        :raises CorruptError: the passphrase opens no slot, and some slots are damaged or all are gone.
         """
         kinds = (RECOVERY,) if is_recovery_key(passphrase) else PASSPHRASES
         texts = (passphrase,) if RECOVERY in kinds else (passphrase, f"{_BYTE_ORDER_MARK}{passphrase}")
@@ -118,13 +119,13 @@ class Slots:
         )
 
     def has_service(self) -> bool:
-        """Return whether a key service may open the repository, without a passphrase."""
+        """Return whether a key service can open the repository without a passphrase."""
         return any(slot.kind == KMS for slot in self.read()[0])
 
     def unlock_by(self, service: KeyService) -> bytes | None:
-        """Return the master key as a key service unwraps it; ``None``: there is no slot for one.
+        """Return the master key with the help of a key service; ``None``: no slot is for one.
 
-        :raises VmKeepError: what the service said of the last slot, if it opened none.
+        :raises VmKeepError: the service opened no slot. The error is that of the last slot.
         """
         refused: VmKeepError | None = None
         for slot in self.read()[0]:
@@ -143,7 +144,7 @@ class Slots:
     def add_passphrase(self, master: bytes, passphrase: str, *, label: str = "") -> Slot:
         """Create a slot for a passphrase.
 
-        :raises UsageError: it is too short, looks like a recovery key, or holds what nobody can type.
+        :raises UsageError: the passphrase is too short, looks like a recovery key, or has characters nobody can type.
         """
         if not passphrase.isprintable():
             raise UsageError("passphrase: holds a line end, a byte order mark or another character that nobody types")
@@ -152,22 +153,22 @@ class Slots:
         return self._add(master, ARGON2ID, passphrase, {**COST, "salt": secrets.token_hex(16)}, label)
 
     def add_recovery(self, master: bytes, *, label: str = "") -> tuple[Slot, str]:
-        """Create a slot for a new recovery key; return the key too, which is kept nowhere."""
+        """Create a slot for a new recovery key. Return the slot and the key, which is not kept anywhere."""
         text = format_recovery_key(new_recovery_key())
         return self._add(master, RECOVERY, text, {"salt": secrets.token_hex(16)}, label), text
 
     def add_service(self, master: bytes, key: str, service: KeyService, *, label: str = "") -> Slot:
-        """Create a slot that a key service opens; it has to open it once, to be sure.
+        """Create a slot that a key service opens, and have the service open it once as a test.
 
-        :param key: ARN of the key.
+        :param key: ARN of the service's key.
         """
         own, wrapped = service.wrap(key, secrets.token_bytes(MASTER_SIZE), repository=self._repository)
         return self._add(master, KMS, service, {"key": own, "wrapped_key": wrapped.hex()}, label)
 
     def find(self, beginning: str) -> Slot:
-        """Return the slot whose id begins so.
+        """Return the slot whose id begins with a text.
 
-        :raises NotFoundError: none fits, or several do.
+        :raises NotFoundError: no slot fits, or several do.
         """
         fitting = [slot for slot in self.read()[0] if beginning and slot.id.startswith(beginning)]
         if len(fitting) != 1:
@@ -175,10 +176,10 @@ class Slots:
         return fitting[0]
 
     def remove(self, beginning: str) -> Slot:
-        """Remove the slot whose id begins so.
+        """Remove the slot whose id begins with a text, and return it.
 
-        :raises RepositoryError: it is the last one.
-        :raises NotFoundError: none fits, or several do.
+        :raises RepositoryError: it is the last slot.
+        :raises NotFoundError: no slot fits, or several do.
         """
         slot = self.find(beginning)
         slots, _ = self.read()
@@ -187,7 +188,7 @@ class Slots:
         key = f"{KEYS}{slot.id}"
         blob = self._store.get(key)
         self._store.delete(key)
-        if not any(other.kind in _KEYS for other in self.read()[0]):  # someone else removed the other one meanwhile
+        if not any(other.kind in _KEYS for other in self.read()[0]):  # another process removed the other slot meanwhile
             self._store.put(key, blob)
             raise self._last(slot)
         return slot
@@ -208,7 +209,7 @@ class Slots:
             **parameters,
             "nonce": secrets.token_hex(12),
         }
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # slow to load, and most programs need none
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # slow to load, and most programs make no slot
 
         aead = AESGCM(_KEYS[kind](fields, secret))
         fields["wrapped"] = aead.encrypt(bytes.fromhex(fields["nonce"]), master, _canonical(fields)).hex()
@@ -228,7 +229,7 @@ def _hint(passphrase: str) -> str:
 
 
 def is_slot(store: BlobStore, key: str) -> bool:
-    """Return whether a blob is a key slot, of whatever repository, and no file of somebody else."""
+    """Return whether a blob is a key slot of any repository, and not a foreign file."""
     if not _KEY_OF_SLOT.fullmatch(key):
         return False
     try:
@@ -299,7 +300,7 @@ _KEYS: dict[str, Callable[[dict[str, Any], Any], bytes]] = {
     RECOVERY: _recovery_key,
     KMS: _service_key,
 }
-"""Kind of slot → how its key comes from its fields and a secret: a text, or a key service. Other kinds go here."""
+"""Maps a kind of slot to the function that derives its key from its fields and a secret (a text, or a key service)."""
 
 
 def _canonical(fields: dict[str, Any]) -> bytes:

@@ -36,7 +36,7 @@ _AT_ONCE = 4
 _NETWORKED = ("nfs", "cifs", "smb", "fuse", "ceph", "gluster", "lustre", "9p", "afs", "beegfs", "gpfs")
 
 
-class Shelf:
+class SegmentLoader:
     """Opens the segments of one repository. Thread-safe."""
 
     def __init__(self, store: BlobStore, framer: Framer, *, cache: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Marking against a naive model: sets of digests, walked one by one."""
+"""The reached frames against a naive model: sets of digests, walked one by one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, block
 from vmkeep.errors import CorruptError
 from vmkeep.maintenance import reachability
-from vmkeep.maintenance.reachability import Marking, Rank
+from vmkeep.maintenance.reachability import Rank, ReachedFrames
 from vmkeep.repository import ZERO, Kind, Repository
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.notes.damage import BadFrame, PackDamage, PackState
@@ -62,8 +62,8 @@ def places(repository):
     return found
 
 
-def marked_places(marking):
-    frames = marking.live_frames(frozenset(marking.blobs))
+def marked_places(reached):
+    frames = reached.live_frames(frozenset(reached.blobs))
     return {(frame.digest, pack, frame.offset, frame.length) for pack, group in frames.items() for frame in group}
 
 
@@ -73,35 +73,35 @@ def test_exactly_what_is_below_the_roots_is_marked_once_and_in_the_best_place(gi
     repository = repository_in()
     roots = [stored(repository, numbers, f"r{at}") for at, numbers in enumerate(given_disks)]
     if again:  # condemned packs do not count as stored: all is stored a second time
-        repository.plans.condemn(repository_packs(repository))
+        repository.sweep_records.condemn(repository_packs(repository))
         for at, numbers in enumerate(given_disks):
             stored(repository, numbers, f"again{at}")
     ranks = {pack: chance.choice([Rank.CLEAR, Rank.CONDEMNED, Rank.CANDIDATE, Rank.OTHERS])
              for pack in repository_packs(repository)}  # fmt: skip
     kept_roots = [root for at, root in enumerate(roots) if kept >> at & 1]
 
-    marking = Marking(repository, ranks.__getitem__)
-    marking.reach(kept_roots)
-    marking.reach(kept_roots)
+    reached = ReachedFrames(repository, ranks.__getitem__)
+    reached.reach(kept_roots)
+    reached.reach(kept_roots)
 
-    reached = set().union(*(below(repository, root) for root in kept_roots)) if kept_roots else set()
+    expected = set().union(*(below(repository, root) for root in kept_roots)) if kept_roots else set()
     known = places(repository)
-    found = marked_places(marking)
-    assert {digest for digest, *_ in found} == reached
-    assert len(found) == len(reached)
+    found = marked_places(reached)
+    assert {digest for digest, *_ in found} == expected
+    assert len(found) == len(expected)
     for digest, pack, offset, length in found:
         assert (pack, offset, length) in known[digest]
         assert ranks[pack] == min(ranks[other] for other, _, _ in known[digest])
     live = defaultdict(int)
     for _, pack, _, length in found:
         live[pack] += length
-    assert marking.live() == live
+    assert reached.live() == live
     framed = defaultdict(int)
     for entries in known.values():
         for pack, _, length in entries:
             framed[pack] += length
-    assert marking.framed() == framed
-    assert marking.complete
+    assert reached.framed() == framed
+    assert reached.complete
 
 
 def repository_packs(repository):
@@ -110,17 +110,17 @@ def repository_packs(repository):
     return [pack_id_of(blob.key) for blob in repository.blobs.list("packs/")]
 
 
-def test_two_markings_choose_the_same_of_equal_places():
+def test_two_walks_choose_the_same_of_equal_places():
     repository = repository_in()
     root = stored(repository, range(1, 30), "one")
-    repository.plans.condemn(repository_packs(repository))
+    repository.sweep_records.condemn(repository_packs(repository))
     assert stored(repository, range(1, 30), "two") == root
 
-    markings = [Marking(repository), Marking(Repository(repository.blobs, repository.descriptor))]
-    for marking in markings:
-        marking.reach([root])
+    both = [ReachedFrames(repository), ReachedFrames(Repository(repository.blobs, repository.descriptor))]
+    for reached in both:
+        reached.reach([root])
 
-    assert marked_places(markings[0]) == marked_places(markings[1])
+    assert marked_places(both[0]) == marked_places(both[1])
 
 
 def test_a_page_is_read_once_however_many_points_share_it(monkeypatch):
@@ -132,9 +132,9 @@ def test_a_page_is_read_once_however_many_points_share_it(monkeypatch):
     wanted = reachability.Wanted
     monkeypatch.setattr(reachability, "Wanted", lambda digest, *rest: read.append(digest) or wanted(digest, *rest))
 
-    marking = Marking(repository)
+    reached = ReachedFrames(repository)
     for root in roots:
-        marking.reach([root])
+        reached.reach([root])
 
     assert len(read) == len(set(read))
     assert set(read) == {digest for root in roots for digest in {bytes.fromhex(root), *page_digests(repository, root)}}
@@ -151,10 +151,10 @@ def test_how_many_pages_are_read_together_changes_nothing(monkeypatch, pages):
     root = stored(repository, [chance.randrange(40) for _ in range(64 * 64 + 70)], "r")
     monkeypatch.setattr(reachability, "_PAGES", pages)
 
-    marking = Marking(repository)
-    marking.reach([root])
+    reached = ReachedFrames(repository)
+    reached.reach([root])
 
-    assert {digest for digest, *_ in marked_places(marking)} == below(repository, root)
+    assert {digest for digest, *_ in marked_places(reached)} == below(repository, root)
 
 
 def test_a_copy_in_a_good_frame_is_preferred_and_a_damaged_one_is_better_than_none():
@@ -171,10 +171,10 @@ def test_a_copy_in_a_good_frame_is_preferred_and_a_damaged_one_is_better_than_no
     )  # fmt: skip
 
     def chosen():
-        marking = Marking(Repository(repository.blobs, repository.descriptor))
-        marking.reach([root])
-        assert marking.complete
-        return {pack for found, pack, *_ in marked_places(marking) if found == digest}
+        reached = ReachedFrames(Repository(repository.blobs, repository.descriptor))
+        reached.reach([root])
+        assert reached.complete
+        return {pack for found, pack, *_ in marked_places(reached) if found == digest}
 
     assert chosen() == {location.pack}
     other = Repository(repository.blobs, repository.descriptor)
@@ -191,10 +191,10 @@ def test_a_missing_page_is_an_error_but_for_what_cannot_be_sealed_without_it():
             repository.blobs.delete(blob.key)
 
     with pytest.raises(CorruptError, match="nothing is deleted"):
-        Marking(repository).reach([root])
-    marking = Marking(repository)
-    marking.reach([root], strict=False)
-    assert marking.live() == {}
+        ReachedFrames(repository).reach([root])
+    reached = ReachedFrames(repository)
+    reached.reach([root], strict=False)
+    assert reached.live() == {}
 
 
 def test_a_block_that_only_an_unsealed_point_misses_is_not_told_as_lost():
@@ -205,20 +205,20 @@ def test_a_block_that_only_an_unsealed_point_misses_is_not_told_as_lost():
     for number in range(1, 40):
         location = index.find(repository.framer.digester.of(Kind.BLOCK, CONTENT[number]))
         repository.blobs.delete(pack_key(location.pack))
-    marking = Marking(repository)
+    reached = ReachedFrames(repository)
 
-    marking.reach([root], strict=False)
+    reached.reach([root], strict=False)
 
-    assert marking.lost == 0
-    assert not marking.complete, "nobody knows where it is"
-    sealed = Marking(repository)
+    assert reached.lost == 0
+    assert not reached.complete, "nobody knows where it is"
+    sealed = ReachedFrames(repository)
     sealed.reach([root])
     assert sealed.lost == 39
 
 
 def test_what_is_no_root_is_an_error():
     with pytest.raises(CorruptError, match="not the digest of a map"):
-        Marking(repository_in()).reach(["ab"])
+        ReachedFrames(repository_in()).reach(["ab"])
 
 
 def test_blocks_are_not_compared_by_their_prefixes_alone():
@@ -227,14 +227,14 @@ def test_blocks_are_not_compared_by_their_prefixes_alone():
     twins = [b"12345678" + bytes([tail]) * 24 for tail in (9, 1, 5)]
     for twin in (*twins, *twins):
         with repository.open_mover(run="move") as out:
-            repository.plans.condemn(repository_packs(repository))
+            repository.sweep_records.condemn(repository_packs(repository))
         with repository.open_mover(run="move") as out:
             out.move(repository.framer.pack(Kind.BLOCK, twin, block(1)))
             out.flush()
-    marking = Marking(repository)
+    reached = ReachedFrames(repository)
 
-    fresh = marking._mark(reachability._rows(twins), pages=False, strict=True)
+    fresh = reached._mark(reachability._rows(twins), pages=False, strict=True)
 
     assert {row.tobytes() for row in fresh} == set(twins)
-    assert {digest for digest, *_ in marked_places(marking)} == set(twins)
-    assert len(marking._mark(reachability._rows(twins), pages=False, strict=True)) == 0
+    assert {digest for digest, *_ in marked_places(reached)} == set(twins)
+    assert len(reached._mark(reachability._rows(twins), pages=False, strict=True)) == 0

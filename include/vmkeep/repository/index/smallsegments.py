@@ -1,4 +1,4 @@
-"""Makes the segment of newly stored packs without numpy, because loading numpy takes longer than a small backup.
+"""Encodes segments of few entries without numpy, because loading numpy takes longer than a small backup.
 
 The result is byte for byte that of :mod:`columns`, which is used for more entries than a copy leaves between two
 flushes.

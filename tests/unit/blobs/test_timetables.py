@@ -14,14 +14,14 @@ import pytest
 
 from vmkeep.blobs.wrappers.rates import parse_rates
 from vmkeep.blobs.wrappers.throttled import Pace, ThrottledStore
-from vmkeep.blobs.wrappers.timeslots import OwnLine, SharedLine, line_for
+from vmkeep.blobs.wrappers.timetables import OwnTimetable, SharedTimetable, timetable_for
 from vmkeep.testing import MemoryStore
 
 _BOOK = """
 import sys
 from pathlib import Path
-from vmkeep.blobs.wrappers.timeslots import SharedLine
-line = SharedLine(Path(sys.argv[1]))
+from vmkeep.blobs.wrappers.timetables import SharedTimetable
+line = SharedTimetable(Path(sys.argv[1]))
 print(*[line.book(1.0, earliest=5.0) for _ in range(300)])
 """
 
@@ -34,7 +34,7 @@ def temporary(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("kind", ["own", "shared"])
 def test_bookings_follow_each_other_and_leave_out_what_was_not_used(kind, tmp_path):
-    line = OwnLine() if kind == "own" else SharedLine(tmp_path / "line")
+    line = OwnTimetable() if kind == "own" else SharedTimetable(tmp_path / "line")
 
     assert line.book(2.0, earliest=10.0) == 10.0
     assert line.book(1.0, earliest=10.5) == 12.0
@@ -44,7 +44,7 @@ def test_bookings_follow_each_other_and_leave_out_what_was_not_used(kind, tmp_pa
 
 @pytest.mark.parametrize("kind", ["own", "shared"])
 def test_threads_never_get_the_same_time(kind, tmp_path):
-    line = OwnLine() if kind == "own" else SharedLine(tmp_path / "line")
+    line = OwnTimetable() if kind == "own" else SharedTimetable(tmp_path / "line")
     booked: list[float] = []
     threads = [
         threading.Thread(target=lambda: booked.extend(line.book(1.0, earliest=0.0) for _ in range(300)))
@@ -78,7 +78,7 @@ def test_stores_of_two_processes_share_one_rate(tmp_path):
     stores = [
         ThrottledStore(
             MemoryStore(),
-            Pace(parse_rates("1MB"), SharedLine(tmp_path / "line"), monotonic=lambda: now, sleep=sleep),
+            Pace(parse_rates("1MB"), SharedTimetable(tmp_path / "line"), monotonic=lambda: now, sleep=sleep),
         )
         for _ in range(2)
     ]
@@ -89,10 +89,10 @@ def test_stores_of_two_processes_share_one_rate(tmp_path):
 
 
 def test_the_same_location_and_limit_share_a_line_and_others_do_not():
-    assert line_for("/repo 1MB").book(7.0, earliest=1.0) == 1.0
+    assert timetable_for("/repo 1MB").book(7.0, earliest=1.0) == 1.0
 
-    assert line_for("/repo 1MB").book(1.0, earliest=1.0) == 8.0
-    assert line_for("/repo 2MB").book(1.0, earliest=1.0) == 1.0
+    assert timetable_for("/repo 1MB").book(1.0, earliest=1.0) == 8.0
+    assert timetable_for("/repo 2MB").book(1.0, earliest=1.0) == 1.0
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o750])
@@ -102,7 +102,7 @@ def test_a_folder_that_others_can_look_into_is_not_trusted(temporary, mode, capl
     folder.chmod(mode)
 
     with caplog.at_level(logging.WARNING):
-        assert isinstance(line_for("/repo 1MB"), OwnLine)
+        assert isinstance(timetable_for("/repo 1MB"), OwnTimetable)
     assert caplog.records
 
 
@@ -110,5 +110,5 @@ def test_a_link_in_place_of_the_folder_is_not_followed(temporary):
     (temporary / "elsewhere").mkdir(mode=0o700)
     (temporary / f"vmkeep-{os.getuid()}").symlink_to(temporary / "elsewhere")
 
-    assert isinstance(line_for("/repo 1MB"), OwnLine)
+    assert isinstance(timetable_for("/repo 1MB"), OwnTimetable)
     assert not list((temporary / "elsewhere").iterdir())

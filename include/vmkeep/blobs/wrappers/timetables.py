@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 _END = struct.Struct("<d")
 
 
-class Line(Protocol):
+class Timetable(Protocol):
     """Hands out time slots; no two slots overlap. Thread-safe."""
 
     def book(self, length: float, *, earliest: float) -> float:
         """Book a slot of ``length`` seconds, not before ``earliest``; return when it begins."""
 
 
-class OwnLine:
+class OwnTimetable:
     """A line of one process."""
 
     def __init__(self) -> None:
@@ -35,14 +35,14 @@ class OwnLine:
         self._lock = threading.Lock()
 
     def book(self, length: float, *, earliest: float) -> float:
-        """Book a slot; see :meth:`Line.book`."""
+        """Book a slot; see :meth:`Timetable.book`."""
         with self._lock:
             begins = max(earliest, self._end)
             self._end = begins + length
         return begins
 
 
-class SharedLine:
+class SharedTimetable:
     """A line of all processes that name the same file: its first eight bytes are the line's end."""
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +57,7 @@ class SharedLine:
             os.close(self._file)
 
     def book(self, length: float, *, earliest: float) -> float:
-        """Book a slot; see :meth:`Line.book`."""
+        """Book a slot; see :meth:`Timetable.book`."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
@@ -70,7 +70,7 @@ class SharedLine:
         return begins
 
 
-def line_for(what: str) -> Line:
+def timetable_for(what: str) -> Timetable:
     """Return the line that this user's processes on this machine share for ``what``; failing that, an own one."""
     from tempfile import gettempdir
 
@@ -84,7 +84,7 @@ def line_for(what: str) -> Line:
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise PermissionError(f"{folder} is not a folder of our own")
-        return SharedLine(folder / f"line-{blake3(what.encode()).hexdigest()[:32]}")
+        return SharedTimetable(folder / f"line-{blake3(what.encode()).hexdigest()[:32]}")
     except OSError as error:
         log.warning("the rate limit holds for this process alone: %s", error)
-        return OwnLine()
+        return OwnTimetable()

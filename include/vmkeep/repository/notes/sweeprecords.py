@@ -1,13 +1,13 @@
-"""Plans and sweeps: maintenance writes down the packs that it is about to delete before it deletes any.
+"""Sweep records: maintenance writes down the packs that it is about to delete before it deletes any.
 
-    plans/<id>               packs that are condemned: writers do not count on them from now on
-    sweeps/<id>/candidates   a sweep has begun; it may take these packs
-    sweeps/<id>/takes        what it takes, decided once and for all: whoever creates this blob has decided
-    sweeps/<id>/over         every one of them is deleted
+    plans/<id>               condemned packs: writers do not count on them from now on
+    sweeps/<id>/candidates   a sweep has begun; it may delete these packs
+    sweeps/<id>/takes        the packs that it deletes; the process that creates this blob has decided
+    sweeps/<id>/over         the sweep is over: all these packs are deleted
 
-All are notes: JSON ``{"packs": "<ids in hex, one after another>"}``. ``takes`` can be created only once, so one
-process can end another's sweep: a backup that cannot wait, or a later prune, puts a ``takes`` that takes nothing (a
-veto). Or it finds the decision that stands, and can finish it. This module decides nothing; see
+All are notes: JSON ``{"packs": "<ids in hex, one after another>"}``. ``takes`` can be created only once, so one process
+can end another's sweep. A backup that cannot wait, or a later prune, puts an empty ``takes`` (a veto). If ``takes``
+exists already, that decision stands, and any process can carry it out. This module decides nothing; see
 :mod:`vmkeep.maintenance`.
 """
 
@@ -30,14 +30,14 @@ _OVER = "over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Condemned packs."""
+class SweepPlan:
+    """Condemned packs, which a later sweep may delete."""
 
     id: str
     packs: frozenset[bytes]
-    """Empty also where the plan's blob is damaged: such a plan condemns nothing."""
+    """The ids of the packs. Empty also if the plan's blob is damaged, because such a plan condemns nothing."""
     written_at: datetime
-    """By the store's clock."""
+    """The time when the plan was written, by the store's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,10 @@ class Sweep:
     id: str
     candidates: frozenset[bytes]
     takes: frozenset[bytes] | None
-    """``None``: not decided yet."""
+    """The packs that the sweep deletes; ``None``: this is not decided yet."""
     over: bool
     over_at: datetime | None
-    """By the store's clock."""
+    """The time when it was over, by the store's clock; ``None``: it is not over."""
 
     @property
     def off_limits(self) -> frozenset[bytes]:
@@ -58,7 +58,7 @@ class Sweep:
         return self.candidates if self.takes is None else self.takes
 
 
-class Plans:
+class SweepRecords:
     """The plans and sweeps of one repository. Thread-safe."""
 
     def __init__(self, store: BlobStore, framer: Framer) -> None:
@@ -66,12 +66,12 @@ class Plans:
         self._framer = framer
 
     def condemn(self, packs: Iterable[bytes]) -> str:
-        """Write a plan and return its id: writers that open from now on do not count on these packs."""
+        """Write a plan and return its id. Writers that open from now on do not count on these packs."""
         plan = secrets.token_hex(ID_SIZE)
         self._put(f"{PLANS}{plan}", packs)
         return plan
 
-    def plans(self) -> list[Plan]:
+    def plans(self) -> list[SweepPlan]:
         """Return all plans."""
         found = []
         for blob in self._store.list(PLANS):
@@ -81,7 +81,7 @@ class Plans:
                 continue
             except CorruptError:
                 packs = frozenset()
-            found.append(Plan(id=blob.key.removeprefix(PLANS), packs=packs, written_at=blob.modified))
+            found.append(SweepPlan(id=blob.key.removeprefix(PLANS), packs=packs, written_at=blob.modified))
         return found
 
     def withdraw(self, plan: str) -> None:
@@ -89,9 +89,9 @@ class Plans:
         self._store.delete(f"{PLANS}{plan}")
 
     def avoided(self) -> frozenset[bytes]:
-        """Return all packs that nobody should count on, except those of records that cannot be read.
+        """Return all packs on which nobody should count. Records that cannot be read are skipped.
 
-        Plans are read before sweeps, because a pack that leaves a plan is in a sweep's list by then.
+        Plans are read before sweeps, because a pack is in a sweep's list before it leaves a plan.
         """
         packs = [plan.packs for plan in self.plans()]
         for sweep in sorted(self._stages()):
@@ -104,18 +104,18 @@ class Plans:
         return frozenset().union(*packs)
 
     def begin_sweep(self, candidates: Iterable[bytes]) -> str:
-        """Write that a sweep begins, and return its id: only after that may it look at what is reached."""
+        """Record that a sweep begins, and return its id. Find the reached packs only after this."""
         sweep = secrets.token_hex(ID_SIZE)
         self._put(f"{SWEEPS}{sweep}/{_CANDIDATES}", candidates)
         return sweep
 
     def decide(self, sweep: str, takes: Iterable[bytes]) -> frozenset[bytes]:
-        """Write what a sweep takes, unless that is decided already; return what was decided.
+        """Record which packs a sweep deletes, unless that is decided already; return the packs of the decision.
 
-        A sweep whose record was forgotten takes nothing more. Others ended it long ago, and a process that stood still
-        since then does not know which points were sealed meanwhile.
+        A sweep whose record was removed may delete nothing more. Other processes ended it long ago, and a process that
+        stood still since then does not know which points were sealed meanwhile.
 
-        :param takes: nothing: a veto.
+        :param takes: the packs to delete; empty: a veto.
         """
         key = f"{SWEEPS}{sweep}/{_TAKES}"
         decided = frozenset(takes)
@@ -134,31 +134,31 @@ class Plans:
         return frozenset()
 
     def _stands(self, sweep: str) -> bool:
-        """Return whether a sweep's record still stands: its candidates are put first and deleted first."""
+        """Return whether a sweep's record still stands, by its candidates, which are put first and deleted first."""
         return is_there(self._store, f"{SWEEPS}{sweep}/{_CANDIDATES}")
 
     def finish_sweep(self, sweep: str) -> None:
-        """Write that all a sweep takes is deleted."""
+        """Record that a sweep is over: all packs that it decided to delete are deleted."""
         self._put(f"{SWEEPS}{sweep}/{_OVER}", (), may_exist=True)
 
     def forget_sweep(self, sweep: str) -> None:
-        """Remove every trace of a sweep; the blob that it wrote last is removed last."""
+        """Remove a sweep's record. The blob that was written first is removed first."""
         for stage in (_CANDIDATES, _TAKES, _OVER):
             self._store.delete(f"{SWEEPS}{sweep}/{stage}")
 
     def over(self) -> dict[str, bool]:
-        """Return sweep → whether it is over, from the names of the blobs alone."""
+        """Return whether each sweep is over, by its id. Reads only the names of blobs."""
         return {sweep: _OVER in stages for sweep, stages in self._stages().items()}
 
     def sweeps(self) -> list[Sweep]:
         """Return all sweeps.
 
-        :raises CorruptError: what one of them may delete cannot be read.
+        :raises CorruptError: the record of a sweep cannot be read, so that it is not known what it may delete.
         """
         found = []
         for sweep, stages in self._stages().items():
             if not stages.keys() & {_CANDIDATES, _OVER} and not self._stands(sweep):
-                continue  # somebody who stood still decides what was forgotten long ago: it counts for nothing
+                continue  # a process that stood still has decided for a record that was removed long ago; ignore it
             takes = self._load_stage(sweep, _TAKES)
             candidates = self._load_stage(sweep, _CANDIDATES) if takes is None else frozenset[bytes]()
             found.append(
@@ -195,7 +195,7 @@ class Plans:
         content = json.dumps({"packs": b"".join(sorted(packs)).hex()}, separators=(",", ":")).encode()
         try:
             self._store.put(key, self._framer.wrap(Kind.NOTE, content, name=key))
-        except ConflictError:  # encrypted, it never has the same bytes twice
+        except ConflictError:  # the blob exists; encryption gives it other bytes each time
             if not may_exist:
                 raise
 

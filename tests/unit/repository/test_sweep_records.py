@@ -8,7 +8,7 @@ from vmkeep.errors import CorruptError, StoreError
 from vmkeep.maintenance.packsweep import settle
 from vmkeep.repository.frames.packs import pack_key
 from vmkeep.repository.notes.forgetting import Forgettings
-from vmkeep.repository.notes.plans import Plans
+from vmkeep.repository.notes.sweeprecords import SweepRecords
 from vmkeep.testing import FaultyStore
 
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
@@ -16,7 +16,7 @@ A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
 
 @pytest.fixture
 def plans(repository):
-    return repository.plans
+    return repository.sweep_records
 
 
 def test_condemned_packs_are_avoided_until_the_plan_is_withdrawn(plans):
@@ -84,7 +84,7 @@ def test_a_sweep_forgotten_while_another_process_decides_it_takes_nothing_more(p
             plans.forget_sweep(sweep)
             return super().get(key)
 
-    assert Plans(Forgetting(repository.blobs), repository.framer).decide(sweep, []) == frozenset()
+    assert SweepRecords(Forgetting(repository.blobs), repository.framer).decide(sweep, []) == frozenset()
 
 
 def test_what_a_forgotten_sweep_decides_is_carried_out_by_nobody(plans, repository):
@@ -101,7 +101,7 @@ def test_what_a_forgotten_sweep_decides_is_carried_out_by_nobody(plans, reposito
     store = FaultyStore(repository.blobs)
     store.fail("size", with_=PowerCut)
     with pytest.raises(PowerCut):
-        Plans(store, repository.framer).decide(sweep, [A])
+        SweepRecords(store, repository.framer).decide(sweep, [A])
     assert [blob.key for blob in repository.blobs.list("sweeps/")] == [f"sweeps/{sweep}/takes"]
 
     assert plans.sweeps() == []
@@ -139,7 +139,7 @@ def test_a_sweep_that_is_half_forgotten_takes_nothing_again(plans, repository, r
     store.fail("delete", after=removed, with_=StoreError("the connection is lost"))
 
     with pytest.raises(StoreError):
-        Plans(store, repository.framer).forget_sweep(sweep)
+        SweepRecords(store, repository.framer).forget_sweep(sweep)
 
     settle(repository)
     assert repository.blobs.get(pack_key(A))
@@ -177,4 +177,4 @@ def test_what_is_no_list_of_packs_is_damage(plans, repository):
 def test_two_views_of_one_repository_see_the_same(plans, repository):
     plans.condemn([A])
 
-    assert Plans(repository.blobs, repository.framer).avoided() == {A}
+    assert SweepRecords(repository.blobs, repository.framer).avoided() == {A}

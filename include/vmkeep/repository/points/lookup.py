@@ -1,7 +1,8 @@
-"""Finds the restore point that a person means: by a ref, the beginning of one, or ``latest``.
+"""Finds the restore point that a person means: by a ref, the beginning of a ref, or ``latest``.
 
-The newest is the one with the greatest time that is not ahead of this machine's clock. A point from the future was
-taken while a clock was wrong, or this machine's is wrong now: it is told, and chosen only where there is no other.
+The newest point is the one with the latest time that is not ahead of this machine's clock. A point from the future was
+taken while a clock was wrong, or this machine's clock is wrong now. Such a point causes a warning, and is chosen only
+if the VM has no other.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ log = logging.getLogger(__name__)
 _LATEST = "latest"
 _AT_ONCE = 16
 _ALIKE = 64
-"""Number of newest points that have to be of one VM before ``latest`` chooses among them."""
+"""Number of newest points of one key that all have to belong to one VM before ``latest`` chooses among them."""
 _FEW = 8
+"""Number of newest points of one key that are read to list the VMs that share it."""
 
 
 def find_point(manifests: Manifests, text: str) -> RestorePoint:
@@ -36,10 +38,11 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
 
     :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:`` and a VM's name, key or
         inventory path.
-    :raises UsageError: ``latest:`` stands alone: a script has lost the name, and any VM's point would be wrong.
-    :raises NotFoundError: none fits.
-    :raises AmbiguousError: more than one does.
-    :raises CorruptError: the one that fits cannot be read.
+    :raises UsageError: ``latest:`` has no name after it. A script has lost the name, and another VM's point would be
+        wrong.
+    :raises NotFoundError: no point fits.
+    :raises AmbiguousError: more than one point fits.
+    :raises CorruptError: the point that fits cannot be read.
     """
     if text == f"{_LATEST}:":
         raise UsageError(f"'{text}' names no VM: write latest:VM")
@@ -60,17 +63,17 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
 
 
 def _begins(name: PointName, text: str) -> bool:
-    """Whether a text is the beginning of a point's id or ref; the VM's key has to be whole, for it may be a name."""
+    """Return whether an id or ref begins with a text. The VM's key must be whole, because it may be a VM's name."""
     return name.id.startswith(text) or text == name.vm_key or ("/" in text and name.ref.startswith(text))
 
 
 def is_latest(text: str) -> bool:
-    """Return whether a person asks for the newest point and names no point."""
+    """Return whether a person asks for the newest point instead of naming one."""
     return text == _LATEST or text.startswith(f"{_LATEST}:")
 
 
 def newest_first(manifests: Manifests, vm_key: str) -> Iterator[ReadPoint]:
-    """Yield a VM's points, the newest first and those from the future last; each is read when it is asked for."""
+    """Yield a VM's points, the newest first and those from the future last. Read each only when it is asked for."""
     choice, ahead, left_out = _told_apart(manifests.location, manifests.names(vm_key))
     for warning in left_out:
         log.warning("%s", warning)
@@ -83,18 +86,18 @@ def _time_of(read: ReadPoint) -> tuple[bool, float]:
 
 
 def latest_point(manifests: Manifests, vm_key: str) -> RestorePoint | None:
-    """Return a VM's newest point, or ``None``.
+    """Return a VM's newest point; ``None``: it has none.
 
-    :raises CorruptError: it cannot be read.
+    :raises CorruptError: the newest point cannot be read.
     """
     newest = _newest(manifests, list(manifests.names(vm_key)))
     return None if newest is None else newest.told()
 
 
 def latest_refs(manifests: Manifests, vm_key: str) -> list[str]:
-    """Return the ref of the newest point of each VM of a key: first the newest of all, also if it cannot be read.
+    """Return the ref of the newest point of each VM that has a key. The newest of all is first, even if unreadable.
 
-    A VM is left out whose points are all behind the newest few: this asks for every VM's, and must not read them all.
+    Reads only the newest few points of the key, so a VM is left out if all its points are older than those.
     """
     newest = _newest(manifests, list(manifests.names(vm_key)))
     if newest is None:
@@ -104,7 +107,7 @@ def latest_refs(manifests: Manifests, vm_key: str) -> list[str]:
 
 
 def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
-    """Return the keys of the VMs of that key or, as its newest point has it, that name or inventory path."""
+    """Return the keys of the VMs that a key, a name or an inventory path means, by the newest point of each VM."""
     of_vm = _by_vm(manifests.names())
     if vm in of_vm:
         return [vm]
@@ -112,7 +115,7 @@ def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
 
 
 def warn_of_the_future(ref: str, taken_at: datetime) -> str:
-    """Return what a person is told of a point whose time is ahead."""
+    """Return the warning about a point whose time is in the future."""
     return (
         f"restore point {ref} was taken in the future, at {taken_at:%Y-%m-%d %H:%M:%S} UTC: a clock was wrong then, or "
         "this machine's is now"
@@ -120,13 +123,13 @@ def warn_of_the_future(ref: str, taken_at: datetime) -> str:
 
 
 def is_ahead(taken_at: datetime) -> bool:
-    """Return whether a point's time is in the future, by more than clocks usually differ."""
+    """Return whether a point's time is in the future by more than clocks usually differ."""
     return taken_at > now() + AHEAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Newest:
-    """The newest point of one VM, or why it is not known."""
+    """The newest point of one VM, or the reason why it is not known."""
 
     vm_key: str
     name: PointName
@@ -137,9 +140,9 @@ class _Newest:
     """Warnings about the names that were left out."""
 
     def told(self) -> RestorePoint:
-        """Return the point, after telling which others were left out.
+        """Return the point, after logging which others were left out.
 
-        :raises CorruptError: it cannot be read.
+        :raises CorruptError: the point cannot be read.
         """
         if self.point is None:
             raise CorruptError(self.problem)
@@ -149,13 +152,13 @@ class _Newest:
 
 
 def _newest(manifests: Manifests, names: Sequence[PointName]) -> _Newest | None:
-    """Look for the newest point of one VM; look again where one is removed meanwhile."""
+    """Return the newest point of one VM; if it was removed after the listing, the next one."""
     choice, ahead, left_out = _told_apart(manifests.location, names)
     past = _by_second(choice)
     for number, group in enumerate([*past, *_by_second(ahead)]):
         read = list(manifests.read(group))
         if not read:
-            continue  # removed since it was listed
+            continue  # these points were removed after they were listed
         of = partial(_Newest, vm_key=group[0].vm_key, name=group[0], ahead=number >= len(past))
         if problems := [one.problem for one in read if one.point is None]:
             return of(problem=f"{problems[0]}; {_instead(group[0], choice)}")
@@ -179,7 +182,7 @@ def _told_apart(location: str, names: Iterable[PointName]) -> tuple[list[PointNa
 
 
 def _by_second(names: Sequence[PointName]) -> list[list[PointName]]:
-    """Return names of one second together, the newest first: only their manifests tell which of them is newer."""
+    """Group names by second, the newest first, because only manifests tell which of one second's points is newer."""
     ordered = sorted(names, key=lambda name: name.stamp, reverse=True)
     return [list(group) for _, group in groupby(ordered, key=lambda name: name.stamp)]
 
@@ -208,7 +211,7 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
 
 
 def _require_one_vm(manifests: Manifests, vm_key: str, named: str) -> None:
-    """Refuse to choose where the newest points of one key are several VMs': a copy has the UUID of its original."""
+    """Refuse to choose if the newest points of one key belong to several VMs. A VM's copy has its original's UUID."""
     newest = _newest_of_each(manifests, vm_key, _ALIKE)
     if len(newest) > 1:
         shown = "; ".join(f"{point.ref} is the newest of {point.vm.in_full}" for point in newest)
@@ -216,10 +219,13 @@ def _require_one_vm(manifests: Manifests, vm_key: str, named: str) -> None:
 
 
 def _newest_of_each(manifests: Manifests, vm_key: str, among: int) -> list[RestorePoint]:
-    """Return the newest point of each VM that some of the newest points were taken of.
+    """Return the newest point of each VM to which the newest points of a key belong.
 
-    A vCenter gives an instance UUID to one VM at a time. So a VM that follows another one there under its UUID is that
-    VM, registered anew or restored. VMs that take turns are two; so are VMs of two vCenters.
+    A vCenter gives an instance UUID to one VM at a time. So if a managed object follows another one in one vCenter
+    under the same UUID, both are one VM, which was registered again or restored. Managed objects that take turns are
+    two VMs. So are VMs of two vCenters.
+
+    :param among: the number of newest points to read.
     """
     points = [read.point for read in islice(newest_first(manifests, vm_key), among) if read.point is not None]
     vcenters = settled_vcenters([point.vm.vcenter for point in reversed(points)])[::-1]
@@ -235,7 +241,7 @@ def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
 
 
 def _newest_of(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]], vm: str) -> list[_Newest]:
-    """Return the newest point of every VM, or of those that a text means, by name or inventory path."""
+    """Return the newest point of every VM; with a text, only of the VMs with that name or inventory path."""
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as threads:
         every = [newest for newest in threads.map(partial(_newest, manifests), of_vm.values()) if newest is not None]
     return [newest for newest in every if not vm or _is_meant(vm, _identity_of(manifests, newest, of_vm))]
@@ -254,7 +260,7 @@ def _age(newest: _Newest) -> tuple[bool, str, float]:
 
 
 def _identity_of(manifests: Manifests, newest: _Newest, of_vm: Mapping[str, Sequence[PointName]]) -> VmIdentity | None:
-    """Return which VM it is; where its newest point cannot be read, as the next one has it that can."""
+    """Return a VM's identity from its newest point; if that cannot be read, from the newest point that can."""
     if newest.point is not None:
         return newest.point.vm
     ordered = sorted(of_vm[newest.vm_key], key=lambda name: name.stamp, reverse=True)

@@ -1,4 +1,4 @@
-"""Joins the entries of several segments: one table of packs, no entry twice. For maintenance."""
+"""Merges the entries of several segments: one table of packs, no entry twice. Only maintenance needs this."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def span_of(columns: Columns, start: int, stop: int) -> Columns:
     return columns.where(slice(low, high))
 
 
-def joined(parts: Sequence[Columns]) -> Columns:
+def merged(parts: Sequence[Columns]) -> Columns:
     """Return the entries of all parts, sorted by prefix. An entry that several parts list appears once."""
     ids = np.concatenate([part.pack_ids for part in parts])
     _, rows, inverse = np.unique(sortable(ids), return_index=True, return_inverse=True)
