@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from vmkeep.blobs.wrappers.timeslots import line_for
+from vmkeep.blobs.wrappers.timetables import timetable_for
 
 from tests.unit.repository.test_index import FRAMER, put_segments
 from vmkeep.errors import StoreFullError, TransientError, UsageError
 from vmkeep.repository.index import index as indexes
-from vmkeep.repository.index import shelf
+from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.index import Index
 from vmkeep.testing import MemoryStore
 from vmkeep.vddk.config import open_config, state_folder
@@ -70,7 +70,7 @@ def merged(monkeypatch):
 @pytest.fixture
 def large(monkeypatch):
     """A store with an index segment that is too large to be read at each opening."""
-    monkeypatch.setattr(shelf, "_VERIFIED", 100)
+    monkeypatch.setattr(segmentloader, "_VERIFIED", 100)
     store = MemoryStore()
     put_segments(store, 1, 1000, random.Random(1))
     return store
@@ -120,14 +120,14 @@ def test_a_file_in_the_place_of_vddks_state_is_told(temporary):
 def test_a_rate_limit_holds_for_the_process_where_no_file_can_be_shared(temporary, full, caplog):
     full(temporary)
 
-    line = line_for("repository")
+    line = timetable_for("repository")
 
     assert [line.book(1.0, earliest=5.0) for _ in range(2)] == [5.0, 6.0]
     assert "for this process alone" in caplog.text
 
 
 def test_a_rate_limit_holds_for_the_process_where_no_file_can_be_made(nowhere, caplog):
-    assert line_for("repository").book(1.0, earliest=5.0) == 5.0
+    assert timetable_for("repository").book(1.0, earliest=5.0) == 5.0
     assert "for this process alone" in caplog.text
 
 
