@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from vmkeep.blobs.wrappers.timetables import timetable_for
 
 from tests.unit.repository.test_index import FRAMER, put_segments
+from vmkeep.blobs.wrappers.timetables import timetable_for
 from vmkeep.errors import StoreFullError, TransientError, UsageError
 from vmkeep.repository.index import index as indexes
 from vmkeep.repository.index import segmentloader
