@@ -6,13 +6,13 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vmkeep_airflow import pools, preload, runnotes, verdict
+from vmkeep_airflow import pools, preload, runnotes, starts, verdict
 
-_LISTENERS: list[Any] = [runnotes, pools, verdict, preload]
+_LISTENERS: list[Any] = [runnotes, pools, starts, verdict, preload]
 
 
 class VmkeepPlugin(AirflowPlugin):
-    """Makes pools and imports the engine when a scheduler starts; says what a run is about; judges it last."""
+    """Makes pools, and imports the engine as a scheduler starts; looks at a run as it starts, and judges it last."""
 
     name = "vmkeep"
     listeners = _LISTENERS

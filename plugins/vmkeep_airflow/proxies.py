@@ -6,6 +6,9 @@ before a function is called.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 BACKUP_PROXY = "backup_proxy"
 """Queue and pool of the proxies that a run uses if it names no other; the DAG files send their tasks there."""
 
@@ -19,3 +22,8 @@ def proxies() -> tuple[str, ...]:
 
     listed = conf.get("vmkeep", "proxies", fallback="").split(",")
     return tuple(dict.fromkeys([BACKUP_PROXY, *(name.strip() for name in listed if name.strip())]))
+
+
+def chosen_proxy(conf: Mapping[str, Any] | None) -> str | None:
+    """Return the proxy that a run names in its field ``proxy``; ``None``: it names none."""
+    return (conf or {}).get("proxy") or None

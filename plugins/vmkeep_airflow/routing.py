@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from airflow import settings
 from airflow.policies import hookimpl
 
-from vmkeep_airflow.proxies import BACKUP_PROXY, proxies
+from vmkeep_airflow.proxies import BACKUP_PROXY, chosen_proxy, proxies
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -27,10 +27,11 @@ if len(proxies()) > 1:
 def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
     """Give a task for the usual proxy the queue and the pool of the proxy in the run's field ``proxy``.
 
-    The names are checked before: Airflow refuses a run whose ``proxy`` is none of those that the DAG's form lists.
+    Names are checked elsewhere: Airflow refuses to trigger a run whose ``proxy`` the DAG's form does not list, and
+    ``starts`` fails a run that is cleared after its proxy has left the list.
     """
-    chosen = (dag_run.conf or {}).get("proxy") if dag_run is not None else None
-    if not chosen:
+    chosen = chosen_proxy(dag_run.conf) if dag_run is not None else None
+    if chosen is None:
         return
     if task_instance.queue == BACKUP_PROXY:
         task_instance.queue = chosen

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
+from vmkeep_airflow.ours import dag_of, is_ours
 from vmkeep_airflow.runnotes import add_note
 from vmkeep_airflow.states import GOOD
 
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OURS = "vmkeep_airflow.operators."
 _RESULT = "return_value"
-_module_of = attrgetter("_task_module")
-"""The module of a serialized task's operator, which Airflow has no public name for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +68,7 @@ def objections(seen: Sequence[Seen]) -> Iterator[str]:
 @hookimpl
 def on_dag_run_success(dag_run: DagRun) -> None:
     """Turn a run red that is a success by its last tasks alone."""
-    if _is_ours(dag_run):
+    if is_ours(dag_run):
         _judge(dag_run)
 
 
@@ -105,7 +102,7 @@ def _marked(task_instance: Any) -> None:
     if inspect(task_instance, raiseerr=False) is None or (session := object_session(task_instance)) is None:
         return
     dag_run = task_instance.dag_run
-    if not _is_ours(dag_run):
+    if not is_ours(dag_run):
         return
     from airflow.models.xcom import XComModel
 
@@ -145,7 +142,7 @@ def _look(dag_run: DagRun, session: Session) -> list[Seen]:
     where = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id}
     results = session.execute(select(XComModel.task_id, XComModel.map_index).filter_by(**where, key=_RESULT))
     left = {(task_id, map_index) for task_id, map_index in results}
-    last = {task.task_id for task in _dag(dag_run).tasks if not task.downstream_task_ids}
+    last = {task.task_id for task in dag_of(dag_run).tasks if not task.downstream_task_ids}
     instances: Sequence[TaskInstance] = session.scalars(select(TaskInstance).filter_by(**where)).all()
     return [
         Seen(
@@ -157,20 +154,3 @@ def _look(dag_run: DagRun, session: Session) -> list[Seen]:
         )
         for ti in instances
     ]
-
-
-def _is_ours(dag_run: DagRun) -> bool:
-    """Return whether every task of the run's DAG is one of vmkeep's operators: those promise to leave a result."""
-    tasks = _dag(dag_run).tasks
-    return bool(tasks) and all(_module_of(task).startswith(_OURS) for task in tasks)
-
-
-def _dag(dag_run: DagRun) -> Any:
-    from airflow.models.dagbag import DBDagBag
-    from sqlalchemy.orm import object_session
-
-    if dag_run.dag:
-        return dag_run.dag
-    session = object_session(dag_run)
-    assert session is not None  # Airflow tells of a run while it holds it in a session
-    return DBDagBag().get_dag_for_run(dag_run=dag_run, session=session)

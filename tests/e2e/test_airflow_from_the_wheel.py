@@ -41,8 +41,10 @@ print(json.dumps({
 """
 
 POOLS = """
+from airflow.utils.session import create_session
 from vmkeep_airflow.pools import create_missing_pools
-print(*create_missing_pools())
+with create_session() as session:
+    print(*create_missing_pools(session))
 """
 
 OWN_FILE = '''"""vmkeep's DAGs in a DAG folder of one's own: Airflow takes each DAG that a file names."""
