@@ -7,7 +7,7 @@ from datetime import tzinfo
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import agreeing, counted, counted_of
 from vmkeep.retention import Cause, RetentionDecision
 from vmkeep_airflow.progress import mebibytes
 
@@ -24,9 +24,9 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
     for _, group in groupby(plan.verdicts, key=lambda verdict: verdict.point.vm_key):
         of_vm = list(group)
         stay = sum(verdict.keep for verdict in of_vm)
-        yield f"{_vm(of_vm[0])}: {stay} of {counted(len(of_vm), 'point')} stay"
+        yield f"{_vm(of_vm[0])}: {counted_of(stay, len(of_vm), 'point')} {agreeing(stay, 'stays', 'stay')}"
         for verdict in of_vm:
-            taken_at = f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M}"
+            taken_at = f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M %Z}"
             if not verdict.keep:
                 yield f"  {taken_at} goes: nothing keeps it ({verdict.point.ref})"
             elif {reason.cause for reason in verdict.reasons} <= _WORTH_A_LINE:
@@ -41,7 +41,7 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
         if moved:
             yield f"{counted(len(moved), 'pack')}: {mebibytes(sum(moved.values()))} {what}"
     if plan.waiting:
-        yield f"{plan.waiting} condemned packs still wait"
+        yield f"{counted(plan.waiting, 'condemned pack')} still {agreeing(plan.waiting, 'waits', 'wait')}"
 
 
 def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
@@ -52,7 +52,7 @@ def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
         for name, why in found.items()
     ]
     if report.packs_pardoned:
-        warnings.append(f"{report.packs_pardoned} condemned packs are needed again, and stay")
+        warnings.append(f"{counted(report.packs_pardoned, 'condemned pack')} needed again: not deleted")
     if report.given_way:
         warnings.append("a backup or another prune could not wait: not all was deleted, the next run will")
     if plan.lost_blocks:

@@ -14,7 +14,7 @@ import click
 from vmkeep.cli.completions import complete_points, complete_vms
 from vmkeep.cli.left_out import tell_left_out
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, size, warn
+from vmkeep.cli.output import print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_delete import delete
 from vmkeep.cli.point_retention import retention
@@ -25,6 +25,7 @@ from vmkeep.flows import points
 from vmkeep.flows.points import Marks
 from vmkeep.model.job import to_plain
 from vmkeep.model.selector import shown_name
+from vmkeep.model.wording import size
 
 if TYPE_CHECKING:
     from vmkeep.flows.pointlist import CatalogEntry

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vmkeep.cli.options import json_option, location_from, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key, size
+from vmkeep.cli.output import print_json, print_table, progress_bars, show_recovery_key
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.passphrases import given_passphrase, new_passphrase
 from vmkeep.cli.repo_copy import copy
@@ -18,7 +18,7 @@ from vmkeep.cli.repo_repair import repair
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows import repositories
 from vmkeep.model.job import to_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, size
 
 
 @click.group(cls=Verbs)

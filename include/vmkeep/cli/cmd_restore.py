@@ -16,13 +16,13 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, progress_bars, rate, size, warn
+from vmkeep.cli.output import one_line, print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.flows.complete_runs import run_restore
 from vmkeep.flows.values import OnConflict, PhysicalRdm, RestoreRequest
 from vmkeep.model.job import to_plain
 from vmkeep.model.transport import parse_modes
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, size
 
 
 @click.group(cls=Verbs)

@@ -19,12 +19,12 @@ from vmkeep.cli.options import (
     vddk_option,
     vsphere_options,
 )
-from vmkeep.cli.output import one_line, print_json, print_table, size, warn
+from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.flows import held_vms, listing
 from vmkeep.model.selector import shown_name
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, size
 
 if TYPE_CHECKING:
     from vmkeep.flows.pointlist import CatalogEntry

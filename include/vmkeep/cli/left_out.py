@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vmkeep.cli.output import warn
 from vmkeep.errors import CorruptError
+from vmkeep.model.wording import agreeing, counted_of
 
 if TYPE_CHECKING:
     from vmkeep.flows.pointlist import Refreshed
@@ -20,5 +21,6 @@ def tell_left_out(refreshed: Refreshed) -> None:
         warn(f"damaged restore point {left_out}")
     if count := len(refreshed.damaged):
         raise CorruptError(
-            f"{count} of {refreshed.total} restore points were left out, because they cannot be read: see above"
+            f"{counted_of(count, refreshed.total, 'restore point')} {agreeing(count, 'was', 'were')} left out, because "
+            f"{agreeing(count, 'it', 'they')} cannot be read: see above"
         )

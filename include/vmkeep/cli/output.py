@@ -18,6 +18,7 @@ import click
 
 from vmkeep.model import job
 from vmkeep.model.job import to_plain
+from vmkeep.model.wording import size
 
 _GAP = "  "
 _BETWEEN = 3
@@ -142,15 +143,6 @@ def _print_columns(
     for row in cells:
         table.add_row(*row)
     Console(width=width, highlight=False, markup=False).print(table)
-
-
-def size(count: float) -> str:
-    """Return bytes in binary units, e.g. ``1.5 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
 def rate(count: int, seconds: float) -> str:

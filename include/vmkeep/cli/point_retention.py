@@ -16,7 +16,7 @@ from vmkeep.cli.retention_options import parse_time, retention_options
 from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.selector import shown_name
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import agreeing, counted, counted_of
 from vmkeep.retention import RetentionDecision, RetentionRule
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def retention(
 def _show(simulation: Simulation, zone: tzinfo) -> None:
     shown = [*simulation.verdicts, *(verdict for verdict in simulation.expected if verdict.keep)]
     print_table(
-        ("point", "VM", "taken at", "", "why"),
+        ("point", "VM", f"taken at ({zone})", "", "why"),
         [
             (
                 verdict.point.ref,
@@ -88,9 +88,11 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
         ],
     )
     stay = sum(verdict.keep for verdict in simulation.verdicts)
+    go = len(simulation.verdicts) - stay
     click.echo(
         f"{simulation.rule}; at {simulation.at.astimezone(zone):%Y-%m-%d %H:%M %Z}: "
-        f"{stay} of {counted(len(simulation.verdicts), 'point')} stay, {len(simulation.verdicts) - stay} go"
+        f"{counted_of(stay, len(simulation.verdicts), 'point')} {agreeing(stay, 'stays', 'stay')}, "
+        f"{go} {agreeing(go, 'goes', 'go')}"
     )
     if simulation.expected:
         more = sum(verdict.keep for verdict in simulation.expected)

@@ -8,13 +8,13 @@ import click
 
 from vmkeep.cli.completions import complete_points, complete_vms
 from vmkeep.cli.options import given_limit, json_option, open_given, repository_option, second_passphrase_option
-from vmkeep.cli.output import print_json, print_table, progress_bars, size
+from vmkeep.cli.output import print_json, print_table, progress_bars
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.passphrases import second_passphrase
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows.repositories import Repository, open_repository
 from vmkeep.model.job import to_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted_of, size
 
 if TYPE_CHECKING:
     from vmkeep.flows.pointcopy import CopyReport
@@ -87,7 +87,7 @@ def copy(
         )
     _show(report, as_json=as_json)
     if report.failed:
-        raise CorruptError(f"{len(report.failed)} of {counted(len(report.points), 'point')} could not be copied")
+        raise CorruptError(f"{counted_of(len(report.failed), len(report.points), 'point')} could not be copied")
 
 
 def open_second(location: str, passphrase_file: str | None) -> Repository:

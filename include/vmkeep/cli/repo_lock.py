@@ -9,7 +9,7 @@ from vmkeep.cli.output import print_json, progress_bars
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.model.job import to_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import agreeing, counted
 
 
 @command(
@@ -55,7 +55,8 @@ def _extend(repository: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(to_plain(report))
     else:
-        click.echo(f"{counted(report.extended, 'lock')} extended; {report.kept} last for half of their time or longer")
+        lasting = f"{report.kept:,} {agreeing(report.kept, 'lasts', 'last')} for half of the time or longer"
+        click.echo(f"{counted(report.extended, 'lock')} extended; {lasting}")
     require_kept(opened.location, report, unknown)
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
-from vmkeep.cli.output import print_json, print_table, progress_bars, size
+from vmkeep.cli.output import print_json, print_table, progress_bars
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import retention_options
 from vmkeep.errors import UsageError
 from vmkeep.model.job import to_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import agreeing, counted, counted_of, size
 from vmkeep.retention import RetentionRule
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def prune(
 def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
     if plan.verdicts:
         print_table(
-            ("point", "VM", "taken at", "", "why"),
+            ("point", "VM", f"taken at ({zone})", "", "why"),
             [
                 (
                     verdict.point.ref,
@@ -92,7 +92,8 @@ def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
                 for verdict in plan.verdicts
             ],
         )
-        click.echo(f"{len(plan.forgotten)} of {counted(len(plan.verdicts), 'point')} go")
+        go = len(plan.forgotten)
+        click.echo(f"{counted_of(go, len(plan.verdicts), 'point')} {agreeing(go, 'goes', 'go')}")
     print_table(
         ("packs", "number", "bytes"),
         [

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from vmkeep.cli.options import json_option, open_given, repository_option, second_passphrase_option
-from vmkeep.cli.output import print_json, print_table, progress_bars, size
+from vmkeep.cli.output import print_json, print_table, progress_bars
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.repo_copy import open_second
 from vmkeep.errors import CorruptError
 from vmkeep.model.job import to_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, size
 
 _dry_run = option("--dry-run", is_flag=True, help="Show the repairs, and change nothing.")
 
@@ -114,9 +114,8 @@ def heal(
             f"{done} again"
         )
         if report.packs_condemned:
-            click.echo(
-                f"{counted(len(report.packs_condemned), 'damaged pack')} not needed any more: 'repo prune' deletes them"
-            )
+            packs = counted(len(report.packs_condemned), "damaged pack")
+            click.echo(f"'repo prune' deletes {packs} that nothing needs any more")
     if report.lost:
         raise CorruptError(
             f"{counted(report.lost, 'block or page', 'blocks or pages')} found nowhere: see 'vmkeep repo repair points'"

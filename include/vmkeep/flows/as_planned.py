@@ -9,6 +9,7 @@ from vmkeep.flows.values import RestorePlan
 from vmkeep.model.disk import Disk
 from vmkeep.model.job import WriteJob
 from vmkeep.model.point import VmIdentity
+from vmkeep.model.wording import exact_size
 from vmkeep.vsphere.inventory import PowerState, VmDescription
 
 
@@ -57,8 +58,8 @@ def require_ready_disk(job: WriteJob, now: VmDescription) -> None:
         found.append(f"disk {job.target_key} is gone")
     elif (disk.uuid, disk.capacity, disk.file_name) != (job.target_uuid, job.capacity, job.target_file):
         found.append(
-            f"disk {disk.address} is {disk.file_name} (UUID {disk.uuid}, {disk.capacity} bytes), "
-            f"not {job.target_file} (UUID {job.target_uuid}, {job.capacity} bytes)"
+            f"disk {disk.address} is {disk.file_name} (UUID {disk.uuid}, {exact_size(disk.capacity)}), "
+            f"not {job.target_file} (UUID {job.target_uuid}, {exact_size(job.capacity)})"
         )
     if found:
         raise _stale(now.identity.name, found)
@@ -120,4 +121,4 @@ def _kind_of(disk: Disk) -> tuple[object, ...]:
 
 
 def _shown(disk: Disk) -> str:
-    return f"{disk.address}, {disk.capacity} bytes, UUID {disk.uuid}, {disk.disk_mode}"
+    return f"{disk.address}, {exact_size(disk.capacity)}, UUID {disk.uuid}, {disk.disk_mode}"

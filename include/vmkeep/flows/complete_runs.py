@@ -173,16 +173,17 @@ def _undone(undo: _Undo) -> Iterator[_Transfers]:
     try:
         yield transfers
         transfers.stop()
-    except BaseException:
+    except BaseException as error:
+        again = " again" if isinstance(error, KeyboardInterrupt) else ""
         try:
-            log.warning("stopping: %s; interrupt again to end at once", undo.begins)
+            log.warning("stopping: %s; interrupt%s to end at once", undo.begins, again)
             transfers.stop()
             if done := undo.action():
                 log.warning("%s", done)
-        except VmKeepError as error:
-            log.error("cleaning up failed too: %s: %s", error, undo.left)
+        except VmKeepError as second:
+            log.error("cleaning up failed too: %s: %s", second, undo.left)
         except KeyboardInterrupt:
-            log.error("interrupted again: %s", undo.left)
+            log.error("interrupted%s: %s", again, undo.left)
             raise
         raise
 

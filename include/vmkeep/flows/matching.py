@@ -12,6 +12,7 @@ from vmkeep.errors import ConflictError
 from vmkeep.flows.values import DiskMatch
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.wording import exact_size, size
 
 _UNWRITABLE = (SkipReason.PHYSICAL_RDM, SkipReason.SHARED, SkipReason.UNSUPPORTED_BACKING)
 """Reasons to skip a disk that also forbid writing it. An independent disk is in no snapshot, but can be written."""
@@ -38,7 +39,7 @@ def match_disks(point: RestorePoint, target_disks: Sequence[Disk]) -> tuple[Disk
 
 def _match(disk: Disk, targets: Sequence[Disk], problems: list[str]) -> DiskMatch | None:
     """Find one disk's target by place or by UUID. Where the two disagree, neither is trusted, and there is none."""
-    where = f"{disk.label} ({disk.address}, {disk.capacity} bytes)"
+    where = f"{disk.label} ({disk.address}, {size(disk.capacity)})"
     by_place = next((target for target in targets if target.address == disk.address), None)
     by_uuid = [target for target in targets if disk.uuid is not None and target.uuid == disk.uuid]
     if len(by_uuid) > 1:
@@ -57,7 +58,7 @@ def _match(disk: Disk, targets: Sequence[Disk], problems: list[str]) -> DiskMatc
 
 def _fit(disk: Disk, where: str, target: Disk, problems: list[str]) -> DiskMatch | None:
     if target.capacity != disk.capacity:
-        problems.append(f"{where}: the disk there has {target.capacity} bytes")
+        problems.append(f"{where}: the disk there has {exact_size(target.capacity)}, not {exact_size(disk.capacity)}")
         return None
     if target.skip in _UNWRITABLE:
         problems.append(f"{where}: the disk there cannot be written: {target.skip and target.skip.why}")

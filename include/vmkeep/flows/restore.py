@@ -29,6 +29,7 @@ from vmkeep.model.job import DiskWrite, Progress, WriteJob
 from vmkeep.model.site import Site
 from vmkeep.model.transport import modes_for_writing
 from vmkeep.model.vmref import VmRef
+from vmkeep.model.wording import exact_size
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.transfer import RunningTransfer, start_write
 from vmkeep.vsphere import changes, claims, create, inventory, machines
@@ -219,7 +220,8 @@ def _match_created(plan: RestorePlan, now: Sequence[Disk]) -> tuple[DiskMatch, .
         if match.written:
             made = by_address.get(match.disk.address)
             if made is None or made.capacity != match.disk.capacity:
-                raise ConflictError(f"the new VM has no disk of {match.disk.capacity} bytes at {match.disk.address}")
+                wanted = exact_size(match.disk.capacity)
+                raise ConflictError(f"the new VM has no disk of {wanted} at {match.disk.address}")
             matches.append(DiskMatch(disk=match.disk, target_key=made.key, written=True))
     return tuple(matches)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vmkeep.flows.values import DiskMatch, PhysicalRdm, RestorePlan
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.place import SettledPlace
+from vmkeep.model.wording import size
 from vmkeep.vsphere.names import decode_name
 
 
@@ -62,7 +63,7 @@ def _is_left_out(plan: RestorePlan, place: SettledPlace, disk: Disk) -> bool:
 
 
 def _disk(disk: Disk) -> str:
-    return f"{disk.label} ({disk.address}, {disk.capacity} bytes)"
+    return f"{disk.label} ({disk.address}, {size(disk.capacity)})"
 
 
 def _note(match: DiskMatch) -> str:

@@ -20,6 +20,7 @@ from vmkeep.model.disk import ControllerKind, Disk
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import Progress
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
+from vmkeep.model.wording import counted
 from vmkeep.repository import Repository, point_id
 from vmkeep.transfer import StoredDisk, back_up_disk
 from vmkeep.transfer.progress import OnProgress
@@ -57,7 +58,7 @@ def import_images(
     check_name(name)
     changed = tuple(extents) if extents is not None else (None,) * len(paths)
     if len(changed) != len(paths):
-        raise UsageError(f"{len(paths)} images, but extents for {len(changed)}")
+        raise UsageError(f"{counted(len(paths), 'image')}, but extents for {len(changed)}")
     for path in () if raw else paths:
         require_raw(path)
     parent = find_parent(repository, name, since, given=any(e is not None for e in changed))

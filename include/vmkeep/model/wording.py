@@ -1,4 +1,4 @@
-"""Numbers in sentences."""
+"""Numbers in sentences: counts with their noun and verb, and sizes as people read them."""
 
 from __future__ import annotations
 
@@ -8,4 +8,28 @@ def counted(number: int, one: str, many: str = "") -> str:
 
     :param many: the plural, where it is not the singular with an *s*.
     """
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {agreeing(number, one, many or f'{one}s')}"
+
+
+def counted_of(part: int, whole: int, one: str) -> str:
+    """Return a part of a number with its noun: ``1 of 3 disks``. A verb that follows agrees with the part."""
+    return f"{part:,} of {counted(whole, one)}"
+
+
+def agreeing(number: int, one: str, many: str) -> str:
+    """Return the form of a verb or a noun that agrees with a number."""
+    return one if number == 1 else many
+
+
+def size(count: float) -> str:
+    """Return bytes in binary units, e.g. ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            break
+        count /= 1024
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def exact_size(count: int) -> str:
+    """Return bytes in binary units and exactly, where two sizes that differ by little must not look alike."""
+    return f"{size(count)} ({counted(count, 'byte')})"

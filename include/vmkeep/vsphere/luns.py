@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.errors import ConflictError, NotFoundError
+from vmkeep.model.wording import size
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import read
@@ -62,7 +63,7 @@ def free_luns(session: Session, host: str) -> str:
 
 
 def _free(luns: Iterable[Lun]) -> str:
-    free = ", ".join(f"{lun.device_name} ({lun.capacity} bytes)" for lun in luns if not lun.used_by)
+    free = ", ".join(f"{lun.device_name} ({size(lun.capacity)})" for lun in luns if not lun.used_by)
     return f"free ones: {free or 'none'}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from vmkeep.errors import UsageError
 from vmkeep.model.disk import SkipReason
+from vmkeep.model.wording import size
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.disks import backing_name
 from vmkeep.vsphere.luns import Lun
@@ -51,7 +52,7 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
     file_name = f"[{rules.datastores[saved.key]}]" if rules.datastores.get(saved.key) else ""
     if saved.key in rules.luns:
         lun = rules.luns[saved.key]
-        notes.append(f"{label}: mapped to LUN {lun.device_name} ({lun.capacity} bytes)")
+        notes.append(f"{label}: mapped to LUN {lun.device_name} ({size(lun.capacity)})")
         return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name))
     if skip is SkipReason.PHYSICAL_RDM:
         if rules.physical_rdm == "omit":

@@ -109,7 +109,7 @@ def test_a_listing_tells_which_point_it_had_to_leave_out_and_shows_the_others(re
     for command in (("point", "list"), ("catalog", "rebuild")):
         done = CliRunner().invoke(cli, [*command, "--json"])
         assert isinstance(done.exception, CorruptError)
-        assert "1 of 2 restore points were left out" in str(done.exception)
+        assert "1 of 2 restore points was left out" in str(done.exception)
         assert bad in done.stderr
         listed = json.loads(done.stdout)
         assert [entry["ref"] for entry in listed] == [good] if command[0] == "point" else listed["added"] == 1

@@ -122,6 +122,21 @@ def test_a_rule_reads_well_for_a_person(refs):
 
     assert "last 1; at 2026-11-21 00:00 UTC: 2 of 11 points stay, 9 go" in shown
     assert shown.count("GOES") == 9
+    assert "taken at (UTC)" in shown
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("command", ["point retention", "repo prune --dry-run"])
+def test_a_column_of_times_names_its_zone(refs, command, zone):
+    shown = run(*command.split(), "--keep-last", "1", "--time-zone", zone)
+
+    assert f"taken at ({zone})" in shown
+
+
+def test_one_point_stays_and_one_goes(refs):
+    shown = run("point", "retention", "--keep-last", "1", "--at", "2026-11-21", "--vm", "key-db")
+
+    assert "1 of 1 point stays, 0 go" in shown
 
 
 def test_a_damaged_manifest_is_no_good_point_and_stops_no_rule(refs, tmp_path):

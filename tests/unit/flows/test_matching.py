@@ -67,8 +67,8 @@ def test_every_problem_is_told_before_anything_is_written():
         match_disks(point(A, B), now)
 
     text = str(caught.value)
-    assert "Hard disk 1 (scsi0:0, 1073741824 bytes): the disk there has 4294967296 bytes" in text
-    assert "Hard disk 2 (scsi0:1, 2147483648 bytes): the VM has no disk at scsi0:1" in text
+    assert "Hard disk 1 (scsi0:0, 1.0 GiB): the disk there has 4.0 GiB (4,294,967,296 bytes), not 1.0 GiB" in text
+    assert "Hard disk 2 (scsi0:1, 2.0 GiB): the VM has no disk at scsi0:1" in text
     assert "nothing was written" in text
 
 

@@ -87,7 +87,7 @@ def test_extents_beyond_the_disk_are_refused(repository, tmp_path):
 
 @pytest.mark.parametrize("extents", [[], [None, None]])
 def test_extents_have_to_fit_the_number_of_images(repository, tmp_path, extents):
-    with pytest.raises(UsageError, match="1 images, but extents for"):
+    with pytest.raises(UsageError, match="1 image, but extents for"):
         import_images(repository, [write(tmp_path / "a")], name="a", extents=extents)
 
 

@@ -411,7 +411,7 @@ def test_a_large_encrypted_segment_is_read_through_a_mapped_file(tmp_path, monke
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     assert open_repository(str(tmp_path), passphrase=PASSPHRASE).open_map(root).capacity == len(SECRET)  # cached
     broken = open_repository(str(tmp_path), passphrase=PASSPHRASE, cache=tmp_path / "other")
-    with pytest.raises(CorruptError, match="1 index segments are damaged"):
+    with pytest.raises(CorruptError, match="1 index segment is damaged"):
         broken.open_map(root)
 
 

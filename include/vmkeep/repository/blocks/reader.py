@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from vmkeep.blobs import BlobStore, is_remote
 from vmkeep.errors import BlobNotFoundError, CorruptBlockError, CorruptError
+from vmkeep.model.wording import agreeing, counted
 from vmkeep.repository.frames import HEADER_SIZE, Box, Framer, Kind, pack_key, parse_header
 from vmkeep.repository.index import Index, Location
 
@@ -97,7 +98,9 @@ class BlockReader:
 
     def _of_kind(self, kind: Kind, digest: bytes, location: Location | None) -> Location:
         if location is None or location.kind is not kind:
-            hint = f"; {len(self._index.damaged)} index segments are damaged" if self._index.damaged else ""
+            damaged = len(self._index.damaged)
+            verb = agreeing(damaged, "is", "are")
+            hint = f"; {counted(damaged, 'index segment')} {verb} damaged" if damaged else ""
             what = "block" if kind is Kind.BLOCK else "map page"
             raise CorruptError(f"{what} {digest.hex()[:16]}… is not in the index{hint}; run 'vmkeep repo check'")
         return location

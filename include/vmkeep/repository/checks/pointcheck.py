@@ -12,6 +12,7 @@ from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.extents import Extent
 from vmkeep.model.point import RestorePoint
+from vmkeep.model.wording import agreeing, counted
 from vmkeep.repository.blocks import BlockReader, ReadBuffers, Wanted
 from vmkeep.repository.checks.findings import Findings, Trouble
 from vmkeep.repository.folders import PACKS
@@ -269,4 +270,5 @@ def report(damage: PointDamage, findings: Findings) -> None:
         for byte, reason in part.places:
             findings.add(Trouble.POINT, what if byte < 0 else f"{what}, byte {byte}", reason)
         if part.count > len(part.places):
-            findings.add(Trouble.POINT, what, f"{part.count - len(part.places)} more places are damaged")
+            more = part.count - len(part.places)
+            findings.add(Trouble.POINT, what, f"{counted(more, 'more place')} {agreeing(more, 'is', 'are')} damaged")

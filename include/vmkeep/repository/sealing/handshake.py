@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.errors import BlobNotFoundError, CorruptError, StaleError, VmKeepError
+from vmkeep.model.wording import counted
 from vmkeep.repository.blocks import BlockReader
 from vmkeep.repository.folders import RUNS
 from vmkeep.repository.frames import DIGEST_SIZE, ZERO, Framer, Kind, pack_key
@@ -148,10 +149,9 @@ class _Walk:
             return
         lost = frozenset(pack for pack in abreast(self._store, self._lost, self._packs) if pack is not None)
         if lost:
-            self._sweep_records.condemn(
-                lost
-            )  # else the next try would find the same entries of the index, and fail again
-            raise _stale(f"{len(lost)} packs, {next(iter(lost)).hex()} among them, are gone")
+            # If they were not condemned, the next try would find the same entries of the index, and fail again.
+            self._sweep_records.condemn(lost)
+            raise _stale(f"{counted(len(lost), 'pack')} gone, {next(iter(lost)).hex()} among them")
         self._there |= self._packs
         self._packs = set()
 

@@ -1,0 +1,34 @@
+"""Numbers in sentences agree with their nouns and verbs, and sizes are as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.model.wording import agreeing, counted, counted_of, exact_size, size
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 entries"), (1, "1 entry"), (1234, "1,234 entries")])
+def test_a_noun_agrees_with_its_number(number, text):
+    assert counted(number, "entry", "entries") == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (1, 1, "1 of 1 point stays"),
+        (1, 3, "1 of 3 points stays"),
+        (0, 1, "0 of 1 point stay"),
+        (2, 3, "2 of 3 points stay"),
+    ],
+)
+def test_a_verb_agrees_with_the_part_and_a_noun_with_the_whole(part, whole, text):
+    assert f"{counted_of(part, whole, 'point')} {agreeing(part, 'stays', 'stay')}" == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "1 B (1 byte)"), (1536, "1.5 KiB (1,536 bytes)"), (3 << 41, "6.0 TiB (6,597,069,766,656 bytes)")],
+)
+def test_sizes_are_binary_and_exact_where_two_could_look_alike(count, text):
+    assert exact_size(count) == text
+    assert text.startswith(size(count))
