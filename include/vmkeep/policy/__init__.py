@@ -1,0 +1,42 @@
+"""Backup policies: files that say which VMs are backed up, when, how, and how long their restore points stay.
+
+One file is one policy, and has its name. ``files`` reads them, and a file with faults harms no other one. The way of a
+file is: ``document`` reads YAML without YAML's surprises, and remembers where everything stands; ``schema`` compares it
+with the published JSON schema, in which every field, its description and its default stand; ``building`` looks at
+everything that no schema knows, and makes the policy (``values``). Each of the three collects all faults it finds, with
+line and column, instead of stopping at the first one.
+
+``window`` answers when backups may start, also in the nights in which the clock is changed.
+
+The rules: a field that is not known is refused. A default is the safe choice: everything is kept, every disk is copied,
+a guest is asked to flush. Nothing here asks a server or the time.
+"""
+
+from vmkeep.policy.faults import Fault, Place
+from vmkeep.policy.files import PolicyFile, default_folder, read_file, read_folder
+from vmkeep.policy.schema import dotted, field_of, schema_text
+from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
+from vmkeep.policy.window import Blackout, Opening, Weekday, Window
+
+__all__ = [
+    "AtEnd",
+    "Blackout",
+    "DiskPattern",
+    "DiskRules",
+    "Fault",
+    "Notifications",
+    "NotifyWhen",
+    "Opening",
+    "Place",
+    "Policy",
+    "PolicyFile",
+    "QuiesceWish",
+    "Weekday",
+    "Window",
+    "default_folder",
+    "dotted",
+    "field_of",
+    "read_file",
+    "read_folder",
+    "schema_text",
+]

@@ -1,0 +1,206 @@
+"""Makes a policy of a document, or says everything that is wrong with it.
+
+The schema knows the form of each value. Everything that it cannot know is looked at here: a time zone that does not
+exist, a selector that cannot be read, a range of dates that ends before it begins.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
+from typing import Any, TypeVar
+from zoneinfo import available_timezones
+
+from vmkeep.errors import SelectorError, UsageError
+from vmkeep.model.point import BackupMode
+from vmkeep.model.transport import TransportMode
+from vmkeep.policy import schema
+from vmkeep.policy.document import Document, Path
+from vmkeep.policy.faults import Fault
+from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
+from vmkeep.policy.window import Blackout, Weekday, Window
+from vmkeep.retention import make_rule, parse_duration, parse_zone
+from vmkeep.selection import parse_selector
+
+T = TypeVar("T")
+_UNITS = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_NO_PLACES = ("localtime", "posixrules", "Factory", "posix/", "right/")
+"""Names that a machine's database has besides those of IANA: they mean something else on each machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a document has become."""
+
+    policy: Policy | None
+    """``None``: it has faults."""
+    settled: Mapping[str, Any]
+    """Every field with its value, also those that the document leaves to the defaults."""
+    faults: tuple[Fault, ...]
+
+
+def build(document: Document, *, name: str) -> Built:
+    """Make the policy that a document describes.
+
+    :param name: the name that it has to have, because its file has it.
+    """
+    builder = _Builder(document, name)
+    return builder.build()
+
+
+class _Builder:
+    def __init__(self, document: Document, name: str) -> None:
+        self._document = document
+        self._name = name
+        self._faults = list(document.faults)
+        self._wrong: list[Path] = []
+
+    def build(self) -> Built:
+        """Look at everything, and make a policy if nothing is wrong."""
+        data = self._document.data
+        if data is None and self._document.faults:
+            return Built(policy=None, settled={}, faults=self._sorted())
+        for violation in schema.violations(data):
+            place = self._document.place_of_key if violation.of_key else self._document.place
+            self._faults.append(Fault(place=place(violation.path), message=violation.message))
+            self._wrong.append(violation.path)
+        if not isinstance(data, dict):
+            return Built(policy=None, settled={}, faults=self._sorted())
+        parsed = self._parsed(data)
+        if self._faults:
+            return Built(policy=None, settled={}, faults=self._sorted())
+        settled = schema.completed(data)
+        return Built(policy=_policy(settled, parsed), settled=settled, faults=())
+
+    def _sorted(self) -> tuple[Fault, ...]:
+        return tuple(sorted(dict.fromkeys(self._faults)))
+
+    def _parsed(self, data: Mapping[str, Any]) -> dict[Path, Any]:
+        """Read every text that the schema cannot read."""
+        parsed: dict[Path, Any] = {}
+        for path, text in self._document.texts.items():
+            reader = _READERS.get(tuple(step for step in path if isinstance(step, str)))
+            if reader is not None and self._is_sound(path):
+                parsed[path] = self._read(path, reader, text.value)
+        if self._is_sound(("name",)) and "name" in data and data["name"] != self._name:
+            self._refuse(
+                ("name",),
+                f"name: '{data['name']}' is not the name of this file: write name: {self._name}, or rename the file to "
+                f"{data['name']}.yaml, because no two policies may have one name",
+            )
+        return parsed
+
+    def _is_sound(self, path: Path) -> bool:
+        """Return whether the schema takes a value, all that is in it, and all that it is in."""
+        return not any(wrong[: len(path)] == path[: len(wrong)] for wrong in self._wrong)
+
+    def _read(self, path: Path, read: Callable[[Any], T], value: Any) -> T | None:
+        try:
+            return read(value)
+        except SelectorError as error:
+            place = self._document.place_within(path, error.at)
+            self._faults.append(Fault(place=place, message=f"{schema.dotted(path)}: {error.why}"))
+        except UsageError as error:
+            self._refuse(path, f"{schema.dotted(path)}: {error}")
+        return None
+
+    def _refuse(self, path: Path, message: str) -> None:
+        self._faults.append(Fault(place=self._document.place(path), message=message))
+
+
+def _time(text: str) -> time:
+    return time.min if text == "24:00" else time.fromisoformat(text)
+
+
+def _zone(name: str) -> Any:
+    if name.startswith(_NO_PLACES):
+        raise UsageError(f"'{name}' means another time zone on each machine; write it as in Europe/Berlin")
+    try:
+        return parse_zone(name)
+    except UsageError as error:
+        near = difflib.get_close_matches(name, available_timezones(), n=1)
+        raise UsageError(f"{error}; did you mean '{near[0]}'?" if near else str(error)) from error
+
+
+def _blackout(text: str) -> Blackout:
+    first, _, last = text.partition(" to ")
+    blackout = Blackout(first=_date(first), last=_date(last or first))
+    if blackout.last < blackout.first:
+        raise UsageError(f"'{text}' ends before it begins")
+    return blackout
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"there is no day {text}") from error
+
+
+def _size(text: str) -> int:
+    return int(Decimal(text[:-3].strip()) * _UNITS[text[-3:]])
+
+
+_READERS: dict[tuple[str, ...], Callable[[str], Any]] = {
+    ("selection",): parse_selector,
+    ("exclusions",): parse_selector,
+    ("window", "start"): _time,
+    ("window", "end"): _time,
+    ("window", "time_zone"): _zone,
+    ("window", "blackout"): _blackout,
+    ("retention", "within"): parse_duration,
+    **{("disks", rule, size): _size for rule in ("include", "exclude") for size in ("larger_than", "smaller_than")},
+}
+"""The readers of texts, by the keys that lead to them."""
+
+
+def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
+    window = settled["window"]
+    return Policy(
+        name=settled["name"],
+        description=settled["description"],
+        owner=settled["owner"],
+        vsphere=settled["vsphere"],
+        selection=parsed["selection",],
+        exclusions=_each(parsed, "exclusions"),
+        window=Window(
+            start=parsed["window", "start"],
+            end=parsed["window", "end"],
+            zone=parsed["window", "time_zone"],
+            days=frozenset(map(Weekday, window["days"])),
+            blackouts=_each(parsed, "window", "blackout"),
+        ),
+        at_end=AtEnd(window["at_end"]),
+        catch_up=window["catch_up"],
+        mode=BackupMode(settled["mode"]),
+        quiesce=QuiesceWish(settled["quiesce"]),
+        transports=tuple(map(TransportMode, settled["transports"])),
+        disks=_disk_rules(settled["disks"], parsed),
+        repository=settled["repository"]["connection"],
+        copies=tuple(settled["repository"]["copies"]),
+        retention=make_rule(settled["retention"]),
+        sample=float(settled["verification"]["sample"]),
+        backups_at_once=int(settled["limits"]["backups_at_once"]),
+        notifications=Notifications(
+            when=NotifyWhen(settled["notifications"]["when"]), to=tuple(settled["notifications"]["to"])
+        ),
+    )
+
+
+def _each(parsed: Mapping[Path, Any], *keys: str) -> tuple[Any, ...]:
+    return tuple(value for path, value in parsed.items() if path[:-1] == keys)
+
+
+def _disk_rules(disks: Mapping[str, Any], parsed: Mapping[Path, Any]) -> DiskRules:
+    def patterns(rule: str) -> tuple[DiskPattern, ...]:
+        return tuple(
+            DiskPattern(**{key: parsed.get(("disks", rule, index, key), value) for key, value in given.items()})
+            for index, given in enumerate(disks[rule])
+        )
+
+    return DiskRules(
+        include=patterns("include"), exclude=patterns("exclude"), skipped_is_failure=disks["skipped_is_failure"]
+    )

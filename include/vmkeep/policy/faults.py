@@ -1,0 +1,21 @@
+"""A fault in a policy file: where it is, and what is expected there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Place:
+    """A place in a file, as editors count: from 1."""
+
+    line: int = 1
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Fault:
+    """One thing that is wrong with a file."""
+
+    place: Place = field(default_factory=Place)
+    message: str

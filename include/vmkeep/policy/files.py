@@ -1,0 +1,99 @@
+"""Policy files in a folder: each is read by itself, so that one with faults harms no other."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vmkeep.errors import NotFoundError
+from vmkeep.policy.building import build
+from vmkeep.policy.document import Document, read_document
+from vmkeep.policy.faults import Fault, Place
+from vmkeep.policy.values import Policy
+
+SUFFIX = ".yaml"
+_LARGEST = 1 << 18
+"""Bytes of the largest file that is taken for a policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFile:
+    """A policy file, read and checked."""
+
+    path: Path
+    policy: Policy | None = None
+    """``None``: the file has faults."""
+    settled: Mapping[str, Any] = field(default_factory=dict)
+    """Every field of a sound file with its value, also those that the file leaves to the defaults."""
+    given: frozenset[tuple[str | int, ...]] = frozenset()
+    """The fields that stand in the file."""
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The faults, each as ``file:line:column: what is wrong``: editors and terminals make links of it."""
+        return tuple(f"{self.path}:{fault.place.line}:{fault.place.column}: {fault.message}" for fault in self.faults)
+
+
+def default_folder() -> Path:
+    """Return the folder of the policies that come with vmkeep: in the installed package, or in a checkout."""
+    packaged = Path(__file__).parents[1] / "policies"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "policies"
+
+
+def read_folder(folder: Path) -> tuple[PolicyFile, ...]:
+    """Read every policy file of a folder, sorted by name.
+
+    A file that is called ``.yml`` is a fault: it looks like a policy, and would back up nothing.
+
+    :raises NotFoundError: there is no such folder.
+    """
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder))
+    except OSError as error:
+        raise NotFoundError(f"folder of policies {folder}: {error.strerror}") from error
+    shown = [folder / name for name in names if not name.startswith(".")]
+    return tuple(read_file(path) for path in shown if path.suffix.lower() in (SUFFIX, ".yml"))
+
+
+def read_file(path: Path) -> PolicyFile:
+    """Read one policy file."""
+    if path.suffix != SUFFIX:
+        return _unread(path, f"the name of a policy file ends with {SUFFIX}: rename it")
+    try:
+        text = _text(path)
+    except OSError as error:
+        return _unread(path, f"the file cannot be read: {error.strerror}")
+    except ValueError as error:
+        return _unread(path, str(error))
+    document = read_document(text)
+    built = build(document, name=path.stem)
+    return PolicyFile(
+        path=path, policy=built.policy, settled=built.settled, given=_given(document), faults=built.faults
+    )
+
+
+def _given(document: Document) -> frozenset[tuple[str | int, ...]]:
+    return frozenset(document.keys)
+
+
+def _unread(path: Path, why: str) -> PolicyFile:
+    return PolicyFile(path=path, faults=(Fault(place=Place(), message=why),))
+
+
+def _text(path: Path) -> str:
+    """Return what a file says; a pipe, to which nobody may ever write, is not waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("this is no file")
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError(f"the file is longer than {_LARGEST >> 10} KiB")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start + 1} is no text in UTF-8: save the file as UTF-8") from error

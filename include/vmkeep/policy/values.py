@@ -1,0 +1,95 @@
+"""A backup policy: which VMs are backed up, when, how, and how long their restore points stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmkeep.model.point import BackupMode
+from vmkeep.model.transport import TransportMode
+from vmkeep.policy.window import Window
+from vmkeep.retention import RetentionRule
+from vmkeep.selection import Selector
+
+
+class QuiesceWish(StrEnum):
+    """How much a policy wants the guest to flush before the snapshot."""
+
+    REQUIRED = "required"
+    """No backup without it."""
+    PREFERRED = "preferred"
+    OFF = "off"
+
+
+class AtEnd(StrEnum):
+    """The end of backups that still run when the window closes."""
+
+    FINISH = "finish"
+    STOP = "stop"
+
+
+class NotifyWhen(StrEnum):
+    """The windows that somebody is told about."""
+
+    ALWAYS = "always"
+    PROBLEMS = "problems"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPattern:
+    """A description of disks: a disk fits if everything that is given is true of it."""
+
+    unit: str | None = None
+    label: str | None = None
+    larger_than: int | None = None
+    smaller_than: int | None = None
+    datastore: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRules:
+    """The disks that are copied."""
+
+    include: tuple[DiskPattern, ...] = ()
+    """Empty: all of them."""
+    exclude: tuple[DiskPattern, ...] = ()
+    skipped_is_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notifications:
+    """The people who are told about a window."""
+
+    when: NotifyWhen
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One policy file, read and checked."""
+
+    name: str
+    description: str
+    owner: str
+    vsphere: str
+    """Airflow connection."""
+    selection: Selector
+    exclusions: tuple[Selector, ...]
+    window: Window
+    at_end: AtEnd
+    catch_up: bool
+    mode: BackupMode
+    quiesce: QuiesceWish
+    transports: tuple[TransportMode, ...]
+    disks: DiskRules
+    repository: str
+    """Airflow connection."""
+    copies: tuple[str, ...]
+    """Airflow connections."""
+    retention: RetentionRule | None
+    """``None``: every restore point stays."""
+    sample: float
+    """Share of a new point's data that is read back at once."""
+    backups_at_once: int
+    notifications: Notifications
