@@ -197,6 +197,21 @@ def test_words_that_yaml_takes_for_something_else_stay_texts(policy_file, word):
     assert policy.owner == word
 
 
+def test_a_fault_inside_a_selector_is_pointed_at_in_the_file(faults):
+    found = faults(
+        """\
+name: nightly
+selection: >-
+  name:web* and
+  (tag:backup or any:)
+exclusions: ['name~:"("', web]
+window: {start: 22:00, end: 06:00, time_zone: UTC}
+"""
+    )
+    assert [place for *place, _ in found] == [[4, 8], [5, 21], [5, 27]]
+    assert "expected category/name" in found[0][2]
+
+
 def test_aliases_cannot_make_a_large_value_of_a_short_file(faults):
     levels = "\n".join(f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * 9)}]" for level in range(1, 40))
     assert any("alias" in message for *_, message in faults(f"{SOUND}x0: &x0 lol\n{levels}\n"))
