@@ -59,6 +59,12 @@ class SelectorError(UsageError):
         """Where in the selector, in characters from 0."""
 
 
+class PolicyError(UsageError):
+    """A policy file has faults; they are told with file, line and column."""
+
+    exit_code = 5
+
+
 class NotFoundError(VmKeepError):
     """Something named by the user does not exist: a VM, a restore point, a disk, a datastore."""
 

@@ -33,6 +33,7 @@ _NOUNS = {
     "image": "Import raw disk images as a restore point, and export them again.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "point": "List, show, pin and delete restore points; try retention rules on them.",
+    "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
     "vm": "List and show the VMs of a vCenter; free VMs that dead runs keep from being moved.",

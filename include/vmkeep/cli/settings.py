@@ -83,9 +83,14 @@ CACHE: Final = Setting(
 TIME_ZONE: Final = Setting(
     variable="VMKEEP_TIME_ZONE", option="--time-zone", meaning="Where days and weeks begin; UTC by default."
 )
+POLICIES: Final = Setting(
+    variable="VMKEEP_POLICIES", option="--policies", is_path=True,
+    meaning="Folder of the policy files; by default that of the example that comes with vmkeep.",
+)  # fmt: skip
 
 SETTINGS: Final = (
     REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
     VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, VDDK, CATALOG, CACHE, TIME_ZONE,
+    POLICIES,
 )  # fmt: skip
 """All of them, in the order in which people look for them."""

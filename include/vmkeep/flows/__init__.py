@@ -21,6 +21,7 @@ __all__ = [
     "pointcopy",
     "pointlist",
     "points",
+    "policies",
     "pruning",
     "repositories",
     "restore",

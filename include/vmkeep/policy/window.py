@@ -87,6 +87,11 @@ class Window:
     days: frozenset[Weekday]
     blackouts: tuple[Blackout, ...] = ()
 
+    def __str__(self) -> str:
+        """Return it for a person, e.g. ``22:00 to 06:00 Europe/Berlin, mon fri``."""
+        days = "" if len(self.days) == len(_WEEK) else f", {' '.join(day for day in _WEEK if day in self.days)}"
+        return f"{self.start:%H:%M} to {self.end:%H:%M} {self.zone}{days}"
+
     def window_at(self, moment: datetime) -> Opening | None:
         """Return the window that is open at a moment."""
         found = [opening for opening in self._around(moment) if opening.holds(moment)]

@@ -17,7 +17,15 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDES = [
     ROOT / name
-    for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "docs/operations.md", "docs/cli.md", "docs/vmlab.md")
+    for name in (
+        "README.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "docs/operations.md",
+        "docs/cli.md",
+        "docs/vmlab.md",
+        "docs/policies.md",
+    )
 ]
 """Those that show how vmkeep is used."""
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))

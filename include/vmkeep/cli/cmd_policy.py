@@ -1,0 +1,148 @@
+"""``vmkeep policy``: backup policies, checked and explained before they run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vmkeep.cli import settings
+from vmkeep.cli.options import json_option
+from vmkeep.cli.output import one_line, print_json, print_table, warn
+from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.clock import now
+from vmkeep.errors import PolicyError
+from vmkeep.flows.policies import named_policies, policies_in
+from vmkeep.model.wording import counted
+from vmkeep.policy import PolicyFile, not_yet, schema_text
+
+_FIRST_TO_GO = ("repository", "owner", "next window (UTC)")
+"""Columns that a narrow terminal does without, in this order."""
+
+policies_option = option(
+    "--policies", section=Section.WHERE, setting=settings.POLICIES, metavar="FOLDER",
+    type=click.Path(path_type=Path), help="Folder of the policy files.",
+)  # fmt: skip
+
+
+@click.group(cls=Verbs)
+def policy() -> None:
+    """Check, list and explain backup policies."""
+
+
+@policy.command(
+    "check",
+    examples={
+        "Check the policies of the folder that is set": "vmkeep policy check",
+        "Check one file before it is put there": "vmkeep policy check nightly.yaml",
+    },
+)
+@click.argument("files", nargs=-1, metavar="[FILE|FOLDER]...", type=click.Path(path_type=Path))
+@policies_option
+@json_option
+def check(files: tuple[Path, ...], policies: Path | None, as_json: bool) -> None:
+    """Look for faults in policy files, and tell every one with its line and column.
+
+    Without FILE, all files of the folder are checked. A fault ends with exit code 5. Warnings name the fields that this
+    version does not carry out.
+    """
+    found = named_policies(files) if files else policies_in(policies)
+    if as_json:
+        print_json({"files": [_as_document(read) for read in found]})
+    for read in found:
+        if not as_json:
+            for line in read.lines:
+                click.echo(one_line(line))
+        for pending in not_yet(read.policy) if read.policy else ():
+            warn(f"{read.path}: {pending}")
+    _end(found, as_json=as_json)
+
+
+def _end(found: Sequence[PolicyFile], *, as_json: bool) -> None:
+    faulty = [read for read in found if read.faults]
+    faults = sum(len(read.faults) for read in faulty)
+    if faulty:
+        raise PolicyError(
+            f"{counted(faults, 'fault')} in {len(faulty)} of {counted(len(found), 'policy file')}; a file with faults "
+            "backs up nothing"
+        )
+    if not as_json:
+        click.echo(f"{counted(len(found), 'policy file')}, no fault")
+
+
+def _as_document(read: PolicyFile) -> dict[str, Any]:
+    return {
+        "file": str(read.path),
+        "name": read.policy.name if read.policy else None,
+        "faults": [
+            {"line": fault.place.line, "column": fault.place.column, "message": fault.message} for fault in read.faults
+        ],
+        "warnings": [str(pending) for pending in not_yet(read.policy)] if read.policy else [],
+    }
+
+
+@policy.command(
+    "list",
+    examples={
+        "List the policies": "vmkeep policy list",
+        "List them for a script": "vmkeep policy list --json",
+    },
+)
+@policies_option
+@json_option
+def list_policies(policies: Path | None, as_json: bool) -> None:
+    """List the policies of a folder: their windows, and which VMs they select.
+
+    A file with faults is listed, too; see 'vmkeep policy check'.
+    """
+    rows = [_row(read) for read in policies_in(policies)]
+    if as_json:
+        print_json(rows)
+        return
+    headings = ("name", "state", "window", "next window (UTC)", "selection", "repository", "owner")
+    print_table(headings, [_cells(row) for row in rows], first_to_go=_FIRST_TO_GO)
+
+
+def _row(read: PolicyFile) -> dict[str, Any]:
+    found = read.policy
+    if found is None:
+        return {"name": read.path.stem, "file": str(read.path), "faults": len(read.faults)}
+    opening = found.window.next_opening(now())
+    return {
+        "name": found.name,
+        "file": str(read.path),
+        "faults": 0,
+        "description": found.description,
+        "owner": found.owner,
+        "selection": str(found.selection),
+        "exclusions": [str(selector) for selector in found.exclusions],
+        "window": str(found.window),
+        "next_opening": opening.opens_at.isoformat() if opening else None,
+        "next_end": opening.closes_at.isoformat() if opening else None,
+        "repository": found.repository,
+        "vsphere": found.vsphere,
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
+    if row["faults"]:
+        return (row["name"], counted(row["faults"], "fault"), "", "", "", "", "")
+    excluded = "".join(f" and not ({selector})" for selector in row["exclusions"])
+    opening = row["next_opening"]
+    return (
+        row["name"], "ok", row["window"], opening[:16].replace("T", " ") if opening else "never",
+        f"{row['selection']}{excluded}", row["repository"], row["owner"],
+    )  # fmt: skip
+
+
+@policy.command(
+    "schema", examples={"Keep the schema for an editor": "vmkeep policy schema > vmkeep-policy.schema.json"}
+)
+def schema() -> None:
+    """Print the JSON schema of a policy file: every field, its meaning and its default.
+
+    Editors that know JSON schemas check and complete policies with it.
+    """
+    click.echo(schema_text(), nl=False)

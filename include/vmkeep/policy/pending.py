@@ -1,0 +1,45 @@
+"""Fields of a policy that the pipeline does not carry out yet: each is said wherever the policy is shown or run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vmkeep.model.point import BackupMode
+from vmkeep.policy.values import AtEnd, Policy, QuiesceWish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A field that a policy uses, and what happens in its place."""
+
+    field: str
+    instead: str
+
+    def __str__(self) -> str:
+        """Return both."""
+        return f"{self.field} is not carried out by this version: {self.instead}"
+
+
+def not_yet(policy: Policy) -> tuple[Pending, ...]:
+    """Return the fields that a policy uses in vain."""
+    return tuple(Pending(field=field, instead=instead) for field, instead in _used(policy))
+
+
+def _used(policy: Policy) -> Iterator[tuple[str, str]]:
+    if policy.mode is BackupMode.SUSPEND:
+        yield "mode", "the backup of every VM fails before it begins"
+    if policy.quiesce is QuiesceWish.REQUIRED:
+        yield "quiesce", "a guest that cannot flush is backed up all the same, with a warning"
+    if policy.disks.include or policy.disks.exclude:
+        yield "disks", "every disk is copied"
+    if policy.disks.skipped_is_failure:
+        yield "disks.skipped_is_failure", "a skipped disk is a line in the restore point"
+    if policy.copies:
+        yield "repository.copies", "copy with 'vmkeep repo copy'"
+    if policy.retention is not None:
+        yield "retention", "the rule in the repository's connection counts, for all of its VMs"
+    if policy.at_end is AtEnd.STOP:
+        yield "window.at_end", "backups that run when the window closes finish"
+    if policy.notifications.to:
+        yield "notifications.to", "the window's run fails, and its note tells what happened"
