@@ -1,8 +1,8 @@
-"""Errors, by what the caller has to do about them.
+"""All errors that vmkeep raises on purpose, with the reaction that each asks for.
 
-A class exists where a caller acts differently. ``recovery`` tells Airflow's operators whether a retry
-can help; ``exit_code`` is what the command line returns. A message is one line: what, which object,
-where, and the remedy.
+An error has its own class if callers react to it in their own way. ``recovery`` tells Airflow's operators whether a
+retry can help; ``exit_code`` is the exit code of the command line. A message is one line: the problem, the object, the
+place, and the remedy.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class Recovery(StrEnum):
     """The choices of a caller after an error."""
 
     RETRY = "retry"
-    """Transient: the same call may succeed later, unchanged."""
+    """Transient: the same call may succeed later without a change."""
 
     RESTART = "restart"
     """The input is stale: plan again (new snapshot, full read), then retry."""
 
     STOP = "stop"
-    """A human must act; retrying would waste hours or hide damage."""
+    """A person must act, because a retry would waste hours or hide damage."""
 
 
 class VmKeepError(Exception):
@@ -128,7 +128,7 @@ class VSphereError(VmKeepError):
         super().__init__(message)
         self.fault = fault
         self.keys = keys
-        """Types of the faults that caused it, and keys of its messages: the same in every language."""
+        """Types of the faults that caused this one, and keys of its messages. They do not depend on the language."""
 
 
 class QuiesceFailedError(VSphereError):
@@ -254,7 +254,7 @@ class LockedError(StoreError):
     def __init__(self, message: str, *, until: str = "") -> None:
         super().__init__(message)
         self.until = until
-        """ISO 8601; empty: until somebody takes off a legal hold."""
+        """The end of the lock in ISO 8601; empty: it ends when somebody takes off a legal hold."""
 
 
 class UnlockedError(StoreError):

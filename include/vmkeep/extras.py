@@ -1,7 +1,7 @@
-"""Optional packages: the failed import of one becomes an error that says how to install it.
+"""Optional packages: turns the failed import of one into an error that says how to install it.
 
-The base installation serves a repository in a local folder. Everything else is an extra of the package, named in
-pyproject.toml, and each door to it (a location, a key) is opened inside :func:`needs_extra`.
+The base installation serves a repository in a local folder. Everything else needs an extra of the package, which
+pyproject.toml names. Code that needs an extra imports its packages inside :func:`needs_extra`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _BRINGS: Final[dict[str, tuple[str, ...]]] = {
     "s3": ("botocore", "obstore"),
     "ssh": ("paramiko",),
 }
-"""Extra → the packages that our modules import of it."""
+"""The packages of each extra that vmkeep's modules import."""
 
 
 @contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Import a package that only an extra brings.
+    """Run imports of packages that only an extra brings.
 
-    :param what: the place or thing that needs it, for the message.
+    :param what: the thing that needs the package, for example a location; for the message.
     :raises MissingExtraError: the package is not installed.
     """
     try:

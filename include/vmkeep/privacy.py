@@ -1,10 +1,10 @@
-"""Keeps the memory of a process that holds passwords and keys to the process.
+"""Protects the memory of a process that holds passwords and keys from other processes and from core dumps.
 
-No core dump: not a file, for which a limit of 0 is enough, and not through a pipe to a collector such as
-systemd-coredump, which asks no such limit. So the process is made *not dumpable*, too. Then no other process of the
-same user can read its memory or environment or attach to it, debuggers and ``py-spy`` included: only root can. Its
-entries in ``/proc`` belong to root from then on; what this program and Airflow read there of others (state, size,
-limits) anybody may read. Programs that it starts begin dumpable again; processes that it forks stay as they are.
+A limit of 0 prevents a core file. It does not prevent a pipe to a collector such as systemd-coredump, which ignores the
+limit. So the process is made *not dumpable*, too. Then only root can read its memory or environment or attach to it;
+other processes of the same user cannot, debuggers and ``py-spy`` included. Its entries in ``/proc`` belong to root from
+then on. The entries that vmkeep and Airflow read there about other processes (state, size, limits) are open to all
+users. A program that the process starts is dumpable again. A process that it forks is not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PR_SET_DUMPABLE: Final = 4
 
 
 def hide_memory() -> None:
-    """Leave no core dump from now on, and let no other process of this user look in."""
+    """Prevent core dumps from now on, and keep other processes of this user from reading this one's memory."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(AttributeError):  # another system than Linux, where the command line works, too
+    with suppress(AttributeError):  # systems other than Linux have no prctl; the command line works there, too
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, *(ctypes.c_ulong(0),) * 4)

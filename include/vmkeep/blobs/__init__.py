@@ -1,9 +1,9 @@
 """Named, immutable byte strings in a folder, on S3, or behind SSH.
 
-A store has few verbs (``store``): put if absent, read, list, delete, and replace for notes. It knows nothing of
-packs, points or digests: keys and bytes only. ``opening`` turns a location, as users write it, into a store with its
-wrappers. The rooms below hold one kind
-of store each (``s3``, ``ssh``), the wrappers, and Amazon's credentials (``aws``).
+A store has few verbs (``store``): put if absent, read, list, delete, and replace for notes. It knows only keys and
+bytes, and nothing of packs, points or digests. ``opening`` turns a location, as users write it, into a store with its
+wrappers. ``local`` is the store in a folder. The rooms below hold one kind of store each (``s3``, ``ssh``), the
+wrappers (``wrappers``), and Amazon's credentials (``aws``).
 """
 
 from vmkeep.blobs.creation import require_creates, warn_unless_creates

@@ -1,7 +1,7 @@
-"""Proves that a store creates only what is absent: one writer after another, and many at the same time.
+"""Tests whether a store creates a blob only if it is absent, for successive writers and for many at the same time.
 
-Two backups could overwrite each other where it does not, and a prune could delete what a backup has just sealed.
-Servers are known that keep the promise only in a bucket of one kind, or only while writers come one by one.
+In a store that breaks this promise, two backups could overwrite each other, and a prune could delete data that a backup
+has just sealed. Some servers keep it only in one kind of bucket, or only as long as writers come one by one.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ log = logging.getLogger(__name__)
 
 PROBES = "probes/"
 _CREATORS = 3
+"""Number of writers that try to create one probe at the same time."""
 _RACES = 3
-"""Run side by side: a server may let each loser wait for a second or more."""
+"""Number of probes with such writers. They run side by side, because a server may delay each loser by a second."""
 _SIZE = 64 << 10
-"""Bytes of each rival: what takes a while to receive leaves a careless server more time to be so."""
+"""Bytes of a probe. A larger request takes longer, which makes a fault of the server more likely to show."""
 
 
 def require_creates(store: BlobStore) -> None:
-    """Prove it of a store that is not known to keep the promise; costs nothing with one that is.
+    """Return if a store creates only absent blobs. Test only stores that are not known to do so.
 
-    :raises RepositoryError: it does not keep it, now: a bucket may have been given versions since the repository was
-        made.
+    :raises RepositoryError: the store does not keep the promise. A bucket that once kept it may not do so any more, for
+        example because it keeps versions now.
     """
     if (check := getattr(backend(store), "check_creates", None)) is not None:
         check()
 
 
 def warn_unless_creates(store: BlobStore) -> None:
-    """Say it while there is nothing in a store yet: backups and restores work there, and a prune will refuse."""
+    """Warn if a new store may overwrite blobs. Backups and restores work there, but a prune will refuse."""
     try:
         require_creates(store)
     except RepositoryError as error:
@@ -45,9 +46,9 @@ def warn_unless_creates(store: BlobStore) -> None:
 
 
 def fault_of_creating(store: BlobStore) -> str:
-    """Return how a store breaks the promise; empty: it keeps it.
+    """Return the way in which a store breaks the promise, in words; empty: it keeps the promise.
 
-    :raises VmKeepError: the probe could not be made, or not be removed by a store that keeps the promise.
+    :raises VmKeepError: a probe could not be put; or the store keeps the promise, but a probe could not be removed.
     """
     alone, *raced = (f"{PROBES}{secrets.token_hex(8)}" for _ in range(1 + _RACES))
     with _removed_afterwards(store, alone) as faults:
@@ -64,7 +65,7 @@ def fault_of_creating(store: BlobStore) -> str:
 
 @contextmanager
 def _removed_afterwards(store: BlobStore, *keys: str) -> Iterator[list[str]]:
-    """Remove probes whatever happens; a failure to do so counts only where nothing else is wrong."""
+    """Remove probes at the end, also after an error. Raise the error of a removal only if there is no other fault."""
     faults: list[str] = []
     try:
         yield faults
@@ -88,7 +89,7 @@ def _remove(store: BlobStore, keys: Sequence[str]) -> list[VmKeepError]:
 
 
 def _one_wins(store: BlobStore, key: str) -> bool:
-    """Let several create one object at once; tell whether one alone was told that it has, and its bytes are there."""
+    """Let several writers create one blob at once; return whether exactly one succeeds and its bytes are there."""
     start = threading.Barrier(_CREATORS)
     contents = [bytes([number]) * _SIZE for number in range(_CREATORS)]
 
@@ -99,7 +100,7 @@ def _one_wins(store: BlobStore, key: str) -> bool:
         except StoreError as error:
             if error.recovery is not Recovery.RETRY:
                 raise
-            return error  # one request of many may fail: it has created nothing that it knows of
+            return error  # a single request may fail without saying anything about the promise
 
     with ThreadPoolExecutor(_CREATORS) as threads:
         told = list(threads.map(create, contents))
@@ -110,7 +111,7 @@ def _one_wins(store: BlobStore, key: str) -> bool:
 
 
 def _creates(store: BlobStore, key: str, content: bytes) -> bool:
-    """Create; content that is there already is ours, by a request whose answer was lost: rivals have others."""
+    """Create a blob; return whether this succeeded, also if a lost reply hid it, because rivals put other bytes."""
     try:
         store.put(key, content)
     except ConflictError:

@@ -1,4 +1,4 @@
-"""Files and folders of a local file system: reading, comparing, and having names reach the disk."""
+"""Reads and compares files of a local file system, and syncs folders, so that names of files reach the disk."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vmkeep.blobs.store import Bytes
 from vmkeep.errors import CorruptError
 
 NO_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO)
-"""Error numbers of opening something that is no file: a folder, a link to itself, a socket."""
+"""Error numbers of an attempt to open something that is no file: a folder, a link to itself, a socket."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Open a file for reading; nothing waits for the other end of a pipe that lies in its place.
+    """Open a file for reading. If a pipe lies in its place, do not wait for the pipe's other end.
 
-    :raises CorruptError: it is no file.
+    :raises CorruptError: the path is no file.
     """
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -33,16 +33,16 @@ def opened(path: Path) -> Iterator[int]:
 def read_whole(path: Path) -> bytes:
     """Return a file's bytes.
 
-    :raises CorruptError: it is no file.
+    :raises CorruptError: the path is no file.
     """
     with opened(path) as file, os.fdopen(file, "rb", closefd=False) as whole:
         return whole.read()
 
 
 def require_file(path: Path, status: os.stat_result) -> None:
-    """Return if this is the status of a file.
+    """Return if a status is that of a file.
 
-    :raises CorruptError: it is not.
+    :raises CorruptError: it is the status of something else.
     """
     if not stat.S_ISREG(status.st_mode):
         raise no_file(path)
@@ -54,7 +54,7 @@ def no_file(path: Path) -> CorruptError:
 
 
 def holds(path: Path, data: Bytes) -> bool:
-    """Return whether the file has these bytes, read a little at a time."""
+    """Return whether a file has these bytes. Read it a little at a time."""
     view = memoryview(data)
     with opened(path) as file:
         if os.fstat(file).st_size != len(view):
@@ -68,7 +68,7 @@ def holds(path: Path, data: Bytes) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder reach the disk."""
+    """Sync a folder, so that the names in it are on disk."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(file)

@@ -1,9 +1,9 @@
 """A blob store in a folder of a local or NFS file system, by plain file I/O.
 
-Writing: a temporary file in ``.tmp``, its fsync, its final name (:mod:`~vmkeep.blobs.naming`, which fails if the name
-exists: the create-if-absent), the fsync of the folders that lead there. So a power cut leaves a blob whole or
-invisible, and at most a file in ``.tmp``. Removing syncs the folder too: a manifest must not come back after the packs
-it needs have gone.
+To create a blob, the store writes a temporary file in ``.tmp`` and syncs it. It then gives the file its final name,
+which fails if the name exists (:mod:`~vmkeep.blobs.naming`), and syncs the folders that lead there. So after a power
+cut a blob is whole or not there, and at most a file in ``.tmp`` is left. A removal syncs the folder, too, because a
+manifest must not come back after its packs are deleted.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRIES = 5
+"""Number of attempts while other processes remove the same folders or files."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class LocalStore:
-    """Blobs as files below one folder, which has to exist."""
+    """A store of blobs as files below one folder, which has to exist."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lasting: set[Path] = set()
-        """Folders of the first level whose names are on disk: no store removes those."""
+        """Folders of the first level whose names are on disk. No store removes such folders."""
 
     @property
     def location(self) -> str:
-        """Path of the folder."""
+        """The path of the folder."""
         return str(self._root)
 
     def put(self, key: str, data: Bytes) -> bool:
@@ -60,7 +61,10 @@ class LocalStore:
         return created
 
     def _create(self, path: Path, data: Bytes) -> bool:
-        """Return whether the blob was created; ``False``: it is there, and the same. Another may go at any time."""
+        """Return whether the blob was created; ``False``: it is there with the same bytes.
+
+        Try again if the other blob disappears, because another process may delete it at any time.
+        """
         for _ in range(_TRIES):
             if self._write(path, data, name_if_free):
                 return True
@@ -83,7 +87,7 @@ class LocalStore:
             return read_whole(self._path(key))
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        """Fill ``buffer`` from byte ``start`` on; return the number of bytes."""
         with self._errors(key), opened(self._path(key)) as file:
             done = 0
             while done < len(buffer):
@@ -105,7 +109,7 @@ class LocalStore:
             return b"".join(parts)
 
     def size(self, key: str) -> int:
-        """Return a blob's size."""
+        """Return a blob's size in bytes."""
         with self._errors(key):
             status = self._path(key).stat()
             require_file(self._path(key), status)
@@ -123,7 +127,7 @@ class LocalStore:
                     found = [(entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in entries]
             except (FileNotFoundError, NotADirectoryError):
                 if not self._root.is_dir():
-                    raise  # nobody may take a store that is gone for one that holds nothing
+                    raise  # a store that is gone must not look like an empty one
                 return
         for name, entry in sorted(found, key=lambda pair: pair[0]):
             if name.startswith("."):
@@ -136,21 +140,21 @@ class LocalStore:
                 else:
                     yield from self._walk(prefix + name)
                 continue
-            with suppress(FileNotFoundError):  # deleted while we list
+            with suppress(FileNotFoundError):  # the blob was deleted during the listing
                 status = entry.stat()
                 modified = datetime.fromtimestamp(status.st_mtime, UTC)
                 yield BlobInfo(key=prefix + name, size=status.st_size, modified=modified)
 
     def _leads_back(self, link: str) -> bool:
-        """Whether a link to a folder leads to one of those that it lies in, so that walking it would have no end."""
+        """Return whether a link leads to a folder above itself, so that a walk through it would not end."""
         path = (self._root / link).absolute()
-        with suppress(FileNotFoundError):  # deleted while we list
+        with suppress(FileNotFoundError):  # the link was deleted during the listing
             target = path.stat()
             return any(os.path.samestat(target, above.stat()) for above in path.parents)
         return True
 
     def delete(self, key: str) -> None:
-        """Remove a blob, and the folders it leaves empty below the first level; what is gone stays gone."""
+        """Remove a blob, and the folders below the first level that are empty then. The removal is durable."""
         path = self._path(key)
         with self._errors(key):
             path.unlink(missing_ok=True)
@@ -161,7 +165,7 @@ class LocalStore:
                 except OSError:
                     break
                 folder = folder.parent
-            with suppress(FileNotFoundError):  # nothing was ever there, or another process took the folder
+            with suppress(FileNotFoundError):  # the folder never existed, or another process removed it
                 sync_folder(folder)
 
     def local_path(self, key: str) -> Path | None:
@@ -174,7 +178,7 @@ class LocalStore:
             self._write_temporary(b"").unlink(missing_ok=True)
 
     def check_creates(self) -> None:
-        """Prove that of several creators of one blob exactly one wins, on whatever machines they are.
+        """Return if exactly one of several creators of a blob succeeds, even on different machines.
 
         :raises RepositoryError: this file system does not promise that.
         """
@@ -194,7 +198,7 @@ class LocalStore:
                 self._write_temporary(secrets.token_bytes(size)).replace(path)
 
     def spend_reserve(self) -> None:
-        """Give back the space that is held."""
+        """Free the space that is held back."""
         with self._errors(RESERVE):
             (self._root / RESERVE).unlink(missing_ok=True)
 
@@ -204,9 +208,9 @@ class LocalStore:
             return {path.name for path in self._root.iterdir()}
 
     def remove_leftovers(self, *, left_for: timedelta) -> int:
-        """Remove temporary files last written that long ago, by the store's clock; return how many.
+        """Remove temporary files that were last written ``left_for`` ago, by the store's clock; return their number.
 
-        A writer that lives on nevertheless, and misses its file, writes it again.
+        If such a file belongs to a process that is alive after all, that process writes it again.
         """
         removed = 0
         with self._errors(""):
@@ -219,10 +223,10 @@ class LocalStore:
         return removed
 
     def _time(self) -> float:
-        """Return the time by the store's clock."""
+        """Return the time by the store's clock, in seconds since 1970."""
         for _ in range(_TRIES):
             probe = self._write_temporary(b"")
-            with suppress(FileNotFoundError):  # another process takes it for that of a dead one
+            with suppress(FileNotFoundError):  # another process removed the file as that of a dead process
                 try:
                     return probe.stat().st_mtime
                 finally:
@@ -233,7 +237,7 @@ class LocalStore:
         return self._root / check_key(key)
 
     def _temporaries(self) -> Path:
-        """Return the folder of temporary files, which are on the same file system as the blobs."""
+        """Return the folder for temporary files. It is on the same file system as the blobs."""
         folder = self._root / TEMPORARY
         folder.mkdir(exist_ok=True)
         return folder
@@ -256,10 +260,10 @@ class LocalStore:
         return path
 
     def _write(self, path: Path, data: Bytes, name: Callable[[Path, Path], T]) -> T:
-        """Write a temporary file and let ``name`` give it its final name; return what that returns.
+        """Write a temporary file and let ``name`` give it its final name; return the result of ``name``.
 
-        Another process may remove the folder at any time, because it is empty, and a temporary file that it takes for
-        that of a dead process.
+        Try again if something is missing, because another process may remove a folder that is empty, or a temporary
+        file that it takes for that of a dead process.
         """
         for _ in range(_TRIES):
             temporary = self._write_temporary(data)
@@ -280,11 +284,11 @@ class LocalStore:
                 folder.mkdir()
 
     def _sync_names(self, folder: Path) -> None:
-        """Have the names that lead to a new blob reach the disk, its own and those of the folders above.
+        """Sync the name of a new blob and the names of the folders above it.
 
-        Each time, because another process may have removed the folders and made them anew, and not have come to its own
-        sync. It happens after the blob got its name: a folder that is not empty is not removed. If it is gone all the
-        same, another process has deleted the blob by now, and nothing of it has to last.
+        This happens for each blob, because another process may have removed the folders and created them again without
+        syncing them yet. It happens after the blob got its name, because only empty folders are removed. If a folder is
+        gone all the same, another process has deleted the blob by now, and no name of it has to last.
         """
         try:
             sync_folder(folder)

@@ -1,8 +1,9 @@
-"""Locations of folders, as users write them.
+"""Parses the locations of folders, as users write them.
 
-A text that begins with ``file:`` is a URL: ``file:///path``, ``file://localhost/path`` or ``file:/path``. All that
-follows the host is the path, ``#`` and ``?`` too, because a folder has neither fragments nor queries; ``%`` and two hex
-digits stand for one byte. Any other text without ``scheme://`` in front is a path, taken as it is but for ``~``.
+A text that begins with ``file:`` is a URL: ``file:///path``, ``file://localhost/path`` or ``file:/path``. Everything
+after the host is the path. That includes ``#`` and ``?``, because a folder has neither fragments nor queries. ``%`` and
+two hex digits stand for one byte. Any other text that does not begin with ``scheme://`` is a path, in which only ``~``
+is replaced.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _FILE = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>.*)", re.DOTALL | re.IG
 def local_folder(location: str) -> Path:
     """Return the folder that a path or ``file:`` URL names.
 
-    :raises UsageError: another scheme, a host in the URL, or a URL whose path does not begin with a slash.
+    :raises UsageError: the location has another scheme, a host, or a URL's path that does not begin with a slash.
     """
     if not location:
         raise UsageError("no repository given; name a folder or set VMKEEP_REPOSITORY")

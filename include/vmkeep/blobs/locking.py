@@ -1,6 +1,6 @@
-"""Locks that a store keeps on blobs: until a date nobody can delete one or shorten that, not even who has the keys.
+"""Locks on blobs. Until a lock's date nobody can delete the blob or shorten the lock, not even the owner of the keys.
 
-Only S3 with Object Lock can. Which blobs are to be locked, and for how long, the repository says.
+Only S3 with Object Lock keeps locks. The repository decides which blobs are locked, and for how many days.
 """
 
 from __future__ import annotations
@@ -19,61 +19,61 @@ _MOST_DAYS = 36500
 
 
 class LockMode(StrEnum):
-    """The mode of a lock: who can take it off before its time."""
+    """The mode of a lock, which decides whether anyone can take it off before its time."""
 
     COMPLIANCE = "compliance"
-    """Nobody, the owner of the account included."""
+    """Nobody can, the owner of the account included."""
     GOVERNANCE = "governance"
-    """Anyone with the right ``s3:BypassGovernanceRetention`` who asks for it; vmkeep never does."""
+    """Anyone with the right ``s3:BypassGovernanceRetention`` can; vmkeep never does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockRule:
-    """For how long blobs are locked from the time they are stored."""
+    """The mode and the length of the locks on new blobs. A lock begins when its blob is stored."""
 
     mode: LockMode
     days: int
 
     def __post_init__(self) -> None:
-        """Refuse what S3 refuses."""
+        """Refuse a number of days that S3 refuses."""
         if not 0 < self.days <= _MOST_DAYS:
             raise UsageError(f"a lock of {self.days} days: choose 1 to {_MOST_DAYS}")
 
     @property
     def period(self) -> timedelta:
-        """The same, as a length of time."""
+        """The number of days as a length of time."""
         return timedelta(days=self.days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobVersion:
-    """A version that a store keeps of a blob, or a mark that the blob was deleted."""
+    """A version of a blob, or S3's mark that the blob was deleted."""
 
     id: str
     deleted: bool
-    """A mark of deletion: it hides older versions, and holds nothing."""
+    """Whether this is a mark of deletion, which hides older versions and has no content."""
     size: int
     e_tag: str
-    """Equal ones mean equal bytes."""
+    """S3's tag of the content. Equal tags mean equal bytes."""
     modified: datetime
-    """By the store's clock."""
+    """The time when the version was stored, by the store's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """All versions of one blob, newest first. The oldest that is no mark of deletion is what was put."""
+    """All versions of one blob, the newest first. The oldest version with content is the one that vmkeep put."""
 
     key: str
     all: tuple[BlobVersion, ...]
 
     @property
     def original(self) -> BlobVersion | None:
-        """The version that was put first; ``None``: only marks are left."""
+        """The version that was put first; ``None``: only marks of deletion are left."""
         return next((version for version in reversed(self.all) if not version.deleted), None)
 
     @property
     def trouble(self) -> str:
-        """The cause that hides the original from readers; empty: they see it, or a copy of it."""
+        """The cause that hides the original from readers; empty: they see the original, or a copy of it."""
         original, newest = self.original, self.all[0]
         if original is None:
             return ""
@@ -89,37 +89,37 @@ class Locks(Protocol):
         """Lock each blob that is put from now on, if ``covers`` accepts its key."""
 
     def check(self) -> None:
-        """Prove that locks can be set here and hold.
+        """Return if the store can set locks, and keeps them.
 
-        :raises RepositoryError: they do not; the message says what to change.
+        :raises RepositoryError: it does not; the message says what to change.
         """
 
     def now(self) -> datetime:
         """Return the time by the store's clock."""
 
     def versions(self, prefix: str) -> Iterator[Versions]:
-        """Yield all versions of the blobs whose key begins so."""
+        """Yield all versions of the blobs whose key begins with ``prefix``."""
 
     def extend(self, key: str, version: BlobVersion, rule: LockRule) -> bool:
-        """Lock a version for the rule's full time from now, if less than half of that is left; never for less.
+        """Lock a version for the rule's full time from now, if less than half of that time is left.
 
-        :returns: whether it had to be.
+        :returns: whether the lock was extended.
         """
 
     def bring_back(self, versions: Versions) -> None:
-        """Make readers see the original again: remove what hides it, or where that is locked, put a copy on top."""
+        """Make readers see the original again. Remove the versions that hide it; if they are locked, put a copy."""
 
 
 def locks_of(store: BlobStore) -> Locks | None:
-    """Return the lock keeper of a store, below any wrappers; ``None``: it can keep no locks."""
+    """Return the locks of the store below all wrappers; ``None``: it can keep no locks."""
     locks: Locks | None = getattr(backend(store), "locks", None)
     return locks
 
 
 def hidden_in(store: BlobStore, key: str) -> str:
-    """Return how somebody hid a blob whose original the store still holds: ``deleted``, ``overwritten`` or ``''``.
+    """Return ``deleted`` or ``overwritten`` if somebody hid a blob so and the store still has it; else ``''``.
 
-    For advice only: where the store keeps no versions or does not show them, nothing is hidden.
+    Use the answer for advice only, because it is empty, too, if the store keeps no versions or does not show them.
     """
     if (locks := locks_of(store)) is None:
         return ""

@@ -1,9 +1,9 @@
-"""Gives a finished file its final name, unless that name is taken: of many who try, exactly one succeeds.
+"""Gives a finished file its final name, unless that name is taken. Of several processes that try, exactly one succeeds.
 
-A hard link does it, which fails if the name is taken. FAT, exFAT and some network file systems have no hard links;
-there Linux can rename without replacing (``renameat2``). A few file systems in user space can do neither. There a lock
-lets one of this machine's processes win; it does not hold between machines, so :func:`is_atomic` says no, and
-maintenance deletes nothing in such a folder.
+The means is a hard link, which fails if the name is taken. FAT, exFAT and some network file systems have no hard links;
+there Linux can rename without replacing (``renameat2``). A few file systems in user space can do neither. There a file
+lock lets one of this machine's processes win. That lock does not hold between machines, so :func:`is_atomic` says no,
+and maintenance deletes nothing in such a folder.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from pathlib import Path
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NO_FLAGS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 _HERE = -100
-"""``AT_FDCWD``: relative paths are those of the process."""
+"""``AT_FDCWD``: relative paths begin at the process's current folder."""
 _NO_REPLACE = 1
+"""``RENAME_NOREPLACE``."""
 
 
 def name_if_free(temporary: Path, path: Path) -> bool:
-    """Give a file its final name, unless that is taken; return whether it was free.
+    """Give a file its final name, unless that name is taken; return whether it was free.
 
-    The file may keep its first name too.
+    The file may keep its first name, too.
 
-    :raises FileNotFoundError: the file or the folder of its final name is gone.
+    :raises FileNotFoundError: the file, or the folder for its final name, is gone.
     """
     with suppress(FileExistsError):
         try:
@@ -45,7 +46,7 @@ def name_if_free(temporary: Path, path: Path) -> bool:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    """Rename, where there are no hard links."""
+    """Rename a file without replacing another, on a file system without hard links."""
     try:
         rename_if_free(temporary, path)
     except OSError as error:
@@ -58,10 +59,10 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def rename_if_free(source: Path, target: Path) -> None:
-    """Rename a file, unless the new name is taken; Python has no call for it.
+    """Rename a file, unless the new name is taken. Use ``renameat2``, because Python has no call for this.
 
-    :raises FileExistsError: it is.
-    :raises OSError: or this system or file system knows no such rename (``EINVAL``, ``ENOSYS``).
+    :raises FileExistsError: the new name is taken.
+    :raises OSError: this system or file system has no such rename (``EINVAL``, ``ENOSYS``), or another failure.
     """
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
@@ -72,10 +73,10 @@ def rename_if_free(source: Path, target: Path) -> None:
 
 
 def is_atomic(folder: Path) -> bool:
-    """Return whether of several creators of one name in a folder exactly one wins, on whatever machines they are.
+    """Return whether exactly one of several creators of a name in a folder succeeds, even on different machines.
 
-    Tried out, with files that need no space. A free name tells whether the file system knows the rename; a taken one
-    would not, because Linux may refuse it without asking the file system.
+    This is tried out with empty files. The rename is tried to a free name first, because Linux may refuse a taken name
+    without asking the file system.
     """
     first, second = (folder / secrets.token_hex(16) for _ in range(2))
     try:
@@ -100,10 +101,10 @@ def is_atomic(folder: Path) -> bool:
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep this machine's other processes and threads out; the kernel lets go when this process dies."""
+    """Keep this machine's other processes and threads out. The kernel ends the lock if this process dies."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # a file system that knows no locks either: see is_atomic
+        with suppress(OSError):  # the file system has no locks either; see is_atomic
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""From a location, as users write it, to a store."""
+"""Opens or creates the store at a location, as users write it, and puts the wrappers around it."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def open_store(
 ) -> BlobStore:
     """Open the store at a folder's path, a ``file://`` URL, ``s3://bucket/prefix``, or one behind SSH.
 
-    :param credentials: for S3, instead of those in the environment.
-    :param limit_rate: bytes per second as :func:`~vmkeep.blobs.wrappers.parse_rates` reads them, shared by all
-        processes of this user and machine that give the same rate for this location.
-    :param meter: where calls are counted, each attempt at one for itself.
+    :param credentials: credentials for S3; ``None``: those in the environment.
+    :param limit_rate: bytes per second, in the form that :func:`~vmkeep.blobs.wrappers.parse_rates` reads. All
+        processes of this user on this machine that give the same rate for this location share it.
+    :param meter: counts the calls, each attempt at a call separately.
     :raises UsageError: the location or the rate does not parse.
     :raises MissingExtraError: the extra for this kind of store is not installed.
     :raises RepositoryError: there is no such folder or bucket.
     :raises UnreachableError: the server does not answer.
-    :raises AuthenticationError: it refuses the credentials, or there are none.
-    :raises CertificateError: the SSH server's host key is not known, or another than the known one.
+    :raises AuthenticationError: the server refuses the credentials, or there are none.
+    :raises CertificateError: the SSH server's host key is not known, or is not the known one.
     """
     if location.startswith("s3://"):
         return RetryingStore(_settling(_open_s3(location, credentials, new=False), limit_rate, meter))
@@ -69,7 +69,7 @@ def open_store(
 
 
 def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> BlobStore:
-    """Wrap what speaks to a store: counted first, so that waiting for a turn is not the store's time."""
+    """Wrap a store. The meter is the innermost wrapper, so that it does not count the wait of a rate limit."""
     if meter is not None:
         store = MeteredStore(store, meter)
     if limit_rate:
@@ -79,10 +79,10 @@ def _settling(store: BlobStore, limit_rate: str | None, meter: Meter | None) -> 
 
 
 def create_store(location: str, *, credentials: AwsCredentials | None = None) -> BlobStore:
-    """Create the last folder of the location where it is missing, and open the store. A bucket has to exist.
+    """Create the last folder of the location if it is missing, and open the store. A bucket has to exist.
 
-    :raises RepositoryError: the folder above it or the bucket is missing, or nothing can be created there, or the
-        server does not keep what repositories rely on.
+    :raises RepositoryError: the folder above or the bucket is missing, or nothing can be created there, or the server
+        does not create blobs only if absent.
     """
     if location.startswith("s3://"):
         return RetryingStore(SettlingStore(_open_s3(location, credentials, new=True)))
@@ -102,9 +102,9 @@ def create_store(location: str, *, credentials: AwsCredentials | None = None) ->
 
 
 def _is_folder(path: Path) -> bool | None:
-    """Return whether there is a folder of that name; ``None``: there is nothing.
+    """Return whether a path is a folder; ``None``: there is nothing of that name.
 
-    :raises PermissionDeniedError: a folder above it does not let us look.
+    :raises PermissionDeniedError: this process may not enter a folder above it.
     :raises UsageError: no file can have that name.
     """
     try:
@@ -145,7 +145,7 @@ def _open_ssh(location: str, *, new: bool) -> BlobStore:
 
 @contextmanager
 def _knocking() -> Iterator[None]:
-    """Whatever may pass by itself means, to somebody who has only just come, that the server cannot be reached."""
+    """Turn errors that may pass by themselves into one that says that the server cannot be reached."""
     try:
         yield
     except StoreError as error:

@@ -1,4 +1,4 @@
-"""Many calls to a store, a bounded number of them at a time: what counts is the store's latency."""
+"""Makes many calls to a store, a bounded number of them at a time, because the store's latency limits them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AT_ONCE = 16
+"""Number of calls that are made at the same time."""
 
 
 def abreast(store: BlobStore, call: Callable[[T], R], items: Iterable[T], *, computes: bool = False) -> Iterator[R]:
-    """Yield what ``call`` returns for each item, in the order of the items.
+    """Yield the result of ``call`` for each item, in the order of the items.
 
-    No more results are held than calls may be under way, however many items there are. An error of a call is raised
-    in its turn, and no further call begins then.
+    The number of results in memory is bounded, however many items there are. An error of a call is raised at the place
+    of its result. No further call begins after it.
 
-    :param computes: a call does far more than wait for the store: in a local folder more of them than there are cores
-        would only be in each other's way.
+    :param computes: whether a call mainly computes instead of waiting. In a local folder, no more such calls run at the
+        same time than the machine has cores.
     """
     left = iter(items)
     first = list(islice(left, 2))
     if len(first) < 2:
-        yield from map(call, first)  # on this thread, because nothing would run beside another one
+        yield from map(call, first)  # on this thread, because a single call gains nothing from another
         return
     width = (os.cpu_count() or 1) if computes and not is_remote(store) else AT_ONCE
     with ThreadPoolExecutor(width) as threads:

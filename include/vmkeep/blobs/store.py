@@ -1,7 +1,7 @@
-"""The one storage contract: named byte strings, of which almost all are never changed.
+"""The one storage contract: named byte strings, almost all of which never change.
 
-Few verbs, because every backend has to be able to promise them: a local folder, S3, SFTP. The rules are executable:
-``vmkeep.testing.blob_contract`` holds them, and ``tests/contract`` runs them against each backend and each wrapper.
+It has few verbs, because every backend (a local folder, S3, SFTP) has to keep its promises. The promises are tests in
+``vmkeep.testing.blob_contract``, and ``tests/contract`` runs them against each backend and each wrapper.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ _KEY = re.compile(
 )
 
 TEMPORARY = ".tmp"
-"""Folder, in a store that is one, of files that have no name yet."""
+"""Name of the folder for temporary files, in a store that is a folder."""
 RESERVE = ".reserve"
+"""Name of the file that holds room back, in a store that is a folder."""
 _TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}")
 
 
@@ -34,15 +35,15 @@ class BlobInfo:
     key: str
     size: int
     modified: datetime
-    """By the clock of the store, which may differ from ours.
+    """The time of the last change, by the store's clock, which may differ from this machine's.
 
-    Decisions rest on differences of such times only: the age of a blob is measured against one that was written just
-    now (:mod:`vmkeep.maintenance.storetime`).
+    Decisions rest only on differences between such times. A blob's age is the difference to a blob that was written
+    just now (:mod:`vmkeep.maintenance.storetime`).
     """
 
 
 class BlobStore(Protocol):
-    """Named byte strings. Thread-safe. A blob is visible whole or not at all, and durable once a call returned."""
+    """A store of named byte strings. Thread-safe. A blob is visible whole or not at all, and durable after the call."""
 
     @property
     def location(self) -> str:
@@ -51,50 +52,53 @@ class BlobStore(Protocol):
     def put(self, key: str, data: Bytes) -> bool:
         """Create a blob; never overwrite one.
 
-        :returns: whether this call created it; ``False``: the same bytes were there already, which is success too.
+        :returns: whether this call created the blob; ``False``: the same bytes were there already, which is a success.
         :raises ConflictError: other bytes are there under that key.
-        :raises StoreFullError: no space; nothing half-written is visible.
+        :raises StoreFullError: the store has no space. Nothing half-written is visible.
         """
 
     def replace(self, key: str, data: Bytes) -> None:
         """Create or overwrite a blob, atomically for readers.
 
-        Only for notes, which no restore needs: those of runs with their leases, marks of points, and notes of damage.
+        Use it only for notes, because no restore needs them: notes and leases of runs, marks of points, and damage.
         """
 
     def get(self, key: str) -> bytes:
         """Return a blob's bytes.
 
-        :raises BlobNotFoundError: there is none.
+        :raises BlobNotFoundError: there is no such blob.
         """
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on; return how much there was (less only at the blob's end)."""
+        """Fill ``buffer`` from byte ``start`` on; return the number of bytes, which is less only at the blob's end."""
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from byte ``start`` on; fewer only at the blob's end."""
+        """Return ``length`` bytes from byte ``start`` on; fewer only at the blob's end."""
 
     def size(self, key: str) -> int:
         """Return a blob's size in bytes.
 
-        :raises BlobNotFoundError: there is none.
+        :raises BlobNotFoundError: there is no such blob.
         """
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs whose key starts with ``prefix`` (empty, or ending in ``/``), sorted by key."""
 
     def delete(self, key: str) -> None:
-        """Remove a blob; one that is not there is removed already."""
+        """Remove a blob. It is no error if the blob is not there."""
 
     def local_path(self, key: str) -> Path | None:
-        """Return a file to map into memory, where the store has one."""
+        """Return the blob's file, which can be mapped into memory; ``None``: the store has no such files."""
 
     def check_writable(self) -> None:
-        """Raise :class:`StoreError` unless a ``put`` could succeed now. Changes nothing."""
+        """Return if a ``put`` could succeed now. Change nothing.
+
+        :raises StoreError: a ``put`` would fail.
+        """
 
 
 def is_remote(store: BlobStore) -> bool:
-    """Return whether every call to the store is a round trip, so that several at once pay."""
+    """Return whether every call to the store is a round trip, so that several calls at a time save time."""
     return store.local_path("descriptor") is None
 
 
@@ -115,40 +119,43 @@ def is_there(store: BlobStore, key: str) -> bool:
 
 
 def close_store(store: BlobStore) -> None:
-    """End the connections of a store that holds any; it may be used again, which makes new ones."""
+    """Close the connections of a store, if it has any. Later calls open new connections."""
     if (close := getattr(backend(store), "close", None)) is not None:
         close()
 
 
 def remove_leftovers(store: BlobStore, *, left_for: timedelta) -> int:
-    """Remove what processes that died while writing left beside the blobs, once it is that old; return how many."""
+    """Remove temporary files that dead processes left beside the blobs; return their number.
+
+    :param left_for: the least age of a file that is removed.
+    """
     remove = getattr(backend(store), "remove_leftovers", None)
     return 0 if remove is None else int(remove(left_for=left_for))
 
 
 class Reserve(Protocol):
-    """A service of a store in a folder beside blobs: it holds room back in a file, :data:`RESERVE`."""
+    """A store in a folder that can hold room back in a file, :data:`RESERVE`, for times when the disk is full."""
 
     def hold_reserve(self, size: int) -> None:
-        """Hold back so many bytes, unless as many are held already.
+        """Hold back ``size`` bytes, unless as many are held back already.
 
         :raises StoreFullError: there is no room for them.
         """
 
     def spend_reserve(self) -> None:
-        """Give back the space that is held."""
+        """Free the space that is held back."""
 
 
 def reserve_of(store: BlobStore) -> Reserve | None:
-    """Return the means of a store to hold room back, where it has any."""
+    """Return the store below all wrappers if it can hold room back; ``None``: it cannot."""
     inner = backend(store)
     return cast("Reserve", inner) if hasattr(inner, "hold_reserve") else None
 
 
 def top_names(store: BlobStore) -> set[str]:
-    """Return names at the first level of where a store is, whatever they are: parts of keys, and other files.
+    """Return the names at the first level of a store: first parts of keys, and names of foreign files.
 
-    In a bucket that holds a thousand or more it may be only some of them.
+    If a bucket holds a thousand objects or more, only some of the names may be returned.
     """
     if (names := getattr(backend(store), "top_names", None)) is not None:
         return set(names())
@@ -156,19 +163,19 @@ def top_names(store: BlobStore) -> set[str]:
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file of that name in :data:`TEMPORARY` is one of ours."""
+    """Return whether vmkeep gives such a name to files in :data:`TEMPORARY`."""
     return _TEMPORARY_NAME.fullmatch(name) is not None
 
 
 def is_key(key: str) -> bool:
-    """Return whether a blob can have that key: see :func:`check_key`."""
+    """Return whether a blob can have a key; see :func:`check_key`."""
     return _KEY.fullmatch(key) is not None
 
 
 def check_key(key: str) -> str:
     """Return ``key`` if every backend can hold it.
 
-    :raises UsageError: empty parts, parts that start with a dot or are over 200 characters, other characters than
+    :raises UsageError: a part is empty, starts with a dot, has over 200 characters, or has a character other than
         letters, digits and ``._%~=+@,:-``.
     """
     if not is_key(key):
@@ -180,7 +187,10 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """Return ``prefix`` if it is empty or names a folder of keys."""
+    """Return ``prefix`` if it is empty or names a folder of keys.
+
+    :raises UsageError: it does neither.
+    """
     if prefix:
         if not prefix.endswith("/"):
             raise UsageError(f"not a prefix of blob keys (it has to end in '/'): {prefix!r}")

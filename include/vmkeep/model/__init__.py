@@ -1,6 +1,6 @@
-"""Frozen values that every layer shares; no I/O, no vSphere types, no byte layouts.
+"""Frozen values that every layer shares. This package has no I/O, no vSphere types and no byte layouts.
 
-This package is a vocabulary: each module is one noun and is imported by itself.
+Each module defines one noun and is imported by itself.
 """
 
 __all__ = [

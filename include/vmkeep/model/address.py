@@ -9,15 +9,15 @@ from vmkeep.errors import UsageError
 
 _HOST: Final = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")
 _PATHS: Final = ("", "sdk")
-"""Paths that lead to the same place as none."""
+"""Paths that a user may add to a host's name without changing the address."""
 
 
 def parse_address(text: str, *, what: str, user: str) -> tuple[str, int | None]:
-    """Return host and port; ``None``: the usual port.
+    """Return the host and the port of an address; the port is ``None`` for the usual one.
 
-    :param what: where the text was given, for the message.
-    :param user: where a user's name belongs.
-    :raises UsageError: it is something else; the message never repeats what may be a password.
+    :param what: the option or setting that holds the text, for the message.
+    :param user: the option or setting that takes a user's name, for the message.
+    :raises UsageError: the text is not an address. The message never repeats a part that may be a password.
     """
     rest = _without_scheme(text.strip(), what)
     rest, *tail = re.split(r"[/?#]", rest, maxsplit=1)

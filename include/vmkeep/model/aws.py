@@ -1,4 +1,4 @@
-"""Credentials and endpoints at Amazon, or at a server that speaks its protocol."""
+"""Credentials and endpoints for Amazon's services, or for a server that speaks their protocols."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsCredentials:
-    """Keys and places; what is empty is taken from the environment and the usual chain."""
+    """Keys and endpoints. Empty fields are taken from the environment and from AWS's usual chain."""
 
     access_key: str = ""
     secret_key: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
-    """Session token of keys that expire, such as those of an assumed role."""
+    """Session token that belongs to keys that expire, such as those of an assumed role."""
     endpoint: str = ""
-    """URL of S3; plain http only if it says so."""
+    """URL of S3. Unencrypted http is used only if the URL says so."""
     kms_endpoint: str = ""
     region: str = ""
     ca_file: str = ""
-    """PEM file with the authority that the server's certificate is verified against."""
+    """PEM file with the certificate authority that must have signed the server's certificate."""
     renew: Callable[[], AwsCredentials] | None = field(default=None, repr=False, compare=False)
-    """Returns the credentials that hold now; asked again every few minutes, by any thread. Stays in its process."""
+    """Returns current credentials. It is called every few minutes by any thread, and never sent to another process."""

@@ -1,7 +1,7 @@
-"""The contract for reading and writing a disk, whatever stands behind it: VDDK, or a local file.
+"""The contract for reading and writing a disk, by VDDK or in a local file.
 
-Reading is a pull: worker threads take filled pieces, and the reader keeps requests in flight behind them.
-Writing is a call: it returns when the buffer may be used again, so parallel writers mean parallel threads.
+To read, worker threads take filled pieces, while the reader keeps requests in flight. To write, a thread calls
+:meth:`DiskTarget.write`, which returns when the buffer may be reused. So parallel writes need several threads.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Piece(Protocol):
 
     @property
     def start(self) -> int:
-        """Byte offset on the disk; a multiple of the piece size's block."""
+        """Byte offset on the disk."""
 
     @property
     def data(self) -> memoryview:
-        """The bytes; valid until :meth:`release`."""
+        """The piece's bytes, valid until :meth:`release`."""
 
     def release(self) -> None:
         """Give the buffer back to the reader. Call exactly once."""
@@ -32,7 +32,7 @@ class DiskReader(Protocol):
     """A running read over some extents of one disk."""
 
     def next_piece(self) -> Piece | None:
-        """Return the next filled piece, in any order, or ``None`` at the end. Thread-safe; blocks."""
+        """Wait for the next filled piece and return it; ``None``: the end. Pieces come in any order. Thread-safe."""
 
 
 class DiskSource(Protocol):
@@ -40,21 +40,23 @@ class DiskSource(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Bytes."""
+        """Size of the disk in bytes."""
 
     @property
     def transport(self) -> str:
         """The transport mode that was really used, e.g. ``nbdssl`` or ``file``."""
 
     def allocated(self) -> Sequence[Extent] | None:
-        """Return the extents that may hold data, or ``None`` where that cannot be known."""
+        """Return the extents that may hold data; ``None``: this cannot be known."""
 
     def open_reader(
         self, extents: Sequence[Extent], *, piece_size: int, depth: int
     ) -> AbstractContextManager[DiskReader]:
-        """Read ``extents`` (normal, whole sectors) in pieces that never cross a multiple of ``piece_size``.
+        """Read extents in pieces that never cross a multiple of ``piece_size``.
 
-        At most ``depth`` pieces are in flight or unreleased beyond those being worked on.
+        :param extents: a normal sequence of whole sectors.
+        :param piece_size: largest piece, in bytes.
+        :param depth: number of pieces that may be in flight or unreleased, besides those that workers hold.
         """
 
 
@@ -63,20 +65,20 @@ class DiskTarget(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Bytes."""
+        """Size of the disk in bytes."""
 
     @property
     def transport(self) -> str:
         """The transport mode that was really used."""
 
     def allocated(self) -> Sequence[Extent] | None:
-        """Return the extents that may hold data now, or ``None`` where that cannot be known."""
+        """Return the extents that may hold data now; ``None``: this cannot be known."""
 
     def write(self, start: int, data: memoryview) -> None:
-        """Write whole sectors. Thread-safe; returns when ``data`` may be reused, raises if it was not written."""
+        """Write whole sectors, or raise an error. Thread-safe. ``data`` may be reused when this returns."""
 
     def write_zeroes(self, start: int, length: int) -> None:
-        """Make whole sectors read as zeros, by whatever is cheapest. Thread-safe."""
+        """Make whole sectors read as zeros, in the cheapest way that the target has. Thread-safe."""
 
     def flush(self) -> None:
         """Return once everything written is durable."""

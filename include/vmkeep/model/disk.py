@@ -1,4 +1,4 @@
-"""A VM's virtual disk as vSphere describes it, and whether a backup copies it."""
+"""A VM's virtual disk as vSphere describes it, and the reasons to leave a disk out of a backup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ChangeId = NewType("ChangeId", str)
 
 
 class ControllerKind(StrEnum):
-    """The bus a disk sits on; with bus and unit number it is the disk's address."""
+    """The kind of controller that a disk is attached to. With bus and unit number it is the disk's address."""
 
     SCSI = "scsi"
     SATA = "sata"
@@ -20,7 +20,7 @@ class ControllerKind(StrEnum):
 
 
 class SkipReason(StrEnum):
-    """Why a disk of the VM is not in the restore point."""
+    """The reason why a disk of the VM is not in the restore point."""
 
     PHYSICAL_RDM = "physical-rdm"
     INDEPENDENT = "independent"
@@ -30,12 +30,12 @@ class SkipReason(StrEnum):
 
     @property
     def why(self) -> str:
-        """A sentence for a person."""
+        """The reason in words."""
         return _WHY[self]
 
     @property
     def only_of_snapshots(self) -> bool:
-        """Return whether a disk is left out because of the snapshot alone: it can be read of a VM that is off."""
+        """Whether only the snapshot keeps the disk from being copied. Such a disk can be read while its VM is off."""
         return self in (SkipReason.INDEPENDENT, SkipReason.SHARED)
 
 
@@ -53,37 +53,37 @@ class Disk:
     """A virtual disk of a VM, copied or not."""
 
     key: int
-    """vSphere's device key, e.g. 2000. Stable within one VM only."""
+    """vSphere's device key, e.g. 2000. It identifies the disk within one VM only."""
     label: str
     controller: ControllerKind
     controller_type: str
-    """vim type of the controller, e.g. ``ParaVirtualSCSIController``."""
+    """vSphere's type of the controller, e.g. ``ParaVirtualSCSIController``."""
     bus: int
     unit: int
     capacity: int
-    """Bytes, a multiple of 512."""
+    """Size in bytes, a multiple of 512."""
     backing: str
-    """FlatVer2, SparseVer2, SeSparse, RawDiskMappingVer1 …"""
+    """vSphere's type of the backing without its prefix, e.g. ``FlatVer2``, ``SeSparse`` or ``RawDiskMappingVer1``."""
     compatibility_mode: str | None = None
     """``physicalMode`` or ``virtualMode`` of an RDM."""
     disk_mode: str = "persistent"
     uuid: str | None = None
     file_name: str
-    """``[datastore] folder/name.vmdk`` at the time of the backup; it changes with every snapshot, so disks are never
+    """``[datastore] folder/name.vmdk`` at the time of the backup. It changes with every snapshot, so disks are never
     matched by it."""
     chain: tuple[str, ...] = ()
-    """The files it consisted of at that time, the base first and ``file_name`` last; empty: not known."""
+    """The disk's files at that time, the base first and ``file_name`` last; empty: they are not known."""
     thin: bool | None = None
     lun_uuid: str | None = None
     device_name: str | None = None
     skip: SkipReason | None = None
 
     def __post_init__(self) -> None:
-        """Hold what every reader relies on: whole sectors."""
+        """Require whole sectors, because every reader relies on them."""
         if self.capacity < 0 or self.capacity % 512:
             raise ValueError(f"{self.label}: capacity {self.capacity} is not a whole number of 512-byte sectors")
 
     @property
     def address(self) -> str:
-        """The unit at which the guest sees it, e.g. ``scsi0:1``."""
+        """The address at which the guest sees the disk, e.g. ``scsi0:1``."""
         return f"{self.controller}{self.bus}:{self.unit}"

@@ -1,10 +1,10 @@
-"""Half-open byte ranges and the set algebra over them.
+"""Half-open byte ranges, and set operations on sequences of them.
 
-A *normal* sequence of extents is sorted, disjoint and free of touching neighbours; every function here
-returns one, and the binary ones expect them. All run in O(n + m).
+A *normal* sequence of extents is sorted, and its extents neither overlap nor touch. Every function here returns such a
+sequence, and functions of two sequences expect them. All run in O(n + m).
 
-A disk may have millions of extents, so a list of them is packed: sixteen bytes each, see :class:`Extents`. What is only
-passed on is an iterator and takes no memory at all.
+A disk may have millions of extents, so :class:`Extents` packs each into sixteen bytes. Extents that are only passed on
+are an iterator and need no memory.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import TypeAlias, overload
 Pair: TypeAlias = tuple[int, int]
 
 MOST = 1 << 22
-"""Extents that :func:`gather` keeps apart: 64 MiB."""
+"""Most extents that :func:`gather` keeps apart; they need 64 MiB."""
 _AT_ONCE = 1 << 16
+"""Number of pairs that :func:`gather` takes before it looks whether it has too many extents."""
 _LARGEST = 1 << 61
-"""Bytes: no disk is larger."""
+"""Largest offset or length, in bytes. No disk is larger."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,25 +34,25 @@ class Extent:
     stop: int
 
     def __post_init__(self) -> None:
-        """Hold what every reader relies on: not negative, not empty."""
+        """Require an extent that is not empty and does not begin below 0, because every reader relies on it."""
         if not 0 <= self.start < self.stop:
             raise ValueError(f"not an extent: [{self.start}, {self.stop})")
 
     @property
     def length(self) -> int:
-        """Bytes covered."""
+        """The extent's length in bytes."""
         return self.stop - self.start
 
 
 class Extents(Sequence[Extent]):
-    """A normal sequence in sixteen bytes for each extent. Equal to any sequence of the same extents."""
+    """A normal sequence that needs sixteen bytes for each extent. It equals any sequence of the same extents."""
 
     __slots__ = ("_starts", "_stops")
 
     def __init__(self, extents: Iterable[Extent] = ()) -> None:
-        """Pack extents that are in order; those that touch or overlap are joined.
+        """Pack extents that are sorted by their start. Join those that touch or overlap.
 
-        :raises ValueError: one starts before the one ahead of it.
+        :raises ValueError: an extent starts before the one ahead of it.
         """
         self._starts = array("Q")
         self._stops = array("Q")
@@ -59,13 +60,13 @@ class Extents(Sequence[Extent]):
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[Pair]) -> Extents:
-        """Pack (start, stop) pairs that are in order."""
+        """Pack (start, stop) pairs that are sorted by their start."""
         packed = cls()
         packed.extend(pairs)
         return packed
 
     def extend(self, pairs: Iterable[Pair]) -> None:
-        """Append (start, stop) pairs that are in order, while the sequence is being made."""
+        """Append (start, stop) pairs that are sorted by their start, while the sequence is being made."""
         starts, stops = self._starts, self._stops
         last = stops[-1] if stops else -1
         for start, stop in pairs:
@@ -79,7 +80,7 @@ class Extents(Sequence[Extent]):
                 stops[-1] = last = stop
 
     def __len__(self) -> int:
-        """Return their number."""
+        """Return the number of extents."""
         return len(self._starts)
 
     @overload
@@ -87,17 +88,17 @@ class Extents(Sequence[Extent]):
     @overload
     def __getitem__(self, at: slice) -> Extents: ...
     def __getitem__(self, at: int | slice) -> Extent | Extents:
-        """Return one extent, or some of them."""
+        """Return one extent, or a slice of them."""
         if isinstance(at, slice):
             return Extents.of_pairs(zip(self._starts[at], self._stops[at], strict=True))
         return Extent(self._starts[at], self._stops[at])
 
     def __iter__(self) -> Iterator[Extent]:
-        """Yield them in order."""
+        """Yield the extents in order."""
         return map(Extent, self._starts, self._stops)
 
     def __eq__(self, other: object) -> bool:
-        """Compare with any sequence."""
+        """Compare with any sequence of extents."""
         if isinstance(other, Extents):
             return self._starts == other._starts and self._stops == other._stops
         if isinstance(other, Sequence):
@@ -105,20 +106,20 @@ class Extents(Sequence[Extent]):
         return NotImplemented
 
     def __hash__(self) -> int:
-        """Return the hash of a tuple of the same extents, which it equals."""
+        """Return the hash of a tuple of the same extents, because this equals such a tuple."""
         return hash(tuple(self))
 
     def __repr__(self) -> str:
-        """Show the first few."""
+        """Show the first few extents."""
         shown = ", ".join(f"[{extent.start}, {extent.stop})" for extent in self[:5])
         return f"Extents({shown}{', …' * (len(self) > 5)})"
 
     def pairs(self) -> Iterator[Pair]:
-        """Yield (start, stop) pairs, which is faster than extents."""
+        """Yield the extents as (start, stop) pairs, which is faster than as :class:`Extent`."""
         return zip(self._starts, self._stops, strict=True)
 
     def joined(self, most: int) -> Extents:
-        """Return at most so many extents that cover these; neighbours with the smallest gaps are joined first."""
+        """Return at most ``most`` extents that cover these. Join the neighbours with the smallest gaps first."""
         sizes = [0] * 64
         for start, stop in zip(self._starts[1:], self._stops[:-1], strict=True):
             sizes[(start - stop).bit_length()] += 1
@@ -127,7 +128,7 @@ class Extents(Sequence[Extent]):
             smallest -= 1
             kept += sizes[smallest]
         more = sizes[smallest - 1] if smallest else 0
-        every = -(-more // (most - kept)) if more and kept < most else more + 1  # of those gaps, one in so many stays
+        every = -(-more // (most - kept)) if more and kept < most else more + 1  # of these gaps, every n-th stays
         return Extents.of_pairs(self._joined(smallest, every))
 
     def _joined(self, smallest: int, every: int) -> Iterator[Pair]:
@@ -153,9 +154,9 @@ def _pairs(extents: Iterable[Extent]) -> Iterator[Pair]:
 
 
 def gather(pairs: Iterable[Pair]) -> Extents:
-    """Pack (start, stop) pairs that are in order, in memory that does not grow with their number: very many are joined.
+    """Pack (start, stop) pairs that are sorted by their start, in bounded memory. If there are very many, join some.
 
-    For what is to be read, or what may hold data: there it is never wrong to take in the gap between two extents.
+    Use it for extents to read, or extents that may hold data, because these may include a gap without harm.
     """
     found = Extents()
     left = iter(pairs)
@@ -183,7 +184,7 @@ def _sorted(pairs: Iterable[Pair]) -> Extents:
 
 
 def overlaps(left: Iterable[Extent], right: Iterable[Extent]) -> Iterator[Extent]:
-    """Yield the bytes that are in both, of two normal sequences."""
+    """Yield the extents of the bytes that are in both of two normal sequences."""
     return starmap(Extent, _overlaps(_pairs(left), _pairs(right)))
 
 
@@ -201,7 +202,7 @@ def _overlaps(lefts: Iterator[Pair], rights: Iterator[Pair]) -> Iterator[Pair]:
 
 
 def gaps(extents: Iterable[Extent], within: int) -> Iterator[Extent]:
-    """Yield the bytes of ``[0, within)`` that are not in a normal sequence."""
+    """Yield the extents of the bytes of ``[0, within)`` that are not in a normal sequence."""
     return starmap(Extent, _gaps(_pairs(extents), within))
 
 
@@ -218,7 +219,7 @@ def _gaps(pairs: Iterator[Pair], within: int) -> Iterator[Pair]:
 
 
 def intersect(left: Iterable[Extent], right: Iterable[Extent]) -> Extents:
-    """Return the bytes that are in both."""
+    """Return the bytes that are in both sequences."""
     return Extents.of_pairs(_overlaps(_pairs(left), _pairs(right)))
 
 
@@ -260,9 +261,9 @@ def split(extents: Iterable[Extent], unit: int) -> Iterator[Extent]:
 
 
 def from_pairs(pairs: Iterable[Sequence[int]]) -> Extents:
-    """Parse ``[[start, length], …]`` in bytes; empty ranges are dropped.
+    """Parse ``[[start, length], …]``, in bytes. Drop empty ranges.
 
-    :raises ValueError: for anything that is not a pair of non-negative whole numbers.
+    :raises ValueError: an item is not a pair of whole numbers from 0 up.
     """
     return _sorted((pair[0], pair[0] + pair[1]) for pair in map(_checked, pairs) if pair[1])
 

@@ -1,7 +1,7 @@
 """The job of one disk's copy, its progress while it runs, and its result.
 
-These values cross process borders (Airflow's XCom, a child's stdin and stdout), so they hold plain data
-and no secret. Large things, such as lists of extents, live in the repository under the run's name.
+These values cross process borders (Airflow's XCom, a child's stdin and stdout), so they hold plain data and no secrets.
+Large data, such as lists of extents, lies in the repository in the run's area.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from vmkeep.model.vmref import VmRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskJob:
-    """Copy one disk of one VM snapshot into the repository."""
+    """The order to copy one disk of one VM snapshot into the repository."""
 
     run: str
-    """Run key: what all retries of one backup share."""
+    """Run key, which all retries of one backup share."""
     begun: str = ""
-    """The try of the run that this is part of: it began before anything of this was looked up."""
+    """Id of the run's try that this is part of. The try began before anything for this job was looked up."""
     vm: VmRef
     vcenter: str | None = None
-    """UUID of the server that gave out these ids."""
+    """UUID of the server to which these ids belong."""
     snapshot: str | None
-    """Managed object id of the snapshot; ``None`` for a powered-off VM copied as it is."""
+    """Managed object id of the snapshot; ``None``: the VM is powered off and is copied without a snapshot."""
     disk: Disk
     """The disk in the snapshot: ``disk.file_name`` is the file to open."""
     kind: BackupKind
     reason: str
     change_id: ChangeId | None
-    """This snapshot's cursor, kept for the next incremental."""
+    """The disk's change id at this snapshot, kept for the next incremental."""
     extents: str | None
-    """Run blob that holds what to read; ``None``: ask the reader which extents are allocated."""
+    """Name of the run's note that holds the extents to read; ``None``: read the extents that the disk allocates."""
     parent_root: str | None
-    """Map root of the parent point's disk, the base of everything that is not read."""
+    """Map root of the same disk in the parent point, the base for all blocks that are not read."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     piece_size: int = 1 << 20
     depth: int = 8
@@ -57,7 +57,7 @@ class VmAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessJob:
-    """Keep Storage vMotion off some VMs, or allow it again."""
+    """The order to keep Storage vMotion off some VMs, or to allow it again."""
 
     vms: tuple[VmAccess, ...]
     prepare: bool
@@ -73,7 +73,7 @@ class AccessDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """The cursor of a copy: everything below ``offset`` is durable under ``root``."""
+    """The state of an interrupted copy: all data below byte ``offset`` of the disk is durable under map ``root``."""
 
     snapshot: str | None
     offset: int
@@ -88,7 +88,7 @@ class DiskCopy:
 
     run: str
     begun: str = ""
-    """The try of its job."""
+    """Id of the try that its job belongs to."""
     snapshot: str | None
     disk: Disk
     root: str
@@ -96,7 +96,7 @@ class DiskCopy:
     reason: str
     change_id: ChangeId | None
     extents: str
-    """Digest (hex) of the map root that holds the encoded extents that were read."""
+    """Digest (hex) of the map root of the encoded list of extents that were read."""
     extents_size: int
     bytes_read: int
     bytes_stored: int
@@ -107,7 +107,7 @@ class DiskCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """An event of a running transfer, for a bar, a log line or a page."""
+    """The state of a running transfer, for a progress bar, a log line or a page."""
 
     phase: str
     bytes_done: int
@@ -121,32 +121,33 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteJob:
-    """Write one disk of a restore point onto a disk of a VM."""
+    """The order to write one disk of a restore point onto a disk of a VM."""
 
     run: str
-    """The run that has marked the target VM."""
+    """The run that has claimed the target VM."""
     point: str
+    """Ref of the restore point."""
     device_key: int
-    """The disk inside the restore point."""
+    """Device key of the disk inside the restore point."""
     vm: VmRef
-    """The target."""
+    """The target VM."""
     vcenter: str | None
-    """Instance UUID of its vCenter."""
+    """Instance UUID of the target's vCenter."""
     target_key: int
     """Device key of the target disk."""
     target_uuid: str | None
     target_file: str
-    """``[datastore] folder/name.vmdk``: the target disk's current name."""
+    """``[datastore] folder/name.vmdk``, the target disk's current file."""
     capacity: int
-    """Bytes of the target disk."""
+    """Size of the target disk in bytes."""
     fresh: bool
-    """The target was just created: what the point does not hold needs no zeroes written."""
+    """Whether the target disk was just created, so that it holds zeros already."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskWrite:
-    """The result of writing one disk: written and flushed."""
+    """The result of writing one disk, which was also flushed."""
 
     run: str
     device_key: int
@@ -154,7 +155,7 @@ class DiskWrite:
     bytes_written: int
     bytes_zeroed: int
     bytes_compared: int
-    """Read back after the disk was closed, and found to be what was written."""
+    """Bytes that were read back after the disk was closed, and that match the bytes written."""
     seconds: float
     transport: str
 
@@ -163,17 +164,20 @@ T = TypeVar("T")
 
 _first_use = threading.Lock()
 _used: set[type] = set()
-"""Types that msgspec knows by now. It looks at a type when it first meets it, and crashes the process where two threads
-do that at once."""
+"""Types that msgspec has used before. It inspects a type at its first use; if two threads do that at the same time, the
+process crashes."""
 
 
 def to_plain(value: object) -> Any:
-    """Return a value as JSON would give it back: dicts, lists (not tuples, which XCom wraps), strings, numbers."""
+    """Return a value as dicts, lists, strings and numbers, as in JSON. Tuples become lists, because XCom wraps them."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
-    """Parse what :func:`to_plain` made; missing fields and wrong types raise ``ValueError``."""
+    """Parse data that :func:`to_plain` made.
+
+    :raises ValueError: a field is missing, or a value has a wrong type.
+    """
     return _safely(kind, lambda: msgspec.convert(plain, kind))
 
 
@@ -183,12 +187,15 @@ def to_json(value: object) -> bytes:
 
 
 def from_json(kind: type[T], text: bytes | str) -> T:
-    """Parse what :func:`to_json` made; anything else raises ``ValueError``."""
+    """Parse JSON that :func:`to_json` made.
+
+    :raises ValueError: the text is no JSON, a field is missing, or a value has a wrong type.
+    """
     return _safely(kind, lambda: msgspec.json.decode(text, type=kind))
 
 
 def _safely(kind: type[T], parse: Callable[[], T]) -> T:
-    """Parse; for the first time in one thread alone, as types may share others."""
+    """Parse; at a type's first use, in one thread at a time for all types, because types may contain each other."""
     if kind in _used:
         return parse()
     with _first_use:

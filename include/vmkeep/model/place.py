@@ -1,4 +1,4 @@
-"""The place of a new VM, down to the last disk and network card; a person sees the place that is then used."""
+"""The place of a new VM, with the place of every disk and network card. A person approves it before it is used."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class SettledPlace:
     host: str
     host_name: str
     datastore: str
-    """Name of the one that the VM's own files go to."""
+    """Name of the datastore for the VM's own files."""
     disks: tuple[tuple[str, str], ...]
-    """Each disk's address, and its datastore's name."""
+    """The address of each disk, and the name of its datastore."""
     networks: tuple[tuple[str, str], ...]
-    """Each network card's label, and its network."""
+    """The label of each network card, and its network."""
     unconnected: tuple[str, ...] = ()
     """Labels of the network cards that start disconnected."""
     luns: tuple[tuple[str, str], ...] = ()
-    """Each raw mapping's address, and the LUN that it is mapped to."""
+    """The address of each raw mapping, and the LUN that it maps."""
     encrypted: bool = False
-    """With the saved VM's key."""
+    """Whether the new VM is encrypted, with the saved VM's key."""
 
     def differences(self, now: SettledPlace) -> Iterator[str]:
-        """Yield everything in which the place of now is not the settled one, in words for a person."""
+        """Yield, in words, every difference between this place and the one that would be used now."""
         for what, planned, found in (
             ("the VM folder", (self.folder, self.folder_path), (now.folder, now.folder_path)),
             ("the resource pool", (self.pool, self.pool_path), (now.pool, now.pool_path)),

@@ -1,4 +1,4 @@
-"""Restore points: a VM, restorable as of one instant, and the parts it is made of."""
+"""Restore points: a VM as it was at one instant, with the identity of the VM and the images of its disks."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from enum import StrEnum
 from vmkeep.model.disk import ChangeId, Disk
 
 STAMP = "%Y%m%dT%H%M%SZ"
-"""The form of a time in the name of a restore point, e.g. ``20260102T030405Z``: it sorts by time."""
+"""The form of a time in the name of a restore point, e.g. ``20260102T030405Z``. Names sort by time."""
 
 
 def stamp_of(time: datetime) -> str:
-    """Return an aware time, of any zone, as names of restore points hold it: in UTC."""
+    """Return an aware time in the form that names of restore points use, in UTC."""
     return time.astimezone(UTC).strftime(STAMP)
 
 
 class BackupKind(StrEnum):
-    """The part that was read: of one disk, or of all disks of a restore point."""
+    """Says how much was read for one disk, or for all disks of a restore point."""
 
     FULL = "full"
-    """Everything."""
+    """All bytes were read."""
     INCREMENTAL = "incremental"
-    """Of a disk, only the changes since an earlier point; of a restore point, only the changes of at least one disk."""
+    """For a disk, only the changes since an earlier point were read; for a point, that is so of at least one disk."""
 
 
 class BackupMode(StrEnum):
-    """The treatment of the running VM; the names are those of FlashCopy Manager."""
+    """The treatment of the running VM during the backup. The names are those of IBM FlashCopy Manager."""
 
     SNAPSHOT_INCL_MEM = "SNAPSHOT_INCL_MEM"
     SNAPSHOT_EXCL_MEM = "SNAPSHOT_EXCL_MEM"
@@ -37,7 +37,7 @@ class BackupMode(StrEnum):
 
 
 class Consistency(StrEnum):
-    """The consistency that was achieved, maybe less than asked for."""
+    """The consistency that a backup reached, which may be less than was asked for."""
 
     APPLICATION = "application"
     FILE_SYSTEM = "file-system"
@@ -48,7 +48,7 @@ class Consistency(StrEnum):
 
 
 class Power(StrEnum):
-    """The power state of a VM when it was backed up."""
+    """The power state of a VM at the time of its backup."""
 
     ON = "on"
     OFF = "off"
@@ -65,32 +65,34 @@ class Quiesce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmIdentity:
-    """The identity of a VM: every name by which it can be found again."""
+    """The identity of a VM: every name and id by which it can be found again."""
 
     name: str
     key: str
-    """Names the VM's folder in the repository: its instance UUID, or ``image-<slug>`` for imported images."""
+    """The VM's name in the repository: its instance UUID, or ``image-<slug>`` for imported images."""
     moref: str | None = None
     instance_uuid: str | None = None
     bios_uuid: str | None = None
     vcenter: str | None = None
-    """Instance UUID of the vCenter; hardware UUID of an ESXi host that was spoken to without one."""
+    """Instance UUID of the vCenter; or the hardware UUID of an ESXi host, if the backup went to the host itself."""
     inventory_path: str | None = None
     server: str | None = None
-    """Address of that vCenter as it was given: for people, who know no UUID by heart. It identifies nothing."""
+    """The server's address as the user gave it, because people recognise it more easily. It identifies nothing."""
 
     @property
     def in_full(self) -> str:
-        """The VM with everything that tells it from another one of its name."""
+        """The VM in words that distinguish it from another VM of the same name."""
         where = f"{self.inventory_path or 'path unknown'}, {self.moref or 'id unknown'}"
         at = f"{self.server} ({self.vcenter or 'UUID unknown'})" if self.server else self.vcenter or "unknown"
         return f"VM {self.name} ({where}, instance UUID {self.instance_uuid or 'unknown'}, vCenter {at})"
 
 
 def settled_vcenters(told: Sequence[str | None]) -> list[str | None]:
-    """Return the vCenter of each point of one history, sorted by time, also of those that do not tell.
+    """Return the vCenter of each of one key's points, sorted by time, also if a point does not record it.
 
-    Older programs told none of an ESXi host. Such a point belongs to the VM of the one before it.
+    Older programs did not record the id of an ESXi host. A point without an id gets that of the point before it.
+
+    :param told: the vCenter that each point records.
     """
     at = next((vcenter for vcenter in told if vcenter), None)
     settled = []
@@ -102,14 +104,14 @@ def settled_vcenters(told: Sequence[str | None]) -> list[str | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskImage:
-    """The content of one disk in a restore point: always complete, however little was read for it."""
+    """The content of one disk in a restore point. It is complete, even if only changes were read for it."""
 
     disk: Disk
     root: str
     """Digest (hex) of the map's root page."""
     kind: BackupKind
     reason: str
-    """Why it was a full read, or what the increment is relative to."""
+    """The reason why the whole disk was read, or the point whose changes were read."""
     change_id: ChangeId | None = None
     """The change id from which the next incremental starts; ``None`` forces a full read."""
     bytes_read: int = 0
@@ -118,15 +120,15 @@ class DiskImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePoint:
-    """A VM, restorable as it was at ``taken_at``: what a manifest says. Its seal is the commit of a backup."""
+    """A VM as it was at ``taken_at``, restorable by itself: the content of a manifest."""
 
     id: str
     vm: VmIdentity
     taken_at: datetime
-    """Kept in UTC, whatever zone it is given in."""
+    """The instant that the point shows. It is converted to UTC."""
     run: str
     kind: BackupKind = field(init=False, default=BackupKind.FULL)
-    """Follows from the images: full if every disk was read in full."""
+    """Derived from the images: full if every disk was read in full."""
     mode_asked: BackupMode
     mode_used: BackupMode
     quiesce_asked: Quiesce
@@ -135,15 +137,15 @@ class RestorePoint:
     skipped: tuple[Disk, ...] = ()
     warnings: tuple[str, ...] = ()
     attachments: dict[str, str] = field(default_factory=dict)
-    """Name → digest (hex) of a map root whose bytes are the file: ``config.xml``, ``vm.vmx``, ``vm.nvram``, and
-    ``extents/<device key>``: what was read of that disk for this point, as the repository encodes extents."""
+    """Digest (hex) of the map root of each saved file, by the file's name: ``config.xml``, ``vm.vmx``, ``vm.nvram``,
+    and ``extents/<device key>``, which lists the extents of that disk that were read for this point."""
     attachment_sizes: dict[str, int] = field(default_factory=dict)
-    """Name → bytes."""
+    """Size of each saved file in bytes, by its name."""
     power: Power | None = None
-    """``None``: written by a program that did not tell."""
+    """The VM's power state; ``None``: an older program wrote the point and did not record it."""
 
     def __post_init__(self) -> None:
-        """Hold what every reader relies on: a time in UTC, a kind that fits the images, and no disk twice."""
+        """Convert the time to UTC, derive the kind, and refuse a disk that appears twice."""
         if self.taken_at.tzinfo is None:
             raise ValueError("taken_at must carry a time zone")
         object.__setattr__(self, "taken_at", self.taken_at.astimezone(UTC))
@@ -154,28 +156,28 @@ class RestorePoint:
 
     @property
     def was_running(self) -> bool:
-        """Return whether the VM ran; where that was not written down, its consistency tells it."""
+        """Whether the VM ran during the backup. For a point of an older program, this follows from its consistency."""
         if self.power is not None:
             return self.power is Power.ON
         return self.consistency not in (Consistency.POWERED_OFF, Consistency.SUSPENDED)
 
     @property
     def disks(self) -> tuple[Disk, ...]:
-        """Every disk of the VM, copied or skipped, in order of device key."""
+        """All disks of the VM, copied or skipped, in the order of their device keys."""
         return tuple(sorted((*(image.disk for image in self.images), *self.skipped), key=lambda disk: disk.key))
 
     @property
     def stamp(self) -> str:
-        """The time in the point's name: UTC, but for :meth:`named_in`."""
+        """The time in the point's name, in UTC. Only :meth:`named_in` gives another zone."""
         return self.taken_at.strftime(STAMP)
 
     @property
     def ref(self) -> str:
-        """The point's name in the repository: ``<vm key>/<time>-<id>``; sorts by time."""
+        """The point's name in the repository, ``<vm key>/<time>-<id>``. Refs of one VM sort by time."""
         return f"{self.vm.key}/{self.stamp}-{self.id}"
 
     def named_in(self, zone: tzinfo | None) -> RestorePoint:
-        """Return the point under the name that an older program gave it, which wrote the stamp in another zone."""
+        """Return the point under the name of an older program, which wrote the stamp in the zone of the given time."""
         named = replace(self)
         object.__setattr__(named, "taken_at", self.taken_at.astimezone(zone))
         return named

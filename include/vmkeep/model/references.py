@@ -1,6 +1,6 @@
-"""Names that a saved VM's configuration only refers to by ids: kept with a restore point as ``references.json``.
+"""Names of objects to which a saved VM's configuration refers by ids only. A point keeps them as ``references.json``.
 
-An id of a port group means nothing in another vCenter, where it may be another group's; its name does.
+In another vCenter the id of a port group may belong to another port group. So a restore there needs the name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ ATTACHMENT = "references.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedNetwork:
-    """A network that a card's backing names by an id."""
+    """A network to which a network card's backing refers by an id."""
 
     id: str
     """Key of a distributed port group, or id of an opaque network."""
@@ -24,25 +24,25 @@ class NamedNetwork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPolicy:
-    """A storage policy that a VM's own files or one of its disks had."""
+    """A storage policy of a VM's own files or of one of its disks."""
 
     id: str
     name: str
     disk: int | None
-    """Device key; ``None``: the VM's own files."""
+    """Device key of the disk; ``None``: the policy is that of the VM's own files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
-    """Names that the ids in one VM's configuration stood for when it was backed up."""
+    """The names that belonged to the ids in a VM's configuration at the time of its backup."""
 
     networks: tuple[NamedNetwork, ...] = ()
     policies: tuple[NamedPolicy, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
-    """Custom attributes of the VM, name and value: the inventory keeps them, not the VM's configuration."""
+    """Names and values of the VM's custom attributes, which the inventory holds, not the VM's configuration."""
 
     def network(self, network_id: str, switch_uuid: str | None) -> NamedNetwork | None:
-        """Return the network of that id; ``None`` where its name was not kept."""
+        """Return the network with an id; ``None``: its name was not kept."""
         for network in self.networks:
             if (network.id, network.switch_uuid) == (network_id, switch_uuid):
                 return network
@@ -50,4 +50,4 @@ class References:
 
 
 NONE_KEPT = References()
-"""Points that older programs made have none."""
+"""The references of points that older programs made: none."""

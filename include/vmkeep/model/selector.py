@@ -1,7 +1,7 @@
-"""Names as they are listed and as they are typed: every name that is printed can be given back to any command.
+"""VM names as lists print them and as people type them. Any command takes a name in the form that a list prints.
 
-A name that could not be read off a line, or would be taken for something else, is printed as ``name:"…"``, in JSON's
-quotes. A shell takes the quotes off, a script may leave them on: both are understood, here alone.
+A name that could be misread in a line, or mistaken for another selector, is printed as ``name:"…"``, quoted as in JSON.
+A shell removes the quotes and a script may keep them, so both forms are understood. Only this module knows the forms.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from urllib.parse import unquote
 
 PREFIX = "name:"
 KINDS = ("name", "uuid", "moref", "ipaddr")
-"""Words that say, before a colon, by what a VM is selected."""
+"""The kinds of selector; each stands before a colon, as in ``moref:vm-16``."""
 _MISREAD = re.compile(rf"[\"/-]|(?:{'|'.join(KINDS)}|latest):|latest\Z|\s|.*(?:\s\Z|\s\s)", re.DOTALL)
 
 
 def shown_name(name: str) -> str:
-    """Return a VM's name as a table prints it: as it is, or in a form that a command takes for nothing else."""
+    """Return a VM's name for a table: unchanged if no command can mistake it, or else in the form ``name:"…"``."""
     if name and name.isprintable() and not _MISREAD.match(name):
         return name
     return f'{PREFIX}"{"".join(map(_quoted, name))}"'
@@ -28,9 +28,10 @@ def _quoted(character: str) -> str:
 
 
 def names_meant(text: str) -> tuple[str, ...]:
-    """Return every name that a person may mean by a text: the text itself, and what stands behind ``name:``.
+    """Return every name that a person may mean by a text: the text itself, and the part after ``name:``.
 
-    A VM may really be called ``name:web01``. Who has such a VM, and another one called web01, is asked which he means.
+    The text itself is included because a VM may really be called ``name:web01``. If another VM is called web01, the
+    selector is ambiguous, and the person has to choose.
     """
     if not text.startswith(PREFIX):
         return (text,)
@@ -49,20 +50,20 @@ def _unquoted(text: str) -> str | None:
 
 
 def decode_name(name: str) -> str:
-    """Return a name as a person typed it; vSphere stores slash, backslash and percent as ``%2f``, ``%5c``, ``%25``."""
+    """Return a name as a person types it. vSphere stores slash, backslash and percent as ``%2f``, ``%5c``, ``%25``."""
     return re.sub(r"%(2f|5c|25)", lambda found: unquote(found[0]), name, flags=re.IGNORECASE)
 
 
 def same_path(typed: str, found: str) -> bool:
     """Return whether a typed inventory path is the path of the object that vSphere found for it.
 
-    Between slashes, a path is written as vSphere stores it (a slash in a name is ``%2f``), or with a lone percent sign
-    or backslash as typed. How forgiving a server's own look-up is, is not known; so its answer is compared.
+    A slash inside a name is typed as ``%2f``, as vSphere stores it. A percent sign or backslash may be typed as it is.
+    A server's look-up may be more tolerant than that, so the path of the object that it found is compared.
     """
     return [decode_name(part) for part in typed.split("/")] == [decode_name(part) for part in found.split("/")]
 
 
 def path_meant(text: str) -> str | None:
-    """Return the inventory path that a text can stand for, as well as for a name."""
+    """Return the inventory path that a person may mean by a text; ``None``: the text is not a path."""
     path = text.removeprefix(PREFIX)
     return path if path.startswith("/") else None

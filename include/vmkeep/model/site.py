@@ -1,4 +1,7 @@
-"""The site: addresses and logins, given by the command line, the environment, or Airflow's connections."""
+"""The site: the addresses and credentials of one run's surroundings.
+
+They come from the command line, the environment, or Airflow's connections.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +12,37 @@ from vmkeep.model.aws import AwsCredentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VCenter:
-    """A vCenter or ESXi host, and the way its certificate is recognised."""
+    """A vCenter or ESXi host, and the means to verify its certificate."""
 
     host: str
     port: int = 443
     user: str
     password: str = field(repr=False)
     thumbprint: str | None = None
-    """SHA-1 or SHA-256 of the server's certificate, hex, with or without colons."""
+    """SHA-1 or SHA-256 of the server's certificate in hex, with or without colons."""
     also_sha256: str | None = None
-    """SHA-256 of the very certificate whose SHA-1 ``thumbprint`` is, where it was verified: VDDK's second try."""
+    """SHA-256 of the certificate whose SHA-1 ``thumbprint`` is. It is set once that certificate was verified; VDDK is
+    given it in a second attempt."""
     ca_file: str | None = None
-    """PEM bundle to verify against; with neither, the system's authorities are used."""
+    """PEM file of the trusted certificate authorities. Without it and a thumbprint, those of the system are trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Everything one run needs to know about its surroundings."""
+    """All addresses and credentials that one run needs."""
 
     repository: str
     """Location of the repository: a folder, or a ``file://``, ``s3://``, ``sftp://`` or ``scp://`` URL."""
     passphrase: str | None = field(default=None, repr=False)
     """Passphrase or recovery key of an encrypted repository."""
     aws: AwsCredentials | None = field(default=None, repr=False)
-    """For S3 and KMS; ``None``: the environment and the usual chain."""
+    """Credentials for S3 and KMS; ``None``: those of the environment and of AWS's usual chain."""
     vcenter: VCenter | None = None
     vddk: str | None = None
-    """Distribution folder of VDDK: the one that holds ``lib64/``."""
+    """VDDK's folder, which holds ``lib64/``."""
     catalog: str | None = None
-    """SQLAlchemy URL of the catalog that sealed points are entered into; ``None``: whoever asks next enters them."""
+    """SQLAlchemy URL of the catalog in which sealed points are entered; ``None``: the catalog's next reader enters
+    them."""
     limit_rate: str | None = None
-    """Bytes per second to and from the repository, for this machine, maybe by time of day: ``50MiB``."""
+    """This machine's limit for reading and writing the repository, in bytes per second, maybe by time of day, e.g.
+    ``50MiB``."""

@@ -9,7 +9,7 @@ from vmkeep.errors import UsageError
 
 
 class TransportMode(StrEnum):
-    """The modes by the names that VDDK knows; it takes the first of those given that works."""
+    """The transport modes under VDDK's names. VDDK takes the first mode of a list that works."""
 
     SAN = "san"
     HOTADD = "hotadd"
@@ -19,15 +19,15 @@ class TransportMode(StrEnum):
 
 _KNOWN = ", ".join(TransportMode)
 DEFAULT_MODES = (TransportMode.NBDSSL, TransportMode.NBD)
-"""The modes of a request that names none: every proxy has them, because they need a network and no more."""
+"""The modes for a request that names none. Every proxy can use them, because they need only a network."""
 
 
 def parse_modes(text: str) -> tuple[TransportMode, ...]:
-    """Return the modes of a text such as ``hotadd:nbdssl``, the preferred one first.
+    """Return the modes that a text such as ``hotadd:nbdssl`` names, the preferred one first.
 
-    A wrong name is refused here, because VDDK would only stumble over it once the VM has a snapshot.
+    A wrong name is refused here, because VDDK would refuse it only after the VM got a snapshot.
 
-    :raises UsageError: there is none, or one is no mode.
+    :raises UsageError: the text names no mode, or one that does not exist.
     """
     names = text.split(":") if text else []
     for name in names:
@@ -39,7 +39,7 @@ def parse_modes(text: str) -> tuple[TransportMode, ...]:
 
 
 def require_some(modes: Sequence[TransportMode]) -> None:
-    """Refuse a request that names no mode.
+    """Return if a request names a mode.
 
     :raises UsageError: it names none.
     """
@@ -48,13 +48,13 @@ def require_some(modes: Sequence[TransportMode]) -> None:
 
 
 _UNDER_A_SNAPSHOT = (TransportMode.SAN, TransportMode.HOTADD)
-"""VDDK opens a disk for writing by these only where its VM has a snapshot."""
+"""Modes in which VDDK opens a disk for writing only if its VM has a snapshot."""
 
 
 def modes_for_writing(modes: Sequence[TransportMode]) -> tuple[TransportMode, ...]:
-    """Return the modes of a list by which a restore can write: it writes the disks of a VM without a snapshot.
+    """Return those modes in which a restore can write, because it writes the disks of a VM that has no snapshot.
 
-    :raises UsageError: there is none.
+    :raises UsageError: the list has no such mode.
     """
     require_some(modes)
     left = tuple(mode for mode in modes if mode not in _UNDER_A_SNAPSHOT)

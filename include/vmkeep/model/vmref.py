@@ -1,4 +1,4 @@
-"""A VM of one vCenter, as code refers to it."""
+"""The reference to a VM in one vCenter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class VmRef:
     """Managed object id and name of one VM in one vCenter. Its identity across servers is :class:`VmIdentity`."""
 
     moref: str
-    """Managed object id, e.g. ``vm-16``; it means nothing at another server."""
+    """Managed object id, e.g. ``vm-16``. It is valid in one vCenter only."""
     name: str
-    """Display name, as vSphere lists it; names are not unique."""
+    """Display name as vSphere lists it. Names are not unique."""
 
     def __str__(self) -> str:
-        """The VM as messages name it."""
+        """Return the VM's name and id, for messages."""
         return f"{self.name} ({self.moref})"

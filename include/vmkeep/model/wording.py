@@ -1,4 +1,4 @@
-"""Numbers in sentences: counts with their noun and verb, and sizes as people read them."""
+"""Writes numbers in sentences: counts with their noun and verb, and sizes as people read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun: ``1 disk``, ``3 disks``.
 
-    :param many: the plural, where it is not the singular with an *s*.
+    :param many: the plural, if it is not the singular with an *s*.
     """
     return f"{number:,} {agreeing(number, one, many or f'{one}s')}"
 
@@ -22,7 +22,7 @@ def agreeing(number: int, one: str, many: str) -> str:
 
 
 def size(count: float) -> str:
-    """Return bytes in binary units, e.g. ``1.5 GiB``."""
+    """Return a number of bytes in binary units, e.g. ``1.5 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if count < 1024 or unit == "TiB":
             break
@@ -31,5 +31,5 @@ def size(count: float) -> str:
 
 
 def exact_size(count: int) -> str:
-    """Return bytes in binary units and exactly, where two sizes that differ by little must not look alike."""
+    """Return a number of bytes in binary units and exactly, because two similar sizes must not look alike."""
     return f"{size(count)} ({counted(count, 'byte')})"

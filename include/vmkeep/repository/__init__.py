@@ -1,22 +1,25 @@
-"""The repository: its format, and everything that knows a byte of it.
+"""The repository: its format, and all code that depends on the layout of its bytes.
 
 A repository is a set of blobs on one store, with a descriptor. Blocks of disks lie in packs, an index finds them by
 their digests, a map names the blocks of one disk, and a manifest names the maps of one restore point. All of these are
-immutable and never overwritten, so any number of processes write at once without a lock. ``docs/format.md`` tells
-every byte and every rule.
+immutable and never overwritten, so any number of processes can write at once without a lock. ``docs/format.md``
+describes every byte and every rule.
 
-The rooms, from the ground up; each imports only rooms below it:
+The rooms from the ground up; each imports only rooms below it:
 
-``frames``            bytes: digests, envelopes, packs
-``unlock`` ``index`` ``points``   who may open it; where a frame is; which restore points there are
-``notes``             what runs, people and maintenance tell each other
-``blocks``            blocks in and out of packs
-``maps``              a disk as a tree of digests
-``sealing`` ``checks``   how a restore point becomes true; whether all of it is whole
+``frames``    digests, frames and packs
+``unlock``    the descriptor, the keys, and the checks that a repository is the one it claims to be
+``index``     the way from a digest to the place of its frame
+``points``    the names and manifests of restore points
+``notes``     small blobs by which runs, people and maintenance inform each other
+``blocks``    writing blocks into packs and reading them back
+``maps``      a disk as a tree of digests
+``sealing``   the commit of a restore point while maintenance may be deleting
+``checks``    the search for damaged and missing data
 
-:class:`Repository` is the front of them, and ``opening`` makes and opens one. ``folders`` names the folders,
+:class:`Repository` is the front of these rooms; ``opening`` makes and opens one. ``folders`` names the folders,
 ``lockedkeys`` says which blobs are locked, and ``twins`` recognises a point that was copied from another repository.
-Import a name from a room's door, its ``__init__``; the modules behind the door are its inside.
+Import a name from a room's door, its ``__init__``. The modules behind the door are private to the room.
 """
 
 from vmkeep.repository.blocks import Batch, BlockReader, BlockWriter, ReadBuffers, Wanted

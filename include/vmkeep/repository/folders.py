@@ -1,4 +1,4 @@
-"""The folders of a repository: the first part of every blob's key. Their contents are told in ``docs/format.md``."""
+"""The folders of a repository: the first part of every blob's key. ``docs/format.md`` describes their contents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEYS = "keys/"
 PROBES = "probes/"
 
 FULL = frozenset({PACKS, INDEX, POINTS, SEALED, MARKS, DAMAGE, RUNS, PLANS, SWEEPS, FORGETTINGS})
-"""A place where one of these stands holds a repository, or the rest of one."""
+"""Folders that only a repository, or the rest of one, has."""
 
 INITIAL = frozenset({KEYS, PROBES})
-"""An ``init`` that was interrupted may have left these."""
+"""Folders that an interrupted ``init`` may have left."""

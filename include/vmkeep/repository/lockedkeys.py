@@ -1,4 +1,4 @@
-"""The blobs that a store with locks locks: those that a restore needs, and none that is rewritten."""
+"""Says which blobs a store with Object Lock has to lock: those that a restore needs. None of them is ever rewritten."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ log = logging.getLogger(__name__)
 
 
 def is_locked(key: str) -> bool:
-    """Return whether a blob of that name is to be locked."""
+    """Return whether the blob with a key is to be locked."""
     return key == descriptor.KEY or key.startswith(LOCKED_FOLDERS)
 
 
 def begin_locks(store: BlobStore, rule: LockRule | None) -> None:
-    """Lock from now on what is put, as the repository's descriptor says.
+    """Lock new blobs from now on, as the repository's descriptor says.
 
-    A copy of the repository that lies where nothing can be locked stays usable; a warning says what it lacks.
+    A copy of the repository in a store without locks can be used, too; a warning says that nothing is locked there.
+
+    :param rule: the descriptor's rule; ``None``: nothing is locked.
     """
     if rule is None:
         return
@@ -34,9 +36,9 @@ def begin_locks(store: BlobStore, rule: LockRule | None) -> None:
 
 
 def require_locks(store: BlobStore, rule: LockRule | None) -> None:
-    """Prove that a store can keep a new repository's locks, and begin with them.
+    """Check that a store can lock the blobs of a new repository, and lock new blobs from now on.
 
-    :raises RepositoryError: it cannot.
+    :raises RepositoryError: the store cannot lock blobs.
     """
     if rule is None:
         return
@@ -47,7 +49,7 @@ def require_locks(store: BlobStore, rule: LockRule | None) -> None:
 
 
 def locked_by_age(store: BlobStore, rule: LockRule | None, prefix: str) -> frozenset[str]:
-    """Return the blobs below a prefix that are locked since they were put; none where nothing is locked."""
+    """Return the blobs below a prefix that are still locked, by their age; none if the repository locks nothing."""
     if rule is None or (locks := locks_of(store)) is None:
         return frozenset()
     now = locks.now()
@@ -55,9 +57,9 @@ def locked_by_age(store: BlobStore, rule: LockRule | None, prefix: str) -> froze
 
 
 def require_visible(store: BlobStore, rule: LockRule | None, prefix: str) -> None:
-    """Make sure that nobody has deleted or overwritten what is locked below a prefix; costs nothing without locks.
+    """Return if nobody has deleted or overwritten locked blobs below a prefix. Ask the store only if there are locks.
 
-    :raises CorruptError: somebody has. Whoever takes what he sees for all there is would help him.
+    :raises CorruptError: somebody has hidden blobs. A prune that missed them would delete the data that they need.
     """
     if rule is None or (locks := locks_of(store)) is None:
         return

@@ -1,4 +1,4 @@
-"""Making and opening repositories, encrypted or not, at a location or on a store that is open already."""
+"""Creates and opens repositories, encrypted or not, at a location or on a store that is open already."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Created:
 
     repository: Repository
     recovery_key: str = field(repr=False)
-    """Opens it like a passphrase; kept nowhere: show it once."""
+    """A key that opens the repository like a passphrase. Show it once, because it is not kept anywhere."""
 
 
 def create_repository(
@@ -46,13 +46,14 @@ def create_repository(
     lock: LockRule | None = None,
     aws: AwsCredentials | None = None,
 ) -> Repository:
-    """Create a repository at a location of :func:`create_store`; the last part of a folder's path is created.
+    """Create a repository at a location as :func:`create_store` takes it. Create only the last folder of a path.
 
-    :param lock: for how long the store is to lock what is put.
-    :param aws: for S3, and for a key service.
-    :raises RepositoryError: there is one already, or other files, or the folder above is missing, or the store cannot
-        lock.
-    :raises UsageError: a block size or compression that the format does not have.
+    :param block_size: bytes of a block.
+    :param lock: the time for which the store is to lock each blob that is put; ``None``: it locks none.
+    :param aws: credentials for S3 and for a key service.
+    :raises RepositoryError: a repository or other files are there, or the folder above is missing, or the store cannot
+        lock blobs.
+    :raises UsageError: the format does not have this block size or compression.
     """
     descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
     store = create_store(location, credentials=aws)
@@ -60,7 +61,7 @@ def create_repository(
     warn_unless_creates(store)
     require_locks(store, lock)
     descriptors.create(store, descriptor)
-    for blob in store.list(KEYS):  # of an encrypted repository whose making was interrupted
+    for blob in store.list(KEYS):  # key slots of an encrypted repository whose creation was interrupted
         delete_unlocked(store, blob.key)
     return Repository(store, descriptors.load(store))
 
@@ -75,12 +76,12 @@ def create_encrypted_repository(
     lock: LockRule | None = None,
     aws: AwsCredentials | None = None,
 ) -> Created:
-    """Create a repository like :func:`create_repository`, encrypted.
+    """Create an encrypted repository; otherwise like :func:`create_repository`.
 
-    A recovery key opens it, and the passphrase, and a key service; one of these two has to be given.
+    The new recovery key opens it. So do the passphrase and the key service's key, of which at least one must be given.
 
     :param kms_key: ARN of a key of Amazon's key service.
-    :raises UsageError: the passphrase is too short.
+    :raises UsageError: the passphrase is too short, or neither a passphrase nor a key is given.
     """
     descriptor = descriptors.new_descriptor(block_size=block_size, compression=compression, lock=lock)
     store = create_store(location, credentials=aws)
@@ -97,7 +98,7 @@ def create_encrypted_in(
     kms_key: str | None = None,
     service: KeyService | None = None,
 ) -> Created:
-    """Create an encrypted repository on a store: first its key slots, then the descriptor that makes them matter."""
+    """Create an encrypted repository on a store: first its key slots, then the descriptor, which makes it valid."""
     if not passphrase and not kms_key:
         raise UsageError("an encrypted repository takes a passphrase, or the ARN of a KMS key")
     descriptors.require_absent(store)
@@ -129,15 +130,17 @@ def open_repository(
     cache: Path | None = None,
     limit_rate: str | None = None,
 ) -> Repository:
-    """Open the repository at a location of :func:`open_store`.
+    """Open the repository at a location as :func:`open_store` takes it.
 
-    :param passphrase: of an encrypted repository: a passphrase, or a recovery key.
-    :param master: in place of all that would unwrap it: what :func:`unlock_site` gave to the process that started this.
-    :param aws: for S3, and for key slots that Amazon's key service opens.
-    :param cache: folder for files that can be made again: index segments; by default the user's cache folder.
-    :param limit_rate: bytes per second to and from it, maybe by time of day: see :mod:`vmkeep.blobs.wrappers.rates`.
-    :raises RepositoryError: no such folder, not a repository, one that this version cannot read, or the passphrase
-        is missing or wrong, or given for a repository that is not encrypted.
+    :param passphrase: a passphrase or recovery key of an encrypted repository.
+    :param master: the master key, if the process that started this one has it from :func:`unlock_site`; no passphrase
+        or key service is needed then.
+    :param aws: credentials for S3, and for key slots that Amazon's key service opens.
+    :param cache: folder for copies of index segments, which can be fetched again; by default the user's cache folder.
+    :param limit_rate: limit for reading and writing together, in bytes per second, maybe by time of day; see
+        :mod:`vmkeep.blobs.wrappers.rates`.
+    :raises RepositoryError: there is no such folder, it is no repository, or this version cannot read it; or the
+        passphrase is missing or wrong, or was given for a repository that is not encrypted.
     """
     meter = Meter()
     store = open_store(location, credentials=aws, limit_rate=limit_rate, meter=meter)
@@ -154,7 +157,10 @@ def open_in(
     cache: Path | None = None,
     meter: Meter | None = None,
 ) -> Repository:
-    """Open the repository on a store, whose calls ``meter`` counts."""
+    """Open the repository on an open store.
+
+    :param meter: counts the calls to the store.
+    """
     descriptor = descriptors.load(store)
     begin_locks(store, descriptor.lock)
     require_own(store, descriptor)
@@ -185,9 +191,11 @@ def open_site_repository(site: Site, *, master: bytes | None = None) -> Reposito
 
 
 def unlock_site(site: Site) -> bytes | None:
-    """Return the master key of a site's repository, for a process that is not to unwrap it; ``None``: not encrypted.
+    """Return the master key of a site's repository; ``None``: it is not encrypted.
 
-    :raises RepositoryError: as :func:`open_repository` does.
+    A parent process calls this and hands the key to its child, so that the child need not unwrap it again.
+
+    :raises RepositoryError: the repository cannot be opened; see :func:`open_repository`.
     """
     store = open_store(site.repository, credentials=site.aws)
     try:
@@ -198,7 +206,7 @@ def unlock_site(site: Site) -> bytes | None:
 
 
 def takes_passphrase(location: str) -> bool:
-    """Whether nothing but a passphrase opens the repository there: it is encrypted, and by no key service's help."""
+    """Return whether a person must give a passphrase: the repository is encrypted, and no key service opens it."""
     store = open_store(location)
     descriptor = descriptors.load(store)
     return descriptor.encrypted and not Slots(store, descriptor.id).has_service()

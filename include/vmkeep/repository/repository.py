@@ -1,4 +1,4 @@
-"""A repository: one format, on one blob store."""
+"""An open repository on one blob store: the front of all rooms of this package."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class RepositoryStats:
     index_segments: int
     index_bytes: int
     blocks: int
-    """Entries of the index: blocks and map pages, counted twice where they are stored twice."""
+    """Entries of the index: stored blocks and map pages. One that is stored twice counts twice."""
     run_blobs: int
 
 
 class Repository:
-    """An open repository. Thread-safe, and holds no lock: any number of them may be open at once, anywhere."""
+    """An open repository. Thread-safe. It holds no lock, so any number of processes may open one at the same time."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Repository:
         self._lock = threading.Lock()
         self._loaded = False
         self._own_tries: dict[str, list[str]] = defaultdict(list)
-        """Run → tries that writers of this repository began; they end when the run seals here."""
+        """By run, the tries that writers of this object began. They end when the run seals its point here."""
 
     def __enter__(self) -> Self:
         """Use as a context manager."""
@@ -108,18 +108,18 @@ class Repository:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Log what went to the store and came from it, and end its connections; what uses it later makes new ones."""
+        """Log the counts of the store's calls, and close its connections. Later calls open new connections."""
         close_store(self.blobs)
         if self.meter is not None and (counts := str(self.meter)):
             log.info("%s: %s", self.location, counts)
 
     @property
     def encrypted(self) -> bool:
-        """True if everything in the repository is encrypted."""
+        """Whether the repository is encrypted."""
         return self._keys is not None
 
     def master_key(self) -> bytes:
-        """Return what a new key slot wraps.
+        """Return the master key, which a new key slot wraps.
 
         :raises RepositoryError: the repository is not encrypted.
         """
@@ -129,7 +129,7 @@ class Repository:
 
     @property
     def index(self) -> Index:
-        """The index, loaded at the first use."""
+        """The index. It is loaded at the first use."""
         with self._lock:
             if not self._loaded:
                 self._refresh()
@@ -137,31 +137,31 @@ class Repository:
         return self._index
 
     def _refresh(self) -> None:
-        """Load what is new in the index; first what in it is not to be counted on."""
+        """Refresh the index, after loading the packs and frames that it must avoid."""
         _load(self._index, self.damage.load(), self.sweep_records.avoided())
 
     def fresh_index(self) -> Index:
-        """Return an index of one's own, as it is now: for who has to know that nothing in it is older."""
+        """Load the index anew and return it, for callers that need its state as of now."""
         index = Index(self.blobs, self.framer, cache=self.cache)
         _load(index, self.damage.load(), self.sweep_records.avoided())
         return index
 
     def begin_run(self, run: str) -> str:
-        """Say that a try of a run begins; return its id, for :meth:`open_writer` and :meth:`seal`.
+        """Record that a try of a run begins; return its id, for :meth:`open_writer` and :meth:`seal`.
 
-        Call it before anything is looked up that its restore points may build upon. What the try finds from then on
-        is either still there when it seals, or :meth:`seal` tells.
+        Call this before looking up anything on which the run's restore points may build. If blocks that the try finds
+        later are deleted before it seals, :meth:`seal` notices that.
         """
         return tries.begin(self.blobs, self.framer, run)
 
     def at_work(self, run: str) -> AbstractContextManager[str]:
-        """Begin a try that this process carries out alone: it shows signs of life until the context is left."""
+        """Begin a try that this process carries out alone, and hold a lease for it until the context is left."""
         return tries.at_work(self.blobs, self.framer, run)
 
     def open_writer(self, *, run: str, begun: str | None = None) -> BlockWriter:
         """Return a writer of blocks and map pages for one copy of a run; use it as a context manager.
 
-        :param begun: the try that it is part of; ``None``: the writer is a try for itself.
+        :param begun: the id of the try that the writer is part of; ``None``: begin a try for this writer.
         :raises RepositoryError: the repository cannot be written to.
         """
         try:
@@ -173,7 +173,7 @@ class Repository:
         return self.open_mover(run=run, begun=begun)
 
     def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:
-        """Return a writer for maintenance, which stores again what is there already: for a store that is full, too."""
+        """Return a writer for maintenance, which moves stored content. It does not check for a full store."""
         begun_try = tries.BegunTry(self.blobs, self.framer, run, begun)  # before the index is loaded
         if begun_try.id != begun:
             self._own_tries[run].append(begun_try.id)
@@ -187,10 +187,10 @@ class Repository:
         return self._blocks
 
     def open_map(self, root: str, *, what: str | None = None) -> DiskMap:
-        """Return the map of that root.
+        """Return the map with a root.
 
-        :param what: whose map it is, for errors.
-        :raises CorruptError: it is not in the repository, or damaged.
+        :param what: the owner of the map, for errors.
+        :raises CorruptError: the map is not in the repository, or is damaged.
         """
         try:
             reader = self.open_blocks()
@@ -204,21 +204,24 @@ class Repository:
         return DiskMap(root, shape, top, lambda digests, size: reader.get_pages(digests, size=size))
 
     def build_map(self, writer: BlockWriter, *, capacity: int, base: DiskMap | None = None) -> MapBuilder:
-        """Return a builder for the map of a disk of ``capacity`` bytes, starting from ``base`` or from zeros."""
+        """Return a builder for the map of a disk of ``capacity`` bytes.
+
+        :param base: the map to start from; ``None``: zeros.
+        """
         shape = Shape(capacity=capacity, block_size=self.block_size)
         return MapBuilder(shape, writer, self.framer.digester, base=base)
 
     def seal(self, point: RestorePoint, *, begun: str | None = None) -> str:
-        """Commit a restore point and return its ref: from now on it exists.
+        """Commit a restore point and return its ref. From then on the point exists.
 
-        Everything it names has to be there, and to stay: that is settled first, with maintenance that may run at the
-        same time; see :mod:`vmkeep.repository.sealing.handshake`. A second seal in the same run finds the point that
-        stands, because retries share the id that :func:`~vmkeep.repository.points.point_id` gives.
+        Before the commit, this makes sure that everything the point names is there and stays, even if maintenance runs
+        at the same time; see :mod:`vmkeep.repository.sealing.handshake`. A second seal in the same run returns the
+        first one's point, because retries share the id that :func:`~vmkeep.repository.points.point_id` gives.
 
-        :param begun: the try under which everything was found and stored that the point names; it ends with this.
-            ``None``: all of the point's map is walked.
+        :param begun: the id of the try in which everything was found and stored that the point names; the try ends
+            with this call. ``None``: walk all maps of the point.
         :raises CorruptError: a map that the point names is not in the repository.
-        :raises StaleError: maintenance took something that the run had found; the run has to start again.
+        :raises StaleError: maintenance deleted data that the run had found; the run has to start again.
         """
         if (sealed := self.manifests.sealed_by(point)) is None:
             sealed = commit(self, point, begun)
@@ -231,35 +234,35 @@ class Repository:
         return sealed
 
     def require_unswept(self, roots: Sequence[str], *, run: str, begun: str | None) -> None:
-        """Return unless maintenance took something of maps that are not sealed yet, or were forgotten meanwhile.
+        """Return if maintenance has deleted no data of maps that are not sealed yet, or were forgotten meanwhile.
 
-        Settled for good only by :meth:`seal`; before, it tells why something that was there can be gone.
+        Only :meth:`seal` settles this for good. Before the seal, call this to explain why data can be missing.
 
-        :raises StaleError: it did.
+        :raises StaleError: maintenance has deleted data of these maps.
         """
         if not handshake.is_unswept(self.blobs, self.framer, run, begun):
             handshake.walk(self.blobs, self.framer, roots, self.fresh_index)
 
     def points(self, vm_key: str | None = None) -> Iterator[RestorePoint]:
-        """Yield all restore points, or those of one VM; sorted by VM, then by time."""
+        """Yield all restore points, or those of one VM, sorted by VM and then by time."""
         for name in self.manifests.names(vm_key):
-            with suppress(BlobNotFoundError):  # removed since it was listed
+            with suppress(BlobNotFoundError):  # the point was removed after the listing
                 yield self.manifests.load(name.blob)
 
     def point_refs(self, vm_key: str | None = None) -> Iterator[str]:
-        """Yield the refs of all points, or of one VM's, from their names alone: nothing is read."""
+        """Yield the refs of all points, or of one VM's points. List blobs without reading any."""
         for name in self.manifests.names(vm_key):
             yield name.ref
 
     def load_point(self, ref: str) -> RestorePoint:
-        """Return the restore point of a full ref.
+        """Return the restore point that a full ref names.
 
-        :raises NotFoundError: there is none.
+        :raises NotFoundError: there is no such point.
         """
         return load_ref(self.manifests, ref)
 
     def load_points(self, refs: Iterable[str]) -> Iterator[tuple[str, RestorePoint | CorruptError | NotFoundError]]:
-        """Yield each of some full refs with its restore point, or why it cannot be had; several are read at a time."""
+        """Yield each of some full refs with its restore point, or with the error. Read several at a time."""
 
         def load(ref: str) -> tuple[str, RestorePoint | CorruptError | NotFoundError]:
             try:
@@ -274,42 +277,46 @@ class Repository:
         return find_point(self.manifests, text)
 
     def latest_point(self, vm_key: str) -> RestorePoint | None:
-        """Return a VM's newest restore point, or ``None``."""
+        """Return a VM's newest restore point; ``None``: it has none."""
         return latest_point(self.manifests, vm_key)
 
     def newest_first(self, vm_key: str) -> Iterator[ReadPoint]:
-        """Yield a VM's restore points, the newest first; each is read when it is asked for."""
+        """Yield a VM's restore points, the newest first. Read each only when it is asked for."""
         return newest_first(self.manifests, vm_key)
 
     def latest_refs(self, vm_key: str) -> list[str]:
-        """Return the ref of the newest restore point of each VM of a key, also of one that cannot be read."""
+        """Return the ref of the newest restore point of each VM that has a key; see `points.lookup.latest_refs`."""
         return latest_refs(self.manifests, vm_key)
 
     def keys_of_vm(self, vm: str) -> list[str]:
-        """Return the keys of the VMs of that name or key."""
+        """Return the keys of the VMs that a key, a name or an inventory path means."""
         return keys_of_vm(self.manifests, vm)
 
     def store_attachment(self, data: bytes, *, run: str, begun: str | None = None) -> tuple[str, int]:
-        """Store a file's bytes; return the root of their map and their number."""
+        """Store a file's bytes; return the root of their map and their number.
+
+        :param begun: the id of the try that this is part of; ``None``: begin one.
+        """
         return self.store_attachments({"": data}, run=run, begun=begun)[""]
 
     def store_attachments(
         self, files: Mapping[str, bytes], *, run: str, begun: str | None = None
     ) -> dict[str, tuple[str, int]]:
-        """Store several files together: name → (map root, size)."""
+        """Store several files together; return the map root and the size in bytes of each, by its name."""
         with self.open_writer(run=run, begun=begun) as writer:
             stored = {name: (self.write_attachment(writer, data), len(data)) for name, data in files.items()}
             writer.flush()
         return stored
 
     def write_attachment(self, writer: BlockWriter, data: bytes) -> str:
-        """Add a file's bytes to a writer and return their root; findable once the writer is flushed."""
+        """Add a file's bytes to a writer; return the root of their map. It can be read once the writer is flushed."""
         return write_content(self.build_map(writer, capacity=len(data)), writer, self.framer.digester, data)
 
     def load_attachment(self, point: RestorePoint, name: str) -> bytes:
-        """Return a file that was saved with a restore point, its digests checked.
+        """Return a file that was saved with a restore point, after checking its digests.
 
-        :raises NotFoundError: the point has none of that name.
+        :raises NotFoundError: the point has no file of that name.
+        :raises CorruptError: the file is damaged.
         """
         if (root := point.attachments.get(name)) is None:
             has = ", ".join(sorted(point.attachments)) or "none"
@@ -330,15 +337,15 @@ class Repository:
         part: Slice | None = None,
         on_progress: Callable[[Progress], None] = lambda _progress: None,
     ) -> list[Finding]:
-        """Check structure and completeness of everything, and the stored bytes of all packs or of a part of them.
+        """Check that the structure of everything is right and complete. Read stored bytes only if asked to.
 
-        Damaged packs are written down, so that the next backup stores again what it meets of their content.
+        Damaged packs are noted. So the next backup that meets one of their blocks stores it again.
 
         :param read_data: read every stored byte.
-        :param part: read the packs of this slice.
-        :returns: what is wrong; empty: all is well.
+        :param part: read every byte of the packs of this slice; ``None``: as ``read_data`` says.
+        :returns: the problems that were found; empty: there are none.
         """
-        from vmkeep.repository.checks.check import Check  # which takes numpy: other commands should not wait for it
+        from vmkeep.repository.checks.check import Check  # imported here, because it loads numpy, which takes long
 
         check = Check(
             self.blobs,
@@ -353,14 +360,14 @@ class Repository:
         return check.run()
 
     def point_check(self) -> PointCheck:
-        """Return what checks points for completeness, from what is stored and known of damage now."""
+        """Return a checker of points, which uses the index and the known damage as of now."""
         with self._lock:
             self._refresh()
             self._loaded = True
         return PointCheck(self._blocks, Places(self.blobs, self._index, self._blocks, self.damage.load().packs))
 
     def stats(self) -> RepositoryStats:
-        """Count what is there."""
+        """Count the contents of the repository, and sum up their sizes."""
         names = list(self.manifests.names())
         packs = [blob.size for blob in self.blobs.list(PACKS)]
         segments = [blob.size for blob in self.blobs.list(INDEX)]

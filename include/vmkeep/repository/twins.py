@@ -1,6 +1,6 @@
-"""Twins: the same restore point, or the same content, in two repositories.
+"""Twins: one restore point in two repositories.
 
-A copied point keeps its id, time and VM; its run says where it was made first: ``copy:<repository id>:<run>``.
+A copied point keeps its id, time and VM. Its run names the repository of its origin: ``copy:<repository id>:<run>``.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ def share_digests(one: Repository, other: Repository) -> bool:
 
 
 def copied_run(point: RestorePoint, repository: Repository) -> str:
-    """Return the run of a point's copies, wherever they are."""
+    """Return the run that copies of a point have in any repository."""
     return point.run if point.run.startswith(_PREFIX) else f"{_PREFIX}{repository.id}:{point.run}"
 
 
 def find_twin(point: RestorePoint, here: Repository, there: Repository) -> RestorePoint | None:
-    """Return the point of another repository that is a copy of this one, or its original; ``None``: it has none.
+    """Return the twin of a point in another repository: its copy or its original; ``None``: there is none.
 
-    :raises CorruptError: its manifest is damaged.
+    :raises CorruptError: the twin's manifest is damaged.
     """
     if blob_of_ref(point.ref) not in (name.blob for name in there.manifests.names(point.vm.key)):
         return None
     try:
         twin = there.load_point(point.ref)
     except NotFoundError:
-        return None  # removed since it was listed
+        return None  # the twin was removed after the listing
     return twin if copied_run(twin, there) == copied_run(point, here) else None

@@ -1,9 +1,9 @@
-"""A kit for tests of code that stores blobs: of vmkeep's own code, and of a storage backend that somebody else writes.
+"""A kit for tests of code that stores blobs: for vmkeep itself, and for storage backends that others write.
 
-``blob_contract`` holds the promises of a blob store as a class of tests, which a backend inherits and runs.
-``MemoryStore`` is the smallest store that keeps them, and ``FaultyStore`` fails at the calls that a test names.
-``lossy`` is a network that does what it is asked and loses the answer. ``servers`` starts real servers (SeaweedFS,
-Moto, OpenSSH, PostgreSQL), each in a folder of its own, and ends them with the test.
+``blob_contract`` states the promises of a blob store as a class of tests, which a backend inherits and runs.
+``MemoryStore`` is the smallest store that keeps these promises. ``FaultyStore`` fails at the calls that a test names.
+``lossy`` is a network that delivers requests and loses replies. ``servers`` starts real servers (SeaweedFS, Moto,
+OpenSSH, PostgreSQL), each in its own folder, and ends them with the test.
 
 Nothing in vmkeep imports this package, and only ``blob_contract`` needs pytest. docs/testing-kit.md shows it in use.
 """

@@ -1,10 +1,10 @@
-"""A blob store that fails on demand: the fault library of the storage tests.
+"""A blob store that fails on demand, for tests of how code copes with faults.
 
 >>> store = FaultyStore(MemoryStore())
 >>> store.fail("put", after=2, with_=StoreError("connection reset"))
 
-lets two puts pass and fails the third. ``reply_lost`` does the work first and fails then: the other side
-has the bytes, the caller an error.
+lets two puts pass and fails the third. With ``reply_lost``, the call does its work and then fails: the store has the
+bytes, and the caller has an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Fault:
 
 
 class FaultyStore(WrappingStore):
-    """Passes every call on to ``inner``, but for the faults that were asked for."""
+    """Passes every call on to ``inner``, except those that :meth:`fail` names."""
 
     def __init__(self, inner: BlobStore) -> None:
         super().__init__(inner)
@@ -50,7 +50,9 @@ class FaultyStore(WrappingStore):
         """Let ``after`` matching calls pass, then fail ``times`` of them.
 
         :param call: name of a method of :class:`BlobStore`; ``write`` stands for put, replace and delete.
-        :param prefix: only calls whose key starts with it count.
+        :param with_: the error to raise.
+        :param prefix: only calls whose key begins with it match.
+        :param reply_lost: whether the call does its work before it fails.
         """
         self._faults.append(
             _Fault(call=call, after=after, error=with_, times=times, prefix=prefix, reply_lost=reply_lost)
@@ -77,7 +79,7 @@ class FaultyStore(WrappingStore):
         return fault
 
     def put(self, key: str, data: Bytes) -> bool:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         fault = self._before("put", key)
         created = self.inner.put(key, data)
         if fault is not None:
@@ -85,45 +87,45 @@ class FaultyStore(WrappingStore):
         return created
 
     def replace(self, key: str, data: Bytes) -> None:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         fault = self._before("replace", key)
         self.inner.replace(key, data)
         if fault is not None:
             raise fault.error
 
     def delete(self, key: str) -> None:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         fault = self._before("delete", key)
         self.inner.delete(key)
         if fault is not None:
             raise fault.error
 
     def get(self, key: str) -> bytes:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         self._before("get", key)
         return self.inner.get(key)
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         self._before("get_into", key)
         return self.inner.get_into(key, start, buffer)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         self._before("get_range", key)
         return self.inner.get_range(key, start, length)
 
     def size(self, key: str) -> int:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         self._before("size", key)
         return self.inner.size(key)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         self._before("list", prefix)
         return self.inner.list(prefix)
 
     def check_writable(self) -> None:
-        """Pass on, or fail."""
+        """Pass the call on, or fail."""
         self._before("check_writable", "")
         self.inner.check_writable()

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses replies: the server did the work, the client never hears of it."""
+"""A TCP proxy that loses replies: the server does the work, and the client does not learn of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from contextlib import contextmanager, suppress
 
 
 class Lossy:
-    """Passes everything on to a server, except the next ``lose`` replies: their connections are cut instead."""
+    """Passes all bytes on to a server and back, but cuts the connection instead of the next ``lose`` replies."""
 
     def __init__(self, port: int) -> None:
-        """Listen on a free port of 127.0.0.1, for a server on another port of it."""
+        """Listen on a free port of 127.0.0.1.
+
+        :param port: the server's port on 127.0.0.1.
+        """
         self.lose = 0
         """Number of replies that are still to be lost."""
         self.lost = 0
@@ -56,7 +59,7 @@ class Lossy:
 
 @contextmanager
 def lossy(port: int) -> Iterator[Lossy]:
-    """Put a proxy that loses replies before a server on 127.0.0.1."""
+    """Run a proxy that can lose replies, in front of a server on a port of 127.0.0.1."""
     proxy = Lossy(port)
     try:
         yield proxy

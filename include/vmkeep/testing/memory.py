@@ -1,4 +1,4 @@
-"""A blob store in memory: the smallest one that keeps the contract, and the disk of fault tests."""
+"""A blob store in memory: the smallest store that keeps the contract. Fault tests use it in place of a disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class MemoryStore:
-    """Blobs in a dict."""
+    """A blob store in a dict. Thread-safe."""
 
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
@@ -22,7 +22,7 @@ class MemoryStore:
 
     @property
     def location(self) -> str:
-        """A name for messages."""
+        """The store's name, for messages."""
         return "memory"
 
     def put(self, key: str, data: Bytes) -> bool:
@@ -46,7 +46,7 @@ class MemoryStore:
             raise BlobNotFoundError(f"{key}: no such blob") from None
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        """Fill ``buffer`` with a blob's bytes from ``start`` on; return their number, which is less at the end."""
         part = self.get_range(key, start, len(buffer))
         buffer[: len(part)] = part
         return len(part)
@@ -56,7 +56,7 @@ class MemoryStore:
         return self.get(key)[start : start + length]
 
     def size(self, key: str) -> int:
-        """Return a blob's size."""
+        """Return a blob's size in bytes."""
         return len(self.get(key))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
@@ -73,9 +73,9 @@ class MemoryStore:
             self._blobs.pop(check_key(key), None)
 
     def local_path(self, key: str) -> Path | None:
-        """Nothing to map: there is no file."""
+        """Return ``None``, because there is no file."""
         check_key(key)
         return None
 
     def check_writable(self) -> None:
-        """Memory always is."""
+        """Return, because memory can always be written."""

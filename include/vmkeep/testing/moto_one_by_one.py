@@ -1,4 +1,7 @@
-"""Moto, with one creator at a time: it looks whether an object is there, and stores it in a second step."""
+"""Runs Moto with at most one conditional put at a time.
+
+Moto looks whether an object exists, and stores it in a second step. Two conditional puts at once could both succeed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class OneByOne(DomainDispatcherApplication):
     creating = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer a request, and one that creates what is absent only when no other one does."""
+        """Answer a request. Answer a request that creates an absent object only while no other such request runs."""
         if "HTTP_IF_NONE_MATCH" not in environ:
             return super().__call__(environ, start_response)
         with self.creating:

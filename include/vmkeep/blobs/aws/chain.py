@@ -1,7 +1,8 @@
-"""Completes AWS credentials: what was given, else the environment, else the chain of profiles and roles.
+"""Completes AWS credentials from the caller's values, then from the environment, then from the usual chain.
 
-The chain is botocore's: shared files, processes, single sign-on, web identity, containers, instance metadata. Its
-credentials may run out, so they come with a way to ask again. Knows no service but their endpoints' names.
+The usual chain is botocore's: shared files, processes, single sign-on, web identity, containers, instance metadata.
+Its credentials may expire, so they come with a function that renews them. This module knows no service, only the names
+of their endpoints.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from vmkeep.model.aws import AwsCredentials
 
 
 def resolve(given: AwsCredentials | None, *, what: str, environment: Mapping[str, str] | None = None) -> AwsCredentials:
-    """Return credentials that have keys, and all else that could be found out; nothing is sent but by the chain.
+    """Return complete credentials: keys, endpoints, region and certificate authority. Only the chain sends requests.
 
-    :param what: what they are for, for messages.
+    :param given: the caller's values, which come first.
+    :param what: the thing that needs the credentials, for messages.
     :raises AuthenticationError: there are no credentials.
     :raises UsageError: the AWS configuration cannot be used.
     """
@@ -42,7 +44,7 @@ def resolve(given: AwsCredentials | None, *, what: str, environment: Mapping[str
 
 
 def _ask_chain(found: AwsCredentials, what: str) -> AwsCredentials:
-    from botocore.exceptions import BotoCoreError  # slow to import, and most have their keys in the environment
+    from botocore.exceptions import BotoCoreError  # slow to import, and keys are mostly in the environment
     from botocore.session import Session
 
     session = Session()
@@ -65,10 +67,10 @@ def _ask_chain(found: AwsCredentials, what: str) -> AwsCredentials:
 
 
 def frozen(places: AwsCredentials, credentials: Any) -> AwsCredentials:
-    """Return botocore's credentials as they are now, with ``renew`` if they run out.
+    """Return the current keys of botocore's credentials, with ``renew`` if they expire.
 
-    :param places: where the services are.
-    :param credentials: ``botocore.credentials.Credentials``; those that run out renew themselves minutes before.
+    :param places: the endpoints, the region and the certificate authority.
+    :param credentials: ``botocore.credentials.Credentials``, which renew themselves minutes before they expire.
     """
     keys = credentials.get_frozen_credentials()
     return replace(
@@ -90,7 +92,7 @@ def _renewed(places: AwsCredentials, credentials: Any) -> AwsCredentials:
 
 
 def _endpoint(session: Any, service: str) -> str:
-    """Return what the profile says of a service's endpoint, or of all services'."""
+    """Return the endpoint that the profile gives for a service, or for all services; empty: it gives none."""
     profile = session.get_scoped_config()
     services = session.full_config.get("services", {}).get(profile.get("services"), {})
     own = services.get(service, {})

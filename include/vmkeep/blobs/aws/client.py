@@ -1,6 +1,6 @@
-"""Clients of Amazon's own library, for what the faster one does not speak: versions and locks of objects, keys.
+"""Clients of Amazon's own library, for calls that obstore does not have: versions and locks of objects, and keys.
 
-Made when first used: the library takes a third of a second to load.
+A client is made when it is first used, because the library takes a third of a second to load.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _CONNECT = 10
 _SILENCE = 60
 _AT_ONCE = 32
 _making = threading.Lock()
-"""Held while a client is made, which one session must not do twice at a time."""
+"""Held while a client is made, because one session must not make two clients at the same time."""
 
 
 class AwsClient:
-    """The client of one service; a new one whenever its credentials were renewed. Thread-safe."""
+    """The client of one service. It is made anew whenever its credentials were renewed. Thread-safe."""
 
     def __init__(self, service: str, found: AwsCredentials, *, endpoint: str = "", region: str) -> None:
-        """:param found: complete, as :func:`~vmkeep.blobs.aws.chain.resolve` returns them."""
+        """:param found: complete credentials, as :func:`~vmkeep.blobs.aws.chain.resolve` returns them."""
         self._service = service
         self._found = found
         self._endpoint = endpoint
@@ -30,7 +30,7 @@ class AwsClient:
         self._made: tuple[AwsCredentials, Any] | None = None
 
     def get(self) -> Any:
-        """Return the client, with credentials that hold now."""
+        """Return the client, with current credentials."""
         keys = self._found.renew() if self._found.renew else self._found
         with _making:
             if self._made is None or self._made[0] != keys:
@@ -61,14 +61,14 @@ class AwsClient:
 
 @cache
 def _session() -> Any:
-    """Return what has read the descriptions of the services: the slow part, once for a process."""
+    """Return this process's only session. It reads the descriptions of the services, which is slow."""
     from botocore.session import Session
 
     return Session()
 
 
 def refusal(error: Exception) -> tuple[str, int]:
-    """Return an error's code and HTTP status; empty and 0 where nobody answered."""
+    """Return an error's code and HTTP status; they are empty and 0 if no answer came."""
     from botocore.exceptions import ClientError
 
     if not isinstance(error, ClientError):

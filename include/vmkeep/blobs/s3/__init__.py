@@ -1,9 +1,9 @@
 """Blobs on S3 and on servers that speak its protocol.
 
-``s3store`` is the store: put-if-absent by conditional writes, reads by range, listings by page. ``s3access`` finds
-endpoint, region, credentials and certificate; ``answers`` and ``s3errors`` turn replies into our errors by status and
-code. Where a bucket keeps versions and object locks, ``versions`` and ``s3locks`` see what was overwritten or deleted
-and bring it back.
+``s3store`` is the store: put-if-absent by conditional writes, reads by range, listings by page (``s3listing``).
+``s3access`` finds endpoint, region, credentials and certificate. ``answers`` and ``s3errors`` turn replies into
+vmkeep's errors, by status and code. If a bucket keeps versions and object locks, ``versions`` and ``s3locks`` find
+objects that were overwritten or deleted, and bring them back.
 """
 
 from vmkeep.blobs.s3.s3access import S3Access, S3Location, parse_location

@@ -1,8 +1,8 @@
-"""An error of the S3 client as fields: HTTP status, the server's code, and how the connection failed.
+"""Parses an error of the S3 client into fields: HTTP status, the server's code, and the failure of the connection.
 
-The client raises text. Its first part is prose, into which addresses, keys and the server's own words are mixed, so
-nothing is decided by it. Its last part is the error's structure in Rust's debug form, one field a line; there all
-text stands in quotes with its line ends escaped, so that no text can look like a field.
+The client raises a text. Its first part is prose that may hold addresses, keys and the server's own words, so nothing
+is decided by it. Its last part is the error's structure in Rust's debug form, with one field a line. Texts in it stand
+in quotes with their line ends escaped, so no text can look like a field.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CODE = re.compile(r"<Code>([\w.]+)</Code>")
 _REDIRECTED = 301
 _OF_CLASSES: dict[type[Exception], int] = {FileNotFoundError: 404, PermissionDeniedError: 403}
 _OF_CODES = {"AccessDenied": 403, "NoSuchKey": 404, "InternalError": 500, "SlowDown": 503}
-"""A request that deletes is answered 200 with a code for each object; the status that such a code has elsewhere."""
+"""The HTTP status that belongs to a code. A deletion is answered with status 200 and a code for each object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,15 +32,15 @@ class Answer:
     status: int = 0
     """HTTP status; 0: no answer came."""
     code: str = ""
-    """The error code in the answer's body; empty: it had none."""
+    """The error code in the answer's body; empty: the body had none."""
     failure: str = ""
-    """Why no answer came, by the client's word for it: ``Connect``, ``Timeout`` …"""
+    """The reason why no answer came, in the client's words: ``Connect``, ``Timeout`` …"""
     words: str = ""
-    """For people only."""
+    """The error's text, to be shown to people only."""
 
 
 def dissect(error: Exception) -> Answer:
-    """Take an error of the client apart."""
+    """Parse an error of the client."""
     prose, _, structure = str(error).rpartition(_STRUCTURE)
     words = (prose or structure).strip().partition("\n")[0]
     if _REDIRECT.search(structure):

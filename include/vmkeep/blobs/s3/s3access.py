@@ -1,4 +1,4 @@
-"""The way to a bucket: location, credentials, endpoint, time-outs. Knows no keys and moves no bytes."""
+"""Access to a bucket: location, credentials, endpoint and time-outs. This module knows no keys and moves no data."""
 
 from __future__ import annotations
 
@@ -22,36 +22,39 @@ if TYPE_CHECKING:  # these two exist for type checkers only
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LONGEST = 512
-"""Bytes of a prefix: S3 allows 1,024 for a key, and ours need up to 400 after it."""
+"""Longest prefix in bytes. S3 allows 1,024 for a key, and a repository's keys need up to 400 of them."""
 _CONNECT = timedelta(seconds=10)
 _SILENCE = timedelta(seconds=60)
-"""A reader gives up after this long without a byte, however large the object is."""
+"""The time without a byte after which a reader gives up."""
 _ANY_LENGTH = timedelta(hours=12)
+"""The time in which a reader has to receive a whole object."""
 _LEAST = 30.0
+"""Seconds that every upload may take."""
 _SLOWEST = 256 << 10
-"""Bytes per second of the slowest link that may still finish an upload."""
+"""Bytes per second of the slowest link over which an upload can succeed."""
 _SMALLEST_CLASS = 1 << 20
+"""Bytes of the smallest class of uploads, each of which has its own time-out."""
 _TTL = timedelta(minutes=7)
-"""The lifetime that the client is told for keys that expire; it asks again five minutes earlier, every two minutes."""
+"""The lifetime of expiring keys as the client is told. It asks five minutes before their end, so every two minutes."""
 _REGION = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Location:
-    """``s3://bucket/prefix``, taken apart."""
+    """The parts of ``s3://bucket/prefix``."""
 
     bucket: str
     prefix: str
-    """Without slashes at its ends; empty: the whole bucket."""
+    """The prefix without slashes at its ends; empty: the whole bucket."""
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
 def parse_location(location: str) -> S3Location:
-    """Take ``s3://bucket/prefix`` apart.
+    """Parse ``s3://bucket/prefix``.
 
-    :raises UsageError: it is something else, or has parts that S3 or a repository cannot have.
+    :raises UsageError: the text is something else, or S3 or a repository cannot have such parts.
     """
     scheme, _, rest = location.partition("://")
     bucket, slash, prefix = rest.partition("/")
@@ -70,7 +73,7 @@ def parse_location(location: str) -> S3Location:
 
 
 def _why_no_prefix(prefix: str) -> str:
-    """Return what a prefix has that some server could not keep or would read as another key; empty: nothing."""
+    """Return the reason why some server could not keep a prefix or would change it, in words; empty: there is none."""
     parts = prefix.split("/") if prefix else []
     if "" in parts:
         return "has a '/' at its beginning or two together"
@@ -82,7 +85,7 @@ def _why_no_prefix(prefix: str) -> str:
 
 
 class S3Access:
-    """Makes clients for one place; each has the time-out that the size of its objects asks for."""
+    """Makes clients for one place. Each has a time-out that suits the size of its objects."""
 
     def __init__(
         self,
@@ -91,14 +94,14 @@ class S3Access:
         *,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Look for endpoint and credentials; nothing is sent yet.
+        """Find endpoint and credentials without sending anything to S3.
 
         :raises AuthenticationError: there are no credentials.
         """
         found = resolve(credentials, what=str(place), environment=environment)
         self.place = place
         self.credentials = found
-        """Complete; with what renews them."""
+        """The complete credentials, with the function that renews them."""
         self.endpoint = found.endpoint or "Amazon S3"
         self.region = found.region or _REGION
         self._config: dict[str, Any] = {"region": self.region}
@@ -121,16 +124,16 @@ class S3Access:
         self._lock = threading.Lock()
 
     def reader(self) -> S3Store:
-        """Return the client for requests whose answer is long and whose question is short."""
+        """Return the client for requests that send little, but may receive much."""
         return self._client(0, {"timeout": _ANY_LENGTH, "read_timeout": _SILENCE})
 
     def writer(self, size: int) -> S3Store:
-        """Return the client to send an object of that many bytes, allowing for a slow link."""
+        """Return the client for sending an object of ``size`` bytes, with a time-out for a slow link."""
         largest = max(_SMALLEST_CLASS, 1 << max(0, size - 1).bit_length())
         return self._client(largest, {"timeout": timedelta(seconds=upload_seconds(largest))})
 
     def not_renewed(self) -> Exception | None:
-        """Return why the credentials could not be renewed the last time; ``None``: they could, or need not be."""
+        """Return the error of the last renewal of the credentials; ``None``: it succeeded, or none was needed."""
         return self._provider.failure if self._provider is not None else None
 
     def _client(self, which: int, options: dict[str, Any]) -> S3Store:
@@ -148,7 +151,7 @@ class S3Access:
 
 
 class _Renewing:
-    """Gives the client the credentials that hold now, and keeps why the last renewal failed."""
+    """Gives the client its current credentials, and keeps the error of the last renewal."""
 
     def __init__(self, found: AwsCredentials) -> None:
         self._found = found
@@ -171,7 +174,7 @@ class _Renewing:
 
 
 def upload_seconds(size: int) -> float:
-    """Return how long sending ``size`` bytes may take: 30 s, and what 256 KiB/s need."""
+    """Return the seconds that sending ``size`` bytes may take: 30, and the time that they need at 256 KiB/s."""
     return _LEAST + size / _SLOWEST
 
 

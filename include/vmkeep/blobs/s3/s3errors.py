@@ -1,7 +1,7 @@
-"""The meaning of an S3 server's refusal, in one line and in our error classes.
+"""Turns an S3 server's refusal into one of vmkeep's errors, with a message of one line.
 
-The server's error code decides, then the HTTP status, never the words around them.
-Codes: "Error responses" of the Amazon S3 API reference, and those that other servers add.
+The server's error code decides, then the HTTP status, never the words around them. The codes are those of the section
+"Error responses" in the Amazon S3 API reference, and those that other servers add.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from vmkeep.errors import (
 _BAD_KEYS = {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
 _FULL = {
-    "EntityTooLarge",  # OpenStack Swift, where a quota is used up
+    "EntityTooLarge",  # OpenStack Swift, if a quota is used up
     "InsufficientCapacity",
     "InsufficientStorage",
     "InsufficientStorageSpace",  # Huawei OBS
     "XMinioStorageFull",
 }
 _QUOTA = "QuotaExceeded"
-"""In every server's code for a used-up quota: of Ceph as it is, of MinIO ``XMinioAdminBucketQuotaExceeded``."""
+"""A part of every server's code for a used-up quota: it is Ceph's code, and part of MinIO's
+``XMinioAdminBucketQuotaExceeded``."""
 _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 
 
 def explain(answer: Answer, *, bucket: str, endpoint: str, what: str, needs: str = "this request") -> VmKeepError:
-    """Return our error for a server's answer, whichever client it came through.
+    """Return vmkeep's error for a server's answer, whichever client received it.
 
     :param what: the object's full location, or the bucket's for a listing.
-    :param needs: what the request asked for, in case the server does not know it.
+    :param needs: the feature that the request uses, for a server that does not have it.
     """
     code, status = answer.code, answer.status
     if code in _EXPIRED:
@@ -53,7 +54,7 @@ def explain(answer: Answer, *, bucket: str, endpoint: str, what: str, needs: str
         )
     if code in _ELSEWHERE or status == 301:
         return RepositoryError(f"s3://{bucket}: is in another region; set AWS_REGION to the bucket's")
-    if code in _FULL or _QUOTA in code or status == 507:  # Ceph says it with 403, MinIO with 400
+    if code in _FULL or _QUOTA in code or status == 507:  # Ceph sends 403, MinIO 400
         return StoreFullError(f"{what}: no space left at {endpoint} ({code or status})")
     if status == 403:
         return PermissionDeniedError(

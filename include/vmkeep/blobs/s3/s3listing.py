@@ -1,8 +1,8 @@
-"""The objects below a prefix of a bucket, whatever else somebody has put among them.
+"""Lists the blobs below a prefix of a bucket, and leaves out foreign objects.
 
-A bucket may hold keys that no blob can have: the markers by which web pages show empty folders, or what another program
-put in the wrong place. They are no blobs of ours, so a listing leaves them out and says so. The faster client ends a
-listing at the first key with an empty part or with ``.`` as one; then Amazon's own lists.
+A bucket may hold keys that no blob can have: the markers by which web consoles show empty folders, or objects that
+another program put in the wrong place. A listing leaves them out and warns about them. The faster client fails at the
+first key with an empty part or with ``.`` as a part; then Amazon's own library lists.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _Entry = tuple[str, int, datetime]
 
 
 class S3Listing:
-    """Lists one place. Thread-safe."""
+    """Lists the blobs of one place. Thread-safe."""
 
     def __init__(self, access: S3Access, versions: S3Versions) -> None:
         self._access = access
         self._versions = versions
         self._told: set[str] = set()
-        """Prefixes whose foreign objects were told."""
+        """Prefixes about whose foreign objects a warning was logged."""
 
     def list(self, prefix: str) -> list[BlobInfo]:
-        """Return the blobs below a prefix, sorted by key: not every server lists in the order that S3 promises."""
+        """Return the blobs below a prefix. Sort them by key, because not every server does so as S3 promises."""
         entries: Iterable[_Entry]
         try:
             entries = self._listed(prefix)
@@ -52,7 +52,7 @@ class S3Listing:
         return sorted(found, key=lambda blob: blob.key)
 
     def top_names(self) -> set[str]:
-        """Return the first parts of up to a thousand keys; the marker of our own folder has none."""
+        """Return the first parts of up to a thousand keys. Leave out the marker of the prefix's own folder."""
         try:
             page = next(iter(obstore.list(self._access.reader(), chunk_size=_PAGE)), ())
             keys = [str(each["path"]) for each in page]

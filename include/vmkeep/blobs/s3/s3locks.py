@@ -1,4 +1,4 @@
-"""Locks objects as they are put, and makes hidden originals visible again."""
+"""Locks objects when they are put, and makes hidden originals visible again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vmkeep.errors import LockedError
 
 
 class S3Locks:
-    """See :class:`~vmkeep.blobs.locking.Locks`. Locks nothing until it is told to begin."""
+    """S3's implementation of :class:`~vmkeep.blobs.locking.Locks`. It locks nothing before :meth:`begin`."""
 
     def __init__(self, versions: S3Versions) -> None:
         self._versions = versions
@@ -24,13 +24,13 @@ class S3Locks:
         self._rule, self._covers = rule, covers
 
     def cover(self, key: str) -> bool:
-        """Return whether a blob under this key is to be locked."""
+        """Return whether a blob with a key is to be locked."""
         return self._rule is not None and self._covers(key)
 
     def secure(self, key: str, version: str | None) -> None:
-        """Lock what was just put.
+        """Lock a blob that was just put.
 
-        :param version: its version; ``None``: it was there already, maybe from a try that came no further.
+        :param version: its version; ``None``: the blob was there already, maybe from a try that died before the lock.
         """
         assert self._rule is not None
         if version is not None:
@@ -39,7 +39,7 @@ class S3Locks:
             self.extend(key, found.original, self._rule)
 
     def check(self) -> None:
-        """Prove that locks can be set here and hold."""
+        """Return if the bucket can set locks, and keeps them."""
         self._versions.check()
 
     def now(self) -> datetime:
@@ -47,11 +47,11 @@ class S3Locks:
         return self._versions.now()
 
     def versions(self, prefix: str) -> Iterator[Versions]:
-        """Yield all versions of the objects whose key begins so."""
+        """Yield all versions of the objects whose key begins with ``prefix``."""
         return self._versions.list(prefix)
 
     def extend(self, key: str, version: BlobVersion, rule: LockRule) -> bool:
-        """Lock a version for the rule's full time from now, if less than half of that is left; never for less."""
+        """Lock a version for the rule's full time from now, if less than half of that time is left."""
         now = self.now()
         until = self._versions.locked_until(key, version.id)
         if until is not None and until - now >= rule.period / 2:
@@ -60,7 +60,7 @@ class S3Locks:
         return True
 
     def bring_back(self, versions: Versions) -> None:
-        """Make readers see the original again: remove what hides it, or where that is locked, put a copy on top."""
+        """Make readers see the original again. Remove the versions that hide it; if they are locked, put a copy."""
         original = versions.original
         if original is None:
             return

@@ -1,13 +1,14 @@
-"""A blob store in a bucket of S3 or a server that speaks it, through obstore.
+"""A blob store in a bucket of S3, or of a server that speaks its protocol, through obstore.
 
-Creating is one PUT with ``If-None-Match: *``: the server lets one of many writers win, and an object is visible
-whole or not at all. A 412 may answer our own request (one that was sent again after its reply was lost), so it is
-settled by reading back. S3 documents a 409 where nothing was stored, which the client reports like a 412: if there
-is no object afterwards, that is a failure like any other, to be tried again.
+To create a blob, the store sends one PUT with ``If-None-Match: *``. The server lets one of many writers win, and an
+object is visible whole or not at all. If a reply was lost and the client sent its request again, the answer 412 may
+mean that the first request succeeded. So a 412 is settled by reading the object back. S3 also documents a 409 if
+nothing was stored, and the client reports it like a 412. So if there is no object afterwards, the call failed and may
+be tried again.
 
-Where the bucket keeps versions, deleting and replacing remove the versions too, or nothing would ever be freed. What is
-to be locked is locked by the time ``put`` returns: by a second request, since this client cannot say it in the first,
-and Amazon's own takes twice the processor time to send a pack.
+In a bucket that keeps versions, deleting and replacing remove the versions, too, because otherwise no space would ever
+be freed. A blob that is to be locked is locked before ``put`` returns. This takes a second request, because obstore
+cannot set a lock with the first one, and Amazon's own library needs twice the processor time to send a pack.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _NO_SUCH_REQUEST = (405, 501)
 
 
 class S3BlobStore:
-    """Blobs as objects below one prefix of a bucket, which has to exist."""
+    """A store of blobs as objects below one prefix of a bucket, which has to exist."""
 
     def __init__(self, place: S3Location, access: S3Access) -> None:
         self._place = place
@@ -61,13 +62,13 @@ class S3BlobStore:
         self._listing = S3Listing(access, self._versions)
         self.locks = S3Locks(self._versions)
         self._versioned: bool | None = None
-        """Whether the bucket keeps versions; ``None``: not seen yet."""
+        """Whether the bucket keeps versions; ``None``: this is not known yet."""
         self._replaced: dict[str, str] = {}
-        """The version of each key that this store has written last."""
+        """By key, the version that this store has written last by ``replace``."""
 
     @property
     def location(self) -> str:
-        """``s3://bucket/prefix``."""
+        """The location, ``s3://bucket/prefix``."""
         return str(self._place)
 
     def put(self, key: str, data: Bytes) -> bool:
@@ -85,7 +86,7 @@ class S3BlobStore:
         return created
 
     def _create(self, key: str, data: Bytes) -> tuple[bool, str | None]:
-        """Return whether it was created, and the version; ``None`` for one that was there."""
+        """Return whether the blob was created, and its version; the version is ``None`` if the blob was there."""
         with self._errors(key, needs=_CONDITIONAL):
             try:
                 done = obstore.put(self._access.writer(len(data)), key, data, mode="create", use_multipart=False)
@@ -118,11 +119,11 @@ class S3BlobStore:
         with self._errors(key):
             done = obstore.put(self._access.writer(len(data)), key, data, use_multipart=False)
         if (version := self._seen(done["version"])) is not None and self._versioned:
-            with suppress(StoreError, PermissionDeniedError):  # the blob is replaced; the rest goes when it is deleted
+            with suppress(StoreError, PermissionDeniedError):  # "delete" removes versions that stay now
                 self._free_older(key, version)
 
     def _free_older(self, key: str, version: str) -> None:
-        """Remove the version that this one replaces; of a key that is new to this store, all older ones."""
+        """Remove the version that a new one replaces; or all older ones, if this store did not write that version."""
         before = self._replaced.get(key)
         self._replaced[key] = version
         if before is not None:
@@ -143,7 +144,7 @@ class S3BlobStore:
         return bytes(self._range(key, start, length))
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        """Fill ``buffer`` from byte ``start`` on; return the number of bytes."""
         part = self._range(key, start, len(buffer))
         buffer[: len(part)] = part
         return len(part)
@@ -160,7 +161,7 @@ class S3BlobStore:
             except BaseError as error:
                 if dissect(error).status != _BEYOND_THE_END or self.size(key) > start:
                     raise
-                return memoryview(b"")  # the object exists and ends before
+                return memoryview(b"")  # the object exists and ends before ``start``
         if len(part) != min(length, answer.meta["size"] - start):
             raise StoreError(
                 f"{self._name(key)}: {self._access.endpoint} sent {len(part)} bytes of {length} from {start} on"
@@ -168,7 +169,7 @@ class S3BlobStore:
         return part
 
     def size(self, key: str) -> int:
-        """Return a blob's size."""
+        """Return a blob's size in bytes."""
         check_key(key)
         with self._errors(key):
             return int(obstore.head(self._access.reader(), key)["size"])
@@ -181,9 +182,9 @@ class S3BlobStore:
         yield from found
 
     def delete(self, key: str) -> None:
-        """Remove a blob, with all its versions where the bucket keeps them.
+        """Remove a blob, with all versions that the bucket keeps of it.
 
-        :raises LockedError: it is locked; nothing of it was removed.
+        :raises LockedError: the blob is locked, and no version of it was removed.
         """
         check_key(key)
         self._replaced.pop(key, None)
@@ -200,7 +201,7 @@ class S3BlobStore:
 
     def _delete_versions(self, key: str) -> None:
         if (found := self._versions.of(key)) is not None:
-            for version in reversed(found.all):  # the oldest is what may be locked
+            for version in reversed(found.all):  # begin with the oldest, because only that one may be locked
                 self._versions.remove(key, version.id)
 
     def _keeps_versions(self, key: str) -> bool:
@@ -209,13 +210,13 @@ class S3BlobStore:
                 with self._errors(key):
                     self._seen(obstore.head(self._access.reader(), key)["version"])
             except BlobNotFoundError:
-                return False  # nothing there: whichever way it is deleted
+                return False  # there is no blob, so either way to delete it will do
         return bool(self._versioned)
 
     def _delete_plain(self, key: str) -> None:
         with self._errors(key):
             try:
-                obstore.delete(self._access.reader(), key)  # which sends a list of one
+                obstore.delete(self._access.reader(), key)  # obstore sends a request for several objects, with one
             except FileNotFoundError as error:
                 if not isinstance(translated := self._translate(key, error), BlobNotFoundError):
                     raise translated from error
@@ -225,12 +226,12 @@ class S3BlobStore:
                 self._versions.hide(key)
 
     def local_path(self, key: str) -> Path | None:
-        """Nothing to map: there is no file."""
+        """Return ``None``, because there is no file."""
         check_key(key)
         return None
 
     def check_writable(self) -> None:
-        """Ask to overwrite an object that does not exist on condition of its ETag: refused if all is well."""
+        """Try to overwrite an absent object, if it has an ETag. A refusal shows that the store can be written to."""
         key = f"{PROBES}{secrets.token_hex(8)}"
         try:
             with self._errors(key):
@@ -241,14 +242,14 @@ class S3BlobStore:
             if isinstance(error.__cause__, PreconditionError):
                 return
             raise
-        try:  # a server that does not know If-Match has stored it: it can be written to
+        try:  # the server does not know If-Match and has stored the probe, so it can be written to
             self.delete(key)
         except StoreError as error:
             log.warning("%s: a probe could not be removed: %s", self.location, error)
 
     def check_reachable(self) -> None:
-        """Ask for one name: endpoint, credentials and bucket are right if this returns."""
-        with self._errors(""), suppress(InvalidPathError):  # somebody else's object; the server has answered
+        """Return if endpoint, credentials and bucket are right. Ask for one name to find out."""
+        with self._errors(""), suppress(InvalidPathError):  # raised for a foreign object, so the server has answered
             next(iter(obstore.list(self._access.reader(), PROBES, chunk_size=1)), None)
 
     def top_names(self) -> set[str]:
@@ -257,9 +258,9 @@ class S3BlobStore:
             return self._listing.top_names()
 
     def check_creates(self) -> None:
-        """Prove that the server keeps its promise to create only what is absent, in a bucket of this kind.
+        """Return if the server creates only absent objects in a bucket of this kind.
 
-        :raises RepositoryError: it does not; two backups could overwrite each other there.
+        :raises RepositoryError: it does not, so that two backups could overwrite each other there.
         """
         try:
             fault = fault_of_creating(self)
@@ -272,7 +273,7 @@ class S3BlobStore:
             raise RepositoryError(f"{self.location}: {self._access.endpoint} {fault} (If-None-Match); {self._remedy()}")
 
     def _remedy(self) -> str:
-        """Say which kind of bucket may do: some servers keep the promise in those without versions only."""
+        """Return advice on a better bucket, because some servers keep the promise only in buckets without versions."""
         versions = self._versions.are_kept()
         if versions is None:
             return "a bucket without versions may do, if this one keeps them, else a server with conditional writes"

@@ -1,7 +1,7 @@
-"""Versions and locks of objects in a bucket, through Amazon's own library: the faster client has no words for them.
+"""Versions and locks of objects in a bucket, through Amazon's own library, because obstore has no calls for them.
 
-A bucket with Object Lock keeps versions: overwriting adds one, deleting adds a mark, and both hide what was there
-before without harming it. Removing a version for good is refused while it is locked.
+A bucket with Object Lock keeps versions. Overwriting adds a version, and deleting adds a mark of deletion. Both hide
+the older versions without harming them. A locked version cannot be removed for good.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from vmkeep.errors import (
 log = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 6.0
+"""Seconds for which a probe is locked."""
 _CLOCK_HOLDS = 3600.0
+"""Seconds after which the server is asked for the time again."""
 _NEEDED = "versions and locks of objects"
 _NO_COPIES = {400, 405, 501}
-"""Statuses of servers that copy no old version on top, or copy nothing at all: LocalStack says 400, InvalidRequest."""
+"""Statuses of servers that cannot copy an old version onto its own object; LocalStack answers 400, InvalidRequest."""
 _NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
 
 
@@ -52,7 +54,7 @@ class S3Versions:
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
-        """Return the time by the server's clock; asked once an hour, and counted on from there."""
+        """Return the time by the server's clock. Ask once an hour, and add the time that has passed since."""
         from email.utils import parsedate_to_datetime  # takes time to import
 
         with self._lock:
@@ -71,17 +73,17 @@ class S3Versions:
                 answer = self._client.get().get_bucket_versioning(Bucket=self._place.bucket)
         except VmKeepError:
             return None
-        return "Status" in answer  # suspended ones are still there
+        return "Status" in answer  # a bucket whose versions are suspended still has the older ones
 
     def list(self, prefix: str) -> Iterator[Versions]:
-        """Yield all versions of the objects whose key starts so, an object's together."""
+        """Yield all versions of the objects whose key begins with ``prefix``, grouped by object."""
         whole, cut = self._object(prefix), len(self._object(""))
         held_key, held = "", list[dict[str, Any]]()
         for page in self._pages(whole):
             found: dict[str, list[dict[str, Any]]] = {held_key: held} if held else {}
             for entry in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
                 found.setdefault(entry["Key"], []).append(entry)
-            held_key = page.get("NextKeyMarker", "")  # its versions may go on in the next page
+            held_key = page.get("NextKeyMarker", "")  # the next page may have more versions of this key
             held = found.pop(held_key, [])
             for key in sorted(found):
                 yield _gathered(key[cut:], found[key])
@@ -99,13 +101,13 @@ class S3Versions:
             marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
     def of(self, key: str) -> Versions | None:
-        """Return the versions of one object."""
+        """Return the versions of one object; ``None``: there are none."""
         return next((found for found in self.list(key) if found.key == key), None)
 
     def remove(self, key: str, version: str) -> None:
         """Remove one version for good.
 
-        :raises LockedError: it is locked.
+        :raises LockedError: the version is locked.
         """
         try:
             with self._errors(key):
@@ -117,12 +119,12 @@ class S3Versions:
             raise
 
     def hide(self, key: str) -> None:
-        """Remove an object; where the bucket keeps versions, only from its readers."""
+        """Remove an object. If the bucket keeps versions, this only hides the object from readers."""
         with self._errors(key):
             self._client.get().delete_object(Bucket=self._place.bucket, Key=self._object(key))
 
     def locked_until(self, key: str, version: str) -> datetime | None:
-        """Return when a version's lock ends; ``None``: it has none."""
+        """Return the end of a version's lock; ``None``: it has none."""
         try:
             with self._errors(key, expected=_NO_LOCK):
                 answer = self._client.get().get_object_retention(
@@ -134,7 +136,7 @@ class S3Versions:
         return until
 
     def retain(self, key: str, version: str, mode: str, until: datetime) -> None:
-        """Lock a version until then; the server refuses to shorten a lock."""
+        """Lock a version until a time. The server refuses to shorten a lock."""
         with self._errors(key):
             self._client.get().put_object_retention(
                 Bucket=self._place.bucket,
@@ -144,7 +146,7 @@ class S3Versions:
             )
 
     def newest(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
-        """Yield key, size and time of the objects whose key starts so, as their readers see them."""
+        """Yield key, size and time of the visible objects whose key begins with ``prefix``."""
         where = {"Bucket": self._place.bucket, "Prefix": self._object(prefix)}
         cut = len(self._object(""))
         while True:
@@ -157,7 +159,7 @@ class S3Versions:
             where["ContinuationToken"] = page["NextContinuationToken"]
 
     def copy_on_top(self, key: str, version: BlobVersion) -> None:
-        """Make a copy of an old version the newest; where the server does not copy, put its bytes once more."""
+        """Make a copy of an old version the newest one. If the server cannot copy, put the version's bytes again."""
         source = {"Bucket": self._place.bucket, "Key": self._object(key), "VersionId": version.id}
         try:
             with self._errors(key, expected=_NO_COPIES):
@@ -183,7 +185,7 @@ class S3Versions:
             return bytes(answer["Body"].read())
 
     def check(self) -> None:
-        """Prove that the bucket can lock, and does.
+        """Return if the bucket can lock objects, and keeps the locks.
 
         :raises RepositoryError: it does not; the message says what to change.
         """
@@ -199,7 +201,7 @@ class S3Versions:
         self._prove()
 
     def _prove(self) -> None:
-        """Lock an object for a few seconds, and see that it cannot be removed."""
+        """Lock an object for a few seconds, and require that it cannot be removed."""
         key = f"probes/{secrets.token_hex(8)}"
         with self._errors(key):
             answer = self._client.get().put_object(Bucket=self._place.bucket, Key=self._object(key), Body=b"")
@@ -225,7 +227,7 @@ class S3Versions:
         return False
 
     def _remove_probe(self, key: str, version: str) -> None:
-        """Remove a probe; a failure to do so says nothing about locks."""
+        """Remove a probe. Log a failure, because it says nothing about locks."""
         try:
             self.remove(key, version)
         except VmKeepError as error:
@@ -265,11 +267,11 @@ def _unanswered(error: Exception, what: str, endpoint: str) -> StoreError:
 
 
 class _ExpectedError(Exception):
-    """An answer that the caller has asked for."""
+    """An error code or status that the caller expects."""
 
 
 def _gathered(key: str, entries: list[dict[str, Any]]) -> Versions:
-    entries.sort(key=lambda entry: entry["LastModified"], reverse=True)  # of a second's, the server's order stays
+    entries.sort(key=lambda entry: entry["LastModified"], reverse=True)  # within one second, the server's order stays
     entries.sort(key=lambda entry: not entry["IsLatest"])
     return Versions(key=key, all=tuple(_version(entry) for entry in entries))
 

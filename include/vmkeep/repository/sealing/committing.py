@@ -1,7 +1,8 @@
 """Commits a restore point: makes sure that everything it names is there and stays, then puts its manifest.
 
-Settles the handshake with maintenance (:mod:`vmkeep.repository.sealing.handshake`): the intent stands before anything
-is looked at, and is looked for right before the commit and right after it.
+It carries out the sealer's side of the handshake with maintenance (:mod:`vmkeep.repository.sealing.handshake`). The
+intent is put before anything is looked up. Right before and right after the commit, the sealer looks whether the intent
+still stands.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Sealable(Protocol):
 
     @property
     def framer(self) -> Framer:
-        """Wraps and opens frames."""
+        """The writer and reader of frames."""
 
     @property
     def sweep_records(self) -> SweepRecords:
@@ -54,14 +55,14 @@ class Sealable(Protocol):
         """Load the index anew."""
 
     def open_blocks(self) -> BlockReader:
-        """Read blocks and pages by their digests."""
+        """Return a reader of blocks and pages."""
 
     def open_map(self, root: str) -> DiskMap:
-        """Open the map with this root."""
+        """Return the map with a root."""
 
 
 def commit(repository: Sealable, point: RestorePoint, begun: str | None) -> str:
-    """Commit a point and return the ref of the one that stands for its run; see :meth:`Repository.seal`."""
+    """Commit a point; return the ref of its run's point, which another try may have sealed. See `Repository.seal`."""
     store, framer = repository.blobs, repository.framer
     maps = _maps(point)
     for name, root in maps:
@@ -94,15 +95,17 @@ def _require_unswept_maps(
     try:
         _require_maps(repository, point)
     except CorruptError:
-        if not intent.stands:  # maintenance took this process for dead: gone, not damaged
+        if not intent.stands:  # maintenance took this process for dead, so the data was deleted and is not damaged
             handshake.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
         raise
 
 
 def _look_again(repository: Sealable, point: RestorePoint, roots: Sequence[str]) -> None:
-    """Walk a point that was sealed without its intent: somebody took this process for dead, and may have swept.
+    """Walk a point that was sealed although its intent was removed; take the point back if its data is not complete.
 
-    A prune, or a retry of the run, may have noted it meanwhile: its note goes as it does where a point is forgotten.
+    The intent is removed when maintenance takes this process for dead, and may then delete packs. A prune, or a retry
+    of the run, may have put the point's note meanwhile. So the note is removed as when a point is forgotten: before the
+    manifest, and again after it.
     """
     try:
         handshake.walk(repository.blobs, repository.framer, roots, repository.fresh_index)
@@ -119,9 +122,9 @@ def _look_again(repository: Sealable, point: RestorePoint, roots: Sequence[str])
 
 
 def require_sealed(repository: Sealable, ref: str) -> None:
-    """Return if a point that another try has sealed stands, with all that it needs: that try may still take it back.
+    """Return if a point that another try has sealed is complete. The check is needed because that try may take it back.
 
-    :raises StaleError: it does not; the run has to start again.
+    :raises StaleError: the point is gone or not complete; the run has to start again.
     """
     manifest = blob_of_ref(ref)
     try:
@@ -142,7 +145,7 @@ def _require_maps(repository: Sealable, point: RestorePoint) -> None:
 
 
 def _maps(point: RestorePoint) -> list[tuple[str, str]]:
-    """Return name and root of every map that a point names."""
+    """Return the name and the root of every map that a point names."""
     return [(image.disk.label, image.root) for image in point.images] + list(point.attachments.items())
 
 
@@ -157,7 +160,8 @@ def _cannot_be_sealed(point: RestorePoint, name: str) -> Iterator[None]:
 def root_digest(root: str) -> bytes:
     """Return the digest of a map's root page.
 
-    :raises CorruptError: it is none.
+    :param root: the digest in hex.
+    :raises CorruptError: the text is not a digest in hex.
     """
     try:
         digest = bytes.fromhex(root)

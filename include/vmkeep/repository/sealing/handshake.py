@@ -1,13 +1,13 @@
-"""The handshake between sealing a restore point and sweeping packs: neither waits, and one always sees the other.
+"""The handshake between sealing a restore point and sweeping packs. Neither waits, and at least one sees the other.
 
     runs/<run>/sealing/<vm>/<random>  the roots of a point that is about to be sealed: JSON ``{"roots": [hex]}``
 
-A try says when it began before it looks anything up (:mod:`vmkeep.repository.notes.tries`). The sealer puts its intent
-first and then looks for sweeps. The sweep puts its record first and then looks for intents, and after those for
-manifests. So either the sweep keeps the packs that the point needs, or the sealer knows of the sweep. If each sweep
-that the sealer finds was over when the try began, everything the try ever found is still there. If not, or if nobody
-can tell when the try began, the sealer walks the whole new point: each page and block has to be in a pack that is
-there and that no sweep takes. Decisions 0008 and 0013 have the reasoning.
+Before a try looks anything up, it records that it begins (:mod:`vmkeep.repository.notes.tries`). The sealer puts its
+intent first and then looks for sweeps. The sweep puts its record first, then looks for intents, and then for manifests.
+So either the sweep keeps the packs that the point needs, or the sealer knows of the sweep. If every sweep that the
+sealer finds was over when the try began, everything that the try found is still there. If not, or if it is not known
+when the try began, the sealer walks the whole new point: each page and block has to be in a pack that is there and that
+no sweep deletes. Decisions 0008 and 0013 have the reasoning.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from vmkeep.repository.notes import SEALING, SweepRecords, note_fields, tries
 from vmkeep.repository.points import safe_name
 
 _PAGES = 256
-"""Pages read together by a walk."""
+"""Number of pages that a walk reads together."""
 _WALKS = 3
-"""Number of walks of a point before the seal gives up."""
+"""Number of walks over a point before the seal gives up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A point that somebody is about to seal."""
+    """The roots of a point that a process is about to seal."""
 
     key: str
     roots: tuple[str, ...]
 
 
 def intents(store: BlobStore, framer: Framer) -> Iterator[Intent]:
-    """Yield all points that are about to be sealed. Whoever sweeps looks at these before it lists manifests.
+    """Yield the intents of all points that are about to be sealed. A sweep calls this before it lists manifests.
 
-    :raises CorruptError: one cannot be read.
+    :raises CorruptError: an intent cannot be read.
     """
     for blob in list(store.list(RUNS)):
         if f"/{SEALING}" not in blob.key:
@@ -54,7 +54,7 @@ def intents(store: BlobStore, framer: Framer) -> Iterator[Intent]:
         try:
             roots = note_fields(store, framer, blob.key).get("roots", ())
         except BlobNotFoundError:
-            continue  # sealed meanwhile, or given up
+            continue  # the point was sealed meanwhile, or its seal was given up
         except CorruptError as error:
             run = blob.key.removeprefix(RUNS).partition("/")[0]
             raise CorruptError(
@@ -78,24 +78,24 @@ class StandingIntent:
 
 @contextmanager
 def intent(store: BlobStore, framer: Framer, run: str, vm_key: str, roots: Iterable[str]) -> Iterator[StandingIntent]:
-    """Say that a point is about to be sealed, for as long as the context is open.
+    """Put the intent to seal a point, and remove it when the context is left.
 
-    Left behind by a process that dies, it keeps what the point needs until the run's area goes. The name is drawn
-    anew, so that two tries of one step do not take away each other's.
+    If the process dies, the intent stays. Until the run's area is removed, sweeps then keep the blocks of the point.
+    Each intent has a random name, so that two tries of one step do not remove each other's.
     """
     key = f"{RUNS}{safe_name(run)}/{SEALING}{safe_name(vm_key)}/{secrets.token_hex(8)}"
     store.put(key, framer.wrap(Kind.NOTE, json.dumps({"roots": list(roots)}).encode(), name=key))
     try:
         yield StandingIntent(store, key)
     finally:
-        with suppress(VmKeepError):  # one that stays keeps a little more than is needed, for a while
+        with suppress(VmKeepError):  # an intent that stays only makes sweeps keep more than is needed, for a while
             store.delete(key)
 
 
 def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) -> bool:
-    """Return whether everything a try found is certainly still there, without looking at it.
+    """Return whether everything that a try found is certainly still there, by the records of sweeps alone.
 
-    :param begun: the try's id; ``None``: nobody knows it.
+    :param begun: the try's id; ``None``: it is not known.
     """
     if begun is None:
         return False
@@ -104,13 +104,13 @@ def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) ->
 
 
 def walk(store: BlobStore, framer: Framer, roots: Sequence[str], load: Callable[[], Index]) -> None:
-    """Return if all that a point needs is there and safe from every sweep. Call it while the point's intent stands.
+    """Return if all pages and blocks of a point are there and safe from every sweep. Call this while its intent stands.
 
-    Tried again with an index that is loaded anew: a sweep that came after the first was loaded may take one of two
-    copies of a block, and the other one is as good.
+    If the walk fails, it is tried again with the index loaded anew. A sweep that began after the first loading may
+    delete one of two copies of a block, and the other copy is as good.
 
     :param load: returns the index as it is now.
-    :raises StaleError: something is gone, or about to go; the run has to start again.
+    :raises StaleError: a page or block is gone or about to be deleted; the run has to start again.
     """
     for _ in range(_WALKS - 1):
         with suppress(StaleError):
@@ -119,7 +119,7 @@ def walk(store: BlobStore, framer: Framer, roots: Sequence[str], load: Callable[
 
 
 class _Walk:
-    """A walk over all pages and blocks of a point, with an index that is loaded now."""
+    """A walk over all pages and blocks of a point, with one state of the index."""
 
     def __init__(self, store: BlobStore, framer: Framer, sweep_records: SweepRecords, index: Index) -> None:
         self._store = store
@@ -134,7 +134,7 @@ class _Walk:
         self._seen: set[bytes] = set()
 
     def require(self, roots: Sequence[str]) -> None:
-        """Walk from the roots, and see that every pack met on the way is there: that of a page before it is read."""
+        """Walk from the roots and require that every pack on the way exists. Check a page's pack before reading it."""
         for root in roots:
             digest = bytes.fromhex(root)
             self._require([digest])
@@ -144,7 +144,7 @@ class _Walk:
         self._see_packs()
 
     def _see_packs(self) -> None:
-        """See that every pack met so far is there."""
+        """Require that every pack found so far exists."""
         if not self._packs:
             return
         lost = frozenset(pack for pack in abreast(self._store, self._lost, self._packs) if pack is not None)
@@ -175,7 +175,7 @@ class _Walk:
                 self._packs.add(pack)
 
     def _safe(self, location: Location) -> bytes:
-        """Return a place's pack if no sweep takes it. One that has not decided yet has to, now: it takes nothing."""
+        """Return a place's pack if no sweep deletes it. Decide an undecided sweep now, so that it deletes nothing."""
         for sweep, packs in self._sweeps.items():
             if location.pack in packs and sweep in self._undecided:
                 self._sweeps[sweep] = self._sweep_records.decide(sweep, ())
