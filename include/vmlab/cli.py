@@ -16,7 +16,8 @@ from vmlab.soap import LANGUAGES
 log = logging.getLogger("vmlab")
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vmkeep", message="%(prog)s %(version)s")
 def main() -> None:
     """A vSphere on a laptop: vCenter's SOAP API over TLS, disks with real data, and a stand-in libvixDiskLib.
 

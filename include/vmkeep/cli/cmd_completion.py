@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import os
+
 import click
-from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete, shell_complete
 
 from vmkeep.cli.pages import command
 from vmkeep.cli.settings import COMPLETE
+from vmkeep.errors import UsageError
 
 _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+_VERBS = ("source", "complete")
+_WORD = "COMP_CWORD"
+"""The variable with the number of the word to complete; in fish, with the word itself."""
+_DIGITS = 10
+"""Digits of a number that is no number of a word any more."""
+
+
+def answer_shell(offered: click.Command, asked: str) -> int:
+    """Print the completions that a shell asks for by variables of its environment; return the exit code.
+
+    :raises UsageError: the variables are not those that the script of ``vmkeep completion`` sets.
+    """
+    shell, _, verb = asked.partition("_")
+    known = shell in _SHELLS and verb in _VERBS
+    if not known or (verb == "complete" and not _names_word(shell)):
+        raise UsageError(
+            f"{COMPLETE}={asked}, COMP_WORDS and {_WORD} do not say which word to complete: a shell sets them by the "
+            "script that 'vmkeep completion SHELL' prints"
+        )
+    return shell_complete(offered, {}, "vmkeep", COMPLETE, asked)
+
+
+def _names_word(shell: str) -> bool:
+    word = os.environ.get(_WORD)
+    if word is None or "COMP_WORDS" not in os.environ:
+        return False
+    return shell == "fish" or (word.isdecimal() and len(word) < _DIGITS)
 
 
 @command(

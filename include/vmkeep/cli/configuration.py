@@ -7,7 +7,9 @@ command needs a value from it, so that ``--help`` works beside a broken one.
 from __future__ import annotations
 
 import difflib
+import grp
 import os
+import pwd
 import re
 import stat
 import tomllib
@@ -128,7 +130,8 @@ def _text(path: Path) -> str | None:
     try:
         # Opened so that a pipe, to which nobody may ever write, is not waited for.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            status = os.fstat(file.fileno())
+            mode = status.st_mode
             if not stat.S_ISREG(mode) and not path.samefile(os.devnull):
                 raise UsageError(f"configuration file {path}: is no file: name one that can be read again and again")
             content = file.read(_LARGEST + 1)
@@ -138,14 +141,23 @@ def _text(path: Path) -> str | None:
         return None
     except OSError as error:
         raise UsageError(f"configuration file {path}: {error.strerror}") from error
-    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
-        raise UsageError(f"configuration file {path} can be changed by anyone on this machine: run 'chmod o-w {path}'")
+    if stat.S_ISREG(mode) and (mode & stat.S_IWOTH or (mode & stat.S_IWGRP and not _is_own_group(status.st_gid))):
+        raise UsageError(f"configuration file {path} can be changed by other users: run 'chmod go-w {path}'")
     if len(content) > _LARGEST:
         raise UsageError(f"configuration file {path}: is longer than {_LARGEST} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"configuration file {path}: is no text in UTF-8: save it as UTF-8") from error
+
+
+def _is_own_group(group_id: int) -> bool:
+    """Return whether a group is the one that many systems make for each user, with this user as its only member."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(group_id)
+    except KeyError:
+        return False
+    return group.gr_name == user.pw_name and group.gr_gid == user.pw_gid and set(group.gr_mem) <= {user.pw_name}
 
 
 def _where(path: Path, text: str, key: str) -> str:

@@ -118,9 +118,9 @@ def main() -> NoReturn:
 def _run(arguments: list[str]) -> None:
     """Run one command. Click's own ``main`` would take a server's broken connection for a reader that has left."""
     if instruction := os.environ.get(COMPLETE):
-        from click.shell_completion import shell_complete
+        from vmkeep.cli.cmd_completion import answer_shell  # takes time to import
 
-        sys.exit(shell_complete(cli, {}, "vmkeep", COMPLETE, instruction))
+        sys.exit(answer_shell(cli, instruction))
     with suppress(click.exceptions.Exit), cli.make_context("vmkeep", arguments) as context:
         cli.invoke(context)
 

@@ -95,7 +95,7 @@ def choose_points(source: Repository, refs: Sequence[str], *, vm: str | None, la
     :raises NotFoundError: no point has that name, or the VM has no point.
     """
     if refs:
-        return [source.find_point(ref).ref for ref in refs]
+        return [source.find_ref(ref) for ref in refs]
     every = list(source.point_refs())
     keys = dict.fromkeys(ref.rpartition("/")[0] for ref in every)
     wanted = set(keys) if vm is None else set(source.keys_of_vm(vm))

@@ -20,14 +20,14 @@ class ShownPoint:
 
 
 def find_ref(repository: Repository, text: str) -> str:
-    """Return the ref of the point that a person means. For a full ref no manifest is read, because it may be damaged.
+    """Return the ref of the point that a person means. A manifest is read only for ``latest``, as it may be damaged.
 
     :raises NotFoundError: no point fits.
     :raises AmbiguousError: several points fit.
     """
     if "/" in text and text in repository.point_refs(text.rpartition("/")[0]):
         return text
-    return repository.find_point(text).ref
+    return repository.find_ref(text)
 
 
 def show(repository: Repository, text: str) -> ShownPoint:

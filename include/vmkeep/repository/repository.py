@@ -37,6 +37,7 @@ from vmkeep.repository.points import (
     ReadPoint,
     blob_of_ref,
     find_point,
+    find_ref,
     keys_of_vm,
     latest_point,
     latest_refs,
@@ -275,6 +276,10 @@ class Repository:
     def find_point(self, text: str) -> RestorePoint:
         """Return the point that a person means; see :func:`~vmkeep.repository.points.lookup.find_point`."""
         return find_point(self.manifests, text)
+
+    def find_ref(self, text: str) -> str:
+        """Return the ref of the point that a person means, also if its manifest is damaged."""
+        return find_ref(self.manifests, text)
 
     def latest_point(self, vm_key: str) -> RestorePoint | None:
         """Return a VM's newest restore point; ``None``: it has none."""

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -144,5 +145,14 @@ def _state(product: Product) -> str:
 
 
 def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "vmlab"
+    """Return the folder of what was compiled.
+
+    :raises BuildError: there is neither a folder for caches nor a home.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if root.is_absolute():  # the XDG rules say to ignore a relative one
+        return root / "vmlab"
+    with suppress(RuntimeError):
+        if (home := Path.home()).is_absolute():
+            return home / ".cache" / "vmlab"
+    raise BuildError("there is no home folder to keep the compiled files in: set XDG_CACHE_HOME to an absolute path")

@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.patience import HANG
+from vmlab.cli import main
 from vmlab.native import BuildError, compiling
 
 SERVE = """
@@ -63,6 +66,32 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(BuildError, match=r"file/vmlab.*XDG_CACHE_HOME"):
         compiling.build(compiling.DISK_CORE)
+
+
+def test_a_relative_cache_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = compiling.build(compiling.DISK_CORE)
+    home = tmp_path / "home"
+    (home / ".cache").mkdir(parents=True)
+    (home / ".cache" / "vmlab").symlink_to(made.parent.parent)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.chdir(tmp_path)
+    assert compiling.build(compiling.DISK_CORE) == home / ".cache" / "vmlab" / made.parent.name / made.name
+    monkeypatch.setenv("HOME", "relative")
+    with pytest.raises(BuildError, match="XDG_CACHE_HOME"):
+        compiling.build(compiling.DISK_CORE)
+    assert not (tmp_path / "relative").exists()
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["serve", "-h"], ["--help"]])
+def test_the_labs_command_explains_itself(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.output[:6]) == (0, "Usage:")
+
+
+def test_the_labs_command_tells_its_version() -> None:
+    done = CliRunner().invoke(main, ["--version"], prog_name="vmlab")
+    assert done.output == f"vmlab {version('vmkeep')}\n"
 
 
 def test_a_library_made_once_needs_no_compiler_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,10 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 
+from vmkeep.cli.cmd_completion import answer_shell
 from vmkeep.cli.completions import complete_points
 from vmkeep.cli.main import cli
+from vmkeep.errors import UsageError
 from vmkeep.repository import create_repository
 
 NO_NETWORK = """
@@ -96,6 +98,40 @@ def test_a_broken_configuration_file_is_no_reason_for_noise_at_the_prompt(home, 
     (tmp_path / "config.toml").write_text("broken")
 
     assert completed(home, "vmkeep point show ", VMKEEP_CONFIG=str(tmp_path / "config.toml")) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"_VMKEEP_COMPLETE": "bash_complete"},
+        {"_VMKEEP_COMPLETE": "bash_complete", "COMP_WORDS": "vmkeep "},
+        {"_VMKEEP_COMPLETE": "bash_complete", "COMP_WORDS": "vmkeep ", "COMP_CWORD": "x"},
+        {"_VMKEEP_COMPLETE": "bash_complete", "COMP_WORDS": "vmkeep ", "COMP_CWORD": "-1"},
+        {"_VMKEEP_COMPLETE": "bash_complete", "COMP_WORDS": "vmkeep ", "COMP_CWORD": "9" * 5000},
+        {"_VMKEEP_COMPLETE": "zsh_complete", "COMP_WORDS": "vmkeep ", "COMP_CWORD": ""},
+        {"_VMKEEP_COMPLETE": "fish_complete", "COMP_WORDS": "vmkeep "},
+        {"_VMKEEP_COMPLETE": "tcsh_complete", "COMP_WORDS": "vmkeep ", "COMP_CWORD": "1"},
+        {"_VMKEEP_COMPLETE": "1", "COMP_WORDS": "vmkeep ", "COMP_CWORD": "1"},
+    ],
+)
+def test_a_shell_that_asks_wrongly_is_told(monkeypatch, asked):
+    for name in ("COMP_WORDS", "COMP_CWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(UsageError, match="vmkeep completion"):
+        answer_shell(cli, asked["_VMKEEP_COMPLETE"])
+
+
+def test_a_word_that_is_no_number_ends_in_one_line(home):
+    done = subprocess.run(
+        [sys.executable, "-m", "vmkeep.cli.main"], capture_output=True, text=True, check=False,
+        env=environment(home, _VMKEEP_COMPLETE="bash_complete", COMP_WORDS="vmkeep ", COMP_CWORD="x"),
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (UsageError.exit_code, "")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_bash_takes_the_script(tmp_path):

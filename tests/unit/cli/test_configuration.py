@@ -21,6 +21,10 @@ def nothing_set(monkeypatch):
         monkeypatch.delenv(setting.variable, raising=False)
 
 
+OTHER_ID = 4711
+"""A group that is not ours."""
+
+
 @pytest.fixture
 def write(tmp_path, monkeypatch):
     """Write the configuration file where a user has it; return its path."""
@@ -192,11 +196,19 @@ def test_a_file_that_is_not_right_is_refused_by_its_name(write, text, wrong):
         load()
 
 
-def test_a_file_that_anyone_can_change_is_refused(write):
-    write('user = "backup"\n', mode=0o666)
+@pytest.mark.parametrize("mode", [0o602, 0o620, 0o666])
+def test_a_file_that_others_can_change_is_refused(write, mode):
+    path = write('user = "backup"\n', mode=mode)
+    os.chown(path, -1, OTHER_ID)
 
-    with pytest.raises(UsageError, match="chmod o-w"):
+    with pytest.raises(UsageError, match="chmod go-w"):
         load()
+
+
+def test_a_file_that_the_users_own_group_can_change_is_read(write):
+    write('user = "backup"\n', mode=0o660)
+
+    assert load() == {"user": "backup"}
 
 
 def test_a_path_may_begin_with_the_home_folder(write, monkeypatch):

@@ -81,8 +81,26 @@ def test_a_point_whose_manifest_is_damaged_can_be_held_all_the_same(refs, tmp_pa
         reason["text"] for entry in shown["points"] if entry["ref"] == refs[4] for reason in entry["reasons"]
     ]
     assert run_json("point", "unpin", refs[4])["was_pinned"] is True
-    with pytest.raises(CorruptError):
-        run("point", "pin", "05")
+
+
+@pytest.mark.parametrize("beginning", ["05", "key-web/20261115", "key-db"])
+@pytest.mark.parametrize("command", ["pin", "unpin", "delete"])
+def test_a_damaged_point_is_found_by_the_beginning_of_its_name(tmp_path, command, beginning):
+    (manifest,) = (tmp_path / "repo" / "points").glob("key-db/*" if beginning == "key-db" else "key-web/*-05")
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+
+    done = run_json("point", command, beginning, *(["--dry-run"] if command == "delete" else []))
+
+    ref = f"{manifest.parent.name}/{manifest.name}"
+    assert ref in ([done["ref"]] if "ref" in done else done["plan"]["going"])
+
+
+def test_the_newest_point_is_not_chosen_if_it_is_damaged(refs, tmp_path):
+    manifest = tmp_path / "repo" / "points" / refs[-1]
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+
+    with pytest.raises(CorruptError, match="newest restore point of key-web: name another one"):
+        run("point", "pin", "latest:web")
 
 
 def test_known_damage_is_shown_with_what_is_lost(refs, tmp_path):

@@ -254,6 +254,10 @@ def test_where_caches_are(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_cache() == tmp_path / ".cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the XDG rules say to ignore it
+    assert default_cache() == tmp_path / ".cache"
+    monkeypatch.setenv("HOME", "relative")
+    assert default_cache() is None
 
 
 def test_large_segments_are_not_mapped_from_a_cache_that_other_machines_share(framer, tmp_path, monkeypatch):

@@ -21,11 +21,16 @@ _PART = ".part"
 
 def default_cache() -> Path | None:
     """Return the folder for caches: VMKEEP_CACHE, or the user's cache folder; ``None`` if the user has no home."""
-    chosen = os.environ.get("VMKEEP_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    if chosen := os.environ.get("VMKEEP_CACHE"):
+        return Path(chosen)
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if shared.is_absolute():  # the XDG rules say to ignore a relative one
+        return shared
     try:
-        return Path(chosen) if chosen else Path.home() / ".cache"
+        home = Path.home()
     except RuntimeError:
         return None
+    return home / ".cache" if home.is_absolute() else None
 
 
 class SegmentCache:

@@ -10,6 +10,7 @@ because a wrong clock must not choose for a person.
 
 from vmkeep.repository.points.lookup import (
     find_point,
+    find_ref,
     is_ahead,
     keys_of_vm,
     latest_point,
@@ -26,6 +27,7 @@ __all__ = [
     "ReadPoint",
     "blob_of_ref",
     "find_point",
+    "find_ref",
     "folder_of",
     "is_ahead",
     "is_cut",

@@ -44,6 +44,25 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
     :raises AmbiguousError: more than one point fits.
     :raises CorruptError: the point that fits cannot be read.
     """
+    found = _point_or_name(manifests, text)
+    if isinstance(found, RestorePoint):
+        return found
+    try:
+        return manifests.load(found.blob)
+    except BlobNotFoundError as error:
+        raise NotFoundError(f"restore point {found.ref} was removed just now; see 'vmkeep point list'") from error
+
+
+def find_ref(manifests: Manifests, text: str) -> str:
+    """Return the ref of the point that a person means; see :func:`find_point`.
+
+    Manifests are read only for ``latest``. So a damaged point is found by all that its name tells.
+    """
+    return _point_or_name(manifests, text).ref
+
+
+def _point_or_name(manifests: Manifests, text: str) -> RestorePoint | PointName:
+    """Return the name of the point that a person means, or the point itself if it had to be read."""
     if text == f"{_LATEST}:":
         raise UsageError(f"'{text}' names no VM: write latest:VM")
     names = list(manifests.names())
@@ -56,10 +75,7 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
     if len(fitting) > 1:
         shown = ", ".join(name.ref for name in fitting[:5])
         raise AmbiguousError(f"'{text}' fits {len(fitting)} restore points: {shown}{', …' * (len(fitting) > 5)}")
-    try:
-        return manifests.load(fitting[0].blob)
-    except BlobNotFoundError as error:
-        raise NotFoundError(f"restore point {fitting[0].ref} was removed just now; see 'vmkeep point list'") from error
+    return fitting[0]
 
 
 def _begins(name: PointName, text: str) -> bool:
