@@ -8,12 +8,13 @@ kinds of facts it needs, because some cost calls.
 ``docs/cli.md`` describes the language for people.
 """
 
-from vmkeep.selection.facts import VmFacts
-from vmkeep.selection.matching import fits, matcher
+from vmkeep.selection.facts import Above, VmFacts
+from vmkeep.selection.matching import address_of, fits, matcher
 from vmkeep.selection.parsing import parse_selector
 from vmkeep.selection.terms import And, Condition, Kind, Not, Or, Selector, conditions
 
 __all__ = [
+    "Above",
     "And",
     "Condition",
     "Kind",
@@ -21,6 +22,7 @@ __all__ = [
     "Or",
     "Selector",
     "VmFacts",
+    "address_of",
     "conditions",
     "fits",
     "matcher",

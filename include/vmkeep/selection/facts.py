@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vmkeep.model.point import Power
+
+
+class Above(NamedTuple):
+    """An object above a VM in the inventory."""
+
+    name: str
+    counts: bool = True
+    """It is of the kind that is asked for, and not only a step on the path to such a one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +35,12 @@ class VmFacts:
     """Category and name."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Custom attributes."""
-    folder: tuple[str, ...] = ()
-    """Names of the objects above it in the inventory of VMs and templates: datacenter and folders, from the top."""
-    pool: tuple[str, ...] = ()
-    """Names of the resource pools and vApps that it runs in, from the cluster's own pool down."""
-    vapp: tuple[str, ...] = ()
-    """Names of its vApps, from the outermost."""
+    folders: tuple[Above, ...] = ()
+    """The objects above it in the inventory of VMs and templates, from the top; folders count."""
+    pools: tuple[Above, ...] = ()
+    """The objects above it in the inventory of hosts, from the top; resource pools and vApps count."""
+    vapps: tuple[Above, ...] = ()
+    """The folders above its outermost vApp, and the vApps, from the top; vApps count."""
     cluster: str | None = None
     host: str | None = None
     datastores: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 
 from vmkeep.model.selector import decode_name
-from vmkeep.selection.facts import VmFacts
+from vmkeep.selection.facts import Above, VmFacts
 from vmkeep.selection.terms import And, Condition, Kind, Not, Or, Selector
 from vmkeep.selection.values import decode, hex_digits, split_attribute, split_tag
 
@@ -102,35 +102,41 @@ def _attribute(value: str) -> Test:
     return lambda vm: any(name(attribute) and content(is_now) for attribute, is_now in vm.attributes.items())
 
 
-def _within(chain: Callable[[VmFacts], tuple[str, ...]]) -> Callable[[str], Test]:
-    """Return what makes the test whether any object above a VM has a name, or stands at a path."""
+def _within(chain: Callable[[VmFacts], tuple[Above, ...]]) -> Callable[[str], Test]:
+    """Return what makes the test whether an object above a VM has a name, or stands at a path."""
 
     def make(value: str) -> Test:
-        test = path_test(value)
+        test = _path_test(value)
         return lambda vm: test(chain(vm))
 
     return make
 
 
-def path_test(value: str) -> Callable[[tuple[str, ...]], bool]:
+def _path_test(value: str) -> Callable[[tuple[Above, ...]], bool]:
     """Return the test of the objects above a VM, from the top.
 
-    A path with a slash in front begins at the top, any other one anywhere. A name that really holds the slashes fits
-    as well.
+    A path with a slash in front begins at the top, any other one anywhere, and ends at an object that counts. A name
+    that really holds the slashes fits as well.
     """
     parts = [name_test(decode(part)) for part in value.removeprefix("/").split("/")]
     whole = name_test(value)
     from_top = value.startswith("/")
 
-    def test(chain: tuple[str, ...]) -> bool:
+    def test(chain: tuple[Above, ...]) -> bool:
         starts = range(1 if from_top else max(0, len(chain) - len(parts) + 1))
-        return any(_all_fit(parts, chain[start : start + len(parts)]) for start in starts) or any(map(whole, chain))
+        return any(_ends_there(parts, chain[start : start + len(parts)]) for start in starts) or any(
+            above.counts and whole(above.name) for above in chain
+        )
 
     return test
 
 
-def _all_fit(tests: list[NameTest], names: tuple[str, ...]) -> bool:
-    return len(tests) == len(names) and all(test(name) for test, name in zip(tests, names, strict=True))
+def _ends_there(tests: list[NameTest], objects: tuple[Above, ...]) -> bool:
+    return (
+        len(tests) == len(objects)
+        and objects[-1].counts
+        and all(test(above.name) for test, above in zip(tests, objects, strict=True))
+    )
 
 
 def _one_of(names: Callable[[VmFacts], Iterable[str | None]]) -> Callable[[str], Test]:
@@ -152,9 +158,9 @@ _MAKERS: dict[Kind, Callable[[str], Test]] = {
     Kind.POWERSTATE: _power,
     Kind.TAG: _tag,
     Kind.ATTRIBUTE: _attribute,
-    Kind.FOLDER: _within(lambda vm: vm.folder),
-    Kind.POOL: _within(lambda vm: vm.pool),
-    Kind.VAPP: _within(lambda vm: vm.vapp),
+    Kind.FOLDER: _within(lambda vm: vm.folders),
+    Kind.POOL: _within(lambda vm: vm.pools),
+    Kind.VAPP: _within(lambda vm: vm.vapps),
     Kind.CLUSTER: _one_of(lambda vm: (vm.cluster,)),
     Kind.HOST: _one_of(lambda vm: (vm.host,)),
     Kind.DATASTORE: _one_of(lambda vm: vm.datastores),

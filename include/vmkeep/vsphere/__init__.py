@@ -4,7 +4,8 @@ Everything outside sees managed object ids (``vm-16``) and model values.
 
 *The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``), calls and their faults (``api``,
 ``tasks``, ``properties``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
-``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``. *A backup*: ``snapshots``,
+``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds the VMs
+that fit a selector (``vmfacts``, ``records``, ``surroundings``). *A backup*: ``snapshots``,
 ``changes``, ``vmfiles``, ``sharing``, ``relocation``. *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved
 configuration (``advancedsettings``, ``hardware``, ``cards``, ``specdevices``, ``specdisks``), ``places`` and
 ``fitting`` find out whether it can stand where it is wanted, ``create`` makes it.
@@ -16,6 +17,7 @@ the modules that others may import.
 __all__ = [
     "cards",
     "changes",
+    "choosing",
     "claims",
     "configspec",
     "create",

@@ -5,22 +5,23 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-import socket
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from vmkeep.errors import AmbiguousError, NotFoundError
+from vmkeep.errors import AmbiguousError, NotFoundError, SelectorError
 from vmkeep.model.point import VmIdentity
-from vmkeep.model.selector import decode_name, names_meant, path_meant, same_path
-from vmkeep.vsphere import protection
+from vmkeep.model.selector import KINDS, decode_name, names_meant, path_meant, same_path
+from vmkeep.selection import Condition, Kind, Selector, parse_selector
 from vmkeep.vsphere.api import moref_of, vim, vmodl
+from vmkeep.vsphere.choosing import choose_vms, resolve
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.records import FIELDS, VmRecord, record_of
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.vmfacts import LastSeen
 
 __all__ = [
     "HeldDisk",
@@ -37,72 +38,64 @@ __all__ = [
     "list_vms",
 ]
 
+_MEANT = re.compile(rf"\s*(?:\(|not\b|(?:{'|'.join(kind for kind in Kind if kind not in KINDS)}):)", re.IGNORECASE)
+"""The beginning of a text that is meant as a selector with more in it than one of the old kinds."""
 _SHOWN = 10
 """Number of candidates that an error message lists."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmRecord:
-    """A line of the list of VMs."""
-
-    moref: str
-    name: str
-    instance_uuid: str | None
-    bios_uuid: str | None
-    power_state: PowerState | None
-    ip_address: str | None
-    """The address that VMware Tools reported last; vSphere keeps it for some VMs after power-off."""
-    template: bool
-    not_protectable: str | None
-    """Why it is no object of a backup; ``None``: it can be backed up."""
-    managed_by: str | None
-    """The software that manages it, e.g. vSphere itself; ``None``: nobody but people."""
-    size: int | None
-    """Bytes of its files on datastores, as vSphere counted last."""
-    host: str | None
-    """Managed object id of its ESXi host."""
-
-
-_FIELDS = (
-    "name",
-    "summary.config.instanceUuid",
-    "summary.config.uuid",
-    "summary.config.template",
-    "runtime.powerState",
-    "summary.guest.ipAddress",
-    "summary.storage.committed",
-    "runtime.host",
-    *protection.PATHS,
-)
 
 
 def list_vms(session: Session) -> tuple[VmRecord, ...]:
     """Return every VM that the user may see, sorted by name."""
     with speaking("list the VMs"):
-        records = [_record(vm, values) for vm, values in read_all(session, vim.VirtualMachine, *_FIELDS)]
+        records = [record_of(vm, values) for vm, values in read_all(session, vim.VirtualMachine, *FIELDS)]
     return tuple(sorted(records, key=lambda record: (record.name, record.moref)))
 
 
-def find_vm(session: Session, selector: str) -> VmRecord:
-    """Return the one VM that ``name:``, ``uuid:``, ``moref:`` or ``ipaddr:`` selects; anything else is a name.
+def find_vm(session: Session, selector: str, last_seen: Mapping[str, LastSeen] | None = None) -> VmRecord:
+    """Return the one VM that a person means: by its name or inventory path, or by a selector that one VM fits.
 
-    A name that begins with ``/`` is an inventory path too. ``uuid:`` is an instance or a BIOS UUID, ``ipaddr:`` an IP
-    address or a DNS name. Names are compared as they are typed, blanks and case included. A VM may be named like a
-    selector of another one: then both fit.
+    A text has several readings, and all of them are looked for. It may be a whole name, as it is typed, blanks and case
+    included, also behind ``name:``; a path, if it begins with ``/``; and a selector. A VM may be named like a selector
+    of another one: then both fit.
 
+    :param last_seen: addresses that are remembered, by managed object id.
     :raises NotFoundError: nothing fits; for a name, near ones are suggested.
     :raises AmbiguousError: several fit; the message lists their paths and ids.
+    :raises SelectorError: the text was meant as a selector, and cannot be read.
     """
     with speaking(f"find VM {selector}"):
         listed = [(vm, values["name"] or "") for vm, values in read_all(session, vim.VirtualMachine, "name")]
         kind, _, value = selector.partition(":")
         chosen = _FINDERS[kind](session, value) if kind in _FINDERS else []
         found = {moref_of(vm): vm for vm in (*chosen, *_by_name(session, selector, listed))}
+        if (tree := _joined(selector, unread=not found)) is not None:
+            more = choose_vms(session, tree, last_seen or {}).records
+            found |= {record.moref: session.vm(record.moref) for record in more}
         if not found:
             raise _nothing_fits(session, selector, listed)
         if len(found) > 1:
-            raise _ambiguous(session, selector, found.values())
-        return _record(vm := next(iter(found.values())), read(session, vm, *_FIELDS))
+            raise _ambiguous(session, selector, found)
+        return record_of(vm := next(iter(found.values())), read(session, vm, *FIELDS))
+
+
+def _joined(text: str, *, unread: bool) -> Selector | None:
+    """Return the selector that a text is; ``None``: it is none, or says no more than the other readings of it.
+
+    :param unread: no other reading has found anything, so that a text that looks like a selector has to be one.
+    """
+    try:
+        tree = parse_selector(text)
+    except SelectorError:
+        if unread and _MEANT.match(text):
+            raise
+        return None
+    match tree:
+        case Condition(Kind.UUID | Kind.MOREF):
+            return None
+        case Condition(Kind.NAME, value) if not set("*?") & set(value):
+            # Blanks around a name are part of it; only its escapes and quotes can say more than the name as it stands.
+            return tree if unread and text == text.strip() else None
+    return tree
 
 
 def find_by_id(session: Session, mo_id: str) -> VmRecord:
@@ -114,7 +107,7 @@ def find_by_id(session: Session, mo_id: str) -> VmRecord:
         found = _by_moref(session, mo_id)
         if not found:
             raise NotFoundError(f"no VM with id '{mo_id}' on {session.host}; list them with 'vmkeep vm list'")
-        return _record(found[0], read(session, found[0], *_FIELDS))
+        return record_of(found[0], read(session, found[0], *FIELDS))
 
 
 def identity_of(session: Session, vm: VmRecord) -> VmIdentity:
@@ -165,7 +158,9 @@ def _nothing_fits(session: Session, selector: str, listed: list[tuple[Any, str]]
 def find_originals(session: Session, instance_uuid: str) -> tuple[VmRecord, ...]:
     """Return the VMs that have this instance UUID; a name or a BIOS UUID makes none of them."""
     with speaking(f"find VM uuid:{instance_uuid}"):
-        found = [_record(vm, read(session, vm, *_FIELDS)) for vm in _all_by_uuid(session, instance_uuid, instance=True)]
+        found = [
+            record_of(vm, read(session, vm, *FIELDS)) for vm in _all_by_uuid(session, instance_uuid, instance=True)
+        ]
     return tuple(record for record in found if record.instance_uuid == instance_uuid)
 
 
@@ -212,16 +207,7 @@ def _by_address(session: Session, text: str) -> list[Any]:
     except ValueError:
         pass
     found = list(index.FindAllByDnsName(None, text, True) or ())
-    return found or [vm for address in _resolve(text) for vm in index.FindAllByIp(None, address, True) or ()]
-
-
-def _resolve(name: str) -> list[str]:
-    if name.split() != [name]:  # a resolver may ignore a blank, and what stands behind it
-        return []
-    try:
-        return sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
-    except OSError:
-        return []
+    return found or [vm for address in resolve(text) for vm in index.FindAllByIp(None, address, True) or ()]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -232,28 +218,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return ", ".join(f"'{candidate}'" for candidate in list(dict.fromkeys([*alike, *sorted(inside)]))[:5])
 
 
-def _ambiguous(session: Session, selector: str, found: Iterable[Any]) -> AmbiguousError:
-    lines = sorted(f"{inventory_path_of(session, vm).path} (moref:{moref_of(vm)})" for vm in found)
-    rest = f", and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+def _ambiguous(session: Session, selector: str, found: Mapping[str, Any]) -> AmbiguousError:
+    shown = [found[mo_id] for mo_id in sorted(found)[:_SHOWN]]  # a path takes several calls
+    lines = sorted(f"{inventory_path_of(session, vm).path} (moref:{moref_of(vm)})" for vm in shown)
+    rest = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return AmbiguousError(
-        f"'{selector}' fits {len(lines)} VMs: {', '.join(lines[:_SHOWN])}{rest}; select one by moref:, or by its path"
-    )
-
-
-def _record(vm: Any, values: dict[str, Any]) -> VmRecord:
-    power, managed_by = values["runtime.powerState"], protection.manager(values["config.managedBy"])
-    return VmRecord(
-        moref=moref_of(vm),
-        name=decode_name(values["name"] or ""),
-        instance_uuid=values["summary.config.instanceUuid"],
-        bios_uuid=values["summary.config.uuid"],
-        power_state=PowerState(str(power)) if power is not None else None,
-        ip_address=values["summary.guest.ipAddress"],
-        template=bool(values["summary.config.template"]),
-        not_protectable=protection.why_not(values),
-        managed_by=managed_by,
-        size=int(size) if (size := values["summary.storage.committed"]) is not None else None,
-        host=moref_of(host) if (host := values["runtime.host"]) is not None else None,
+        f"'{selector}' fits {len(found)} VMs: {', '.join(lines)}{rest}; select one by moref:, or by its path"
     )
 
 

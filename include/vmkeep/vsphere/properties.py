@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vmkeep.errors import VmKeepError
@@ -52,28 +52,45 @@ def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tup
 
 def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> list[tuple[Any, dict[str, Any]]]:
     """Return every object of a type below a container with some properties; unreadable or unset ones are ``None``."""
+    return read_types(session, {kind: paths}, under=under)
+
+
+def read_types(
+    session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any = None
+) -> list[tuple[Any, dict[str, Any]]]:
+    """Return every object of some types below a container, with the properties of its type, in one pass.
+
+    An object of a type that is derived from another one of them may come twice, once for each type.
+    """
     generation = session.generation
     try:
-        return _read_view(session, kind, paths, under)
+        return _read_view(session, paths_of, under)
     except (SessionRenewedError, vmodl.fault.ManagedObjectNotFound):
         if session.generation == generation:
             raise
-    return _read_view(session, kind, paths, under)  # the view went with the session that had expired
+    return _read_view(session, paths_of, under)  # the view went with the session that had expired
 
 
-def _read_view(session: Session, kind: Any, paths: Sequence[str], under: Any) -> list[tuple[Any, dict[str, Any]]]:
+def _read_view(session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any) -> list[tuple[Any, dict[str, Any]]]:
     collector = vmodl.query.PropertyCollector
-    view = session.content.viewManager.CreateContainerView(under or session.content.rootFolder, [kind], True)
+    view = session.content.viewManager.CreateContainerView(under or session.content.rootFolder, list(paths_of), True)
     try:
         walk = collector.TraversalSpec(name="view", type=vim.view.ContainerView, path="view", skip=False)
         spec = collector.FilterSpec(
             objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
-            propSet=[collector.PropertySpec(type=kind, pathSet=list(paths))],
+            propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind, paths in paths_of.items()],
         )
-        return [(content.obj, _values(content, paths)) for content in _pages(session, spec)]
+        return [(content.obj, _values(content, _paths_of(content.obj, paths_of))) for content in _pages(session, spec)]
     finally:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):  # it ends with the session anyway
             view.DestroyView()
+
+
+def _paths_of(managed: Any, paths_of: Mapping[Any, Sequence[str]]) -> Sequence[str]:
+    """Return the properties that are asked of an object: those of its type, or of the type it is derived from."""
+    if type(managed) in paths_of:
+        return paths_of[type(managed)]
+    return next((paths for kind, paths in paths_of.items() if isinstance(managed, kind)), ())
 
 
 def _values(content: Any, paths: Sequence[str]) -> dict[str, Any]:

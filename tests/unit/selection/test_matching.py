@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from vmkeep.model.point import Power
 from vmkeep.model.selector import shown_name
-from vmkeep.selection import VmFacts, fits, matcher, parse_selector
+from vmkeep.selection import Above, VmFacts, fits, matcher, parse_selector
 from vmkeep.vsphere.names import encode_name
+
+
+def above(*names: str) -> tuple[Above, ...]:
+    """Objects of which those in angle brackets are only steps on the path."""
+    return tuple(Above(name.strip("<>"), counts=not name.startswith("<")) for name in names)
+
 
 VM = VmFacts(
     moref="vm-16",
@@ -23,9 +29,9 @@ VM = VmFacts(
     dns_names=frozenset({"web01.example.com"}),
     tags=frozenset({("backup", "gold"), ("cost centre", "a%2fb=c"), ("site", "nord/süd")}),
     attributes={"owner": "Jo Doe", "a=b": "c=d"},
-    folder=("Lab", "vm", "Production", "a%2fb", "Web"),
-    pool=("Resources", "Prod"),
-    vapp=("shop", "front"),
+    folders=above("Europe", "<Lab>", "vm", "Production", "a%2fb", "Web"),
+    pools=above("<Lab>", "<host>", "<Cluster 1>", "Resources", "Prod", "shop"),
+    vapps=above("<Lab>", "<vm>", "shop", "front"),
     cluster="Cluster 1",
     host="esx01.example.com",
     datastores=("datastore1", "NAS [prod]"),
@@ -44,9 +50,11 @@ VM = VmFacts(
         "moref:vm-16", "powerstate:on", "powerstate:On",
         "tag:backup/gold", "tag:backup/*", "tag:*/gold", "tag:'cost centre/a%2fb=c'", "tag:site/nord%2fsüd",
         "attribute:'owner=Jo Doe'", "attribute:owner=*", "attribute:owner=Jo*", "attribute:a%3db=c=d",
-        "folder:Production", "folder:/Lab/vm/Production", "folder:Production/a%2fb", "folder:a/b", "folder:vm/*/a*",
-        "folder:/Lab", "folder:Web", "folder:Prod*",
-        "pool:Prod", "pool:Resources/Prod", "pool:Resources", "vapp:shop", "vapp:front", "vapp:shop/front",
+        "folder:Production", "folder:/Europe/Lab/vm/Production", "folder:/Europe",
+        "folder:Lab/vm", "folder:Production/a%2fb", "folder:a/b", "folder:vm/*/a*",
+        "folder:Web", "folder:Prod*",
+        "pool:Prod", "pool:Resources/Prod", "pool:Resources", "pool:/Lab/host/*/Resources",
+        "pool:shop", "vapp:shop", "vapp:front", "vapp:shop/front", "vapp:/Lab/vm/shop",
         "cluster:'Cluster 1'", "cluster:Cluster*", "host:esx01.example.com", "host:esx01*",
         "datastore:datastore1", "datastore:'NAS [prod]'", "datastore:*[prod]",
         "any:", "not none:", "any: and name:web*", "none: or name:web*", "not (name:db* or powerstate:off)",
@@ -63,7 +71,9 @@ def test_a_vm_that_has_it_fits(text):
         "name:web", "name:WEB*", "name:web[0-9]*", "name~:^01", "ipaddr:10.0.0.70", "ipaddr:web01", "moref:vm-1",
         "uuid:503f2b9a-8a1c-4a3e-9f4e-1d2c3b4a5969", "powerstate:off", "powerstate:suspended",
         "tag:backup/silver", "tag:gold/backup", "tag:site/nord", "attribute:owner=Jo", "attribute:Owner=*",
-        "folder:Prod", "folder:/Production", "folder:Lab/Production", "folder:Web/x", "folder:a", "pool:Production",
+        "folder:Prod", "folder:Lab", "folder:/Lab/vm", "folder:/Production", "folder:Lab/Production", "folder:Web/x",
+        "folder:a", "pool:Production", "pool:'Cluster 1'",
+        "pool:/Lab/host", "vapp:vm",
         "vapp:sho", "cluster:Cluster", "host:esx01", "datastore:NAS", "none:", "any: and none:",
     ],
 )  # fmt: skip
@@ -82,7 +92,7 @@ def test_two_forms_of_one_unicode_name_are_one_name():
     composed, parted = unicodedata.normalize("NFC", "dätä"), unicodedata.normalize("NFD", "dätä")
     for typed in (composed, parted):
         for stored in (composed, parted):
-            vm = replace(VM, name=stored, folder=(stored,), tags=frozenset({(stored, stored)}))
+            vm = replace(VM, name=stored, folders=(Above(stored),), tags=frozenset({(stored, stored)}))
             for text in (f"name:{typed}", f"folder:{typed}", f"tag:{typed}/{typed}", f"name~:^{typed}$", "name:d?t?"):
                 assert fits(parse_selector(text), vm)
 

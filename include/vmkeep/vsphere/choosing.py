@@ -1,0 +1,98 @@
+"""Chooses VMs by a selector."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.selection import Condition, Kind, Selector, address_of, conditions, matcher
+from vmkeep.vsphere.records import VmRecord
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.vmfacts import Elsewhere, KnownVm, LastSeen, read_vms
+
+_ONLY_A_VCENTER = {
+    Kind.TAG: "tags",
+    Kind.ATTRIBUTE: "custom attributes",
+    Kind.FOLDER: "folders of VMs",
+    Kind.CLUSTER: "clusters",
+    Kind.VAPP: "vApps",
+}
+_MAY_FIT_NONE = (Kind.ANY, Kind.NONE, Kind.POWERSTATE)
+"""Kinds of which a condition that fits no VM hides no typing slip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The VMs that fit a selector, sorted by name."""
+
+    records: tuple[VmRecord, ...]
+    notes: tuple[str, ...]
+    """A line for each condition that no VM fits at all, because it may hide a typing slip."""
+
+
+def choose_vms(session: Session, selector: Selector, last_seen: Mapping[str, LastSeen]) -> Chosen:
+    """Return the VMs that fit.
+
+    :param last_seen: addresses that are remembered, by managed object id.
+    :raises UnsupportedError: the server is an ESXi host, and the selector asks for things that only a vCenter has.
+    """
+    asked = tuple(dict.fromkeys(conditions(selector)))
+    require_told(asked, vcenter=session.is_vcenter, host=session.host)
+    known = read_vms(session, {condition.kind for condition in asked}, Elsewhere(last_seen=last_seen))
+    known = _with_resolved_names(asked, known)
+    fits = matcher(selector)
+    return Chosen(
+        records=tuple(vm.record for vm in known if fits(vm.facts)),
+        notes=tuple(
+            f"no VM on {session.host} fits {condition}: is it spelled as vSphere has it?"
+            for condition in asked
+            if condition.kind not in _MAY_FIT_NONE and not _any_fits(condition, known)
+        ),
+    )
+
+
+def require_told(asked: Iterable[Condition], *, vcenter: bool, host: str) -> None:
+    """Return if the server can tell all that is asked for.
+
+    :param vcenter: it is a vCenter, and not a single ESXi host.
+    :raises UnsupportedError: it cannot.
+    """
+    for condition in asked:
+        if not vcenter and condition.kind in _ONLY_A_VCENTER:
+            lacks = _ONLY_A_VCENTER[condition.kind]
+            raise UnsupportedError(
+                f"{condition}: {host} is an ESXi host without vCenter, which knows no {lacks}; choose its VMs by "
+                "name:, uuid:, ipaddr:, powerstate:, pool: or datastore:"
+            )
+
+
+def resolve(name: str) -> list[str]:
+    """Return the addresses of a DNS name; empty where nobody knows it."""
+    if name.split() != [name]:  # a resolver may ignore a blank, and what stands behind it
+        return []
+    try:
+        return sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
+    except (OSError, UnicodeError):
+        return []
+
+
+def _with_resolved_names(asked: Collection[Condition], known: Sequence[KnownVm]) -> tuple[KnownVm, ...]:
+    """Give each DNS name that is asked for, and that no guest has, to the VMs that have its addresses."""
+    found: dict[str, frozenset[str]] = {}
+    for condition in asked:
+        if condition.kind is Kind.IPADDR and address_of(condition.value) is None and not _any_fits(condition, known):
+            name = condition.value.rstrip(".").lower()
+            found[name] = frozenset(filter(None, map(address_of, resolve(name))))
+    return tuple(_named(vm, found) for vm in known) if found else tuple(known)
+
+
+def _named(vm: KnownVm, found: Mapping[str, frozenset[str]]) -> KnownVm:
+    names = {name for name, addresses in found.items() if addresses & vm.facts.addresses}
+    return replace(vm, facts=replace(vm.facts, dns_names=vm.facts.dns_names | names)) if names else vm
+
+
+def _any_fits(condition: Condition, known: Iterable[KnownVm]) -> bool:
+    fits = matcher(condition)
+    return any(fits(vm.facts) for vm in known)

@@ -1,0 +1,67 @@
+"""The line of a VM in the list of VMs, made of properties that a page of many VMs is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vmkeep.vsphere import protection
+from vmkeep.vsphere.api import moref_of
+from vmkeep.vsphere.describe import PowerState
+from vmkeep.vsphere.names import decode_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmRecord:
+    """A line of the list of VMs."""
+
+    moref: str
+    name: str
+    instance_uuid: str | None
+    bios_uuid: str | None
+    power_state: PowerState | None
+    ip_address: str | None
+    """The address that VMware Tools reported last; vSphere keeps it for some VMs after power-off."""
+    template: bool
+    not_protectable: str | None
+    """Why it is no object of a backup; ``None``: it can be backed up."""
+    managed_by: str | None
+    """The software that manages it, e.g. vSphere itself; ``None``: nobody but people."""
+    size: int | None
+    """Bytes of its files on datastores, as vSphere counted last."""
+    host: str | None
+    """Managed object id of its ESXi host."""
+
+
+FIELDS = (
+    "name",
+    "summary.config.instanceUuid",
+    "summary.config.uuid",
+    "summary.config.template",
+    "runtime.powerState",
+    "summary.guest.ipAddress",
+    "summary.storage.committed",
+    "runtime.host",
+    *protection.PATHS,
+)
+
+
+def record_of(vm: Any, values: dict[str, Any]) -> VmRecord:
+    """Return the line of a VM.
+
+    :param values: the properties of :data:`FIELDS`.
+    """
+    power, managed_by = values["runtime.powerState"], protection.manager(values["config.managedBy"])
+    return VmRecord(
+        moref=moref_of(vm),
+        name=decode_name(values["name"] or ""),
+        instance_uuid=values["summary.config.instanceUuid"],
+        bios_uuid=values["summary.config.uuid"],
+        power_state=PowerState(str(power)) if power is not None else None,
+        ip_address=values["summary.guest.ipAddress"],
+        template=bool(values["summary.config.template"]),
+        not_protectable=protection.why_not(values),
+        managed_by=managed_by,
+        size=int(size) if (size := values["summary.storage.committed"]) is not None else None,
+        host=moref_of(host) if (host := values["runtime.host"]) is not None else None,
+    )
