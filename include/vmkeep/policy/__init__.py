@@ -18,13 +18,14 @@ from vmkeep.policy.files import PolicyFile, default_folder, read_file, read_fold
 from vmkeep.policy.pending import Pending, not_yet
 from vmkeep.policy.schema import dotted, field_of, schema_text
 from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
-from vmkeep.policy.window import Blackout, Opening, Weekday, Window
+from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window
 
 __all__ = [
     "AtEnd",
     "Blackout",
     "DiskPattern",
     "DiskRules",
+    "Due",
     "Fault",
     "Notifications",
     "NotifyWhen",

@@ -13,12 +13,14 @@ a whole day: no window opens on it, and one that runs into it ends at midnight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from typing import Any
 
 from vmkeep.model.point import stamp_of
+from vmkeep.retention import parse_zone
 
 _DAY = timedelta(days=1)
 _FURTHEST = 366 * 5
@@ -76,6 +78,18 @@ class Opening:
         return stamp_of(self.opens_at)
 
 
+class Due(StrEnum):
+    """The state of a window when somebody gets round to it."""
+
+    OPEN = "open"
+    CAUGHT_UP = "caught up"
+    """It has closed, and its backups are made up for, spread out."""
+    MISSED = "missed"
+    """It has closed, and is not to be made up for."""
+    SUPERSEDED = "superseded"
+    """A later window has opened, and backs up the same VMs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The windows of a policy."""
@@ -110,6 +124,58 @@ class Window:
         """
         days = _days(self._local_date(moment) + _DAY, _FURTHEST, back=True)
         return next((opening for opening in self._openings(days) if opening.opens_at <= moment), None)
+
+    def due(self, opened_at: datetime, *, now: datetime, catch_up: bool) -> tuple[Due, Opening]:
+        """Return how a window is to be treated that was to open at a moment, and the time in which backups may start.
+
+        A window that is caught up lasts as long as always from now on, but not into the next one. One that the policy
+        no longer has, because it was moved after it was planned, is treated as if a person had asked for it.
+        """
+        opening = self.window_at(opened_at) or self.by_hand(opened_at)
+        if opening.holds(now):
+            return Due.OPEN, opening
+        last = self.last_opening(now)
+        if last is not None and last.opens_at > opened_at:
+            return Due.SUPERSEDED, opening
+        if not catch_up:
+            return Due.MISSED, opening
+        coming = self.next_opening(now)
+        end = now + opening.length
+        return Due.CAUGHT_UP, Opening(opens_at=now, closes_at=min(end, coming.opens_at) if coming else end)
+
+    def by_hand(self, moment: datetime) -> Opening:
+        """Return the time in which backups may start that a person asks for outside of the plan.
+
+        It ends with the window that is open, or else lasts as long as the next one.
+        """
+        if (opening := self.window_at(moment)) is not None:
+            return Opening(opens_at=moment, closes_at=opening.closes_at)
+        coming = self.next_opening(moment)
+        return Opening(opens_at=moment, closes_at=moment + (coming.length if coming else _DAY))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain data, from which :meth:`from_plain` makes an equal one."""
+        return {
+            "start": self.start.isoformat("minutes"),
+            "end": self.end.isoformat("minutes"),
+            "time_zone": str(self.zone),
+            "days": [day.value for day in _WEEK if day in self.days],
+            "blackout": [[blackout.first.isoformat(), blackout.last.isoformat()] for blackout in self.blackouts],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Window:
+        """Return the window that plain data describe."""
+        return cls(
+            start=time.fromisoformat(plain["start"]),
+            end=time.fromisoformat(plain["end"]),
+            zone=parse_zone(plain["time_zone"]),
+            days=frozenset(map(Weekday, plain["days"])),
+            blackouts=tuple(
+                Blackout(first=date.fromisoformat(first), last=date.fromisoformat(last))
+                for first, last in plain["blackout"]
+            ),
+        )
 
     def _around(self, moment: datetime) -> list[Opening]:
         first = self._local_date(moment) - _AROUND * _DAY

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.policy import Blackout, Opening, Weekday, Window
+from vmkeep.policy import Blackout, Due, Opening, Weekday, Window
+from vmkeep.retention import parse_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WEEK = frozenset(Weekday)
@@ -115,6 +116,41 @@ def test_a_window_that_never_opens_says_so_instead_of_searching_for_ever():
     assert window("22:00", "06:00").next_opening(datetime(9999, 12, 30, tzinfo=UTC)) is not None
 
 
+NIGHTLY = window("22:00", "06:00")
+
+
+def test_a_late_start_within_the_window_keeps_its_end():
+    due, opening = NIGHTLY.due(local("2026-06-10T22:00"), now=local("2026-06-11T05:00"), catch_up=False)
+    assert (due, opening.closes_at) == (Due.OPEN, local("2026-06-11T06:00"))
+
+
+def test_a_missed_window_is_caught_up_for_its_usual_length_but_not_into_the_next_one():
+    due, opening = NIGHTLY.due(local("2026-06-10T22:00"), now=local("2026-06-11T09:00"), catch_up=True)
+    assert (due, opening) == (Due.CAUGHT_UP, between(local("2026-06-11T09:00"), local("2026-06-11T17:00")))
+    due, opening = NIGHTLY.due(local("2026-06-10T22:00"), now=local("2026-06-11T20:00"), catch_up=True)
+    assert opening.closes_at == local("2026-06-11T22:00")
+
+
+def test_a_missed_window_is_left_missed_where_that_is_asked_for():
+    assert NIGHTLY.due(local("2026-06-10T22:00"), now=local("2026-06-11T09:00"), catch_up=False)[0] is Due.MISSED
+
+
+def test_of_several_missed_windows_only_the_last_is_caught_up():
+    due, _ = NIGHTLY.due(local("2026-06-08T22:00"), now=local("2026-06-11T09:00"), catch_up=True)
+    assert due is Due.SUPERSEDED
+
+
+def test_a_window_that_was_moved_after_it_was_planned_lasts_as_long_as_it_does_now():
+    due, opening = window("20:00", "21:00").due(local("2026-06-10T22:00"), now=local("2026-06-10T22:00"), catch_up=True)
+    assert due is Due.OPEN
+    assert opening == between(local("2026-06-10T22:00"), local("2026-06-10T23:00"))
+
+
+def test_a_person_may_start_a_window_at_any_time():
+    assert NIGHTLY.by_hand(local("2026-06-10T23:00")).closes_at == local("2026-06-11T06:00")
+    assert NIGHTLY.by_hand(local("2026-06-10T12:00")).length == timedelta(hours=8)
+
+
 ZONES = st.sampled_from(
     [
         "UTC",
@@ -133,10 +169,11 @@ DAYS = st.frozensets(st.sampled_from(list(Weekday)), min_size=1)
 
 @given(start=TIMES, end=TIMES, zone=ZONES, days=DAYS, moment=MOMENTS)
 def test_windows_come_one_after_the_other_and_each_moment_knows_its_own(start, end, zone, days, moment):
-    some = Window(start=start, end=end, zone=ZoneInfo(zone), days=days)
+    some = Window(start=start, end=end, zone=parse_zone(zone), days=days)
     last, coming = some.last_opening(moment), some.next_opening(moment)
     assert last.opens_at <= moment < coming.opens_at
     assert timedelta() < last.length <= timedelta(days=2)
     assert some.window_at(moment) == (last if last.holds(moment) else None)
     assert some.window_at(coming.opens_at) == coming
     assert some.last_opening(coming.opens_at) == coming
+    assert Window.from_plain(some.to_plain()) == some
