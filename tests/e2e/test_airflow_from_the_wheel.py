@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -112,4 +111,3 @@ def test_a_vm_is_backed_up_by_the_dag_of_the_wheel(installed, settings, lab, tmp
 
     (point,) = json.loads(installed.well("vmkeep", "point", "list", "-r", repository, "--json"))
     assert point["vm_name"] == "app01"
-    assert Path(repository, "manifests").is_dir()
