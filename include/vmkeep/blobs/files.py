@@ -50,7 +50,7 @@ def require_file(path: Path, status: os.stat_result) -> None:
 
 def no_file(path: Path) -> CorruptError:
     """Return the message for a path that should be a file and is something else."""
-    return CorruptError(f"{path}: is no file, somebody put something else there: move it away, put the original back")
+    return CorruptError(f"{path}: is no file; somebody put something else there: move it away, put the original back")
 
 
 def holds(path: Path, data: Bytes) -> bool:

@@ -72,7 +72,7 @@ class LocalStore:
                 if not holds(path, data):
                     raise ConflictError(f"{path}: exists with other content")
                 return False
-        raise StoreError(f"{path}: appears and disappears; nothing was stored")
+        raise StoreError(f"{path}: appears and disappears again and again; nothing was stored")
 
     def replace(self, key: str, data: Bytes) -> None:
         """Create or overwrite a blob atomically."""

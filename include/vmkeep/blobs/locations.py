@@ -29,7 +29,7 @@ def local_folder(location: str) -> Path:
     url = _FILE.fullmatch(location)
     path = _path(location) if url is None else _path_of_url(location, url)
     if "\0" in str(path):
-        raise UsageError(f"{location!r}: no folder's name has a zero byte in it")
+        raise UsageError(f"{location!r}: a folder's name cannot hold a zero byte")
     return path.absolute()
 
 

@@ -29,7 +29,7 @@ def parse_address(text: str, *, what: str, user: str) -> tuple[str, int | None]:
     if not _HOST.fullmatch(host):
         raise UsageError(f"{what} {text}: not HOST or HOST:PORT")
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
-        raise UsageError(f"{what} {text}: not HOST or HOST:PORT, as a port is a number from 1 to 65535")
+        raise UsageError(f"{what} {text}: not HOST or HOST:PORT, because a port is a number from 1 to 65535")
     return host, int(port) if port else None
 
 
@@ -38,7 +38,7 @@ def _without_scheme(text: str, what: str) -> str:
     if not sep:
         return text
     if scheme.lower() != "https":
-        raise UsageError(f"{what}: {scheme}:// is not spoken here, only https: give HOST, HOST:PORT or https://HOST")
+        raise UsageError(f"{what}: {scheme}:// is not supported, only https: give HOST, HOST:PORT or https://HOST")
     return rest
 
 

@@ -248,7 +248,7 @@ def test_bytes_that_come_back_as_others_are_not_taken_for_brought_back(repositor
         headers = {name: value for name, value in reply.headers.items() if "checksum" not in name.lower()}
         return dataclasses.replace(reply, headers=headers, body=bytes(len(reply.body)))
 
-    with front(s3_server, garbled) as server, pytest.raises(StoreError, match="does not give back what its version"):
+    with front(s3_server, garbled) as server, pytest.raises(StoreError, match="does not give back the bytes of"):
         bring_back(open_store(location, credentials=server.credentials))
 
 

@@ -63,7 +63,7 @@ def test_who_lost_the_lease_to_another_try_does_not_give_back_that_ones(framer, 
     with leases.Lease(store, framer, **names, every=60) as newer_is_quiet:
         with leases.Lease(store, framer, **names, every=0.02) as older:
             newer_is_quiet._write("held")
-            with pytest.raises(FencedError, match="another attempt"):
+            with pytest.raises(FencedError, match="another try"):
                 _eventually_fenced(older)
         assert not leases.is_released(framer, "runs/x/lease", store.get("runs/x/lease"))
         newer_is_quiet.check()

@@ -113,7 +113,7 @@ def test_a_copy_whose_lease_was_swept_stops(area, fast):
 
 def test_of_two_attempts_the_older_stops(area, fast):
     with area.open_lease("disk-2000") as older, area.open_lease("disk-2000") as younger:
-        eventually_fenced(older, "another attempt")
+        eventually_fenced(older, "another try")
         younger.check()
 
 

@@ -43,10 +43,12 @@ def explain(answer: Answer, *, bucket: str, endpoint: str, what: str, needs: str
     if code in _EXPIRED:
         return CredentialsExpiredError(f"{what}: {endpoint} says that the AWS credentials have expired ({code})")
     if code == "NoSuchBucket":
-        return RepositoryError(f"s3://{bucket}: no such bucket at {endpoint}; create it first, vmkeep never does")
+        return RepositoryError(
+            f"s3://{bucket}: no such bucket at {endpoint}; create it first, because vmkeep never does"
+        )
     if code == "RequestTimeTooSkewed":
         return AuthenticationError(
-            f"{what}: {endpoint} refuses us because this machine's clock is off; set the clock (NTP)"
+            f"{what}: {endpoint} refuses the request because this machine's clock is off; set the clock (NTP)"
         )
     if code in _BAD_KEYS or status == 401:
         return AuthenticationError(

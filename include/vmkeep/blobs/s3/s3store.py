@@ -267,7 +267,7 @@ class S3BlobStore:
         except LockedError as error:
             raise RepositoryError(
                 f"s3://{self._place.bucket}: has a default retention, which would lock leases and notes too; take it "
-                "off (aws s3api put-object-lock-configuration): 'repo init --lock' locks what has to be"
+                "off (aws s3api put-object-lock-configuration), because 'repo init --lock' locks all that restores need"
             ) from error
         if fault:
             raise RepositoryError(f"{self.location}: {self._access.endpoint} {fault} (If-None-Match); {self._remedy()}")

@@ -176,7 +176,7 @@ class S3Versions:
             if blake3(self._get(key)).digest() == blake3(content).digest():
                 return
         raise StoreError(
-            f"{self._place}/{key}: {self._endpoint} does not give back what its version {version.id} holds"
+            f"{self._place}/{key}: {self._endpoint} does not give back the bytes of its version {version.id}"
         )
 
     def _get(self, key: str, **which: str) -> bytes:
@@ -195,8 +195,8 @@ class S3Versions:
                 self._client.get().get_object_lock_configuration(Bucket=bucket)
         except _ExpectedError as error:
             raise RepositoryError(
-                f"s3://{bucket}: has no Object Lock; make a bucket that has (aws s3api create-bucket "
-                "--object-lock-enabled-for-bucket), for here nothing could be locked"
+                f"s3://{bucket}: has no Object Lock; make a bucket that has it (aws s3api create-bucket "
+                "--object-lock-enabled-for-bucket), because nothing can be locked here"
             ) from error
         self._prove()
 

@@ -1,11 +1,11 @@
 """A blob store in a folder of an SSH server, through SFTP.
 
-Writing: a temporary file in ``.tmp``, its fsync (``fsync@openssh.com``), then a hard link to the final name
-(``hardlink@openssh.com``), which fails if the name is taken, so one of many writers wins. Where the server or its file
-system has no hard links, we look first and use SFTP's plain rename; with some servers that replaces what is there, and
-with OpenSSH it may, so maintenance deletes nothing in such a place (:meth:`SftpStore.check_creates`). ``replace`` uses
-``posix-rename@openssh.com``. Folders cannot be synced over SFTP: after a power cut of the server its file system
-decides whether the newest names are there, but never half of a file's bytes.
+To create a blob, the store writes a temporary file in ``.tmp`` and syncs it (``fsync@openssh.com``). A hard link then
+gives it its final name (``hardlink@openssh.com``). The link fails if the name is taken, so one of many writers wins. If
+the server or its file system has no hard links, the store looks for the name and then uses SFTP's plain rename. That
+may replace another file, so maintenance deletes nothing in such a place (:meth:`SftpStore.check_creates`). ``replace``
+uses ``posix-rename@openssh.com``. Folders cannot be synced over SFTP. So after a power cut of the server, its newest
+files may be missing, but no file is there in part.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from vmkeep.errors import (
 T = TypeVar("T")
 
 _ROUNDING = 64 << 10
-"""Bytes that a file system needs beside a file's own."""
+"""Bytes that a file system needs besides a file's own."""
 
 
 class SftpStore:
-    """Blobs as files below one folder of an SSH server, which has to exist."""
+    """A store of blobs as files below one folder of an SSH server. The folder has to exist."""
 
     def __init__(self, access: SshAccess) -> None:
         self._access = access
@@ -49,7 +49,7 @@ class SftpStore:
 
     @property
     def location(self) -> str:
-        """The location as it was given."""
+        """The location as the user gave it."""
         return self._access.place.text
 
     def put(self, key: str, data: Bytes) -> bool:
@@ -73,9 +73,9 @@ class SftpStore:
             self._write(channel, path, data, lambda lent, old, new: lent.posix_rename(old, new))
 
     def _write(self, channel: Any, path: PurePosixPath, data: Bytes, name: Callable[[Any, str, str], T]) -> T:
-        """Write a temporary file and let ``name`` give it its final name; return what that returns.
+        """Write a temporary file and let ``name`` give it its final name; return the result of ``name``.
 
-        Once more if the folder is gone that we knew, or the file, which another process may take for a dead one's.
+        Try once more if a known folder is gone; or the file, which another process may take for that of a dead process.
         """
         try:
             return self._write_once(channel, path, data, name)
@@ -104,7 +104,7 @@ class SftpStore:
         return self._read(key, start, length)
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        """Fill ``buffer`` from byte ``start`` on; return the number of bytes."""
         part = self._read(key, start, len(buffer))
         buffer[: len(part)] = part
         return len(part)
@@ -114,7 +114,7 @@ class SftpStore:
             return read_file(channel, str(self._path(key)), start, length)
 
     def size(self, key: str) -> int:
-        """Return a blob's size."""
+        """Return a blob's size in bytes."""
         with self._channel(key) as channel:
             return int(channel.stat(str(self._path(key))).st_size)
 
@@ -147,7 +147,7 @@ class SftpStore:
             channel.remove(str(self._path(key)))
 
     def local_path(self, key: str) -> Path | None:
-        """Nothing to map: the file is elsewhere."""
+        """Return ``None``, because the file is on another machine."""
         check_key(key)
         return None
 
@@ -157,9 +157,9 @@ class SftpStore:
             channel.remove(str(self._write_temporary(channel, b"")))
 
     def check_creates(self) -> None:
-        """Prove that of several creators of one blob exactly one wins.
+        """Return if exactly one of several creators of a blob succeeds.
 
-        :raises RepositoryError: the server cannot promise that.
+        :raises RepositoryError: the server does not promise that.
         """
         with self._channel("", writing=0) as channel:
             taken = self._write_temporary(channel, b"")
@@ -187,7 +187,7 @@ class SftpStore:
                 channel.posix_rename(str(self._write_temporary(channel, secrets.token_bytes(size))), path)
 
     def spend_reserve(self) -> None:
-        """Give back the space that is held."""
+        """Free the space that is held back."""
         with self._channel(RESERVE) as channel, suppress(FileNotFoundError):
             channel.remove(str(self._root / RESERVE))
 
@@ -197,9 +197,9 @@ class SftpStore:
             return set(channel.listdir(str(self._root)))
 
     def remove_leftovers(self, *, left_for: timedelta) -> int:
-        """Remove temporary files last written that long ago, by the server's clock; return how many.
+        """Remove temporary files that were last written ``left_for`` ago, by the server's clock; return their number.
 
-        A writer that lives on nevertheless, and misses its file, writes it again.
+        If such a file belongs to a process that is alive after all, that process writes it again.
         """
         removed = 0
         with self._channel("", writing=0) as channel:
@@ -216,9 +216,10 @@ class SftpStore:
         return removed
 
     def check_folder(self, *, create: bool) -> None:
-        """Make sure that the folder is there; with ``create``, make its last part.
+        """Return if the folder is there.
 
-        :raises RepositoryError: it is missing or no folder, or the one above it is missing.
+        :param create: whether to create the folder if it is missing; the folder above it has to exist.
+        :raises RepositoryError: the folder is missing or is no folder, or the one above it is missing.
         """
         with self._channel("") as channel:
             if create and not exists(channel, str(self._root)):
@@ -264,12 +265,12 @@ class SftpStore:
 
     @contextmanager
     def _channel(self, key: str, *, writing: int | None = None) -> Iterator[Any]:
-        """Lend a channel, and translate what goes wrong on it.
+        """Lend a channel, and translate the errors on it.
 
-        SFTP has numbers for few errors. All others, a full disk among them, are one number and a text in the server's
-        own language; paramiko raises them as an ``OSError`` without a number.
+        SFTP has numbers for few errors. All others, a full disk among them, have one number and a text in the server's
+        language. paramiko raises them as an ``OSError`` without a number.
 
-        :param writing: how many bytes are to be written.
+        :param writing: number of bytes that the caller is about to write; ``None``: it does not write.
         """
         try:
             with self._access.channel() as channel:
@@ -292,12 +293,12 @@ class SftpStore:
             raise StoreError(f"{self._name(key)}: {str(error) or type(error).__name__}{hint}") from error
 
     def _is_full(self, needed: int) -> bool:
-        """Ask for the free space, since a full disk is told as a failure like any other."""
+        """Return whether the disk is full, from its free space, because SFTP has no error for a full disk."""
         with suppress(OSError, EOFError, paramiko.SSHException, StoreError), self._access.channel() as channel:
             free = free_space(channel, str(self._root))
             return free is not None and free < needed + _ROUNDING
         return False
 
     def close(self) -> None:
-        """End the connection; a later call makes a new one."""
+        """Close the connection. Later calls open a new one."""
         self._access.close()

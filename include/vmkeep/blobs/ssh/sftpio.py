@@ -1,7 +1,7 @@
-"""The bytes of files over SFTP, with many requests on their way at once. Knows no keys.
+"""Reads and writes the bytes of files over SFTP, with many requests under way at once. This module knows no blob keys.
 
-By the inner calls of paramiko's client, for want of others. OpenSSH answers in the order it was asked, and here that is
-relied on: a server that does not costs a time-out, which is an error, never wrong bytes.
+It uses internal calls of paramiko's client, because there are no public ones. It relies on a server that answers in the
+order of the requests, as OpenSSH does. With another server a read would time out, but never return wrong bytes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import paramiko
 from paramiko.sftp import CMD_DATA, CMD_EXTENDED, CMD_EXTENDED_REPLY, CMD_READ, CMD_WRITE, int64
 
 _REQUEST = 32 << 10
-"""Bytes of one request; what every server takes."""
+"""Bytes of one request. Every server accepts requests of this size."""
 _IN_FLIGHT = 64
+"""Number of requests that are under way at the same time."""
 _PART = 8 << 20
+"""Bytes of a file that are read before they are compared."""
 
 
 def read_parts(channel: Any, handle: bytes, start: int, count: int) -> bytes:
-    """Read ``count`` bytes that exist, many requests on their way at once.
+    """Read ``count`` bytes, which the file must have, with many requests under way at once.
 
-    The library's own read-ahead costs several times the processor time.
+    The library's own read-ahead would need several times the processor time.
     """
     asked: deque[tuple[int, int]] = deque()
     data, next_at, done = bytearray(count), 0, 0
@@ -50,16 +52,16 @@ def read_file(channel: Any, path: str, start: int, length: int | None) -> bytes:
 
 
 def holds(channel: Any, path: str, data: memoryview) -> bool:
-    """Return whether a file has these bytes, read a part at a time."""
+    """Return whether a file has these bytes. Read it a part at a time."""
     if channel.stat(path).st_size != len(data):
         return False
     return all(read_file(channel, path, at, _PART) == data[at : at + _PART] for at in range(0, len(data), _PART))
 
 
 def write_synced(channel: Any, handle: bytes, data: memoryview) -> None:
-    """Write a file's bytes, many requests on their way at once, every answer looked at, and have them reach the disk.
+    """Write a file's bytes with many requests under way at once, and sync the file. Check every answer.
 
-    The library's own pipelining drops answers unread, and with them a full disk; and it has no name for the sync.
+    The library's own pipelining ignores answers, so it would miss a full disk. It also has no call for the sync.
     """
     asked: deque[int] = deque()
     for at in range(0, len(data), _REQUEST):
@@ -73,9 +75,10 @@ def write_synced(channel: Any, handle: bytes, data: memoryview) -> None:
 
 
 def free_space(channel: Any, path: str) -> int | None:
-    """Return how many bytes may still be written below a path; ``None``: the server does not tell.
+    """Return the number of bytes that can still be written below a path; ``None``: the server does not tell it.
 
-    By ``statvfs@openssh.com`` (OpenSSH's PROTOCOL, 4.2 to 4.4): block sizes, then blocks, then files.
+    The request is ``statvfs@openssh.com`` (OpenSSH's PROTOCOL, 4.2 to 4.4). Its answer holds the block sizes, then the
+    numbers of blocks, then those of files.
     """
     try:
         kind, answer = channel._request(CMD_EXTENDED, "statvfs@openssh.com", path)  # noqa: SLF001

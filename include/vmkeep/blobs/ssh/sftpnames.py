@@ -1,4 +1,4 @@
-"""Names of files over SFTP: whether one is taken, and giving a finished file its final name unless it is."""
+"""Gives a finished file its final name over SFTP, unless that name is taken."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from paramiko.sftp import CMD_EXTENDED
 
 
 def exists(channel: Any, path: str) -> bool:
-    """Return whether there is anything of that name."""
+    """Return whether a file or folder of that name exists."""
     try:
         channel.stat(path)
     except FileNotFoundError:
@@ -17,11 +17,12 @@ def exists(channel: Any, path: str) -> bool:
 
 
 def name_if_free(channel: Any, temporary: str, path: str) -> bool:
-    """Give a file its final name, unless that is taken; return whether it was free. It may keep its first name too.
+    """Give a file its final name, unless that name is taken; return whether it was free.
 
-    The server's text for a name that is taken is that of most other failures, so that a look has to tell.
+    The file may keep its first name, too. The server reports a taken name like most other failures. So after a failure,
+    this looks whether the name is taken.
 
-    :raises FileNotFoundError: the file or the folder of its final name is gone.
+    :raises FileNotFoundError: the file, or the folder for its final name, is gone.
     """
     for name in (link, rename):
         try:
@@ -39,11 +40,11 @@ def name_if_free(channel: Any, temporary: str, path: str) -> bool:
 def link(channel: Any, old: str, new: str) -> None:
     """Make a hard link, by ``hardlink@openssh.com`` (OpenSSH's PROTOCOL, 4.5).
 
-    :raises OSError: the new name is taken, or the server or its file system makes none.
+    :raises OSError: the new name is taken, or the server or its file system has no hard links.
     """
     channel._request(CMD_EXTENDED, "hardlink@openssh.com", old, new)  # noqa: SLF001
 
 
 def rename(channel: Any, old: str, new: str) -> None:
-    """Rename by SFTP's own request, which should fail if the new name is taken."""
+    """Rename a file by SFTP's own request, which should fail if the new name is taken."""
     channel.rename(old, new)

@@ -1,7 +1,7 @@
-"""The way to a folder behind SSH: location, host key, login, channels. Knows no keys of blobs.
+"""Access to a folder behind SSH: location, host key, login, channels. This module knows no blob keys.
 
-Login is by key only, from the agent or ``~/.ssh``; a host that is not in ``known_hosts`` is refused before anything of
-ours is sent. Nothing ever asks a question.
+The login uses only keys, from the agent or ``~/.ssh``. A host that is not in ``known_hosts`` is refused before the user
+name or anything else is sent. Nothing here ever asks a person.
 """
 
 from __future__ import annotations
@@ -20,28 +20,31 @@ from vmkeep.errors import AuthenticationError, CertificateError, StoreError, Usa
 _SFTP = re.compile(r"sftp://(?P<user>[^@/:]+)@(?P<host>[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?(?P<path>/.*)")
 _SCP = re.compile(r"scp://(?P<user>[^@/:]+)@(?P<host>[A-Za-z0-9._-]+):(?P<path>.+)")
 _PATIENCE = 15.0
+"""Seconds for each step of a login, and between two signs of life on an idle connection."""
 _SILENCE = 60.0
+"""Seconds without an answer after which a request fails."""
 _CHANNELS = 6
-"""Transfers at once over one connection; OpenSSH allows ten unless told otherwise."""
+"""Number of channels over one connection. OpenSSH allows ten by default."""
 _WINDOW = 8 << 20
+"""Bytes that the server may send before paramiko has taken them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshLocation:
-    """``sftp://user@host[:port]/path`` or ``scp://user@host:path``, taken apart."""
+    """The parts of ``sftp://user@host[:port]/path`` or ``scp://user@host:path``."""
 
     text: str
     user: str
     host: str
     port: int
     path: str
-    """Without a slash at its end; one that does not begin with a slash starts at the user's home."""
+    """The path without a slash at its end. If it does not begin with a slash, it begins at the user's home folder."""
 
 
 def parse_location(location: str) -> SshLocation:
-    """Take a location apart. Both forms speak SFTP; they differ in where a path starts, and in the port.
+    """Parse a location. Both forms use SFTP. Only ``sftp:`` can name a port; only ``scp:`` can begin at a home folder.
 
-    :raises UsageError: it is neither.
+    :raises UsageError: the text has neither form.
     """
     match = _SFTP.fullmatch(location) or _SCP.fullmatch(location)
     path = match["path"].rstrip("/") if match else ""
@@ -52,7 +55,7 @@ def parse_location(location: str) -> SshLocation:
 
 
 class SshAccess:
-    """One connection, made when it is needed and again when it is lost, and a few SFTP channels over it."""
+    """One connection with a few SFTP channels. It is opened when it is needed, and again when it is lost."""
 
     def __init__(self, place: SshLocation) -> None:
         self.place = place
@@ -63,11 +66,11 @@ class SshAccess:
 
     @contextmanager
     def channel(self) -> Iterator[Any]:
-        """Lend a :class:`paramiko.SFTPClient` to one thread; one that failed is not lent again.
+        """Lend a :class:`paramiko.SFTPClient` to one thread. A channel that failed is not lent again.
 
         :raises StoreError: the server cannot be reached.
-        :raises CertificateError: it is not known, or not the one that is known.
-        :raises AuthenticationError: it accepts none of our keys.
+        :raises CertificateError: the host key is not known, or is not the known one.
+        :raises AuthenticationError: the server accepts none of the user's keys.
         """
         with self._slots:
             channel = self._take()
@@ -137,7 +140,7 @@ class SshAccess:
         return client
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         with self._lock:
             if self._client is not None:
                 self._client.close()
@@ -150,14 +153,14 @@ def _is_alive(client: paramiko.SSHClient) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Return the operating system's words; paramiko hides them behind a number of its own, one for each address."""
+    """Return the operating system's words for an error. paramiko hides them in an error for each address."""
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         return ", ".join(sorted({_reason(each) for each in error.errors.values()}))
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _asks_who_we_are(client: paramiko.SSHClient) -> bool:
-    """Return whether the server is there, has shown its own key, and waits for ours."""
+    """Return whether the server is there, has shown its host key, and waits for the login."""
     transport = client.get_transport()
     return transport is not None and transport.initial_kex_done and transport.is_active()
 
@@ -174,13 +177,13 @@ def _refused(place: SshLocation) -> AuthenticationError:
 
 
 class _Unknown:
-    """The policy for an unknown host: refuse it, and say how to make it known."""
+    """The policy that refuses an unknown host and says how to make it known."""
 
     def __init__(self, place: SshLocation) -> None:
         self._place = place
 
     def missing_host_key(self, client: object, hostname: str, key: Any) -> None:
-        """Refuse."""
+        """Refuse the host."""
         place = self._place
         raise CertificateError(
             f"{place.text}: host {place.host} is not in ~/.ssh/known_hosts; compare its key ({key.get_name()} "

@@ -1,8 +1,9 @@
-"""Stores around stores: each adds one thing to another store and passes every call on.
+"""Wrappers of a store: each passes every call on to another store and adds one ability.
 
-``retrying`` repeats calls that failed for a moment, ``settling`` finds out whether a create whose reply was lost took
-place, ``throttled`` keeps to a rate that all processes of a machine share (``rates``, ``timetables``), and ``metered``
-counts calls. ``wrapping`` is their common base. ``vmkeep.blobs.opening`` puts them around a store in one order.
+``retrying`` repeats calls after failures that may pass. ``settling`` finds out whether a blob was created although the
+reply was lost. ``throttled`` keeps to a rate that all processes of a machine share (``rates``, ``timetables``).
+``metered`` counts calls. ``wrapping`` is their common base. ``vmkeep.blobs.opening`` puts them around a store in one
+order.
 """
 
 from vmkeep.blobs.wrappers.metered import Meter, MeteredStore, VerbMeter

@@ -1,4 +1,4 @@
-"""Counts what passes: calls, bytes, seconds and errors of every verb, as values for reports and log lines."""
+"""Counts the calls to a store, with their bytes, seconds and errors, by verb, for reports and log lines."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from vmkeep.errors import BlobNotFoundError, ConflictError
 T = TypeVar("T")
 
 _ANSWERS = (BlobNotFoundError, ConflictError)
-"""Errors that are the store's answer to a question, and no failure of it."""
+"""Errors that are a regular answer of the store and no failure."""
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerbMeter:
-    """The counts of one verb so far."""
+    """The counts of one verb, which is a method of the store."""
 
     verb: str
     calls: int = 0
     bytes_moved: int = 0
     seconds: float = 0.0
-    """Added up over threads, so it may be more than has passed."""
+    """The sum of all calls' times. Calls may overlap, so it can exceed the time that has passed."""
     errors: int = 0
-    """Calls that failed; that a blob is not there, or is another, is an answer."""
+    """Number of calls that failed. An answer that a blob is missing, or has other content, is no failure."""
 
     def __str__(self) -> str:
-        """Return e.g. ``put 12 (700.1 MiB, 3.2 s)``."""
+        """Return the counts as text, e.g. ``put 12 (700.1 MiB, 3.2 s)``."""
         moved = f"{self.bytes_moved / _MIB:.1f} MiB, " if self.bytes_moved else ""
         failed = f", {self.errors} failed" if self.errors else ""
         return f"{self.verb} {self.calls} ({moved}{self.seconds:.1f} s{failed})"
 
 
 class Meter:
-    """The counts of one store. Thread-safe; costs a microsecond or two for each call."""
+    """The counts of one store. Thread-safe. It adds one or two microseconds to each call."""
 
     def __init__(self) -> None:
         self._verbs: dict[str, VerbMeter] = {}
         self._lock = threading.Lock()
 
     def report(self) -> tuple[VerbMeter, ...]:
-        """Return the counts of every verb that was used, in the order of first use."""
+        """Return the counts of every verb that was used, in the order of their first use."""
         with self._lock:
             return tuple(self._verbs.values())
 
     def __str__(self) -> str:
-        """Return all counts as one line; empty: nothing was called."""
+        """Return all counts in one line; empty: there were no calls."""
         return ", ".join(map(str, self.report()))
 
     def count(
@@ -70,7 +70,7 @@ class Meter:
 
 
 class MeteredStore(WrappingStore):
-    """Passes every call on to ``inner``, and counts it."""
+    """Passes every call on to ``inner`` and counts it."""
 
     def __init__(self, inner: BlobStore, meter: Meter) -> None:
         super().__init__(inner)
@@ -89,7 +89,7 @@ class MeteredStore(WrappingStore):
         return self._counted("get", lambda: self.inner.get(key), len)
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        """Fill ``buffer`` from byte ``start`` on; return the number of bytes."""
         return self._counted("get_into", lambda: self.inner.get_into(key, start, buffer), lambda count: count)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -97,11 +97,11 @@ class MeteredStore(WrappingStore):
         return self._counted("get_range", lambda: self.inner.get_range(key, start, length), len)
 
     def size(self, key: str) -> int:
-        """Return a blob's size."""
+        """Return a blob's size in bytes."""
         return self._counted("size", lambda: self.inner.size(key))
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Yield the blobs below ``prefix``; the time is that until each next one is there."""
+        """Yield the blobs below ``prefix``. Count the time until each of them comes, without the caller's time."""
         self._meter.count("list")
         blobs = self._timed_list(lambda: self.inner.list(prefix))
         while (blob := self._timed_list(lambda: next(blobs, None))) is not None:
@@ -121,7 +121,7 @@ class MeteredStore(WrappingStore):
         self._counted("delete", lambda: self.inner.delete(key))
 
     def check_writable(self) -> None:
-        """Raise unless a ``put`` could succeed now."""
+        """Return if a ``put`` could succeed now; else raise."""
         self._counted("check_writable", self.inner.check_writable)
 
     def _counted(self, verb: str, call: Callable[[], T], size: Callable[[T], int] = lambda _: 0) -> T:

@@ -1,4 +1,4 @@
-"""Limits in bytes a second, by time of day: ``50MiB``, or ``20:00-06:00=unlimited,default=50MiB``."""
+"""Rate limits in bytes per second, by time of day: ``50MiB``, or ``20:00-06:00=unlimited,default=50MiB``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _HELP = "write 50MiB, or by time of day 20:00-06:00=unlimited,default=50MiB"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A part of every day."""
+    """The rate for a part of every day."""
 
     start: time
     stop: time
-    """Up to this time, of the next day if it is not after ``start``."""
+    """The end of the window; on the next day, if it is not after ``start``."""
     rate: float | None
-    """Bytes per second; ``None``: as fast as it goes."""
+    """Bytes per second; ``None``: there is no limit."""
 
     def covers(self, at: time) -> bool:
-        """Return whether it is open at a time of day."""
+        """Return whether a time of day is in the window."""
         if self.start < self.stop:
             return self.start <= at < self.stop
         return at >= self.start or at < self.stop
@@ -39,14 +39,14 @@ class RateSchedule:
     default: float | None = None
 
     def rate_at(self, at: time) -> float | None:
-        """Return the bytes per second at a time of day; ``None``: as fast as it goes."""
+        """Return the bytes per second at a time of day; ``None``: there is no limit."""
         return next((window.rate for window in self.windows if window.covers(at)), self.default)
 
 
 def parse_rates(text: str) -> RateSchedule:
-    """Parse a rate, or windows and rates with commas between; what no window covers has no limit unless it is said.
+    """Parse a rate, or windows with rates, separated by commas. Without a default, times in no window have no limit.
 
-    :raises UsageError: it does not parse, a rate is zero, or there are two defaults.
+    :raises UsageError: the text does not parse, a rate is zero, or there are two defaults.
     """
     windows: list[Window] = []
     defaults: list[float | None] = []
@@ -58,7 +58,7 @@ def parse_rates(text: str) -> RateSchedule:
             start, stop = _times(when.strip(), text)
             windows.append(Window(start=start, stop=stop, rate=_rate(rate, text)))
     if len(defaults) > 1:
-        raise UsageError(f"rate limit '{text}': says twice what holds by default; {_HELP}")
+        raise UsageError(f"rate limit '{text}': has two defaults; {_HELP}")
     return RateSchedule(windows=tuple(windows), default=defaults[0] if defaults else None)
 
 

@@ -1,7 +1,7 @@
-"""Settles a create-if-absent whose reply was lost: read back, compare, and only then believe the error.
+"""Finds out whether a failed create-if-absent succeeded after all, by reading the blob back.
 
-A server may have stored the blob although the call failed. Every blob carries an id that was drawn for this one
-write (a pack's id, a manifest's write id), so equal bytes mean that it was ours.
+A server may have stored the blob although the call failed. Every blob holds an id that was drawn for this one write (a
+pack's id, a manifest's write id). So if the stored bytes are equal, this call has created the blob.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import BlobNotFoundError, StoreError, StoreFullError, UnlockedError
 
 _COMPARED = 1 << 20
+"""Bytes that are compared at each end of a blob."""
 
 
 class SettlingStore(WrappingStore):
-    """Passes every call on to ``inner``; a failed ``put`` is settled by reading back."""
+    """Passes every call on to ``inner``, and reads back after a failed ``put``."""
 
     def put(self, key: str, data: Bytes) -> bool:
-        """Create a blob; an error counts only if our bytes are not there afterwards."""
+        """Create a blob. Raise an error only if these bytes are not there afterwards."""
         try:
             return self.inner.put(key, data)
         except (StoreFullError, UnlockedError):
@@ -28,7 +29,7 @@ class SettlingStore(WrappingStore):
             raise
 
     def _landed(self, key: str, data: memoryview) -> bool:
-        """Compare size, beginning and end: a store shows a blob whole or not at all."""
+        """Return whether a blob has these bytes. Its size and both ends show this, because no blob is there in part."""
         try:
             if self.inner.size(key) != len(data):
                 return False

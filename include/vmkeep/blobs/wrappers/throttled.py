@@ -1,8 +1,8 @@
-"""Keeps to a number of bytes per second, read and written together, for all who share a line.
+"""Limits the bytes per second that are read and written together by all stores that share a timetable.
 
-A call cannot be interrupted, so each begins when the calls before it are paid for, and is paid for after it began: the
-first one starts at once, and over any longer time the rate holds. What was not used is not saved up. Small calls
-are counted but never wait: a lease that is renewed too late would end its copy.
+Each call books a time slot that its bytes need at the given rate, and starts when its slot begins. So the first call
+starts at once, and over any longer time the rate holds. Unused time is not saved up for later. Small calls book a slot
+but never wait, because a lease that is renewed too late would end its copy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vmkeep.clock import now
 _SMALL = 4096
 """Bytes up to which a call does not wait."""
 _NAP = 20.0
-"""Seconds after which somebody who waits looks whether the limit still holds."""
+"""Seconds after which a waiting call looks whether the limit still holds."""
 
 
 def _local_time() -> time_of_day:
@@ -28,7 +28,7 @@ def _local_time() -> time_of_day:
 
 
 class Pace:
-    """One rate, on one line: every call books the time that its bytes take, and waits for its beginning."""
+    """A schedule of rates on one timetable: every call books the time that its bytes take, and waits for its slot."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class Pace:
     ) -> None:
         """Prepare.
 
-        :param rates: by the local time of this machine.
-        :param timetable: shared with whoever shares the rate; ``None``: one of its own.
+        :param rates: rates by the local time of this machine.
+        :param timetable: the timetable of all stores that share the rate; ``None``: a new one for this object.
         """
         self._rates = rates
         self._timetable = OwnTimetable() if timetable is None else timetable
@@ -51,45 +51,45 @@ class Pace:
         self._sleep = sleep
 
     def book(self, count: int, *, since: float | None = None) -> float:
-        """Book the time that ``count`` bytes take, and return when it begins.
+        """Book the time that ``count`` bytes take; return its beginning.
 
-        :param since: when they began to move, if they have already.
+        :param since: the time when the bytes began to move, if they have moved already.
         """
         rate = self._rates.rate_at(self._local_time())
         began = self._monotonic() if since is None else since
         return began if rate is None else self._timetable.book(count / rate, earliest=began)
 
     def wait(self, until: float) -> None:
-        """Sleep until a time that was booked, or until there is no limit any more."""
+        """Sleep until a booked time, or until there is no limit any more."""
         while (left := until - self._monotonic()) > 0:
             if self._rates.rate_at(self._local_time()) is None:
                 return
             self._sleep(min(left, _NAP))
 
     def clock(self) -> float:
-        """Return the time by which is booked."""
+        """Return the current time on the clock of the timetable, in seconds."""
         return self._monotonic()
 
 
 class ThrottledStore(WrappingStore):
-    """Passes every call on to ``inner``, no faster than a pace allows. Mapped files are not counted."""
+    """Passes every call on to ``inner``, no faster than a pace allows. Reads of mapped files are not counted."""
 
     def __init__(self, inner: BlobStore, pace: Pace) -> None:
         super().__init__(inner)
         self._pace = pace
 
     def put(self, key: str, data: Bytes) -> bool:
-        """Create a blob, when it is its turn."""
+        """Create a blob when its slot begins."""
         self._take_turn(len(data))
         return self.inner.put(key, data)
 
     def replace(self, key: str, data: Bytes) -> None:
-        """Count, and pass on at once: leases cannot wait."""
+        """Create or overwrite a blob. Book a slot but do not wait, because leases cannot wait."""
         self._pace.book(len(data))
         self.inner.replace(key, data)
 
     def get(self, key: str) -> bytes:
-        """Return a blob's bytes; waits afterwards, for only then the size is known."""
+        """Return a blob's bytes. Wait after the call, because only then the size is known."""
         began = self._pace.clock()
         data = self.inner.get(key)
         begins = self._pace.book(len(data), since=began)
@@ -98,12 +98,12 @@ class ThrottledStore(WrappingStore):
         return data
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on, when it is its turn."""
+        """Fill ``buffer`` from byte ``start`` on, when its slot begins."""
         self._take_turn(len(buffer))
         return self.inner.get_into(key, start, buffer)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from byte ``start`` on, when it is its turn."""
+        """Return up to ``length`` bytes from byte ``start`` on, when its slot begins."""
         self._take_turn(length)
         return self.inner.get_range(key, start, length)
 

@@ -1,6 +1,6 @@
-"""A line on which calls book their time one after another: in memory, or shared by the processes of one machine.
+"""Timetables, in which calls book time slots one after another: in memory, or shared by all processes of a machine.
 
-Times are those of the monotonic clock, which all processes of a machine share until it starts anew.
+Times are those of the monotonic clock, which all processes of a machine share until it is restarted.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Timetable(Protocol):
     """Hands out time slots; no two slots overlap. Thread-safe."""
 
     def book(self, length: float, *, earliest: float) -> float:
-        """Book a slot of ``length`` seconds, not before ``earliest``; return when it begins."""
+        """Book a slot of ``length`` seconds that does not begin before ``earliest``; return its beginning."""
 
 
 class OwnTimetable:
-    """A line of one process."""
+    """The timetable of one process."""
 
     def __init__(self) -> None:
         self._end = 0.0
@@ -43,13 +43,13 @@ class OwnTimetable:
 
 
 class SharedTimetable:
-    """A line of all processes that name the same file: its first eight bytes are the line's end."""
+    """The timetable of all processes that name the same file. Its first eight bytes hold the end of the last slot."""
 
     def __init__(self, path: Path) -> None:
-        """:raises OSError: the file cannot be made, or has no room."""
+        """:raises OSError: the file cannot be created, or there is no room for it."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        os.posix_fallocate(self._file, 0, _END.size)  # a disk that is full later does not end a call
-        self._lock = threading.Lock()  # the file's lock is between processes, and does not keep threads apart
+        os.posix_fallocate(self._file, 0, _END.size)  # so that a disk that is full later fails no call
+        self._lock = threading.Lock()  # the lock on the file keeps processes apart, but not threads
 
     def __del__(self) -> None:
         """Close the file."""
@@ -71,14 +71,17 @@ class SharedTimetable:
 
 
 def timetable_for(what: str) -> Timetable:
-    """Return the line that this user's processes on this machine share for ``what``; failing that, an own one."""
+    """Return the timetable that this user's processes on this machine share; if there can be none, a new one.
+
+    :param what: text that identifies the timetable: the location and the rate.
+    """
     from tempfile import gettempdir
 
     from blake3 import blake3
 
     try:
         folder = Path(gettempdir(), f"vmkeep-{os.getuid()}")
-        with suppress(FileNotFoundError):  # another system: a file from before the last start has to be old enough
+        with suppress(FileNotFoundError):  # not Linux; an old file's slots are then in the past, it is hoped
             what += Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

@@ -1,4 +1,4 @@
-"""The common base of all wrappers of a store: it passes every call on; a wrapper overrides those it changes."""
+"""The common base of all wrappers of a store. It passes every call on; a wrapper overrides the calls it changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vmkeep.blobs.store import BlobInfo, BlobStore, Bytes
 
 
 class WrappingStore:
-    """Passes every call on to ``inner``; see :class:`BlobStore` for what each promises."""
+    """Passes every call on to ``inner``. :class:`BlobStore` describes what each call promises."""
 
     def __init__(self, inner: BlobStore) -> None:
         self.inner = inner
@@ -32,7 +32,7 @@ class WrappingStore:
         return self.inner.get(key)
 
     def get_into(self, key: str, start: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from byte ``start`` on; return how much there was."""
+        """Fill ``buffer`` from byte ``start`` on; return the number of bytes."""
         return self.inner.get_into(key, start, buffer)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -40,7 +40,7 @@ class WrappingStore:
         return self.inner.get_range(key, start, length)
 
     def size(self, key: str) -> int:
-        """Return a blob's size."""
+        """Return a blob's size in bytes."""
         return self.inner.size(key)
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
@@ -52,9 +52,9 @@ class WrappingStore:
         self.inner.delete(key)
 
     def local_path(self, key: str) -> Path | None:
-        """Return the inner store's file, where it has one."""
+        """Return the blob's file in the inner store; ``None``: it has none."""
         return self.inner.local_path(key)
 
     def check_writable(self) -> None:
-        """Raise unless a ``put`` could succeed now."""
+        """Return if a ``put`` could succeed now; else raise."""
         self.inner.check_writable()

@@ -111,7 +111,7 @@ class Lease:
             owner = None
         if owner != self._owner:
             self._ours = False
-            self._lost = "another attempt of this copy has taken over" if owner else "this run was cleaned up"
+            self._lost = "another try of this copy has taken over" if owner else "this run was cleaned up"
             return
         self._write("held")
 

@@ -115,7 +115,7 @@ class BegunTry:
         if not stands(self._store, self._run, self.id):
             self._sweep_records.condemn(packs)  # so that no other writer counts on them
             raise StaleError(
-                f"run {self._run} gave no sign of life for too long, and maintenance may have taken what it had "
+                f"run {self._run} gave no sign of life for too long, and maintenance may have deleted data that it had "
                 "stored: start the run again"
             )
 

@@ -151,7 +151,7 @@ class Manifests:
         except BlobNotFoundError:
             raise
         except UsageError as error:
-            raise CorruptError(f"no name of a restore point: {error}") from error
+            raise CorruptError(f"not the name of a restore point: {error}") from error
         except (StoreError, PermissionDeniedError) as error:
             if error.recovery is Recovery.STOP or getattr(error.__cause__, "errno", None) in _UNREADABLE:
                 raise CorruptError(f"cannot be read: {error}") from error

@@ -115,7 +115,7 @@ def _look_again(repository: Sealable, point: RestorePoint, roots: Sequence[str])
         try:
             repository.blobs.delete(manifest)
         except LockedError:
-            repository.marks.mark_damaged(point.ref, (), reason="maintenance took blocks of it while it was sealed")
+            repository.marks.mark_damaged(point.ref, (), reason="maintenance deleted blocks of it while it was sealed")
         else:
             repository.sealed_notes.forget(manifest)
         raise

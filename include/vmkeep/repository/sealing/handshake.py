@@ -192,4 +192,6 @@ _ROWS = range(FAN_OUT)
 
 
 def _stale(why: str) -> StaleError:
-    return StaleError(f"maintenance took what this run had found: {why}; nothing is sealed: start the run again")
+    return StaleError(
+        f"maintenance deleted data that this run had found: {why}; nothing is sealed: start the run again"
+    )

@@ -201,7 +201,7 @@ def _from_fields(fields: dict[str, object], location: str) -> Descriptor:
         cipher = encryption.get("cipher") if isinstance(encryption, dict) else None
         known = cipher == _CIPHER and fields.get("digest") == _KEYED and isinstance(seal, str)
     if not known or not isinstance(block_size, int) or not isinstance(name, str):
-        raise RepositoryError(f"{location}: {KEY} asks for something that this version of vmkeep does not know")
+        raise RepositoryError(f"{location}: {KEY} has settings that this version of vmkeep does not know")
     try:
         return Descriptor(
             id=str(fields.get("id")),

@@ -43,13 +43,15 @@ def parse_recovery_key(text: str) -> bytes:
     """
     digits = text.strip().upper().removeprefix(_PREFIX).translate(_MEANT)
     if len(digits) != _GROUPS * _GROUP or set(digits) - set(_ALPHABET):
-        raise UsageError("recovery key: is 8 groups of 7 letters and digits after VMKR; compare it with the print")
+        raise UsageError(
+            "recovery key: has 8 groups of 7 letters and digits after VMKR; compare it with the printed key"
+        )
     number = 0
     for digit in digits:
         number = number << 5 | _ALPHABET.index(digit)
     data = number.to_bytes(_SIZE + _CHECK, "big")
     if _checksum(data[:_SIZE]) != data[_SIZE:]:
-        raise UsageError("recovery key: has a typing mistake; compare it with the print")
+        raise UsageError("recovery key: has a typing mistake; compare it with the printed key")
     return data[:_SIZE]
 
 

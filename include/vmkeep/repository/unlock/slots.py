@@ -112,7 +112,9 @@ class Slots:
                 + ", ".join(f"{key}: {why}" for key, why in damaged.items())
             )
         if not slots:
-            raise CorruptError(f"{self._store.location}: all key slots (keys/…) are gone; without one nothing is read")
+            raise CorruptError(
+                f"{self._store.location}: all key slots (keys/…) are gone; without one the repository cannot be read"
+            )
         raise RepositoryError(
             f"{self._store.location}: wrong {what}: none of {counted(len(slots), 'key slot')} opens with it"
             f"{_hint(passphrase)}"
@@ -149,7 +151,7 @@ class Slots:
         if not passphrase.isprintable():
             raise UsageError("passphrase: holds a line end, a byte order mark or another character that nobody types")
         if len(passphrase) < _MIN_PASSPHRASE or is_recovery_key(passphrase):
-            raise UsageError(f"passphrase: takes {_MIN_PASSPHRASE} characters or more, and must not begin with VMKR-")
+            raise UsageError(f"passphrase: needs {_MIN_PASSPHRASE} characters or more, and must not begin with VMKR-")
         return self._add(master, ARGON2ID, passphrase, {**COST, "salt": secrets.token_hex(16)}, label)
 
     def add_recovery(self, master: bytes, *, label: str = "") -> tuple[Slot, str]:
@@ -218,7 +220,7 @@ class Slots:
         self._store.put(key, blob)
         slot = _parse(key, self._store.get(key))
         if _open(slot, aead) != master:
-            raise CorruptError(f"{self._store.location}: {key}: what was stored does not open again; do not rely on it")
+            raise CorruptError(f"{self._store.location}: {key}: the new slot does not open again; do not rely on it")
         return slot
 
 
