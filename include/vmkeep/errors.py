@@ -40,13 +40,13 @@ class UsageError(VmKeepError):
 
 
 class MissingExtraError(UsageError):
-    """An optional part of vmkeep is not installed; the message names the package's extra that brings it."""
+    """An optional part of vmkeep is not installed. The message names the extra of the package that brings it."""
 
     exit_code = 3
 
 
 class SelectorError(UsageError):
-    """A selector of VMs cannot be read; the message says where, and what is expected there."""
+    """A selector of VMs cannot be parsed. The message names the place, and the words that are expected there."""
 
     exit_code = 4
 
@@ -56,17 +56,17 @@ class SelectorError(UsageError):
         super().__init__(f"selector, {where}: {why}")
         self.why = why
         self.at = at
-        """Where in the selector, in characters from 0."""
+        """The place in the selector, in characters from 0."""
 
 
 class PolicyError(UsageError):
-    """A policy file has faults; they are told with file, line and column."""
+    """A policy file has faults. The message lists them with file, line and column."""
 
     exit_code = 5
 
 
 class NotFoundError(VmKeepError):
-    """Something named by the user does not exist: a VM, a restore point, a disk, a datastore."""
+    """An object that the user named does not exist: a VM, a restore point, a disk, a datastore."""
 
     exit_code = 10
 
@@ -78,13 +78,13 @@ class AmbiguousError(VmKeepError):
 
 
 class ConflictError(VmKeepError):
-    """The target exists already, or does not match what is to be written into it."""
+    """The target exists already, or does not match the data to be written into it."""
 
     exit_code = 12
 
 
 class UnsupportedError(VmKeepError):
-    """The thing exists, but cannot be protected or restored in the way asked for."""
+    """The object exists, but cannot be protected or restored in the requested way."""
 
     exit_code = 13
 
@@ -96,7 +96,7 @@ class AuthenticationError(VmKeepError):
 
 
 class CredentialsExpiredError(AuthenticationError):
-    """Temporary credentials ran out; the next try gets new ones."""
+    """Temporary credentials have expired. The next try gets new ones."""
 
     recovery = Recovery.RETRY
     exit_code = 25
@@ -114,13 +114,13 @@ class PermissionDeniedError(VmKeepError):
 
 
 class CertificateError(VmKeepError):
-    """The server's certificate is not the one that was pinned; nothing was sent to it."""
+    """The server's certificate is not the one that was pinned. Nothing was sent to the server."""
 
     exit_code = 22
 
 
 class VSphereError(VmKeepError):
-    """vSphere refused or failed a call or a task for a reason of its own. ``fault`` is the fault's type."""
+    """vSphere refused a call, or a call or a task failed there. ``fault`` is the fault's type."""
 
     exit_code = 23
 
@@ -132,7 +132,7 @@ class VSphereError(VmKeepError):
 
 
 class QuiesceFailedError(VSphereError):
-    """The guest could not be made to flush; a snapshot without quiescing may still be taken."""
+    """The guest could not be made to flush. A snapshot without quiescing can still be taken."""
 
     exit_code = 24
 
@@ -145,14 +145,14 @@ class UnreachableError(VmKeepError):
 
 
 class TransientError(VmKeepError):
-    """The other side was busy or dropped the call; the same call may succeed later."""
+    """The other side was busy or dropped the call. The same call may succeed later."""
 
     recovery = Recovery.RETRY
     exit_code = 31
 
 
 class VmOutOfReachError(TransientError):
-    """Only a VM's name can be read until its host and datastores are back: its snapshots are not known."""
+    """Until a VM's host and datastores are back, only its name can be read. Its snapshots are not known."""
 
     exit_code = 35
 
@@ -169,13 +169,13 @@ class DeadlineError(VmKeepError):
 
 
 class TaskForgottenError(TransientError):
-    """vCenter was restarted and has forgotten a task: only the thing itself shows whether the work was done."""
+    """vCenter was restarted and has forgotten a task. Only the task's object shows whether the work was done."""
 
     exit_code = 34
 
 
 class StaleError(VmKeepError):
-    """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, the change id was reset."""
+    """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, or the change id was reset."""
 
     recovery = Recovery.RESTART
     exit_code = 40
@@ -201,7 +201,7 @@ class FencedError(VmKeepError):
 
 
 class CancelledError(VmKeepError):
-    """Someone asked the transfer to stop, or whoever had started it is gone; it can be started again."""
+    """Somebody stopped the transfer, or the process that had started it is gone. It can be started again."""
 
     recovery = Recovery.RETRY
     exit_code = 130
@@ -219,14 +219,14 @@ class VddkError(VmKeepError):
 
 
 class TransferError(VmKeepError):
-    """A copy's child process died or broke its protocol; one attempt is lost, the worker is not."""
+    """A copy's child process died or broke its protocol. Only this try is lost, not the worker."""
 
     recovery = Recovery.RETRY
     exit_code = 51
 
 
 class RepositoryError(VmKeepError):
-    """The repository cannot be used: not one, of a newer format, or its key does not fit."""
+    """The repository cannot be used: it is no repository, its format is newer, or the key does not fit."""
 
     exit_code = 60
 
@@ -239,14 +239,14 @@ class StoreError(VmKeepError):
 
 
 class StoreFullError(StoreError):
-    """No space left in the store."""
+    """The store has no space left."""
 
     recovery = Recovery.STOP
     exit_code = 62
 
 
 class LockedError(StoreError):
-    """A blob is locked against deletion until a date; nobody can shorten that."""
+    """A blob is locked against deletion until a date, and nobody can shorten the lock."""
 
     recovery = Recovery.STOP
     exit_code = 64
@@ -258,20 +258,20 @@ class LockedError(StoreError):
 
 
 class UnlockedError(StoreError):
-    """A blob was stored, but could not be locked; putting it once more locks it."""
+    """A blob was stored, but could not be locked. Putting it again locks it."""
 
     exit_code = 65
 
 
 class BlobNotFoundError(StoreError):
-    """No blob of that name."""
+    """There is no blob of that name."""
 
     recovery = Recovery.STOP
     exit_code = 63
 
 
 class CatalogError(VmKeepError):
-    """The catalog's database cannot be used; restore points are not affected, as they live in the repository."""
+    """The catalog's database cannot be used. Restore points are not affected, because they lie in the repository."""
 
     exit_code = 66
 

@@ -1,7 +1,7 @@
-"""Temporary files, and one error with its remedy where the folder for them has no room.
+"""Temporary files, and one error that names the remedy if their folder has no room.
 
-An error of the operating system names neither the folder of a nameless file nor a remedy. Python adds its own error
-where it finds no folder at all, and a full disk is one reason for that.
+An error of the operating system names no remedy, nor the folder of a nameless file. Python raises another error if it
+finds no folder in which it can write, for example because a disk is full.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from vmkeep.errors import TransientError
 def scratch_folder() -> Path:
     """Return the folder for temporary files.
 
-    :raises TransientError: no file can be made in any place now, e.g. because the disk is full.
+    :raises TransientError: no file can be created in any of the usual folders now, e.g. because the disk is full.
     """
     try:
         return Path(tempfile.gettempdir())
-    except FileNotFoundError as error:  # each place was tried with a small file
+    except FileNotFoundError as error:  # Python tried to write a small file in each folder
         raise TransientError(
-            "this machine has no folder for temporary files that can be written: free space in /tmp, or set TMPDIR"
+            "this machine has no writable folder for temporary files: free space in /tmp, or set TMPDIR"
         ) from error
 
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Turn an error of the operating system, met while something is written below a folder, into one with a remedy.
+    """Turn an error of the operating system, raised while files below a folder are written, into one with a remedy.
 
-    :raises TransientError: in place of any :class:`OSError`.
+    :raises TransientError: an :class:`OSError` was raised.
     """
     try:
         yield
@@ -44,7 +44,7 @@ def writing_to(folder: Path) -> Iterator[None]:
 def scratch_file(name: str, text: str) -> Iterator[Path]:
     """Write a text file that only this user can read, and remove it at the end.
 
-    :raises TransientError: it cannot be written.
+    :raises TransientError: the file cannot be written.
     """
     folder = scratch_folder()
     with ExitStack() as stack:

@@ -186,7 +186,7 @@ class LocalStore:
             if not is_atomic(self._temporaries()):
                 raise RepositoryError(
                     f"{self._root}: nothing can be deleted safely there, because the file system has neither hard "
-                    "links nor renames that keep what is there, so that two processes may both create one blob; copy "
+                    "links nor renames that keep an existing file, so two processes may both create one blob; copy "
                     "the repository to another one (ext4, XFS, NFS, SMB, or FAT by the kernel's own driver)"
                 )
 

@@ -91,7 +91,7 @@ class Locks(Protocol):
     def check(self) -> None:
         """Return if the store can set locks, and keeps them.
 
-        :raises RepositoryError: it does not; the message says what to change.
+        :raises RepositoryError: it does not; the message names the remedy.
         """
 
     def now(self) -> datetime:

@@ -91,7 +91,7 @@ def extend_locks(
             if found.original is not None:
                 missing.discard(found.key)
             if found.trouble:
-                hidden.append(found.key)  # marking cannot read a hidden pack, so count it as needed
+                hidden.append(found.key)  # no walk can read a hidden pack, so count it as needed
             elif found.key.startswith(PACKS) and found.key not in wanted:
                 continue
             if not found.key.startswith(INDEX):

@@ -170,7 +170,7 @@ class ReachedFrames:
         return found
 
     def _number_packs(self, rank: Callable[[bytes], Rank], broken: frozenset[bytes]) -> None:
-        """Give every pack of the index a number and a weight: rank first, then id, so that two markings agree."""
+        """Give every pack of the index a number and a weight: rank first, then id, so that two walks agree."""
         self._ids: dict[bytes, int] = {}
         for bits in self._segments:
             bits.number(self._ids)

@@ -43,7 +43,7 @@ def require_locks(store: BlobStore, rule: LockRule | None) -> None:
     if rule is None:
         return
     if (locks := locks_of(store)) is None:
-        raise RepositoryError(f"{store.location}: only S3 with Object Lock can lock what is stored")
+        raise RepositoryError(f"{store.location}: only S3 with Object Lock can lock blobs")
     locks.check()
     locks.begin(rule, is_locked)
 

@@ -1,4 +1,4 @@
-"""A blob store that fails on demand, for tests of how code copes with faults.
+"""A blob store that fails on demand, to test code against the faults of a store.
 
 >>> store = FaultyStore(MemoryStore())
 >>> store.fail("put", after=2, with_=StoreError("connection reset"))

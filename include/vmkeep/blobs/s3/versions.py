@@ -187,7 +187,7 @@ class S3Versions:
     def check(self) -> None:
         """Return if the bucket can lock objects, and keeps the locks.
 
-        :raises RepositoryError: it does not; the message says what to change.
+        :raises RepositoryError: it does not; the message names the remedy.
         """
         bucket = self._place.bucket
         try:

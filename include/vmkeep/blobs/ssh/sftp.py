@@ -171,7 +171,7 @@ class SftpStore:
             except OSError as error:
                 raise RepositoryError(
                     f"{self.location}: nothing can be deleted safely there, because the server makes no hard links "
-                    f"({error.strerror or error}), so that two processes may both create one blob; copy the repository "
+                    f"({error.strerror or error}), so two processes may both create one blob; copy the repository "
                     "to a server with OpenSSH and a file system that has hard links (ext4, XFS)"
                 ) from error
             finally:

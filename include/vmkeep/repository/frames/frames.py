@@ -129,7 +129,7 @@ class Box:
         self._overhead = 0 if keys is None else _NONCE + _TAG
 
     def frame_length(self, packed: Packed) -> int:
-        """Return how many bytes :meth:`write` takes."""
+        """Return the number of bytes that :meth:`write` writes."""
         return HEADER_SIZE + len(packed.payload) + self._overhead
 
     def write(self, packed: Packed, out: memoryview) -> int:

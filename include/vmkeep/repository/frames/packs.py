@@ -57,7 +57,10 @@ def pack_key(pack_id: bytes) -> str:
 
 
 def overhead(frames: int) -> int:
-    """Return the bytes that a pack of so many frames needs besides them. An encrypted pack needs 28 bytes more."""
+    """Return the number of bytes that a pack needs besides its frames. An encrypted pack needs 28 bytes more.
+
+    :param frames: number of frames in the pack.
+    """
     return PACK_HEADER_SIZE + HEADER_SIZE + _FOOTER_HEADER.size + _ROW * frames + TRAILER_SIZE
 
 

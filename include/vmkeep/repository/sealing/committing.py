@@ -73,10 +73,8 @@ def commit(repository: Sealable, point: RestorePoint, begun: str | None) -> str:
         if handshake.is_unswept(store, framer, point.run, begun):
             _require_unswept_maps(repository, point, roots, intent)
         else:
-            if (
-                begun is None and not repository.sweep_records.over()
-            ):  # nothing was swept: what is missing was never there
-                _require_maps(repository, point)
+            if begun is None and not repository.sweep_records.over():
+                _require_maps(repository, point)  # no pack was ever swept, so a missing block was never there
             handshake.walk(store, framer, roots, repository.fresh_index)
         if not intent.stands:
             raise StaleError(
