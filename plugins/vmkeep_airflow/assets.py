@@ -1,6 +1,6 @@
-"""Assets on which other DAGs can be scheduled: one of all restore points, and one of each VM's.
+"""Assets on which other DAGs can be scheduled: one for all restore points, and one for each VM.
 
-Their names have no scheme: with one, Airflow would import every provider's handlers wherever a DAG file is read.
+Their names have no scheme, because with a scheme Airflow would import every provider's handlers for each DAG file.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from urllib.parse import quote
 from airflow.sdk import Asset, AssetAlias
 
 RESTORE_POINTS = Asset("vmkeep_restore_points")
-"""One event for each sealed and verified restore point; its ``extra`` holds ``point`` and ``vm``."""
+"""Gets one event for each sealed and verified restore point. Its ``extra`` holds ``point`` and ``vm``."""
 
 ANNOUNCED = AssetAlias("vmkeep_announced")
-"""Runs emit their events through this alias, because an outlet would emit one for every success of its task."""
+"""The alias through which runs emit their events, because an outlet would emit one for every success of its task."""
 
 
 def restore_points_of(vm: str) -> Asset:
     """Return the asset of one VM's restore points, e.g. ``vmkeep_restore_points/app01``.
 
-    :param vm: its name in vSphere; characters other than letters, digits and ``_.-~`` are percent-encoded.
+    :param vm: the VM's name in vSphere. Characters other than letters, digits and ``_.-~`` are percent-encoded.
     """
     return Asset(f"{RESTORE_POINTS.name}/{quote(vm, safe='')}")

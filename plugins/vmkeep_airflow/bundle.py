@@ -1,4 +1,4 @@
-"""vmkeep's DAGs as a bundle of Airflow: they come with the installed package, and change when it is upgraded.
+"""vmkeep's DAGs as a bundle of Airflow. They come with the installed package, and change when it is upgraded.
 
 One entry of ``[dag_processor] dag_bundle_config_list`` brings them in, on every component that reads DAGs and on every
 worker: ``{"name": "vmkeep", "classpath": "vmkeep_airflow.bundle.VmkeepDagBundle", "kwargs": {}}``.

@@ -1,4 +1,4 @@
-"""Keeps in Airflow, between the tries of one task, the place where a copy stands."""
+"""Keeps the position of a disk copy in Airflow, from one try of a task to the next."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vmkeep.model.job import Cursor, Progress, from_plain, to_plain
 
 _KEY = "cursor"
 _LAST_WAIT = 5.0
-"""Seconds for which the end of a copy waits until its last cursor is stored."""
+"""Seconds that the end of a copy waits until its last cursor is stored."""
 _log = logging.getLogger(__name__)
 
 
 class TaskCursor:
-    """Store the cursors that a transfer reports; give the last one to the next try.
+    """Stores the cursors that a transfer reports, and gives the last one to the next try. Use it as a context manager.
 
-    A thread stores them, since Airflow's API may not answer for minutes, and the transfer must not wait for it: what
-    cannot be stored now is superseded by the next one. Use it as a context manager.
+    A thread stores them, because Airflow's API may not answer for minutes, and the transfer must not wait for it. If a
+    cursor cannot be stored, the next one replaces it.
 
-    :param snapshot: the snapshot that is copied now. A cursor of another one is worthless and never returned.
+    :param snapshot: the snapshot that is copied now. A cursor of another snapshot is never returned.
     """
 
     def __init__(self, context: Context, *, snapshot: str | None) -> None:
@@ -38,7 +38,7 @@ class TaskCursor:
         self._keeper = threading.Thread(target=self._keep, name="cursor-keeper", daemon=True)
 
     def load(self) -> Cursor | None:
-        """Return where the last try stood, or ``None``."""
+        """Return the cursor of the last try; ``None``: there is none for this snapshot."""
         plain = self._store.get(_KEY)
         if plain is None:
             return None
@@ -62,7 +62,7 @@ class TaskCursor:
         self._keeper.join(_LAST_WAIT)
 
     def __call__(self, progress: Progress) -> None:
-        """Pass the event's cursor on, if it has one; never wait."""
+        """Pass the event's cursor to the thread, if it has one. Never waits."""
         if progress.cursor is not None:
             with self._changed:
                 self._waiting = progress.cursor
@@ -73,7 +73,7 @@ class TaskCursor:
             self._try_to_store(to_plain(cursor))
 
     def _next(self) -> Cursor | None:
-        """Wait for a cursor; ``None`` once there will be no more."""
+        """Wait for a cursor; ``None``: no more will come."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None or self._ended)
             cursor, self._waiting = self._waiting, None

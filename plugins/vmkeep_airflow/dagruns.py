@@ -1,8 +1,8 @@
-"""Says which DAG run a snapshot belongs to, whether that run has ended, and whether the snapshot may go.
+"""Finds the DAG run of a snapshot, and decides whether the snapshot may be removed.
 
-A snapshot in vSphere names its run by a run key, which is short and plain: it is part of the snapshot's name, for which
-vSphere allows 80 characters, and of blob names. The repository keeps beside the run's leases which DAG run that is, and
-Airflow says whether the DAG run has ended.
+A snapshot in vSphere names its run by a run key. The key is short and plain, because it is part of blob names and of
+the snapshot's name, for which vSphere allows 80 characters. A note beside the run's leases in the repository names the
+DAG run, and Airflow tells whether the DAG run has ended.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class DagRunId:
     run_id: str
 
     def run_key(self, try_number: int) -> str:
-        """Return the key of one try, e.g. ``manual-2026-11-20T11.00.00-1f0c93d2.1``; at most 46 characters.
+        """Return the key of one try, e.g. ``manual-2026-11-20T11.00.00-1f0c93d2.1``. It has at most 46 characters.
 
-        Every try of the snapshot task is a run of its own in the repository: a cleared task must neither find
-        itself fenced by the teardown before it, nor mix its disks with those of the older snapshot.
+        Every try of the snapshot task is a run of its own in the repository. So a cleared task is not fenced by the
+        teardown of the try before, and does not mix its disks with those of the older snapshot.
         """
         readable = _NOT_PLAIN.sub("-", self.run_id.replace("__", "-").replace(":", ".").split("+")[0]).strip("-")
         digest = hashlib.sha256(f"{self.dag_id}\n{self.run_id}".encode()).hexdigest()[:8]
@@ -52,17 +52,17 @@ class DagRunId:
 
 
 def own_dag_run(ti: Any) -> DagRunId:
-    """Return the DAG run that a task instance is part of."""
+    """Return the DAG run of a task instance."""
     return DagRunId(dag_id=ti.dag_id, run_id=ti.run_id)
 
 
 def owner_text(owner: DagRunId) -> str:
-    """Return what a request says of its owner."""
+    """Return the text by which a request names its owner."""
     return to_json(owner).decode()
 
 
 def parse_dag_run(words: str | bytes) -> DagRunId | None:
-    """Return the DAG run that :func:`owner_text` made words of; ``None`` for words of somebody else."""
+    """Parse the text of :func:`owner_text`; ``None``: the text is of another program."""
     try:
         return from_json(DagRunId, words)
     except ValueError:
@@ -70,9 +70,9 @@ def parse_dag_run(words: str | bytes) -> DagRunId | None:
 
 
 def dag_run_of(site: Site, run: str) -> DagRunId | None:
-    """Return the DAG run behind a run key; ``None`` for a run of the command line or of another repository.
+    """Return the DAG run behind a run key; ``None``: the run is of the command line or of another repository.
 
-    ``None`` too where the note is damaged: one that nobody can read must not keep the others from being swept.
+    A damaged note gives ``None`` too, because a note that nobody can read must not stop the sweep of other snapshots.
     """
     from vmkeep.flows.repositories import open_site_repository
 
@@ -87,18 +87,18 @@ class LeftoverDecision(StrEnum):
     """The decision about a run's snapshot."""
 
     REMOVE = "remove"
-    """Its run has ended."""
+    """The run has ended."""
     IN_USE = "in use"
-    """Its run has not ended, or holds a lease, or is another repository's and not old."""
+    """The run has not ended, or holds a lease, or is of another repository and not old."""
     UNKNOWN = "unknown"
-    """Nobody here knows its run, and it is not old enough to be given up, or another repository's."""
+    """This Airflow does not know the run, and the snapshot is not old enough, or of another repository."""
 
 
 def decide(found: RunSnapshot, *, dag_run_state: str | None, given_up_after: timedelta) -> LeftoverDecision:
-    """Decide over one snapshot.
+    """Decide about one snapshot.
 
-    :param dag_run_state: state of the DAG run it belongs to; ``None`` where this Airflow knows of none.
-    :param given_up_after: age from which a snapshot that nobody knows, and whose copies are silent, is a leftover.
+    :param dag_run_state: state of its DAG run; ``None``: this Airflow knows of none.
+    :param given_up_after: age from which a snapshot of an unknown run is a leftover, if its copies are silent.
     """
     if found.of_other:
         return LeftoverDecision.IN_USE if found.alive else LeftoverDecision.UNKNOWN
@@ -112,7 +112,10 @@ def decide(found: RunSnapshot, *, dag_run_state: str | None, given_up_after: tim
 def decided(
     site: Site, context: Context, *, vm: str | None = None, given_up_after: timedelta
 ) -> Iterator[tuple[RunSnapshot, LeftoverDecision]]:
-    """Yield every run's snapshot on a VM, or on all, with the decision; those of the asking run left out."""
+    """Yield the snapshots of all other runs with the decision about each.
+
+    :param vm: managed object id of the one VM to look at; ``None``: all VMs.
+    """
     from vmkeep.flows.leftovers import find_run_snapshots
 
     ti: Any = context["ti"]
@@ -125,7 +128,7 @@ def decided(
 
 
 def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
-    """Return the run keys of the asking DAG run that have a snapshot on a VM, or hold it: one for each try."""
+    """Return the run keys of this DAG run that have a snapshot or an access hold on a VM. Each try has its own key."""
     from vmkeep.flows.held_vms import run_holding
     from vmkeep.flows.leftovers import find_run_snapshots
 
@@ -138,9 +141,9 @@ def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
 
 
 def has_ended(ti: Any) -> Callable[[str], bool | None]:
-    """Return what tells of an owner, by its words in the repository, whether its DAG run has ended.
+    """Return a function that tells whether an owner's DAG run has ended, by the owner's text in the repository.
 
-    ``None``: this Airflow does not know the run. To the asking run all that an earlier pass of it left is over.
+    It returns ``None`` for a run that this Airflow does not know. Earlier passes of the calling DAG run have ended.
     """
     own = own_dag_run(ti)
 
@@ -155,10 +158,10 @@ def has_ended(ti: Any) -> Callable[[str], bool | None]:
 
 
 def state_of(ti: Any, owner: DagRunId) -> str | None:
-    """Return the state of a DAG run; ``None`` for one that this Airflow does not have, or has no more.
+    """Return the state of a DAG run; ``None``: this Airflow does not have it, or not any more.
 
-    :raises TransientError: Airflow's API does not say. Taken for unknown, a run that is old and waits would lose what
-        it needs.
+    :raises TransientError: Airflow's API does not answer. The run must not count as unknown then, because an old run
+        that still waits would lose its snapshot.
     """
     try:
         state = ti.get_dagrun_state(dag_id=owner.dag_id, run_id=owner.run_id)
@@ -170,7 +173,7 @@ def state_of(ti: Any, owner: DagRunId) -> str | None:
 
 
 def _status(error: AirflowRuntimeError | ServerResponseError) -> int | None:
-    """Return the HTTP status of an answer of Airflow's API; ``None``: there was no answer."""
+    """Return the HTTP status of a failed call of Airflow's API; ``None``: there was no answer."""
     if isinstance(error, ServerResponseError):  # of a task that runs inside ``dag.test()``
         return error.response.status_code
     return (error.error.detail or {}).get("status_code")

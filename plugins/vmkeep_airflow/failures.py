@@ -1,4 +1,4 @@
-"""Turns the engine's errors into Airflow's, in this one place: a retry helps some, and not others."""
+"""Turns the engine's errors into Airflow's errors: those that a retry can help, and those that it cannot."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vmkeep.errors import Recovery, VmKeepError
 
 @contextmanager
 def airflow_failures() -> Iterator[None]:
-    """Turn a ``VmKeepError`` into Airflow's answer to it.
+    """Turn a ``VmKeepError`` of the body into Airflow's error, by its ``recovery``.
 
-    ``RETRY`` uses the task's retries. ``RESTART`` and ``STOP`` fail at once: the same task with the same input
-    would fail again, hours later.
+    ``RETRY`` uses the task's retries. ``RESTART`` and ``STOP`` fail the task at once, because the same task with the
+    same input would fail again hours later.
     """
     try:
         yield

@@ -1,12 +1,12 @@
-"""Makes what an installation needs once: Airflow's and the catalog's tables, a log-in, connections, the repository.
+"""Prepares a new installation: Airflow's and the catalog's tables, a login, connections and the repository.
 
-``python -m vmkeep_airflow.first_start`` is the service ``init`` of docker-compose.yaml. It leaves alone what is there,
-so it may run at every start, and what a person has changed in Airflow's pages stays. Two of them on one database
-server wait for each other. It stops at the first step that fails, and goes on there when it is started again. All its
-settings are in the environment; see ``.env.example``.
+``python -m vmkeep_airflow.first_start`` is the service ``init`` of docker-compose.yaml. It may run at every start,
+because it changes nothing that exists. Two first starts on one database server wait for each other. A first start stops
+at the first step that fails, and continues there when it is started again. All its settings are in the environment; see
+``.env.example``.
 
-Airflow's commands run in this process: everybody on the host can read the arguments of a process, and one of them is
-the administrator's password. Besides, Airflow takes seconds to import.
+Airflow's commands run in this process, because everybody on the host can read the arguments of a process, and one of
+them is the administrator's password. Besides, Airflow takes seconds to import.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 _NEEDED = ("VMKEEP_CATALOG", "VMKEEP_REPOSITORY", "AIRFLOW_ADMIN_PASSWORD")
 _NEEDED_FOR_S3 = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _NO_REPOSITORY = 60
-"""Exit code of ``vmkeep`` where there is no repository, or one that does not open."""
+"""Exit code of ``vmkeep`` if there is no repository, or if it does not open."""
 _LOCK = 0x766D6B656570
-"""Number of the lock in PostgreSQL that lets one first start at a time work; it is the word ``vmkeep``."""
+"""Number of the lock in PostgreSQL that lets only one first start work at a time. It spells ``vmkeep``."""
 
 
 def main() -> int:
-    """Do each step; return the exit code of the first command that fails, else 0."""
+    """Do each step. Return the exit code of the first command that fails, else 0."""
     settings = os.environ
     try:
         check(settings)
@@ -115,15 +115,15 @@ def airflow(*arguments: str) -> None:
 
 
 def run(program: str, *arguments: str) -> None:
-    """Run a command of this environment, and show what it says.
+    """Run a command of this environment, and show its output.
 
-    :raises subprocess.CalledProcessError: it failed.
+    :raises subprocess.CalledProcessError: the command failed.
     """
     subprocess.run([str(Path(sysconfig.get_path("scripts")) / program), *arguments], check=True)
 
 
 def make_login(password: str) -> None:
-    """Create the user ``admin`` where there is no user: a person who deletes it is not to meet it again."""
+    """Create the user ``admin`` if there is no user at all, so that a deleted ``admin`` does not come back."""
     from airflow.providers.fab.auth_manager.models import User
     from airflow.utils.session import create_session
 
@@ -158,7 +158,7 @@ def connections(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def make_connections(made: Mapping[str, Mapping[str, Any]]) -> None:
-    """Enter the connections in Airflow, all or none; one that is there stays as it is."""
+    """Create the connections in Airflow, all or none. An existing connection stays as it is."""
     from airflow.models.connection import Connection as AirflowConnection
     from airflow.utils.session import create_session
 
@@ -172,7 +172,7 @@ def make_connections(made: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def make_repository(settings: Mapping[str, str]) -> None:
-    """Create the repository where there is none; with a passphrase in the settings, an encrypted one."""
+    """Create the repository, if there is none. With a passphrase in the settings it is encrypted."""
     try:
         run("vmkeep", "repo", "stats")
     except subprocess.CalledProcessError as error:

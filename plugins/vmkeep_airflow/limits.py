@@ -6,13 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 MANY = 1000
-"""For ``max_active_tasks``: pools limit what runs at the same time. A limit over all tasks would let long copies
-keep the removal of a snapshot waiting."""
+"""Value for ``max_active_tasks``, so high that only pools limit the tasks at one time.
+
+With a limit over all tasks, long disk copies could delay the removal of a snapshot.
+"""
 
 PATIENT: dict[str, Any] = {
     "retries": 6,
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=10),
 }
-"""For a first task, which touches nothing: it outlives the restart of a vCenter, some ten minutes. An error
-that does not pass by itself fails at once all the same."""
+"""Retries of a first task, which touches nothing. They outlast the restart of a vCenter, some ten minutes.
+
+An error that a retry cannot help still fails the task at once.
+"""

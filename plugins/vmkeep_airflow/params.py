@@ -1,4 +1,4 @@
-"""Params that several DAGs share, with the texts their trigger forms show."""
+"""Params that several DAGs share, with the texts of their trigger forms."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PROXY = Param(
 
 
 def optional_text(**texts: str) -> Param:
-    """Return a Param that may stay empty."""
+    """Return a Param for a text that may stay empty."""
     kwargs: dict[str, Any] = {"type": ["null", "string"], **texts}
     return Param(None, **kwargs)
 
@@ -63,6 +63,6 @@ def optional_number(**texts: str) -> Param:
 
 
 def optional_lines(**texts: str) -> Param:
-    """Return a Param for any number of texts, one per line of the form."""
+    """Return a Param for any number of texts, one in each line of the form."""
     kwargs: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}, **texts}
     return Param([], **kwargs)

@@ -1,4 +1,4 @@
-"""vmkeep as a plugin of Airflow. An installed vmkeep is found by its entry point ``airflow.plugins``."""
+"""vmkeep as a plugin of Airflow, which finds it by the entry point ``airflow.plugins``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _LISTENERS: list[Any] = [runnotes, pools, starts, verdict, preload]
 
 
 class VmkeepPlugin(AirflowPlugin):
-    """Makes pools, and imports the engine as a scheduler starts; looks at a run as it starts, and judges it last."""
+    """Makes pools and imports the engine when a scheduler starts. Checks a run at its start, judges it at its end."""
 
     name = "vmkeep"
     listeners = _LISTENERS
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Get a Celery worker ready that loads its plugins as it starts, before it forks."""
+        """Import the engine in a Celery worker that loads its plugins at its start, before it forks."""
         if preload.in_celery_worker():
             preload.warm_up()

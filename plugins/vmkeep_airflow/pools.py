@@ -1,8 +1,8 @@
-"""The backup proxies of this Airflow: each has a queue and a pool of its own name.
+"""Makes missing pools of the backup proxies. Each proxy has a queue and a pool of its own name.
 
-The pool limits how much is copied at once. Airflow lets a task whose pool does not exist wait for ever, so missing
-pools are made as the scheduler starts, and as a run of vmkeep's starts. Sizes are the administrator's: an existing pool
-is never changed.
+The pool limits the number of disks that are copied at once. Airflow lets a task whose pool does not exist wait for
+ever, so missing pools are made when the scheduler starts, and when a run of vmkeep starts. The administrator decides on
+sizes, so an existing pool is never changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DESCRIPTION = "Disks that vmkeep's backup proxies of this queue copy or write a
 
 @hookimpl
 def on_starting(component: Any) -> None:
-    """Create what is missing as a component that has a job in Airflow's database starts: the scheduler, for one."""
+    """Create missing pools when a component with a job in Airflow's database starts, such as the scheduler."""
     from airflow.utils.session import create_session
 
     if type(component).__name__ == "Job":
@@ -34,10 +34,11 @@ def on_starting(component: Any) -> None:
 
 
 def create_missing_pools(session: Session) -> tuple[str, ...]:
-    """Create the pools that do not exist yet; return their names.
+    """Create the missing pools, and return their names.
 
-    :param session: of Airflow's database, so no task may call this. It is not committed here: a run starts in the
-        midst of a transaction of the scheduler's, which forbids savepoints of the session, but not of its connection.
+    :param session: a session of Airflow's database, so that no task may call this. It is not committed here, because a
+        run starts within a transaction of the scheduler. That forbids savepoints of the session, but not of its
+        connection.
     """
     from airflow.models.pool import Pool
     from sqlalchemy import insert, select

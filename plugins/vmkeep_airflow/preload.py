@@ -1,8 +1,8 @@
-"""Imports the engine once, in the process that tasks are forked from, so that each task starts a second faster.
+"""Imports the engine once in the process from which tasks are forked, so that each task starts a second faster.
 
-That is the scheduler with LocalExecutor, and the worker with Celery, if ``lazy_load_plugins`` is off in the section
-``core`` of its settings. The work that a passphrase costs is done once for all of its tasks, too. Other executors start
-their tasks from processes of their own, where this does nothing.
+With LocalExecutor this is the scheduler. With Celery it is the worker, if ``lazy_load_plugins`` is off in section
+``core`` of its settings. The slow derivation of a key from a passphrase is also done once for all tasks. Other
+executors start their tasks from other processes, where this module does nothing.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _IN_EVERY_TASK = (
 
 @hookimpl
 def on_starting(component: Any) -> None:
-    """Get ready as the scheduler starts and before it has forked anything."""
+    """Import the engine when the scheduler starts, before it has forked."""
     if (
         type(component).__name__ == "Job"
         and "scheduler" in sys.argv
         and "LocalExecutor" in conf.get("core", "executor")
     ):
         warm_up()
-        get_listener_manager()  # else each task looks through the plugins and all installed packages
+        get_listener_manager()  # because otherwise each task searches the plugins and all installed packages
 
 
 def in_celery_worker() -> bool:
@@ -46,11 +46,11 @@ def in_celery_worker() -> bool:
 
 
 def warm_up() -> None:
-    """Import what every task imports, and share the keys of repositories that a passphrase unlocks."""
+    """Import the modules that every task imports, and share the keys of repositories that a passphrase unlocks."""
     for module in iter_modules(operators.__path__, f"{operators.__name__}."):
         import_module(module.name)
     for name in _IN_EVERY_TASK:
         import_module(name)
-    from vmkeep.flows.keys import share_keys  # takes time to import, which a web server need not spend
+    from vmkeep.flows.keys import share_keys  # imported here, because it takes time that a web server need not spend
 
     share_keys()

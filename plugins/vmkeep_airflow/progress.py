@@ -1,4 +1,4 @@
-"""Progress in the task's log: often enough to follow, seldom enough to read."""
+"""Logs the progress of a task, often enough to follow and seldom enough to read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Log(Protocol):
 
 
 def describe(label: str, progress: Progress) -> str:
-    """Return one line for a person."""
+    """Return one line with bytes, rate and remaining time."""
     share = 100.0 * progress.bytes_done / progress.bytes_total if progress.bytes_total else 100.0
     line = (
         f"{label}: {progress.phase} {share:.0f} % ({mebibytes(progress.bytes_done)} of "
@@ -29,7 +29,7 @@ def describe(label: str, progress: Progress) -> str:
 
 
 def describe_share(label: str, progress: Progress) -> str:
-    """Return one line for a person, of work that is not counted in bytes alone."""
+    """Return one line with the share that is done, for work that is not counted only in bytes."""
     share = 100.0 * progress.bytes_done / progress.bytes_total if progress.bytes_total else 100.0
     return f"{label}: {progress.phase} {share:.0f} %"
 

@@ -1,4 +1,4 @@
-"""The description of this package for Airflow: hooks, operators, the bundle of DAGs, and two connection types.
+"""Describes this package to Airflow: hooks, operators, the bundle of DAGs, and two connection types.
 
 Airflow reads it through the ``apache_airflow_provider`` entry point and draws the connections' forms from it, without
 importing a hook. So this module imports nothing but the standard library.

@@ -1,7 +1,7 @@
-"""The backup proxies that a run may choose from. Each is a name: that of a queue and of a pool.
+"""Names the backup proxies from which a run may choose. Each name is that of a queue and of a pool.
 
-Airflow imports this while it is itself being imported, because ``routing`` is a policy; so nothing here imports Airflow
-before a function is called.
+Airflow imports this module while Airflow itself is being imported, because ``routing`` is a policy. So only functions
+import Airflow here.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 BACKUP_PROXY = "backup_proxy"
-"""Queue and pool of the proxies that a run uses if it names no other; the DAG files send their tasks there."""
+"""Queue and pool of the proxies that a run uses if it names none. The DAG files send their tasks there."""
 
 SLOTS = 4
-"""Disks that the proxies of one queue move at the same time, until an administrator says otherwise."""
+"""Number of disks that the proxies of one queue transfer at once, unless an administrator changes the pool."""
 
 
 def proxies() -> tuple[str, ...]:
-    """Return the names that a run may choose from: ``backup_proxy``, then those in Airflow's ``[vmkeep] proxies``."""
+    """Return the names of all proxies: ``backup_proxy``, then those in Airflow's setting ``[vmkeep] proxies``."""
     from airflow.configuration import conf
 
     listed = conf.get("vmkeep", "proxies", fallback="").split(",")

@@ -1,4 +1,4 @@
-"""Puts the results of maintenance and checks into lines for a task's log, the most important first."""
+"""Words the results of maintenance and checks as lines of a task's log, the most important first."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from vmkeep.flows.upkeep import PointDamage
 
 _WORTH_A_LINE = frozenset({Cause.PINNED, Cause.NEWEST, Cause.NO_GOOD, Cause.FUTURE})
-"""Reasons that keep a point although no number of the rule does."""
+"""Reasons that keep a point even though no number of the rule does."""
 
 
 def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
-    """Return a prune's plan in lines: each point that goes, and each that stays for a reason of its own."""
+    """Yield a prune's plan in lines: each point that goes, and each point that stays for a special reason."""
     for _, group in groupby(plan.verdicts, key=lambda verdict: verdict.point.vm_key):
         of_vm = list(group)
         stay = sum(verdict.keep for verdict in of_vm)
@@ -45,7 +45,7 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
 
 
 def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
-    """Return a line for each thing that did not go as planned, with the reason."""
+    """Return one line for each part that did not go as planned, with the reason."""
     warnings = [
         f"{name} stays: {why}"
         for found in (report.points_kept, report.locked, report.packs_damaged)
@@ -63,7 +63,7 @@ def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:
 
 
 def damage_lines(damage: PointDamage) -> Iterator[str]:
-    """Return the parts of a point that cannot be restored, in lines."""
+    """Yield one line for each part of a point that cannot be restored."""
     for part in damage.parts:
         lost = sum(extent.stop - extent.start for extent in part.extents)
         what = f"{mebibytes(lost)} from byte {part.extents[0].start} on" if part.extents else "all of it"
@@ -71,7 +71,7 @@ def damage_lines(damage: PointDamage) -> Iterator[str]:
 
 
 def table(results: Mapping[str, Any]) -> Iterator[str]:
-    """Return the counters of tasks, one per line, without those that are zero or empty."""
+    """Yield the counters of tasks, one in each line, without counters that are zero or empty."""
     for task, result in results.items():
         rows = [(name, value) for name, value in _flat(result or {}) if value]
         yield f"{task}: {'nothing to report' if result and not rows else '' if result else 'no result'}".rstrip()

@@ -1,8 +1,8 @@
 """Sends a run's tasks to the proxy that the run names.
 
-It is a policy of Airflow's, found by the entry point ``airflow.policy``. Queue and pool of a task are fixed in its DAG
-file and take no template. Airflow asks its policies whenever it makes task instances, mapped and cleared ones too, and
-a policy may change both. See decision 0024.
+This module is a policy of Airflow, found by the entry point ``airflow.policy``. Queue and pool of a task are fixed in
+its DAG file and take no template. But Airflow calls its policies whenever it makes task instances, including mapped and
+cleared ones, and a policy may change both. See decision 0024.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
 
 if len(proxies()) > 1:
-    # Airflow skips all such policies while it makes a new run's tasks, unless a file airflow_local_settings.py exists.
+    # Without a file airflow_local_settings.py, Airflow would skip all such policies for the tasks of a new run.
     vars(settings.task_instance_mutation_hook)["is_noop"] = False
 
 

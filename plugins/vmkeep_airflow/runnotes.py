@@ -1,4 +1,4 @@
-"""Notes on DAG runs, which Airflow shows beside the grid: which VM a run is about, and why it is red."""
+"""Writes notes on DAG runs, which Airflow shows beside the grid: the run's VM, and the reason if it is red."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 _LONGEST = 1000
-"""Characters that Airflow keeps of a note."""
+"""Greatest number of characters that Airflow keeps of a note."""
 
 
 @hookimpl
 def on_dag_run_running(dag_run: DagRun) -> None:
-    """Note on a run that begins which VM it is about, unless the run has a note."""
+    """Name the VM in the note of a run that begins, unless the run has a note."""
     about = subject(dag_run.dag_id, dag_run.conf or {})
     if about and not dag_run.note:
         add_note(dag_run, about)
 
 
 def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
-    """Return the VM or point that a run of that DAG with these params is about."""
+    """Return the VM or point of a run of that DAG with these params; ``None``: it has neither."""
     if dag_id == "vm_backup":
         return params.get("vm")
     if dag_id == "vm_restore":
@@ -32,7 +32,7 @@ def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:
 
 
 def add_note(dag_run: DagRun, line: str) -> None:
-    """Append a line to the note of a run; one that is there already is not repeated."""
+    """Append a line to the note of a run, unless the note has it already."""
     lines = (dag_run.note or "").splitlines()
     if line not in lines:
         dag_run.note = "\n".join([*lines, line])[:_LONGEST]

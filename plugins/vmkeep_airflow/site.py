@@ -1,4 +1,4 @@
-"""Makes of Airflow connections the one value that the engine's steps take."""
+"""Makes a ``Site``, which all steps of the engine take, of Airflow connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmkeep_airflow.hooks.vsphere import VsphereHook
 def repository_site(repository_conn_id: str) -> Site:
     """Read the connection to the repository, for steps that need no vCenter.
 
-    :raises vmkeep.errors.UsageError: it is missing, of another type, or lacks a field.
+    :raises vmkeep.errors.UsageError: the connection is missing, of another type, or lacks a field.
     """
     hide_memory()
     place = RepositoryHook(repository_conn_id).get_conn()

@@ -1,4 +1,4 @@
-"""The states and results of a DAG run's tasks, as a later task of the same run sees them."""
+"""Reads the states and results of a DAG run's tasks, in a later task of the same run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException
 
 GOOD = frozenset({"success", "removed"})
-"""``removed``: a mapped task that the last expansion of its run has no item for any more."""
+"""States in which a task ended well. ``removed``: a mapped task for which the last expansion has no item."""
 
 
 def task_states(context: Context) -> dict[str, str | None]:
-    """Return the state of each other task of this run; mapped ones are named ``copy_disk_0``."""
+    """Return the state of each other task of this run. Mapped tasks have names like ``copy_disk_0``."""
     ti: Any = context["ti"]
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
     return {task: state for task, state in states.items() if task != ti.task_id}
@@ -23,13 +23,12 @@ def task_states(context: Context) -> dict[str, str | None]:
 def require_good(
     states: Mapping[str, str | None], results: Mapping[str, list[Any]], *, also_good: Collection[str] = ()
 ) -> None:
-    """Return if every task ended well, and those that have to leave a result did.
+    """Return if every task ended well, and every task in ``results`` left its result.
 
-    If several did not, those that only waited for a failed one are not named.
-
-    :param results: task → the results that it left, of the tasks that have to.
+    :param results: the results that each task left, for the tasks that have to leave one.
     :param also_good: further states that are no failure.
-    :raises AirflowFailException: it names each task that did not.
+    :raises AirflowFailException: a task did not. The message names these tasks, without those that only waited for a
+        failed one.
     """
     bad = _not_good(states, also_good)
     bad |= dict.fromkeys(_without_result(states, results), "left no result (was it marked by hand?)")
@@ -40,7 +39,7 @@ def require_good(
 
 
 def _not_good(states: Mapping[str, str | None], also_good: Collection[str]) -> dict[str, str]:
-    """Return every task that did not end well, with its state, the ones that failed first."""
+    """Return every task that did not end well, with its state. Failed tasks come first."""
     bad = {
         task: str(state or "not run") for task, state in states.items() if state not in GOOD and state not in also_good
     }
@@ -48,14 +47,14 @@ def _not_good(states: Mapping[str, str | None], also_good: Collection[str]) -> d
 
 
 def task_results(context: Context, task_ids: Iterable[str]) -> dict[str, list[Any]]:
-    """Return the results that each task left: one, or one per map index."""
+    """Return the results that each task left: one, or one for each map index."""
     ti: Any = context["ti"]
     pulled = {task_id: ti.xcom_pull(task_ids=[task_id]) for task_id in task_ids}
     return {task_id: [result for result in found if result is not None] for task_id, found in pulled.items()}
 
 
 def _without_result(states: Mapping[str, str | None], results: Mapping[str, list[Any]]) -> list[str]:
-    """Return the tasks that ended well and left fewer results than they have instances: somebody marked them."""
+    """Return the tasks that ended well but left fewer results than they have instances, because they were marked."""
     lacking = []
     for task_id, found in results.items():
         instances = [

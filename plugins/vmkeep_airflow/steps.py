@@ -1,4 +1,4 @@
-"""Values that one operator leaves for the next, where the engine has no value for that."""
+"""Values that one operator leaves for the next, if the engine has no value for that."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from vmkeep.flows.values import Preflight, RestorePlan, SnapshotTaken, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldStill:
-    """A VM, held still by a snapshot of this try."""
+    """A VM, with the snapshot that this try took of it."""
 
     preflight: Preflight
-    """It has the run key of the try that took the snapshot."""
+    """The preflight, with the run key of the try that took the snapshot."""
     taken: SnapshotTaken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """The yes to one plan of a restore, and to no other."""
+    """The approval of one plan of a restore, and of no other."""
 
     plan: str
-    """The plan's id."""
+    """Id of the plan."""
     asked: bool
-    """A person was asked; otherwise the run's params said yes."""
+    """A person was asked; else the run's params approved the plan."""
     by: str = ""
 
 

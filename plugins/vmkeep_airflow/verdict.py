@@ -1,8 +1,8 @@
-"""Judges a run from outside: no run of vmkeep's DAGs stays green if one of its tasks left no proof of its work.
+"""Judges a run from outside: no run of vmkeep's DAGs stays green if one of its tasks left no result.
 
-Airflow takes a run's state from its last tasks. If somebody clears a single task, or marks one by hand, after those
-have ended, nothing in them changes. So this module listens where Airflow calls a run a success (in the scheduler, or in
-the API server for a mark by hand), looks at every task, and turns the run red.
+Airflow takes a run's state from its last tasks. If somebody clears or marks a single task after those have ended, their
+states do not change. So this module listens where Airflow declares a run a success: in the scheduler, or in the API
+server for a mark by hand. It looks at every task, and turns the run red.
 """
 
 from __future__ import annotations
@@ -31,26 +31,27 @@ _RESULT = "return_value"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One task instance of a run, as Airflow's database has it."""
+    """A task instance of a run, as Airflow's database has it."""
 
     name: str
     state: str | None
     has_result: bool
     scheduled_at: datetime | None
-    """It is a time of the scheduler's clock, so that the clocks of workers do not matter."""
+    """Time by the scheduler's clock, so that the clocks of workers do not matter."""
     is_last: bool
-    """Nothing comes after it: it has vouched for the others."""
+    """No task comes after this one, which has checked all others."""
 
     @property
     def skipped_itself(self) -> bool:
-        """The task found that there was nothing to do."""
+        """The task skipped itself, because there was nothing to do."""
         return self.state == "skipped" and self.has_result
 
 
 def objections(seen: Sequence[Seen]) -> Iterator[str]:
-    """Return the reasons why a run that Airflow calls a success is none.
+    """Yield the reasons why a run that Airflow declares a success is none.
 
-    A task that skips itself leaves a result, as every task does. One without is skipped because of another, or by hand.
+    A task that skips itself leaves a result, as every task does. A skipped task without a result was skipped because of
+    another task, or by hand.
     """
     skipped_itself = any(one.skipped_itself for one in seen)
     looked_at = min((one.scheduled_at for one in seen if one.is_last and one.scheduled_at), default=None)
@@ -67,34 +68,34 @@ def objections(seen: Sequence[Seen]) -> Iterator[str]:
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun) -> None:
-    """Turn a run red that is a success by its last tasks alone."""
+    """Turn a run red that is a success only by its last tasks."""
     if is_ours(dag_run):
         _judge(dag_run)
 
 
 @hookimpl
 def on_task_instance_success(task_instance: Any) -> None:
-    """Take the result from a task that somebody marks as a success: it is that of an earlier try, if there is one."""
+    """Delete the result of a task that somebody marks as a success, because it can only be that of an earlier try."""
     _marked(task_instance)
 
 
 @hookimpl
 def on_task_instance_failed(task_instance: Any) -> None:
-    """Turn a run red that has ended as a success, when somebody marks a task of it as failed."""
+    """Turn a run red that has ended as a success, if somebody marks one of its tasks as failed."""
     _marked(task_instance)
 
 
 @hookimpl
 def on_task_instance_skipped(task_instance: Any) -> None:
-    """Turn a run red that has ended as a success, when somebody marks a task of it as skipped."""
+    """Turn a run red that has ended as a success, if somebody marks one of its tasks as skipped."""
     _marked(task_instance)
 
 
 def _marked(task_instance: Any) -> None:
-    """Take note of a mark by hand.
+    """Judge the run of a task that somebody has marked by hand.
 
-    Airflow calls the same listeners in tasks, which have no database, and in the scheduler for a task whose worker
-    has died: neither has set the state through its database just now, and that of the run is not final.
+    Airflow calls the same listeners in tasks, which have no database, and in the scheduler for a task whose worker has
+    died. Neither has just set the state through the database, and the run's state is not final then.
     """
     from sqlalchemy import delete, inspect
     from sqlalchemy.orm import object_session

@@ -1,4 +1,4 @@
-"""Parses the values that one task leaves for another by XCom; a task that was marked by hand has left none."""
+"""Parses the values that one task leaves for another by XCom. A task that was marked by hand has left none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def handed(plain: Any, kind: type[T], *, by: str) -> T:
     """Return the value that an earlier task left.
 
     :param by: the task that leaves it.
-    :raises AirflowFailException: it left nothing, or something that this version of vmkeep cannot read.
+    :raises AirflowFailException: the task left no value, or one that this version of vmkeep cannot read.
     """
     if plain is None:
         raise AirflowFailException(f"task {by} left no result (was it marked by hand?): trigger a new run")

@@ -1,4 +1,4 @@
-"""Bring the catalog level with a repository, and ask it questions."""
+"""Updates the catalog from a repository, and queries it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _IN_MEMORY: Final = "sqlite://"
 
 
 class _UnfitError(CatalogError):
-    """The database does not take one point: the others may fit."""
+    """The database refuses one point. It may take the others."""
 
 
 class PointSource(Protocol):
@@ -34,13 +34,13 @@ class PointSource(Protocol):
 
     @property
     def id(self) -> str:
-        """The repository's identity."""
+        """The repository's id."""
 
     def point_refs(self, vm_key: str | None = None) -> Iterable[str]:
-        """List the refs of all sealed points, cheaply."""
+        """List the refs of all sealed points, without reading manifests."""
 
     def load_points(self, refs: Iterable[str]) -> Iterable[tuple[str, RestorePoint | CorruptError | NotFoundError]]:
-        """Read and check some manifests; of one that cannot be had, say why."""
+        """Read and check some manifests. For one that cannot be read, return the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +62,16 @@ class CatalogEntry:
     bytes_stored: int
     warnings: int
     vcenter: str | None = None
-    """UUID of the vCenter where it was taken; VMs of two vCenters can share name and key."""
+    """UUID of the vCenter where the point was taken. VMs of two vCenters may have one name and key."""
     moref: str | None = None
     inventory_path: str | None = None
     server: str | None = None
-    """Address of that vCenter, for people."""
+    """Address of that vCenter, for people to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """The changes of a refresh."""
+    """Counts of the changes that a refresh made."""
 
     added: int
     removed: int
@@ -81,19 +81,21 @@ class Refreshed:
 
 
 class Catalog:
-    """Questions over the restore points of any number of repositories."""
+    """The restore points of any number of repositories, in a database."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def refresh(self, manifests: PointSource) -> Refreshed:
-        """Enter the points that are missing here and drop those that are gone there; read only what is new."""
+        """Enter points that the catalog lacks, and drop points that the repository lacks. Reads only new manifests."""
         there = set(manifests.point_refs())
         with self._session() as session:
             known = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
             whole = set(session.scalars(select(SourceRow.ref).where(SourceRow.repository == manifests.id)))
         here = known & whole
-        self._forget(manifests.id, sorted((known | whole) - here))  # entered by an older program, which knew less
+        self._forget(
+            manifests.id, sorted((known | whole) - here)
+        )  # also points of an older program, which entered less
         left_out: dict[str, str] = {}
         for ref, found in manifests.load_points(sorted(there - here)):
             if isinstance(found, NotFoundError):
@@ -105,7 +107,7 @@ class Catalog:
                     self.record(manifests.id, found)
                 except _UnfitError as error:
                     left_out[ref] = str(error)
-        if left_out:  # those that are gone by now were only removed meanwhile
+        if left_out:  # points that are gone by now are not damaged, but were removed meanwhile
             there -= left_out.keys() - set(manifests.point_refs())
         self._forget(manifests.id, sorted(here - there))
         damaged = [f"{ref}: {why}" for ref, why in left_out.items() if ref in there]
@@ -117,7 +119,7 @@ class Catalog:
         )
 
     def rebuild(self, manifests: PointSource) -> Refreshed:
-        """Drop what is known of this repository and read every manifest again."""
+        """Drop all points of this repository, and read every manifest again."""
         with self._session() as session:
             session.execute(delete(DiskRow).where(DiskRow.repository == manifests.id))
             session.execute(delete(SourceRow).where(SourceRow.repository == manifests.id))
@@ -125,7 +127,7 @@ class Catalog:
         return self.refresh(manifests)
 
     def record(self, repository: str, point: RestorePoint) -> None:
-        """Enter one sealed point; entering it twice, or from two machines at once, is success."""
+        """Enter one sealed point. To enter it twice, or from two machines at once, is success."""
         try:
             with self._session() as session:
                 session.add(_point_row(repository, point))
@@ -139,13 +141,17 @@ class Catalog:
                 raise
 
     def points(self, repository: str, *, vm: str | None = None) -> list[CatalogEntry]:
-        """List restore points, oldest first; ``vm`` is a VM's name or key."""
+        """List restore points, oldest first.
+
+        :param repository: the repository's id.
+        :param vm: only the points of the VM with this name or key.
+        """
         meant = names_meant(vm) if vm is not None else ()
         query = select(PointRow).where(PointRow.repository == repository).order_by(PointRow.taken_at, PointRow.ref)
         if vm is not None:
             query = query.where(PointRow.vm_name.in_(meant) | (PointRow.vm_key == vm))
         with self._session() as session:
-            # Some databases fold case and blanks where they compare; names are compared as they are.
+            # Names are compared here, exactly, because some databases ignore case and blanks when they compare.
             rows = [row for row in session.scalars(query) if vm is None or row.vm_key == vm or row.vm_name in meant]
             sources = select(SourceRow).where(SourceRow.repository == repository)
             source_of = {source.ref: source for source in session.scalars(sources)}
@@ -172,18 +178,18 @@ class Catalog:
 
 @contextmanager
 def open_catalog(url: str) -> Iterator[Catalog]:
-    """Open the catalog at a SQLAlchemy URL, making its tables where they are missing.
+    """Open the catalog at a SQLAlchemy URL, and make its missing tables.
 
-    :raises CatalogError: it cannot be opened, or, from what is asked of it, cannot be read or written.
+    :raises CatalogError: the database cannot be opened. In the body: it cannot be read or written.
     """
     with open_engine(url) as engine:
         yield Catalog(engine)
 
 
 def ask_catalog(url: str, question: Callable[[Catalog], T]) -> T:
-    """Return the answer of the catalog at a URL; where it fails, of one in memory, which reads the whole repository.
+    """Return the answer of the catalog at a URL. If it fails, ask an empty catalog in memory, which is slower.
 
-    :param question: asked a second time in that case, so that it must bring the catalog level itself.
+    :param question: takes the catalog. It has to refresh the catalog itself, because it may be called a second time.
     """
     try:
         with open_catalog(url) as catalog:

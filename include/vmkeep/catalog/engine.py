@@ -1,6 +1,6 @@
-"""The catalog's database: found, connected to, and its tables made, whatever kind it is.
+"""Connects to the catalog's database, of any kind, and makes its tables.
 
-Everything that a database, its driver or its URL can raise becomes a :class:`CatalogError`.
+Every error of a database, its driver or its URL becomes a :class:`CatalogError`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATIENCE: Final[dict[str, dict[str, Any]]] = {
     "pymysql": {"connect_timeout": 10},
     "mysqldb": {"connect_timeout": 10},
 }
-"""Driver → how long it waits for a server, or for another writer of the file: a cache must not hold up a backup."""
+"""Seconds that each driver waits for a server or for another writer, because a cache must not delay a backup."""
 _PAUSE: Final = 0.02
 """Seconds between two tries to switch a SQLite file to its write-ahead log."""
 _PRIMARY_CODE: Final = 0xFF
@@ -36,9 +36,9 @@ _PRIMARY_CODE: Final = 0xFF
 
 @contextmanager
 def open_engine(url: str) -> Iterator[Engine]:
-    """Connect to the database at a SQLAlchemy URL, making the catalog's tables where they are missing.
+    """Connect to the database at a SQLAlchemy URL, and make the catalog's missing tables.
 
-    :raises CatalogError: no such kind of database, no driver for it, no way to it, or it refuses.
+    :raises CatalogError: the kind of database is unknown, its driver is missing, or it cannot be reached or refuses.
     """
     with speaking(url):
         engine = _engine(make_url(url))
@@ -52,7 +52,7 @@ def open_engine(url: str) -> Iterator[Engine]:
 
 @contextmanager
 def speaking(url: str | URL) -> Iterator[None]:
-    """Turn what a database, or its driver, or the operating system says into a :class:`CatalogError`."""
+    """Turn errors of a database, of its driver or of the operating system into a :class:`CatalogError`."""
     try:
         yield
     except (SQLAlchemyError, ImportError, OSError, ValueError, TypeError) as error:
@@ -60,7 +60,7 @@ def speaking(url: str | URL) -> Iterator[None]:
 
 
 def _engine(url: URL) -> Engine:
-    """Return an engine for a URL; nothing is connected to yet."""
+    """Return an engine for a URL, without connecting yet."""
     is_file = url.get_backend_name() == "sqlite"
     if is_file and url.database and not url.database.startswith((":memory:", "file:")):
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -88,9 +88,9 @@ def write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _make_tables(engine: Engine) -> None:
-    """Make the tables that are missing; another process may make the same ones at the same time."""
+    """Make the missing tables. Another process may make the same tables at the same time."""
     wanted = set(Base.metadata.tables)
-    for _ in wanted:  # each try that fails has lost one table, at least, to somebody else
+    for _ in wanted:  # because each failed try means that another process made at least one table
         try:
             Base.metadata.create_all(engine)
             return
@@ -108,7 +108,7 @@ def _shown(url: str | URL) -> str:
 
 
 def _cause(error: Exception, url: str | URL) -> str:
-    """Return the reason in one line; the URL may hold a password, so that one that does not parse is not repeated."""
+    """Return the reason in one line. A URL that cannot be parsed is not repeated, because it may hold a password."""
     if isinstance(error, NoSuchModuleError):
         return "no kind of database that is known here: use sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
     if isinstance(error, ImportError):

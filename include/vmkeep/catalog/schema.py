@@ -1,4 +1,4 @@
-"""The catalog's three tables. Everything in them comes from manifests, so a new version may drop and refill them."""
+"""The catalog's three tables. A new version may drop and refill them, because all their content is from manifests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time, also where the database (SQLite) keeps no zone."""
+    """An aware UTC time, even if the database keeps no time zone, as SQLite does not."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Store as UTC."""
+        """Convert a time to UTC for the database."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Give the zone back."""
+        """Return a stored time with its zone, UTC."""
         if value is None:
             return None
         stored: datetime = value
@@ -30,7 +30,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Base of the catalog's tables; the prefix keeps them apart in a shared database."""
+    """Base of the catalog's tables. Their prefix distinguishes them in a shared database."""
 
     metadata = MetaData()
 
@@ -55,9 +55,9 @@ class PointRow(Base):
 
 
 class SourceRow(Base):
-    """The VM that a restore point was taken of: several can share a name, and a key.
+    """The VM of which a restore point was taken. Several VMs may have one name and one key.
 
-    A table of its own, because older programs made the one of the points, and may use the same database.
+    This is a table of its own, because older programs made the table of points, and may use the same database.
     """
 
     __tablename__ = "vmkeep_source"

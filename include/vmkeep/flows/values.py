@@ -125,7 +125,7 @@ class PhysicalRdm(StrEnum):
     """The replacement of a physical-mode RDM in a new VM."""
 
     PLACEHOLDER = "placeholder"
-    """An empty virtual disk of the same size."""
+    """A small empty virtual disk."""
     LUN = "lun"
     """A free LUN, named for each RDM. Nothing is written to it."""
     OMIT = "omit"

@@ -1,12 +1,12 @@
-"""Disk images as restore points, and restore points as disk images.
+"""Imports disk images as restore points, and exports disks of restore points as images.
 
 *Import* (``importing``) stores raw images in local files as one restore point, as if they were the disks of a VM.
-``formats`` refuses a file that holds a disk in another form, such as QCOW2 or VMDK. ``imagenames`` gives the machine a
-name and a key of its own. Where the caller says which areas changed, ``imageparents`` finds the point that these
-changes continue: the one that the caller names, never the newest by a clock.
+``formats`` refuses a file that holds a disk in another form, such as QCOW2 or VMDK. ``imagenames`` checks the machine's
+name and makes its key. If the caller names the areas that changed, ``imageparents`` finds the point that these changes
+continue: the one that the caller names, never the newest by a clock.
 
-*Export* (``exporting``) writes one disk of a restore point into a sparse file, under a name of its own until all of it
-is written. ``diskfiles`` reads and writes files and block devices as disks.
+*Export* (``exporting``) writes one disk of a restore point into a sparse file, under a temporary name until the file is
+complete. ``diskfiles`` reads and writes files and block devices as disks.
 """
 
 from vmkeep.images.exporting import export_image

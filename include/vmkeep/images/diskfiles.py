@@ -1,4 +1,4 @@
-"""A local file or block device as a disk to read from or to write to."""
+"""Reads and writes a local file or block device as a disk."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from vmkeep.model.extents import Extent, Extents, gather, split
 SECTOR = 512
 _ZEROES = bytes(1 << 20)
 _ABANDONED_AFTER = 86400.0
-"""Seconds without a write."""
+"""Seconds without a write, after which a file without a lock counts as abandoned."""
 
 
 class FilePiece:
-    """Bytes of the file in one of the reader's buffers."""
+    """A piece of the file, in one of the reader's buffers."""
 
     __slots__ = ("_buffer", "_free", "data", "start")
 
@@ -35,12 +35,12 @@ class FilePiece:
         self._free = free
 
     def release(self) -> None:
-        """Give the buffer back; call exactly once."""
+        """Give the buffer back. Call it exactly once."""
         self._free.put(self._buffer)
 
 
 class FileReader:
-    """A running read: each worker reads for itself into a buffer of the pool."""
+    """A running read. Each worker reads by itself into a buffer of the pool."""
 
     def __init__(self, file: int, path: Path, extents: Sequence[Extent], *, piece_size: int, depth: int) -> None:
         self._file = file
@@ -54,7 +54,7 @@ class FileReader:
             self._free.put(memoryview(mmap.mmap(-1, piece_size)))
 
     def next_piece(self) -> FilePiece | None:
-        """Return the next piece, or ``None`` at the end or once the reader is closed."""
+        """Return the next piece; ``None``: the end is reached, or the reader is closed."""
         buffer = self._free.get()
         if buffer is None:
             self._free.put(None)
@@ -64,7 +64,7 @@ class FileReader:
         if extent is None:
             self._free.put(buffer)
             return None
-        with suppress(OSError):  # advice only
+        with suppress(OSError):  # because this is only advice to the kernel
             os.posix_fadvise(self._file, extent.stop, self._ahead, os.POSIX_FADV_WILLNEED)
         data = buffer[: extent.length]
         self._fill(data, extent.start)
@@ -82,7 +82,7 @@ class FileReader:
             done += count
 
     def close(self) -> None:
-        """Let everyone who waits for a piece go."""
+        """Release all threads that wait for a piece."""
         with self._lock:
             self._closed = True
         self._free.put(None)
@@ -96,12 +96,12 @@ class LocalFileSource:
     def __init__(self, path: Path) -> None:
         """Open the file.
 
-        :raises NotFoundError: there is none, or it cannot be read.
-        :raises UsageError: not a whole number of sectors.
+        :raises NotFoundError: there is no such file, or it cannot be read.
+        :raises UsageError: the file is not a whole number of sectors.
         """
         self._path = path
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
+            self._file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # not to wait for ever at a pipe
             if stat.S_ISDIR(os.fstat(self._file).st_mode):
                 raise IsADirectoryError(errno.EISDIR, "is a folder, not a disk image")
             self.capacity = os.lseek(self._file, 0, os.SEEK_END)
@@ -120,7 +120,7 @@ class LocalFileSource:
         os.close(self._file)
 
     def allocated(self) -> Extents | None:
-        """Return what the file system has data for, or ``None`` where it does not tell."""
+        """Return the extents that hold data; ``None``: the file system does not tell."""
         return _allocated(self._file, self.capacity)
 
     @contextmanager
@@ -140,12 +140,13 @@ class LocalFileTarget:
     transport = "file"
 
     def __init__(self, path: Path, *, capacity: int, create: bool) -> None:
-        """Create the file, sparse, or open an existing file or device of exactly that capacity.
+        """Create a sparse file, or open an existing file or device of exactly that capacity.
 
-        A file that is created stays locked until it is closed, so that :func:`remove_abandoned` can tell that somebody
-        still writes it.
+        A created file stays locked until it is closed, so that :func:`remove_abandoned` can tell that it is still being
+        written.
 
-        :raises ConflictError: it exists already (``create``), or has another size.
+        :param capacity: bytes.
+        :raises ConflictError: the file exists already (with ``create``), or has another size.
         """
         self._path = path
         self.capacity = capacity
@@ -176,7 +177,7 @@ class LocalFileTarget:
         os.close(self._file)
 
     def allocated(self) -> Extents | None:
-        """Return what the file system has data for, or ``None`` where it does not tell."""
+        """Return the extents that hold data; ``None``: the file system does not tell."""
         return _allocated(self._file, self.capacity)
 
     def write(self, start: int, data: memoryview) -> None:
@@ -189,13 +190,13 @@ class LocalFileTarget:
             raise self._error(error, len(data)) from error
 
     def write_zeroes(self, start: int, length: int) -> None:
-        """Write zeros over what may hold data."""
+        """Write zeros over the parts of a range that may hold data."""
         zeroes = memoryview(_ZEROES)
         for extent in split([Extent(start, start + length)], len(_ZEROES)):
             self.write(extent.start, zeroes[: extent.length])
 
     def flush(self) -> None:
-        """Return once everything is on disk."""
+        """Return once all writes are on disk."""
         try:
             os.fsync(self._file)
         except OSError as error:
@@ -208,13 +209,13 @@ class LocalFileTarget:
 
 
 def remove_abandoned(files: Iterable[Path]) -> None:
-    """Remove those files that a process created as a target and did not live to finish.
+    """Remove those files that a process created as a target, but did not finish before it died.
 
-    The kernel lets go of a dead process's lock. Some file systems know no locks, or keep them from other machines: so
-    a file stays, too, that was written within a day.
+    The kernel releases the lock of a dead process. Some file systems know no locks, or do not show them to other
+    machines. So a file that was written within the last day stays too.
     """
     for path in files:
-        with suppress(OSError):  # gone, locked by its living writer, or another user's
+        with suppress(OSError):  # the file is gone, locked by its living writer, or another user's
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -225,10 +226,10 @@ def remove_abandoned(files: Iterable[Path]) -> None:
 
 
 def _create_locked(path: Path) -> int:
-    """Create a file and lock it; create it anew if somebody took it for abandoned between the two."""
+    """Create a file and lock it. Create it again if another process removed it as abandoned before the lock."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640)
-        with suppress(OSError):  # this file system knows no locks: then nobody takes it for abandoned either
+        with suppress(OSError):  # on a file system without locks nobody takes a new file for abandoned either
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file).st_nlink:
             return file
@@ -236,7 +237,7 @@ def _create_locked(path: Path) -> int:
 
 
 def _allocated(file: int, capacity: int) -> Extents | None:
-    """Ask for data and holes; block devices and some file systems do not know them."""
+    """Ask the file system for data and holes, which block devices and some file systems do not know."""
     try:
         return gather(_data(file, capacity))
     except OSError:
@@ -251,7 +252,7 @@ def _data(file: int, capacity: int) -> Iterator[tuple[int, int]]:
             start = os.lseek(file, at, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO and stat.S_ISREG(os.fstat(file).st_mode):
-                return  # only a hole is left
+                return  # because only a hole is left
             raise
         at = min(capacity, os.lseek(file, start, os.SEEK_HOLE))
         if at <= start:

@@ -16,12 +16,12 @@ from vmkeep.transfer import restore_disk
 from vmkeep.transfer.progress import OnProgress
 
 _TEMPORARY = ".vmkeep-{}.partial"
-"""Name of a file that is not complete. It does not contain the final name, because that may be a long one."""
+"""Name of an incomplete file. It does not contain the final name, because that may be too long already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A disk image, written and durable."""
+    """A disk image that is written and durable."""
 
     path: str
     device_key: int
@@ -38,9 +38,9 @@ def export_image(
     overwrite: bool = False,
     on_progress: OnProgress = lambda _progress: None,
 ) -> Exported:
-    """Write a disk to a file, which appears under its name only when it is complete.
+    """Write a disk to a file, which gets its name only when it is complete.
 
-    Files of exports that were killed in the same folder are removed first: the room that they take may be needed.
+    Files that killed exports left in the same folder are removed first, because their space may be needed.
 
     :param device_index: number of the disk in the point, from 0, in order of device key.
     :raises NotFoundError: the point holds no such disk, or the folder of ``out`` is missing.
@@ -67,7 +67,9 @@ def export_image(
                 check=lambda: None,
                 what=f"restore point {point.ref}, {image.disk.label}",
             )
-            _publish(temporary, out, overwrite=overwrite)  # locked until then: nobody may take it for abandoned
+            _publish(
+                temporary, out, overwrite=overwrite
+            )  # it is locked until then, so that nobody takes it for abandoned
     finally:
         temporary.unlink(missing_ok=True)
     return Exported(path=str(out), device_key=image.disk.key, capacity=image.disk.capacity, bytes_written=written)

@@ -1,7 +1,7 @@
-"""Tells a raw disk image from a file that holds a disk in some other form.
+"""Distinguishes a raw disk image from a file that holds a disk in some other form.
 
-A disk's first bytes are code, a partition table, a file system, or zeros. A container of disks begins with a signature
-of its own; taken for raw, it would be kept as if it were the disk, and nothing that boots would ever come out of it.
+A disk begins with code, a partition table, a file system, or zeros. Every other form begins or ends with its own
+signature. Taken for raw, such a file would be stored as if it were the disk, and no restore of it would ever boot.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ _FORMATS = (
 
 
 def _open_now(path: str, flags: int) -> int:
-    """Open a file; do not wait for the other end of a pipe."""
+    """Open a file without waiting for the other end of a pipe."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def require_raw(path: Path) -> None:
-    """Refuse a file that holds a disk in another form than raw.
+    """Return if a file holds a disk in raw form.
 
-    :raises UsageError: names the form, and what to do.
+    :raises UsageError: the file has another form. The message names the form and the remedy.
     """
     try:
         with open(path, "rb", opener=_open_now) as file:
@@ -91,7 +91,7 @@ def require_raw(path: Path) -> None:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             tail = file.read(_TAIL)
     except OSError:
-        return  # opening it as a disk tells why
+        return  # because opening it as a disk will tell the reason
     found = next((form for form in _FORMATS if form.fits(head, tail)), None)
     if found is not None:
         remedy = found.remedy.format(path=path)

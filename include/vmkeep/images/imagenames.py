@@ -1,4 +1,4 @@
-"""The names of imported machines, and the key under which the points of each are kept."""
+"""Checks the names of imported machines, and makes the key under which the points of each are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from blake3 import blake3
 from vmkeep.errors import UsageError
 
 _LONGEST_SLUG = 144
-"""Longer ones would make a key that a store's folder has to cut."""
+"""Greatest number of characters of a slug. With a longer one, a store's folder would have to cut the key."""
 _LONGEST_NAME = 255
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Control characters, halves of characters (from bytes that are no UTF-8), line and paragraph separators."""
@@ -19,7 +19,7 @@ _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 def check_name(name: str) -> str:
     """Return a name if a point can be found by it later.
 
-    :raises UsageError: it is empty, too long, or holds what no terminal and no database shows as it is.
+    :raises UsageError: the name is empty, too long, or has characters that terminals and databases cannot show.
     """
     if not name:
         raise UsageError("--name is empty: name the machine that the images belong to")
@@ -34,6 +34,6 @@ def check_name(name: str) -> str:
 def image_key(name: str) -> str:
     """Return the key under which the images of that name are kept."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if slug != name or len(slug) > _LONGEST_SLUG:  # names that only differ in what a slug leaves out stay apart
+    if slug != name or len(slug) > _LONGEST_SLUG:  # because names may differ only in what a slug leaves out
         slug = f"{slug[:60]}-{blake3(name.encode()).hexdigest()[:8]}".lstrip("-")
     return f"image-{slug}"

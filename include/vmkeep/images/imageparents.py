@@ -1,7 +1,7 @@
-"""Finds the restore point that the changes of an image continue: the one that the caller names, if it can.
+"""Finds the restore point that the changes of an image continue. It is always the one that the caller names.
 
-No clock is asked. A point that is the newest by its time may be another one than the caller means: after a step of the
-clock, or when two imports run at once; then the new point would mix two states, and nothing could find that out later.
+The newest point by its time may be another one than the caller means, after a step of the clock or when two imports run
+at once. Then the new point would mix two states, and nothing could detect that later.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ _LATEST = "latest"
 
 
 def find_parent(repository: Repository, name: str, since: str | None, *, given: bool) -> RestorePoint | None:
-    """Return the point that the extents of an import are relative to; ``None`` where there are no extents.
+    """Return the point that the extents of an import are relative to; ``None``: there are no extents.
 
-    :param since: the caller's word for it.
-    :param given: whether there are any extents.
-    :raises UsageError: one is given without the other, or the point cannot be continued by that name.
+    :param name: the machine's name.
+    :param since: the caller's text for the point.
+    :param given: there are extents.
+    :raises UsageError: extents or point are given without the other, or the point is of another machine or damaged.
     """
     if not given:
         if since is not None:
@@ -49,8 +50,8 @@ def find_parent(repository: Repository, name: str, since: str | None, *, given: 
 def parent_image(parent: RestorePoint, number: int, disk: Disk, path: Path) -> DiskImage:
     """Return the disk of a point that an image continues.
 
-    :param number: of the image, from 0, for errors.
-    :raises UsageError: the point has no such disk, or one of another size.
+    :param number: number of the image, from 0.
+    :raises UsageError: the point has no such disk, or its disk has another size.
     """
     image = next((image for image in parent.images if image.disk.key == disk.key), None)
     if image is None:

@@ -1,4 +1,4 @@
-"""Raw disk images in local files → one restore point, as if they were the disks of a VM."""
+"""Imports raw disk images in local files as one restore point, as if they were the disks of a VM."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def import_images(
     raw: bool = False,
     on_progress: OnProgress = lambda _progress: None,
 ) -> RestorePoint:
-    """Store raw disk images as one restore point and return it, sealed.
+    """Store raw disk images as one restore point, seal it and return it.
 
-    :param extents: for each image, what has changed since the point ``since``; ``None``: read it all.
-    :param since: the point that the extents are relative to: its ref, or the unique beginning of its id or ref. The
-        caller knows which one it was; a clock, or an import that runs beside this one, could make another the newest.
-    :param raw: take the files for raw disks, also where they begin as another form of disk image does: a disk may hold
-        such a file from its first byte on.
-    :raises UsageError: nothing to import, a file that is not raw, extents beyond the disk, or a point that they cannot
-        be relative to.
-    :raises NotFoundError: there is no such point, or no such image.
+    :param extents: for each image, the extents that changed since the point ``since``; ``None``: read the whole image.
+    :param since: the point that the extents are relative to: its ref, or the unique beginning of its id or ref. Only
+        the caller knows it, because a step of the clock or another import may make another point the newest.
+    :param raw: take the files for raw disks, even if they begin as another form of disk image does, because a disk may
+        hold such a file from its first byte on.
+    :raises UsageError: there is no image, a file is not raw, extents reach beyond the disk, or they cannot be relative
+        to that point.
+    :raises NotFoundError: there is no such point, or no such file.
     """
     if not paths:
         raise UsageError("no image is named")
@@ -71,7 +71,7 @@ def import_images(
         ]
         begun = stack.enter_context(repository.at_work(run))
         if parent is not None:
-            repository.load_point(parent.ref)  # still there, now that a prune would be noticed
+            repository.load_point(parent.ref)  # to see that it is still there, because from now on a prune is noticed
         taken_at = now()
         report = _Together(on_progress, len(jobs))
         stored = [job.copy(source, repository, run, begun, report) for job, source in zip(jobs, sources, strict=True)]
@@ -102,7 +102,7 @@ def _described(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ImageJob:
-    """An image and the extents to read of it."""
+    """An image, and its extents to read."""
 
     disk: Disk
     extents: tuple[Extent, ...] | None
@@ -159,7 +159,7 @@ def _plan(
         unit=place + (place >= _ADAPTERS_UNIT),
         capacity=source.capacity,
         backing="raw-image",
-        file_name=os.fsencode(path.name).decode(errors="replace"),  # any bytes make a file's name
+        file_name=os.fsencode(path.name).decode(errors="replace"),  # because a file's name can have any bytes
     )
     if extents is None or parent is None:
         return _ImageJob(disk=disk, extents=None, parent=None, reason="no extents were given")
@@ -171,7 +171,7 @@ def _plan(
 
 
 class _Together:
-    """Progress of several disks, one after another, as one."""
+    """Reports the progress of several disks, one after another, as one transfer."""
 
     def __init__(self, on_progress: OnProgress, disks: int) -> None:
         self._on_progress = on_progress

@@ -1,11 +1,11 @@
-"""Retention: which restore points a rule keeps, decided over plain values and without a look at any system.
+"""Decides which restore points a rule keeps, from plain values and without a look at any system.
 
-``rule`` marks points and removes none. The newest good point of an hour, day, week, month or year stands for it,
-and the newest of these stay, as many as the rule says. Pinned points, the newest good point of a VM, and points from
-the future stay in any case; a damaged point stands for nothing.
+``rule`` decides about points and removes none. The newest good point of an hour, day, week, month or year represents
+it, and the rule says how many of these stay. Pinned points, the newest good point of a VM, and points from the future
+always stay. A damaged point represents nothing.
 
-``wording`` reads rules and time zones as people write them, and ``durations`` lengths of time. ``forecast`` guesses
-which points come next, to show what a rule would keep later.
+``wording`` parses rules and time zones as people write them, and ``durations`` parses lengths of time. ``forecast``
+guesses the next points, to show what a rule would keep later.
 """
 
 from vmkeep.retention.durations import parse_duration

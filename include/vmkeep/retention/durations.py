@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: ``36h``, ``14d``, ``8w``, ``2y``."""
+"""Parses lengths of time as people write them: ``36h``, ``14d``, ``8w``, ``2y``."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from datetime import timedelta
 from vmkeep.errors import UsageError
 
 LONGEST = timedelta(days=36600)
-"""About a hundred years; further than that no calendar arithmetic has to reach."""
+"""About a hundred years. No calculation with dates has to reach further."""
 _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
-    "y": timedelta(days=366),  # a day too long is kept, a day too short is lost
+    "y": timedelta(days=366),  # because a day more only keeps points longer, and a day less would lose them
 }
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the length of time that a number of hours, days, weeks or years stands for; a year has 366 days.
+    """Parse a number of hours, days, weeks or years. A year has 366 days.
 
-    :raises UsageError: it is none, or zero, or over a hundred years.
+    :raises UsageError: the text is no length of time, or it is zero or over a hundred years.
     """
     match = re.fullmatch(r"(\d{1,6})([hdwy])", text.strip().lower(), re.ASCII)
     length = int(match[1]) * _UNITS[match[2]] if match else timedelta()

@@ -1,4 +1,4 @@
-"""The restore points that are to be expected if backups go on as they do now. A guess, for planning only."""
+"""Guesses the restore points to come if backups go on as they do now. The guess is only for planning."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from vmkeep.model.point import stamp_of
 from vmkeep.retention.rule import PointFacts
 
 _GAPS = 14
-"""Number of a VM's last gaps between backups from which its rhythm is taken."""
+"""Number of a VM's last gaps between backups from which its rhythm is calculated."""
 _MISSED = 4
-"""After so many rhythms without a point, a VM is taken for one that is not backed up any more."""
+"""Number of rhythms without a point after which a VM counts as not backed up any more."""
 _DAILY = timedelta(days=1)
 _QUICKEST = timedelta(minutes=15)
 
 
 def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datetime) -> list[PointFacts]:
-    """Return the points to come after ``now`` and up to ``until``, of every VM that is being backed up.
+    """Return the points to expect after ``now`` and up to ``until``, for every VM that is being backed up.
 
-    A VM's rhythm is the median of its last gaps, one day where it has a single point. Their refs say ``expected``.
+    A VM's rhythm is the median of its last gaps, or one day if it has a single point. The refs of expected points say
+    ``expected``.
     """
     now, until = now.astimezone(UTC), until.astimezone(UTC)
     past = sorted((point for point in points if point.taken_at <= now), key=lambda it: (it.vm_key, it.taken_at))

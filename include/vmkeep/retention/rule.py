@@ -1,16 +1,16 @@
-"""Retention: which restore points a rule keeps, and why. A pure marking function; it removes nothing.
+"""Decides which restore points a retention rule keeps, and for which reasons. Pure: it removes nothing.
 
-Per VM (those of two vCenters are two, also where a copy has the UUID of its original), and in this order:
+The rules apply to each VM, in this order. VMs of two vCenters are two VMs, even if one has the UUID of the other.
 
-- A point from the future (a clock was wrong) is kept, and counts for nothing: it must push out no real one.
-- Without any good point, everything of the VM is kept: a person has to look.
-- The **newest** good point of a bucket (hour, day, ISO week, month, year, in the rule's time zone) stands for it, and
-  the newest N buckets that have one are kept. Newest, because then a point that was dropped once would never be kept
-  later: it makes no difference how often, or whether, a rule was applied in between.
-- ``keep_last`` is the same with every point a bucket of its own.
-- Damaged points stand for no bucket. One is dropped only where a good point stands for each bucket that it would have
-  been kept for; until then all damaged points of that bucket are kept, for each may have lost something else.
-- The newest good point is always kept, and so is what is pinned. A pin changes nothing for other points.
+- A point from the future is kept, because a clock was wrong. It fills no bucket, so that it replaces no real point.
+- If a VM has no good point, all its points are kept, because a person has to look.
+- The **newest** good point of a bucket (hour, day, ISO week, month, year, in the rule's time zone) represents it. The
+  points of the newest N buckets that have one are kept. It is the newest, because then a point that was dropped once
+  would never be kept later. So the result does not depend on how often the rule was applied before.
+- ``keep_last`` works in the same way, with one bucket for every point.
+- Damaged points represent no bucket. A damaged point is dropped only if a good point represents each bucket for which
+  it would be kept. Until then all damaged points of that bucket are kept, because each may have lost different data.
+- The newest good point is always kept, and so is every pinned point. A pin changes nothing for other points.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vmkeep.model.point import settled_vcenters
 from vmkeep.retention.durations import LONGEST
 
 Bucket: TypeAlias = tuple[int, ...]
-"""Equal for points of one bucket, greater for later ones."""
+"""Identifies a bucket: equal for all its points, and greater for later buckets."""
 
 
 class Cause(StrEnum):
@@ -42,20 +42,20 @@ class Cause(StrEnum):
     WITHIN = "within"
     PINNED = "pinned"
     NEWEST = "newest"
-    """The VM's newest good point, which nothing else keeps."""
+    """The point is the VM's newest good one, and no other reason keeps it."""
     NO_GOOD = "no-good"
     """No point of the VM is known to be good."""
     FUTURE = "future"
-    """Taken later than now, so a clock was wrong."""
+    """The point's time is later than now, so that a clock was wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepReason:
-    """Why a point is kept."""
+    """A reason to keep a point."""
 
     cause: Cause
     text: str
-    """For people, e.g. ``daily 2026-11-19``."""
+    """The reason for people to read, e.g. ``daily 2026-11-19``."""
 
     def __str__(self) -> str:
         """Return the text."""
@@ -69,32 +69,32 @@ class PointFacts:
     ref: str
     vm_key: str
     vm_name: str = ""
-    """For people; empty where it is not known."""
+    """Name for people to read; empty: it is not known."""
     vcenter: str | None = None
-    """UUID of the vCenter where it was taken; ``None``: none, or not known."""
+    """UUID of the vCenter where the point was taken; ``None``: there was none, or it is not known."""
     taken_at: datetime
     good: bool = True
-    """Not known to be damaged."""
+    """The point is not known to be damaged."""
     pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionDecision:
-    """The verdict on one point."""
+    """The decision about one point."""
 
     point: PointFacts
     reasons: tuple[KeepReason, ...]
-    """Empty: it goes."""
+    """Reasons to keep it; empty: the point goes."""
 
     @property
     def keep(self) -> bool:
-        """Return whether it stays."""
+        """The point stays."""
         return bool(self.reasons)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionRule:
-    """The number of points of each kind that stay; ``None``: that kind keeps nothing. At least one is needed."""
+    """The number of points of each kind that stay; ``None``: that kind keeps nothing. At least one must be set."""
 
     keep_last: int | None = None
     keep_hourly: int | None = None
@@ -105,7 +105,7 @@ class RetentionRule:
     keep_within: timedelta | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would keep nothing, or mean something else than its writer thinks."""
+        """Refuse a rule that would keep nothing, or a number that makes no sense."""
         given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
         if not given:
             raise UsageError("a retention rule that keeps nothing would delete all restore points but one of every VM")
@@ -125,15 +125,15 @@ class RetentionRule:
 def decide(
     points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zone: tzinfo
 ) -> list[RetentionDecision]:
-    """Decide for every point whether it stays, and why; see the module's text for the rules.
+    """Decide for every point whether it stays, with the reasons. The module's text has the rules.
 
-    :param now: aware; points after it are kept.
-    :param zone: the rule's: where days, weeks, months and years begin.
-    :returns: one verdict for each point, sorted by VM, then by time.
+    :param now: an aware time. Points after it are kept.
+    :param zone: the rule's time zone, in which days, weeks, months and years begin.
+    :returns: one decision for each point, sorted by VM, then by time.
     """
     if now.tzinfo is None:
         raise ValueError("now must carry a time zone")
-    now = now.astimezone(UTC)  # arithmetic on another zone's times would be that of its clocks, hours off at a change
+    now = now.astimezone(UTC)  # because arithmetic in a zone with summer time can be hours off
     ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
     verdicts: list[RetentionDecision] = []
     for _, of_key in groupby(ordered, key=lambda point: point.vm_key):
@@ -143,11 +143,11 @@ def decide(
 
 
 def left_bare(points: Iterable[PointFacts], *, going: Collection[str], claimed: Container[str]) -> list[PointFacts]:
-    """Return, of each VM that a deletion leaves without a good point, the newest point that goes.
+    """Return the VMs that a deletion would leave without a good point, each by its newest point that goes.
 
-    :param points: all points of these VMs.
-    :param going: refs of the points that are to go.
-    :param claimed: refs of points that others may delete, and that therefore count as gone.
+    :param points: all points of the VMs concerned.
+    :param going: refs of the points to delete.
+    :param claimed: refs of points that other processes may be deleting, so that they count as gone.
     """
     ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
     bare = []
@@ -160,7 +160,7 @@ def left_bare(points: Iterable[PointFacts], *, going: Collection[str], claimed: 
 
 
 def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
-    """Part the points of one key by vCenter: a copy in another one is another VM, and pushes out no point of this."""
+    """Divide the points of one key by vCenter, because a copy of a VM in another vCenter is another VM."""
     parts: dict[str | None, list[PointFacts]] = {}
     for point, vcenter in zip(points, settled_vcenters([point.vcenter for point in points]), strict=True):
         parts.setdefault(vcenter, []).append(point)
@@ -168,7 +168,10 @@ def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
 
 
 def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, zone: tzinfo) -> list[RetentionDecision]:
-    """Mark the points of one VM, which are sorted by time."""
+    """Decide about the points of one VM.
+
+    :param points: sorted by time.
+    """
     reasons: dict[str, list[KeepReason]] = {point.ref: [] for point in points}
     past = [point for point in points if point.taken_at <= now]
     for point in points:
@@ -209,7 +212,10 @@ def _counts(rule: RetentionRule) -> list[tuple[Cause, int]]:
 def _by_bucket(
     points: Sequence[PointFacts], cause: Cause, count: int, zone: tzinfo
 ) -> Iterable[tuple[PointFacts, KeepReason]]:
-    """Yield what one kind of bucket keeps of a VM's points, which are sorted by time and not in the future."""
+    """Yield the points of one VM that one kind of bucket keeps, with the reason.
+
+    :param points: sorted by time, none in the future.
+    """
     if cause is Cause.LAST:
         buckets: dict[str, Bucket] = {point.ref: (number,) for number, point in enumerate(points)}
     else:
@@ -227,7 +233,7 @@ def _by_bucket(
 
 
 _BUCKETS: dict[Cause, Callable[[datetime], Bucket]] = {
-    # The fold tells apart the hour that a clock set back goes through twice.
+    # The fold distinguishes the two passes through one hour when a clock is set back.
     Cause.HOURLY: lambda local: (local.year, local.month, local.day, local.hour, local.fold),
     Cause.DAILY: lambda local: (local.year, local.month, local.day),
     Cause.WEEKLY: lambda local: local.isocalendar()[:2],

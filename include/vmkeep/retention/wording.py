@@ -1,6 +1,6 @@
-"""Retention rules and time zones as people write them: ``daily 14, weekly 8, within 14d``; ``Europe/Berlin``.
+"""Parses retention rules and time zones as people write them: ``daily 14, weekly 8, within 14d``; ``Europe/Berlin``.
 
-What is written here is what ``str`` of a rule shows.
+``str`` of a rule gives the same text.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from vmkeep.retention.durations import parse_duration
 from vmkeep.retention.rule import RetentionRule
 
 KINDS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-"""The kinds that keep a number of points."""
+"""The kinds of a rule that keep a number of points."""
 WITHIN = "within"
 
 
 def make_rule(keep: Mapping[str, object]) -> RetentionRule | None:
-    """Return the rule that a form's fields make: of :data:`KINDS`, a number each, and ``within``, a length of time.
+    """Make a rule of a form's fields: a number for each of :data:`KINDS`, and a length of time for ``within``.
 
-    :param keep: fields that are missing, ``None`` or empty say nothing.
-    :returns: ``None``, if all of them say nothing.
-    :raises UsageError: a field that there is not, or a value that makes no rule.
+    :param keep: values by field. A field that is missing, ``None`` or empty is not set.
+    :returns: the rule; ``None``: no field is set.
+    :raises UsageError: a field is unknown, or its value is not valid.
     """
     given = {kind: str(value).strip() for kind, value in keep.items() if value not in (None, "")}
     if unknown := sorted(given.keys() - {*KINDS, WITHIN}):
@@ -37,9 +37,9 @@ def make_rule(keep: Mapping[str, object]) -> RetentionRule | None:
 
 
 def parse_rule(text: str) -> RetentionRule:
-    """Return the rule that a line such as ``daily 14, weekly 8, within 14d`` makes.
+    """Parse a rule such as ``daily 14, weekly 8, within 14d``.
 
-    :raises UsageError: it makes none.
+    :raises UsageError: the text is no rule.
     """
     keep: dict[str, object] = {}
     for part in text.split(","):
@@ -55,7 +55,7 @@ def parse_rule(text: str) -> RetentionRule:
 def parse_zone(name: str) -> tzinfo:
     """Return a time zone.
 
-    :raises UsageError: there is none of that name.
+    :raises UsageError: this machine knows no time zone of that name.
     """
     if name == "UTC":
         return UTC

@@ -1,11 +1,12 @@
-"""Copying disks: into the repository, back out of it, and checking what was stored.
+"""Copies disks into the repository and back out of it, and checks stored disks.
 
-Names are loaded on first use: a transfer's child process imports this package before VDDK is initialised, and nothing
-heavy may come in between.
+Names are loaded on first use, because a transfer's child process imports this package before VDDK is initialised, and
+nothing heavy may be imported before that.
 
 ``storing`` reads a disk and stores it, ``writing`` does the reverse, ``verify`` reads the stored disk again, and
-``mapcopy`` copies a disk between repositories; ``pipeline`` keeps reading, hashing and storing busy at the same time.
-``child_process`` starts the child process that holds VDDK, ``child`` is that process, ``protocol`` their words.
+``mapcopy`` copies a disk between repositories. ``pipeline`` runs reading, hashing and storing at the same time.
+``child_process`` starts the child process that holds VDDK, ``child`` is that process, and ``protocol`` has the messages
+between them.
 ``mapcopy`` and ``progress`` are doors of their own.
 """
 

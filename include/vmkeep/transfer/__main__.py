@@ -1,4 +1,4 @@
-"""``python -m vmkeep.transfer``: the child process of one transfer; only ``child_process`` starts it."""
+"""``python -m vmkeep.transfer``: the child process of one transfer. Only ``child_process`` starts it."""
 
 import os
 import sys
@@ -7,5 +7,5 @@ from vmkeep.transfer.child import main
 
 status = main()
 sys.stderr.flush()
-# VDDK's own threads and destructors may hang or crash at a normal exit; everything of ours is closed by now.
+# VDDK's threads and destructors may hang or crash at a normal exit. All our own resources are closed by now.
 os._exit(status)

@@ -1,8 +1,8 @@
-"""A transfer's own process: one disk, from the request on stdin to the result on the event stream.
+"""The child process of one transfer: one disk, from the request on stdin to the result on the event stream.
 
-Order matters: the request is read, VDDK is initialised on the main thread while there is no other thread and nothing
-heavy is imported, and only then come the watch, the repository and the transfer's threads. Everything is closed
-(disk, lease, library) before the result is sent, so a result means that nothing of this copy is left.
+The order matters. First the request is read. Then VDDK is initialised on the main thread, while there is no other
+thread and nothing heavy is imported. Only then come the watch, the repository and the transfer's threads. Disk, lease
+and library are closed before the result is sent, so that after a result nothing of this copy is left.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INIT_SECONDS: Final = 120
-"""Seconds that VDDK may take to start; then the kernel ends the process, because no thread may watch it yet."""
+"""Seconds that VDDK may take to start. Then the kernel ends the process, because no thread may watch it yet."""
 PROGRESS_EVERY: Final = 0.5
 
 
@@ -73,7 +73,7 @@ class _ChannelHandler(logging.Handler):
 
     def __init__(self, channel: Channel) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(message)s"))  # the parent's own log says the rest
+        self.setFormatter(logging.Formatter("%(message)s"))  # because the parent's log adds level and time
         self._channel = channel
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -87,7 +87,7 @@ def _prepare(request: ChildRequest, channel: Channel) -> None:
     logging.captureWarnings(capture=True)
     if request.black_box is not None:
         keep_lines(request.black_box)
-    # The loader has read it when the process started; what is started from here must not find VDDK's libraries.
+    # The loader read it when the process started. Programs that start from here must not find VDDK's libraries.
     if request.library_path is None:
         os.environ.pop("LD_LIBRARY_PATH", None)
     else:
@@ -117,7 +117,7 @@ def _calls(access: DiskAccess) -> int:
 
 
 class _Reporter:
-    """Sends progress, but not more often than anyone looks; a checkpoint always."""
+    """Sends progress a few times a second at most, and every checkpoint."""
 
     def __init__(self, channel: Channel, stop: Stop) -> None:
         self._channel = channel
@@ -235,7 +235,7 @@ def _write(
 def _access(
     request: ChildRequest, _site: Site, access: DiskAccess, stop: Stop, _report: Callable[[Progress], None]
 ) -> AccessDone:
-    """Keep Storage vMotion off some VMs, or allow it again; one that fails does not keep the others from it."""
+    """Take or end the access holds on some VMs. A failure at one VM does not stop the others."""
     from vmkeep.model.job import AccessDone, AccessJob, from_plain
 
     job = from_plain(AccessJob, request.job)
@@ -245,7 +245,7 @@ def _access(
         try:
             (access.prepare_access if job.prepare else access.end_access)(vm)
         except DeadlineError:
-            raise  # a library that hangs now would hang again
+            raise  # because a library that hangs now would hang again
         except VmKeepError as error:
             problems[vm.vm.moref] = str(error)
     return AccessDone(problems=problems)

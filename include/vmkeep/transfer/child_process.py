@@ -1,7 +1,7 @@
-"""A transfer seen from its parent: started, followed, cancelled, and never left behind.
+"""Runs a transfer in a child process: starts it, follows it, cancels it, and never leaves it behind.
 
-VDDK lives in the child only: with its own library path, killable, and a crash of the C library costs one attempt. All
-callbacks and log records come on the thread that waits.
+Only the child loads VDDK. It has its own library path and can be killed, and a crash of the C library costs only one
+try. All callbacks and log records come on the thread that waits.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SILENCE: Final = 180.0
-"""Seconds without any event, the child's sign of life included, after which it is killed."""
+"""Seconds without any event, not even a sign of life, after which the child is killed."""
 GRACE: Final = 15.0
-"""Seconds between the word to stop and the kill; the child's own grace is shorter."""
+"""Seconds between asking the child to stop and killing it. The child's own grace is shorter."""
 _LISTEN: Final = 1.0
 """Seconds of one look at a child's streams."""
 MACHINE: Final = Path("/")
-"""The machine whose files are looked at for VDDK's needs."""
+"""Root folder of the machine on which VDDK's needs are checked."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 _LINES: Final = 40
 """Number of VDDK's last lines that a failure shows."""
@@ -77,7 +77,10 @@ _SIGNALS: Final = {
 def start_copy(
     site: Site, job: DiskJob, *, cursor: Cursor | None, on_progress: Callable[[Progress], None]
 ) -> RunningTransfer[DiskCopy]:
-    """Start copying one disk into the repository; ``cursor`` goes on where an earlier try stood."""
+    """Start copying one disk into the repository.
+
+    :param cursor: the position of an earlier try, from which the copy continues.
+    """
     master = unlock_site(site)
     request = _request(site, "copy", master, job=to_plain(job), cursor=to_plain(cursor) if cursor else None)
     title = f"the copy of {job.vm.name} {job.disk.label}"
@@ -97,9 +100,9 @@ def start_write(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], 
 
 
 def change_access(site: Site, job: AccessJob) -> AccessDone:
-    """Keep Storage vMotion off some VMs, or allow it again, in a child process that has ended on return.
+    """Take or end the access holds on some VMs, in a child process that has ended on return.
 
-    :raises VmKeepError: VDDK does not load, or hangs. What fails for a VM is in the result.
+    :raises VmKeepError: VDDK does not load, or hangs. The errors of single VMs are in the result.
     """
     title = f"VDDK's access to {', '.join(vm.vm.name for vm in job.vms)}"
     request = _request(site, "access", job=to_plain(job))
@@ -108,7 +111,10 @@ def change_access(site: Site, job: AccessJob) -> AccessDone:
 
 
 def probe_vddk(folder: str) -> VddkProbe:
-    """Load VDDK in a child process and return what it can do; raise what a copy would fail with."""
+    """Load VDDK in a child process, and return its abilities.
+
+    :raises VmKeepError: the error with which a copy would fail.
+    """
     site = Site(repository="", vddk=folder)
     request = _request(site, "probe")
     with RunningTransfer(
@@ -132,7 +138,7 @@ def _request(
 
 
 class RunningTransfer(Generic[T]):
-    """A child process at work. Use it as a context manager: leaving ends the child, whatever happened."""
+    """A child process at work. Use it as a context manager, because leaving always ends the child."""
 
     def __init__(
         self, site: Site, request: ChildRequest, kind: type[T], *, title: str, on_progress: Callable[[Progress], None]
@@ -148,14 +154,14 @@ class RunningTransfer(Generic[T]):
         self._library = f"VDDK {library.version} at {library.folder}"
         self._black_box = BlackBox.make()
         self._process = subprocess.Popen(
-            # -P: no module of the current folder may stand in for one of ours.
+            # -P, so that no module in the current folder replaces one of ours.
             [sys.executable, "-P", "-m", "vmkeep.transfer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_environment(library),
             pass_fds=(self._black_box.descriptor,),
-            # A group of its own: Ctrl-C goes to the parent, which then decides.
+            # The child has its own process group, so that Ctrl-C reaches only the parent, which then decides.
             process_group=0,
         )
         self._say(replace(request, black_box=self._black_box.descriptor).encode())
@@ -167,7 +173,7 @@ class RunningTransfer(Generic[T]):
         return self._process.pid
 
     def wait(self) -> T:
-        """Follow the child to its end; return its result or raise its error. May be called again."""
+        """Follow the child to its end. Return its result or raise its error. Another call gives the same again."""
         if self._outcome is None:
             self._follow()
             self._outcome = self._outcome or self._death()
@@ -177,7 +183,7 @@ class RunningTransfer(Generic[T]):
         return self._outcome
 
     def cancel(self) -> None:
-        """Stop the child and wait until it is gone: seconds. Any thread, and a signal's handler, may call it."""
+        """Stop the child and wait until it is gone, which takes seconds. Any thread or signal handler may call it."""
         self._cancelled = True
         self._say(CANCEL)
         self._reap()
@@ -197,7 +203,7 @@ class RunningTransfer(Generic[T]):
         self._black_box.close()
 
     def _reap(self) -> None:
-        """Wait for the child's end, and bring it about if it does not come."""
+        """Wait for the child's end, and kill it if it does not end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE)
             return
@@ -209,7 +215,7 @@ class RunningTransfer(Generic[T]):
 
     def _say(self, line: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # a dead child is told by what it leaves on its streams
+        with contextlib.suppress(OSError, ValueError):  # because the death of a child shows on its other streams
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
@@ -221,14 +227,14 @@ class RunningTransfer(Generic[T]):
             selector.register(self._process.stdout, selectors.EVENT_READ, Lines(self._on_event))
             selector.register(self._process.stderr, selectors.EVENT_READ, Lines(self._on_stderr))
             while selector.get_map():
-                # Asked first: only what is not there after its end never comes. This process may be stopped meanwhile.
+                # Ask this first, because only data that is missing after the child's end never comes.
                 gone = self._process.poll() is not None
                 ready = selector.select(0 if gone else _LISTEN)
                 self._renewer.poll()
                 for key, _ in ready:
                     self._read(selector, key)
                 if not ready and gone:
-                    break  # though a program it started may still hold its streams
+                    break  # because a program that the child started may still hold its streams
                 if not ready and self._silent_for_long():
                     break
         self._reap()
@@ -241,8 +247,8 @@ class RunningTransfer(Generic[T]):
             selector.unregister(stream)
 
     def _silent_for_long(self) -> bool:
-        """Count one more look without a sign of life; kill a child that has given none for too long."""
-        self._silent += _LISTEN  # and not by the clock, which went on while this process was stopped
+        """Count one more look without a sign of life. Kill a child that has given none for too long."""
+        self._silent += _LISTEN  # not by the clock, which goes on while this process is stopped
         if self._silent < SILENCE:
             return False
         self._process.kill()
@@ -255,7 +261,7 @@ class RunningTransfer(Generic[T]):
         if not text:
             return
         log.info("%s: %s", self._title, text)
-        if not self._last_words.startswith(_FATAL):  # the stacks that follow it say less
+        if not self._last_words.startswith(_FATAL):  # because the stacks that follow it tell less
             self._last_words = text
 
     def _on_event(self, line: bytes) -> None:
@@ -308,7 +314,7 @@ class RunningTransfer(Generic[T]):
         return TransferError(f"{self._title} {how} and left no result{words}{said}")
 
     def _tell_library_lines(self) -> None:
-        """Log what VDDK said last, where it failed or died and its lines were too fine for the log's level."""
+        """Log VDDK's last lines after a failure or crash, if the log's level left them out before."""
         failed = isinstance(self._outcome, (VddkError, UnreachableError, DeadlineError, TransferError))
         if failed and not logging.getLogger(LIBRARY_LOG).isEnabledFor(logging.DEBUG):
             for line in self._black_box.lines()[-_LINES:]:
@@ -316,7 +322,7 @@ class RunningTransfer(Generic[T]):
 
 
 class _CallTable:
-    """The rendered table of calls."""
+    """The table of calls, as lines of the log."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -339,7 +345,7 @@ def _library_of(site: Site) -> LibraryFile:
 
 
 def _environment(library: LibraryFile) -> dict[str, str]:
-    """Return the child's environment: VDDK's libraries first, which only the start of a process can arrange."""
+    """Return the child's environment. Its LD_LIBRARY_PATH begins with VDDK, and is read only when a process starts."""
     environment = dict(os.environ)
     require_machine(library, root=MACHINE)
     paths = [library.library_path, environment.get(_LIBRARY_PATH, "")]

@@ -1,7 +1,7 @@
 """Reads a written disk back, a sample of it, and compares it with what it should hold.
 
-Digests are checked before a block is written; this looks at the other end: that it went to the right place of the right
-disk, and is there. Zeros are looked at too, where an overwritten disk must not show what it held before.
+Digests are checked before a block is written. This module checks the other end: that the block is on the right disk, at
+the right place. Zeros are checked too, because an overwritten disk must not show its old content.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from vmkeep.repository import ZERO, DiskMap, Kind, Repository
 from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 _ALL_BELOW = 64 << 20
-"""Bytes of data up to which everything is read back; of larger disks it is a sample."""
+"""Bytes of data up to which everything is read back. A larger disk is sampled."""
 _SAMPLE = 64
-"""A sample reads one block out of this many."""
+"""A sample has one block out of this many."""
 _HOLES = 256
-"""Holes of which the first block is read back."""
+"""Greatest number of holes whose first block is read back."""
 _DEPTH = 8
 _AT_ONCE = 65536
-"""Blocks that one reader is asked for."""
+"""Number of blocks that one reader reads."""
 
 
 def compare_disk(
@@ -35,10 +35,11 @@ def compare_disk(
     check: Callable[[], None],
     what: str,
 ) -> int:
-    """Compare a sample of a disk with the map of that root; return how many bytes were compared.
+    """Compare a sample of a disk with a stored map. Return the number of bytes that were compared.
 
+    :param root: root of the map.
     :param what: the disk's name in errors.
-    :raises VerificationError: the disk holds something else; names the offset.
+    :raises VerificationError: the disk has other content. The message names the offset.
     """
     disk = repository.open_map(root)
     everything = sum(extent.length for extent in disk.stored_extents()) <= _ALL_BELOW
@@ -58,7 +59,7 @@ def compare_disk(
 
 
 def _sample(disk: DiskMap, capacity: int, *, everything: bool) -> Iterator[Extent]:
-    """Yield what is to be read back, in order, block by block: of what is stored, and the first block of some holes."""
+    """Yield the blocks to read back, in order: a sample of the stored blocks, and the first block of some holes."""
     size, holes, after = disk.block_size, 0, 0
     grown = disk.capacity // size if disk.capacity < capacity else -1
     for block, digest in chain(disk.blocks(), [(-(-capacity // size), b"")]):
@@ -72,7 +73,7 @@ def _sample(disk: DiskMap, capacity: int, *, everything: bool) -> Iterator[Exten
 
 def _compare(piece: Piece, disk: DiskMap, repository: Repository, what: str) -> None:
     block = piece.start // disk.block_size
-    # A target that was grown by a few sectors has a longer last block; what is past the stored disk is zeros.
+    # A target with a few sectors more has a longer last block. The bytes past the stored disk are zeros.
     length = max(0, min(len(piece.data), disk.capacity - piece.start))
     held = piece.data[:length]
     expected = disk.lookup(block) if length else ZERO

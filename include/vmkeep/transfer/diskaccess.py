@@ -1,4 +1,4 @@
-"""The disks of a job through VDDK: which address each job reads or writes."""
+"""Opens the disks of a job through VDDK: finds the address that each job reads or writes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_access(site: Site) -> Iterator[DiskAccess]:
-    """Load VDDK and yield the way to the site's disks. Enter it on the main thread, before there are other threads."""
+    """Load VDDK for the disks of a site. Enter this on the main thread, before there are other threads."""
     with open_vddk(require_folder(site.vddk)) as vddk:
         yield DiskAccess(site, vddk)
 
 
 class DiskAccess:
-    """Disks through VDDK; without a vCenter in the site, local files."""
+    """Opens disks through VDDK. A site without a vCenter has local files."""
 
     def __init__(self, site: Site, vddk: Vddk) -> None:
         self._site = site
@@ -53,11 +53,11 @@ class DiskAccess:
         return self._vddk.open_source(self._target_address(job))
 
     def prepare_access(self, access: VmAccess) -> None:
-        """Keep Storage vMotion off a VM."""
+        """Take an access hold on a VM."""
         self._vddk.prepare_access(self._vm_address(access))
 
     def end_access(self, access: VmAccess) -> None:
-        """Allow Storage vMotion of a VM again."""
+        """End an access hold on a VM."""
         self._vddk.end_access(self._vm_address(access))
 
     def _vm_address(self, access: VmAccess) -> VmAddress:
@@ -74,5 +74,5 @@ class DiskAccess:
         )
 
     def timings(self) -> tuple[CallTiming, ...]:
-        """Return how long VDDK's calls took."""
+        """Return the times of VDDK's calls."""
         return self._vddk.timings()

@@ -1,8 +1,9 @@
-"""Python's own C code in one process with VDDK: tried after InitEx, so that a clash of libraries shows before a backup.
+"""Tries Python's C modules beside VDDK after InitEx, so that a clash of libraries shows before a backup.
 
-VDDK's ``lib64`` holds its own libcrypto, libssl, libstdc++, libgcc_s and libz. The process is started with it on
-LD_LIBRARY_PATH, so whatever is loaded later gets those, and may miss something in them: an extension module then does
-not load, or the process dies at a call. Keys are unwrapped in the parent; what is left here is what a copy loads.
+VDDK's ``lib64`` has its own libcrypto, libssl, libstdc++, libgcc_s and libz. The child process starts with this folder
+in LD_LIBRARY_PATH, so that modules which are loaded later get these libraries, and may miss a function in them. Then an
+extension module does not load, or the process dies at a call. The modules tried here are those that a copy loads. Keys
+are unwrapped in the parent.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from vmkeep.errors import UsageError
 from vmkeep.vddk.folder import LibraryFile
 
 _SHARED: Final = ("libcrypto.so", "libssl.so", "libstdc++.so", "libgcc_s.so", "libz.so")
-"""Libraries that both sides use."""
+"""Libraries that both VDDK and Python use."""
 
 
 def _hashes() -> None:
     import hashlib
 
-    if find_spec("_hashlib"):  # without it, hashlib does by itself
+    if find_spec("_hashlib"):  # without it, hashlib uses its own code
         import_module("_hashlib")
     hashlib.sha256(b"vmkeep").digest()
 
@@ -52,7 +53,7 @@ def _encryption() -> None:
 
 
 def _stores() -> None:
-    if find_spec("obstore"):  # an extra brings it, and only a repository on S3 needs it
+    if find_spec("obstore"):  # it comes with an extra, and only a repository on S3 needs it
         import_module("obstore")
 
 
@@ -67,9 +68,9 @@ _NEIGHBOURS: Final[dict[str, Callable[[], None]]] = {
 
 
 def require_neighbours(file: LibraryFile) -> None:
-    """Load and use what a copy needs beside VDDK.
+    """Load and use the modules that a copy needs beside VDDK.
 
-    :raises UsageError: a module does not work with this VDDK's libraries; the message says which.
+    :raises UsageError: a module does not work with this VDDK's libraries. The message names both.
     """
     for name, use in _NEIGHBOURS.items():
         try:
@@ -79,7 +80,7 @@ def require_neighbours(file: LibraryFile) -> None:
 
 
 def _clash(file: LibraryFile, module: str, error: BaseException) -> str:
-    while error.__cause__ is not None:  # numpy wraps it in advice
+    while error.__cause__ is not None:  # because numpy wraps the cause in advice
         error = error.__cause__
     names = sorted(path.name for path in file.path.parent.iterdir() if path.name.startswith(_SHARED))
     own = ", ".join(names) or f"the libraries in {file.path.parent}"

@@ -1,8 +1,9 @@
 """Copies the map of one disk to another repository: it reads only the missing content, and checks all of it.
 
-Two repositories without encryption give equal content equal names: what the target has is not even read. With other
-keys every name differs, so content is named anew; what an earlier copy brought over is found by comparing two
-maps of the *source*, and keeps its place in the target's map. Knows no restore points: ``flows.copying`` does.
+Two repositories without encryption name equal content equally, so that blocks which the target has are not even read.
+With other keys every name differs, and content is named anew. Then blocks of an earlier copy are found by comparing two
+maps of the *source*; they keep their place in the target's map. This module knows no restore points:
+``flows.pointcopy`` does.
 """
 
 from __future__ import annotations
@@ -20,29 +21,30 @@ from vmkeep.transfer.progress import OnProgress
 from vmkeep.transfer.reading import DiskReading
 
 _AT_ONCE = 16384
-"""Changed blocks that are read together; the map's pages behind them are stored before the next ones."""
+"""Number of changed blocks that are read together. Their map pages are stored before the next ones are read."""
 _FLUSHED_AT = 16 * _AT_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyBase:
-    """A disk that both repositories hold already."""
+    """A disk that both repositories already hold."""
 
     source_root: str
-    """Its map, as the source names it; where digests are the same, this one is read in the target too."""
+    """Root of its map in the source. With equal digests this map is read in the target too."""
     target_root: str
+    """Root of its map in the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedMap:
-    """A copied map; durable and findable once the writer is flushed."""
+    """A copied map. It is durable and findable after the writer is flushed."""
 
     root: str
-    """Its root in the target."""
+    """Root of the map in the target."""
     blocks_changed: int
-    """Blocks that the base does not have."""
+    """Number of blocks that the base does not have."""
     bytes_read: int
-    """Content of the blocks among them that the target did not have either, or that had to be named anew."""
+    """Bytes of those blocks among them that had to be read: the target lacked them, or they were named anew."""
 
 
 class MapCopy:
@@ -59,7 +61,7 @@ class MapCopy:
     ) -> None:
         """Open the maps.
 
-        :param base: where to start from; a disk that is larger, or of other blocks, is none.
+        :param base: the disk to start from. One that is larger, or has blocks of another size, is not used.
         :param what: the disk's name in errors.
         :raises CorruptError: a map's root is lost or damaged in the source.
         :raises StaleError: the base is lost or damaged.
@@ -79,9 +81,9 @@ class MapCopy:
                 self._base, self._old = opened, old
 
     def plan(self, knows: Callable[[bytes], bool]) -> tuple[int, int]:
-        """Return how many blocks and bytes will have to be read; reads metadata only.
+        """Return the number of blocks and bytes that have to be read. Only metadata is read for this.
 
-        :param knows: whether the target has a block, by a digest of its own.
+        :param knows: tells whether the target has a block, by the target's digest.
         """
         count = size = 0
         for block, digest in self._differences():
@@ -97,12 +99,12 @@ class MapCopy:
         on_read: Callable[[int], None] = lambda _count: None,
         check: Callable[[], None] = lambda: None,
     ) -> CopiedMap:
-        """Bring over what is missing, and the map.
+        """Copy the missing blocks and the map.
 
-        :param on_read: told now and then how many bytes of content were read so far.
-        :param check: called now and then; what it raises ends the copy.
-        :raises CorruptError: something in the source is damaged; the message says what and for which byte of the disk.
-        :raises StaleError: the base has gone meanwhile, or is damaged.
+        :param on_read: called now and then with the number of bytes read so far.
+        :param check: called now and then. An error that it raises ends the copy.
+        :raises CorruptError: a page or block in the source is damaged. The message names it, and the byte of the disk.
+        :raises StaleError: the base is gone meanwhile, or is damaged.
         """
         builder = self._target.build_map(writer, capacity=self._disk.capacity, base=self._base)
         changed = read = unflushed = 0
@@ -114,7 +116,7 @@ class MapCopy:
             with _building_on_base(self._what):
                 builder.close_below(part[-1][0] + 1)
             if (unflushed := unflushed + len(part)) >= _FLUSHED_AT:
-                writer.flush()  # it remembers all that it stores until then
+                writer.flush()  # because it remembers all that it stored since the last flush
                 unflushed = 0
         with _building_on_base(self._what):
             root = builder.store()
@@ -129,7 +131,7 @@ class MapCopy:
             raise CorruptError(f"{self._what}, {error}") from error
 
     def _settled(self, digest: bytes, knows: Callable[[bytes], bool]) -> bool:
-        """Return whether a block need not be read: it is zeros, or the target has one of that name."""
+        """Return whether a block need not be read, because it is zeros or the target has it."""
         return digest == ZERO or (self._same and knows(digest))
 
     def _bring(
@@ -140,7 +142,7 @@ class MapCopy:
         on_progress: OnProgress,
         check: Callable[[], None],
     ) -> int:
-        """Set some blocks in the target's map, after reading those that it takes content for; return their bytes."""
+        """Set some blocks in the target's map, after reading and storing the missing ones. Return the bytes read."""
         missing = []
         for block, digest in part:
             if self._settled(digest, writer.knows):
@@ -173,7 +175,7 @@ class MapCopy:
 
 @contextmanager
 def _building_on_base(what: str) -> Iterator[None]:
-    """A loss in an earlier copy is no damage of the copied disk: the copy goes on without the earlier one."""
+    """Turn damage of the base into a StaleError, because the disk itself is whole and can be copied without a base."""
     try:
         yield
     except CorruptError as error:

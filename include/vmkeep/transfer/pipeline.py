@@ -1,6 +1,6 @@
-"""Threads that work on one transfer: the first error of any of them stops all, and is raised once.
+"""Runs the threads of one transfer. The first error of any thread stops all, and is raised once.
 
-Nothing here may wait for ever: who waits for work or for room looks at the stop signal too.
+Nothing here waits for ever, because a thread that waits for work or for room also looks at the stop signal.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 TICK = 0.25
-"""Seconds between two looks of the main thread at what its workers do."""
+"""Seconds between two looks of the main thread at its workers."""
 
 
 class Crew:
-    """Worker threads, and the main thread that waits for them and ticks."""
+    """Worker threads, and a main thread that waits for them."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        """Set once everybody has to stop."""
+        """Set when all threads have to stop."""
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._error: BaseException | None = None
@@ -29,10 +29,10 @@ class Crew:
         self._running = 0
 
     def run(self, jobs: list[Callable[[], None]], tick: Callable[[], None]) -> None:
-        """Run each job on its own thread until all have ended; call ``tick`` several times a second meanwhile.
+        """Run each job on its own thread until all have ended. Call ``tick`` several times a second meanwhile.
 
-        :raises: the first error of any job or of ``tick``. Threads may still run then: let go of what they may
-            wait for, then call :meth:`join`.
+        :raises: the first error of any job or of ``tick``. Threads may still run then. Release all that they may wait
+            for, and then call :meth:`join`.
         """
         self._running = len(jobs)
         if not jobs:
@@ -50,7 +50,7 @@ class Crew:
             raise self._error
 
     def join(self) -> None:
-        """Stop what still runs and wait for its end."""
+        """Stop the threads that still run, and wait for their end."""
         self.stop.set()
         for thread in self._threads:
             if thread.ident is not None:
@@ -83,7 +83,7 @@ class Conveyor(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, item: T) -> bool:
-        """Add an item; ``False`` if the crew stops instead."""
+        """Add an item when there is room. Return ``False`` if the crew stops instead."""
         with self._changed:
             while len(self._items) >= self._room:
                 if self._stop.is_set():
@@ -94,13 +94,13 @@ class Conveyor(Generic[T]):
         return not self._stop.is_set()
 
     def end(self) -> None:
-        """No item follows."""
+        """Tell that no item follows."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def take(self) -> T | None:
-        """Return the next item, or ``None`` at the end or when the crew stops."""
+        """Return the next item; ``None``: no item follows, or the crew stops."""
         with self._changed:
             while not self._items:
                 if self._ended or self._stop.is_set():

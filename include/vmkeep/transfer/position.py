@@ -1,4 +1,4 @@
-"""The position up to which a copy has no gap, though its pieces arrive in any order."""
+"""Tracks the position up to which a copy has no gap, while its pieces arrive in any order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vmkeep.model.extents import Extent
 
 
 class Position:
-    """The offset below which every planned byte is done. Thread-safe; holds only what is ahead of it."""
+    """The offset below which every planned byte is done. Thread-safe. It remembers only pieces beyond the offset."""
 
     def __init__(self, extents: Sequence[Extent], *, end: int) -> None:
         self._extents = extents
@@ -20,7 +20,7 @@ class Position:
         self._low = extents[0].start if extents else end
 
     def done(self, start: int, stop: int) -> None:
-        """Take note that a piece is done."""
+        """Note that the piece from ``start`` to ``stop`` is done."""
         with self._lock:
             self._ahead[start] = stop
             while (stop := self._ahead.pop(self._low, -1)) >= 0:
@@ -31,5 +31,5 @@ class Position:
 
     @property
     def low(self) -> int:
-        """Everything planned below this offset is done; the disk's end once all is."""
+        """Every planned byte below this offset is done. At the end it is the end of the disk."""
         return self._low

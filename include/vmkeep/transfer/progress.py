@@ -1,4 +1,4 @@
-"""Progress events: bytes, rate and time to go, from counters that many threads feed."""
+"""Makes progress events with bytes, rate and remaining time, from counters that many threads feed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from vmkeep.model.job import Cursor, Progress
 
 _WINDOW = 10.0
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is measured."""
 
 OnProgress = Callable[[Progress], None]
 
 
 class ProgressCounter:
-    """Counts one transfer's bytes. :meth:`add` is thread-safe; :meth:`event` is one thread's."""
+    """Counts one transfer's bytes. :meth:`add` is thread-safe; only one thread may call :meth:`event`."""
 
     def __init__(self, phase: str, total: int, *, done: int = 0) -> None:
         self._phase = phase
@@ -27,7 +27,7 @@ class ProgressCounter:
 
     @property
     def done(self) -> int:
-        """Bytes so far."""
+        """Bytes that are done."""
         return self._done
 
     def add(self, count: int) -> None:
@@ -36,7 +36,7 @@ class ProgressCounter:
             self._done += count
 
     def event(self, *, stored: int = 0, cursor: Cursor | None = None) -> Progress:
-        """Return how the transfer stands now."""
+        """Return an event with the present state of the transfer."""
         clock, done = time.monotonic(), self._done
         self._samples.append((clock, done))
         while len(self._samples) > 2 and clock - self._samples[0][0] > _WINDOW:

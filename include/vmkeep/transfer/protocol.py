@@ -1,8 +1,9 @@
 """The protocol between a transfer's parent and child: one request line in, events as JSON lines out.
 
-The request comes first on the child's stdin and carries the secrets; after it, ``cancel`` or the end of the stream
-means stop. Events go through a copy of file descriptor 1 that only this module knows; the real one leads to stderr,
-so that a library which prints cannot break the stream. Imports nothing heavy: VDDK has to be initialised first.
+The request comes first on the child's stdin and carries the secrets. After it, ``cancel`` or the end of the stream
+means stop. Events go through a copy of file descriptor 1 that only this module knows. Descriptor 1 itself leads to
+stderr, so that a library which prints cannot break the stream. Nothing heavy is imported here, because VDDK has to be
+initialised first.
 """
 
 from __future__ import annotations
@@ -24,31 +25,36 @@ CANCEL: Final = b"cancel\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildRequest:
-    """The one line that a child is started with."""
+    """The request that starts a child, one line on its stdin."""
 
     verb: str
     """``copy``, ``write``, ``access`` or ``probe``."""
     site: dict[str, Any] = field(repr=False)
-    """A ``Site``, plain, without its passphrase."""
+    """A ``Site`` in plain form, without its passphrase."""
     job: dict[str, Any] | None = None
-    """A ``DiskJob``, ``WriteJob`` or ``AccessJob``, plain."""
+    """A ``DiskJob``, ``WriteJob`` or ``AccessJob`` in plain form."""
     cursor: dict[str, Any] | None = None
     log_level: int = 20
     black_box: int | None = None
-    """File descriptor, passed on, for VDDK's last lines."""
+    """Inherited file descriptor of the black box for VDDK's last lines."""
     library_path: str | None = None
-    """The caller's own LD_LIBRARY_PATH, which the child puts back for programs it starts."""
+    """The parent's LD_LIBRARY_PATH, which the child restores for the programs that it starts."""
     master: str | None = field(default=None, repr=False)
-    """Master key of an encrypted repository, hex: the caller has unwrapped it, so that the child, which lives with
-    VDDK's own OpenSSL, derives no key and asks no key service."""
+    """Master key of an encrypted repository, in hex.
+
+    The parent has unwrapped it, because the child, which has to use VDDK's OpenSSL, shall derive no key itself.
+    """
 
     def encode(self) -> bytes:
-        """Return the line."""
+        """Return the request as a line."""
         return json.dumps(dataclasses.asdict(self)).encode() + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> ChildRequest:
-        """Parse the line; anything else is a :class:`TransferError`."""
+        """Parse a request.
+
+        :raises TransferError: the line is none.
+        """
         try:
             return cls(**json.loads(line))
         except (ValueError, TypeError) as error:
@@ -56,13 +62,13 @@ class ChildRequest:
 
 
 def plain_site(site: Site) -> dict[str, Any]:
-    """Return a site's plain form, its secrets included, but for the passphrase; what renews credentials stays here."""
+    """Return a site in plain form with its secrets, except the passphrase and the function that renews credentials."""
     aws = site.aws and dataclasses.replace(site.aws, renew=None)
     return dataclasses.asdict(dataclasses.replace(site, aws=aws, passphrase=None))
 
 
 def parse_site(plain: dict[str, Any]) -> Site:
-    """Parse what :func:`plain_site` made; by hand, because nothing heavy is to be imported yet."""
+    """Parse the result of :func:`plain_site`. It is done by hand, because nothing heavy may be imported yet."""
     vcenter, aws = plain.get("vcenter"), plain.get("aws")
     return Site(
         **{**plain, "vcenter": VCenter(**vcenter) if vcenter else None, "aws": AwsCredentials(**aws) if aws else None}
@@ -70,7 +76,7 @@ def parse_site(plain: dict[str, Any]) -> Site:
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """Return an error's fields as an event; foreign ones keep their type's name in the message."""
+    """Return an error's fields as an event. The message of a foreign error begins with the name of its type."""
     if isinstance(error, VmKeepError):
         fields = {name: value for name, value in vars(error).items() if isinstance(value, (str, int, float))}
         return {
@@ -88,8 +94,8 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 def rebuild_error(event: dict[str, Any]) -> VmKeepError:
     """Return the same class of error as the child raised, with its message, recovery and fields.
 
-    Built without calling the class, whose arguments are not the message; unknown classes become a
-    :class:`TransferError` that keeps the recovery.
+    The object is made without calling the class, whose arguments are not the message. An unknown class becomes a
+    :class:`TransferError` with the same recovery.
     """
     kind = _subclasses(VmKeepError).get(str(event.get("kind")), TransferError)
     message = str(event.get("message", ""))
@@ -110,14 +116,14 @@ def _subclasses(kind: type[VmKeepError]) -> dict[str, type[VmKeepError]]:
 
 
 class Lines:
-    """Cuts a byte stream into lines; one without an end is cut after a mebibyte."""
+    """Cuts a byte stream into lines. A line without an end is cut after one MiB."""
 
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self._on_line = on_line
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what was read; empty bytes mean the stream's end, and flush what is left."""
+        """Take bytes of the stream. Empty bytes mean its end, and pass on the last unfinished line."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if self._rest and (not data or len(self._rest) > 1 << 20):
             lines.append(self._rest)
@@ -136,13 +142,13 @@ class Channel:
 
     @classmethod
     def take_over(cls) -> Channel:
-        """Make the stream of descriptor 1, and lead whatever is printed from now on to stderr."""
+        """Make the event stream of descriptor 1, and lead all that is printed from now on to stderr."""
         channel = cls(os.dup(1))
         os.dup2(2, 1)
         return channel
 
     def send(self, event: dict[str, Any]) -> None:
-        """Write one event. Where nobody reads any more it is dropped: the end of stdin will tell."""
+        """Write one event. If nobody reads any more it is dropped, because the end of stdin stops the child anyway."""
         line = json.dumps(event, default=str).encode() + b"\n"
         with self._lock:
             try:

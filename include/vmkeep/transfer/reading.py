@@ -12,11 +12,11 @@ from vmkeep.transfer.pipeline import Conveyor, Crew
 from vmkeep.transfer.progress import OnProgress, ProgressCounter
 
 _WINDOW = 16384
-"""Blocks whose order is changed at a time: 4 GiB of disk, some 10 MiB of memory."""
+"""Number of blocks that are put into pack order together: 4 GiB of disk, some 10 MiB of memory."""
 _CHECK_SECONDS = 1.0
 
 Consume = Callable[[int, memoryview], None]
-"""Takes a block's number and content; called from several threads."""
+"""Takes a block's number and content. Several threads call it."""
 
 
 class DiskReading:
@@ -34,11 +34,11 @@ class DiskReading:
         select: Callable[[bytes], bool] | None = None,
         chosen: Sequence[tuple[int, bytes]] | None = None,
     ) -> None:
-        """Read the whole map and find every block in the index: what is lost shows before a byte moves.
+        """Read the whole map and look every block up in the index, so that a loss shows before any content is read.
 
         :param what: the disk's name in errors.
-        :param select: which blocks to read, by digest; ``None``: all.
-        :param chosen: blocks to read instead of all that are stored, in order, with their digests.
+        :param select: tells by digest whether to read a block; ``None``: read all.
+        :param chosen: the numbers and digests of the only blocks to read, in order; ``None``: all stored blocks.
         :raises CorruptError: a page is damaged, or a block is in no pack.
         """
         self._disk = disk
@@ -57,7 +57,7 @@ class DiskReading:
         self.meter = ProgressCounter(phase, self.size)
 
     def run(self, consume: Consume) -> None:
-        """Read; the first error of any thread ends it."""
+        """Read the blocks. The first error of any thread ends the read."""
         crew = Crew()
         readers = self._blocks.width
         conveyor: Conveyor[Batch] = Conveyor(2 * readers, crew.stop)
@@ -78,7 +78,7 @@ class DiskReading:
             raise CorruptError(f"{self._what}, {error}") from error
 
     def _windows(self) -> Iterator[dict[bytes, list[int]]]:
-        """Yield the blocks to be read by digest, as many together as are put into the order of packs."""
+        """Yield windows of blocks to read, as block numbers by digest. Each window is put into the order of packs."""
         window: dict[bytes, list[int]] = {}
         held = 0
         for block, digest in self._selected():

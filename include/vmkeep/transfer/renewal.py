@@ -1,7 +1,7 @@
-"""Credentials that run out before a transfer ends: its parent renews them, and tells the child the new ones.
+"""Renews credentials that expire before a transfer ends: the parent renews them, and sends them to the child.
 
-The parent is where Airflow's connection, the assumed role and its secrets are; the child gets nothing but keys that
-hold for a while. Imports nothing heavy: the child begins with it.
+Only the parent has Airflow's connection, the assumed role and its secrets. The child gets nothing but keys that are
+valid for a while. Nothing heavy is imported here, because the child imports this module at its start.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 WORD: Final = b"aws "
 """Beginning of a line on the child's stdin that brings new credentials."""
 EVERY: Final = 120.0
-"""Seconds between two questions; whoever renews does so ten minutes before the end, or earlier."""
+"""Seconds between two looks. Credentials are renewed at least ten minutes before they expire."""
 
 
 class Renewer:
-    """The parent's side: asks now and then, and passes on what is new."""
+    """The parent's side. It asks for credentials now and then, and sends new ones to the child."""
 
     def __init__(self, aws: AwsCredentials | None, say: Callable[[bytes], None]) -> None:
         self._renew = aws.renew if aws else None
@@ -35,7 +35,7 @@ class Renewer:
         self._asked_at = time.monotonic()
 
     def poll(self) -> None:
-        """Ask if it is time to; call this often."""
+        """Ask for credentials if it is time. Call this often."""
         if self._renew is None or time.monotonic() - self._asked_at < EVERY:
             return
         self._asked_at = time.monotonic()
@@ -50,27 +50,27 @@ class Renewer:
 
 
 def encode(aws: AwsCredentials) -> bytes:
-    """Return the line that brings credentials to a child."""
+    """Return a line for the child's stdin that carries credentials."""
     return WORD + json.dumps(dataclasses.asdict(dataclasses.replace(aws, renew=None))).encode() + b"\n"
 
 
 class Renewed:
-    """The child's side: holds the newest credentials that its parent told."""
+    """The child's side. It holds the newest credentials that the parent has sent."""
 
     def __init__(self, first: AwsCredentials) -> None:
         self._newest = first
 
     def take(self, line: bytes) -> None:
-        """Take a line that begins with :data:`WORD`."""
+        """Take a line that begins with :data:`WORD`, and keep its credentials."""
         self._newest = AwsCredentials(**json.loads(line[len(WORD) :]))
 
     def newest(self) -> AwsCredentials:
-        """Return what holds now, as far as it was told."""
+        """Return the newest credentials that the parent has sent."""
         return self._newest
 
 
 def receive(site: Site) -> tuple[Site, Renewed | None]:
-    """Return a child's site, and what takes new credentials for it; ``None`` where they do not run out."""
+    """Return a child's site, and the object that takes new credentials for it; ``None``: they do not expire."""
     if site.aws is None or not site.aws.token:
         return site, None
     renewed = Renewed(site.aws)

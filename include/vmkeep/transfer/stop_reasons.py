@@ -1,8 +1,8 @@
-"""Stops a child: at its caller's word, at its caller's death, or at its own standstill.
+"""Stops a child process: at its parent's request, at its parent's death, or when the transfer stands still.
 
-The end of stdin is the reliable sign of a dead caller, unless a program that the caller forked still holds the other
-end; so the parent's id is looked at too. A child that does not stop by itself within the grace ends at once: its lease
-then runs out.
+The end of stdin shows that the parent is dead, unless a program that the parent started still holds the other end. So
+the parent's process id is checked too. A child that does not stop by itself within the grace ends at once. Then its
+lease runs out.
 """
 
 from __future__ import annotations
@@ -20,32 +20,35 @@ from vmkeep.transfer.protocol import Channel, Lines, describe_error
 from vmkeep.transfer.renewal import WORD, Renewed
 
 GRACE: Final = 10.0
-"""Seconds between the word to stop and the end."""
+"""Seconds between the request to stop and the end of the process."""
 STANDSTILL: Final = 1800.0
-"""Seconds without progress after which a transfer counts as hung; every single wait has a shorter deadline."""
+"""Seconds without progress after which a transfer counts as hung. Every single wait has a shorter deadline."""
 ALIVE_EVERY: Final = 5.0
 
 
 class Stop:
-    """The word to stop, said by any thread or by a signal's handler."""
+    """The request to stop, which any thread or signal handler can make."""
 
     def __init__(self) -> None:
-        # A plain attribute and no Event: a signal's handler must not take a lock that its own thread may hold.
+        # A plain attribute, because a signal handler must not take an Event's lock, which its own thread may hold.
         self.why: str | None = None
         self.progressed_at = time.monotonic()
 
     def request(self, why: str) -> None:
-        """Ask the transfer to stop; the first reason is kept."""
+        """Ask the transfer to stop. Only the first reason is kept."""
         self.why = self.why or why
 
     def check(self) -> None:
-        """Raise :class:`CancelledError` once someone has asked."""
+        """Return if nobody has asked to stop.
+
+        :raises CancelledError: somebody has.
+        """
         if self.why is not None:
             raise CancelledError(f"the transfer was stopped: {self.why}")
 
 
 class Watch:
-    """A thread that reads stdin, looks at the parent and at the clock."""
+    """A thread that reads stdin, and watches the parent and the time without progress."""
 
     def __init__(
         self,
@@ -59,8 +62,8 @@ class Watch:
     ) -> None:
         """Begin to watch.
 
-        :param activity: counts calls to the disk that came back, in phases that report nothing else.
-        :param renewed: takes new credentials that the parent tells.
+        :param activity: returns the number of disk calls that returned, for phases that report no other progress.
+        :param renewed: takes the new credentials that the parent sends.
         """
         self._stop = stop
         self._renewed = renewed
@@ -88,7 +91,7 @@ class Watch:
             self._judge()
 
     def _listen(self) -> bool:
-        """Read stdin; ``False`` at its end."""
+        """Read stdin. Return ``False`` at its end."""
         data = os.read(self._stdin, 1 << 16)
         self._lines.feed(data)
         if not data:

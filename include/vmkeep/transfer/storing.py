@@ -1,8 +1,8 @@
-"""Copies one disk into the repository: read, zero test, digest, known already?, compress, pack; in parallel.
+"""Copies one disk into the repository: reads, tests for zeros, digests, looks up, compresses and packs in parallel.
 
-Worker threads do all of it on pieces that they pull from the source; calls on whole blocks let go of Python's lock.
-The main thread reports, looks whether it has to stop, and makes what was done durable every now and then, so that
-a retry goes on there.
+Worker threads do all these steps on pieces that they pull from the source. Calls on whole blocks release Python's lock.
+The main thread reports progress and looks whether it has to stop. At checkpoints it makes the finished part durable, so
+that a retry continues from there.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ _CHECKPOINT_SECONDS = 30.0
 _CHECK_SECONDS = 1.0
 _CLEARED_AT_ONCE = 1024
 _ZEROES = bytes(4 << 20)
-"""``_ZEROES.startswith(view)`` is the fast zero test: one memcmp with an early end. Comparing a memoryview with ``==``
-takes it apart byte by byte and is 70 times slower."""
+"""For a fast test: ``_ZEROES.startswith(view)`` is one memcmp that ends early.
+
+Comparing a memoryview with ``==`` goes byte by byte, and is 70 times slower.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDisk:
-    """A stored disk: durable and findable, but part of no restore point yet."""
+    """A stored disk. It is durable and findable, but not yet part of a restore point."""
 
     root: str
     extents_root: str
@@ -51,11 +53,11 @@ class _ReadPlan:
     """The extents to read, and the map to start from."""
 
     extents: Extents
-    """The extents that the point holds anew: changed, or allocated."""
+    """The extents whose content is new in this point, because they changed or are allocated."""
     reading: Extents
-    """The part of them that is read, including the part that an earlier try has read."""
+    """The part of them that is read, by this try or by an earlier one."""
     cleared: Extents
-    """The part of them that is not allocated any more; it is zeros and is not read."""
+    """The part of them that is not allocated any more. It is zeros, and is not read."""
     remaining: Extents
     base: DiskMap | None
     cursor: Cursor | None
@@ -78,19 +80,20 @@ def back_up_disk(
 ) -> StoredDisk:
     """Store a disk's content.
 
-    :param begun: the try of the run that this copy is part of: it began before the parent was looked up.
-    :param extents: what has changed since the parent: everything else is taken from its map. What of it the source
-        says is not allocated is zeros, and not read. ``None``: read whatever the source says is allocated, or all;
-        what is not read is zeros then, whatever the parent holds.
-    :param parent_root: map root of the parent point's disk. Needed with ``extents``; without it what is outside of
-        them is zeros.
-    :param cursor: where an earlier try of the same snapshot stood; one of another snapshot, or of none, is not used.
-    :param check: called every second and before each checkpoint; raises when the copy has to stop.
-    :raises UsageError: the parent's disk was larger: read this one in full.
-    :raises StaleError: maintenance took something of the parent, which was forgotten meanwhile.
+    :param begun: the try of the run that this copy belongs to. It began before the parent was looked up.
+    :param extents: the extents that changed since the parent. All others are taken from the parent's map. A changed
+        extent that is not allocated any more is zeros, and is not read. ``None``: read all allocated extents, or the
+        whole disk if the source cannot tell them. All others are zeros then, whatever the parent holds.
+    :param parent_root: map root of the parent point's disk. Without it everything outside of ``extents`` is zeros.
+    :param cursor: the position of an earlier try. It is used only if that try read the same snapshot.
+    :param piece_size: bytes of one read.
+    :param depth: number of reads at once.
+    :param check: called every second and before each checkpoint. It raises an error when the copy has to stop.
+    :raises UsageError: the parent's disk was larger, so that this disk has to be read in full.
+    :raises StaleError: the parent was forgotten meanwhile, and maintenance took a part of it.
     """
     started = time.monotonic()
-    # The writer is opened before the parent's map is read: what a sweep takes from now on shows at the seal.
+    # The writer is opened before the parent's map is read, so that the seal notices what a sweep takes from now on.
     with (
         repository.open_writer(run=run, begun=begun) as writer,
         _building_on(repository, parent_root, run, begun or writer.begun),
@@ -119,7 +122,7 @@ def back_up_disk(
 
 @contextmanager
 def _building_on(repository: Repository, parent_root: str | None, run: str, begun: str) -> Iterator[None]:
-    """Tell what is gone of a parent that was forgotten meanwhile from what is damaged."""
+    """Raise a StaleError instead of damage if a sweep took a part of a parent that was forgotten meanwhile."""
     try:
         yield
     except CorruptError:
@@ -129,7 +132,7 @@ def _building_on(repository: Repository, parent_root: str | None, run: str, begu
 
 
 def _fits(cursor: Cursor | None, snapshot: str | None) -> bool:
-    """Whether the disk is still what the cursor was made from. Without a snapshot it may have been written to since."""
+    """Return whether the cursor was made from this snapshot. Without a snapshot the disk may have changed since."""
     return cursor is not None and snapshot is not None and cursor.snapshot == snapshot
 
 
@@ -150,7 +153,7 @@ def _plan(
         base = repository.open_map(parent_root) if parent_root else None
         new = extents
         if base is not None and base.capacity < capacity:
-            # The parent's last block may have been a short one, and what follows was never asked for.
+            # The parent's last block may have been a short one, and the bytes behind it were never part of a query.
             new = coalesce(chain(new, [Extent(base.capacity, capacity)]))
     new = align_out(new, repository.block_size, within=capacity)
     reading = new
@@ -175,7 +178,7 @@ def _from(extents: Extents, offset: int, capacity: int) -> Extents:
 
 
 def _resume(repository: Repository, cursor: Cursor | None, capacity: int) -> DiskMap | None:
-    """Return the map of an earlier try; ``None`` where its blocks are gone, and everything is read again."""
+    """Return the map of an earlier try; ``None``: its blocks are gone, and everything is read again."""
     if cursor is None:
         return None
     try:
@@ -217,17 +220,17 @@ class _Copy:
 
     @property
     def read(self) -> int:
-        """Bytes read, by earlier tries too."""
+        """Bytes read, including those of earlier tries."""
         before = self._plan.cursor.bytes_read if self._plan.cursor else 0
         return before + self.meter.done - (total(self._plan.reading) - self._left)
 
     @property
     def stored(self) -> int:
-        """Bytes stored, by earlier tries too."""
+        """Bytes stored, including those of earlier tries."""
         return self._writer.bytes_stored + (self._plan.cursor.bytes_stored if self._plan.cursor else 0)
 
     def run(self, source: DiskSource, *, piece_size: int, depth: int) -> None:
-        """Copy what remains."""
+        """Copy the remaining extents."""
         if not self._plan.remaining:
             self._pass(self._builder.shape.blocks)
             return
@@ -239,7 +242,9 @@ class _Copy:
                 crew.run([partial(self._work, crew, reader)] * (os.cpu_count() or 1), self._tick)
         finally:
             crew.join()
-        if (low := self._position.low) < self._builder.shape.capacity:  # else the map would say zeros, or what was
+        if (
+            low := self._position.low
+        ) < self._builder.shape.capacity:  # because the map would hold zeros or old content there
             raise TransferError(f"the source gave nothing from byte {low} on, though it was asked to")
         self._pass(self._builder.shape.blocks)
 
@@ -266,7 +271,7 @@ class _Copy:
                 digests.append(ZERO)
                 continue
             digest = self._digest(Kind.BLOCK, raw)
-            # Also what the parent's map says already: its block may be damaged or about to go, and this one is good.
+            # Add it even if the parent's map has this digest, because the parent's block may be damaged or about to go.
             self._writer.add(Kind.BLOCK, digest, raw)
             digests.append(digest)
         self._builder.set(first, digests)
@@ -283,9 +288,9 @@ class _Copy:
         self._on_progress(self.meter.event(stored=self.stored, cursor=cursor))
 
     def _pass(self, block: int) -> None:
-        """Leave behind what is done below a block: clear what is to be zeros there, then store the map's pages.
+        """Finish the map below a block: clear the extents that are zeros there, and store the map's pages.
 
-        A little at a time, for each area that is cleared may open pages of its own.
+        This goes in small steps, because each cleared area may open pages of its own.
         """
         size, cleared = self._block_size, self._plan.cleared
         while self._cleared < len(cleared) and cleared[self._cleared].start < block * size:
@@ -297,7 +302,7 @@ class _Copy:
         self._builder.close_below(block)
 
     def _checkpoint(self) -> Cursor:
-        """Make durable what is done; the workers go on meanwhile."""
+        """Make the finished part durable, while the workers go on. Return its cursor."""
         self._durable, self._durable_at = self.meter.done, time.monotonic()
         offset = self._position.low
         read = self.read

@@ -1,4 +1,4 @@
-"""The table of VDDK calls that closes a transfer's log."""
+"""Renders the table of VDDK calls at the end of a transfer's log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vmkeep.vddk.timings import CallTiming
 
 
 def render_timings(rows: Sequence[CallTiming]) -> list[str]:
-    """Return the table's lines; empty without rows."""
+    """Return the table's lines; none without rows."""
     if not rows:
         return []
     lines = [f"{'VDDK call':<22}{'calls':>9}{'seconds':>10}{'longest':>10}{'MiB':>11}"]

@@ -19,11 +19,11 @@ def verify_disk(
     check: Callable[[], None] = lambda: None,
     what: str = "disk",
 ) -> tuple[int, int]:
-    """Check a disk's whole map and the content of its blocks; return how many blocks and bytes were read.
+    """Check a disk's whole map and the content of its blocks. Return the number of blocks and bytes read.
 
-    :param sample: share of the blocks to read, 0 to 1; which ones follows from their digests, so the sample of one
-        point is always the same.
-    :raises CorruptError: something is damaged or lost.
+    :param sample: the share of blocks to read, 0 to 1. Their digests decide which ones, so that the sample of one point
+        is always the same.
+    :raises CorruptError: a page or a block is damaged or lost.
     """
     if not 0 <= sample <= 1:
         raise UsageError(f"a sample is a share from 0 to 1, not {sample}")

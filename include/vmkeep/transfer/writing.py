@@ -1,4 +1,4 @@
-"""Writes a stored disk onto a target; what is zeros costs nothing on a fresh one."""
+"""Writes a stored disk onto a target. Zeros cost nothing on a fresh target."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ def restore_disk(
     check: Callable[[], None],
     what: str = "disk",
 ) -> tuple[int, int]:
-    """Make a target hold what the disk of that map root held; return bytes written and bytes zeroed.
+    """Write a stored disk to a target. Return the bytes written and the bytes zeroed.
 
-    Nothing is written before every page of the map was read and every block found in the index, and no block before
-    its digest was checked.
+    Nothing is written before every page of the map is read and every block is found in the index. No block is written
+    before its digest is checked.
 
-    :param fresh: the target reads as zeros everywhere: zero ranges are not written.
+    :param root: root of the disk's map.
+    :param fresh: the target reads as zeros everywhere, so that zeros are not written.
     :param what: the disk's name in errors, e.g. ``point vm/…: scsi0:0``.
     :raises ConflictError: the target is smaller than the disk.
-    :raises CorruptError: something stored is damaged; the message says what and for which byte of the disk.
+    :raises CorruptError: a stored page or block is damaged. The message names it, and the byte of the disk.
     """
     disk = repository.open_map(root, what=what)
     if target.capacity < disk.capacity:
@@ -50,7 +51,7 @@ def restore_disk(
 
 
 def _zero(target: DiskTarget, extents: Iterable[Extent], check: Callable[[], None]) -> int:
-    """Zero what may hold data of these extents."""
+    """Write zeros to those of the extents that may hold data. Return the number of bytes."""
     allocated = target.allocated()
     dirty = extents if allocated is None else overlaps(extents, allocated)
     zeroed = 0

@@ -1,7 +1,7 @@
 """Chooses windows of a disk for QueryAllocatedBlocks, and turns its answers into byte ranges.
 
-Start and length of a query are whole chunks, a chunk is 64 KiB to 64 MiB, and one query spans at most 524,288 chunks.
-What is left beyond the last whole chunk counts as allocated.
+By VMware's rules, start and length of a query are whole chunks, a chunk has 64 KiB to 64 MiB, and one query spans at
+most 524,288 chunks. The bytes beyond the last whole chunk count as allocated.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from vmkeep.model.extents import Extent, Extents, gather
 from vmkeep.vddk.structures import SECTOR
 
 CHUNK: Final = 128
-"""Sectors: the smallest that is allowed."""
+"""Sectors of the smallest chunk that VDDK allows."""
 LARGE_CHUNK: Final = 2048
 _LARGE_DISK: Final = 4 << 40
 MAX_CHUNKS: Final = 524_288
 
 
 def choose_chunk(capacity: int) -> int:
-    """Return the chunk in sectors: fine, but coarser on disks where that would mean millions of answers."""
+    """Return the sectors of a chunk: the smallest, or a larger one if the disk would give millions of answers."""
     return CHUNK if capacity <= _LARGE_DISK else LARGE_CHUNK
 
 
 def windows(sectors: int, chunk: int, *, limit: int = MAX_CHUNKS) -> Iterator[tuple[int, int]]:
-    """Yield (start, count) in sectors: whole chunks, in order, that cover all of them on the disk."""
+    """Yield (start, count) in sectors: queries in order that together cover all whole chunks of the disk."""
     whole = sectors // chunk * chunk
     span = limit * chunk
     for start in range(0, whole, span):
@@ -42,11 +42,11 @@ def tail(sectors: int, chunk: int) -> tuple[Extent, ...]:
 
 
 def to_extents(answers: Iterable[array[int]], sectors: int, chunk: int) -> Extents:
-    """Turn flat (start, count) answers in sectors into normal extents in bytes, the tail included.
+    """Turn flat (start, count) answers in sectors into normal extents in bytes, including the tail.
 
-    Answers are clipped to the disk: a library that rounds up past the end must not make us read there.
+    Answers are cut at the end of the disk, because a library may round up beyond it.
 
-    :raises VddkError: an answer is about what another one was asked for.
+    :raises VddkError: an answer reaches into the area of another query.
     """
     try:
         return gather(_ranges(answers, sectors, chunk))

@@ -1,7 +1,7 @@
-"""The library's last lines, in memory that outlives the process: they are what explains a crash.
+"""Keeps the library's last log lines in memory that outlives the process, because they explain a crash.
 
-An anonymous file that the parent makes and the child writes round and round. A line costs no call of the system, so the
-library's threads, which write it, never wait for anybody.
+The parent makes an anonymous file, and the child maps it and writes it round and round. The library's threads write the
+lines. They never wait, because a line needs no system call.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ import threading
 from typing import Final
 
 LIBRARY_LOG: Final = "vmkeep.vddk.library"
-"""Name of the log that gets the same lines at their own levels."""
+"""Name of the logger that gets the same lines, at their own levels."""
 _SIZE: Final = 16384
 _HEAD: Final = struct.Struct("<Q")
 """Count of bytes written so far, all rounds together."""
 
 
 class BlackBox:
-    """The last lines of one child."""
+    """The last lines of one child process."""
 
     def __init__(self, descriptor: int) -> None:
-        """Map a file that :meth:`make` made, here or in the process that started this one."""
+        """Map a file that :meth:`make` made, in this process or in its parent."""
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, _HEAD.size + _SIZE)
         self._lock = threading.Lock()
 
     @classmethod
     def make(cls) -> BlackBox:
-        """Make an empty one."""
+        """Make an empty black box."""
         descriptor = os.memfd_create("vmkeep-vddk-lines", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _HEAD.size + _SIZE)
         return cls(descriptor)
 
     def write(self, text: str) -> None:
-        """Add a line; the oldest ones go."""
+        """Add a line, over the oldest ones."""
         data = text.encode()[: _SIZE // 4] + b"\n"
         with self._lock:
             (written,) = _HEAD.unpack_from(self._map)
@@ -47,13 +47,13 @@ class BlackBox:
             _HEAD.pack_into(self._map, 0, written + len(data))
 
     def lines(self) -> list[str]:
-        """Return what is there, oldest first; a line whose beginning is gone is left out."""
+        """Return the lines, oldest first, without a line whose beginning is overwritten."""
         (written,) = _HEAD.unpack_from(self._map)
         at, ring = written % _SIZE, self._map[_HEAD.size :]
         text = ring[:at] if written <= _SIZE else (ring[at:] + ring[:at]).partition(b"\n")[2]
         return text.decode("utf-8", "replace").splitlines()
 
     def close(self) -> None:
-        """Give the memory back, on this side."""
+        """Unmap the memory in this process."""
         self._map.close()
         os.close(self.descriptor)

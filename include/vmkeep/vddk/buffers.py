@@ -1,4 +1,4 @@
-"""Page-aligned memory that C code fills or drains, and the addresses of memory that others own."""
+"""Page-aligned memory that C code reads or fills, and addresses of memory that Python objects own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BUF_SIMPLE = 0
 
 
 class Buffer:
-    """Reused memory of a fixed size. Page-aligned, because HotAdd without the host's cache demands aligned buffers."""
+    """Reused memory of a fixed size, page-aligned because HotAdd without the host's cache demands it."""
 
     def __init__(self, size: int) -> None:
         self._memory = mmap.mmap(-1, size)
@@ -26,14 +26,14 @@ class BufferPool:
         self._free: SimpleQueue[Buffer] = SimpleQueue()
 
     def take(self) -> Buffer:
-        """Return a free buffer; its content is whatever was there."""
+        """Return a free buffer, with old content."""
         try:
             return self._free.get_nowait()
         except Empty:
             return Buffer(self.size)
 
     def give_back(self, buffer: Buffer) -> None:
-        """Make a buffer free again. Never one that the library may still write to."""
+        """Make a buffer free again. The library must not be able to write to it any more."""
         self._free.put(buffer)
 
 
@@ -56,7 +56,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def address_of(data: memoryview) -> int:
-    """Return where ``data`` lies, read-only memory included; valid while the caller holds ``data``."""
+    """Return the address of ``data``, which may be read-only. It is valid while the caller holds ``data``."""
     view = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), _BUF_SIMPLE)
     try:

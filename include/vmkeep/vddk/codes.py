@@ -1,6 +1,6 @@
-"""The meaning of VixDiskLib's error codes: our error, whether a retry helps, and advice.
+"""Gives each of VixDiskLib's error codes a meaning: our error, whether a retry helps, and advice.
 
-Knows numbers and words only. Codes are the low 16 bits of a VixError; the upper ones may carry detail.
+A code is the low 16 bits of a VixError. The upper bits may carry detail.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ METADATA_KEY_NOT_FOUND: Final = 16052
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A code, or a family of codes."""
+    """The meaning of a code, or of a range of codes."""
 
     text: str
     recovery: Recovery = Recovery.STOP
@@ -132,11 +132,11 @@ _FAMILIES: Final = (
     (range(17000, 17013), _ENCRYPTED),
     (range(30001, 30203), _NETWORK),
 )
-"""Ranges of codes that mean the same to a backup, where a code has no row of its own."""
+"""Ranges whose codes mean the same to a backup, unless a code has its own row."""
 
 
 def meaning(code: int) -> Meaning:
-    """Return what ``code`` means; unknown ones stop, so that nothing is repeated for hours."""
+    """Return the meaning of a code. An unknown code is no reason to retry, because that could go on for hours."""
     if code in _MEANINGS:
         return _MEANINGS[code]
     unknown = Meaning(f"error {code}", remedy="the library's log says more; please report this with it")
@@ -146,8 +146,10 @@ def meaning(code: int) -> Meaning:
 def make_error(error: int, text: str, *, doing: str, if_unknown: str = "") -> VmKeepError:
     """Return the exception for a failed call.
 
-    ``error`` is the whole VixError, ``text`` the library's own words for it, ``doing`` what was tried on which disk
-    of which VM, and ``if_unknown`` what lies behind the catch-all code 1 in such a call.
+    :param error: the whole VixError.
+    :param text: the library's own words for it.
+    :param doing: the action, with its disk and VM.
+    :param if_unknown: a likely cause if the code is the catch-all 1.
     """
     code = error & 0xFFFF
     known = meaning(code)

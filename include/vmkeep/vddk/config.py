@@ -1,7 +1,7 @@
-"""The configuration file that InitEx reads, and the folder that VDDK keeps its own state in.
+"""Makes the configuration file that InitEx reads, and the folder in which VDDK keeps its state.
 
-Without a file VDDK looks into ``/etc/vmware`` and ``~/.vmware``, so two proxies would behave differently. Keys and
-values are those that VMware recommends; the AIO ones need VDDK 6.7 U3 and are ignored by older ones.
+Without this file VDDK reads ``/etc/vmware`` and ``~/.vmware``, so that two proxies would behave differently. VMware
+recommends these keys and values. The AIO keys need VDDK 6.7 U3; older versions ignore them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ACCEPT_SECONDS: Final = 180
 REQUEST_SECONDS: Final = 180
 READ_SECONDS: Final = 60
 WRITE_SECONDS: Final = 600
-"""VDDK's own time-outs over the network, as VMware recommends to begin with."""
+"""Seconds of VDDK's own time-outs over the network, as VMware recommends to begin with."""
 
 _SETTINGS: Final = {
-    # 16 × 64 KiB = 1 MiB per buffer, four of them: VMware's best in its own tests, and far below the host's limits.
+    # 16 × 64 KiB = 1 MiB for each of four buffers: the best values in VMware's tests, far below the host's limits.
     "vixDiskLib.nfcAio.Session.BufSizeIn64KB": "16",
     "vixDiskLib.nfcAio.Session.BufCount": "4",
     "vixDiskLib.nfc.AcceptTimeoutMs": f"{ACCEPT_SECONDS}000",
@@ -38,12 +38,13 @@ _SETTINGS: Final = {
 
 
 def state_folder() -> Path:
-    """Return VDDK's ``tmpDirectory``: private, and one for all copies, so that Cleanup finds what a dead one left.
+    """Return VDDK's ``tmpDirectory``, a private folder.
 
-    Its path holds no blank, because VDDK cuts it off there.
+    All copies use the same folder, so that Cleanup finds the disks that a dead copy left attached. Its path holds no
+    blank, because VDDK cuts the path off there.
 
-    :raises UsageError: there is no such place, or somebody else has made it.
-    :raises TransientError: no file can be made in any place now, e.g. because the disk is full.
+    :raises UsageError: there is no folder without a blank, or another user has made it.
+    :raises TransientError: no file can be made anywhere now, e.g. because the disk is full.
     """
     folder = _without_blanks() / f"vmkeep-vddk-{os.getuid()}"
     with writing_to(folder.parent), suppress(FileExistsError):
@@ -55,7 +56,7 @@ def state_folder() -> Path:
 
 
 def _without_blanks() -> Path:
-    """Return the folder for temporary files, or the system's own where that one has blanks in its path."""
+    """Return the folder for temporary files, or the system's own one if the first has blanks in its path."""
     asked = str(scratch_folder())
     for place in (asked, "/var/tmp", "/tmp"):  # noqa: S108 - the folder made there is private, and looked at
         if not any(map(str.isspace, place)) and os.access(place, os.W_OK | os.X_OK):
@@ -65,7 +66,7 @@ def _without_blanks() -> Path:
 
 @contextmanager
 def open_config() -> Iterator[Path]:
-    """Write the file and remove it at the end.
+    """Write the configuration file, and remove it at the end.
 
     :raises UsageError, TransientError: as :func:`state_folder`.
     """

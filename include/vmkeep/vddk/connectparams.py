@@ -1,6 +1,7 @@
-"""Connection parameters in the library's own structure, allocated and freed by matching calls.
+"""Fills the library's structure of connection parameters, which matching calls allocate and free.
 
-Strings in it stay ours: they are kept alive until the structure is gone, and taken out before the library frees it.
+The strings in it belong to Python. They are kept alive until the structure is gone, and taken out before the library
+frees it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from vmkeep.vddk.library import Library
 from vmkeep.vddk.structures import CREDENTIALS_UID, SPEC_VMX, ConnectParams
 
 _abandoned: list[object] = []
-"""Memory that a library which never came back may still read."""
+"""Memory that the library may still read, because one of its calls never returned."""
 
 
 @contextmanager
 def open_params(library: Library, address: DiskAddress | VmAddress) -> Iterator[Any]:
-    """Yield a pointer to the filled parameters; all zero for a local file."""
+    """Yield a pointer to the filled parameters. For a local file they are all zero."""
     pointer, own = _allocate(library)
     strings: list[bytes] = []
     try:
@@ -41,12 +42,12 @@ def _empty(params: ConnectParams) -> None:
 
 
 def forget_vm(pointer: Any) -> None:
-    """Take the VM out of the parameters, as Cleanup wants them."""
+    """Take the VM out of the parameters, as VDDK's Cleanup demands."""
     pointer.contents.vmxSpec = None
 
 
 def _allocate(library: Library) -> tuple[Any, bool]:
-    """Return the structure and whether it is ours; what the library did not allocate, it must not free."""
+    """Return the structure, and whether Python allocated it, because the library must not free Python's memory."""
     if library.has("AllocateConnectParams") and library.has("FreeConnectParams"):
         address = library.call("AllocateConnectParams")
         if address:

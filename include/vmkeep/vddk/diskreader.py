@@ -1,8 +1,8 @@
-"""Reading a disk with several requests in flight.
+"""Reads a disk with several requests in flight.
 
-The owner thread begins requests; completions go from the library's thread straight to the waiting workers; each piece
-taken lets the owner begin one more. So ``depth`` bounds what is in flight or filled and not yet taken, and buffers
-exist for those and for the pieces that workers hold.
+The owner thread begins the requests. The library's thread hands each completed piece straight to a waiting worker. Each
+piece that a worker takes lets the owner begin one more request. So ``depth`` limits the requests that are in flight or
+not yet taken. Buffers exist for these and for the pieces that workers hold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class VddkPiece:
-    """Bytes of the disk in one of the reader's buffers."""
+    """A piece of the disk, in one of the reader's buffers."""
 
     __slots__ = ("_buffer", "_pool", "data", "start")
 
@@ -38,13 +38,13 @@ class VddkPiece:
         self._pool = pool
 
     def release(self) -> None:
-        """Give the buffer back; call exactly once."""
+        """Give the buffer back. Call it exactly once."""
         self._pool.give_back(self._buffer)
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A failed request; put into words by the worker that finds it, because a callback calls no library."""
+    """A failed request. The worker that takes it words the error, because a callback must not call the library."""
 
     extent: Extent
     error: int
@@ -65,7 +65,7 @@ class ReadRequest(PendingCall):
 
 
 class VddkReader:
-    """A running read; make it with :meth:`vmkeep.vddk.opendisk.VddkSource.open_reader`."""
+    """A running read, made by :meth:`vmkeep.vddk.opendisk.VddkSource.open_reader`."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class VddkReader:
         self._feeding = owner.post(self._feed)
 
     def next_piece(self) -> VddkPiece | None:
-        """Return the next filled piece in any order, ``None`` at the end; raise what went wrong, in every worker."""
+        """Return a filled piece, in any order; ``None`` at the end. After a failure, every worker gets its error."""
         item = self._await_item()
         if isinstance(item, VddkPiece):
             self._places.release()
             return item
         if isinstance(item, _Failure):
             item = self._error(item.extent, item.error)
-        self._ready.put(item)  # the other workers' turn to see the end, or the error
+        self._ready.put(item)  # so that the other workers see the end or the error too
         if item is None:
             return None
         raise item
@@ -111,7 +111,7 @@ class VddkReader:
                     return self._stall()
 
     def completed(self, request: ReadRequest, error: int) -> None:
-        """Take a finished request; runs on any thread."""
+        """Take a finished request. Any thread may call it."""
         now = time.monotonic()
         self._last_event = now
         length = request.extent.length
@@ -123,7 +123,10 @@ class VddkReader:
             self._ready.put(self._piece(request.extent, request.buffer))
 
     def close(self, *, patience: float) -> bool:
-        """Stop, and wait for what is in flight; ``False`` if the library does not give its buffers back."""
+        """Stop, and wait for the requests in flight. Return whether the library gave all buffers back.
+
+        :param patience: seconds.
+        """
         if not self._stopped:
             self._stopped = True
             self._ready.put(TransferError(f"{self._handle.address.title}: reading was stopped before its end"))
@@ -133,11 +136,11 @@ class VddkReader:
         except DeadlineError:
             return False
         except VmKeepError as error:
-            _log.warning("%s", error)  # from Wait; what matters is whether the requests come back
+            _log.warning("%s", error)  # an error of Wait does not matter if the requests come back
         return await_all(self, patience)
 
     def _feed(self) -> None:
-        """Keep requests in flight until everything was taken. The owner's task for as long as the reader is open."""
+        """Keep requests in flight until every piece was taken. The owner thread does this while the reader is open."""
         try:
             for extent in split(self._extents, self._pool.size):
                 self._places.acquire()
@@ -149,7 +152,7 @@ class VddkReader:
             if not self._stopped:
                 self._stopped = True
                 self._ready.put(None)
-        except Exception as error:  # noqa: BLE001 - raised by whoever asks for the next piece
+        except Exception as error:  # noqa: BLE001 - raised in the worker that asks for the next piece
             self._stopped = True
             self._ready.put(error)
         if in_flight(self):
@@ -177,7 +180,7 @@ class VddkReader:
         self._ready.put(self._piece(extent, buffer))
 
     def _probe(self) -> bool:
-        """Find out, by one request alone, whether the handle reads asynchronously: the two ways must never mix."""
+        """Find out by a single request whether the handle reads asynchronously, because the two ways must not mix."""
         buffer = Buffer(SECTOR)
         latch = Latch(self, buffer)
         error = self._handle.read_async(0, 1, buffer.address, latch)

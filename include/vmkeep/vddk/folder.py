@@ -1,9 +1,10 @@
-"""Finding the shared library in a VDDK folder, without loading it.
+"""Finds the shared library in a VDDK folder, without loading it.
 
-A distribution holds it in ``lib64/``, as ``libvixDiskLib.so.8`` and the like; a drop-in that a package installs may lie
-in the folder itself, under a complete version only (OpenVDDK's ``libvixDiskLib.so.8.0.3``). Any such name is taken.
+VMware's distribution has it in ``lib64/``, as ``libvixDiskLib.so.8`` and the like. A package may install a replacement
+in the folder itself, with only a complete version in its name (OpenVDDK's ``libvixDiskLib.so.8.0.3``). All these names
+are accepted.
 
-The parent process calls this too, to refuse a wrong folder before anything is started.
+The parent process calls this module too, to refuse a wrong folder before a child is started.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from vmkeep.errors import UsageError
 _OLDEST: Final = 6
 _NAME: Final = re.compile(r"libvixDiskLib\.so(?:\.(\d+(?:\.\d+)*))?")
 _MACHINES: Final = {"x86_64": 62, "aarch64": 183}
-"""ELF's ``e_machine``."""
+"""Values of ELF's ``e_machine`` field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryFile:
-    """The file to load, and what its name tells."""
+    """The library's file, with the version that its name tells."""
 
     folder: Path
-    """The distribution: what InitEx wants. Holds ``lib64/``, or the library itself."""
+    """The folder to pass to InitEx. It holds ``lib64/``, or the library itself."""
     path: Path
     major: int
     version: str
-    """Version, as complete as the name of the real file, e.g. ``8.0.3``."""
+    """Version in the name of the real file, e.g. ``8.0.3``."""
 
     @property
     def library_path(self) -> str:
-        """Folder with which LD_LIBRARY_PATH has to begin before the process starts."""
+        """Folder that has to come first in LD_LIBRARY_PATH when the process starts."""
         return str(self.path.parent)
 
 
 def require_folder(folder: str | None) -> str:
-    """Return the folder of a site.
+    """Return the VDDK folder of a site.
 
-    :raises UsageError: none is given.
+    :raises UsageError: the site names none.
     """
     if not folder:
         raise UsageError("no VDDK folder is given: set VMKEEP_VDDK to the folder that holds lib64/")
@@ -51,7 +52,10 @@ def require_folder(folder: str | None) -> str:
 
 
 def find_library(folder: str | Path) -> LibraryFile:
-    """Return the newest library in a folder, or in its ``lib64``; :class:`UsageError` says what is wrong with it."""
+    """Return the newest library in a folder or in its ``lib64``.
+
+    :raises UsageError: there is no usable library; the message tells the reason and the remedy.
+    """
     root = Path(folder).expanduser().resolve()
     if not root.exists():
         raise UsageError(f"no VDDK at {root}: there is no such folder; unpack VMware's VDDK and name its folder")
@@ -75,7 +79,10 @@ def _libraries(place: Path) -> Iterator[Path]:
 
 
 def _rank(path: Path) -> tuple[int, bool, tuple[int, ...]]:
-    """The newest major; in it the name that the linker would ask for, because its link says which release counts."""
+    """Rank a file: the newest major version first, and in it the name that the linker asks for.
+
+    That name is a link to the release that counts.
+    """
     version = _version(path)
     return _major(path), len(version) == 1, version
 

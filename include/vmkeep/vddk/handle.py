@@ -1,7 +1,7 @@
-"""A connection with one open disk. Every method runs on the owner thread, and counts in sectors.
+"""Opens one disk on a connection of its own, and makes all calls on it. They run on one thread and count in sectors.
 
-Closing goes through every step whatever fails on the way: Close, Disconnect, Cleanup. A failed step is a
-warning, because by then the data has been read, or was flushed.
+Closing does every step, even if one fails: Close, Disconnect, Cleanup. A failed step is only a warning, because by then
+the data has been read or flushed.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ class Handle:
         self.transport = self._read_transport()
 
     def read(self, start: int, count: int, memory: int) -> None:
-        """Read synchronously."""
+        """Read sectors synchronously into memory at an address."""
         doing = f"reading {self.where(start, count)}"
         self.library.check("Read", self._disk, start, count, memory, doing=doing, size=count * SECTOR)
 
     def write(self, start: int, count: int, memory: int) -> None:
-        """Write synchronously."""
+        """Write sectors synchronously from memory at an address."""
         doing = f"writing {self.where(start, count)}"
         self.library.check("Write", self._disk, start, count, memory, doing=doing, size=count * SECTOR)
 
     def read_async(self, start: int, count: int, memory: int, request: PendingCall) -> int:
-        """Begin a read; return 0 if it was accepted, else the error. ``request`` is finished by the callback."""
+        """Begin a read. Return 0 if the library accepted it, else the error. The callback finishes ``request``."""
         return self._begin("ReadAsync", start, count, memory, request)
 
     def write_async(self, start: int, count: int, memory: int, request: PendingCall) -> int:
-        """Begin a write; as :meth:`read_async`."""
+        """Begin a write, in the way of :meth:`read_async`."""
         return self._begin("WriteAsync", start, count, memory, request)
 
     def _begin(self, name: str, start: int, count: int, memory: int, request: PendingCall) -> int:
@@ -62,7 +62,7 @@ class Handle:
         if error == ASYNC_ACCEPTED:
             return 0
         request.refuse()
-        # 0 is no success of an asynchronous call: nobody can tell whether the callback will come.
+        # 0 is no success of an asynchronous call, because nobody can tell whether the callback will come.
         return error or 1
 
     def wait(self) -> None:
@@ -71,11 +71,11 @@ class Handle:
             self.library.check("Wait", self._disk, doing=f"waiting for requests on {self.address.title}")
 
     def flush(self) -> None:
-        """Return once everything written is durable."""
+        """Return once all writes are durable."""
         self.library.check("Flush", self._disk, doing=f"flushing {self.address.title}")
 
     def query_allocated(self, start: int, count: int, chunk: int) -> array[int]:
-        """Return allocated runs as flat (start, count) in sectors."""
+        """Return the allocated areas as a flat array of (start, count), in sectors."""
         out = ctypes.c_void_p()
         doing = f"asking for the allocated blocks of {self.where(start, count)}"
         self.library.check("QueryAllocatedBlocks", self._disk, start, count, chunk, ctypes.byref(out), doing=doing)
@@ -89,7 +89,7 @@ class Handle:
         return runs
 
     def metadata(self) -> dict[str, str]:
-        """Return the disk's metadata (``ddb`` keys); empty where the library cannot tell."""
+        """Return the disk's metadata (``ddb`` keys); empty: the library cannot tell."""
         if not (self.library.has("GetMetadataKeys") and self.library.has("ReadMetadata")):
             return {}
         doing = f"reading the metadata of {self.address.title}"
@@ -106,11 +106,11 @@ class Handle:
         self.library.check("WriteMetadata", self._disk, key.encode(), value.encode(), doing=doing)
 
     def where(self, start: int, count: int) -> str:
-        """Name a range as messages do, in bytes."""
+        """Return the words for a range in messages, in bytes."""
         return f"{count * SECTOR} bytes at byte {start * SECTOR} of {self.address.title}"
 
     def _sized(self, name: str, *arguments: bytes, doing: str, absent: int = -1) -> bytes:
-        """Call twice: for the size, whatever code that returns, then for the bytes."""
+        """Call a function twice: first for the size of its answer, ignoring the error, and then for the answer."""
         size = ctypes.c_size_t(0)
         error = self.library.call(name, self._disk, *arguments, None, 0, ctypes.byref(size))
         if size.value == 0 or error & 0xFFFF == absent:
@@ -136,7 +136,7 @@ class Handle:
 
 @contextmanager
 def open_handle(library: Library, address: DiskAddress, *, read_only: bool) -> Iterator[Handle]:
-    """Connect and open; on leaving, close in the order that VDDK asks for. Enter and leave on the opener's thread."""
+    """Connect and open a disk. On leaving, close it in VDDK's order. Enter and leave on the opener's thread."""
     with ExitStack() as steps:
         try:
             handle = steps.enter_context(_open_once(library, address, read_only=read_only))
@@ -150,7 +150,7 @@ def open_handle(library: Library, address: DiskAddress, *, read_only: bool) -> I
 
 @contextmanager
 def _open_again(library: Library, address: DiskAddress, first: VddkError, *, read_only: bool) -> Iterator[Handle]:
-    """Try once more; where the reason is another one, the first error says as much."""
+    """Try once more with the SHA-256 thumbprint. If that fails too, raise the first error."""
     with ExitStack() as steps:
         try:
             handle = steps.enter_context(_open_once(library, address, read_only=read_only))
@@ -194,7 +194,7 @@ def _open_once(library: Library, address: DiskAddress, *, read_only: bool) -> It
 
 
 def _cleanup(library: Library, address: DiskAddress, params: Any) -> None:
-    """Detach disks that HotAdd left on this proxy, ours or a dead copy's."""
+    """Detach disks that HotAdd left on this proxy, from this copy or from a dead one."""
     if library.has("Cleanup"):
         forget_vm(params)
         _attempt(library, "Cleanup", address, params, None, None)
@@ -202,7 +202,7 @@ def _cleanup(library: Library, address: DiskAddress, params: Any) -> None:
 
 def _attempt(library: Library, name: str, address: DiskAddress, *arguments: Any) -> None:
     if library.lost:
-        return  # left behind, and closed by the garbage collector: the call would hang on whatever thread that is
+        return  # the garbage collector closes an abandoned disk, and the call would hang on its thread
     try:
         library.check(name, *arguments, doing=f"{name} after {address.title}")
     except VmKeepError as error:

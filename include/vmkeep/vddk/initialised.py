@@ -1,4 +1,4 @@
-"""VDDK, initialised: from InitEx to Exit, once per process, on its main thread, before there are other threads."""
+"""Holds VDDK from InitEx to Exit: once in a process, on its main thread, before there are other threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vmkeep.vddk.timings import CallTiming
 
 _log = logging.getLogger(__name__)
 _ASKED_VERSION: Final = (6, 5)
-"""The API version that this binding speaks; every later library accepts it and loses no ability by it."""
+"""The API version that this binding asks for. Every later library accepts it, and loses no ability by it."""
 
 
 class Vddk:
@@ -39,37 +39,37 @@ class Vddk:
 
     @property
     def lost(self) -> bool:
-        """A call never came back: the process has to end without waiting for the library."""
+        """A call never returned, so that the process has to end without waiting for the library."""
         return self.library.lost
 
     def open_source(self, address: DiskAddress, *, patience: float | None = None) -> AbstractContextManager[VddkSource]:
         """Open a disk for reading.
 
-        :param patience: seconds for every step alike, in place of those that suit each one.
+        :param patience: seconds for each step; ``None``: the usual time-out of each step.
         """
         return open_source(self.library, self._opener, address, patience=_patience(patience))
 
     def open_target(self, address: DiskAddress, *, patience: float | None = None) -> AbstractContextManager[VddkTarget]:
-        """Open a disk for writing; as :meth:`open_source`."""
+        """Open a disk for writing, in the way of :meth:`open_source`."""
         return open_target(self.library, self._opener, address, patience=_patience(patience))
 
     def prepare_access(self, address: VmAddress, *, patience: float | None = None) -> None:
-        """Keep Storage vMotion off a VM, until :meth:`end_access` of this identity in whatever process."""
+        """Take an access hold on a VM. It lasts until :meth:`end_access` with this identity, in any process."""
         prepare_access(self.library, self._opener, address, patience=_patience(patience).access)
 
     def end_access(self, address: VmAddress, *, patience: float | None = None) -> None:
-        """Allow Storage vMotion of a VM again."""
+        """End an access hold on a VM."""
         end_access(self.library, self._opener, address, patience=_patience(patience).access)
 
     def transports(self) -> tuple[str, ...]:
-        """Return the transport modes this machine and library have; empty where the library cannot tell."""
+        """Return the transport modes of this machine and library; empty: the library cannot tell."""
         if not self.library.has("ListTransportModes"):
             return ()
         text: bytes | None = self.library.call("ListTransportModes")
         return tuple(filter(None, (text or b"").decode().split(":")))
 
     def timings(self) -> tuple[CallTiming, ...]:
-        """Return how long the calls took so far."""
+        """Return the times of all calls so far."""
         return self.library.timings.rows()
 
 
@@ -77,14 +77,16 @@ class Vddk:
 def open_vddk(folder: str | Path) -> Iterator[Vddk]:
     """Load and initialise VDDK from its distribution folder.
 
-    Raises :class:`UsageError` for a folder that does not hold a usable library, and ``VddkError`` where InitEx fails.
     LD_LIBRARY_PATH must have begun with the folder's ``lib64`` when the process started.
+
+    :raises UsageError: the folder holds no usable library.
+    :raises VddkError: InitEx failed.
     """
     library = Library(find_library(folder))
     with open_config() as config:
         _init(library, config)
         _log.info("VDDK %s from %s", library.file.version, library.file.folder)
-        opener = OwnerThread("vddk opens and closes")  # after InitEx, as VMware wants all threads
+        opener = OwnerThread("vddk opens and closes")  # after InitEx, because VMware demands that for all threads
         try:
             yield Vddk(library, opener)
         finally:

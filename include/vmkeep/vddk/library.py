@@ -1,7 +1,7 @@
-"""A loaded libvixDiskLib: functions looked up on first use, every call timed, error codes put into words.
+"""Loads libvixDiskLib, looks its functions up on first use, times every call, and words its errors.
 
-Knows no connection and no disk. Loading happens once per process and is never undone: the library's threads and our
-callbacks may outlive any object here.
+This module knows no connection and no disk. The library is loaded once in a process and never unloaded, because its
+threads and our callbacks may outlive any object here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Library:
         self.file = file
         self.timings = Timings()
         self.lost = False
-        """A call never came back: no further call is safe, and the process has to end."""
+        """A call never returned, so that no further call is safe and the process has to end."""
         self._dll = _load(file)
         self._functions: dict[str, Any] = {}
         missing = [symbol.name for symbol in SYMBOLS.values() if symbol.required and not self.has(symbol.name)]
@@ -32,11 +32,14 @@ class Library:
             raise UsageError(f"{file.path} is not a usable VixDiskLib: it lacks {', '.join(missing)}")
 
     def has(self, name: str) -> bool:
-        """Tell whether this version has the function."""
+        """Return whether this version has a function."""
         return self._function(name) is not None
 
     def call(self, name: str, *arguments: Any, size: int = 0) -> Any:
-        """Call and time a function; return its result as it is. ``size`` is the bytes it moves, for the table."""
+        """Call and time a function. Return its result unchanged.
+
+        :param size: bytes that the call moves, for the table of times.
+        """
         function = self._function(name)
         if function is None:
             raise UsageError(f"VDDK {self.file.version} has no {name}; it came with {SYMBOLS[name].since}")
@@ -47,13 +50,13 @@ class Library:
             self.timings.note(name, time.monotonic() - started, size)
 
     def check(self, name: str, *arguments: Any, doing: str, if_unknown: str = "", size: int = 0) -> None:
-        """Call a function that returns a VixError; raise it unless it is 0."""
+        """Call a function that returns a VixError, and raise our error for it unless it is 0."""
         error = self.call(name, *arguments, size=size)
         if error:
             raise make_error(error, self.error_text(error), doing=doing, if_unknown=if_unknown)
 
     def error_text(self, error: int) -> str:
-        """Return the library's own words for an error, or ''."""
+        """Return the library's own words for an error; empty: it has none."""
         if not self.has("GetErrorText"):
             return ""
         address = self.call("GetErrorText", error, None)

@@ -1,6 +1,6 @@
-"""VixDiskLib's log callbacks: printf formats with a va_list, turned into records of Python's logging.
+"""Turns VixDiskLib's log lines, printf formats with a va_list, into records of Python's logging.
 
-The functions live as long as the module, because the library may call them at any time, from any thread.
+The callbacks live as long as the module, because the library may call them at any time, from any thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vmkeep.vddk.structures import LogFunction
 
 _log = logging.getLogger(LIBRARY_LOG)
 _NOISE: Final = ("Get CEIP status failed", "VDDK_PhoneHome:")
-"""Warnings about VMware's customer programme; harmless."""
+"""Parts of harmless warnings about VMware's customer programme."""
 
 _vsnprintf = ctypes.CDLL(None).vsnprintf
 _vsnprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p]
@@ -30,7 +30,7 @@ _subdued = threading.Event()
 
 @contextmanager
 def subdued() -> Iterator[None]:
-    """Log the library's warnings as details, because the caller expects an error and knows what to do about it."""
+    """Log the library's warnings at debug level in the body, because the caller expects an error and handles it."""
     _subdued.set()
     try:
         yield
@@ -42,7 +42,7 @@ _black_box: BlackBox | None = None
 
 
 def keep_lines(descriptor: int) -> None:
-    """Write each line to a black box, too, also those that the log's level leaves out: they explain a failure."""
+    """Write each line to a black box too, whatever its level, because it may explain a failure."""
     global _black_box
     os.set_inheritable(descriptor, False)
     _black_box = BlackBox(descriptor)

@@ -1,7 +1,7 @@
-"""Look for what VMware's library needs of the machine, because it does not ask, and crashes without it.
+"""Checks for files that VMware's library needs on the machine, because it crashes without them.
 
-Its plugin for SAN and HotAdd, which is loaded whatever transport is asked for, reads the machine's SCSI disks and its
-mounts. A library that comes without this plugin needs neither.
+Its plugin for SAN and HotAdd is loaded for every transport mode. It reads the machine's SCSI disks and its mounts. A
+library without this plugin needs neither.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _NEEDED: Final = {
 
 
 def require_machine(file: LibraryFile, *, root: Path = Path("/")) -> None:
-    """Refuse a machine on which this library would crash.
+    """Return if this library will not crash on this machine.
 
-    :param root: of the machine's files.
-    :raises UsageError: something is missing; the message says how to get it.
+    :param root: root folder of the machine's files.
+    :raises UsageError: a file is missing. The message says how to get it.
     """
     if not (file.path.parent / _PLUGIN).exists():
         return

@@ -1,9 +1,9 @@
-"""A virtual disk through VDDK, as the source or the target of a transfer (:mod:`vmkeep.model.blockio`).
+"""Opens a virtual disk through VDDK as the source or target of a transfer (:mod:`vmkeep.model.blockio`).
 
-Bytes outside, sectors inside. Two threads call the library for a disk: the opener, which is the same for all disks of
-the process, opens, asks for allocated blocks and closes; the disk's own moves data. Waits carry a deadline; a library
-that keeps memory beyond it is marked *lost*: nothing is closed then, because that would hang too, and the process has
-to end.
+Callers count in bytes; the library counts in sectors. Two threads call the library for a disk. The opener, which all
+disks of the process share, opens, asks for allocated blocks and closes. The disk's own thread moves data. Every wait
+has a deadline. A library that keeps memory beyond the deadline is marked *lost*. Then nothing is closed, because
+closing would hang too, and the process has to end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ D = TypeVar("D", bound="VddkDisk")
 
 
 class VddkDisk:
-    """The common part of source and target: an open handle and the threads that call the library for it."""
+    """The common part of source and target: an open handle, and the threads that make its calls."""
 
     def __init__(self, handle: Handle, opener: OwnerThread, owner: OwnerThread, *, patience: Patience) -> None:
         self._handle = handle
@@ -51,12 +51,12 @@ class VddkDisk:
 
     @property
     def capacity(self) -> int:
-        """Bytes."""
+        """Size of the disk in bytes."""
         return self._handle.sectors * SECTOR
 
     @property
     def transport(self) -> str:
-        """The transport mode that was really used, e.g. ``nbdssl`` or ``file``."""
+        """The transport mode that the library chose, e.g. ``nbdssl`` or ``file``."""
         return self._handle.transport
 
     @property
@@ -65,7 +65,7 @@ class VddkDisk:
         return self._handle.address.title
 
     def allocated(self) -> Extents | None:
-        """Return the extents that may hold data, or ``None`` where the library cannot tell. Not while reading."""
+        """Return the extents that may hold data; ``None``: the library cannot tell. Not to be called while reading."""
         library = self._handle.library
         if not (library.has("QueryAllocatedBlocks") and library.has("FreeBlockList")):
             return None
@@ -75,9 +75,9 @@ class VddkDisk:
         try:
             return allocation.to_extents(answers, sectors, chunk)
         except DeadlineError:
-            raise  # a library that hangs now would hang again
+            raise  # because a library that hangs now would hang again
         except VmKeepError as error:
-            # Reading everything is slower and never wrong.
+            # Reading the whole disk is slower, but never wrong.
             _log.warning("%s; reading the whole disk instead", error)
             return None
 
@@ -89,7 +89,7 @@ class VddkDisk:
     def _query(self, start: int, count: int, chunk: int) -> array[int]:
         what = f"VDDK to tell the allocated blocks of {self._handle.where(start, count)}"
         library, patience = self._handle.library, self._patience.asking
-        # VMware wants the query on the thread that opens and closes.
+        # VMware demands this query on the thread that opens and closes.
         ask = partial(self._handle.query_allocated, start, count, chunk)
         return _run(library, self._opener, ask, what=what, patience=patience)
 
@@ -98,12 +98,15 @@ class VddkDisk:
 
 
 class VddkSource(VddkDisk):
-    """A disk that is read."""
+    """A disk to read from."""
 
     _reading = False
 
     def allocated(self) -> Extents | None:
-        """Return the extents that may hold data, or ``None`` where the library cannot tell; refused while reading."""
+        """Return the extents that may hold data; ``None``: the library cannot tell.
+
+        :raises UsageError: the disk is being read.
+        """
         if self._reading:
             raise UsageError(f"{self.title} is being read: its allocated blocks have to be asked for before")
         return super().allocated()
@@ -111,7 +114,7 @@ class VddkSource(VddkDisk):
     def open_reader(
         self, extents: Sequence[Extent], *, piece_size: int, depth: int
     ) -> AbstractContextManager[VddkReader]:
-        """Read ``extents`` in pieces; see :class:`vmkeep.model.blockio.DiskSource`. One reader at a time."""
+        """Read ``extents`` in pieces; see :class:`vmkeep.model.blockio.DiskSource`. Only one reader may be open."""
         if piece_size <= 0 or piece_size % SECTOR or depth < 1:
             raise UsageError(f"cannot read pieces of {piece_size} bytes, {depth} at once: whole sectors, at least one")
         for extent in extents:
@@ -137,16 +140,16 @@ class VddkSource(VddkDisk):
 
 
 class VddkTarget(VddkDisk):
-    """A disk that is written. ``write`` and ``write_zeroes`` may be called from many threads."""
+    """A disk to write to. Many threads may call ``write`` and ``write_zeroes``."""
 
     _written = False
 
     def allocated(self) -> Extents | None:
-        """Return the extents that may hold data now; ``None`` also after a write, when answers would be stale."""
+        """Return the extents that may hold data now; ``None``: not known, as after every write."""
         return None if self._written else super().allocated()
 
     def write(self, start: int, data: memoryview) -> None:
-        """Write whole sectors at byte ``start``; return when ``data`` may be reused."""
+        """Write whole sectors at byte ``start``. On return, ``data`` may be reused."""
         length = data.nbytes
         if start % SECTOR or length % SECTOR or start + length > self.capacity:
             raise UsageError(f"{self.title}: {length} bytes at byte {start} are not whole sectors of the disk")
@@ -165,13 +168,13 @@ class VddkTarget(VddkDisk):
             raise make_error(latch.error, self._handle.library.error_text(latch.error), doing=doing)
 
     def write_zeroes(self, start: int, length: int) -> None:
-        """Write zeros over whole sectors; VDDK has no cheaper way."""
+        """Write zeros over whole sectors, because VDDK has no cheaper way."""
         zeroes = memoryview(_ZEROES)
         for at in range(start, start + length, len(zeroes)):
             self.write(at, zeroes[: min(len(zeroes), start + length - at)])
 
     def flush(self) -> None:
-        """Return once everything written is durable."""
+        """Return once all writes are durable."""
 
         def flush() -> None:
             self._handle.wait()
@@ -180,7 +183,7 @@ class VddkTarget(VddkDisk):
         self._run(flush, what=f"VDDK to flush {self.title}", patience=self._patience.writing)
 
     def write_metadata(self, entries: dict[str, str]) -> None:
-        """Set keys of the disk's metadata (``ddb``), before any data."""
+        """Set keys of the disk's metadata (``ddb``). Call it before any data is written."""
         if entries and not self._handle.library.has("WriteMetadata"):
             raise UnsupportedError(f"{self.title}: this VDDK cannot write disk metadata")
 
@@ -191,7 +194,7 @@ class VddkTarget(VddkDisk):
         self._run(write, what=f"VDDK to write the metadata of {self.title}", patience=self._patience.writing)
 
     def _begin(self, start: int, count: int, memory: int, latch: Latch) -> None:
-        """Begin one write, or make it at once where the handle does not write asynchronously."""
+        """Begin one write. If the handle cannot write asynchronously, complete it at once."""
         self._written = True
         handle = self._handle
         if handle.can_write_async is None:
@@ -209,7 +212,7 @@ class VddkTarget(VddkDisk):
             latch.settle(0)
 
     def _probe(self, start: int, count: int, memory: int, latch: Latch) -> bool:
-        """Make the first write alone, to find out whether the handle does it at all: the two ways must never mix."""
+        """Find out by a single write whether the handle writes asynchronously, because the two ways must not mix."""
         probe = Latch(self, latch.memory)
         error = self._handle.write_async(start, count, memory, probe)
         if not error:
@@ -235,7 +238,7 @@ def open_source(
 def open_target(
     library: Library, opener: OwnerThread, address: DiskAddress, *, patience: Patience = _PATIENCE
 ) -> Iterator[VddkTarget]:
-    """Open a disk for writing. ``flush`` before leaving; leaving alone promises nothing."""
+    """Open a disk for writing. Call ``flush`` before leaving, because leaving makes nothing durable."""
     with _open(library, opener, address, VddkTarget, read_only=False, patience=patience) as target:
         yield target
 
@@ -267,9 +270,9 @@ def _close(
     *,
     patience: float,
 ) -> None:
-    """Close the disk on the thread that has opened it, unless the library still holds on to it."""
+    """Close the disk on the thread that opened it, unless the library is lost."""
     if library.lost:
-        _abandoned.append(opening)  # else the garbage collector would close it, on any thread
+        _abandoned.append(opening)  # because the garbage collector would close it, on any thread
         _log.warning("not closing %s: VDDK still holds on to it; the process has to end", address.title)
         return
     try:
@@ -280,7 +283,7 @@ def _close(
 
 
 def _run(library: Library, owner: OwnerThread, call: Callable[[], T], *, what: str, patience: float) -> T:
-    """Make a call on its thread; one that does not come back marks the library lost."""
+    """Make a call on its thread. A call that does not return in time marks the library as lost."""
     try:
         return owner.run(call, what=what, patience=patience)
     except DeadlineError:

@@ -1,9 +1,8 @@
 """A thread that makes calls of the library one after the other.
 
-VixDiskLib wants all Open and Close calls of a process on one thread, also those that come one after the other, and
-never two calls at once on a handle. So there is one owner for all opens and closes, and one for the data of each
-handle. Whoever waits for an owner waits with a deadline, because a C call cannot be interrupted; a thread that is stuck
-is left behind, and the process has to end.
+VixDiskLib demands all Open and Close calls of a process on one thread, and never two calls at once on a handle. So one
+owner thread opens and closes all disks, and another one moves the data of each handle. Every wait for an owner has a
+deadline, because a C call cannot be interrupted. A thread that is stuck is left behind, and the process has to end.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ T = TypeVar("T")
 
 
 class OwnerCall(Generic[T]):
-    """A call given to the owner."""
+    """A call that waits for the owner, or was made by it."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
@@ -28,7 +27,7 @@ class OwnerCall(Generic[T]):
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Make the call and keep what came of it."""
+        """Make the call, and keep its result or error."""
         try:
             self._result = self._call()
         except BaseException as error:  # noqa: BLE001 - handed to the waiting thread, which raises it
@@ -36,7 +35,12 @@ class OwnerCall(Generic[T]):
         self._done.set()
 
     def wait(self, *, what: str, patience: float) -> T:
-        """Return the call's result or raise its error; :class:`DeadlineError` names ``what`` did not return."""
+        """Return the call's result or raise its error.
+
+        :param what: the call in words, for the error.
+        :param patience: seconds.
+        :raises DeadlineError: the call did not return in time.
+        """
         if not self._done.wait(patience):
             raise DeadlineError(waiting_for=what, seconds=patience)
         if self._error is not None:
@@ -49,7 +53,7 @@ class OwnerThread:
 
     def __init__(self, name: str) -> None:
         self._tasks: SimpleQueue[OwnerCall[object] | None] = SimpleQueue()
-        # A daemon: a call that never returns must not keep the process alive.
+        # A daemon, because a call that never returns must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 

@@ -1,7 +1,7 @@
-"""Requests in flight, and the one callback that the library completes them by.
+"""Tracks requests in flight, and has the one callback by which the library completes them.
 
-The callback may run on the calling thread before the call has returned, or on a thread of the library's own, in any
-order; so a request is registered before its call, and the callback takes no lock that is held over a call.
+The callback may run on the calling thread before the call has returned, or on a thread of the library, in any order. So
+a request is registered before its call, and the callback takes no lock that is held during a call.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Final
 from vmkeep.vddk.structures import CompletionFunction
 
 _pending: dict[int, PendingCall] = {}
-"""PendingCall number → request. Numbers begin with 1: ctypes turns a ``void *`` of 0 into ``None``."""
+"""Requests by number. Numbers begin with 1, because ctypes turns a ``void *`` of 0 into ``None``."""
 _refused: list[PendingCall] = []
 _numbers = itertools.count(1)
 
 
 class PendingCall:
-    """An asynchronous call, from just before it is made until its callback."""
+    """An asynchronous call, from shortly before it is made until its callback."""
 
     def __init__(self, group: object, memory: object) -> None:
         self.group = group
         """The reader or target whose requests are awaited together."""
         self.memory = memory
-        """The buffer that the library reads or fills; kept alive as long as the library may use it."""
+        """The buffer that the library reads or fills. It is kept alive as long as the library may use it."""
         self.number = next(_numbers)
         self.started = time.monotonic()
         _pending[self.number] = self
 
     def finish(self, error: int) -> None:
-        """Take the result; runs on any thread."""
+        """Take the result. Any thread may call it."""
         raise NotImplementedError
 
     def settle(self, error: int) -> None:
-        """Finish a request that the library was not asked for, or answered at once."""
+        """Finish a request that was not sent to the library, or was completed at once."""
         _pending.pop(self.number, None)
         self.finish(error)
 
     def refuse(self) -> None:
-        """Unregister a request that the library did not accept, but keep its memory: a callback might still come."""
+        """Unregister a request that was not accepted. Keep its memory, because a callback might still come."""
         _pending.pop(self.number, None)
         _refused.append(self)
 
@@ -60,7 +60,7 @@ class Latch(PendingCall):
         self._done.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait; ``False`` if nothing has come by then."""
+        """Wait for the callback. Return whether it came in time."""
         return self._done.wait(seconds)
 
 
@@ -70,7 +70,7 @@ def in_flight(group: object) -> list[PendingCall]:
 
 
 def await_all(group: object, seconds: float) -> bool:
-    """Wait until none of the group's requests is in flight; ``False`` if some still are."""
+    """Wait until no request of the group is in flight. Return whether that was reached in time."""
     until = time.monotonic() + seconds
     while in_flight(group):
         if time.monotonic() >= until:
@@ -86,4 +86,4 @@ def _completed(number: int | None, error: int) -> None:
 
 
 COMPLETION: Final = CompletionFunction(_completed)
-"""Lives as long as the module: a late callback finds it."""
+"""The callback for C. It lives as long as the module, so that a late call finds it."""

@@ -1,7 +1,7 @@
-"""Access to a VM: VDDK's PrepareForAccess and EndAccess, which keep Storage vMotion off it while its disks are copied.
+"""Takes and ends access holds by VDDK's PrepareForAccess and EndAccess. A hold keeps Storage vMotion off a VM.
 
-vCenter keeps that up until EndAccess with the same identity, whatever becomes of the process. So preparing ends first
-what a dead run of the same identity has left.
+vCenter keeps a hold until EndAccess with the same identity, even if the process dies. So taking a hold first ends the
+one that a dead run with the same identity has left.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _log = logging.getLogger(__name__)
 
 
 def prepare_access(library: Library, opener: OwnerThread, address: VmAddress, *, patience: float) -> None:
-    """Keep Storage vMotion off a VM, until :func:`end_access` of this identity in whatever process.
+    """Take an access hold on a VM. It lasts until :func:`end_access` with this identity, in any process.
 
-    :raises UnsupportedError: the library is too old for it.
+    :raises UnsupportedError: the library is too old for holds.
     """
     try:
-        with subdued():  # that there is nothing to end may be an error
+        with subdued():  # because a library may report an error if there is no hold to end
             end_access(library, opener, address, patience=patience)
     except DeadlineError:
-        raise  # a library that hangs now would hang again
+        raise  # because a library that hangs now would hang again
     except VmKeepError as error:
-        _log.debug("nothing of a dead run to end: %s", error)
+        _log.debug("there was no access hold of a dead run to end: %s", error)
     doing = f"keeping Storage vMotion off {address.title}"
     _call(library, opener, "PrepareForAccess", address, patience=patience, doing=doing)
 
 
 def end_access(library: Library, opener: OwnerThread, address: VmAddress, *, patience: float) -> None:
-    """Allow Storage vMotion again; harmless where this identity does not keep it off, though it may be an error."""
+    """End an access hold on a VM. Without such a hold this does no harm, but may raise an error."""
     doing = f"allowing Storage vMotion of {address.title} again"
     _call(library, opener, "EndAccess", address, patience=patience, doing=doing)
 
@@ -53,7 +53,7 @@ def _call(library: Library, opener: OwnerThread, name: str, address: VmAddress, 
 
 
 def _insist(library: Library, name: str, address: VmAddress, doing: str) -> None:
-    """Call; and again with the certificate's SHA-256, where its SHA-1 may be the reason of an unknown error."""
+    """Call a function. If it fails with an unknown error, call it again with the SHA-256 of the certificate."""
     try:
         _call_once(library, name, address, doing)
     except VddkError as error:

@@ -1,4 +1,4 @@
-"""Probes the abilities of a VDDK folder before a backup, so that no backup fails halfway for lack of one."""
+"""Finds out the abilities of a VDDK before a backup, so that no backup fails halfway because one is missing."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from vmkeep.vddk.symbols import SYMBOLS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VddkProbe:
-    """A library that loads and initialises."""
+    """The abilities of a library that loads and initialises."""
 
     folder: str
     version: str
     transports: tuple[str, ...]
-    """In the library's own order; empty where it is too old to tell."""
+    """Transport modes in the library's order; empty: the library is too old to tell."""
     symbols: tuple[str, ...]
-    """Functions it has, of those that vmkeep uses, without the prefix."""
+    """Functions that vmkeep uses and the library has, without the prefix."""
     missing: tuple[str, ...]
-    """Optional ones it lacks; vmkeep does without."""
+    """Optional functions that the library lacks; vmkeep works without them."""
 
 
 def probe(folder: str | Path, *, beside: Callable[[LibraryFile], None]) -> VddkProbe:
-    """Load and initialise the library in this process. Call it in a child, as ``vmkeep.transfer`` does.
+    """Load and initialise the library in this process. Call it only in a child process, as ``vmkeep.transfer`` does.
 
-    :param beside: tries what has to work in one process with the library.
+    :param beside: tries the Python modules that have to work in one process with the library.
     """
     with open_vddk(folder) as vddk:
         beside(vddk.file)

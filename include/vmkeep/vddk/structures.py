@@ -1,7 +1,7 @@
-"""VixDiskLib's structures and callback types, as gcc lays them out on x86-64 Linux (LP64, natural alignment).
+"""Declares VixDiskLib's structures and callback types, as gcc lays them out on x86-64 Linux (LP64, natural alignment).
 
 Sizes and offsets are those of VDDK 6.7 and later; ``tests/unit/vddk`` compares every one with the table in
-``docs/architecture/vddk.md``. Refuses to know what the values mean.
+``docs/architecture/vddk.md``. This module does not know the meaning of the values.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from ctypes import c_char, c_char_p, c_int, c_long, c_uint32, c_uint64, c_void_p
 from typing import Final
 
 SECTOR: Final = 512
-"""Bytes; VixDiskLib counts in these whatever the disk's own sector size."""
+"""Bytes of a sector. VixDiskLib counts in these, even if the disk's own sectors are larger."""
 
 CREDENTIALS_UID: Final = 1
 SPEC_VMX: Final = 0
-"""``specType``: the disk is one of a VM. A library's own fresh structure says "unknown"."""
+"""Value of ``specType`` for a disk of a VM. A structure that the library allocates says "unknown"."""
 OPEN_READ_ONLY: Final = 4
 ASYNC_ACCEPTED: Final = 25000
-"""The success code of ReadAsync and WriteAsync; 0 is not success."""
+"""The code of success of ReadAsync and WriteAsync. For them 0 is no success."""
 
 LogFunction = ctypes.CFUNCTYPE(None, c_char_p, c_void_p)
-"""``void (const char *format, va_list)``; the list decays to a pointer, which vsnprintf takes unchanged."""
+"""``void (const char *format, va_list)``. The list arrives as a pointer, which vsnprintf takes unchanged."""
 
 CompletionFunction = ctypes.CFUNCTYPE(None, c_void_p, c_uint64)
 """``void (void *data, VixError)``."""
 
 
 class UidCredentials(ctypes.Structure):
-    """User name and password."""
+    """A user name and a password."""
 
     _fields_ = [("userName", c_char_p), ("password", c_char_p)]
 
@@ -40,13 +40,13 @@ class SessionCredentials(ctypes.Structure):
 
 
 class Credentials(ctypes.Union):
-    """24 bytes; which member holds is told by ``credType``."""
+    """24 bytes. ``credType`` tells which member is set."""
 
     _fields_ = [("uid", UidCredentials), ("sessionId", SessionCredentials), ("ticketId", c_void_p)]
 
 
 class ConnectParams(ctypes.Structure):
-    """128 bytes since 6.7; a shorter one would be read past its end."""
+    """128 bytes since VDDK 6.7. The library would read past the end of a shorter one."""
 
     _fields_ = [
         ("vmxSpec", c_char_p),
@@ -72,7 +72,7 @@ class Geometry(ctypes.Structure):
 
 
 class Info(ctypes.Structure):
-    """56 bytes: what every version fills. The two sector sizes that 7.0 added are not read, so never beyond 6.7's."""
+    """56 bytes, which every version fills. The two sector sizes that VDDK 7.0 appended are not read."""
 
     _fields_ = [
         ("biosGeo", Geometry),

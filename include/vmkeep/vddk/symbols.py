@@ -1,7 +1,7 @@
-"""The table of VixDiskLib's functions: result, arguments, the version that introduced each, required or not.
+"""Lists VixDiskLib's functions: result, arguments, the version that introduced each, and whether it is required.
 
-Nothing here is looked up; :class:`vmkeep.vddk.library.Library` does that on first use, so that a library with only
-the oldest symbols works. Required means: there is no way to copy a disk without it.
+This module looks nothing up. :class:`vmkeep.vddk.library.Library` looks a function up on first use, so that a library
+with only the oldest functions works. Without a required function no disk can be copied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vmkeep.vddk.structures import CompletionFunction, ConnectParams, Info, LogF
 PREFIX: Final = "VixDiskLib_"
 
 _ERROR = c_uint64
-"""VixError: 64 bits; ctypes' default ``int`` would drop the upper half."""
+"""The type VixError has 64 bits. ctypes' default ``int`` would drop the upper half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ SYMBOLS: Final = {symbol.name: symbol for symbol in _TABLE}
 
 
 def bind(dll: ctypes.CDLL, symbol: Symbol) -> Any:
-    """Return the function with its types set, or ``None`` where the library lacks it."""
+    """Return a function with its types set; ``None``: the library lacks it."""
     function = getattr(dll, PREFIX + symbol.name, None)
     if function is not None:
         function.restype = symbol.result

@@ -1,8 +1,7 @@
-"""Time-outs for each step of the library: a C call cannot be interrupted, so whoever waits gives up.
+"""Time-outs for each step of the library. A C call cannot be interrupted, so the thread that waits for it gives up.
 
-Every wait is longer than the time-out that VDDK itself has for the step (:mod:`vmkeep.vddk.config`), so that its own
-error comes first and says more. A watch of the whole process
-(:mod:`vmkeep.transfer.stop_reasons`) is longer than all of them.
+Every time-out is longer than VDDK's own one for the step (:mod:`vmkeep.vddk.config`), because VDDK's error says more.
+The watch over the whole process (:mod:`vmkeep.transfer.stop_reasons`) waits longer than all of them.
 """
 
 from __future__ import annotations
@@ -14,26 +13,26 @@ from vmkeep.vddk.config import ACCEPT_SECONDS, READ_SECONDS, REQUEST_SECONDS, WR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Seconds, step by step."""
+    """Seconds to wait for each step."""
 
     access: float = 120.0
-    """PrepareForAccess or EndAccess: a login to vCenter and one question."""
+    """Seconds for PrepareForAccess or EndAccess, which log in to vCenter and make one call."""
     opening: float = ACCEPT_SECONDS + REQUEST_SECONDS + 540.0
-    """ConnectEx and Open together. HotAdd attaches the disk by a task of vCenter."""
+    """Seconds for ConnectEx and Open together. HotAdd attaches the disk by a task of vCenter."""
     asking: float = 600.0
-    """Seconds for a query for allocated blocks, which is slow in some versions, or for the metadata."""
+    """Seconds for a query of allocated blocks, which is slow in some versions, or for the metadata."""
     reading: float = 600.0
-    """Without any request that completes."""
+    """Seconds without a completed read."""
     writing: float = WRITE_SECONDS + 300.0
     """Seconds for a write, or for Flush."""
     closing: float = 900.0
-    """Close, Disconnect and Cleanup together. HotAdd detaches the disk by a task of vCenter: minutes."""
+    """Seconds for Close, Disconnect and Cleanup together. HotAdd detaches the disk by a task, which takes minutes."""
     ending_reads: float = READ_SECONDS + 30.0
-    """Requests in flight once nobody wants them any more."""
+    """Seconds for requests in flight after the reader was closed."""
 
     @classmethod
     def within(cls, seconds: float) -> Patience:
-        """Wait so long for every step alike."""
+        """Return the same number of seconds for every step."""
         return cls(
             access=seconds,
             opening=seconds,

@@ -13,19 +13,24 @@ class CallTiming:
     name: str
     calls: int
     seconds: float
+    """Seconds of all calls together."""
     longest: float
+    """Seconds of the longest call."""
     bytes: int
 
 
 class Timings:
-    """The rows, filled from the owner thread and from the library's own threads."""
+    """The rows of the table. The owner thread and the library's own threads fill them."""
 
     def __init__(self) -> None:
         self._rows: dict[str, CallTiming] = {}
         self._lock = threading.Lock()
 
     def note(self, name: str, seconds: float, size: int = 0) -> None:
-        """Count one call."""
+        """Count one call.
+
+        :param size: bytes that the call moved.
+        """
         with self._lock:
             row = self._rows.get(name) or CallTiming(name=name, calls=0, seconds=0.0, longest=0.0, bytes=0)
             self._rows[name] = replace(
@@ -37,6 +42,6 @@ class Timings:
             )
 
     def rows(self) -> tuple[CallTiming, ...]:
-        """Return the rows, the most time first."""
+        """Return the rows, those with the most time first."""
         with self._lock:
             return tuple(sorted(self._rows.values(), key=lambda row: -row.seconds))

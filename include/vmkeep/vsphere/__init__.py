@@ -1,6 +1,6 @@
-"""vSphere: sessions, inventory, snapshots, changed areas, machines. The only place that speaks ``vim``.
+"""Speaks with vSphere: sessions, inventory, snapshots, changed areas, power, new VMs. Only this package uses ``vim``.
 
-Everything outside sees managed object ids (``vm-16``) and model values.
+All other packages see managed object ids (``vm-16``) and model values.
 
 *The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``), calls and their faults (``api``,
 ``tasks``, ``properties``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
@@ -8,7 +8,7 @@ Everything outside sees managed object ids (``vm-16``) and model values.
 that fit a selector (``vmfacts``, ``records``, ``surroundings``). *A backup*: ``snapshots``,
 ``changes``, ``vmfiles``, ``sharing``, ``relocation``. *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved
 configuration (``advancedsettings``, ``hardware``, ``cards``, ``specdevices``, ``specdisks``), ``places`` and
-``fitting`` find out whether it can stand where it is wanted, ``create`` makes it.
+``fitting`` find out whether the VM can be made there, and ``create`` makes it.
 
 The door re-exports no names, because each command needs few of these modules and pyVmomi is slow to load: it lists
 the modules that others may import.

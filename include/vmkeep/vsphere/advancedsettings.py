@@ -13,7 +13,7 @@ from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.claims import SETTINGS
 
 GENERATION = ("vm.genid", "vm.genidX")
-"""The VM's generation id, 64 bits in each. A guest that finds another one knows that it went back in time."""
+"""Keys of the VM's generation id, 64 bits in each. A guest that finds another id knows that it went back in time."""
 ENCRYPTION_BUNDLE = "encryption.bundle"
 """Holds the key of the VM's own files, wrapped by the key of the key provider."""
 
@@ -44,12 +44,12 @@ _LOST = (
     ("its role as an agent of an extension", r"eam\..*|hdcs\.agent"),
     ("the OVF environment that vCenter gave its guest", r"guestinfo\.ovfenv"),
 )
-"""Settings that meant something to the old VM only: what they were for, and their keys."""
+"""Settings that meant something to the old VM only: their purpose in words, and a pattern for their keys."""
 _LOST_KEYS = tuple((what, re.compile(pattern, re.IGNORECASE)) for what, pattern in _LOST)
 
 
 def kept_settings(saved: Iterable[Any], *, encrypted: bool) -> tuple[list[Any], tuple[str, ...]]:
-    """Return the advanced settings for the new VM, and what is lost with the others.
+    """Return the advanced settings for the new VM, and a note for each purpose that is lost with the other settings.
 
     :param encrypted: the new VM is encrypted with the old one's key, so that it can open the old one's bundle.
     """

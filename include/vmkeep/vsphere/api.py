@@ -1,4 +1,4 @@
-"""pyVmomi behind one door: its types as ``Any``, because they are made at run time, and its XML codec."""
+"""The only door to pyVmomi: its types, as ``Any`` because they are made at run time, and its XML codec."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vmkeep.errors import UnsupportedError
 vim: Any = _vim
 """vSphere's types: managed objects, data objects and faults."""
 vmodl: Any = _vmodl
-"""The types below them: faults such as ``ManagedObjectNotFound``, dynamic data."""
+"""Base types of ``vim``: faults such as ``ManagedObjectNotFound``, and dynamic data."""
 pbm: Any = _pbm
-"""Types of the policy service, a vCenter's endpoint of its own."""
+"""Types of vCenter's policy service, which has its own endpoint (``/pbm/sdk``)."""
 _codec: Any = SoapAdapter
 _tables: Any = VmomiSupport
 _NAMESPACE = "urn:vim25"
@@ -24,9 +24,10 @@ SoapStubAdapter: Any = _codec.SoapStubAdapter
 
 
 def serialize(value: Any, version: str) -> bytes:
-    """Return a data object as one XML element that carries its name spaces and types.
+    """Return a data object as one XML element with its name spaces and types.
 
-    :raises UnsupportedError: a field that the schema requires is unset; pyVmomi writes no such object.
+    :param version: pyVmomi's name of the API version, e.g. ``vim.version.v8_0_3_0``.
+    :raises UnsupportedError: a field that the schema requires is unset, so that pyVmomi refuses to write the object.
     """
     try:
         return cast("bytes", _codec.Serialize(value, version=version))
@@ -35,7 +36,7 @@ def serialize(value: Any, version: str) -> bytes:
 
 
 def deserialize(text: bytes, kind: Any) -> Any:
-    """Parse what :func:`serialize` made. Malformed text raises whatever expat or pyVmomi raise."""
+    """Parse the text of :func:`serialize`. Malformed text raises any error of expat or of pyVmomi."""
     return _codec.Deserialize(text, kind)
 
 
@@ -54,10 +55,10 @@ def is_method(name: str) -> bool:
 
 
 def privileges_of(method: str) -> list[tuple[Any, str]]:
-    """Return the privileges that vSphere's tables ask for a method, each with the type of the object it is asked on.
+    """Return the privileges that a method needs, each with the type of the object on which vSphere checks it.
 
-    They come from pyVmomi, method by method and parameter by parameter. A method whose privileges depend on its
-    arguments has none there.
+    They come from pyVmomi's tables of methods and parameters. A method whose privileges depend on its arguments has
+    none in these tables.
     """
     info = _tables.GetWsdlMethod(_NAMESPACE, method).info
     found = [(_tables.GetVmodlType(info.typeName), info.privId)]
@@ -66,11 +67,14 @@ def privileges_of(method: str) -> list[tuple[Any, str]]:
 
 
 def moref_of(managed: Any) -> str:
-    """Return the id of a managed object, e.g. ``vm-16``."""
+    """Return the managed object id of an object, e.g. ``vm-16``."""
     return cast("str", managed._moId)  # noqa: SLF001 - pyVmomi keeps it nowhere else
 
 
 def newest_version(offered: list[str]) -> str | None:
-    """Return pyVmomi's name for the newest of the API versions offered that it knows; newest first in, first out."""
+    """Return pyVmomi's name of the newest API version that it knows among those that a server offers.
+
+    :param offered: versions, newest first, as ``/sdk/vimServiceVersions.xml`` lists them.
+    """
     known: dict[str, str] = VmomiSupport.versionMap
     return next((known[f"vim25/{version}"] for version in offered if f"vim25/{version}" in known), None)

@@ -1,7 +1,8 @@
-"""The network that each network card of a saved VM gets in a new one.
+"""Finds the network for each network card of a new VM, from the cards of the saved VM and a person's choices.
 
-A standard network is known by its name; a port group of a distributed switch by the switch's UUID and its key within
-one vCenter, and elsewhere by the names that were saved with the VM. Of networks with one name, none is chosen silently.
+A standard network is recognised by its name. A port group of a distributed switch is recognised by its key and the
+switch's UUID within one vCenter; in another vCenter by the names that were saved with the VM. If several networks have
+one name, none is chosen silently.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from vmkeep.vsphere.networks import Network, NetworkKind, offered_by
 from vmkeep.vsphere.session import Session
 
 NONE = "none"
-"""In place of a network's name: the card is made, and connected to nothing."""
+"""Stands in place of a network's name: the card is made, and starts disconnected."""
 HOW = "(--network 'OLD=NEW'; in Airflow the field networks)"
 
 _Card = vim.vm.device.VirtualEthernetCard
@@ -26,7 +27,7 @@ _Card = vim.vm.device.VirtualEthernetCard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The origin of a saved configuration, which tells the meaning of its ids."""
+    """The origin of a saved configuration, which gives its ids their meaning."""
 
     vcenter: str | None = None
     """UUID of the server that gave out the ids."""
@@ -41,28 +42,28 @@ class CardNetwork:
     """The network of one card of a new VM."""
 
     label: str
-    """The card's, in the saved VM."""
+    """Label of the card in the saved VM."""
     network: Network
     connected: bool = True
     """``False``: the card starts disconnected, and stays so until somebody connects it."""
     held_back: bool = False
-    """It would be connected, if no card of this VM had to start disconnected."""
+    """The card would be connected, if this VM's cards did not all have to start disconnected."""
     note: str = ""
-    """Why it is this network, where that has to be said."""
+    """Reason for this network, if a person has to know it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedCard:
-    """A network card of a saved VM, by the names that a person can call it by."""
+    """A network card of a saved VM, with the names by which a person can name it."""
 
     key: int
     label: str
     network: str
-    """Name of its network, or the id where the name was not saved."""
+    """Name of the card's network, or its id if the name was not saved."""
     names: tuple[str, ...]
-    """Every name of its network: name and id."""
+    """Words that name the network: its name and its id."""
     unnamed: bool
-    """Its network is known by an id alone."""
+    """Only the id of the network was saved."""
 
 
 def saved_cards(devices: Iterable[Any], origin: Origin) -> tuple[SavedCard, ...]:
@@ -97,10 +98,10 @@ def card_networks(
     """Return the network that each saved card gets on a host, by the card's saved device key.
 
     :param wanted: label of a card, or name or id of its network → name or id of the new network, or :data:`NONE`.
-    :param same_vcenter: the ids in the saved configuration mean what they meant.
-    :param connected: whether the cards are connected as saved; else all start disconnected.
-    :raises NotFoundError: the host has no such network; those that it has are named.
-    :raises AmbiguousError: it has several that fit.
+    :param same_vcenter: this is the vCenter that gave out the ids in the saved configuration.
+    :param connected: the cards are connected as saved; else all start disconnected.
+    :raises NotFoundError: the host has no such network. The message lists those that it has.
+    :raises AmbiguousError: several networks of the host fit.
     """
     by_key = {device.key: device for device in devices if isinstance(device, _Card)}
     if not by_key:
@@ -115,7 +116,7 @@ def card_networks(
 
 
 def _wanted(card: SavedCard, wanted: Mapping[str, str]) -> str | None:
-    """Return the network that a person chose for a card: by its label first, as a network's name says less."""
+    """Return the network that a person chose for a card. A choice by label goes before one by network."""
     return next((wanted[name] for name in (card.label, *card.names) if name in wanted), None)
 
 
@@ -137,7 +138,7 @@ class _Chooser:
         return CardNetwork(label=card.label, network=self._only(card, name, found))
 
     def saved(self, card: SavedCard, backing: Any) -> CardNetwork:
-        """Return the network that a card was on, or the one that has taken its place."""
+        """Return the network that a card was on, or else the host's one network of that name."""
         exact = [each for each in self._offered if self._is_exact(each, backing)]
         namesakes = [each for each in self._offered if each.name == card.network and each not in exact]
         if len(exact) == 1:
@@ -161,14 +162,14 @@ class _Chooser:
         return offered.id == network_id
 
     def _by_kind(self, backing: Any, namesakes: list[Network]) -> list[Network]:
-        """Keep those networks of one name that have the saved kind and the saved switch, if there are any."""
+        """Keep the networks that have the saved kind and the saved switch. If none has, keep all of them."""
         same = [each for each in namesakes if each.kind is _kind_of(backing)] or namesakes
         network_id, switch_uuid = _saved_id(backing)
         known = self._origin.references.network(network_id, switch_uuid) if network_id else None
         return [each for each in same if known and each.switch_name == known.switch_name] or same
 
     def _unconnected(self, card: SavedCard) -> CardNetwork:
-        """A card needs some network to be made on, because vSphere takes none without: its own, or else any."""
+        """Return a network for a card that starts disconnected: its own, or else any, because vSphere asks for one."""
         own = [each for each in self._offered if each.name in card.names]
         usable = sorted(own or self._offered, key=lambda each: (each.kind is not NetworkKind.STANDARD, each.shown))
         if not usable:
@@ -202,7 +203,7 @@ def _kind_of(backing: Any) -> NetworkKind:
 
 
 def _saved_id(backing: Any) -> tuple[str, str | None]:
-    """The id by which a backing names its network, and its switch's UUID; empty for a standard network."""
+    """Return the id by which a backing names its network, and its switch's UUID. A standard network has no id."""
     port = getattr(backing, "port", None)
     if port is not None:
         return port.portgroupKey or "", port.switchUuid

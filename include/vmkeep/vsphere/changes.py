@@ -1,7 +1,7 @@
-"""Changed block tracking: switching it, and asking which bytes changed since a change id.
+"""Changed block tracking: switches it on and off, and asks for the bytes that changed since a change id.
 
-An answer may name too much, never too little: everything that does not fit raises :class:`ChangesUnknownError`,
-and the caller reads the whole disk for that reason.
+An answer may contain too much, but never too little. An answer that does not fit raises :class:`ChangesUnknownError`,
+and the caller reads the whole disk.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
 QUERY_SECONDS = 1800.0
-"""For all answers about one disk; after that, reading the disk is the quicker way."""
+"""Seconds for all answers about one disk. After that, reading the whole disk is quicker."""
 ANSWER_SECONDS = 600.0
-"""For one answer: it can take minutes on a large disk, in which nothing is sent."""
+"""Seconds for one answer. On a large disk the server may send nothing for minutes."""
 LOST_SECONDS = 60.0
-"""Time for asking again where a connection is lost, because a vCenter may be restarting."""
+"""Seconds during which a lost connection is tried again, because a vCenter may be restarting."""
 _RETRY_SECONDS = 2.0
 RECONFIGURE_SECONDS = 300.0
 _SECTOR = 512
@@ -42,22 +42,25 @@ _SECTOR = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeAnswer:
-    """An answer: the part of the disk it covers, and the changed extents in it, in bytes."""
+    """One answer of ``QueryChangedDiskAreas``: the part of the disk that it covers, and the changed areas in it."""
 
     start: int
+    """Offset of the covered part, in bytes."""
     length: int
+    """Bytes of the covered part."""
     areas: tuple[tuple[int, int], ...]
-    """(start, length)."""
+    """Offset and length of each changed area, in bytes."""
 
 
 def collect(ask: Callable[[int], ChangeAnswer], capacity: int, *, timeout: float = QUERY_SECONDS) -> Extents:
-    """Ask again until the whole capacity is covered; return what changed, as whole sectors.
+    """Ask until the answers cover the whole disk. Return the changed extents, as whole sectors.
 
-    One answer covers only a slice of a large disk; whoever asks once makes incomplete backups.
+    One answer covers only a part of a large disk, so that a program that asks once makes incomplete backups.
 
-    :param ask: takes the byte offset to go on from.
+    :param ask: asks vSphere for the changes from a byte offset on.
+    :param capacity: bytes of the disk.
     :raises ChangesUnknownError: an answer starts elsewhere, makes no progress, or goes past the end of the disk.
-    :raises DeadlineError: it took too long.
+    :raises DeadlineError: the answers took longer than ``timeout`` seconds.
     """
     return align_out(_told(ask, capacity, timeout), _SECTOR, within=capacity)
 
@@ -71,7 +74,7 @@ def _told(ask: Callable[[int], ChangeAnswer], capacity: int, timeout: float) -> 
         answer = ask(at)
         if answer.start != at:
             raise ChangesUnknownError(
-                f"changed areas were asked for from byte {at}, the answer starts at {answer.start}"
+                f"changed areas were asked for from byte {at}, but the answer starts at {answer.start}"
             )
         if answer.length <= 0:
             raise ChangesUnknownError(f"the answer about changed areas makes no progress at byte {at} of {capacity}")
@@ -93,9 +96,10 @@ def changed_extents(
     *,
     timeout: float = QUERY_SECONDS,
 ) -> Extents:
-    """Return what changed on one disk between ``change_id`` and the snapshot: normal extents of whole sectors.
+    """Return the extents of one disk that changed between ``change_id`` and the snapshot, as whole sectors.
 
-    :raises ChangesUnknownError: it cannot be told; read the whole disk. The message is the reason to record.
+    :param capacity: bytes of the disk.
+    :raises ChangesUnknownError: the changes are not known, so read the whole disk. The message is the reason to record.
     :raises StaleError: the snapshot is gone.
     """
     _check_lineage(session, snapshot, device_key, capacity, change_id)
@@ -127,7 +131,7 @@ def changed_extents(
 
 
 def _patiently(session: Session, query: Callable[[], Any], deadline: float) -> Any:
-    """Return an answer; ask again for a while where the connection is lost, not where the answer takes too long."""
+    """Return one answer. Ask again for a while if the connection is lost, but not if the answer takes too long."""
     given_up: float | None = None
     while True:
         began = time.monotonic()
@@ -144,10 +148,10 @@ def _patiently(session: Session, query: Callable[[], Any], deadline: float) -> A
 
 
 def enable_tracking(session: Session, moref: str) -> bool:
-    """Switch tracking on; return whether it was off. It takes effect with the next snapshot.
+    """Switch tracking on. Return whether it was off. vSphere begins to track at the next snapshot.
 
-    :raises UnsupportedError: the VM's hardware cannot, or the VM has snapshots: tracking that begins under a
-        snapshot misses changes without an error.
+    :raises UnsupportedError: the VM's hardware cannot track changes. Or the VM has snapshots, because tracking that
+        begins under a snapshot misses changes without an error.
     """
     with speaking(f"look at the change tracking of VM {moref}"):
         values = read(
@@ -174,7 +178,7 @@ def enable_tracking(session: Session, moref: str) -> bool:
 
 
 def disable_tracking(session: Session, moref: str) -> bool:
-    """Switch tracking off; return whether it was on."""
+    """Switch tracking off. Return whether it was on."""
     with speaking(f"look at the change tracking of VM {moref}"):
         on = _tracked(session, moref)
     if on:
@@ -201,7 +205,9 @@ def _tracked(session: Session, moref: str) -> bool:
 
 
 def check_succession(old: str, new: str) -> None:
-    """Make sure that two change ids belong to one unbroken history, ``old`` not after ``new``.
+    """Return if two change ids belong to one unbroken history, and ``old`` is not after ``new``.
+
+    ESXi writes a change id as ``<UUID>/<number>``. The UUID changes when tracking is reset, the number only grows.
 
     :raises ChangesUnknownError: the tracking was reset, or the VM went back to an older snapshot.
     """

@@ -1,7 +1,7 @@
-"""The mark that a restore leaves on the VM it works on, as an advanced setting of the VM, until it has ended.
+"""Reads and writes claims: marks of a restore on its VM, kept as advanced settings of the VM until the restore ends.
 
-A VM that the run *made* may be destroyed by whoever cleans up after the run; a VM that was there before never is: its
-mark only says which run is writing over it. vSphere's ``changeVersion`` decides between two that mark at once.
+A clean-up may destroy a VM that the run *made*. It never destroys a VM that was there before, whose mark only names the
+run that is writing over it. If two runs mark a VM at once, vSphere's ``changeVersion`` lets only one succeed.
 """
 
 from __future__ import annotations
@@ -24,36 +24,39 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import run_task
 
 MADE_BY = "vmkeep.run"
-"""Holds the key of the run which made a VM."""
+"""Setting with the key of the run that made the VM."""
 WRITTEN_BY = "vmkeep.restoring"
-"""Holds the key of the run that writes over a VM which was there before."""
+"""Setting with the key of the run that writes over a VM which was there before."""
 BEGAN = "vmkeep.began"
-"""The time at which the run marked the VM, by vCenter's own clock, in ISO format."""
+"""Setting with the time at which the run marked the VM, by vCenter's clock, in ISO format."""
 REPOSITORY = "vmkeep.repository"
-"""The repository that the run restores from, by its id: only there is written down whether the run is alive."""
+"""Setting with the id of the run's repository, because only that repository knows whether the run is alive."""
 SETTINGS = (MADE_BY, WRITTEN_BY, BEGAN, REPOSITORY)
 _SECONDS = 300.0
 _TRIES = 5
-"""Somebody else may change the VM between reading its ``changeVersion`` and using it."""
+"""Number of attempts, because somebody may change the VM between reading its ``changeVersion`` and using it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmClaim:
-    """The mark of the run that works on a VM."""
+    """The claim of a run on a VM: the mark that the run has put there."""
 
     run: str
     made: bool
-    """The run made the VM."""
+    """The run made the VM; else the run writes over it."""
     began: datetime | None = None
     repository: str | None = None
 
     def is_of(self, run: str, repository: str | None) -> bool:
-        """Whether that run has made it: runs of two repositories may have one key. Marks of old programs tell none."""
+        """Return whether this is the mark of a run. Runs of two repositories may have one key, so both are compared.
+
+        Marks of old programs name no repository; they count as being of any repository.
+        """
         return self.run == run and (None in (self.repository, repository) or self.repository == repository)
 
     @property
     def settings(self) -> dict[str, str]:
-        """The advanced settings that say so."""
+        """The claim as advanced settings."""
         values = {MADE_BY if self.made else WRITTEN_BY: self.run}
         if self.began is not None:
             values[BEGAN] = self.began.isoformat()
@@ -62,7 +65,7 @@ class VmClaim:
         return values
 
     def age(self, now: datetime) -> timedelta:
-        """Return how long the VM carries the mark; nothing where the mark does not tell."""
+        """Return the age of the mark; zero if the mark does not tell when it was made."""
         return now - self.began if self.began is not None else timedelta()
 
 
@@ -73,10 +76,11 @@ class ClaimedVm:
     vm: VmRef
     mark: VmClaim
     off: bool
+    """The VM is powered off."""
 
 
 def parse_mark(settings: Any) -> VmClaim | None:
-    """Return the mark among a VM's advanced settings."""
+    """Return the claim in a VM's advanced settings; ``None``: there is none."""
     found = values_by_key(settings)
     run = found.get(MADE_BY) or found.get(WRITTEN_BY)
     if not run:
@@ -95,27 +99,27 @@ def parse_mark(settings: Any) -> VmClaim | None:
 def values_by_key(settings: Any) -> dict[str, str]:
     """Return a VM's advanced settings by their keys in lower case, because vSphere compares keys without case.
 
-    Of a setting that is listed twice the last one counts: servers may add instead of replacing.
+    If a setting is listed twice, the last value counts, because servers may add a value instead of replacing it.
     """
     return {str(setting.key).lower(): str(setting.value) for setting in settings or ()}
 
 
 def options_for(values: Mapping[str, str]) -> list[Any]:
-    """Return advanced settings as vSphere takes them; an empty value is how it is told to forget one."""
+    """Return advanced settings as vSphere takes them. An empty value removes a setting."""
     return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]
 
 
 def claim_on(session: Session, moref: str) -> VmClaim | None:
-    """Return which run works on a VM.
+    """Return the claim on a VM; ``None``: no restore works on it.
 
-    :raises UnsupportedError: its configuration cannot be read, so that a mark on it would not be seen.
+    :raises UnsupportedError: the VM's configuration cannot be read, so that a mark on it would not be seen.
     """
     with speaking(f"look at VM {moref}"):
         return parse_mark(_settings(session, moref)["config.extraConfig"])
 
 
 def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
-    """Return every VM that some run has marked and not let go."""
+    """Return every VM that carries the mark of some run."""
     with speaking("look for VMs that restores have marked"):
         found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.extraConfig")
     return tuple(
@@ -130,10 +134,10 @@ def list_claimed(session: Session) -> tuple[ClaimedVm, ...]:
 
 
 def hold(session: Session, moref: str, mark: VmClaim, *, version: str | None) -> bool:
-    """Mark a VM that a run is about to write over; return whether its configuration is still what the caller saw.
+    """Mark a VM that a run is about to write over. Return whether the mark was set.
 
-    :param version: the VM's ``changeVersion`` when the caller looked at it. If it is another now, nothing is changed.
-    :raises ConflictError: another run has marked it.
+    :param version: the VM's ``changeVersion`` when the caller looked at it. If it is another now, nothing is set.
+    :raises ConflictError: another run has marked the VM.
     """
     what = f"mark VM {moref} for run {mark.run}"
     found, _ = _look(session, moref, what)
@@ -143,7 +147,7 @@ def hold(session: Session, moref: str, mark: VmClaim, *, version: str | None) ->
 
 
 def let_go(session: Session, moref: str, run: str) -> bool:
-    """Take a run's mark off a VM: from here on no clean-up of that run touches it. Return whether it was there.
+    """Take a run's mark off a VM, so that no clean-up of that run touches it. Return whether the mark was there.
 
     :raises VSphereError: the mark is still there.
     """
@@ -164,7 +168,7 @@ def let_go(session: Session, moref: str, run: str) -> bool:
 
 
 def _look(session: Session, moref: str, what: str) -> tuple[VmClaim | None, str | None]:
-    """Return a VM's mark, and the ``changeVersion`` it was read at."""
+    """Return the claim on a VM, and the ``changeVersion`` at which it was read."""
     with speaking(what):
         values = _settings(session, moref)
     return parse_mark(values["config.extraConfig"]), values["config.changeVersion"]
@@ -177,7 +181,7 @@ def _settings(session: Session, moref: str) -> dict[str, Any]:
 
 
 def _change(session: Session, moref: str, values: Mapping[str, str], *, version: str | None, what: str) -> bool:
-    """Set advanced settings; return whether nobody else had changed the VM since ``version``."""
+    """Set advanced settings, unless somebody has changed the VM since ``version``. Return whether they were set."""
     spec = vim.vm.ConfigSpec(extraConfig=options_for(values), changeVersion=version)
     try:
         with speaking(what):
@@ -196,6 +200,6 @@ def _change(session: Session, moref: str, values: Mapping[str, str], *, version:
 
 
 def _are_set(session: Session, moref: str, values: Mapping[str, str]) -> bool:
-    """Return whether a VM has these advanced settings; an empty value stands for none."""
+    """Return whether a VM has these advanced settings. An empty value means that the setting must be absent."""
     now = values_by_key(read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"])
     return all(now.get(key, "") == value for key, value in values.items())

@@ -1,6 +1,7 @@
-"""The ConfigSpec that creates a saved VM again, from its VirtualMachineConfigInfo. Pure: XML in, spec out.
+"""Builds the ConfigSpec that creates a saved VM again, from its VirtualMachineConfigInfo. Pure: XML in, spec out.
 
-Takes over most of what was saved; leaves out what belongs to the old VM's files, host or identity, and says so.
+Most settings are taken over. Settings that belong to the old VM's files, host or identity are left out, and a note says
+so.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class SpecOptions:
 
     name: str
     new_identity: bool = True
-    """New UUIDs and MAC addresses, so that it can run beside the original."""
+    """The VM gets new UUIDs and MAC addresses, so that it can run beside the original."""
     physical_rdm: str = "placeholder"
     """The replacement of a physical-mode RDM: ``placeholder``, ``lun`` or ``omit``."""
     luns: Mapping[int, str] = field(default_factory=dict)
@@ -50,20 +51,21 @@ class SpecOptions:
     copied: Collection[int] = ()
     """Device keys of the disks that the restore point holds."""
     mark: VmClaim | None = None
-    """The run that makes it; stays on the VM until the run has finished it."""
+    """The claim of the run that makes the VM. It stays on the VM until the run has finished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """The offers of the new VM's place; found out by :mod:`vmkeep.vsphere.fitting`."""
+    """Facts about the new VM's place, which :mod:`vmkeep.vsphere.fitting` finds out."""
 
     datastore: str
-    """Name of the one that the VM's own files go to."""
+    """Name of the datastore for the VM's own files."""
     disk_datastores: Mapping[int, str] = field(default_factory=dict)
     luns: Mapping[int, Lun] = field(default_factory=dict)
     networks: Mapping[int, CardNetwork] = field(default_factory=dict)
-    """By the device key of a network card."""
+    """The network of each card, by the card's device key in the saved configuration."""
     isos: frozenset[str] = frozenset()
+    """ISO files that exist there, as datastore paths."""
     may_place_swap: bool = False
     """The user holds ``VirtualMachine.Config.SwapPlacement`` there."""
     key_known: bool = False
@@ -72,39 +74,39 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltSpec:
-    """A ConfigSpec, and what the user should know about it."""
+    """A ConfigSpec, and its differences from the saved VM."""
 
     spec: Any
     notes: tuple[str, ...]
     """The differences from the saved VM, one sentence each."""
     datastore: str
-    """The one that the VM's own files go to."""
+    """Name of the datastore for the VM's own files."""
     disks: tuple[tuple[str, str], ...]
-    """Each saved disk's address, and the datastore of its new one."""
+    """Address of each saved disk, and the datastore of the new disk."""
     networks: tuple[tuple[str, str], ...]
-    """Each network card's label, and its network."""
+    """Label of each network card, and its network."""
     unconnected: tuple[str, ...] = ()
-    """Labels of the network cards that start disconnected though they were not saved so, or because it was said."""
+    """Labels of network cards that start disconnected, though they were saved connected or because a person said so."""
     held_back: tuple[str, ...] = ()
-    """The cards that would be connected if no original were running."""
+    """Labels of network cards that would be connected if the original were not running."""
     network_ids: tuple[str, ...] = ()
     """Managed object ids of these networks."""
     luns: tuple[tuple[str, str], ...] = ()
-    """Each raw mapping's address, and the LUN it is mapped to."""
+    """Address of each raw device mapping, and its LUN."""
     moved: tuple[str, ...] = ()
-    """Disks that go to another datastore than they were on because it is not there, one sentence each."""
+    """One sentence for each disk that goes to another datastore, because its old one is not there."""
     template: bool
-    """The saved VM was a template, and the new one becomes one, once all is written."""
+    """The saved VM was a template. The new VM becomes one after all disks are written."""
     reads_nvram: bool
     """The new VM can read the saved VM's NVRAM."""
     efi: bool
-    """The VM starts by EFI, which keeps its boot entries in the NVRAM."""
+    """The VM boots by EFI, which keeps its boot entries in the NVRAM."""
 
 
 def parse_config(xml: str | bytes) -> Any:
     """Parse a saved VirtualMachineConfigInfo.
 
-    :raises CorruptError: it is not one.
+    :raises CorruptError: the text is none, or is incomplete.
     """
     try:
         config = deserialize(xml.encode() if isinstance(xml, str) else xml, vim.vm.ConfigInfo)
@@ -116,7 +118,7 @@ def parse_config(xml: str | bytes) -> Any:
 
 
 def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
-    """Return the spec for ``CreateVM_Task``."""
+    """Return the spec for ``CreateVM_Task``, and the differences from the saved VM."""
     encrypted = config.keyId is not None and around.key_known
     disks = DiskRules(
         physical_rdm=options.physical_rdm,
@@ -135,8 +137,8 @@ def build(config: Any, options: SpecOptions, around: Surroundings) -> BuiltSpec:
     spec.flags = _without(config.flags, "faultToleranceType")
     spec.bootOptions = _without(config.bootOptions)
     if spec.bootOptions is not None:
-        spec.bootOptions.bootOrder = []  # it names device keys, and can be set only when the new ones are known
-    # CreateVM_Task refuses an overhead limit, which every VM has that ran once.
+        spec.bootOptions.bootOrder = []  # it names device keys, so it is set when the new keys are known
+    # CreateVM_Task refuses an overhead limit, and every VM that ran once has one.
     spec.cpuAllocation = _without(config.cpuAllocation, "overheadLimit")
     spec.memoryAllocation = _without(config.memoryAllocation, "overheadLimit")
     spec.changeTrackingEnabled = False  # tracking has to be off while the disks are written
@@ -211,7 +213,7 @@ def _copy_hardware(spec: Any, config: Any) -> None:
 
 
 def _identity(spec: Any, config: Any, options: SpecOptions) -> Iterator[str]:
-    """Set what tells this VM from others, where it is to keep that."""
+    """Set the UUIDs of the saved VM, if the new VM is to keep its identity."""
     named = bool(config.npivNodeWorldWideName or config.npivPortWorldWideName)
     if options.new_identity:
         if named:

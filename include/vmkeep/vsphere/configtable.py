@@ -1,6 +1,6 @@
-"""A table that tells of each member of a saved VirtualMachineConfigInfo how a new VM gets it, or why not.
+"""A table with a rule for each member of a saved VirtualMachineConfigInfo: how a new VM gets it, or why not.
 
-Every member that pyVmomi knows stands here exactly once; a test fails where a new pyVmomi brings one that does not.
+Every member that pyVmomi knows stands here exactly once. A test fails if a new pyVmomi brings a member without a rule.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ COPIED = (
     "guestAutoLockEnabled", "memoryReservationLockedToMax", "nestedHVEnabled", "vPMCEnabled",
     "messageBusTunnelEnabled", "npivTemporaryDisabled", "npivOnNonRdmDisks",
 )  # fmt: skip
-"""Set in the spec as they were saved."""
+"""Members that are set in the spec as they were saved."""
 
 UNLESS_USUAL: Mapping[str, Any] = MappingProxyType(
     {
@@ -32,7 +32,7 @@ UNLESS_USUAL: Mapping[str, Any] = MappingProxyType(
         "vmOpNotificationTimeout": -1,
     }
 )
-"""Copied where they differ from this: the value of every VM is not asked for, which an older host may not know."""
+"""Members that are copied only if they differ from this usual value, because an older host may not know the member."""
 
 BUILT = (
     "name", "uuid", "instanceUuid", "locationId", "template", "files", "tools", "flags", "defaultPowerOps", "hardware",
@@ -40,7 +40,7 @@ BUILT = (
     "changeTrackingEnabled", "numaInfo", "sgxInfo", "scheduledHardwareUpgradeInfo",
     "npivNodeWorldWideName", "npivPortWorldWideName",
 )  # fmt: skip
-"""Each has a rule of its own in :mod:`vmkeep.vsphere.configspec`, or in the steps of a restore."""
+"""Members with a rule of their own in :mod:`vmkeep.vsphere.configspec`, or in the steps of a restore."""
 
 LEFT: Mapping[str, str] = MappingProxyType(
     {
@@ -62,7 +62,7 @@ LEFT: Mapping[str, str] = MappingProxyType(
         "swapStorageObjectId": "names an object of the old VM's datastore",
     }
 )
-"""Not taken over and not named, because no new VM could have them; each with its reason."""
+"""Members that are left out without a note, because no new VM could have them; each with its reason."""
 
 _Lost = tuple[str, Callable[[Any], object]]
 LOST: Mapping[str, _Lost] = MappingProxyType(
@@ -90,7 +90,7 @@ LOST: Mapping[str, _Lost] = MappingProxyType(
         "deviceGroups": ("device groups, whose devices depend on their host", lambda value: value.deviceGroup),
     }
 )
-"""Not taken over: what a person is told, and whether a value that is set means anything."""
+"""Members that are left out with a note: the words of the note, and a test whether the saved value means anything."""
 
 
 def lost_members(config: Any) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""An HTTPS connection that checks its peer each time it connects, and bounds each exchange.
+"""An HTTPS connection that checks its peer each time it connects, and limits the time of each exchange.
 
-Used by the SOAP stub and by file up- and downloads. Knows no SOAP and no session.
+The SOAP stub uses it, and so do uploads and downloads of files. It knows no SOAP and no session.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ CONNECT_SECONDS = 15.0
 
 
 class PinnedConnection(http.client.HTTPSConnection):
-    """``http.client``'s connection with our own :meth:`connect`; there is no other way to a socket in it.
+    """``http.client``'s connection with our own :meth:`connect`, the only method that opens a socket.
 
     ``http.client`` connects by itself when a request finds the connection closed, so the check has to sit here.
     """
 
     def __init__(self, host: str, port: int, *, trust: Trust, call_timeout: float) -> None:
-        # Without a context, http.client makes one and reads all the system's authorities into it, each time.
+        # A context is given, because otherwise http.client makes one and reads all the system's authorities each time.
         super().__init__(host, port, timeout=min(CONNECT_SECONDS, call_timeout), context=trust.context)
         self._trust = trust
         self.call_timeout = call_timeout
@@ -31,13 +31,13 @@ class PinnedConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         """Open the socket and check the certificate.
 
-        :raises CertificateError: nothing was sent.
-        :raises UnreachableError: nobody answers.
+        :raises CertificateError: the certificate is not the expected one. Nothing was sent.
+        :raises UnreachableError: no server answers.
         """
         self.sock: Any = self._trust.open_socket(self.host, self.port, timeout=min(CONNECT_SECONDS, self.call_timeout))
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send a request; it and its answer together may take the call's time-out, and no longer."""
+        """Send a request. The request and its answer together may take ``call_timeout`` seconds."""
         if self.sock is not None and _is_stale(self.sock):
             self.close()
         if self.sock is None:
@@ -48,12 +48,12 @@ class PinnedConnection(http.client.HTTPSConnection):
 
 
 def _is_stale(sock: DeadlineSocket) -> bool:
-    """Return whether the peer has closed an idle connection; nothing else can be readable between two exchanges.
+    """Return whether the peer has closed an idle connection: nothing else can be readable between two exchanges.
 
-    Without this, the first call after a pause fails, and a call that changes something cannot simply be sent again.
+    Without this check the first call after a pause fails, and a call that changes something cannot simply be repeated.
     """
     if sock.pending():
         return True
-    watch = select.poll()  # not select(): a busy worker has more files open than that can count
+    watch = select.poll()  # not select(), which fails for file numbers above 1023, as a busy worker has
     watch.register(sock, select.POLLIN)
     return bool(watch.poll(0))

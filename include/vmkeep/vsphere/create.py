@@ -1,4 +1,4 @@
-"""Creating a VM from its saved configuration, which was fitted to its place, and setting its boot order."""
+"""Creates a VM from its saved configuration, fitted to its place, and sets its boot order."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CREATE_SECONDS = 1800.0
-"""Eager-zeroed disks are written in full before the task ends."""
+"""Seconds for the task, because vSphere writes eager-zeroed disks in full before it ends."""
 FORGOTTEN_SECONDS = 900.0
-"""Time for looking for a VM whose vCenter was restarted while the VM was made."""
+"""Seconds to look for the VM if its vCenter was restarted while the VM was made."""
 
 
 def create_vm(
@@ -39,13 +39,13 @@ def create_vm(
     *,
     settled: SettledPlace | None = None,
 ) -> str:
-    """Create the VM, powered off, tracking off; return its managed object id.
+    """Create the VM, powered off and with change tracking off. Return its managed object id.
 
-    May be called again: a VM that the same run has made under that name, and not finished, is taken up.
+    A second call by the same run finds the VM of the first call and returns it.
 
-    :param settled: where it was planned to go.
+    :param settled: the place that was planned, with the place of every part.
     :raises ConflictError: the name is taken in that folder.
-    :raises StaleError: the VM, or a part of it, would go elsewhere.
+    :raises StaleError: the VM, or a part of it, would not go to the planned place. Nothing was made.
     """
     saved = parse_config(config_xml)
     if place.taken_by is not None and not _is_of(session, place.taken_by, options.mark):
@@ -69,7 +69,7 @@ def _is_of(session: Session, moref: str, mark: VmClaim | None) -> bool:
 
 
 def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> str:
-    """Create the VM. A task that is forgotten is not started again: its VM may still come, beside the second one."""
+    """Create the VM. A forgotten task is not started again, because its VM may still appear beside a second one."""
     folder = session.managed(vim.Folder, place.folder)
     pool = session.managed(vim.ResourcePool, place.pool)
     host = None if place.by_vsphere else session.managed(vim.HostSystem, place.host)
@@ -88,7 +88,7 @@ def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> 
 
 
 def _made(session: Session, folder: Any, options: SpecOptions) -> Any:
-    """Return the VM that the run has made in a folder; one that a restarted vCenter put elsewhere is not the one."""
+    """Return the VM that the run has made in a folder. One that a restarted vCenter put elsewhere does not count."""
     for found in list_claimed(session):
         if options.mark is not None and found.mark.made and found.mark.is_of(options.mark.run, options.mark.repository):
             vm = session.vm(found.vm.moref)
@@ -108,7 +108,7 @@ def _set_boot_order(session: Session, moref: str, saved: Any) -> None:
     what = f"set the boot order of VM {moref}"
     spec = vim.vm.ConfigSpec(bootOptions=vim.vm.BootOptions(bootOrder=order))
     with speaking(what):
-        # Setting the same order twice does no harm, so nobody has to look whether it was set.
+        # Setting the same order twice does no harm, so that a forgotten task is simply started again.
         run_task(
             session,
             lambda: session.vm(moref).ReconfigVM_Task(spec),

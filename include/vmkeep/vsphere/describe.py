@@ -24,7 +24,7 @@ from vmkeep.vsphere.sharing import snapshot_obstacles
 
 
 class PowerState(StrEnum):
-    """vSphere's words for it."""
+    """The power states of a VM, in vSphere's words."""
 
     ON = "poweredOn"
     OFF = "poweredOff"
@@ -45,7 +45,7 @@ class VmDescription:
     tracked: bool
     """Changed block tracking is on."""
     snapshot_obstacles: tuple[str, ...]
-    """Why vSphere refuses every snapshot of it."""
+    """Reasons why vSphere refuses every snapshot of the VM."""
     has_snapshots: bool
     consolidation_needed: bool
     tools_running: bool
@@ -54,17 +54,17 @@ class VmDescription:
     vmx: str
     """``[datastore] folder/name.vmx``."""
     host: str | None
-    """Name of the ESXi host it is registered on."""
+    """Name of the ESXi host on which the VM is registered."""
     datastores: tuple[str, ...]
-    """Names of the datastores its files are on."""
+    """Names of the datastores with the VM's files."""
     mark: VmClaim | None
-    """The run whose restore works on it."""
+    """The claim of a restore that works on the VM."""
     not_protectable: str | None
-    """Why it can be no object of a backup now, though its configuration is known; ``None`` where it can."""
+    """Reason why the VM cannot be backed up, though its configuration is known; ``None``: it can."""
     managed_by: str | None
-    """The software that manages it, e.g. vSphere itself; ``None``: nobody but people."""
+    """The software that manages the VM, e.g. vSphere itself; ``None``: only people do."""
     change_version: str | None
-    """Changes with every change of the configuration."""
+    """vSphere's version of the configuration, which every change of it renews."""
 
     @property
     def moref(self) -> str:
@@ -79,13 +79,13 @@ class VmDescription:
 
     @property
     def running(self) -> bool:
-        """Powered on; a suspended VM is not."""
+        """The VM is powered on; a suspended VM is not."""
         return self.power is PowerState.ON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldDisk:
-    """A disk as a snapshot holds it: the file to open, and its change cursor."""
+    """A disk as a snapshot holds it: the file to open, and its change id."""
 
     disk: Disk
     change_id: ChangeId | None
@@ -112,10 +112,10 @@ _PATHS = (
 
 
 def describe_vm(session: Session, moref: str) -> VmDescription:
-    """Read one VM. Some ten round trips.
+    """Describe one VM. This takes some ten round trips.
 
-    :raises NotFoundError: there is no VM of that id.
-    :raises UnsupportedError: its host or datastore is not reachable, so that vSphere knows no configuration.
+    :raises NotFoundError: no VM has that id.
+    :raises UnsupportedError: vSphere knows no configuration of the VM, because its host or datastore is not reachable.
     """
     with speaking(f"describe VM {moref}"):
         managed = session.vm(moref)
@@ -160,11 +160,12 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
 
 
 def held_disks(session: Session, moref: str, snapshot: str | None) -> tuple[HeldDisk, ...]:
-    """Return the disks as a snapshot holds them, or with ``None`` as the VM has them now.
+    """Return the disks as a snapshot holds them.
 
-    Independent disks and physical RDMs are not in snapshots, whatever vSphere lists.
+    Independent disks and physical RDMs are in no snapshot, though vSphere lists them there.
 
-    :raises NotFoundError: VM or snapshot does not exist.
+    :param snapshot: managed object id; ``None``: the disks as the VM has them now.
+    :raises NotFoundError: the VM or the snapshot does not exist.
     """
     with speaking(f"read the disks of VM {moref}" + (f" in snapshot {snapshot}" if snapshot else "")):
         config = _read_config(session, moref, snapshot)
@@ -173,7 +174,7 @@ def held_disks(session: Session, moref: str, snapshot: str | None) -> tuple[Held
 
 
 def change_id(backing: Any) -> ChangeId | None:
-    """Return the change cursor of a disk's backing; an empty one or ``*`` counts as none."""
+    """Return the change id of a disk's backing. An empty one, or ``*``, counts as none."""
     text = getattr(backing, "changeId", None)
     return ChangeId(text) if text and text != "*" else None
 
@@ -181,7 +182,7 @@ def change_id(backing: Any) -> ChangeId | None:
 def config_xml(session: Session, moref: str, snapshot: str | None = None) -> str:
     """Return a VM's configuration (``VirtualMachineConfigInfo``), of now or of a snapshot, as vim25 XML.
 
-    :raises NotFoundError: VM or snapshot does not exist.
+    :raises NotFoundError: the VM or the snapshot does not exist.
     """
     with speaking(f"read the configuration of VM {moref}"):
         return serialize(_read_config(session, moref, snapshot), session.api_version).decode()

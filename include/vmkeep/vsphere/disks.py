@@ -1,4 +1,4 @@
-"""A VM's virtual disks as model values, and why some cannot be copied. Pure: vim devices in, ``Disk`` values out."""
+"""Describes a VM's virtual disks as model values, with reasons to skip some. Pure: vim devices in, ``Disk`` out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.vsphere.api import type_name, vim
 
 _READABLE = {"FlatVer2", "SparseVer2", "SeSparse", "RawDiskMappingVer1"}
-"""Backings that VDDK reads through a snapshot, or of a VM that is powered off."""
+"""Kinds of backing that VDDK can read: through a snapshot, or while the VM is powered off."""
 
 
 def disks_of(devices: Iterable[Any]) -> tuple[Disk, ...]:
-    """Return every virtual disk among a VM's devices, in order of device key, each with its reason to skip it.
+    """Return every virtual disk among a VM's devices, in order of device key, with the reason to skip it, if any.
 
-    :raises UnsupportedError: a disk hangs on no controller that is known here.
+    :raises UnsupportedError: a disk is attached to a controller of an unknown kind.
     """
     by_key = {device.key: device for device in devices}
     disks = (device for device in by_key.values() if isinstance(device, vim.vm.device.VirtualDisk))
@@ -24,7 +24,7 @@ def disks_of(devices: Iterable[Any]) -> tuple[Disk, ...]:
 
 
 def controller_kind(controller: Any) -> ControllerKind | None:
-    """Return the bus a controller drives, or ``None`` for one that drives no disks."""
+    """Return the kind of a disk controller; ``None``: it controls no disks."""
     kinds = vim.vm.device
     for kind, bus in (
         (kinds.VirtualSCSIController, ControllerKind.SCSI),
@@ -50,7 +50,7 @@ def _disk(device: Any, controller: Any) -> Disk:
         controller_type=type_name(controller),
         bus=controller.busNumber,
         unit=device.unitNumber or 0,
-        capacity=int(device.capacityInBytes or device.capacityInKB * 1024),  # pyVmomi has a long of its own
+        capacity=int(device.capacityInBytes or device.capacityInKB * 1024),  # pyVmomi has its own type for a long
         backing=backing_name(backing),
         compatibility_mode=getattr(backing, "compatibilityMode", None),
         disk_mode=getattr(backing, "diskMode", None) or "persistent",
@@ -65,7 +65,7 @@ def _disk(device: Any, controller: Any) -> Disk:
 
 
 def _chain(backing: Any) -> tuple[str, ...]:
-    """The files of a disk from its base on; empty where one of them has no name."""
+    """Return the names of a disk's files, from the base on; none if one of them has no name."""
     files: list[str] = []
     while backing is not None:
         files.append(getattr(backing, "fileName", None) or "")
@@ -74,7 +74,7 @@ def _chain(backing: Any) -> tuple[str, ...]:
 
 
 def backing_name(backing: Any) -> str:
-    """Return a backing's type without its frame: ``FlatVer2`` for ``VirtualDiskFlatVer2BackingInfo``."""
+    """Return the core of a backing's type name: ``FlatVer2`` for ``VirtualDiskFlatVer2BackingInfo``."""
     if backing is None:
         return "none"
     return type_name(backing).removeprefix("VirtualDisk").removesuffix("BackingInfo")
@@ -93,5 +93,5 @@ def _skip(backing: Any, controller: Any) -> SkipReason | None:
 
 
 def is_shared_bus(device: Any) -> bool:
-    """Return whether a device is a controller whose bus other VMs are on, too."""
+    """Return whether a device is a controller whose bus may be shared with other VMs."""
     return getattr(device, "sharedBus", None) not in (None, "noSharing")

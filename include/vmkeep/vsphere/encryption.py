@@ -1,4 +1,4 @@
-"""Keys of encrypted VMs: whether a vCenter can use the one that a saved VM was encrypted with."""
+"""Finds out whether a vCenter can use the key with which a saved VM was encrypted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vmkeep.vsphere.rightscheck import missing_when
 from vmkeep.vsphere.session import Session
 
 _AVAILABLE = 1
-"""The bit of ``checkKeyBitMap`` that asks whether a key can be had."""
+"""The bit of ``checkKeyBitMap`` that asks whether a key is available."""
 
 
 def can_encrypt(session: Session, folder: Any, key: Any) -> bool:
     """Return whether a new VM in a folder can be encrypted with a saved VM's key.
 
-    That needs the same key provider here, and rights. Where either is not known, the answer is no.
+    This needs the same key provider here, and rights. If either is not known, the answer is no.
     """
     manager = session.content.cryptoManager
     if key is None or key.providerId is None or not isinstance(manager, vim.encryption.CryptoManagerKmip):
@@ -33,12 +33,15 @@ def can_encrypt(session: Session, folder: Any, key: Any) -> bool:
         try:
             answers = manager.QueryCryptoKeyStatus([key], _AVAILABLE)
         except (vmodl.fault.InvalidArgument, vmodl.fault.NotSupported):
-            return False  # it knows no such provider
+            return False  # this vCenter knows no such provider
     return any(bool(answer.keyAvailable) for answer in answers or ())
 
 
 def opens_nvram(session: Session, moref: str, saved: Any) -> bool:
-    """Return whether an existing VM can read the NVRAM of a saved one: both in plain, or both with one key's bundle."""
+    """Return whether an existing VM can read the NVRAM of a saved VM.
+
+    It can if neither VM is encrypted, or if both are encrypted with the bundle of one key.
+    """
     with speaking(f"look at the encryption of VM {moref}"):
         now = read(session, session.vm(moref), "config.keyId", "config.extraConfig")
     before = (saved.keyId is not None, _bundle(saved.extraConfig))

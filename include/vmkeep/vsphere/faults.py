@@ -1,7 +1,6 @@
-"""vSphere's faults as errors of ours: by what a caller has to do, in one line that names the object.
+"""Turns vSphere's faults into our errors: the class tells what a caller has to do, one line names the object.
 
-The only place that knows which fault means what. Faults that one step treats on its own are caught by that step
-before they get here.
+Only this module knows the meaning of each fault. A step that treats a fault in its own way catches it before.
 """
 
 from __future__ import annotations
@@ -35,7 +34,10 @@ def speaking(what: str) -> Iterator[None]:
 
 
 def translate(fault: Any, what: str) -> VmKeepError:
-    """Return the error for one fault: of a call, or of a task."""
+    """Return our error for one fault of a call or of a task.
+
+    :param what: the action that failed, with its object, at the beginning of the message.
+    """
     name, text = type_name(fault), f"{what}: {message(fault)}"
     if isinstance(fault, vim.fault.InvalidLogin):
         return AuthenticationError(f"{what}: user name or password was refused")
@@ -68,7 +70,7 @@ def message(fault: Any) -> str:
 
 
 def _keys(fault: Any) -> tuple[str, ...]:
-    """Return what a fault and its causes say of themselves in no language: keys of messages, and types of causes."""
+    """Return the parts of a fault that depend on no language: keys of its messages, and types of its causes."""
     keys = [str(extra.key) for extra in getattr(fault, "faultMessage", None) or () if getattr(extra, "key", None)]
     cause = getattr(fault, "faultCause", None)
     return tuple(keys) if cause is None else (*keys, type_name(cause), *_keys(cause))
@@ -77,7 +79,7 @@ def _keys(fault: Any) -> tuple[str, ...]:
 def _denied(fault: Any, what: str) -> PermissionDeniedError:
     privilege = getattr(fault, "privilegeId", None) or "an unnamed privilege"
     target = moref_of(fault.object) if getattr(fault, "object", None) is not None else "the object"
-    # Newer servers list all that is missing, older ones name the first.
+    # Newer servers list all missing privileges, older servers name the first one.
     listed = [
         f"{', '.join(missing.privilegeIds)} on {moref_of(missing.entity)}"
         for missing in getattr(fault, "missingPrivileges", None) or ()

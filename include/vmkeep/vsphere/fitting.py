@@ -1,4 +1,4 @@
-"""Fitting a saved VM to a place: the host that has all it needs, its spec there, and every check before it is made."""
+"""Fits a saved VM to a place: finds a host with all that the VM needs, builds its spec there, and checks the rights."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def choose_host(
 ) -> tuple[Place, BuiltSpec]:
     """Return the place with the first of its hosts that has all that the VM needs, and the VM's spec there.
 
-    A host that has the datastore of each disk is preferred to one where disks would go to another. The choice is left
-    to vSphere only where any host would do, because nobody documents what its default one has.
+    A host with the old datastore of each disk is preferred. vSphere may choose the host only if every host would do,
+    because VMware does not document which host it takes.
 
-    :raises NotFoundError: none has; what each lacks is told.
-    :raises UnsupportedError: all are too old for the VM's hardware.
+    :raises NotFoundError: no host has all. The message tells what each host lacks.
+    :raises UnsupportedError: all hosts are too old for the VM's hardware version.
     """
     lacking: dict[str, NotFoundError | UnsupportedError] = {}
     found: list[tuple[Place, BuiltSpec]] = []
@@ -76,9 +76,9 @@ def _any_would_do(session: Session, place: Place, hosts: Iterable[str], built: B
 
 
 def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: SpecOptions) -> BuiltSpec:
-    """Build the spec and check all it needs: datastores, networks, LUNs, rights. Changes nothing.
+    """Build the spec and check all that it needs: datastores, networks, LUNs, rights. Changes nothing.
 
-    :raises NotFoundError: a datastore, network or LUN does not exist there; the candidates are named.
+    :raises NotFoundError: a datastore, network or LUN does not exist there. The message lists the candidates.
     :raises PermissionDeniedError: a privilege is missing.
     :raises UnsupportedError: the VM's hardware is newer than the host's.
     """
@@ -119,7 +119,7 @@ def plan_vm(session: Session, config_xml: str | bytes, place: Place, options: Sp
 
 
 def _moved(place: Place, devices: Iterable[Any], around: Surroundings) -> Iterator[str]:
-    """Tell of each disk that goes to another datastore than it was on, though nobody asked for that."""
+    """Yield a note for each disk that goes to another datastore than before without anybody asking for it."""
     for disk in disks_of(devices):
         asked = place.request.datastore or place.request.disk_datastores.get(disk.key)
         if asked is None and disk.file_name:
@@ -133,7 +133,10 @@ def _moved(place: Place, devices: Iterable[Any], around: Surroundings) -> Iterat
 
 
 def _circumstances(config: Any, around: Surroundings) -> Iterator[When]:
-    """Yield those whose rights a new VM cannot do without; without the others it is made otherwise, and says so."""
+    """Yield the circumstances of a new VM that need rights of their own.
+
+    Where a VM can be made otherwise without the rights, the circumstance is left out and a note says so.
+    """
     if around.luns:
         yield When.RAW_MAPPING
     if config.template:
@@ -141,7 +144,7 @@ def _circumstances(config: Any, around: Surroundings) -> Iterator[When]:
 
 
 def settle(place: Place, built: BuiltSpec) -> SettledPlace:
-    """Return where a VM that was planned goes, with every part of it."""
+    """Return the place of a planned VM, with the place of each of its parts."""
     return SettledPlace(
         folder=place.folder,
         folder_path=place.folder_path,
@@ -166,7 +169,7 @@ def _home(place: Place, vmx: str) -> str:
 
 
 def _datastore(place: Place, name: str) -> str:
-    """Return the stored spelling, which datastore paths are written with, of a name as a person types it."""
+    """Return a datastore's name as vSphere stores it, for datastore paths, from the name that a person typed."""
     for stored in place.datastores:
         if decode_name(stored) == name:
             return stored
@@ -178,7 +181,7 @@ def _datastore(place: Place, name: str) -> str:
 
 
 def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecOptions) -> dict[int, Lun]:
-    """Return the free LUN for each raw mapping that gets one."""
+    """Return the free LUN for each raw device mapping that gets one, by the disk's device key."""
     luns = {key: free_lun(session, place.host, name) for key, name in options.luns.items()}
     for disk in disks_of(devices):
         if disk.skip is SkipReason.PHYSICAL_RDM and options.physical_rdm == "lun" and disk.key not in luns:
@@ -193,9 +196,9 @@ def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecO
 
 
 def _disk_datastores(place: Place, devices: Iterable[Any], home: str) -> dict[int, str]:
-    """Return the datastore of each disk: the one asked for, else its old one if that is there.
+    """Return the datastore of each disk: the one named for it, else the one named for the VM, else its old one.
 
-    A datastore that was named for the whole VM goes before the old one.
+    A disk whose old datastore is not there goes beside the VM's own files.
     """
     chosen: dict[int, str] = {}
     for disk in disks_of(devices):

@@ -1,4 +1,4 @@
-"""Asks which virtual hardware versions a host takes, before anything is made."""
+"""Checks whether a host supports a virtual hardware version, before a VM is made there."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from vmkeep.vsphere.session import Session
 
 
 def require_version(session: Session, host: str, version: str) -> None:
-    """Return if a host can run VMs of a hardware version; a version that has no number is left to vSphere.
+    """Return if a host can run VMs of a hardware version. A version without a number is left to vSphere.
 
-    :raises UnsupportedError: it is newer than the newest that the host knows.
+    :param version: e.g. ``vmx-19``.
+    :raises UnsupportedError: the version is newer than the newest that the host knows.
     """
     managed = session.managed(vim.HostSystem, host)
     with speaking(f"ask which hardware versions host {host} takes"):
@@ -41,7 +42,7 @@ def takes_version(session: Session, host: str, version: str) -> bool:
 
 
 def _is_for(option: Any, host: str) -> bool:
-    """Return whether a new VM can have this version on that host; one that lists no hosts tells nothing of them."""
+    """Return whether a new VM can have this version on that host. A version that lists no hosts is for all of them."""
     return option.createSupported is not False and (not option.host or host in map(moref_of, option.host))
 
 

@@ -1,8 +1,8 @@
-"""Files that a running VM holds, read from its own host.
+"""Reads files of a running VM from the host on which the VM runs.
 
-vCenter hands a request for a file to some host that has the datastore, and only the host which holds the file's lock
-can read it. So vCenter is asked for a ticket: for one method on one URL of that host. The host's certificate is pinned
-to what vCenter knows of it, and no password is sent there.
+Only the host that holds a file's lock can read it, but vCenter hands a request to any host with the datastore. So
+vCenter is asked for a ticket (``AcquireGenericServiceTicket``), which allows one method on one URL of the right host.
+The host must show the certificate that vCenter knows of it, and no password is sent there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.trust import Trust
 
 EXCHANGE_SECONDS = 30.0
-"""A file is some kilobytes; the VM's snapshot is kept waiting meanwhile."""
+"""Seconds for one exchange. A file has only some kilobytes, and the VM's snapshot grows meanwhile."""
 LIMIT = 16 << 20
 _ADDRESSES = 2
 """Number of a host's management addresses that are tried before its name."""
@@ -40,14 +40,14 @@ class OwnHost:
 
     name: str
     addresses: tuple[str, ...]
-    """The addresses to try, in this order."""
+    """Addresses to try, in this order."""
     port: int
     thumbprint: str | None
-    """Thumbprint of its certificate."""
+    """Thumbprint of the host's certificate; ``None``: vCenter does not tell."""
 
 
 def own_host(session: Session, moref: str) -> OwnHost | None:
-    """Return the host that holds a VM's files; ``None``: nobody does, or the session is with the host itself."""
+    """Return the host that holds a VM's files; ``None``: no host does, or the session is with the host itself."""
     if not session.is_vcenter:
         return None
     with speaking(f"look for the host of VM {moref}"):
@@ -61,22 +61,22 @@ def own_host(session: Session, moref: str) -> OwnHost | None:
     return OwnHost(
         name=name,
         addresses=(*list(_management(known["config.virtualNicManagerInfo"]))[:_ADDRESSES], name),
-        # Some servers tell the port of the NFC service here, which speaks no HTTP.
+        # Some servers give the port of the NFC service here, which speaks no HTTP.
         port=port if port and port != _AUTHD else _HTTPS,
         thumbprint=known["summary.config.sslThumbprint"],
     )
 
 
 def _known(session: Session, host: Any) -> dict[str, Any]:
-    """Return how a host can be reached and recognised, as far as the user may see it."""
+    """Return the addresses and the certificate of a host, as far as the user may see them."""
     found = read_each(session, [host], *_PATHS)
     return found[0][1] if found else dict.fromkeys(_PATHS)
 
 
 def read_file(session: Session, host: OwnHost, path: DatastorePath) -> bytes:
-    """Return a file as its host has it.
+    """Return the content of a file, as its host has it.
 
-    :raises NotFoundError: there is none.
+    :raises NotFoundError: the host has no such file.
     :raises VmKeepError: the host does not answer in time, is not the one that vCenter knows, or refuses.
     """
     if not host.thumbprint:
@@ -88,7 +88,9 @@ def read_file(session: Session, host: OwnHost, path: DatastorePath) -> bytes:
                 session, VCenter(host=address, port=host.port, user="", password="", thumbprint=host.thumbprint), path
             )
         except (UnreachableError, CertificateError) as error:
-            failed = failed or error  # another machine may have this address in the proxy's network
+            failed = (
+                failed or error
+            )  # try the next address, because another machine may have this one in the proxy's network
     assert failed is not None
     raise failed
 
@@ -100,7 +102,7 @@ def _read(session: Session, at: VCenter, path: DatastorePath) -> bytes:
     trust = Trust(at)
     connection = PinnedConnection(at.host, at.port, trust=trust, call_timeout=EXCHANGE_SECONDS)
     with contextlib.closing(connection):
-        connection.connect()  # before a ticket is asked for: most hosts that fail do so here
+        connection.connect()  # before asking for a ticket, because a host that fails mostly fails here
         with speaking(f"ask for a ticket for {at.host}"):
             ticket = session.content.sessionManager.AcquireGenericServiceTicket(spec)
         cookie = {"Cookie": f"vmware_cgi_ticket={ticket.id}"}

@@ -1,4 +1,4 @@
-"""Hosts that a new VM can be made on: those in use, in the order in which they are tried."""
+"""Finds the hosts on which a new VM can be made, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from vmkeep.vsphere.session import Session
 
 _STATE = ("name", "runtime.connectionState", "runtime.inMaintenanceMode", "runtime.powerState")
 _SHOWN_HOSTS = 5
-"""Names of hosts that one message lists."""
+"""Number of host names that one message lists."""
 _SHOWN_REASONS = 3
-"""Different reasons that one message gives."""
+"""Number of different reasons that one message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosts:
-    """The hosts for one VM."""
+    """The hosts on which one new VM can be made."""
 
     usable: tuple[Any, ...]
-    """At least one; the first that has all the VM needs is taken."""
+    """At least one host. The first one with all that the VM needs is taken."""
     by_vsphere: bool
-    """vSphere is to choose among them itself."""
+    """vSphere may choose among these hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,9 @@ class HostPlace:
     """The host and cluster on which a VM runs, by names that people read."""
 
     name: str
-    """The host's."""
+    """Name of the host."""
     cluster: str | None
-    """The name of its cluster; ``None``: the host is in none, or the user may not see it."""
+    """Name of its cluster; ``None``: the host is in no cluster, or the user may not see it."""
 
 
 def list_places(session: Session) -> dict[str, HostPlace]:
@@ -57,10 +57,11 @@ def list_places(session: Session) -> dict[str, HostPlace]:
 
 
 def host_named(session: Session, datacenter: Any, wanted: str | None) -> Any | None:
-    """Return the host of that name, which has to be in use; ``None`` where none is wanted.
+    """Return the host of that name, which has to be in use; ``None``: no host is wanted.
 
-    :raises NotFoundError: there is none; those that are there are named.
-    :raises ConflictError: it is not connected, in maintenance mode or in standby.
+    :raises NotFoundError: no host has that name. The message lists the hosts.
+    :raises AmbiguousError: several hosts have that name.
+    :raises ConflictError: the host is not connected, in maintenance mode or in standby.
     """
     if wanted is None:
         return None
@@ -80,7 +81,7 @@ def host_named(session: Session, datacenter: Any, wanted: str | None) -> Any | N
 def require_in_use(session: Session, host: Any) -> None:
     """Return if a VM can be made on a host.
 
-    :raises ConflictError: it is not connected, in maintenance mode or in standby.
+    :raises ConflictError: the host is not connected, in maintenance mode or in standby.
     """
     state = read(session, host, *_STATE)
     if (why := _out_of_use(state)) is not None:
@@ -90,10 +91,10 @@ def require_in_use(session: Session, host: Any) -> None:
 def find_hosts(session: Session, pool: Any, *, named: Any | None, first: Any | None) -> Hosts:
     """Return the hosts on which a VM of a resource pool can be made.
 
-    :param named: the one that somebody asks for, in use.
-    :param first: the one to try first, if it is among them: where the original VM runs.
-    :raises UsageError: the one asked for does not belong to the pool.
-    :raises ConflictError: none is in use.
+    :param named: the host that a person chose, which is in use.
+    :param first: the host to try first, if it belongs to the pool: the one on which the original VM runs.
+    :raises UsageError: the chosen host does not belong to the pool.
+    :raises ConflictError: no host of the pool is in use.
     """
     owner = read(session, pool, "owner")["owner"]
     about = read(session, owner, "name", "host")
@@ -115,9 +116,9 @@ def find_hosts(session: Session, pool: Any, *, named: Any | None, first: Any | N
 
 
 def told_by_host(lacking: Mapping[str, str]) -> str:
-    """Tell what each host lacks: once for all hosts that lack the same, and of a large cluster only what can be read.
+    """Word what each host lacks. Hosts that lack the same share a sentence, and long lists are cut.
 
-    :param lacking: by a host's name.
+    :param lacking: the reason, by the host's name.
     """
     hosts: dict[str, list[str]] = {}
     for host, why in lacking.items():
@@ -142,7 +143,7 @@ def _out_of_use(state: Mapping[str, Any]) -> str | None:
 
 
 def _uses_drs(session: Session, owner: Any) -> bool:
-    """Return whether vSphere chooses a host for a new VM by itself, which it does in a cluster that uses DRS."""
+    """Return whether vSphere can choose the host of a new VM, as it does in a cluster that uses DRS."""
     if not isinstance(owner, vim.ClusterComputeResource):
         return False
     config = read(session, owner, "configurationEx")["configurationEx"]

@@ -15,8 +15,8 @@ def exchange(
     """Send one request and read its whole answer.
 
     :returns: status and body.
-    :raises TransientError: the connection failed on the way, or the body is longer than ``limit``, or cut off.
-    :raises UnreachableError: no answer in time.
+    :raises TransientError: the connection failed, or the body is longer than ``limit`` bytes, or was cut off.
+    :raises UnreachableError: no answer came in time.
     """
     what = f"{connection.host}:{connection.port}: {method} {path.partition('?')[0]}"
     try:
@@ -30,6 +30,6 @@ def exchange(
     if len(data) > limit:
         raise TransientError(f"{what}: the answer is longer than {limit} bytes")
     if response.length and method != "HEAD":
-        # http.client itself finds a body that is cut off only where it is asked for all of it.
+        # http.client itself notices a body that is cut off only if it is asked for the whole body.
         raise TransientError(f"{what}: the answer was cut off {response.length} bytes before its end")
     return response.status, data

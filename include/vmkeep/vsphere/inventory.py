@@ -1,4 +1,4 @@
-"""Finding virtual machines: by name, UUID, managed object id, IP address or DNS name; and listing them."""
+"""Lists VMs, and finds them by name, UUID, managed object id, IP address or DNS name."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def list_vms(session: Session) -> tuple[VmRecord, ...]:
 def find_vm(session: Session, selector: str, last_seen: Mapping[str, LastSeen] | None = None) -> VmRecord:
     """Return the one VM that a person means: by its name or inventory path, or by a selector that one VM fits.
 
-    A text has several readings, and all of them are looked for. It may be a whole name, as it is typed, blanks and case
-    included, also behind ``name:``; a path, if it begins with ``/``; and a selector. A VM may be named like a selector
-    of another one: then both fit.
+    A text may be read in several ways, and all of them are tried: as a whole name, exactly as it is typed, with or
+    without ``name:`` before it; as a path, if it begins with ``/``; and as a selector. One VM's name may read like a
+    selector of another VM. Then both VMs fit.
 
-    :param last_seen: addresses that are remembered, by managed object id.
-    :raises NotFoundError: nothing fits; for a name, near ones are suggested.
-    :raises AmbiguousError: several fit; the message lists their paths and ids.
+    :param last_seen: remembered addresses, by managed object id.
+    :raises NotFoundError: no VM fits. For a name, the message suggests similar names.
+    :raises AmbiguousError: several VMs fit. The message lists their paths and ids.
     :raises SelectorError: the text was meant as a selector, and cannot be read.
     """
     with speaking(f"find VM {selector}"):
@@ -99,9 +99,9 @@ def _joined(text: str, *, unread: bool) -> Selector | None:
 
 
 def find_by_id(session: Session, mo_id: str) -> VmRecord:
-    """Return the VM of a managed object id.
+    """Return the VM with a managed object id.
 
-    :raises NotFoundError: there is none.
+    :raises NotFoundError: no VM has that id.
     """
     with speaking(f"look for VM {mo_id}"):
         found = _by_moref(session, mo_id)
@@ -111,7 +111,7 @@ def find_by_id(session: Session, mo_id: str) -> VmRecord:
 
 
 def identity_of(session: Session, vm: VmRecord) -> VmIdentity:
-    """Return which VM it is, also of one whose configuration cannot be read."""
+    """Return the identity of a VM, even if its configuration cannot be read."""
     with speaking(f"look at VM {vm.moref}"):
         path = inventory_path_of(session, session.vm(vm.moref)).path
     return VmIdentity(
@@ -134,7 +134,7 @@ def _by_name(session: Session, text: str, listed: list[tuple[Any, str]]) -> list
 
 
 def _by_path(session: Session, path: str, listed: list[tuple[Any, str]]) -> list[Any]:
-    """Ask the server; where it finds nothing, compare with the paths of the VMs of that name: one may be in a vApp."""
+    """Ask the server. If it finds nothing, compare the paths of all VMs of that name: a VM may be in a vApp."""
     vm = session.content.searchIndex.FindByInventoryPath(path)
     if isinstance(vm, vim.VirtualMachine) and same_path(path, inventory_path_of(session, vm).path):
         return [vm]
@@ -156,7 +156,7 @@ def _nothing_fits(session: Session, selector: str, listed: list[tuple[Any, str]]
 
 
 def find_originals(session: Session, instance_uuid: str) -> tuple[VmRecord, ...]:
-    """Return the VMs that have this instance UUID; a name or a BIOS UUID makes none of them."""
+    """Return the VMs that have this instance UUID. A name or a BIOS UUID does not count."""
     with speaking(f"find VM uuid:{instance_uuid}"):
         found = [
             record_of(vm, read(session, vm, *FIELDS)) for vm in _all_by_uuid(session, instance_uuid, instance=True)
@@ -166,7 +166,7 @@ def find_originals(session: Session, instance_uuid: str) -> tuple[VmRecord, ...]
 
 def _by_uuid(session: Session, text: str) -> list[Any]:
     if not re.fullmatch(r"[0-9a-f]{32}", _digits(text)):
-        return []  # servers differ in whether they fail for that
+        return []  # because some servers fail for such a text, and others do not
     for instance, path in ((True, "summary.config.instanceUuid"), (False, "summary.config.uuid")):
         candidates = _all_by_uuid(session, text, instance=instance)
         found = [vm for vm in candidates if _digits(read(session, vm, path)[path] or "") == _digits(text)]
@@ -176,7 +176,7 @@ def _by_uuid(session: Session, text: str) -> list[Any]:
 
 
 def _digits(uuid: str) -> str:
-    """Case and dashes mean nothing in a UUID; anything else that is typed does."""
+    """Return a UUID without case and dashes, which mean nothing in it."""
     return uuid.lower().replace("-", "")
 
 
@@ -184,7 +184,7 @@ def _all_by_uuid(session: Session, text: str, *, instance: bool) -> list[Any]:
     index, uuid = session.content.searchIndex, text.lower()
     try:
         return list(index.FindAllByUuid(None, uuid, True, instance) or ())
-    except vmodl.fault.MethodNotFound:  # a server that knows only the older call, which tells one VM
+    except vmodl.fault.MethodNotFound:  # a server that knows only the older call, which returns one VM
         found = index.FindByUuid(None, uuid, True, instance)
         return [found] if found is not None else []
 
@@ -194,7 +194,9 @@ def _by_moref(session: Session, mo_id: str) -> list[Any]:
         return []
     vm = session.vm(mo_id)
     try:
-        is_a_vm = read(session, vm, "name")["name"] is not None  # a folder's or a pool's id is answered with nothing
+        is_a_vm = (
+            read(session, vm, "name")["name"] is not None
+        )  # for the id of a folder or a pool vSphere answers nothing
     except vmodl.fault.ManagedObjectNotFound:
         return []
     return [vm] if is_a_vm else []
@@ -211,7 +213,7 @@ def _by_address(session: Session, text: str) -> list[Any]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return up to five known names that look like ``name``, as one phrase; empty if none does."""
+    """Return up to five known names that look like ``name``, as one phrase; empty: none does."""
     folded = {candidate.casefold(): candidate for candidate in known}
     inside = [candidate for fold, candidate in folded.items() if name.casefold() in fold]
     alike = [folded[fold] for fold in difflib.get_close_matches(name.casefold(), folded, n=5, cutoff=0.6)]

@@ -1,6 +1,7 @@
-"""LUNs that an RDM can be mapped to, as ``QueryConfigTarget`` tells them.
+"""Lists the LUNs to which an RDM can be mapped, from ``QueryConfigTarget``.
 
-Names and UUIDs come from there and not from the host's configuration: only these fit into an RDM's backing.
+Names and UUIDs are not taken from the host's configuration, because an RDM's backing takes only those of
+``QueryConfigTarget``.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ class Lun:
     capacity: int
     """Bytes."""
     used_by: tuple[str, ...] = ()
-    """VMs that map it already."""
+    """Managed object ids of the VMs that already map the LUN."""
 
 
 def list_luns(session: Session, host: str) -> tuple[Lun, ...]:
-    """Return the LUNs that a VM on this host could map, those in use included."""
+    """Return the LUNs that a VM on this host could map, including those in use.
+
+    :param host: managed object id.
+    """
     with speaking(f"ask for the LUNs of host {host}"):
         managed = session.managed(vim.HostSystem, host)
         compute = read(session, managed, "parent")["parent"]
@@ -41,10 +45,10 @@ def list_luns(session: Session, host: str) -> tuple[Lun, ...]:
 
 
 def free_lun(session: Session, host: str, name: str) -> Lun:
-    """Return the LUN of that canonical name or UUID.
+    """Return the free LUN with that canonical name or UUID.
 
-    :raises NotFoundError: the host offers none; the free ones are named. It may leave out those that are in use.
-    :raises ConflictError: a VM maps it already.
+    :raises NotFoundError: the host offers no such LUN; it may leave out those in use. The message lists the free ones.
+    :raises ConflictError: a VM maps the LUN already.
     """
     luns = list_luns(session, host)
     found = next((lun for lun in luns if name in (lun.device_name, lun.uuid)), None)
@@ -58,7 +62,7 @@ def free_lun(session: Session, host: str, name: str) -> Lun:
 
 
 def free_luns(session: Session, host: str) -> str:
-    """Return the LUNs of a host that no VM maps, in words."""
+    """Return a phrase that lists the LUNs of a host that no VM maps."""
     return _free(list_luns(session, host))
 
 

@@ -1,4 +1,4 @@
-"""Power, and destroying the VMs that a run made and did not finish."""
+"""Switches VMs on and off, renews generation ids, and destroys the VMs that a run made and did not finish."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 POWER_SECONDS = 300.0
 SUSPEND_SECONDS = 1800.0
-"""Suspending writes the VM's memory to its datastore."""
+"""Seconds to suspend a VM, because its memory is written to its datastore."""
 
 
 def power_state(session: Session, moref: str) -> PowerState:
@@ -38,20 +38,20 @@ def power_state(session: Session, moref: str) -> PowerState:
 
 
 def power_on(session: Session, moref: str, *, timeout: float = POWER_SECONDS) -> bool:
-    """Switch on, or resume; return whether it was not running. Does not wait for the guest.
+    """Switch a VM on, or resume it. Return whether it was not running before. The guest is not waited for.
 
-    :raises DeadlineError: not in time; if vSphere waits for an answer to a question, the message holds it.
+    :raises DeadlineError: the VM is not on in time. If vSphere waits for an answer, the message has the question.
     """
     return _switch(session, moref, PowerState.ON, lambda: session.vm(moref).PowerOnVM_Task(None), timeout)
 
 
 def power_off(session: Session, moref: str) -> bool:
-    """Switch off hard; return whether it was not off already."""
+    """Switch a VM off without asking the guest. Return whether it was not off before."""
     return _switch(session, moref, PowerState.OFF, lambda: session.vm(moref).PowerOffVM_Task(), POWER_SECONDS)
 
 
 def suspend(session: Session, moref: str) -> bool:
-    """Suspend; return whether it was not suspended already.
+    """Suspend a VM. Return whether it was not suspended before.
 
     :raises VSphereError: the VM is off.
     """
@@ -59,13 +59,13 @@ def suspend(session: Session, moref: str) -> bool:
 
 
 def mark_as_template(session: Session, moref: str) -> None:
-    """Make a VM that is off a template; one that is a template already stays one."""
+    """Make a template of a VM that is off. A VM that is a template already stays one."""
     with speaking(f"make VM {moref} a template"):
         managed = session.vm(moref)
         if not _is_template(session, managed):
             try:
                 managed.MarkAsTemplate()
-            except (TransientError, UnreachableError):  # the reply may be lost, and the work done
+            except (TransientError, UnreachableError):  # the reply may be lost though the work was done
                 if not _is_template(session, managed):
                     raise
 
@@ -75,10 +75,10 @@ def _is_template(session: Session, managed: Any) -> bool:
 
 
 def renew_generation(session: Session, moref: str) -> bool:
-    """Let a VM that is off get a new generation id when it is switched on; return whether the old one is gone.
+    """Remove the generation id of a VM that is off, so that it gets a new one at power-on. Return whether it is gone.
 
-    A guest that finds another id knows that it went back in time: a Windows domain controller takes new numbers then,
-    instead of giving out those that others know already.
+    A guest that finds another generation id knows that it went back in time. A Windows domain controller then stops
+    using its old sequence numbers, which other controllers have already seen.
     """
     what = f"take the generation id off VM {moref}"
     keys = _generation(session, moref, what)
@@ -105,11 +105,11 @@ def _generation(session: Session, moref: str, what: str) -> list[str]:
 
 
 def destroy_claimed(session: Session, run: str, *, repository: str | None = None) -> int:
-    """Destroy the VMs that a run made and did not finish, with their disks; return how many.
+    """Destroy the VMs that a run made and did not finish, with their disks. Return the number of VMs.
 
-    Only VMs that are off and carry exactly this run's mark; no other VM is ever destroyed.
+    Only VMs that are off and carry exactly this run's mark are destroyed, and never any other VM.
 
-    :param repository: the id of the one that the run restores from, because runs of two may have one key.
+    :param repository: id of the run's repository, because runs of two repositories may have one key.
     """
     left = [
         found.vm.moref
@@ -118,7 +118,7 @@ def destroy_claimed(session: Session, run: str, *, repository: str | None = None
     ]
     destroyed = 0
     for moref in left:
-        with suppress(NotFoundError):  # somebody else has destroyed it meanwhile
+        with suppress(NotFoundError):  # another process has destroyed it meanwhile
             destroy(session, moref, run=run, repository=repository)
             destroyed += 1
     return destroyed
@@ -127,8 +127,8 @@ def destroy_claimed(session: Session, run: str, *, repository: str | None = None
 def destroy(session: Session, moref: str, *, run: str, repository: str | None = None) -> None:
     """Destroy one VM that ``run`` made and did not finish, with its disks.
 
-    :raises ConflictError: it does not carry the run's mark; nothing was done.
-    :raises TransientError: a writer still holds one of its disks, as one does for a while that was just killed.
+    :raises ConflictError: the VM does not carry the run's mark. Nothing was done.
+    :raises TransientError: a writer still holds one of its disks, as a writer does for a while after it was killed.
     """
     mark = claim_on(session, moref)
     if mark is None or not mark.made or not mark.is_of(run, repository):
@@ -147,7 +147,7 @@ def destroy(session: Session, moref: str, *, run: str, repository: str | None = 
             )
     except VSphereError as error:
         if error.fault == "FileLocked":
-            raise TransientError(f"{error}; whoever writes it has to end first, then try again") from None
+            raise TransientError(f"{error}; the process that writes to it has to end first, then try again") from None
         raise
 
 
@@ -169,7 +169,11 @@ def _switch(session: Session, moref: str, wanted: PowerState, start: Callable[[]
         if question:
             raise DeadlineError(waiting_for=f"{error.waiting_for}; vSphere asks: {question}", seconds=timeout) from None
         raise
-    except (VSphereError, TransientError, UnreachableError):  # somebody else may have switched it, or a reply is lost
+    except (
+        VSphereError,
+        TransientError,
+        UnreachableError,
+    ):  # another client may have switched it, or the reply is lost
         if power_state(session, moref) is not wanted:
             raise
     return True

@@ -1,7 +1,7 @@
-"""``OLD=NEW``: what a person says of where a part of a VM goes. Pure.
+"""Parses options ``OLD=NEW``, by which a person maps a part of a VM to its new place. Pure.
 
-Names may hold equals signs, brackets and quotes, and are taken as they are: OLD is one of a few names that are known,
-so that they tell where it ends.
+Names may hold equals signs, brackets and quotes, and are taken as they are. OLD has to be one of the known names, so
+that its end is known.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from vmkeep.errors import AmbiguousError, NotFoundError, UsageError
 def take_apart(
     texts: Iterable[str], known: Collection[str], *, what: str, kind: str, candidates: str
 ) -> dict[str, str]:
-    """Return NEW by OLD.
+    """Parse some options; return each NEW by its OLD.
 
-    :param known: every name that OLD can have.
-    :param what: what the texts are given as, for messages: ``--network``.
-    :param kind: what OLD names: ``disk``.
-    :param candidates: the known names in words.
-    :raises UsageError: a text is no mapping, or two map one thing to two places.
+    :param known: all names that OLD can have.
+    :param what: the option's name, for messages: ``--network``.
+    :param kind: the kind of thing that OLD names, for messages: ``disk``.
+    :param candidates: the known names in words, for messages.
+    :raises UsageError: a text is no mapping, or two texts map one thing to two places.
     :raises NotFoundError: OLD is none of the known names.
-    :raises AmbiguousError: the text can be read in two ways.
+    :raises AmbiguousError: a text can be read in two ways.
     """
     mapped: dict[str, str] = {}
     for text in texts:

@@ -1,7 +1,7 @@
-"""Names as a person types them, and as vSphere's inventory keeps them.
+"""Converts names between the spelling that a person types and the one that vSphere's inventory stores.
 
-Both spellings are compared in the typed one, character by character: two names that differ in a blank, in case, or in
-an escape that somebody typed are two names.
+Names are compared in the typed spelling, character by character. Names that differ in a blank, in case or in an escape
+that somebody typed are different names.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from vmkeep.model.selector import decode_name, same_path
 __all__ = ["decode_name", "encode_name", "require_usable_name", "same_path"]
 
 _LONGEST = 80
-"""Characters of a VM's name, by vSphere's rule."""
+"""Greatest number of characters that vSphere allows in a VM's name."""
 
 
 def encode_name(name: str) -> str:
-    """Return a name as vSphere stores it. Sent unencoded, a percent sign might be taken for the start of an escape."""
+    """Return a name as vSphere stores it. Unencoded, a percent sign might be taken for the start of an escape."""
     return name.replace("%", "%25").replace("/", "%2f").replace("\\", "%5c")
 
 
 def require_usable_name(name: str) -> None:
-    """Return if a new VM can have this name, which also becomes that of its folder on the datastore.
+    """Return if a new VM can have this name. Its folder on the datastore gets the same name.
 
-    :raises UsageError: it cannot, or its files would lie among those of others.
+    :raises UsageError: vSphere takes no such name, or the VM's files would lie among those of other VMs.
     """
     shown = ascii(name) if not name.isprintable() else f"'{name}'"
     if len(name) > _LONGEST:

@@ -1,4 +1,4 @@
-"""Networks that a host offers: standard ones, port groups of distributed switches, and those of NSX."""
+"""Lists the networks of a host: standard networks, port groups of distributed switches, and networks of NSX."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Card = vim.vm.device.VirtualEthernetCard
 
 
 class NetworkKind(StrEnum):
-    """The three kinds that a card can be on."""
+    """The kinds of network to which a network card can be connected."""
 
     STANDARD = "standard network"
     PORT_GROUP = "port group"
@@ -31,7 +31,7 @@ class Network:
     name: str
     managed: Any
     stored_name: str = ""
-    """The name as vSphere spells it; a backing has to spell it the same way."""
+    """The name in vSphere's spelling, which a card's backing has to use too."""
     id: str = ""
     """Key of a port group, or id of an opaque network."""
     switch_uuid: str | None = None
@@ -40,7 +40,7 @@ class Network:
 
     @property
     def shown(self) -> str:
-        """Its name, with what tells it from others of that name."""
+        """The name, with the switch or id that distinguishes networks of one name."""
         match self.kind:
             case NetworkKind.STANDARD:
                 return self.name
@@ -51,16 +51,16 @@ class Network:
 
     @property
     def candidate(self) -> str:
-        """The name as in :attr:`shown`, with the id by which it can be chosen."""
+        """The name as in :attr:`shown`, with the managed object id by which a person can choose it."""
         return f"{self.name} ({self.kind}{f' of switch {self.switch_name}' if self.switch_name else ''}, {self.moref})"
 
     @property
     def moref(self) -> str:
-        """Its managed object id."""
+        """Managed object id."""
         return moref_of(self.managed)
 
     def backing(self) -> Any:
-        """Return what a card on it refers to it by."""
+        """Return the backing of a card on this network."""
         if self.kind is NetworkKind.PORT_GROUP:
             port = vim.dvs.PortConnection(portgroupKey=self.id, switchUuid=self.switch_uuid)
             return _Card.DistributedVirtualPortBackingInfo(port=port)
@@ -70,7 +70,7 @@ class Network:
 
 
 def offered_by(session: Session, host: Any) -> list[Network]:
-    """Return every network of a host that a card can be on."""
+    """Return every network of a host to which a card can be connected."""
     networks = read(session, host, "network")["network"] or ()
     groups = [network for network in networks if isinstance(network, vim.dvs.DistributedVirtualPortgroup)]
     opaque = [network for network in networks if isinstance(network, vim.OpaqueNetwork)]

@@ -1,4 +1,4 @@
-"""Places in the inventory and on datastores: inventory paths, datastore paths. No calls but property reads."""
+"""Makes and parses inventory paths and datastore paths. Calls nothing but property reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmkeep.vsphere.session import Session
 
 
 class InventoryPath(NamedTuple):
-    """The place of an object: its inventory path, and the path of the datacenter above it (``dcPath``)."""
+    """An object's inventory path, and the path of its datacenter, which URLs of files call ``dcPath``."""
 
     path: str
     datacenter: str
@@ -22,13 +22,13 @@ _UPWARDS = {
     vim.VirtualMachine: ("parent", "parentVApp"),
     vim.VirtualApp: ("parentFolder", "parentVApp", "parent"),
 }
-"""Properties that lead up from an object, the first one that is set; from any other, ``parent`` does."""
+"""Properties that lead up from an object; the first one that is set counts. For any other type it is ``parent``."""
 
 
 def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
-    """Walk up from an object to the root; names stay encoded, so that ``/`` always separates.
+    """Walk up from an object to the root. Names stay encoded, so that ``/`` always separates them.
 
-    A VM in a vApp has no parent. It stands below its vApp, and that in the VM folder of the outermost one.
+    A VM in a vApp has no parent. Its path leads through its vApp, which stands in the VM folder of the outermost vApp.
     """
     names: list[str] = []
     datacenter_at, datacenter_moref = None, None
@@ -37,7 +37,7 @@ def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
         values = read(session, current, "name", *_UPWARDS.get(type(current), ("parent",)))
         above = next((values[path] for path in values if path != "name" and values[path] is not None), None)
         if above is None:
-            break  # the root folder has a name, but no part in any path
+            break  # because the root folder's name is in no path
         if isinstance(current, vim.Datacenter):
             datacenter_at, datacenter_moref = len(names), moref_of(current)
         names.append(values["name"])
@@ -48,14 +48,17 @@ def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
 
 
 class DatastorePath(NamedTuple):
-    """``[datastore] folder/file``, taken apart."""
+    """The parts of a datastore path, ``[datastore] folder/file``."""
 
     datastore: str
     path: str
 
     @classmethod
     def parse(cls, text: str) -> DatastorePath:
-        """Take a datastore path apart; anything else is an UnsupportedError."""
+        """Parse a datastore path.
+
+        :raises UnsupportedError: the text is none.
+        """
         found = parse_path(text)
         if found is None:
             raise UnsupportedError(f"not a datastore path: {text!r}")
@@ -72,10 +75,10 @@ class DatastorePath(NamedTuple):
 
 
 def parse_path(text: str) -> DatastorePath | None:
-    """Take a datastore path apart; ``None`` for anything else, such as the ``[] /vmimages/…`` of an image of Tools.
+    """Parse a datastore path; ``None``: the text is none, such as ``[] /vmimages/…``, the path of an image of Tools.
 
-    A datastore's name may hold brackets and blanks, and so may a file's. The name ends where all brackets that it opens
-    are closed and a blank follows; or else at the first closing bracket before a blank, or at the first one at all.
+    Names of datastores and files may hold brackets and blanks. The datastore's name ends where all its brackets are
+    closed and a blank follows; or else at the first closing bracket before a blank, or at the first closing bracket.
     """
     if not text.startswith("["):
         return None

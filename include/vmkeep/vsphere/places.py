@@ -1,6 +1,6 @@
 """Finds the place of a new VM: folder, pool, host and datastore, by given names or after the original VM.
 
-Reads only. Everything that does not exist is named together with what does.
+Nothing is changed. An error about a name that does not exist lists the names that do.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceRequest:
-    """The place that the user wants for the new VM; a part that is ``None`` follows the original."""
+    """The place that a person wants for the new VM. A part that is ``None`` follows the original."""
 
     datastore: str | None = None
     folder: str | None = None
-    """Name, or inventory path beginning with ``/``."""
+    """Name of a VM folder, or inventory path that begins with ``/``."""
     resource_pool: str | None = None
-    """Name, path, or name of a cluster or host for its root pool."""
+    """Name or path of a resource pool, or name of a cluster or host for its root pool."""
     host: str | None = None
     networks: Mapping[str, str] = field(default_factory=dict)
-    """Label of a saved network card, or name or id of its network → name or id of the one to use, or ``none``."""
+    """Label of a saved card, or name or id of its network → name or id of the network to use, or ``none``."""
     disk_datastores: Mapping[int, str] = field(default_factory=dict)
-    """Device key in the saved configuration → datastore."""
+    """Device key in the saved configuration → name of the datastore."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +55,23 @@ class Place:
     pool: str
     pool_path: str
     host: str
-    """The host by which networks, datastores and LUNs are looked up."""
+    """The host whose networks, datastores and LUNs are used."""
     host_name: str
     other_hosts: tuple[str, ...] = ()
-    """Hosts that would do as well, if that one lacks something."""
+    """Hosts to try if that one lacks something."""
     by_vsphere: bool = False
-    """vSphere chooses the host when the VM is made, because the cluster uses DRS and nobody named one."""
+    """vSphere chooses the host when the VM is made, because the cluster uses DRS and nobody named a host."""
     datastores: tuple[str, ...]
     """Names of the host's usable datastores, as vSphere stores them."""
     taken_by: str | None
-    """The VM that has the name in that folder already."""
+    """Managed object id of the VM that already has the name in that folder."""
     notes: tuple[str, ...] = ()
-    """Sentences about the place for a person, before anything is made."""
+    """Sentences about the place, for a person to read before anything is made."""
     request: PlaceRequest
     origin: Origin
     """The origin of the saved configuration."""
     same_vcenter: bool
-    """They mean the same here."""
+    """This is the vCenter that gave out the ids in the saved configuration."""
 
 
 def resolve_place(
@@ -84,9 +84,9 @@ def resolve_place(
 ) -> Place:
     """Find the place for a new VM called ``name``.
 
-    :param references: what the ids in the saved configuration stood for.
-    :raises NotFoundError: something that is named does not exist.
-    :raises UsageError: nothing was said, and the original does not tell.
+    :param references: the names behind the ids in the saved configuration.
+    :raises NotFoundError: a named folder, pool, host or datastore does not exist.
+    :raises UsageError: a part was not named, and the original's place is not known either.
     :raises ConflictError: no host there is connected and in use.
     """
     origin = Origin(vcenter=original.vcenter, references=references)
@@ -110,10 +110,10 @@ def reopen_place(
     *,
     origin: Origin = UNKNOWN,
 ) -> Place:
-    """Return a place that was settled before as it is now; nothing is looked for anew but a host vSphere is to choose.
+    """Return the present state of a place that was settled before. Only a host that vSphere may choose is found anew.
 
-    :raises NotFoundError: its folder, resource pool or host is gone.
-    :raises ConflictError: its host is not in use any more.
+    :raises NotFoundError: the folder, resource pool or host is gone.
+    :raises ConflictError: the host is not in use any more.
     """
     with speaking(f"look at the place of VM {name}"):
         folder = session.managed(vim.Folder, settled.folder)
@@ -174,7 +174,7 @@ def _original(session: Session, original: VmIdentity) -> dict[str, Any]:
         with speaking("look at the original VM"):
             found |= read(session, session.vm(original.moref), *found)
     except VmKeepError:
-        pass  # it is gone: then its path, or the request, has to tell
+        pass  # the original is gone, so its saved path or the request has to name the place
     return found
 
 
@@ -185,7 +185,7 @@ def _inside(datacenter: str | None, path: str) -> str:
 
 
 def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple[Any, str | None]:
-    """The folder for a new VM; with the path of the vApp that its original is in, where that has led to the folder."""
+    """Return the folder for a new VM. If the original's vApp led to the folder, return the vApp's path too."""
     if wanted is not None:
         folders = _vm_folders(session)
         return _one(session, "VM folder", wanted, folders, lambda: _candidates(session, folders)), None
@@ -203,7 +203,7 @@ def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple
 
 
 def _vapp_at(session: Session, path: str) -> Any:
-    """The vApp of that path: whether a server's own look-up walks through VM folders to vApps is not known."""
+    """Return the vApp with that path. All vApps are compared, because a server may not look for them in VM folders."""
     name = path.rpartition("/")[2]
     vapps = [
         vapp for vapp, values in read_all(session, vim.VirtualApp, "name") if same_path(name, values["name"] or "")
@@ -212,7 +212,7 @@ def _vapp_at(session: Session, path: str) -> Any:
 
 
 def _folder_of_vapp(session: Session, vapp: Any) -> Any:
-    """The VM folder of the outermost vApp; one in another vApp has none."""
+    """Return the VM folder of the outermost vApp, because a vApp inside another one has no folder."""
     while True:
         values = read(session, vapp, "parentFolder", "parentVApp")
         if values["parentFolder"] is not None:
@@ -221,7 +221,7 @@ def _folder_of_vapp(session: Session, vapp: Any) -> Any:
 
 
 def _at(session: Session, path: str) -> Any:
-    """The object whose inventory path this is, letter by letter; ``None`` where there is none."""
+    """Return the object with exactly this inventory path; ``None``: there is none."""
     found = session.content.searchIndex.FindByInventoryPath(path)
     return found if found is not None and same_path(path, inventory_path_of(session, found).path) else None
 
@@ -272,7 +272,7 @@ def _no_vapp(pool: Any, wanted: str) -> Any:
 
 
 def _outside_vapps(session: Session, pool: Any) -> Any:
-    """The pool that a pool is, or that its outermost vApp lies in."""
+    """Return the pool itself, or the pool around its outermost vApp if it lies in one."""
     while isinstance(pool, vim.VirtualApp):
         pool = read(session, pool, "parent")["parent"]
     return pool
@@ -294,7 +294,11 @@ def _taken(session: Session, folder: Any, name: str) -> str | None:
 def _one(
     session: Session, kind: str, wanted: str, known: Sequence[tuple[str, Any]], candidates: Callable[[], str]
 ) -> Any:
-    """Return the one of the known that has the name, or the inventory path; a name may look like a path."""
+    """Return the one known object with that name or inventory path. A name may look like a path.
+
+    :raises NotFoundError: no object has it.
+    :raises AmbiguousError: several objects have it.
+    """
     there = _at(session, wanted) if wanted.startswith("/") else None
     by_path = moref_of(there) if there is not None else None
     found = [thing for name, thing in known if name == wanted or moref_of(thing) == by_path]

@@ -1,6 +1,7 @@
-"""Storage policies of a VM and its disks, as vCenter's policy service knows them: an endpoint of its own, ``/pbm``.
+"""Reads the storage policies of a VM and its disks from vCenter's policy service, whose endpoint is ``/pbm/sdk``.
 
-It takes the session's id in each call's header. It may be slow, absent or forbidden, and no backup waits for it long.
+Each call carries the id of the vCenter session in its SOAP header. The service may be slow, absent or forbidden, so no
+backup waits for it long.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from vmkeep.vsphere.session import Session
 
 PATH = "/pbm/sdk"
 VERSION = "pbm.version.version11"
-"""That of vSphere 6.5, which every vCenter speaks. In older ones pyVmomi cannot read the fault of a missing right."""
+"""API version of vSphere 6.5, which every later vCenter speaks too.
+
+With an older version pyVmomi cannot read the fault of a missing right.
+"""
 SECONDS = 20.0
-"""A snapshot may be open meanwhile."""
+"""Seconds for one call. They are few, because a snapshot may grow meanwhile."""
 
 _Ref = pbm.ServerObjectRef
 
 
 def read_policies(session: Session, moref: str, disks: Iterable[int]) -> tuple[NamedPolicy, ...]:
-    """Return the storage policies of a VM's own files and of its disks; an ESXi host knows none.
+    """Return the storage policies of a VM's own files and of its disks. An ESXi host has none.
 
     :param disks: device keys.
-    :raises VmKeepError: the service does not tell.
+    :raises VmKeepError: the service does not answer, or refuses.
     """
     if not session.is_vcenter:
         return ()
@@ -68,7 +72,7 @@ def _open(session: Session) -> Iterator[Any]:
 
 @contextmanager
 def _understanding(what: str) -> Iterator[None]:
-    """Turn what the service says, and what of that makes no sense, into errors of ours."""
+    """Turn the service's faults, and answers that make no sense, into our errors."""
     try:
         with speaking(what):
             yield

@@ -1,4 +1,4 @@
-"""Asks which privileges the user lacks on an object, before anything needs them."""
+"""Finds the privileges that the user lacks on an object, before a step needs them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from vmkeep.vsphere.session import Session
 
 
 def missing_privileges(session: Session, entity: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Return those of ``names`` that the user does not hold on a managed object.
+    """Return the privileges among ``names`` that the user does not hold on an object.
 
-    ``entity`` is a VM's id, or a managed object of this session. Of an object that he may not even look at he holds
-    none.
+    A user who may not even see the object holds none.
+
+    :param entity: a VM's managed object id, or a managed object of this session.
     """
     target = session.vm(entity) if isinstance(entity, str) else entity
     with speaking(f"ask for the privileges on {moref_of(target)}"):
@@ -31,10 +32,10 @@ def missing_privileges(session: Session, entity: Any, names: Sequence[str]) -> t
 
 
 def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> None:
-    """Make sure that the user holds the privileges asked for, each on its object.
+    """Return if the user holds all privileges that are asked for, each on its object.
 
-    :param asked: VM ids or managed objects of this session, each with the privileges to hold there.
-    :raises PermissionDeniedError: names all that are missing, with their objects.
+    :param asked: managed object ids of VMs, or managed objects of this session, each with privileges.
+    :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
     """
     lacking = [(entity, missing) for entity, names in asked if (missing := missing_privileges(session, entity, names))]
     if not lacking:
@@ -53,7 +54,7 @@ def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> Non
 
 
 def _called(session: Session, managed: Any) -> str:
-    """The object as people know it, with its id; the id alone, if the user may not see the name."""
+    """Return an object's name and id, or the id alone if the user may not see the name."""
     with speaking(f"look at {moref_of(managed)}"):
         names = [values["name"] for _, values in read_each(session, [managed], "name") if values["name"]]
     return f"{decode_name(names[0])} ({moref_of(managed)})" if names else moref_of(managed)

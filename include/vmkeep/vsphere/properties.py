@@ -1,4 +1,4 @@
-"""Reading properties in few round trips: many of one object, or few of many objects, page by page."""
+"""Reads properties in few round trips: many of one object, or a few of many objects, page by page."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.stub import SessionRenewedError
 
 PAGE = 200
-"""Objects per answer: a page of 100 VMs costs both sides some 100 ms when devices are asked for."""
+"""Number of objects in one answer. A page of 100 VMs with their devices costs each side some 100 ms."""
 
 
 def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
-    """Return the given properties of one object; those that are unset are ``None``.
+    """Return some properties of one object. Unset properties are ``None``.
 
-    A property that the user may not read raises the fault vSphere gives for it; nothing is left out silently.
+    If the user may not read a property, vSphere's fault is raised, so that nothing is left out silently.
     """
     collector = vmodl.query.PropertyCollector
     spec = collector.FilterSpec(
@@ -34,10 +34,10 @@ def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
 
 
 def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tuple[Any, dict[str, Any]]]:
-    """Return some properties of several objects, in one go; unreadable or unset ones are ``None``.
+    """Return some properties of several objects in one call. Unreadable and unset properties are ``None``.
 
-    The objects may be of several types, which all have these properties. Each type is named: vSphere looks a property
-    up in the type that is asked for, and ``summary`` of a ManagedEntity is no property.
+    The objects may be of several types that all have these properties. The call names each type, because vSphere looks
+    a property up in the type that is named, and ``ManagedEntity`` has no ``summary``.
     """
     listed = list(objects)
     if not listed:
@@ -51,16 +51,19 @@ def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tup
 
 
 def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> list[tuple[Any, dict[str, Any]]]:
-    """Return every object of a type below a container with some properties; unreadable or unset ones are ``None``."""
+    """Return some properties of every object of a type. Unreadable and unset properties are ``None``.
+
+    :param under: the container to look in; ``None``: the root folder.
+    """
     return read_types(session, {kind: paths}, under=under)
 
 
 def read_types(
     session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any = None
 ) -> list[tuple[Any, dict[str, Any]]]:
-    """Return every object of some types below a container, with the properties of its type, in one pass.
+    """Return every object of some types with the properties that are listed for its type, in one pass.
 
-    An object of a type that is derived from another one of them may come twice, once for each type.
+    An object whose type is derived from another one of these types may come twice, once for each type.
     """
     generation = session.generation
     try:
@@ -68,7 +71,7 @@ def read_types(
     except (SessionRenewedError, vmodl.fault.ManagedObjectNotFound):
         if session.generation == generation:
             raise
-    return _read_view(session, paths_of, under)  # the view went with the session that had expired
+    return _read_view(session, paths_of, under)  # again, because the view was lost with the expired session
 
 
 def _read_view(session: Session, paths_of: Mapping[Any, Sequence[str]], under: Any) -> list[tuple[Any, dict[str, Any]]]:
@@ -82,7 +85,7 @@ def _read_view(session: Session, paths_of: Mapping[Any, Sequence[str]], under: A
         )
         return [(content.obj, _values(content, _paths_of(content.obj, paths_of))) for content in _pages(session, spec)]
     finally:
-        with contextlib.suppress(VmKeepError, vmodl.MethodFault):  # it ends with the session anyway
+        with contextlib.suppress(VmKeepError, vmodl.MethodFault):  # because the view ends with the session anyway
             view.DestroyView()
 
 

@@ -1,4 +1,4 @@
-"""Tells from a VM's inventory entry whether it can be backed up at all, before anything else is asked."""
+"""Tells from a few properties whether a VM can be backed up at all, before anything else is asked."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from vmkeep.errors import UnsupportedError
 
 PATHS = ("config.version", "config.managedBy", "runtime.connectionState")
-"""Properties of a VM that tell it."""
+"""Names of these properties."""
 
 _OUT_OF_REACH = ("disconnected", "inaccessible", "invalid", "orphaned")
-"""Connection states in which nothing can be done with a VM, whatever vSphere remembers of it."""
+"""Connection states in which vSphere can do nothing with a VM, even if it still knows the configuration."""
 
 
 def why_not(values: Mapping[str, Any]) -> str | None:
-    """Return why a VM can be no object of a backup; ``None`` where it can.
+    """Return the reason why a VM cannot be backed up; ``None``: it can.
 
     :param values: the properties of :data:`PATHS`.
     """
@@ -28,23 +28,26 @@ def why_not(values: Mapping[str, Any]) -> str | None:
 
 
 def no_configuration(connection: Any) -> str:
-    """Return what a person is told of a VM whose configuration is unset; every VM that can be read has one."""
+    """Return the reason why a VM's configuration is unset. Every VM that the user can read has a configuration.
+
+    :param connection: the VM's connection state.
+    """
     if connection is None or str(connection) == "connected":
         return "its configuration cannot be read: the user may lack System.Read on it"
     return f"its configuration cannot be read (it is {connection}): its host or its datastore is not reachable"
 
 
 def manager(managed_by: Any) -> str | None:
-    """Return which software manages a VM (``ManagedByInfo``), as one phrase; ``None``: nobody but people."""
+    """Return the software that manages a VM (``ManagedByInfo``), as a phrase; ``None``: only people do."""
     if managed_by is None or not managed_by.extensionKey:
         return None
     return f"{managed_by.extensionKey} ({managed_by.type})" if managed_by.type else str(managed_by.extensionKey)
 
 
 def require_configuration(config: Any, name: str, connection: Any) -> Any:
-    """Return what was read of a VM's configuration.
+    """Return a VM's configuration, if it was set.
 
-    :raises UnsupportedError: it is unset, so that nothing is known of the VM but its name.
+    :raises UnsupportedError: the configuration is unset, so that only the VM's name is known.
     """
     if config is None:
         raise UnsupportedError(f"VM {name} is not protectable: {no_configuration(connection)}")

@@ -1,4 +1,4 @@
-"""The names behind the ids in a VM's configuration, read while the VM is there to ask."""
+"""Reads the names behind the ids in a VM's configuration, for a restore after the VM is gone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vmkeep.vsphere.session import Session
 
 
 def read_references(session: Session, moref: str) -> tuple[References, tuple[str, ...]]:
-    """Return the names of what a VM's configuration refers to by ids: port groups, and networks of NSX.
+    """Return the names of the port groups and NSX networks to which a VM's configuration refers by ids.
 
-    :returns: the names, and the labels of the network cards whose network's name may not be read.
+    :returns: the names, and the labels of network cards whose network's name the user may not read.
     """
     with speaking(f"read the names of the networks of VM {moref}"):
         values = read(session, session.vm(moref), "network", "config.hardware.device")
@@ -28,7 +28,7 @@ def read_references(session: Session, moref: str) -> tuple[References, tuple[str
 
 
 def read_attributes(session: Session, moref: str) -> tuple[tuple[str, str], ...]:
-    """Return a VM's custom attributes, name and value, those without a value left out."""
+    """Return name and value of each custom attribute of a VM that has a value."""
     with speaking(f"read the custom attributes of VM {moref}"):
         values = read(session, session.vm(moref), "customValue", "availableField")
     names = {field.key: str(field.name) for field in values["availableField"] or ()}

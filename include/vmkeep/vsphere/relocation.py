@@ -1,6 +1,6 @@
-"""VMs that cannot be relocated: vCenter lists RelocateVM_Task among their disabled methods while they are held.
+"""Finds VMs that cannot be relocated: vCenter lists RelocateVM_Task among the disabled methods of a held VM.
 
-It does not tell who: VDDK's EndAccess of one's own identity is how to find out.
+vCenter does not tell who holds a VM. Only VDDK's EndAccess shows whether one's own identity does.
 """
 
 from __future__ import annotations

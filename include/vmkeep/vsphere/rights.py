@@ -1,8 +1,8 @@
-"""The rights that backups and restores need: one table, from which the documented role and every check are made.
+"""Lists the rights that backups and restores need, in one table for the documented role and for every check.
 
-A step names the vSphere methods it calls, whose privileges pyVmomi's tables know. Only those are written down here that
-no table tells, because they depend on the arguments (``ReconfigVM_Task``) or are asked by something that is no method
-(VDDK, ``/folder``). A test walks the code, and names each method that is called and stands in no step.
+A step names the vSphere methods that it calls. Their privileges come from pyVmomi's tables. Written down here are only
+the privileges that those tables lack: they depend on the arguments (``ReconfigVM_Task``), or no method asks for them
+(VDDK, ``/folder``). A test searches the code for methods that are called and stand in no step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from vmkeep.vsphere.api import privileges_of, vim
 
 SYSTEM = ("System.Anonymous", "System.View", "System.Read")
-"""vSphere puts these into every role."""
+"""Privileges that vSphere puts into every role."""
 
 
 class Purpose(StrEnum):
@@ -26,7 +26,7 @@ class Purpose(StrEnum):
 
 
 class On(StrEnum):
-    """The object that a privilege is asked on."""
+    """The kind of object on which vSphere checks a privilege."""
 
     ROOT = "vCenter (its root folder)"
     HOST = "host of the VM"
@@ -40,7 +40,7 @@ class On(StrEnum):
 
 
 class When(StrEnum):
-    """A circumstance that only some VMs or sites are in."""
+    """A circumstance of some VMs or sites that needs more privileges."""
 
     ENCRYPTED = "the VM is encrypted"
     RAW_MAPPING = "a disk becomes a raw device mapping"
@@ -52,13 +52,13 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """An action of a run, and the privileges it needs."""
+    """An action of a run, with the privileges that it needs."""
 
     name: str
     calls: tuple[str, ...] = ()
-    """Methods by their WSDL names; the privileges that pyVmomi's tables tell of them are added by themselves."""
+    """WSDL names of the methods. Their privileges are added from pyVmomi's tables."""
     besides: Mapping[On, tuple[str, ...]] = field(default_factory=dict)
-    """The privileges that no table tells."""
+    """Privileges that are in none of these tables."""
     when: When | None = None
 
 
@@ -69,9 +69,9 @@ class Right:
     on: On
     privilege: str
     step: str
-    """The first step that needs it."""
+    """Name of the first step that needs the privilege."""
     when: When | None = None
-    """``None``: always."""
+    """The circumstance in which the privilege is needed; ``None``: always."""
 
 
 _CONFIG = "VirtualMachine.Config"
@@ -86,7 +86,7 @@ LOOKING = Step(
         "QueryConfigTarget", "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
     ),
 )  # fmt: skip
-"""Every run does it; a task may be cancelled by the user who started it without any privilege."""
+"""The steps of every run. The user who started a task may cancel it without any privilege."""
 
 _NO_MIGRATION = Step(
     name="keep Storage vMotion away while disks are open (VDDK)",
@@ -113,7 +113,7 @@ _WRITING = Step(
 _POLICIES = Step(
     name="ask which storage policies VM and disks have", besides={On.ROOT: ("StorageProfile.View",)}, when=When.POLICIES
 )
-"""Without it a backup has a warning, and succeeds."""
+"""Without this right a backup succeeds, with a warning."""
 _NVRAM = Step(name="write the NVRAM", besides={On.HOME: ("Datastore.FileManagement",)})
 
 STEPS: Mapping[Purpose, tuple[Step, ...]] = {
@@ -216,9 +216,9 @@ _OWNERS = {
 
 
 def rights_of(purpose: Purpose) -> tuple[Right, ...]:
-    """Return every right that a kind of run needs, ordered by object and privilege, each once.
+    """Return every right that a kind of run needs once, ordered by object and privilege.
 
-    A VM that is still to be made has its rights from its folder.
+    The rights on a VM that is not yet made are those on its folder.
     """
     found: dict[tuple[On, str, When | None], Right] = {}
     for step in STEPS[purpose]:
@@ -231,7 +231,10 @@ def rights_of(purpose: Purpose) -> tuple[Right, ...]:
 
 
 def needed(purpose: Purpose, when: Iterable[When] = ()) -> Mapping[On, tuple[str, ...]]:
-    """Return the privileges to ask for before a run, by object, under the circumstances given."""
+    """Return the privileges to check before a run, by kind of object.
+
+    :param when: the circumstances of the VM and the site.
+    """
     met = {None, *when}
     found: dict[On, list[str]] = {}
     for right in rights_of(purpose):

@@ -1,4 +1,4 @@
-"""The rights of a run, asked for on the very objects it will work on, before it changes anything."""
+"""Checks the rights of a run on the very objects that it will work on, before it changes anything."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from vmkeep.vsphere.session import Session
 
 
 def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription) -> None:
-    """Make sure that the user has every right for a backup of a VM, or a restore over it.
+    """Return if the user has every right for a backup of a VM, or for a restore over it.
 
-    :raises PermissionDeniedError: names all privileges that are missing, with their objects.
+    :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
     """
     with speaking(f"ask for the rights on VM {vm.identity.name}"):
         values = read(session, session.vm(vm.moref), "datastore", "runtime.host")
@@ -29,7 +29,7 @@ def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription) -> None
     where = {
         On.HOST: [values["runtime.host"]],
         On.VM: [session.vm(vm.moref)],
-        # A datastore that the user may not even see may be the one: it is asked for, too.
+        # A datastore whose name the user may not see is checked too, because it may be this one.
         On.HOME: [store for store in stores if names.get(moref_of(store)) in (home, None)],
     }
     _require(session, purpose, where, when=(When.ENCRYPTED,) if vm.encrypted else ())
@@ -44,13 +44,13 @@ def require_for_new_vm(
     networks: Iterable[Any],
     when: Iterable[When],
 ) -> None:
-    """Make sure that the user has every right for a restore to a new VM.
+    """Return if the user has every right for a restore to a new VM.
 
-    :param home: name of the datastore of its own files.
-    :param datastores: names of those of its disks.
-    :param networks: those of its network cards.
-    :param when: the circumstances that the VM is in.
-    :raises PermissionDeniedError: names all privileges that are missing, with their objects.
+    :param home: name of the datastore for the VM's own files.
+    :param datastores: names of the datastores for its disks.
+    :param networks: managed objects or ids of its cards' networks.
+    :param when: the circumstances of the VM.
+    :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
     """
     with speaking(f"ask for the rights to make VM {place.name}"):
         datacenter = session.managed(vim.Datacenter, place.datacenter)
@@ -67,7 +67,7 @@ def require_for_new_vm(
 
 
 def missing_when(session: Session, purpose: Purpose, when: When, places: Mapping[On, Any]) -> tuple[str, ...]:
-    """Return what the user lacks of the rights that only a circumstance asks for, on the objects given."""
+    """Return the privileges of one circumstance that the user lacks on the given objects."""
     lacking: list[str] = []
     for on, managed in places.items():
         names = tuple(right.privilege for right in rights_of(purpose) if (right.on, right.when) == (on, when))
@@ -77,7 +77,7 @@ def missing_when(session: Session, purpose: Purpose, when: When, places: Mapping
 
 def _require(session: Session, purpose: Purpose, where: Mapping[On, Sequence[Any]], *, when: Iterable[When]) -> None:
     names = needed(purpose, when)
-    # An ESXi host that is spoken to directly has no methods to disable.
+    # A session with an ESXi host needs no right there, because a host has no methods to disable.
     places = {On.ROOT: [session.content.rootFolder], **where} if session.is_vcenter else {**where, On.HOST: []}
     asked: dict[Any, dict[str, None]] = {}
     for on, objects in places.items():

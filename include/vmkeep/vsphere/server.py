@@ -9,7 +9,7 @@ from vmkeep.vsphere.session import Session
 
 
 def server_uuid(session: Session) -> str | None:
-    """Return the vCenter's instance UUID, or an ESXi host's hardware UUID; ``None`` where it tells neither."""
+    """Return the vCenter's instance UUID, or an ESXi host's hardware UUID; ``None``: the server tells neither."""
     if session.instance_uuid or session.is_vcenter:
         return session.instance_uuid or None
     with speaking(f"ask {session.host} which host it is"):

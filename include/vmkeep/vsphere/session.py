@@ -1,7 +1,7 @@
 """A logged-in session with one vCenter or ESXi host, kept alive and logged in again when it has expired.
 
-The certificate is checked before the password is sent (:mod:`vmkeep.vsphere.trust`). Neither password nor session
-id is shown by any ``repr``, message or log line.
+The certificate is checked before the password is sent (:mod:`vmkeep.vsphere.trust`). No ``repr``, message or
+log line shows the password or the session id.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from vmkeep.vsphere.trust import Trust
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 300.0
-"""vCenter drops a session after 30 minutes without a call."""
+"""Seconds between two calls that keep the session alive. vCenter ends a session after 30 minutes without a call."""
 CALL_SECONDS = 90.0
-"""Longest any one call may take; longer work runs as tasks, whose waits poll."""
+"""Seconds that one call may take. Longer work runs as tasks, and waiting for a task makes short calls."""
 LOGOUT_SECONDS = 10.0
-"""A server that does not answer must not hold up whoever is done with it."""
+"""Seconds for the log-out, because a server that does not answer must not delay the end of a run."""
 
 
 class Session:
-    """Made by :func:`open_session`. Thread-safe."""
+    """A logged-in session, made by :func:`open_session`. Thread-safe."""
 
     def __init__(self, vcenter: VCenter, trust: Trust, stub: PinnedStub, call_timeout: float) -> None:
         self._vcenter = vcenter
@@ -48,7 +48,7 @@ class Session:
         stub.on_expired(self.log_in)
 
     def __repr__(self) -> str:
-        """Name server and user; nothing secret."""
+        """Name the server and the user, and nothing secret."""
         return f"<Session {self._vcenter.user} at {self._vcenter.host}:{self._vcenter.port}>"
 
     @property
@@ -68,7 +68,7 @@ class Session:
 
     @property
     def is_vcenter(self) -> bool:
-        """Return whether this is a vCenter, and not an ESXi host."""
+        """The server is a vCenter; else it is an ESXi host."""
         return bool(self.content.about.apiType == "VirtualCenter")
 
     @property
@@ -88,12 +88,12 @@ class Session:
 
     @property
     def user_name(self) -> str:
-        """The user who is logged in, as the server knows him."""
+        """The user who is logged in, by the server's name for the user."""
         return self._user_name
 
     @property
     def generation(self) -> int:
-        """Counts how often the session was opened again; what an earlier one owned is gone."""
+        """The number of log-ins so far. Views and collectors of an earlier log-in are gone."""
         return self._stub.generation
 
     @property
@@ -102,22 +102,22 @@ class Session:
         return self._session_key
 
     def managed(self, kind: Any, mo_id: str) -> Any:
-        """Return the managed object of that id; nothing is sent, it may not exist."""
+        """Return a managed object by its id. Nothing is sent, so the object may not exist."""
         return kind(mo_id, self._stub)
 
     def vm(self, mo_id: str) -> Any:
-        """Return the virtual machine of that id; nothing is sent, it may not exist."""
+        """Return a VM by its managed object id. Nothing is sent, so the VM may not exist."""
         return self.managed(vim.VirtualMachine, mo_id)
 
     def patience(self, call_timeout: float) -> AbstractContextManager[None]:
-        """Give each call that this thread makes in the body so many seconds, instead of the usual ones."""
+        """Set the seconds for each call that this thread makes in the body."""
         return self._stub.patience(call_timeout)
 
     def side_stub(self, path: str, version: str, *, call_timeout: float) -> PinnedStub:
-        """Return a stub for another service of the same vCenter, in this session; its owner drops its connections.
+        """Return a stub for another service of the same vCenter, in this session. The caller closes its connections.
 
         :param path: e.g. ``/pbm/sdk``.
-        :param version: pyVmomi's name of the API version to speak there.
+        :param version: pyVmomi's name of that service's API version.
         """
         session_id = self._stub.cookie.partition("=")[2].strip('"')
         return PinnedStub(
@@ -131,9 +131,11 @@ class Session:
         )
 
     def request(self, method: str, path: str, *, body: bytes | None = None, limit: int = 16 << 20) -> tuple[int, bytes]:
-        """Send one plain HTTPS request with the session's cookie, e.g. for ``/folder``; log in again on a 401.
+        """Send one plain HTTPS request with the session's cookie, e.g. for ``/folder``. Log in again after a 401.
 
-        :returns: status and body. A body longer than ``limit`` is refused.
+        :param limit: bytes that the answer's body may have.
+        :returns: status and body.
+        :raises TransientError: the body is longer.
         """
         generation = self._stub.generation
         answer = self._exchange(method, path, body, limit)
@@ -145,7 +147,7 @@ class Session:
     def log_in(self) -> None:
         """Send user and password.
 
-        :raises AuthenticationError: they were refused.
+        :raises AuthenticationError: the server refused them.
         """
         with speaking(f"log in to {self._vcenter.host} as {self._vcenter.user}"):
             user = self.content.sessionManager.Login(self._vcenter.user, self._vcenter.password, None)
@@ -153,13 +155,13 @@ class Session:
         log.debug("logged in to %s as %s", self._vcenter.host, self._vcenter.user)
 
     def server_time(self) -> datetime:
-        """Return the server's own clock, to compare with the times it gives to snapshots; keeps the session alive."""
+        """Return the time by the server's clock, to compare with times of snapshots. Keeps the session alive."""
         with speaking(f"ask {self._vcenter.host} for its time"):
             time: datetime = vim.ServiceInstance("ServiceInstance", self._stub).CurrentTime()
             return time.astimezone(UTC)
 
     def close(self) -> None:
-        """Log out and close every connection. Never raises: the server forgets an idle session by itself."""
+        """Log out and close every connection. Never raises, because the server ends an idle session by itself."""
         self._stub.hurry(LOGOUT_SECONDS)
         with contextlib.suppress(VmKeepError), speaking("log out"):
             self.content.sessionManager.Logout()
@@ -177,11 +179,13 @@ class Session:
 def open_session(
     vcenter: VCenter, *, call_timeout: float = CALL_SECONDS, keep_alive: float = KEEP_ALIVE_SECONDS
 ) -> Iterator[Session]:
-    """Connect, check the certificate, log in; log out at the end.
+    """Connect, check the certificate and log in. Log out at the end.
 
-    :raises CertificateError: the server is not the one that was pinned, or nobody known signed its certificate.
-    :raises UnreachableError: no name, nobody there, no answer in time, or not a vSphere.
-    :raises AuthenticationError: user name or password was refused.
+    :param call_timeout: seconds that one call may take.
+    :param keep_alive: seconds between two calls that keep the session alive.
+    :raises CertificateError: the certificate is not the pinned one, or no known authority signed it.
+    :raises UnreachableError: the name does not resolve, no server answers in time, or the server is no vSphere.
+    :raises AuthenticationError: the server refused the user name or the password.
     """
     trust = Trust(vcenter)
     version = _version(vcenter, trust, call_timeout)
@@ -209,7 +213,7 @@ def _keep_alive(session: Session, stop: threading.Event, interval: float) -> Non
         try:
             session.server_time()
         except VmKeepError as error:
-            # The next real call meets the same trouble and is the one to report it.
+            # The next real call meets the same trouble and reports it.
             log.debug("%s: %s", session.host, error)
 
 

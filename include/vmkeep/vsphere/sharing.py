@@ -1,4 +1,4 @@
-"""Disks that several VMs have: why vSphere takes no snapshot of such a VM, and which other VMs use a disk now."""
+"""Disks that several VMs share: tells what keeps vSphere from a snapshot, and the other VMs that use a disk now."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vmkeep.vsphere.session import Session
 
 
 def snapshot_obstacles(devices: Iterable[Any]) -> tuple[str, ...]:
-    """Return what makes vSphere refuse every snapshot of a VM, each with what helps; empty where it takes them.
+    """Return the reasons why vSphere refuses every snapshot of a VM, each with its remedy; none: it takes snapshots.
 
-    A shared bus does so whatever disks are on it, a multi-writer disk only where the snapshot would have to hold it.
+    A shared bus is a reason, whichever disks are on it. A multi-writer disk is one only if it is not independent.
     """
     found = []
     for device in devices:
@@ -30,12 +30,12 @@ def snapshot_obstacles(devices: Iterable[Any]) -> tuple[str, ...]:
 
 
 def users_of(session: Session, moref: str, disks: Sequence[Disk]) -> tuple[str, ...]:
-    """Return the names of the other VMs that are not off and have one of some disks of a VM."""
+    """Return the names of other VMs that are not off and use one of these disks of a VM."""
     if not disks:
         return ()
     wanted = {place for disk in disks for place in _places(disk)}
     with speaking(f"look for other VMs that use the disks of VM {moref}"):
-        # In one look, though only VMs that are awake count: one that is deleted between two looks would end the second.
+        # All VMs are read in one call, because a VM that is deleted between two calls would make the second one fail.
         found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.hardware.device")
     return tuple(
         decode_name(values["name"] or "")
@@ -47,7 +47,7 @@ def users_of(session: Session, moref: str, disks: Sequence[Disk]) -> tuple[str, 
 
 
 def _places(disk: Disk) -> set[str]:
-    """Return the places that a disk writes: its own file and its LUN. Files below it may be the base of others."""
+    """Return the file and the LUN that a disk writes to, without base files, which other disks may share."""
     return {place for place in (disk.file_name, disk.lun_uuid) if place}
 
 

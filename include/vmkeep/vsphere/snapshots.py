@@ -1,7 +1,7 @@
-"""VMware snapshots that belong to a run: taken, found again by the run's key, removed without a rest.
+"""Takes the snapshots of runs, finds them again by the run's key, and removes them completely.
 
-A snapshot carries its run, and the id of its repository, in the description, as JSON, since vSphere limits and
-re-encodes names. Every function may be called again after a crash or a lost reply.
+A snapshot's description holds its run and the id of its repository, as JSON, because vSphere limits and re-encodes
+names. Every function may be called again after a crash or a lost reply.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ log = logging.getLogger(__name__)
 
 CREATE_SECONDS = 900.0
 REMOVE_SECONDS = 24 * 3600.0
-"""Merging a large delta of a busy VM takes hours, also over a restart of vCenter, and giving up helps nobody."""
+"""Seconds to remove a snapshot. Merging a large delta of a busy VM takes hours, and giving up would not help."""
 FORGOTTEN_SECONDS = 60.0
-"""Time for looking for a snapshot whose task was forgotten, before it is taken anew."""
+"""Seconds to look for a snapshot whose task was forgotten, before it is taken again."""
 _NAME_LENGTH = 80
 _RETRY_SECONDS = 2.0
 _CONSOLIDATIONS = 3
 _QUIESCE_FAULTS = {"ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable"}
 _QUIESCE_KEY = re.compile("quiesc", re.IGNORECASE)
-"""In keys of messages, e.g. ``msg.snapshot.error-QUIESCINGERROR``."""
+"""Pattern for keys of vSphere's messages, e.g. ``msg.snapshot.error-QUIESCINGERROR``."""
 _TELL_NOTHING = {"SnapshotFault", "GenericVmConfigFault", "SystemError"}
 _GENERAL = {"VmConfigFault"}
-"""Types that say little themselves, but are not what vSphere gives for a quiescing that failed without a word."""
+"""Types of fault that may have quiescing as a cause, but only if a cause or a message's key says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +71,20 @@ class VmSnapshot:
     moref: str
     name: str
     run: str
-    """Key of the run that took it; empty for a snapshot that is not ours."""
+    """Key of the run that took it; empty: no run of vmkeep did."""
     repository: str | None = None
-    """The repository that the run backs up into, by its id; older programs did not tell."""
+    """Id of the repository that the run backs up into; ``None``: an older program took it, and did not tell."""
     created_at: datetime
     call: str = ""
-    """The one call that took it; older programs did not tell."""
+    """Random id of the call that took it; empty: an older program took it, and did not tell."""
     quiesced: bool
-    """True if vSphere says so. It also does where no VMware Tools run; see :func:`create`."""
+    """vSphere says that the guest was quiesced. It may say so even if no VMware Tools run; see :func:`create`."""
 
     def is_of_other(self, repository: str) -> bool:
-        """Whether it is known to be of a run into another repository, which alone knows whether that run is alive."""
+        """Return whether the snapshot is known to be of a run into another repository.
+
+        Only that repository knows whether the run is alive.
+        """
         return self.repository is not None and self.repository != repository
 
 
@@ -97,11 +100,13 @@ def create(
 ) -> VmSnapshot:
     """Take a snapshot for a run.
 
-    vSphere ignores ``quiesce`` for a VM that is off or runs no VMware Tools, and may still call the snapshot
-    quiesced: whether it was possible is for the caller to know.
+    vSphere ignores ``quiesce`` for a VM that is off or runs no VMware Tools, and may still call the snapshot quiesced.
+    So the caller has to know whether quiescing was possible.
 
-    :raises QuiesceFailedError: the guest could not be quiesced; there is no snapshot.
-    :raises DeadlineError: not done in time; a snapshot may still appear, :func:`find_by_run` waits for it.
+    :param memory: the snapshot includes the VM's memory.
+    :param timeout: seconds.
+    :raises QuiesceFailedError: the guest could not be quiesced. There is no snapshot.
+    :raises DeadlineError: the task did not end in time. A snapshot may still appear; :func:`find_by_run` waits for it.
     """
     what = f"snapshot VM {moref} for run {run}"
     call = uuid.uuid4().hex
@@ -131,25 +136,25 @@ def create(
 def list_all(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
     """Return every snapshot of a VM, parents before children.
 
-    :raises VmOutOfReachError: vSphere shows none, and no configuration either: there may be some.
+    :raises VmOutOfReachError: vSphere shows no snapshots, but no configuration either, so that there may be some.
     """
     with speaking(f"list the snapshots of VM {moref}"):
         values = read(session, session.vm(moref), "snapshot", *protection.PATHS)
     info = values["snapshot"]
     if info is None and values["config.version"] is None:
         why = protection.no_configuration(values["runtime.connectionState"])
-        raise VmOutOfReachError(f"VM {moref}: which snapshots it has is not known: {why}")
+        raise VmOutOfReachError(f"VM {moref}: its snapshots are not known: {why}")
     return tuple(_snapshot(tree) for tree in _walk(info.rootSnapshotList)) if info is not None else ()
 
 
 def list_ours(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
-    """Return the snapshots that some run of vmkeep has taken and not removed; waits for one being taken."""
+    """Wait for snapshots that are being taken. Return those that any run of vmkeep has taken and not removed."""
     _await_running_creates(session, moref)
     return tuple(snapshot for snapshot in list_all(session, moref) if snapshot.run)
 
 
 def find_by_run(session: Session, moref: str, run: str) -> tuple[VmSnapshot, ...]:
-    """Return the snapshots of one run; waits for one being taken. A VM that is gone has none."""
+    """Wait for snapshots that are being taken. Return those of one run. A VM that is gone has none."""
     try:
         return tuple(snapshot for snapshot in list_ours(session, moref) if snapshot.run == run)
     except NotFoundError:
@@ -157,19 +162,20 @@ def find_by_run(session: Session, moref: str, run: str) -> tuple[VmSnapshot, ...
 
 
 def require(session: Session, moref: str, snapshot: str) -> None:
-    """Make sure that a snapshot is still there.
+    """Return if a snapshot is still there.
 
-    :raises StaleError: it is gone; what was planned on it has to be planned again.
+    :raises StaleError: the snapshot is gone, so that the run has to plan again.
     """
     if snapshot not in {known.moref for known in list_all(session, moref)}:
         raise StaleError(f"VM {moref}: snapshot {snapshot} is gone; start a new run")
 
 
 def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMOVE_SECONDS) -> None:
-    """Remove one snapshot, merge its disks, and look whether anything is left. One that is gone is success.
+    """Remove one snapshot, merge its disks, and look whether anything is left. A snapshot that is gone is success.
 
-    :raises VSphereError: it is still there, or its disks could not be consolidated: a person has to look.
-    :raises DeadlineError: not done in time; vSphere goes on by itself, and calling again waits again.
+    :param timeout: seconds.
+    :raises VSphereError: the snapshot is still there, or its disks could not be consolidated. A person has to look.
+    :raises DeadlineError: the removal did not end in time. vSphere goes on by itself, and another call waits again.
     """
     what = f"remove snapshot {snapshot} of VM {moref}"
     deadline = time.monotonic() + timeout
@@ -186,9 +192,9 @@ def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMO
                 cancel=False,
             )
         except NotFoundError:
-            break  # somebody else removed it meanwhile
+            break  # another process or person removed it meanwhile
         except TransientError as error:
-            # The reply was lost or the host was busy: the removal may run or not, so look again.
+            # The reply was lost or the host was busy. The removal may run or not, so look again.
             if time.monotonic() + _RETRY_SECONDS >= deadline:
                 raise DeadlineError(waiting_for=f"{what} ({error})", seconds=timeout) from None
             time.sleep(_RETRY_SECONDS)
@@ -201,9 +207,9 @@ def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMO
 
 
 def consolidate_if_needed(session: Session, moref: str, *, timeout: float = REMOVE_SECONDS) -> bool:
-    """Consolidate a VM's disks where vSphere says that they need it; return whether it was needed.
+    """Consolidate a VM's disks if vSphere says that they need it. Return whether they needed it.
 
-    :raises VSphereError: they still need it afterwards.
+    :raises VSphereError: the disks still need it afterwards.
     """
     what = f"consolidate the disks of VM {moref}"
     deadline = time.monotonic() + timeout
@@ -228,7 +234,7 @@ def consolidate_if_needed(session: Session, moref: str, *, timeout: float = REMO
                     look=lambda: None if _needs_consolidation(session, moref) else True,
                     cancel=False,
                 )
-        except (VSphereError, TransientError) as failed:  # most often a file that somebody holds for a moment longer
+        except (VSphereError, TransientError) as failed:  # mostly because a process holds a file a moment longer
             error = failed
     if _needs_consolidation(session, moref):
         why = f" ({error})" if error else ""
@@ -241,11 +247,11 @@ def consolidate_if_needed(session: Session, moref: str, *, timeout: float = REMO
 
 
 def revert(session: Session, moref: str, snapshot: str) -> None:
-    """Put a VM back to a snapshot, powered off where the snapshot holds no memory."""
+    """Put a VM back to a snapshot. The VM is off afterwards if the snapshot holds no memory."""
     what = f"revert VM {moref} to snapshot {snapshot}"
     target = session.managed(vim.vm.Snapshot, snapshot)
     with speaking(what):
-        # A VM that was put back looks as one that runs on that snapshot; and putting it back twice does no harm.
+        # Nothing shows that a VM was put back. A forgotten task is started again, because that does no harm.
         run_task(
             session,
             lambda: target.RevertToSnapshot_Task(None, True),
@@ -257,11 +263,11 @@ def revert(session: Session, moref: str, snapshot: str) -> None:
 
 
 def _is_quiesce_failure(error: VSphereError) -> bool:
-    """Whether quiescing failed, or may have: a fault of a general type says so at most by a cause or a message's key.
+    """Return whether a snapshot failed, or may have failed, because of quiescing.
 
-    Text decides nothing, because vCenter speaks its administrator's language. Where a fault tells no reason at all, a
-    snapshot without quiescing tells: if that fails too, its error is the one to report. A fault of any other type
-    says itself what went wrong.
+    Some types of fault name quiescing. A fault of a general type does so at most by a cause or by the key of a message.
+    The text of a message decides nothing, because vCenter speaks its administrator's language. A fault that tells no
+    reason at all counts too: the caller then tries without quiescing, and reports the error of that if it fails.
     """
     if error.fault in _QUIESCE_FAULTS | _TELL_NOTHING:
         return True
@@ -303,7 +309,7 @@ def _snapshot(tree: Any) -> VmSnapshot:
 
 
 def _told(description: str | None) -> dict[str, str]:
-    """Return what the description of a snapshot says of its run; nothing where it is not ours."""
+    """Return the run, repository and call in a snapshot's description; nothing if no run of vmkeep took it."""
     try:
         told = json.loads(description or "")["vmkeep"]
         return {name: str(told[name]) for name in ("run", "repository", "call") if name in told}
@@ -324,7 +330,7 @@ def _needs_consolidation(session: Session, moref: str) -> bool:
 
 
 def _await_running_creates(session: Session, moref: str) -> None:
-    """Wait for snapshots being taken: one whose caller died shows up only when it is done."""
+    """Wait for snapshots that are being taken, because one whose caller died appears only when it is done."""
     with speaking(f"look at the tasks of VM {moref}"):
         before = list_all(session, moref)
         for task in read(session, session.vm(moref), "recentTask")["recentTask"] or ():
@@ -339,9 +345,9 @@ def _await_running_creates(session: Session, moref: str) -> None:
                         cancel=False,
                     )
             except TaskForgottenError:
-                # vCenter was restarted during the wait: the host goes on, and the snapshot may still appear.
+                # vCenter was restarted during the wait. The host goes on, and the snapshot may still appear.
                 until = time.monotonic() + FORGOTTEN_SECONDS
                 await_sight(lambda: None if list_all(session, moref) == before else True, until)
             except (vmodl.MethodFault, DeadlineError) as error:
-                # It failed, or it is over so long that vSphere has forgotten it, or it never ends.
+                # The task failed, or vSphere has forgotten it, or it never ends. No snapshot is to be waited for.
                 log.debug("VM %s: task %s: %s", moref, moref_of(task), error)

@@ -1,7 +1,7 @@
-"""Devices of a VM that is to be created again: from those saved to the changes of a ConfigSpec. Pure.
+"""Turns the saved devices of a VM into the device changes of a ConfigSpec. Pure.
 
-The rules: what every VM has by itself is left out; every other device gets a negative temporary key; a
-``controllerKey`` points at such a key, or at the real key of a default controller; nothing refers to old files.
+Devices that every VM has by itself are left out. Every other device gets a negative temporary key. A ``controllerKey``
+points at such a key, or at the real key of a default controller. Nothing refers to files of the old VM.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEFAULT = (
     _KINDS.VirtualVMCIDevice,
     _KINDS.VirtualPointingDevice,
 )
-"""Devices that every VM has by itself: nobody adds them, and nobody has to be told."""
+"""Devices that every VM has by itself, so that they are left out without a note."""
 KEPT = (
     _KINDS.VirtualVideoCard,
     _KINDS.VirtualUSBController,
@@ -34,7 +34,7 @@ KEPT = (
     _KINDS.VirtualWDT,
     _KINDS.VirtualPrecisionClock,
 )
-"""Devices taken over as they are; controllers of disks are, too."""
+"""Devices that are taken over as they are, as controllers of disks are too."""
 _OF_THE_HOST = "it is a device of the old VM's host"
 LEFT_OUT: tuple[tuple[Any, str], ...] = (
     (_KINDS.VirtualSriovEthernetCard, "it is a part of a network card of the old VM's host"),
@@ -46,19 +46,19 @@ LEFT_OUT: tuple[tuple[Any, str], ...] = (
     (_KINDS.VirtualNVDIMMController, "no backup holds persistent memory"),
     (_KINDS.VirtualVMIROM, "no ESXi knows it any more"),
 )
-"""Devices that no new VM gets, and the reason that a person is told."""
+"""Devices that no new VM gets, each with the reason for its note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRules:
-    """The offers of the new VM's surroundings to its devices."""
+    """Facts about the new VM's place that its devices depend on."""
 
     new_identity: bool
     disks: DiskRules = field(default_factory=DiskRules)
     networks: Mapping[int, CardNetwork] = field(default_factory=dict)
-    """By the device key of a network card in the saved configuration; others keep the name of their network."""
+    """Network of a card, by its device key in the saved configuration. Other cards keep their network's name."""
     isos: frozenset[str] = frozenset()
-    """ISO files, as datastore paths, that exist; a CD drive whose file is gone becomes an empty one."""
+    """ISO files that exist, as datastore paths. A CD drive whose file is gone becomes an empty one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +100,10 @@ def _addition(made: Any, saved: Any, rules: DeviceRules) -> Any:
 
 
 def _connect(device: Any, keys: Mapping[int, int], real: Mapping[int, Any], notes: list[str]) -> bool:
-    """Point a device at its controller; false if that is not there."""
+    """Point a device at its controller. Return whether the controller is there."""
     old = device.controllerKey
     if old is None or isinstance(real.get(old), _KINDS.VirtualPCIController):
-        # Slots on the PCI bus are given out by vSphere.
+        # vSphere chooses the slots on the PCI bus.
         device.controllerKey = device.unitNumber = None
     elif old in keys:
         device.controllerKey = keys[old]
@@ -132,7 +132,7 @@ def _make(device: Any, rules: DeviceRules, notes: list[str]) -> Any | None:
 
 
 _Made = tuple[Any | None, str]
-"""The new device, ``None`` for one that is left out, and what a person has to know about it."""
+"""The new device, or ``None`` if it is left out; and a note for a person."""
 
 
 def _unknown(device: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one of several handlers
@@ -143,7 +143,7 @@ def _controller(made: Any, rules: DeviceRules, notes: list[str]) -> Any:
     if isinstance(made, vim.vm.device.VirtualSCSIController):
         made.scsiCtlrUnitNumber = None
     if getattr(made, "sharedBus", None) not in (None, "noSharing") and not rules.disks.luns:
-        # Its disks become ordinary ones, and vSphere starts no VM with those on a shared bus.
+        # Its disks become ordinary ones, and vSphere starts no VM with ordinary disks on a shared bus.
         notes.append(f"{type_name(made)} {made.busNumber}: its bus is not shared any more")
         made.sharedBus = "noSharing"
     return made
@@ -200,7 +200,7 @@ def _sound_card(made: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one o
 
 
 def _serial_port(made: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one of several handlers
-    """Network and pipe ports can be made anywhere; a port onto a host's device or a file cannot."""
+    """Keep ports to a network or a pipe, which can be made anywhere. Leave out a port to a host's device or a file."""
     kinds = vim.vm.device.VirtualSerialPort
     if isinstance(made.backing, kinds.URIBackingInfo | kinds.PipeBackingInfo):
         return made, ""
@@ -208,7 +208,7 @@ def _serial_port(made: Any, rules: DeviceRules) -> _Made:  # noqa: ARG001 - one 
 
 
 def _tpm(made: Any, rules: DeviceRules) -> _Made:
-    """A TPM's secrets are in the NVRAM, which only the old key opens."""
+    """Keep the TPM only with the old key, because its secrets are in the NVRAM, which only that key opens."""
     made.endorsementKeyCertificateSigningRequest = []
     if rules.disks.encrypted:
         return made, ""
@@ -226,7 +226,7 @@ HANDLERS: tuple[tuple[Any, Callable[[Any, DeviceRules], _Made]], ...] = (
     (_KINDS.VirtualSerialPort, _serial_port),
     (_KINDS.VirtualTPM, _tpm),
 )
-"""Devices that are made anew in a way of their own."""
+"""Kinds of device with their own rule for making them anew."""
 
 
 def _disconnected(*, starts: bool = False) -> Any:

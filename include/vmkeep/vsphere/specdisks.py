@@ -1,4 +1,4 @@
-"""Disks of a VM that is to be created again: what each saved disk becomes. Pure: vim values in and out."""
+"""Makes the new disk for each saved disk of a VM that is created again. Pure: vim values in and out."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from vmkeep.vsphere.disks import backing_name
 from vmkeep.vsphere.luns import Lun
 
 PLACEHOLDER_BYTES = 16 << 20
-"""A physical RDM's stand-in: large enough for any guest to accept it, too small to be taken for the LUN."""
+"""Size of the placeholder for a physical RDM: any guest accepts it, and nobody takes it for the LUN."""
 _USUAL_FORMAT = "native_512"
 PHYSICAL_RDM = ("placeholder", "lun", "omit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskRules:
-    """The places of the disks, and the treatment of disks that were not backed up."""
+    """The place of each disk, and the treatment of disks that were not backed up."""
 
     physical_rdm: str = "placeholder"
     datastores: Mapping[int, str] = field(default_factory=dict)
-    """Device key in the saved configuration → datastore's name; others go beside the VM's own files."""
+    """Device key in the saved configuration → name of the datastore. Other disks go beside the VM's own files."""
     luns: Mapping[int, Lun] = field(default_factory=dict)
-    """Device key in the saved configuration → the free LUN that it is mapped to."""
+    """Device key in the saved configuration → the free LUN for this raw device mapping."""
     encrypted: bool = False
     """The new VM is encrypted with the saved VM's key."""
     copied: Collection[int] = ()
-    """Device keys of disks that were backed up, though no snapshot could hold them."""
+    """Device keys of disks that were backed up though no snapshot can hold them, because the VM was off."""
 
     def __post_init__(self) -> None:
         """Refuse a choice that does not exist."""
@@ -42,10 +42,11 @@ class DiskRules:
 
 
 def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[str]) -> Any | None:
-    """Return the virtual disk to create for a saved one, without key and controller; ``None`` leaves it out.
+    """Return the virtual disk to create for a saved one, without key and controller; ``None``: the disk is left out.
 
-    :param skip: why it was not backed up, if so.
-    :raises UsageError: it is to be mapped to a LUN, but none is named.
+    :param skip: the reason why the disk was not backed up; ``None``: it was.
+    :param notes: receives a sentence for each difference from the saved disk.
+    :raises UsageError: the disk is to be mapped to a LUN, but no LUN is named for it.
     """
     label = saved.deviceInfo.label if saved.deviceInfo is not None else f"disk {saved.key}"
     capacity = saved.capacityInBytes or saved.capacityInKB * 1024
@@ -75,7 +76,7 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
 
 
 def encryption_of(saved: Any, rules: DiskRules) -> Any | None:
-    """Return the part of a device change that encrypts a new disk as the saved one was."""
+    """Return the part of a device change that encrypts a new disk as the saved disk was encrypted."""
     key = getattr(saved.backing, "keyId", None)
     if key is None or not rules.encrypted:
         return None
@@ -84,7 +85,7 @@ def encryption_of(saved: Any, rules: DiskRules) -> Any | None:
 
 
 def _lost(saved: Any) -> Iterator[str]:
-    """Yield what an ordinary disk had that its new one has not."""
+    """Yield a note for each property of a saved disk that the new disk does not have."""
     if saved.vDiskId is not None:
         yield "a first-class disk, becomes an ordinary one"
     if saved.iofilter or saved.independentFilters:
@@ -112,7 +113,7 @@ def _disk(saved: Any, capacity: int, backing: Any) -> Any:
 
 
 def _flat(file_name: str, *, thin: bool | None, mode: str = "persistent", scrub: bool | None = None) -> Any:
-    # uuid, changeId, contentId and parent stay unset: they belong to the old file.
+    # uuid, changeId, contentId and parent stay unset, because they belong to the old file.
     return vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
         fileName=file_name, diskMode=mode, split=False, writeThrough=False, thinProvisioned=thin, eagerlyScrub=scrub
     )
@@ -130,7 +131,7 @@ def _mapping(saved: Any, lun: Lun, file_name: str) -> Any:
 
 
 def _base(backing: Any) -> Any:
-    """The first link of a chain: a snapshot's delta does not tell how the disk was provisioned."""
+    """Return the base of a chain of files, because a snapshot's delta does not tell how the disk was provisioned."""
     while getattr(backing, "parent", None) is not None:
         backing = backing.parent
     return backing

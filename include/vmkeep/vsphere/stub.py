@@ -1,6 +1,6 @@
-"""pyVmomi's SOAP stub on our own connections: pinned, bounded, logged in again when the session has expired.
+"""pyVmomi's SOAP stub on our own connections, which are pinned and limited in time. It renews an expired session.
 
-The single choke point of all SOAP calls, so transport errors become ours here. vSphere's own faults pass through.
+All SOAP calls pass here, so this module turns transport errors into our errors. vSphere's own faults pass through.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from vmkeep.vsphere.connection import PinnedConnection
 from vmkeep.vsphere.trust import Trust
 
 _REPEATABLE = ("Retrieve", "Find", "Query", "Fetch", "CurrentTime", "WaitForUpdatesEx", "HasPrivilege")
-"""Calls that change nothing: sent once more if the connection dies before an answer. ``Fetch`` reads a property."""
+"""Beginnings of calls that change nothing. They are repeated once if the connection dies before the answer.
+
+``Fetch`` reads a property.
+"""
 _OF_ONE_SESSION = (
     "WaitForUpdatesEx",
     "ContinueRetrievePropertiesEx",
@@ -26,18 +29,18 @@ _OF_ONE_SESSION = (
     "DestroyView",
     "DestroyPropertyCollector",
 )
-"""Calls on what a session owns and takes with it: views, collectors, pages. A new session cannot go on with them."""
+"""Calls on objects that end with their session: views, collectors, pages. A new session cannot continue them."""
 _WITHOUT_SESSION = ("Login", "Logout", "RetrieveServiceContent")
 
 
 class SessionRenewedError(TransientError):
-    """The session had expired and a new one was opened; what the old one owned has to be made again."""
+    """The session had expired, and a new one was opened. Views and collectors have to be made again."""
 
     exit_code = 33
 
 
 class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is made at run time
-    """Sends calls. Thread-safe, as pyVmomi's stub is: one connection per call in flight, from a small pool."""
+    """Sends SOAP calls. Thread-safe like pyVmomi's stub: each call in flight has a connection from a small pool."""
 
     _cookie = ""
     _cookie_owner: int | None = None
@@ -64,7 +67,7 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         self._login_lock = threading.Lock()
 
     def __repr__(self) -> str:
-        """Name the server only: pyVmomi's attributes hold the session cookie."""
+        """Name only the server, because pyVmomi's attributes hold the session cookie."""
         return f"<PinnedStub {self._address}>"
 
     @property
@@ -74,17 +77,17 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
 
     @cookie.setter
     def cookie(self, header: str) -> None:
-        # A call that meets an expired session may bring the cookie of a new, empty one; it must not replace the
-        # cookie of a log-in that another thread has just made.
+        # A call that meets an expired session may bring the cookie of a new session without log-in. It must not
+        # replace the cookie of a log-in that another thread has just made.
         if self._log_in is None or self._cookie_owner == threading.get_ident():
             self._cookie = header.split(";")[0]
 
     def on_expired(self, log_in: Callable[[], None]) -> None:
-        """Set what logs in; called at most once for each session that is found expired."""
+        """Set the function that logs in. It is called at most once for each expired session."""
         self._log_in = log_in
 
     def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803
-        """Send one call; log in again and repeat it once if the session has expired."""
+        """Send one call. If the session has expired, log in again and repeat the call once."""
         generation = self._generation
         try:
             return self._send(mo, info, args, outerStub)
@@ -98,7 +101,7 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
 
     @contextmanager
     def patience(self, call_timeout: float) -> Iterator[None]:
-        """Give each call that this thread makes in the body so many seconds, instead of the usual ones."""
+        """Set the seconds for each call that this thread makes in the body."""
         self._patience.seconds = call_timeout
         try:
             yield
@@ -106,28 +109,28 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
             del self._patience.seconds
 
     def GetConnection(self) -> Any:  # noqa: N802
-        """Return a connection for one call, with the time that the call may take."""
+        """Return a connection for one call, with that call's time limit."""
         connection = super().GetConnection()
         connection.call_timeout = getattr(self._patience, "seconds", self.schemeArgs["call_timeout"])
         return connection
 
     def hurry(self, call_timeout: float) -> None:
-        """Give the calls to come no more than this many seconds, on connections of their own."""
+        """Limit all later calls to this many seconds, on new connections."""
         self.DropConnections()
         self.schemeArgs = self.schemeArgs | {"call_timeout": min(call_timeout, self.schemeArgs["call_timeout"])}
 
     @property
     def generation(self) -> int:
-        """Counts the sessions so far: tells whether a session that was found expired has been replaced already."""
+        """The number of sessions so far. It shows whether an expired session has already been replaced."""
         return self._generation
 
     def log_in_again(self, generation: int) -> None:
-        """Replace the session of ``generation``, unless another thread has done so meanwhile."""
+        """Replace the session with this number, unless another thread has done so meanwhile."""
         with self._login_lock:
             if generation != self._generation or self._log_in is None:
                 return
             self._cookie_owner = threading.get_ident()
-            self._cookie = ""  # vSphere refuses a second log-in in a session that it still knows
+            self._cookie = ""  # because vSphere refuses a second log-in in a session that it still knows
             try:
                 self._log_in()
                 self._generation += 1

@@ -1,7 +1,7 @@
-"""Waiting for vSphere's tasks: by WaitForUpdatesEx, never past the deadline, through lost connections and sessions.
+"""Starts vSphere's tasks and waits for them by WaitForUpdatesEx, until a deadline, through lost connections.
 
-A vCenter that is restarted forgets its tasks, while its hosts go on with the work. A forgotten task is neither success
-nor failure; so whoever starts a task says how the work itself is seen.
+A restarted vCenter forgets its tasks, while its hosts go on with the work. A forgotten task is neither a success nor a
+failure, so the caller that starts a task also passes a function that looks for the result.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 10.0
-"""Time in which a restarted vCenter learns from its hosts what they have done meanwhile."""
+"""Seconds in which a restarted vCenter learns from its hosts what they have done meanwhile."""
 _TELL_SECONDS = 60.0
-"""Between two lines about the progress of a long task."""
+"""Seconds between two log lines about the progress of a long task."""
 _POLL_SECONDS = 20
-"""Longest that one WaitForUpdatesEx may hold its connection: well below the time-out of a call."""
+"""Seconds that one WaitForUpdatesEx may wait; well below the time limit of a call."""
 _RETRY_SECONDS = 1.0
 _PATHS = ("info.state", "info.progress")
 
@@ -42,17 +42,19 @@ def run_task(
     settle: float | None = None,
     cancel: bool = True,
 ) -> Any:
-    """Start a task and wait for its end; its result is returned as vSphere gave it.
+    """Start a task, wait for its end, and return its result as vSphere gave it.
 
-    Where another task holds the object, the start is tried again until the deadline.
+    If another task holds the object, the start is tried again until the deadline.
 
-    :param look: asked once the task is forgotten: returns what stands for its result where the work is done, ``None``
-        where nothing of it is seen (yet).
-    :param again: whether a task that is forgotten, and whose work is not seen after ``settle`` seconds, may be started
-        again.
+    :param what: the action with its object, for messages.
+    :param timeout: seconds.
+    :param look: called if the task is forgotten. It returns a stand-in for the result if the work is done, and ``None``
+        if no trace of the work is there (yet).
+    :param again: a forgotten task may be started again if ``look`` finds nothing for ``settle`` seconds.
     :param settle: ``None`` stands for :data:`SETTLE_SECONDS`.
-    :raises TaskForgottenError: it may not be started again, and its work is not seen.
-    :raises VmKeepError: the task's fault, translated; ``DeadlineError`` names the state it was left in.
+    :param cancel: a task that does not end in time is asked to stop.
+    :raises TaskForgottenError: the task is forgotten, its work is not seen, and it may not be started again.
+    :raises VmKeepError: the task's fault, translated. A ``DeadlineError`` names the state in which the task was left.
     """
     deadline = time.monotonic() + timeout
     forgotten = False
@@ -74,7 +76,7 @@ def run_task(
             if found is None and (not again or time.monotonic() >= deadline):
                 raise
         except vmodl.MethodFault as fault:
-            found = look() if forgotten else None  # the first start may have done what the second one fails on
+            found = look() if forgotten else None  # the second start may fail because the first one did the work
             if found is None:
                 raise translate(fault, what) from None
         if found is not None:
@@ -82,7 +84,10 @@ def run_task(
 
 
 def await_sight(look: Callable[[], Any], until: float) -> Any:
-    """Look again and again, until something is seen or the time has come; a vCenter that restarts is waited for."""
+    """Call ``look`` until it returns something or the time is over. A restarting vCenter is waited for.
+
+    :param until: a time of :func:`time.monotonic`.
+    """
     while True:
         with contextlib.suppress(TransientError, UnreachableError):
             if (found := look()) is not None:
@@ -93,11 +98,12 @@ def await_sight(look: Callable[[], Any], until: float) -> Any:
 
 
 def wait_task(session: Session, task: Any, *, what: str, timeout: float, cancel: bool = True) -> Any:
-    """Wait for a task that was started; return its result, or raise its own fault as pyVmomi's exception.
+    """Wait for a task that was started. Return its result, or raise its fault as pyVmomi's exception.
 
-    :param cancel: ask a task that is not done in time to stop.
-    :raises TaskForgottenError: the server knows no such task (any more).
-    :raises DeadlineError: it still runs.
+    :param timeout: seconds.
+    :param cancel: a task that does not end in time is asked to stop.
+    :raises TaskForgottenError: the server does not know the task, or not any more.
+    :raises DeadlineError: the task still runs.
     """
     deadline = time.monotonic() + timeout
     seen = _Seen(what)
@@ -134,7 +140,7 @@ _OF_THE_WAIT = (
     vmodl.fault.RequestCanceled,
     vmodl.fault.ManagedObjectNotFound,
 )
-"""Faults of a wait whose collector has gone, as it does with its session; they say nothing of the task."""
+"""Faults of a wait whose collector is gone, as it is after its session. They say nothing about the task."""
 
 
 def _is_lost(error: Any, task: Any) -> bool:
@@ -142,7 +148,7 @@ def _is_lost(error: Any, task: Any) -> bool:
 
 
 class _Seen:
-    """The last that was seen of a task; told now and then, since some take hours."""
+    """The last state that was seen of a task. It is logged now and then, because some tasks take hours."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -162,9 +168,9 @@ def _outcome(session: Session, task: Any) -> Any:
 
 
 def _states(session: Session, task: Any, deadline: float) -> Any:
-    """Yield (state, progress) at each change until the deadline, through a collector of this wait's own.
+    """Yield (state, progress) at each change until the deadline.
 
-    A collector belongs to one session and serves one waiter; so each wait makes one and destroys it.
+    Each wait makes and destroys a property collector, because a collector belongs to one session and serves one wait.
     """
     kinds = vmodl.query.PropertyCollector
     collector = session.content.propertyCollector.CreatePropertyCollector()
@@ -179,7 +185,7 @@ def _states(session: Session, task: Any, deadline: float) -> Any:
             options = kinds.WaitOptions(maxWaitSeconds=max(1, min(_POLL_SECONDS, math.ceil(remaining))))
             update = collector.WaitForUpdatesEx(version, options)
             if update is None:
-                # Nothing changed for a while; ask outright, so that no lost update can hold a wait to its deadline.
+                # Nothing changed for a while. Read the state, because a lost update would hold up the wait.
                 known = read(session, task, *_PATHS)
             else:
                 version = update.version

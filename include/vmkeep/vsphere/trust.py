@@ -1,7 +1,7 @@
-"""Is this the server we were told to trust? Answered on every TLS connection, before one byte is sent to it.
+"""Checks on every TLS connection whether this is the trusted server, before one byte is sent to it.
 
-pyVmomi looks at a pinned thumbprint only after ordinary verification has failed, and switches verification
-off on localhost; so nothing of it is used here. Knows sockets and certificates, no SOAP and no secret.
+pyVmomi's own check is not used, because it looks at a pinned thumbprint only after ordinary verification has failed,
+and switches verification off on localhost. This module knows sockets and certificates, no SOAP and no secret.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _ALGORITHMS = {40: "sha1", 64: "sha256"}
 
 
 class DeadlineSocket(ssl.SSLSocket):
-    """A TLS socket whose every receive and send also ends at a common deadline.
+    """A TLS socket whose receives and sends all end at one deadline.
 
-    A socket's own time-out restarts with every byte; a peer that trickles could hold a call for ever.
+    A socket's own time-out restarts with every byte, so that a very slow peer could hold a call for ever.
     """
 
     deadline: float | None = None
@@ -46,23 +46,23 @@ class DeadlineSocket(ssl.SSLSocket):
 
 
 class Trust:
-    """The rule by which one server is recognised: a pinned thumbprint, a CA file, or the system's authorities."""
+    """The rule for recognising one server: a pinned thumbprint, a CA file, or the system's authorities."""
 
     def __init__(self, vcenter: VCenter) -> None:
         self._pinned = normal_thumbprint(vcenter.thumbprint) if vcenter.thumbprint else None
         self.context = _context(pinned=self._pinned is not None, ca_file=vcenter.ca_file)
-        """The TLS context of every socket; the rule decides whether it verifies."""
+        """The TLS context of every socket. With a pinned thumbprint it does not verify."""
         self.certificate: bytes | None = None
-        """DER of the certificate seen last; it was accepted."""
+        """DER of the last certificate that was accepted."""
 
     @property
     def thumbprint_sha1(self) -> str:
-        """SHA-1 of the accepted certificate, upper-case hex with colons, as VDDK wants it."""
+        """SHA-1 of the accepted certificate, upper-case hex with colons, as VDDK takes it."""
         return self._thumbprint("sha1")
 
     @property
     def thumbprint_sha256(self) -> str:
-        """SHA-256 of the accepted certificate, for a VDDK that does not take SHA-1 any more."""
+        """SHA-256 of the accepted certificate, for newer versions of VDDK, which take no SHA-1."""
         return self._thumbprint("sha256")
 
     def _thumbprint(self, algorithm: str) -> str:
@@ -73,7 +73,7 @@ class Trust:
     def open_socket(self, host: str, port: int, *, timeout: float) -> DeadlineSocket:
         """Connect, and check the certificate.
 
-        :raises CertificateError: it is not the expected one; the connection is closed and nothing was sent.
+        :raises CertificateError: the certificate is not the expected one. The connection is closed, nothing was sent.
         :raises UnreachableError: no TLS server answers there in time.
         """
         raw = _connect(host, port, timeout)
@@ -117,7 +117,7 @@ class Trust:
 
 
 def fetch_certificate(host: str, port: int, *, timeout: float = 10.0) -> bytes:
-    """Return the certificate (DER) that a server shows, without trusting it or sending anything."""
+    """Return the certificate (DER) that a server shows. Nothing is trusted, and nothing is sent."""
     context = _context(pinned=True, ca_file=None)
     with _connect(host, port, timeout) as raw:
         try:
@@ -134,7 +134,10 @@ def thumbprint(der: bytes, algorithm: str, *, colons: bool = True) -> str:
 
 
 def normal_thumbprint(text: str) -> str:
-    """Return a thumbprint as upper-case hex without separators; anything but SHA-1 or SHA-256 is a UsageError."""
+    """Return a thumbprint as upper-case hex without separators.
+
+    :raises UsageError: the text is no SHA-1 or SHA-256 thumbprint.
+    """
     digits = text.replace(":", "").replace(" ", "").replace("-", "").upper()
     if len(digits) not in _ALGORITHMS or set(digits) - set("0123456789ABCDEF"):
         raise UsageError(f"not a certificate thumbprint: {text!r}; give 40 (SHA-1) or 64 (SHA-256) hex digits")
@@ -145,7 +148,7 @@ def _context(*, pinned: bool, ca_file: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = DeadlineSocket
     if pinned:
-        # The pin decides, whoever signed the certificate and whatever name it carries.
+        # Only the pin decides, whichever authority signed the certificate and whatever name is in it.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif ca_file is not None:

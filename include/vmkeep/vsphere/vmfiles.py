@@ -1,6 +1,6 @@
-"""A VM's small files through ``/folder``: its .vmx and its NVRAM. On the session's own pinned TLS.
+"""Reads and writes a VM's .vmx file and NVRAM by HTTPS (``/folder``), on the session's pinned connection.
 
-Those of a running VM come from its own host (:mod:`vmkeep.vsphere.hostfiles`), or from vCenter where that fails.
+Files of a running VM are read from its host (:mod:`vmkeep.vsphere.hostfiles`), or from vCenter if that fails.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
 
 _HOST_DATACENTER = "ha-datacenter"
-"""The name that an ESXi host gives to the datacenter that it does not have."""
+"""Name of the datacenter in the paths of an ESXi host, which has no datacenter of its own."""
 
 
 def fetch_vmx(session: Session, moref: str) -> bytes:
-    """Return the VM's .vmx file.
+    """Return the content of the VM's .vmx file.
 
-    :raises NotFoundError: there is none.
+    :raises NotFoundError: there is no such file.
     """
     vmx, _, datacenter = _where(session, moref)
     return _fetch(session, moref, vmx, datacenter)
 
 
 def fetch_nvram(session: Session, moref: str) -> bytes:
-    """Return the VM's NVRAM: the BIOS settings, or EFI variables with the boot entries.
+    """Return the VM's NVRAM: the BIOS settings, or the EFI variables with the boot entries.
 
-    :raises NotFoundError: there is none; a VM that was never powered on has none.
+    :raises NotFoundError: there is no such file, as before a VM's first power-on.
     """
     nvram, datacenter = _where_nvram(session, moref)
     return _fetch(session, moref, nvram, datacenter)
 
 
 def boots_by_efi(session: Session, moref: str) -> bool:
-    """Return whether a VM's boot entries are in its NVRAM."""
+    """Return whether a VM boots by EFI, whose boot entries are in the NVRAM."""
     with speaking(f"look at the firmware of VM {moref}"):
         return bool(read(session, session.vm(moref), "config.firmware")["config.firmware"] == "efi")
 
 
 def put_nvram(session: Session, moref: str, data: bytes) -> None:
-    """Write the NVRAM of a VM that is off, under the name that the VM looks for."""
+    """Write the NVRAM of a VM that is off, under the file name that the VM expects."""
     nvram, datacenter = _where_nvram(session, moref)
     status, _ = session.request("PUT", _url(session, nvram, datacenter), body=data)
     if status not in (200, 201, 204):
@@ -59,7 +59,7 @@ def put_nvram(session: Session, moref: str, data: bytes) -> None:
 
 
 def exists(session: Session, path: DatastorePath, datacenter: str) -> bool:
-    """Return whether a file is there; one that may not be looked at counts as missing.
+    """Return whether a file is there. A file that the user may not see counts as missing.
 
     :param datacenter: inventory path of the datacenter, without the leading slash.
     """
@@ -111,9 +111,9 @@ def _where(session: Session, moref: str) -> tuple[DatastorePath, DatastorePath, 
 
 
 def _where_nvram(session: Session, moref: str) -> tuple[DatastorePath, str]:
-    """The VM's NVRAM, and the path of its datacenter.
+    """Return the path of the VM's NVRAM, and the path of its datacenter.
 
-    :raises UnsupportedError: it is not in the VM's own folder, where no other VM has its files.
+    :raises UnsupportedError: the NVRAM is not in the VM's own folder, so that it may be another VM's file.
     """
     vmx, nvram, datacenter = _where(session, moref)
     name = nvram.path.removeprefix(vmx.sibling("").path)
@@ -131,7 +131,7 @@ def _url(session: Session, path: DatastorePath, datacenter: str) -> str:
 
 
 _MEAN_SOMETHING = frozenset("+&%#=?;")
-"""In a query; vCenter decodes a name once more on its way to a host."""
+"""Characters with a meaning in a query. vCenter decodes a name once more on its way to a host."""
 
 
 def _encoded(name: str, *, twice: bool) -> str:

@@ -1,1 +1,1 @@
-"""Airflow connections, read into the engine's own values."""
+"""Reads Airflow connections into the engine's values."""

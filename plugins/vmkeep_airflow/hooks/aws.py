@@ -1,4 +1,4 @@
-"""From an Airflow connection of type ``aws`` to the engine's credentials, through the Amazon provider's own hook."""
+"""Makes the engine's credentials of an Airflow connection of type ``aws``, through the Amazon provider's hook."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def load_aws(aws_conn_id: str) -> AwsCredentials:
-    """Return the keys, endpoints and region of a connection; the worker's environment fills in the rest.
+    """Return the keys, endpoints and region of a connection. The worker's environment provides missing values.
 
     Roles are assumed here. Keys that expire come with ``renew``, which needs no Airflow and works on any thread.
 
     :raises UsageError: there is no such connection, it is of another type, or it switches verification off.
-    :raises AuthenticationError: it has no keys, and the worker has none; or the role was refused.
+    :raises AuthenticationError: neither the connection nor the worker has keys, or the role was refused.
     :raises TransientError: the token service cannot be reached.
     """
-    load_connection(aws_conn_id, conn_type="aws")  # the hook takes a missing one for an empty one
+    load_connection(aws_conn_id, conn_type="aws")  # because the hook treats a missing connection as an empty one
     with needs_extra("airflow", f"Airflow connection {aws_conn_id!r}"):
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
         from botocore.exceptions import BotoCoreError, ClientError
@@ -45,7 +45,7 @@ def load_aws(aws_conn_id: str) -> AwsCredentials:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether the token service did not answer, or answered that it is out of order."""
+    """Return whether a retry may help, because the token service did not answer or is out of order."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004
 
     if isinstance(error, ClientError):

@@ -1,4 +1,4 @@
-"""Reads the fields of one connection; an error says where a person sets the missing one."""
+"""Reads the fields of one connection. An error says where a person sets a missing field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmkeep.errors import UsageError
 def load_connection(conn_id: str, *, conn_type: str) -> Connection:
     """Return the connection ``conn_id``.
 
-    :raises UsageError: there is none, or it is of another type.
+    :raises UsageError: there is no such connection, or it is of another type.
     """
     try:
         connection = BaseHook.get_connection(conn_id)
@@ -31,7 +31,7 @@ def load_connection(conn_id: str, *, conn_type: str) -> Connection:
 def required(connection: Connection, field: str, *, label: str) -> str:
     """Return a standard field (``host``, ``login``, ``password``).
 
-    :raises UsageError: it is empty.
+    :raises UsageError: the field is empty.
     """
     value: str | None = getattr(connection, field)
     if not value:
@@ -42,15 +42,15 @@ def required(connection: Connection, field: str, *, label: str) -> str:
 
 
 def extra(connection: Connection, field: str) -> str | None:
-    """Return one of the form's own fields; an empty one counts as not set."""
+    """Return a field from the connection's ``extra``; ``None``: it is empty or not set."""
     value = connection.extra_dejson.get(field)
     return str(value) if value else None
 
 
 def require_open(connection: Connection, url: str, *, label: str, remedy: str) -> None:
-    """Refuse a password in a field that Airflow shows to everyone who may see connections.
+    """Return if a URL holds no password, because Airflow shows the field to everyone who may see connections.
 
-    :raises UsageError: ``url`` holds one; the message does not.
+    :raises UsageError: ``url`` holds a password. The message does not repeat it.
     """
     parts = urlsplit(url)
     if ":" in parts.netloc.rpartition("@")[0] or re.search(r"(?i)(password|passwd|pwd)=", unquote(parts.query)):
@@ -61,7 +61,7 @@ def require_open(connection: Connection, url: str, *, label: str, remedy: str) -
 
 
 def with_password(url: str, password: str) -> str:
-    """Return a database's URL with the password of its user."""
+    """Return a database's URL with a password added to it."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))

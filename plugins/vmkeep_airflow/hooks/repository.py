@@ -1,4 +1,4 @@
-"""The connection type ``vmkeep``: one repository, and the catalog over it."""
+"""The connection type ``vmkeep``: one repository and its catalog."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RepositoryPlace:
     limit_rate: str | None = None
     aws: AwsCredentials | None = field(default=None, repr=False)
     retention: str | None = None
-    """The retention rule, as :func:`vmkeep.retention.parse_rule` reads it; ``None``: everything."""
+    """The retention rule in the form of :func:`vmkeep.retention.parse_rule`; ``None``: keep all points."""
     time_zone: str = "UTC"
 
 
@@ -44,7 +44,7 @@ class RepositoryHook(BaseHook):
         self.repository_conn_id = repository_conn_id
 
     def get_conn(self) -> RepositoryPlace:
-        """Return where the repository is; nothing is opened."""
+        """Return the repository's place, without opening it."""
         connection = load_connection(self.repository_conn_id, conn_type=self.conn_type)
         location = required(connection, "host", label="repository location")
         require_open(connection, location, label="repository location", remedy=_KEYS)
@@ -72,7 +72,7 @@ class RepositoryHook(BaseHook):
 
 
 def _catalog(connection: Connection) -> str | None:
-    """Return the catalog's URL, with the password from its own field."""
+    """Return the catalog's URL, with the password from the field for it."""
     url, password = extra(connection, "catalog"), extra(connection, "catalog_password")
     if url is None:
         return None

@@ -27,7 +27,7 @@ class VsphereHook(BaseHook):
         self.vsphere_conn_id = vsphere_conn_id
 
     def get_conn(self) -> VCenter:
-        """Return where vCenter is and how to log in; nothing is contacted."""
+        """Return the server's address and login, without contacting it."""
         connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
         host, port = parse_address(
             required(connection, "host", label="host"),
@@ -45,7 +45,7 @@ class VsphereHook(BaseHook):
 
     @property
     def vddk(self) -> str | None:
-        """VDDK's distribution folder on this worker: the connection's, or else the one in the worker's environment."""
+        """VDDK's folder on this worker: the one that the connection names, else that of the worker's environment."""
         connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
         return extra(connection, "vddk") or os.environ.get("VMKEEP_VDDK") or None
 

@@ -1,1 +1,1 @@
-"""One operator per step of a backup, a restore or maintenance, one file each."""
+"""The operators: each does one step of a backup, a restore or maintenance, and has its own file."""

@@ -16,12 +16,12 @@ from vmkeep_airflow.xcoms import handed
 
 
 class ApproveRestoreOperator(ApprovalOperator):
-    """Wait for a person's yes if ``on_conflict`` is ``prompt`` and the target exists; otherwise pass on at once.
+    """Wait for a person's approval if ``on_conflict`` is ``prompt`` and the target exists. Otherwise pass at once.
 
-    The yes is to the plan that was shown, and to no other: if the plan is made anew while the question is open, the
-    answer fails the run. A rejection fails the run, too; nothing was changed by then.
+    The approval is for the plan that was shown, and for no other. If the plan is made anew while the question is open,
+    the answer fails the run. A rejection fails the run too. Nothing is changed before the approval.
 
-    A plan with nothing to do (``keep`` met an existing VM) skips everything that follows.
+    If the plan has nothing to do, because the VM exists and is kept, all later tasks are skipped.
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
     :param on_conflict: an ``OnConflict``. Templated.
@@ -36,12 +36,14 @@ class ApproveRestoreOperator(ApprovalOperator):
         self.on_conflict = on_conflict
 
     def execute(self, context: Context) -> Any:
-        """Ask, or pass on."""
+        """Ask a person, or pass at once."""
         from vmkeep.flows.restore_ledger import plan_id
 
         plan = handed(self.plan, RestorePlan, by="plan")
         if plan.nothing_to_do:
-            context["ti"].xcom_push(key="return_value", value={"kept": True})  # tells it from a skip by hand
+            context["ti"].xcom_push(
+                key="return_value", value={"kept": True}
+            )  # because a task that was skipped by hand leaves no result
             raise AirflowSkipException(f"VM {plan.target_name} exists and is kept as it is")
         if plan.target is None or self.on_conflict != OnConflict.PROMPT:
             self.log.info("nobody has to be asked: %s", self.on_conflict)
@@ -51,7 +53,7 @@ class ApproveRestoreOperator(ApprovalOperator):
         try:
             return super().execute(context)
         except TaskAwaitingInput as waiting:
-            waiting.kwargs = {"shown": plan_id(plan)}  # the answer comes with it, hours later maybe
+            waiting.kwargs = {"shown": plan_id(plan)}  # it comes back with the answer, maybe hours later
             raise
 
     def execute_complete(self, context: Context, event: dict[str, Any], shown: str = "") -> Any:
@@ -70,7 +72,7 @@ class ApproveRestoreOperator(ApprovalOperator):
 
 
 def _question(plan: RestorePlan) -> str:
-    """Return the plan in words. Lines are shown as they are, because a VM's name may look like Markdown."""
+    """Return the plan in words, as preformatted lines, because a VM's name may look like Markdown."""
     from vmkeep.flows.restore_wording import plan_lines
 
     lines = "\n".join(f"    {line}" for line in (*plan_lines(plan), *plan.warnings))

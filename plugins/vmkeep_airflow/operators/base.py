@@ -1,4 +1,4 @@
-"""Base classes of every operator here: they read the connections, and map the engine's errors in one place."""
+"""Base classes of all operators. They read the connections, and turn the engine's errors into Airflow's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RepositoryOperator(BaseOperator):
         self.repository_conn_id = repository_conn_id
 
     def execute(self, context: Context) -> Any:
-        """Run :meth:`step`; an engine's error becomes a retry or a failure, by its ``recovery``.
+        """Run :meth:`step`. An error of the engine becomes a retry or a failure, by its ``recovery``.
 
         :returns: the step's result, never ``None``, because a task without a result counts as marked by hand.
         """
@@ -40,7 +40,7 @@ class RepositoryOperator(BaseOperator):
         return {} if result is None else result
 
     def step(self, context: Context) -> Any:
-        """Do the work and return plain data for XCom."""
+        """Do the work, and return plain data for XCom."""
         raise NotImplementedError
 
     def site(self) -> Site:
@@ -54,12 +54,12 @@ class RepositoryOperator(BaseOperator):
 
         :param field: the templated attribute that holds it.
         :param by: the task that leaves it.
-        :raises AirflowFailException: it left nothing, or something that this version of vmkeep cannot read.
+        :raises AirflowFailException: the task left no value, or one that this version of vmkeep cannot read.
         """
         return handed(getattr(self, field), kind, by=by)
 
     def warn(self, warnings: Sequence[str]) -> None:
-        """Write the engine's warnings into the task's log."""
+        """Log the engine's warnings."""
         for warning in warnings:
             self.log.warning("%s", warning)
 
@@ -84,14 +84,14 @@ class SiteOperator(RepositoryOperator):
 
 
 class UpkeepOperator(RepositoryOperator):
-    """An operator that works in this process, maybe for hours, and may be stopped anywhere."""
+    """An operator that works in this process, maybe for hours, and may be stopped at any point."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._stopped: threading.Event | None = None
 
     def follow(self, label: str) -> Callable[[Progress], None]:
-        """Return a function that takes the engine's progress: it logs a line now and then, and stops a killed task."""
+        """Return a function that takes the engine's progress. It logs a line now and then, and stops a killed task."""
         self._stopped = stopped = threading.Event()
         lines = ProgressLog(self.log, label, describe_share)
 
@@ -103,6 +103,6 @@ class UpkeepOperator(RepositoryOperator):
         return take
 
     def on_kill(self) -> None:
-        """Let the work end at its next step; the next run does the rest."""
+        """Let the work end at its next step. The next run does the rest."""
         if self._stopped is not None:
             self._stopped.set()

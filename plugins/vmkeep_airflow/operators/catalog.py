@@ -1,4 +1,4 @@
-"""Seals a restore point: the commit of a backup."""
+"""Seals a restore point, with which it exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CatalogOperator(SiteOperator):
     """Seal the restore point and enter it into the catalog.
 
     :param held: a ``HeldStill`` as a dict. Templated.
-    :param copies: every copy's ``DiskCopy`` dict. Templated.
+    :param copies: the ``DiskCopy`` of each disk as a dict. Templated.
     :returns: the ``Sealed`` as a dict.
     :raises AirflowFailException: the copies come from several snapshots, e.g. because one of them was cleared.
     """
@@ -30,7 +30,7 @@ class CatalogOperator(SiteOperator):
         self.copies = copies
 
     def step(self, context: Context) -> Any:
-        """Seal."""
+        """Seal the point."""
         from vmkeep.flows import backup
 
         held = self.handed("held", HeldStill, by="snapshot")

@@ -14,19 +14,19 @@ from vmkeep_airflow.operators.base import UpkeepOperator
 from vmkeep_airflow.progress import mebibytes
 
 _LINES = 10_000
-"""Findings that get a line each."""
+"""Greatest number of findings that are logged, one line each."""
 
 
 class CheckRepositoryOperator(UpkeepOperator):
     """Check the structure of a repository, and read the data of one slice of its packs, or of all.
 
-    It notes damaged packs, so that the next backup stores their blocks again where it meets them.
+    It records damaged packs, so that the next backup stores their blocks again if it meets them.
 
     :param days: the number of slices; after this many days all data was read again. Templated.
-    :param part: a slice, as ``3/30``; empty: the one whose turn it is on the day that the run stands for. Templated.
+    :param part: a slice, as ``3/30``; empty: the slice of the day of the run's date. Templated.
     :param read_data: read the data of all packs. Templated.
-    :returns: the ``CheckCounts`` as a dict, also when the task fails because it found damage.
-    :raises AirflowFailException: something is damaged.
+    :returns: the ``CheckCounts`` as a dict, even if the task fails because it found damage.
+    :raises AirflowFailException: the check found damage.
     """
 
     template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "days", "part", "read_data")
@@ -38,11 +38,11 @@ class CheckRepositoryOperator(UpkeepOperator):
         self.read_data = read_data
 
     def step(self, context: Context) -> Any:
-        """Check."""
+        """Check the repository."""
         from vmkeep.flows import upkeep
         from vmkeep.flows.repositories import open_site_repository
 
-        day = context["dag_run"].run_after  # not the clock's: a retry after midnight reads the same slice
+        day = context["dag_run"].run_after  # not today, so that a retry after midnight reads the same slice
         part = None if self.read_data else upkeep.choose_slice(self.part, day=day, days=int(self.days))
         with open_site_repository(self.site()) as repository:
             findings, counts = upkeep.check(repository, part, on_progress=self.follow("check"))
@@ -52,7 +52,9 @@ class CheckRepositoryOperator(UpkeepOperator):
         result = to_plain(counts)
         if not findings:
             return result
-        context["ti"].xcom_push(key="return_value", value=result)  # Airflow keeps no result of a task that raises
+        context["ti"].xcom_push(
+            key="return_value", value=result
+        )  # because Airflow keeps no result of a task that raises
         more = f" (the first {_LINES} are in the log)" if len(findings) > _LINES else ""
         raise AirflowFailException(
             f"{repository.location}: {counted(len(findings), 'finding')}{more}; mend with 'vmkeep repo repair'"

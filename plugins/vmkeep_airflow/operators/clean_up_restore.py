@@ -1,4 +1,4 @@
-"""Removes what a restore has half made."""
+"""Removes the half-made VM of a restore that failed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vmkeep_airflow.steps import ReadyTarget
 
 
 class CleanUpRestoreOperator(SiteOperator):
-    """Stop living writes, and remove a new VM that was not finished; the teardown of ``PrepareTargetOperator``.
+    """Stop the writes that still run, and remove a new VM that was not finished. Teardown of ``PrepareTargetOperator``.
 
-    A VM that was there before is never removed: it stays off, partly written.
+    A VM that was there before is never removed. It stays off, partly written.
 
     :param ready: a ``ReadyTarget`` as a dict. Templated.
-    :returns: how many VMs were removed.
+    :returns: the number of removed VMs.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "ready")
@@ -28,7 +28,7 @@ class CleanUpRestoreOperator(SiteOperator):
         self.ready = ready
 
     def step(self, context: Context) -> Any:
-        """Clean up; nothing to do after a restore that was finished."""
+        """Clean up. After a restore that has finished there is nothing to do."""
         from vmkeep.flows import restore
 
         ready = self.handed("ready", ReadyTarget, by="prepare_target")

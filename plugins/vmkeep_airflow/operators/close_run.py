@@ -1,4 +1,4 @@
-"""Decides, as the last task, whether a run was a success."""
+"""Decides as the last task whether a run was a success."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vmkeep_airflow.assets import ANNOUNCED, RESTORE_POINTS, restore_points_of
 from vmkeep_airflow.states import require_good, task_results, task_states
 
 _LOOKED_BACK = 1000
-"""Events among which an earlier try's own is looked for."""
+"""Number of events among which the event of an earlier try is looked for."""
 
 
 class CloseRunOperator(BaseOperator):
-    """Fail the run unless every task before it ended well and left its result.
+    """Fail the run unless every task before ended well and left its result.
 
     Airflow takes a run's state from its last task. If that is a teardown that succeeds, the run is a success even if
     its copies were killed by hand. So this operator is the last task: a teardown with
@@ -24,8 +24,8 @@ class CloseRunOperator(BaseOperator):
 
     :param result_task_id: the task whose XCom is the run's result, e.g. ``catalog``.
     :param may_skip_after: a task that may skip all others, so that the run ends well with nothing done: ``approve``.
-    :param announce: emit events of the assets of all points and of the VM's, once for each result with a ``point`` and
-        a ``vm``.
+    :param announce: emit one event for the asset of all points and one for the VM's asset, once for each result with
+        a ``point`` and a ``vm``.
     :returns: the result.
     """
 
@@ -39,7 +39,7 @@ class CloseRunOperator(BaseOperator):
         self.announce = announce
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read the states and the results; raise, or announce."""
+        """Read the states and results of all tasks. Raise an error, or announce the result."""
         states = task_states(context)
         skipped = self.may_skip_after is not None and states.get(self.may_skip_after) == "skipped"
         results = task_results(context, sorted(self.get_flat_relative_ids(upstream=True)))
@@ -52,7 +52,7 @@ class CloseRunOperator(BaseOperator):
         return result
 
     def _announce(self, context: Context, extra: dict[str, JsonValue]) -> None:
-        """Emit an event of each asset, unless an earlier try of this task has."""
+        """Emit an event for each asset, unless an earlier try of this task has done so."""
         if context["ti"].try_number > 1:
             earlier = context["inlet_events"][RESTORE_POINTS].ascending(False).limit(_LOOKED_BACK)
             if any((event.extra or {}).get("point") == extra["point"] for event in earlier):

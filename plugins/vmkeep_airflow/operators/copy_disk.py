@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class CopyDiskOperator(SiteOperator):
     """Copy one disk of a VM snapshot into the repository, in a child process of this worker.
 
-    Safe to retry: blocks already stored are found again, and a retry goes on where the last try's cursor stood.
-    Seals nothing; ``CatalogOperator`` does.
+    It is safe to retry, because stored blocks are found again, and a retry continues from the last try's cursor. This
+    operator seals nothing; ``CatalogOperator`` does.
 
     :param job: a ``DiskJob`` as a dict, from ``PlanDisksOperator``. Templated.
-    :returns: the ``DiskCopy`` as a dict: map root, bytes read and stored, snapshot.
+    :returns: the ``DiskCopy`` as a dict, with map root, bytes read and stored, and snapshot.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "job")
@@ -34,7 +34,7 @@ class CopyDiskOperator(SiteOperator):
         self._running: RunningTransfer[DiskCopy] | None = None
 
     def step(self, context: Context) -> Any:
-        """Run the copy and follow its progress."""
+        """Run the copy, and follow its progress."""
         from vmkeep.flows import backup
 
         job = self.handed("job", DiskJob, by="plan_disks")
@@ -64,6 +64,6 @@ class CopyDiskOperator(SiteOperator):
         return to_plain(copy)
 
     def on_kill(self) -> None:
-        """Stop the child process and give its lease back, so that nobody who cleans up has to wait."""
+        """Stop the child process, which releases its lease, so that the clean-up need not wait."""
         if self._running is not None:
             self._running.cancel()

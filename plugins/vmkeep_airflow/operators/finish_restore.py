@@ -1,4 +1,4 @@
-"""Hands the restored VM over."""
+"""Hands the restored VM over to its user."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vmkeep_airflow.xcoms import handed
 
 
 class FinishRestoreOperator(SiteOperator):
-    """Put the NVRAM back, release the VM, switch it on as asked, and report. Called again, it touches nothing.
+    """Put the NVRAM back, release the VM, switch it on as asked, and report. A second call changes nothing.
 
     :param ready: a ``ReadyTarget`` as a dict. Templated.
-    :param writes: every write's ``DiskWrite`` dict. Templated.
+    :param writes: the ``DiskWrite`` of each disk as a dict. Templated.
     :returns: the ``Restored`` as a dict.
     """
 
@@ -29,7 +29,7 @@ class FinishRestoreOperator(SiteOperator):
         self.writes = writes
 
     def step(self, context: Context) -> Any:
-        """Finish."""
+        """Finish the restore."""
         from vmkeep.flows import restore
 
         ready = self.handed("ready", ReadyTarget, by="prepare_target")

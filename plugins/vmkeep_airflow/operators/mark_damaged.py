@@ -10,17 +10,18 @@ from vmkeep_airflow.operators.base import UpkeepOperator
 from vmkeep_airflow.reports import damage_lines
 
 _NAMED = 100
-"""Refs that a result names."""
+"""Greatest number of refs that a result names."""
 
 
 class MarkDamagedOperator(UpkeepOperator):
-    """Mark the points that a check found damaged, and unmark those that are whole again. Deletes nothing.
+    """Mark the points that a check found damaged, and unmark points that are whole again. Deletes nothing.
 
-    Lists show the mark of a point. A marked point takes no place in retention, and no increment continues it.
+    Lists show the mark of a point. A marked point represents no bucket of a retention rule, and no increment continues
+    it.
 
-    :param check_task_id: the check whose findings decide; if it found nothing and no point is marked, this task looks
-        at nothing.
-    :returns: how many points are ``damaged``, and which were ``marked`` and ``cleared`` now, at most a hundred each.
+    :param check_task_id: the check whose findings decide. If it found nothing and no point is marked, this task reads
+        nothing.
+    :returns: the number of ``damaged`` points, and the refs that were ``marked`` and ``cleared`` now, at most 100 each.
     """
 
     def __init__(self, *, check_task_id: str, **kwargs: Any) -> None:
@@ -28,7 +29,7 @@ class MarkDamagedOperator(UpkeepOperator):
         self.check_task_id = check_task_id
 
     def step(self, context: Context) -> Any:
-        """Mark."""
+        """Mark the points."""
         from vmkeep.flows import upkeep
         from vmkeep.flows.repositories import open_site_repository
 
@@ -39,7 +40,7 @@ class MarkDamagedOperator(UpkeepOperator):
         for damage in repair.damaged:
             self.warn(list(damage_lines(damage)))
         for key in repair.unreadable:
-            self.log.warning("%s: the manifest is damaged: nothing of this point can be restored", key)
+            self.log.warning("%s: the manifest is damaged, so nothing of this point can be restored", key)
         for ref in repair.cleared:
             self.log.info("%s: whole again", ref)
         return {

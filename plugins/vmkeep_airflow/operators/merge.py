@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class MergeIndexOperator(UpkeepOperator):
-    """Merge many segments of the index into few, where it pays.
+    """Merge many segments of the index into few, if it pays.
 
     It may run beside any number of backups, and is safe to repeat.
 
-    :param plan_only: say what would be merged, and merge nothing. Templated.
-    :returns: how many ``segments`` and ``entries`` there were, the ``segments_to_merge``, and what was ``done`` (the
-        sums of ``MergeReport``) unless in a dry run.
+    :param plan_only: make the plan, and merge nothing. Templated.
+    :returns: the numbers of ``segments``, ``entries`` and ``segments_to_merge``, and, unless in a dry run, ``done``:
+        the sums of all ``MergeReport``.
     """
 
     template_fields: Sequence[str] = (*UpkeepOperator.template_fields, "plan_only")
@@ -32,7 +32,7 @@ class MergeIndexOperator(UpkeepOperator):
         self.plan_only = plan_only
 
     def step(self, context: Context) -> Any:
-        """Merge."""
+        """Merge the segments."""
         from vmkeep.flows.repositories import open_site_repository
         from vmkeep.flows.upkeep import merge_index, plan_merge
 

@@ -1,4 +1,4 @@
-"""Decides which areas of each disk are read."""
+"""Plans the areas of each disk that are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmkeep_airflow.steps import HeldStill
 
 
 class PlanDisksOperator(SiteOperator):
-    """Turn every disk that is to be copied into a job.
+    """Make a job for every disk to copy.
 
     :param held: a ``HeldStill`` as a dict. Templated.
     :returns: a list of ``DiskJob`` dicts, one per disk.
@@ -26,7 +26,7 @@ class PlanDisksOperator(SiteOperator):
         self.held = held
 
     def step(self, context: Context) -> Any:
-        """Ask vSphere what changed, and say why a disk is read in full."""
+        """Ask vSphere for the changed areas, and log the reason for each full read."""
         from vmkeep.flows import backup
 
         held = self.handed("held", HeldStill, by="snapshot")

@@ -1,4 +1,4 @@
-"""Plans a restore: the first step."""
+"""Plans a restore, as its first step."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vmkeep_airflow.operators.base import SiteOperator
 
 
 class PlanRestoreOperator(SiteOperator):
-    """Decide which disk goes where, and find everything that could stop the restore, before anything is changed.
+    """Match the disks with their targets, and find all that could stop the restore, before anything is changed.
 
-    ``on_conflict`` may be ``prompt``: the plan is made as for ``overwrite``, and ``ApproveRestoreOperator`` asks.
+    If ``on_conflict`` is ``prompt``, the plan is made as for ``overwrite``, and ``ApproveRestoreOperator`` asks.
 
     :param request: the params of a ``vm_restore`` run: fields of a ``RestoreRequest``, but ``vm`` for its selector.
         Templated.
-    :returns: the ``RestorePlan`` as a dict. All later steps do as it says, or nothing.
+    :returns: the ``RestorePlan`` as a dict. All later steps carry out this plan, or nothing.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "request")
@@ -31,7 +31,7 @@ class PlanRestoreOperator(SiteOperator):
         self.request = request
 
     def step(self, context: Context) -> Any:
-        """Plan, and show the plan."""
+        """Make the plan, and log it."""
         from vmkeep.flows import restore
         from vmkeep.flows.restore_wording import plan_lines
 
@@ -49,7 +49,7 @@ class PlanRestoreOperator(SiteOperator):
 
 
 def request_from(params: Mapping[str, Any], own: Mapping[str, str]) -> RestoreRequest:
-    """Return the request that the params of a run make, with the run's own key and owner; empty fields say nothing."""
+    """Return a request made of a run's params, with the run's key and owner. Empty fields are left out."""
     given = {name: value for name, value in params.items() if value not in ("", None)}
     if "vm" in given:
         given["vm_selector"] = given.pop("vm")

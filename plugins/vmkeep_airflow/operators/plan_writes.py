@@ -13,7 +13,7 @@ from vmkeep_airflow.steps import ReadyTarget
 
 
 class PlanWritesOperator(SiteOperator):
-    """Turn every disk that is to be written into a job.
+    """Make a job for every disk to write.
 
     :param ready: a ``ReadyTarget`` as a dict. Templated.
     :returns: a list of ``WriteJob`` dicts, one per disk.
@@ -26,7 +26,7 @@ class PlanWritesOperator(SiteOperator):
         self.ready = ready
 
     def step(self, context: Context) -> Any:
-        """Find the target's disks by their current names."""
+        """Find the target's disks with their present file names."""
         from vmkeep.flows import restore
 
         ready = self.handed("ready", ReadyTarget, by="prepare_target")

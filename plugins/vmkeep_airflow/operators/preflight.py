@@ -1,4 +1,4 @@
-"""Checks a backup in advance: the first step."""
+"""Checks a backup in advance, as its first step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vmkeep_airflow.operators.base import SiteOperator
 
 
 class PreflightOperator(SiteOperator):
-    """Find everything that could stop this backup, in seconds, before anything is changed.
+    """Find all that could stop this backup within seconds, before anything is changed.
 
     :param vm: the VM: its name, or ``name:``, ``uuid:``, ``moref:``, ``ipaddr:`` and a value. Templated.
     :param mode: a ``BackupMode``. Templated.
     :param quiesce: a ``Quiesce``. Templated.
     :param transports: VDDK transport modes, the preferred one first. Templated.
     :param exclude: disks to leave out, by address (``scsi0:1``), label or device key. Templated.
-    :param full: read every disk in full, whatever changed. Templated.
+    :param full: read every disk in full, even if its changes are known. Templated.
     :returns: the ``Preflight`` as a dict.
     """
 
@@ -58,7 +58,7 @@ class PreflightOperator(SiteOperator):
         self.full = full
 
     def step(self, context: Context) -> Any:
-        """Check, decide, and say which disks are skipped and why."""
+        """Check the VM, and log the disks that are skipped with the reasons."""
         from vmkeep.flows import backup
 
         ti = context["ti"]

@@ -1,4 +1,4 @@
-"""Makes ready the VM that a restore writes to."""
+"""Makes the VM ready to which a restore writes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from vmkeep_airflow.steps import Approval, ReadyTarget
 class PrepareTargetOperator(SiteOperator):
     """Create the new VM, or switch the existing one off. A setup task: ``CleanUpRestoreOperator`` is its teardown.
 
-    Airflow runs this task again whenever a task after it is cleared. So it needs the yes to exactly this plan, and a
-    plan is carried out once: while the restore is open, the task finds the VM ready and touches nothing; after the
-    restore's end, it fails.
+    Airflow runs this task again when a later task is cleared. So the task needs an approval of exactly this plan, and
+    a plan is carried out once. While the restore is open, a second run of the task finds the VM ready and changes
+    nothing. After the end of the restore, it fails.
 
-    Airflow does not run the teardown of a setup that failed. So this task itself removes a VM that it has half made,
-    and one that an earlier try of it left.
+    Airflow does not run the teardown of a setup that failed. So this task itself removes the half-made VM of
+    this try or of an earlier one.
 
     :param plan: a ``RestorePlan`` as a dict. Templated.
     :param approval: an ``Approval`` as a dict. Templated.
@@ -40,7 +40,7 @@ class PrepareTargetOperator(SiteOperator):
         self.approval = approval
 
     def step(self, context: Context) -> Any:
-        """Prepare."""
+        """Make the VM ready."""
         from vmkeep.flows import restore
 
         plan = self.handed("plan", RestorePlan, by="plan")
@@ -72,5 +72,5 @@ class PrepareTargetOperator(SiteOperator):
             self.log.warning("VM %s may be left half made: %s", plan.target_name, error)
 
     def on_kill(self) -> None:
-        """Stop waiting for vSphere, so that a VM that was begun is removed before this process dies."""
+        """Stop waiting for vSphere, so that a half-made VM is removed before this process dies."""
         raise AirflowTaskTerminated("stopped while the target was being prepared")

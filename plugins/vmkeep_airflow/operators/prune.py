@@ -1,4 +1,4 @@
-"""Forgets restore points by a rule, and gives back the space that nothing needs."""
+"""Forgets restore points by a rule, and gives back the space that no point needs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class PruneOperator(UpkeepOperator):
     """Plan, show the plan, then forget the points that no rule keeps and delete what no point needs.
 
     It may run beside any number of backups, and is safe to repeat. Points go only by a rule: by ``keep``, or if that
-    is empty, by the retention of the connection. If that is empty, too, every point stays.
+    is empty, by the retention of the connection. If both are empty, every point stays.
 
-    :param keep: how many points stay: ``last``, ``hourly``, ``daily``, ``weekly``, ``monthly``, ``yearly`` → number,
-        ``within`` → length of time, e.g. ``14d``; ``None`` says nothing. Templated.
-    :param time_zone: where days begin; empty: the connection's. Templated.
-    :param grace_hours: age of packs that may be condemned, and how long they stay then. Templated.
-    :param plan_only: plan and show only. Templated.
+    :param keep: points to keep: ``last``, ``hourly``, ``daily``, ``weekly``, ``monthly``, ``yearly`` → number,
+        ``within`` → length of time, e.g. ``14d``. ``None`` is not set. Templated.
+    :param time_zone: the time zone in which days begin; empty: the connection's. Templated.
+    :param grace_hours: age from which a pack may be condemned, and time that a condemned pack stays. Templated.
+    :param plan_only: only make and log the plan. Templated.
     :returns: ``rule``, ``dry_run``, ``plan`` (``PlanCounts``), and ``done`` (``PruneCounts``) unless in a dry run.
-    :raises AirflowFailException: no rule can be made of this, or it cannot be told what points need: nothing was
-        deleted. Or the store is too full to move what is needed out of packs that are mostly waste.
+    :raises AirflowFailException: the rule is not valid, or the packs that points need are not known, and nothing was
+        deleted. Or the store is too full to move needed blocks out of packs that are mostly waste.
     """
 
     template_fields: Sequence[str] = (
@@ -51,7 +51,7 @@ class PruneOperator(UpkeepOperator):
         self.plan_only = plan_only
 
     def step(self, context: Context) -> Any:
-        """Prune."""
+        """Prune the repository."""
         from vmkeep.flows import pruning, upkeep
         from vmkeep.flows.repositories import open_site_repository
 
@@ -76,6 +76,8 @@ class PruneOperator(UpkeepOperator):
             self.warn(prune_warnings(plan, report))
         result["done"] = to_plain(upkeep.count_prune(report))
         if report.not_rewritten:
-            context["ti"].xcom_push(key="return_value", value=result)  # Airflow keeps no result of a task that raises
+            context["ti"].xcom_push(
+                key="return_value", value=result
+            )  # because Airflow keeps no result of a task that raises
             report.require_room()
         return result

@@ -1,4 +1,4 @@
-"""Removes a backup's snapshot, and lets the VM be moved again."""
+"""Removes a backup's snapshot, and allows Storage vMotion of the VM again."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from vmkeep_airflow.steps import HeldStill
 
 
 class RemoveSnapshotOperator(SiteOperator):
-    """Remove the run's snapshot; the teardown of ``SnapshotOperator``.
+    """Remove the run's snapshot. Teardown of ``SnapshotOperator``.
 
-    Airflow may start this task while killed copies are still alive, so it first fences them and waits for them. If
-    somebody marked the setup as a success while it worked, the setup left no result. Then every snapshot of this DAG
-    run is removed.
+    Airflow may start this task while killed copies are still alive, so it first fences them and waits for them. A
+    setup that somebody marked as a success by hand has left no result. Then every snapshot of this DAG run is removed.
 
     :param held: a ``HeldStill`` as a dict. Templated.
     :param preflight: a ``Preflight`` as a dict. Templated.
@@ -36,7 +35,7 @@ class RemoveSnapshotOperator(SiteOperator):
         self.preflight = preflight
 
     def step(self, context: Context) -> Any:
-        """Fence, remove, consolidate; fail if anything is left."""
+        """Fence the copies, remove the snapshot, consolidate the disks. Fail if anything is left."""
         if self.held is None:
             return self._remove_what_is_owned(self.site(), context)
         from vmkeep.flows import backup

@@ -13,13 +13,13 @@ from vmkeep_airflow.states import require_good, task_results, task_states
 
 
 class ReportOperator(BaseOperator):
-    """Write the results of tasks as a table into the log; fail the run if a task ended badly or left no result.
+    """Log the results of tasks as a table. Fail the run if a task ended badly or left no result.
 
-    It is the last task, with ``trigger_rule="all_done"``: it reports the good results whatever failed, and a run that
-    ends with it never hides an earlier failure.
+    It is the last task, with ``trigger_rule="all_done"``. So it reports the good results even if some tasks failed, and
+    no earlier failure is hidden.
 
-    :param results_of: the tasks whose results it shows.
-    :returns: task → its result.
+    :param results_of: ids of the tasks whose results are shown.
+    :returns: the results, by task id.
     """
 
     def __init__(self, *, results_of: Sequence[str], **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class ReportOperator(BaseOperator):
         self.results_of = list(results_of)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Report."""
+        """Log the table, and check all tasks."""
         left = task_results(context, self.results_of)
         results = {task: found[0] if found else None for task, found in left.items()}
         for line in table(results):
@@ -35,6 +35,8 @@ class ReportOperator(BaseOperator):
         try:
             require_good(task_states(context), left)
         except AirflowFailException:
-            context["ti"].xcom_push(key="return_value", value=results)  # Airflow keeps no result of a task that raises
+            context["ti"].xcom_push(
+                key="return_value", value=results
+            )  # because Airflow keeps no result of a task that raises
             raise
         return results

@@ -21,10 +21,10 @@ from vmkeep_airflow.steps import HeldStill
 
 
 class SnapshotOperator(SiteOperator):
-    """Take the snapshot that all disks are copied from. A setup task: ``RemoveSnapshotOperator`` is its teardown.
+    """Take the snapshot from which all disks are copied. A setup task: ``RemoveSnapshotOperator`` is its teardown.
 
-    Airflow does not run the teardown of a setup that failed. So this task itself removes the snapshot that it has half
-    made, and those that an earlier try of it or ended runs left on this VM.
+    Airflow does not run the teardown of a setup that failed. So this task itself removes its own half-made
+    snapshot, and the snapshots that an earlier try or ended runs left on this VM.
 
     :param preflight: a ``Preflight`` as a dict. Templated.
     :returns: a ``HeldStill`` as a dict.
@@ -37,7 +37,7 @@ class SnapshotOperator(SiteOperator):
         self.preflight = preflight
 
     def step(self, context: Context) -> Any:
-        """Take the snapshot, as a run of this try."""
+        """Take the snapshot, under the run key of this try."""
         from vmkeep.flows import backup
 
         site = self.site()
@@ -74,5 +74,5 @@ class SnapshotOperator(SiteOperator):
                 self.log.info("removed %s of run %s", counted(removal.snapshots_removed, "half-made snapshot"), run)
 
     def on_kill(self) -> None:
-        """Stop waiting for vSphere, so that a snapshot that was begun is removed before this process dies."""
+        """Stop waiting for vSphere, so that a half-made snapshot is removed before this process dies."""
         raise AirflowTaskTerminated("stopped while the snapshot was being taken")

@@ -1,4 +1,4 @@
-"""Removes what dead runs left in vSphere."""
+"""Removes the leftovers of dead runs in vSphere."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from vmkeep_airflow.operators.base import SiteOperator
 
 
 class SweepSnapshotsOperator(SiteOperator):
-    """Remove what ended runs left on a vCenter: snapshots, and VMs that their restores have half made.
+    """Remove the leftovers of ended runs in a vCenter: snapshots, and half-made VMs of restores.
 
-    VMs that such runs keep from being moved by Storage vMotion are released, too, through VDDK on this worker.
+    Access holds of such runs, which keep VMs from Storage vMotion, are ended too, through VDDK on this worker.
 
-    Airflow itself says whether a run has ended. This Airflow may not know a run: it may be the command line's, another
-    Airflow's, or deleted. Leftovers of such a run are removed only when the run is silent, and old. A VM that was
-    there before is never removed, and neither is one that is on: the mark is taken off both.
+    Airflow itself tells whether a run has ended. It may not know a run, because the run is of the command line, of
+    another Airflow, or deleted. Leftovers of such a run are removed only if the run is silent and old. A VM that was
+    there before is never removed, and neither is one that is on. Only the mark is taken off these.
 
-    :param given_up_after_hours: that age. Templated.
-    :returns: how many snapshots were removed, are in use, and are unknown; how many VMs were removed and released.
+    :param given_up_after_hours: age in hours from which a silent run counts as old. Templated.
+    :returns: the numbers of snapshots that were removed, are in use and are unknown, and of VMs removed and released.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "given_up_after_hours")
@@ -34,7 +34,7 @@ class SweepSnapshotsOperator(SiteOperator):
         self.given_up_after_hours = given_up_after_hours
 
     def step(self, context: Context) -> Any:
-        """Look at every snapshot and every marked VM; one that cannot be removed does not keep the others."""
+        """Look at every snapshot and every marked VM. A failure at one does not stop the others."""
         site = self.site()
         after = timedelta(hours=float(self.given_up_after_hours))
         failed: list[str] = []
@@ -43,7 +43,7 @@ class SweepSnapshotsOperator(SiteOperator):
         counts["vms_removed"] = self._sweep_vms(site, context, after, failed)
         counts["vms_let_go"] = self._let_go(site, context, after, failed)
         if failed:
-            raise TransientError(f"what dead runs left could not be removed: {'; '.join(failed)}")
+            raise TransientError(f"leftovers of dead runs could not be removed: {'; '.join(failed)}")
         return counts
 
     def _sweep_snapshots(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> dict[str, int]:

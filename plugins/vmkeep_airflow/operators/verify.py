@@ -1,4 +1,4 @@
-"""Reads a part of a new restore point back."""
+"""Verifies a new restore point, all of it or a sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmkeep_airflow.progress import mebibytes
 
 
 class VerifyOperator(SiteOperator):
-    """Read blocks of a restore point back and check their digests.
+    """Read blocks of a restore point back, and compare them with their digests.
 
     :param sealed: a ``Sealed`` as a dict. Templated.
     :param sample: the share of blocks to read, from 0 (structure only) to 1 (all). Templated.
@@ -29,7 +29,7 @@ class VerifyOperator(SiteOperator):
         self.sample = sample
 
     def step(self, context: Context) -> Any:
-        """Verify."""
+        """Verify the point."""
         from vmkeep.flows import backup
 
         sealed = self.handed("sealed", Sealed, by="catalog")

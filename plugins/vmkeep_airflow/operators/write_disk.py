@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class WriteDiskOperator(SiteOperator):
     """Write one disk of a restore point onto a disk of a VM, in a child process of this worker.
 
-    Safe to retry: a retry writes the whole disk again. After the end of its restore it touches nothing, and fails.
+    It is safe to retry, because a retry writes the whole disk again. After the end of the restore it changes nothing,
+    and fails.
 
     :param job: a ``WriteJob`` as a dict, from ``PlanWritesOperator``. Templated.
     :returns: the ``DiskWrite`` as a dict.
@@ -32,7 +33,7 @@ class WriteDiskOperator(SiteOperator):
         self._running: RunningTransfer[DiskWrite] | None = None
 
     def step(self, context: Context) -> Any:
-        """Run the transfer and follow its progress."""
+        """Run the transfer, and follow its progress."""
         from vmkeep.flows import restore
 
         job = self.handed("job", WriteJob, by="plan_writes")

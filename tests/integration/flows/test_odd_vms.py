@@ -99,7 +99,7 @@ def test_a_snapshot_that_cannot_be_seen_is_not_taken_for_removed(lab, site):
             lambda: backup.remove_snapshot(site, vm, run, vcenter=pre.vm.vcenter),
             lambda: find_run_snapshots(site, vm),
         ):
-            with pytest.raises(VmOutOfReachError, match="which snapshots it has is not known"):
+            with pytest.raises(VmOutOfReachError, match="its snapshots are not known"):
                 look()
         assert find_run_snapshots(site) == (), "one VM that cannot be read keeps no other from being swept"
         assert find_run_vms(site) == ()
