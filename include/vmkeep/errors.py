@@ -277,7 +277,7 @@ class CatalogError(VmKeepError):
 
 
 class CorruptError(VmKeepError):
-    """Stored bytes do not hash to their own name, or a stored structure does not parse."""
+    """Stored bytes do not match their digest, or a stored structure does not parse."""
 
     exit_code = 90
 

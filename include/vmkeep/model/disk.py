@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NewType
 
 ChangeId = NewType("ChangeId", str)
-"""Opaque change-tracking cursor of one disk at one snapshot; ``"*"`` is never stored."""
+"""vSphere's id of a disk's state at one snapshot. It can list the changes since then. ``"*"`` is never stored."""
 
 
 class ControllerKind(StrEnum):

@@ -168,7 +168,7 @@ def gather(pairs: Iterable[Pair]) -> Extents:
 
 
 def coalesce(extents: Iterable[Extent]) -> Extents:
-    """Return the same bytes as a normal sequence."""
+    """Return a normal sequence that covers the same bytes as some extents in any order."""
     return extents if isinstance(extents, Extents) else _sorted(_pairs(extents))
 
 

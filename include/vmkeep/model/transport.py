@@ -60,7 +60,7 @@ def modes_for_writing(modes: Sequence[TransportMode]) -> tuple[TransportMode, ..
     left = tuple(mode for mode in modes if mode not in _UNDER_A_SNAPSHOT)
     if not left:
         raise UsageError(
-            f"a restore cannot write by {' or '.join(modes)}, because VDDK wants a snapshot of the VM for it, and a "
-            f"restore finds none: choose nbdssl or nbd, or add one: {':'.join([*modes, TransportMode.NBDSSL])}"
+            f"a restore cannot write by {' or '.join(modes)}, because VDDK needs a snapshot of the VM for that, and "
+            f"the VM has none: choose nbdssl or nbd, or add one of them: {':'.join([*modes, TransportMode.NBDSSL])}"
         )
     return left

@@ -175,7 +175,7 @@ class Repository:
 
     def open_mover(self, *, run: str, begun: str | None = None) -> BlockWriter:
         """Return a writer for maintenance, which moves stored content. It does not check for a full store."""
-        begun_try = tries.BegunTry(self.blobs, self.framer, run, begun)  # before the index is loaded
+        begun_try = tries.BegunTry(self.blobs, self.framer, run, begun)  # begin it before the index is loaded
         if begun_try.id != begun:
             self._own_tries[run].append(begun_try.id)
         self._refresh()
@@ -332,7 +332,7 @@ class Repository:
             raise CorruptError(f"restore point {point.ref}: '{name}': {error}") from error
 
     def run(self, run: str) -> runs.RunArea:
-        """Return the notes of one run."""
+        """Return the area of one run."""
         return runs.RunArea(self.blobs, self.framer, run)
 
     def check(

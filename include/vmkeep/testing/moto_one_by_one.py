@@ -15,7 +15,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 
 class OneByOne(DomainDispatcherApplication):
-    """Moto's application, which answers requests in many threads at once."""
+    """Moto's application with one conditional put at a time. It answers other requests in many threads at once."""
 
     creating = threading.Lock()
 

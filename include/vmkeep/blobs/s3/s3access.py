@@ -17,7 +17,7 @@ from vmkeep.clock import now
 from vmkeep.errors import UsageError
 from vmkeep.model.aws import AwsCredentials
 
-if TYPE_CHECKING:  # these two exist for type checkers only
+if TYPE_CHECKING:  # obstore has these two names for type checkers only
     from obstore.store import ClientConfig, S3Config
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

@@ -55,7 +55,7 @@ class S3Versions:
 
     def now(self) -> datetime:
         """Return the time by the server's clock. Ask once an hour, and add the time that has passed since."""
-        from email.utils import parsedate_to_datetime  # takes time to import
+        from email.utils import parsedate_to_datetime  # slow to import
 
         with self._lock:
             if self._clock is None or time.monotonic() - self._clock[0] > _CLOCK_HOLDS:
@@ -168,7 +168,7 @@ class S3Versions:
             self._put_on_top(key, version)
 
     def _put_on_top(self, key: str, version: BlobVersion) -> None:
-        """Put an old version's bytes as the newest one, and read them back."""
+        """Put the bytes of an old version as the newest one, and require that they can be read back."""
         content = self._get(key, VersionId=version.id)
         if len(content) == version.size:
             with self._errors(key):

@@ -27,7 +27,7 @@ _REMOTE_READS = 12
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One frame to be read."""
+    """A frame that is to be read."""
 
     digest: bytes
     location: Location
@@ -85,7 +85,7 @@ class BlockReader:
         """
         location = self._index.find(digest)
         if location is None:
-            self._index.refresh()  # another process may have stored it since we looked
+            self._index.refresh()  # another process may have stored the frame after the index was loaded
             location = self._index.find(digest)
         return self._of_kind(kind, digest, location)
 

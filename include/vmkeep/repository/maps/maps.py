@@ -69,7 +69,7 @@ class Shape:
         return min(self.block_size, self.capacity - block * self.block_size)
 
     def extent(self, first: int, stop: int) -> Extent:
-        """Return the bytes of blocks ``first`` to ``stop``, clipped to the disk."""
+        """Return the extent of the blocks from ``first`` up to ``stop``, clipped to the disk."""
         return Extent(first * self.block_size, min(self.capacity, stop * self.block_size))
 
 
@@ -115,7 +115,7 @@ class DiskMap:
         return self.shape.block_size
 
     def lookup(self, block: int) -> bytes:
-        """Return the digest of one block; :data:`ZERO` for zeros."""
+        """Return the digest of one block; :data:`ZERO`: it is all zeros."""
         digest = self.top
         for level in range(self.shape.levels, 0, -1):
             if digest == ZERO:
@@ -124,7 +124,10 @@ class DiskMap:
         return digest
 
     def subtree(self, level: int, index: int) -> bytes:
-        """Return the digest of page ``index`` of a level (level 0: of a block); :data:`ZERO` beyond the disk."""
+        """Return the digest of page ``index`` of a level, or of block ``index`` for level 0.
+
+        The result is :data:`ZERO` for all zeros, and beyond the end of the disk.
+        """
         levels = self.shape.levels
         if level > levels or index >> (_SHIFT * (levels - level)):
             return ZERO
@@ -136,12 +139,12 @@ class DiskMap:
         return digest
 
     def page(self, level: int, index: int) -> bytes:
-        """Return the content of page ``index`` of a level; all zeros where nothing is stored."""
+        """Return the content of page ``index`` of a level; an empty page if none is stored."""
         digest = self.subtree(level, index)
         return EMPTY_PAGE if digest == ZERO else self._page(digest)
 
     def prefetch(self, leaves: Sequence[int]) -> None:
-        """Read the level-1 pages of these indexes (sorted) together, as far as the cache holds them."""
+        """Read together the level-1 pages with these sorted indexes, as many as fit in the cache."""
         leaves = leaves[: _CACHED_PAGES // 2]
         for level in range(self.shape.levels - 1, 0, -1):
             indexes = dict.fromkeys(leaf >> (_SHIFT * (level - 1)) for leaf in leaves)
@@ -151,14 +154,14 @@ class DiskMap:
     def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yield ``(block, digest)`` of every block from ``first`` to ``stop`` that is not zero, in order.
 
-        :raises CorruptError: a page is lost or damaged; the message begins with the first byte that it stands for.
+        :raises CorruptError: a page is lost or damaged. The message begins with the page's first byte on the disk.
         """
         stop = self.shape.blocks if stop is None else min(stop, self.shape.blocks)
         if self.top != ZERO and first < stop:
             yield from self._walk(self.top, self.shape.levels, 0, first, stop)
 
     def _walk(self, digest: bytes, level: int, base: int, first: int, stop: int) -> Iterator[tuple[int, bytes]]:
-        """Walk one subtree; the pages below one page are read together."""
+        """Walk one subtree. Read all pages below one page together."""
         if level == 0:
             yield base, digest
             return
@@ -275,5 +278,5 @@ class DiskMap:
 
 
 def entry(page: Bytes, row: int) -> bytes:
-    """Return one digest of a page."""
+    """Return the digest in one row of a page."""
     return bytes(page[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE])

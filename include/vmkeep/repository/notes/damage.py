@@ -43,7 +43,7 @@ class BadFrame:
 
     offset: int
     digest: str
-    """Hex."""
+    """The digest of the frame's content, in hex."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class PackDamage:
     """The damage of one pack."""
 
     pack: str
-    """Its id, in hex."""
+    """The pack's id, in hex."""
     state: PackState
     reason: str
     frames: tuple[BadFrame, ...] = ()
@@ -61,7 +61,7 @@ class PackDamage:
 
     @property
     def pack_id(self) -> bytes:
-        """The pack's id."""
+        """The pack's id, in bytes."""
         return bytes.fromhex(self.pack)
 
 

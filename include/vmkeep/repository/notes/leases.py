@@ -83,7 +83,10 @@ class Lease:
                 self._write("released")
 
     def check(self) -> None:
-        """Raise :class:`FencedError` once this copy must stop."""
+        """Return if this copy may go on.
+
+        :raises FencedError: the copy must stop; the message holds the reason.
+        """
         if self._lost is None and (since := time.monotonic() - self._renewed_at) > _GIVES_UP_AFTER:
             why = f": {self._failure}" if self._failure else ""
             self._lost = f"the lease of this copy could not be renewed for {since:.0f} s{why}"

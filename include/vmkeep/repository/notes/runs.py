@@ -30,7 +30,7 @@ _POLL = 0.5
 
 
 class RunArea:
-    """The notes of one run."""
+    """The area of one run: its notes, its leases and its fence."""
 
     def __init__(self, store: BlobStore, framer: Framer, run: str) -> None:
         self.run = run

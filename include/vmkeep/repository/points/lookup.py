@@ -184,7 +184,7 @@ def _newest(manifests: Manifests, names: Sequence[PointName]) -> _Newest | None:
 
 
 def _told_apart(location: str, names: Iterable[PointName]) -> tuple[list[PointName], list[PointName], list[str]]:
-    """Return the points to choose among, those from the future, and a warning for each that is left out."""
+    """Return the points to choose among, the points from the future, and a warning for each name that is left out."""
     choice, ahead, left_out = [], [], []
     for name in names:
         if (taken_at := name.taken_at) is None:

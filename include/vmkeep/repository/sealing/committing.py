@@ -52,7 +52,7 @@ class Sealable(Protocol):
         """The known damage of points."""
 
     def fresh_index(self) -> Index:
-        """Load the index anew."""
+        """Load the index anew and return it."""
 
     def open_blocks(self) -> BlockReader:
         """Return a reader of blocks and pages."""

@@ -99,7 +99,7 @@ def is_unswept(store: BlobStore, framer: Framer, run: str, begun: str | None) ->
     """
     if begun is None:
         return False
-    sweeps = SweepRecords(store, framer).over().keys()  # listed first: see knows_all
+    sweeps = SweepRecords(store, framer).over().keys()  # list them before the call; see knows_all
     return tries.knows_all(store, framer, run, begun, sweeps)
 
 

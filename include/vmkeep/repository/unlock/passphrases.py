@@ -31,7 +31,7 @@ def argon2id_key(fields: dict[str, Any], passphrase: str) -> bytes:
 def scrypt_key(fields: dict[str, Any], passphrase: str) -> bytes:
     """Return the 32-byte key of a slot of kind ``scrypt``.
 
-    :raises ValueError: as for :func:`argon2id_key`.
+    :raises ValueError: the slot's costs are invalid, or more than this program allows.
     """
     n, r, p = (int(fields[name]) for name in "nrp")
     good = 2 <= n <= _MAX_SCRYPT["n"] and not n & (n - 1) and 0 < r <= _MAX_SCRYPT["r"] and 0 < p <= _MAX_SCRYPT["p"]

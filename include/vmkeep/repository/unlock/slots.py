@@ -197,7 +197,7 @@ class Slots:
 
     def _last(self, slot: Slot) -> RepositoryError:
         return RepositoryError(
-            f"{self._store.location}: {slot.id} is the last key slot: add another before ('vmkeep key add')"
+            f"{self._store.location}: {slot.id} is the last key slot: add another one first ('vmkeep key add')"
         )
 
     def _add(self, master: bytes, kind: str, secret: Any, parameters: dict[str, Any], label: str) -> Slot:
