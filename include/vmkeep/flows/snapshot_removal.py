@@ -97,6 +97,7 @@ def _remove(
             if repository is None or not snapshot.is_of_other(repository):
                 snapshots.remove(session, moref, snapshot.moref)
                 removed += 1
-        consolidated = snapshots.consolidate_if_needed(session, moref)
+        # A removal has looked at the disks already.
+        consolidated = not removed and snapshots.consolidate_if_needed(session, moref)
         warnings = release(session)
         return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced, warnings=warnings)

@@ -209,12 +209,13 @@ def _taken(
     attached: dict[str, tuple[str, int]] = {}
     # The VM's own configuration is stored, because the snapshot's may lack disks that no snapshot can hold.
     documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm).encode()}
+    places = vmfiles.FilePlaces(session, vm)
     try:
-        documents["vm.vmx"] = vmfiles.fetch_vmx(session, vm)
+        documents["vm.vmx"] = vmfiles.fetch_vmx(session, vm, places)
     except VmKeepError as error:
         warnings.append(f"the .vmx file is not in the restore point, whose saved configuration is enough: {error}")
     try:
-        documents["vm.nvram"] = vmfiles.fetch_nvram(session, vm)
+        documents["vm.nvram"] = vmfiles.fetch_nvram(session, vm, places)
     except VmKeepError as error:
         warnings += _without_nvram(session, pre, error)
     documents |= kept_names(session, vm, pre.disks, warnings)

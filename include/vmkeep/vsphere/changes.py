@@ -24,6 +24,7 @@ from vmkeep.model.disk import ChangeId
 from vmkeep.model.extents import Extent, Extents, align_out
 from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.describe import change_id as change_id_of
+from vmkeep.vsphere.describe import held_devices
 from vmkeep.vsphere.faults import message, speaking
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -224,10 +225,10 @@ def check_succession(old: str, new: str) -> None:
 def _check_lineage(session: Session, snapshot: str, device_key: int, capacity: int, old: ChangeId) -> None:
     try:
         with speaking(f"read snapshot {snapshot}"):
-            config = read(session, session.managed(vim.vm.Snapshot, snapshot), "config")["config"]
+            devices = held_devices(session, snapshot)
     except NotFoundError:
         raise StaleError(f"snapshot {snapshot} is gone; start a new run") from None
-    disk: Any = next((device for device in config.hardware.device if device.key == device_key), None)
+    disk: Any = next((device for device in devices if device.key == device_key), None)
     if not isinstance(disk, vim.vm.device.VirtualDisk):
         raise StaleError(f"snapshot {snapshot} holds no disk {device_key}; start a new run")
     now = (disk.capacityInBytes or disk.capacityInKB * 1024, change_id_of(disk.backing))

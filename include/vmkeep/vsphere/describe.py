@@ -168,9 +168,17 @@ def held_disks(session: Session, moref: str, snapshot: str | None) -> tuple[Held
     :raises NotFoundError: the VM or the snapshot does not exist.
     """
     with speaking(f"read the disks of VM {moref}" + (f" in snapshot {snapshot}" if snapshot else "")):
-        config = _read_config(session, moref, snapshot)
-        changes = {device.key: change_id(device.backing) for device in config.hardware.device}
-        return tuple(HeldDisk(disk=disk, change_id=changes[disk.key]) for disk in disks_of(config.hardware.device))
+        devices = (
+            _read_config(session, moref, None).hardware.device if snapshot is None else held_devices(session, snapshot)
+        )
+        changes = {device.key: change_id(device.backing) for device in devices}
+        return tuple(HeldDisk(disk=disk, change_id=changes[disk.key]) for disk in disks_of(devices))
+
+
+def held_devices(session: Session, snapshot: str) -> Any:
+    """Return the devices that a VM had when a snapshot was taken, as vSphere gives them."""
+    path = "config.hardware.device"
+    return read(session, session.managed(vim.vm.Snapshot, snapshot), path)[path]
 
 
 def change_id(backing: Any) -> ChangeId | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.vsphere.api import moref_of, vim
-from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.properties import read, read_chain
 from vmkeep.vsphere.session import Session
 
 
@@ -23,6 +23,11 @@ _UPWARDS = {
     vim.VirtualApp: ("parentFolder", "parentVApp", "parent"),
 }
 """Properties that lead up from an object; the first one that is set counts. For any other type it is ``parent``."""
+_STEPS = (
+    (vim.ManagedEntity, "parent"),
+    *((kind, name) for kind, names in _UPWARDS.items() for name in names if name != "parent"),
+)
+"""The same properties, each with the type that declares it."""
 
 
 def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
@@ -33,8 +38,13 @@ def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
     names: list[str] = []
     datacenter_at, datacenter_moref = None, None
     current = entity
+    values: dict[str, Any]
+    known = read_chain(session, entity, _STEPS, "name")
     while current is not None:
-        values = read(session, current, "name", *_UPWARDS.get(type(current), ("parent",)))
+        paths = ("name", *_UPWARDS.get(type(current), ("parent",)))
+        # An object that the user may not read is missing there; reading it by itself raises its fault.
+        found = known.get(moref_of(current))
+        values = read(session, current, *paths) if found is None else {path: found.get(path) for path in paths}
         above = next((values[path] for path in values if path != "name" and values[path] is not None), None)
         if above is None:
             break  # because the root folder's name is in no path

@@ -22,13 +22,38 @@ def missing_privileges(session: Session, entity: Any, names: Sequence[str]) -> t
     """
     target = session.vm(entity) if isinstance(entity, str) else entity
     with speaking(f"ask for the privileges on {moref_of(target)}"):
-        manager = session.content.authorizationManager
         try:
-            answers = manager.HasPrivilegeOnEntities([target], session.session_key, list(names))
+            held = _held(session, [target], names)[moref_of(target)]
         except vim.fault.NoPermission:
             return tuple(names)
-        held = {item.privId for answer in answers or () for item in answer.privAvailability if item.isGranted}
     return tuple(name for name in names if name not in held)
+
+
+def _held(session: Session, targets: Sequence[Any], names: Iterable[str]) -> dict[str, set[str]]:
+    """Return those of ``names`` that the user holds on each of some objects, by moref.
+
+    :raises vim.fault.NoPermission: he may not look at one of them.
+    """
+    manager = session.content.authorizationManager
+    answers = manager.HasPrivilegeOnEntities(list(targets), session.session_key, list(names))
+    held: dict[str, set[str]] = {moref_of(target): set() for target in targets}
+    for answer in answers or ():
+        held[moref_of(answer.entity)] = {item.privId for item in answer.privAvailability if item.isGranted}
+    return held
+
+
+def _missing_on_each(session: Session, asked: Sequence[tuple[Any, Sequence[str]]]) -> list[tuple[str, ...]]:
+    """Return what the user lacks on each object: with one call, unless he may not look at one of them."""
+    targets = [target for target, _ in asked]
+    every = dict.fromkeys(name for _, names in asked for name in names)
+    with speaking(f"ask for the privileges on {', '.join(map(moref_of, targets))}"):
+        try:
+            held = _held(session, targets, every)
+        except vim.fault.NoPermission:
+            held = None
+    if held is None:
+        return [missing_privileges(session, target, names) for target, names in asked]
+    return [tuple(name for name in names if name not in held[moref_of(target)]) for target, names in asked]
 
 
 def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> None:
@@ -37,19 +62,17 @@ def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> Non
     :param asked: managed object ids of VMs, or managed objects of this session, each with privileges.
     :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
     """
-    lacking = [(entity, missing) for entity, names in asked if (missing := missing_privileges(session, entity, names))]
+    listed = [(session.vm(entity) if isinstance(entity, str) else entity, names) for entity, names in asked]
+    missing_ones = _missing_on_each(session, listed) if listed else []
+    lacking = [(target, missing) for (target, _), missing in zip(listed, missing_ones, strict=True) if missing]
     if not lacking:
         return
-    managed = [session.vm(entity) if isinstance(entity, str) else entity for entity, _ in lacking]
-    told = "; ".join(
-        f"{', '.join(missing)} on {_called(session, target)}"
-        for target, (_, missing) in zip(managed, lacking, strict=True)
-    )
+    told = "; ".join(f"{', '.join(missing)} on {_called(session, target)}" for target, missing in lacking)
     raise PermissionDeniedError(
         f"the user {session.user_name} lacks {told}: give the user a role with that there ('vmkeep vsphere role' lists "
         "what is needed)",
         privilege=lacking[0][1][0],
-        target=moref_of(managed[0]),
+        target=moref_of(lacking[0][0]),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vmkeep.errors import VmKeepError
-from vmkeep.vsphere.api import vim, vmodl
+from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.stub import SessionRenewedError
 
@@ -48,6 +48,58 @@ def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tup
         propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind in dict.fromkeys(map(type, listed))],
     )
     return [(content.obj, _values(content, paths)) for content in _pages(session, spec)]
+
+
+def read_chain(session: Session, start: Any, steps: Sequence[tuple[Any, str]], path: str) -> dict[str, dict[str, Any]]:
+    """Read one property of an object and of all objects that references lead to from it, in one call.
+
+    :param steps: the references to follow, each as a type and a property of that type.
+    :returns: the property and the references of each object, by moref. Unset ones are left out, and so is each object
+        that the user may not read.
+    """
+    collector = vmodl.query.PropertyCollector
+    onward = [collector.SelectionSpec(name=f"step {index}") for index in range(len(steps))]
+    walks = [
+        collector.TraversalSpec(name=step.name, type=kind, path=name, skip=False, selectSet=onward)
+        for step, (kind, name) in zip(onward, steps, strict=True)
+    ]
+    asked = {vim.ManagedEntity: [path]}
+    for kind, name in steps:
+        asked.setdefault(kind, []).append(name)
+    spec = collector.FilterSpec(
+        objectSet=[collector.ObjectSpec(obj=start, selectSet=walks)],
+        propSet=[collector.PropertySpec(type=kind, pathSet=names) for kind, names in asked.items()],
+    )
+    return {
+        moref_of(content.obj): {item.name: item.val for item in content.propSet}
+        for content in _pages(session, spec)
+        if not content.missingSet
+    }
+
+
+def read_listed(session: Session, owner: Any, listing: str, kind: Any, *paths: str) -> list[tuple[Any, dict[str, Any]]]:
+    """Return some properties of the objects that a property of another object lists, in one call.
+
+    If the user may not read the list, its fault is raised. Unreadable or unset properties of the objects are ``None``.
+
+    :param kind: the type of the listed objects.
+    """
+    collector = vmodl.query.PropertyCollector
+    walk = collector.TraversalSpec(name=listing, type=type(owner), path=listing, skip=False)
+    spec = collector.FilterSpec(
+        objectSet=[collector.ObjectSpec(obj=owner, selectSet=[walk])],
+        propSet=[
+            collector.PropertySpec(type=type(owner), pathSet=[listing]),
+            collector.PropertySpec(type=kind, pathSet=list(paths)),
+        ],
+    )
+    listed = []
+    for content in _pages(session, spec):
+        if moref_of(content.obj) != moref_of(owner):
+            listed.append((content.obj, _values(content, paths)))
+        elif content.missingSet:
+            raise content.missingSet[0].fault
+    return listed
 
 
 def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> list[tuple[Any, dict[str, Any]]]:

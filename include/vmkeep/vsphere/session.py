@@ -188,8 +188,11 @@ def open_session(
     :raises AuthenticationError: the server refused the user name or the password.
     """
     trust = Trust(vcenter)
-    version = _version(vcenter, trust, call_timeout)
+    connection = PinnedConnection(vcenter.host, vcenter.port, trust=trust, call_timeout=call_timeout)
+    with _closed_on_error(connection):
+        version = _version(connection)
     stub = PinnedStub(vcenter.host, vcenter.port, trust=trust, version=version, call_timeout=call_timeout)
+    stub.ReturnConnection(connection)
     try:
         session = Session(vcenter, trust, stub, call_timeout)
     except BaseException:
@@ -217,11 +220,18 @@ def _keep_alive(session: Session, stop: threading.Event, interval: float) -> Non
             log.debug("%s: %s", session.host, error)
 
 
-def _version(vcenter: VCenter, trust: Trust, call_timeout: float) -> str:
-    where = f"{vcenter.host}:{vcenter.port}"
-    connection = PinnedConnection(vcenter.host, vcenter.port, trust=trust, call_timeout=call_timeout)
-    with contextlib.closing(connection):
-        status, text = exchange(connection, "GET", "/sdk/vimServiceVersions.xml", headers={}, body=None, limit=1 << 20)
+@contextmanager
+def _closed_on_error(connection: PinnedConnection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _version(connection: PinnedConnection) -> str:
+    where = f"{connection.host}:{connection.port}"
+    status, text = exchange(connection, "GET", "/sdk/vimServiceVersions.xml", headers={}, body=None, limit=1 << 20)
     space = re.search(rb"<name>urn:vim25</name>(.*?)</namespace>", text, re.DOTALL)
     if status != 200 or space is None:
         raise UnreachableError(f"{where} answers, but not as vCenter or ESXi does (HTTP {status}); check the address")

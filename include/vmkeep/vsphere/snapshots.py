@@ -29,7 +29,7 @@ from vmkeep.errors import (
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.properties import read
+from vmkeep.vsphere.properties import read, read_listed
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
@@ -53,6 +53,8 @@ REMOVE_SECONDS = 24 * 3600.0
 """Seconds to remove a snapshot. Merging a large delta of a busy VM takes hours, and giving up would not help."""
 FORGOTTEN_SECONDS = 60.0
 """Seconds to look for a snapshot whose task was forgotten, before it is taken again."""
+_CREATES = "VirtualMachine.createSnapshot"
+"""The description id of a task that takes a snapshot."""
 _NAME_LENGTH = 80
 _RETRY_SECONDS = 2.0
 _CONSOLIDATIONS = 3
@@ -203,6 +205,7 @@ def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMO
                 raise VSphereError(
                     f"{what}: vSphere reported success, but the snapshot is still there; remove it by hand"
                 )
+            break
     consolidate_if_needed(session, moref, timeout=deadline - time.monotonic())
 
 
@@ -332,22 +335,20 @@ def _needs_consolidation(session: Session, moref: str) -> bool:
 def _await_running_creates(session: Session, moref: str) -> None:
     """Wait for snapshots that are being taken, because one whose caller died appears only when it is done."""
     with speaking(f"look at the tasks of VM {moref}"):
-        before = list_all(session, moref)
-        for task in read(session, session.vm(moref), "recentTask")["recentTask"] or ():
-            try:
-                info = read(session, task, "info")["info"]
-                if info.descriptionId == "VirtualMachine.createSnapshot" and info.state in ("queued", "running"):
-                    wait_task(
-                        session,
-                        task,
-                        what=f"a snapshot of VM {moref} being taken",
-                        timeout=CREATE_SECONDS,
-                        cancel=False,
-                    )
-            except TaskForgottenError:
-                # vCenter was restarted during the wait. The host goes on, and the snapshot may still appear.
-                until = time.monotonic() + FORGOTTEN_SECONDS
-                await_sight(lambda: None if list_all(session, moref) == before else True, until)
-            except (vmodl.MethodFault, DeadlineError) as error:
-                # The task failed, or vSphere has forgotten it, or it never ends. No snapshot is to be waited for.
-                log.debug("VM %s: task %s: %s", moref, moref_of(task), error)
+        tasks = read_listed(session, session.vm(moref), "recentTask", vim.Task, "info.descriptionId", "info.state")
+        for task, info in tasks:
+            if info["info.descriptionId"] == _CREATES and info["info.state"] in ("queued", "running"):
+                _await_create(session, moref, task)
+
+
+def _await_create(session: Session, moref: str, task: Any) -> None:
+    before = list_all(session, moref)
+    try:
+        wait_task(session, task, what=f"a snapshot of VM {moref} being taken", timeout=CREATE_SECONDS, cancel=False)
+    except TaskForgottenError:
+        # vCenter was restarted during the wait. The host goes on, and the snapshot may still appear.
+        until = time.monotonic() + FORGOTTEN_SECONDS
+        await_sight(lambda: None if list_all(session, moref) == before else True, until)
+    except (vmodl.MethodFault, DeadlineError) as error:
+        # The task failed, or vSphere has forgotten it, or it never ends. No snapshot is to be waited for.
+        log.debug("VM %s: task %s: %s", moref, moref_of(task), error)

@@ -115,8 +115,7 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         return connection
 
     def hurry(self, call_timeout: float) -> None:
-        """Limit all later calls to this many seconds, on new connections."""
-        self.DropConnections()
+        """Limit all later calls to this many seconds."""
         self.schemeArgs = self.schemeArgs | {"call_timeout": min(call_timeout, self.schemeArgs["call_timeout"])}
 
     @property

@@ -5,6 +5,7 @@ Files of a running VM are read from its host (:mod:`vmkeep.vsphere.hostfiles`), 
 
 from __future__ import annotations
 
+from functools import cached_property
 from urllib.parse import quote
 
 from vmkeep.errors import (
@@ -17,7 +18,7 @@ from vmkeep.errors import (
     VSphereError,
 )
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.hostfiles import own_host, read_file
+from vmkeep.vsphere.hostfiles import OwnHost, own_host, read_file
 from vmkeep.vsphere.paths import DatastorePath, inventory_path_of
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -26,22 +27,44 @@ _HOST_DATACENTER = "ha-datacenter"
 """Name of the datacenter in the paths of an ESXi host, which has no datacenter of its own."""
 
 
-def fetch_vmx(session: Session, moref: str) -> bytes:
+class FilePlaces:
+    """The places of a VM's files and its host, each looked up at its first use and kept for the next file."""
+
+    def __init__(self, session: Session, moref: str) -> None:
+        self._session = session
+        self._moref = moref
+
+    @cached_property
+    def files(self) -> tuple[DatastorePath, DatastorePath, str]:
+        """The paths of the .vmx file and of the NVRAM, and the path of their datacenter."""
+        return _where(self._session, self._moref)
+
+    @cached_property
+    def host(self) -> OwnHost | None:
+        """The host that the VM runs on."""
+        return own_host(self._session, self._moref)
+
+
+def fetch_vmx(session: Session, moref: str, places: FilePlaces | None = None) -> bytes:
     """Return the content of the VM's .vmx file.
 
+    :param places: the places of this VM's files, where an earlier fetch has looked them up.
     :raises NotFoundError: there is no such file.
     """
-    vmx, _, datacenter = _where(session, moref)
-    return _fetch(session, moref, vmx, datacenter)
+    places = places or FilePlaces(session, moref)
+    vmx, _, datacenter = places.files
+    return _fetch(session, places, vmx, datacenter)
 
 
-def fetch_nvram(session: Session, moref: str) -> bytes:
+def fetch_nvram(session: Session, moref: str, places: FilePlaces | None = None) -> bytes:
     """Return the VM's NVRAM: the BIOS settings, or the EFI variables with the boot entries.
 
+    :param places: the places of this VM's files, where an earlier fetch has looked them up.
     :raises NotFoundError: there is no such file, as before a VM's first power-on.
     """
-    nvram, datacenter = _where_nvram(session, moref)
-    return _fetch(session, moref, nvram, datacenter)
+    places = places or FilePlaces(session, moref)
+    nvram, datacenter = _where_nvram(moref, places)
+    return _fetch(session, places, nvram, datacenter)
 
 
 def boots_by_efi(session: Session, moref: str) -> bool:
@@ -52,7 +75,7 @@ def boots_by_efi(session: Session, moref: str) -> bool:
 
 def put_nvram(session: Session, moref: str, data: bytes) -> None:
     """Write the NVRAM of a VM that is off, under the file name that the VM expects."""
-    nvram, datacenter = _where_nvram(session, moref)
+    nvram, datacenter = _where_nvram(moref, FilePlaces(session, moref))
     status, _ = session.request("PUT", _url(session, nvram, datacenter), body=data)
     if status not in (200, 201, 204):
         raise _refused(status, f"write {nvram}")
@@ -67,8 +90,8 @@ def exists(session: Session, path: DatastorePath, datacenter: str) -> bool:
     return status == 200
 
 
-def _fetch(session: Session, moref: str, path: DatastorePath, datacenter: str) -> bytes:
-    host = own_host(session, moref)
+def _fetch(session: Session, places: FilePlaces, path: DatastorePath, datacenter: str) -> bytes:
+    host = places.host
     if host is None:
         return _filled(path, _get(session, path, datacenter))
     try:
@@ -110,12 +133,12 @@ def _where(session: Session, moref: str) -> tuple[DatastorePath, DatastorePath, 
     return vmx, vmx.sibling(name), datacenter
 
 
-def _where_nvram(session: Session, moref: str) -> tuple[DatastorePath, str]:
+def _where_nvram(moref: str, places: FilePlaces) -> tuple[DatastorePath, str]:
     """Return the path of the VM's NVRAM, and the path of its datacenter.
 
     :raises UnsupportedError: the NVRAM is not in the VM's own folder, so that it may be another VM's file.
     """
-    vmx, nvram, datacenter = _where(session, moref)
+    vmx, nvram, datacenter = places.files
     name = nvram.path.removeprefix(vmx.sibling("").path)
     if "/" in name or name in (".", ".."):
         raise UnsupportedError(

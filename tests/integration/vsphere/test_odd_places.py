@@ -63,6 +63,17 @@ def test_a_place_is_found_by_the_paths_that_a_plan_shows(session, odd, name):
     assert (again.folder, again.pool) == (shown.folder, shown.pool)
 
 
+def test_a_path_of_any_depth_is_read_in_one_call(session, lab):
+    folder = session.content.searchIndex.FindByInventoryPath("Lab/vm/Test")
+    for name in ("a", "b", "c"):
+        folder = folder.CreateFolder(name)
+    before = lab.site.faults.calls["RetrievePropertiesEx"]
+
+    assert inventory_path_of(session, folder).path == "/Lab/vm/Test/a/b/c"
+
+    assert lab.site.faults.calls["RetrievePropertiesEx"] - before == 1
+
+
 def test_a_name_that_is_the_path_of_another_folder_is_refused(session, odd):
     original, _ = odd
     test = session.content.searchIndex.FindByInventoryPath("Lab/vm/Test")

@@ -67,6 +67,19 @@ def test_a_snapshot_is_found_by_its_run_however_long_the_name(session, vm):
     assert made.created_at.utcoffset().total_seconds() == 0
 
 
+def test_our_snapshots_are_listed_in_two_calls_however_many_tasks_the_vm_has_seen(session, vm, lab):
+    for run in ("first", "second"):
+        made = snapshots.create(session, vm, run=run, quiesce=False)
+        snapshots.remove(session, vm, made.moref)
+    assert len(session.vm(vm).recentTask) >= 4
+    before = dict(lab.site.faults.calls)
+
+    assert snapshots.list_ours(session, vm) == ()
+
+    asked = {name: count - before.get(name, 0) for name, count in lab.site.faults.calls.items()}
+    assert {name: count for name, count in asked.items() if count} == {"RetrievePropertiesEx": 2}
+
+
 def test_a_foreign_snapshot_is_not_ours(session, vm):
     session.vm(vm).CreateSnapshot_Task("before the upgrade", '{"by": "hand"}', False, False)
     deadline = time.monotonic() + HANG

@@ -234,9 +234,10 @@ def _networked(path: Path | None) -> bool:
     if path is None:
         return False
     best, kind = "", ""
+    above = {str(parent) for parent in path.absolute().parents}
     with suppress(OSError):
         for line in Path("/proc/self/mounts").read_text(errors="surrogateescape").splitlines():
             point, this = line.split()[1:3]
-            if Path(point) in path.absolute().parents and len(point) >= len(best):
+            if point in above and len(point) >= len(best):
                 best, kind = point, this
     return kind.startswith(_NETWORKED)
