@@ -45,8 +45,8 @@ def decide(store: BlobStore, number: int, racer: int) -> int:
 
 def end(store: BlobStore, number: int, racer: int) -> int:
     """Decide a sweep whose record was forgotten; return how many packs were decided to go."""
-    plans = SweepRecords(store, Framer(codec=Codec.NONE))
-    return len(plans.decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
+    records = SweepRecords(store, Framer(codec=Codec.NONE))
+    return len(records.decide(f"{number:032x}", {bytes(16)} if racer == 0 else ()))
 
 
 def race(

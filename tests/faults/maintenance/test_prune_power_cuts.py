@@ -23,8 +23,8 @@ def worn(vault):
     vault.back_up([block(1), block(5)])
     vault.forget(first)
     vault.forget(vault.back_up([block(6), block(7)]))
-    plans = vault.open().sweep_records
-    plans.condemn({bytes.fromhex(pack) for pack in list(vault.plan().condemned)[:1]})
+    records = vault.open().sweep_records
+    records.condemn({bytes.fromhex(pack) for pack in list(vault.plan().condemned)[:1]})
     vault.back_up([block(8)])
     vault.back_up([block(9), block(1)])
     return vault

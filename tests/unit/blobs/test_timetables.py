@@ -1,4 +1,4 @@
-"""A line of bookings is one line, whoever books on it: threads, and processes that share a file."""
+"""The slots of a timetable never overlap, whether threads book them or processes that share a file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BOOK = """
 import sys
 from pathlib import Path
 from vmkeep.blobs.wrappers.timetables import SharedTimetable
-line = SharedTimetable(Path(sys.argv[1]))
-print(*[line.book(1.0, earliest=5.0) for _ in range(300)])
+timetable = SharedTimetable(Path(sys.argv[1]))
+print(*[timetable.book(1.0, earliest=5.0) for _ in range(300)])
 """
 
 
@@ -34,20 +34,20 @@ def temporary(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("kind", ["own", "shared"])
 def test_bookings_follow_each_other_and_leave_out_what_was_not_used(kind, tmp_path):
-    line = OwnTimetable() if kind == "own" else SharedTimetable(tmp_path / "line")
+    timetable = OwnTimetable() if kind == "own" else SharedTimetable(tmp_path / "line")
 
-    assert line.book(2.0, earliest=10.0) == 10.0
-    assert line.book(1.0, earliest=10.5) == 12.0
-    assert line.book(1.0, earliest=50.0) == 50.0
-    assert line.book(1.0, earliest=20.0) == 51.0
+    assert timetable.book(2.0, earliest=10.0) == 10.0
+    assert timetable.book(1.0, earliest=10.5) == 12.0
+    assert timetable.book(1.0, earliest=50.0) == 50.0
+    assert timetable.book(1.0, earliest=20.0) == 51.0
 
 
 @pytest.mark.parametrize("kind", ["own", "shared"])
 def test_threads_never_get_the_same_time(kind, tmp_path):
-    line = OwnTimetable() if kind == "own" else SharedTimetable(tmp_path / "line")
+    timetable = OwnTimetable() if kind == "own" else SharedTimetable(tmp_path / "line")
     booked: list[float] = []
     threads = [
-        threading.Thread(target=lambda: booked.extend(line.book(1.0, earliest=0.0) for _ in range(300)))
+        threading.Thread(target=lambda: booked.extend(timetable.book(1.0, earliest=0.0) for _ in range(300)))
         for _ in range(8)
     ]
     for thread in threads:

@@ -335,14 +335,14 @@ def test_two_prunes_of_one_plan_do_the_work_once(vault):
 def test_a_sweep_that_died_before_it_decided_is_ended_and_one_that_had_is_finished(vault):
     vault.back_up([block(1)])
     vault.forget(vault.back_up([block(2)]))
-    plans = vault.open().sweep_records
+    records = vault.open().sweep_records
     dead = {bytes.fromhex(pack) for pack in vault.plan().condemned}
-    undecided, decided = plans.begin_sweep(vault.packs), plans.begin_sweep(dead)
-    plans.decide(decided, dead)
+    undecided, decided = records.begin_sweep(vault.packs), records.begin_sweep(dead)
+    records.decide(decided, dead)
 
     vault.prune()
 
-    over = {sweep.id: sweep.off_limits for sweep in plans.sweeps() if sweep.over}
+    over = {sweep.id: sweep.off_limits for sweep in records.sweeps() if sweep.over}
     assert (over[undecided], over[decided]) == (frozenset(), dead)
     assert len(vault.packs) == 2
     vault.assert_whole()
@@ -381,11 +381,11 @@ class Ended(WrappingStore):
 
     def __init__(self, vault):
         super().__init__(vault.store)
-        self._plans = vault.open().sweep_records
+        self._records = vault.open().sweep_records
 
     def put(self, key, data):
         if key.startswith("sweeps/") and key.endswith("/takes"):
-            self._plans.decide(key.split("/")[1], ())
+            self._records.decide(key.split("/")[1], ())
         return super().put(key, data)
 
 
@@ -429,13 +429,13 @@ def test_the_only_copy_that_no_other_sweep_may_take_stays(vault, decided, theirs
         other.flush()
         copies.append(vault.packs - copies[0])
     vault.held[vault.open().seal(described(root, "run-1", number=1, size=BLOCK))] = [block(1)]
-    plans = vault.open().sweep_records
-    sweep_of_others = plans.begin_sweep(copies[theirs])
+    records = vault.open().sweep_records
+    sweep_of_others = records.begin_sweep(copies[theirs])
     if decided:
-        plans.decide(sweep_of_others, copies[theirs])
-    plans.condemn(copies[1 - theirs])
+        records.decide(sweep_of_others, copies[theirs])
+    records.condemn(copies[1 - theirs])
 
-    swept = sweep(vault.open(), plans.plans())
+    swept = sweep(vault.open(), records.plans())
 
     assert (swept.deleted, swept.pardoned) == (0, len(copies[1 - theirs]))
     settle(vault.open())

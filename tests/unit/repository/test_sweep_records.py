@@ -1,4 +1,4 @@
-"""Plans and sweeps: what is condemned, and who decides what a sweep takes."""
+"""Records of sweeps: the packs that are condemned, and the decision which of them a sweep deletes."""
 
 from __future__ import annotations
 
@@ -15,84 +15,84 @@ A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
 
 
 @pytest.fixture
-def plans(repository):
+def records(repository):
     return repository.sweep_records
 
 
-def test_condemned_packs_are_avoided_until_the_plan_is_withdrawn(plans):
-    first, second = plans.condemn([A, B]), plans.condemn([C])
+def test_condemned_packs_are_avoided_until_the_plan_is_withdrawn(records):
+    first, second = records.condemn([A, B]), records.condemn([C])
 
-    assert {plan.id: plan.packs for plan in plans.plans()} == {first: {A, B}, second: {C}}
-    assert plans.avoided() == {A, B, C}
-    plans.withdraw(first)
-    assert plans.avoided() == {C}
+    assert {plan.id: plan.packs for plan in records.plans()} == {first: {A, B}, second: {C}}
+    assert records.avoided() == {A, B, C}
+    records.withdraw(first)
+    assert records.avoided() == {C}
 
 
-def test_a_damaged_plan_condemns_nothing_and_stops_nobody(plans, repository):
-    plan = plans.condemn([A])
+def test_a_damaged_plan_condemns_nothing_and_stops_nobody(records, repository):
+    plan = records.condemn([A])
     repository.blobs.replace(f"plans/{plan}", b"rubbish")
 
-    assert [(found.id, found.packs) for found in plans.plans()] == [(plan, frozenset())]
-    assert plans.avoided() == frozenset()
+    assert [(found.id, found.packs) for found in records.plans()] == [(plan, frozenset())]
+    assert records.avoided() == frozenset()
 
 
-def test_an_undecided_sweep_may_take_all_its_candidates(plans):
-    sweep = plans.begin_sweep([A, B])
+def test_an_undecided_sweep_may_take_all_its_candidates(records):
+    sweep = records.begin_sweep([A, B])
 
-    (found,) = plans.sweeps()
+    (found,) = records.sweeps()
     assert (found.id, found.takes, found.off_limits, found.over) == (sweep, None, {A, B}, False)
-    assert plans.avoided() == {A, B}
+    assert records.avoided() == {A, B}
 
 
-def test_a_decided_sweep_takes_what_was_decided_also_when_it_is_over(plans):
-    sweep = plans.begin_sweep([A, B])
-    assert plans.decide(sweep, [A]) == {A}
-    plans.finish_sweep(sweep)
-    plans.finish_sweep(sweep)
+def test_a_decided_sweep_takes_what_was_decided_also_when_it_is_over(records):
+    sweep = records.begin_sweep([A, B])
+    assert records.decide(sweep, [A]) == {A}
+    records.finish_sweep(sweep)
+    records.finish_sweep(sweep)
 
-    (found,) = plans.sweeps()
+    (found,) = records.sweeps()
     assert (found.off_limits, found.over) == ({A}, True)
-    assert plans.avoided() == {A}
-    assert plans.over() == {sweep: True}
+    assert records.avoided() == {A}
+    assert records.over() == {sweep: True}
 
 
-def test_who_decides_first_has_decided(plans):
-    sweep = plans.begin_sweep([A, B])
+def test_who_decides_first_has_decided(records):
+    sweep = records.begin_sweep([A, B])
 
-    assert plans.decide(sweep, ()) == frozenset()
-    assert plans.decide(sweep, [A, B]) == frozenset()
-    assert plans.avoided() == frozenset()
+    assert records.decide(sweep, ()) == frozenset()
+    assert records.decide(sweep, [A, B]) == frozenset()
+    assert records.avoided() == frozenset()
 
 
-def test_a_sweep_that_was_forgotten_before_it_decided_takes_nothing(plans, repository):
+def test_a_sweep_that_was_forgotten_before_it_decided_takes_nothing(records, repository):
     """Others ended it while its process stood still; points were sealed since that count on what it would take."""
-    sweep = plans.begin_sweep([A, B])
-    plans.decide(sweep, [])
-    plans.finish_sweep(sweep)
-    plans.forget_sweep(sweep)
+    sweep = records.begin_sweep([A, B])
+    records.decide(sweep, [])
+    records.finish_sweep(sweep)
+    records.forget_sweep(sweep)
 
-    assert plans.decide(sweep, [A]) == frozenset()
+    assert records.decide(sweep, [A]) == frozenset()
     assert list(repository.blobs.list("sweeps/")) == []
 
 
-def test_a_sweep_forgotten_while_another_process_decides_it_takes_nothing_more(plans, repository):
-    sweep = plans.begin_sweep([A, B])
-    plans.decide(sweep, [A])
+def test_a_sweep_forgotten_while_another_process_decides_it_takes_nothing_more(records, repository):
+    sweep = records.begin_sweep([A, B])
+    records.decide(sweep, [A])
 
     class Forgetting(FaultyStore):
         def get(self, key):
-            plans.forget_sweep(sweep)
+            records.forget_sweep(sweep)
             return super().get(key)
 
     assert SweepRecords(Forgetting(repository.blobs), repository.framer).decide(sweep, []) == frozenset()
 
 
-def test_what_a_forgotten_sweep_decides_is_carried_out_by_nobody(plans, repository):
+def test_what_a_forgotten_sweep_decides_is_carried_out_by_nobody(records, repository):
     """Its process stood still, decides at last, and is killed before it looks whether its record is there."""
-    sweep = plans.begin_sweep([A, B])
-    plans.decide(sweep, [])
-    plans.finish_sweep(sweep)
-    plans.forget_sweep(sweep)
+    sweep = records.begin_sweep([A, B])
+    records.decide(sweep, [])
+    records.finish_sweep(sweep)
+    records.forget_sweep(sweep)
     repository.blobs.put(pack_key(A), b"needed by now")
 
     class PowerCut(BaseException):
@@ -104,8 +104,8 @@ def test_what_a_forgotten_sweep_decides_is_carried_out_by_nobody(plans, reposito
         SweepRecords(store, repository.framer).decide(sweep, [A])
     assert [blob.key for blob in repository.blobs.list("sweeps/")] == [f"sweeps/{sweep}/takes"]
 
-    assert plans.sweeps() == []
-    assert plans.decide(sweep, []) == frozenset()
+    assert records.sweeps() == []
+    assert records.decide(sweep, []) == frozenset()
     settle(repository)
     assert repository.blobs.get(pack_key(A)) == b"needed by now"
 
@@ -130,10 +130,10 @@ def test_points_are_not_forgotten_by_a_record_that_is_half_removed(repository):
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
-def test_a_sweep_that_is_half_forgotten_takes_nothing_again(plans, repository, removed):
-    sweep = plans.begin_sweep([A])
-    plans.decide(sweep, [A])
-    plans.finish_sweep(sweep)
+def test_a_sweep_that_is_half_forgotten_takes_nothing_again(records, repository, removed):
+    sweep = records.begin_sweep([A])
+    records.decide(sweep, [A])
+    records.finish_sweep(sweep)
     repository.blobs.put(pack_key(A), b"stored again, with the same content")
     store = FaultyStore(repository.blobs)
     store.fail("delete", after=removed, with_=StoreError("the connection is lost"))
@@ -145,36 +145,36 @@ def test_a_sweep_that_is_half_forgotten_takes_nothing_again(plans, repository, r
     assert repository.blobs.get(pack_key(A))
 
 
-def test_a_forgotten_sweep_leaves_nothing(plans, repository):
-    sweep = plans.begin_sweep([A])
-    plans.decide(sweep, [A])
-    plans.finish_sweep(sweep)
-    plans.forget_sweep(sweep)
+def test_a_forgotten_sweep_leaves_nothing(records, repository):
+    sweep = records.begin_sweep([A])
+    records.decide(sweep, [A])
+    records.finish_sweep(sweep)
+    records.forget_sweep(sweep)
 
-    assert plans.sweeps() == []
+    assert records.sweeps() == []
     assert list(repository.blobs.list("sweeps/")) == []
 
 
 @pytest.mark.parametrize("harm", [b"", b"rubbish"])
-def test_an_unreadable_sweep_stops_who_deletes_and_not_who_writes(plans, repository, harm):
-    sweep = plans.begin_sweep([A])
+def test_an_unreadable_sweep_stops_who_deletes_and_not_who_writes(records, repository, harm):
+    sweep = records.begin_sweep([A])
     repository.blobs.replace(f"sweeps/{sweep}/candidates", harm)
 
     with pytest.raises(CorruptError, match=f"sweeps/{sweep}/candidates"):
-        plans.sweeps()
-    assert plans.avoided() == frozenset()
+        records.sweeps()
+    assert records.avoided() == frozenset()
 
 
-def test_what_is_no_list_of_packs_is_damage(plans, repository):
+def test_what_is_no_list_of_packs_is_damage(records, repository):
     key = "plans/x"
     for content in (b"[]", b"{}", b'{"packs": "00"}', b'{"packs": 1}'):
         from vmkeep.repository import Kind
 
         repository.blobs.replace(key, repository.framer.wrap(Kind.NOTE, content, name=key))
-        assert [plan.packs for plan in plans.plans()] == [frozenset()]
+        assert [plan.packs for plan in records.plans()] == [frozenset()]
 
 
-def test_two_views_of_one_repository_see_the_same(plans, repository):
-    plans.condemn([A])
+def test_two_views_of_one_repository_see_the_same(records, repository):
+    records.condemn([A])
 
     assert SweepRecords(repository.blobs, repository.framer).avoided() == {A}
