@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from vmkeep.cli import settings
-from vmkeep.cli.options import json_option
+from vmkeep.cli.completions import complete_vms
+from vmkeep.cli.options import json_option, vcenter_from, vsphere_options
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.policy_explain import explain_all, explain_one
 from vmkeep.clock import now
-from vmkeep.errors import PolicyError
+from vmkeep.errors import PolicyError, UsageError
 from vmkeep.flows.policies import named_policies, policies_in
 from vmkeep.model.wording import counted
 from vmkeep.policy import PolicyFile, not_yet, schema_text
@@ -135,6 +137,40 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
         row["name"], "ok", row["window"], opening[:16].replace("T", " ") if opening else "never",
         f"{row['selection']}{excluded}", row["repository"], row["owner"],
     )  # fmt: skip
+
+
+@policy.command(
+    "explain",
+    examples={
+        "See which policy takes a VM, and why": "vmkeep policy explain web01",
+        "List all VMs with their policies": "vmkeep policy explain",
+        "List the VMs that no policy takes": "vmkeep policy explain --unprotected",
+    },
+)
+@click.argument("selector", metavar="[VM]", required=False, shell_complete=complete_vms)
+@option("--unprotected", section=Section.WHAT, is_flag=True, help="List only VMs that no policy takes.")
+@policies_option
+@vsphere_options
+@json_option
+def explain(
+    selector: str | None, unprotected: bool, policies: Path | None, as_json: bool, **vsphere: str | None
+) -> None:
+    """Tell which policy takes a VM, why, and what the policy says in full.
+
+    Without VM, all VMs of the vCenter are listed with their policies. A VM that several policies take is a conflict.
+    Every policy is compared with the vCenter that is named here, whichever connection the policy names.
+    """
+    if selector and unprotected:
+        raise UsageError("--unprotected lists VMs: leave the VM out")
+    files = policies_in(policies)
+    for read in files:
+        if read.faults:
+            faults = counted(len(read.faults), "fault")
+            warn(f"{read.path}: has {faults}, so that it takes no VM: run 'vmkeep policy check'")
+    if selector:
+        explain_one(files, vcenter_from(**vsphere), selector, as_json=as_json)
+    else:
+        explain_all(files, vcenter_from(**vsphere), unprotected=unprotected, as_json=as_json)
 
 
 @policy.command(

@@ -1,11 +1,49 @@
-"""Policy files, checked for people: those of a folder, or those that are named."""
+"""Backup policies for people: files that are checked, and the VMs of a vCenter that policies take, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vmkeep.policy import PolicyFile, default_folder, read_file, read_folder
+from vmkeep.policy import (
+    Policy,
+    PolicyFile,
+    Verdict,
+    default_folder,
+    read_file,
+    read_folder,
+    selectors_of,
+    taker,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from vmkeep.model.site import VCenter
+    from vmkeep.vsphere.inventory import VmRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """A VM of a vCenter, and the policies that take it."""
+
+    moref: str
+    name: str
+    policies: tuple[str, ...]
+    """None: nobody backs it up. Several: they contradict each other."""
+    not_protectable: str | None
+    """Reason why the VM cannot be backed up; ``None``: it can."""
+    managed_by: str | None
+    """The software that manages it; ``None``: nobody but people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """A VM, and the answer of each policy to it."""
+
+    coverage: Coverage
+    verdicts: tuple[Verdict, ...]
 
 
 def policies_in(folder: Path | None) -> tuple[PolicyFile, ...]:
@@ -23,3 +61,43 @@ def named_policies(paths: Sequence[Path]) -> tuple[PolicyFile, ...]:
     for path in paths:
         found.extend(read_folder(path) if path.is_dir() else (read_file(path),))
     return tuple(found)
+
+
+def coverage(vcenter: VCenter, policies: Sequence[Policy]) -> tuple[Coverage, ...]:
+    """Return every VM that the user may see with the policies that take it, sorted by name; one pass for all."""
+    from vmkeep.vsphere.choosing import known_vms  # takes time to import
+    from vmkeep.vsphere.session import open_session
+
+    takers = [(policy.name, taker(policy)) for policy in policies]
+    with open_session(vcenter) as session:
+        known = known_vms(session, selectors_of(policies), {})
+    return tuple(_covered(vm.record, tuple(name for name, takes in takers if takes(vm.facts))) for vm in known)
+
+
+def explain_vm(vcenter: VCenter, policies: Sequence[Policy], vm_selector: str) -> Explained:
+    """Return each policy's answer to one VM.
+
+    :raises NotFoundError: no VM fits the selector.
+    :raises AmbiguousError: several do.
+    """
+    from vmkeep.vsphere import inventory
+    from vmkeep.vsphere.choosing import known_vms
+    from vmkeep.vsphere.session import open_session
+
+    with open_session(vcenter) as session:
+        wanted = inventory.find_vm(session, vm_selector).moref
+        known = known_vms(session, selectors_of(policies), {})
+    vm = next(each for each in known if each.record.moref == wanted)
+    verdicts = tuple(verdict(policy, vm.facts) for policy in policies)
+    taken = tuple(policy.name for policy in policies if taker(policy)(vm.facts))
+    return Explained(coverage=_covered(vm.record, taken), verdicts=verdicts)
+
+
+def _covered(vm: VmRecord, policies: tuple[str, ...]) -> Coverage:
+    return Coverage(
+        moref=vm.moref,
+        name=vm.name,
+        policies=policies,
+        not_protectable=vm.not_protectable,
+        managed_by=vm.managed_by,
+    )

@@ -157,6 +157,9 @@ def _wrong_type(error: ValidationError, field: Mapping[str, Any]) -> str:
     wanted = str(error.validator_value)
     if wanted == "object" and "examples" not in field:
         return "a policy has fields, such as name: nightly"
+    if wanted == "string" and isinstance(error.instance, dict) and list(error.instance.values()) == [None]:
+        (text,) = error.instance
+        return f'{text}: is read as a field: put it into quotes, "{text}:"'
     expected = _KINDS[wanted].format(example=_example(field))
     hint = f", as in {_example(field)}" if wanted in ("string", "integer", "number", "object") else ""
     return f"{shown(error.instance)} is not {expected}{hint}"

@@ -39,9 +39,7 @@ def choose_vms(session: Session, selector: Selector, last_seen: Mapping[str, Las
     :raises UnsupportedError: the server is an ESXi host, and the selector asks for things that only a vCenter has.
     """
     asked = tuple(dict.fromkeys(conditions(selector)))
-    require_told(asked, vcenter=session.is_vcenter, host=session.host)
-    known = read_vms(session, {condition.kind for condition in asked}, Elsewhere(last_seen=last_seen))
-    known = _with_resolved_names(asked, known)
+    known = known_vms(session, (selector,), last_seen)
     fits = matcher(selector)
     return Chosen(
         records=tuple(vm.record for vm in known if fits(vm.facts)),
@@ -51,6 +49,20 @@ def choose_vms(session: Session, selector: Selector, last_seen: Mapping[str, Las
             if condition.kind not in _MAY_FIT_NONE and not _any_fits(condition, known)
         ),
     )
+
+
+def known_vms(
+    session: Session, selectors: Iterable[Selector], last_seen: Mapping[str, LastSeen]
+) -> tuple[KnownVm, ...]:
+    """Return every VM that the user may see, with the facts that some selectors ask for, in one pass.
+
+    :param last_seen: addresses that are remembered, by managed object id.
+    :raises UnsupportedError: the server is an ESXi host, and a selector asks for things that only a vCenter has.
+    """
+    asked = tuple(dict.fromkeys(condition for selector in selectors for condition in conditions(selector)))
+    require_told(asked, vcenter=session.is_vcenter, host=session.host)
+    known = read_vms(session, {condition.kind for condition in asked}, Elsewhere(last_seen=last_seen))
+    return _with_resolved_names(asked, known)
 
 
 def require_told(asked: Iterable[Condition], *, vcenter: bool, host: str) -> None:

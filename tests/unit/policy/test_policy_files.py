@@ -179,6 +179,8 @@ limits: {backups_at_once: 2.5}
         ("description: " + "x" * 501, (7, 14), "longer than 500 characters"),
         ("owner:", (7, 7), "nothing is not a text"),
         ("12: 13", (7, 1), "no field '12'"),
+        ("exclusions:\n  - none:", (8, 5), 'put it into quotes, "none:"'),
+        ("exclusions: {a: b}", (7, 13), "a group of fields is not a list"),
         ("disks: {}\ndisks: {exclude: [*x]}", (8, 19), "alias"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
