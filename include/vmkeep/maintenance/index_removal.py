@@ -5,18 +5,12 @@ A segment that cannot be read stays where it is, because it may list other packs
 
 from __future__ import annotations
 
-import secrets
-
 import numpy as np
 
 from vmkeep.errors import BlobNotFoundError, CorruptError, LockedError
 from vmkeep.repository import Kind, Repository
 from vmkeep.repository.folders import INDEX
-from vmkeep.repository.frames import ID_SIZE
-from vmkeep.repository.index import Segment, SegmentLoader, segment_key
-from vmkeep.repository.index.columns import encode
-
-_LIMIT = 1 << 32
+from vmkeep.repository.index import MAX_BLOB, Segment, SegmentLoader
 
 
 def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
@@ -29,7 +23,9 @@ def withdraw(repository: Repository, packs: frozenset[bytes]) -> dict[str, str]:
         try:
             if not _named(loader.open(blob.key, blob.size), packs).any():
                 continue
-            content = repository.framer.unwrap(Kind.INDEX, repository.blobs.get(blob.key), name=blob.key, limit=_LIMIT)
+            content = repository.framer.unwrap(
+                Kind.INDEX, repository.blobs.get(blob.key), name=blob.key, limit=MAX_BLOB
+            )
             _put_without(repository, Segment(content), packs)
         except (BlobNotFoundError, CorruptError):
             continue  # gone: merged meanwhile; damaged: left alone
@@ -61,6 +57,4 @@ def _put_without(repository: Repository, segment: Segment, packs: frozenset[byte
     columns = segment.columns()
     keep = ~_named(segment, packs)[columns.packs]
     if keep.any():
-        key = segment_key(secrets.token_bytes(ID_SIZE))
-        blob = repository.framer.wrap(Kind.INDEX, encode(columns.where(keep)), name=key)
-        repository.blobs.put(key, blob)
+        repository.index.put(columns.where(keep))

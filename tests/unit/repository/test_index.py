@@ -13,13 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmkeep.errors import BlobNotFoundError, CorruptError
+from vmkeep.errors import BlobNotFoundError, CorruptError, UnsupportedError
+from vmkeep.repository.folders import INDEX
+from vmkeep.repository.frames import HEADER_SIZE, MAX_SMALL
 from vmkeep.repository.frames.codecs import Codec
 from vmkeep.repository.frames.digests import Kind
 from vmkeep.repository.frames.frames import Framer
+from vmkeep.repository.frames.keys import Keys
 from vmkeep.repository.frames.packs import PackContents
 from vmkeep.repository.index import index as indexes
-from vmkeep.repository.index import largesegments, segmentloader
+from vmkeep.repository.index import largesegments, layout, segmentloader
 from vmkeep.repository.index.columns import columns_of, encode
 from vmkeep.repository.index.disjoint import disjoint_lists
 from vmkeep.repository.index.index import Index
@@ -118,6 +121,61 @@ def test_many_small_segments_are_looked_up_as_few(monkeypatch, in_memory, large)
         for number, group in enumerate(held):
             assert all(opened.find(digest).pack == number.to_bytes(16, "big") for digest in group)
     assert fresh.entries == 2000
+
+
+@pytest.fixture
+def tight(monkeypatch):
+    """Let a segment hold about 50 entries."""
+    monkeypatch.setattr(layout, "MAX_CONTENT", 50 * 46 + 200)
+
+
+def sizes(store):
+    return [blob.size for blob in store.list(INDEX)]
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_entries_too_many_for_one_segment_make_several(tight, encrypted):
+    framer = Framer(codec=Codec.ZSTD, keys=Keys(bytes(32), repository="r") if encrypted else None)
+    store = MemoryStore()
+    chance = random.Random(1)
+    held = [[chance.randbytes(32) for _ in range(20)] for _ in range(7)]
+
+    written = Index(store, framer).store_segment(
+        [contents(group, pack=number.to_bytes(16, "big")) for number, group in enumerate(held)]
+    )
+
+    assert len(sizes(store)) > 1
+    assert written == sum(sizes(store))
+    assert max(sizes(store)) <= layout.MAX_CONTENT + 100
+    assert_all_found(store, framer, held)
+
+
+def test_merged_entries_too_many_for_one_segment_make_several(tight):
+    store = MemoryStore()
+    held = [[bytes([group, number]) * 16 for number in range(40)] for group in range(4)]
+    parts = columns_of([contents(group, pack=number.to_bytes(16, "big")) for number, group in enumerate(held)])
+
+    written = Index(store, FRAMER).put(parts)
+
+    assert len(sizes(store)) > 1
+    assert written == sum(sizes(store))
+    assert max(sizes(store)) <= layout.MAX_CONTENT + 100
+    assert_all_found(store, FRAMER, held)
+
+
+def assert_all_found(store, framer, held):
+    index = Index(store, framer)
+    index.refresh()
+    for number, group in enumerate(held):
+        assert all(index.find(digest).pack == number.to_bytes(16, "big") for digest in group)
+
+
+def test_a_note_that_nobody_could_read_is_not_made():
+    with pytest.raises(UnsupportedError, match=f"readers take up to {MAX_SMALL}"):
+        FRAMER.wrap(Kind.NOTE, bytes(MAX_SMALL), name="notes/large")
+
+    whole = bytes(MAX_SMALL - HEADER_SIZE)
+    assert FRAMER.unwrap(Kind.NOTE, FRAMER.wrap(Kind.NOTE, whole, name="n"), name="n") == whole
 
 
 def test_a_refresh_finds_what_another_writer_has_stored():

@@ -20,10 +20,9 @@ from vmkeep.blobs import BlobInfo, BlobStore, Bytes, abreast, is_there, opened
 from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, Framer, Kind, PackContents
-from vmkeep.repository.index import Segment
+from vmkeep.repository.index import MAX_BLOB, Segment
 from vmkeep.repository.index.columns import U64, Columns, columns_in, columns_of
 
-_LIMIT = 1 << 32
 _TRIES = 10
 """Number of listings after which vanishing segments cannot be explained by maintenance any more."""
 _SMALL = 4 << 20
@@ -130,7 +129,7 @@ class IndexCheck:
                     content = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if blob.size else b""
         except (BlobNotFoundError, FileNotFoundError) as error:
             raise _VanishedError from error
-        segment = Segment(self._framer.unwrap(Kind.INDEX, content, name=blob.key, limit=_LIMIT))
+        segment = Segment(self._framer.unwrap(Kind.INDEX, content, name=blob.key, limit=MAX_BLOB))
         columns = columns_in(segment)
         if segment.entries and int(columns.packs.max()) >= len(columns.kinds):
             raise CorruptError("index segment: an entry is in no pack")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from vmkeep.blobs import Bytes
-from vmkeep.errors import CorruptError
+from vmkeep.errors import CorruptError, UnsupportedError
 from vmkeep.repository.frames.codecs import Codec, compress, decompress_into
 from vmkeep.repository.frames.digests import Digester, Kind
 from vmkeep.repository.frames.keys import Keys
@@ -187,13 +187,19 @@ class Box:
             plain = self._decrypt(header, payload, memoryview(bytearray(self._plain_length(header, payload))))
         return Packed(header.kind, header.digest, header.raw_length, header.codec, plain)
 
-    def wrap(self, kind: Kind, content: Bytes) -> bytes:
+    def wrap(self, kind: Kind, content: Bytes, *, limit: int = MAX_SMALL) -> bytes:
         """Return a whole frame, not compressed. Blobs that hold a single frame have this form.
 
         A change of any bit of it is noticed when it is read.
+
+        :param limit: the largest blob that readers accept, in bytes.
+        :raises UnsupportedError: the frame would be larger, so nobody could read it.
         """
         packed = Packed(kind, self._digester.of(kind, content), len(content), Codec.NONE, content)
-        frame = bytearray(self.frame_length(packed))
+        length = self.frame_length(packed)
+        if length > limit:
+            raise UnsupportedError(f"no {kind.name.lower()} of {length} bytes is stored: readers take up to {limit}")
+        frame = bytearray(length)
         self.write(packed, memoryview(frame))
         return bytes(frame)
 
@@ -275,9 +281,9 @@ class Framer:
         used, payload = compress(self._codec, raw)
         return Packed(kind, digest, len(raw), used, payload)
 
-    def wrap(self, kind: Kind, content: Bytes, *, name: str) -> bytes:
+    def wrap(self, kind: Kind, content: Bytes, *, name: str, limit: int = MAX_SMALL) -> bytes:
         """Return the bytes of a blob that holds a single frame; see :meth:`Box.wrap`."""
-        return self.box(name).wrap(kind, content)
+        return self.box(name).wrap(kind, content, limit=limit)
 
     def unwrap(self, kind: Kind, blob: Bytes, *, name: str, limit: int = MAX_SMALL) -> memoryview:
         """Return the content of a blob that holds a single frame; see :meth:`Box.unwrap`."""

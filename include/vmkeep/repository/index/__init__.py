@@ -15,13 +15,14 @@ backup needs neither module and must not wait for numpy.
 
 from vmkeep.repository.index.disjoint import without_overlap
 from vmkeep.repository.index.index import Index, segment_key
-from vmkeep.repository.index.layout import HEADER, Location
+from vmkeep.repository.index.layout import HEADER, MAX_BLOB, Location
 from vmkeep.repository.index.segmentcache import default_cache
 from vmkeep.repository.index.segmentloader import SegmentLoader
 from vmkeep.repository.index.segments import Segment
 
 __all__ = [
     "HEADER",
+    "MAX_BLOB",
     "Index",
     "Location",
     "Segment",

@@ -23,7 +23,7 @@ from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, PackContents, Packed
 from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.disjoint import DisjointSegments, disjoint_lists
-from vmkeep.repository.index.layout import Location
+from vmkeep.repository.index.layout import MAX_BLOB, Location, fits
 from vmkeep.repository.index.segments import Segment
 from vmkeep.repository.index.smallsegments import segment_of
 from vmkeep.scratch import scratch_folder, writing_to
@@ -168,10 +168,16 @@ class Index:
         return next((place for place in places if not self.avoids(place)), next(iter(places), None))
 
     def store_segment(self, packs: list[PackContents]) -> int:
-        """Write the segment that makes some durable packs findable, and use it from now on; return its bytes."""
+        """Write the segments that make some durable packs findable, and use them from now on; return their bytes.
+
+        It is one segment, unless that would be too large.
+        """
+        return sum(map(self._store_segment, _groups_that_fit(packs)))
+
+    def _store_segment(self, packs: Sequence[PackContents]) -> int:
         content = segment_of(packs)
         key = segment_key(secrets.token_bytes(ID_SIZE))
-        blob = self._framer.wrap(Kind.INDEX, content, name=key)
+        blob = self._framer.wrap(Kind.INDEX, content, name=key, limit=MAX_BLOB)
         self._store.put(key, blob)
         with self._lock:
             if not any(key in part.keys for part in self._parts):  # a refresh may have met it already
@@ -197,7 +203,17 @@ class Index:
         return self._loader.is_whole(key, segment)
 
     def put(self, columns: Columns) -> int:
-        """Store a segment without using it here; the next refresh finds it. Return its bytes."""
+        """Store entries without using them here; the next refresh finds them. Return the bytes.
+
+        They make one segment, unless that would be too large.
+        """
+        entries = len(columns.prefixes)
+        if entries < 2 or fits(entries, len(columns.kinds)):
+            return self._put(columns)
+        half = entries // 2
+        return self.put(columns.where(slice(None, half))) + self.put(columns.where(slice(half, None)))
+
+    def _put(self, columns: Columns) -> int:
         from vmkeep.repository.index.columns import encode_parts
 
         content = bytearray()
@@ -280,6 +296,16 @@ class Index:
             file.flush()
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return _Part(segment=Segment(content), keys=keys)
+
+
+def _groups_that_fit(packs: Sequence[PackContents]) -> Iterator[Sequence[PackContents]]:
+    """Split packs into groups of which each fits into one segment. A single pack always does."""
+    if len(packs) < 2 or fits(sum(pack.count for pack in packs), len(packs)):
+        yield packs
+        return
+    half = len(packs) // 2
+    yield from _groups_that_fit(packs[:half])
+    yield from _groups_that_fit(packs[half:])
 
 
 def _tier(entries: int) -> int:

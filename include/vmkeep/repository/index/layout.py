@@ -23,7 +23,7 @@ import struct
 from typing import NamedTuple, Protocol
 
 from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Kind
-from vmkeep.repository.index.filters import Scale
+from vmkeep.repository.index.filters import Scale, words_for
 
 HEADER = struct.Struct("<8sQQII")
 MAGIC = b"VKINDEX\0"
@@ -31,6 +31,21 @@ PREFIX_SIZE = 8
 """Bytes of a digest that serve as sort key of entries."""
 REST_SIZE = DIGEST_SIZE - PREFIX_SIZE
 PACK_ROW = struct.Struct("<16sII")
+MAX_CONTENT = (1 << 31) - 1
+"""Bytes of the largest segment that is written. The cryptography library encrypts no more at once."""
+MAX_BLOB = 1 << 32
+"""Bytes of the largest blob that is read as a segment. Before :data:`MAX_CONTENT`, only the length in a frame's header
+bounded the segments of a repository without encryption."""
+
+
+def content_size(entries: int, words: int, packs: int) -> int:
+    """Return the bytes of a segment's content."""
+    return HEADER.size + 8 * words + (DIGEST_SIZE + 12) * entries + PACK_ROW.size * packs
+
+
+def fits(entries: int, packs: int) -> bool:
+    """Return whether one segment may hold that many entries, which lie in that many packs."""
+    return content_size(entries, words_for(entries), packs) <= MAX_CONTENT
 
 
 class Location(NamedTuple):

@@ -19,6 +19,7 @@ from vmkeep.errors import BlobNotFoundError, CorruptError, StoreFullError, VmKee
 from vmkeep.repository.folders import INDEX
 from vmkeep.repository.frames import HEADER_SIZE, ZERO, Cipher, Codec, FrameHeader, Framer, Kind, Packed, parse_header
 from vmkeep.repository.index.largesegments import LargeSegment
+from vmkeep.repository.index.layout import MAX_BLOB
 from vmkeep.repository.index.segmentcache import SegmentCache
 from vmkeep.repository.index.segments import Segment
 from vmkeep.scratch import scratch_folder
@@ -26,7 +27,6 @@ from vmkeep.scratch import scratch_folder
 _VERIFIED = 8 << 20
 """A segment up to this size, in bytes, is verified whenever it is opened. A larger one is verified when it is fetched,
 and later read only where it is searched. If such a segment names a wrong place, the frame there will show it."""
-_LIMIT = 1 << 32
 _PIECE = 4 << 20
 """Bytes fetched by one request."""
 _SMALL = 1 << 20
@@ -78,7 +78,7 @@ class SegmentLoader:
         if large:
             return self._fetch(key, size)
         blob = self._store.get(key)
-        content = self._framer.unwrap(Kind.INDEX, blob, name=key, limit=_LIMIT)
+        content = self._framer.unwrap(Kind.INDEX, blob, name=key, limit=MAX_BLOB)
         segment = Segment(content)
         if cached and self._cache is not None:
             header = _plain(parse_header(blob))
@@ -166,7 +166,7 @@ class SegmentLoader:
             self._download(stored.fileno(), key, size)
             with self._whole:
                 box, blob = self._framer.box(key), _map(stored.fileno())
-                header = box.parse_whole(Kind.INDEX, blob, limit=_LIMIT)
+                header = box.parse_whole(Kind.INDEX, blob, limit=MAX_BLOB)
                 os.posix_fallocate(file, 0, HEADER_SIZE + header.raw_length)  # or a full disk kills us at the mapping
                 frame = _map(file, access=mmap.ACCESS_WRITE)
                 frame[:HEADER_SIZE] = _plain(header).encode()
@@ -175,7 +175,7 @@ class SegmentLoader:
     def _check(self, file: int, key: str) -> None:
         with self._whole:
             blob = _map(file)
-            header = self._framer.box(key).parse_whole(Kind.INDEX, blob, limit=_LIMIT)
+            header = self._framer.box(key).parse_whole(Kind.INDEX, blob, limit=MAX_BLOB)
             if self._framer.digester.of(Kind.INDEX, blob[HEADER_SIZE:]) != header.digest:
                 raise CorruptError("content does not match its digest")
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from vmkeep.blobs import Bytes
 from vmkeep.errors import CorruptError
-from vmkeep.repository.frames import DIGEST_SIZE, MAX_FRAME, Kind
+from vmkeep.repository.frames import MAX_FRAME, Kind
 from vmkeep.repository.index.filters import ALL, BITS, OWN, scale_of
-from vmkeep.repository.index.layout import HEADER, MAGIC, PACK_ROW, PREFIX_SIZE, REST_SIZE, Location
+from vmkeep.repository.index.layout import HEADER, MAGIC, PACK_ROW, PREFIX_SIZE, REST_SIZE, Location, content_size
 
 if TYPE_CHECKING:
     from vmkeep.repository.index.columns import I64, U8, Columns
@@ -44,8 +44,8 @@ class Segment:
             raise CorruptError("not an index segment")
         if rule not in (ALL, OWN):
             raise CorruptError(f"index segment has filter rule {rule}, unknown to this version; use a newer vmkeep")
-        if len(view) != _content_size(entries, words, packs):
-            raise CorruptError(f"index segment has {len(view)} bytes instead of {_content_size(entries, words, packs)}")
+        if len(view) != content_size(entries, words, packs):
+            raise CorruptError(f"index segment has {len(view)} bytes instead of {content_size(entries, words, packs)}")
         self.content = view
         self.entries: int = entries
         self.words: int = words
@@ -181,7 +181,3 @@ class Segment:
         if self.packs <= _DECODED:
             self._decoded[number] = decoded
         return decoded
-
-
-def _content_size(entries: int, words: int, packs: int) -> int:
-    return HEADER.size + 8 * words + (DIGEST_SIZE + 12) * entries + PACK_ROW.size * packs
