@@ -129,7 +129,7 @@ def test_each_proxy_has_a_pool_of_its_own_from_the_start(seen):
     assert {BACKUP_PROXY, "site-b", "site-c"} <= set(seen["pools"])
 
 
-def test_a_run_that_is_cleared_after_its_proxy_left_the_list_fails_at_once_and_says_why(seen):
+def test_a_run_cleared_after_its_proxy_left_the_list_fails_at_once_with_why(seen):
     assert seen["started"] == {"state": "running", "note": "app01"}
     cleared = seen["cleared"]
     assert cleared["state"] == "failed"

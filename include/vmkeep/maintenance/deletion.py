@@ -56,7 +56,7 @@ def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
     """
     named = tuple(dict.fromkeys(refs))
     at = time_for_rules(repository.blobs)
-    claims = repository.forgettings.claims()
+    claims = repository.forgettings.claims(time=at)
     of_vms = point_facts(repository, at=at, vm_keys={ref.rpartition("/")[0] for ref in named})
     known = {facts.ref: facts for facts in of_vms}
     for ref in named:

@@ -63,6 +63,7 @@ def _last_ones(repository: Repository, going: Sequence[str], record: str, meant:
     Call it after the record was put. The records of others are read before the points, because one that ends in
     between has deleted its points.
     """
+    repository.forgettings.give_up_old(record)
     claims = repository.forgettings.claims(besides=record)
     points = point_facts(repository, at=now(), vm_keys=set(map(_vm_key, going)))
     reasons = {

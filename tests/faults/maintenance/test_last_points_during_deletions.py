@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -139,7 +140,7 @@ def test_a_prune_at_any_call_of_a_deletion_leaves_a_good_point(three):
         assert_one_is_left(vault)
 
 
-def test_a_prune_keeps_the_points_of_a_vm_whose_kept_one_is_damaged_by_now_and_says_why(three):
+def test_a_prune_keeps_a_vms_points_if_the_kept_one_is_damaged_by_now(three):
     three.back_up([block(50)], vm="db")
     three.back_up([block(51)], vm="db")
     of_vm = sorted(ref for ref in three.held if ref.startswith("vm/"))
@@ -154,13 +155,53 @@ def test_a_prune_keeps_the_points_of_a_vm_whose_kept_one_is_damaged_by_now_and_s
     assert all(LAST in why for why in report.points_kept.values())
 
 
-def test_points_of_a_deletion_that_died_do_not_count_until_it_is_said_that_this_is_meant(two):
+def test_points_of_a_deletion_that_died_count_only_if_that_is_meant(two):
     first, second = sorted(two.held)
     two.open().forgettings.begin([first])
 
     plan = plan_deletion(two.open(), [second])
     assert [point.ref for point in plan.bare] == [second]
     assert delete_points(two.open(), plan).points_deleted == (second,)
+
+
+def begun_long_ago(vault, ref):
+    """Return the id of a record that was put more than an hour ago."""
+    vault.store.time = now() - timedelta(minutes=61)
+    record = vault.open().forgettings.begin([ref])
+    vault.store.time = now()
+    return record
+
+
+def test_a_deletion_that_died_before_it_decided_counts_for_an_hour_only(two):
+    first, second = sorted(two.held)
+    died = begun_long_ago(two, first)
+
+    plan = plan_deletion(two.open(), [second])
+    assert plan.bare == ()
+    assert delete_points(two.open(), plan).points_deleted == (second,)
+    assert two.open().forgettings.decide(died, [first]) == frozenset()  # if it lives after all, it looks again
+
+
+def test_a_deletion_that_has_decided_counts_however_old_it_is(two):
+    first, second = sorted(two.held)
+    record = begun_long_ago(two, first)
+    vault_time = two.store.time
+    two.store.time = vault_time - timedelta(minutes=61)
+    two.open().forgettings.decide(record, [first])
+    two.store.time = vault_time
+
+    plan = plan_deletion(two.open(), [second])
+    assert [point.ref for point in plan.bare] == [second]
+
+
+def test_a_slow_deletion_that_decides_before_it_is_given_up_is_seen(two):
+    first, second = sorted(two.held)
+    slow = begun_long_ago(two, first)
+    plan = plan_deletion(two.open(), [second])
+    two.open().forgettings.decide(slow, [first])
+
+    with pytest.raises(StaleError, match=LAST):
+        delete_points(two.open(), plan)
 
 
 def test_a_record_that_has_decided_claims_only_what_it_takes(two):

@@ -25,7 +25,7 @@ def test_rule_1_order_of_writing_packs_then_index_then_map_root_then_manifest(st
         opened(before).open_map(point.images[0].root)
 
 
-def test_rule_2_every_restore_point_is_complete_by_itself_deleting_one_never_hurts_another(store, vm, changes):
+def test_rule_2_every_point_is_complete_and_deleting_one_never_hurts_another(store, vm, changes):
     parent = vm.back_up(store, "run-1")
     points = [parent]
     for number in range(2, 6):
@@ -38,7 +38,7 @@ def test_rule_2_every_restore_point_is_complete_by_itself_deleting_one_never_hur
     assert len(list(opened(store).points())) == 1
 
 
-def test_rule_3_nothing_read_from_the_repository_reaches_a_target_before_its_digest_was_checked(store, vm, target):
+def test_rule_3_nothing_reaches_a_target_before_its_digest_was_checked(store, vm, target):
     point = vm.back_up(store, "run-1")
     for blob in list(store.list("packs/")):
         content = bytearray(store.get(blob.key))

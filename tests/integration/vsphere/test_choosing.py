@@ -146,7 +146,7 @@ def counted(lab):
     calls |= {name: many - before.get(name, 0) for name, many in lab.site.faults.calls.items()}
 
 
-def test_a_selector_of_many_conditions_costs_one_pass_over_the_vms_and_one_over_what_is_round_them(furnished, session):
+def test_a_selector_of_many_conditions_costs_one_pass_over_vms_and_their_places(furnished, session):
     kinds = "attribute:a=b or folder:x or pool:x or cluster:x or host:x or datastore:x or vapp:x or name:x or uuid:"
     text = kinds + "0" * 32 + " or ipaddr:192.0.2.1 or powerstate:on"
     for wanted, passes in ((text, 2), (f"not ({text} and {text})", 2), ("name:a or name:b", 1)):

@@ -17,8 +17,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from vmkeep.blobs import BlobStore, is_there
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError
@@ -29,6 +30,8 @@ from vmkeep.repository.points import blob_of_ref
 _CANDIDATES = "candidates"
 _TAKES = "takes"
 _ID_SIZE = 16
+_GIVEN_UP_AFTER = timedelta(hours=1)
+"""Age of a record at which anybody may decide for its process, because that reads the points of a few VMs meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +102,31 @@ class Forgettings:
         spared = [self._spares(record.id, _name(ref)) for record in self.all()]
         return all(spared)
 
-    def claims(self, *, besides: str | None = None) -> Claims:
+    def give_up_old(self, record: str) -> None:
+        """Decide for processes that have not decided for an hour that they delete nothing.
+
+        A process that died is out of the way then. One that lives finds the decision and begins again, as after a veto.
+
+        :param record: the caller's own record, put just now: its time is that of the store's clock.
+        """
+        records = self.all()
+        time = max((own.begun_at for own in records if own.id == record), default=None)
+        for other in records:
+            if time is not None and _is_given_up(other, time):
+                with suppress(BlobNotFoundError, CorruptError):  # it has ended, or its decision cannot be read
+                    self.decide(other.id, ())
+
+    def claims(self, *, besides: str | None = None, time: datetime | None = None) -> Claims:
         """Return the points that prunes may delete. Call this before listing the points.
 
         :param besides: the id of the caller's own record, which is left out.
+        :param time: now, by the store's clock, to leave out the records that :meth:`give_up_old` would decide.
         """
-        claimed = [self._claimed(record.id) for record in self.all() if record.id != besides]
+        claimed = [
+            self._claimed(record.id, given_up=time is not None and _is_given_up(record, time))
+            for record in self.all()
+            if record.id != besides
+        ]
         return Claims(
             names=frozenset().union(*(names for names in claimed if names is not None)), unreadable=None in claimed
         )
@@ -134,9 +156,12 @@ class Forgettings:
         except CorruptError:
             return False
 
-    def _claimed(self, record: str) -> frozenset[str] | None:
-        """Return the points that a record's prune may delete; ``None``: the record cannot be read."""
-        for stage in (_TAKES, _CANDIDATES):
+    def _claimed(self, record: str, *, given_up: bool) -> frozenset[str] | None:
+        """Return the points that a record's prune may delete; ``None``: the record cannot be read.
+
+        :param given_up: count only what the prune has decided.
+        """
+        for stage in (_TAKES,) if given_up else (_TAKES, _CANDIDATES):
             try:
                 return self._load(f"{FORGETTINGS}{record}/{stage}")
             except BlobNotFoundError:
@@ -159,3 +184,7 @@ class Forgettings:
 
 def _name(ref: str) -> str:
     return blob_of_ref(ref).removeprefix(POINTS)
+
+
+def _is_given_up(record: Forgetting, time: datetime) -> bool:
+    return time - record.begun_at > _GIVEN_UP_AFTER
