@@ -134,9 +134,9 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[
 
 
 def _create_repository(folder: Path) -> None:
-    from vmkeep.repository import create_repository
+    from vmkeep.flows import repositories
 
-    create_repository(str(folder))
+    repositories.create(str(folder), block_size=1 << 18, compression="zstd")
 
 
 if __name__ == "__main__":
