@@ -9,7 +9,7 @@ kinds of facts it needs, because some cost calls.
 """
 
 from vmkeep.selection.facts import Above, VmFacts
-from vmkeep.selection.matching import address_of, fits, matcher
+from vmkeep.selection.matching import NameTest, address_of, fits, matcher, tag_tests
 from vmkeep.selection.parsing import parse_selector
 from vmkeep.selection.terms import And, Condition, Kind, Not, Or, Selector, conditions
 
@@ -18,6 +18,7 @@ __all__ = [
     "And",
     "Condition",
     "Kind",
+    "NameTest",
     "Not",
     "Or",
     "Selector",
@@ -27,4 +28,5 @@ __all__ = [
     "fits",
     "matcher",
     "parse_selector",
+    "tag_tests",
 ]

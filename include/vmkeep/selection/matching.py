@@ -92,8 +92,14 @@ def _power(value: str) -> Test:
     return lambda vm: vm.power is not None and vm.power.value == value.lower()
 
 
+def tag_tests(value: str) -> tuple[NameTest, NameTest]:
+    """Return the tests of a category's name and of a tag's, for the value of a ``tag:`` condition."""
+    category, name = split_tag(value)
+    return name_test(category), name_test(name)
+
+
 def _tag(value: str) -> Test:
-    category, name = map(name_test, split_tag(value))
+    category, name = tag_tests(value)
     return lambda vm: any(category(of) and name(tag) for of, tag in vm.tags)
 
 

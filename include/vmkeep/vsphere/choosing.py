@@ -10,6 +10,7 @@ from vmkeep.errors import UnsupportedError
 from vmkeep.selection import Condition, Kind, Selector, address_of, conditions, matcher
 from vmkeep.vsphere.records import VmRecord
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tags import read_tags
 from vmkeep.vsphere.vmfacts import Elsewhere, KnownVm, LastSeen, read_vms
 
 _ONLY_A_VCENTER = {
@@ -19,6 +20,8 @@ _ONLY_A_VCENTER = {
     Kind.CLUSTER: "clusters",
     Kind.VAPP: "vApps",
 }
+_MISSPELT = "is it spelled as vSphere has it?"
+_MAYBE = {Kind.TAG: f"{_MISSPELT} Or may the user not read it (System.Read as a global permission)?"}
 _MAY_FIT_NONE = (Kind.ANY, Kind.NONE, Kind.POWERSTATE)
 """Kinds of which a condition that fits no VM hides no typing slip."""
 
@@ -44,7 +47,7 @@ def choose_vms(session: Session, selector: Selector, last_seen: Mapping[str, Las
     return Chosen(
         records=tuple(vm.record for vm in known if fits(vm.facts)),
         notes=tuple(
-            f"no VM on {session.host} fits {condition}: is it spelled as vSphere has it?"
+            f"no VM on {session.host} fits {condition}: {_MAYBE.get(condition.kind, _MISSPELT)}"
             for condition in asked
             if condition.kind not in _MAY_FIT_NONE and not _any_fits(condition, known)
         ),
@@ -61,7 +64,10 @@ def known_vms(
     """
     asked = tuple(dict.fromkeys(condition for selector in selectors for condition in conditions(selector)))
     require_told(asked, vcenter=session.is_vcenter, host=session.host)
-    known = read_vms(session, {condition.kind for condition in asked}, Elsewhere(last_seen=last_seen))
+    wanted_tags = [condition.value for condition in asked if condition.kind is Kind.TAG]
+    tags = read_tags(session, wanted_tags) if wanted_tags else {}
+    kinds = {condition.kind for condition in asked}
+    known = read_vms(session, kinds, Elsewhere(last_seen=last_seen, tags=tags))
     return _with_resolved_names(asked, known)
 
 

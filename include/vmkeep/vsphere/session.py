@@ -6,6 +6,7 @@ log line shows the password or the session id.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
 import re
@@ -130,6 +131,17 @@ class Session:
             headers={"vcSessionCookie": session_id},
         )
 
+    def open_connection(self) -> PinnedConnection:
+        """Return a connection to the same server, its certificate checked, for calls that are no SOAP."""
+        return PinnedConnection(
+            self._vcenter.host, self._vcenter.port, trust=self._trust, call_timeout=self._call_timeout
+        )
+
+    def basic_authorization(self) -> str:
+        """Return the header that logs in to another service of the same server. It holds the password: not for logs."""
+        secret = f"{self._vcenter.user}:{self._vcenter.password}".encode()
+        return f"Basic {base64.b64encode(secret).decode()}"
+
     def request(self, method: str, path: str, *, body: bytes | None = None, limit: int = 16 << 20) -> tuple[int, bytes]:
         """Send one plain HTTPS request with the session's cookie, e.g. for ``/folder``. Log in again after a 401.
 
@@ -168,10 +180,7 @@ class Session:
         self._stub.DropConnections()
 
     def _exchange(self, method: str, path: str, body: bytes | None, limit: int) -> tuple[int, bytes]:
-        connection = PinnedConnection(
-            self._vcenter.host, self._vcenter.port, trust=self._trust, call_timeout=self._call_timeout
-        )
-        with contextlib.closing(connection):
+        with contextlib.closing(self.open_connection()) as connection:
             return exchange(connection, method, path, headers={"Cookie": self._stub.cookie}, body=body, limit=limit)
 
 

@@ -41,7 +41,7 @@ class ControlHandler:
             "fault": self._fault,
             "clear": self._clear,
             "settings": self._settings,
-            "sessions/drop": lambda _: {"dropped": site.sessions.close_all()},
+            "sessions/drop": lambda _: {"dropped": site.drop_sessions()},
             "vcenter/restart": lambda _: site.restart_vcenter(),
             "nfc/drop": self._drop_nfc,
         }
@@ -119,6 +119,8 @@ class ControlHandler:
                     self._authority.transports = str(value)
                 case "capacities" | "hardware_versions":
                     site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
+                case "has_new_automation":
+                    site.has_new_automation = bool(value)
                 case "hides_disabled_methods":
                     hide_disabled(site, hidden=bool(value))
                 case _:

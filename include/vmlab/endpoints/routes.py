@@ -1,9 +1,10 @@
-"""Finds the handler of a URL: SOAP, storage policies, version list, datastore files, control calls."""
+"""Finds the handler of a URL: SOAP, storage policies, tags, version list, datastore files, control calls."""
 
 import logging
 
 from vmlab.api import VERSION_IDS
 from vmlab.control import CONTROL_PREFIX, ControlHandler
+from vmlab.endpoints.automation import AutomationService
 from vmlab.endpoints.folder_files import FolderHandler, folder_path
 from vmlab.endpoints.policy_service import PATHS, PolicyService
 from vmlab.managed.dispatch import Dispatcher
@@ -22,6 +23,7 @@ class Routes:
         self._control = control
         self._folder = FolderHandler(site)
         self._policies = PolicyService(site)
+        self._automation = AutomationService(site)
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
@@ -30,6 +32,8 @@ class Routes:
             return self._dispatcher.handle(request)
         if path in PATHS and request.method == "POST":
             return self._policies.handle(request)
+        if path.startswith(("/api/", "/rest/")):
+            return self._automation.handle(request)
         if folder_path(request.target):
             return self._folder.handle(request)
         if path.startswith(CONTROL_PREFIX):

@@ -6,13 +6,26 @@ import contextlib
 
 import pytest
 
-from vmkeep.errors import AmbiguousError, NotFoundError, SelectorError, UnsupportedError
+from tests.integration.vsphere.conftest import at
+from vmkeep.errors import (
+    AmbiguousError,
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    SelectorError,
+    TransientError,
+    UnsupportedError,
+    VSphereError,
+)
 from vmkeep.selection import parse_selector
 from vmkeep.vsphere import choosing, inventory
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.http import exchange
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.vmfacts import LastSeen
 from vmlab.managed.machine import new_guest
+from vmlab.managed.site import Injection
+from vmlab.managed.vcenter import Tagging
 
 NO_LIMITS = {"cpuAllocation": vim.ResourceAllocationInfo(), "memoryAllocation": vim.ResourceAllocationInfo()}
 OLD = "192.0.2.9"
@@ -26,8 +39,6 @@ def moref_of(session, path):
 @pytest.fixture(scope="module")
 def furnished(lab):
     """The demo inventory, with a vApp in a vApp, custom attributes, and a VM without addresses."""
-    from tests.integration.vsphere.conftest import at
-
     with open_session(at(lab, lab.port)) as session:
         pool = moref_of(session, "Lab/host/Cluster1/Resources/Production")
         folder = moref_of(session, "Lab/vm/Production")
@@ -39,6 +50,21 @@ def furnished(lab):
         owner = fields.AddCustomFieldDef("owner", vim.VirtualMachine, None, None)
         fields.AddCustomFieldDef("nobody has it", None, None, None)
         fields.SetField(moref_of(session, "Lab/vm/Production/app01"), owner.key, "Jo Doe")
+        tagging = Tagging(lab.site)
+        common = {"description": "", "cardinality": "MULTIPLE", "associable_types": []}
+        backup = tagging.add_category({"name": "backup", **common})
+        site = tagging.add_category({"name": "site", **common, "cardinality": "SINGLE"})
+        for category, tag, paths in (
+            (backup, "gold", ("Production/app01", "Production/twin")),
+            (backup, "never", ("Test/twin",)),
+            (site, "nord/süd", ("Production/app01",)),
+            (site, "unused", ()),
+        ):
+            made = tagging.add_tag({"name": tag, "description": "", "category_id": category})
+            for path in paths:
+                tagging.attach(made, "VirtualMachine", moref_of(session, f"Lab/vm/{path}")._moId)
+            if category == backup:
+                tagging.attach(made, "Folder", folder._moId)
         old = moref_of(session, "Lab/vm/old01")
         lab.site.world.update(old, guest=new_guest(lab.site.world.get(old, "config")))
     return lab
@@ -83,6 +109,11 @@ EVERY = ["app01", "db01", "debian-template", "dätä web/01 ☃", "old01", "twin
         ("not host:* and not cluster:*", []),
         ("datastore:datastore2 or name:old01", ["db01", "debian-template", "old01", "twin"]),
         ("ipaddr:web01.lab.example", ["web01"]),
+        ("tag:backup/gold", ["app01", "twin"]),
+        ("tag:backup/* and name:twin", ["twin", "twin"]),
+        ("name:twin and not tag:backup/never", ["twin"]),
+        ("tag:site/nord%2fsüd", ["app01"]),
+        ("tag:site/unused or tag:backup/silver", []),
     ],
 )
 def test_the_vms_that_fit_are_chosen(names, text, fit):
@@ -144,6 +175,65 @@ def counted(lab):
     calls: dict[str, int] = {}
     yield calls
     calls |= {name: many - before.get(name, 0) for name, many in lab.site.faults.calls.items()}
+
+
+def test_tags_cost_calls_by_their_number_and_not_by_that_of_the_vms(furnished, session):
+    for text, gets in (("tag:backup/gold", 1 + 2 + 2), ("tag:*/*", 1 + 2 + 4)):
+        with counted(furnished) as calls:
+            choosing.choose_vms(session, parse_selector(text), {})
+        posts = 1 + (gets - 3) // 2 + 1  # log in, the tags of each category, the VMs of all tags
+        assert (calls["automation.GET"], calls["automation.POST"], calls["automation.DELETE"]) == (gets, posts, 1)
+        assert calls["RetrievePropertiesEx"] == 1
+
+
+def test_a_vcenter_that_knows_only_the_older_api_tells_its_tags_too(furnished, names, monkeypatch):
+    monkeypatch.setattr(furnished.site, "has_new_automation", False)
+
+    assert names("tag:backup/gold") == ["app01", "twin"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError), (503, TransientError),
+                          (500, VSphereError)],
+)  # fmt: skip
+def test_tags_that_the_server_does_not_tell_are_an_error_and_never_no_tags(furnished, names, status, error):
+    for call in ("automation.POST", "automation.GET"):
+        furnished.site.faults.add(Injection(method=call, status=status))
+        with pytest.raises(error):
+            names("not tag:backup/never")
+
+
+def test_a_tag_that_is_deleted_meanwhile_is_as_if_it_had_never_been_there(furnished, names, session, monkeypatch):
+    lists = Tagging(furnished.site).tags
+    gone = "urn:vmomi:InventoryServiceTag:gone:GLOBAL"
+    category = next(key for key, row in Tagging(furnished.site).categories().items() if row["name"] == "backup")
+    late = iter([{**lists(), gone: {"category_id": category}}])
+    monkeypatch.setattr(Tagging, "tags", lambda _: next(late, None) or lists())
+
+    assert names("tag:backup/gold") == ["app01", "twin"]
+    assert next(late, None) is None
+
+
+def test_a_tag_that_no_vm_has_may_be_one_that_the_user_may_not_read(furnished):
+    with open_session(at(furnished, furnished.port, user="readonly@vsphere.local")) as reader:
+        notes = choosing.choose_vms(reader, parse_selector("tag:backup/silver"), {}).notes
+
+    assert "System.Read as a global permission" in notes[0]
+
+
+def test_the_automation_api_of_the_lab_knows_no_session_but_its_own(furnished, session):
+    with contextlib.closing(session.open_connection()) as connection:
+
+        def status(path, **headers):
+            return exchange(connection, "GET", path, headers=headers, body=None, limit=1 << 20)[0]
+
+        soap = session._stub.cookie.partition("=")[2].strip('"')
+        basic = session.basic_authorization()
+        for path in ("/api/cis/tagging/tag", "/rest/com/vmware/cis/tagging/tag"):
+            assert status(path) == 401
+            assert status(path, Cookie=session._stub.cookie) == 401
+            assert status(path, **{"vmware-api-session-id": soap}) == 401
+            assert status(path, Authorization=basic) == 401
 
 
 def test_a_selector_of_many_conditions_costs_one_pass_over_vms_and_their_places(furnished, session):

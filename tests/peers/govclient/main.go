@@ -29,6 +29,7 @@ import (
 type call struct {
 	context.Context
 	client *govmomi.Client
+	login  *url.Userinfo
 	args   []string
 }
 
@@ -44,8 +45,8 @@ var verbs = map[string]verb{
 	"snapshot.revert": snapshotRevert, "disk.changes": diskChanges,
 	"cluster.info": clusterInfo, "host.info": hostInfo, "host.parts": hostParts, "refused": refused, "search": search,
 	"licences": licences, "extensions": extensions, "event.pages": eventPages, "empties": empties, "vapps": vapps,
-	"vapp.create":  vappCreate,
-	"options":      options,
+	"vapp.create": vappCreate,
+	"options":     options, "tag.attach": tagAttach,
 	"datastore.ls": datastoreList, "datastore.info": datastoreInfo, "datastore.upload": datastoreUpload,
 	"datastore.download": datastoreDownload, "datastore.rm": datastoreRemove, "datastore.mkdir": datastoreMkdir,
 }
@@ -94,7 +95,8 @@ func run(user, password, thumbprint string, keepalive time.Duration, args []stri
 		}
 		defer known.Logout(ctx)
 	}
-	return verbs[args[1]](&call{Context: ctx, client: known, args: args[2:]})
+	login := url.UserPassword(user, password)
+	return verbs[args[1]](&call{Context: ctx, client: known, login: login, args: args[2:]})
 }
 
 // arg returns an argument of the verb, or an empty text.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
+	_ "github.com/vmware/govmomi/vapi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -62,6 +63,7 @@ func main() {
 		log.Fatal(err)
 	}
 	model.Service.TLS = new(tls.Config)
+	model.Service.RegisterEndpoints = true // the Automation API's, which has the tags
 	known := address{User: "administrator@vsphere.local", Password: "peer's p&ss<word>", GuestIP: "192.0.2.17"}
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(known.User, known.Password)}
 	server := model.Service.NewServer()

@@ -52,10 +52,20 @@ class Site:
     host_ends: dict[str, HostEnd] = field(default_factory=dict)
     """The end of each host, by host id. A host that was added later has none."""
 
+    automation_sessions: Sessions = field(default_factory=lambda: Sessions(300.0))
+    """Those of the Automation API, which are not those of SOAP."""
+    has_new_automation: bool = True
+    """The Automation API speaks `/api`; a vCenter before 7.0 Update 2 knows only `/rest`."""
+
     def open_disks(self, *, writing: bool = False) -> list[str]:
         """Return the datastore paths of the disks that backup clients hold open, or only of those they may write to."""
         return [session.ds_path for session in self.nfc_sessions() if not (writing and session.read_only)]
 
     def restart_vcenter(self) -> dict[str, int]:
         """Forget sessions and tasks, as a restart of the vCenter does. The work of its hosts goes on."""
-        return {"sessions": self.sessions.close_all(), "tasks": self.tasks.forget()}
+        return {"sessions": self.drop_sessions(), "tasks": self.tasks.forget()}
+
+    def drop_sessions(self) -> int:
+        """End every session; return how many SOAP sessions there were."""
+        self.automation_sessions.close_all()
+        return self.sessions.close_all()

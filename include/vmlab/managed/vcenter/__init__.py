@@ -3,7 +3,7 @@
 `managers` makes every manager that the API's tables name, because a client takes a vCenter without one for broken.
 `service` is what a client meets first. `session_manager` logs in and out, `task_manager` and `history` tell of tasks
 and events, `authorization` reads and writes roles and permissions, `custom_fields` keeps the attributes that people
-define, and `key_providers` holds keys for encrypted VMs.
+define, `tags` keeps tags, and `key_providers` holds keys for encrypted VMs.
 
 `manager_answers` answers for the managers whose work the lab does not do: with an empty list, or with a refusal.
 """
@@ -22,6 +22,7 @@ from vmlab.managed.vcenter import (
 from vmlab.managed.vcenter.key_providers import knows_key
 from vmlab.managed.vcenter.managers import HOST_MANAGERS, MANAGER_PARTS, add_companions, host_of_manager
 from vmlab.managed.vcenter.service import add_services
+from vmlab.managed.vcenter.tags import Tagging, TaggingError
 
 BEHAVIOURS = (
     authorization,
@@ -40,6 +41,8 @@ __all__ = [
     "BEHAVIOURS",
     "HOST_MANAGERS",
     "MANAGER_PARTS",
+    "Tagging",
+    "TaggingError",
     "add_companions",
     "add_services",
     "host_of_manager",
