@@ -80,9 +80,9 @@ def check(settings: Mapping[str, str]) -> None:
 
 @contextmanager
 def alone(catalog: URL) -> Iterator[None]:
-    """Make the catalog's database where it is missing, and keep other first starts on its PostgreSQL server waiting.
+    """Make the catalog's database, if it is missing. Other first starts on its PostgreSQL server wait during the body.
 
-    The lock ends with this process. A catalog in another database has no server on which two could meet.
+    The lock ends with this process. No lock is needed for a catalog in another kind of database, which has no server.
     """
     if catalog.get_backend_name() != "postgresql":
         yield
@@ -100,7 +100,7 @@ def alone(catalog: URL) -> Iterator[None]:
 
 
 def make_database(server: Connection, name: str) -> None:
-    """Create a database on a PostgreSQL server where it is missing."""
+    """Create a database on a PostgreSQL server, if it is missing."""
     there = text("SELECT 1 FROM pg_database WHERE datname = :name")
     if server.execute(there, {"name": name}).first() is None:
         server.execute(text(f"CREATE DATABASE {server.dialect.identifier_preparer.quote(name)}"))

@@ -1,4 +1,4 @@
-"""Tells vmkeep's DAGs from the other ones of the same Airflow."""
+"""Distinguishes vmkeep's DAGs from other DAGs of the same Airflow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 _OPERATORS = "vmkeep_airflow.operators."
 _module_of = attrgetter("_task_module")
-"""The module of a serialized task's operator, which Airflow has no public name for."""
+"""Returns the module of a serialized task's operator, for which Airflow has no public name."""
 
 
 def is_ours(dag_run: DagRun) -> bool:
-    """Return whether every task of the run's DAG is one of vmkeep's operators: those promise to leave a result."""
+    """Return whether all tasks of the run's DAG are vmkeep's operators, which always leave a result."""
     tasks = dag_of(dag_run).tasks
     return bool(tasks) and all(_module_of(task).startswith(_OPERATORS) for task in tasks)
 
@@ -27,5 +27,5 @@ def dag_of(dag_run: DagRun) -> Any:
     if dag_run.dag:
         return dag_run.dag
     session = object_session(dag_run)
-    assert session is not None  # Airflow tells of a run while it holds it in a session
+    assert session is not None  # because Airflow calls a listener while the run is in a session
     return DBDagBag().get_dag_for_run(dag_run=dag_run, session=session)

@@ -1,8 +1,8 @@
-"""Looks at a run of vmkeep's DAGs as it starts: nothing may let its tasks wait without a reason that a person sees.
+"""Checks a run of vmkeep's DAGs at its start, so that its tasks never wait without a reason that a person sees.
 
 A run starts when it is triggered, and again when it is cleared after its end. In between, its proxy may have left the
-list, and its pool may be gone or without slots. Airflow lets a task wait for ever whose pool is missing, and for an
-hour at each try whose queue no worker listens to.
+list, and its pool may be gone or without slots. In Airflow a task without a pool waits for ever, and a task whose queue
+has no worker waits for an hour at each try.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 @hookimpl(trylast=True)
 def on_dag_run_running(dag_run: DagRun) -> None:
-    """Fail a run whose proxy is not listed; else make missing pools, and note which of the run's have no slots.
+    """Fail a run whose proxy is not listed. Otherwise make missing pools, and note the run's pools that have no slots.
 
-    It comes last, because the note that says what a run is about is made only for a run without one.
+    This listener comes last, because the note that names the run's VM is made only for a run without a note.
     """
     from sqlalchemy.orm import object_session
 
@@ -45,7 +45,7 @@ def on_dag_run_running(dag_run: DagRun) -> None:
 
 
 def _refuse(dag_run: DagRun, chosen: str) -> None:
-    """Fail a run before any of its tasks is done."""
+    """Fail a run before any of its tasks runs."""
     from airflow.utils.state import DagRunState
 
     why = (

@@ -211,7 +211,7 @@ def _restore_undo(site: Site, plan: RestorePlan) -> _Undo:
     if plan.target is None:
         return _Undo(
             action=remove,
-            begins=f"what is made of the new VM {plan.target_name} so far, if anything, is removed",
+            begins=f"the new VM {plan.target_name} is removed, if it was begun",
             left=f"a half-made VM {plan.target_name} may stay: do not start it; the next restore to that name "
             "removes it, or delete it in vCenter",
         )

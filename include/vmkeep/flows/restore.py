@@ -164,7 +164,7 @@ def _require_alone(session: Session, plan: RestorePlan, saved: SavedVm) -> None:
         return
     if (running := may_run_here(session, saved.point.vm)) is not None:
         raise StaleError(
-            f"{running}, which it was not when VM {plan.target_name} was planned with connected network cards; "
+            f"{running}. It was not running when VM {plan.target_name} was planned with connected network cards: "
             "nothing was touched, start a new restore"
         )
 

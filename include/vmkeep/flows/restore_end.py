@@ -91,7 +91,7 @@ def _start(session: Session, plan: RestorePlan, target: Target) -> tuple[bool, t
         return False, ()
     if machines.power_state(session, target.vm) is inventory.PowerState.OFF and (why := _beside(session, plan, target)):
         warning = (
-            f"VM {plan.target_name} is left off, because {why}, which it was not when this restore was planned with "
+            f"VM {plan.target_name} is left off, because {why}. It was not running when this restore was planned with "
             "connected network cards: disconnect them, or switch the other VM off, then switch this one on"
         )
         log.warning("%s", warning)

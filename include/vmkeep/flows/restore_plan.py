@@ -67,16 +67,15 @@ def _plan_over(
         raise UsageError("on_conflict=prompt needs a person to ask: choose abort, overwrite or keep")
     if request.on_conflict is OnConflict.ABORT:
         raise ConflictError(
-            f"{vm.identity.in_full} exists: to write over its disks what was taken of {point.vm.in_full}, say "
-            "--on-conflict overwrite; "
-            "or give a new name with --new-name (in Airflow, the fields on_conflict and new_name)"
+            f"{vm.identity.in_full} exists: to write the disks of {point.vm.in_full} over its disks, say --on-conflict "
+            "overwrite; or give a new name with --new-name (in Airflow, the fields on_conflict and new_name)"
         )
     keep = request.on_conflict is OnConflict.KEEP
     dead, nvram = None, Nvram()
     if not keep:
         if vm.template:
             raise UnsupportedError(
-                f"VM {vm.ref} is a template, which nothing is written over: convert it to a VM "
+                f"VM {vm.ref} is a template, and no restore writes over a template: convert it to a VM "
                 "first, or restore to a new VM with --new-name (in Airflow, the field new_name)"
             )
         if vm.power is inventory.PowerState.SUSPENDED:
@@ -89,8 +88,8 @@ def _plan_over(
         dead = dead_or_refused(session, repository, vm.ref, vm.mark, has_ended)
         if dead is not None and dead.made:
             raise ConflictError(
-                f"VM {vm.ref} is what run {dead.run} left half made: restore to a new VM of that "
-                "name, and it is removed first"
+                f"VM {vm.ref} was left half made by run {dead.run}: restore to a new VM of that name, and the "
+                "half-made VM is removed first"
             )
         rightscheck.require_on_vm(session, Purpose.RESTORE_OVER, vm)
     matches = () if keep else match_disks(point, vm.disks)

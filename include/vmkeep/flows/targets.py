@@ -33,7 +33,7 @@ def find_target(session: Session, point: RestorePoint, request: RestoreRequest) 
 def _find_original(session: Session, point: RestorePoint) -> str:
     original = point.vm
     if original.instance_uuid is None or original.vcenter is None:
-        raise NotFoundError(f"{point.ref} does not tell which VM it was taken of: {_CHOICES}")
+        raise NotFoundError(f"{point.ref} does not name the VM that it was taken of: {_CHOICES}")
     here = server_uuid(session)
     if here != original.vcenter:
         raise NotFoundError(

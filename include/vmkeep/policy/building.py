@@ -1,7 +1,7 @@
-"""Makes a policy of a document, or says everything that is wrong with it.
+"""Makes a policy of a document, or lists all faults of the document.
 
-The schema knows the form of each value. Everything that it cannot know is looked at here: a time zone that does not
-exist, a selector that cannot be read, a range of dates that ends before it begins.
+The schema checks the form of each value. This module checks all that a schema cannot know: a time zone that does not
+exist, a selector that cannot be parsed, a range of dates that ends before it begins.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from vmkeep.selection import parse_selector
 T = TypeVar("T")
 _UNITS = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _NO_PLACES = ("localtime", "posixrules", "Factory", "posix/", "right/")
-"""Names that a machine's database has besides those of IANA: they mean something else on each machine."""
+"""Names in a machine's database that are not IANA's. They mean something else on each machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a document has become."""
+    """The result of building a policy from a document."""
 
     policy: Policy | None
-    """``None``: it has faults."""
+    """The policy; ``None``: the document has faults."""
     settled: Mapping[str, Any]
     """Every field with its value, also those that the document leaves to the defaults."""
     faults: tuple[Fault, ...]
@@ -59,7 +59,7 @@ class _Builder:
         self._wrong: list[Path] = []
 
     def build(self) -> Built:
-        """Look at everything, and make a policy if nothing is wrong."""
+        """Check everything, and make a policy if there is no fault."""
         data = self._document.data
         if data is None and self._document.faults:
             return Built(policy=None, settled={}, faults=self._sorted())
@@ -79,7 +79,7 @@ class _Builder:
         return tuple(sorted(dict.fromkeys(self._faults)))
 
     def _parsed(self, data: Mapping[str, Any]) -> dict[Path, Any]:
-        """Read every text that the schema cannot read."""
+        """Parse every text that the schema cannot check."""
         parsed: dict[Path, Any] = {}
         for path, text in self._document.texts.items():
             reader = _READERS.get(tuple(step for step in path if isinstance(step, str)))
@@ -94,7 +94,7 @@ class _Builder:
         return parsed
 
     def _is_sound(self, path: Path) -> bool:
-        """Return whether the schema takes a value, all that is in it, and all that it is in."""
+        """Return whether the schema accepts a value, all parts of it, and all values around it."""
         return not any(wrong[: len(path)] == path[: len(wrong)] for wrong in self._wrong)
 
     def _read(self, path: Path, read: Callable[[Any], T], value: Any) -> T | None:

@@ -1,6 +1,6 @@
-"""Reads YAML as a person means it, and remembers where everything stands.
+"""Reads YAML as a person means it, and remembers the place of each value.
 
-YAML has surprises, and in a file that decides what is backed up each of them is a fault or does not happen. ``no``,
+YAML has surprises. In a file that decides about backups, each of them is a fault or does not happen. ``no``,
 ``on`` and ``22:00`` are texts; only ``true``, ``false``, ``null`` and decimal numbers are anything else. A key that
 stands twice, an anchor, an alias and a tag are refused, and so no short file can grow into a large value.
 """
@@ -30,7 +30,7 @@ _UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\x7e\\x85\\xa0-\\ud7ff\\ue000-\\uff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """Where a text of the file stands, so that a fault inside it can be pointed at."""
+    """The place of a text in the file, so that a fault inside it can be pointed at."""
 
     value: str
     style: str
@@ -52,19 +52,19 @@ class Document:
     faults: list[Fault] = field(default_factory=list)
 
     def place(self, path: Path) -> Place:
-        """Return where a value stands; where there is none, that of the value around it."""
+        """Return the place of a value; if it is missing, the place of the value around it."""
         while path and path not in self.values:
             path = path[:-1]
         return self.values.get(path, Place())
 
     def place_of_key(self, path: Path) -> Place:
-        """Return where the key of a value stands; where there is none, that of the value around it."""
+        """Return the place of a value's key; if it is missing, the place of the value around it."""
         while path and path not in self.keys:
             path = path[:-1]
         return self.keys.get(path, Place())
 
     def place_within(self, path: Path, at: int) -> Place:
-        """Return where a character of a text stands, or the text where that cannot be told."""
+        """Return the place of a character of a text; if it is not known, the place of the text."""
         text = self.texts.get(path)
         index = None if text is None else _index_within(self.source, text, at)
         if index is None:
@@ -74,7 +74,7 @@ class Document:
 
 
 def read_document(source: str) -> Document:
-    """Read one document; its faults are in the result, with all that could be read in spite of them."""
+    """Read one document. The result has its faults, and all values that could be read in spite of them."""
     document = Document(source=source)
     if (found := _UNPRINTABLE.search(source)) is not None:
         line_start = source.rfind("\n", 0, found.start()) + 1
@@ -156,7 +156,7 @@ class _Reader:
         return found
 
     def _skip(self, event: Any) -> None:
-        """Read a value without a trace of it, but for its faults."""
+        """Read a value for its faults, and drop it."""
         aside = _Reader(Document(source=self._document.source, faults=self._document.faults))
         aside._events = self._events
         aside._value(event, ())
@@ -196,13 +196,13 @@ def _place(mark: Any) -> Place:
 
 
 def _syntax(error: yaml.MarkedYAMLError) -> str:
-    """Say what is wrong with the YAML, and what people mostly meant."""
+    """Word an error of the YAML, with the most common remedy."""
     said = ", ".join(part for part in (error.context, error.problem) if part)
     return f"this is not YAML: {said}; indent with blanks, and put a text with special characters into quotes"
 
 
 def _index_within(source: str, text: Text, at: int) -> int | None:
-    """Return where in the file a character of a text stands; folded lines and doubled quotes are followed."""
+    """Return the index in the file of a character of a text, across folded lines and doubled quotes."""
     index = text.start
     if text.style in ("|", ">"):
         index = source.find("\n", index) + 1

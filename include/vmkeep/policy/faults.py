@@ -1,4 +1,4 @@
-"""A fault in a policy file: where it is, and what is expected there."""
+"""A fault in a policy file: its place, and the value that is expected there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Fault:
-    """One thing that is wrong with a file."""
+    """A fault of a file, with its place."""
 
     place: Place = field(default_factory=Place)
     message: str

@@ -1,4 +1,4 @@
-"""Fields of a policy that the pipeline does not carry out yet: each is said wherever the policy is shown or run."""
+"""Lists the fields of a policy that the pipeline does not carry out yet, to be shown wherever the policy is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmkeep.policy.values import AtEnd, Policy, QuiesceWish
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A field that a policy uses, and what happens in its place."""
+    """A field that a policy uses, and the words for what is done instead."""
 
     field: str
     instead: str
@@ -22,7 +22,7 @@ class Pending:
 
 
 def not_yet(policy: Policy) -> tuple[Pending, ...]:
-    """Return the fields that a policy uses in vain."""
+    """Return the fields that a policy uses and this version does not carry out."""
     return tuple(Pending(field=field, instead=instead) for field, instead in _used(policy))
 
 

@@ -13,10 +13,10 @@ from vmkeep.selection import Selector
 
 
 class QuiesceWish(StrEnum):
-    """How much a policy wants the guest to flush before the snapshot."""
+    """The wish of a policy for flushing the guest before the snapshot."""
 
     REQUIRED = "required"
-    """No backup without it."""
+    """There is no backup if the guest cannot be flushed."""
     PREFERRED = "preferred"
     OFF = "off"
 
@@ -29,7 +29,7 @@ class AtEnd(StrEnum):
 
 
 class NotifyWhen(StrEnum):
-    """The windows that somebody is told about."""
+    """The windows about which people are notified."""
 
     ALWAYS = "always"
     PROBLEMS = "problems"
@@ -38,7 +38,7 @@ class NotifyWhen(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskPattern:
-    """A description of disks: a disk fits if everything that is given is true of it."""
+    """A description of disks. A disk fits if all given fields are true of it."""
 
     unit: str | None = None
     label: str | None = None
@@ -52,14 +52,14 @@ class DiskRules:
     """The disks that are copied."""
 
     include: tuple[DiskPattern, ...] = ()
-    """Empty: all of them."""
+    """The disks to copy; empty: all disks."""
     exclude: tuple[DiskPattern, ...] = ()
     skipped_is_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notifications:
-    """The people who are told about a window."""
+    """The people to notify about a window."""
 
     when: NotifyWhen
     to: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Notifications:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One policy file, read and checked."""
+    """A policy, read from its file and checked."""
 
     name: str
     description: str
@@ -88,8 +88,8 @@ class Policy:
     copies: tuple[str, ...]
     """Airflow connections."""
     retention: RetentionRule | None
-    """``None``: every restore point stays."""
+    """The rule for its points; ``None``: every restore point stays."""
     sample: float
-    """Share of a new point's data that is read back at once."""
+    """Share of a new point's data that is verified after the backup."""
     backups_at_once: int
     notifications: Notifications

@@ -1,6 +1,6 @@
 """Backup windows: the times between which backups may start, by the clock of a place.
 
-The clock decides, not the hours that pass, so a window from 22:00 to 06:00 ends at six also in the nights in which the
+The clock decides, not the hours that pass. So a window from 22:00 to 06:00 also ends at six in a night in which the
 clock is changed:
 
 - A time that the clock leaps over stands for the moment of the leap. A window that lies in the leap as a whole opens
@@ -24,9 +24,9 @@ from vmkeep.retention import parse_zone
 
 _DAY = timedelta(days=1)
 _FURTHEST = 366 * 5
-"""Days to look ahead for an opening: enough for a 29th of February, and an end for a window that never opens."""
+"""Days to look ahead for an opening. They reach the next 29th of February, and end the search if there is none."""
 _AROUND = 2
-"""Days on both sides of a moment on which the window that it lies in may have opened."""
+"""Days before and after a moment on which the window around the moment may have opened."""
 
 
 class Weekday(StrEnum):
@@ -58,28 +58,28 @@ class Blackout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """One window: it opens at a moment, and closes at another one. Both are in UTC."""
+    """A single window, with the moments at which it opens and closes, in UTC."""
 
     opens_at: datetime
     closes_at: datetime
 
     def holds(self, moment: datetime) -> bool:
-        """Return whether a moment lies in it; the one at which it closes does not."""
+        """Return whether a moment lies in the window, without the moment at which it closes."""
         return self.opens_at <= moment < self.closes_at
 
     @property
     def length(self) -> timedelta:
-        """The time that passes between the two."""
+        """The time from its opening to its closing."""
         return self.closes_at - self.opens_at
 
     @property
     def stamp(self) -> str:
-        """Its name: the moment at which it opens."""
+        """The window's name, which is the moment at which it opens."""
         return stamp_of(self.opens_at)
 
 
 class Due(StrEnum):
-    """The state of a window when somebody gets round to it."""
+    """The state of a window at the time when its backups could start."""
 
     OPEN = "open"
     CAUGHT_UP = "caught up"

@@ -88,7 +88,7 @@ def _denied(fault: Any, what: str) -> PermissionDeniedError:
     told = "; ".join(listed) or f"{privilege} on {target}"
     return PermissionDeniedError(
         f"{what}: the user lacks {told}; give the user a role with that there "
-        "('vmkeep vsphere role' lists what is needed)",
+        "('vmkeep vsphere role' lists the rights that are needed)",
         privilege=privilege,
         target=target,
     )

@@ -198,7 +198,7 @@ def _folder(session: Session, original: VmIdentity, wanted: str | None) -> tuple
             return _folder_of_vapp(session, found), path
     roots = [values["vmFolder"] for _, values in read_all(session, vim.Datacenter, "vmFolder")]
     if len(roots) != 1:
-        raise UsageError(f"say into which folder the VM goes; {_candidates(session, _vm_folders(session))}")
+        raise UsageError(f"name the folder for the new VM; {_candidates(session, _vm_folders(session))}")
     return roots[0], None
 
 
@@ -259,7 +259,7 @@ def _pool(session: Session, datacenter: Any, wanted: str | None, host: Any, like
     if original is not None and moref_of(original) in known:
         return original
     if len(roots) != 1:
-        raise UsageError(f"say into which resource pool the VM goes: {_names(named)}")
+        raise UsageError(f"name the resource pool for the new VM: {_names(named)}")
     return known[next(iter(roots))]
 
 

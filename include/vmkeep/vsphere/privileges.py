@@ -70,7 +70,7 @@ def require(session: Session, asked: Iterable[tuple[Any, Sequence[str]]]) -> Non
     told = "; ".join(f"{', '.join(missing)} on {_called(session, target)}" for target, missing in lacking)
     raise PermissionDeniedError(
         f"the user {session.user_name} lacks {told}: give the user a role with that there ('vmkeep vsphere role' lists "
-        "what is needed)",
+        "the rights that are needed)",
         privilege=lacking[0][1][0],
         target=moref_of(lacking[0][0]),
     )

@@ -1,6 +1,6 @@
-"""Names and parents of the objects round the VMs: folders, pools, vApps, hosts, clusters, datastores.
+"""Reads names and parents of the objects around the VMs: folders, pools, vApps, hosts, clusters, datastores.
 
-They are read in one pass, and only those types that somebody asks for: a vCenter has few of them beside its VMs.
+They are read in one pass, because a vCenter has few of them beside its VMs. Only the needed types are read.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _OF_VMS: dict[Kind, tuple[str, ...]] = {
 
 
 def paths_of_vms(kinds: Collection[Kind]) -> tuple[str, ...]:
-    """Return the properties of a VM that lead to the objects round it."""
+    """Return the properties of a VM that lead to the objects around it."""
     return tuple(dict.fromkeys(path for kind in kinds for path in _OF_VMS.get(kind, ())))
 
 
 class Surroundings:
-    """The objects round the VMs, by managed object id. A VM's own values are those of :func:`paths_of_vms`."""
+    """The objects around the VMs, by managed object id. The methods take a VM's values of :func:`paths_of_vms`."""
 
     def __init__(self, objects: dict[str, tuple[Any, dict[str, Any]]]) -> None:
         self._objects = objects
@@ -52,7 +52,7 @@ class Surroundings:
 
     @classmethod
     def read(cls, session: Session, kinds: Collection[Kind]) -> Surroundings:
-        """Read what conditions of these kinds need, in one pass; nothing is asked where they need nothing."""
+        """Read the objects that conditions of these kinds need, in one pass. Without a need, nothing is read."""
         types = dict.fromkeys(each for kind in kinds for each in _TYPES.get(kind, ()))
         if not types:
             return cls({})
@@ -63,11 +63,11 @@ class Surroundings:
         return cls(found)
 
     def folders(self, values: dict[str, Any]) -> tuple[Above, ...]:
-        """Return the objects above a VM in the inventory of VMs; those above its outermost vApp if it is in one."""
+        """Return the objects above a VM, or above its outermost vApp, in the inventory of VMs. Folders count."""
         return self._above(values["parentVApp"] or values["parent"], lambda kind: kind is vim.Folder, by_folder=True)
 
     def vapps(self, values: dict[str, Any]) -> tuple[Above, ...]:
-        """Return the same objects, of which vApps count."""
+        """Return the same objects for a VM in a vApp. Only vApps count."""
         return self._above(values["parentVApp"], lambda kind: kind is vim.VirtualApp, by_folder=True)
 
     def pools(self, values: dict[str, Any]) -> tuple[Above, ...]:
@@ -81,14 +81,14 @@ class Surroundings:
         return self._name(values["runtime.host"])
 
     def cluster(self, values: dict[str, Any]) -> str | None:
-        """Return the name of its cluster."""
+        """Return the name of the cluster of a VM's host."""
         host = values["runtime.host"]
         known = self._objects.get(moref_of(host)) if host is not None else None
         parent = known[1].get("parent") if known is not None else None
         return self._name(parent) if isinstance(parent, vim.ClusterComputeResource) else None
 
     def datastores(self, values: dict[str, Any]) -> tuple[str, ...]:
-        """Return the names of the datastores that its files are on."""
+        """Return the names of the datastores with a VM's files."""
         return tuple(name for each in values["datastore"] or () if (name := self._name(each)) is not None)
 
     def _name(self, managed: Any) -> str | None:
@@ -103,7 +103,7 @@ class Surroundings:
         )
 
     def _chain(self, lowest: Any, *, by_folder: bool) -> tuple[Any, ...]:
-        """Return an object and all above it, from the top; an object that nobody may see ends the chain."""
+        """Return an object and all objects above it, from the top, up to one that the user may not see."""
         if lowest is None or moref_of(lowest) not in self._objects:
             return ()
         key = moref_of(lowest), by_folder

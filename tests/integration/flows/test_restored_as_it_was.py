@@ -175,7 +175,7 @@ def test_nothing_usual_is_warned_about(points, vm, over):
 def test_a_template_is_not_written_over(lab, points):
     site, point = points("debian-template")
 
-    with pytest.raises(UnsupportedError, match=r"is a template, which nothing is written over.*--new-name"):
+    with pytest.raises(UnsupportedError, match=r"is a template, and no restore writes over a template.*--new-name"):
         Restoring.over(site, point)
 
     assert config_of(lab, "debian-template").template

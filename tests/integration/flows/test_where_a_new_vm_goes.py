@@ -279,7 +279,7 @@ class TestBesideTheOriginal:
         finally:
             power(lab, "web01", on=True)
 
-        with pytest.raises(StaleError, match="is running, which it was not"):
+        with pytest.raises(StaleError, match=r"is running\. It was not running when"):
             planned.prepared()
 
         assert name not in names(lab)
