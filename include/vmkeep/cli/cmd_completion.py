@@ -11,7 +11,14 @@ from vmkeep.cli.pages import command
 from vmkeep.cli.settings import COMPLETE
 from vmkeep.errors import UsageError
 
-_SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+class _WholeHelp(FishComplete):
+    """Offers in fish with all of their help: click's script cuts an answer at each comma, so also within its text."""
+
+    source_template = FishComplete.source_template.replace("string split ", "string split --max 1 ")
+
+
+_SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": _WholeHelp}
 _VERBS = ("source", "complete")
 _WORD = "COMP_CWORD"
 """The variable with the number of the word to complete; in fish, with the word itself."""

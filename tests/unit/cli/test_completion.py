@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -150,6 +151,11 @@ def test_bash_takes_the_script(tmp_path):
 )
 def test_each_shell_gets_a_script_of_its_own(shell, sign):
     assert sign in CliRunner().invoke(cli, ["completion", shell]).output
+
+
+def test_fish_cuts_no_help_at_a_comma():
+    (split,) = re.findall(r"string split .*completion", CliRunner().invoke(cli, ["completion", "fish"]).output)
+    assert split == 'string split --max 1 "," $completion'
 
 
 def test_no_name_of_a_vm_begins_an_offer_of_its_own(tmp_path, monkeypatch):
