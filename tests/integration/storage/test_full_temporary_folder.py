@@ -19,11 +19,6 @@ from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.index import Index
 from vmkeep.testing import MemoryStore
 from vmkeep.vddk.config import open_config, state_folder
-from vmkeep_airflow import first_start
-
-SETTINGS = {
-    "VMKEEP_CATALOG": "sqlite://", "AIRFLOW_ADMIN_PASSWORD": "-", "VMKEEP_REPOSITORY": "/srv/repository",
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -83,7 +78,6 @@ def open_index(store: MemoryStore) -> None:
 
 USERS = {
     "VDDK's settings": lambda ask: open_config().__enter__(),
-    "the connections of a first start": lambda ask: first_start.make_connections({"one": {}}),
     "a merged index": lambda ask: open_index(ask.getfixturevalue("merged")),
     "a large segment": lambda ask: open_index(ask.getfixturevalue("large")),
 }
@@ -129,14 +123,3 @@ def test_a_rate_limit_holds_for_the_process_where_no_file_can_be_shared(temporar
 def test_a_rate_limit_holds_for_the_process_where_no_file_can_be_made(nowhere, caplog):
     assert timetable_for("repository").book(1.0, earliest=5.0) == 5.0
     assert "for this process alone" in caplog.text
-
-
-def test_a_first_start_without_room_ends_in_one_line(temporary, monkeypatch, capsys):
-    fill(temporary)
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(first_start, "run", lambda *_: None)
-
-    assert first_start.main() == TransientError.exit_code
-
-    assert len(capsys.readouterr().err.splitlines()) == 1
