@@ -110,32 +110,32 @@ def decide(found: RunSnapshot, *, dag_run_state: str | None, given_up_after: tim
 
 
 def decided(
-    site: Site, context: Context, *, vm: str | None = None, given_up_after: timedelta
+    site: Site, context: Context, *, moref: str | None = None, given_up_after: timedelta
 ) -> Iterator[tuple[RunSnapshot, LeftoverDecision]]:
     """Yield the snapshots of all other runs with the decision about each.
 
-    :param vm: managed object id of the one VM to look at; ``None``: all VMs.
+    :param moref: managed object id of the one VM to look at; ``None``: all VMs.
     """
     from vmkeep.flows.leftovers import find_run_snapshots
 
     ti: Any = context["ti"]
     own = own_dag_run(ti)
-    for found in find_run_snapshots(site, vm):
+    for found in find_run_snapshots(site, moref):
         owner = None if found.of_other else dag_run_of(site, found.run)
         if owner != own:
             state = state_of(ti, owner) if owner else None
             yield found, decide(found, dag_run_state=state, given_up_after=given_up_after)
 
 
-def own_runs(site: Site, context: Context, *, vm: str | None) -> set[str]:
+def own_runs(site: Site, context: Context, *, moref: str | None) -> set[str]:
     """Return the run keys of this DAG run that have a snapshot or an access hold on a VM. Each try has its own key."""
     from vmkeep.flows.held_vms import run_holding
     from vmkeep.flows.leftovers import find_run_snapshots
 
     ti: Any = context["ti"]
     own = own_dag_run(ti)
-    runs = {found.run for found in find_run_snapshots(site, vm) if not found.of_other}
-    if vm is not None and (holding := run_holding(site, vm)) is not None:
+    runs = {found.run for found in find_run_snapshots(site, moref) if not found.of_other}
+    if moref is not None and (holding := run_holding(site, moref)) is not None:
         runs.add(holding)
     return {run for run in runs if dag_run_of(site, run) == own}
 

@@ -15,7 +15,7 @@ from vmkeep.vsphere.session import Session
 
 
 def kept_names(session: Session, moref: str, disks: Iterable[Disk], warnings: list[str]) -> dict[str, bytes]:
-    """Return the document of names as an attachment; nothing where the configuration has no id to name.
+    """Return the document of names as an attachment; nothing if the configuration has no id to name.
 
     :param warnings: receives a sentence for each kind of name that could not be read.
     """

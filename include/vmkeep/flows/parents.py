@@ -12,7 +12,7 @@ from vmkeep.repository import Repository
 
 NO_POINT = "no restore point of this VM to continue"
 _LOOK_BACK = 64
-"""Number of points to pass over in search of this VM's last one, where the history has points of its copies too."""
+"""Number of points to pass over in search of this VM's last one, because a history may have points of copies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Backup policies for people: files that are checked, and the VMs of a vCenter that policies take, and why."""
+"""Checks policy files for people, and tells the VMs of a vCenter that policies take, with the reasons."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Coverage:
     moref: str
     name: str
     policies: tuple[str, ...]
-    """None: nobody backs it up. Several: they contradict each other."""
+    """Names of policies. If there is none, nobody backs the VM up; if there are several, they contradict each other."""
     not_protectable: str | None
     """Reason why the VM cannot be backed up; ``None``: it can."""
     managed_by: str | None
-    """The software that manages it; ``None``: nobody but people."""
+    """The software that manages the VM; ``None``: only people do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +49,14 @@ class Explained:
 def policies_in(folder: Path | None) -> tuple[PolicyFile, ...]:
     """Read every policy file of a folder.
 
-    :param folder: ``None``: the one of the example that comes with vmkeep.
+    :param folder: ``None``: the folder of the example that comes with vmkeep.
     :raises NotFoundError: there is no such folder.
     """
     return read_folder(folder or default_folder())
 
 
 def named_policies(paths: Sequence[Path]) -> tuple[PolicyFile, ...]:
-    """Read the policy files that are named; a folder stands for every policy file in it."""
+    """Read the named policy files. A folder stands for every policy file in it."""
     found: list[PolicyFile] = []
     for path in paths:
         found.extend(read_folder(path) if path.is_dir() else (read_file(path),))
@@ -64,7 +64,7 @@ def named_policies(paths: Sequence[Path]) -> tuple[PolicyFile, ...]:
 
 
 def coverage(vcenter: VCenter, policies: Sequence[Policy]) -> tuple[Coverage, ...]:
-    """Return every VM that the user may see with the policies that take it, sorted by name; one pass for all."""
+    """Return every VM that the user may see with the policies that take it, sorted by name, in one pass."""
     from vmkeep.vsphere.choosing import known_vms  # takes time to import
     from vmkeep.vsphere.session import open_session
 
@@ -78,7 +78,7 @@ def explain_vm(vcenter: VCenter, policies: Sequence[Policy], vm_selector: str) -
     """Return each policy's answer to one VM.
 
     :raises NotFoundError: no VM fits the selector.
-    :raises AmbiguousError: several do.
+    :raises AmbiguousError: several VMs fit it.
     """
     from vmkeep.vsphere import inventory
     from vmkeep.vsphere.choosing import known_vms

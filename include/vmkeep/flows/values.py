@@ -48,7 +48,7 @@ class Preflight:
     repository: str | None = None
     """Id of the repository that the point goes into."""
     disks: tuple[Disk, ...]
-    """Every disk of the VM, with ``skip`` set where it is not copied."""
+    """Every disk of the VM. ``skip`` is set for those that are not copied."""
     running: bool
     suspended: bool = False
     tracked: bool

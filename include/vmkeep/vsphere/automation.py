@@ -1,7 +1,7 @@
-"""The Automation API of a vCenter: plain JSON over HTTPS, for the things that SOAP does not tell, such as tags.
+"""Calls the Automation API of a vCenter: JSON over HTTPS, for data that SOAP does not have, such as tags.
 
-It has a session of its own. Since 7.0 Update 2 it is called ``/api``; an older vCenter knows only ``/rest``, which says
-the same in other words. The newer one is tried first.
+The API has its own session. Since 7.0 Update 2 its root is ``/api``. An older vCenter has only ``/rest``, with the same
+calls in another form. The newer root is tried first.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from vmkeep.vsphere.http import exchange
 from vmkeep.vsphere.session import Session
 
 LIMIT = 64 << 20
-"""Bytes of one answer."""
+"""Greatest number of bytes of one answer."""
 _HEADER = "vmware-api-session-id"
 _UNKNOWN = (400, 404, 405)
-"""An older server has something else at ``/api``, which may answer with any of these."""
+"""HTTP statuses of an unknown call. An older server has something else at ``/api``, which gives any of these."""
 _BUSY = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """The way in which one of the two writes the same calls."""
+    """The form of the calls at one of the two roots."""
 
     session: str
     root: str
     id_prefix: str
-    """Stands before an id in a path."""
+    """Text before an id in a path."""
     action: str
     """Name of the query's field that names an action."""
     wrapped: bool
-    """An answer stands in ``value``."""
+    """Every answer is wrapped in a field ``value``."""
 
 
 _DIALECTS = (
@@ -66,7 +66,7 @@ class _UnknownCallError(NotFoundError):
 
 
 class Automation:
-    """A session of the Automation API. One thread's."""
+    """A session of the Automation API. Only one thread may use it."""
 
     def __init__(self, connection: PinnedConnection, dialect: Dialect, token: str) -> None:
         self._connection = connection
@@ -74,14 +74,14 @@ class Automation:
         self._token = token
 
     def __repr__(self) -> str:
-        """Name the server only."""
+        """Name only the server, because the token is secret."""
         return f"<Automation {self._connection.host}>"
 
     def get(self, service: str, key: str | None = None) -> Any:
-        """Return what a service lists, or one thing of it by its id.
+        """Return the list of a service, or one of its items by id.
 
         :param service: e.g. ``tagging/tag``.
-        :raises NotFoundError: there is no such thing (any more).
+        :raises NotFoundError: the item does not exist, or not any more.
         """
         return self._call("GET", self._path(service, key), None)
 
@@ -91,7 +91,7 @@ class Automation:
         return self._call("POST", path, json.dumps(body).encode())
 
     def close(self) -> None:
-        """End the session. Never raises: the server forgets an idle one by itself."""
+        """End the session. Never raises, because the server ends an idle session by itself."""
         with contextlib.suppress(VmKeepError):
             self._call("DELETE", self.dialect.session, None)
 
@@ -109,7 +109,7 @@ def open_automation(session: Session) -> Iterator[Automation]:
     """Log in to the Automation API of a session's vCenter; log out at the end.
 
     :raises UnsupportedError: the server has no Automation API.
-    :raises AuthenticationError: it refuses user or password.
+    :raises AuthenticationError: the server refuses the user name or the password.
     """
     with contextlib.closing(session.open_connection()) as connection:
         opened = _log_in(session, connection)

@@ -23,7 +23,7 @@ _ONLY_A_VCENTER = {
 _MISSPELT = "is it spelled as vSphere has it?"
 _MAYBE = {Kind.TAG: f"{_MISSPELT} Or may the user not read it (System.Read as a global permission)?"}
 _MAY_FIT_NONE = (Kind.ANY, Kind.NONE, Kind.POWERSTATE)
-"""Kinds of which a condition that fits no VM hides no typing slip."""
+"""Kinds of condition that may fit no VM without a typing error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Chosen:
 
     records: tuple[VmRecord, ...]
     notes: tuple[str, ...]
-    """A line for each condition that no VM fits at all, because it may hide a typing slip."""
+    """One line for each condition that no VM fits, because it may have a typing error."""
 
 
 def choose_vms(session: Session, selector: Selector, last_seen: Mapping[str, LastSeen]) -> Chosen:
@@ -72,10 +72,10 @@ def known_vms(
 
 
 def require_told(asked: Iterable[Condition], *, vcenter: bool, host: str) -> None:
-    """Return if the server can tell all that is asked for.
+    """Return if the server has the facts for all conditions.
 
-    :param vcenter: it is a vCenter, and not a single ESXi host.
-    :raises UnsupportedError: it cannot.
+    :param vcenter: the server is a vCenter, and not a single ESXi host.
+    :raises UnsupportedError: an ESXi host lacks a kind of fact.
     """
     for condition in asked:
         if not vcenter and condition.kind in _ONLY_A_VCENTER:
@@ -87,8 +87,8 @@ def require_told(asked: Iterable[Condition], *, vcenter: bool, host: str) -> Non
 
 
 def resolve(name: str) -> list[str]:
-    """Return the addresses of a DNS name; empty where nobody knows it."""
-    if name.split() != [name]:  # a resolver may ignore a blank, and what stands behind it
+    """Return the addresses of a DNS name; empty: it does not resolve."""
+    if name.split() != [name]:  # because a resolver may ignore a blank and all behind it
         return []
     try:
         return sorted({str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)})
@@ -97,7 +97,7 @@ def resolve(name: str) -> list[str]:
 
 
 def _with_resolved_names(asked: Collection[Condition], known: Sequence[KnownVm]) -> tuple[KnownVm, ...]:
-    """Give each DNS name that is asked for, and that no guest has, to the VMs that have its addresses."""
+    """Give each wanted DNS name that no guest has to the VMs with its addresses."""
     found: dict[str, frozenset[str]] = {}
     for condition in asked:
         if condition.kind is Kind.IPADDR and address_of(condition.value) is None and not _any_fits(condition, known):

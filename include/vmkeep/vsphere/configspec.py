@@ -30,7 +30,7 @@ HARDWARE = {
     "virtualICH7MPresent": "virtualICH7MPresent",
     "virtualSMCPresent": "virtualSMCPresent",
 }
-"""Members of a VirtualHardware, and where a spec has them."""
+"""Members of a VirtualHardware, with their names in a spec."""
 _TOOLS_STATE = ("toolsVersion", "toolsInstallType", "pendingCustomization", "customizationKeyId", "lastInstallInfo")
 _USUAL_BOARD = "i440bxHostBridge"
 

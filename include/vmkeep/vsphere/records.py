@@ -1,4 +1,4 @@
-"""The line of a VM in the list of VMs, made of properties that a page of many VMs is asked for."""
+"""The record of a VM in a list, made of properties that are cheap to read for many VMs at once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class VmRecord:
     bios_uuid: str | None
     power_state: PowerState | None
     ip_address: str | None
-    """The address that VMware Tools reported last; vSphere keeps it for some VMs after power-off."""
+    """The last address that VMware Tools reported. vSphere keeps it for some VMs after power-off."""
     template: bool
     not_protectable: str | None
-    """Why it is no object of a backup; ``None``: it can be backed up."""
+    """Reason why the VM cannot be backed up; ``None``: it can."""
     managed_by: str | None
-    """The software that manages it, e.g. vSphere itself; ``None``: nobody but people."""
+    """The software that manages the VM, e.g. vSphere itself; ``None``: only people do."""
     size: int | None
-    """Bytes of its files on datastores, as vSphere counted last."""
+    """Bytes of the VM's files on datastores, as vSphere last counted them."""
     host: str | None
     """Managed object id of its ESXi host."""
 
@@ -47,7 +47,7 @@ FIELDS = (
 
 
 def record_of(vm: Any, values: dict[str, Any]) -> VmRecord:
-    """Return the line of a VM.
+    """Return the record of a VM.
 
     :param values: the properties of :data:`FIELDS`.
     """

@@ -1,7 +1,7 @@
-"""Tags of VMs: which VMs have the tags that a selector names.
+"""Finds the VMs that have the tags of a selector.
 
-A tag belongs to a category, and only its id leads to its name. So the categories are read, then the tags of those that
-fit, and then the VMs of all wanted tags at once: the number of calls grows with the tags, and not with the VMs.
+A tag belongs to a category, and only its id leads to its name. So the categories are read first, then the tags of the
+fitting ones, and then the VMs of all wanted tags at once. The number of calls grows with the tags, not with the VMs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Tag = tuple[str, str]
 def read_tags(session: Session, patterns: Collection[str]) -> dict[str, frozenset[Tag]]:
     """Return the wanted tags of each VM that has any, by managed object id.
 
-    A category or tag that the user may not read is as if it were not there: vCenter lists only the others.
+    A category or tag that the user may not read counts as missing, because vCenter lists only the others.
 
     :param patterns: values of ``tag:`` conditions.
-    :raises VmKeepError: the vCenter does not tell.
+    :raises VmKeepError: the vCenter does not answer, or refuses.
     """
     tests = [tag_tests(pattern) for pattern in patterns]
     with open_automation(session) as automation:

@@ -1,4 +1,4 @@
-"""Collects the facts that a selector asks for, in as many calls as there are pages, whatever the selector is."""
+"""Collects the facts that a selector needs. The number of calls depends only on the number of pages of VMs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATHS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastSeen:
-    """The addresses and the name that a VM's guest had when somebody last saw it."""
+    """The addresses and the DNS name of a VM's guest when they were last seen."""
 
     addresses: tuple[str, ...] = ()
     dns_name: str | None = None
@@ -32,7 +32,7 @@ class LastSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownVm:
-    """A VM with its line in a list, and the facts that were asked for."""
+    """A VM: its record, and the facts that a selector needs."""
 
     record: VmRecord
     facts: VmFacts
@@ -40,7 +40,7 @@ class KnownVm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elsewhere:
-    """Facts that the inventory does not tell. By managed object id."""
+    """Facts that are not in the inventory, by managed object id."""
 
     last_seen: Mapping[str, LastSeen] = field(default_factory=dict)
     tags: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
@@ -93,7 +93,7 @@ def _facts(
 
 
 def _addresses(values: dict[str, Any]) -> tuple[str, ...]:
-    """Return all addresses that VMware Tools report; of link-local ones without the zone that some guests add."""
+    """Return all addresses that VMware Tools report. Link-local ones lose the zone that some guests add."""
     told = [values["summary.guest.ipAddress"]]
     told += [address for card in values.get("guest.net") or () for address in card.ipAddress or ()]
     return tuple(dict.fromkeys(address.partition("%")[0] for address in told if address))
@@ -104,6 +104,6 @@ def _attributes(values: Iterable[Any] | None, fields: Mapping[int, str]) -> dict
 
 
 def _custom_fields(session: Session) -> dict[int, str]:
-    """Return the names of the custom attributes, by key; an ESXi host has none."""
+    """Return the names of the custom attributes, by key. An ESXi host has none."""
     manager = session.content.customFieldsManager
     return {} if manager is None else {field.key: str(field.name) for field in manager.field or ()}

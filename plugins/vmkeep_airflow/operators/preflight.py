@@ -76,7 +76,7 @@ class PreflightOperator(SiteOperator):
         )
         site = self.site()
         found = backup.preflight(site, request)
-        for other, decision in decided(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
+        for other, decision in decided(site, context, moref=found.vm.moref, given_up_after=timedelta(hours=48)):
             if decision is LeftoverDecision.IN_USE:
                 raise ConflictError(
                     f"VM {found.vm.name} is being backed up by run {other.run} (snapshot {other.snapshot}): wait for it"

@@ -56,7 +56,7 @@ class RemoveSnapshotOperator(SiteOperator):
 
         found = self.handed("preflight", Preflight, by="preflight")
         removed = 0
-        for run in own_runs(site, context, vm=found.vm.moref):
+        for run in own_runs(site, context, moref=found.vm.moref):
             removal = backup.remove_snapshot(site, found.vm.moref or "", run, vcenter=found.vm.vcenter)
             removed += removal.snapshots_removed
         self.log.warning("task snapshot left no result; %s of this run removed", counted(removed, "snapshot"))

@@ -46,7 +46,7 @@ class SnapshotOperator(SiteOperator):
         owner = own_dag_run(ti)
         for earlier in range(1, ti.try_number):
             self._remove(site, found, owner.run_key(earlier))
-        for left, decision in decided(site, context, vm=found.vm.moref, given_up_after=timedelta(hours=48)):
+        for left, decision in decided(site, context, moref=found.vm.moref, given_up_after=timedelta(hours=48)):
             if decision is LeftoverDecision.REMOVE:
                 self._remove(site, found, left.run)
         run = owner.run_key(ti.try_number)

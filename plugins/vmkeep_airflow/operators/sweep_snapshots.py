@@ -85,5 +85,5 @@ class SweepSnapshotsOperator(SiteOperator):
         done = held_vms.let_go(site, held)
         for line in done.lines:
             self.log.info("%s", line)
-        failed += [f"the access to VM {vm.vm.name}" for vm in done.failed]
+        failed += [f"the access hold on VM {vm.vm.name}" for vm in done.failed]
         return len(done.freed)
