@@ -1,5 +1,6 @@
 """What tests of several areas share."""
 
+import gc
 import os
 import random
 import shutil
@@ -58,6 +59,14 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_modifyitems(items):
     """Begin with the longest, so that no process works at the end while the others have nothing to do."""
     items.sort(key=lambda item: not item.nodeid.startswith(AIRFLOW))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Take the collected tests from the garbage collector, because it would look at all of them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.hookimpl(wrapper=True)
