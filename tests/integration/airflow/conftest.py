@@ -16,9 +16,9 @@ import pytest
 
 from demo.airflow_home import AirflowHome
 from demo.airflow_processes import AirflowProcesses, running_airflow
-from demo.api import AirflowApi
 from demo.lab import Lab, LabControl
 from demo.testing import enter_airflow_home
+from tests.integration.airflow.watched import WatchedApi
 from tests.patience import HANG
 from vmkeep.model.site import Site, VCenter
 
@@ -87,18 +87,22 @@ def web01_backed_up(connections) -> DagRunResult:
 
 
 def dag_runner(connections: dict[str, dict[str, object]], patch: pytest.MonkeyPatch) -> Callable[..., DagRunResult]:
-    from airflow.dag_processing.dagbag import DagBag
-
     for name, fields in connections.items():
         patch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
 
     def run(dag_id: str, **conf: object) -> DagRunResult:
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # what Airflow deprecates in itself is no error of ours
-            dag = DagBag(str(ROOT / "dags" / f"{dag_id}.py")).dags[dag_id]
-            return DagRunResult(dag.test(run_conf=conf, logical_date=None))
+            return DagRunResult(dag_of(dag_id).test(run_conf=conf, logical_date=None))
 
     return run
+
+
+def dag_of(dag_id: str) -> Any:
+    """Read a DAG's file."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(str(ROOT / "dags" / f"{dag_id}.py")).dags[dag_id]
 
 
 class DagRunResult:
@@ -193,8 +197,8 @@ def airflow(shared_airflow: SharedAirflow) -> AirflowProcesses:
 
 
 @pytest.fixture(scope="module")
-def api(airflow) -> AirflowApi:
-    client = AirflowApi(airflow.home.url, user=airflow.home.user, password=airflow.home.password)
+def api(airflow) -> WatchedApi:
+    client = WatchedApi(airflow.home)
     end = time.monotonic() + HANG
     while not all(client.knows(name) for name in ("vm_backup", "vm_restore")):
         airflow.check()

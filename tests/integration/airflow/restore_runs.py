@@ -7,6 +7,7 @@ import time
 import urllib.parse
 
 from demo.api import FINAL, AirflowApi, ApiError
+from tests.integration.airflow.watched import WatchedApi
 from tests.patience import HANG
 
 
@@ -27,13 +28,13 @@ def clear(api: AirflowApi, run: str, *tasks: object) -> None:
     api.call("POST", "/api/v2/dags/vm_restore/clearTaskInstances", body)
 
 
-def answer(api: AirflowApi, run: str, option: str) -> None:
+def answer(api: WatchedApi, run: str, option: str) -> None:
     """Answer the question of a run, and again where it is asked again.
 
     An answer that comes before Airflow has seen the end of the process that asked is lost, and the task tried again.
     """
     end = time.monotonic() + HANG
-    while (state := task(api, run, "approve")["state"]) not in {"success", "failed"}:
+    while (state := seen(api, run, "approve")["state"]) not in {"success", "failed"}:
         assert time.monotonic() < end, state
         if state == "awaiting_input":
             with contextlib.suppress(ApiError):  # answered already
@@ -50,14 +51,19 @@ def task(api: AirflowApi, run: str, task_id: str) -> dict[str, object]:
     return next(one for one in api.tasks("vm_restore", run) if one["task_id"] == task_id)
 
 
-def wait_for(api: AirflowApi, run: str, task_id: str, state: str, *, tries: int = 1) -> dict[str, object]:
+def seen(api: WatchedApi, run: str, task_id: str) -> dict[str, object]:
+    """Return the id, map index, state and try of one task of a run, as they are now."""
+    return next(one for one in api.seen("vm_restore", run) if one["task_id"] == task_id)
+
+
+def wait_for(api: WatchedApi, run: str, task_id: str, state: str, *, tries: int = 1) -> dict[str, object]:
     """Return a task of a run once it is in a state, at that try or a later one; fail once it cannot be any more."""
     end = time.monotonic() + HANG
     while True:
-        ended = api.state("vm_restore", run) in FINAL
-        found = task(api, run, task_id)
+        ended = api.seen_state("vm_restore", run) in FINAL
+        found = seen(api, run, task_id)
         if found["state"] == state and int(str(found["try_number"])) >= tries:
             return found
-        assert not ended, [(one["task_id"], one["state"]) for one in api.tasks("vm_restore", run)]
+        assert not ended, [(one["task_id"], one["state"]) for one in api.seen("vm_restore", run)]
         assert time.monotonic() < end, found
-        time.sleep(0.3)
+        time.sleep(0.1)

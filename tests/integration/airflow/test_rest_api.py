@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from demo.api import AirflowApi, ApiError
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 from vmkeep.repository import open_repository
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -43,6 +43,36 @@ def test_a_run_is_closed_again_without_a_second_event(api, backed_up):
     assert api.wait("vm_backup", backed_up, seconds=HANG) == "success"
     assert {task["try_number"] for task in api.tasks("vm_backup", backed_up) if task["task_id"] == "close_run"} == {2}
     assert events_of(api, backed_up) == events
+
+
+def test_a_cleared_copy_seals_no_mix_and_a_run_cleared_whole_makes_its_own_point(api, control, site, backed_up):
+    before = points(site)
+    body = {
+        "dry_run": False, "dag_run_id": backed_up, "task_ids": [["copy_disk", 1]], "include_downstream": True,
+        "only_failed": False, "reset_dag_runs": True,
+    }  # fmt: skip
+    api.call("POST", "/api/v2/dags/vm_backup/clearTaskInstances", body)
+    assert api.wait("vm_backup", backed_up, seconds=HANG) == "failed"
+    failed = {task["task_id"]: task for task in api.tasks("vm_backup", backed_up) if task["state"] == "failed"}
+    assert set(failed) == {"copy_disk", "close_run"}
+    assert "is gone; start a new run" in api.log("vm_backup", failed["copy_disk"])
+    assert points(site) == before
+    assert_nothing_is_left(control)
+
+    api.call("POST", f"/api/v2/dags/vm_backup/dagRuns/{backed_up}/clear", {"dry_run": False})
+    assert api.wait("vm_backup", backed_up, seconds=HANG) == "success"
+    assert len(points(site) - before) == 1
+    assert_nothing_is_left(control)
+
+
+def points(site) -> set[str]:
+    with open_repository(site.repository) as repository:
+        return set(repository.point_refs())
+
+
+def assert_nothing_is_left(control) -> None:
+    assert control.snapshots("app01") == []
+    eventually(lambda: not control.call("GET", "/state")["nfc"], "the end of all transfers")
 
 
 def test_a_mark_by_hand_turns_a_green_run_red(api, backed_up):
@@ -95,8 +125,7 @@ def test_the_connection_form_knows_both_types(api):
 
 
 def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, site):
-    with open_repository(site.repository) as repository:
-        points = set(repository.point_refs())
+    before = points(site)
     for dag_id in ("repository_check", "repository_maintenance"):
         assert not api.knows(dag_id), "paused until somebody switches it on"
         api.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
@@ -109,8 +138,7 @@ def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, sit
     report = api.xcom("repository_maintenance", upkeep, "report")
     assert report["prune"]["rule"] is None
     assert set(report) == {"prune", "extend_locks", "merge"}
-    with open_repository(site.repository) as repository:
-        assert set(repository.point_refs()) == points
+    assert points(site) == before
 
 
 def events_of(api: AirflowApi, run: str) -> dict[str, list[dict[str, str]]]:

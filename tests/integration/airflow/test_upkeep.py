@@ -1,15 +1,25 @@
-"""Real runs of the two DAGs that keep a repository in shape, against a repository in a folder; no vCenter is near."""
+"""The two DAGs that keep a repository in shape, against a repository in a folder; no vCenter is near.
+
+Where the promise is one task's, only that task is done; where Airflow decides, the DAG really runs.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
+import warnings
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
+from tests.integration.airflow.conftest import dag_of
 from tests.unit.maintenance.conftest import BLOCK, described, write
 from vmkeep.catalog import open_catalog
 from vmkeep.clock import now
@@ -90,7 +100,25 @@ def set_connection(folder, run_dag, monkeypatch):
     return fields
 
 
-def test_without_a_retention_only_garbage_goes(folder, run_dag, set_connection):
+dag_read_once = cache(dag_of)
+
+
+def do(dag_id: str, task_id: str, **conf: object) -> Any:
+    """Do one task of a DAG with the arguments that Airflow would render for a run with these params."""
+    from airflow.sdk.definitions.param import process_params
+
+    ti = SimpleNamespace(dag_id=dag_id, task_id=task_id, run_id="by hand", xcom_push=lambda **_: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # what Airflow deprecates in itself is no error of ours
+        dag = dag_read_once(dag_id)
+        task = dag.task_dict[task_id].prepare_for_execution()
+        params = process_params(dag, task, conf, suppress_exception=False)
+        context = {"dag": dag, "dag_run": SimpleNamespace(conf=conf, run_after=now()), "params": params, "ti": ti}
+        task.render_template_fields(context)
+        return task.execute(context)
+
+
+def test_without_a_retention_only_garbage_goes(folder, set_connection):
     kept = {folder.back_up("app01", 1, 2), folder.back_up("app01", 2, 3)}
     dead = folder.back_up("app01", 4, 5)
     Path(folder.location, "sealed", dead).unlink()  # on purpose, so that nobody misses it
@@ -99,11 +127,10 @@ def test_without_a_retention_only_garbage_goes(folder, run_dag, set_connection):
 
     deleted = 0
     for _ in range(2):  # one condemns, and the next one deletes: or the same one, with no grace
-        run = run_dag("repository_maintenance", grace_hours=0)
-        assert run.state == "success", run.states
-        assert run.xcom("prune")["rule"] is None
-        assert run.xcom("prune")["done"]["points_forgotten"] == 0
-        deleted += run.xcom("prune")["done"]["packs_deleted"]
+        pruned = do("repository_maintenance", "prune", grace_hours=0)
+        assert pruned["rule"] is None
+        assert pruned["done"]["points_forgotten"] == 0
+        deleted += pruned["done"]["packs_deleted"]
 
     assert folder.points == kept
     assert deleted >= 1
@@ -129,14 +156,13 @@ def test_the_connections_retention_is_applied_by_schedule_and_the_report_tells(f
     assert report["extend_locks"] == {"locks": False}
 
 
-def test_a_runs_own_rule_stands_in_place_of_the_connections(folder, run_dag, set_connection):
+def test_a_runs_own_rule_stands_in_place_of_the_connections(folder, set_connection):
     set_connection(retention="last 1")
     points = {folder.back_up("app01", number) for number in range(3)}
 
-    run = run_dag("repository_maintenance", keep_last=2, keep_within="2h")
+    pruned = do("repository_maintenance", "prune", keep_last=2, keep_within="2h")
 
-    assert run.state == "success", run.states
-    assert run.xcom("prune")["rule"] == "last 2, within 2h"
+    assert pruned["rule"] == "last 2, within 2h"
     assert len(folder.points & points) == 2
 
 
@@ -154,45 +180,48 @@ def test_a_dry_run_shows_and_changes_nothing(folder, run_dag, set_connection):
     assert {path for path in Path(folder.location).rglob("*") if path.is_file()} == {p for p in files if p.is_file()}
 
 
-def test_a_pinned_point_stays_and_is_counted(folder, run_dag, set_connection):
+def test_a_pinned_point_stays_and_is_counted(folder, set_connection):
     pinned = folder.back_up("app01", 1)
     with open_repository(folder.location) as repository:
         repository.marks.pin(pinned, reason="case 4711", by="test", until=now() + timedelta(days=1))
     newest = [folder.back_up("app01", number) for number in (2, 3)][-1]
 
-    run = run_dag("repository_maintenance", keep_last=1)
+    pruned = do("repository_maintenance", "prune", keep_last=1)
 
-    assert run.state == "success", run.states
     assert folder.points == {pinned, newest}
-    assert run.xcom("prune")["plan"]["kept_for"] == {"last": 1, "pinned": 1}
+    assert pruned["plan"]["kept_for"] == {"last": 1, "pinned": 1}
 
 
-def test_many_segments_become_few(folder, run_dag, set_connection):
+def test_many_segments_become_few(folder, set_connection):
     for number in range(8):
         folder.back_up("app01", number)
     before = folder.segments()
 
-    run = run_dag("repository_maintenance")
+    merged = do("repository_maintenance", "merge")
 
-    assert run.state == "success", run.states
-    assert run.xcom("merge")["segments"] == before
+    assert merged["segments"] == before
     assert folder.segments() < before
-    assert run_dag("repository_check", read_data=True).state == "success"
+    assert do("repository_check", "check", read_data=True)["findings"] == 0
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"retention": "fortnightly 2"}, {"retention": "last 1", "time_zone": "Mars/Olympus"}],
-    ids=["rule", "zone"],
-)
-def test_a_connection_that_makes_no_rule_fails_the_run_and_nothing_goes(folder, run_dag, set_connection, fields):
-    set_connection(**fields)
+def test_a_connection_that_makes_no_rule_fails_the_run_and_nothing_goes(folder, run_dag, set_connection):
+    set_connection(retention="fortnightly 2")
     points = {folder.back_up("app01", number) for number in range(2)}
 
     run = run_dag("repository_maintenance")
 
     assert run.state == "failed"
     assert (run.states["prune"], run.states["merge"], run.states["report"]) == ("failed", "success", "failed")
+    assert folder.points == points
+
+
+def test_a_connection_that_names_no_time_zone_fails_the_prune_and_nothing_goes(folder, set_connection):
+    set_connection(retention="last 1", time_zone="Mars/Olympus")
+    points = {folder.back_up("app01", number) for number in range(2)}
+
+    with pytest.raises(AirflowFailException, match="Mars/Olympus"):
+        do("repository_maintenance", "prune")
+
     assert folder.points == points
 
 
@@ -224,11 +253,14 @@ def test_a_healthy_repository_is_green_and_its_slice_is_the_days(folder, run_dag
     assert report["mark_damaged"] == {"damaged": 0, "manifests_damaged": 0, "marked": [], "cleared": []}
 
 
-def test_the_slices_of_all_days_together_find_what_is_damaged_on_any(folder, run_dag, set_connection):
+def test_the_slices_of_all_days_together_find_what_is_damaged_on_any(folder, set_connection):
     folder.back_up("app01", 1, 2)
     folder.spoil()
-    states = [run_dag("repository_check", slice=f"{number}/2").state for number in (1, 2)]
-    assert "failed" in states
+    green = []
+    for number in (1, 2):
+        with contextlib.suppress(AirflowFailException):
+            green.append(do("repository_check", "check", slice=f"{number}/2"))
+    assert len(green) < 2
 
 
 def test_damage_fails_the_check_marks_the_point_and_stays_red_until_it_is_healed(folder, run_dag, set_connection):
@@ -262,9 +294,8 @@ def test_a_damaged_point_is_no_ground_to_drop_a_good_one(folder, run_dag, set_co
     folder.spoil()
     assert run_dag("repository_check", read_data=True).xcom("mark_damaged")["marked"] == [damaged]
 
-    run = run_dag("repository_maintenance", keep_last=1)
+    do("repository_maintenance", "prune", keep_last=1)
 
-    assert run.state == "success", run.states
     assert good in folder.points
 
 
