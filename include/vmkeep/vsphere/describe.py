@@ -112,7 +112,7 @@ _PATHS = (
 
 
 def describe_vm(session: Session, moref: str) -> VmDescription:
-    """Describe one VM. This takes some ten round trips.
+    """Describe one VM. This takes four round trips.
 
     :raises NotFoundError: no VM has that id.
     :raises UnsupportedError: vSphere knows no configuration of the VM, because its host or datastore is not reachable.
