@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
 
-from vmkeep_airflow.ours import is_ours
+from vmkeep_airflow.ours import dag_of, is_ours
 from vmkeep_airflow.pools import create_missing_pools, pools_without_slots
 from vmkeep_airflow.proxies import chosen_proxy, proxies
 from vmkeep_airflow.runnotes import add_note
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FIELD_OF_AIRFLOW = "airflow/task_span_detail_level"
+"""Airflow itself takes this field for any DAG: how much of a run its tracing records."""
+
 
 @hookimpl(trylast=True)
 def on_dag_run_running(dag_run: DagRun) -> None:
-    """Fail a run whose proxy is not listed. Otherwise make missing pools, and note the run's pools that have no slots.
+    """Fail a run with a field or a proxy that does not exist; else make missing pools, and note which have no slots.
 
-    This listener comes last, because the note that names the run's VM is made only for a run without a note.
+    It comes last, because the note that says what a run is about is made only for a run without one.
     """
     from sqlalchemy.orm import object_session
 
@@ -35,23 +38,39 @@ def on_dag_run_running(dag_run: DagRun) -> None:
         return
     session = object_session(dag_run)
     assert session is not None
-    chosen = chosen_proxy(dag_run.conf)
-    if chosen is not None and chosen not in proxies():
-        _refuse(dag_run, chosen)
+    if why := _unknown_fields(dag_run) or _unknown_proxy(dag_run):
+        _refuse(dag_run, why)
         return
     create_missing_pools(session)
     for name in pools_without_slots(dag_run, session):
         add_note(dag_run, f"Pool {name} has no slots as the run starts; until it has, tasks wait (Admin > Pools).")
 
 
-def _refuse(dag_run: DagRun, chosen: str) -> None:
-    """Fail a run before any of its tasks runs."""
-    from airflow.utils.state import DagRunState
+def _unknown_fields(dag_run: DagRun) -> str | None:
+    """Return why the run's fields are wrong."""
+    known = list(dag_of(dag_run).params)
+    unknown = sorted(set(dag_run.conf or {}) - {*known, _FIELD_OF_AIRFLOW})
+    if not unknown:
+        return None
+    named = ", ".join(map(repr, unknown))
+    return f"{dag_run.dag_id} has no field {named}. It has {', '.join(known)}. Trigger a new run with these."
 
-    why = (
-        f"Not started: there is no proxy {chosen!r}. Airflow's setting [vmkeep] proxies lists {', '.join(proxies())}. "
+
+def _unknown_proxy(dag_run: DagRun) -> str | None:
+    """Return why the run's proxy is none."""
+    chosen = chosen_proxy(dag_run.conf)
+    if chosen is None or chosen in proxies():
+        return None
+    return (
+        f"there is no proxy {chosen!r}. Airflow's setting [vmkeep] proxies lists {', '.join(proxies())}. "
         "Trigger a new run with one of these; or list it again, restart the scheduler, and clear this run."
     )
-    log.error("run %s of %s: %s", dag_run.run_id, dag_run.dag_id, why)
+
+
+def _refuse(dag_run: DagRun, why: str) -> None:
+    """Fail a run before any of its tasks is done."""
+    from airflow.utils.state import DagRunState
+
+    log.error("run %s of %s is not started: %s", dag_run.run_id, dag_run.dag_id, why)
     dag_run.set_state(DagRunState.FAILED)
-    add_note(dag_run, why)
+    add_note(dag_run, f"Not started: {why}")

@@ -93,6 +93,9 @@ seen["without slots"] = start("without-slots")
 trigger("with-slots", proxy="site-c")
 seen["with slots"] = start("with-slots")
 
+trigger("mistyped", Full=True)
+seen["mistyped"] = start("mistyped")
+
 os.environ["AIRFLOW__VMKEEP__PROXIES"] = "site-c"
 clear("named")
 seen["cleared"] = start("named")
@@ -141,6 +144,13 @@ def test_a_run_cleared_after_its_proxy_left_the_list_fails_at_once_with_why(seen
 
 def test_a_run_whose_proxy_is_listed_again_can_be_cleared(seen):
     assert seen["listed again"]["state"] == "running"
+
+
+def test_a_run_with_a_field_that_its_dag_does_not_know_fails_at_once_and_names_it(seen):
+    """Else it is ignored: a backup that is not in full, or a prune that is no dry run."""
+    assert seen["mistyped"]["state"] == "failed"
+    _, why = seen["mistyped"]["note"].splitlines()
+    assert "no field 'Full'. It has vm, full, exclude" in why
 
 
 def test_a_pool_that_was_deleted_is_made_again_as_a_run_starts(seen):
