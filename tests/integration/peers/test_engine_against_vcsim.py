@@ -292,7 +292,7 @@ def test_two_datacenters_with_datastores_of_one_name_are_kept_apart(two_datacent
         near = two_datacenters.machines["DC0_H0_VM0"]["moref"]
         assert vmfiles.fetch_vmx(session, near) == b'displayName = "DC0_H0_VM0"\n'
         nowhere = VmIdentity(name="gone", key="gone")
-        with pytest.raises(UsageError, match="which folder"):
+        with pytest.raises(UsageError, match="name the folder"):
             create.resolve_place(session, nowhere, PlaceRequest(), "anywhere")
 
 
