@@ -115,6 +115,7 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "60",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody changes the DAGs meanwhile
         "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "10",
         "GX_ANALYTICS_ENABLED": "false",
         **OUTAGE,

@@ -145,7 +145,6 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home.set("scheduler", "scheduler_heartbeat_sec", 1)
     home.set("scheduler", "scheduler_health_check_threshold", 30)
     home.set("scheduler", "scheduler_idle_sleep_time", 0.4)  # each look for work costs 0.02 CPU seconds
-    home.set("dag_processor", "min_file_process_interval", 600)  # nobody changes the DAGs
     home.prepare()
     return home
 
