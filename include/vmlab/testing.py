@@ -182,6 +182,16 @@ class Lab:
         found = json.loads(self._request("GET", f"/vmlab/extents?{query}", b""))["extents"]
         return [(offset, length) for offset, length in found]
 
+    def guest_events(self, vm: str) -> list[dict[str, Any]]:
+        """Return what happened in a VM's guest, in its order: programs that began and ended, snapshots."""
+        found = json.loads(self._request("GET", f"/vmlab/guest/events?{urlencode({'vm': vm})}", b""))
+        return cast("list[dict[str, Any]]", found["events"])
+
+    def guest_files(self, vm: str) -> list[str]:
+        """Return the paths of the files that guest operations have made in a VM's guest."""
+        found = json.loads(self._request("GET", f"/vmlab/guest/events?{urlencode({'vm': vm})}", b""))
+        return cast("list[str]", found["files"])
+
     def fault(self, **plan: Any) -> None:
         """Plan a fault: `method=…, fault=…, count=…, delay=…, drop=…, status=…, after=…`; `effect=…`; `nfc={…}`."""
         self.post("fault", plan)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from vmlab.authority import SiteAuthority
-from vmlab.control import additions, copies, guest, moving, state
+from vmlab.control import additions, copies, guest, guest_programs, moving, state
 from vmlab.control.targets import ControlError
 from vmlab.disks import DiskError
 from vmlab.managed.site import Injection, Site
@@ -34,6 +34,8 @@ class ControlHandler:
         self._posts: dict[str, Callable[[Json], Json]] = {
             "guest/write": lambda body: guest.write(site, body),
             "guest/hash": lambda body: guest.digest(site, body),
+            "guest/user": lambda body: guest_programs.add_user(site, body),
+            "guest/program": lambda body: guest_programs.add_script(site, body),
             "vm/register": lambda body: copies.register_copy(site, body),
             "vm/relocate": lambda body: moving.relocate_vm(site, body),
             "vm/connection": lambda body: additions.connect_vm(site, body),
@@ -47,6 +49,7 @@ class ControlHandler:
         }
         self._gets: dict[str, Callable[[Json], Json]] = {
             "state": lambda _: state.describe(site, nfc),
+            "guest/events": lambda query: guest_programs.events(site, query),
             "extents": lambda query: guest.extents(site, query),
         }
 

@@ -1,4 +1,4 @@
-"""`/folder` of one ESXi host, on the host's own port: opened by a ticket that the vCenter issues, and by nothing else.
+"""`/folder` and `/guestFile` of one ESXi host, on its own port: opened by a ticket of the vCenter, and by nothing else.
 
 The host reads what its own running VMs hold. It knows no datacenter of the vCenter.
 """
@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from vmlab.endpoints.folder_files import PREFIX, FileService, folder_path, planned
+from vmlab.endpoints.guest_file import PATH, pass_file
 from vmlab.managed.site import Site
 from vmlab.soap import HttpRequest, HttpResponse, plain
 
@@ -25,6 +26,8 @@ class HostHandler:
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
+        if request.target.partition("?")[0] == PATH:
+            return planned(self._site, f"guestFile.{request.method}") or pass_file(self._site, request)
         if not folder_path(request.target):
             return plain(404, "not found")
         if (fault := planned(self._site, f"host.{request.method}")) is not None:

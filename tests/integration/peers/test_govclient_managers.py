@@ -44,7 +44,7 @@ def test_what_is_not_done_is_refused_as_not_supported(peer_error, what):
 
 @pytest.mark.parametrize("operation", ["guest.auth", "guest.ls", "guest.ps"])
 def test_an_operation_in_the_guest_is_refused_for_the_guest_s_own_reason(peer_error, operation):
-    assert peer_error("refused", operation, "app01").fault == "OperationNotSupportedByGuest"
+    assert peer_error("refused", operation, "app01").fault == "InvalidGuestLogin"
     assert peer_error("refused", operation, "old01").fault == "InvalidPowerState"
 
 

@@ -46,7 +46,7 @@ var verbs = map[string]verb{
 	"cluster.info": clusterInfo, "host.info": hostInfo, "host.parts": hostParts, "refused": refused, "search": search,
 	"licences": licences, "extensions": extensions, "event.pages": eventPages, "empties": empties, "vapps": vapps,
 	"vapp.create": vappCreate,
-	"options":     options, "tag.attach": tagAttach,
+	"options":     options, "tag.attach": tagAttach, "guest.run": guestRun, "guest.stop": guestStop,
 	"datastore.ls": datastoreList, "datastore.info": datastoreInfo, "datastore.upload": datastoreUpload,
 	"datastore.download": datastoreDownload, "datastore.rm": datastoreRemove, "datastore.mkdir": datastoreMkdir,
 }

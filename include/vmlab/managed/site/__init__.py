@@ -3,6 +3,7 @@
 `Site` is what every behaviour gets: the world, the disks, and one service per file. `access` decides by roles and
 grants what a user may see and do, `sessions` and `tickets` hold logins, `tasks` runs long calls in threads, one at a
 time on each VM, `watches` remembers what each client was told, and `fault_plan` holds the faults that a test planned.
+`guests` are the guests as guest operations see them.
 
 `calls` is the table of behaviours: `@method`, `@task_method` and `@computed` register a function, and a `Call` carries
 the site, the caller and the receiver into it. The services know nothing of behaviours, so nothing here runs in a
@@ -24,6 +25,7 @@ from vmlab.managed.site.calls import (
 from vmlab.managed.site.fault_plan import FaultPlan, Injection
 from vmlab.managed.site.refusals import invalid_login, no_permission, session_needed
 from vmlab.managed.site.roles import ADMIN_ROLE, BACKUP_PRIVILEGES, BACKUP_ROLE, READ_ONLY_ROLE, SYSTEM, is_system
+from vmlab.managed.site.scripted_guests import File, Guest, Guests, Process, Script, Transfer, User
 from vmlab.managed.site.sessions import COOKIE, Session, Sessions, acting, cookie_of
 from vmlab.managed.site.site import HostEnd, Site
 from vmlab.managed.site.tasks import Tasks
@@ -44,8 +46,13 @@ __all__ = [
     "Collector",
     "Collectors",
     "FaultPlan",
+    "File",
+    "Guest",
+    "Guests",
     "HostEnd",
     "Injection",
+    "Process",
+    "Script",
     "ServiceTicket",
     "ServiceTickets",
     "Session",
@@ -53,6 +60,8 @@ __all__ = [
     "Sight",
     "Site",
     "Tasks",
+    "Transfer",
+    "User",
     "Watch",
     "acting",
     "computed",

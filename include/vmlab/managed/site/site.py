@@ -8,6 +8,7 @@ from typing import Any
 from vmlab.disks import DiskStore
 from vmlab.managed.site.access import Access
 from vmlab.managed.site.fault_plan import FaultPlan
+from vmlab.managed.site.scripted_guests import Guests
 from vmlab.managed.site.sessions import Sessions
 from vmlab.managed.site.tasks import Tasks
 from vmlab.managed.site.tickets import CloneTickets, ServiceTickets
@@ -52,6 +53,7 @@ class Site:
     host_ends: dict[str, HostEnd] = field(default_factory=dict)
     """The end of each host, by host id. A host that was added later has none."""
 
+    guests: Guests = field(default_factory=Guests)
     automation_sessions: Sessions = field(default_factory=lambda: Sessions(300.0))
     """Those of the Automation API, which are not those of SOAP."""
     has_new_automation: bool = True

@@ -8,7 +8,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.api import fill, vim, vmodl
+from vmlab.api import fill, moid, vim, vmodl
 from vmlab.disks import DiskError
 from vmlab.managed import ds_paths
 from vmlab.managed.machine import Disk, disks, in_snapshots, is_multi_writer, is_rdm, link_children, shares_bus
@@ -59,6 +59,7 @@ def take_snapshot(site: Site, vm: Any, name: str, description: str, *, memory: b
         for child in made:
             site.store.delete(child)
         raise disk_fault(error, config.files.vmPathName) from error
+    site.guests.of(moid(vm)).note("snapshot", quiesce=quiesce)
     quiesced = quiesce and not memory and tools_running(site, vm)
     return _enter(site, vm, name, description, config, frozen, memory=memory and running, quiesced=quiesced)
 

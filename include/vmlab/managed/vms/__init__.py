@@ -4,10 +4,19 @@
 every VM, `vmx` writes a VM's files and reads them back. `power` switches a VM on and off and suspends it; each such
 change is a stun, at which `tracking_setting` makes change tracking what the configuration says. `changed_areas`
 answers which areas of a disk changed since a changeId. `disabled_methods` remembers who keeps RelocateVM_Task off a
-VM, and `guest_operations` refuses programs and files in a guest.
+VM. `guest_operations` says who may ask a guest for something, `guest_processes` runs scripted programs in it, and
+`guest_files` passes its files.
 """
 
-from vmlab.managed.vms import changed_areas, description, disabled_methods, guest_operations, power
+from vmlab.managed.vms import (
+    changed_areas,
+    description,
+    disabled_methods,
+    guest_files,
+    guest_operations,
+    guest_processes,
+    power,
+)
 from vmlab.managed.vms.description import tools_running
 from vmlab.managed.vms.disabled_methods import (
     RELOCATE,
@@ -27,7 +36,9 @@ BEHAVIOURS = (
     changed_areas,
     description,
     disabled_methods,
+    guest_files,
     guest_operations,
+    guest_processes,
     power,
 )
 """Modules that answer methods or properties: importing them registers their functions."""
