@@ -89,6 +89,16 @@ class UnsupportedError(VmKeepError):
     exit_code = 13
 
 
+class SomeFailedError(VmKeepError):
+    """Some VMs of a group could not be backed up; the summary names each with its error."""
+
+    exit_code = 14
+
+    def __init__(self, message: str, *, recovery: Recovery) -> None:
+        super().__init__(message)
+        self.recovery = recovery
+
+
 class AuthenticationError(VmKeepError):
     """User name or password was refused."""
 

@@ -5,6 +5,6 @@ tables, which a new version may drop and refill. ``engine`` connects to the data
 compares the names of manifests, reads only those that the catalog lacks, and answers queries.
 """
 
-from vmkeep.catalog.catalog import Catalog, CatalogEntry, Refreshed, ask_catalog, open_catalog
+from vmkeep.catalog.catalog import Catalog, CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
 
-__all__ = ["Catalog", "CatalogEntry", "Refreshed", "ask_catalog", "open_catalog"]
+__all__ = ["Catalog", "CatalogEntry", "PointOrigin", "Refreshed", "ask_catalog", "open_catalog"]

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from vmkeep.catalog.engine import open_engine, speaking
-from vmkeep.catalog.schema import DiskRow, PointRow, SourceRow
+from vmkeep.catalog.schema import DiskRow, GuestRow, PointRow, SourceRow
 from vmkeep.errors import CatalogError, CorruptError, NotFoundError
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.selector import names_meant
@@ -70,6 +70,20 @@ class CatalogEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PointOrigin:
+    """The VM that a restore point was taken of."""
+
+    ref: str
+    taken_at: datetime
+    vm_key: str
+    vcenter: str | None
+    moref: str | None
+    addresses: tuple[str, ...]
+    """Addresses that its guest had."""
+    dns_name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
     """Counts of the changes that a refresh made."""
 
@@ -91,10 +105,11 @@ class Catalog:
         there = set(manifests.point_refs())
         with self._session() as session:
             known = set(session.scalars(select(PointRow.ref).where(PointRow.repository == manifests.id)))
-            whole = set(session.scalars(select(SourceRow.ref).where(SourceRow.repository == manifests.id)))
-        here = known & whole
+            sources = set(session.scalars(select(SourceRow.ref).where(SourceRow.repository == manifests.id)))
+            guests = set(session.scalars(select(GuestRow.ref).where(GuestRow.repository == manifests.id)))
+        here = known & sources & guests
         self._forget(
-            manifests.id, sorted((known | whole) - here)
+            manifests.id, sorted((known | sources | guests) - here)
         )  # also points of an older program, which entered less
         left_out: dict[str, str] = {}
         for ref, found in manifests.load_points(sorted(there - here)):
@@ -122,6 +137,7 @@ class Catalog:
         """Drop all points of this repository, and read every manifest again."""
         with self._session() as session:
             session.execute(delete(DiskRow).where(DiskRow.repository == manifests.id))
+            session.execute(delete(GuestRow).where(GuestRow.repository == manifests.id))
             session.execute(delete(SourceRow).where(SourceRow.repository == manifests.id))
             session.execute(delete(PointRow).where(PointRow.repository == manifests.id))
         return self.refresh(manifests)
@@ -133,6 +149,7 @@ class Catalog:
                 session.add(_point_row(repository, point))
                 session.flush()
                 session.add(_source_row(repository, point))
+                session.add(_guest_row(repository, point))
                 session.add_all(_disk_rows(repository, point))
         except CatalogError as error:
             if isinstance(error.__cause__, DataError):
@@ -163,10 +180,40 @@ class Catalog:
                 disks.setdefault(disk.ref, []).append(disk)
             return [_entry(row, source_of.get(row.ref, SourceRow()), disks.get(row.ref, [])) for row in rows]
 
+    def origins(self, repository: str) -> list[PointOrigin]:
+        """List the VMs that restore points were taken of, oldest point first. Reads no disks, because points are many.
+
+        :param repository: the repository's identity.
+        """
+        query = (
+            select(
+                PointRow.ref, PointRow.taken_at, PointRow.vm_key, SourceRow.vcenter, SourceRow.moref,
+                GuestRow.addresses, GuestRow.dns_name,
+            )
+            .where(PointRow.repository == repository)
+            .join(SourceRow, (SourceRow.repository == PointRow.repository) & (SourceRow.ref == PointRow.ref))
+            .join(GuestRow, (GuestRow.repository == PointRow.repository) & (GuestRow.ref == PointRow.ref))
+            .order_by(PointRow.taken_at, PointRow.ref)
+        )  # fmt: skip
+        with self._session() as session:
+            return [
+                PointOrigin(
+                    ref=row.ref,
+                    taken_at=row.taken_at,
+                    vm_key=row.vm_key,
+                    vcenter=row.vcenter,
+                    moref=row.moref,
+                    addresses=tuple(row.addresses.split()),
+                    dns_name=row.dns_name,
+                )
+                for row in session.execute(query)
+            ]
+
     def _forget(self, repository: str, refs: list[str]) -> None:
         with self._session() as session:
             for ref in refs:
                 session.execute(delete(DiskRow).where(DiskRow.repository == repository, DiskRow.ref == ref))
+                session.execute(delete(GuestRow).where(GuestRow.repository == repository, GuestRow.ref == ref))
                 session.execute(delete(SourceRow).where(SourceRow.repository == repository, SourceRow.ref == ref))
                 session.execute(delete(PointRow).where(PointRow.repository == repository, PointRow.ref == ref))
 
@@ -226,6 +273,15 @@ def _source_row(repository: str, point: RestorePoint) -> SourceRow:
         moref=vm.moref,
         inventory_path=vm.inventory_path,
         server=vm.server,
+    )
+
+
+def _guest_row(repository: str, point: RestorePoint) -> GuestRow:
+    return GuestRow(
+        repository=repository,
+        ref=point.ref,
+        addresses=" ".join(point.vm.addresses),
+        dns_name=point.vm.dns_name,
     )
 
 

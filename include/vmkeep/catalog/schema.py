@@ -1,4 +1,4 @@
-"""The catalog's three tables. A new version may drop and refill them, because all their content is from manifests."""
+"""The catalog's four tables. A new version may drop and refill them, because all their content is from manifests."""
 
 from __future__ import annotations
 
@@ -68,6 +68,18 @@ class SourceRow(Base):
     moref: Mapped[str | None] = mapped_column(String(64))
     inventory_path: Mapped[str | None] = mapped_column(Text)
     server: Mapped[str | None] = mapped_column(String(255))
+
+
+class GuestRow(Base):
+    """The addresses of the guest of a restore point's VM. A table of its own for the same reason."""
+
+    __tablename__ = "vmkeep_guest"
+
+    repository: Mapped[str] = mapped_column(String(64), primary_key=True)
+    ref: Mapped[str] = mapped_column(String(255), primary_key=True)
+    addresses: Mapped[str] = mapped_column(Text)
+    """Parted by blanks."""
+    dns_name: Mapped[str | None] = mapped_column(Text)
 
 
 class DiskRow(Base):

@@ -7,10 +7,12 @@ import uuid
 
 import click
 
+from vmkeep.cli.backup_group import run_group
 from vmkeep.cli.completions import complete_vms
 from vmkeep.cli.options import (
     json_option,
     repository_option,
+    selector_option,
     site_from,
     transports_option,
     vddk_option,
@@ -18,6 +20,7 @@ from vmkeep.cli.options import (
 )
 from vmkeep.cli.output import print_json, progress_bars, rate, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.errors import UsageError
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import to_plain
@@ -37,9 +40,11 @@ def backup() -> None:
         "Back up the VM app01; the first backup is full, later ones are incremental": "vmkeep backup run app01",
         "Read every disk in full": "vmkeep backup run app01 --full",
         "Choose the VM by its id, and leave one disk out": "vmkeep backup run moref:vm-16 --exclude scsi0:1",
+        "Back up all VMs that fit a selector": "vmkeep backup run -s 'tag:backup/gold and not powerstate:off'",
     },
 )
-@click.argument("vm", metavar="VM", shell_complete=complete_vms)
+@click.argument("vm", metavar="[VM]", required=False, shell_complete=complete_vms)
+@selector_option("Back up every VM that fits, one after the other. 'vmkeep vm list -s' shows them.")
 @option("--full", section=Section.WHAT, is_flag=True, help="Read every disk in full, whatever change tracking says.")
 @option(
     "--exclude",
@@ -81,16 +86,19 @@ def backup() -> None:
 @transports_option
 @json_option
 def run(
-    vm: str, full: bool, exclude: tuple[str, ...], mode: str, quiesce: str, verify: float, transports: str,
-    repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
+    vm: str | None, selector: str | None, full: bool, exclude: tuple[str, ...], mode: str, quiesce: str, verify: float,
+    transports: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
 ) -> None:  # fmt: skip
-    """Back up one VM.
+    """Back up one VM, or a group of VMs.
 
-    VM is a name, an inventory path, or a selector: name:, uuid:, moref: or ipaddr: and a value.
+    VM is a name, an inventory path, or a selector that one VM fits (docs/cli.md: Selectors). With --select the failure
+    of one VM stops no other one; the exit code is 14 if any failed.
     """
+    if (vm is None) is (selector is None):
+        raise UsageError("name one VM, or give a selector of several with --select")
     site = site_from(repository=repository, vddk=vddk, **vsphere)
     request = BackupRequest(
-        vm_selector=vm,
+        vm_selector=vm or "",
         run=f"cli-{uuid.uuid4().hex[:12]}",
         mode=BackupMode(mode),
         quiesce=Quiesce(quiesce),
@@ -98,6 +106,9 @@ def run(
         exclude=exclude,
         full=full,
     )
+    if selector is not None:
+        run_group(site, selector, request, verify=verify, as_json=as_json)
+        return
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
         sealed, verified = run_backup(site, request, bars=bars, announce=warn, verify=verify)

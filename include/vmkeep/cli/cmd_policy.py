@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from vmkeep.cli import settings
 from vmkeep.cli.completions import complete_vms
-from vmkeep.cli.options import json_option, vcenter_from, vsphere_options
+from vmkeep.cli.options import json_option, policies_option, vcenter_from, vsphere_options
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.policy_explain import explain_all, explain_one
@@ -22,11 +21,6 @@ from vmkeep.policy import PolicyFile, not_yet, schema_text
 
 _FIRST_TO_GO = ("repository", "owner", "next window (UTC)")
 """Columns that a narrow terminal does without, in this order."""
-
-policies_option = option(
-    "--policies", section=Section.WHERE, setting=settings.POLICIES, metavar="FOLDER",
-    type=click.Path(path_type=Path), help="Folder of the policy files.",
-)  # fmt: skip
 
 
 @click.group(cls=Verbs)

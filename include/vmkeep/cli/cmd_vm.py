@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,9 @@ from vmkeep.cli.options import (
     catalog_url,
     json_option,
     open_quietly,
+    policies_option,
     repository_option,
+    selector_option,
     site_from,
     vcenter_from,
     vddk_option,
@@ -24,13 +27,15 @@ from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.flows import held_vms, listing
 from vmkeep.model.selector import shown_name
-from vmkeep.model.wording import counted, size
+from vmkeep.model.wording import age, counted, size
+from vmkeep.selection import parse_selector
 
 if TYPE_CHECKING:
-    from vmkeep.flows.pointlist import CatalogEntry
+    from vmkeep.flows.pointlist import PointOrigin
+    from vmkeep.policy import Policy
 
 _POWER = {"poweredOn": "running", "poweredOff": "off", "suspended": "suspended"}
-_FIRST_TO_GO = ("uuid", "IP", "host", "size", "state")
+_FIRST_TO_GO = ("uuid", "IP", "host", "size", "state", "age")
 """Columns that a narrow terminal does without, in this order."""
 
 
@@ -43,10 +48,12 @@ def vm() -> None:
     "list",
     examples={
         "List the VMs": "vmkeep vm list",
+        "List the VMs that fit a selector": "vmkeep vm list -s 'folder:Production and not tag:backup/never'",
         "List them with the newest restore point of each": "vmkeep vm list -r /backup/repo",
         "List them for a script": "vmkeep vm list --json",
     },
 )
+@selector_option("List only the VMs that fit, e.g. 'name:web* and powerstate:on'.")
 @option(
     "--all",
     "everything",
@@ -55,57 +62,83 @@ def vm() -> None:
     help="List also VMs that other software manages: vSphere's own, placeholders of replicas. They can be backed up by "
     "name.",
 )
+@policies_option
 @repository_option
 @vsphere_options
 @json_option
-def list_vms(everything: bool, repository: str | None, as_json: bool, **vsphere: str | None) -> None:
-    """List the VMs by name, with power, size, state, and the newest restore point if a repository is given.
+def list_vms(
+    selector: str | None, everything: bool, policies: Path | None, repository: str | None, as_json: bool,
+    **vsphere: str | None,
+) -> None:  # fmt: skip
+    """List the VMs by name, with power, size and state.
 
-    The state tells why a VM cannot be backed up. A narrow terminal shows fewer columns, a pipe and --json all.
+    If a repository is given, each VM's newest restore point and its age are shown; if policies are given, those that
+    take it. The state tells why a VM cannot be backed up. A narrow terminal shows fewer columns, a pipe and --json all.
     """
+    wanted = parse_selector(selector) if selector is not None else None
     vcenter = vcenter_from(**vsphere)
-    points = _points(repository)
-    every = listing.list_vms(vcenter, points or ())
-    listed = [record for record in every if everything or record.managed_by is None]
-    if left := len(every) - len(listed):
+    origins = _origins(repository)
+    taking = _sound_policies(policies)
+    found = listing.list_vms(vcenter, origins or (), selector=wanted, policies=taking)
+    for note in found.notes:
+        warn(note)
+    listed = [record for record in found.vms if everything or record.managed_by is None]
+    if left := len(found.vms) - len(listed):
         click.echo(f"{counted(left, 'VM')} that other software manages not listed: see --all", err=True)
     if as_json:
         print_json(listed)
         return
-    _print_list(listed, last_points=points is not None, managers=everything)
+    without = {
+        *(("last point (UTC)", "age") if origins is None else ()),
+        *(("policy",) if taking is None else ()),
+        *(("managed by",) if not everything else ()),
+    }
+    _print_list(listed, without=without)
 
 
-def _points(repository: str | None) -> Sequence[CatalogEntry] | None:
-    """Return the points of the repository; nothing where none is given, or it cannot be read."""
+def _origins(repository: str | None) -> Sequence[PointOrigin] | None:
+    """Return the origins of the repository's points; nothing where none is given, or it cannot be read."""
     if not repository:
         return None
     from vmkeep.flows import pointlist  # takes time to import
 
     try:
         with open_quietly(repository) as opened:
-            return pointlist.list_points(opened, catalog=catalog_url()).entries
+            return pointlist.list_origins(opened, catalog=catalog_url())
     except VmKeepError as error:
         warn(f"the list goes without restore points: {error}")
         return None
 
 
-def _print_list(listed: Sequence[listing.ListedVm], *, last_points: bool, managers: bool) -> None:
+def _sound_policies(folder: Path | None) -> Sequence[Policy] | None:
+    """Return the policies of a folder that have no faults; nothing where no folder is given."""
+    if folder is None:
+        return None
+    from vmkeep.flows.policies import policies_in  # takes time to import
+
+    files = policies_in(folder)
+    if faulty := sum(bool(read.faults) for read in files):
+        warn(f"{counted(faulty, 'policy file')} with faults left out: see 'vmkeep policy check'")
+    return [read.policy for read in files if read.policy is not None]
+
+
+def _print_list(listed: Sequence[listing.ListedVm], *, without: Collection[str]) -> None:
     columns: dict[str, Callable[[listing.ListedVm], object]] = {
         "moref": lambda vm: vm.moref,
         "name": lambda vm: shown_name(vm.name),
         "power": lambda vm: _POWER.get(vm.power_state or "", vm.power_state),
         "size": lambda vm: "" if vm.size is None else size(vm.size),
+        "policy": lambda vm: ", ".join(vm.policies or ()) or "none",
         "last point (UTC)": lambda vm: f"{vm.last_point_at:%Y-%m-%d %H:%M}" if vm.last_point_at else "none",
+        "age": lambda vm: "" if vm.last_point_age_seconds is None else age(vm.last_point_age_seconds),
         "state": _state,
         "host": lambda vm: vm.host,
-        "IP": lambda vm: vm.ip_address,
+        "IP": lambda vm: vm.ip_address or vm.last_ip_address,
         "uuid": lambda vm: vm.instance_uuid,
         "managed by": lambda vm: vm.managed_by,
     }
-    if not last_points:
-        del columns["last point (UTC)"]
-    if not managers:
-        del columns["managed by"]
+    for heading in without:
+        del columns[heading]
     rows = sorted(listed, key=lambda vm: (vm.name.casefold(), vm.name, vm.moref))
     print_table(tuple(columns), [[value(vm) for value in columns.values()] for vm in rows], first_to_go=_FIRST_TO_GO)
 
@@ -122,7 +155,7 @@ def _state(vm: listing.ListedVm) -> str:
 def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
     """Show one VM and its disks.
 
-    VM is a name, an inventory path, or a selector: name:, uuid:, moref: or ipaddr: and a value.
+    VM is a name, an inventory path, or a selector that one VM fits (docs/cli.md: Selectors).
     """
     described = listing.describe_vm(vcenter_from(**vsphere), selector)
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -76,6 +77,17 @@ _VDDK = option(
 def repository_option(function: F) -> F:
     """Add the options that name a repository, what opens it, and how much may pass."""
     return _REPOSITORY(_PASSPHRASE(_LIMIT_RATE(function)))
+
+
+policies_option = option(
+    "--policies", section=Section.WHERE, setting=settings.POLICIES, metavar="FOLDER",
+    type=click.Path(path_type=Path), help="Folder of the policy files.",
+)  # fmt: skip
+
+
+def selector_option(help_text: str) -> Callable[[F], F]:
+    """Return what adds the option that takes a selector of VMs."""
+    return option("-s", "--select", "selector", section=Section.WHAT, metavar="SELECTOR", help=help_text)
 
 
 def vsphere_options(function: F) -> F:

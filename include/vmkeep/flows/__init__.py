@@ -31,4 +31,5 @@ __all__ = [
     "rights",
     "upkeep",
     "values",
+    "vm_groups",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from vmkeep.errors import (
 )
 from vmkeep.flows import vm_access
 from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
+from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.parents import NO_POINT, Parent, choose_parent, find_last_point
@@ -61,7 +62,8 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
     """Find out and decide all that can be known before the VM is touched. Changes nothing."""
     check_vddk(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        found = inventory.find_vm(session, request.vm_selector)
+        seen = sightings_for(session, request.vm_selector, repository, site.catalog)
+        found = inventory.find_vm(session, request.vm_selector, seen)
         vm = inventory.describe_vm(session, found.moref)
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")

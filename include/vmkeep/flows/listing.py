@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from vmkeep.clock import now
+from vmkeep.flows.last_seen import sightings
 from vmkeep.model.site import VCenter
-from vmkeep.vsphere import hosts, inventory
+from vmkeep.policy import Policy, selectors_of, taker
+from vmkeep.selection import Condition, Kind, Selector
+from vmkeep.vsphere import choosing, hosts, inventory
+from vmkeep.vsphere.guests import Sighting, seen_last
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import open_session
+from vmkeep.vsphere.vmfacts import KnownVm
 
 if TYPE_CHECKING:
-    from vmkeep.catalog import CatalogEntry
+    from vmkeep.catalog import PointOrigin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +43,14 @@ class ListedVm:
     """Name of its ESXi host; ``None``: the user may not see it."""
     cluster: str | None
     """Name of the host's cluster; ``None``: the host is in none, or the user may not see it."""
+    last_ip_address: str | None = None
+    """The address that its newest point with one tells, where vSphere tells none now."""
+    policies: tuple[str, ...] | None = None
+    """Names of the policies that take it; ``None``: no policies were asked."""
     last_point: str | None = None
     """Ref of its newest restore point; ``None``: it has none, or no repository was asked."""
     last_point_at: datetime | None = None
+    last_point_age_seconds: int | None = None
 
 
 def require_login(vcenter: VCenter) -> None:
@@ -51,17 +62,52 @@ def require_login(vcenter: VCenter) -> None:
         return
 
 
-def list_vms(vcenter: VCenter, points: Iterable[CatalogEntry] = ()) -> tuple[ListedVm, ...]:
-    """Return every VM that the user may see, sorted by name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmList:
+    """VMs of a vCenter, sorted by name."""
 
-    :param points: restore points, among which each VM's newest is looked for.
+    vms: tuple[ListedVm, ...]
+    notes: tuple[str, ...] = ()
+    """A line for each condition of the selector that no VM fits at all."""
+
+
+def list_vms(
+    vcenter: VCenter,
+    points: Sequence[PointOrigin] = (),
+    *,
+    selector: Selector | None = None,
+    policies: Sequence[Policy] | None = None,
+) -> VmList:
+    """Return every VM that the user may see, or those that fit a selector.
+
+    :param points: restore points, the oldest first. Each VM's newest is looked for, and its last address.
+    :param policies: policies that are asked which VMs they take; ``None``: none are.
     """
+    wanted = selector or Condition(Kind.ANY)
     with open_session(vcenter) as session:
-        records = inventory.list_vms(session)
-        places = hosts.list_places(session)
         here = server_uuid(session)
-    newest = _newest(records, points, here)
-    return tuple(_listed(record, places, newest.get(record.moref)) for record in records)
+        seen = sightings(points, here)
+        known = choosing.known_vms(session, (wanted, *selectors_of(policies or ())), seen)
+        chosen = choosing.fitting(session, wanted, known)
+        places = hosts.list_places(session)
+    taken = _taken(known, policies)
+    newest = _newest(chosen.records, points, here)
+    last = seen_last(seen, [(vm.record.moref, vm.record.instance_uuid) for vm in known])
+    return VmList(
+        vms=tuple(
+            _listed(record, places, newest.get(record.moref), last.get(record.moref), taken.get(record.moref))
+            for record in chosen.records
+        ),
+        notes=chosen.notes,
+    )
+
+
+def _taken(known: Sequence[KnownVm], policies: Sequence[Policy] | None) -> dict[str, tuple[str, ...]]:
+    """Return the names of the policies that take each VM, by managed object id; nothing where none are asked."""
+    if policies is None:
+        return {}
+    takers = [(policy.name, taker(policy)) for policy in policies]
+    return {vm.record.moref: tuple(name for name, takes in takers if takes(vm.facts)) for vm in known}
 
 
 def describe_vm(vcenter: VCenter, selector: str) -> inventory.VmDescription:
@@ -71,14 +117,14 @@ def describe_vm(vcenter: VCenter, selector: str) -> inventory.VmDescription:
 
 
 def _newest(
-    records: Iterable[inventory.VmRecord], points: Iterable[CatalogEntry], here: str | None
-) -> dict[str, CatalogEntry]:
+    records: Iterable[inventory.VmRecord], points: Iterable[PointOrigin], here: str | None
+) -> dict[str, PointOrigin]:
     """Return each VM's newest point by managed object id.
 
     An id names a VM only in the vCenter that gave it out, so only points of this vCenter are found by it.
     """
-    by_id: dict[str, CatalogEntry] = {}
-    by_key: dict[str, CatalogEntry] = {}
+    by_id: dict[str, PointOrigin] = {}
+    by_key: dict[str, PointOrigin] = {}
     for point in sorted(points, key=lambda point: point.taken_at):
         if point.vcenter is None:
             by_key[point.vm_key] = point
@@ -93,8 +139,12 @@ def _newest(
     return found
 
 
-def _listed(record: inventory.VmRecord, places: dict[str, hosts.HostPlace], point: CatalogEntry | None) -> ListedVm:
+def _listed(
+    record: inventory.VmRecord, places: Mapping[str, hosts.HostPlace], point: PointOrigin | None, last: Sighting | None,
+    policies: tuple[str, ...] | None,
+) -> ListedVm:  # fmt: skip
     place = places.get(record.host or "")
+    remembered = last.addresses[0] if last is not None and last.addresses and record.ip_address is None else None
     return ListedVm(
         moref=record.moref,
         name=record.name,
@@ -102,12 +152,15 @@ def _listed(record: inventory.VmRecord, places: dict[str, hosts.HostPlace], poin
         bios_uuid=record.bios_uuid,
         power_state=record.power_state,
         ip_address=record.ip_address,
+        last_ip_address=remembered,
         template=record.template,
         not_protectable=record.not_protectable,
         managed_by=record.managed_by,
         size=record.size,
         host=place.name if place else None,
         cluster=place.cluster if place else None,
+        policies=policies,
         last_point=point.ref if point else None,
         last_point_at=point.taken_at if point else None,
+        last_point_age_seconds=int((now() - point.taken_at).total_seconds()) if point else None,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vmkeep.catalog import CatalogEntry, Refreshed, ask_catalog, open_catalog
+from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import is_ahead, warn_of_the_future
 
-__all__ = ["CatalogEntry", "PointList", "Refreshed", "list_points", "rebuild_catalog"]
+__all__ = ["CatalogEntry", "PointList", "PointOrigin", "Refreshed", "list_origins", "list_points", "rebuild_catalog"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,15 @@ def list_points(repository: Repository, *, catalog: str, vm: str | None = None) 
         catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id, vm=vm))
     )
     return PointList(entries=tuple(entries), marks=repository.marks.all(), refreshed=refreshed)
+
+
+def list_origins(repository: Repository, *, catalog: str) -> tuple[PointOrigin, ...]:
+    """Return the VMs that restore points were taken of, oldest point first.
+
+    :param catalog: its URL; where it cannot be used, the whole repository is read.
+    """
+    _, origins = ask_catalog(catalog, lambda cache: (cache.refresh(repository), cache.origins(repository.id)))
+    return tuple(origins)
 
 
 def rebuild_catalog(repository: Repository, *, catalog: str) -> Refreshed:

@@ -70,7 +70,7 @@ def coverage(vcenter: VCenter, policies: Sequence[Policy]) -> tuple[Coverage, ..
 
     takers = [(policy.name, taker(policy)) for policy in policies]
     with open_session(vcenter) as session:
-        known = known_vms(session, selectors_of(policies), {})
+        known = known_vms(session, selectors_of(policies), ())
     return tuple(_covered(vm.record, tuple(name for name, takes in takers if takes(vm.facts))) for vm in known)
 
 
@@ -86,7 +86,7 @@ def explain_vm(vcenter: VCenter, policies: Sequence[Policy], vm_selector: str) -
 
     with open_session(vcenter) as session:
         wanted = inventory.find_vm(session, vm_selector).moref
-        known = known_vms(session, selectors_of(policies), {})
+        known = known_vms(session, selectors_of(policies), ())
     vm = next(each for each in known if each.record.moref == wanted)
     verdicts = tuple(verdict(policy, vm.facts) for policy in policies)
     taken = tuple(policy.name for policy in policies if taker(policy)(vm.facts))

@@ -78,6 +78,10 @@ class VmIdentity:
     inventory_path: str | None = None
     server: str | None = None
     """The server's address as the user gave it, because people recognise it more easily. It identifies nothing."""
+    addresses: tuple[str, ...] = ()
+    """Addresses that the guest had: a VM that is off is found by them. They identify nothing either."""
+    dns_name: str | None = None
+    """Name that the guest gave itself."""
 
     @property
     def in_full(self) -> str:

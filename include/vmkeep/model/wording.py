@@ -30,6 +30,14 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
+def age(seconds: float) -> str:
+    """Return an age as people say it, e.g. ``3 h``: whole minutes, hours or days."""
+    for unit, length, most in (("min", 60, 120), ("h", 3600, 48)):
+        if seconds < length * most:
+            return f"{max(0.0, seconds) // length:.0f} {unit}"
+    return f"{seconds // 86400:.0f} d"
+
+
 def exact_size(count: int) -> str:
     """Return a number of bytes in binary units and exactly, because two similar sizes must not look alike."""
     return f"{size(count)} ({counted(count, 'byte')})"

@@ -22,6 +22,7 @@ __all__ = [
     "configspec",
     "create",
     "encryption",
+    "guests",
     "hosts",
     "inventory",
     "machines",
@@ -36,5 +37,6 @@ __all__ = [
     "session",
     "sharing",
     "snapshots",
+    "vmfacts",
     "vmfiles",
 ]  # fmt: skip

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from vmkeep.errors import UnsupportedError
 from vmkeep.selection import Condition, Kind, Selector, address_of, conditions, matcher
+from vmkeep.vsphere.guests import Sighting
 from vmkeep.vsphere.records import VmRecord
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tags import read_tags
-from vmkeep.vsphere.vmfacts import Elsewhere, KnownVm, LastSeen, read_vms
+from vmkeep.vsphere.vmfacts import Elsewhere, KnownVm, read_vms
 
 _ONLY_A_VCENTER = {
     Kind.TAG: "tags",
@@ -35,31 +36,32 @@ class Chosen:
     """One line for each condition that no VM fits, because it may have a typing error."""
 
 
-def choose_vms(session: Session, selector: Selector, last_seen: Mapping[str, LastSeen]) -> Chosen:
+def choose_vms(session: Session, selector: Selector, last_seen: Iterable[Sighting]) -> Chosen:
     """Return the VMs that fit.
 
-    :param last_seen: addresses that are remembered, by managed object id.
+    :param last_seen: addresses that are remembered, the newest first.
     :raises UnsupportedError: the server is an ESXi host, and the selector asks for things that only a vCenter has.
     """
-    asked = tuple(dict.fromkeys(conditions(selector)))
-    known = known_vms(session, (selector,), last_seen)
+    return fitting(session, selector, known_vms(session, (selector,), last_seen))
+
+
+def fitting(session: Session, selector: Selector, known: Sequence[KnownVm]) -> Chosen:
+    """Return those of the known VMs that fit; they are known with the facts that the selector asks for."""
     fits = matcher(selector)
     return Chosen(
         records=tuple(vm.record for vm in known if fits(vm.facts)),
         notes=tuple(
             f"no VM on {session.host} fits {condition}: {_MAYBE.get(condition.kind, _MISSPELT)}"
-            for condition in asked
+            for condition in dict.fromkeys(conditions(selector))
             if condition.kind not in _MAY_FIT_NONE and not _any_fits(condition, known)
         ),
     )
 
 
-def known_vms(
-    session: Session, selectors: Iterable[Selector], last_seen: Mapping[str, LastSeen]
-) -> tuple[KnownVm, ...]:
+def known_vms(session: Session, selectors: Iterable[Selector], last_seen: Iterable[Sighting]) -> tuple[KnownVm, ...]:
     """Return every VM that the user may see, with the facts that some selectors ask for, in one pass.
 
-    :param last_seen: addresses that are remembered, by managed object id.
+    :param last_seen: addresses that are remembered, the newest first.
     :raises UnsupportedError: the server is an ESXi host, and a selector asks for things that only a vCenter has.
     """
     asked = tuple(dict.fromkeys(condition for selector in selectors for condition in conditions(selector)))

@@ -9,7 +9,7 @@ from typing import Any
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef
-from vmkeep.vsphere import protection
+from vmkeep.vsphere import guests, protection
 from vmkeep.vsphere.api import moref_of, serialize, vim
 from vmkeep.vsphere.claims import VmClaim, parse_mark
 from vmkeep.vsphere.disks import disks_of
@@ -107,6 +107,7 @@ _PATHS = (
     "runtime.consolidationNeeded",
     "runtime.host",
     "guest.toolsRunningStatus",
+    *guests.PATHS,
     "datastore",
 )
 
@@ -135,6 +136,8 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
                 vcenter=server_uuid(session),
                 inventory_path=place.path,
                 server=session.host,
+                addresses=guests.addresses_of(values),
+                dns_name=guests.dns_name_of(values),
             ),
             disks=disks_of(config.hardware.device),
             power=PowerState(str(values["runtime.powerState"])),

@@ -16,12 +16,12 @@ from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.choosing import choose_vms, resolve
 from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.guests import Sighting
 from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read, read_all
 from vmkeep.vsphere.records import FIELDS, VmRecord, record_of
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.vmfacts import LastSeen
 
 __all__ = [
     "HeldDisk",
@@ -51,7 +51,7 @@ def list_vms(session: Session) -> tuple[VmRecord, ...]:
     return tuple(sorted(records, key=lambda record: (record.name, record.moref)))
 
 
-def find_vm(session: Session, selector: str, last_seen: Mapping[str, LastSeen] | None = None) -> VmRecord:
+def find_vm(session: Session, selector: str, last_seen: Iterable[Sighting] = ()) -> VmRecord:
     """Return the one VM that a person means: by its name or inventory path, or by a selector that one VM fits.
 
     A text may be read in several ways, and all of them are tried: as a whole name, exactly as it is typed, with or
@@ -69,7 +69,7 @@ def find_vm(session: Session, selector: str, last_seen: Mapping[str, LastSeen] |
         chosen = _FINDERS[kind](session, value) if kind in _FINDERS else []
         found = {moref_of(vm): vm for vm in (*chosen, *_by_name(session, selector, listed))}
         if (tree := _joined(selector, unread=not found)) is not None:
-            more = choose_vms(session, tree, last_seen or {}).records
+            more = choose_vms(session, tree, last_seen).records
             found |= {record.moref: session.vm(record.moref) for record in more}
         if not found:
             raise _nothing_fits(session, selector, listed)

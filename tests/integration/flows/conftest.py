@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from tests.integration.flows import restoring
+from vmkeep.cli.main import cli
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository
 from vmlab.testing import Lab, start_lab
@@ -33,6 +36,25 @@ def kept(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, str]
     create_repository(location)
     site = restoring.site_of(lab, location)
     return site, restoring.back_up(site, "web01").point
+
+
+@pytest.fixture
+def vmkeep(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line, logged in to the lab."""
+    password = tmp_path / "password"
+    password.write_text(lab.password)
+    password.chmod(0o600)
+    for name, value in {
+        "VCENTER": f"{lab.host}:{lab.port}", "USER": lab.user, "PASSWORD_FILE": str(password),
+        "THUMBPRINT": lab.thumbprint, "CATALOG": f"sqlite:///{tmp_path}/catalog.db",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"VMKEEP_{name}", value)
+    monkeypatch.delenv("VMKEEP_REPOSITORY", raising=False)
+
+    def run(*arguments: str, check: bool = True) -> Result:
+        return CliRunner().invoke(cli, list(arguments), catch_exceptions=not check, standalone_mode=False)
+
+    return run
 
 
 class Bench:

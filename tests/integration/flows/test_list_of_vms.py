@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-
-import pytest
-from click.testing import CliRunner
+from dataclasses import replace
 
 from tests.integration.flows import restoring
 from tests.integration.flows.restoring import vcenter_of
-from vmkeep.cli.main import cli
 from vmkeep.flows.listing import list_vms
-from vmkeep.flows.pointlist import list_points
-from vmkeep.model.job import to_plain
+from vmkeep.flows.pointlist import list_origins
 from vmkeep.repository import create_encrypted_repository, open_repository
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.properties import read_all
@@ -23,24 +19,6 @@ OLD_KEYS = [
     "moref", "name", "instance_uuid", "bios_uuid", "power_state", "ip_address", "template", "not_protectable",
     "managed_by",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def vmkeep(lab, tmp_path, monkeypatch):
-    password = tmp_path / "password"
-    password.write_text(lab.password)
-    password.chmod(0o600)
-    for name, value in {
-        "VCENTER": f"{lab.host}:{lab.port}", "USER": lab.user, "PASSWORD_FILE": str(password),
-        "THUMBPRINT": lab.thumbprint, "CATALOG": f"sqlite:///{tmp_path}/catalog.db",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"VMKEEP_{name}", value)
-    monkeypatch.delenv("VMKEEP_REPOSITORY", raising=False)
-
-    def run(*arguments):
-        return CliRunner().invoke(cli, list(arguments), catch_exceptions=False, standalone_mode=False)
-
-    return run
 
 
 def rows(text):
@@ -94,12 +72,10 @@ def test_a_repository_that_cannot_be_opened_costs_the_points_and_no_vm(vmkeep, t
 
 def test_a_point_of_another_vcenters_vm_of_the_same_id_is_not_taken_for_its_own(vmkeep, lab, kept):
     with open_repository(kept[0].repository) as repository:
-        points = list_points(repository, catalog="sqlite://").entries
-    strangers = [
-        type(point)(**(to_plain(point) | {"taken_at": point.taken_at, "vcenter": "another"})) for point in points
-    ]
+        points = list_origins(repository, catalog="sqlite://")
+    strangers = [replace(point, vcenter="another") for point in points]
 
-    listed = {vm.name: vm for vm in list_vms(vcenter_of(lab), strangers)}
+    listed = {vm.name: vm for vm in list_vms(vcenter_of(lab), strangers).vms}
 
     assert listed["web01"].last_point is None
 

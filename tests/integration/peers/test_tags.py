@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def names(session, text):
-    return [record.name for record in choose_vms(session, parse_selector(text), {}).records]
+    return [record.name for record in choose_vms(session, parse_selector(text), ()).records]
 
 
 def test_tags_that_another_client_makes_in_the_lab_are_found_in_both_dialects(client, lab):

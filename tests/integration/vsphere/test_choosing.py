@@ -20,9 +20,9 @@ from vmkeep.errors import (
 from vmkeep.selection import parse_selector
 from vmkeep.vsphere import choosing, inventory
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.guests import Sighting
 from vmkeep.vsphere.http import exchange
 from vmkeep.vsphere.session import open_session
-from vmkeep.vsphere.vmfacts import LastSeen
 from vmlab.managed.machine import new_guest
 from vmlab.managed.site import Injection
 from vmlab.managed.vcenter import Tagging
@@ -74,8 +74,8 @@ def furnished(lab):
 def names(furnished, session):
     """Choose VMs, and return their names."""
 
-    def choose(text, last_seen=None):
-        chosen = choosing.choose_vms(session, parse_selector(text), last_seen or {})
+    def choose(text, last_seen=()):
+        chosen = choosing.choose_vms(session, parse_selector(text), last_seen)
         return [record.name for record in chosen.records]
 
     return choose
@@ -130,7 +130,7 @@ def test_each_vm_is_chosen_by_its_own_host_addresses_and_uuids(names, session):
 
 def test_a_vm_without_an_address_is_chosen_by_the_one_it_had_last(names, session):
     moref = inventory.find_vm(session, "old01").moref
-    seen = {moref: LastSeen(addresses=(OLD,), dns_name="Old01.lab.example")}
+    seen = [Sighting(moref=moref, instance_uuid=None, addresses=(OLD,), dns_name="Old01.lab.example")]
 
     assert names(f"ipaddr:{OLD}") == []
     assert names(f"ipaddr:{OLD}", seen) == ["old01"]
@@ -140,7 +140,7 @@ def test_a_vm_without_an_address_is_chosen_by_the_one_it_had_last(names, session
 def test_an_address_that_a_vm_had_once_is_not_its_own_while_it_has_another(names, session):
     web = inventory.find_vm(session, "web01")
 
-    assert names(f"ipaddr:{OLD}", {web.moref: LastSeen(addresses=(OLD,))}) == []
+    assert names(f"ipaddr:{OLD}", [Sighting(moref=web.moref, instance_uuid=None, addresses=(OLD,))]) == []
 
 
 def test_a_dns_name_that_no_guest_has_is_looked_up(names, session, monkeypatch):
@@ -154,7 +154,7 @@ def test_a_dns_name_that_no_guest_has_is_looked_up(names, session, monkeypatch):
 def test_a_condition_that_no_vm_fits_is_named(furnished, session):
     text = "name:web01 or folder:Prodution or powerstate:suspended or attribute:owner=Jim"
 
-    notes = choosing.choose_vms(session, parse_selector(text), {}).notes
+    notes = choosing.choose_vms(session, parse_selector(text), ()).notes
 
     assert [note.partition(" fits ")[2].partition(":")[0] for note in notes] == ["folder", "attribute"]
 
@@ -180,7 +180,7 @@ def counted(lab):
 def test_tags_cost_calls_by_their_number_and_not_by_that_of_the_vms(furnished, session):
     for text, gets in (("tag:backup/gold", 1 + 2 + 2), ("tag:*/*", 1 + 2 + 4)):
         with counted(furnished) as calls:
-            choosing.choose_vms(session, parse_selector(text), {})
+            choosing.choose_vms(session, parse_selector(text), ())
         posts = 1 + (gets - 3) // 2 + 1  # log in, the tags of each category, the VMs of all tags
         assert (calls["automation.GET"], calls["automation.POST"], calls["automation.DELETE"]) == (gets, posts, 1)
         assert calls["RetrievePropertiesEx"] == 1
@@ -216,7 +216,7 @@ def test_a_tag_that_is_deleted_meanwhile_is_as_if_it_had_never_been_there(furnis
 
 def test_a_tag_that_no_vm_has_may_be_one_that_the_user_may_not_read(furnished):
     with open_session(at(furnished, furnished.port, user="readonly@vsphere.local")) as reader:
-        notes = choosing.choose_vms(reader, parse_selector("tag:backup/silver"), {}).notes
+        notes = choosing.choose_vms(reader, parse_selector("tag:backup/silver"), ()).notes
 
     assert "System.Read as a global permission" in notes[0]
 
@@ -241,7 +241,7 @@ def test_a_selector_of_many_conditions_costs_one_pass_over_vms_and_their_places(
     text = kinds + "0" * 32 + " or ipaddr:192.0.2.1 or powerstate:on"
     for wanted, passes in ((text, 2), (f"not ({text} and {text})", 2), ("name:a or name:b", 1)):
         with counted(furnished) as calls:
-            choosing.choose_vms(session, parse_selector(wanted), {})
+            choosing.choose_vms(session, parse_selector(wanted), ())
         assert calls.get("RetrievePropertiesEx") == passes
         assert calls.get("CreateContainerView") == passes
 

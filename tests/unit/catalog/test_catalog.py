@@ -144,13 +144,14 @@ def test_points_of_two_vms_with_one_name_and_key_tell_what_they_were_taken_of(ca
     assert found == [(here.ref, "vc1", "vm-1", "/DC/vm/app01"), (there.ref, "vc2", "vm-1", "/DC/vm/app01")]
 
 
-def test_what_an_older_program_entered_is_entered_again_with_what_it_left_out(tmp_path):
+@pytest.mark.parametrize("unknown_then", ["vmkeep_source", "vmkeep_guest"])
+def test_what_an_older_program_entered_is_entered_again_with_what_it_left_out(tmp_path, unknown_then):
     url = f"sqlite:///{tmp_path / 'catalog.db'}"
     held = replace(point(1), vm=replace(point(1).vm, vcenter="vc1", moref="vm-1"))
     with open_catalog(url) as catalog:
         catalog.refresh(Manifests(held))
     with sqlite3.connect(tmp_path / "catalog.db") as older:
-        older.execute("DROP TABLE vmkeep_source")
+        older.execute(f"DROP TABLE {unknown_then}")
     older.close()
 
     with open_catalog(url) as catalog:
@@ -159,6 +160,18 @@ def test_what_an_older_program_entered_is_entered_again_with_what_it_left_out(tm
         manifests = Manifests(held)
         catalog.refresh(manifests)
         assert manifests.loaded == 0
+
+
+def test_the_origins_of_points_tell_the_addresses_of_their_guests(catalog):
+    vm = replace(point(1).vm, vcenter="vc1", moref="vm-1", addresses=("10.0.0.7", "fe80::1"), dns_name="app01.lab")
+    catalog.refresh(Manifests(replace(point(1), vm=vm), point(2)))
+
+    told = [(each.ref, each.moref, each.addresses, each.dns_name) for each in catalog.origins("repo")]
+    assert told == [
+        (point(1).ref, "vm-1", ("10.0.0.7", "fe80::1"), "app01.lab"),
+        (point(2).ref, None, (), None),
+    ]
+    assert catalog.origins("another") == []
 
 
 @pytest.mark.parametrize("name", ["app01 ", "APP01", " app01"])

@@ -1,0 +1,121 @@
+"""``vmkeep backup run -s``: back up every VM that fits a selector, and say how each of them ended."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import click
+
+from vmkeep.cli.failures import Ending, ending_of
+from vmkeep.cli.output import one_line, print_json, print_table, progress_bars, warn
+from vmkeep.errors import Recovery, SomeFailedError
+from vmkeep.flows.complete_runs import run_backup
+from vmkeep.flows.values import BackupRequest, Sealed, VerifyReport
+from vmkeep.flows.vm_groups import Group, choose_group
+from vmkeep.model.job import to_plain
+from vmkeep.model.selector import shown_name
+from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
+from vmkeep.model.wording import counted_of, size
+from vmkeep.selection import parse_selector
+
+_NAMED = 5
+"""Failed VMs that the last line names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    """The end of one VM's backup."""
+
+    vm: VmRef
+    seconds: float
+    done: tuple[Sealed, VerifyReport] | None = None
+    failure: Ending | None = None
+
+
+def run_group(site: Site, selector: str, request: BackupRequest, *, verify: float, as_json: bool) -> None:
+    """Back up a group, one VM after the other; no failure stops the others.
+
+    :param request: the wishes for each VM; its selector and its run are replaced.
+    :raises NotFoundError: no VM fits.
+    :raises SomeFailedError: not every backup succeeded.
+    """
+    group = choose_group(site, parse_selector(selector))
+    for note in group.notes:
+        warn(note)
+    for vm, managed_by in group.managed:
+        warn(f"{vm} is left out, because {managed_by} manages it; 'vmkeep backup run moref:{vm.moref}' backs it up")
+    results: list[_Result] = []
+    try:
+        for vm in group.vms:
+            results.append(_back_up(site, vm, request, verify=verify, hidden=as_json))
+            _tell(results[-1], f"{len(results)} of {len(group.vms)}")
+    finally:  # an interrupt leaves a summary of all that was done, too
+        _summarise(group, results, as_json=as_json)
+    _end(results)
+
+
+def _back_up(site: Site, vm: VmRef, request: BackupRequest, *, verify: float, hidden: bool) -> _Result:
+    started = time.monotonic()
+    one = replace(request, vm_selector=f"moref:{vm.moref}", run=f"cli-{uuid.uuid4().hex[:12]}")
+    done, failure = None, None
+    try:
+        with progress_bars(hidden=hidden) as bars:
+            done = run_backup(site, one, bars=bars, announce=lambda text: warn(f"{vm}: {text}"), verify=verify)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one VM, the others are backed up
+        failure = ending_of(error)
+    return _Result(vm=vm, seconds=round(time.monotonic() - started, 3), done=done, failure=failure)
+
+
+def _tell(result: _Result, number: str) -> None:
+    end = result.done[0].point if result.done else f"failed: {result.failure.line if result.failure else ''}"
+    click.echo(one_line(f"{number}: {shown_name(result.vm.name)}: {end}"), err=True)
+
+
+def _summarise(group: Group, results: Sequence[_Result], *, as_json: bool) -> None:
+    left = group.vms[len(results) :]
+    if as_json:
+        print_json(
+            {
+                "vms": [_document(result) for result in results],
+                "not_started": [to_plain(vm) for vm in left],
+                "left_out": [{**to_plain(vm), "managed_by": managed_by} for vm, managed_by in group.managed],
+            }
+        )
+        return
+    rows = [*map(_row, results), *((vm.moref, shown_name(vm.name), "not started", "", "", "") for vm in left)]
+    print_table(("moref", "name", "end", "point", "read", "stored"), rows)
+
+
+def _document(result: _Result) -> dict[str, object]:
+    document: dict[str, object] = {**to_plain(result.vm), "duration_seconds": result.seconds}
+    if result.done is not None:
+        sealed, report = result.done
+        return {**document, "state": "done", **to_plain(sealed), "verified_bytes": report.bytes_checked}
+    failure = result.failure
+    assert failure is not None
+    told = {"error": failure.line, "class": failure.kind, "recovery": failure.recovery, "exit_code": failure.exit_code}
+    return {**document, "state": "failed", **told}
+
+
+def _row(result: _Result) -> tuple[str, ...]:
+    name = (result.vm.moref, shown_name(result.vm.name))
+    if result.done is None:
+        return (*name, f"failed ({result.failure.kind if result.failure else ''})", "", "", "")
+    sealed = result.done[0]
+    return (*name, sealed.kind, sealed.point, size(sealed.bytes_read), size(sealed.bytes_stored))
+
+
+def _end(results: Sequence[_Result]) -> None:
+    failed = [(result.vm, result.failure) for result in results if result.failure is not None]
+    if not failed:
+        return
+    names = ", ".join(shown_name(vm.name) for vm, _ in failed[:_NAMED]) + (" …" if len(failed) > _NAMED else "")
+    may_help = all(failure.recovery is Recovery.RETRY for _, failure in failed)
+    raise SomeFailedError(
+        f"{counted_of(len(failed), len(results), 'VM')} could not be backed up: {names}",
+        recovery=Recovery.RETRY if may_help else Recovery.STOP,
+    )
