@@ -172,6 +172,26 @@ def state_of(ti: Any, owner: DagRunId) -> str | None:
     return str(getattr(state, "value", state))
 
 
+def start_dag_run(run: DagRunId, *, conf: dict[str, Any], note: str) -> str | None:
+    """Start a DAG run; one of that id that exists already is left as it is.
+
+    The operator of Airflow's own that starts a run ends its task with it, so it cannot start many.
+
+    :returns: the reason why Airflow refuses these values; ``None``: the run exists.
+    :raises TransientError: Airflow's API does not answer, or does not know the DAG now.
+    """
+    from airflow.sdk.execution_time.comms import TriggerDagRun
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    try:
+        SUPERVISOR_COMMS.send(TriggerDagRun(dag_id=run.dag_id, run_id=run.run_id, conf=conf, note=note))
+    except (AirflowRuntimeError, ServerResponseError) as error:
+        if _status(error) in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+            return str(error)
+        raise TransientError(f"Airflow does not start {run.dag_id} {run.run_id}: {error}") from error
+    return None
+
+
 def _status(error: AirflowRuntimeError | ServerResponseError) -> int | None:
     """Return the HTTP status of a failed call of Airflow's API; ``None``: there was no answer."""
     if isinstance(error, ServerResponseError):  # of a task that runs inside ``dag.test()``

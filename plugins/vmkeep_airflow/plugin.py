@@ -6,9 +6,10 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vmkeep_airflow import pools, preload, runnotes, starts, verdict
+from vmkeep_airflow import pools, preload, runnotes, starts, timetables, verdict
 
 _LISTENERS: list[Any] = [runnotes, pools, starts, verdict, preload]
+_TIMETABLES: list[Any] = [timetables.WindowTimetable]
 
 
 class VmkeepPlugin(AirflowPlugin):
@@ -16,6 +17,7 @@ class VmkeepPlugin(AirflowPlugin):
 
     name = "vmkeep"
     listeners = _LISTENERS
+    timetables = _TIMETABLES
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:

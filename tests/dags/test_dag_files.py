@@ -16,16 +16,24 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from tests.patience import HANG
 
+# Airflow's loader of plugins uses a function that a library of its own has deprecated.
+pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
+
 ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LISTED = {
+    "backup_windows.py": ("backup_window_example", "22:00 to 06:00 Europe/Berlin"),
+    "policy_faults.py": None,
     "repository_check.py": ("repository_check", "0 14 * * *"),
     "repository_maintenance.py": ("repository_maintenance", "0 10 * * *"),
     "snapshot_sweep.py": ("snapshot_sweep", "*/30 * * * *"),
     "vm_backup.py": ("vm_backup", None),
     "vm_restore.py": ("vm_restore", None),
 }
-"""Every DAG file, its DAG and its schedule. A file that is not listed is refused: list it here, document it there."""
+"""Every DAG file, its DAG and its schedule; ``None``: it makes no DAG.
+
+A file that is not listed is refused: list it here, document it there.
+"""
 
 HEAVY = (
     *("pyVmomi", "pyVim", "numpy", "blake3", "obstore", "pandas", "great_expectations", "vmlab"),
@@ -48,8 +56,12 @@ def test_every_dag_file_imports_without_errors(bag):
 
 
 def test_every_file_holds_the_dag_it_is_named_after(bag):
-    found = {Path(dag.fileloc).name: (dag_id, dag.schedule) for dag_id, dag in bag.dags.items()}
-    assert found == LISTED
+    found = {Path(dag.fileloc).name: (dag_id, _words(dag.schedule)) for dag_id, dag in bag.dags.items()}
+    assert found == {name: listed for name, listed in LISTED.items() if listed is not None}
+
+
+def _words(schedule):
+    return schedule if schedule is None else str(getattr(schedule, "summary", schedule))
 
 
 @pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)

@@ -55,10 +55,10 @@ class Site:
         script = f"""
             ip link set lo up; mount --make-rprivate /
             mount -t tmpfs none /opt; mount -t tmpfs none /srv; mount --bind {hosts} /etc/hosts
-            mkdir /opt/airflow /opt/vddk /srv/vmkeep /srv/lab
+            mkdir /opt/airflow /opt/vddk /srv/vmkeep /srv/lab /srv/policies
             mount --bind {volumes["airflow"]} /opt/airflow
             mount --bind {volumes["vddk"]} /opt/vddk; mount --bind {volumes["vmkeep"]} /srv/vmkeep
-            mount --bind {volumes["lab"]} /srv/lab
+            mount --bind {volumes["lab"]} /srv/lab; mount --bind {ROOT}/include/policies /srv/policies
             echo ready; exec sleep infinity
         """
         root = [] if os.geteuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]

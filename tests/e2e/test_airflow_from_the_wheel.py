@@ -13,7 +13,10 @@ from tests.e2e.installing import Environment, build_wheel, install
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
-DAGS = {"repository_check", "repository_maintenance", "snapshot_sweep", "vm_backup", "vm_restore"}
+DAGS = {
+    *("backup_window_example", "repository_check", "repository_maintenance", "snapshot_sweep", "vm_backup"),
+    "vm_restore",
+}
 BUNDLE = {"name": "vmkeep", "classpath": "vmkeep_airflow.bundle.VmkeepDagBundle", "kwargs": {}}
 
 LOOK = """

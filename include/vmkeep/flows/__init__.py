@@ -32,4 +32,5 @@ __all__ = [
     "upkeep",
     "values",
     "vm_groups",
+    "windows",
 ]  # fmt: skip

@@ -91,7 +91,7 @@ def list_vms(
         chosen = choosing.fitting(session, wanted, known)
         places = hosts.list_places(session)
     taken = _taken(known, policies)
-    newest = _newest(chosen.records, points, here)
+    newest = newest_points(chosen.records, points, here)
     last = seen_last(seen, [(vm.record.moref, vm.record.instance_uuid) for vm in known])
     return VmList(
         vms=tuple(
@@ -116,7 +116,7 @@ def describe_vm(vcenter: VCenter, selector: str) -> inventory.VmDescription:
         return inventory.describe_vm(session, inventory.find_vm(session, selector).moref)
 
 
-def _newest(
+def newest_points(
     records: Iterable[inventory.VmRecord], points: Iterable[PointOrigin], here: str | None
 ) -> dict[str, PointOrigin]:
     """Return each VM's newest point by managed object id.

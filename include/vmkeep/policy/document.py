@@ -198,7 +198,9 @@ def _place(mark: Any) -> Place:
 def _syntax(error: yaml.MarkedYAMLError) -> str:
     """Word an error of the YAML, with the most common remedy."""
     said = ", ".join(part for part in (error.context, error.problem) if part)
-    return f"this is not YAML: {said}; indent with blanks, and put a text with special characters into quotes"
+    return (
+        f"this is not YAML: {said}; indent with blanks, and put a text with a colon or a special character into quotes"
+    )
 
 
 def _index_within(source: str, text: Text, at: int) -> int | None:

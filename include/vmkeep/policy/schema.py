@@ -14,13 +14,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
+from typing import TYPE_CHECKING, Any
 
 from vmkeep.policy.document import Path
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _KINDS = {
     "object": "fields of its own, indented below it",
@@ -103,8 +102,11 @@ def _validator() -> Any:
     """Return the validator's class, with two keywords of our own.
 
     A pattern is compared with the whole text, because ``$`` lets a line end pass. The error of a missing field has the
-    field's name for a message.
+    field's name for a message. The library is loaded here, because it takes time and many programs read no policy.
     """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.validators import extend
 
     def pattern(_validator: object, wanted: str, value: object, _schema: object) -> Iterator[ValidationError]:
         if isinstance(value, str) and not re.fullmatch(wanted, value):

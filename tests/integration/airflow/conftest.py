@@ -145,8 +145,19 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home.set("scheduler", "scheduler_heartbeat_sec", 1)
     home.set("scheduler", "scheduler_health_check_threshold", 30)
     home.set("scheduler", "scheduler_idle_sleep_time", 0.4)  # each look for work costs 0.02 CPU seconds
+    home.set("vmkeep", "policies", _policies(tmp_path_factory.mktemp("policies")))
     home.prepare()
     return home
+
+
+def _policies(folder: Path) -> Path:
+    """Write a policy whose window is always open, and one with a fault."""
+    (folder / "always.yaml").write_text(
+        "name: always\nselection: name:web01 or name:db01\nlimits: {backups_at_once: 1}\n"
+        "window: {start: 00:00, end: 24:00, time_zone: UTC}\n"
+    )
+    (folder / "broken.yaml").write_text("name: broken\n")
+    return folder
 
 
 class SharedAirflow:

@@ -167,7 +167,7 @@ limits: {backups_at_once: 2.5}
         ("owner: !!str team", (7, 8), "tag"),
         ("owner: [team", (8, 1), "not YAML"),
         ("\towner: team", (7, 1), "not YAML"),
-        ("owner: @team", (7, 8), "put a text with special characters into quotes"),
+        ("owner: @team", (7, 8), "quote a text that has a colon or a special character"),
         ("name: nightly", (7, 1), "stands twice, first in line 1"),
         ("--- \nname: other", (7, 1), "a second document"),
         ("<<: {owner: team}", (7, 1), "no field '<<'"),

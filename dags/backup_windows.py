@@ -1,0 +1,71 @@
+"""
+# Back up the VMs of a policy
+
+Starts a backup of each VM that a policy selects, while the policy's window is open.
+There is one such DAG for each policy file.
+An edit of the file counts from the next time that Airflow reads its DAG files, some 30 seconds later.
+
+| | |
+|---|---|
+| **Started by** | the opening of the window, once the DAG is switched on; or *Trigger*, at any time |
+| **Result** | the names of VMs by how their backups ended (XCom of `report`) |
+| **If it fails** | VMs of the policy have no new restore point: `report` names them, and their runs say why |
+| **Safe to re-run** | yes: a cleared run finds the backups that it started before, and starts the others |
+| **Needs** | the connections that the policy names, and `vm_backup` switched on |
+
+## What the tasks do
+
+| task | |
+|---|---|
+| `plan` | applies the selection to the vCenter as it is now; the VM with the oldest good restore point comes first |
+| `start_backups` | starts a run of `vm_backup` for each VM, as many at a time as the policy allows; waits for them |
+| `report` | names the VMs that are done, failed, not started, running, left out, or of no policy; may fail the run |
+
+A run of `vm_backup` is called after policy, window and VM, e.g. `nightly__20261126T210000Z__web01__vm-12`.
+None starts once the window has closed; those that run then finish.
+If some still run a day later, or when the next window opens, this window reports them as running, and ends.
+
+After an outage, the last window that was missed is caught up at once:
+its backups are spread over the window's usual length, and stop starting when the next window opens.
+Earlier windows that were missed end without a backup.
+
+A policy file with faults has no DAG until it is mended.
+Airflow lists the faults, with file, line and column, as an import error of `policy_faults.py`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from vmkeep_airflow.operators.plan_window import PlanWindowOperator
+from vmkeep_airflow.operators.report_window import ReportWindowOperator
+from vmkeep_airflow.operators.start_backups import StartBackupsOperator
+from vmkeep_airflow.policies import PREFIX, page_of, window_policies
+from vmkeep_airflow.timetables import WindowTimetable
+
+for policy in window_policies():
+    with DAG(
+        dag_id=f"{PREFIX}{policy.name}",
+        dag_display_name=f"Back up the VMs of {policy.name}",
+        description=policy.description or f"Backs up the VMs of the policy {policy.name} in its window",
+        doc_md=page_of(policy, __doc__),
+        schedule=WindowTimetable(policy.window),
+        catchup=False,
+        is_paused_upon_creation=True,
+        tags=["vmkeep", "backup", "window"],
+        max_active_runs=1,
+        default_args={"owner": policy.owner, "retries": 3, "execution_timeout": timedelta(hours=1)},
+    ) as dag:
+        plan = PlanWindowOperator(task_id="plan", policy=policy)
+        started = StartBackupsOperator(
+            task_id="start_backups",
+            policy=policy,
+            plan=plan.output,
+            execution_timeout=timedelta(hours=60),  # a window lasts a day or a little more, and waits for another day
+        )
+        report = ReportWindowOperator(
+            task_id="report", plan=plan.output, started=started.output, trigger_rule="all_done", retries=0
+        )
+        plan >> started >> report

@@ -1,0 +1,142 @@
+"""Plans a window: which VMs are backed up in it, the ones with the oldest point first, and which are not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from vmkeep.flows.connect import open_vsphere
+from vmkeep.flows.last_seen import sightings
+from vmkeep.flows.listing import newest_points
+from vmkeep.flows.pointlist import list_origins
+from vmkeep.flows.repositories import open_site_repository
+from vmkeep.model.site import Site
+from vmkeep.policy import Due, Opening, Policy, selectors_of, taker
+from vmkeep.vsphere.choosing import known_vms
+from vmkeep.vsphere.server import server_uuid
+
+if TYPE_CHECKING:
+    from vmkeep.vsphere.inventory import VmRecord
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedVm:
+    """A VM whose backup the window starts."""
+
+    moref: str
+    name: str
+    last_point_at: datetime | None
+    """Time of its newest good point in the policy's repository."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutVm:
+    """A VM that the policy takes, and that cannot be backed up."""
+
+    moref: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowPlan:
+    """One window of a policy, with its VMs as they were found when it opened."""
+
+    policy: str
+    stamp: str
+    """Names the window in the runs that it starts."""
+    due: Due
+    opens_at: datetime
+    """From then on, backups may start."""
+    closes_at: datetime
+    """No backup starts then or later."""
+    next_opens_at: datetime | None
+    """Until then the window waits for its backups."""
+    vms: tuple[PlannedVm, ...] = ()
+    left_out: tuple[LeftOutVm, ...] = ()
+    unprotected: tuple[str, ...] = ()
+    """Names of VMs that no policy takes."""
+    conflicts: tuple[str, ...] = ()
+    """Names of VMs that other policies take, too."""
+
+    @property
+    def spread(self) -> bool:
+        """Return whether backups start one after the other over the whole time, because nobody expects them now."""
+        return self.due is Due.CAUGHT_UP
+
+
+def plan_window(
+    site: Site, policy: Policy, others: Sequence[Policy], *, opened_at: datetime, by_hand: bool, now: datetime
+) -> WindowPlan:
+    """Look for the VMs that a policy takes now, unless the window is missed or another one has taken its place.
+
+    :param others: the other policies of the same vCenter.
+    :param opened_at: when the window was to open.
+    :param by_hand: a person has asked for it, at that moment.
+    """
+    due, opening = (
+        (Due.OPEN, policy.window.by_hand(opened_at))
+        if by_hand
+        else policy.window.due(opened_at, now=now, catch_up=policy.catch_up)
+    )
+    coming = policy.window.next_opening(max(opening.opens_at, now))
+    times: dict[str, Any] = {
+        "policy": policy.name,
+        "stamp": Opening(opens_at=opened_at, closes_at=opened_at).stamp,
+        "due": due,
+        "opens_at": opening.opens_at,
+        "closes_at": opening.closes_at,
+        "next_opens_at": coming.opens_at if coming else None,
+    }
+    if due is Due.SUPERSEDED:
+        return WindowPlan(**times)
+    return _with_vms(site, policy, others, times)
+
+
+def _with_vms(site: Site, policy: Policy, others: Sequence[Policy], times: dict[str, Any]) -> WindowPlan:
+    takes, taken_too = taker(policy), [taker(other) for other in others]
+    with open_site_repository(site) as repository:
+        points = list_origins(repository, catalog=site.catalog or "sqlite://")
+        damaged = {ref for ref, marks in repository.marks.all().items() if marks.damage is not None}
+    with open_vsphere(site) as session:
+        here = server_uuid(session)
+        known = known_vms(session, selectors_of([policy, *others]), sightings(points, here))
+    taken = [vm for vm in known if takes(vm.facts)]
+    left_out = {vm.record.moref: why for vm in taken if (why := _obstacle(vm.record)) is not None}
+    newest = newest_points([vm.record for vm in taken], (each for each in points if each.ref not in damaged), here)
+    planned = [
+        PlannedVm(
+            moref=vm.record.moref,
+            name=vm.record.name,
+            last_point_at=point.taken_at if (point := newest.get(vm.record.moref)) else None,
+        )
+        for vm in taken
+        if vm.record.moref not in left_out
+    ]
+    return WindowPlan(
+        **times,
+        vms=tuple(sorted(planned, key=lambda vm: (vm.last_point_at or _NEVER, vm.name, vm.moref))),
+        left_out=tuple(
+            LeftOutVm(moref=vm.record.moref, name=vm.record.name, why=left_out[vm.record.moref])
+            for vm in taken
+            if vm.record.moref in left_out
+        ),
+        unprotected=tuple(
+            vm.record.name
+            for vm in known
+            if _obstacle(vm.record) is None and not takes(vm.facts) and not any(other(vm.facts) for other in taken_too)
+        ),
+        conflicts=tuple(vm.record.name for vm in taken if any(other(vm.facts) for other in taken_too)),
+    )
+
+
+def _obstacle(vm: VmRecord) -> str | None:
+    """Return why a window does not back up a VM."""
+    if vm.not_protectable is not None:
+        return vm.not_protectable
+    return f"managed by {vm.managed_by}" if vm.managed_by else None
+

@@ -1,0 +1,87 @@
+"""Starts the backups of a window."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+
+from vmkeep.clock import now
+from vmkeep.errors import CancelledError, UnsupportedError
+from vmkeep.model.job import to_plain
+from vmkeep.policy import Due, Policy
+from vmkeep_airflow.dagruns import DagRunId, start_dag_run, state_of
+from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.xcoms import handed
+
+if TYPE_CHECKING:
+    from vmkeep.flows.windows import WindowPlan
+
+BACKUP = "vm_backup"
+_PAUSE_SECONDS = 5.0
+"""Time between two looks at the runs."""
+
+
+class StartBackupsOperator(BaseOperator):
+    """Start one run of ``vm_backup`` for each VM of a window, and wait for them.
+
+    As many run at the same time as the policy allows. None starts once the window has closed. The task ends when all
+    have ended, or a day later, or when the next window opens. It may be tried again at any time, because a run's id
+    names the VM and the window.
+
+    :param policy: the policy.
+    :param plan: the ``WindowPlan``, from ``plan``. Templated.
+    :returns: the outcome of each VM's backup, as dicts.
+    """
+
+    template_fields: Sequence[str] = ("plan",)
+
+    def __init__(self, *, policy: Policy, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.policy = policy
+        self.plan = plan
+        self._stopped = threading.Event()
+
+    def execute(self, context: Context) -> Any:
+        """Start and follow the runs."""
+        from vmkeep.flows.windows import WindowPlan
+
+        plan = handed(self.plan, WindowPlan, by="plan")
+        if plan.due in (Due.SUPERSEDED, Due.MISSED):
+            return {"outcomes": []}
+        with airflow_failures():
+            return self._run(plan, context)
+
+    def on_kill(self) -> None:
+        """Stop at the next look; runs that have started go on."""
+        self._stopped.set()
+
+    def _run(self, plan: WindowPlan, context: Context) -> dict[str, Any]:
+        from vmkeep_airflow.windowruns import WindowRuns, give_up_at
+
+        ti: Any = context["ti"]
+        if ti.get_dag(BACKUP).is_paused:
+            raise UnsupportedError(f"the DAG {BACKUP} is paused, so that no backup would begin: switch it on")
+        window = WindowRuns(self.policy, plan, _AirflowRuns(ti), log=self.log.info)
+        if ti.try_number > 1:
+            window.recover()
+        while not window.step(now()) and now() < give_up_at(plan):
+            self.log.info("%s", window)
+            if self._stopped.wait(_PAUSE_SECONDS):
+                raise CancelledError("the task was told to stop; backups that it started go on")
+        return {"outcomes": to_plain(window.outcomes())}
+
+
+class _AirflowRuns:
+    """The runs of ``vm_backup`` in this Airflow."""
+
+    def __init__(self, ti: Any) -> None:
+        self._ti = ti
+
+    def start(self, run_id: str, conf: dict[str, Any], note: str) -> str | None:
+        return start_dag_run(DagRunId(dag_id=BACKUP, run_id=run_id), conf=conf, note=note)
+
+    def state(self, run_id: str) -> str | None:
+        return state_of(self._ti, DagRunId(dag_id=BACKUP, run_id=run_id))

@@ -1,0 +1,70 @@
+"""The policy files of this Airflow, as its DAG files read them.
+
+Airflow switches off every DAG of a file that has an import error. So the file that makes the windows' DAGs takes only
+policies without faults, and a file of its own, which makes no DAG, has the import error that tells the faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow.sdk import get_parsing_context
+
+from vmkeep.errors import PolicyError
+from vmkeep.model.wording import counted
+from vmkeep.policy import Policy, PolicyFile, default_folder, not_yet, read_folder
+
+PREFIX = "backup_window_"
+"""The beginning of the id of each window's DAG."""
+
+
+def policy_folder() -> Path:
+    """Return the folder of the policy files: Airflow's ``[vmkeep] policies``, or that which comes with vmkeep."""
+    from airflow.configuration import conf
+
+    chosen = conf.get("vmkeep", "policies", fallback="").strip()
+    return Path(chosen).expanduser() if chosen else default_folder()
+
+
+def policy_files() -> tuple[PolicyFile, ...]:
+    """Read all policy files."""
+    return read_folder(policy_folder())
+
+
+def window_policies() -> Iterator[Policy]:
+    """Yield the policies without faults; in a process that runs one task, only the one that the task belongs to."""
+    only = get_parsing_context().dag_id
+    for read in policy_files():
+        if read.policy is not None and only in (None, f"{PREFIX}{read.policy.name}"):
+            yield read.policy
+
+
+def require_sound_policies() -> None:
+    """Return if no policy file has a fault.
+
+    :raises PolicyError: files have faults; the message tells each with file, line and column.
+    """
+    lines = [line for read in policy_files() for line in read.lines]
+    if lines:
+        listed = "\n".join(lines)
+        raise PolicyError(f"{counted(len(lines), 'fault')} in policy files, which back up nothing now:\n{listed}")
+
+
+def page_of(policy: Policy, page: str) -> str:
+    """Return the page of a window's DAG: that of its kind, and what its policy says."""
+    rows = {
+        "Policy": f"{policy.name}: {policy.description}" if policy.description else policy.name,
+        "Selection": f"`{policy.selection}`",
+        "Exclusions": ", ".join(f"`{selector}`" for selector in policy.exclusions) or "none",
+        "Window": str(policy.window),
+        "Repository": f"`{policy.repository}`",
+        "Not carried out yet": "; ".join(map(str, not_yet(policy))) or "nothing",
+    }
+    table = "\n".join(f"| **{name}** | {_cell(value)} |" for name, value in rows.items())
+    return f"{page}\n## This policy\n\n| | |\n|---|---|\n{table}\n"
+
+
+def _cell(text: str) -> str:
+    """Return a text for a table of Markdown, in which a line end or a bar would end the cell."""
+    return " ".join(text.split()).replace("|", "&#124;")

@@ -1,0 +1,187 @@
+"""The backups of a window: who comes first, how many at a time, and what is said when it is over."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from vmkeep.flows.windows import PlannedVm, WindowPlan
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep.policy import Due, read_file
+from vmkeep_airflow.operators.report_window import problems_of, report_of
+from vmkeep_airflow.windowruns import Ending, WindowRuns, conf_of, give_up_at, run_id_of
+
+OPENS = datetime(2026, 6, 8, 22, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    path = tmp_path_factory.mktemp("policies") / "nightly.yaml"
+    path.write_text(
+        "name: nightly\nselection: name:web*\nquiesce: off\nlimits: {backups_at_once: 3}\n"
+        "window: {start: 22:00, end: 06:00, time_zone: UTC}\n"
+    )
+    return read_file(path).policy
+
+
+def planned(number: int, **changes) -> WindowPlan:
+    vms = tuple(PlannedVm(moref=f"vm-{each}", name=f"web{each:02}", last_point_at=None) for each in range(number))
+    plan = WindowPlan(
+        policy="nightly",
+        stamp="20260608T220000Z",
+        due=Due.OPEN,
+        opens_at=OPENS,
+        closes_at=OPENS + 8 * HOUR,
+        next_opens_at=OPENS + 24 * HOUR,
+        vms=vms,
+    )
+    return replace(plan, **changes)
+
+
+class Airflow:
+    """Runs that last an hour each, by a clock that somebody turns."""
+
+    def __init__(self) -> None:
+        self.now = OPENS
+        self.started: dict[str, datetime] = {}
+        self.confs: list[dict[str, object]] = []
+        self.fails: set[str] = set()
+        self.refuses: set[str] = set()
+        self.most = 0
+
+    def start(self, run_id, conf, note):
+        if any(name in run_id for name in self.refuses):
+            return "Airflow does not like it"
+        if run_id not in self.started:
+            self.started[run_id] = self.now
+            self.confs.append(conf)
+        self.most = max(self.most, sum(self.state(run) == "running" for run in self.started))
+        return None
+
+    def state(self, run_id):
+        if run_id not in self.started:
+            return None
+        if self.now < self.started[run_id] + HOUR:
+            return "running"
+        return "failed" if any(name in run_id for name in self.fails) else "success"
+
+
+def finish(window: WindowRuns, airflow: Airflow) -> dict[str, Ending]:
+    while not window.step(airflow.now):
+        airflow.now += HOUR / 4
+    return {outcome.name: outcome.ending for outcome in window.outcomes()}
+
+
+def window_of(policy, plan, airflow) -> WindowRuns:
+    return WindowRuns(policy, plan, airflow, log=lambda line: None)
+
+
+def test_as_many_backups_run_at_the_same_time_as_the_policy_allows_and_all_are_done(policy):
+    airflow = Airflow()
+    endings = finish(window_of(policy, planned(10), airflow), airflow)
+    assert (set(endings.values()), len(endings), airflow.most) == ({Ending.DONE}, 10, 3)
+
+
+def test_the_vm_that_comes_first_in_the_plan_is_started_first(policy):
+    airflow = Airflow()
+    finish(window_of(policy, planned(5), airflow), airflow)
+    assert [conf["vm"] for conf in airflow.confs] == [f"moref:vm-{number}" for number in range(5)]
+
+
+def test_none_starts_once_the_window_has_closed_and_those_that_run_then_finish(policy):
+    airflow = Airflow()
+    endings = finish(window_of(policy, planned(9, closes_at=OPENS + 1.5 * HOUR), airflow), airflow)
+    assert list(endings.values()) == [Ending.DONE] * 6 + [Ending.NOT_STARTED] * 3
+
+
+def test_a_backup_that_fails_or_cannot_be_started_harms_no_other(policy):
+    airflow = Airflow()
+    airflow.fails, airflow.refuses = {"web01"}, {"web03"}
+    endings = finish(window_of(policy, planned(5), airflow), airflow)
+    assert [name for name, ending in endings.items() if ending is Ending.FAILED] == ["web01", "web03"]
+    assert list(endings.values()).count(Ending.DONE) == 3
+
+
+def test_a_task_that_is_tried_again_starts_no_vm_twice_and_forgets_none(policy):
+    airflow, plan = Airflow(), planned(8, closes_at=OPENS + 1.5 * HOUR)
+    window = window_of(policy, plan, airflow)
+    window.step(airflow.now)
+    airflow.now += 2 * HOUR  # the worker died, and comes back when the window has closed
+    again = window_of(policy, plan, airflow)
+    again.recover()
+    endings = finish(again, airflow)
+    assert list(endings.values()) == [Ending.DONE] * 3 + [Ending.NOT_STARTED] * 5
+    assert len(airflow.confs) == 3
+
+
+def test_backups_that_are_caught_up_are_spread_over_the_whole_time(policy):
+    airflow = Airflow()
+    finish(window_of(policy, planned(4, due=Due.CAUGHT_UP), airflow), airflow)
+    assert [(begun - OPENS) / HOUR for begun in airflow.started.values()] == [0, 2, 4, 6]
+
+
+def test_backups_that_still_run_when_the_next_window_opens_are_told_apart(policy):
+    airflow = Airflow()
+    window = window_of(policy, planned(2), airflow)
+    assert not window.step(airflow.now)
+    assert {outcome.ending for outcome in window.outcomes()} == {Ending.RUNNING}
+
+
+def test_a_window_waits_for_a_day_or_until_the_next_one_opens_and_never_longer():
+    assert give_up_at(planned(1)) == OPENS + 24 * HOUR
+    assert give_up_at(planned(1, next_opens_at=OPENS + timedelta(days=7))) == OPENS + 32 * HOUR
+    assert give_up_at(planned(1, next_opens_at=None)) == OPENS + 32 * HOUR
+
+
+def test_a_window_without_vms_is_over_at_once(policy):
+    assert window_of(policy, planned(0), Airflow()).step(OPENS)
+
+
+@pytest.mark.parametrize("name", ["web 01", "a/b", "ü", "{{ x }}", "x" * 300, "../..", "a?b#c", ""])
+def test_a_runs_id_is_plain_whatever_a_vm_is_called_and_names_one_vm(name):
+    plan = planned(0)
+    vm = PlannedVm(moref="vm-1", name=name, last_point_at=None)
+    other = replace(vm, moref="vm-11")
+    assert re.fullmatch(r"[A-Za-z0-9_.~:+-]{1,200}", run_id_of(plan, vm))
+    assert run_id_of(plan, vm) != run_id_of(plan, other)
+
+
+def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
+    params = DagBag(str(DAGS / "vm_backup.py")).dags["vm_backup"].params
+    conf = conf_of(policy, PlannedVm(moref="vm-1", name="web01", last_point_at=None))
+    assert set(conf) <= set(params)
+    assert conf["quiesce"] == "none"
+    params.update(conf)
+    params.validate()
+
+
+def test_a_plan_survives_the_way_to_the_next_task():
+    plan = planned(2)
+    assert from_plain(WindowPlan, to_plain(plan)) == plan
+
+
+def test_a_report_names_every_vm_that_has_no_new_point(policy):
+    airflow = Airflow()
+    airflow.fails = {"web01"}
+    plan = planned(9, closes_at=OPENS + 1.5 * HOUR, unprotected=("lonely",))
+    window = window_of(policy, plan, airflow)
+    finish(window, airflow)
+    report = report_of(plan, window.outcomes())
+    assert (len(report["done"]), report["failed"], len(report["not started"])) == (5, ["web01"], 3)
+    assert report["unprotected"] == ["lonely"]
+    assert list(problems_of(plan, report)) == ["1 VM failed: web01", "3 VMs not started: web06, web07, web08"]
+
+
+def test_a_missed_window_a_policy_without_vms_and_a_superseded_window_are_told_apart():
+    missed, empty, superseded = planned(2, due=Due.MISSED), planned(0), planned(0, due=Due.SUPERSEDED)
+    assert "it was missed" in " ".join(problems_of(missed, report_of(missed, [])))
+    assert "2 VMs not started" in " ".join(problems_of(missed, report_of(missed, [])))
+    assert "takes no VM" in " ".join(problems_of(empty, report_of(empty, [])))
+    assert list(problems_of(superseded, report_of(superseded, []))) == []

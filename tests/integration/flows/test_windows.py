@@ -1,0 +1,93 @@
+"""A window's VMs: the one with the oldest point first, and each that is not backed up is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.flows import restoring
+from vmkeep.flows.windows import plan_window
+from vmkeep.policy import Due, read_file
+from vmkeep.repository import open_repository
+from vmkeep.vsphere.api import vim
+
+NOW = datetime(2026, 6, 8, 23, tzinfo=UTC)
+OPENED = NOW.replace(hour=22)
+POLICY = """\
+name: {name}
+selection: {selection}
+window: {{start: 22:00, end: 06:00, time_zone: UTC}}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path):
+    def make(name, selection):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(POLICY.format(name=name, selection=selection))
+        read = read_file(path)
+        assert read.policy is not None, read.lines
+        return read.policy
+
+    return make
+
+
+def plan(site, policy, *others, opened_at=OPENED, now=NOW, by_hand=False):
+    return plan_window(site, policy, others, opened_at=opened_at, by_hand=by_hand, now=now)
+
+
+def test_the_vm_without_a_point_comes_before_the_one_with_a_point(kept, policy):
+    site, _ = kept
+    made = plan(site, policy("nightly", "name:web* or name:db*"))
+    assert (made.vms[-1].name, made.due) == ("web01", Due.OPEN)
+    assert made.vms[-1].last_point_at is not None
+    assert {vm.last_point_at for vm in made.vms[:-1]} == {None}
+    assert (made.stamp, made.closes_at, made.next_opens_at) == (
+        "20260608T220000Z",
+        OPENED + timedelta(hours=8),
+        OPENED + timedelta(days=1),
+    )
+
+
+def test_a_damaged_point_is_none(kept, policy):
+    site, ref = kept
+    with open_repository(site.repository) as repository:
+        repository.marks.mark_damaged(ref, [])
+        try:
+            made = plan(site, policy("nightly", "name:web01"))
+        finally:
+            repository.marks.clear_damaged(ref)
+    assert [vm.last_point_at for vm in made.vms] == [None]
+
+
+def test_vms_of_no_policy_and_of_several_are_told(kept, policy):
+    site, _ = kept
+    made = plan(site, policy("nightly", "name:web01 or name:db01"), policy("other", "name:db01 or name:app01"))
+    assert made.conflicts == ("db01",)
+    assert not {"web01", "db01", "app01"} & set(made.unprotected)
+    assert made.unprotected
+
+
+def test_a_window_whose_place_another_one_has_taken_asks_no_server(policy, site):
+    made = plan(replace(site, vcenter=None), policy("nightly", "name:*"), now=NOW + timedelta(days=3))
+    assert (made.due, made.vms) == (Due.SUPERSEDED, ())
+
+
+def test_a_person_starts_a_window_at_any_time(kept, policy):
+    site, _ = kept
+    noon = NOW.replace(hour=12)
+    made = plan(site, policy("nightly", "name:web01"), opened_at=noon, now=noon, by_hand=True)
+    assert (made.due, made.opens_at, made.closes_at) == (Due.OPEN, noon, noon + timedelta(hours=8))
+    assert made.next_opens_at == OPENED
+
+
+def test_a_vm_that_other_software_manages_is_left_out_with_its_reason(kept, policy, lab):
+    site, _ = kept
+    owner = vim.ext.ManagedByInfo(extensionKey="com.vmware.vcDr", type="placeholderVm")
+    restoring.reconfigure(lab, "old01", vim.vm.ConfigSpec(managedBy=owner))
+    made = plan(site, policy("nightly", "name:web01 or name:old01"))
+    assert [vm.name for vm in made.vms] == ["web01"]
+    assert [(vm.name, vm.why) for vm in made.left_out] == [("old01", "managed by com.vmware.vcDr (placeholderVm)")]
+    assert "old01" not in made.unprotected
