@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.processes import Component, stop_all
-from tests.composed import composed
+from tests.composed import ROOT, composed
 from tests.patience import HANG
 
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -198,9 +198,7 @@ def _place(mark: Any) -> Place:
 def _syntax(error: yaml.MarkedYAMLError) -> str:
     """Word an error of the YAML, with the most common remedy."""
     said = ", ".join(part for part in (error.context, error.problem) if part)
-    return (
-        f"this is not YAML: {said}; indent with blanks, and put a text with a colon or a special character into quotes"
-    )
+    return f"this is not YAML: {said}; indent with blanks, and quote a text that has a colon or a special character"
 
 
 def _index_within(source: str, text: Text, at: int) -> int | None:
