@@ -139,4 +139,3 @@ def _obstacle(vm: VmRecord) -> str | None:
     if vm.not_protectable is not None:
         return vm.not_protectable
     return f"managed by {vm.managed_by}" if vm.managed_by else None
-
