@@ -19,7 +19,7 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 |---|---|
 | `plan` | applies the selection to the vCenter as it is now; the VM with the oldest good restore point comes first |
 | `start_backups` | starts a run of `vm_backup` for each VM, as many at a time as the policy allows; waits for them |
-| `report` | names the VMs that are done, failed, not started, running, left out, or of no policy; may fail the run |
+| `report` | names the VMs that are done, failed, not started, left out, new, gone, or of no policy; may fail the run |
 
 A run of `vm_backup` is called after policy, window and VM, e.g. `nightly__20261126T210000Z__web01__vm-12`.
 None starts once the window has closed; those that run then finish.

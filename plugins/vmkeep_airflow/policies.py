@@ -13,7 +13,7 @@ from airflow.sdk import get_parsing_context
 
 from vmkeep.errors import PolicyError
 from vmkeep.model.wording import counted
-from vmkeep.policy import Policy, PolicyFile, default_folder, not_yet, read_folder
+from vmkeep.policy import Policy, PolicyFile, default_folder, not_yet, read_file, read_folder
 
 PREFIX = "backup_window_"
 """The beginning of the id of each window's DAG."""
@@ -35,9 +35,15 @@ def policy_files() -> tuple[PolicyFile, ...]:
 def window_policies() -> Iterator[Policy]:
     """Yield the policies without faults; in a process that runs one task, only the one that the task belongs to."""
     only = get_parsing_context().dag_id
-    for read in policy_files():
-        if read.policy is not None and only in (None, f"{PREFIX}{read.policy.name}"):
-            yield read.policy
+    files = policy_files() if only is None else _file_of(only)
+    yield from (read.policy for read in files if read.policy is not None)
+
+
+def _file_of(dag_id: str) -> tuple[PolicyFile, ...]:
+    """Return the policy file that a DAG is made of: its name is the policy's."""
+    if not dag_id.startswith(PREFIX):
+        return ()
+    return (read_file(policy_folder() / f"{dag_id.removeprefix(PREFIX)}.yaml"),)
 
 
 def require_sound_policies() -> None:

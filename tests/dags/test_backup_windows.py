@@ -72,7 +72,10 @@ def test_an_edit_is_live_when_the_file_is_read_again(folder):
 
 def test_a_task_reads_no_other_policy_than_its_own(folder, monkeypatch):
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "backup_window_web")
+    (folder / "apps.yaml").write_text("[")
     assert set(parsed().dags) == {"backup_window_web"}
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "vm_backup")
+    assert parsed().dags == {}
 
 
 def test_a_folder_that_is_gone_is_an_import_error_that_names_it(folder, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from vmkeep.flows.windows import PlannedVm, WindowPlan
+from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import Due, read_file
 from vmkeep_airflow.operators.report_window import problems_of, report_of
@@ -165,6 +165,15 @@ def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
 def test_a_plan_survives_the_way_to_the_next_task():
     plan = planned(2)
     assert from_plain(WindowPlan, to_plain(plan)) == plan
+
+
+def test_a_plan_tells_which_vms_are_new_and_which_have_vanished():
+    earlier, plan = planned(3), planned(4)
+    plan = replace(plan, vms=(replace(plan.vms[0], name="renamed"), *plan.vms[2:]))
+    compared = compared_with(plan, earlier)
+    assert (compared.newly_found, compared.vanished) == (("web03",), ("web01",))
+    assert compared_with(plan, None) == plan
+    assert compared_with(plan, replace(earlier, due=Due.SUPERSEDED, vms=())) == plan
 
 
 def test_a_report_names_every_vm_that_has_no_new_point(policy):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,10 @@ class WindowPlan:
     """Names of VMs that no policy takes."""
     conflicts: tuple[str, ...] = ()
     """Names of VMs that other policies take, too."""
+    newly_found: tuple[str, ...] = ()
+    """Names of VMs that the window before did not have."""
+    vanished: tuple[str, ...] = ()
+    """Names of VMs that the window before had, and that are gone, or are not taken any more."""
 
     @property
     def spread(self) -> bool:
@@ -95,6 +99,23 @@ def plan_window(
     if due is Due.SUPERSEDED:
         return WindowPlan(**times)
     return _with_vms(site, policy, others, times)
+
+
+def compared_with(plan: WindowPlan, earlier: WindowPlan | None) -> WindowPlan:
+    """Return a plan that tells which of its VMs are new, and which have vanished, since an earlier one."""
+    if earlier is None or Due.SUPERSEDED in (plan.due, earlier.due):
+        return plan
+    then, now = _named(earlier), _named(plan)
+    return replace(
+        plan,
+        newly_found=tuple(name for moref, name in now.items() if moref not in then),
+        vanished=tuple(name for moref, name in then.items() if moref not in now),
+    )
+
+
+def _named(plan: WindowPlan) -> dict[str, str]:
+    """Return the names of the VMs that the policy takes, by managed object id, which stays when a VM is renamed."""
+    return {vm.moref: vm.name for vm in plan.vms} | {vm.moref: vm.name for vm in plan.left_out}
 
 
 def _with_vms(site: Site, policy: Policy, others: Sequence[Policy], times: dict[str, Any]) -> WindowPlan:

@@ -71,6 +71,8 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "due": plan.due.value,
         **by_ending,
         "left out": [f"{vm.name}: {vm.why}" for vm in plan.left_out],
+        "newly found": list(plan.newly_found),
+        "vanished": list(plan.vanished),
         "unprotected": list(plan.unprotected),
         "conflicts": list(plan.conflicts),
     }

@@ -20,6 +20,7 @@ from demo.lab import Lab, LabControl
 from demo.testing import enter_airflow_home
 from tests.integration.airflow.watched import WatchedApi
 from tests.patience import HANG
+from vmkeep.clock import now
 from vmkeep.model.site import Site, VCenter
 
 enter_airflow_home()
@@ -151,10 +152,11 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
 
 
 def _policies(folder: Path) -> Path:
-    """Write a policy whose window is always open, and one with a fault."""
+    """Write a policy whose window is open for hours from now on, and one with a fault."""
+    hour = (now().hour + 12) % 24
     (folder / "always.yaml").write_text(
         "name: always\nselection: name:web01 or name:db01\nlimits: {backups_at_once: 1}\n"
-        "window: {start: 00:00, end: 24:00, time_zone: UTC}\n"
+        f'window: {{start: "{hour:02}:00", end: "{hour:02}:00", time_zone: UTC}}\n'
     )
     (folder / "broken.yaml").write_text("name: broken\n")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,11 +27,12 @@ def wait_for_run(api: AirflowApi) -> str:
 
 
 @pytest.fixture(scope="module")
-def window(api) -> str:
+def window(api) -> Iterator[str]:
     api.call("PATCH", f"/api/v2/dags/{WINDOW}", {"is_paused": False})
     run = wait_for_run(api)
     assert api.wait(WINDOW, run, seconds=HANG) == "success"
-    return run
+    yield run
+    api.call("PATCH", f"/api/v2/dags/{WINDOW}", {"is_paused": True})
 
 
 def backups(api: AirflowApi) -> dict[str, str]:
