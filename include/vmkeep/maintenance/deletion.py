@@ -15,7 +15,7 @@ from vmkeep.errors import NotFoundError
 from vmkeep.maintenance.facts import point_facts
 from vmkeep.maintenance.forget import PINNED, forget
 from vmkeep.maintenance.noting import note_points, require_points
-from vmkeep.maintenance.storetime import time_for_rules
+from vmkeep.maintenance.storetime import both_times
 from vmkeep.repository import Repository
 from vmkeep.retention import PointFacts, left_bare
 
@@ -55,8 +55,8 @@ def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
     :raises UnsupportedError: this machine's clock is ahead of the store's, so pins would end too early.
     """
     named = tuple(dict.fromkeys(refs))
-    at = time_for_rules(repository.blobs)
-    claims = repository.forgettings.claims(time=at)
+    at, store_time = both_times(repository.blobs)
+    claims = repository.forgettings.claims(time=store_time)
     of_vms = point_facts(repository, at=at, vm_keys={ref.rpartition("/")[0] for ref in named})
     known = {facts.ref: facts for facts in of_vms}
     for ref in named:

@@ -25,13 +25,21 @@ def time_for_rules(store: BlobStore) -> datetime:
 
     :raises UnsupportedError: this machine's clock is far ahead of the store's, so points and pins would end too early.
     """
+    return both_times(store)[0]
+
+
+def both_times(store: BlobStore) -> tuple[datetime, datetime]:
+    """Return this machine's time, by which rules go, and the store's, by which the ages of blobs are judged.
+
+    :raises UnsupportedError: this machine's clock is far ahead of the store's, so points and pins would end too early.
+    """
     ours, theirs = now(), store_time(store)
     if ours - theirs > _AHEAD:
         raise UnsupportedError(
             f"this machine's clock says {ours:%Y-%m-%d %H:%M} UTC, and that of {store.location} "
             f"{theirs:%Y-%m-%d %H:%M}: nothing is forgotten by a rule before the one that is wrong is set"
         )
-    return ours
+    return ours, theirs
 
 
 def store_time(store: BlobStore) -> datetime:

@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.stub import SessionRenewedError
 
 PAGE = 200
 """Number of objects in one answer. A page of 100 VMs with their devices costs each side some 100 ms."""
+_TRIES = 3
+"""Number of times that objects are read while some of them vanish."""
 
 
 def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def read_chain(session: Session, start: Any, steps: Sequence[tuple[Any, str]], p
     )
     return {
         moref_of(content.obj): {item.name: item.val for item in content.propSet}
-        for content in _pages(session, spec)
+        for content in _all_pages(session, spec, start)
         if not content.missingSet
     }
 
@@ -94,7 +96,7 @@ def read_listed(session: Session, owner: Any, listing: str, kind: Any, *paths: s
         ],
     )
     listed = []
-    for content in _pages(session, spec):
+    for content in _all_pages(session, spec, owner):
         if moref_of(content.obj) != moref_of(owner):
             listed.append((content.obj, _values(content, paths)))
         elif content.missingSet:
@@ -135,7 +137,8 @@ def _read_view(session: Session, paths_of: Mapping[Any, Sequence[str]], under: A
             objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
             propSet=[collector.PropertySpec(type=kind, pathSet=list(paths)) for kind, paths in paths_of.items()],
         )
-        return [(content.obj, _values(content, _paths_of(content.obj, paths_of))) for content in _pages(session, spec)]
+        found = _all_pages(session, spec, view)
+        return [(content.obj, _values(content, _paths_of(content.obj, paths_of))) for content in found]
     finally:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):  # because the view ends with the session anyway
             view.DestroyView()
@@ -152,6 +155,24 @@ def _values(content: Any, paths: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = dict.fromkeys(paths)
     values.update((item.name, item.val) for item in content.propSet)
     return values
+
+
+def _all_pages(session: Session, spec: Any, start: Any) -> list[Any]:
+    """Return the content of all objects. Read again if one that ``start`` only leads to vanished meanwhile.
+
+    Without this, callers would take the fault of such an object for that of the object they asked for.
+
+    :param start: the object that the spec begins with. If it is gone, its fault is raised.
+    :raises TransientError: at each try another object vanished.
+    """
+    for _ in range(_TRIES):
+        try:
+            return list(_pages(session, spec))
+        except vmodl.fault.ManagedObjectNotFound as fault:
+            if fault.obj is None or moref_of(fault.obj) == moref_of(start):
+                raise
+            gone = moref_of(fault.obj)
+    raise TransientError(f"{session.host}: objects vanish while they are read, {gone} among them: try again")
 
 
 def _pages(session: Session, spec: Any) -> Iterator[Any]:

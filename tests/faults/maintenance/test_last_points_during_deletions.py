@@ -182,6 +182,19 @@ def test_a_deletion_that_died_before_it_decided_counts_for_an_hour_only(two):
     assert two.open().forgettings.decide(died, [first]) == frozenset()  # if it lives after all, it looks again
 
 
+@pytest.mark.parametrize(("hours", "counts"), [(-2, True), (2, False)], ids=["behind", "ahead"])
+def test_the_age_of_a_deletion_is_judged_by_the_stores_clock_alone(two, hours, counts):
+    two.store.time = now() + timedelta(hours=hours)
+    first, second = sorted(two.held)
+    two.open().forgettings.begin([first])
+    if not counts:
+        two.store.time += timedelta(minutes=61)
+
+    bare = plan_deletion(two.open(), [second]).bare
+
+    assert [point.ref for point in bare] == ([second] if counts else [])
+
+
 def test_a_deletion_that_has_decided_counts_however_old_it_is(two):
     first, second = sorted(two.held)
     record = begun_long_ago(two, first)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tests.integration.vsphere.test_snapshots import Failing
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read_all, read_each
 
 
@@ -30,3 +32,15 @@ def test_objects_of_several_types_are_read_together(session):
 
 def test_nothing_asks_nothing(session):
     assert read_each(session, [], "name") == []
+
+
+def test_objects_are_read_again_if_one_vanishes_meanwhile(session, lab):
+    hosts = objects(session, vim.HostSystem)
+    path = inventory_path_of(session, hosts[0])
+    gone = {"obj": vim.HostSystem("host-1")}
+    lab.site.faults.add(Failing(method="RetrievePropertiesEx", fault="ManagedObjectNotFound", count=2, added=gone))
+
+    assert objects(session, vim.HostSystem) == hosts
+
+    lab.site.faults.add(Failing(method="RetrievePropertiesEx", fault="ManagedObjectNotFound", added=gone))
+    assert inventory_path_of(session, hosts[0]) == path

@@ -80,6 +80,22 @@ def test_our_snapshots_are_listed_in_two_calls_however_many_tasks_the_vm_has_see
     assert {name: count for name, count in asked.items() if count} == {"RetrievePropertiesEx": 2}
 
 
+def test_a_task_that_vanishes_while_tasks_are_listed_hides_no_snapshot(session, vm, lab):
+    made = snapshots.create(session, vm, run="mine", quiesce=False)
+    gone = {"obj": vim.Task("task-1")}
+    lab.site.faults.add(Failing(method="RetrievePropertiesEx", fault="ManagedObjectNotFound", added=gone))
+
+    assert snapshots.find_by_run(session, vm, "mine") == (made,)
+
+
+def test_tasks_that_vanish_at_each_try_do_not_count_as_a_vm_that_is_gone(session, vm, lab):
+    gone = {"obj": vim.Task("task-1")}
+    lab.site.faults.add(Failing(method="RetrievePropertiesEx", fault="ManagedObjectNotFound", count=3, added=gone))
+
+    with pytest.raises(TransientError, match=r"task-1.*try again"):
+        snapshots.find_by_run(session, vm, "mine")
+
+
 def test_a_foreign_snapshot_is_not_ours(session, vm):
     session.vm(vm).CreateSnapshot_Task("before the upgrade", '{"by": "hand"}', False, False)
     deadline = time.monotonic() + HANG
