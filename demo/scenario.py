@@ -18,6 +18,7 @@ ROOT, GROUP, RDM, DATA = 2000, 2001, 2016, 16000
 """Device keys of its disks: two of a volume group, the physical-mode RDM, and one of data."""
 MIB = 1 << 20
 RUN_SECONDS = 600.0
+WINDOW = "backup_window_example"
 
 
 class DemoFailedError(RuntimeError):
@@ -58,6 +59,7 @@ class Scenario:
         self.same_disks(VM, before, "the first point")
         self.restore("restore to new VM", point=second["point"], new_name=NEW_VM)
         self.same_disks(NEW_VM, changed, "the second point", placeholder=True)
+        self.open_window()
 
     def back_up(self, name: str) -> dict[str, Any]:
         """Run ``vm_backup`` and return its ``Sealed``."""
@@ -85,6 +87,17 @@ class Scenario:
         restored: dict[str, Any] = self.api.xcom("vm_restore", run, "finish")
         self.rows += restore_rows(name, seconds=seconds, writes=self._mapped("vm_restore", run, "write_disk"))
         return restored
+
+    def open_window(self) -> None:
+        """Run the window of the policy that comes with vmkeep."""
+        self.api.call("PATCH", f"/api/v2/dags/{WINDOW}", {"is_paused": False})
+        run, seconds = self._run(WINDOW, "window of a policy")
+        self.rows.append(Row(run="window of a policy", task="whole run", seconds=seconds))
+        report = self.api.xcom(WINDOW, run, "report")
+        self.expect(report["done"] == ["web01"], "the VM of the policy is backed up")
+        self.expect(VM in report["unprotected"], "the VM that no policy takes is named")
+        unprotected = len(report["unprotected"])
+        self.line.say(f"policy {report['policy']}: web01 is backed up; no policy takes {unprotected} other VMs")
 
     def same_disks(self, vm: str, wanted: Mapping[int, str], what: str, *, placeholder: bool = False) -> None:
         """Compare every disk of a VM with what it was; in a new VM an empty placeholder stands in for the RDM."""

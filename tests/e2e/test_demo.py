@@ -95,7 +95,7 @@ def test_the_demo_backs_up_and_restores_and_every_byte_is_compared(start, folder
     assert "app01: all 4 disks are as in the first point, byte for byte" in said
     assert "app01-restored: all 4 disks are as in the second point, byte for byte" in said
     assert "Hard disk 4 skipped (physical RDM)" in said
-    for run in ("full backup", "incremental backup", "restore over", "restore to new VM"):
+    for run in ("full backup", "incremental backup", "restore over", "restore to new VM", "window of a policy"):
         assert re.search(rf"│ {run} ", said), f"the table has no row for: {run}"
     assert re.search(r"http://127\.0\.0\.1:\d+, user admin, password \S+", said)
     assert not folder.exists()
