@@ -46,7 +46,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep.model.point import BackupMode
+from vmkeep.model.quiescing import OLDER_QUIESCE_CHOICES, QUIESCE_CHOICES
 from vmkeep_airflow.limits import MANY, PATIENT
 from vmkeep_airflow.operators.catalog import CatalogOperator
 from vmkeep_airflow.operators.close_run import CloseRunOperator
@@ -88,11 +89,12 @@ PARAMS = {
         section="Consistency",
     ),
     "quiesce": Param(
-        Quiesce.FILE_SYSTEM.value,
+        QUIESCE_CHOICES[0],
         type="string",
-        enum=[quiesce.value for quiesce in Quiesce],
+        enum=[*QUIESCE_CHOICES, *OLDER_QUIESCE_CHOICES],
         title="Quiesce",
-        description="What the guest has to flush before the snapshot. vSphere does not say whether applications did.",
+        description="Whether the guest writes out its data before the snapshot. If it cannot: 'required' fails the "
+        "run, 'preferred' warns. vSphere does not say whether applications took part.",
         section="Consistency",
     ),
     "verify": Param(

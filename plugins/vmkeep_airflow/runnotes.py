@@ -1,4 +1,4 @@
-"""Writes notes on DAG runs, which Airflow shows beside the grid: the run's VM, and the reason if it is red."""
+"""Writes notes on DAG runs, which Airflow shows beside the grid: the VM, the mode of its backup, why a run is red."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
+
+from vmkeep_airflow.ours import is_ours
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -20,6 +22,52 @@ def on_dag_run_running(dag_run: DagRun) -> None:
     about = subject(dag_run.dag_id, dag_run.conf or {})
     if about and not dag_run.note:
         add_note(dag_run, about)
+
+
+@hookimpl
+def on_dag_run_success(dag_run: DagRun) -> None:
+    """Tell in the note of a backup the mode and the quiescing that were used, and the consistency that was reached."""
+    if dag_run.dag_id != "vm_backup" or not is_ours(dag_run):
+        return
+    for line in reached(_sealed(dag_run)):
+        add_note(dag_run, line)
+
+
+def reached(sealed: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a note about a sealed point.
+
+    :param sealed: a ``Sealed`` as a dict; without a mode, an older program wrote it.
+    """
+    if not sealed.get("mode_used"):
+        return []
+    words = [
+        _used("mode", sealed["mode_used"], sealed.get("mode_asked")),
+        _used("quiesce", sealed.get("quiesce_used") or "off", sealed.get("quiesce_asked")),
+        f"reached {sealed.get('consistency')}",
+    ]
+    changes = [
+        f"{change['what']} {change['asked']} changed to {change['used']} ({change['reason']})"
+        for change in sealed.get("changes") or ()
+    ]
+    return ["; ".join(words), *changes]
+
+
+def _used(what: str, used: str, asked: str | None) -> str:
+    return f"{what} {used}" if used == asked else f"{what} {used}, asked {asked}"
+
+
+def _sealed(dag_run: DagRun) -> Mapping[str, Any]:
+    """Return the result of the task that seals the point, from Airflow's database; empty if there is none."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+    from sqlalchemy.orm import object_session
+
+    session = object_session(dag_run)
+    assert session is not None
+    where = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": "catalog", "key": "return_value"}
+    found = session.scalars(select(XComModel).filter_by(**where)).first()
+    value = XComModel.deserialize_value(found) if found is not None else None
+    return value if isinstance(value, Mapping) else {}
 
 
 def subject(dag_id: str, params: Mapping[str, Any]) -> str | None:

@@ -240,6 +240,27 @@ def test_a_run_that_begins_is_noted_with_the_vm_it_is_about(make_run, dag_id, co
     assert run.note == note
 
 
+def test_a_backup_that_ends_well_is_noted_with_what_was_asked_used_and_reached(make_run):
+    run = make_run("vm_backup")
+    (ti,) = run.instances("catalog")
+    run.forget_result(ti)
+    sealed = {
+        "consistency": "crash", "mode_asked": "SNAPSHOT_INCL_MEM", "mode_used": "SNAPSHOT_EXCL_MEM",
+        "quiesce_asked": "preferred", "quiesce_used": "none",
+        "changes": [{"what": "quiesce", "asked": "file-system", "used": "none", "reason": "no-tools", "detail": ""}],
+    }  # fmt: skip
+    ids = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "session": run.session}
+    XComModel.set("return_value", sealed, **ids)
+    run.session.flush()
+
+    assert run.close() == "success"
+
+    assert run.run.note.splitlines() == [
+        "mode SNAPSHOT_EXCL_MEM, asked SNAPSHOT_INCL_MEM; quiesce none, asked preferred; reached crash",
+        "quiesce file-system changed to none (no-tools)",
+    ]
+
+
 def test_a_note_that_somebody_wrote_is_left_alone(make_run):
     run = make_run("vm_backup").run
     run.note = "before the upgrade"

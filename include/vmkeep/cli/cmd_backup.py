@@ -24,7 +24,8 @@ from vmkeep.errors import UsageError
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import to_plain
-from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep.model.point import BackupMode
+from vmkeep.model.quiescing import OLDER_QUIESCE_CHOICES, QUIESCE_CHOICES, parse_quiesce
 from vmkeep.model.transport import parse_modes
 from vmkeep.model.wording import counted, size
 
@@ -65,11 +66,12 @@ def backup() -> None:
 @option(
     "--quiesce",
     section=Section.WHAT,
-    type=click.Choice([quiesce.value for quiesce in Quiesce]),
-    default=Quiesce.FILE_SYSTEM.value,
+    type=click.Choice([*QUIESCE_CHOICES, *OLDER_QUIESCE_CHOICES]),
+    default=QUIESCE_CHOICES[0],
     show_default=True,
-    help="The data that VMware Tools flush in the guest before the snapshot. With 'application', vSphere does not "
-    "tell whether applications took part: the point then says file-system, with a warning.",
+    help="Whether VMware Tools write out the guest's data before the snapshot. If they cannot, 'required' fails, and "
+    "'preferred' warns. With ':application', vSphere does not tell whether applications took part: the point then "
+    "says file-system, with a warning. The last three are older words: a level alone is preferred, none is off.",
 )
 @option(
     "--verify",
@@ -97,11 +99,13 @@ def run(
     if (vm is None) is (selector is None):
         raise UsageError("name one VM, or give a selector of several with --select")
     site = site_from(repository=repository, vddk=vddk, **vsphere)
+    wish = parse_quiesce(quiesce)
     request = BackupRequest(
         vm_selector=vm or "",
         run=f"cli-{uuid.uuid4().hex[:12]}",
         mode=BackupMode(mode),
-        quiesce=Quiesce(quiesce),
+        quiesce=wish.level,
+        quiesce_required=wish.required,
         transports=parse_modes(transports),
         exclude=exclude,
         full=full,

@@ -24,6 +24,7 @@ from vmkeep.errors import NotFoundError
 from vmkeep.flows import points
 from vmkeep.flows.points import Marks
 from vmkeep.model.job import to_plain
+from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import size
 
@@ -121,7 +122,12 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
         click.echo(f"  taken of      {found.vm.in_full}")
     click.echo(f"  taken at      {found.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, run {found.run}")
     click.echo(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
-    click.echo(f"  consistency   {found.consistency}; quiesce asked {found.quiesce_asked}")
+    asked = QuiesceRequest(level=found.quiesce_asked, required=found.quiesce_required)
+    click.echo(
+        f"  consistency   {found.consistency}; quiesce asked {asked}, used {found.quiesce_used or 'not recorded'}"
+    )
+    for change in found.changes:
+        click.echo(f"  changed       {change}")
     rows = []
     images = {image.disk.key: image for image in found.images}
     for disk in found.disks:

@@ -36,6 +36,7 @@ from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
 from vmkeep.model.point import BackupKind, BackupMode, DiskImage, Power, RestorePoint
+from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository, point_id
@@ -89,6 +90,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             tracked=vm.tracked,
             mode=choice.mode,
             quiesce=choice.quiesce,
+            changes=choice.changes,
             parent=last.point.ref if last.point else None,
             no_parent=last.reason,
             warnings=(*half_written, *warnings, *last.warnings, *choice.warnings),
@@ -285,6 +287,9 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         skipped=tuple(disk for disk in pre.disks if disk.skip is not None),
         warnings=(*pre.warnings, *taken.warnings),
         power=Power.ON if pre.running else Power.SUSPENDED if pre.suspended else Power.OFF,
+        quiesce_required=pre.request.quiesce_required,
+        quiesce_used=taken.quiesced,
+        changes=(*pre.changes, *taken.changes),
         attachments=taken.attachments | {f"extents/{copy.disk.key}": copy.extents for copy in copies},
         attachment_sizes=taken.attachment_sizes | {f"extents/{copy.disk.key}": copy.extents_size for copy in copies},
     )
@@ -296,6 +301,11 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         vm=pre.vm.name,
         kind=point.kind,
         consistency=point.consistency,
+        mode_asked=point.mode_asked,
+        mode_used=point.mode_used,
+        quiesce_asked=str(QuiesceRequest(level=point.quiesce_asked, required=point.quiesce_required)),
+        quiesce_used=point.quiesce_used or "",
+        changes=point.changes,
         disks_copied=len(point.images),
         disks_skipped=len(point.skipped),
         bytes_read=sum(image.bytes_read for image in images),

@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
+from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
+from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode, modes_for_writing, require_some
 from vmkeep.model.vmref import VmRef
 
@@ -24,6 +26,8 @@ class BackupRequest:
     """Run key. It names the snapshot, the leases and the run's notes."""
     mode: BackupMode = BackupMode.SNAPSHOT_EXCL_MEM
     quiesce: Quiesce = Quiesce.FILE_SYSTEM
+    quiesce_required: bool = False
+    """Without quiescing there is no backup; else a failure to quiesce only costs consistency."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     exclude: tuple[str, ...] = ()
     """Disks to leave out, by address (``scsi0:1``), label or device key."""
@@ -35,8 +39,9 @@ class BackupRequest:
     """
 
     def __post_init__(self) -> None:
-        """Refuse a request without a transport mode."""
+        """Refuse a request without a transport mode, and one for quiescing that no backup could keep."""
         require_some(self.transports)
+        QuiesceRequest(level=self.quiesce, required=self.quiesce_required)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,8 @@ class Preflight:
     """Changed block tracking was on already."""
     mode: BackupMode
     quiesce: Quiesce
+    changes: tuple[ChangeDown, ...] = ()
+    """The changes from the request's mode and quiescing to these."""
     parent: str | None
     """Ref of the point of this very VM that an incremental starts from; ``None``: every disk is read in full."""
     no_parent: str = ""
@@ -75,6 +82,10 @@ class SnapshotTaken:
     vm: str
     """Managed object id."""
     consistency: Consistency
+    quiesced: Quiesce | None = None
+    """The quiescing that the snapshot was taken with; ``None``: an older program took it, and did not tell."""
+    changes: tuple[ChangeDown, ...] = ()
+    """The changes of this step, which come after those of the preflight."""
     taken_at: datetime
     """Time by vCenter's clock."""
     attachments: dict[str, str] = field(default_factory=dict)
@@ -94,6 +105,14 @@ class Sealed:
     """Display name."""
     kind: str
     consistency: str
+    """The consistency that was reached."""
+    mode_asked: str = ""
+    mode_used: str = ""
+    quiesce_asked: str = ""
+    """The request as a person writes it, e.g. ``required``."""
+    quiesce_used: str = ""
+    changes: tuple[ChangeDown, ...] = ()
+    """The changes from what was asked for to what was used, with their reasons."""
     disks_copied: int
     disks_skipped: int
     bytes_read: int

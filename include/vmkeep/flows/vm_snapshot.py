@@ -12,13 +12,14 @@ from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedE
 from vmkeep.flows import other_restores
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
+from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
 from vmkeep.vsphere import changes, claims, inventory, sharing, snapshots, vmfiles
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.snapshots import QuiesceFailedError, VmSnapshot
+from vmkeep.vsphere.snapshots import VmSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +87,15 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
         version = _require_off(session, pre).change_version
         warnings += _restores_since(session, repository, pre)
         taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
-        return replace(taken, version=version)
+        return replace(taken, version=version, quiesced=Quiesce.NONE)
     if not pre.tracked:
         warnings += _track(session, vm)
-    snapshot, consistency = _create(session, pre, repository.id, warnings)
+    quiesced, consistency = _create(session, pre, repository.id, warnings)
+    snapshot = quiesced.snapshot
     try:
         warnings += _restores_since(session, repository, pre)
-        return _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
+        taken = _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
+        return replace(taken, quiesced=quiesced.used, changes=quiesced.changes)
     except BaseException:
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
@@ -156,30 +159,24 @@ def _restores_since(session: Session, repository: Repository, pre: Preflight) ->
     return [warning for warning in found if warning not in pre.warnings]
 
 
-def _create(session: Session, pre: Preflight, repository: str, warnings: list[str]) -> tuple[VmSnapshot, Consistency]:
+def _create(session: Session, pre: Preflight, repository: str, warnings: list[str]) -> tuple[Quiesced, Consistency]:
     memory = pre.mode is BackupMode.SNAPSHOT_INCL_MEM and pre.running
-    wanted = pre.quiesce is not Quiesce.NONE
     take = partial(snapshots.create, session, _moref(pre), run=pre.request.run, repository=repository, memory=memory)
-    try:
-        snapshot = take(quiesce=wanted)
-    except QuiesceFailedError as error:
-        warnings.append(f"quiescing failed, the point is crash-consistent: {error}")
-        log.warning("VM %s: %s", pre.vm.name, warnings[-1])
-        wanted = False
-        snapshot = take(quiesce=False)
+    taken = take_quiesced(take, pre.quiesce, required=pre.request.quiesce_required, vm=pre.vm.name)
+    warnings += taken.warnings
     if not pre.running:
-        return snapshot, _resting(pre)
+        return taken, _resting(pre)
     if memory:
-        return snapshot, Consistency.MEMORY
-    if wanted:
-        # vSphere does not tell what VMware Tools did inside the guest. They promise at least flushed file systems.
-        if pre.quiesce is Quiesce.APPLICATION:
-            warnings.append(
-                "application quiescing was asked for, but vSphere does not tell whether applications took part: "
-                "the point counts as file-system consistent"
-            )
-        return snapshot, Consistency.FILE_SYSTEM
-    return snapshot, Consistency.CRASH
+        return taken, Consistency.MEMORY
+    if taken.used is Quiesce.NONE:
+        return taken, Consistency.CRASH
+    # vSphere does not tell what VMware Tools did inside the guest. They promise at least flushed file systems.
+    if taken.used is Quiesce.APPLICATION:
+        warnings.append(
+            "application quiescing was asked for, but vSphere does not tell whether applications took part: "
+            "the point counts as file-system consistent"
+        )
+    return taken, Consistency.FILE_SYSTEM
 
 
 def _resting(pre: Preflight) -> Consistency:

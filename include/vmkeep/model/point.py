@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 
+from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import ChangeId, Disk
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -147,6 +148,12 @@ class RestorePoint:
     """Size of each saved file in bytes, by its name."""
     power: Power | None = None
     """The VM's power state; ``None``: an older program wrote the point and did not record it."""
+    quiesce_required: bool = False
+    """Without quiescing there would be no point."""
+    quiesce_used: Quiesce | None = None
+    """The quiescing that the snapshot was taken with; ``None``: an older program wrote the point and did not tell."""
+    changes: tuple[ChangeDown, ...] = ()
+    """The changes from the mode and the quiescing that were asked for to those that were used, with their reasons."""
 
     def __post_init__(self) -> None:
         """Convert the time to UTC, derive the kind, and refuse a disk that appears twice."""

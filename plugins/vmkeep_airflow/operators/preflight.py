@@ -11,6 +11,7 @@ from airflow.sdk import Context
 from vmkeep.errors import ConflictError
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import from_plain, to_plain
+from vmkeep.model.quiescing import parse_quiesce
 from vmkeep.model.transport import DEFAULT_MODES
 from vmkeep_airflow.dagruns import LeftoverDecision, decided, own_dag_run
 from vmkeep_airflow.operators.base import SiteOperator
@@ -21,7 +22,7 @@ class PreflightOperator(SiteOperator):
 
     :param vm: the VM: its name, or ``name:``, ``uuid:``, ``moref:``, ``ipaddr:`` and a value. Templated.
     :param mode: a ``BackupMode``. Templated.
-    :param quiesce: a ``Quiesce``. Templated.
+    :param quiesce: ``required``, ``preferred`` or ``off``, or one with a level (``preferred:application``). Templated.
     :param transports: VDDK transport modes, the preferred one first. Templated.
     :param exclude: disks to leave out, by address (``scsi0:1``), label or device key. Templated.
     :param full: read every disk in full, even if its changes are known. Templated.
@@ -43,7 +44,7 @@ class PreflightOperator(SiteOperator):
         *,
         vm: Any,
         mode: Any = "SNAPSHOT_EXCL_MEM",
-        quiesce: Any = "file-system",
+        quiesce: Any = "preferred",
         transports: Any = DEFAULT_MODES,
         exclude: Any = None,
         full: Any = False,
@@ -62,13 +63,15 @@ class PreflightOperator(SiteOperator):
         from vmkeep.flows import backup
 
         ti = context["ti"]
+        wish = parse_quiesce(str(self.quiesce))
         request = from_plain(
             BackupRequest,
             {
                 "vm_selector": self.vm,
                 "run": own_dag_run(ti).run_key(ti.try_number),
                 "mode": self.mode,
-                "quiesce": self.quiesce,
+                "quiesce": wish.level,
+                "quiesce_required": wish.required,
                 "transports": list(self.transports),
                 "exclude": list(self.exclude or ()),
                 "full": self.full,
@@ -82,6 +85,8 @@ class PreflightOperator(SiteOperator):
                     f"VM {found.vm.name} is being backed up by run {other.run} (snapshot {other.snapshot}): wait for it"
                 )
         self.warn(found.warnings)
+        for change in found.changes:
+            self.log.info("%s (%s)", change, change.reason)
         for disk in found.disks:
             what = f"skipped: {disk.skip.why}" if disk.skip else "will be copied"
             self.log.info("%s (%s, %d MiB): %s", disk.label, disk.address, disk.capacity >> 20, what)

@@ -15,6 +15,7 @@ from vmkeep.errors import (
     QuiesceFailedError,
     VSphereError,
 )
+from vmkeep.flows import quiescing
 from vmkeep.flows.backup import preflight
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.repository import create_repository, open_repository
@@ -65,8 +66,9 @@ def test_a_vm_is_backed_up_in_full_and_in_increments_and_restored(lab, site):
 
 
 @pytest.mark.parametrize("fault", ["ApplicationQuiesceFault", "FilesystemQuiesceFault", "SystemError"])
-def test_a_guest_that_cannot_be_quiesced_is_backed_up_without(lab, site, fault):
-    lab.fault(method="CreateSnapshot_Task", fault=fault)
+def test_a_guest_that_cannot_be_quiesced_is_backed_up_without(lab, site, monkeypatch, fault):
+    lab.fault(method="CreateSnapshot_Task", fault=fault, count=quiescing.TRIES)
+    monkeypatch.setattr(quiescing, "PAUSE_SECONDS", 0.0)
 
     sealed = back_up(site, "web01")
 
