@@ -15,17 +15,11 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from vmkeep.flows.windows import PlannedVm, WindowPlan
-from vmkeep.model.point import Quiesce
-from vmkeep.policy import Policy, QuiesceWish
+from vmkeep.policy import Policy
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_NAME = 80
 _LONGEST_WAIT = timedelta(days=1)
-_QUIESCE = {
-    QuiesceWish.REQUIRED: Quiesce.FILE_SYSTEM,
-    QuiesceWish.PREFERRED: Quiesce.FILE_SYSTEM,
-    QuiesceWish.OFF: Quiesce.NONE,
-}
 
 
 class Ending(StrEnum):
@@ -76,7 +70,7 @@ def conf_of(policy: Policy, vm: PlannedVm) -> dict[str, Any]:
     return {
         "vm": f"moref:{vm.moref}",
         "mode": policy.mode.value,
-        "quiesce": _QUIESCE[policy.quiesce].value,
+        "quiesce": policy.quiesce.value,
         "transports": [mode.value for mode in policy.transports],
         "verify": policy.sample,
         "vsphere": policy.vsphere,

@@ -157,7 +157,7 @@ def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
     params = DagBag(str(DAGS / "vm_backup.py")).dags["vm_backup"].params
     conf = conf_of(policy, PlannedVm(moref="vm-1", name="web01", last_point_at=None))
     assert set(conf) <= set(params)
-    assert conf["quiesce"] == "none"
+    assert conf["quiesce"] == "off"
     params.update(conf)
     params.validate()
 

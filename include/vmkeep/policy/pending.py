@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vmkeep.model.point import BackupMode
-from vmkeep.policy.values import AtEnd, Policy, QuiesceWish
+from vmkeep.policy.values import AtEnd, Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,6 @@ def not_yet(policy: Policy) -> tuple[Pending, ...]:
 def _used(policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.mode is BackupMode.SUSPEND:
         yield "mode", "the backup of every VM fails before it begins"
-    if policy.quiesce is QuiesceWish.REQUIRED:
-        yield "quiesce", "a guest that cannot flush is backed up all the same, with a warning"
     if policy.disks.include or policy.disks.exclude:
         yield "disks", "every disk is copied"
     if policy.disks.skipped_is_failure:
