@@ -18,6 +18,9 @@ from vmkeep.policy import Policy, PolicyFile, default_folder, not_yet, read_file
 PREFIX = "backup_window_"
 """The beginning of the id of each window's DAG."""
 
+_SHOWN = 100
+"""Faults that the import error lists."""
+
 
 def policy_folder() -> Path:
     """Return the folder of the policy files: Airflow's ``[vmkeep] policies``, or that which comes with vmkeep."""
@@ -53,7 +56,8 @@ def require_sound_policies() -> None:
     """
     lines = [line for read in policy_files() for line in read.lines]
     if lines:
-        listed = "\n".join(lines)
+        more = [f"and {len(lines) - _SHOWN} more: run 'vmkeep policy check'"] if len(lines) > _SHOWN else []
+        listed = "\n".join([*lines[:_SHOWN], *more])
         raise PolicyError(f"{counted(len(lines), 'fault')} in policy files, which back up nothing now:\n{listed}")
 
 

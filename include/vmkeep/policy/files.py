@@ -16,7 +16,7 @@ from vmkeep.policy.faults import Fault, Place
 from vmkeep.policy.values import Policy
 
 SUFFIX = ".yaml"
-_LARGEST = 1 << 18
+_LARGEST = 1 << 16
 """Bytes of the largest file that is taken for a policy."""
 
 

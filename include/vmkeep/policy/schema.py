@@ -202,6 +202,7 @@ _WORDINGS: dict[str, Callable[[ValidationError, Mapping[str, Any]], str]] = {
     "minLength": lambda _, field: f"the text is empty; write it as in {_example(field)}",
     "maxLength": lambda error, _: f"the text is longer than {error.validator_value} characters",
     "minItems": lambda _, field: f"the list is empty; write it as in {_example(field)}",
+    "maxItems": lambda error, _: f"the list is longer than {error.validator_value} items",
     "minProperties": lambda _, field: f"there is nothing in it; write it as in {_example(field)}",
     "uniqueItems": lambda _, __: "an item of the list stands there twice",
 }

@@ -179,6 +179,7 @@ limits: {backups_at_once: 2.5}
         ("description: " + "x" * 501, (7, 14), "longer than 500 characters"),
         ("owner:", (7, 7), "nothing is not a text"),
         ("12: 13", (7, 1), "no field '12'"),
+        (f"exclusions: [{'name:x,' * 201}]", (7, 13), "longer than 200 items"),
         ("exclusions:\n  - none:", (8, 5), 'put it into quotes, "none:"'),
         ("exclusions: {a: b}", (7, 13), "a group of fields is not a list"),
         ("disks: {}\ndisks: {exclude: [*x]}", (8, 19), "alias"),
@@ -247,7 +248,7 @@ def test_only_a_time_zone_that_means_the_same_everywhere_is_taken(faults, zone):
         (b"- a\n", "a policy has fields"),
         (b"name", "a policy has fields"),
         (b"\xff\xfe", "no text in UTF-8"),
-        (b"a: 1\n" * 100_000, "longer than 256 KiB"),
+        (b"a: 1\n" * 100_000, "longer than 64 KiB"),
     ],
 )
 def test_a_file_that_is_no_policy_at_all_is_one_fault(faults, content, expected):
