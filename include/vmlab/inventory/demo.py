@@ -41,8 +41,8 @@ def build_inventory(site: Site, data_disk_bytes: int) -> None:
     places = _places(site)
     for number, size in enumerate((64 * MIB, 64 * MIB, 128 * MIB)):
         add_lun(site, number, size)
-    with open_image("vip") as raw, raw.open("rb") as source, lun_file(site, _lun(site, 0)).open("r+b") as lun:
-        lun.write(source.read())
+    with open_image("vip") as (raw, _), lun_file(site, _lun(site, 0)).open("r+b") as lun:
+        lun.write(raw.read())
     _app01(site, places, data_disk_bytes)
     _small_vms(site, places)
     site.world.set_meta("built", True)
@@ -213,8 +213,8 @@ def network_card(network: str) -> Any:
 
 
 def _image(site: Site, path: str, name: str) -> None:
-    with open_image(name) as raw:
-        site.store.create_from_raw(path, raw, thin=True)
+    with open_image(name) as (raw, size):
+        site.store.create_from_raw(path, raw, capacity=size, thin=True)
 
 
 def _guest(site: Site, ref: Any, *, ip: str, host_name: str) -> None:
