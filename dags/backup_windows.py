@@ -63,6 +63,7 @@ for policy in window_policies():
             task_id="start_backups",
             policy=policy,
             plan=plan.output,
+            retries=20,  # a try goes on where the last one stopped, and a window outlives many outages
             execution_timeout=timedelta(hours=60),  # a window lasts a day or a little more, and waits for another day
         )
         report = ReportWindowOperator(

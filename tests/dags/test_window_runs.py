@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
+from vmkeep.errors import TransientError
 from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import Due, read_file
+from vmkeep_airflow.dagruns import DagRunId, start_dag_run
 from vmkeep_airflow.operators.report_window import problems_of, report_of
+from vmkeep_airflow.operators.start_backups import StartBackupsOperator
 from vmkeep_airflow.windowruns import Ending, WindowRuns, conf_of, give_up_at, run_id_of
 
 OPENS = datetime(2026, 6, 8, 22, tzinfo=UTC)
@@ -160,6 +165,51 @@ def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
     assert conf["quiesce"] == "off"
     params.update(conf)
     params.validate()
+
+
+class TaskInstance:
+    """The answers that Airflow gives to a task."""
+
+    try_number = 1
+
+    def __init__(self, *, is_paused: bool = False) -> None:
+        self.is_paused = is_paused
+
+    def get_dag(self, dag_id):
+        assert dag_id == "vm_backup"
+        return self
+
+
+def start_backups(policy, plan, ti):
+    return StartBackupsOperator(task_id="start", policy=policy, plan=to_plain(plan)).execute({"ti": ti})
+
+
+def test_nothing_is_started_while_vm_backup_is_paused_because_no_run_would_begin(policy):
+    with pytest.raises(AirflowFailException, match="vm_backup is paused"):
+        start_backups(policy, planned(1), TaskInstance(is_paused=True))
+
+
+def test_a_window_that_is_missed_or_superseded_starts_nothing(policy):
+    for due in (Due.MISSED, Due.SUPERSEDED):
+        assert start_backups(policy, planned(1, due=due), TaskInstance(is_paused=True)) == {"outcomes": []}
+
+
+def test_an_outage_of_airflows_api_is_a_retry_and_a_refusal_is_the_vms_own(monkeypatch):
+    """Airflow's supervisor answers a task by errors that carry the status of the API."""
+
+    class Supervisor:
+        status = 503
+
+        def send(self, message):
+            detail = {"status_code": self.status, "message": "no"}
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail))
+
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", Supervisor(), raising=False)
+    run = DagRunId(dag_id="vm_backup", run_id="x")
+    with pytest.raises(TransientError, match="vm_backup x"):
+        start_dag_run(run, conf={}, note="")
+    monkeypatch.setattr(Supervisor, "status", 400)
+    assert "no" in (start_dag_run(run, conf={}, note="") or "")
 
 
 def test_a_plan_survives_the_way_to_the_next_task():
