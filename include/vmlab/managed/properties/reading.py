@@ -64,11 +64,17 @@ def read_property(site: Site, ref: Any, name: str) -> Any:
     return _retyped(value, info.type)
 
 
-def read_path(site: Site, ref: Any, path: str) -> Any:
-    """Return the value that a property path names, or None if something on the way is not set."""
+def read_path(site: Site, ref: Any, path: str, known: dict[str, Any] | None = None) -> Any:
+    """Return the value that a property path names, or None if something on the way is not set.
+
+    `known` keeps whole properties of this object for the next path: many paths lead through one `summary`.
+    """
     segments = split(path)
     name, key = segments[0]
-    value = _select(read_property(site, ref, name), key)
+    known = {} if known is None else known
+    if name not in known:
+        known[name] = read_property(site, ref, name)
+    value = _select(known[name], key)
     for name, key in segments[1:]:
         if value is None:
             return None

@@ -36,11 +36,12 @@ def content(site: Site, spec: Any, ref: Any, sees: Sight) -> Any:
     A property that the caller may not read is listed as missing, with its fault.
     """
     answer = PC.ObjectContent(obj=ref)
+    known: dict[str, Any] = {}
     for path in paths(spec, ref):
         if (fault := sees.refusal(ref, path)) is not None:
             answer.missingSet.append(PC.MissingProperty(path=path, fault=fault))
             continue
-        value = read_path(site, ref, path)
+        value = read_path(site, ref, path, known)
         if value is not None:
             answer.propSet.append(vmodl.DynamicProperty(name=path, val=value))
     return answer

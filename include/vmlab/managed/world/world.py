@@ -40,6 +40,7 @@ class World:
         self.stopping = False
         self._database = database
         self._entries: dict[str, Entry] = {}
+        self._by_kind: dict[Any, list[Any]] = {}
         self._depth = 0
         self._dirty: set[str] = set()
         self._meta_dirty: dict[str, Any] = {}
@@ -67,7 +68,9 @@ class World:
 
     def all(self, kind: Any) -> list[Any]:
         """References of all objects of a type, in order of creation."""
-        return [entry.ref for entry in self._entries.values() if isinstance(entry.ref, kind)]
+        if kind not in self._by_kind:
+            self._by_kind[kind] = [entry.ref for entry in self._entries.values() if isinstance(entry.ref, kind)]
+        return list(self._by_kind[kind])
 
     def meta(self, name: str) -> Any:
         """A small persistent JSON value, or None."""
@@ -93,6 +96,7 @@ class World:
         """Enter an object; returns its reference."""
         with self.transaction():
             self._entries[ref._moId] = Entry(ref=ref, props=props, lasting=lasting)
+            self._forget_kinds(ref)
             self._dirty.add(ref._moId)
         return ref
 
@@ -107,6 +111,7 @@ class World:
         with self.transaction():
             self.entry(ref)
             del self._entries[ref._moId]
+            self._forget_kinds(ref)
             self._dirty.add(ref._moId)
 
     def set_meta(self, name: str, value: Any) -> None:
@@ -140,6 +145,11 @@ class World:
         with self.lock:
             self.stopping = True
             self.changed.notify_all()
+
+    def _forget_kinds(self, ref: Any) -> None:
+        """Forget the lists that a reference belongs to; most calls ask for one of them, and few objects come and go."""
+        for kind in [kind for kind in self._by_kind if isinstance(ref, kind)]:
+            del self._by_kind[kind]
 
     def _commit(self) -> None:
         if not self._dirty and not self._meta_dirty:
