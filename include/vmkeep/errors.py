@@ -147,6 +147,13 @@ class QuiesceFailedError(VSphereError):
     exit_code = 24
 
 
+class GuestCommandError(VmKeepError):
+    """A command in the guest failed, did not end in time, or its end is not known."""
+
+    recovery = Recovery.RETRY
+    exit_code = 26
+
+
 class UnreachableError(VmKeepError):
     """A server does not answer: vCenter, ESXi, S3, SSH."""
 

@@ -15,6 +15,7 @@ from vmkeep.errors import Recovery, SomeFailedError
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.values import BackupRequest, Sealed, VerifyReport
 from vmkeep.flows.vm_groups import Group, choose_group
+from vmkeep.model.guest import Logins
 from vmkeep.model.job import to_plain
 from vmkeep.model.selector import shown_name
 from vmkeep.model.site import Site
@@ -36,10 +37,13 @@ class _Result:
     failure: Ending | None = None
 
 
-def run_group(site: Site, selector: str, request: BackupRequest, *, verify: float, as_json: bool) -> None:
+def run_group(
+    site: Site, selector: str, request: BackupRequest, *, verify: float, as_json: bool, logins: Logins
+) -> None:
     """Back up a group, one VM after the other; no failure stops the others.
 
     :param request: the wishes for each VM; its selector and its run are replaced.
+    :param logins: returns the guests' user for commands in them.
     :raises NotFoundError: no VM fits.
     :raises SomeFailedError: not every backup succeeded.
     """
@@ -51,20 +55,22 @@ def run_group(site: Site, selector: str, request: BackupRequest, *, verify: floa
     results: list[_Result] = []
     try:
         for vm in group.vms:
-            results.append(_back_up(site, vm, request, verify=verify, hidden=as_json))
+            results.append(_back_up(site, vm, request, verify=verify, hidden=as_json, logins=logins))
             _tell(results[-1], f"{len(results)} of {len(group.vms)}")
     finally:  # an interrupt leaves a summary of all that was done, too
         _summarise(group, results, as_json=as_json)
     _end(results)
 
 
-def _back_up(site: Site, vm: VmRef, request: BackupRequest, *, verify: float, hidden: bool) -> _Result:
+def _back_up(site: Site, vm: VmRef, request: BackupRequest, *, verify: float, hidden: bool, logins: Logins) -> _Result:
     started = time.monotonic()
     one = replace(request, vm_selector=f"moref:{vm.moref}", run=f"cli-{uuid.uuid4().hex[:12]}")
     done, failure = None, None
     try:
         with progress_bars(hidden=hidden) as bars:
-            done = run_backup(site, one, bars=bars, announce=lambda text: warn(f"{vm}: {text}"), verify=verify)
+            done = run_backup(
+                site, one, bars=bars, announce=lambda text: warn(f"{vm}: {text}"), verify=verify, logins=logins
+            )
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one VM, the others are backed up
         failure = ending_of(error)
     return _Result(vm=vm, seconds=round(time.monotonic() - started, 3), done=done, failure=failure)

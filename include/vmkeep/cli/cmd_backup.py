@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from typing import Any
 
 import click
 
 from vmkeep.cli.backup_group import run_group
 from vmkeep.cli.completions import complete_vms
+from vmkeep.cli.guest_options import guest_command_options, take_guest
 from vmkeep.cli.options import (
     json_option,
     repository_option,
@@ -41,6 +43,8 @@ def backup() -> None:
         "Back up the VM app01; the first backup is full, later ones are incremental": "vmkeep backup run app01",
         "Read every disk in full": "vmkeep backup run app01 --full",
         "Choose the VM by its id, and leave one disk out": "vmkeep backup run moref:vm-16 --exclude scsi0:1",
+        "Freeze a database in the guest for the moment of the snapshot": "vmkeep backup run db01 --guest-user backup "
+        "--guest-password-file pw --pre-freeze '/opt/db/freeze' --post-thaw '/opt/db/thaw'",
         "Back up all VMs that fit a selector": "vmkeep backup run -s 'tag:backup/gold and not powerstate:off'",
     },
 )
@@ -82,6 +86,7 @@ def backup() -> None:
     metavar="SHARE",
     help="The share of the new point that is read back at once: 0 reads none of its data, 1 reads all.",
 )
+@guest_command_options
 @repository_option
 @vsphere_options
 @vddk_option
@@ -89,7 +94,7 @@ def backup() -> None:
 @json_option
 def run(
     vm: str | None, selector: str | None, full: bool, exclude: tuple[str, ...], mode: str, quiesce: str, verify: float,
-    transports: str, repository: str | None, vddk: str | None, as_json: bool, **vsphere: str | None,
+    transports: str, repository: str | None, vddk: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Back up one VM, or a group of VMs.
 
@@ -98,7 +103,8 @@ def run(
     """
     if (vm is None) is (selector is None):
         raise UsageError("name one VM, or give a selector of several with --select")
-    site = site_from(repository=repository, vddk=vddk, **vsphere)
+    guest, logins = take_guest(given)
+    site = site_from(repository=repository, vddk=vddk, **given)
     wish = parse_quiesce(quiesce)
     request = BackupRequest(
         vm_selector=vm or "",
@@ -109,13 +115,14 @@ def run(
         transports=parse_modes(transports),
         exclude=exclude,
         full=full,
+        guest=guest,
     )
     if selector is not None:
-        run_group(site, selector, request, verify=verify, as_json=as_json)
+        run_group(site, selector, request, verify=verify, as_json=as_json, logins=logins)
         return
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:
-        sealed, verified = run_backup(site, request, bars=bars, announce=warn, verify=verify)
+        sealed, verified = run_backup(site, request, bars=bars, announce=warn, verify=verify, logins=logins)
     seconds = time.monotonic() - started
     if as_json:
         print_json(

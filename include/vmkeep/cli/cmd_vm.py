@@ -24,6 +24,7 @@ from vmkeep.cli.options import (
 )
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.vm_thaw import thaw
 from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.flows import held_vms, listing
 from vmkeep.model.selector import shown_name
@@ -41,7 +42,10 @@ _FIRST_TO_GO = ("uuid", "IP", "host", "size", "state", "age")
 
 @click.group(cls=Verbs)
 def vm() -> None:
-    """List and show the VMs of a vCenter; free VMs that dead runs keep from being moved."""
+    """List and show the VMs of a vCenter; free and thaw VMs that dead runs have left."""
+
+
+vm.add_command(thaw)
 
 
 @vm.command(

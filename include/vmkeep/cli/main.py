@@ -36,7 +36,7 @@ _NOUNS = {
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
-    "vm": "List and show the VMs of a vCenter; free VMs that dead runs keep from being moved.",
+    "vm": "List and show the VMs of a vCenter; free and thaw VMs that dead runs have left.",
     "vsphere": "Print the rights that a vCenter user needs.",
 }
 

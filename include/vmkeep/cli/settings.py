@@ -70,6 +70,14 @@ CA_FILE: Final = Setting(
     variable="VMKEEP_CA_FILE", option="--ca-file", is_path=True,
     meaning="Certificate authorities to verify the vCenter with, instead of a thumbprint.",
 )  # fmt: skip
+GUEST_USER: Final = Setting(
+    variable="VMKEEP_GUEST_USER", option="--guest-user", meaning="User of the guest, for commands in it."
+)
+GUEST_PASSWORD: Final = Setting(variable="VMKEEP_GUEST_PASSWORD", secret=True, meaning="Password of the guest's user.")
+GUEST_PASSWORD_FILE: Final = Setting(
+    variable="VMKEEP_GUEST_PASSWORD_FILE", option="--guest-password-file", is_path=True,
+    meaning="File with the password of the guest's user.",
+)  # fmt: skip
 VDDK: Final = Setting(
     variable="VMKEEP_VDDK", option="--vddk", is_path=True, meaning="Folder of VDDK, the one that holds lib64/."
 )
@@ -90,7 +98,8 @@ POLICIES: Final = Setting(
 
 SETTINGS: Final = (
     REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
-    VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, VDDK, CATALOG, CACHE, TIME_ZONE,
+    VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, GUEST_USER, GUEST_PASSWORD,
+    GUEST_PASSWORD_FILE, VDDK, CATALOG, CACHE, TIME_ZONE,
     POLICIES,
 )  # fmt: skip
 """All of them, in the order in which people look for them."""

@@ -14,6 +14,7 @@ __all__ = [
     "complete_runs",
     "deletion",
     "disk_images",
+    "guest_hooks",
     "held_vms",
     "keys",
     "leftovers",

@@ -22,7 +22,7 @@ from vmkeep.errors import (
     UsageError,
     VmKeepError,
 )
-from vmkeep.flows import vm_access
+from vmkeep.flows import guest_hooks, vm_access
 from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
 from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.modes import choose_mode
@@ -34,6 +34,7 @@ from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken,
 from vmkeep.flows.vm_snapshot import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
 from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
+from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
 from vmkeep.model.point import BackupKind, BackupMode, DiskImage, Power, RestorePoint
 from vmkeep.model.quiescing import QuiesceRequest
@@ -59,8 +60,11 @@ Disks whose changes are not known by then are read in full.
 """
 
 
-def preflight(site: Site, request: BackupRequest) -> Preflight:
-    """Find out and decide all that can be known before the VM is touched. Changes nothing."""
+def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins) -> Preflight:
+    """Find out and decide all that can be known before the VM is touched. Changes nothing.
+
+    :param logins: returns the guest's user for commands in the guest.
+    """
     check_vddk(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         seen = sightings_for(session, request.vm_selector, repository, site.catalog)
@@ -69,13 +73,14 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
-        rightscheck.require_on_vm(session, Purpose.BACKUP, vm)
+        rightscheck.require_on_vm(session, Purpose.BACKUP, vm, when=guest_hooks.circumstances(request.guest))
         choice = choose_mode(request, vm, exclude(vm.disks, request.exclude))
         disks = exclude(readable(vm.disks, choice.mode), request.exclude)
         if all(disk.skip for disk in disks):
             why = "; ".join(f"{disk.label}: {disk.skip.why}" for disk in disks if disk.skip) or "it has no disks"
             raise UnsupportedError(f"VM {vm.identity.name}: there is nothing to back up: {why}")
         refuse_shared_in_use(session, vm, disks)
+        guest = guest_hooks.check(session, vm, request.guest, choice.mode, logins)
         last = find_last_point(repository, vm.identity)
         managed = f"it is managed by {vm.managed_by}, which may undo a restore of it, or be disturbed by one"
         warnings = [managed] if vm.managed_by is not None else []
@@ -93,7 +98,7 @@ def preflight(site: Site, request: BackupRequest) -> Preflight:
             changes=choice.changes,
             parent=last.point.ref if last.point else None,
             no_parent=last.reason,
-            warnings=(*half_written, *warnings, *last.warnings, *choice.warnings),
+            warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *guest),
         )
 
 
@@ -120,10 +125,13 @@ def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
     return tuple(replace(disk, skip=disk.skip or SkipReason.EXCLUDED) if disk.key in out else disk for disk in disks)
 
 
-def take_snapshot(site: Site, pre: Preflight, *, has_ended: HasEnded = nobody_knows) -> SnapshotTaken:
+def take_snapshot(
+    site: Site, pre: Preflight, *, has_ended: HasEnded = nobody_knows, logins: Logins = no_logins
+) -> SnapshotTaken:
     """Take the VM's snapshot for this run. If anything fails on the way, nothing is left behind.
 
     :param has_ended: tells whether the owner of another run has ended; ``None``: the owner is not known.
+    :param logins: returns the guest's user for commands in the guest.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         # A run that is cleared and started again begins anew: its old fence goes, and copies of the old try stop.
@@ -134,13 +142,15 @@ def take_snapshot(site: Site, pre: Preflight, *, has_ended: HasEnded = nobody_kn
         require_server(session, pre.vm.vcenter, pre.vm.name)
         remove_leftovers(session, repository, pre, has_ended)
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
+        left = guest_hooks.thaw_left(session, repository, vm.moref, run=None, logins=logins)
         try:
             warnings = vm_access.hold(site, session, repository, vm, run)
-            taken = hold_still(session, repository, pre, begun=begun)
+            taken = hold_still(session, repository, pre, begun=begun, logins=logins)
         except BaseException:
             vm_access.release(site, session, repository, vm.moref, run)
             raise
-        return replace(taken, warnings=(*warnings, *taken.warnings))
+        frozen = () if left is None else (str(left),)
+        return replace(taken, warnings=(*frozen, *warnings, *taken.warnings))
 
 
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:

@@ -19,6 +19,7 @@ from vmkeep.flows import backup, restore
 from vmkeep.flows.other_restores import LEASE
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
+from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Progress
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
@@ -36,19 +37,26 @@ Bars = Callable[[str], Callable[[Progress], None]]
 
 
 def run_backup(
-    site: Site, request: BackupRequest, *, bars: Bars, announce: Callable[[str], None], verify: float = 0.05
+    site: Site,
+    request: BackupRequest,
+    *,
+    bars: Bars,
+    announce: Callable[[str], None],
+    verify: float = 0.05,
+    logins: Logins = no_logins,
 ) -> tuple[Sealed, VerifyReport]:
     """Back up one VM from preflight to verification. The snapshot never outlives the call.
 
     :param verify: the share of the new point's blocks that is read back; 1.0: all.
+    :param logins: returns the guest's user for commands in the guest.
     """
     share_keys()
-    pre = backup.preflight(site, request)
+    pre = backup.preflight(site, request, logins=logins)
     for warning in pre.warnings:
         announce(warning)
-    undo = _backup_undo(site, pre)
+    undo = _backup_undo(site, pre, logins)
     with _undone(undo) as transfers:
-        taken = backup.take_snapshot(site, pre)
+        taken = backup.take_snapshot(site, pre, logins=logins)
         for warning in taken.warnings:
             announce(warning)
         copies = transfers.run(
@@ -59,7 +67,7 @@ def run_backup(
         )
         sealed = backup.seal(site, pre, taken, copies)
     try:
-        backup.remove_own_snapshot(site, taken.vm, request.run, vcenter=pre.vm.vcenter, repository=pre.repository)
+        undo.action()
     except KeyboardInterrupt:
         log.error("interrupted: %s is sealed, but %s", sealed.point, undo.left)
         raise
@@ -188,11 +196,11 @@ def _undone(undo: _Undo) -> Iterator[_Transfers]:
         raise
 
 
-def _backup_undo(site: Site, pre: Preflight) -> _Undo:
+def _backup_undo(site: Site, pre: Preflight, logins: Logins) -> _Undo:
     vm, run = pre.vm.moref or "", pre.request.run
 
     def remove() -> None:
-        backup.remove_own_snapshot(site, vm, run, vcenter=pre.vm.vcenter, repository=pre.repository)
+        backup.remove_own_snapshot(site, vm, run, vcenter=pre.vm.vcenter, repository=pre.repository, logins=logins)
 
     return _Undo(
         action=remove,

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import partial
 
 from vmkeep.errors import PermissionDeniedError, StoreFullError, VmKeepError
-from vmkeep.flows import vm_access
+from vmkeep.flows import guest_hooks, vm_access
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
 from vmkeep.flows.values import Removal
+from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.site import Site
 from vmkeep.repository import Repository, open_site_repository
 from vmkeep.vsphere import snapshots
@@ -22,31 +23,44 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 
-def remove_snapshot(site: Site, moref: str, run: str, *, vcenter: str | None = None) -> Removal:
+def remove_snapshot(
+    site: Site, moref: str, run: str, *, vcenter: str | None = None, logins: Logins = no_logins
+) -> Removal:
     """Stop this run's copies and wait for their end, remove its snapshot, and look whether anything is left.
+
+    A guest that the run has left frozen is thawed first.
 
     :param vcenter: UUID of the vCenter in which the VM has this id. At another server the id would find no snapshot,
         which proves nothing.
+    :param logins: returns the guest's user for the command that thaws it.
+    :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
     """
     with open_site_repository(site) as repository:
+        frozen = guest_hooks.thaw_run(site, repository, moref, run, logins=logins)
         fenced = _fence(repository, run)
         release = partial(vm_access.release, site, repository=repository, moref=moref, run=run)
-        return _remove(site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
+        removal = _remove(site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
+    if frozen is not None:
+        raise frozen
+    return removal
 
 
 def remove_own_snapshot(
-    site: Site, moref: str, run: str, *, vcenter: str | None, repository: str | None = None
+    site: Site, moref: str, run: str, *, vcenter: str | None, repository: str | None = None, logins: Logins = no_logins
 ) -> Removal:
     """Remove the snapshot of a run whose copies all ran in this process and are over.
 
     This works also while the repository is full or out of reach, because the snapshot grows meanwhile.
 
     :param repository: id of the repository that the run stores into.
+    :param logins: returns the guest's user for the command that thaws it.
+    :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
     """
-    fenced = 0
+    fenced, frozen = 0, None
     try:
         with open_site_repository(site) as opened:
             repository = opened.id
+            frozen = guest_hooks.thaw_run(site, opened, moref, run, logins=logins)
             fenced = _fence(opened, run)
     except VmKeepError as error:
         log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", moref, error)
@@ -61,7 +75,10 @@ def remove_own_snapshot(
             identity = vm_access.identity_of(repository, server_uuid(session), moref)
             return vm_access.release_identity(site, session, moref, identity)
 
-    return _remove(site, moref, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
+    removal = _remove(site, moref, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
+    if frozen is not None:
+        raise frozen
+    return removal
 
 
 def _fence(repository: Repository, run: str) -> int:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from vmkeep.errors import UsageError
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import Disk
+from vmkeep.model.guest import GuestCommands
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
 from vmkeep.model.quiescing import QuiesceRequest
@@ -32,6 +33,8 @@ class BackupRequest:
     exclude: tuple[str, ...] = ()
     """Disks to leave out, by address (``scsi0:1``), label or device key."""
     full: bool = False
+    guest: GuestCommands | None = None
+    """Commands that run in the guest around the snapshot."""
     owner: str = ""
     """Names the program that asked, in words that only that program has to understand.
 

@@ -9,12 +9,13 @@ from datetime import datetime
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedError, VmKeepError
-from vmkeep.flows import other_restores
+from vmkeep.flows import guest_hooks, other_restores
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
+from vmkeep.model.guest import Logins
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
 from vmkeep.vsphere import changes, claims, inventory, sharing, snapshots, vmfiles
@@ -74,12 +75,15 @@ def snapshot_run_is_alive(
     return area.has_live_lease() or other_restores.is_young(snapshot.created_at, now)
 
 
-def hold_still(session: Session, repository: Repository, pre: Preflight, *, begun: str) -> SnapshotTaken:
+def hold_still(
+    session: Session, repository: Repository, pre: Preflight, *, begun: str, logins: Logins
+) -> SnapshotTaken:
     """Take the snapshot, and store the VM's configuration files. With mode ASIS, take none, and see that the VM is off.
 
     If anything fails after the snapshot was taken, it is removed again before the error is raised.
 
     :param begun: the try of the run that begins with this step.
+    :param logins: returns the guest's user for the commands that freeze and thaw it.
     """
     vm = _moref(pre)
     warnings: list[str] = []
@@ -90,7 +94,8 @@ def hold_still(session: Session, repository: Repository, pre: Preflight, *, begu
         return replace(taken, version=version, quiesced=Quiesce.NONE)
     if not pre.tracked:
         warnings += _track(session, vm)
-    quiesced, consistency = _create(session, pre, repository.id, warnings)
+    with guest_hooks.frozen_guest(session, repository, pre, logins, warnings):
+        quiesced, consistency = _create(session, pre, repository.id, warnings)
     snapshot = quiesced.snapshot
     try:
         warnings += _restores_since(session, repository, pre)

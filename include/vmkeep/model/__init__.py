@@ -4,6 +4,6 @@ Each module defines one noun and is imported by itself.
 """
 
 __all__ = [
-    "address", "aws", "blockio", "changedown", "disk", "extents", "job", "place", "point", "quiescing", "references",
-    "selector", "site", "transport", "vmref", "wording",
+    "address", "aws", "blockio", "changedown", "disk", "extents", "guest", "job", "place", "point", "quiescing",
+    "references", "selector", "site", "transport", "vmref", "wording",
 ]  # fmt: skip

@@ -47,6 +47,7 @@ class When(StrEnum):
     HOTADD = "transport hotadd"
     OWN_SWAP = "the VM's swap file has a place of its own (else that is left to the new host)"
     TEMPLATE = "the VM was a template"
+    GUEST = "commands run in the guest"
     POLICIES = "storage policies are to be kept with the point"
 
 
@@ -114,6 +115,14 @@ _POLICIES = Step(
     name="ask which storage policies VM and disks have", besides={On.ROOT: ("StorageProfile.View",)}, when=When.POLICIES
 )
 """Without this right a backup succeeds, with a warning."""
+_GUEST = Step(
+    name="run commands in the guest",
+    calls=(
+        "CreateTemporaryFileInGuest", "DeleteFileInGuest", "InitiateFileTransferFromGuest", "ListProcessesInGuest",
+        "StartProgramInGuest", "TerminateProcessInGuest", "ValidateCredentialsInGuest",
+    ),
+    when=When.GUEST,
+)  # fmt: skip
 _NVRAM = Step(name="write the NVRAM", besides={On.HOME: ("Datastore.FileManagement",)})
 
 STEPS: Mapping[Purpose, tuple[Step, ...]] = {
@@ -140,6 +149,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
             besides={On.HOME: ("Datastore.Browse", "Datastore.FileManagement")},
         ),
         _POLICIES,
+        _GUEST,
         _ENCRYPTED,
         _HOTADD,
     ),

@@ -16,9 +16,10 @@ from vmkeep.vsphere.rights import On, Purpose, When, needed, rights_of
 from vmkeep.vsphere.session import Session
 
 
-def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription) -> None:
+def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription, *, when: Iterable[When] = ()) -> None:
     """Return if the user has every right for a backup of a VM, or for a restore over it.
 
+    :param when: circumstances that the VM itself does not tell.
     :raises PermissionDeniedError: privileges are missing. The message names all of them, with their objects.
     """
     with speaking(f"ask for the rights on VM {vm.identity.name}"):
@@ -32,7 +33,7 @@ def require_on_vm(session: Session, purpose: Purpose, vm: VmDescription) -> None
         # A datastore whose name the user may not see is checked too, because it may be this one.
         On.HOME: [store for store in stores if names.get(moref_of(store)) in (home, None)],
     }
-    _require(session, purpose, where, when=(When.ENCRYPTED,) if vm.encrypted else ())
+    _require(session, purpose, where, when=(*when, When.ENCRYPTED) if vm.encrypted else when)
 
 
 def require_for_new_vm(

@@ -69,6 +69,10 @@ class RunArea:
         except CorruptError as error:
             raise CorruptError(f"run {self.run}: '{name}' is damaged: {error}") from error
 
+    def discard(self, name: str) -> None:
+        """Remove a note, if it is there."""
+        self._store.delete(self._note(name))
+
     def names(self) -> list[str]:
         """Return the names of all notes."""
         prefix = f"{self._prefix}notes/"

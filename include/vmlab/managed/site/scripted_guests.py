@@ -8,6 +8,7 @@ A guest is forgotten when the lab ends, and a boot ends its processes. Refuses t
 import itertools
 import re
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -170,8 +171,11 @@ class Guest:
     def _print(self, process: Process, arguments: str) -> None:
         places = [next(filter(None, found)) for found in _OUTPUT.findall(arguments)]
         if places:
-            file = self.files.setdefault(places[-1], File(owner=process.owner))
-            file.data, file.changed = process.script.output.encode(), datetime.now(UTC)
+            place = places[-1]
+            if place.startswith("$"):  # one of the words behind the script
+                place = shlex.split(arguments)[int(place[1:]) + 2]
+            file = self.files.setdefault(place, File(owner=process.owner))
+            file.data, file.changed = process.script.output.encode() + b"\n", datetime.now(UTC)
 
     def _end(self, process: Process, code: int) -> None:
         process.ended, process.over_at, process.exit = datetime.now(UTC), time.monotonic(), code

@@ -1,0 +1,70 @@
+"""Commands that a backup runs in a VM's guest around the snapshot, and the login for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vmkeep.errors import UsageError
+
+DEFAULT_SECONDS = 60.0
+LONGEST_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestLogin:
+    """A user of a guest, and the password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+Logins = Callable[[str], GuestLogin]
+"""Returns the login of a name: under Airflow, the id of a connection. Raises ``UsageError`` if it is not known here."""
+
+
+def no_logins(name: str) -> GuestLogin:
+    """Refuse every name, because the caller knows no guest's user."""
+    raise UsageError(f"the guest's user '{name}' is not known here: give the user and the password of the guest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCommands:
+    """The commands of one backup. They hold no password: everybody who sees the run sees them."""
+
+    freeze: str | None = None
+    """Runs right before the snapshot."""
+    thaw: str | None = None
+    """Runs right after the snapshot, and whenever ``freeze`` was begun. It may run more than once."""
+    login: str = ""
+    """Name of the login, for :data:`Logins`."""
+    seconds: float = DEFAULT_SECONDS
+    """Time limit of each command. A command that takes longer is terminated."""
+    required: bool = True
+    """A failing ``freeze`` fails the backup; else it is a warning of the restore point."""
+
+    def __post_init__(self) -> None:
+        """Refuse commands that cannot be run, and a freeze that nothing would take back."""
+        for name, command in (("pre-freeze", self.freeze), ("post-thaw", self.thaw)):
+            if command is not None and (not command.strip() or any(ord(letter) < ord(" ") for letter in command)):
+                raise UsageError(f"the {name} command is empty, or holds a line end: give one line")
+        if self.thaw is None:
+            raise UsageError("a pre-freeze command needs a post-thaw command, because something has to thaw the guest")
+        if not 1 <= self.seconds <= LONGEST_SECONDS:
+            raise UsageError(
+                f"the time limit of commands in the guest is {self.seconds:g} s: give 1 to {LONGEST_SECONDS:.0f} s"
+            )
+
+
+def commands_from(
+    *, freeze: str | None, thaw: str | None, login: str | None, seconds: float, required: bool
+) -> GuestCommands | None:
+    """Return the commands of a request; ``None``: it names none.
+
+    :raises UsageError: the values do not fit together.
+    """
+    if not freeze and not thaw:
+        return None
+    if not login:
+        raise UsageError("commands in the guest need a user of the guest: name the user, or the connection with it")
+    return GuestCommands(freeze=freeze or None, thaw=thaw or None, login=login, seconds=seconds, required=required)

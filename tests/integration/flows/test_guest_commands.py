@@ -1,0 +1,244 @@
+"""Commands in the guest: freeze, snapshot and thaw follow each other at once, and a begun freeze is always thawed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.flows.restoring import new_run
+from tests.patience import HANG
+from vmkeep.errors import AuthenticationError, GuestCommandError, UsageError, VSphereError
+from vmkeep.flows import backup, guest_hooks
+from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken
+from vmkeep.model.guest import GuestCommands, GuestLogin
+from vmkeep.model.job import to_json
+from vmkeep.model.point import BackupMode
+from vmkeep.model.site import Site
+from vmkeep.repository import open_repository
+from vmlab.testing import Lab
+
+VM, FREEZE, THAW = "web01", "/opt/db/freeze", "/opt/db/thaw"
+SECRET = "pw-of-the-guest"
+
+
+def logins(name: str) -> GuestLogin:
+    if name != "guest_web":
+        raise UsageError(name)
+    return GuestLogin(user="backup", password=SECRET)
+
+
+class Guest:
+    """web01's guest: what its programs do, and what happened since the test began."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._before = len(lab.guest_events(VM))
+
+    def script(self, match: str, **behaviour: Any) -> None:
+        self._lab.post("guest/program", {"vm": VM, "match": match, **behaviour})
+
+    @property
+    def story(self) -> list[str]:
+        """What happened, in words: `freeze`, `snapshot`, `terminate freeze` …; how programs ended well is left out."""
+        told = []
+        for event in self._lab.guest_events(VM)[self._before :]:
+            name = next((name for name in ("freeze", "thaw") if f"/opt/db/{name}" in event.get("command", "")), "")
+            if event["what"] != "end":
+                told.append({"start": name, "snapshot": "snapshot"}.get(event["what"]) or f"{event['what']} {name}")
+        return told
+
+    @property
+    def files(self) -> list[str]:
+        return self._lab.guest_files(VM)
+
+
+@pytest.fixture
+def guest(lab: Lab) -> Iterator[Guest]:
+    lab.post("guest/user", {"vm": VM, "user": "backup", "password": SECRET})
+    made = Guest(lab)
+    made.script(FREEZE, output="all tables locked")
+    made.script(THAW, output="unlocked")
+    yield made
+    lab.clear()
+
+
+@pytest.fixture
+def begin(site: Site) -> Iterator[Any]:
+    """Plan a backup and take its snapshot; everything is cleaned up at the end."""
+    begun: list[Preflight] = []
+
+    def take(*, vm: str = VM, **options: Any) -> SnapshotTaken:
+        commands = GuestCommands(**({"freeze": FREEZE, "thaw": THAW, "login": "guest_web"} | options))
+        request = BackupRequest(vm_selector=vm, run=new_run(), owner="somebody", guest=commands)
+        begun.append(backup.preflight(site, request, logins=logins))
+        return backup.take_snapshot(site, begun[-1], logins=logins)
+
+    take.plans = begun  # type: ignore[attr-defined]
+    yield take
+    for pre in begun:
+        with contextlib.suppress(GuestCommandError):
+            backup.remove_snapshot(site, pre.vm.moref or "", pre.request.run, logins=logins)
+
+
+def test_the_snapshot_lies_between_freeze_and_thaw_and_their_output_is_in_the_log(begin, guest, lab, caplog, site):
+    caplog.set_level(logging.DEBUG)
+
+    taken = begin()
+
+    assert guest.story == ["freeze", "snapshot", "thaw"]
+    assert taken.warnings == ()
+    assert len(lab.vm(VM)["snapshots"]) == 1
+    assert {"VM web01: freeze: all tables locked", "VM web01: thaw: unlocked"} <= set(caplog.messages)
+    assert guest.files == []
+    assert guest_hooks.find_left(site) == ()
+    assert SECRET not in caplog.text + str(begin.plans) + to_json(begin.plans[0]).decode()
+
+
+def test_a_freeze_that_fails_fails_the_backup_before_the_snapshot_and_the_guest_is_thawed(begin, guest, lab):
+    guest.script(FREEZE, exit=3, output="no such database")
+
+    with pytest.raises(GuestCommandError, match="exit code 3"):
+        begin()
+
+    assert guest.story == ["freeze", "thaw"]
+    assert lab.vm(VM)["snapshots"] == []
+
+
+def test_a_freeze_may_fail_where_that_was_asked_for_and_the_point_says_so(begin, guest):
+    guest.script(FREEZE, exit=3)
+
+    taken = begin(required=False)
+
+    assert guest.story == ["freeze", "snapshot", "thaw"]
+    assert ["exit code 3" in warning for warning in taken.warnings] == [True]
+
+
+def test_a_freeze_that_hangs_is_terminated_at_its_limit_and_thawed(begin, guest):
+    guest.script(FREEZE, seconds=None, ignores_term=True)
+
+    with pytest.raises(GuestCommandError, match="did not end within 1 s; it was terminated"):
+        begin(seconds=1.0)
+
+    assert guest.story == ["freeze", "terminate freeze", "thaw"]
+
+
+def test_the_guest_is_thawed_when_the_snapshot_fails(begin, guest, lab):
+    lab.fault(method="CreateSnapshot_Task", fault="FileFault", count=9)
+
+    with pytest.raises(VSphereError):
+        begin()
+
+    assert guest.story == ["freeze", "thaw"]
+
+
+def test_a_lost_answer_starts_no_command_twice(begin, guest, lab):
+    lab.fault(method="StartProgramInGuest", drop=True, after=True, count=2)
+
+    begin()
+
+    assert guest.story == ["freeze", "snapshot", "thaw"]
+
+
+def test_a_thaw_that_fails_is_a_warning_and_is_tried_again_until_the_removal_of_the_snapshot_fails_loudly(
+    begin, guest, lab, site
+):
+    guest.script(THAW, exit=1)
+    taken = begin()
+    pre = begin.plans[0]
+    assert guest.story == ["freeze", "snapshot", "thaw", "thaw", "thaw"]
+    assert ["may still be frozen" in warning for warning in taken.warnings] == [True]
+
+    with pytest.raises(GuestCommandError, match="may still be frozen"):
+        backup.remove_snapshot(site, taken.vm, pre.request.run, logins=logins)
+    assert lab.vm(VM)["snapshots"] == []
+    assert [left.note.run for left in guest_hooks.find_left(site)] == [pre.request.run]
+
+    guest.script(THAW)
+    backup.remove_snapshot(site, taken.vm, pre.request.run, logins=logins)
+    assert guest_hooks.find_left(site) == ()
+
+
+def test_a_wrong_password_or_a_missing_user_fails_before_anything_is_touched(site, guest, lab):
+    request = BackupRequest(vm_selector=VM, run=new_run(), guest=GuestCommands(thaw=THAW, login="guest_web"))
+
+    with pytest.raises(AuthenticationError, match="user backup"):
+        backup.preflight(site, request, logins=lambda _: GuestLogin(user="backup", password="wrong"))
+    with pytest.raises(UsageError):
+        backup.preflight(site, replace(request, guest=GuestCommands(thaw=THAW, login="other")), logins=logins)
+
+    assert guest.story == []
+
+
+@pytest.mark.parametrize("vm", ["old01"])
+def test_no_command_runs_in_a_vm_that_is_off_and_the_backup_says_so(site, vm):
+    commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
+    request = BackupRequest(vm_selector=vm, run=new_run(), mode=BackupMode.ASIS, guest=commands)
+
+    warnings = backup.preflight(site, request, logins=logins).warnings
+
+    assert any("no command is run in the guest" in warning for warning in warnings)
+
+
+DYING = """
+import sys
+from tests.integration.flows.test_guest_commands import logins
+from vmkeep.flows import backup
+from vmkeep.flows.values import Preflight
+from vmkeep.model.job import from_json
+from vmkeep.model.site import Site, VCenter
+backup.take_snapshot(from_json(Site, sys.argv[1]), from_json(Preflight, sys.argv[2]), logins=logins)
+"""
+
+
+def test_a_guest_whose_run_died_between_freeze_and_snapshot_is_thawed_by_the_sweep_and_by_the_next_backup(
+    site, guest, lab, begin
+):
+    for cure in ("sweep", "backup"):
+        pre = dying_run(site, guest, lab)
+        [left] = guest_hooks.find_left(site)
+        assert (left.note.run, left.alive) == (pre.request.run, True)  # it has only just begun
+        assert [one.alive for one in guest_hooks.find_left(site, has_ended=lambda _: True)] == [False]
+
+        if cure == "sweep":
+            assert guest_hooks.thaw_dead(site, left, logins) is None
+            assert guest.story[-1] == "thaw"
+        else:
+            before = len(guest.story)
+            begin()
+            assert guest.story[before:] == ["thaw", "freeze", "snapshot", "thaw"]
+        assert guest_hooks.find_left(site) == ()
+
+
+def dying_run(site: Site, guest: Guest, lab: Lab) -> Preflight:
+    """Kill a process that has frozen the guest, while it waits for its snapshot, which fails afterwards."""
+    commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
+    request = BackupRequest(vm_selector=VM, run=new_run(), owner="somebody", guest=commands)
+    pre = backup.preflight(site, request, logins=logins)
+    lab.fault(method="CreateSnapshot_Task", fault="FileFault", delay=2.0)
+    before = len(guest.story)
+    asked = lab.state()["calls"].get("CreateSnapshot_Task", 0)
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen([sys.executable, "-c", DYING, to_json(site).decode(), to_json(pre).decode()], cwd=root)
+    deadline = time.monotonic() + HANG
+    while lab.state()["calls"].get("CreateSnapshot_Task", 0) == asked:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait(HANG)
+    assert guest.story[before:] == ["freeze"]
+    while lab.state()["running_tasks"]:
+        time.sleep(0.05)
+    with open_repository(site.repository) as repository:
+        assert len(repository.run(guest_hooks.AREA).names()) == 1
+    return pre
