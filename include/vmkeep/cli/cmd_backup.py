@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vmkeep.cli.backup_group import run_group
-from vmkeep.cli.completions import complete_vms
+from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.guest_options import guest_command_options, take_guest
 from vmkeep.cli.options import (
     json_option,
@@ -48,7 +48,7 @@ def backup() -> None:
         "Back up all VMs that fit a selector": "vmkeep backup run -s 'tag:backup/gold and not powerstate:off'",
     },
 )
-@click.argument("vm", metavar="[VM]", required=False, shell_complete=complete_vms)
+@click.argument("vm", metavar="[VM]", required=False, shell_complete=complete_selectors)
 @selector_option("Back up every VM that fits, one after the other. 'vmkeep vm list -s' shows them.")
 @option("--full", section=Section.WHAT, is_flag=True, help="Read every disk in full, whatever change tracking says.")
 @option(

@@ -11,6 +11,42 @@ from vmkeep.cli.pages import command
 from vmkeep.cli.settings import COMPLETE
 from vmkeep.errors import UsageError
 
+_BASH = """\
+%(complete_func)s() {
+    local IFS=$'\\n' words=() at=0 before= goes_on= word type value completion i
+
+    # Bash takes a word apart at each colon, and replaces only the part at the cursor.
+    for ((i = 0; i < ${#COMP_WORDS[@]}; i++)); do
+        word=${COMP_WORDS[i]}
+        [[ $i -gt 0 && ( $goes_on || $word == :* ) ]] || words+=("")
+        if ((i == COMP_CWORD)); then
+            at=$((${#words[@]} - 1))
+            before=${words[at]}
+            [[ $word == :* ]] && before+=$word
+        fi
+        words[${#words[@]} - 1]+=$word
+        [[ $word == *: ]] && goes_on=1 || goes_on=
+    done
+
+    for completion in $(env COMP_WORDS="${words[*]}" COMP_CWORD=$at %(complete_var)s=bash_complete "$1"); do
+        IFS=',' read -r type value <<< "$completion"
+        case $type in
+            dir) COMPREPLY=(); compopt -o dirnames ;;
+            file) COMPREPLY=(); compopt -o default ;;
+            plain) COMPREPLY+=("${value#"$before"}") ;;
+        esac
+    done
+}
+
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+
+
+class _WholeWords(BashComplete):
+    """Completes in bash a word with colons, such as ``latest:web01``: click's script loses its beginning."""
+
+    source_template = _BASH
+
 
 class _WholeHelp(FishComplete):
     """Offers in fish with all of their help: click's script cuts an answer at each comma, so also within its text."""
@@ -18,7 +54,7 @@ class _WholeHelp(FishComplete):
     source_template = FishComplete.source_template.replace("string split ", "string split --max 1 ")
 
 
-_SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": _WholeHelp}
+_SHELLS: dict[str, type[ShellComplete]] = {"bash": _WholeWords, "zsh": ZshComplete, "fish": _WholeHelp}
 _VERBS = ("source", "complete")
 _WORD = "COMP_CWORD"
 """The variable with the number of the word to complete; in fish, with the word itself."""
@@ -51,9 +87,14 @@ def _names_word(shell: str) -> bool:
 @command(
     "completion",
     examples={
-        "In bash, once for this user": "vmkeep completion bash > ~/.local/share/bash-completion/completions/vmkeep",
+        "In bash, make the folder, then the file, once for this user": (
+            "mkdir -p ~/.local/share/bash-completion/completions && "
+            "vmkeep completion bash > ~/.local/share/bash-completion/completions/vmkeep"
+        ),
         "In zsh, in ~/.zshrc behind compinit": 'eval "$(vmkeep completion zsh)"',
-        "In fish, once for this user": "vmkeep completion fish > ~/.config/fish/completions/vmkeep.fish",
+        "In fish, make the folder, then the file, once for this user": (
+            "mkdir -p ~/.config/fish/completions && vmkeep completion fish > ~/.config/fish/completions/vmkeep.fish"
+        ),
     },
 )
 @click.argument("shell", type=click.Choice(list(_SHELLS)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vmkeep.cli.completions import complete_vms
+from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.options import json_option, policies_option, vcenter_from, vsphere_options
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
@@ -141,7 +141,7 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
         "List the VMs that no policy takes": "vmkeep policy explain --unprotected",
     },
 )
-@click.argument("selector", metavar="[VM]", required=False, shell_complete=complete_vms)
+@click.argument("selector", metavar="[VM]", required=False, shell_complete=complete_selectors)
 @option("--unprotected", section=Section.WHAT, is_flag=True, help="List only VMs that no policy takes.")
 @policies_option
 @vsphere_options

@@ -7,7 +7,7 @@ import uuid
 
 import click
 
-from vmkeep.cli.completions import complete_points, complete_vms
+from vmkeep.cli.completions import complete_points, complete_selectors
 from vmkeep.cli.options import (
     json_option,
     repository_option,
@@ -59,7 +59,7 @@ def restore() -> None:
     "--vm",
     section=Section.WHERE,
     metavar="VM",
-    shell_complete=complete_vms,
+    shell_complete=complete_selectors,
     help="Write over this existing VM; by default the original one, and no other.",
 )
 @option(

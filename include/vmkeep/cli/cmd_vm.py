@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmkeep.cli.completions import complete_vms
+from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.options import (
     catalog_url,
     json_option,
@@ -153,7 +153,7 @@ def _state(vm: listing.ListedVm) -> str:
 
 
 @vm.command("show", examples={"Show a VM and its disks": "vmkeep vm show app01"})
-@click.argument("selector", metavar="VM", shell_complete=complete_vms)
+@click.argument("selector", metavar="VM", shell_complete=complete_selectors)
 @vsphere_options
 @json_option
 def show(selector: str, as_json: bool, **vsphere: str | None) -> None:

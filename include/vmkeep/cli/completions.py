@@ -45,6 +45,13 @@ def complete_vms(_ctx: click.Context, _param: click.Parameter, incomplete: str) 
     return [CompletionItem(name) for name in _names(incomplete)]
 
 
+def complete_selectors(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of VMs that have restore points, also behind ``name:``."""
+    prefix = "name:" if incomplete.startswith("name:") else ""
+    found = complete_vms(ctx, param, incomplete.removeprefix(prefix))
+    return [CompletionItem(f"{prefix}{item.value}") for item in found]
+
+
 def _names(incomplete: str) -> list[str]:
     return [name for (name,) in _rows(_NAMES, incomplete) if _PLAIN.fullmatch(name) and not name.startswith("-")]
 

@@ -171,3 +171,52 @@ def test_no_name_of_a_vm_begins_an_offer_of_its_own(tmp_path, monkeypatch):
 
     assert offered.value == "vm-1/20260102T030405Z-0a"
     assert offered.help.isprintable()
+
+
+def completed_in_bash(home, *words):
+    """The offers of the script itself, for words as bash takes a line apart; the last one is completed."""
+    program = home / "vmkeep"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vmkeep.cli.main "$@"\n')
+    program.chmod(0o700)
+    script = CliRunner().invoke(cli, ["completion", "bash"]).output
+    ask = """
+COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2))
+_vmkeep_completion "$1"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script + ask, "bash", str(program), *words],
+        env=environment(home), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("vmkeep", "point", "sh"), ["show"]),
+        (("vmkeep", "point", "show", "lat"), ["latest:web01"]),
+        (("vmkeep", "point", "show", "latest", ":"), ["web01"]),
+        (("vmkeep", "point", "show", "latest", ":", "w"), ["web01"]),
+        (("vmkeep", "point", "show", '"latest:w'), ["latest:web01"]),
+        (("vmkeep", "backup", "run", "name", ":", "w"), ["web01"]),
+        (("vmkeep", "vm", "show", "name:w"), ["name:web01"]),
+        (("vmkeep", "policy", "explain", "w"), ["web01"]),
+    ],
+)
+def test_a_word_with_a_colon_is_completed_in_bash(home, words, offered):
+    assert completed_in_bash(home, *words) == offered
+
+
+def test_the_example_for_a_shell_works_in_a_home_without_folders(tmp_path):
+    help_text = CliRunner().invoke(cli, ["completion", "--help"]).output
+    lines = [line.strip().removeprefix("$ ") for line in help_text.splitlines() if "> ~/" in line]
+    assert len(lines) == 2
+
+    subprocess.run(
+        ["bash", "--norc", "-ec", "vmkeep() { echo script; }\n" + "\n".join(lines)],
+        env=os.environ | {"HOME": str(tmp_path)}, check=True,
+    )  # fmt: skip
+
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
