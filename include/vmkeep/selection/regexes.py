@@ -1,20 +1,24 @@
-"""Regular expressions that end: such a pattern is refused as could take longer than a life on some name.
+"""Refuses regular expressions whose search might never end.
 
-Python's matcher tries every way to read a name. A group that is repeated, and whose content can be read in several
-ways, doubles the work with each character: ``(a+)+$`` on eighty letters never ends. So a repeated group must have
-neither a repetition nor alternatives in it, and a pattern has only so many repetitions.
+Python's matcher tries every way to read a name. A repeated group whose content can be read in several ways doubles the
+work with each character: a search for ``(a+)+$`` in eighty letters never ends. So a repeated group must hold neither a
+repetition nor alternatives. Repetitions and choices beside one another multiply the work, so a pattern has few of them.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import dataclass
 
-_MOST_REPETITIONS = 10
+_MOST_REPETITIONS = 5
+"""Of ``*``, ``+`` and ``{…}``. Five of them take half a second for the longest name, and ten take years."""
+_MOST_CHOICES = 10
+"""Of ``?`` and of groups with alternatives."""
 _PIECE = re.compile(
-    r"\\.|\[\^?\]?(?:[^\]\\]|\\.)*\]|\((?:\?(?:P<\w+>|<?[=!]|[aiLmsux-]*:|>))?|\{\d*,?\d*\}|.", re.DOTALL
+    r"\\.|\[\^?\]?(?:[^\]\\]|\\.)*\]|\((?:\?(?:P<\w+>|<?[=!]|[aiLmsux-]*[:)]|>))?|\{\d*,?\d*\}|.", re.DOTALL
 )
-"""An escape, a class of characters, the beginning of a group, a counted repetition, or one character."""
+"""An escape, a class, the beginning of a group, flags in brackets, a counted repetition, or one character."""
 
 
 def why_not_regex(pattern: str) -> str | None:
@@ -30,27 +34,41 @@ def why_not_regex(pattern: str) -> str | None:
 
 def _why_endless(pattern: str) -> str | None:
     pieces = [found[0] for found in _PIECE.finditer(pattern)]
-    open_groups = [False]  # for each group that is open, whether its content can be read in several ways
-    repetitions = 0
+    groups = [_Group()]
+    repetitions = choices = 0
     for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
-        if piece.startswith("("):
-            open_groups.append(False)
-        elif piece == ")" and len(open_groups) > 1:
-            several = open_groups.pop()
-            if several and _repeats(following):
+        if piece.startswith("(") and not piece.endswith(")"):
+            groups.append(_Group())
+        elif piece == ")" and len(groups) > 1:
+            closed = groups.pop()
+            if closed.several and _repeats(following):
                 return (
                     "a group that is repeated must not hold alternatives or repetitions, because a search for it may "
                     "not end: write it without the inner ones, or use several conditions with 'or'"
                 )
-            open_groups[-1] |= several
-        elif piece == "|" or piece == "?" or _repeats(piece):
-            open_groups[-1] = True
+            choices += closed.parted
+            groups[-1].several |= closed.several
+        elif piece in ("|", "?") or _repeats(piece):
+            groups[-1].several = True
+            groups[-1].parted |= piece == "|"
             repetitions += _repeats(piece)
-    if repetitions > _MOST_REPETITIONS:
+            choices += piece == "?"
+    if repetitions > _MOST_REPETITIONS or choices > _MOST_CHOICES:
         return (
-            f"expected at most {_MOST_REPETITIONS} repetitions (* + {{…}}) in a pattern, because a search may not end"
+            f"expected at most {_MOST_REPETITIONS} repetitions (* + {{…}}) and {_MOST_CHOICES} choices (? and groups "
+            "with alternatives) in a pattern, because a search may not end"
         )
     return None
+
+
+@dataclass(slots=True)
+class _Group:
+    """A group that is open, or the pattern itself."""
+
+    several: bool = False
+    """Its content can be read in several ways."""
+    parted: bool = False
+    """It holds alternatives."""
 
 
 def _repeats(piece: str) -> bool:

@@ -38,8 +38,12 @@ __all__ = [
     "list_vms",
 ]
 
-_MEANT = re.compile(rf"\s*(?:\(|not\b|(?:{'|'.join(kind for kind in Kind if kind not in KINDS)}):)", re.IGNORECASE)
-"""The beginning of a text that is meant as a selector with more in it than one of the old kinds."""
+_NEW_KINDS = "|".join(kind for kind in Kind if kind not in KINDS)
+_MEANT = re.compile(
+    rf"\s*(?:\(|not\b|\s)*(?:{_NEW_KINDS}):|\s*(?:\(|not\b)+\s*\w+~?:|.*\s(?:and|or)\s+(?:\(|not\b|\s)*\w+~?:\S",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A text that is meant as a selector of more than one of the old kinds, and not as a name."""
 _SHOWN = 10
 """Number of candidates that an error message lists."""
 

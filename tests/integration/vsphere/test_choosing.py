@@ -262,5 +262,8 @@ def test_where_one_vm_is_needed_a_selector_that_none_fits_or_nobody_can_read_is_
         inventory.find_vm(session, "folder:Nowhere")
     with pytest.raises(SelectorError, match="at its end"):
         inventory.find_vm(session, "folder:Production and")
-    with pytest.raises(NotFoundError, match="no VM named"):
-        inventory.find_vm(session, "web01 and web02")
+    with pytest.raises(SelectorError, match="there is no 'nmae:'"):
+        inventory.find_vm(session, "name:web01 or (nmae:web02)")
+    for name in ("web01 and web02", "(old) web01", "not there", "a or b: c", "name:my vm"):
+        with pytest.raises(NotFoundError, match="no VM named"):
+            inventory.find_vm(session, name)
