@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vmkeep.blobs import open_store
-from vmkeep.catalog import open_catalog
 from vmkeep.errors import CorruptError, VmKeepError
 from vmkeep.maintenance import (
     Hidden,
@@ -208,6 +207,8 @@ def refresh_catalog(url: str | None, repository: Repository) -> None:
     """Take forgotten points out of the catalog, if there is one. A failure is only logged: the catalog is a cache."""
     if url is None:
         return
+    from vmkeep.catalog import open_catalog  # takes 0.2 s to import, and most sites have no catalog
+
     try:
         with open_catalog(url) as catalog:
             catalog.refresh(repository)

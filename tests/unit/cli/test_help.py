@@ -110,6 +110,14 @@ def test_the_first_page_waits_for_no_large_library(arguments):
     assert done.stderr == ""
 
 
+def test_backups_restores_and_upkeep_wait_for_no_database_library():
+    program = "import sys, vmkeep.flows.backup, vmkeep.flows.restore, vmkeep.flows.upkeep; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert not {"sqlalchemy", "vmkeep.catalog"} & set(done.stdout.split())
+
+
 def test_the_first_page_says_of_each_group_what_its_own_page_says():
     page = CliRunner().invoke(cli, ["--help"], terminal_width=200).output
 
