@@ -73,12 +73,26 @@ PARAMS = {
         title="Read everything",
         description="Read every disk in full, even where changed block tracking knows what changed.",
     ),
+    "include": Param(
+        [],
+        type=["null", "array"],
+        items={"type": "string"},
+        title="Disks to copy",
+        description="One rule per line; none: all. scsi0:1, Hard disk 2, 2001, label:Data*, datastore:fast*, >2TiB, "
+        "<10GiB, or some with ' & ' between.",
+    ),
     "exclude": Param(
         [],
         type=["null", "array"],
         items={"type": "string"},
         title="Disks to leave out",
-        description="One per line: address (scsi0:1), label (Hard disk 2) or device key (2001).",
+        description="One rule per line, as above. A disk that both lists fit is left out.",
+    ),
+    "skipped_is_failure": Param(
+        False,
+        type="boolean",
+        title="A skipped disk is a failure",
+        description="Fail before anything is touched if a disk cannot be copied, unless it is left out above.",
     ),
     "mode": Param(
         BackupMode.SNAPSHOT_EXCL_MEM.value,
@@ -140,7 +154,9 @@ with DAG(
         mode=dag.param("mode"),
         quiesce=dag.param("quiesce"),
         transports=dag.param("transports"),
+        include=dag.param("include"),
         exclude=dag.param("exclude"),
+        skipped_is_failure=dag.param("skipped_is_failure"),
         full=dag.param("full"),
         **PATIENT,
         **site,

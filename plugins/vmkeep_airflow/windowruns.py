@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from vmkeep.flows.windows import PlannedVm, WindowPlan
-from vmkeep.policy import Policy
+from vmkeep.model.diskrule import DiskRule
+from vmkeep.policy import DiskPattern, Policy
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_NAME = 80
@@ -71,11 +72,27 @@ def conf_of(policy: Policy, vm: PlannedVm) -> dict[str, Any]:
         "vm": f"moref:{vm.moref}",
         "mode": policy.mode.value,
         "quiesce": policy.quiesce.value,
+        "include": [_rule(pattern) for pattern in policy.disks.include],
+        "exclude": [_rule(pattern) for pattern in policy.disks.exclude],
+        "skipped_is_failure": policy.disks.skipped_is_failure,
         "transports": [mode.value for mode in policy.transports],
         "verify": policy.sample,
         "vsphere": policy.vsphere,
         "repository": policy.repository,
     }
+
+
+def _rule(pattern: DiskPattern) -> str:
+    """Return a policy's description of disks as the text that ``vm_backup`` takes."""
+    return str(
+        DiskRule(
+            unit=pattern.unit,
+            label=pattern.label,
+            larger_than=pattern.larger_than,
+            smaller_than=pattern.smaller_than,
+            datastore=pattern.datastore,
+        )
+    )
 
 
 class WindowRuns:

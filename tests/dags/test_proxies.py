@@ -150,7 +150,7 @@ def test_a_run_with_a_field_that_its_dag_does_not_know_fails_at_once_and_names_i
     """Else it is ignored: a backup that is not in full, or a prune that is no dry run."""
     assert seen["mistyped"]["state"] == "failed"
     _, why = seen["mistyped"]["note"].splitlines()
-    assert "no field 'Full'. It has vm, full, exclude" in why
+    assert "no field 'Full'. It has vm, full, include, exclude" in why
 
 
 def test_a_pool_that_was_deleted_is_made_again_as_a_run_starts(seen):

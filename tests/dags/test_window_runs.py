@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, Er
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from vmkeep.errors import TransientError
+from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import Due, read_file
@@ -31,6 +32,8 @@ def policy(tmp_path_factory):
     path = tmp_path_factory.mktemp("policies") / "nightly.yaml"
     path.write_text(
         "name: nightly\nselection: name:web*\nquiesce: off\nlimits: {backups_at_once: 3}\n"
+        "disks:\n  include: [{unit: scsi0:0}]\n  skipped_is_failure: true\n"
+        "  exclude: [{datastore: scratch-*, larger_than: 2 TiB}]\n"
         "window: {start: 22:00, end: 06:00, time_zone: UTC}\n"
     )
     return read_file(path).policy
@@ -163,6 +166,9 @@ def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
     conf = conf_of(policy, PlannedVm(moref="vm-1", name="web01", last_point_at=None))
     assert set(conf) <= set(params)
     assert conf["quiesce"] == "off"
+    assert (conf["include"], conf["exclude"]) == (["unit:scsi0:0"], [f">{2 << 40} & datastore:scratch-*"])
+    assert conf["skipped_is_failure"]
+    BackupRequest(vm_selector="a", run="r", include=tuple(conf["include"]), exclude=tuple(conf["exclude"]))
     params.update(conf)
     params.validate()
 

@@ -52,11 +52,25 @@ def backup() -> None:
 @selector_option("Back up every VM that fits, one after the other. 'vmkeep vm list -s' shows them.")
 @option("--full", section=Section.WHAT, is_flag=True, help="Read every disk in full, whatever change tracking says.")
 @option(
+    "--include",
+    section=Section.WHAT,
+    multiple=True,
+    metavar="DISK",
+    help="Copy only disks that fit: an address (scsi0:1), a label, a device key, or a rule such as '>2TiB', '<10GiB', "
+    "label:GLOB, datastore:GLOB, or some of them with ' & ' between; can be repeated.",
+)
+@option(
     "--exclude",
     section=Section.WHAT,
     multiple=True,
     metavar="DISK",
-    help="Leave a disk out, by address (scsi0:1), label or device key; can be repeated.",
+    help="Leave out disks that fit, written as for --include, which counts less; can be repeated.",
+)
+@option(
+    "--skipped-is-failure",
+    section=Section.WHAT,
+    is_flag=True,
+    help="Fail, before anything is touched, if a disk cannot be copied that no --exclude leaves out.",
 )
 @option(
     "--mode",
@@ -93,8 +107,9 @@ def backup() -> None:
 @transports_option
 @json_option
 def run(
-    vm: str | None, selector: str | None, full: bool, exclude: tuple[str, ...], mode: str, quiesce: str, verify: float,
-    transports: str, repository: str | None, vddk: str | None, as_json: bool, **given: Any,
+    vm: str | None, selector: str | None, full: bool, include: tuple[str, ...], exclude: tuple[str, ...],
+    skipped_is_failure: bool, mode: str, quiesce: str, verify: float, transports: str, repository: str | None,
+    vddk: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Back up one VM, or a group of VMs.
 
@@ -113,7 +128,9 @@ def run(
         quiesce=wish.level,
         quiesce_required=wish.required,
         transports=parse_modes(transports),
+        include=include,
         exclude=exclude,
+        skipped_is_failure=skipped_is_failure,
         full=full,
         guest=guest,
     )

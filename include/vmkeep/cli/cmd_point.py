@@ -132,7 +132,7 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     images = {image.disk.key: image for image in found.images}
     for disk in found.disks:
         image = images.get(disk.key)
-        what = f"{image.kind}: {image.reason}" if image else f"SKIPPED: {disk.skip.why if disk.skip else ''}"
+        what = f"{image.kind}: {image.reason}" if image else f"SKIPPED: {disk.why_skipped}"
         rows.append(
             (disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.compatibility_mode, what)
         )

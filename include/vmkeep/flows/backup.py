@@ -18,11 +18,11 @@ from vmkeep.errors import (
     NotFoundError,
     StaleError,
     UnsupportedError,
-    UsageError,
     VmKeepError,
 )
 from vmkeep.flows import guest_hooks, vm_access
 from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
+from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
@@ -31,11 +31,10 @@ from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
 from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.flows.vm_snapshot import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
-from vmkeep.model.disk import Disk, SkipReason
 from vmkeep.model.extents import total
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
-from vmkeep.model.point import BackupKind, BackupMode, DiskImage, Power, RestorePoint
+from vmkeep.model.point import BackupKind, DiskImage, Power, RestorePoint
 from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
@@ -46,7 +45,7 @@ from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.session import Session
 
 __all__ = [
-    "RunningTransfer", "copy_disk", "exclude", "plan_disks", "preflight", "remove_own_snapshot", "remove_snapshot",
+    "RunningTransfer", "copy_disk", "plan_disks", "preflight", "remove_own_snapshot", "remove_snapshot",
     "seal", "take_snapshot", "verify_point",
 ]  # fmt: skip
 
@@ -73,17 +72,15 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
         rightscheck.require_on_vm(session, Purpose.BACKUP, vm, when=guest_hooks.circumstances(request.guest))
-        choice = choose_mode(request, vm, exclude(vm.disks, request.exclude))
-        disks = exclude(readable(vm.disks, choice.mode), request.exclude)
-        if all(disk.skip for disk in disks):
-            why = "; ".join(f"{disk.label}: {disk.skip.why}" for disk in disks if disk.skip) or "it has no disks"
-            raise UnsupportedError(f"VM {vm.identity.name}: there is nothing to back up: {why}")
+        choice = choose_mode(request, vm, choose_disks(vm.disks, request))
+        disks = choose_disks(readable(vm.disks, choice.mode), request)
+        require_some(disks, request, vm.identity.name)
         refuse_shared_in_use(session, vm, disks)
         guest = guest_hooks.check(session, vm, request.guest, choice.mode, logins)
         last = find_last_point(repository, vm.identity)
         managed = f"it is managed by {vm.managed_by}, which may undo a restore of it, or be disturbed by one"
         warnings = [managed] if vm.managed_by is not None else []
-        warnings += [f"{disk.label} ({disk.address}) is skipped: {disk.skip.why}" for disk in disks if disk.skip]
+        warnings += [f"{disk.label} ({disk.address}) is skipped: {disk.why_skipped}" for disk in disks if disk.skip]
         return Preflight(
             request=request,
             vm=vm.identity,
@@ -99,29 +96,6 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
             no_parent=last.reason,
             warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *guest),
         )
-
-
-def readable(disks: Sequence[Disk], mode: BackupMode) -> tuple[Disk, ...]:
-    """Clear the reason to skip a disk where only a snapshot is the reason, and the mode takes none."""
-    if mode is not BackupMode.ASIS:
-        return tuple(disks)
-    return tuple(
-        replace(disk, skip=None) if disk.skip is not None and disk.skip.only_of_snapshots else disk for disk in disks
-    )
-
-
-def exclude(disks: Sequence[Disk], wanted: Sequence[str]) -> tuple[Disk, ...]:
-    """Mark the disks that the request leaves out.
-
-    :raises UsageError: a word fits no disk, which is most often a typing error.
-    """
-    fits = {word: [disk for disk in disks if word in (disk.address, disk.label, str(disk.key))] for word in wanted}
-    for word, hits in fits.items():
-        if not hits:
-            known = ", ".join(f"{disk.address} ({disk.label})" for disk in disks)
-            raise UsageError(f"no disk '{word}' to exclude; the VM has {known}")
-    out = {disk.key for hits in fits.values() for disk in hits}
-    return tuple(replace(disk, skip=disk.skip or SkipReason.EXCLUDED) if disk.key in out else disk for disk in disks)
 
 
 def take_snapshot(

@@ -61,7 +61,7 @@ def _fit(disk: Disk, where: str, target: Disk, problems: list[str]) -> DiskMatch
         problems.append(f"{where}: the disk there has {exact_size(target.capacity)}, not {exact_size(disk.capacity)}")
         return None
     if target.skip in _UNWRITABLE:
-        problems.append(f"{where}: the disk there cannot be written: {target.skip and target.skip.why}")
+        problems.append(f"{where}: the disk there cannot be written: {target.why_skipped}")
         return None
     known = disk.uuid is None or target.uuid == disk.uuid
     note = "" if known else "matched by place and capacity: it is not the same disk as when it was backed up"
@@ -69,5 +69,5 @@ def _fit(disk: Disk, where: str, target: Disk, problems: list[str]) -> DiskMatch
 
 
 def _not_written(disk: Disk) -> DiskMatch:
-    why = disk.skip.why if disk.skip is not None else "not copied"
+    why = disk.why_skipped or "not copied"
     return DiskMatch(disk=disk, target_key=None, written=False, note=f"not in the backup, left as it is: {why}")

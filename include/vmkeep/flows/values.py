@@ -9,6 +9,7 @@ from enum import StrEnum
 from vmkeep.errors import UsageError
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import Disk
+from vmkeep.model.diskrule import parse_disk_rule
 from vmkeep.model.guest import GuestCommands
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
@@ -30,8 +31,12 @@ class BackupRequest:
     quiesce_required: bool = False
     """Without quiescing there is no backup; else a failure to quiesce only costs consistency."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
+    include: tuple[str, ...] = ()
+    """Rules of the disks to copy (:mod:`vmkeep.model.diskrule`); none: all disks."""
     exclude: tuple[str, ...] = ()
-    """Disks to leave out, by address (``scsi0:1``), label or device key."""
+    """Rules of the disks to leave out. They count more than those of the disks to copy."""
+    skipped_is_failure: bool = False
+    """A disk that cannot be copied fails the backup, unless the request leaves it out."""
     full: bool = False
     guest: GuestCommands | None = None
     """Commands that run in the guest around the snapshot."""
@@ -42,9 +47,11 @@ class BackupRequest:
     """
 
     def __post_init__(self) -> None:
-        """Refuse a request without a transport mode, and one for quiescing that no backup could keep."""
+        """Refuse a request without a transport mode, for quiescing that cannot be, and with a rule that is none."""
         require_some(self.transports)
         QuiesceRequest(level=self.quiesce, required=self.quiesce_required)
+        for rule in (*self.include, *self.exclude):
+            parse_disk_rule(rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Each module defines one noun and is imported by itself.
 """
 
 __all__ = [
-    "address", "aws", "blockio", "changedown", "disk", "extents", "guest", "job", "place", "point", "quiescing",
+    "address", "aws", "blockio", "changedown", "disk", "diskrule", "extents", "guest", "job", "place", "point",
+    "quiescing",
     "references", "selector", "site", "transport", "vmref", "wording",
 ]  # fmt: skip

@@ -77,11 +77,20 @@ class Disk:
     lun_uuid: str | None = None
     device_name: str | None = None
     skip: SkipReason | None = None
+    left_out: str = ""
+    """The rule of the request that leaves the disk out; empty: none does."""
 
     def __post_init__(self) -> None:
         """Require whole sectors, because every reader relies on them."""
         if self.capacity < 0 or self.capacity % 512:
             raise ValueError(f"{self.label}: capacity {self.capacity} is not a whole number of 512-byte sectors")
+
+    @property
+    def why_skipped(self) -> str:
+        """The reason in words why the disk is not copied; empty: it is copied."""
+        if self.skip is None:
+            return ""
+        return f"{self.skip.why} ({self.left_out})" if self.left_out else self.skip.why
 
     @property
     def address(self) -> str:

@@ -29,10 +29,6 @@ def not_yet(policy: Policy) -> tuple[Pending, ...]:
 def _used(policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.mode is BackupMode.SUSPEND:
         yield "mode", "the backup of every VM fails before it begins"
-    if policy.disks.include or policy.disks.exclude:
-        yield "disks", "every disk is copied"
-    if policy.disks.skipped_is_failure:
-        yield "disks.skipped_is_failure", "a skipped disk is a line in the restore point"
     if policy.copies:
         yield "repository.copies", "copy with 'vmkeep repo copy'"
     if policy.retention is not None:

@@ -29,6 +29,7 @@ __all__ = [
     "machines",
     "mappings",
     "names",
+    "paths",
     "policies",
     "references",
     "relocation",

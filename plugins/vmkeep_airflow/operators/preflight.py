@@ -24,7 +24,9 @@ class PreflightOperator(SiteOperator):
     :param mode: a ``BackupMode``. Templated.
     :param quiesce: ``required``, ``preferred`` or ``off``, or one with a level (``preferred:application``). Templated.
     :param transports: VDDK transport modes, the preferred one first. Templated.
-    :param exclude: disks to leave out, by address (``scsi0:1``), label or device key. Templated.
+    :param include: rules of the disks to copy, e.g. ``scsi0:1`` or ``>2TiB``; none: all disks. Templated.
+    :param exclude: rules of the disks to leave out. Templated.
+    :param skipped_is_failure: a disk that cannot be copied fails the run, unless a rule leaves it out. Templated.
     :param full: read every disk in full, even if its changes are known. Templated.
     :returns: the ``Preflight`` as a dict.
     """
@@ -35,7 +37,9 @@ class PreflightOperator(SiteOperator):
         "mode",
         "quiesce",
         "transports",
+        "include",
         "exclude",
+        "skipped_is_failure",
         "full",
     )
 
@@ -46,7 +50,9 @@ class PreflightOperator(SiteOperator):
         mode: Any = "SNAPSHOT_EXCL_MEM",
         quiesce: Any = "preferred",
         transports: Any = DEFAULT_MODES,
+        include: Any = None,
         exclude: Any = None,
+        skipped_is_failure: Any = False,
         full: Any = False,
         **kwargs: Any,
     ) -> None:
@@ -55,7 +61,9 @@ class PreflightOperator(SiteOperator):
         self.mode = mode
         self.quiesce = quiesce
         self.transports = transports
+        self.include = include
         self.exclude = exclude
+        self.skipped_is_failure = skipped_is_failure
         self.full = full
 
     def step(self, context: Context) -> Any:
@@ -73,7 +81,9 @@ class PreflightOperator(SiteOperator):
                 "quiesce": wish.level,
                 "quiesce_required": wish.required,
                 "transports": list(self.transports),
+                "include": list(self.include or ()),
                 "exclude": list(self.exclude or ()),
+                "skipped_is_failure": self.skipped_is_failure,
                 "full": self.full,
             },
         )
@@ -88,6 +98,6 @@ class PreflightOperator(SiteOperator):
         for change in found.changes:
             self.log.info("%s (%s)", change, change.reason)
         for disk in found.disks:
-            what = f"skipped: {disk.skip.why}" if disk.skip else "will be copied"
+            what = f"skipped: {disk.why_skipped}" if disk.skip else "will be copied"
             self.log.info("%s (%s, %d MiB): %s", disk.label, disk.address, disk.capacity >> 20, what)
         return to_plain(found)

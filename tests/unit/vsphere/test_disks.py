@@ -63,6 +63,66 @@ def test_a_backing_that_vddk_cannot_read_is_skipped(make_disk):
     assert one(make_disk, backing).skip is SkipReason.UNSUPPORTED_BACKING
 
 
+VMDK = DEVICE.VirtualDisk
+KINDS = {
+    "flat": (VMDK.FlatVer2BackingInfo, {}, "FlatVer2", None),
+    "thin": (VMDK.FlatVer2BackingInfo, {"thinProvisioned": True}, "FlatVer2", None),
+    "eager zeroed": (VMDK.FlatVer2BackingInfo, {"eagerlyScrub": True}, "FlatVer2", None),
+    "sparse": (VMDK.SparseVer2BackingInfo, {}, "SparseVer2", None),
+    "SE-sparse": (VMDK.SeSparseBackingInfo, {}, "SeSparse", None),
+    "encrypted": (VMDK.FlatVer2BackingInfo, {"keyId": vim.encryption.CryptoKeyId(keyId="k")}, "FlatVer2", None),
+    "virtual RDM": (
+        VMDK.RawDiskMappingVer1BackingInfo, {"compatibilityMode": "virtualMode"}, "RawDiskMappingVer1", None,
+    ),
+    "physical RDM": (
+        VMDK.RawDiskMappingVer1BackingInfo, {"compatibilityMode": "physicalMode"}, "RawDiskMappingVer1", "physical-rdm",
+    ),
+    "independent physical RDM": (
+        VMDK.RawDiskMappingVer1BackingInfo,
+        {"compatibilityMode": "physicalMode", "diskMode": "independent_persistent"},
+        "RawDiskMappingVer1", "physical-rdm",
+    ),
+    "independent persistent": (
+        VMDK.FlatVer2BackingInfo, {"diskMode": "independent_persistent"}, "FlatVer2", "independent",
+    ),
+    "independent nonpersistent": (
+        VMDK.FlatVer2BackingInfo, {"diskMode": "independent_nonpersistent"}, "FlatVer2", "independent",
+    ),
+    "independent virtual RDM": (
+        VMDK.RawDiskMappingVer1BackingInfo,
+        {"compatibilityMode": "virtualMode", "diskMode": "independent_persistent"},
+        "RawDiskMappingVer1", "independent",
+    ),
+    "multi-writer": (VMDK.FlatVer2BackingInfo, {"sharing": "sharingMultiWriter"}, "FlatVer2", "shared"),
+    "persistent memory": (VMDK.LocalPMemBackingInfo, {}, "LocalPMem", "unsupported-backing"),
+    "raw disk of a hosted VM": (VMDK.RawDiskVer2BackingInfo, {}, "RawDiskVer2", "unsupported-backing"),
+    "partitioned raw disk": (
+        VMDK.PartitionedRawDiskVer2BackingInfo, {}, "PartitionedRawDiskVer2", "unsupported-backing",
+    ),
+    "flat of an old ESX": (VMDK.FlatVer1BackingInfo, {}, "FlatVer1", "unsupported-backing"),
+    "sparse of an old ESX": (VMDK.SparseVer1BackingInfo, {}, "SparseVer1", "unsupported-backing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("backing", "fields", "name", "skip"), KINDS.values(), ids=KINDS.keys())
+def test_every_mode_and_backing_is_copied_or_skipped_with_its_reason(make_disk, backing, fields, name, skip):
+    made = backing()
+    for field, value in fields.items():
+        setattr(made, field, value)
+
+    disk = one(make_disk, made)
+
+    assert (disk.backing, disk.skip) == (name, skip)
+    assert disk.compatibility_mode == fields.get("compatibilityMode")
+    assert disk.disk_mode == fields.get("diskMode", "persistent")
+    assert bool(disk.why_skipped) is (skip is not None)
+
+
+@pytest.mark.parametrize("bus", ["virtualSharing", "physicalSharing"])
+def test_a_disk_on_a_shared_bus_is_skipped_with_its_reason(make_disk, make_flat, bus):
+    assert one(make_disk, make_flat("a"), sharedBus=bus).why_skipped.startswith("shared (multi-writer or shared bus)")
+
+
 def test_disks_come_in_order_of_their_keys(make_disk, make_flat):
     disks = disks_of([make_disk(2001, 1, 1024, make_flat("b")), make_disk(2000, 0, 512, make_flat("a")), controller()])
 
