@@ -74,7 +74,6 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
     """Take the collected tests from the garbage collector, because it would look at all of them again and again."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)
 

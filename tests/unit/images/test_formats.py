@@ -47,16 +47,16 @@ def zipped():
 
 
 WRITTEN = {
-    "compressed by gzip": gzip.compress(RAW),
-    "compressed by xz": lzma.compress(RAW),
-    "compressed by bzip2": bz2.compress(RAW),
-    "compressed by zstd": bytes.fromhex("28b52ffd") + RAW,
-    "compressed by lz4": bytes.fromhex("04224d18") + RAW,
-    "a ZIP archive": zipped(),
-    "a tar archive, maybe an OVA": tarred("app01.ovf"),
-    "an XML file, maybe an OVF": b'<?xml version="1.0"?><Envelope/>',
-    "the descriptor of a VMDK": b"# Disk DescriptorFile\nversion=1\n",
-    "a VMDK of an ESXi snapshot": b"COWD" + RAW[4:],
+    "compressed by gzip": lambda: gzip.compress(RAW),
+    "compressed by xz": lambda: lzma.compress(RAW),
+    "compressed by bzip2": lambda: bz2.compress(RAW),
+    "compressed by zstd": lambda: bytes.fromhex("28b52ffd") + RAW,
+    "compressed by lz4": lambda: bytes.fromhex("04224d18") + RAW,
+    "a ZIP archive": zipped,
+    "a tar archive, maybe an OVA": lambda: tarred("app01.ovf"),
+    "an XML file, maybe an OVF": lambda: b'<?xml version="1.0"?><Envelope/>',
+    "the descriptor of a VMDK": lambda: b"# Disk DescriptorFile\nversion=1\n",
+    "a VMDK of an ESXi snapshot": lambda: b"COWD" + RAW[4:],
 }
 MADE = {
     "a VMDK": ("-f", "vmdk"),
@@ -80,7 +80,7 @@ def assert_refused(repository, path, what):
 @pytest.mark.parametrize("what", WRITTEN)
 def test_what_is_packed_or_only_describes_a_disk_is_refused_by_name(repository, tmp_path, what):
     path = tmp_path / "disk.raw"
-    path.write_bytes(WRITTEN[what])
+    path.write_bytes(WRITTEN[what]())
 
     assert_refused(repository, path, what)
 
