@@ -99,6 +99,12 @@ class SomeFailedError(VmKeepError):
         self.recovery = recovery
 
 
+class SnapshotsInTheWayError(UnsupportedError):
+    """Change tracking may not be switched on while the VM has snapshots, because it would miss changes silently."""
+
+    exit_code = 15
+
+
 class AuthenticationError(VmKeepError):
     """User name or password was refused."""
 
@@ -202,6 +208,11 @@ class ChangesUnknownError(StaleError):
     """vSphere cannot tell the changes of a disk since a change id, so the whole disk has to be read."""
 
     exit_code = 42
+
+    def __init__(self, message: str, *, reason: str = "answer-unfit") -> None:
+        super().__init__(message)
+        self.reason = reason
+        """The ``FullReason`` of the full read that follows."""
 
 
 class DiskMovedError(StaleError):

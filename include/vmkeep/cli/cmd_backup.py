@@ -147,5 +147,7 @@ def run(
         )
         return
     disks = f"{counted(sealed.disks_copied, 'disk')}, {sealed.disks_skipped} skipped"
+    if sealed.full_reads:
+        disks += f", {sum(sealed.full_reads.values())} read in full"
     moved = f"read {size(sealed.bytes_read)}, stored {size(sealed.bytes_stored)}, {rate(sealed.bytes_read, seconds)}"
     click.echo(f"{sealed.point}: {sealed.kind}, {sealed.consistency}, {disks}, {moved}")

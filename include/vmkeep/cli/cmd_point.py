@@ -30,6 +30,7 @@ from vmkeep.model.wording import size
 
 if TYPE_CHECKING:
     from vmkeep.flows.pointlist import CatalogEntry
+    from vmkeep.model.point import DiskImage
 
 
 @click.group(cls=Verbs)
@@ -134,9 +135,12 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
         image = images.get(disk.key)
         what = f"{image.kind}: {image.reason}" if image else f"SKIPPED: {disk.why_skipped}"
         rows.append(
-            (disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.compatibility_mode, what)
-        )
-    print_table(("key", "label", "address", "capacity", "backing", "RDM mode", "copied"), rows)
+            (
+                disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.compatibility_mode,
+                _transport(image), what,
+            )
+        )  # fmt: skip
+    print_table(("key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
     for name in sorted(found.attachments):
         click.echo(f"  attached      {name}, {size(found.attachment_sizes[name])}")
     for warning in found.warnings:
@@ -189,6 +193,14 @@ def unpin(repository: str | None, ref: str, as_json: bool) -> None:
     click.echo(f"{found} is not pinned any more" if was_pinned else f"{found} was not pinned")
 
 
+def _transport(image: DiskImage | None) -> str:
+    """Return the transport that a disk was read by, and the ones that were allowed where others were preferred."""
+    if image is None or image.transport is None:
+        return ""
+    asked = image.transports_asked
+    return image.transport if image.transport in asked[:1] else f"{image.transport} (asked {':'.join(asked)})"
+
+
 def _who() -> str:
     try:
         user = getpass.getuser()
@@ -204,6 +216,8 @@ def _short(marks: Marks) -> str:
         words.append(over + "pinned" + (f" until {marks.pin.until:%Y-%m-%d %H:%M} UTC" if marks.pin.until else ""))
     if marks.damage is not None:
         words.append("DAMAGED")
+    if marks.suspicion is not None:
+        words.append("SUSPECT")
     return ", ".join(words)
 
 
@@ -220,3 +234,8 @@ def _show_marks(marks: Marks) -> None:
             click.echo(f"  lost          {lost.name}: {places}")
         if not marks.damage.lost:
             click.echo("  lost          not known; restore it elsewhere to see what is left")
+    if marks.suspicion is not None:
+        since = f" since {marks.suspicion.since:%Y-%m-%d}" if marks.suspicion.since else ""
+        click.echo(
+            f"  SUSPECT       {', '.join(marks.suspicion.disks) or 'all disks'}{since}: {marks.suspicion.reason}"
+        )

@@ -14,8 +14,6 @@ from dataclasses import replace
 from datetime import UTC
 
 from vmkeep.errors import (
-    ChangesUnknownError,
-    NotFoundError,
     StaleError,
     UnsupportedError,
     VmKeepError,
@@ -23,24 +21,24 @@ from vmkeep.errors import (
 from vmkeep.flows import guest_hooks, vm_access
 from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
+from vmkeep.flows.diskplans import plan_disks
 from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
-from vmkeep.flows.parents import NO_POINT, Parent, choose_parent, find_last_point
-from vmkeep.flows.same_vm import other_history, other_vm
+from vmkeep.flows.parents import find_last_point
 from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
 from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.flows.vm_snapshot import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
-from vmkeep.model.extents import total
+from vmkeep.model.fullreason import FullReason, count_reasons
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
-from vmkeep.model.point import BackupKind, DiskImage, Power, RestorePoint
+from vmkeep.model.point import DiskImage, Power, RestorePoint
 from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
-from vmkeep.repository import Repository, open_site_repository, point_id
+from vmkeep.repository import open_site_repository, point_id
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
-from vmkeep.vsphere import changes, inventory, rightscheck, snapshots
+from vmkeep.vsphere import inventory, rightscheck, snapshots
 from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.session import Session
 
@@ -50,12 +48,6 @@ __all__ = [
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
-
-CHANGES_SECONDS = 2 * 3600.0
-"""Seconds to ask vSphere for the changes of all disks of a VM, because its snapshot grows meanwhile.
-
-Disks whose changes are not known by then are read in full.
-"""
 
 
 def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins) -> Preflight:
@@ -93,7 +85,8 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
             quiesce=choice.quiesce,
             changes=choice.changes,
             parent=last.point.ref if last.point else None,
-            no_parent=last.reason,
+            no_parent=last.full.text if last.full else "",
+            no_parent_reason=last.full.reason if last.full else FullReason.NO_POINT,
             warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *guest),
         )
 
@@ -124,87 +117,6 @@ def take_snapshot(
             raise
         frozen = () if left is None else (str(left),)
         return replace(taken, warnings=(*frozen, *warnings, *taken.warnings))
-
-
-def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
-    """Make a job of each disk to copy: its changed extents, or a full read and the reason for it."""
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        require_server(session, pre.vm.vcenter, pre.vm.name)
-        point, missing = _parent(repository, pre)
-        damaged = point is not None and repository.marks.damage_of(point.ref) is not None
-        held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
-        deadline = time.monotonic() + CHANGES_SECONDS
-        jobs = []
-        for disk in pre.disks:
-            if disk.skip is None:
-                if disk.key not in held:
-                    raise StaleError(f"VM {pre.vm.name}: {disk.label} is not in snapshot {taken.snapshot}; start again")
-                parent = choose_parent(
-                    held[disk.key].disk, point, full=pre.request.full, damaged=damaged, missing=missing
-                )
-                jobs.append(_plan_disk(session, repository, pre, taken, held[disk.key], parent, deadline))
-        return tuple(jobs)
-
-
-def _parent(repository: Repository, pre: Preflight) -> tuple[RestorePoint | None, str]:
-    """Read the point to continue anew, because the run has begun. Without one, return the reason."""
-    if pre.parent is None:
-        return None, pre.no_parent or NO_POINT
-    try:
-        point = repository.load_point(pre.parent)
-    except NotFoundError:
-        log.warning("VM %s: %s was removed meanwhile, so every disk is read in full", pre.vm.name, pre.parent)
-        return None, f"{pre.parent}, the last restore point of this VM, was removed meanwhile"
-    why = other_vm(point.vm, pre.vm)
-    return (point, "") if why is None else (None, f"{point.ref} is of another VM: {why}")
-
-
-def _plan_disk(
-    session: Session,
-    repository: Repository,
-    pre: Preflight,
-    taken: SnapshotTaken,
-    held: inventory.HeldDisk,
-    parent: Parent,
-    deadline: float,
-) -> DiskJob:
-    image, reason, stored = parent.image, parent.reason, None
-    if image is not None and (taken.snapshot is None or held.change_id is None):
-        image, reason = None, "the disk has no change tracking"
-    if image is not None and (why := other_history(image, held.disk, held.change_id)) is not None:
-        image, reason = None, why
-    if image is not None and image.change_id is not None and taken.snapshot is not None:
-        try:
-            changed = changes.changed_extents(
-                session,
-                taken.vm,
-                taken.snapshot,
-                held.disk.key,
-                held.disk.capacity,
-                image.change_id,
-                timeout=min(changes.QUERY_SECONDS, deadline - time.monotonic()),
-            )
-            stored = f"extents-{held.disk.key}-{taken.begun}"  # because another try of the run has its own changes
-            repository.run(pre.request.run).store_extents(stored, changed)
-            log.info("%s: %d extents, %d bytes changed, %s", held.disk.label, len(changed), total(changed), reason)
-        except ChangesUnknownError as error:
-            image, reason = None, str(error)
-    if image is None:
-        log.info("%s: full read: %s", held.disk.label, reason)
-    return DiskJob(
-        run=pre.request.run,
-        begun=taken.begun,
-        vm=VmRef(moref=taken.vm, name=pre.vm.name),
-        vcenter=pre.vm.vcenter,
-        snapshot=taken.snapshot,
-        disk=replace(held.disk, skip=None),  # it is copied, so that no reason to skip it counted
-        kind=BackupKind.FULL if image is None else BackupKind.INCREMENTAL,
-        reason=reason,
-        change_id=held.change_id,
-        extents=stored,
-        parent_root=image.root if image else None,
-        transports=pre.request.transports,
-    )
 
 
 def copy_disk(
@@ -254,6 +166,10 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
             change_id=copy.change_id,
             bytes_read=copy.bytes_read,
             bytes_stored=copy.bytes_stored,
+            full_reason=copy.full_reason,
+            transport=copy.transport,
+            transports_asked=copy.transports_asked,
+            audit=copy.audit,
         )
         for copy in sorted(copies, key=lambda copy: copy.disk.key)
     )
@@ -268,7 +184,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         consistency=taken.consistency,
         images=images,
         skipped=tuple(disk for disk in pre.disks if disk.skip is not None),
-        warnings=(*pre.warnings, *taken.warnings),
+        warnings=(*pre.warnings, *taken.warnings, *_alarms(copies)),
         power=Power.ON if pre.running else Power.SUSPENDED if pre.suspended else Power.OFF,
         quiesce_required=pre.request.quiesce_required,
         quiesce_used=taken.quiesced,
@@ -293,8 +209,25 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         disks_skipped=len(point.skipped),
         bytes_read=sum(image.bytes_read for image in images),
         bytes_stored=sum(image.bytes_stored for image in images),
+        full_reads=count_reasons(image.full_reason for image in images),
+        transports=tuple(sorted({image.transport for image in images if image.transport})),
+        bytes_audited=sum(image.audit.bytes_read for image in images if image.audit),
+        lies=sum(image.audit.lies for image in images if image.audit),
+        suspects=tuple(sorted({ref for copy in copies for ref in copy.suspects})),
         warnings=point.warnings,
     )
+
+
+def _alarms(copies: Sequence[DiskCopy]) -> list[str]:
+    """Return a warning for each disk about which change tracking lied, because earlier points may be wrong."""
+    alarms = []
+    for copy in copies:
+        if copy.full_reason is FullReason.TRACKING_LIED:
+            marked = (
+                f"; marked suspect: {', '.join(copy.suspects)}" if copy.suspects else "; no earlier point is in doubt"
+            )
+            alarms.append(f"{copy.disk.label} was read in full: {copy.reason}{marked}")
+    return alarms
 
 
 def _begun(taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> str | None:

@@ -59,11 +59,12 @@ def run_backup(
         taken = backup.take_snapshot(site, pre, logins=logins)
         for warning in taken.warnings:
             announce(warning)
+        jobs = backup.plan_disks(site, pre, taken)
+        for job in jobs:
+            if job.full_reason is not None and not job.full_reason.expected:
+                announce(f"{job.disk.label} is read in full: {job.reason}")
         copies = transfers.run(
-            [
-                partial(backup.copy_disk, site, job, cursor=None, on_progress=bars(job.disk.label))
-                for job in backup.plan_disks(site, pre, taken)
-            ]
+            [partial(backup.copy_disk, site, job, cursor=None, on_progress=bars(job.disk.label)) for job in jobs]
         )
         sealed = backup.seal(site, pre, taken, copies)
     try:

@@ -33,8 +33,7 @@ def find_ref(repository: Repository, text: str) -> str:
 def show(repository: Repository, text: str) -> ShownPoint:
     """Return the point that a person means, with its marks."""
     found = repository.find_point(text)
-    marks = Marks(pin=repository.marks.pin_of(found.ref), damage=repository.marks.damage_of(found.ref))
-    return ShownPoint(point=found, marks=marks)
+    return ShownPoint(point=found, marks=repository.marks.of(found.ref))
 
 
 def pin(repository: Repository, text: str, *, reason: str, by: str, until: datetime | None) -> tuple[str, Pin]:

@@ -9,6 +9,7 @@ price of that is only one full read.
 from __future__ import annotations
 
 from vmkeep.model.disk import ChangeId, Disk
+from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.point import DiskImage, VmIdentity
 
 _TELLS = {
@@ -30,7 +31,7 @@ def other_vm(then: VmIdentity, now: VmIdentity) -> str | None:
     return None
 
 
-def other_history(image: DiskImage, disk: Disk, change_id: ChangeId | None) -> str | None:
+def other_history(image: DiskImage, disk: Disk, change_id: ChangeId | None) -> FullRead | None:
     """Return the reason why a disk may not continue the history that a point holds; ``None``: it continues it.
 
     ``vsphere.changes`` compares the tracking's own UUID and the order of change ids.
@@ -38,21 +39,33 @@ def other_history(image: DiskImage, disk: Disk, change_id: ChangeId | None) -> s
     :param disk: the disk as the snapshot has it.
     :param change_id: the disk's change id in the snapshot.
     """
-    then = image.disk
-    if not then.uuid or not disk.uuid:
-        return "the disk has no UUID by which it could be known again"
-    if then.uuid != disk.uuid:
-        return f"it is another disk (UUID {then.uuid} then, {disk.uuid} now)"
-    if not then.chain:
-        return "the last point was made by an older vmkeep, which did not keep the names of the disk's files"
-    if not disk.chain:
-        return "vSphere does not tell the names of the disk's files"
-    if then.chain[0] != disk.chain[0]:
-        return f"the disk is another file now: {then.chain[0]} became {disk.chain[0]}"
-    if any(before != now for before, now in zip(then.chain, disk.chain, strict=False)):
-        return f"the disk does not go on from {then.chain[-1]}: it went back to a snapshot, or snapshots were replaced"
+    if (other := _other_disk(image.disk, disk)) is not None:
+        return other
     if image.change_id == change_id:
-        return (
+        why = (
             f"the change id {change_id} is that of the last point: the disk went back to it, or changes are not counted"
         )
+        return FullRead(reason=FullReason.SAME_CHANGE_ID, text=why)
+    return None
+
+
+def _other_disk(then: Disk, disk: Disk) -> FullRead | None:
+    """Return the reason why a disk may be another one than the point's, or its files another line of files."""
+    if not then.uuid or not disk.uuid:
+        return FullRead(reason=FullReason.UNKNOWN_DISK, text="the disk has no UUID by which it could be known again")
+    if then.uuid != disk.uuid:
+        why = f"it is another disk (UUID {then.uuid} then, {disk.uuid} now)"
+        return FullRead(reason=FullReason.OTHER_DISK, text=why)
+    if not then.chain:
+        why = "the last point was made by an older vmkeep, which did not keep the names of the disk's files"
+        return FullRead(reason=FullReason.UNKNOWN_DISK, text=why)
+    if not disk.chain:
+        why = "vSphere does not tell the names of the disk's files"
+        return FullRead(reason=FullReason.UNKNOWN_DISK, text=why)
+    if then.chain[0] != disk.chain[0]:
+        why = f"the disk is another file now: {then.chain[0]} became {disk.chain[0]}"
+        return FullRead(reason=FullReason.MOVED, text=why)
+    if any(before != now for before, now in zip(then.chain, disk.chain, strict=False)):
+        why = f"the disk does not go on from {then.chain[-1]}: it went back to a snapshot, or snapshots were replaced"
+        return FullRead(reason=FullReason.REVERTED, text=why)
     return None

@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
+from vmkeep.model.audit import SHARE, runs_of
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import Disk
 from vmkeep.model.diskrule import parse_disk_rule
+from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.guest import GuestCommands
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
@@ -38,6 +40,8 @@ class BackupRequest:
     skipped_is_failure: bool = False
     """A disk that cannot be copied fails the backup, unless the request leaves it out."""
     full: bool = False
+    audit: float = SHARE
+    """The share of a disk's unchanged blocks that is read and compared with the last point; 0: none, 1: all."""
     guest: GuestCommands | None = None
     """Commands that run in the guest around the snapshot."""
     owner: str = ""
@@ -47,9 +51,10 @@ class BackupRequest:
     """
 
     def __post_init__(self) -> None:
-        """Refuse a request without a transport mode, for quiescing that cannot be, and with a rule that is none."""
+        """Refuse a request without a transport mode, for quiescing or an audit that cannot be, or with a false rule."""
         require_some(self.transports)
         QuiesceRequest(level=self.quiesce, required=self.quiesce_required)
+        runs_of(self.audit)
         for rule in (*self.include, *self.exclude):
             parse_disk_rule(rule)
 
@@ -76,6 +81,7 @@ class Preflight:
     """Ref of the point of this very VM that an incremental starts from; ``None``: every disk is read in full."""
     no_parent: str = ""
     """Reason why there is no such point."""
+    no_parent_reason: FullReason = FullReason.NO_POINT
     warnings: tuple[str, ...] = ()
 
 
@@ -102,6 +108,8 @@ class SnapshotTaken:
     """Map roots of the VM's configuration files, by the name of the file in the point."""
     attachment_sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of each of these files, by the same names."""
+    untracked: FullRead | None = None
+    """The reason why change tracking stays off; ``None``: it is on, or nobody tried to switch it on."""
     warnings: tuple[str, ...] = ()
 
 
@@ -127,6 +135,16 @@ class Sealed:
     disks_skipped: int
     bytes_read: int
     bytes_stored: int
+    full_reads: dict[str, int] = field(default_factory=dict)
+    """Number of disks that were read in full, by ``FullReason``."""
+    transports: tuple[str, ...] = ()
+    """The transport modes that VDDK used."""
+    bytes_audited: int = 0
+    """Bytes that were read although they had not changed, and were compared with the last point."""
+    lies: int = 0
+    """Number of blocks that had changed, although vSphere said that they had not."""
+    suspects: tuple[str, ...] = ()
+    """Refs of earlier points that were marked as suspect, because they may lack such changes."""
     warnings: tuple[str, ...] = ()
 
 

@@ -8,13 +8,21 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from vmkeep.errors import ConflictError, NotFoundError, StaleError, UnsupportedError, VmKeepError
+from vmkeep.errors import (
+    ConflictError,
+    NotFoundError,
+    SnapshotsInTheWayError,
+    StaleError,
+    UnsupportedError,
+    VmKeepError,
+)
 from vmkeep.flows import guest_hooks, other_restores
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
+from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.guest import Logins
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
@@ -92,15 +100,16 @@ def hold_still(
         warnings += _restores_since(session, repository, pre)
         taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
         return replace(taken, version=version, quiesced=Quiesce.NONE)
-    if not pre.tracked:
-        warnings += _track(session, vm)
+    untracked = None if pre.tracked else _track(session, vm)
+    if untracked is not None:
+        warnings.append(f"change tracking stays off, so every backup reads all: {untracked.text}")
     with guest_hooks.frozen_guest(session, repository, pre, logins, warnings):
         quiesced, consistency = _create(session, pre, repository.id, warnings)
     snapshot = quiesced.snapshot
     try:
         warnings += _restores_since(session, repository, pre)
         taken = _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
-        return replace(taken, quiesced=quiesced.used, changes=quiesced.changes)
+        return replace(taken, quiesced=quiesced.used, changes=quiesced.changes, untracked=untracked)
     except BaseException:
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
@@ -188,13 +197,15 @@ def _resting(pre: Preflight) -> Consistency:
     return Consistency.SUSPENDED if pre.suspended else Consistency.POWERED_OFF
 
 
-def _track(session: Session, moref: str) -> list[str]:
-    """Switch change tracking on. If that is not possible, return a warning, because the next backup is full again."""
+def _track(session: Session, moref: str) -> FullRead | None:
+    """Switch change tracking on. If that is not possible, return the reason, because every disk is read in full."""
     try:
         changes.enable_tracking(session, moref)
+    except SnapshotsInTheWayError as error:
+        return FullRead(reason=FullReason.SNAPSHOTS_IN_THE_WAY, text=str(error))
     except VmKeepError as error:
-        return [f"change tracking stays off, so every backup reads all: {error}"]
-    return []
+        return FullRead(reason=FullReason.NOT_TRACKED, text=str(error))
+    return None
 
 
 def _taken(

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from vmkeep.model.audit import Audit, AuditPlan
 from vmkeep.model.disk import ChangeId, Disk
+from vmkeep.model.fullreason import FullReason
 from vmkeep.model.point import BackupKind
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 from vmkeep.model.vmref import VmRef
@@ -42,6 +44,12 @@ class DiskJob:
     """Name of the run's note that holds the extents to read; ``None``: read the extents that the disk allocates."""
     parent_root: str | None
     """Map root of the same disk in the parent point, the base for all blocks that are not read."""
+    full_reason: FullReason | None = None
+    """The reason for a full read, as data; ``None``: only changes are read."""
+    parent: str | None = None
+    """Ref of the parent point."""
+    audit: AuditPlan | None = None
+    """The sample of unchanged blocks to read and compare; ``None``: none."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     piece_size: int = 1 << 20
     depth: int = 8
@@ -80,6 +88,8 @@ class Cursor:
     root: str
     bytes_read: int = 0
     bytes_stored: int = 0
+    audit: Audit | None = None
+    """The outcome of the audit, which was done before. If it found a lie, the copy is a full one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +112,13 @@ class DiskCopy:
     bytes_stored: int
     seconds: float
     transport: str
+    transports_asked: tuple[str, ...] = ()
+    """The transport modes that were allowed, the preferred one first."""
     resumed_at: int = 0
+    full_reason: FullReason | None = None
+    audit: Audit | None = None
+    suspects: tuple[str, ...] = ()
+    """Refs of the points that were marked as suspect, because the audit found a change that they may lack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 
+from vmkeep.model.audit import Audit
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import ChangeId, Disk
+from vmkeep.model.fullreason import FullReason
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """The form of a time in the name of a restore point, e.g. ``20260102T030405Z``. Names sort by time."""
@@ -121,6 +123,14 @@ class DiskImage:
     """The change id from which the next incremental starts; ``None`` forces a full read."""
     bytes_read: int = 0
     bytes_stored: int = 0
+    full_reason: FullReason | None = None
+    """The reason for a full read, as data; ``None``: only changes were read, or an older program wrote the point."""
+    transport: str | None = None
+    """The transport mode that VDDK used; ``None``: none was used, or an older program wrote the point."""
+    transports_asked: tuple[str, ...] = ()
+    """The transport modes that VDDK was allowed to use, the preferred one first."""
+    audit: Audit | None = None
+    """The outcome of the audit of change tracking; ``None``: nothing was audited, or an older program wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

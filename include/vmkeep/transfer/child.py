@@ -143,6 +143,8 @@ def _copy(
     request: ChildRequest, site: Site, access: DiskAccess, stop: Stop, report: Callable[[Progress], None]
 ) -> DiskCopy:
     from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
+    from vmkeep.transfer.auditing import OnceAllocated
+    from vmkeep.transfer.increments import decide_reading
     from vmkeep.transfer.storing import back_up_disk
 
     job = from_plain(DiskJob, request.job)
@@ -157,19 +159,25 @@ def _copy(
                     "as planned; plan again"
                 )
             log.info("%s %s: reading by %s", job.vm.name, job.disk.label, source.transport)
+            check = _both(stop.check, lease.check)
+            once = OnceAllocated(source)
+            reading = decide_reading(
+                job, once, repository, extents=extents, cursor=cursor, on_progress=report, check=check
+            )
             stored = back_up_disk(
-                source,
+                once,
                 repository,
                 run=job.run,
                 begun=job.begun or None,
-                extents=extents,
-                parent_root=job.parent_root,
-                cursor=cursor,
+                extents=reading.extents,
+                also=reading.also,
+                parent_root=reading.parent_root,
+                cursor=reading.cursor,
                 snapshot=job.snapshot,
                 piece_size=job.piece_size,
                 depth=job.depth,
-                on_progress=report,
-                check=_both(stop.check, lease.check),
+                on_progress=reading.noted(report),
+                check=check,
             )
             transport = source.transport
     return DiskCopy(
@@ -178,8 +186,8 @@ def _copy(
         snapshot=job.snapshot,
         disk=job.disk,
         root=stored.root,
-        kind=job.kind,
-        reason=job.reason,
+        kind=reading.kind,
+        reason=reading.reason,
         change_id=job.change_id,
         extents=stored.extents_root,
         extents_size=stored.extents_size,
@@ -187,7 +195,11 @@ def _copy(
         bytes_stored=stored.bytes_stored,
         seconds=stored.seconds,
         transport=transport,
+        transports_asked=tuple(job.transports),
         resumed_at=stored.resumed_at,
+        full_reason=reading.full_reason,
+        audit=reading.audit,
+        suspects=reading.suspects,
     )
 
 

@@ -70,6 +70,7 @@ def back_up_disk(
     run: str,
     begun: str | None = None,
     extents: Sequence[Extent] | None,
+    also: Sequence[Extent] = (),
     parent_root: str | None,
     cursor: Cursor | None,
     snapshot: str | None,
@@ -84,6 +85,7 @@ def back_up_disk(
     :param extents: the extents that changed since the parent. All others are taken from the parent's map. A changed
         extent that is not allocated any more is zeros, and is not read. ``None``: read all allocated extents, or the
         whole disk if the source cannot tell them. All others are zeros then, whatever the parent holds.
+    :param also: further extents to read, whether they are allocated or not.
     :param parent_root: map root of the parent point's disk. Without it everything outside of ``extents`` is zeros.
     :param cursor: the position of an earlier try. It is used only if that try read the same snapshot.
     :param piece_size: bytes of one read.
@@ -98,7 +100,7 @@ def back_up_disk(
         repository.open_writer(run=run, begun=begun) as writer,
         _building_on(repository, parent_root, run, begun or writer.begun),
     ):
-        plan = _plan(source, repository, extents, parent_root, cursor if _fits(cursor, snapshot) else None)
+        plan = _plan(source, repository, extents, also, parent_root, cursor if _fits(cursor, snapshot) else None)
         builder = repository.build_map(writer, capacity=source.capacity, base=plan.base)
         copy = _Copy(plan, repository, writer, builder, snapshot=snapshot, on_progress=on_progress, check=check)
         copy.run(source, piece_size=piece_size, depth=depth)
@@ -140,6 +142,7 @@ def _plan(
     source: DiskSource,
     repository: Repository,
     extents: Sequence[Extent] | None,
+    also: Sequence[Extent],
     parent_root: str | None,
     cursor: Cursor | None,
 ) -> _ReadPlan:
@@ -159,6 +162,9 @@ def _plan(
     reading = new
     if allocated is not None and extents is not None:
         reading = intersect(new, align_out(allocated, repository.block_size, within=capacity))
+    if also:
+        unasked = align_out(also, repository.block_size, within=capacity)
+        new, reading = coalesce(chain(new, unasked)), coalesce(chain(reading, unasked))
     resumed = _resume(repository, cursor, capacity)
     offset = cursor.offset if cursor is not None and resumed is not None else 0
     return _ReadPlan(

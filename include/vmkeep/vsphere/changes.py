@@ -15,6 +15,7 @@ from vmkeep.errors import (
     ChangesUnknownError,
     DeadlineError,
     NotFoundError,
+    SnapshotsInTheWayError,
     StaleError,
     TransientError,
     UnreachableError,
@@ -22,6 +23,7 @@ from vmkeep.errors import (
 )
 from vmkeep.model.disk import ChangeId
 from vmkeep.model.extents import Extent, Extents, align_out
+from vmkeep.model.fullreason import FullReason
 from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.describe import change_id as change_id_of
 from vmkeep.vsphere.describe import held_devices
@@ -81,7 +83,8 @@ def _told(ask: Callable[[int], ChangeAnswer], capacity: int, timeout: float) -> 
             raise ChangesUnknownError(f"the answer about changed areas makes no progress at byte {at} of {capacity}")
         if at + answer.length > capacity:
             raise ChangesUnknownError(
-                f"changed areas are told for {at + answer.length} bytes, but the disk has {capacity}: it was resized"
+                f"changed areas are told for {at + answer.length} bytes, but the disk has {capacity}: it was resized",
+                reason=FullReason.RESIZED,
             )
         yield from _extents(answer.areas, capacity)
         at += answer.length
@@ -118,9 +121,10 @@ def changed_extents(
             raise
         except vmodl.MethodFault as fault:
             why = f"vSphere cannot tell the changes since {change_id} ({type_name(fault)}: {message(fault)})"
-            raise ChangesUnknownError(why) from None
+            raise ChangesUnknownError(why, reason=FullReason.QUERY_FAILED) from None
         except (TransientError, UnreachableError) as error:
-            raise ChangesUnknownError(f"vSphere does not tell the changes since {change_id} ({error})") from None
+            why = f"vSphere does not tell the changes since {change_id} ({error})"
+            raise ChangesUnknownError(why, reason=FullReason.QUERY_FAILED) from None
         areas = tuple((area.start, area.length) for area in answer.changedArea or ())
         return ChangeAnswer(start=answer.startOffset, length=answer.length, areas=areas)
 
@@ -128,7 +132,8 @@ def changed_extents(
         with speaking(f"ask for the changes of disk {device_key} of VM {moref}"):
             return collect(ask, capacity, timeout=timeout)
     except DeadlineError as error:
-        raise ChangesUnknownError(f"vSphere takes too long to tell the changes since {change_id} ({error})") from None
+        why = f"vSphere takes too long to tell the changes since {change_id} ({error})"
+        raise ChangesUnknownError(why, reason=FullReason.QUERY_SLOW) from None
 
 
 def _patiently(session: Session, query: Callable[[], Any], deadline: float) -> Any:
@@ -151,8 +156,9 @@ def _patiently(session: Session, query: Callable[[], Any], deadline: float) -> A
 def enable_tracking(session: Session, moref: str) -> bool:
     """Switch tracking on. Return whether it was off. vSphere begins to track at the next snapshot.
 
-    :raises UnsupportedError: the VM's hardware cannot track changes. Or the VM has snapshots, because tracking that
-        begins under a snapshot misses changes without an error.
+    :raises SnapshotsInTheWayError: the VM has snapshots, and tracking that begins under a snapshot misses changes
+        without an error.
+    :raises UnsupportedError: the VM's hardware cannot track changes.
     """
     with speaking(f"look at the change tracking of VM {moref}"):
         values = read(
@@ -171,7 +177,7 @@ def enable_tracking(session: Session, moref: str) -> bool:
             "takes vmx-07 or later)"
         )
     if values["snapshot"] is not None:
-        raise UnsupportedError(
+        raise SnapshotsInTheWayError(
             f"VM {moref} has snapshots: change tracking that begins under a snapshot misses changes; remove them first"
         )
     set_tracking(session, moref, enabled=True)
@@ -215,11 +221,13 @@ def check_succession(old: str, new: str) -> None:
     old_uuid, _, old_number = old.rpartition("/")
     new_uuid, _, new_number = new.rpartition("/")
     if not old_uuid or not old_number.isdigit() or not new_number.isdigit():
-        raise ChangesUnknownError(f"change ids {old} and {new} cannot be compared")
+        raise ChangesUnknownError(f"change ids {old} and {new} cannot be compared", reason=FullReason.TRACKING_RESET)
     if old_uuid != new_uuid:
-        raise ChangesUnknownError(f"change tracking was reset since the last backup ({old} became {new})")
+        why = f"change tracking was reset since the last backup ({old} became {new})"
+        raise ChangesUnknownError(why, reason=FullReason.TRACKING_RESET)
     if int(old_number) > int(new_number):
-        raise ChangesUnknownError(f"the VM went back behind the last backup ({old} is later than {new})")
+        why = f"the VM went back behind the last backup ({old} is later than {new})"
+        raise ChangesUnknownError(why, reason=FullReason.REVERTED)
 
 
 def _check_lineage(session: Session, snapshot: str, device_key: int, capacity: int, old: ChangeId) -> None:
@@ -233,9 +241,10 @@ def _check_lineage(session: Session, snapshot: str, device_key: int, capacity: i
         raise StaleError(f"snapshot {snapshot} holds no disk {device_key}; start a new run")
     now = (disk.capacityInBytes or disk.capacityInKB * 1024, change_id_of(disk.backing))
     if now[0] != capacity:
-        raise ChangesUnknownError(f"the disk has {now[0]} bytes in the snapshot, not {capacity}: it was resized")
+        why = f"the disk has {now[0]} bytes in the snapshot, not {capacity}: it was resized"
+        raise ChangesUnknownError(why, reason=FullReason.RESIZED)
     if now[1] is None:
-        raise ChangesUnknownError("the disk is not tracked in this snapshot")
+        raise ChangesUnknownError("the disk is not tracked in this snapshot", reason=FullReason.NOT_TRACKED)
     check_succession(old, now[1])
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.model.disk import ChangeId, ControllerKind, Disk
+from vmkeep.model.fullreason import FullReason
 from vmkeep.model.point import BackupKind, DiskImage, VmIdentity
 
 VM = VmIdentity(
@@ -60,26 +61,35 @@ def test_a_disk_goes_on_where_snapshots_come_and_go(then, now):
 
 
 @pytest.mark.parametrize(
-    ("changes", "change_id", "why"),
+    ("changes", "change_id", "reason", "why"),
     [
-        ({"uuid": "6000-b"}, NEXT, "another disk"),
-        ({"uuid": None}, NEXT, "no UUID"),
-        ({"uuid": ""}, NEXT, "no UUID"),
-        ({"chain": ("[ds] web01-old/web01.vmdk",)}, NEXT, "another file now"),
-        ({"chain": ("[replica] web01/web01.vmdk",)}, NEXT, "another file now"),
-        ({"chain": ()}, NEXT, "does not tell"),
-        ({}, ChangeId("52 de/7"), "that of the last point"),
+        ({"uuid": "6000-b"}, NEXT, FullReason.OTHER_DISK, "another disk"),
+        ({"uuid": None}, NEXT, FullReason.UNKNOWN_DISK, "no UUID"),
+        ({"uuid": ""}, NEXT, FullReason.UNKNOWN_DISK, "no UUID"),
+        ({"chain": ("[ds] web01-old/web01.vmdk",)}, NEXT, FullReason.MOVED, "another file now"),
+        ({"chain": ("[replica] web01/web01.vmdk",)}, NEXT, FullReason.MOVED, "another file now"),
+        ({"chain": ()}, NEXT, FullReason.UNKNOWN_DISK, "does not tell"),
+        ({}, ChangeId("52 de/7"), FullReason.SAME_CHANGE_ID, "that of the last point"),
     ],
 )
-def test_a_disk_that_may_have_another_history_is_read_in_full(changes, change_id, why):
-    assert why in other_history(IMAGE, replace(DISK, **changes), change_id)
+def test_a_disk_that_may_have_another_history_is_read_in_full(changes, change_id, reason, why):
+    full = other_history(IMAGE, replace(DISK, **changes), change_id)
+
+    assert full.reason is reason
+    assert why in full.text
 
 
 def test_a_chain_that_branches_off_went_back_to_a_snapshot_even_if_change_ids_fit():
     image = replace(IMAGE, disk=replace(DISK, chain=(BASE, FIRST)))
 
-    assert "went back to a snapshot" in other_history(image, replace(DISK, chain=(BASE, OTHER)), NEXT)
+    full = other_history(image, replace(DISK, chain=(BASE, OTHER)), NEXT)
+
+    assert full.reason is FullReason.REVERTED
+    assert "went back to a snapshot" in full.text
 
 
 def test_a_point_that_does_not_tell_its_files_was_made_by_an_older_vmkeep():
-    assert "older vmkeep" in other_history(replace(IMAGE, disk=replace(DISK, chain=())), DISK, NEXT)
+    full = other_history(replace(IMAGE, disk=replace(DISK, chain=())), DISK, NEXT)
+
+    assert full.reason is FullReason.UNKNOWN_DISK
+    assert "older vmkeep" in full.text

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from vmkeep.errors import ChangesUnknownError, DeadlineError, Recovery, StaleError
 from vmkeep.model.extents import Extent, coalesce, total
+from vmkeep.model.fullreason import FullReason
 from vmkeep.vsphere.changes import ChangeAnswer, check_succession, collect
 
 SECTOR = 512
@@ -108,19 +109,79 @@ def test_a_server_that_crawls_ends_at_the_deadline():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
+    ("old", "new", "reason", "why"),
     [
-        ("52 aa/7", "52 bb/8", "was reset"),
-        ("52 aa/7", "52 aa/6", "went back"),
-        ("7", "52 aa/8", "cannot be compared"),
-        ("52 aa/x", "52 aa/8", "cannot be compared"),
+        ("52 aa/7", "52 bb/8", FullReason.TRACKING_RESET, "was reset"),
+        ("52 aa/7", "52 aa/6", FullReason.REVERTED, "went back"),
+        ("7", "52 aa/8", FullReason.TRACKING_RESET, "cannot be compared"),
+        ("52 aa/x", "52 aa/8", FullReason.TRACKING_RESET, "cannot be compared"),
     ],
 )
-def test_a_broken_history_of_change_ids_means_a_full_read(old, new, why):
-    with pytest.raises(ChangesUnknownError, match=why):
+def test_a_broken_history_of_change_ids_means_a_full_read(old, new, reason, why):
+    with pytest.raises(ChangesUnknownError, match=why) as caught:
         check_succession(old, new)
+
+    assert caught.value.reason is reason
 
 
 def test_an_unbroken_history_of_change_ids_is_fine():
     check_succession("52 de c0/7", "52 de c0/7")
     check_succession("52 de c0/9", "52 de c0/10")
+
+
+numbers = st.integers(-(1 << 63), (1 << 63) - 1)
+near = st.integers(-4096, 64 * SECTOR)
+
+
+@st.composite
+def hostile_servers(draw):
+    """A server that answers whatever it likes, sometimes what was asked for."""
+    true_starts = draw(st.booleans())
+
+    def answer(start: int) -> ChangeAnswer:
+        first = start if true_starts else draw(st.one_of(st.just(start), near, numbers))
+        areas = draw(st.lists(st.tuples(st.one_of(near, numbers), st.one_of(near, numbers)), max_size=6))
+        return ChangeAnswer(start=first, length=draw(st.one_of(near, numbers)), areas=tuple(areas))
+
+    return answer
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(hostile_servers(), st.integers(1, 40))
+def test_a_hostile_answer_is_either_refused_or_read_as_whole_sectors_inside_the_disk(ask, sectors):
+    capacity = sectors * SECTOR
+    asked: list[ChangeAnswer] = []
+
+    def watched(start: int) -> ChangeAnswer:
+        asked.append(ask(start))
+        return asked[-1]
+
+    try:
+        found = collect(watched, capacity)
+    except ChangesUnknownError as refused:
+        event(f"refused: {refused.reason}")
+        return
+
+    assert sum(answer.length for answer in asked) == capacity, "the answers add up to the disk"
+    assert [answer.start for answer in asked] == [sum(a.length for a in asked[:at]) for at in range(len(asked))]
+    assert all(extent.start % SECTOR == 0 == extent.stop % SECTOR and extent.stop <= capacity for extent in found)
+    for start, length in (area for answer in asked for area in answer.areas):
+        inside = range(min(start, capacity), min(start + length, capacity))
+        assert all(any(e.start <= at < e.stop for e in found) for at in {inside[0], inside[-1]} if inside)
+
+
+@given(servers(), st.integers(1, 399))
+def test_an_answer_that_ends_early_and_claims_to_be_the_last_one_is_asked_on(server, cut):
+    """A server that shortens what it covers, but tells so truly, costs only questions."""
+    asked = []
+
+    def short(start: int) -> ChangeAnswer:
+        asked.append(start)
+        whole = server(start)
+        length = min(whole.length, cut * SECTOR)
+        stop = start + length
+        kept = tuple((at, min(size, stop - at)) for at, size in whole.areas if at < stop)
+        return ChangeAnswer(start=start, length=length, areas=kept)
+
+    assert collect(short, server.capacity) == server.changed
+    assert len(asked) >= -(-server.capacity // (cut * SECTOR)) or server.reach < cut * SECTOR

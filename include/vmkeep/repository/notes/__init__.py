@@ -13,7 +13,7 @@ known damage (``marks``), and the note that a point was sealed, which tells a fo
 from vmkeep.repository.notes.damage import BadFrame, DamageNotes, KnownDamage, PackDamage, PackState
 from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_held
-from vmkeep.repository.notes.marks import Damage, Lost, Marks, Pin, PointMarks
+from vmkeep.repository.notes.marks import Damage, Lost, Marks, Pin, PointMarks, Suspicion
 from vmkeep.repository.notes.runs import LEASES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
@@ -38,6 +38,7 @@ __all__ = [
     "PointMarks",
     "RunArea",
     "SealedNotes",
+    "Suspicion",
     "Sweep",
     "SweepPlan",
     "SweepRecords",

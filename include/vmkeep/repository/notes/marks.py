@@ -1,8 +1,8 @@
-"""Marks that people and checks put on restore points after the seal: pins (legal holds) and known damage.
+"""Marks that people and checks put on restore points after the seal: pins (legal holds), known damage and suspicion.
 
-The marks are the notes ``marks/<vm>/<point>/pin`` and ``…/damaged``. They are not in manifests, because manifests never
-change. This module knows nothing of retention and deletes no restore point. A mark that cannot be read still counts: a
-pin still holds the point, and a mark of damage still warns.
+The marks are the notes ``marks/<vm>/<point>/pin``, ``…/damaged`` and ``…/suspect``. They are not in manifests, because
+manifests never change. This module knows nothing of retention and deletes no restore point. A mark that cannot be read
+still counts: a pin still holds the point, and a mark of damage or suspicion still warns.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, is_cut, 
 
 _PIN = "pin"
 _DAMAGED = "damaged"
+_SUSPECT = "suspect"
 
 M = TypeVar("M")
 
@@ -67,11 +68,23 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """A doubt about one restore point: all of it can be read, but it may not be what the VM had on its disks."""
+
+    reason: str
+    since: datetime | None
+    """The time when the point was marked; ``None``: the mark's blob is damaged."""
+    disks: tuple[str, ...] = ()
+    """Labels of the disks in doubt; empty: they are not known, so that all are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
     """All marks of one restore point."""
 
     pin: Pin | None = None
     damage: Damage | None = None
+    suspicion: Suspicion | None = None
 
 
 class PointMarks:
@@ -144,6 +157,22 @@ class PointMarks:
         """Return a point's known loss. A mark that cannot be read stands for a loss of unknown size."""
         return self._load(ref, _DAMAGED, Damage, lambda why: Damage(reason=why, since=None))
 
+    def suspect(self, ref: str, disk: str, *, reason: str) -> Suspicion:
+        """Mark one disk of a point as suspect, beside those that are marked already. No increment continues the point.
+
+        :param disk: the disk's label.
+        :raises NotFoundError: there is no such point.
+        """
+        before = self.suspicion_of(ref)
+        disks = () if before is not None and not before.disks else (*(before.disks if before else ()), disk)
+        suspicion = Suspicion(reason=reason, since=now(), disks=tuple(dict.fromkeys(disks)))
+        self._set(ref, _SUSPECT, suspicion)
+        return suspicion
+
+    def suspicion_of(self, ref: str) -> Suspicion | None:
+        """Return the doubt about a point. A mark that cannot be read stands for a doubt about all its disks."""
+        return self._load(ref, _SUSPECT, Suspicion, lambda why: Suspicion(reason=why, since=None))
+
     def all(self, vm_key: str | None = None) -> dict[str, Marks]:
         """Return the marks by ref: of all points that have any, or of one VM's points. Include points that are gone.
 
@@ -152,15 +181,17 @@ class PointMarks:
         prefix = MARKS if vm_key is None else f"{MARKS}{folder_of(vm_key)}/"
         marked = {_marked(blob.key) for blob in self._store.list(prefix)}
         refs = {self._ref(key) for key in marked if key is not None}
-        found = zip(sorted(refs), abreast(self._store, self._of, sorted(refs)), strict=True)
-        return {ref: marks for ref, marks in found if marks.pin or marks.damage}
+        found = zip(sorted(refs), abreast(self._store, self.of, sorted(refs)), strict=True)
+        return {ref: marks for ref, marks in found if marks.pin or marks.damage or marks.suspicion}
 
-    def _of(self, ref: str) -> Marks:
-        return Marks(pin=self.pin_of(ref), damage=self.damage_of(ref))
+    def of(self, ref: str) -> Marks:
+        """Return all marks of one point."""
+        return Marks(pin=self.pin_of(ref), damage=self.damage_of(ref), suspicion=self.suspicion_of(ref))
 
     def forget(self, ref: str) -> None:
         """Remove all marks of a point that is gone."""
         self._clear(ref, _DAMAGED)
+        self._clear(ref, _SUSPECT)
         self._clear(ref, _PIN)
 
     def _ref(self, key: str) -> str:
@@ -170,7 +201,7 @@ class PointMarks:
             return next((found.ref for found in self._manifests.names(name.vm_key) if found.blob == key), name.ref)
         return name.ref
 
-    def _set(self, ref: str, name: str, mark: Pin | Damage) -> None:
+    def _set(self, ref: str, name: str, mark: Pin | Damage | Suspicion) -> None:
         key = _key(ref, name)
         self._require(ref)
         content = json.dumps({"mark": name, "point": ref, **to_plain(mark)}, separators=(",", ":"))
@@ -214,4 +245,4 @@ def _marked(key: str) -> str | None:
     """Return the key of the manifest that a mark is about; ``None``: the key is not that of a mark."""
     marked, _, name = key.removeprefix(MARKS).rpartition("/")
     point = parse_key(POINTS + marked)
-    return point.blob if name in (_PIN, _DAMAGED) and point.vm_key and point.taken_at is not None else None
+    return point.blob if name in (_PIN, _DAMAGED, _SUSPECT) and point.vm_key and point.taken_at is not None else None

@@ -57,6 +57,8 @@ def _slice(site: Site, areas: list[tuple[int, int]], start: int, capacity: int) 
     if len(areas) > site.extents_per_query:
         stop = min(stop, areas[site.extents_per_query][0])
     inside = [(at, min(at + length, stop) - at) for at, length in areas if at < stop]
+    if inside and site.faults.take_effect("change_left_out"):
+        inside.pop()
     extents = [Info.DiskChangeExtent(start=at, length=length) for at, length in inside]
     return Info(startOffset=start, length=stop - start, changedArea=extents)
 
