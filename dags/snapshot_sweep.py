@@ -4,6 +4,7 @@
 A worker that dies while it takes a snapshot, or while it makes a VM to restore into, cannot remove it again.
 This DAG looks at a whole vCenter.
 It removes the snapshots that vmkeep took, and the VMs that its restores half made, if no living run needs them.
+Guests that a dead run has left frozen are thawed first, by the run's own post-thaw command.
 Where a dead run still keeps Storage vMotion off a VM, the DAG lets the VM be moved again.
 
 | | |

@@ -24,6 +24,10 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | `verify` | reads blocks back and checks their digests |
 | `close_run` | fails the run unless a point is sealed and every earlier task ended well and left its result |
 
+Commands in the guest run inside `snapshot`: one right before the snapshot is taken, the other right after.
+Once the first was begun, the second always runs.
+If the task dies in between, its next try, `remove_snapshot`, `snapshot_sweep` or the VM's next backup runs it.
+
 ## Clearing and marking tasks
 
 A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point.
@@ -46,6 +50,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
+from vmkeep.model.guest import FreezeFailure
 from vmkeep.model.point import BackupMode
 from vmkeep.model.quiescing import OLDER_QUIESCE_CHOICES, QUIESCE_CHOICES
 from vmkeep_airflow.limits import MANY, PATIENT
@@ -57,7 +62,7 @@ from vmkeep_airflow.operators.preflight import PreflightOperator
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.snapshot import SnapshotOperator
 from vmkeep_airflow.operators.verify import VerifyOperator
-from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE
+from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -111,6 +116,39 @@ PARAMS = {
         "run, 'preferred' warns. vSphere does not say whether applications took part.",
         section="Consistency",
     ),
+    "pre_freeze": optional_text(
+        title="Command before the snapshot",
+        description="One line that VMware Tools run in the guest, e.g. /opt/db/freeze. Everybody who sees the run sees "
+        "it. It needs a command after the snapshot.",
+        section="Commands in the guest",
+    ),
+    "post_thaw": optional_text(
+        title="Command after the snapshot",
+        description="Runs right after the snapshot, and whenever the command before it was begun; so it may run twice.",
+        section="Commands in the guest",
+    ),
+    "guest": optional_text(
+        title="Guest connection",
+        description="Airflow connection of type VMware guest user, with the user and password for both commands.",
+        section="Commands in the guest",
+    ),
+    "guest_seconds": Param(
+        60,
+        type="number",
+        minimum=1,
+        maximum=3600,
+        title="Time limit (seconds)",
+        description="A command that takes longer is terminated in the guest.",
+        section="Commands in the guest",
+    ),
+    "freeze_failure": Param(
+        FreezeFailure.FAIL.value,
+        type="string",
+        enum=[failure.value for failure in FreezeFailure],
+        title="If the first command fails",
+        description="The backup fails before the snapshot, or the restore point gets a warning.",
+        section="Commands in the guest",
+    ),
     "verify": Param(
         0.05,
         type="number",
@@ -158,6 +196,13 @@ with DAG(
         exclude=dag.param("exclude"),
         skipped_is_failure=dag.param("skipped_is_failure"),
         full=dag.param("full"),
+        guest={
+            "freeze": dag.param("pre_freeze"),
+            "thaw": dag.param("post_thaw"),
+            "login": dag.param("guest"),
+            "seconds": dag.param("guest_seconds"),
+            "failure": dag.param("freeze_failure"),
+        },
         **PATIENT,
         **site,
     )

@@ -1,4 +1,4 @@
-"""Describes this package to Airflow: hooks, operators, the bundle of DAGs, and two connection types.
+"""Describes this package to Airflow: hooks, operators, the bundle of DAGs, and three connection types.
 
 Airflow reads it through the ``apache_airflow_provider`` entry point and draws the connections' forms from it, without
 importing a hook. So this module imports nothing but the standard library.
@@ -93,6 +93,18 @@ VMKEEP: dict[str, Any] = {
 }
 
 
+GUEST: dict[str, Any] = {
+    "connection-type": "vmkeep_guest",
+    "hook-name": "VMware guest user",
+    "hook-class-name": "vmkeep_airflow.hooks.guest.GuestHook",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "port", "host", "extra"],
+        "relabeling": {"login": "User in the guest"},
+        "placeholders": {"login": "backup"},
+    },
+}
+
+
 _OPERATORS = (
     *("approve_restore", "catalog", "check_repository", "clean_up_restore", "close_run", "copy_disk", "extend_locks"),
     *("finish_restore", "mark_damaged", "merge", "plan_disks", "plan_restore", "plan_window", "plan_writes"),
@@ -108,10 +120,10 @@ def get_provider_info() -> dict[str, Any]:
         "name": "vmkeep",
         "description": "Agentless image-level backup and restore of VMware vSphere VMs.",
         "integrations": [{"integration-name": "vmkeep", "tags": ["software"]}],
-        "hooks": [_modules("hooks.repository", "hooks.vsphere")],
+        "hooks": [_modules("hooks.guest", "hooks.repository", "hooks.vsphere")],
         "operators": [_modules(*(f"operators.{name}" for name in _OPERATORS))],
         "bundles": [_modules("bundle")],
-        "connection-types": [VSPHERE, VMKEEP],
+        "connection-types": [VSPHERE, VMKEEP, GUEST],
     }
 
 

@@ -1,4 +1,4 @@
-"""The two connection types: what the form shows, and what the engine gets."""
+"""The three connection types: what the form shows, and what the engine gets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from airflow.providers_manager import ProvidersManager
 from sqlalchemy import make_url
 
 from vmkeep.errors import UsageError
+from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.site import make_site
 
 
@@ -52,6 +53,20 @@ def test_a_proxy_that_knows_its_vddk_needs_no_folder_in_the_connection(connectio
     connections("repo", conn_type="vmkeep", host="/srv/vmkeep")
     monkeypatch.setenv("VMKEEP_VDDK", "/opt/vddk")
     assert make_site(vsphere_conn_id="vc", repository_conn_id="repo").vddk == folder
+
+
+def test_a_guests_user_is_read_from_a_connection_of_its_own_and_its_password_is_in_no_text(connections):
+    connections("guest_web", conn_type="vmkeep_guest", login="backup", password="p")
+    connections("web", conn_type="http", login="backup", password="p")
+    connections("guest_empty", conn_type="vmkeep_guest", login="backup")
+
+    login = guest_login("guest_web")
+
+    assert (login.user, login.password) == ("backup", "p")
+    assert "'p'" not in repr(login)
+    for name, told in (("web", "of type 'http'"), ("guest_empty", "no password"), ("user:root", "vmkeep vm thaw")):
+        with pytest.raises(UsageError, match=told):
+            guest_login(name)
 
 
 def test_the_passphrase_is_the_repository_connections_password(connections):

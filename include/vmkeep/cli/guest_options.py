@@ -12,7 +12,15 @@ from vmkeep.cli import settings
 from vmkeep.cli.pages import Section, option
 from vmkeep.cli.secretfiles import require_typed, secret_from
 from vmkeep.errors import UsageError
-from vmkeep.model.guest import DEFAULT_SECONDS, LONGEST_SECONDS, GuestCommands, GuestLogin, Logins, commands_from
+from vmkeep.model.guest import (
+    DEFAULT_SECONDS,
+    LONGEST_SECONDS,
+    FreezeFailure,
+    GuestCommands,
+    GuestLogin,
+    Logins,
+    commands_from,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,8 +32,9 @@ _COMMANDS = (
     option("--guest-seconds", section=Section.WHAT, type=click.FloatRange(1, LONGEST_SECONDS), metavar="SECONDS",
            default=DEFAULT_SECONDS, show_default=True,
            help="Time limit of each command in the guest. A command that takes longer is terminated."),
-    option("--freeze-failure", section=Section.WHAT, type=click.Choice(["fail", "warn"]), default="fail",
-           show_default=True, help="What a failing pre-freeze command does to the backup."),
+    option("--freeze-failure", section=Section.WHAT, type=click.Choice([each.value for each in FreezeFailure]),
+           default=FreezeFailure.FAIL.value, show_default=True,
+           help="What a failing pre-freeze command does to the backup."),
 )  # fmt: skip
 _LOGIN = (
     option("--guest-user", section=Section.VSPHERE, setting=settings.GUEST_USER, metavar="NAME",
@@ -57,7 +66,7 @@ def take_guest(given: dict[str, Any]) -> tuple[GuestCommands | None, Logins]:
         thaw=given.pop("post_thaw"),
         login=f"user:{user}" if user else None,
         seconds=given.pop("guest_seconds"),
-        required=given.pop("freeze_failure") == "fail",
+        failure=given.pop("freeze_failure"),
     )
     return commands, given_logins(user, given.pop("guest_password_file"))
 

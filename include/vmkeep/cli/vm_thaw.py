@@ -11,7 +11,7 @@ from vmkeep.cli.options import json_option, repository_option, site_from, vcente
 from vmkeep.cli.output import one_line, print_json, print_table
 from vmkeep.cli.pages import command, option
 from vmkeep.errors import GuestCommandError
-from vmkeep.flows import guest_hooks
+from vmkeep.flows import guest_thaws
 from vmkeep.model.wording import counted
 
 
@@ -36,13 +36,13 @@ def thaw(
     Guests of living runs are left alone. The VM's next backup and the DAG snapshot_sweep do the same.
     """
     site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere))
-    left = guest_hooks.find_left(site)
+    left = guest_thaws.find_left(site)
     logins = given_logins(guest_user, guest_password_file)
     rows, failed = [], 0
     for one in left:
         state = "in use" if one.alive else "frozen"
         if not one.alive and not dry_run:
-            problem = guest_hooks.thaw_dead(site, one, logins)
+            problem = guest_thaws.thaw_dead(site, one, logins)
             state = "thawed" if problem is None else f"frozen: {problem}"
             failed += problem is not None
         rows.append((one.note.vm.moref, one.note.vm.name, one.note.run, state))

@@ -14,7 +14,7 @@ __all__ = [
     "complete_runs",
     "deletion",
     "disk_images",
-    "guest_hooks",
+    "guest_thaws",
     "held_vms",
     "keys",
     "leftovers",

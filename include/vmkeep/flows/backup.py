@@ -18,7 +18,7 @@ from vmkeep.errors import (
     UnsupportedError,
     VmKeepError,
 )
-from vmkeep.flows import guest_hooks, vm_access
+from vmkeep.flows import guest_hooks, guest_thaws, vm_access
 from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
@@ -108,14 +108,13 @@ def take_snapshot(
         require_server(session, pre.vm.vcenter, pre.vm.name)
         remove_leftovers(session, repository, pre, has_ended)
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
-        left = guest_hooks.thaw_left(session, repository, vm.moref, run=None, logins=logins)
+        frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
         try:
             warnings = vm_access.hold(site, session, repository, vm, run)
             taken = hold_still(session, repository, pre, begun=begun, logins=logins)
         except BaseException:
             vm_access.release(site, session, repository, vm.moref, run)
             raise
-        frozen = () if left is None else (str(left),)
         return replace(taken, warnings=(*frozen, *warnings, *taken.warnings))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from vmkeep.errors import PermissionDeniedError, StoreFullError, VmKeepError
-from vmkeep.flows import guest_hooks, vm_access
+from vmkeep.flows import guest_thaws, vm_access
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
 from vmkeep.flows.values import Removal
 from vmkeep.model.guest import Logins, no_logins
@@ -36,7 +36,7 @@ def remove_snapshot(
     :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
     """
     with open_site_repository(site) as repository:
-        frozen = guest_hooks.thaw_run(site, repository, moref, run, logins=logins)
+        frozen = guest_thaws.thaw_run(site, repository, moref, run, logins=logins)
         fenced = _fence(repository, run)
         release = partial(vm_access.release, site, repository=repository, moref=moref, run=run)
         removal = _remove(site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
@@ -60,7 +60,7 @@ def remove_own_snapshot(
     try:
         with open_site_repository(site) as opened:
             repository = opened.id
-            frozen = guest_hooks.thaw_run(site, opened, moref, run, logins=logins)
+            frozen = guest_thaws.thaw_run(site, opened, moref, run, logins=logins)
             fenced = _fence(opened, run)
     except VmKeepError as error:
         log.warning("VM %s: its snapshot is removed without a note of that in the repository: %s", moref, error)

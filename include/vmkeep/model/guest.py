@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from vmkeep.errors import UsageError
 
@@ -56,15 +57,26 @@ class GuestCommands:
             )
 
 
+class FreezeFailure(StrEnum):
+    """The consequence of a freeze command that fails."""
+
+    FAIL = "fail"
+    """The backup fails before the snapshot."""
+    WARN = "warn"
+    """The restore point gets a warning."""
+
+
 def commands_from(
-    *, freeze: str | None, thaw: str | None, login: str | None, seconds: float, required: bool
+    *, freeze: str | None, thaw: str | None, login: str | None, seconds: float, failure: str
 ) -> GuestCommands | None:
     """Return the commands of a request; ``None``: it names none.
 
+    :param failure: a :class:`FreezeFailure`.
     :raises UsageError: the values do not fit together.
     """
     if not freeze and not thaw:
         return None
     if not login:
         raise UsageError("commands in the guest need a user of the guest: name the user, or the connection with it")
+    required = FreezeFailure(failure) is FreezeFailure.FAIL
     return GuestCommands(freeze=freeze or None, thaw=thaw or None, login=login, seconds=seconds, required=required)

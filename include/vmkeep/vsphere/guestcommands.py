@@ -272,6 +272,12 @@ def open_shell(session: Session, moref: str, login: GuestLogin) -> GuestShell:
     return GuestShell(session, moref, login, windows=windows)
 
 
+def is_off(session: Session, moref: str) -> bool:
+    """Return whether a VM is powered off, so that nothing of its guest is frozen."""
+    with speaking(f"look at VM {moref}"):
+        return str(read(session, session.vm(moref), "runtime.powerState")["runtime.powerState"]) == "poweredOff"
+
+
 def program_spec(command: str, output: str | None, *, windows: bool) -> Any:
     """Return the call of a shell that runs a command and writes what it prints into a file."""
     kind = vim.vm.guest.ProcessManager.ProgramSpec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,10 +11,12 @@ from airflow.sdk import Context
 
 from vmkeep.errors import ConflictError
 from vmkeep.flows.values import BackupRequest
+from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.quiescing import parse_quiesce
 from vmkeep.model.transport import DEFAULT_MODES
 from vmkeep_airflow.dagruns import LeftoverDecision, decided, own_dag_run
+from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
 
 
@@ -28,6 +31,7 @@ class PreflightOperator(SiteOperator):
     :param exclude: rules of the disks to leave out. Templated.
     :param skipped_is_failure: a disk that cannot be copied fails the run, unless a rule leaves it out. Templated.
     :param full: read every disk in full, even if its changes are known. Templated.
+    :param guest: the fields of ``GuestCommands``, as :func:`commands_from` takes them; empty: no command. Templated.
     :returns: the ``Preflight`` as a dict.
     """
 
@@ -41,6 +45,7 @@ class PreflightOperator(SiteOperator):
         "exclude",
         "skipped_is_failure",
         "full",
+        "guest",
     )
 
     def __init__(
@@ -54,6 +59,7 @@ class PreflightOperator(SiteOperator):
         exclude: Any = None,
         skipped_is_failure: Any = False,
         full: Any = False,
+        guest: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,6 +71,7 @@ class PreflightOperator(SiteOperator):
         self.exclude = exclude
         self.skipped_is_failure = skipped_is_failure
         self.full = full
+        self.guest = guest
 
     def step(self, context: Context) -> Any:
         """Check the VM, and log the disks that are skipped with the reasons."""
@@ -87,8 +94,9 @@ class PreflightOperator(SiteOperator):
                 "full": self.full,
             },
         )
+        request = replace(request, guest=commands_from(**self.guest) if self.guest else None)
         site = self.site()
-        found = backup.preflight(site, request)
+        found = backup.preflight(site, request, logins=guest_login)
         for other, decision in decided(site, context, moref=found.vm.moref, given_up_after=timedelta(hours=48)):
             if decision is LeftoverDecision.IN_USE:
                 raise ConflictError(

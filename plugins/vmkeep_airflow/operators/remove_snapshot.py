@@ -12,6 +12,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import own_runs
+from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
 
@@ -42,7 +43,9 @@ class RemoveSnapshotOperator(SiteOperator):
 
         held = self.handed("held", HeldStill, by="snapshot")
         pre = held.preflight
-        removal = backup.remove_snapshot(self.site(), held.taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
+        removal = backup.remove_snapshot(
+            self.site(), held.taken.vm, pre.request.run, vcenter=pre.vm.vcenter, logins=guest_login
+        )
         self.warn(removal.warnings)
         self.log.info(
             "%s removed, %d copies had to be fenced",
@@ -57,7 +60,9 @@ class RemoveSnapshotOperator(SiteOperator):
         found = self.handed("preflight", Preflight, by="preflight")
         removed = 0
         for run in own_runs(site, context, moref=found.vm.moref):
-            removal = backup.remove_snapshot(site, found.vm.moref or "", run, vcenter=found.vm.vcenter)
+            removal = backup.remove_snapshot(
+                site, found.vm.moref or "", run, vcenter=found.vm.vcenter, logins=guest_login
+            )
             removed += removal.snapshots_removed
         self.log.warning("task snapshot left no result; %s of this run removed", counted(removed, "snapshot"))
         return {"snapshots_removed": removed}

@@ -16,6 +16,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import LeftoverDecision, decided, has_ended, own_dag_run, owner_text
+from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
 
@@ -52,7 +53,7 @@ class SnapshotOperator(SiteOperator):
         run = owner.run_key(ti.try_number)
         found = replace(found, request=replace(found.request, run=run, owner=owner_text(owner)))
         try:
-            taken = backup.take_snapshot(site, found, has_ended=has_ended(ti))
+            taken = backup.take_snapshot(site, found, has_ended=has_ended(ti), logins=guest_login)
         except BaseException:
             self._remove(site, found, run)
             raise
@@ -66,7 +67,7 @@ class SnapshotOperator(SiteOperator):
         if found.vm.moref is None:
             return
         try:
-            removal = backup.remove_snapshot(site, found.vm.moref, run, vcenter=found.vm.vcenter)
+            removal = backup.remove_snapshot(site, found.vm.moref, run, vcenter=found.vm.vcenter, logins=guest_login)
         except VmKeepError as error:
             self.log.warning("a snapshot of run %s may be left for snapshot_sweep: %s", run, error)
         else:

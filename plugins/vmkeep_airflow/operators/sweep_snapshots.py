@@ -11,20 +11,23 @@ from airflow.sdk import Context
 from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.model.site import Site
 from vmkeep_airflow.dagruns import LeftoverDecision, decided, has_ended
+from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
 
 
 class SweepSnapshotsOperator(SiteOperator):
     """Remove the leftovers of ended runs in a vCenter: snapshots, and half-made VMs of restores.
 
-    Access holds of such runs, which keep VMs from Storage vMotion, are ended too, through VDDK on this worker.
+    Guests that such runs have left frozen are thawed first. Access holds, which keep VMs from Storage vMotion, are
+    ended too, through VDDK on this worker.
 
     Airflow itself tells whether a run has ended. It may not know a run, because the run is of the command line, of
     another Airflow, or deleted. Leftovers of such a run are removed only if the run is silent and old. A VM that was
     there before is never removed, and neither is one that is on. Only the mark is taken off these.
 
     :param given_up_after_hours: age in hours from which a silent run counts as old. Templated.
-    :returns: the numbers of snapshots that were removed, are in use and are unknown, and of VMs removed and released.
+    :returns: the numbers of guests that were thawed, of snapshots that were removed, are in use and are unknown, and
+        of VMs removed and released.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "given_up_after_hours")
@@ -38,7 +41,7 @@ class SweepSnapshotsOperator(SiteOperator):
         site = self.site()
         after = timedelta(hours=float(self.given_up_after_hours))
         failed: list[str] = []
-        counts: dict[str, int] = {}
+        counts: dict[str, int] = {"guests_thawed": self._thaw(site, context, failed)}
         counts |= self._sweep_snapshots(site, context, after, failed)
         counts["vms_removed"] = self._sweep_vms(site, context, after, failed)
         counts["vms_let_go"] = self._let_go(site, context, after, failed)
@@ -55,7 +58,7 @@ class SweepSnapshotsOperator(SiteOperator):
             self.log.info("VM %s: snapshot %s of run %s: %s", found.vm.name, found.snapshot, found.run, decision)
             if decision is LeftoverDecision.REMOVE:
                 try:
-                    backup.remove_snapshot(site, found.vm.moref, found.run)
+                    backup.remove_snapshot(site, found.vm.moref, found.run, logins=guest_login)
                 except VmKeepError as error:
                     self.log.warning("VM %s: %s", found.vm.name, error)
                     failed.append(f"a snapshot of VM {found.vm.name}")
@@ -77,6 +80,22 @@ class SweepSnapshotsOperator(SiteOperator):
                 self.log.warning("VM %s: %s", found.vm.name, error)
                 failed.append(f"VM {found.vm.name}")
         return removed
+
+    def _thaw(self, site: Site, context: Context, failed: list[str]) -> int:
+        from vmkeep.flows import guest_thaws
+
+        thawed = 0
+        for left in guest_thaws.find_left(site, has_ended=has_ended(context["ti"])):
+            note, state = left.note, "in use" if left.alive else "dead"
+            self.log.info("VM %s: its guest was frozen by run %s: %s", note.vm, note.run, state)
+            if left.alive:
+                continue
+            if (problem := guest_thaws.thaw_dead(site, left, guest_login)) is None:
+                thawed += 1
+            else:
+                self.log.warning("%s", problem)
+                failed.append(f"the frozen guest of VM {note.vm}")
+        return thawed
 
     def _let_go(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
         from vmkeep.flows import held_vms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -9,10 +11,25 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 MIB = 1 << 20
 
 
-def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte(run_dag, control):
+@pytest.fixture
+def guest(control, monkeypatch) -> dict[str, object]:
+    """Params of a backup that freezes app01's guest; its user is in a connection."""
+    login = {"user": "backup", "password": "pw-of-the-guest"}
+    control.call("POST", "/guest/user", {"vm": "app01", **login})
+    for name in ("freeze", "thaw"):
+        control.call("POST", "/guest/program", {"vm": "app01", "match": f"/opt/db/{name}"})
+    connection = {"conn_type": "vmkeep_guest", "login": login["user"], "password": login["password"]}
+    monkeypatch.setenv("AIRFLOW_CONN_GUEST_APP", json.dumps(connection))
+    return {"pre_freeze": "/opt/db/freeze", "post_thaw": "/opt/db/thaw", "guest": "guest_app", "guest_seconds": 30}
+
+
+def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte(run_dag, control, guest):
     before = control.hashes("app01")
-    full = run_dag("vm_backup", vm="app01", full=True)
+    full = run_dag("vm_backup", vm="app01", full=True, **guest)
     assert full.state == "success", full.states
+    story = [event["what"] for event in control.call("GET", "/guest/events?vm=app01")["events"]]
+    assert story == ["start", "end", "snapshot", "start", "end"]
+    assert "pw-of-the-guest" not in str([full.xcom(task) for task in ("preflight", "snapshot", "catalog")])
     sealed = full.xcom("catalog")
     assert (sealed["kind"], sealed["disks_copied"], sealed["disks_skipped"]) == ("full", 3, 1)
     assert full.xcom("close_run")["point"] == sealed["point"]

@@ -120,10 +120,11 @@ def test_the_pool_exists_without_anybody_creating_it(api):
     assert api.call("GET", "/api/v2/pools/backup_proxy")["slots"] > 0
 
 
-def test_the_connection_form_knows_both_types(api):
+def test_the_connection_form_knows_all_types(api):
     forms = {form["connection_type"]: form for form in api.call("GET", "/ui/connections/hook_meta")}
     assert set(forms["vsphere"]["extra_fields"]) == {"thumbprint", "ca_file", "vddk"}
     assert forms["vmkeep"]["standard_fields"]["host"]["title"] == "Repository location"
+    assert forms["vmkeep_guest"]["standard_fields"]["login"]["title"] == "User in the guest"
 
 
 def test_a_check_and_maintenance_run_by_the_api_and_leave_their_reports(api, site):

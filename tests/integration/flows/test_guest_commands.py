@@ -17,8 +17,9 @@ import pytest
 
 from tests.integration.flows.restoring import new_run
 from tests.patience import HANG
-from vmkeep.errors import AuthenticationError, GuestCommandError, UsageError, VSphereError
-from vmkeep.flows import backup, guest_hooks
+from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError, UsageError, VSphereError
+from vmkeep.flows import backup, guest_thaws
+from vmkeep.flows.other_restores import HasEnded, nobody_knows
 from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.job import to_json
@@ -77,11 +78,11 @@ def begin(site: Site) -> Iterator[Any]:
     """Plan a backup and take its snapshot; everything is cleaned up at the end."""
     begun: list[Preflight] = []
 
-    def take(*, vm: str = VM, **options: Any) -> SnapshotTaken:
+    def take(*, has_ended: HasEnded = nobody_knows, **options: Any) -> SnapshotTaken:
         commands = GuestCommands(**({"freeze": FREEZE, "thaw": THAW, "login": "guest_web"} | options))
-        request = BackupRequest(vm_selector=vm, run=new_run(), owner="somebody", guest=commands)
+        request = BackupRequest(vm_selector=VM, run=new_run(), owner="somebody", guest=commands)
         begun.append(backup.preflight(site, request, logins=logins))
-        return backup.take_snapshot(site, begun[-1], logins=logins)
+        return backup.take_snapshot(site, begun[-1], has_ended=has_ended, logins=logins)
 
     take.plans = begun  # type: ignore[attr-defined]
     yield take
@@ -100,7 +101,7 @@ def test_the_snapshot_lies_between_freeze_and_thaw_and_their_output_is_in_the_lo
     assert len(lab.vm(VM)["snapshots"]) == 1
     assert {"VM web01: freeze: all tables locked", "VM web01: thaw: unlocked"} <= set(caplog.messages)
     assert guest.files == []
-    assert guest_hooks.find_left(site) == ()
+    assert guest_thaws.find_left(site) == ()
     assert SECRET not in caplog.text + str(begin.plans) + to_json(begin.plans[0]).decode()
 
 
@@ -161,11 +162,11 @@ def test_a_thaw_that_fails_is_a_warning_and_is_tried_again_until_the_removal_of_
     with pytest.raises(GuestCommandError, match="may still be frozen"):
         backup.remove_snapshot(site, taken.vm, pre.request.run, logins=logins)
     assert lab.vm(VM)["snapshots"] == []
-    assert [left.note.run for left in guest_hooks.find_left(site)] == [pre.request.run]
+    assert [left.note.run for left in guest_thaws.find_left(site)] == [pre.request.run]
 
     guest.script(THAW)
     backup.remove_snapshot(site, taken.vm, pre.request.run, logins=logins)
-    assert guest_hooks.find_left(site) == ()
+    assert guest_thaws.find_left(site) == ()
 
 
 def test_a_wrong_password_or_a_missing_user_fails_before_anything_is_touched(site, guest, lab):
@@ -179,23 +180,52 @@ def test_a_wrong_password_or_a_missing_user_fails_before_anything_is_touched(sit
     assert guest.story == []
 
 
-@pytest.mark.parametrize("vm", ["old01"])
-def test_no_command_runs_in_a_vm_that_is_off_and_the_backup_says_so(site, vm):
+def test_another_backup_of_the_vm_leaves_the_guest_of_a_living_run_frozen(site, guest, lab, begin):
+    """The lease of the living run is held here, as its process would."""
+    guest.script(THAW, exit=1)
+    lab.fault(method="CreateSnapshot_Task", fault="FileFault")
+    with pytest.raises(VSphereError):
+        begin()
+    running = begin.plans[0].request.run
+    before = len(guest.story)
+    with open_repository(site.repository) as repository, repository.run(running).open_lease("freeze"):
+        assert [left.alive for left in guest_thaws.find_left(site)] == [True]
+        with pytest.raises(ConflictError, match=f"run {running}, which has frozen its guest"):
+            begin()
+    assert guest.story[before:] == []
+    guest.script(THAW)
+
+
+def test_no_command_runs_in_a_vm_that_is_off_and_the_backup_says_so(site):
     commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
-    request = BackupRequest(vm_selector=vm, run=new_run(), mode=BackupMode.ASIS, guest=commands)
+    request = BackupRequest(vm_selector="old01", run=new_run(), mode=BackupMode.ASIS, guest=commands)
 
     warnings = backup.preflight(site, request, logins=logins).warnings
 
     assert any("no command is run in the guest" in warning for warning in warnings)
 
 
+def test_a_process_that_is_told_to_stop_while_the_guest_is_frozen_thaws_it(site, guest, lab):
+    process = begin_and_wait(site, guest, lab, delay=2.0)[1]
+
+    process.send_signal(signal.SIGTERM)
+    process.wait(HANG)
+
+    assert guest.story == ["freeze", "thaw"]
+    assert guest_thaws.find_left(site) == ()
+    await_tasks(lab)
+
+
 DYING = """
-import sys
+import signal, sys
 from tests.integration.flows.test_guest_commands import logins
 from vmkeep.flows import backup
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import from_json
 from vmkeep.model.site import Site, VCenter
+def stop(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, stop)
 backup.take_snapshot(from_json(Site, sys.argv[1]), from_json(Preflight, sys.argv[2]), logins=logins)
 """
 
@@ -205,27 +235,36 @@ def test_a_guest_whose_run_died_between_freeze_and_snapshot_is_thawed_by_the_swe
 ):
     for cure in ("sweep", "backup"):
         pre = dying_run(site, guest, lab)
-        [left] = guest_hooks.find_left(site)
-        assert (left.note.run, left.alive) == (pre.request.run, True)  # it has only just begun
-        assert [one.alive for one in guest_hooks.find_left(site, has_ended=lambda _: True)] == [False]
+        [left] = guest_thaws.find_left(site, has_ended=nobody_knows if cure == "sweep" else lambda _: True)
+        assert (left.note.run, left.alive) == (pre.request.run, False)
 
         if cure == "sweep":
-            assert guest_hooks.thaw_dead(site, left, logins) is None
+            assert guest_thaws.thaw_dead(site, left, logins) is None
             assert guest.story[-1] == "thaw"
         else:
             before = len(guest.story)
-            begin()
+            begin(has_ended=lambda _: True)
             assert guest.story[before:] == ["thaw", "freeze", "snapshot", "thaw"]
-        assert guest_hooks.find_left(site) == ()
+        assert guest_thaws.find_left(site) == ()
 
 
 def dying_run(site: Site, guest: Guest, lab: Lab) -> Preflight:
     """Kill a process that has frozen the guest, while it waits for its snapshot, which fails afterwards."""
+    before = len(guest.story)
+    pre, process = begin_and_wait(site, guest, lab, delay=2.0)
+    process.send_signal(signal.SIGKILL)
+    process.wait(HANG)
+    assert guest.story[before:] == ["freeze"]
+    await_tasks(lab)
+    return pre
+
+
+def begin_and_wait(site: Site, guest: Guest, lab: Lab, *, delay: float) -> tuple[Preflight, subprocess.Popen[bytes]]:
+    """Start a process that freezes the guest, and wait until it waits for its snapshot, which fails."""
     commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
     request = BackupRequest(vm_selector=VM, run=new_run(), owner="somebody", guest=commands)
     pre = backup.preflight(site, request, logins=logins)
-    lab.fault(method="CreateSnapshot_Task", fault="FileFault", delay=2.0)
-    before = len(guest.story)
+    lab.fault(method="CreateSnapshot_Task", fault="FileFault", delay=delay)
     asked = lab.state()["calls"].get("CreateSnapshot_Task", 0)
     root = Path(__file__).parents[3]
     process = subprocess.Popen([sys.executable, "-c", DYING, to_json(site).decode(), to_json(pre).decode()], cwd=root)
@@ -234,11 +273,12 @@ def dying_run(site: Site, guest: Guest, lab: Lab) -> Preflight:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait(HANG)
-    assert guest.story[before:] == ["freeze"]
+    return pre, process
+
+
+def await_tasks(lab: Lab) -> None:
+    """Wait until the lab has done with the snapshot of a process that is gone."""
+    deadline = time.monotonic() + HANG
     while lab.state()["running_tasks"]:
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    with open_repository(site.repository) as repository:
-        assert len(repository.run(guest_hooks.AREA).names()) == 1
-    return pre

@@ -20,7 +20,7 @@ def test_a_freeze_needs_a_thaw_and_a_command_is_one_line_with_a_limit(given):
 
 
 def test_a_request_without_commands_has_none_and_one_with_commands_needs_a_user():
-    rest = {"seconds": 60.0, "required": True}
+    rest = {"seconds": 60.0, "failure": "fail"}
 
     assert commands_from(freeze="", thaw=None, login=None, **rest) is None
     with pytest.raises(UsageError, match="user"):
