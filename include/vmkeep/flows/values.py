@@ -154,6 +154,7 @@ class Removal:
 
     snapshots_removed: int
     consolidated: bool
+    """No snapshot was left to remove, but the VM's disks still had to be merged."""
     copies_fenced: int
     warnings: tuple[str, ...] = ()
 

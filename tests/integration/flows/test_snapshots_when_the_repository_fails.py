@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.flows.restoring import hands
+from tests.patience import HANG
 from vmkeep.errors import CorruptError, DeadlineError, StoreFullError
 from vmkeep.flows import backup
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.values import BackupRequest
 from vmkeep.repository import create_repository
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.tasks import wait_task
 
 
 @pytest.fixture
@@ -74,6 +78,21 @@ def test_a_full_disk_keeps_no_step_from_removing_the_snapshot(site, disk, bench)
     backup.remove_snapshot(site, taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
 
     assert bench.snapshots("app01") == []
+
+
+def test_disks_that_somebodys_removal_left_unmerged_are_merged_all_the_same(site, lab, bench):
+    pre = backup.preflight(site, request())
+    taken = backup.take_snapshot(site, pre)
+    with hands(lab) as session:
+        snapshot = session.managed(vim.vm.Snapshot, taken.snapshot)
+        task = snapshot.RemoveSnapshot_Task(removeChildren=False, consolidate=False)
+        wait_task(session, task, what="remove the snapshot", timeout=HANG)
+
+    removal = backup.remove_snapshot(site, taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
+
+    assert (removal.snapshots_removed, removal.consolidated) == (0, True)
+    again = backup.remove_snapshot(site, taken.vm, pre.request.run, vcenter=pre.vm.vcenter)
+    assert (again.snapshots_removed, again.consolidated) == (0, False)
 
 
 def test_a_vcenter_that_fails_is_no_fault_of_the_repository_and_is_asked_once(site, monkeypatch):
