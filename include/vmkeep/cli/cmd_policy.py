@@ -44,7 +44,7 @@ def check(files: tuple[Path, ...], policies: Path | None, as_json: bool) -> None
     Without FILE, all files of the folder are checked. A fault ends with exit code 5. Warnings name the fields that this
     version does not carry out.
     """
-    found = named_policies(files) if files else policies_in(policies)
+    found = _not_empty(named_policies(files), ", ".join(map(str, files))) if files else _read(policies)
     if as_json:
         print_json({"files": [_as_document(read) for read in found]})
     for read in found:
@@ -54,6 +54,17 @@ def check(files: tuple[Path, ...], policies: Path | None, as_json: bool) -> None
         for pending in not_yet(read.policy) if read.policy else ():
             warn(f"{read.path}: {pending}")
     _end(found, as_json=as_json)
+
+
+def _read(folder: Path | None) -> tuple[PolicyFile, ...]:
+    return _not_empty(policies_in(folder), str(folder))
+
+
+def _not_empty(found: tuple[PolicyFile, ...], where: str) -> tuple[PolicyFile, ...]:
+    """Warn if a folder has no policy file, because it may be the wrong folder."""
+    if not found:
+        warn(f"{where}: there is no policy, and no policy backs up a VM; the name of a policy file ends with .yaml")
+    return found
 
 
 def _end(found: Sequence[PolicyFile], *, as_json: bool) -> None:
@@ -93,7 +104,7 @@ def list_policies(policies: Path | None, as_json: bool) -> None:
 
     A file with faults is listed, too; see 'vmkeep policy check'.
     """
-    rows = [_row(read) for read in policies_in(policies)]
+    rows = [_row(read) for read in _read(policies)]
     if as_json:
         print_json(rows)
         return
@@ -156,7 +167,7 @@ def explain(
     """
     if selector and unprotected:
         raise UsageError("--unprotected lists VMs: leave the VM out")
-    files = policies_in(policies)
+    files = _read(policies)
     for read in files:
         if read.faults:
             faults = counted(len(read.faults), "fault")

@@ -80,8 +80,9 @@ def require(setting: Setting, given: str | None) -> str:
     """
     if given:
         return given
-    name = setting.option or setting.variable
-    raise UsageError(f"{name} is missing: give it, or set {setting.variable}, or {setting.key} in {config_path()}")
+    name, file = setting.option or setting.variable, config_path()
+    there = f", or {setting.key} in {file}" if file is not None and file != Path(os.devnull) else ""
+    raise UsageError(f"{name} is missing: give it, or set {setting.variable}{there}")
 
 
 def config_path() -> Path | None:

@@ -293,3 +293,23 @@ def test_the_option_of_a_password_file_comes_before_the_variable_of_a_password(t
         )
 
     assert asked == [("chosen", "password")]
+
+
+@pytest.mark.parametrize("chosen", ["/dev/null", "here"])
+def test_a_missing_setting_names_the_file_only_where_it_could_stand(write, monkeypatch, chosen):
+    path = write("")
+    monkeypatch.setenv("VMKEEP_CONFIG", str(path) if chosen == "here" else chosen)
+
+    with pytest.raises(UsageError) as refused:
+        run("repo", "stats")
+
+    told = "--repository is missing: give it, or set VMKEEP_REPOSITORY"
+    assert str(refused.value) == (f"{told}, or repository in {path}" if chosen == "here" else told)
+
+
+def test_a_user_without_home_is_named_no_file(write, monkeypatch):
+    write("")
+    monkeypatch.setattr("vmkeep.cli.configuration.user_folder", lambda *_: None)
+
+    with pytest.raises(UsageError, match=r"VMKEEP_REPOSITORY$"):
+        run("repo", "stats")

@@ -48,6 +48,16 @@ def test_check_of_sound_files_ends_well(folder):
     assert (done.exit_code, done.stdout) == (0, "2 policy files, no fault\n")
 
 
+@pytest.mark.parametrize("asked", [("check",), ("check", "--policies"), ("list", "--policies")], ids=" ".join)
+def test_a_folder_without_policies_is_told_because_it_may_be_the_wrong_one(tmp_path, asked):
+    (tmp_path / "notes.txt").write_text("")
+
+    done = run(*asked, tmp_path)
+
+    assert done.exit_code == 0
+    assert f"{tmp_path}: there is no policy" in done.stderr
+
+
 def test_check_takes_files_and_folders_and_a_missing_file_is_a_fault(folder, tmp_path):
     done = run("check", folder, tmp_path / "gone.yaml")
 
