@@ -76,28 +76,24 @@ def test_runs_of_one_key_in_two_repositories_remove_their_own_snapshots_only(her
     assert snapshots_of(elsewhere, taken) == [taken.snapshot]
 
 
-def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(here, lab, elsewhere, monkeypatch):
-    name = new_run()
-    Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
-    point = back_up(here, name).point
+def test_a_vm_is_not_written_over_while_it_is_backed_up_into_another_repository(kept, elsewhere, monkeypatch):
+    site, point = kept
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
-    pre, taken = hold_still(elsewhere, name)
+    pre, taken = hold_still(elsewhere, VM)
 
     with pytest.raises(ConflictError, match=pre.request.run):
-        Restoring.over(here, point, vm_selector=name)
+        Restoring.over(site, point, vm_selector=VM)
 
     backup.remove_snapshot(elsewhere, taken.vm, pre.request.run)
-    restore.plan_restore(here, replace(Restoring.over(here, point, vm_selector=name).request, run=new_run()))
+    restore.plan_restore(site, replace(Restoring.over(site, point, vm_selector=VM).request, run=new_run()))
 
 
-def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(here, lab, monkeypatch):
-    name = new_run()
-    Restoring.new(here, back_up(here, VM).point, name).prepared().written().finish()
-    point = back_up(here, name).point
-    plan = Restoring.over(here, point, vm_selector=name).plan
+def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(kept, lab, monkeypatch):
+    site, point = kept
+    plan = Restoring.over(site, point, vm_selector=VM).plan
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
-    pre = backup.preflight(here, BackupRequest(vm_selector=name, run=new_run(), owner="its DAG run"))
-    taken = backup.take_snapshot(here, pre)
+    pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run(), owner="its DAG run"))
+    taken = backup.take_snapshot(site, pre)
     asked = []
 
     def runs_on(owner: str) -> bool:
@@ -105,14 +101,14 @@ def test_a_vm_is_not_written_over_while_its_backup_waits_for_a_retry(here, lab, 
         return False
 
     with pytest.raises(ConflictError, match=pre.request.run):
-        restore.plan_restore(here, replace(plan.request, run=new_run()), has_ended=runs_on)
+        restore.plan_restore(site, replace(plan.request, run=new_run()), has_ended=runs_on)
     with pytest.raises(ConflictError, match=pre.request.run):
-        restore.prepare_target(here, plan, has_ended=runs_on)
+        restore.prepare_target(site, plan, has_ended=runs_on)
 
     assert set(asked) == {"its DAG run"}
-    assert lab.vm(name)["power"] == "poweredOn"
-    restore.clean_up(here, plan.request.run)
-    backup.remove_snapshot(here, taken.vm, pre.request.run)
+    assert lab.vm(VM)["power"] == "poweredOn"
+    restore.clean_up(site, plan.request.run)
+    backup.remove_snapshot(site, taken.vm, pre.request.run)
 
 
 def test_a_backup_removes_no_snapshot_of_a_run_that_waits_for_its_copies_and_goes_on(here, monkeypatch):
