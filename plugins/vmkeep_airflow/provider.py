@@ -41,6 +41,12 @@ VSPHERE: dict[str, Any] = {
             "proxy's own variable VMKEEP_VDDK.",
             "schema": _TEXT,
         },
+        "disk_drivers": {
+            "label": "Disk drivers",
+            "description": "Names of the disk drivers to try, the preferred one first, joined by colons. Empty: the "
+            "proxy's own variable VMKEEP_DISK_DRIVERS, and without it all that are installed.",
+            "schema": _TEXT,
+        },
     },
 }
 

@@ -34,4 +34,5 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
     hide_memory()
     vsphere = VsphereHook(vsphere_conn_id)
     vcenter = vsphere.get_conn()
-    return replace(repository_site(repository_conn_id), vcenter=vcenter, vddk=vsphere.vddk)
+    where = repository_site(repository_conn_id)
+    return replace(where, vcenter=vcenter, vddk=vsphere.vddk, disk_drivers=vsphere.disk_drivers)

@@ -24,7 +24,7 @@ def connections(monkeypatch):
 @pytest.mark.parametrize(
     ("conn_type", "fields"),
     [
-        ("vsphere", {"thumbprint", "ca_file", "vddk"}),
+        ("vsphere", {"thumbprint", "ca_file", "vddk", "disk_drivers"}),
         ("vmkeep", {"catalog", "catalog_password", "limit_rate", "aws_conn_id", "retention", "time_zone"}),
     ],
 )

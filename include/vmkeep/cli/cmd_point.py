@@ -26,6 +26,7 @@ from vmkeep.flows.points import Marks
 from vmkeep.model.job import to_plain
 from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.selector import shown_name
+from vmkeep.model.transport import AccessUsed
 from vmkeep.model.wording import size
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
             )
         )  # fmt: skip
     print_table(("key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
+    for image in found.images:
+        if image.access is not None:
+            click.echo(f"  read          {image.disk.address} by {_way(image.access)}")
     for name in sorted(found.attachments):
         click.echo(f"  attached      {name}, {size(found.attachment_sizes[name])}")
     for warning in found.warnings:
@@ -239,3 +243,9 @@ def _show_marks(marks: Marks) -> None:
         click.echo(
             f"  SUSPECT       {', '.join(marks.suspicion.disks) or 'all disks'}{since}: {marks.suspicion.reason}"
         )
+
+
+def _way(access: AccessUsed) -> str:
+    """Return the way by which a disk was read, with the reasons."""
+    why = f" ({access.why_transport})" if access.why_transport else ""
+    return f"{access.transport}{why} with {access.library}: {access.why}"

@@ -17,7 +17,7 @@ from vmkeep.cli.pages import Section, option
 from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
 from vmkeep.flows.repositories import Repository, open_repository, require_rate
 from vmkeep.model.address import parse_address
-from vmkeep.model.site import Site, VCenter
+from vmkeep.model.site import Site, VCenter, parse_drivers
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 
 log = logging.getLogger(__name__)
@@ -130,12 +130,14 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
     location = location_from(repository)
     if not vsphere:
         return Site(repository=location, passphrase=passphrase_for(location), limit_rate=given_limit())
+    drivers = parse_drivers(value_of(settings.DISK_DRIVERS))
     return Site(
         repository=location,
         passphrase=passphrase_for(location),
         limit_rate=given_limit(),
         vcenter=vcenter_from(**vsphere),
-        vddk=require(settings.VDDK, vddk),
+        vddk=(vddk or None) if drivers else require(settings.VDDK, vddk),
+        disk_drivers=drivers,
         catalog=catalog_url(),
     )
 

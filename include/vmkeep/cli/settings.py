@@ -81,6 +81,10 @@ GUEST_PASSWORD_FILE: Final = Setting(
 VDDK: Final = Setting(
     variable="VMKEEP_VDDK", option="--vddk", is_path=True, meaning="Folder of VDDK, the one that holds lib64/."
 )
+DISK_DRIVERS: Final = Setting(
+    variable="VMKEEP_DISK_DRIVERS",
+    meaning="Disk drivers to try, the preferred one first, joined by colons; by default all that are installed.",
+)
 CATALOG: Final = Setting(
     variable="VMKEEP_CATALOG",
     meaning="SQLAlchemy URL of the catalog; by default a SQLite file in the state folder of the user.",
@@ -99,7 +103,7 @@ POLICIES: Final = Setting(
 SETTINGS: Final = (
     REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
     VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, GUEST_USER, GUEST_PASSWORD,
-    GUEST_PASSWORD_FILE, VDDK, CATALOG, CACHE, TIME_ZONE,
+    GUEST_PASSWORD_FILE, VDDK, DISK_DRIVERS, CATALOG, CACHE, TIME_ZONE,
     POLICIES,
 )  # fmt: skip
 """All of them, in the order in which people look for them."""

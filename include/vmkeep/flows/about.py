@@ -7,9 +7,10 @@ from importlib import metadata
 from typing import Any
 
 from vmkeep import __version__
-from vmkeep.errors import UsageError
+from vmkeep.errors import VmKeepError
+from vmkeep.model.site import Site
 from vmkeep.repository.unlock.descriptor import FORMAT_VERSION
-from vmkeep.vddk.folder import find_library
+from vmkeep.transfer import choose_driver
 
 _LIBRARIES = ("pyvmomi", "zstandard", "blake3", "obstore")
 
@@ -38,7 +39,7 @@ def _installed(name: str) -> str | None:
 def _vddk(folder: str) -> dict[str, str]:
     """Return VDDK's version and folder, or the reason why its version cannot be read."""
     try:
-        library = find_library(folder)
-    except UsageError as error:
+        launch = choose_driver(Site(repository="", vddk=folder, disk_drivers=("vddk",))).launch
+    except VmKeepError as error:
         return {"problem": str(error)}
-    return {"version": library.version, "folder": str(library.folder)}
+    return {"version": launch.version, "folder": launch.folder}

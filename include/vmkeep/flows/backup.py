@@ -19,7 +19,7 @@ from vmkeep.errors import (
     VmKeepError,
 )
 from vmkeep.flows import guest_hooks, guest_thaws, vm_access
-from vmkeep.flows.connect import check_vddk, open_vsphere, pinned, require_server
+from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
 from vmkeep.flows.last_seen import sightings_for
@@ -55,7 +55,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
 
     :param logins: returns the guest's user for commands in the guest.
     """
-    check_vddk(site)
+    check_driver(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         seen = sightings_for(session, request.vm_selector, repository, site.catalog)
         found = inventory.find_vm(session, request.vm_selector, seen)
@@ -169,6 +169,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
             transport=copy.transport,
             transports_asked=copy.transports_asked,
             audit=copy.audit,
+            access=copy.access,
         )
         for copy in sorted(copies, key=lambda copy: copy.disk.key)
     )

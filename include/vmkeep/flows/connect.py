@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import StaleError, UsageError
+from vmkeep.model.diskaccess import Launch
 from vmkeep.model.site import Site
-from vmkeep.transfer import probe_vddk
-from vmkeep.vddk.folder import find_library, require_folder
+from vmkeep.transfer import choose_driver, probe_driver
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session, open_session
 
-_LOADED: Final[set[tuple[Path, int, int]]] = set()
-"""VDDK libraries that were loaded without error in a child of this process; see :func:`_state`."""
+log = logging.getLogger(__name__)
+
+_STARTED: Final[set[Launch]] = set()
+"""Disk drivers that a child of this process has started without error. Other files of a library make another value."""
 FENCE_SECONDS = 60.0
 """Seconds that a clean-up waits for transfers to stop. A transfer that is silent for 15 s counts as gone."""
 
@@ -57,20 +59,15 @@ def pinned(site: Site, session: Session) -> Site:
     return replace(site, vcenter=replace(site.vcenter, thumbprint=sha1, also_sha256=sha256))
 
 
-def check_vddk(site: Site) -> None:
-    """Load VDDK in a child process, as a disk copy does, so that a missing or broken library fails the run here.
+def check_driver(site: Site) -> None:
+    """Start the disk driver in a child process, as a disk copy does, so that a broken library fails the run here.
 
     A process that works on many VMs tries each library only once.
 
-    :raises UsageError: no folder is given, or it holds no VDDK for this machine.
+    :raises UsageError: no driver can work on this machine, e.g. because no folder of VDDK is given.
     """
-    folder = require_folder(site.vddk)
-    state = _state(find_library(folder).path)
-    if state not in _LOADED:
-        probe_vddk(folder)
-        _LOADED.add(state)
-
-
-def _state(library: Path) -> tuple[Path, int, int]:
-    """Return a value that changes when somebody replaces the library or the files beside it."""
-    return library, library.stat().st_mtime_ns, library.parent.stat().st_mtime_ns
+    choice = choose_driver(site)
+    if choice.launch not in _STARTED:
+        log.info("disk driver %s (%s): %s", choice.name, choice.launch.title, choice.reason)
+        probe_driver(site)
+        _STARTED.add(choice.launch)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from vmkeep.errors import ConflictError, UnsupportedError, UsageError
-from vmkeep.flows.connect import check_vddk, open_vsphere
+from vmkeep.flows.connect import check_driver, open_vsphere
 from vmkeep.flows.matching import match_disks
 from vmkeep.flows.nvram import Nvram, in_new, over_existing
 from vmkeep.flows.other_restores import HasEnded, dead_or_refused, nobody_knows
@@ -43,7 +43,7 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         require_usable_name(request.new_name)
     else:
         refuse_for_existing(request)
-    check_vddk(site)
+    check_driver(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
         if "config.xml" not in point.attachments:

@@ -17,7 +17,7 @@ from vmkeep.model.audit import Audit, AuditPlan
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.point import BackupKind
-from vmkeep.model.transport import DEFAULT_MODES, TransportMode
+from vmkeep.model.transport import DEFAULT_MODES, AccessUsed, TransportMode
 from vmkeep.model.vmref import VmRef
 
 
@@ -119,6 +119,8 @@ class DiskCopy:
     audit: Audit | None = None
     suspects: tuple[str, ...] = ()
     """Refs of the points that were marked as suspect, because the audit found a change that they may lack."""
+    access: AccessUsed | None = None
+    """The driver and the transport mode that were used, with the reasons; ``None``: an older program made the copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,7 @@ class DiskWrite:
     """Bytes that were read back after the disk was closed, and that match the bytes written."""
     seconds: float
     transport: str
+    access: AccessUsed | None = None
 
 
 T = TypeVar("T")

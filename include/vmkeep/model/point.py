@@ -11,6 +11,7 @@ from vmkeep.model.audit import Audit
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
+from vmkeep.model.transport import AccessUsed
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """The form of a time in the name of a restore point, e.g. ``20260102T030405Z``. Names sort by time."""
@@ -131,6 +132,8 @@ class DiskImage:
     """The transport modes that VDDK was allowed to use, the preferred one first."""
     audit: Audit | None = None
     """The outcome of the audit of change tracking; ``None``: nothing was audited, or an older program wrote it."""
+    access: AccessUsed | None = None
+    """The way by which the disk was read; ``None``: an older program wrote the point, or the disk came from a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,9 +40,16 @@ class Site:
     vcenter: VCenter | None = None
     vddk: str | None = None
     """VDDK's folder, which holds ``lib64/``."""
+    disk_drivers: tuple[str, ...] = ()
+    """Names of the disk drivers to try, the preferred one first; empty: all that are installed, in their own order."""
     catalog: str | None = None
     """SQLAlchemy URL of the catalog in which sealed points are entered; ``None``: the catalog's next reader enters
     them."""
     limit_rate: str | None = None
     """This machine's limit for reading and writing the repository, in bytes per second, maybe by time of day, e.g.
     ``50MiB``."""
+
+
+def parse_drivers(text: str | None) -> tuple[str, ...]:
+    """Return the disk drivers that a text such as ``vddk:nbd`` names, the preferred one first."""
+    return tuple(filter(None, (name.strip() for name in (text or "").split(":"))))

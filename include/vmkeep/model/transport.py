@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from vmkeep.errors import UsageError
@@ -45,6 +46,22 @@ def require_some(modes: Sequence[TransportMode]) -> None:
     """
     if not modes:
         raise UsageError(f"no transport mode is given: choose from {_KNOWN}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessUsed:
+    """The way by which a disk was read or written, with the reasons for it."""
+
+    driver: str
+    """Name of the disk driver."""
+    library: str
+    """The driver's library and its version, e.g. ``VDDK 8.0.3``."""
+    why: str
+    """The reason for this driver, with the reasons against the others."""
+    transport: str = ""
+    """The transport mode that the driver really used."""
+    why_transport: str = ""
+    """The reason why it is not the mode that the request prefers; empty: it is that one."""
 
 
 _UNDER_A_SNAPSHOT = (TransportMode.SAN, TransportMode.HOTADD)

@@ -5,8 +5,8 @@ nothing heavy may be imported before that.
 
 ``storing`` reads a disk and stores it, ``writing`` does the reverse, ``verify`` reads the stored disk again, and
 ``mapcopy`` copies a disk between repositories. ``pipeline`` runs reading, hashing and storing at the same time.
-``child_process`` starts the child process that holds VDDK, ``child`` is that process, and ``protocol`` has the messages
-between them.
+``drivers`` chooses the disk driver. ``child_process`` starts the child process that holds the driver's library,
+``child`` is that process, and ``protocol`` has the messages between them.
 ``mapcopy`` and ``progress`` are doors of their own.
 """
 
@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_vddk, start_copy, start_write
+    from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_driver, start_copy, start_write
+    from vmkeep.transfer.drivers import choose_driver
     from vmkeep.transfer.storing import StoredDisk, back_up_disk
     from vmkeep.transfer.verify import verify_disk
     from vmkeep.transfer.writing import restore_disk
@@ -24,7 +25,8 @@ _HOMES = {
     "StoredDisk": "storing",
     "back_up_disk": "storing",
     "change_access": "child_process",
-    "probe_vddk": "child_process",
+    "choose_driver": "drivers",
+    "probe_driver": "child_process",
     "restore_disk": "writing",
     "start_copy": "child_process",
     "start_write": "child_process",
@@ -36,8 +38,9 @@ __all__ = [
     "StoredDisk",
     "back_up_disk",
     "change_access",
+    "choose_driver",
     "mapcopy",
-    "probe_vddk",
+    "probe_driver",
     "progress",
     "restore_disk",
     "start_copy",

@@ -24,24 +24,24 @@ from vmkeep.errors import (
     TransferError,
     VmKeepError,
 )
+from vmkeep.model.diskaccess import DiskAccess, HoldingAccess, Launch
 from vmkeep.model.site import Site
 from vmkeep.privacy import hide_memory
-from vmkeep.transfer.diskaccess import DiskAccess, open_access
+from vmkeep.transfer.drivers import load_driver
 from vmkeep.transfer.library_clash import require_neighbours
 from vmkeep.transfer.protocol import Channel, ChildRequest, describe_error, parse_site
 from vmkeep.transfer.renewal import receive
 from vmkeep.transfer.stop_reasons import Stop, Watch
-from vmkeep.vddk.logs import keep_lines
-from vmkeep.vddk.probe import probe
 
 if TYPE_CHECKING:
     from vmkeep.model.job import AccessDone, DiskCopy, DiskWrite, Progress
+    from vmkeep.model.transport import AccessUsed
     from vmkeep.repository import Repository
 
 log = logging.getLogger(__name__)
 
 INIT_SECONDS: Final = 120
-"""Seconds that VDDK may take to start. Then the kernel ends the process, because no thread may watch it yet."""
+"""Seconds that a driver may take to start. Then the kernel ends the process, because no thread may watch it yet."""
 PROGRESS_EVERY: Final = 0.5
 
 
@@ -85,9 +85,7 @@ class _ChannelHandler(logging.Handler):
 def _prepare(request: ChildRequest, channel: Channel) -> None:
     logging.basicConfig(level=request.log_level, handlers=[_ChannelHandler(channel)])
     logging.captureWarnings(capture=True)
-    if request.black_box is not None:
-        keep_lines(request.black_box)
-    # The loader read it when the process started. Programs that start from here must not find VDDK's libraries.
+    # The loader read it when the process started. Programs that start from here must not find those libraries.
     if request.library_path is None:
         os.environ.pop("LD_LIBRARY_PATH", None)
     else:
@@ -96,13 +94,15 @@ def _prepare(request: ChildRequest, channel: Channel) -> None:
 
 def _run(request: ChildRequest, channel: Channel, stop: Stop, parent: int) -> Any:
     site, renewed = receive(parse_site(request.site))
-    if request.verb == "probe":
-        signal.alarm(INIT_SECONDS)
-        return _plain(probe(site.vddk or "", beside=require_neighbours))
-    if request.verb not in _VERBS or request.job is None:
+    probing = request.verb == "probe"
+    if not probing and (request.verb not in _VERBS or request.job is None):
         raise TransferError(f"not a transfer request: verb {request.verb!r}")
     signal.alarm(INIT_SECONDS)
-    with open_access(site) as access:
+    with load_driver(request.driver).open(site, black_box=request.black_box) as access:
+        if probing:
+            launch = Launch(**request.launch)
+            require_neighbours(launch)
+            return _plain(access.probe(launch))
         signal.alarm(0)
         calls = partial(_calls, access)
         Watch(stop, channel, stdin=0, parent=parent, activity=calls, renewed=renewed)
@@ -174,8 +174,8 @@ def _copy(
                 parent_root=reading.parent_root,
                 cursor=reading.cursor,
                 snapshot=job.snapshot,
-                piece_size=job.piece_size,
-                depth=job.depth,
+                piece_size=_at_most(job.piece_size, access.limits.largest_piece),
+                depth=_at_most(job.depth, access.limits.most_in_flight),
                 on_progress=reading.noted(report),
                 check=check,
             )
@@ -200,6 +200,7 @@ def _copy(
         full_reason=reading.full_reason,
         audit=reading.audit,
         suspects=reading.suspects,
+        access=_used(request, transport),
     )
 
 
@@ -241,6 +242,7 @@ def _write(
         bytes_compared=compared,
         seconds=time.monotonic() - started,
         transport=transport,
+        access=_used(request, transport),
     )
 
 
@@ -251,6 +253,8 @@ def _access(
     from vmkeep.model.job import AccessDone, AccessJob, from_plain
 
     job = from_plain(AccessJob, request.job)
+    if not isinstance(access, HoldingAccess):
+        raise TransferError(f"the disk driver {request.driver} can take no access hold")
     problems = {}
     for vm in job.vms:
         stop.check()
@@ -261,6 +265,17 @@ def _access(
         except VmKeepError as error:
             problems[vm.vm.moref] = str(error)
     return AccessDone(problems=problems)
+
+
+def _used(request: ChildRequest, transport: str) -> AccessUsed | None:
+    from vmkeep.model.job import from_plain
+    from vmkeep.model.transport import AccessUsed
+
+    return from_plain(AccessUsed, {**request.access, "transport": transport}) if request.access else None
+
+
+def _at_most(asked: int, limit: int | None) -> int:
+    return asked if limit is None else min(asked, limit)
 
 
 def _open_repository(request: ChildRequest, site: Site) -> Repository:

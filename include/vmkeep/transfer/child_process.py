@@ -1,7 +1,7 @@
 """Runs a transfer in a child process: starts it, follows it, cancels it, and never leaves it behind.
 
-Only the child loads VDDK. It has its own library path and can be killed, and a crash of the C library costs only one
-try. All callbacks and log records come on the thread that waits.
+Only the child loads the driver's library, such as VDDK. It has its own library path and can be killed, and a crash of
+the C library costs only one try. All callbacks and log records come on the thread that waits.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Generic, TypeVar
 
+from vmkeep.blackbox import BlackBox
 from vmkeep.errors import (
     CancelledError,
     DeadlineError,
@@ -28,6 +28,7 @@ from vmkeep.errors import (
     VddkError,
     VmKeepError,
 )
+from vmkeep.model.diskaccess import CallTiming, DriverProbe, Launch
 from vmkeep.model.job import (
     AccessDone,
     AccessJob,
@@ -41,15 +42,12 @@ from vmkeep.model.job import (
     to_plain,
 )
 from vmkeep.model.site import Site
+from vmkeep.model.transport import AccessUsed
 from vmkeep.repository import unlock_site
+from vmkeep.transfer.drivers import DriverChoice, choose_driver
 from vmkeep.transfer.protocol import CANCEL, ChildRequest, Lines, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
-from vmkeep.vddk.blackbox import LIBRARY_LOG, BlackBox
-from vmkeep.vddk.folder import LibraryFile, find_library, require_folder
-from vmkeep.vddk.machine import require_machine
-from vmkeep.vddk.probe import VddkProbe
-from vmkeep.vddk.timings import CallTiming
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,15 +58,13 @@ GRACE: Final = 15.0
 """Seconds between asking the child to stop and killing it. The child's own grace is shorter."""
 _LISTEN: Final = 1.0
 """Seconds of one look at a child's streams."""
-MACHINE: Final = Path("/")
-"""Root folder of the machine on which VDDK's needs are checked."""
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 _LINES: Final = 40
-"""Number of VDDK's last lines that a failure shows."""
+"""Number of the library's last lines that a failure shows."""
 _FATAL: Final = "Fatal Python error"
 _SIGNALS: Final = {
     "SIGKILL": " (out of memory, or killed by someone)",
-    "SIGALRM": " (VDDK did not start in time)",
+    "SIGALRM": " (the disk driver did not start in time)",
     "SIGSEGV": " (a crash of the C library)",
     "SIGABRT": " (the C library gave up)",
 }
@@ -102,24 +98,28 @@ def start_write(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], 
 def change_access(site: Site, job: AccessJob) -> AccessDone:
     """Take or end the access holds on some VMs, in a child process that has ended on return.
 
-    :raises VmKeepError: VDDK does not load, or hangs. The errors of single VMs are in the result.
+    A driver that needs no hold takes none, so that there is nothing to do.
+
+    :raises VmKeepError: the driver does not start, or hangs. The errors of single VMs are in the result.
     """
-    title = f"VDDK's access to {', '.join(vm.vm.name for vm in job.vms)}"
+    if job.prepare and not choose_driver(site).holds:
+        return AccessDone(problems={})
+    choice = choose_driver(site, holding=True)
+    title = f"{choice.launch.library}'s access to {', '.join(vm.vm.name for vm in job.vms)}"
     request = _request(site, "access", job=to_plain(job))
-    with RunningTransfer(site, request, AccessDone, title=title, on_progress=lambda _: None) as running:
+    with RunningTransfer(site, request, AccessDone, title=title, on_progress=lambda _: None, choice=choice) as running:
         return running.wait()
 
 
-def probe_vddk(folder: str) -> VddkProbe:
-    """Load VDDK in a child process, and return its abilities.
+def probe_driver(site: Site) -> DriverProbe:
+    """Start the site's disk driver in a child process, and return its abilities.
 
     :raises VmKeepError: the error with which a copy would fail.
     """
-    site = Site(repository="", vddk=folder)
-    request = _request(site, "probe")
-    with RunningTransfer(
-        site, request, VddkProbe, title=f"the test of VDDK at {folder}", on_progress=lambda _: None
-    ) as running:
+    choice = choose_driver(site)
+    request = _request(replace(site, repository="", catalog=None, aws=None, vcenter=None), "probe")
+    title = f"the test of {choice.launch.title}"
+    with RunningTransfer(site, request, DriverProbe, title=title, on_progress=lambda _: None, choice=choice) as running:
         return running.wait()
 
 
@@ -141,8 +141,19 @@ class RunningTransfer(Generic[T]):
     """A child process at work. Use it as a context manager, because leaving always ends the child."""
 
     def __init__(
-        self, site: Site, request: ChildRequest, kind: type[T], *, title: str, on_progress: Callable[[Progress], None]
+        self,
+        site: Site,
+        request: ChildRequest,
+        kind: type[T],
+        *,
+        title: str,
+        on_progress: Callable[[Progress], None],
+        choice: DriverChoice | None = None,
     ) -> None:
+        """Start the child.
+
+        :param choice: the disk driver; ``None``: the one that is chosen for the site.
+        """
         self._kind = kind
         self._title = title
         self._on_progress = on_progress
@@ -150,8 +161,9 @@ class RunningTransfer(Generic[T]):
         self._last_words = ""
         self._cancelled = False
         self._silent = 0.0
-        library = _library_of(site)
-        self._library = f"VDDK {library.version} at {library.folder}"
+        choice = choice or choose_driver(site)
+        self._launch = choice.launch
+        log.info("%s: disk driver %s (%s): %s", title, choice.name, choice.launch.title, choice.reason)
         self._black_box = BlackBox.make()
         self._process = subprocess.Popen(
             # -P, so that no module in the current folder replaces one of ours.
@@ -159,12 +171,13 @@ class RunningTransfer(Generic[T]):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(library),
+            env=_environment(choice.launch),
             pass_fds=(self._black_box.descriptor,),
             # The child has its own process group, so that Ctrl-C reaches only the parent, which then decides.
             process_group=0,
         )
-        self._say(replace(request, black_box=self._black_box.descriptor).encode())
+        launched = {"driver": choice.place, "launch": to_plain(choice.launch), "access": to_plain(_used(choice))}
+        self._say(replace(request, black_box=self._black_box.descriptor, **launched).encode())
         self._renewer = Renewer(site.aws, self._say)
 
     @property
@@ -295,7 +308,8 @@ class RunningTransfer(Generic[T]):
                 self._last_words = str(event["text"])
                 return _record(event)
             case "timings":
-                return _CallTable(render_timings([from_plain(CallTiming, row) for row in event["rows"]]))
+                rows = [from_plain(CallTiming, row) for row in event["rows"]]
+                return _CallTable(render_timings(rows, self._launch.library))
             case "result":
                 return from_plain(self._kind, event["value"])
             case "error":
@@ -310,15 +324,15 @@ class RunningTransfer(Generic[T]):
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with status {code}"
         words = f"; its last words: {self._last_words}" if self._last_words else ""
         lines = self._black_box.lines()
-        said = f"; {self._library} said last: {lines[-1]}" if lines else ""
+        said = f"; {self._launch.title} said last: {lines[-1]}" if lines else ""
         return TransferError(f"{self._title} {how} and left no result{words}{said}")
 
     def _tell_library_lines(self) -> None:
-        """Log VDDK's last lines after a failure or crash, if the log's level left them out before."""
+        """Log the library's last lines after a failure or crash, if the log's level left them out before."""
         failed = isinstance(self._outcome, (VddkError, UnreachableError, DeadlineError, TransferError))
-        if failed and not logging.getLogger(LIBRARY_LOG).isEnabledFor(logging.DEBUG):
+        if failed and not (self._launch.log and logging.getLogger(self._launch.log).isEnabledFor(logging.DEBUG)):
             for line in self._black_box.lines()[-_LINES:]:
-                log.info("VDDK said: %s", line)
+                log.info("%s said: %s", self._launch.library, line)
 
 
 class _CallTable:
@@ -340,14 +354,14 @@ def _signal_name(number: int) -> str:
     return name + _SIGNALS.get(name, "")
 
 
-def _library_of(site: Site) -> LibraryFile:
-    return find_library(require_folder(site.vddk))
+def _used(choice: DriverChoice) -> AccessUsed:
+    return AccessUsed(driver=choice.name, library=f"{choice.launch.library} {choice.launch.version}", why=choice.reason)
 
 
-def _environment(library: LibraryFile) -> dict[str, str]:
-    """Return the child's environment. Its LD_LIBRARY_PATH begins with VDDK, and is read only when a process starts."""
+def _environment(launch: Launch) -> dict[str, str]:
+    """Return the child's environment. Its LD_LIBRARY_PATH begins with the driver's, and is read only at the start."""
     environment = dict(os.environ)
-    require_machine(library, root=MACHINE)
-    paths = [library.library_path, environment.get(_LIBRARY_PATH, "")]
-    environment[_LIBRARY_PATH] = ":".join(filter(None, paths))
+    if launch.library_path:
+        paths = [launch.library_path, environment.get(_LIBRARY_PATH, "")]
+        environment[_LIBRARY_PATH] = ":".join(filter(None, paths))
     return environment

@@ -1,4 +1,4 @@
-"""Tries Python's C modules beside VDDK after InitEx, so that a clash of libraries shows before a backup.
+"""Tries Python's C modules beside a driver's library, so that a clash of libraries shows before a backup.
 
 VDDK's ``lib64`` has its own libcrypto, libssl, libstdc++, libgcc_s and libz. The child process starts with this folder
 in LD_LIBRARY_PATH, so that modules which are loaded later get these libraries, and may miss a function in them. Then an
@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from vmkeep.errors import UsageError
-from vmkeep.vddk.folder import LibraryFile
+from vmkeep.model.diskaccess import Launch
 
 _SHARED: Final = ("libcrypto.so", "libssl.so", "libstdc++.so", "libgcc_s.so", "libz.so")
 """Libraries that both VDDK and Python use."""
@@ -67,24 +68,26 @@ _NEIGHBOURS: Final[dict[str, Callable[[], None]]] = {
 }
 
 
-def require_neighbours(file: LibraryFile) -> None:
-    """Load and use the modules that a copy needs beside VDDK.
+def require_neighbours(launch: Launch) -> None:
+    """Load and use the modules that a copy needs beside a driver's library.
 
-    :raises UsageError: a module does not work with this VDDK's libraries. The message names both.
+    :raises UsageError: a module does not work with the libraries that came with it. The message names both.
     """
     for name, use in _NEIGHBOURS.items():
         try:
             use()
         except (ImportError, OSError) as error:
-            raise UsageError(_clash(file, name, error)) from error
+            raise UsageError(_clash(launch, name, error)) from error
 
 
-def _clash(file: LibraryFile, module: str, error: BaseException) -> str:
+def _clash(launch: Launch, module: str, error: BaseException) -> str:
     while error.__cause__ is not None:  # because numpy wraps the cause in advice
         error = error.__cause__
-    names = sorted(path.name for path in file.path.parent.iterdir() if path.name.startswith(_SHARED))
-    own = ", ".join(names) or f"the libraries in {file.path.parent}"
+    folder = Path(launch.library_path or "/nowhere")
+    names = sorted(path.name for path in folder.glob("*") if path.name.startswith(_SHARED))
+    own = ", ".join(names) or f"libraries in {launch.library_path}"
     return (
-        f"Python's {module} does not work in one process with VDDK {file.version}, which brings its own {own}: {error}"
-        "; use another release of VDDK, or a Python that brings its own OpenSSL and C++ library"
+        f"Python's {module} does not work in one process with {launch.library} {launch.version}, which "
+        f"brings its own {own}: {error}; use another release of it, or a Python that brings its own OpenSSL and C++ "
+        "library"
     )

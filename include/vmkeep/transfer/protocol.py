@@ -36,7 +36,13 @@ class ChildRequest:
     cursor: dict[str, Any] | None = None
     log_level: int = 20
     black_box: int | None = None
-    """Inherited file descriptor of the black box for VDDK's last lines."""
+    """Inherited file descriptor of the black box for the library's last lines."""
+    driver: str = ""
+    """The disk driver, as ``module:name``."""
+    launch: dict[str, str] = field(default_factory=dict)
+    """A ``Launch`` in plain form."""
+    access: dict[str, str] | None = None
+    """An ``AccessUsed`` in plain form: the driver, and the reason for it."""
     library_path: str | None = None
     """The parent's LD_LIBRARY_PATH, which the child restores for the programs that it starts."""
     master: str | None = field(default=None, repr=False)
@@ -70,9 +76,8 @@ def plain_site(site: Site) -> dict[str, Any]:
 def parse_site(plain: dict[str, Any]) -> Site:
     """Parse the result of :func:`plain_site`. It is done by hand, because nothing heavy may be imported yet."""
     vcenter, aws = plain.get("vcenter"), plain.get("aws")
-    return Site(
-        **{**plain, "vcenter": VCenter(**vcenter) if vcenter else None, "aws": AwsCredentials(**aws) if aws else None}
-    )
+    parsed = {"vcenter": VCenter(**vcenter) if vcenter else None, "aws": AwsCredentials(**aws) if aws else None}
+    return Site(**{**plain, **parsed, "disk_drivers": tuple(plain.get("disk_drivers") or ())})
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from typing import Final
 
 from vmkeep.errors import UsageError
 
+LIBRARY_LOG: Final = "vmkeep.vddk.library"
+"""Name of the logger that gets the library's lines, at their own levels."""
 _OLDEST: Final = 6
 _NAME: Final = re.compile(r"libvixDiskLib\.so(?:\.(\d+(?:\.\d+)*))?")
 _MACHINES: Final = {"x86_64": 62, "aarch64": 183}

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
+from vmkeep.model.diskaccess import CallTiming
 from vmkeep.vddk import logs
 from vmkeep.vddk.codes import make_error
 from vmkeep.vddk.config import open_config
@@ -18,7 +19,6 @@ from vmkeep.vddk.opendisk import VddkSource, VddkTarget, open_source, open_targe
 from vmkeep.vddk.ownerthread import OwnerThread
 from vmkeep.vddk.preparing import end_access, prepare_access
 from vmkeep.vddk.timeouts import Patience
-from vmkeep.vddk.timings import CallTiming
 
 _log = logging.getLogger(__name__)
 _ASKED_VERSION: Final = (6, 5)

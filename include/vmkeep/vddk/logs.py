@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from vmkeep.vddk.blackbox import LIBRARY_LOG, BlackBox
+from vmkeep.blackbox import BlackBox
+from vmkeep.vddk.folder import LIBRARY_LOG
 from vmkeep.vddk.structures import LogFunction
 
 _log = logging.getLogger(LIBRARY_LOG)

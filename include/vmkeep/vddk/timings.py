@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallTiming:
-    """A row of the table at the end of a transfer's log."""
-
-    name: str
-    calls: int
-    seconds: float
-    """Seconds of all calls together."""
-    longest: float
-    """Seconds of the longest call."""
-    bytes: int
+from vmkeep.model.diskaccess import CallTiming
 
 
 class Timings:

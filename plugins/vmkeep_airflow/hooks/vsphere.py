@@ -7,7 +7,7 @@ import os
 from airflow.sdk import BaseHook
 
 from vmkeep.model.address import parse_address
-from vmkeep.model.site import VCenter
+from vmkeep.model.site import VCenter, parse_drivers
 from vmkeep_airflow.hooks.fields import extra, load_connection, required
 
 
@@ -48,6 +48,12 @@ class VsphereHook(BaseHook):
         """VDDK's folder on this worker: the one that the connection names, else that of the worker's environment."""
         connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
         return extra(connection, "vddk") or os.environ.get("VMKEEP_VDDK") or None
+
+    @property
+    def disk_drivers(self) -> tuple[str, ...]:
+        """The disk drivers to try: those that the connection names, else those of the worker's environment."""
+        connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
+        return parse_drivers(extra(connection, "disk_drivers") or os.environ.get("VMKEEP_DISK_DRIVERS"))
 
     def test_connection(self) -> tuple[bool, str]:
         """Log in and out again, for the button in Airflow's connection form."""

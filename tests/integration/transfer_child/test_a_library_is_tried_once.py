@@ -16,8 +16,8 @@ from vmkeep.model.site import Site
 def tried(monkeypatch):
     """The folders whose library was tried so far."""
     folders = []
-    probe = connect.probe_vddk
-    monkeypatch.setattr(connect, "probe_vddk", lambda folder: (folders.append(folder), probe(folder)))
+    probe = connect.probe_driver
+    monkeypatch.setattr(connect, "probe_driver", lambda site: (folders.append(site.vddk), probe(site)))
     return folders
 
 
@@ -32,18 +32,18 @@ def library_of(tmp_path):
 
 
 def test_a_library_that_loaded_is_tried_once(site, tried):
-    connect.check_vddk(site)
-    connect.check_vddk(site)
+    connect.check_driver(site)
+    connect.check_driver(site)
 
     assert tried == [site.vddk]
 
 
 def test_a_library_that_somebody_replaced_is_tried_again(site, tried, tmp_path):
-    connect.check_vddk(site)
+    connect.check_driver(site)
     library = library_of(tmp_path)
     os.utime(library, ns=(0, library.stat().st_mtime_ns + 1))
 
-    connect.check_vddk(site)
+    connect.check_driver(site)
 
     assert len(tried) == 2
 
@@ -54,9 +54,9 @@ def test_a_library_that_failed_is_tried_again(site, tried, tmp_path):
     library.write_bytes(whole[:4096])
     for _ in range(2):
         with pytest.raises(VmKeepError):
-            connect.check_vddk(site)
+            connect.check_driver(site)
     library.write_bytes(whole)
 
-    connect.check_vddk(site)
+    connect.check_driver(site)
 
     assert len(tried) == 3

@@ -17,12 +17,12 @@ from vmkeep.errors import ConflictError, DiskMovedError, RepositoryError, StaleE
 from vmkeep.model.extents import Extent
 from vmkeep.model.job import WriteJob
 from vmkeep.model.point import BackupKind, BackupMode, Consistency, DiskImage, Quiesce, RestorePoint, VmIdentity
-from vmkeep.model.site import VCenter
+from vmkeep.model.site import Site, VCenter
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import create_encrypted_repository, open_repository, open_site_repository
 from vmkeep.repository.unlock import slots
 from vmkeep.transfer import child_process as running_module
-from vmkeep.transfer import probe_vddk, start_copy, start_write
+from vmkeep.transfer import probe_driver, start_copy, start_write
 from vmkeep.vddk.folder import find_library
 
 
@@ -254,9 +254,9 @@ def test_the_sites_rate_limit_reaches_the_child(place, monkeypatch, tmp_path):
 
 
 def test_a_probe_tells_what_the_library_can_do(nineteen):
-    found = probe_vddk(str(nineteen))
-    assert found.version == "6.5.0"
-    assert "ReadAsync" in found.symbols
+    found = probe_driver(Site(repository="", vddk=str(nineteen)))
+    assert found.launch.version == "6.5.0"
+    assert "ReadAsync" in found.functions
     assert "QueryAllocatedBlocks" in found.missing
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.errors import CorruptError, RepositoryError, UsageError
+from vmkeep.model.site import Site
 from vmkeep.repository import create_encrypted_repository
 from vmkeep.repository.unlock import slots
-from vmkeep.transfer import child_process, probe_vddk, start_copy
+from vmkeep.transfer import child_process, probe_driver, start_copy
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_library_of_vddk_that_pythons_modules_cannot_use_is_told_before_a_back
         pytest.skip(f"this Python does not load {name} from the system")
     expected = rf"Python's ({modules}) does not work in one process with VDDK 6\.5\.0, which brings .*{re.escape(name)}"
     with pytest.raises(UsageError, match=expected):
-        probe_vddk(str(folder))
+        probe_driver(Site(repository="", vddk=str(folder)))
 
 
 def _libraries_of_modules():

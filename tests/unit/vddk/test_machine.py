@@ -5,7 +5,8 @@ import tempfile
 import pytest
 
 from vmkeep.errors import TransientError, UsageError
-from vmkeep.transfer import probe_vddk
+from vmkeep.model.site import Site
+from vmkeep.transfer import probe_driver
 from vmkeep.vddk import config
 from vmkeep.vddk.folder import find_library
 from vmkeep.vddk.machine import require_machine
@@ -57,9 +58,9 @@ def test_a_library_without_the_plugin_needs_none_of_it(nineteen, tmp_path):
 
 
 def test_no_child_is_started_on_such_a_machine(file, monkeypatch, tmp_path):
-    monkeypatch.setattr("vmkeep.transfer.child_process.MACHINE", tmp_path)
+    monkeypatch.setattr("vmkeep.vddk.driver.MACHINE", tmp_path)
     with pytest.raises(UsageError, match="crashes on a machine without /sys/class/scsi_disk"):
-        probe_vddk(str(file.folder))
+        probe_driver(Site(repository="", vddk=str(file.folder)))
 
 
 def test_the_state_folder_has_no_blank_in_its_path(monkeypatch, tmp_path):

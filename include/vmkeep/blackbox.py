@@ -1,4 +1,4 @@
-"""Keeps the library's last log lines in memory that outlives the process, because they explain a crash.
+"""Keeps a library's last log lines in memory that outlives the process, because they explain a crash.
 
 The parent makes an anonymous file, and the child maps it and writes it round and round. The library's threads write the
 lines. They never wait, because a line needs no system call.
@@ -12,8 +12,6 @@ import struct
 import threading
 from typing import Final
 
-LIBRARY_LOG: Final = "vmkeep.vddk.library"
-"""Name of the logger that gets the same lines, at their own levels."""
 _SIZE: Final = 16384
 _HEAD: Final = struct.Struct("<Q")
 """Count of bytes written so far, all rounds together."""
@@ -31,7 +29,7 @@ class BlackBox:
     @classmethod
     def make(cls) -> BlackBox:
         """Make an empty black box."""
-        descriptor = os.memfd_create("vmkeep-vddk-lines", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("vmkeep-library-lines", os.MFD_CLOEXEC)
         os.ftruncate(descriptor, _HEAD.size + _SIZE)
         return cls(descriptor)
 

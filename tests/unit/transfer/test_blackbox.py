@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmkeep.vddk.blackbox import BlackBox
+from vmkeep.blackbox import BlackBox
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_line_longer_than_all_others_leaves_room_for_them(reader):
 def test_lines_outlive_the_process_that_wrote_them():
     box = BlackBox.make()
     code = (
-        "import os, sys; from vmkeep.vddk.blackbox import BlackBox\n"
+        "import os, sys; from vmkeep.blackbox import BlackBox\n"
         "BlackBox(int(sys.argv[1])).write('about to crash')\n"
         "os.abort()"
     )
