@@ -15,7 +15,7 @@ from tests.patience import HANG, eventually
 from vmkeep.errors import CancelledError, DeadlineError, FencedError, TransferError
 from vmkeep.repository import Kind, open_repository
 from vmkeep.transfer import child_process as running_module
-from vmkeep.transfer import start_copy
+from vmkeep.transfer import choose_driver, start_copy
 
 SLOW = "thread,delay=60000"
 """60 ms for each of the disk's pieces: time to strike."""
@@ -130,7 +130,8 @@ def test_a_library_that_hangs_in_its_start_is_ended(place, monkeypatch):
     code = "import vmkeep.transfer.child as c; c.INIT_SECONDS = 1; c.main()"
     from vmkeep.transfer.protocol import ChildRequest, plain_site
 
-    request = ChildRequest(verb="copy", site=plain_site(place.site), job={}).encode()
+    driver = choose_driver(place.site).place
+    request = ChildRequest(verb="copy", site=plain_site(place.site), job={}, driver=driver).encode()
     done = subprocess.run([sys.executable, "-P", "-c", code], input=request, capture_output=True, timeout=HANG)
     assert done.returncode == -signal.SIGALRM
 

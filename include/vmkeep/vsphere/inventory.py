@@ -162,9 +162,7 @@ def _nothing_fits(session: Session, selector: str, listed: list[tuple[Any, str]]
 def find_originals(session: Session, instance_uuid: str) -> tuple[VmRecord, ...]:
     """Return the VMs that have this instance UUID. A name or a BIOS UUID does not count."""
     with speaking(f"find VM uuid:{instance_uuid}"):
-        found = [
-            record_of(vm, read(session, vm, *FIELDS)) for vm in _all_by_uuid(session, instance_uuid, instance=True)
-        ]
+        found = [record_of(vm, read(session, vm, *FIELDS)) for vm in all_by_uuid(session, instance_uuid, instance=True)]
     return tuple(record for record in found if record.instance_uuid == instance_uuid)
 
 
@@ -172,7 +170,7 @@ def _by_uuid(session: Session, text: str) -> list[Any]:
     if not re.fullmatch(r"[0-9a-f]{32}", _digits(text)):
         return []  # because some servers fail for such a text, and others do not
     for instance, path in ((True, "summary.config.instanceUuid"), (False, "summary.config.uuid")):
-        candidates = _all_by_uuid(session, text, instance=instance)
+        candidates = all_by_uuid(session, text, instance=instance)
         found = [vm for vm in candidates if _digits(read(session, vm, path)[path] or "") == _digits(text)]
         if found:
             return found
@@ -184,7 +182,7 @@ def _digits(uuid: str) -> str:
     return uuid.lower().replace("-", "")
 
 
-def _all_by_uuid(session: Session, text: str, *, instance: bool) -> list[Any]:
+def all_by_uuid(session: Session, text: str, *, instance: bool) -> list[Any]:
     index, uuid = session.content.searchIndex, text.lower()
     try:
         return list(index.FindAllByUuid(None, uuid, True, instance) or ())

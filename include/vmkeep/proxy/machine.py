@@ -1,0 +1,131 @@
+"""Reads the facts of this machine that SAN and HotAdd depend on. It reads files, and runs ``lvmconfig``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vmkeep.proxy.lvmconfig import LvmConfigError, Value, parse_config
+from vmkeep.proxy.lvmfilter import DEVICES_FILE, LvmSettings, why_lvm_touches
+
+MACHINE: Final = Path("/")
+_ASK: Final = ("lvmconfig", "--typeconfig", "full", "devices")
+_ASK_SECONDS: Final = 20
+_CONTAINER_MARKS: Final = (".dockerenv", "run/.containerenv")
+_NAMES_OF: Final = {"naa.": ("wwn-0x{}", "scsi-3{}"), "eui.": ("wwn-0x{}", "scsi-2{}", "nvme-eui.{}")}
+"""Names that udev gives to a LUN, by the kind of its canonical name in vSphere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyMachine:
+    """The facts of a proxy."""
+
+    uuids: tuple[str, ...] = ()
+    """The forms in which vSphere may write the UUID of this machine, if it is a VM; none: it cannot be read."""
+    why_no_uuid: str = ""
+    why_lvm: str | None = None
+    """The reason why the machine's own LVM would touch the disks of guests; ``None``: it would not."""
+    disks: frozenset[str] = frozenset()
+    """Names of the machine's disks in ``/dev/disk/by-id``. Only those that this user may read count."""
+
+
+def read_machine(root: Path = MACHINE) -> ProxyMachine:
+    """Read the facts of a machine.
+
+    :param root: root folder of the machine's files.
+    """
+    uuids, why_no_uuid = _uuids(root / "sys/class/dmi/id/product_uuid")
+    return ProxyMachine(uuids=uuids, why_no_uuid=why_no_uuid, why_lvm=_why_lvm(root), disks=_disks(root))
+
+
+def has_lun(disks: frozenset[str], canonical_name: str) -> bool:
+    """Tell whether a machine with these disks has a LUN, which vSphere names e.g. ``naa.600…``.
+
+    Any other kind of name (``mpx.``, ``t10.``) counts as not there: it is a local disk of the host, or udev writes it
+    in another way.
+    """
+    kind, digits = canonical_name[:4], canonical_name[4:].lower()
+    return any(form.format(digits) in disks for form in _NAMES_OF.get(kind, ()))
+
+
+def _uuids(path: Path) -> tuple[tuple[str, ...], str]:
+    """Return a VM's BIOS UUID as the firmware tells it, and with the first three fields turned round.
+
+    Kernel and firmware disagree on the byte order of these fields, by their versions.
+    """
+    try:
+        told = uuid.UUID(path.read_text().strip())
+    except OSError as error:
+        return (), f"{path} cannot be read ({error.strerror}): a worker needs root for that"
+    except ValueError:
+        return (), f"{path} holds no UUID"
+    return (str(told), str(uuid.UUID(bytes_le=told.bytes))), ""
+
+
+def _disks(root: Path) -> frozenset[str]:
+    try:
+        links = list((root / "dev/disk/by-id").iterdir())
+    except OSError:
+        return frozenset()
+    return frozenset(link.name for link in links if os.access(link, os.R_OK))
+
+
+def _why_lvm(root: Path) -> str | None:
+    folder = root / "etc/lvm"
+    if not (folder / "lvm.conf").exists():
+        if any((root / mark).exists() for mark in _CONTAINER_MARKS):
+            return (
+                "this worker runs in a container, so that the LVM of its machine is not known: mount the machine's "
+                "/etc/lvm there, read-only"
+            )
+        if any((root / place / "lvm").exists() for place in ("sbin", "usr/sbin", "bin", "usr/bin")):
+            return "LVM is installed and has no lvm.conf that tells which disks it leaves alone"
+        return None
+    try:
+        config = _config(folder, asked=root == MACHINE)
+        devices_file = _devices_file(folder, config)
+    except (OSError, UnicodeDecodeError, LvmConfigError) as error:
+        return f"the proxy's LVM configuration in {folder} cannot be read: {error}"
+    return why_lvm_touches(LvmSettings.from_config(config, devices_file), own=_own_disks(root))
+
+
+def _config(folder: Path, *, asked: bool) -> dict[str, Value]:
+    """Return LVM's settings: those that LVM itself tells, with its defaults, or else those of its files."""
+    told = _asked() if asked else {}
+    config: dict[str, Value] = {}
+    for name in ("lvm.conf", "lvmlocal.conf"):
+        if (folder / name).exists():
+            config |= parse_config((folder / name).read_text())
+    return config | told
+
+
+def _asked() -> dict[str, Value]:
+    try:
+        done = subprocess.run(_ASK, capture_output=True, text=True, timeout=_ASK_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return parse_config(done.stdout)
+
+
+def _devices_file(folder: Path, config: Mapping[str, Value]) -> str | None:
+    name = str(config.get("devices/devicesfile", DEVICES_FILE))
+    if not name:
+        return None
+    try:
+        return (folder / "devices" / name).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _own_disks(root: Path) -> frozenset[str]:
+    try:
+        names = [entry.name for entry in (root / "sys/block").iterdir()]
+    except OSError:
+        return frozenset()
+    return frozenset(name for name in names if re.fullmatch(r"sd[a-z]+", name))
