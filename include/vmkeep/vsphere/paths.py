@@ -34,6 +34,8 @@ def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
     """Walk up from an object to the root. Names stay encoded, so that ``/`` always separates them.
 
     A VM in a vApp has no parent. Its path leads through its vApp, which stands in the VM folder of the outermost vApp.
+
+    :raises vim.fault.NoPermission: the user may not see the object, or one that it is in.
     """
     names: list[str] = []
     datacenter_at, datacenter_moref = None, None
@@ -42,9 +44,11 @@ def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
     known = read_chain(session, entity, _STEPS, "name")
     while current is not None:
         paths = ("name", *_UPWARDS.get(type(current), ("parent",)))
-        # An object that the user may not read is missing there; reading it by itself raises its fault.
+        # An object is missing there if the user may not read all of it. Reading it by itself may raise its fault.
         found = known.get(moref_of(current))
         values = read(session, current, *paths) if found is None else {path: found.get(path) for path in paths}
+        if values["name"] is None:
+            raise vim.fault.NoPermission(object=current, privilegeId="System.View")
         above = next((values[path] for path in values if path != "name" and values[path] is not None), None)
         if above is None:
             break  # because the root folder's name is in no path

@@ -20,7 +20,8 @@ _TRIES = 3
 def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
     """Return some properties of one object. Unset properties are ``None``.
 
-    If the user may not read a property, vSphere's fault is raised, so that nothing is left out silently.
+    If the user may not read a property, vSphere's fault is raised, so that nothing is left out silently. An object that
+    the user may not even see has no content: all of its properties are ``None``.
     """
     collector = vmodl.query.PropertyCollector
     spec = collector.FilterSpec(
@@ -82,7 +83,8 @@ def read_chain(session: Session, start: Any, steps: Sequence[tuple[Any, str]], p
 def read_listed(session: Session, owner: Any, listing: str, kind: Any, *paths: str) -> list[tuple[Any, dict[str, Any]]]:
     """Return some properties of the objects that a property of another object lists, in one call.
 
-    If the user may not read the list, its fault is raised. Unreadable or unset properties of the objects are ``None``.
+    If the user may not read the list, its fault is raised. An owner that the user may not even see lists nothing.
+    Unreadable or unset properties of the objects are ``None``.
 
     :param kind: the type of the listed objects.
     """

@@ -11,6 +11,7 @@ from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.configspec import parse_config
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.inventory import PowerState
+from vmkeep.vsphere.paths import inventory_path_of
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import open_session
 
@@ -136,6 +137,17 @@ def test_a_property_that_may_not_be_read_is_an_error_with_the_privilege(lab, rea
         assert described.identity.inventory_path == "/Lab/vm/Production/web01"
         with pytest.raises(PermissionDeniedError, match=r"lacks System\.Read on group-"), speaking("look"):
             read(reader, reader.managed(vim.Folder, moref_of(vm.parent)), "name", "overallStatus")
+
+
+def test_an_object_that_the_user_may_not_see_has_no_path_and_not_a_short_one(lab, reach, session):
+    user, manager = "only-the-other@vsphere.local", session.content.authorizationManager
+    hidden, seen = (inventory.find_vm(session, name).moref for name in ("web01", "app01"))
+    granted = vim.AuthorizationManager.Permission(principal=user, group=False, roleId=-2, propagate=True)
+    manager.SetEntityPermissions(session.vm(seen), [granted])
+    with open_session(reach(lab, lab.port, user=user)) as reader:
+        assert inventory_path_of(reader, reader.vm(seen)).path == "/Lab/vm/Production/app01"
+        with pytest.raises(PermissionDeniedError, match=rf"lacks System\.View on {hidden}"), speaking("look"):
+            inventory_path_of(reader, reader.vm(hidden))
 
 
 def test_the_backup_user_has_what_a_backup_needs(lab, reach):
