@@ -223,7 +223,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _ambiguous(session: Session, selector: str, found: Mapping[str, Any]) -> AmbiguousError:
-    shown = [found[mo_id] for mo_id in sorted(found)[:_SHOWN]]  # a path takes several calls
+    shown = [found[mo_id] for mo_id in sorted(found)[:_SHOWN]]  # because each path takes a call
     lines = sorted(f"{inventory_path_of(session, vm).path} (moref:{moref_of(vm)})" for vm in shown)
     rest = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return AmbiguousError(
