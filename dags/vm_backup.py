@@ -18,7 +18,7 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | `preflight` | finds the VM, sorts its disks, picks mode and parent. If it can, it fails here, before any change |
 | `snapshot` | keeps Storage vMotion off the VM and takes the snapshot, once pool `backup_proxy` has a free slot |
 | `plan_disks` | asks vSphere what changed since the parent point; a disk that is read in full gets a reason |
-| `copy_disk` | copies one disk, in pool and on queue `backup_proxy`. A retry goes on where the last try stopped |
+| `copy_disk` | audits change tracking and copies one disk, in pool and on queue `backup_proxy`. A retry goes on |
 | `catalog` | seals the restore point: from now on it can be restored |
 | `remove_snapshot` | stops living copies, removes the snapshot, lets the VM be moved, whatever happened before |
 | `verify` | reads blocks back and checks their digests |
@@ -149,6 +149,15 @@ PARAMS = {
         description="The backup fails before the snapshot, or the restore point gets a warning.",
         section="Commands in the guest",
     ),
+    "audit": Param(
+        0.01,
+        type="number",
+        minimum=0,
+        maximum=1,
+        title="Share to audit",
+        description="How much of the data that did not change is read and compared: 0 is nothing, 1 is everything.",
+        section="Consistency",
+    ),
     "verify": Param(
         0.05,
         type="number",
@@ -203,6 +212,7 @@ with DAG(
             "seconds": dag.param("guest_seconds"),
             "failure": dag.param("freeze_failure"),
         },
+        audit=dag.param("audit"),
         **PATIENT,
         **site,
     )

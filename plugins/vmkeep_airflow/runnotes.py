@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
+from vmkeep.model.fullreason import FullReason
 from vmkeep_airflow.ours import is_ours
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def on_dag_run_success(dag_run: DagRun) -> None:
     """Tell in the note of a backup the mode and the quiescing that were used, and the consistency that was reached."""
     if dag_run.dag_id != "vm_backup" or not is_ours(dag_run):
         return
-    for line in reached(_sealed(dag_run)):
+    sealed = _sealed(dag_run)
+    for line in (*alarm(sealed), *reached(sealed), *ways(sealed)):
         add_note(dag_run, line)
 
 
@@ -50,6 +52,22 @@ def reached(sealed: Mapping[str, Any]) -> list[str]:
         for change in sealed.get("changes") or ()
     ]
     return ["; ".join(words), *changes]
+
+
+def alarm(sealed: Mapping[str, Any]) -> list[str]:
+    """Return the line about a lie of change tracking, which comes first because a person has to act."""
+    if not sealed.get("lies"):
+        return []
+    suspects = ", ".join(sealed.get("suspects") or ()) or "none"
+    return [f"CHANGE TRACKING LIED about {sealed['lies']} blocks; read in full instead; suspect points: {suspects}"]
+
+
+def ways(sealed: Mapping[str, Any]) -> list[str]:
+    """Return the lines about the disks that were read in full, with the reasons, and about the transports."""
+    full, transports = sealed.get("full_reads") or {}, sealed.get("transports") or ()
+    reasons = ", ".join(f"{FullReason(reason).why} ({count})" for reason, count in full.items())
+    lines = [f"read in full: {reasons}"] if reasons else []
+    return [*lines, f"transport {', '.join(transports)}"] if transports else lines
 
 
 def _used(what: str, used: str, asked: str | None) -> str:

@@ -25,6 +25,7 @@ from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.errors import UsageError
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.values import BackupRequest
+from vmkeep.model.audit import SHARE
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode
 from vmkeep.model.quiescing import OLDER_QUIESCE_CHOICES, QUIESCE_CHOICES, parse_quiesce
@@ -92,6 +93,16 @@ def backup() -> None:
     "says file-system, with a warning. The last three are older words: a level alone is preferred, none is off.",
 )
 @option(
+    "--audit",
+    section=Section.WHAT,
+    type=click.FloatRange(0, 1),
+    default=SHARE,
+    show_default=True,
+    metavar="SHARE",
+    help="The share of the blocks that did not change which is read and compared with the last point, because change "
+    "tracking may leave out a change. The next run takes the next share.",
+)
+@option(
     "--verify",
     section=Section.WHAT,
     type=click.FloatRange(0, 1),
@@ -108,8 +119,8 @@ def backup() -> None:
 @json_option
 def run(
     vm: str | None, selector: str | None, full: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-    skipped_is_failure: bool, mode: str, quiesce: str, verify: float, transports: str, repository: str | None,
-    vddk: str | None, as_json: bool, **given: Any,
+    skipped_is_failure: bool, mode: str, quiesce: str, audit: float, verify: float, transports: str,
+    repository: str | None, vddk: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Back up one VM, or a group of VMs.
 
@@ -132,6 +143,7 @@ def run(
         exclude=exclude,
         skipped_is_failure=skipped_is_failure,
         full=full,
+        audit=audit,
         guest=guest,
     )
     if selector is not None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from vmkeep.model.fullreason import FullReason
 from vmkeep.model.job import DiskCopy, to_plain
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.progress import mebibytes
 from vmkeep_airflow.steps import HeldStill
 from vmkeep_airflow.xcoms import handed
 
@@ -44,4 +46,11 @@ class CatalogOperator(SiteOperator):
             sealed.disks_skipped,
             sealed.consistency,
         )
+        for reason, count in sealed.full_reads.items():
+            self.log.info("read in full: %d because %s", count, FullReason(reason).why)
+        self.log.info("audited %s of unchanged data", mebibytes(sealed.bytes_audited))
+        if sealed.lies:
+            self.log.error(
+                "change tracking lied about %d blocks; suspect points: %s", sealed.lies, ", ".join(sealed.suspects)
+            )
         return to_plain(sealed)

@@ -11,6 +11,7 @@ from airflow.sdk import Context
 
 from vmkeep.errors import ConflictError
 from vmkeep.flows.values import BackupRequest
+from vmkeep.model.audit import SHARE
 from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.quiescing import parse_quiesce
@@ -32,6 +33,7 @@ class PreflightOperator(SiteOperator):
     :param skipped_is_failure: a disk that cannot be copied fails the run, unless a rule leaves it out. Templated.
     :param full: read every disk in full, even if its changes are known. Templated.
     :param guest: the fields of ``GuestCommands``, as :func:`commands_from` takes them; empty: no command. Templated.
+    :param audit: the share of unchanged blocks to read and compare with the last point. Templated.
     :returns: the ``Preflight`` as a dict.
     """
 
@@ -46,6 +48,7 @@ class PreflightOperator(SiteOperator):
         "skipped_is_failure",
         "full",
         "guest",
+        "audit",
     )
 
     def __init__(
@@ -60,6 +63,7 @@ class PreflightOperator(SiteOperator):
         skipped_is_failure: Any = False,
         full: Any = False,
         guest: Any = None,
+        audit: Any = SHARE,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,6 +76,7 @@ class PreflightOperator(SiteOperator):
         self.skipped_is_failure = skipped_is_failure
         self.full = full
         self.guest = guest
+        self.audit = audit
 
     def step(self, context: Context) -> Any:
         """Check the VM, and log the disks that are skipped with the reasons."""
@@ -92,6 +97,7 @@ class PreflightOperator(SiteOperator):
                 "exclude": list(self.exclude or ()),
                 "skipped_is_failure": self.skipped_is_failure,
                 "full": self.full,
+                "audit": self.audit,
             },
         )
         request = replace(request, guest=commands_from(**self.guest) if self.guest else None)

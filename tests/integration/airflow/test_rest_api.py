@@ -24,9 +24,10 @@ def backed_up(api) -> str:
 
 
 def test_a_backup_is_triggered_and_followed_over_the_api(api, control, backed_up):
-    vm, reached = api.run("vm_backup", backed_up)["note"].splitlines()
+    vm, reached, *ways = api.run("vm_backup", backed_up)["note"].splitlines()
     assert vm == "app01"
     assert "reached file-system" in reached
+    assert ways[-1] == "transport nbdssl"
     states = {task["task_id"]: task["state"] for task in api.tasks("vm_backup", backed_up)}
     assert set(states.values()) == {"success"}
     labels = sorted(

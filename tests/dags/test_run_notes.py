@@ -1,0 +1,39 @@
+"""The note of a backup's run tells why disks were read in full, the transport, and first of all a lie of tracking."""
+
+from __future__ import annotations
+
+from vmkeep.flows.values import Sealed
+from vmkeep.model.job import to_plain
+from vmkeep_airflow.runnotes import alarm, ways
+
+SEALED = {
+    "point": "vm/point", "vm": "app01", "kind": "full", "consistency": "crash", "disks_copied": 3, "disks_skipped": 0,
+    "bytes_read": 1, "bytes_stored": 1,
+}  # fmt: skip
+
+
+def sealed(**fields):
+    return to_plain(Sealed(**SEALED, **fields))
+
+
+def test_each_reason_of_a_full_read_is_told_with_the_number_of_disks():
+    found = ways(sealed(full_reads={"resized": 1, "tracking-reset": 2}, transports=("nbdssl",)))
+
+    assert found == ["read in full: the disk was resized (1), change tracking was reset (2)", "transport nbdssl"]
+
+
+def test_an_increment_tells_only_its_transport():
+    assert ways(sealed(transports=("hotadd", "nbdssl"))) == ["transport hotadd, nbdssl"]
+
+
+def test_a_lie_of_change_tracking_is_told_with_the_suspect_points():
+    (line,) = alarm(sealed(lies=7, suspects=("vm/a", "vm/b")))
+
+    assert "LIED about 7 blocks" in line
+    assert line.endswith("suspect points: vm/a, vm/b")
+
+
+def test_nothing_is_told_of_a_run_without_a_result_or_of_an_older_program():
+    older = {name: value for name, value in SEALED.items() if name != "full_reads"}
+    for found in ({}, older):
+        assert (alarm(found), ways(found)) == ([], [])
