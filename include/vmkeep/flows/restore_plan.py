@@ -53,7 +53,10 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
         else:
             plan = _plan_over(session, repository, point, request, has_ended)
         if not plan.nothing_to_do:
-            plan = replace(plan, warnings=(*plan.warnings, *_about_transports(request.transports)))
+            plan = replace(
+                plan,
+                warnings=(*_about_doubts(repository, point), *plan.warnings, *_about_transports(request.transports)),
+            )
             PlanLedger(repository, plan).note_plan()
         return plan
 
@@ -183,6 +186,14 @@ def _plan_new(
             *nvram.notes,
         ),
     )
+
+
+def _about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
+    """Warn of a point that may not be what the VM had on its disks."""
+    doubt = repository.marks.suspicion_of(point.ref)
+    if doubt is not None:
+        disks = ", ".join(doubt.disks) or "every disk"
+        yield f"{point.ref} is marked suspect ({disks}): {doubt.reason}; choose a point that is not, if there is one"
 
 
 def _about_transports(asked: tuple[TransportMode, ...]) -> tuple[str, ...]:

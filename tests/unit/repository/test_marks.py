@@ -169,3 +169,35 @@ def test_what_others_put_beside_the_marks_hides_none(sealed, foreign):
 
     assert set(repository.marks.all()) == {ref}
     assert repository.blobs.get(key) == b"hi"
+
+
+def test_a_suspicion_names_each_disk_once_and_goes_with_the_point(sealed):
+    repository, ref = sealed
+
+    repository.marks.suspect(ref, "Hard disk 1", reason="tracking lied")
+    repository.marks.suspect(ref, "Hard disk 2", reason="tracking lied")
+    repository.marks.suspect(ref, "Hard disk 1", reason="tracking lied again")
+
+    found = opened(repository.blobs).marks.suspicion_of(ref)
+    assert (found.disks, found.reason) == (("Hard disk 1", "Hard disk 2"), "tracking lied again")
+    assert repository.marks.all()[ref].suspicion == found
+    repository.marks.forget(ref)
+    assert not list(repository.blobs.list("marks/"))
+
+
+def test_a_suspicion_that_cannot_be_read_is_one_about_every_disk_and_stays_so(sealed):
+    repository, ref = sealed
+    repository.marks.suspect(ref, "Hard disk 1", reason="tracking lied")
+    (blob,) = repository.blobs.list("marks/")
+    repository.blobs.replace(blob.key, b"nonsense")
+
+    assert repository.marks.suspicion_of(ref).disks == ()
+    repository.marks.suspect(ref, "Hard disk 1", reason="tracking lied")
+    assert repository.marks.suspicion_of(ref).disks == ()
+
+
+def test_no_point_that_is_not_there_is_suspect(sealed):
+    repository, _ = sealed
+
+    with pytest.raises(NotFoundError):
+        repository.marks.suspect("vm/20260101T000000Z-0000000000000000", "Hard disk 1", reason="why")
