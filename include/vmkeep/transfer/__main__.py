@@ -7,7 +7,7 @@ import sys
 
 def run() -> int:
     """Import the child's code and run its request; return the exit status."""
-    # Before the imports, because a tenth of their time went into looking for garbage that they do not make.
+    # Before the imports, because a twentieth of their time went into looking for garbage that they do not make.
     gc.set_threshold(50_000)
     from vmkeep.transfer.child import main
 
