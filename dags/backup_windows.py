@@ -19,6 +19,7 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 |---|---|
 | `plan` | applies the selection to the vCenter as it is now; the VM with the oldest good restore point comes first |
 | `start_backups` | starts a run of `vm_backup` for each VM, as many at a time as the policy allows; waits for them |
+| `notify` | tells people how the window ended, if the policy wants that: by mail, and by an event of `vmkeep_windows` |
 | `report` | names the VMs that are done, failed, not started, left out, new, gone, or of no policy; may fail the run |
 
 A run of `vm_backup` is called after policy, window and VM, e.g. `nightly__20261126T210000Z__web01__vm-12`.
@@ -39,6 +40,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.plan_window import PlanWindowOperator
 from vmkeep_airflow.operators.report_window import ReportWindowOperator
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
@@ -66,7 +68,15 @@ for policy in window_policies():
             retries=20,  # a try goes on where the last one stopped, and a window outlives many outages
             execution_timeout=timedelta(hours=60),  # a window lasts a day or a little more, and waits for another day
         )
-        report = ReportWindowOperator(
-            task_id="report", plan=plan.output, started=started.output, trigger_rule="all_done", retries=0
+        notified = NotifyWindowOperator(
+            task_id="notify", policy=policy, plan=plan.output, started=started.output, trigger_rule="all_done"
         )
-        plan >> started >> report
+        report = ReportWindowOperator(
+            task_id="report",
+            plan=plan.output,
+            started=started.output,
+            notified=notified.output,
+            trigger_rule="all_done",
+            retries=0,
+        )
+        plan >> started >> notified >> report

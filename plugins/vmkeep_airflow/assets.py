@@ -1,4 +1,4 @@
-"""Assets on which other DAGs can be scheduled: one for all restore points, and one for each VM.
+"""Assets on which other DAGs can be scheduled: one for all restore points, one for each VM, and one for windows.
 
 Their names have no scheme, because with a scheme Airflow would import every provider's handlers for each DAG file.
 """
@@ -11,6 +11,10 @@ from airflow.sdk import Asset, AssetAlias
 
 RESTORE_POINTS = Asset("vmkeep_restore_points")
 """Gets one event for each sealed and verified restore point. Its ``extra`` holds ``point`` and ``vm``."""
+
+WINDOWS = Asset("vmkeep_windows")
+"""Gets one event for each window of which its policy wants people told. Its ``extra`` holds ``policy``, ``run``,
+``problems``, and in ``vms`` the number of VMs by how their backups ended."""
 
 ANNOUNCED = AssetAlias("vmkeep_announced")
 """The alias through which runs emit their events, because an outlet would emit one for every success of its task."""

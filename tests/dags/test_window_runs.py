@@ -18,8 +18,8 @@ from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import Due, read_file
 from vmkeep_airflow.dagruns import DagRunId, start_dag_run
-from vmkeep_airflow.operators.report_window import problems_of, report_of
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
+from vmkeep_airflow.windowreports import problems_of, report_of
 from vmkeep_airflow.windowruns import Ending, WindowRuns, conf_of, give_up_at, run_id_of
 
 OPENS = datetime(2026, 6, 8, 22, tzinfo=UTC)

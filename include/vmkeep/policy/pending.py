@@ -35,5 +35,3 @@ def _used(policy: Policy) -> Iterator[tuple[str, str]]:
         yield "retention", "the rule in the repository's connection counts, for all of its VMs"
     if policy.at_end is AtEnd.STOP:
         yield "window.at_end", "backups that run when the window closes finish"
-    if policy.notifications.to:
-        yield "notifications.to", "the window's run fails, and its note tells what happened"

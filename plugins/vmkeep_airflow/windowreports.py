@@ -1,0 +1,82 @@
+"""The report on a window: the VMs by how their backups ended, and the reasons why somebody has to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Context
+
+from vmkeep.model.job import from_plain
+from vmkeep.model.wording import counted
+from vmkeep.policy import Due
+from vmkeep_airflow.states import require_good, task_results, task_states
+from vmkeep_airflow.xcoms import handed
+
+if TYPE_CHECKING:
+    from vmkeep.flows.windows import WindowPlan
+    from vmkeep_airflow.windowruns import Outcome
+
+_WORK = ("plan", "start_backups")
+"""The tasks that do a window's work."""
+
+_SHOWN = 20
+"""Names that one line lists."""
+
+
+def look(context: Context, plan: Any, started: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the report on a window, and the reasons why somebody has to look.
+
+    :param plan: the result of ``plan``.
+    :param started: the result of ``start_backups``.
+    :raises AirflowFailException: one of these tasks did not end well, or left no result.
+    """
+    from vmkeep.flows.windows import WindowPlan
+    from vmkeep_airflow.windowruns import Outcome
+
+    states = {task: state for task, state in task_states(context).items() if task in _WORK}
+    require_good(states, task_results(context, _WORK))
+    found = handed(plan, WindowPlan, by="plan")
+    report = report_of(found, [from_plain(Outcome, each) for each in started["outcomes"]])
+    return report, list(problems_of(found, report))
+
+
+def report_of(plan: WindowPlan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the names of VMs, by how their backups ended; those that cannot be backed up, and those of no policy."""
+    by_ending: dict[str, list[str]] = {"done": [], "failed": [], "not started": [], "running": []}
+    for outcome in outcomes:
+        by_ending[outcome.ending].append(outcome.name)
+    if plan.due is Due.MISSED:
+        by_ending["not started"] = [vm.name for vm in plan.vms]
+    return {
+        "policy": plan.policy,
+        "window": plan.stamp,
+        "due": plan.due.value,
+        **by_ending,
+        "left out": [f"{vm.name}: {vm.why}" for vm in plan.left_out],
+        "newly found": list(plan.newly_found),
+        "vanished": list(plan.vanished),
+        "unprotected": list(plan.unprotected),
+        "conflicts": list(plan.conflicts),
+    }
+
+
+def lines_of(report: dict[str, Any]) -> Iterator[str]:
+    """Yield the report as lines of a log, every name included."""
+    for word, value in report.items():
+        if isinstance(value, list):
+            yield f"{word}: {len(value)}{': ' if value else ''}{', '.join(value)}"
+        else:
+            yield f"{word}: {value}"
+
+
+def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
+    """Yield the reasons why somebody has to look: VMs of the policy that have no new restore point."""
+    if plan.due is Due.MISSED:
+        yield "it was missed, and the policy does not catch up"
+    if plan.due is not Due.SUPERSEDED and not plan.vms:
+        yield "the policy takes no VM that can be backed up: see 'vmkeep policy explain'"
+    for word in ("failed", "not started", "running"):
+        if names := report[word]:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            yield f"{counted(len(names), 'VM')} {word}: {', '.join(names[:_SHOWN])}{more}"

@@ -1,0 +1,193 @@
+"""Who is told of a window, and when: by mail through a real mail server, and by an event of an asset."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections import defaultdict
+from email import message_from_string
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from tests.dags.test_window_runs import planned
+from vmkeep.model.job import to_plain
+from vmkeep.policy import NotifyWhen, read_file
+from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
+from vmkeep_airflow.operators.report_window import ReportWindowOperator
+from vmkeep_airflow.windowruns import Ending, Outcome
+
+STARTED = {"outcomes": to_plain((Outcome(moref="vm-0", name="web00", run_id="r", ending=Ending.DONE),))}
+FAILED = {"outcomes": to_plain((Outcome(moref="vm-0", name="<b>{{ web }}", run_id="r", ending=Ending.FAILED),))}
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """Takes mail by SMTP, and refuses some addresses."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Conversation)
+        self.refused: set[str] = set()
+        self.mails: list[tuple[str, str]] = []
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    """One connection of a client."""
+
+    server: MailServer
+
+    def handle(self) -> None:
+        self.answer("220 here")
+        to = ""
+        while line := self.rfile.readline().decode().strip():
+            if line.lower().startswith("rcpt"):
+                to = line.partition("<")[2].partition(">")[0]
+                self.answer("550 nobody of that name" if to in self.server.refused else "250 ok")
+            elif line.lower() == "data":
+                self.answer("354 go on")
+                lines = iter(lambda: self.rfile.readline().decode(), ".\r\n")
+                self.server.mails.append((to, "".join(lines)))
+                self.answer("250 ok")
+            else:
+                self.answer("250 ok")
+
+    def answer(self, text: str) -> None:
+        self.wfile.write(f"{text}\r\n".encode())
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with MailServer() as running:
+        threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
+        extra = {"from_email": "vmkeep@example.com", "disable_ssl": True, "disable_tls": True, "retry_limit": 0}
+        fields = {"conn_type": "smtp", "host": "127.0.0.1", "port": running.server_address[1], "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(fields))
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def policy_with(tmp_path):
+    def make(when: str, *to: str):
+        path = tmp_path / "nightly.yaml"
+        path.write_text(
+            "name: nightly\nselection: name:web*\nwindow: {start: 22:00, end: 06:00, time_zone: UTC}\n"
+            f"notifications: {{when: {when}, to: [{', '.join(to)}]}}\n"
+        )
+        return read_file(path).policy
+
+    return make
+
+
+class TaskInstance:
+    """What Airflow tells a task of the tasks before it."""
+
+    dag_id, run_id, task_id = "backup_window_nightly", "scheduled__1", "notify"
+
+    def __init__(self, results: dict[str, Any], states: dict[str, str] | None = None) -> None:
+        self.results = results
+        self.states = states or dict.fromkeys(results, "success")
+
+    def get_task_states(self, dag_id, run_ids):
+        return {self.run_id: self.states}
+
+    def xcom_pull(self, task_ids):
+        return [self.results.get(task) for task in task_ids]
+
+    def xcom_push(self, key, value):
+        pass
+
+
+class Events(list):
+    """The events that a task emits."""
+
+    def add(self, asset, extra):
+        self.append((asset, extra))
+
+
+def notify(policy, started, states=None) -> tuple[dict[str, Any], list[Any]]:
+    plan, events = to_plain(planned(1)), defaultdict(Events)
+    task = NotifyWindowOperator(task_id="notify", policy=policy, plan=plan, started=started)
+    ti = TaskInstance({"plan": plan, "start_backups": started}, states)
+    return task.execute({"ti": ti, "outlet_events": events}), events[ANNOUNCED]
+
+
+def test_one_mail_tells_each_address_of_the_whole_window(server, policy_with):
+    told, _ = notify(policy_with("problems", "a@example.com", "b@example.com"), FAILED)
+    assert told == {"told": True, "mail": ["a@example.com", "b@example.com"]}
+    assert [to for to, _ in server.mails] == ["a@example.com", "b@example.com"]
+    mail = message_from_string(server.mails[0][1])
+    assert (mail["Subject"], mail["To"]) == ("vmkeep: nightly: 1 problem", "a@example.com")
+    text = mail.get_payload(0).get_payload(decode=True).decode()
+    assert "failed: 1: &lt;b&gt;{{ web }}" in text, "a VM's name is neither HTML nor a template"
+
+
+@pytest.mark.parametrize(
+    ("when", "started", "told"),
+    [
+        (NotifyWhen.ALWAYS, STARTED, True),
+        (NotifyWhen.ALWAYS, FAILED, True),
+        (NotifyWhen.PROBLEMS, STARTED, False),
+        (NotifyWhen.PROBLEMS, FAILED, True),
+        (NotifyWhen.NEVER, FAILED, False),
+    ],
+)
+def test_people_are_told_when_the_policy_wants_it_also_if_it_names_no_address(policy_with, when, started, told):
+    result, events = notify(policy_with(when), started)
+    assert result == {"told": told, "mail": []}
+    assert [asset for asset, _ in events] == [WINDOWS] * told
+
+
+def test_the_event_of_a_window_holds_its_problems_and_numbers(policy_with):
+    _, [(_, extra)] = notify(policy_with("problems"), FAILED)
+    assert (extra["policy"], extra["run"], extra["vms"]["failed"]) == ("nightly", "scheduled__1", 1)
+    assert extra["problems"] == ["1 VM failed: <b>{{ web }}"]
+
+
+def test_people_are_told_of_a_window_that_broke(server, policy_with):
+    states = {"plan": "success", "start_backups": "failed"}
+    _, [(_, extra)] = notify(policy_with("problems", "a@example.com"), None, states)
+    assert "task start_backups failed" in extra["problems"][0]
+    assert (
+        "task start_backups failed"
+        in message_from_string(server.mails[0][1]).get_payload(0).get_payload(decode=True).decode()
+    )
+
+
+def test_mail_that_reaches_nobody_is_tried_again_and_mail_that_reaches_some_is_not(server, policy_with):
+    policy = policy_with("always", "a@example.com", "b@example.com")
+    server.refused = {"a@example.com"}
+    with pytest.raises(AirflowFailException, match=r"did not reach a@example\.com: .*nobody of that name"):
+        notify(policy, STARTED)
+    assert [to for to, _ in server.mails] == ["b@example.com"]
+    server.refused = {"a@example.com", "b@example.com"}
+    with pytest.raises(AirflowException) as raised:
+        notify(policy, STARTED)
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_a_mail_server_that_is_away_is_tried_again_and_one_that_nobody_named_is_not(server, policy_with, monkeypatch):
+    policy = policy_with("always", "a@example.com")
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(AirflowException, match="smtp_default takes no mail") as raised:
+        notify(policy, STARTED)
+    assert not isinstance(raised.value, AirflowFailException)
+    monkeypatch.delenv("AIRFLOW_CONN_SMTP_DEFAULT")
+    with pytest.raises(AirflowFailException, match="make a connection of type SMTP with the id smtp_default"):
+        notify(policy, STARTED)
+
+
+def test_a_run_of_which_people_could_not_be_told_fails_and_still_names_its_vms():
+    plan = to_plain(planned(1))
+    for started, words in (
+        (STARTED, "not everybody was notified"),
+        (FAILED, "VM failed: .*not everybody was notified"),
+    ):
+        report = ReportWindowOperator(task_id="report", plan=plan, started=started, notified=None)
+        with pytest.raises(AirflowFailException, match=words):
+            report.execute({"ti": TaskInstance({"plan": plan, "start_backups": started})})
