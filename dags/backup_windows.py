@@ -30,7 +30,8 @@ After an outage, the last window that was missed is caught up at once:
 its backups are spread over the window's usual length, and stop starting when the next window opens.
 Earlier windows that were missed end without a backup.
 
-A policy file with faults has no DAG until it is mended.
+If a policy file has faults, its DAG is marked by the tag `faults`, and opens no window until the file is mended.
+A window that is open already goes on: the backups that run end, and `report` names them.
 Airflow lists the faults, with file, line and column, as an import error of `policy_faults.py`.
 """
 
@@ -40,11 +41,12 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from vmkeep_airflow.operators.faulty_policy import FaultyPolicyOperator
 from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.plan_window import PlanWindowOperator
 from vmkeep_airflow.operators.report_window import ReportWindowOperator
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
-from vmkeep_airflow.policies import PREFIX, page_of, window_policies
+from vmkeep_airflow.policies import PREFIX, TELL_ALWAYS, faulty_page, faulty_windows, page_of, window_policies
 from vmkeep_airflow.timetables import WindowTimetable
 
 for policy in window_policies():
@@ -69,7 +71,12 @@ for policy in window_policies():
             execution_timeout=timedelta(hours=60),  # a window lasts a day or a little more, and waits for another day
         )
         notified = NotifyWindowOperator(
-            task_id="notify", policy=policy, plan=plan.output, started=started.output, trigger_rule="all_done"
+            task_id="notify",
+            policy=policy.name,
+            wish=policy.notifications,
+            plan=plan.output,
+            started=started.output,
+            trigger_rule="all_done",
         )
         report = ReportWindowOperator(
             task_id="report",
@@ -80,3 +87,36 @@ for policy in window_policies():
             retries=0,
         )
         plan >> started >> notified >> report
+
+# The same tasks without a policy, so that a window that was open before its file was broken comes to its end.
+for name, faults in faulty_windows():
+    with DAG(
+        dag_id=f"{PREFIX}{name}",
+        dag_display_name=f"Back up the VMs of {name}: its policy has faults",
+        description="Opens no window until the policy file is mended",
+        doc_md=faulty_page(faults),
+        schedule=None,
+        is_paused_upon_creation=True,
+        tags=["vmkeep", "backup", "window", "faults"],
+        max_active_runs=1,
+        default_args={"owner": "vmkeep", "retries": 3},
+    ) as dag:
+        unplanned = FaultyPolicyOperator(task_id="plan", faults=faults)
+        unstarted = FaultyPolicyOperator(task_id="start_backups", faults=faults, retries=20)
+        notified = NotifyWindowOperator(
+            task_id="notify",
+            policy=name,
+            wish=TELL_ALWAYS,
+            plan=unplanned.output,
+            started=unstarted.output,
+            trigger_rule="all_done",
+        )
+        report = ReportWindowOperator(
+            task_id="report",
+            plan=unplanned.output,
+            started=unstarted.output,
+            notified=notified.output,
+            trigger_rule="all_done",
+            retries=0,
+        )
+        unplanned >> unstarted >> notified >> report

@@ -1,11 +1,12 @@
 """The policy files of this Airflow, as its DAG files read them.
 
-Airflow switches off every DAG of a file that has an import error. So the file that makes the windows' DAGs takes only
-policies without faults, and a file of its own, which makes no DAG, has the import error that tells the faults.
+Airflow switches off every DAG of a file that has an import error. So the file that makes the windows' DAGs fails for no
+fault, and a file of its own, which makes no DAG, has the import error that tells the faults.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,25 @@ from airflow.sdk import get_parsing_context
 
 from vmkeep.errors import PolicyError
 from vmkeep.model.wording import counted
-from vmkeep.policy import Policy, PolicyFile, default_folder, not_yet, read_file, read_folder
+from vmkeep.policy import (
+    Notifications,
+    NotifyWhen,
+    Policy,
+    PolicyFile,
+    default_folder,
+    field_of,
+    not_yet,
+    read_file,
+    read_folder,
+)
 
 PREFIX = "backup_window_"
 """The beginning of the id of each window's DAG."""
+
+TELL_ALWAYS = Notifications(when=NotifyWhen.ALWAYS)
+"""The notifications on a window whose policy cannot be read: by event, because no address is known."""
+
+_NAME = re.compile(field_of(("name",))["pattern"])
 
 _SHOWN = 100
 """Faults that the import error lists."""
@@ -37,9 +53,22 @@ def policy_files() -> tuple[PolicyFile, ...]:
 
 def window_policies() -> Iterator[Policy]:
     """Yield the policies without faults; in a process that runs one task, only the one that the task belongs to."""
+    yield from (read.policy for read in _files_of_windows() if read.policy is not None)
+
+
+def faulty_windows() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the name and the faults of each policy that has some. A file that no policy may be called like has no name.
+
+    Their DAGs go on to exist, so that a window that was open before its file was broken comes to its end.
+    """
+    for read in _files_of_windows():
+        if read.policy is None and read.path.suffix == ".yaml" and _NAME.fullmatch(read.path.stem):
+            yield read.path.stem, read.lines
+
+
+def _files_of_windows() -> tuple[PolicyFile, ...]:
     only = get_parsing_context().dag_id
-    files = policy_files() if only is None else _file_of(only)
-    yield from (read.policy for read in files if read.policy is not None)
+    return policy_files() if only is None else _file_of(only)
 
 
 def _file_of(dag_id: str) -> tuple[PolicyFile, ...]:
@@ -59,6 +88,12 @@ def require_sound_policies() -> None:
         more = [f"and {len(lines) - _SHOWN} more: run 'vmkeep policy check'"] if len(lines) > _SHOWN else []
         listed = "\n".join([*lines[:_SHOWN], *more])
         raise PolicyError(f"{counted(len(lines), 'fault')} in policy files, which back up nothing now:\n{listed}")
+
+
+def faulty_page(faults: tuple[str, ...]) -> str:
+    """Return the page of a window's DAG whose policy file has faults."""
+    listed = "\n".join(f"- {_cell(fault)}" for fault in faults)
+    return f"# The policy file has faults\n\nNo window opens until they are mended:\n\n{listed}\n"
 
 
 def page_of(policy: Policy, page: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import DataInterval, TimeRestriction
 
@@ -47,14 +48,36 @@ def test_each_policy_has_a_dag_with_its_owner_and_window(folder):
     assert "`name:web*`" in dag.doc_md
 
 
-def test_a_file_with_faults_has_no_dag_and_every_other_one_lives(folder):
+def test_a_file_with_faults_opens_no_window_and_every_other_one_lives(folder):
     """Airflow switches off all DAGs of a file that has an import error, so the error is another file's."""
     (folder / "web.yaml").write_text("name: web\nquiesce: maybe\n")
     bag = parsed()
-    assert (set(bag.dags), bag.import_errors) == ({"backup_window_apps"}, {})
+    assert bag.import_errors == {}
+    assert bag.dags["backup_window_apps"].schedule.summary == "22:00 to 06:00 Europe/Berlin"
+    assert bag.dags["backup_window_web"].schedule is None
+    assert "web.yaml:2:10: quiesce: 'maybe' is no way to quiesce" in bag.dags["backup_window_web"].doc_md
     (error,) = parsed("policy_faults.py").import_errors.values()
     assert f"{folder}/web.yaml:2:10: quiesce: 'maybe' is no way to quiesce" in error
     assert f"{folder}/web.yaml:1:1: window is missing" in error
+
+
+def test_a_window_whose_file_is_broken_meanwhile_comes_to_its_end(folder):
+    """The tasks keep their names and order, so that the run goes on; those that need the policy tell its faults."""
+    sound = parsed().dags["backup_window_web"]
+    (folder / "web.yaml").write_text("name: web\nquiesce: maybe\n")
+    broken = parsed().dags["backup_window_web"]
+    order = {task.task_id: task.upstream_task_ids for task in sound.tasks}
+    assert {task.task_id: task.upstream_task_ids for task in broken.tasks} == order
+    for task_id in ("notify", "report"):
+        assert type(broken.get_task(task_id)) is type(sound.get_task(task_id))
+    with pytest.raises(AirflowException, match=r"web\.yaml:2:10: quiesce: 'maybe'"):
+        broken.get_task("start_backups").execute({})
+
+
+def test_a_file_whose_name_no_policy_may_have_makes_no_dag(folder):
+    for name in ("We b.yaml", "old.yml", f"{'x' * 200}.yaml"):
+        (folder / name).write_text("[")
+    assert set(parsed().dags) == {"backup_window_web", "backup_window_apps"}
 
 
 def test_sound_files_have_no_import_error(folder):

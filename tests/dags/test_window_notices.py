@@ -111,7 +111,9 @@ class Events(list):
 
 def notify(policy, started, states=None) -> tuple[dict[str, Any], list[Any]]:
     plan, events = to_plain(planned(1)), defaultdict(Events)
-    task = NotifyWindowOperator(task_id="notify", policy=policy, plan=plan, started=started)
+    task = NotifyWindowOperator(
+        task_id="notify", policy=policy.name, wish=policy.notifications, plan=plan, started=started
+    )
     ti = TaskInstance({"plan": plan, "start_backups": started}, states)
     return task.execute({"ti": ti, "outlet_events": events}), events[ANNOUNCED]
 

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
 from vmkeep.model.wording import counted
-from vmkeep.policy import NotifyWhen, Policy
+from vmkeep.policy import Notifications, NotifyWhen
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.mail import send_mail
 from vmkeep_airflow.windowreports import lines_of, look
@@ -21,7 +21,8 @@ class NotifyWindowOperator(BaseOperator):
     It has ``trigger_rule="all_done"``, so that people are told of a window that broke, too. A try that reaches nobody
     is tried again; one that reaches some people fails at once, because these would get a second mail.
 
-    :param policy: the policy.
+    :param policy: name of the policy.
+    :param wish: when the policy wants people told, and whom.
     :param plan: the ``WindowPlan``, from ``plan``. Templated.
     :param started: the result of ``start_backups``. Templated.
     :returns: whether people were told, and the addresses to which mail was sent.
@@ -29,30 +30,31 @@ class NotifyWindowOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("plan", "started")
 
-    def __init__(self, *, policy: Policy, plan: Any, started: Any, **kwargs: Any) -> None:
+    def __init__(self, *, policy: str, wish: Notifications, plan: Any, started: Any, **kwargs: Any) -> None:
         super().__init__(outlets=[ANNOUNCED], **kwargs)
         self.policy = policy
+        self.wish = wish
         self.plan = plan
         self.started = started
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the window, and tell people of it."""
-        wish = self.policy.notifications
+        wish = self.wish
         try:
             report, problems = look(context, self.plan, self.started)
         except AirflowFailException as broken:
-            report, problems = {"policy": self.policy.name}, [str(broken)]
+            report, problems = {"policy": self.policy}, [str(broken)]
         if wish.when is NotifyWhen.NEVER or (wish.when is NotifyWhen.PROBLEMS and not problems):
             self.log.info("nobody is notified: %s, and the policy says %s", _summary(problems), wish.when)
             return {"told": False, "mail": []}
         run = str(context["ti"].run_id)
         if wish.to:
-            subject = f"vmkeep: {self.policy.name}: {_summary(problems)}"
+            subject = f"vmkeep: {self.policy}: {_summary(problems)}"
             text = "\n".join([f"window: {self.dag_id}, run {run}", *problems, "", *lines_of(report)])
             send_mail(wish.to, subject=subject, text=text)
             self.log.info("mail was sent to %s", ", ".join(wish.to))
         counts = {word: len(value) for word, value in report.items() if isinstance(value, list)}
-        extra: dict[str, Any] = {"policy": self.policy.name, "run": run, "problems": problems, "vms": counts}
+        extra: dict[str, Any] = {"policy": self.policy, "run": run, "problems": problems, "vms": counts}
         context["outlet_events"][ANNOUNCED].add(WINDOWS, extra=extra)
         return {"told": True, "mail": list(wish.to)}
 
