@@ -80,19 +80,18 @@ class CommandEnd:
 class GuestShell:
     """A shell in the guest of a running VM, for one user. Made by :func:`open_shell`."""
 
-    def __init__(self, session: Session, moref: str, login: GuestLogin, *, windows: bool) -> None:
+    def __init__(
+        self, session: Session, moref: str, user: str, auth: Any, managers: dict[str, Any], *, windows: bool
+    ) -> None:
         self._session = session
         self._moref = moref
-        self._user = login.user
+        self._user = user
         self._windows = windows
-        self._auth = vim.vm.guest.NamePasswordAuthentication(
-            username=login.user, password=login.password, interactiveSession=False
-        )
+        self._auth = auth
         self._pids: set[int] = set()
         """Processes of earlier commands, whose output may have been the same file."""
-        manager = session.content.guestOperationsManager
-        self._programs: Any = manager.processManager
-        self._files: Any = manager.fileManager
+        self._programs: Any = managers["processManager"]
+        self._files: Any = managers["fileManager"]
 
     def new_output(self) -> str | None:
         """Make an empty file for the output of a command. Without one, the command runs with its output lost."""
@@ -268,8 +267,9 @@ def open_shell(session: Session, moref: str, login: GuestLogin) -> GuestShell:
         username=login.user, password=login.password, interactiveSession=False
     )
     with asking(what), session.patience(_CALL_SECONDS):
-        manager.authManager.ValidateCredentialsInGuest(session.vm(moref), auth)
-    return GuestShell(session, moref, login, windows=windows)
+        managers = read(session, manager, "authManager", "processManager", "fileManager")
+        managers["authManager"].ValidateCredentialsInGuest(session.vm(moref), auth)
+    return GuestShell(session, moref, login.user, auth, managers, windows=windows)
 
 
 def is_off(session: Session, moref: str) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from vmkeep.flows import backup
+from vmkeep.flows import backup, guest_thaws
+from vmkeep.flows.repositories import open_site_repository
 from vmkeep.flows.values import BackupRequest
+from vmkeep.model.guest import GuestCommands
 from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode
 from vmkeep.model.vmref import VmRef
+from vmkeep.vsphere.session import open_session
 from vmkeep_airflow.dagruns import DagRunId, LeftoverDecision, dag_run_of, decide, owner_text
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
@@ -90,6 +94,33 @@ def test_the_sweep_lets_a_vm_go_that_an_ended_run_kept_from_storage_vmotion(cont
     assert control.vm("old01")["held_by"] == []
 
 
+@pytest.mark.parametrize(("state", "count"), [("success", 1), ("running", 0)])
+def test_the_sweep_thaws_a_guest_that_an_ended_run_has_left_frozen(control, site, monkeypatch, state, count):
+    """Its run died between the freeze and the snapshot, so that only the note tells of it."""
+    control.call("POST", "/guest/user", {"vm": "web01", "user": "backup", "password": "pw"})
+    control.call("POST", "/guest/program", {"vm": "web01", "match": "/opt/db/thaw"})
+    connection = {"conn_type": "vmkeep_guest", "login": "backup", "password": "pw"}
+    monkeypatch.setenv("AIRFLOW_CONN_GUEST_WEB", json.dumps(connection))
+    commands = GuestCommands(freeze="/opt/db/freeze", thaw="/opt/db/thaw", login="guest_web")
+    vm = control.vm("web01")["moref"]
+    with open_site_repository(site) as repository, open_session(site.vcenter) as session:
+        note = guest_thaws.PendingThaw(
+            run="killed", vm=VmRef(moref=vm, name="web01"), vcenter=session.instance_uuid,
+            since=session.server_time(), commands=commands,
+        )  # fmt: skip
+        owner = owner_text(DagRunId(dag_id="vm_backup", run_id="of-a-killed-worker"))
+        repository.run("killed").store("owner", owner.encode())
+        guest_thaws.remember(repository, note)
+        sweep = SweepSnapshotsOperator(task_id="sweep")
+        monkeypatch.setattr(sweep, "site", lambda: site)
+        ti = SimpleNamespace(dag_id="snapshot_sweep", run_id="now", get_dagrun_state=lambda **_: state)
+
+        assert sweep.step({"ti": ti})["guests_thawed"] == count
+
+        assert len(guest_thaws.find_left(site)) == 1 - count
+        guest_thaws.forget(repository, note)
+
+
 def leave_a_vm(site, owner: DagRunId, run: str, name: str) -> None:
     """Do what a worker does that dies right after it has made the VM."""
     from vmkeep.flows import restore
@@ -142,7 +173,9 @@ def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, cont
     try:
         sweep = run_dag("snapshot_sweep")
         assert sweep.state == "success"
-        assert sweep.xcom("sweep") == {"remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0, "vms_let_go": 0}
+        assert sweep.xcom("sweep") == {
+            "guests_thawed": 0, "remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0, "vms_let_go": 0,
+        }  # fmt: skip
         assert len(control.snapshots("web01")) == 1
     finally:
         remove(site, control, "someone-elses")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import signal
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.integration.flows.restoring import new_run
 from tests.patience import HANG
+from vmkeep.cli.main import cli
 from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError, UsageError, VSphereError
 from vmkeep.flows import backup, guest_thaws
 from vmkeep.flows.other_restores import HasEnded, nobody_knows
@@ -214,6 +217,26 @@ def test_a_process_that_is_told_to_stop_while_the_guest_is_frozen_thaws_it(site,
     assert guest.story == ["freeze", "thaw"]
     assert guest_thaws.find_left(site) == ()
     await_tasks(lab)
+
+
+def test_a_person_lists_and_thaws_the_guests_that_dead_runs_have_left(site, guest, lab):
+    pre = dying_run(site, guest, lab)
+    with open_repository(site.repository) as repository:
+        repository.run(pre.request.run).fence()  # else each command watches the dead run's lease until it expires
+    where = ["-r", site.repository, "--vcenter", f"{lab.host}:{lab.port}", "--user", lab.user]
+    secrets = {"VMKEEP_PASSWORD": lab.password, "VMKEEP_THUMBPRINT": lab.thumbprint, "VMKEEP_GUEST_PASSWORD": SECRET}
+    cli_runner = CliRunner(env=secrets)
+
+    listed = cli_runner.invoke(cli, ["vm", "thaw", "--dry-run", "--json", *where])
+    assert [one["run"] for one in json.loads(listed.stdout)] == [pre.request.run]
+    unnamed = cli_runner.invoke(cli, ["vm", "thaw", *where], standalone_mode=False)
+    assert isinstance(unnamed.exception, GuestCommandError)
+    assert "--guest-user" in unnamed.output
+    done = cli_runner.invoke(cli, ["vm", "thaw", "--guest-user", "backup", *where])
+
+    assert (done.exit_code, guest.story) == (0, ["freeze", "thaw"])
+    assert "no guest is left frozen" in cli_runner.invoke(cli, ["vm", "thaw", *where]).output
+    assert SECRET not in listed.output + unnamed.output + done.output
 
 
 DYING = """

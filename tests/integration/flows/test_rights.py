@@ -15,6 +15,7 @@ from tests.integration.flows.restoring import Restoring, back_up, hands, new_run
 from vmkeep.errors import PermissionDeniedError
 from vmkeep.flows import backup, leftovers
 from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm
+from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site
 from vmkeep.vsphere import inventory, luns
@@ -257,6 +258,30 @@ def test_a_vm_that_is_encrypted_needs_the_right_to_its_key(points, users):
 
         with pytest.raises(PermissionDeniedError, match=r"Cryptographer\.Access on web01"):
             require_on_vm(session, Purpose.BACKUP, replace(vm, encrypted=True))
+
+
+def test_commands_in_the_guest_need_their_own_rights_and_no_more(lab, points, users):
+    site, _ = points
+    lab.post("guest/user", {"vm": "web01", "user": "backup", "password": "pw"})
+    for name in ("freeze", "thaw"):
+        lab.post("guest/program", {"vm": "web01", "match": f"/opt/{name}", "output": name})
+    commands = GuestCommands(freeze="/opt/freeze", thaw="/opt/thaw", login="any")
+    request = BackupRequest(vm_selector="web01", run=new_run(), guest=commands)
+    plain = as_user(site, users.with_rights(needed(Purpose.BACKUP)))
+    with pytest.raises(PermissionDeniedError, match=r"GuestOperations\.Execute.*GuestOperations\.Query on web01"):
+        backup.preflight(plain, request, logins=guest_login)
+    user = as_user(site, users.with_rights(needed(Purpose.BACKUP, [When.POLICIES, When.GUEST])))
+
+    def work() -> None:
+        taken = backup.take_snapshot(user, backup.preflight(user, request, logins=guest_login), logins=guest_login)
+        backup.remove_snapshot(user, taken.vm, request.run, logins=guest_login)
+        assert taken.warnings == ()
+
+    assert calls_of(lab, work) - {"guestFile.GET"} <= allowed_calls(Purpose.BACKUP)
+
+
+def guest_login(_name: str) -> GuestLogin:
+    return GuestLogin(user="backup", password="pw")
 
 
 MAPPED = {"networks": ("VM Network=Backup Network",), "datastore": "datastore2", "connect_networks": True}
