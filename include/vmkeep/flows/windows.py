@@ -122,13 +122,13 @@ def _with_vms(site: Site, policy: Policy, others: Sequence[Policy], times: dict[
     takes, taken_too = taker(policy), [taker(other) for other in others]
     with open_site_repository(site) as repository:
         points = list_origins(repository, catalog=site.catalog or "sqlite://")
-        damaged = {ref for ref, marks in repository.marks.all().items() if marks.damage is not None}
+        bad = {ref for ref, marks in repository.marks.all().items() if not marks.good}
     with open_vsphere(site) as session:
         here = server_uuid(session)
         known = known_vms(session, selectors_of([policy, *others]), sightings(points, here))
     taken = [vm for vm in known if takes(vm.facts)]
     left_out = {vm.record.moref: why for vm in taken if (why := _obstacle(vm.record)) is not None}
-    newest = newest_points([vm.record for vm in taken], (each for each in points if each.ref not in damaged), here)
+    newest = newest_points([vm.record for vm in taken], (each for each in points if each.ref not in bad), here)
     planned = [
         PlannedVm(
             moref=vm.record.moref,

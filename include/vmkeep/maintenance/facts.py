@@ -34,7 +34,7 @@ def _facts(read: ReadPoint, marks: Marks, at: datetime) -> PointFacts | None:
             vm_name=point.vm.name,
             vcenter=point.vm.vcenter,
             taken_at=point.taken_at,
-            good=marks.damage is None,
+            good=marks.good,
             pinned=pinned,
         )
     if name.taken_at is None:

@@ -6,7 +6,8 @@ import pytest
 
 from tests.integration.flows import restoring
 from vmkeep.flows.complete_runs import run_backup
-from vmkeep.flows.values import BackupRequest
+from vmkeep.flows.restore import plan_restore
+from vmkeep.flows.values import BackupRequest, RestoreRequest
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.point import BackupKind
 from vmkeep.model.transport import TransportMode
@@ -160,7 +161,7 @@ def test_a_lie_of_change_tracking_is_found_marked_and_healed_in_the_same_run(lab
     assert (after.kind, after.lies, after.full_reads) == ("incremental", 0, {})
 
 
-def test_an_increment_never_continues_a_suspect_point(site, lied):
+def test_an_increment_never_continues_a_suspect_point_and_a_restore_of_it_warns(site, lied):
     *_, blind = lied
     with open_repository(site.repository) as repository:
         repository.marks.suspect(blind.point, "Hard disk 1", reason="somebody said so")
@@ -168,6 +169,8 @@ def test_an_increment_never_continues_a_suspect_point(site, lied):
     sealed = restoring.back_up(site, VM)
 
     assert sealed.full_reads == {"point-suspect": 1}
+    wanted = RestoreRequest(point=blind.point, run=restoring.new_run(), new_name="web01-doubtful")
+    assert any("marked suspect (Hard disk 1): somebody said so" in told for told in plan_restore(site, wanted).warnings)
 
 
 def test_a_run_audits_its_share_and_the_next_run_the_next_one(site):

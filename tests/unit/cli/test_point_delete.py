@@ -90,11 +90,11 @@ def test_the_last_good_point_of_a_vm_goes_only_on_purpose(where):
     assert only not in refs(where)
 
 
-def test_damaged_points_do_not_count_as_what_is_left(where):
+def test_damaged_and_suspect_points_do_not_count_as_what_is_left(where):
     first, second, third = refs(where, "web01")
     with open_repository(where) as repository:
-        for ref in (first, second):
-            repository.marks.mark_damaged(ref, [Lost(name="disk")])
+        repository.marks.mark_damaged(first, [Lost(name="disk")])
+        repository.marks.suspect(second, "Hard disk 1", reason="change tracking lied")
 
     with pytest.raises(ConflictError, match="--last"):
         run(where, "point", "delete", third, "--yes")

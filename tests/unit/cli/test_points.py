@@ -66,6 +66,19 @@ def test_a_pin_is_set_shown_and_taken_off(refs):
     assert run_json("point", "show", refs[0])["pin"] is None
 
 
+def test_a_suspect_point_is_told_with_its_disks_and_reason(refs, tmp_path):
+    with open_repository(str(tmp_path / "repo")) as repository:
+        repository.marks.suspect(refs[2], "Hard disk 1", reason="change tracking left out a change")
+
+    listed = {entry["ref"]: entry for entry in run_json("point", "list")}
+    assert listed[refs[2]]["suspicion"]["disks"] == ["Hard disk 1"]
+    assert listed[refs[1]]["suspicion"] is None
+    assert "SUSPECT" in run("point", "list")
+    assert "Hard disk 1 since" in (shown := run("point", "show", refs[2]))
+    assert "change tracking left out a change" in shown
+    assert run_json("point", "show", refs[2])["suspicion"]["reason"] == "change tracking left out a change"
+
+
 def test_a_pin_without_an_end_says_so(refs):
     assert run("point", "pin", refs[3]).strip() == f"{refs[3]} is pinned"
 

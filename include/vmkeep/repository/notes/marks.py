@@ -86,6 +86,11 @@ class Marks:
     damage: Damage | None = None
     suspicion: Suspicion | None = None
 
+    @property
+    def good(self) -> bool:
+        """Whether nothing is known against the point, so that other points may be deleted beside it."""
+        return self.damage is None and self.suspicion is None
+
 
 class PointMarks:
     """The marks of one repository's restore points. Thread-safe; a new mark replaces an older one of its kind."""
