@@ -18,6 +18,7 @@ from vmkeep.model.wording import counted
 
 if TYPE_CHECKING:
     from vmkeep.flows.deletion import DeletionPlan
+    from vmkeep.retention import PointFacts
 
 
 @command(
@@ -78,19 +79,23 @@ def _require_meant(plan: DeletionPlan, *, last: bool) -> None:
 def _show_plan(plan: DeletionPlan) -> None:
     last = {point.ref for point in plan.bare}
     rows = [
-        (
-            point.ref, shown_name(point.vm_name) if point.vm_name else "", f"{point.taken_at:%Y-%m-%d %H:%M:%S}",
-            "GOES", "no good point of this VM is left then" if point.ref in last else "",
-        )
-        for point in plan.going
-    ]  # fmt: skip
-    rows += [(ref, "", "", "stays", why) for ref, why in plan.staying.items()]
+        *(
+            _row(point, "GOES", "no good point of this VM is left then" if point.ref in last else "")
+            for point in plan.going
+        ),
+        *(_row(point, "stays", "pinned") for point in plan.pinned),
+    ]
     print_table(("point", "VM", "taken at (UTC)", "", "why"), rows)
+
+
+def _row(point: PointFacts, fate: str, why: str) -> tuple[str, ...]:
+    name = shown_name(point.vm_name) if point.vm_name else ""
+    return point.ref, name, f"{point.taken_at:%Y-%m-%d %H:%M:%S}", fate, why
 
 
 def _plain(plan: DeletionPlan) -> dict[str, Any]:
     return {
         "going": [point.ref for point in plan.going],
-        "staying": dict(plan.staying),
+        "staying": {point.ref: "pinned" for point in plan.pinned},
         "last_good": [point.ref for point in plan.bare],
     }

@@ -26,8 +26,8 @@ class DeletionPlan:
 
     at: datetime
     going: tuple[PointFacts, ...]
-    staying: dict[str, str]
-    """Ref → why it stays."""
+    pinned: tuple[PointFacts, ...]
+    """The named points that stay because of a pin."""
     bare: tuple[PointFacts, ...]
     """For each VM that would have no good point left: the newest of its points that will be deleted.
 
@@ -62,11 +62,12 @@ def plan_deletion(repository: Repository, refs: Iterable[str]) -> DeletionPlan:
     for ref in named:
         if ref not in known:
             raise NotFoundError(f"no restore point '{ref}' in {repository.location}; see 'vmkeep point list'")
-    going = tuple(known[ref] for ref in named if not known[ref].pinned)
+    points = [known[ref] for ref in named]
+    going = tuple(point for point in points if not point.pinned)
     return DeletionPlan(
         at=at,
         going=going,
-        staying={ref: PINNED for ref in named if known[ref].pinned},
+        pinned=tuple(point for point in points if point.pinned),
         bare=tuple(left_bare(of_vms, going={point.ref for point in going}, claimed=claims)),
     )
 
@@ -85,4 +86,6 @@ def delete_points(repository: Repository, plan: DeletionPlan) -> DeletionReport:
     refs = [point.ref for point in plan.going]
     deleted, kept = forget(repository, refs, bare={point.vm_key for point in plan.bare}, whole=True)
     note_points(repository)
-    return DeletionReport(points_deleted=tuple(deleted), points_kept=plan.staying | kept)
+    return DeletionReport(
+        points_deleted=tuple(deleted), points_kept={point.ref: PINNED for point in plan.pinned} | kept
+    )

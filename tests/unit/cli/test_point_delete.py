@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -72,6 +73,8 @@ def test_a_pinned_point_stays_and_the_others_go(where):
     first, second, _ = refs(where, "web01")
     run(where, "point", "pin", first, "--reason", "case 4711")
 
+    (row,) = (line for line in run(where, "point", "delete", first, "--dry-run").splitlines() if first in line)
+    assert re.fullmatch(rf"\s*{first}\s+web01\s+\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\s+stays\s+pinned\s*", row)
     with pytest.raises(ConflictError, match=f"1 point not deleted: {first}: pinned"):
         run(where, "point", "delete", first, second, "--yes")
 
