@@ -102,7 +102,7 @@ PARAMS = {
     "mode": Param(
         BackupMode.SNAPSHOT_EXCL_MEM.value,
         type="string",
-        enum=[mode.value for mode in BackupMode if mode is not BackupMode.SUSPEND],
+        enum=[mode.value for mode in BackupMode],
         title="Mode",
         description="What happens to a running VM. A mode that its disks do not allow is changed, with a warning.",
         section="Consistency",

@@ -76,11 +76,11 @@ def backup() -> None:
 @option(
     "--mode",
     section=Section.WHAT,
-    type=click.Choice([mode.value for mode in BackupMode if mode is not BackupMode.SUSPEND]),
+    type=click.Choice([mode.value for mode in BackupMode]),
     default=BackupMode.SNAPSHOT_EXCL_MEM.value,
     show_default=True,
     help="How the VM is held still: by a snapshot with its memory (INCL) or without (EXCL). ASIS takes no snapshot, "
-    "and needs a VM that is off.",
+    "and needs a VM that is off. SUSPEND suspends the VM for its snapshot, and resumes it at once.",
 )
 @option(
     "--quiesce",

@@ -26,7 +26,7 @@ from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.vm_thaw import thaw
 from vmkeep.errors import TransientError, VmKeepError
-from vmkeep.flows import held_vms, listing
+from vmkeep.flows import held_vms, listing, suspension
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import age, counted, size
 from vmkeep.selection import parse_selector
@@ -203,12 +203,17 @@ def sweep(
     *, given_up_after_hours: float, dry_run: bool, repository: str | None, vddk: str | None, as_json: bool,
     **vsphere: str | None,
 ) -> None:  # fmt: skip
-    """Free VMs that a dead backup or restore keeps from being moved by Storage vMotion.
+    """Resume VMs that a dead backup left suspended, and free those that one keeps from being moved.
 
     VMs of living runs, and VMs that other programs hold, are left alone. The DAG snapshot_sweep does the same.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
-    held = held_vms.find_held(site, given_up=timedelta(hours=given_up_after_hours))
+    given_up = timedelta(hours=given_up_after_hours)
+    asleep = suspension.sweep_suspended(site, given_up=given_up, dry_run=dry_run)
+    for left in asleep:
+        state = "in use" if left.alive else left.problem or ("resumed" if left.resumed else "no living run")
+        warn(f"VM {left.vm}, which run {left.run} suspended: {state}")
+    held = held_vms.find_held(site, given_up=given_up)
     if dry_run:
         if as_json:
             print_json(held)
@@ -222,5 +227,7 @@ def sweep(
     else:
         for line in done.lines or ("no VM is kept from being moved",):
             click.echo(one_line(line))
+    if still := [left for left in asleep if left.problem]:
+        raise TransientError(f"{counted(len(still), 'VM')} could not be resumed: try again later")
     if done.failed:
         raise TransientError(f"Storage vMotion still cannot move {counted(len(done.failed), 'VM')}: try again later")

@@ -30,6 +30,7 @@ __all__ = [
     "restore_wording",
     "retention",
     "rights",
+    "suspension",
     "upkeep",
     "values",
     "vm_groups",

@@ -18,7 +18,7 @@ from vmkeep.errors import (
     UnsupportedError,
     VmKeepError,
 )
-from vmkeep.flows import guest_hooks, guest_thaws, vm_access
+from vmkeep.flows import guest_hooks, guest_thaws, suspension, vm_access
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
@@ -63,8 +63,9 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
-        rightscheck.require_on_vm(session, Purpose.BACKUP, vm, when=guest_hooks.circumstances(request.guest))
         choice = choose_mode(request, vm, choose_disks(vm.disks, request))
+        when = (*guest_hooks.circumstances(request.guest), *suspension.circumstances(choice.mode))
+        rightscheck.require_on_vm(session, Purpose.BACKUP, vm, when=when)
         disks = choose_disks(readable(vm.disks, choice.mode), request)
         require_some(disks, request, vm.identity.name)
         refuse_shared_in_use(session, vm, disks)
@@ -106,6 +107,7 @@ def take_snapshot(
         begun = repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
         require_server(session, pre.vm.vcenter, pre.vm.name)
+        suspension.resume_before_backup(session, repository, pre, has_ended)
         remove_leftovers(session, repository, pre, has_ended)
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)

@@ -29,10 +29,6 @@ def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]
     :raises UnsupportedError: the mode is ASIS and the VM runs, because VDDK opens the disks of a running VM only by a
         snapshot; or vSphere takes no snapshot of the running VM; or quiescing is required and not possible.
     """
-    if request.mode is BackupMode.SUSPEND:
-        raise UnsupportedError(
-            f"VM {vm.identity.name}: mode SUSPEND is not there yet; use SNAPSHOT_INCL_MEM or SNAPSHOT_EXCL_MEM"
-        )
     mode: BackupMode = request.mode
     changes = []
     for change in (_without_snapshot, _without_memory):
@@ -88,17 +84,17 @@ def _without_snapshot(mode: BackupMode, vm: VmDescription, _disks: Sequence[Disk
 
 def _without_memory(mode: BackupMode, vm: VmDescription, disks: Sequence[Disk]) -> ChangeDown | None:
     """Return the change to a snapshot without memory, where the VM has no memory to hold, or its disks forbid it."""
-    if mode is not BackupMode.SNAPSHOT_INCL_MEM:
+    if mode not in (BackupMode.SNAPSHOT_INCL_MEM, BackupMode.SUSPEND):
         return None
     without = BackupMode.SNAPSHOT_EXCL_MEM
+    if not vm.running:
+        return _mode_change(mode, without, *_at_rest(vm))
     unsnapshotted = [
         disk.label for disk in disks if disk.compatibility_mode or disk.disk_mode.startswith("independent")
     ]
-    if unsnapshotted:
+    if unsnapshotted and mode is BackupMode.SNAPSHOT_INCL_MEM:
         detail = f"{', '.join(unsnapshotted)} cannot be part of a memory snapshot"
         return _mode_change(mode, without, ChangeReason.OUTSIDE_MEMORY_SNAPSHOT, detail)
-    if not vm.running:
-        return _mode_change(mode, without, *_at_rest(vm))
     return None
 
 
@@ -119,6 +115,8 @@ def _without_quiescing(request: BackupRequest, vm: VmDescription, mode: BackupMo
         reason, detail = _at_rest(vm)
     elif mode is BackupMode.SNAPSHOT_INCL_MEM:
         reason, detail = ChangeReason.MEMORY_IS_HELD, "vSphere does not quiesce the guest for a memory snapshot"
+    elif mode is BackupMode.SUSPEND:
+        reason, detail = ChangeReason.MEMORY_IS_HELD, "a suspended guest cannot write out its data"
     elif not vm.tools_running:
         reason, detail = ChangeReason.NO_TOOLS, "VMware Tools do not run in the guest"
     else:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from vmkeep.errors import PermissionDeniedError, StoreFullError, VmKeepError
-from vmkeep.flows import guest_thaws, vm_access
+from vmkeep.flows import guest_thaws, suspension, vm_access
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
 from vmkeep.flows.values import Removal
 from vmkeep.model.guest import Logins, no_logins
@@ -109,6 +109,7 @@ def _remove(
     with open_vsphere(site) as session:
         if vcenter is not None:
             require_server(session, vcenter, moref)
+        suspension.resume_left(session, moref, run, repository)  # first, because a suspended VM serves nobody
         removed = 0
         for snapshot in snapshots.find_by_run(session, moref, run):
             if repository is None or not snapshot.is_of_other(repository):

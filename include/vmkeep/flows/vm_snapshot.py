@@ -16,7 +16,7 @@ from vmkeep.errors import (
     UnsupportedError,
     VmKeepError,
 )
-from vmkeep.flows import guest_hooks, other_restores
+from vmkeep.flows import guest_hooks, other_restores, suspension
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
@@ -103,8 +103,15 @@ def hold_still(
     untracked = None if pre.tracked else _track(session, vm)
     if untracked is not None:
         warnings.append(f"change tracking stays off, so every backup reads all: {untracked.text}")
-    with guest_hooks.frozen_guest(session, repository, pre, logins, warnings):
-        quiesced, consistency = _create(session, pre, repository.id, warnings)
+    try:
+        with (
+            guest_hooks.frozen_guest(session, repository, pre, logins, warnings),
+            suspension.suspended(session, repository, pre),
+        ):
+            quiesced, consistency = _create(session, pre, repository.id, warnings)
+    except BaseException:
+        _remove_taken(session, repository, pre)
+        raise
     snapshot = quiesced.snapshot
     try:
         warnings += _restores_since(session, repository, pre)
@@ -114,6 +121,18 @@ def hold_still(
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)
         raise
+
+
+def _remove_taken(session: Session, repository: Repository, pre: Preflight) -> None:
+    """Remove the snapshot of a run whose VM was not suspended all the time, or could not be resumed."""
+    if pre.mode is not BackupMode.SUSPEND:
+        return
+    try:
+        for snapshot in snapshots.find_by_run(session, _moref(pre), pre.request.run):
+            if not snapshot.is_of_other(repository.id):
+                snapshots.remove(session, _moref(pre), snapshot.moref)
+    except VmKeepError as error:
+        log.warning("VM %s: its snapshot is left to the clean-up of the run: %s", pre.vm.name, error)
 
 
 def _require_off(session: Session, pre: Preflight) -> inventory.VmDescription:
@@ -180,6 +199,12 @@ def _create(session: Session, pre: Preflight, repository: str, warnings: list[st
     warnings += taken.warnings
     if not pre.running:
         return taken, _resting(pre)
+    if pre.mode is BackupMode.SUSPEND:
+        warnings.append(
+            "the memory of the suspended VM is not in the restore point: a restored guest starts as after a power "
+            "failure"
+        )
+        return taken, Consistency.SUSPENDED
     if memory:
         return taken, Consistency.MEMORY
     if taken.used is Quiesce.NONE:

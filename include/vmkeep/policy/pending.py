@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vmkeep.model.point import BackupMode
 from vmkeep.policy.values import AtEnd, Policy
 
 
@@ -27,8 +26,6 @@ def not_yet(policy: Policy) -> tuple[Pending, ...]:
 
 
 def _used(policy: Policy) -> Iterator[tuple[str, str]]:
-    if policy.mode is BackupMode.SUSPEND:
-        yield "mode", "the backup of every VM fails before it begins"
     if policy.copies:
         yield "repository.copies", "copy with 'vmkeep repo copy'"
     if policy.retention is not None:

@@ -41,6 +41,7 @@ __all__ = [
     "session",
     "sharing",
     "snapshots",
+    "suspensions",
     "vmfacts",
     "vmfiles",
 ]  # fmt: skip

@@ -47,6 +47,7 @@ class When(StrEnum):
     HOTADD = "transport hotadd"
     OWN_SWAP = "the VM's swap file has a place of its own (else that is left to the new host)"
     TEMPLATE = "the VM was a template"
+    SUSPEND = "mode SUSPEND"
     GUEST = "commands run in the guest"
     POLICIES = "storage policies are to be kept with the point"
 
@@ -150,6 +151,12 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
         ),
         _POLICIES,
         _GUEST,
+        Step(
+            name="mark the VM, suspend it and resume it",
+            calls=("ReconfigVM_Task", "SuspendVM_Task", "PowerOnVM_Task"),
+            besides={On.VM: (f"{_CONFIG}.AdvancedConfig",)},
+            when=When.SUSPEND,
+        ),
         _ENCRYPTED,
         _HOTADD,
     ),
@@ -214,7 +221,7 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
     ),
 }  # fmt: skip
 
-OFFERED = Step(name="offered to callers, part of no run", calls=("RevertToSnapshot_Task", "SuspendVM_Task"))
+OFFERED = Step(name="offered to callers, part of no run", calls=("RevertToSnapshot_Task",))
 
 _OWNERS = {
     vim.VirtualMachine: On.VM,

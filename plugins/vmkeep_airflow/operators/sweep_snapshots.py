@@ -41,7 +41,8 @@ class SweepSnapshotsOperator(SiteOperator):
         site = self.site()
         after = timedelta(hours=float(self.given_up_after_hours))
         failed: list[str] = []
-        counts: dict[str, int] = {"guests_thawed": self._thaw(site, context, failed)}
+        counts: dict[str, int] = {"vms_resumed": self._resume(site, context, after, failed)}
+        counts["guests_thawed"] = self._thaw(site, context, failed)
         counts |= self._sweep_snapshots(site, context, after, failed)
         counts["vms_removed"] = self._sweep_vms(site, context, after, failed)
         counts["vms_let_go"] = self._let_go(site, context, after, failed)
@@ -63,6 +64,16 @@ class SweepSnapshotsOperator(SiteOperator):
                     self.log.warning("VM %s: %s", found.vm.name, error)
                     failed.append(f"a snapshot of VM {found.vm.name}")
         return {str(decision): count for decision, count in counts.items()}
+
+    def _resume(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
+        from vmkeep.flows import suspension
+
+        found = suspension.sweep_suspended(site, has_ended=has_ended(context["ti"]), given_up=after)
+        for left in found:
+            state = "in use" if left.alive else left.problem or ("resumed" if left.resumed else "was not suspended")
+            self.log.info("VM %s, which run %s suspended: %s", left.vm, left.run, state)
+        failed += [f"VM {left.vm.name}, which is suspended," for left in found if left.problem]
+        return sum(left.resumed for left in found)
 
     def _sweep_vms(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
         from vmkeep.flows import restore

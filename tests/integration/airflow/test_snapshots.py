@@ -174,7 +174,8 @@ def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, cont
         sweep = run_dag("snapshot_sweep")
         assert sweep.state == "success"
         assert sweep.xcom("sweep") == {
-            "guests_thawed": 0, "remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0, "vms_let_go": 0,
+            "vms_resumed": 0, "guests_thawed": 0, "remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0,
+            "vms_let_go": 0,
         }  # fmt: skip
         assert len(control.snapshots("web01")) == 1
     finally:

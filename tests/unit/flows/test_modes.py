@@ -14,6 +14,7 @@ from vmkeep.model.point import BackupMode, Quiesce, VmIdentity
 from vmkeep.vsphere.inventory import PowerState, VmDescription
 
 INCL, EXCL, ASIS = BackupMode.SNAPSHOT_INCL_MEM, BackupMode.SNAPSHOT_EXCL_MEM, BackupMode.ASIS
+SUSPEND = BackupMode.SUSPEND
 DISK = Disk(
     key=2000, label="Hard disk 1", controller=ControllerKind.SCSI, controller_type="ParaVirtualSCSIController", bus=0,
     unit=0, capacity=1 << 30, backing="FlatVer2", file_name="[ds1] a/a.vmdk",
@@ -51,6 +52,9 @@ def test_a_request_that_the_vm_allows_is_not_changed():
         (replace(VM, disks=(DISK, RDM)), INCL, EXCL, "outside-memory-snapshot", True),
         (OFF, INCL, EXCL, "not-running", False),
         (SUSPENDED, INCL, EXCL, "already-suspended", False),
+        (OFF, SUSPEND, EXCL, "not-running", False),
+        (SUSPENDED, SUSPEND, EXCL, "already-suspended", False),
+        (replace(OFF, template=True), SUSPEND, ASIS, "template", False),
     ],
 )
 def test_a_mode_is_changed_down_with_its_reason(vm, asked, used, reason, warned):
@@ -69,6 +73,7 @@ def test_a_mode_is_changed_down_with_its_reason(vm, asked, used, reason, warned)
         (OFF, EXCL, "not-running", False),
         (SUSPENDED, EXCL, "already-suspended", False),
         (VM, INCL, "memory-is-held", False),
+        (VM, SUSPEND, "memory-is-held", False),
         (TOOLLESS, EXCL, "no-tools", True),
     ],
 )
@@ -83,7 +88,12 @@ def test_quiescing_that_is_not_possible_is_left_out_with_its_reason(vm, mode, re
 
 @pytest.mark.parametrize(
     ("vm", "mode", "cure"),
-    [(SUSPENDED, EXCL, "Resume"), (VM, INCL, "SNAPSHOT_EXCL_MEM"), (TOOLLESS, EXCL, "Start VMware Tools")],
+    [
+        (SUSPENDED, EXCL, "Resume"),
+        (VM, INCL, "SNAPSHOT_EXCL_MEM"),
+        (VM, SUSPEND, "SNAPSHOT_EXCL_MEM"),
+        (TOOLLESS, EXCL, "Start VMware Tools"),
+    ],
 )
 def test_required_quiescing_that_is_not_possible_is_refused_with_its_cure(vm, mode, cure):
     with pytest.raises(UnsupportedError, match=f"quiescing is required, but not possible: .*{cure}"):
@@ -92,6 +102,10 @@ def test_required_quiescing_that_is_not_possible_is_refused_with_its_cure(vm, mo
 
 def test_a_vm_that_is_off_has_written_everything_as_required():
     assert choose(OFF, required=True).mode is EXCL
+
+
+def test_a_running_vm_is_suspended_whatever_its_disks_are():
+    assert choose(replace(VM, disks=(DISK, INDEPENDENT)), SUSPEND, Quiesce.NONE).changes == ()
 
 
 def test_a_memory_snapshot_that_became_a_plain_one_is_quiesced():

@@ -30,6 +30,8 @@ def reconfigure(site: Site, vm: Any, spec: Any) -> None:
     current = world.get(vm, "config")
     if current.template:
         raise vmodl.fault.NotSupported(msg="A template cannot be reconfigured.")
+    if world.get(vm, "runtime").powerState == "suspended":
+        raise invalid_power_state("suspended", "poweredOff")
     check_spec(spec)
     if spec.crypto is not None:
         raise vmodl.fault.NotSupported(msg="vmlab encrypts a virtual machine when it is made, not later")

@@ -1,0 +1,167 @@
+"""Holds a VM suspended while its snapshot is taken, and resumes it, whatever dies.
+
+The VM stays suspended for the snapshot only, because its disks are then copied from the snapshot while it runs. A run
+that dies in between leaves its mark on the VM. The run's clean-up, the VM's next backup and the sweep find the mark and
+resume the VM. Nobody resumes a VM that a person has suspended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from vmkeep.errors import NotFoundError, StaleError, VmKeepError
+from vmkeep.flows import vm_access
+from vmkeep.flows.connect import open_vsphere
+from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.values import Preflight
+from vmkeep.model.point import BackupMode
+from vmkeep.model.site import Site
+from vmkeep.model.vmref import VmRef
+from vmkeep.repository import Repository, open_site_repository
+from vmkeep.vsphere import machines, suspensions
+from vmkeep.vsphere.inventory import PowerState
+from vmkeep.vsphere.rights import When
+from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
+
+LEASE = "suspension"
+"""Name of the lease that a run holds while its VM is suspended."""
+
+
+def circumstances(mode: BackupMode) -> tuple[When, ...]:
+    """Return the circumstances in which a backup needs more rights."""
+    return (When.SUSPEND,) if mode is BackupMode.SUSPEND else ()
+
+
+@contextmanager
+def suspended(session: Session, repository: Repository, pre: Preflight) -> Iterator[None]:
+    """Suspend the VM, if its mode says so, run the body, and resume the VM, whatever has happened in between.
+
+    :raises StaleError: somebody else suspended the VM first, or resumed it before the body had ended.
+    """
+    if pre.mode is not BackupMode.SUSPEND or not pre.running:
+        yield
+        return
+    vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
+    mark = suspensions.SuspendMark(run=run, began=session.server_time(), repository=repository.id)
+    with repository.run(run).open_lease(LEASE):
+        try:
+            ours = suspensions.suspend(session, vm.moref, mark)
+        except BaseException:
+            resume_left(session, vm.moref, run, repository.id)
+            raise
+        if not ours:
+            raise StaleError(f"VM {vm} was suspended or switched off since its backup was planned: start again")
+        try:
+            yield
+            if machines.power_state(session, vm.moref) is not PowerState.SUSPENDED:
+                raise StaleError(f"VM {vm} was resumed before its snapshot was complete: start again")
+        finally:
+            _resume_own(session, vm)
+
+
+def _resume_own(session: Session, vm: VmRef) -> None:
+    """Resume a VM that this process has suspended. One that somebody switched off since stays off."""
+    if machines.power_state(session, vm.moref) is PowerState.OFF:
+        suspensions.unmark(session, vm.moref)
+        return
+    suspensions.resume(session, vm.moref)
+    log.info("VM %s runs again", vm)
+
+
+def resume_left(session: Session, moref: str, run: str, repository: str | None) -> bool:
+    """Resume a VM that a run has left suspended. Return whether it was suspended.
+
+    :param repository: id of the run's repository; ``None``: it is not known.
+    """
+    try:
+        marked = suspensions.find_marked(session, moref)
+    except NotFoundError:
+        return False
+    if marked is None or marked.mark.run != run or repository not in (None, marked.mark.repository):
+        return False
+    return _end(session, marked)
+
+
+def _end(session: Session, marked: suspensions.MarkedVm) -> bool:
+    if marked.suspended_by_run:
+        log.warning("VM %s: resuming it, because run %s left it suspended", marked.vm, marked.mark.run)
+        return suspensions.resume(session, marked.vm.moref)
+    if marked.power is not PowerState.SUSPENDED and marked.is_over(session.server_time()):
+        log.warning("VM %s: run %s left only its mark; it is taken off", marked.vm, marked.mark.run)
+        suspensions.unmark(session, marked.vm.moref)
+    return False
+
+
+def resume_before_backup(session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded) -> None:
+    """Resume the VM if a dead run, or an earlier try of this run, has left it suspended.
+
+    :raises StaleError: it was left suspended, so that the plan of this backup is not true any more.
+    """
+    marked = suspensions.find_marked(session, pre.vm.moref or "")
+    if marked is None or _is_alive(session, repository, marked, pre.request.run, has_ended, GIVEN_UP):
+        return
+    if _end(session, marked):
+        raise StaleError(
+            f"VM {marked.vm} was left suspended by run {marked.mark.run}, and is resumed now: start its backup again"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftSuspended:
+    """A VM that a run has suspended."""
+
+    vm: VmRef
+    run: str
+    alive: bool
+    """The run may still be at work, or is of another repository, which alone knows."""
+    resumed: bool = False
+    problem: str = ""
+    """The reason why it could not be resumed."""
+
+
+def sweep_suspended(
+    site: Site, *, has_ended: HasEnded = nobody_knows, given_up: timedelta = GIVEN_UP, dry_run: bool = False
+) -> tuple[LeftSuspended, ...]:
+    """Resume every VM that a dead run has left suspended. A failure at one does not stop the others.
+
+    :param has_ended: tells whether the owner of a run has ended; ``None``: the owner is not known.
+    :param given_up: age from which a silent run of an unknown owner is dead.
+    """
+    with open_site_repository(site) as repository, open_vsphere(site) as session:
+        found = []
+        for marked in suspensions.list_marked(session):
+            alive = _is_alive(session, repository, marked, "", has_ended, given_up)
+            resumed, problem = False, ""
+            if not alive and not dry_run:
+                try:
+                    resumed = _end(session, marked)
+                except VmKeepError as error:
+                    problem = str(error)
+            found.append(
+                LeftSuspended(vm=marked.vm, run=marked.mark.run, alive=alive, resumed=resumed, problem=problem)
+            )
+        return tuple(found)
+
+
+def _is_alive(
+    session: Session,
+    repository: Repository,
+    marked: suspensions.MarkedVm,
+    own: str,
+    has_ended: HasEnded,
+    given_up: timedelta,
+) -> bool:
+    if marked.mark.repository != repository.id:
+        return True
+    if marked.mark.run == own:
+        return False
+    holder = vm_access.Holder(run=marked.mark.run, since=marked.mark.began)
+    return vm_access.holder_is_alive(
+        repository, holder, now=session.server_time(), has_ended=has_ended, given_up=given_up
+    )

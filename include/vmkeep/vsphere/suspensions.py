@@ -1,0 +1,172 @@
+"""Suspends a VM for a backup, and resumes it. A mark in the VM's advanced settings says which run did so, and when.
+
+The mark is set before the VM is suspended and taken off after it runs again, because vSphere may refuse to reconfigure
+a suspended VM. A VM that carries no mark, or that was suspended at another time, was suspended by somebody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from vmkeep.errors import VSphereError
+from vmkeep.model.vmref import VmRef
+from vmkeep.vsphere.api import moref_of, vim
+from vmkeep.vsphere.claims import options_for, values_by_key
+from vmkeep.vsphere.describe import PowerState
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.machines import SUSPEND_SECONDS, power_on, power_state
+from vmkeep.vsphere.names import decode_name
+from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.tasks import run_task
+
+log = logging.getLogger(__name__)
+
+SUSPENDED_BY = "vmkeep.suspending"
+"""Setting with the key of the run that suspends the VM."""
+BEGAN = "vmkeep.suspending.began"
+"""Setting with the time before the VM was suspended, by vCenter's clock, in ISO format."""
+REPOSITORY = "vmkeep.suspending.repository"
+"""Setting with the id of the run's repository."""
+_SECONDS = 300.0
+_WRONG_STATE = "InvalidPowerState"
+_SLACK = timedelta(minutes=5)
+"""Difference allowed between the clocks of vCenter and of the VM's host."""
+_PATHS = ("name", "runtime.powerState", "runtime.suspendTime", "config.extraConfig")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendMark:
+    """The mark of a run on the VM that it suspends."""
+
+    run: str
+    began: datetime
+    repository: str
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The mark as advanced settings."""
+        return {SUSPENDED_BY: self.run, BEGAN: self.began.isoformat(), REPOSITORY: self.repository}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedVm:
+    """A VM that carries the mark of a run."""
+
+    vm: VmRef
+    mark: SuspendMark
+    power: PowerState
+    suspended_at: datetime | None
+
+    @property
+    def suspended_by_run(self) -> bool:
+        """Whether the VM is suspended, and since the time at which the run suspended it."""
+        if self.power is not PowerState.SUSPENDED:
+            return False
+        latest = self.mark.began + timedelta(seconds=SUSPEND_SECONDS) + _SLACK
+        return self.suspended_at is None or self.mark.began - _SLACK <= self.suspended_at <= latest
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether the mark serves nothing more: the VM is not suspended by the run, and will not be."""
+        return not self.suspended_by_run and now - self.mark.began > timedelta(seconds=SUSPEND_SECONDS)
+
+
+def find_marked(session: Session, moref: str) -> MarkedVm | None:
+    """Return a VM with the mark of the run that suspends it; ``None``: it carries none.
+
+    :raises NotFoundError: there is no such VM.
+    """
+    with speaking(f"look for the run that suspends VM {moref}"):
+        managed = session.vm(moref)
+        return _marked(managed, read(session, managed, *_PATHS))
+
+
+def list_marked(session: Session) -> tuple[MarkedVm, ...]:
+    """Return every VM that carries the mark of some run."""
+    with speaking("look for VMs that backups have suspended"):
+        found = read_all(session, vim.VirtualMachine, *_PATHS)
+    return tuple(marked for vm, values in found if (marked := _marked(vm, values)) is not None)
+
+
+def suspend(session: Session, moref: str, mark: SuspendMark) -> bool:
+    """Mark a running VM and suspend it. Return whether this call suspended it; else somebody else was faster.
+
+    If vSphere does not answer in time, the mark stays, because the VM may be suspended later.
+    """
+    try:
+        _set(session, moref, mark.settings, what=f"mark VM {moref}, which run {mark.run} suspends")
+    except VSphereError as error:
+        if error.fault == _WRONG_STATE:
+            return False
+        raise
+    what = f"suspend VM {moref} for run {mark.run}"
+    try:
+        with speaking(what):
+            run_task(
+                session,
+                lambda: session.vm(moref).SuspendVM_Task(),
+                what=what,
+                timeout=SUSPEND_SECONDS,
+                look=lambda: True if power_state(session, moref) is PowerState.SUSPENDED else None,
+            )
+    except VSphereError as error:
+        with contextlib.suppress(VSphereError):
+            unmark(session, moref)
+        if error.fault == _WRONG_STATE:
+            return False
+        raise
+    return True
+
+
+def resume(session: Session, moref: str) -> bool:
+    """Resume a VM and take the mark off it. Return whether it was not running before."""
+    resumed = power_on(session, moref)
+    unmark(session, moref)
+    return resumed
+
+
+def unmark(session: Session, moref: str) -> None:
+    """Take the mark off a VM."""
+    names = dict.fromkeys((SUSPENDED_BY, BEGAN, REPOSITORY), "")
+    _set(session, moref, names, what=f"take the mark of a suspension off VM {moref}")
+
+
+def _set(session: Session, moref: str, values: Mapping[str, str], *, what: str) -> None:
+    spec = vim.vm.ConfigSpec(extraConfig=options_for(values))
+    with speaking(what):
+        run_task(
+            session,
+            lambda: session.vm(moref).ReconfigVM_Task(spec),
+            what=what,
+            timeout=_SECONDS,
+            look=lambda: True if _has(session, moref, values) else None,
+        )
+
+
+def _has(session: Session, moref: str, values: Mapping[str, str]) -> bool:
+    now = values_by_key(read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"])
+    return all(now.get(key, "") == value for key, value in values.items())
+
+
+def _marked(vm: Any, values: Mapping[str, Any]) -> MarkedVm | None:
+    settings = values_by_key(values["config.extraConfig"])
+    if not settings.get(SUSPENDED_BY):
+        return None
+    try:
+        began = datetime.fromisoformat(settings.get(BEGAN, ""))
+    except ValueError:
+        began = None
+    if began is None or began.tzinfo is None:
+        log.warning("VM %s carries a mark of a suspension without a time: left alone", moref_of(vm))
+        return None
+    return MarkedVm(
+        vm=VmRef(moref=moref_of(vm), name=decode_name(values["name"] or "")),
+        mark=SuspendMark(run=settings[SUSPENDED_BY], began=began, repository=settings.get(REPOSITORY, "")),
+        power=PowerState(str(values["runtime.powerState"])),
+        suspended_at=values["runtime.suspendTime"],
+    )
