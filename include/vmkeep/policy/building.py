@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from zoneinfo import available_timezones
 
 from vmkeep.errors import SelectorError, UsageError
+from vmkeep.model.diskrule import parse_disk_rule
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy import schema
@@ -144,6 +145,17 @@ def _size(text: str) -> int:
     return int(Decimal(text[:-3].strip()) * _UNITS[text[-3:]])
 
 
+def _glob(prefix: str, field: str) -> Callable[[str], str]:
+    """Return the reader of a pattern of names, which has to survive the way to ``vm_backup`` as a text."""
+
+    def read(text: str) -> str:
+        if not text.strip() or getattr(parse_disk_rule(f"{prefix}{text}"), field) != text:
+            raise UsageError(f"'{text}' begins or ends with a blank, or has an & before another rule")
+        return text
+
+    return read
+
+
 _READERS: dict[tuple[str, ...], Callable[[str], Any]] = {
     ("selection",): parse_selector,
     ("exclusions",): parse_selector,
@@ -153,6 +165,8 @@ _READERS: dict[tuple[str, ...], Callable[[str], Any]] = {
     ("window", "blackout"): _blackout,
     ("retention", "within"): parse_duration,
     **{("disks", rule, size): _size for rule in ("include", "exclude") for size in ("larger_than", "smaller_than")},
+    **{("disks", rule, "label"): _glob("label:", "label") for rule in ("include", "exclude")},
+    **{("disks", rule, "datastore"): _glob("datastore:", "datastore") for rule in ("include", "exclude")},
 }
 """The readers of texts, by the keys that lead to them."""
 

@@ -137,7 +137,7 @@ class DagRunResult:
 
 
 @pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory, connections) -> AirflowHome:
+def airflow_home(tmp_path_factory, connections, policies) -> AirflowHome:
     home = AirflowHome(tmp_path_factory.mktemp("airflow"), connections=connections)
     home.set("core", "default_task_retry_delay", 1)
     home.set("workers", "execution_api_retry_wait_max", 1)
@@ -146,13 +146,15 @@ def airflow_home(tmp_path_factory, connections) -> AirflowHome:
     home.set("scheduler", "scheduler_heartbeat_sec", 1)
     home.set("scheduler", "scheduler_health_check_threshold", 30)
     home.set("scheduler", "scheduler_idle_sleep_time", 0.4)  # each look for work costs 0.02 CPU seconds
-    home.set("vmkeep", "policies", _policies(tmp_path_factory.mktemp("policies")))
+    home.set("vmkeep", "policies", policies)
     home.prepare()
     return home
 
 
-def _policies(folder: Path) -> Path:
+@pytest.fixture(scope="session")
+def policies(tmp_path_factory) -> Path:
     """Write a policy whose window is open for hours from now on, and one with a fault."""
+    folder: Path = tmp_path_factory.mktemp("policies")
     hour = (now().hour + 12) % 24
     (folder / "always.yaml").write_text(
         "name: always\nselection: name:web01 or name:db01\nlimits: {backups_at_once: 1}\n"

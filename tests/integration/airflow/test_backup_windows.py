@@ -65,3 +65,18 @@ def test_a_policy_with_faults_is_an_import_error_and_the_others_live(api, window
     (error,) = [error for error in errors if error["filename"].endswith("policy_faults.py")]
     assert "broken.yaml:1:1: selection is missing" in error["stack_trace"]
     assert not api.call("GET", f"/api/v2/dags/{WINDOW}")["has_import_errors"]
+
+
+def test_a_window_whose_file_is_broken_meanwhile_comes_to_its_end_and_an_event_tells_of_it(api, window, policies):
+    assert api.xcom(WINDOW, window, "notify") == {"told": False, "mail": []}
+    sound = (policies / "always.yaml").read_text()
+    (policies / "always.yaml").write_text("[")
+    try:
+        api.clear(WINDOW, window, "notify", "report")
+        assert api.wait(WINDOW, window, seconds=HANG) == "success"
+    finally:
+        (policies / "always.yaml").write_text(sound)
+    assert api.xcom(WINDOW, window, "notify") == {"told": True, "mail": []}
+    (event,) = api.call("GET", f"/api/v2/assets/events?source_dag_id={WINDOW}")["asset_events"]
+    assert (event["name"], event["extra"]["policy"], event["extra"]["problems"]) == ("vmkeep_windows", "always", [])
+    assert event["extra"]["vms"]["done"] == 2

@@ -226,6 +226,20 @@ def test_a_policy_has_the_name_of_its_file(faults):
     assert "write name: weekly" in message
 
 
+@pytest.mark.parametrize("field", ["label", "datastore"])
+@pytest.mark.parametrize("name", ["' '", '" Data"', '"Data "', "Data & >2TiB", '"a & unit:scsi0:1"'])
+def test_a_name_of_disks_that_would_mean_others_on_its_way_to_the_backup_is_refused(faults, field, name):
+    ((line, _, message),) = faults(f"{SOUND}disks:\n  exclude:\n    - {{{field}: {name}}}\n")
+    assert (line, f"disks.exclude[1].{field}" in message) == (9, True)
+
+
+@pytest.mark.parametrize("name", ["Hard disk 2", "R&D", "a & b", "[ssd] x*", "label:x", ">2TiB"])
+def test_any_other_name_of_disks_is_taken(policy_file, name):
+    policy = read_file(policy_file(f'{SOUND}disks: {{exclude: [{{label: "{name}"}}]}}\n')).policy
+    assert policy is not None
+    assert policy.disks.exclude[0].label == name
+
+
 @pytest.mark.parametrize("name", ["Nightly", "-x", "a b", "a/b", "../x", "", "x" * 61, "é", "nightly\\n"])
 def test_a_name_that_could_not_be_part_of_a_dags_id_is_refused(faults, name):
     assert faults(SOUND.replace("nightly", f'"{name}"'))
