@@ -219,6 +219,24 @@ def test_a_process_that_is_told_to_stop_while_the_guest_is_frozen_thaws_it(site,
     await_tasks(lab)
 
 
+def test_the_command_line_freezes_and_thaws_and_refuses_a_freeze_that_nothing_takes_back(site, guest, lab, tmp_path):
+    (password := tmp_path / "pw").write_text(SECRET)
+    password.chmod(0o600)
+    run = ["backup", "run", VM, "-r", site.repository, "--vcenter", f"{lab.host}:{lab.port}", "--user", lab.user,
+           "--vddk", str(lab.vddk), "--guest-user", "backup", "--guest-password-file", str(password)]  # fmt: skip
+    secrets = {"VMKEEP_PASSWORD": lab.password, "VMKEEP_THUMBPRINT": lab.thumbprint, "VMKEEP_CATALOG": "sqlite://"}
+    cli_runner = CliRunner(env=secrets)
+
+    refused = cli_runner.invoke(cli, [*run, "--pre-freeze", FREEZE], standalone_mode=False)
+    assert isinstance(refused.exception, UsageError)
+    assert guest.story == []
+    done = cli_runner.invoke(cli, [*run, "--pre-freeze", FREEZE, "--post-thaw", THAW], standalone_mode=False)
+
+    assert done.exception is None
+    assert guest.story == ["freeze", "snapshot", "thaw"]
+    assert lab.vm(VM)["snapshots"] == []
+
+
 def test_a_person_lists_and_thaws_the_guests_that_dead_runs_have_left(site, guest, lab):
     pre = dying_run(site, guest, lab)
     with open_repository(site.repository) as repository:
