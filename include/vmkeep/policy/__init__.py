@@ -10,8 +10,8 @@ line and column, instead of stopping at the first one.
 which the clock is changed. ``pending`` names the fields that the pipeline does not carry out yet, because nobody may
 learn that in a disaster.
 
-The rules: a field that is not known is refused. A default is the safe choice: everything is kept, every disk is copied,
-a guest is asked to flush. Nothing here asks a server or the time.
+The rules: a field that is not known is refused. A default is the safe choice: a policy forgets no point, every disk is
+copied, a guest is asked to flush. Nothing here asks a server or the time.
 """
 
 from vmkeep.policy.faults import Fault, Place

@@ -88,7 +88,7 @@ class Policy:
     copies: tuple[str, ...]
     """Airflow connections."""
     retention: RetentionRule | None
-    """The rule for its points; ``None``: every restore point stays."""
+    """The rule for its points; ``None``: that of the repository's connection counts."""
     sample: float
     """Share of a new point's data that is verified after the backup."""
     backups_at_once: int
