@@ -171,11 +171,11 @@ class Guest:
     def _print(self, process: Process, arguments: str) -> None:
         places = [next(filter(None, found)) for found in _OUTPUT.findall(arguments)]
         if places:
-            place = places[-1]
-            if place.startswith("$"):  # one of the words behind the script
-                place = shlex.split(arguments)[int(place[1:]) + 2]
+            place, output = places[-1], process.script.output
+            if place.startswith("$"):  # one of the words behind a script, which prints what it has kept in a variable
+                place, output = shlex.split(arguments)[int(place[1:]) + 2], output.rstrip("\n") + "\n"
             file = self.files.setdefault(place, File(owner=process.owner))
-            file.data, file.changed = process.script.output.encode() + b"\n", datetime.now(UTC)
+            file.data, file.changed = output.encode(), datetime.now(UTC)
 
     def _end(self, process: Process, code: int) -> None:
         process.ended, process.over_at, process.exit = datetime.now(UTC), time.monotonic(), code
