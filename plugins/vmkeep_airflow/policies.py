@@ -7,7 +7,7 @@ fault, and a file of its own, which makes no DAG, has the import error that tell
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from airflow.sdk import get_parsing_context
@@ -35,7 +35,7 @@ TELL_ALWAYS = Notifications(when=NotifyWhen.ALWAYS)
 _NAME = re.compile(field_of(("name",))["pattern"])
 
 _SHOWN = 100
-"""Faults that the import error lists."""
+"""Faults that an import error or a page lists."""
 
 
 def policy_folder() -> Path:
@@ -63,7 +63,7 @@ def faulty_windows() -> Iterator[tuple[str, tuple[str, ...]]]:
     """
     for read in _files_of_windows():
         if read.policy is None and read.path.suffix == ".yaml" and _NAME.fullmatch(read.path.stem):
-            yield read.path.stem, read.lines
+            yield read.path.stem, tuple(_first(read.lines))
 
 
 def _files_of_windows() -> tuple[PolicyFile, ...]:
@@ -85,9 +85,15 @@ def require_sound_policies() -> None:
     """
     lines = [line for read in policy_files() for line in read.lines]
     if lines:
-        more = [f"and {len(lines) - _SHOWN} more: run 'vmkeep policy check'"] if len(lines) > _SHOWN else []
-        listed = "\n".join([*lines[:_SHOWN], *more])
+        listed = "\n".join(_first(lines))
         raise PolicyError(f"{counted(len(lines), 'fault')} in policy files, which back up nothing now:\n{listed}")
+
+
+def _first(lines: Sequence[str]) -> Iterator[str]:
+    """Yield as many faults as Airflow shows, and the number of the others."""
+    yield from lines[:_SHOWN]
+    if len(lines) > _SHOWN:
+        yield f"and {len(lines) - _SHOWN} more: run 'vmkeep policy check'"
 
 
 def faulty_page(faults: tuple[str, ...]) -> str:

@@ -74,6 +74,12 @@ def test_a_window_whose_file_is_broken_meanwhile_comes_to_its_end(folder):
         broken.get_task("start_backups").execute({})
 
 
+def test_a_page_lists_the_first_faults_of_a_file_and_the_number_of_the_others(folder):
+    (folder / "web.yaml").write_text("name: web\n" + "".join(f"x{number}: 1\n" for number in range(500)))
+    page = parsed().dags["backup_window_web"].doc_md
+    assert (page.count("web.yaml:"), "and 402 more: run 'vmkeep policy check'" in page) == (100, True)
+
+
 def test_a_file_whose_name_no_policy_may_have_makes_no_dag(folder):
     for name in ("We b.yaml", "old.yml", f"{'x' * 200}.yaml"):
         (folder / name).write_text("[")
