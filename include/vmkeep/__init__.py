@@ -1,8 +1,8 @@
 """vmkeep: agentless, image-level backup and restore of VMware vSphere VMs.
 
 The engine runs with no Airflow installed. Layers, upper imports lower only (held by a lint contract):
-cli > flows > images > transfer, maintenance > repository, catalog, vsphere, vddk, policy > blobs, retention,
-selection > model > clock, extras, privacy, scratch > errors.
+cli > flows > images > transfer, maintenance > repository, catalog, vsphere, vddk, policy, proxy > blobs,
+retention, selection > model > blackbox, clock, extras, privacy, scratch > errors.
 ``testing`` stands above all of them, and no other package imports it.
 A package is entered through its door: the names and modules in its ``__all__``.
 """

@@ -1,18 +1,23 @@
-"""``vmkeep vsphere``: the rights that a vCenter has to grant."""
+"""``vmkeep vsphere``: the rights that a vCenter has to grant, and the ways from this machine to a VM's disks."""
 
 from __future__ import annotations
 
 import click
 
-from vmkeep.cli.options import json_option
+from vmkeep.cli import settings
+from vmkeep.cli.completions import complete_selectors
+from vmkeep.cli.configuration import value_of
+from vmkeep.cli.options import json_option, vcenter_from, vddk_option, vsphere_options
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.flows import transports
 from vmkeep.flows.rights import PURPOSES, needed_rights
+from vmkeep.model.site import Site, parse_drivers
 
 
 @click.group(cls=Verbs)
 def vsphere() -> None:
-    """Print the rights that a vCenter user needs."""
+    """Print the rights that a vCenter user needs; check which transports reach a VM's disks."""
 
 
 @vsphere.command(
@@ -53,4 +58,35 @@ def role(purpose: str | None, as_json: bool) -> None:
         return
     print_table(
         ("for", "on", "privilege", "only if"), [(word, right.on, right.privilege, right.when) for word, right in chosen]
+    )
+
+
+@vsphere.command(
+    "check", examples={"Show the transport modes that reach a VM's disks from this proxy": "vmkeep vsphere check app01"}
+)
+@click.argument("selector", metavar="VM", shell_complete=complete_selectors)
+@vsphere_options
+@vddk_option
+@json_option
+def check(selector: str, vddk: str | None, as_json: bool, **options: str | None) -> None:
+    """Show by which transport modes this machine can read the disks of a VM, and why not by the others.
+
+    Run it on the proxy, as the user of its worker. A backup checks the same before it takes a snapshot. Nothing is
+    changed.
+    """
+    drivers = parse_drivers(value_of(settings.DISK_DRIVERS))
+    site = Site(repository="", vcenter=vcenter_from(**options), vddk=vddk or None, disk_drivers=drivers)
+    found = transports.check(site, selector)
+    rows = [(verdict.disk, verdict.mode, verdict.why_not) for verdict in found.verdicts]
+    if as_json:
+        disks = [
+            {"disk": disk.address, "label": disk.label, "transport": mode, "possible": not why, "why_not": why or None}
+            for disk, mode, why in rows
+        ]
+        print_json({"vm": found.vm.moref, "driver": found.driver, "proxy": found.proxy, "transports": disks})
+        return
+    click.echo(f"{found.vm.name} ({found.vm.moref})\n  driver  {found.driver}\n  proxy   {found.proxy}")
+    print_table(
+        ("disk", "label", "transport", "possible", "because"),
+        [(disk.address, disk.label, mode, "no" if why else "yes", why) for disk, mode, why in rows],
     )

@@ -37,7 +37,7 @@ _NOUNS = {
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
     "vm": "List and show the VMs of a vCenter; free and thaw VMs that dead runs have left.",
-    "vsphere": "Print the rights that a vCenter user needs.",
+    "vsphere": "Print the rights that a vCenter user needs; check which transports reach a VM's disks.",
 }
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "retention",
     "rights",
     "suspension",
+    "transports",
     "upkeep",
     "values",
     "vm_groups",

@@ -27,6 +27,7 @@ from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.parents import find_last_point
 from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
+from vmkeep.flows.transports import plan_transports, warnings_of
 from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.flows.vm_snapshot import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
 from vmkeep.model.fullreason import FullReason, count_reasons
@@ -55,7 +56,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
 
     :param logins: returns the guest's user for commands in the guest.
     """
-    check_driver(site)
+    driver = check_driver(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         seen = sightings_for(session, request.vm_selector, repository, site.catalog)
         found = inventory.find_vm(session, request.vm_selector, seen)
@@ -69,6 +70,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
         disks = choose_disks(readable(vm.disks, choice.mode), request)
         require_some(disks, request, vm.identity.name)
         refuse_shared_in_use(session, vm, disks)
+        ways = plan_transports(session, vm, disks, request.transports, driver.transports)
         guest = guest_hooks.check(session, vm, request.guest, choice.mode, logins)
         last = find_last_point(repository, vm.identity)
         managed = f"it is managed by {vm.managed_by}, which may undo a restore of it, or be disturbed by one"
@@ -88,7 +90,8 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
             parent=last.point.ref if last.point else None,
             no_parent=last.full.text if last.full else "",
             no_parent_reason=last.full.reason if last.full else FullReason.NO_POINT,
-            warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *guest),
+            transports=ways,
+            warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *warnings_of(ways, disks), *guest),
         )
 
 

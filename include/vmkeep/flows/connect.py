@@ -10,7 +10,7 @@ from typing import Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import StaleError, UsageError
-from vmkeep.model.diskaccess import Launch
+from vmkeep.model.diskaccess import DriverProbe, Launch
 from vmkeep.model.site import Site
 from vmkeep.transfer import choose_driver, probe_driver
 from vmkeep.vsphere.server import server_uuid
@@ -18,8 +18,8 @@ from vmkeep.vsphere.session import Session, open_session
 
 log = logging.getLogger(__name__)
 
-_STARTED: Final[set[Launch]] = set()
-"""Disk drivers that a child of this process has started without error. Other files of a library make another value."""
+_STARTED: Final[dict[Launch, DriverProbe]] = {}
+"""Disk drivers that a child of this process has started without error. Other files of a library make another key."""
 FENCE_SECONDS = 60.0
 """Seconds that a clean-up waits for transfers to stop. A transfer that is silent for 15 s counts as gone."""
 
@@ -59,15 +59,16 @@ def pinned(site: Site, session: Session) -> Site:
     return replace(site, vcenter=replace(site.vcenter, thumbprint=sha1, also_sha256=sha256))
 
 
-def check_driver(site: Site) -> None:
+def check_driver(site: Site) -> DriverProbe:
     """Start the disk driver in a child process, as a disk copy does, so that a broken library fails the run here.
 
     A process that works on many VMs tries each library only once.
 
+    :returns: the driver's abilities.
     :raises UsageError: no driver can work on this machine, e.g. because no folder of VDDK is given.
     """
     choice = choose_driver(site)
     if choice.launch not in _STARTED:
         log.info("disk driver %s (%s): %s", choice.name, choice.launch.title, choice.reason)
-        probe_driver(site)
-        _STARTED.add(choice.launch)
+        _STARTED[choice.launch] = probe_driver(site)
+    return _STARTED[choice.launch]

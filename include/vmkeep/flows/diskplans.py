@@ -10,6 +10,7 @@ from vmkeep.errors import ChangesUnknownError, NotFoundError, StaleError
 from vmkeep.flows.connect import open_vsphere, require_server
 from vmkeep.flows.parents import NO_POINT, choose_parent, find_unfit
 from vmkeep.flows.same_vm import other_history, other_vm
+from vmkeep.flows.transports import transports_of
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.audit import next_audit, runs_of
 from vmkeep.model.disk import ChangeId
@@ -81,6 +82,7 @@ class _Planning:
         full = found if isinstance(found, FullRead) else None
         if full is not None:
             log.info("%s: full read (%s): %s", held.disk.label, full.reason, full.text)
+        way = transports_of(self._pre, held.disk.key)
         return DiskJob(
             run=self._pre.request.run,
             begun=self._taken.begun,
@@ -98,7 +100,8 @@ class _Planning:
             audit=next_audit(increment.image.audit, of=self._audit_runs, root=increment.image.root)
             if increment
             else None,
-            transports=self._pre.request.transports,
+            transports=way.modes,
+            why_transports=way.why,
         )
 
     def _find(self, held: inventory.HeldDisk) -> _Increment | FullRead:

@@ -60,6 +60,18 @@ class BackupRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskTransports:
+    """The transport modes by which one disk can be read, of those that the request allows."""
+
+    key: int
+    """Device key of the disk."""
+    modes: tuple[TransportMode, ...]
+    """In the request's order."""
+    why: str = ""
+    """The reasons against the other modes of the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
     """All facts and decisions from before the first change."""
 
@@ -81,6 +93,8 @@ class Preflight:
     """Ref of the point of this very VM that an incremental starts from; ``None``: every disk is read in full."""
     no_parent: str = ""
     """Reason why there is no such point."""
+    transports: tuple[DiskTransports, ...] = ()
+    """A disk that is not listed is read by the modes of the request."""
     no_parent_reason: FullReason = FullReason.NO_POINT
     warnings: tuple[str, ...] = ()
 

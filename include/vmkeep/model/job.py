@@ -51,6 +51,8 @@ class DiskJob:
     audit: AuditPlan | None = None
     """The sample of unchanged blocks to read and compare; ``None``: none."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
+    why_transports: str = ""
+    """The reasons why modes that the request prefers are not among these."""
     piece_size: int = 1 << 20
     depth: int = 8
 

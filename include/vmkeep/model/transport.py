@@ -64,6 +64,17 @@ class AccessUsed:
     """The reason why it is not the mode that the request prefers; empty: it is that one."""
 
 
+def why_another(used: str, modes: Sequence[str]) -> str:
+    """Return the reason why a driver used another mode than the first one it was given; empty: it used that one.
+
+    A driver with modes of its own, such as ``file``, had no choice.
+    """
+    if used not in modes:
+        return ""
+    passed = modes[: modes.index(used)]
+    return f"the driver could not open the disk by {' or '.join(passed)}" if passed else ""
+
+
 _UNDER_A_SNAPSHOT = (TransportMode.SAN, TransportMode.HOTADD)
 """Modes in which VDDK opens a disk for writing only if its VM has a snapshot."""
 

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -158,7 +158,13 @@ def _copy(
                     f"{job.vm.name} {job.disk.label}: the disk has {source.capacity} bytes, not {job.disk.capacity} "
                     "as planned; plan again"
                 )
-            log.info("%s %s: reading by %s", job.vm.name, job.disk.label, source.transport)
+            log.info(
+                "%s %s: reading by %s%s",
+                job.vm.name,
+                job.disk.label,
+                source.transport,
+                f" ({job.why_transports})" if job.why_transports else "",
+            )
             check = _both(stop.check, lease.check)
             once = OnceAllocated(source)
             reading = decide_reading(
@@ -200,7 +206,7 @@ def _copy(
         full_reason=reading.full_reason,
         audit=reading.audit,
         suspects=reading.suspects,
-        access=_used(request, transport),
+        access=_used(request, transport, job.transports, job.why_transports),
     )
 
 
@@ -242,7 +248,7 @@ def _write(
         bytes_compared=compared,
         seconds=time.monotonic() - started,
         transport=transport,
-        access=_used(request, transport),
+        access=_used(request, transport, job.transports),
     )
 
 
@@ -267,11 +273,19 @@ def _access(
     return AccessDone(problems=problems)
 
 
-def _used(request: ChildRequest, transport: str) -> AccessUsed | None:
-    from vmkeep.model.job import from_plain
-    from vmkeep.model.transport import AccessUsed
+def _used(request: ChildRequest, transport: str, modes: Sequence[str], why: str = "") -> AccessUsed | None:
+    """Return the way that a disk was read or written.
 
-    return from_plain(AccessUsed, {**request.access, "transport": transport}) if request.access else None
+    :param modes: the modes that were given to the driver.
+    :param why: the reasons against the modes that were left out before.
+    """
+    from vmkeep.model.job import from_plain
+    from vmkeep.model.transport import AccessUsed, why_another
+
+    if request.access is None:
+        return None
+    told = {"transport": transport, "why_transport": "; ".join(filter(None, [why, why_another(transport, modes)]))}
+    return from_plain(AccessUsed, {**request.access, **told})
 
 
 def _at_most(asked: int, limit: int | None) -> int:

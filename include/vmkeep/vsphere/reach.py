@@ -97,6 +97,8 @@ def _store(managed: Any, values: Mapping[str, Any]) -> Store:
 def _find_proxy(session: Session, uuids: tuple[str, ...]) -> tuple[ProxyVm | None, str]:
     """Return the proxy's VM, or the reason why none is found."""
     found = {moref_of(vm): vm for uuid in uuids for vm in all_by_uuid(session, uuid, instance=False)}
+    if not uuids:
+        return None, ""  # the caller knows the reason
     if not found:
         return None, f"the proxy is no VM of {session.host}, as far as this user may see"
     if len(found) > 1:
