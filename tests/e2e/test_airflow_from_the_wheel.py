@@ -80,7 +80,7 @@ def test_the_wheel_brings_provider_forms_plugin_and_dags(installed, settings, tm
 
     assert found["errors"] == {}
     assert found["version"] == installed.well("python", "-c", "import vmkeep; print(vmkeep.__version__)").strip()
-    assert found["connections"] == ["vmkeep", "vsphere"]
+    assert found["connections"] == ["vmkeep", "vmkeep_guest", "vsphere"]
     assert {"extra__vsphere__thumbprint", "extra__vmkeep__retention"} <= set(found["fields"])
     assert found["plugins"].count("vmkeep") == 1
     assert set(found["dags"]) == DAGS
