@@ -172,7 +172,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
             bytes_stored=copy.bytes_stored,
             full_reason=copy.full_reason,
             transport=copy.transport,
-            transports_asked=copy.transports_asked,
+            transports_asked=tuple(pre.request.transports),
             audit=copy.audit,
             access=copy.access,
         )

@@ -114,8 +114,6 @@ class DiskCopy:
     bytes_stored: int
     seconds: float
     transport: str
-    transports_asked: tuple[str, ...] = ()
-    """The transport modes that were allowed, the preferred one first."""
     resumed_at: int = 0
     full_reason: FullReason | None = None
     audit: Audit | None = None

@@ -129,7 +129,7 @@ class DiskImage:
     transport: str | None = None
     """The transport mode that VDDK used; ``None``: none was used, or an older program wrote the point."""
     transports_asked: tuple[str, ...] = ()
-    """The transport modes that VDDK was allowed to use, the preferred one first."""
+    """The transport modes that the request allowed, the preferred one first; `access` tells which were possible."""
     audit: Audit | None = None
     """The outcome of the audit of change tracking; ``None``: nothing was audited, or an older program wrote it."""
     access: AccessUsed | None = None

@@ -201,7 +201,6 @@ def _copy(
         bytes_stored=stored.bytes_stored,
         seconds=stored.seconds,
         transport=transport,
-        transports_asked=tuple(job.transports),
         resumed_at=stored.resumed_at,
         full_reason=reading.full_reason,
         audit=reading.audit,
