@@ -24,8 +24,9 @@ demo-stop: setup ## Stop a demo that was left running
 
 test: setup ## Run all tests
 	@scripts/debian.sh $(TEST_PACKAGES)
+	@# Two more processes than cores, because many tests wait for a server or a disk.
 	@# Compiled tests are kept, because each process would compile all of them again, which takes it 6 seconds.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $$(($$(nproc) + 2)) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: setup ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow and not airflow and not soak" $(ARGS)
