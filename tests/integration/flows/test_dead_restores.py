@@ -14,6 +14,7 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole
+from tests.patience import eventually
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.leftovers import find_run_snapshots, find_run_vms
@@ -91,6 +92,7 @@ def test_a_restore_killed_in_the_middle_can_be_run_again(lab, kept, name, monkey
         command.wait()
     finally:
         lab.clear()
+    eventually(lambda: not lab.state()["nfc"], "the end of the child process that writes")
     assert mark(lab, name).made is not over
 
     done = again(

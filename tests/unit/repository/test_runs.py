@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -103,6 +104,15 @@ def test_a_copy_that_stopped_for_the_fence_is_not_waited_for(area, fast):
 
     assert not area.has_live_lease()
     assert area.await_copies(Deadline(0.1, waiting_for="the copy")) == 1
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["released", "removed"])
+def test_a_lease_that_is_given_back_during_the_look_is_no_sign_of_life(area, monkeypatch, removed):
+    with ExitStack() as copy:
+        copy.enter_context(area.open_lease("disk-2000", removed=removed))
+        monkeypatch.setattr(runs.time, "sleep", lambda _seconds: copy.close())
+
+        assert not area.has_live_lease()
 
 
 def test_a_copy_whose_lease_was_swept_stops(area, fast):

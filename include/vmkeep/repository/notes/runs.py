@@ -122,17 +122,25 @@ class RunArea:
             deadline.pause(_POLL)
 
     def has_live_lease(self) -> bool:
-        """Return whether a copy of this run is at work. Watch a silent lease until it expires, if need be."""
-        first = {key: blob for key, blob in self._leases().items() if not self._over(key, blob)}
+        """Return whether a copy of this run is at work. Watch a silent lease until it expires, if need be.
+
+        A lease that is given back meanwhile is no sign of life.
+        """
+        first = self._held()
         expires = time.monotonic() + EXPIRES_AFTER
-        while first:
-            now = self._leases()
-            if any(now.get(key, blob) != blob for key, blob in first.items()):
+        held = first
+        while first.keys() & held.keys():
+            if any(held.get(key, blob) != blob for key, blob in first.items()):
                 return True
             if time.monotonic() >= expires:
                 return False
             time.sleep(_POLL)
+            held = self._held()
         return False
+
+    def _held(self) -> dict[str, bytes]:
+        """Return the leases that were not given back."""
+        return {key: blob for key, blob in self._leases().items() if not self._over(key, blob)}
 
     def _leases(self) -> dict[str, bytes]:
         leases: dict[str, bytes] = {}
