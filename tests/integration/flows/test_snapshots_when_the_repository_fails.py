@@ -56,6 +56,9 @@ def test_a_backup_into_a_disk_that_fills_up_leaves_no_snapshot(lab, site, disk, 
 
 
 def test_a_backup_into_a_repository_that_cannot_be_opened_any_more_leaves_no_snapshot(site, disk, bench):
+    # Room for the whole VM, because a copy may write all of its data before its first progress is told here.
+    subprocess.run(["mount", "-o", "remount,size=512m", disk], check=True)
+
     class Stop(Exception):
         pass
 
