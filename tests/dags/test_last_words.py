@@ -30,7 +30,7 @@ STEPS = {
 
 
 class Run(SimpleNamespace):
-    """What Airflow tells a task about its run."""
+    """The context that Airflow gives a task of its run."""
 
     def __init__(self, states, results, try_number=1) -> None:
         super().__init__(dag_id="d", run_id="r", task_id="last", try_number=try_number)

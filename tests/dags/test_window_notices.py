@@ -1,4 +1,4 @@
-"""Who is told of a window, and when: by mail through a real mail server, and by an event of an asset."""
+"""A window tells people how it ended: by mail through a real mail server, and by an event of an asset."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def policy_with(tmp_path):
 
 
 class TaskInstance:
-    """What Airflow tells a task of the tasks before it."""
+    """The results of earlier tasks, as Airflow gives them to a task."""
 
     dag_id, run_id, task_id = "backup_window_nightly", "scheduled__1", "notify"
 

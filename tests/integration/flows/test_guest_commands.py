@@ -53,7 +53,7 @@ class Guest:
 
     @property
     def story(self) -> list[str]:
-        """What happened, in words: `freeze`, `snapshot`, `terminate freeze` …; how programs ended well is left out."""
+        """The events in words: `freeze`, `snapshot`, `terminate freeze` …; programs that ended well are left out."""
         told = []
         for event in self._lab.guest_events(VM)[self._before :]:
             name = next((name for name in ("freeze", "thaw") if f"/opt/db/{name}" in event.get("command", "")), "")

@@ -1,4 +1,4 @@
-"""What a policy file may say, and what is said of one with faults."""
+"""Policy files: their fields, and the faults that are found in them."""
 
 import json
 import os
