@@ -6,7 +6,6 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +18,7 @@ from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.point_delete import delete
 from vmkeep.cli.point_retention import retention
 from vmkeep.cli.retention_options import parse_end
+from vmkeep.cli.times import shown_second, shown_time, shown_zone
 from vmkeep.clock import now
 from vmkeep.errors import NotFoundError
 from vmkeep.flows import points
@@ -30,6 +30,8 @@ from vmkeep.model.transport import AccessUsed
 from vmkeep.model.wording import size
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from vmkeep.flows.pointlist import CatalogEntry
     from vmkeep.model.point import DiskImage
 
@@ -75,12 +77,12 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
 
 
 def _print_list(entries: Sequence[CatalogEntry], marks: Mapping[str, Marks]) -> None:
-    of = _sources(entries)
+    of, zone = _sources(entries), shown_zone()
     print_table(
-        ("point", "VM", "taken at (UTC)", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
+        ("point", "VM", f"taken at ({zone})", "kind", "consistency", "disks", "capacity", "read", "stored", "marks"),
         [
             (
-                entry.ref, shown_name(entry.vm_name) + of.get(entry.ref, ""), f"{entry.taken_at:%Y-%m-%d %H:%M:%S}",
+                entry.ref, shown_name(entry.vm_name) + of.get(entry.ref, ""), shown_second(entry.taken_at, zone),
                 entry.kind, entry.consistency,
                 f"{entry.disks} ({entry.skipped} skipped)" if entry.skipped else entry.disks,
                 size(entry.capacity), size(entry.bytes_read), size(entry.bytes_stored),
@@ -119,10 +121,11 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     if as_json:
         print_json({"ref": found.ref, **to_plain(found), **to_plain(marks)})
         return
+    zone = shown_zone()
     click.echo(f"{found.ref}\n  VM            {found.vm.name} ({found.vm.inventory_path or found.vm.key})")
     if found.vm.moref is not None:
         click.echo(f"  taken of      {found.vm.in_full}")
-    click.echo(f"  taken at      {found.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, run {found.run}")
+    click.echo(f"  taken at      {shown_second(found.taken_at, zone)} {zone}, run {found.run}")
     click.echo(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
     asked = QuiesceRequest(level=found.quiesce_asked, required=found.quiesce_required)
     click.echo(
@@ -217,12 +220,17 @@ def _short(marks: Marks) -> str:
     words = []
     if marks.pin is not None:
         over = "" if marks.pin.holds(now()) else "was "
-        words.append(over + "pinned" + (f" until {marks.pin.until:%Y-%m-%d %H:%M} UTC" if marks.pin.until else ""))
+        words.append(over + "pinned" + (f" until {_end(marks.pin.until)}" if marks.pin.until else ""))
     if marks.damage is not None:
         words.append("DAMAGED")
     if marks.suspicion is not None:
         words.append("SUSPECT")
     return ", ".join(words)
+
+
+def _end(until: datetime) -> str:
+    zone = shown_zone()
+    return f"{shown_time(until, zone)} {zone}"
 
 
 def _show_marks(marks: Marks) -> None:

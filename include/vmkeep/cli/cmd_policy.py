@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from vmkeep.cli.options import json_option, policies_option, vcenter_from, vsphe
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.policy_explain import explain_all, explain_one
+from vmkeep.cli.times import shown_time
 from vmkeep.clock import now
 from vmkeep.errors import PolicyError, UsageError
 from vmkeep.flows.policies import named_policies, policies_in
 from vmkeep.model.wording import counted
 from vmkeep.policy import PolicyFile, not_yet, schema_text
+from vmkeep.retention import parse_zone
 
-_FIRST_TO_GO = ("repository", "owner", "next window (UTC)")
+_FIRST_TO_GO = ("repository", "owner", "next window")
 """Columns that a narrow terminal does without, in this order."""
 
 
@@ -108,7 +111,7 @@ def list_policies(policies: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    headings = ("name", "state", "window", "next window (UTC)", "selection", "repository", "owner")
+    headings = ("name", "state", "window", "next window", "selection", "repository", "owner")
     print_table(headings, [_cells(row) for row in rows], first_to_go=_FIRST_TO_GO)
 
 
@@ -128,6 +131,7 @@ def _row(read: PolicyFile) -> dict[str, Any]:
         "window": str(found.window),
         "next_opening": opening.opens_at.isoformat() if opening else None,
         "next_end": opening.closes_at.isoformat() if opening else None,
+        "time_zone": str(found.window.zone),
         "repository": found.repository,
         "vsphere": found.vsphere,
     }
@@ -137,9 +141,10 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     if row["faults"]:
         return (row["name"], counted(row["faults"], "fault"), "", "", "", "", "")
     excluded = "".join(f" and not ({selector})" for selector in row["exclusions"])
-    opening = row["next_opening"]
+    opening, zone = row["next_opening"], parse_zone(row["time_zone"])
     return (
-        row["name"], "ok", row["window"], opening[:16].replace("T", " ") if opening else "never",
+        row["name"], "ok", row["window"],
+        f"{shown_time(datetime.fromisoformat(opening), zone)} {zone}" if opening else "never",
         f"{row['selection']}{excluded}", row["repository"], row["owner"],
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from vmkeep.cli.options import (
 )
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
+from vmkeep.cli.times import shown_time, shown_zone
 from vmkeep.cli.vm_thaw import thaw
 from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.flows import held_vms, listing, suspension
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from vmkeep.policy import Policy
 
 _POWER = {"poweredOn": "running", "poweredOff": "off", "suspended": "suspended"}
+_LAST_POINT = "last point"
 _FIRST_TO_GO = ("uuid", "IP", "host", "size", "state", "age")
 """Columns that a narrow terminal does without, in this order."""
 
@@ -93,7 +95,7 @@ def list_vms(
         print_json(listed)
         return
     without = {
-        *(("last point (UTC)", "age") if origins is None else ()),
+        *((_LAST_POINT, "age") if origins is None else ()),
         *(("policy",) if taking is None else ()),
         *(("managed by",) if not everything else ()),
     }
@@ -127,13 +129,14 @@ def _sound_policies(folder: Path | None) -> Sequence[Policy] | None:
 
 
 def _print_list(listed: Sequence[listing.ListedVm], *, without: Collection[str]) -> None:
+    zone = shown_zone()
     columns: dict[str, Callable[[listing.ListedVm], object]] = {
         "moref": lambda vm: vm.moref,
         "name": lambda vm: shown_name(vm.name),
         "power": lambda vm: _POWER.get(vm.power_state or "", vm.power_state),
         "size": lambda vm: "" if vm.size is None else size(vm.size),
         "policy": lambda vm: ", ".join(vm.policies or ()) or "none",
-        "last point (UTC)": lambda vm: f"{vm.last_point_at:%Y-%m-%d %H:%M}" if vm.last_point_at else "none",
+        _LAST_POINT: lambda vm: shown_time(vm.last_point_at, zone) if vm.last_point_at else "none",
         "age": lambda vm: "" if vm.last_point_age_seconds is None else age(vm.last_point_age_seconds),
         "state": _state,
         "host": lambda vm: vm.host,
@@ -144,7 +147,8 @@ def _print_list(listed: Sequence[listing.ListedVm], *, without: Collection[str])
     for heading in without:
         del columns[heading]
     rows = sorted(listed, key=lambda vm: (vm.name.casefold(), vm.name, vm.moref))
-    print_table(tuple(columns), [[value(vm) for value in columns.values()] for vm in rows], first_to_go=_FIRST_TO_GO)
+    headings = tuple(f"{_LAST_POINT} ({zone})" if heading == _LAST_POINT else heading for heading in columns)
+    print_table(headings, [[value(vm) for value in columns.values()] for vm in rows], first_to_go=_FIRST_TO_GO)
 
 
 def _state(vm: listing.ListedVm) -> str:

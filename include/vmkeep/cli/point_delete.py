@@ -11,12 +11,15 @@ from vmkeep.cli.completions import complete_points
 from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
+from vmkeep.cli.times import shown_second, shown_zone
 from vmkeep.errors import ConflictError, UsageError
 from vmkeep.model.job import to_plain
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import counted
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from vmkeep.flows.deletion import DeletionPlan
     from vmkeep.retention import PointFacts
 
@@ -78,19 +81,20 @@ def _require_meant(plan: DeletionPlan, *, last: bool) -> None:
 
 def _show_plan(plan: DeletionPlan) -> None:
     last = {point.ref for point in plan.bare}
+    zone = shown_zone()
     rows = [
         *(
-            _row(point, "GOES", "no good point of this VM is left then" if point.ref in last else "")
+            _row(point, zone, "GOES", "no good point of this VM is left then" if point.ref in last else "")
             for point in plan.going
         ),
-        *(_row(point, "stays", "pinned") for point in plan.pinned),
+        *(_row(point, zone, "stays", "pinned") for point in plan.pinned),
     ]
-    print_table(("point", "VM", "taken at (UTC)", "", "why"), rows)
+    print_table(("point", "VM", f"taken at ({zone})", "", "why"), rows)
 
 
-def _row(point: PointFacts, fate: str, why: str) -> tuple[str, ...]:
+def _row(point: PointFacts, zone: tzinfo, fate: str, why: str) -> tuple[str, ...]:
     name = shown_name(point.vm_name) if point.vm_name else ""
-    return point.ref, name, f"{point.taken_at:%Y-%m-%d %H:%M:%S}", fate, why
+    return point.ref, name, shown_second(point.taken_at, zone), fate, why
 
 
 def _plain(plan: DeletionPlan) -> dict[str, Any]:

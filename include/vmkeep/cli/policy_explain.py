@@ -29,10 +29,16 @@ def explain_one(files: Sequence[PolicyFile], vcenter: VCenter, vm_selector: str,
     if as_json:
         document = {"fields": {read.path.stem: _fields_of(read) for read in taken}}
         print_json(
-            {**_plain(explained.coverage), "verdicts": [_verdict(each) for each in explained.verdicts], **document}
+            {
+                **_plain(explained.coverage),
+                "inventory_path": explained.path,
+                "verdicts": [_verdict(each) for each in explained.verdicts],
+                **document,
+            }
         )
         return
     click.echo(f"{shown_name(explained.coverage.name)} ({explained.coverage.moref}): {_told(explained.coverage)}")
+    click.echo(one_line(f"  inventory path: {explained.path}"))
     for each in sorted(explained.verdicts, key=lambda verdict: list(Taking).index(verdict.taking)):
         click.echo(one_line(f"  {each.policy} {_WORDS[each.taking]}: {each.selector}"))
         if len(each.conditions) > 1:

@@ -93,7 +93,9 @@ CACHE: Final = Setting(
     variable="VMKEEP_CACHE", is_path=True, meaning="Folder of the index cache; by default that of the user's caches."
 )
 TIME_ZONE: Final = Setting(
-    variable="VMKEEP_TIME_ZONE", option="--time-zone", meaning="Where days and weeks begin; UTC by default."
+    variable="VMKEEP_TIME_ZONE",
+    option="--time-zone",
+    meaning="Where days and weeks begin, and by whose clock lists show times; UTC by default.",
 )
 POLICIES: Final = Setting(
     variable="VMKEEP_POLICIES", option="--policies", is_path=True,

@@ -43,6 +43,8 @@ class Explained:
     """A VM, and the answer of each policy to it."""
 
     coverage: Coverage
+    path: str
+    """Inventory path of the VM."""
     verdicts: tuple[Verdict, ...]
 
 
@@ -85,12 +87,13 @@ def explain_vm(vcenter: VCenter, policies: Sequence[Policy], vm_selector: str) -
     from vmkeep.vsphere.session import open_session
 
     with open_session(vcenter) as session:
-        wanted = inventory.find_vm(session, vm_selector).moref
+        found = inventory.find_vm(session, vm_selector)
+        wanted, path = found.moref, inventory.identity_of(session, found).inventory_path
         known = known_vms(session, selectors_of(policies), ())
     vm = next(each for each in known if each.record.moref == wanted)
     verdicts = tuple(verdict(policy, vm.facts) for policy in policies)
     taken = tuple(policy.name for policy in policies if taker(policy)(vm.facts))
-    return Explained(coverage=_covered(vm.record, taken), verdicts=verdicts)
+    return Explained(coverage=_covered(vm.record, taken), path=path or "", verdicts=verdicts)
 
 
 def _covered(vm: VmRecord, policies: tuple[str, ...]) -> Coverage:

@@ -15,6 +15,8 @@ class Above(NamedTuple):
     name: str
     counts: bool = True
     """It is of the kind that is asked for, and not only a step on the path to such a one."""
+    hidden: bool = False
+    """vSphere's clients do not show it: a datacenter's folder ``vm`` or ``host``, or a cluster's root pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

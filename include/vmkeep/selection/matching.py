@@ -121,20 +121,30 @@ def _within(chain: Callable[[VmFacts], tuple[Above, ...]]) -> Callable[[str], Te
 def _path_test(value: str) -> Callable[[tuple[Above, ...]], bool]:
     """Return the test of the objects above a VM, from the top.
 
-    A path with a slash in front begins at the top, any other one anywhere, and ends at an object that counts. A name
-    that really holds the slashes fits as well.
+    A path with a slash in front begins at the top, any other one anywhere, and ends at an object that counts. It may
+    leave out objects that vSphere's clients hide. A name that really holds the slashes fits as well.
     """
     parts = [name_test(decode(part)) for part in value.removeprefix("/").split("/")]
     whole = name_test(value)
     from_top = value.startswith("/")
 
-    def test(chain: tuple[Above, ...]) -> bool:
+    def stands_in(chain: tuple[Above, ...]) -> bool:
         starts = range(1 if from_top else max(0, len(chain) - len(parts) + 1))
-        return any(_ends_there(parts, chain[start : start + len(parts)]) for start in starts) or any(
-            above.counts and whole(above.name) for above in chain
-        )
+        return any(_ends_there(parts, chain[start : start + len(parts)]) for start in starts)
+
+    def test(chain: tuple[Above, ...]) -> bool:
+        return any(map(stands_in, _spellings(chain))) or any(above.counts and whole(above.name) for above in chain)
 
     return test
+
+
+def _spellings(chain: tuple[Above, ...]) -> list[tuple[Above, ...]]:
+    """Return the objects of a path with and without each hidden one, because people write the path that they see."""
+    found: list[tuple[Above, ...]] = [()]
+    for above in chain:
+        with_it = [(*known, above) for known in found]
+        found = [*with_it, *found] if above.hidden else with_it
+    return found
 
 
 def _ends_there(tests: list[NameTest], objects: tuple[Above, ...]) -> bool:

@@ -138,13 +138,17 @@ def _by_name(session: Session, text: str, listed: list[tuple[Any, str]]) -> list
 
 
 def _by_path(session: Session, path: str, listed: list[tuple[Any, str]]) -> list[Any]:
-    """Ask the server. If it finds nothing, compare the paths of all VMs of that name: a VM may be in a vApp."""
+    """Ask the server. If it finds nothing, compare the paths of all VMs of that name.
+
+    A VM may be in a vApp, or the path may leave out the datacenter's hidden folder, as vSphere's clients do.
+    """
     vm = session.content.searchIndex.FindByInventoryPath(path)
     if isinstance(vm, vim.VirtualMachine) and same_path(path, inventory_path_of(session, vm).path):
         return [vm]
     name = path.rpartition("/")[2]
-    return [
-        vm for vm, stored in listed if same_path(name, stored) and same_path(path, inventory_path_of(session, vm).path)
+    places = [(vm, inventory_path_of(session, vm)) for vm, stored in listed if same_path(name, stored)]
+    return [vm for vm, place in places if same_path(path, place.path)] or [
+        vm for vm, place in places if same_path(path, place.as_shown)
     ]
 
 

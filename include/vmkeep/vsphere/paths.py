@@ -17,6 +17,12 @@ class InventoryPath(NamedTuple):
     datacenter: str
     datacenter_moref: str | None
 
+    @property
+    def as_shown(self) -> str:
+        """The path that vSphere's clients show, without the datacenter's folder ``vm``, ``host`` or the like."""
+        hidden, slash, rest = self.path.removeprefix(f"/{self.datacenter}/").partition("/")
+        return f"/{self.datacenter}{slash}{rest}" if self.datacenter and hidden else self.path
+
 
 _UPWARDS = {
     vim.VirtualMachine: ("parent", "parentVApp"),

@@ -226,6 +226,13 @@ def _at(session: Session, path: str) -> Any:
     return found if found is not None and same_path(path, inventory_path_of(session, found).path) else None
 
 
+def _shown_at(session: Session, path: str, known: Sequence[tuple[str, Any]]) -> list[Any]:
+    """Return the known objects that vSphere's clients show at a path, because they leave out a hidden folder."""
+    name = decode_name(path.rpartition("/")[2])
+    alike = [thing for known_name, thing in known if known_name == name]
+    return [thing for thing in alike if same_path(path, inventory_path_of(session, thing).as_shown)]
+
+
 def _vm_folders(session: Session) -> list[tuple[str, Any]]:
     return [
         (decode_name(values["name"] or ""), folder)
@@ -302,6 +309,8 @@ def _one(
     there = _at(session, wanted) if wanted.startswith("/") else None
     by_path = moref_of(there) if there is not None else None
     found = [thing for name, thing in known if name == wanted or moref_of(thing) == by_path]
+    if not found and wanted.startswith("/"):
+        found = _shown_at(session, wanted, known)
     if not found:
         raise NotFoundError(f"no {kind} '{wanted}'; {candidates()}")
     if len(found) > 1:

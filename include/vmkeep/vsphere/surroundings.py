@@ -97,10 +97,17 @@ class Surroundings:
 
     def _above(self, lowest: Any, counts: Callable[[Any], bool], *, by_folder: bool) -> tuple[Above, ...]:
         return tuple(
-            Above(name, counts=counts(type(managed)))
+            Above(name, counts=counts(type(managed)), hidden=self._is_hidden(managed))
             for managed in self._chain(lowest, by_folder=by_folder)
             if (name := self._name(managed)) is not None
         )
+
+    def _is_hidden(self, managed: Any) -> bool:
+        """Return whether vSphere's clients show an object's contents in the place of the object itself."""
+        parent = self._objects[moref_of(managed)][1].get("parent")
+        if isinstance(managed, vim.Folder):
+            return isinstance(parent, vim.Datacenter)
+        return isinstance(managed, vim.ResourcePool) and isinstance(parent, vim.ComputeResource)
 
     def _chain(self, lowest: Any, *, by_folder: bool) -> tuple[Any, ...]:
         """Return an object and all objects above it, from the top, up to one that the user may not see."""

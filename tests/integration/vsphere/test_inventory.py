@@ -139,6 +139,13 @@ def test_a_property_that_may_not_be_read_is_an_error_with_the_privilege(lab, rea
             read(reader, reader.managed(vim.Folder, moref_of(vm.parent)), "name", "overallStatus")
 
 
+def test_a_vm_is_found_by_the_path_that_vsphere_shows_and_by_the_whole_path(session):
+    found = [inventory.find_vm(session, path) for path in ("/Lab/vm/Production/web01", "/Lab/Production/web01")]
+    assert [vm.name for vm in found] == ["web01", "web01"]
+    with pytest.raises(NotFoundError):
+        inventory.find_vm(session, "/Production/web01")
+
+
 def test_an_object_that_the_user_may_not_see_has_no_path_and_not_a_short_one(lab, reach, session):
     user, manager = "only-the-other@vsphere.local", session.content.authorizationManager
     hidden, seen = (inventory.find_vm(session, name).moref for name in ("web01", "app01"))

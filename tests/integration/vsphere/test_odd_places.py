@@ -63,6 +63,18 @@ def test_a_place_is_found_by_the_paths_that_a_plan_shows(session, odd, name):
     assert (again.folder, again.pool) == (shown.folder, shown.pool)
 
 
+def test_a_folder_is_found_by_the_path_that_vsphere_shows_and_by_the_whole_path(session, odd):
+    original, _ = odd
+    for path in ("/Lab/vm/Test", "/Lab/Test"):
+        assert resolve_place(session, original, PlaceRequest(folder=path), "new").folder_path == "/Lab/vm/Test"
+    with pytest.raises(NotFoundError):
+        resolve_place(session, original, PlaceRequest(folder="/Test"), "new")
+    named_vm = session.content.searchIndex.FindByInventoryPath("Lab/vm").CreateFolder("vm")
+    named_vm.CreateFolder("Test")
+    for path, place in (("/Lab/vm/Test", "/Lab/vm/Test"), ("/Lab/vm/vm/Test", "/Lab/vm/vm/Test")):
+        assert resolve_place(session, original, PlaceRequest(folder=path), "new").folder_path == place
+
+
 def test_a_path_of_any_depth_is_read_in_one_call(session, lab):
     folder = session.content.searchIndex.FindByInventoryPath("Lab/vm/Test")
     for name in ("a", "b", "c"):

@@ -45,6 +45,7 @@ def vmkeep(vcenter, tmp_path, monkeypatch):
 def test_explain_tells_which_policy_takes_a_vm_and_which_conditions_fit(vmkeep):
     document = json.loads(vmkeep("web01", "--json").stdout)
     assert (document["policies"], document["conflict"]) == (["web"], False)
+    assert document["inventory_path"] == "/Lab/vm/Production/web01"
     verdicts = {each["policy"]: each for each in document["verdicts"]}
     assert verdicts["web"]["verdict"] == "taken"
     assert verdicts["web"]["conditions"][0] == {"condition": "name:web*", "fits": True}

@@ -164,6 +164,19 @@ def test_a_column_of_times_names_its_zone(refs, command, zone):
     assert f"taken at ({zone})" in shown
 
 
+def test_times_are_shown_in_the_time_zone_that_is_set_and_told_to_scripts_in_utc(refs, monkeypatch):
+    monkeypatch.setenv("VMKEEP_TIME_ZONE", "Asia/Kolkata")
+    run("point", "pin", refs[0], "--until", "2999-01-31")
+
+    for command in ("point list", f"point delete --dry-run {refs[0]} {refs[1]}"):
+        shown = run(*command.split())
+        assert "taken at (Asia/Kolkata)" in shown
+        assert "2026-11-11 17:30:00" in shown
+    assert "pinned until 2999-02-01 05:30 Asia/Kolkata" in run("point", "list")
+    assert "taken at      2026-11-11 17:30:00 Asia/Kolkata" in run("point", "show", refs[0])
+    assert run_json("point", "show", refs[0])["taken_at"].startswith("2026-11-11T12:00:00")
+
+
 def test_one_point_stays_and_one_goes(refs):
     shown = run("point", "retention", "--keep-last", "1", "--at", "2026-11-21", "--vm", "key-db")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,12 @@ def test_check_of_sound_files_ends_well(folder):
     done = run("check")
 
     assert (done.exit_code, done.stdout) == (0, "2 policy files, no fault\n")
+
+
+def test_the_next_window_is_shown_by_its_own_clock(folder):
+    shown = run("list").stdout
+
+    assert len(re.findall(r" 20\d\d-\d\d-\d\d 22:00 Europe/Berlin +name:web", shown)) == 2
 
 
 @pytest.mark.parametrize("asked", [("check",), ("check", "--policies"), ("list", "--policies")], ids=" ".join)

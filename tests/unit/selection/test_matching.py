@@ -37,6 +37,17 @@ VM = VmFacts(
     datastores=("datastore1", "NAS [prod]"),
 )
 
+HIDDEN = VmFacts(
+    moref="vm-17",
+    name="web02",
+    folders=(Above("Lab", counts=False), Above("vm", hidden=True), Above("Production"), Above("Web")),
+    pools=(
+        Above("Lab", counts=False), Above("host", counts=False, hidden=True), Above("Cluster 1", counts=False),
+        Above("Resources", hidden=True), Above("Prod"),
+    ),
+    vapps=(Above("Lab", counts=False), Above("vm", counts=False, hidden=True), Above("shop"), Above("front")),
+)  # fmt: skip
+
 
 @pytest.mark.parametrize(
     "text",
@@ -79,6 +90,34 @@ def test_a_vm_that_has_it_fits(text):
 )  # fmt: skip
 def test_a_vm_that_lacks_it_does_not_fit(text):
     assert not fits(parse_selector(text), VM)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "folder:/Lab/Production", "folder:/Lab/vm/Production", "folder:Lab/Production", "folder:vm/Production",
+        "folder:/Lab/Production/Web", "folder:/Lab/*/Web", "folder:/Lab/vm",
+        "pool:'/Lab/Cluster 1/Prod'", "pool:'/Lab/host/Cluster 1/Resources/Prod'", "pool:'Cluster 1/Prod'",
+        "pool:'/Lab/host/Cluster 1/Prod'", "pool:'/Lab/Cluster 1/Resources/Prod'",
+        "vapp:/Lab/shop", "vapp:/Lab/vm/shop",
+    ],
+)  # fmt: skip
+def test_a_path_fits_with_and_without_the_folders_that_vsphere_hides(text):
+    assert fits(parse_selector(text), HIDDEN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "folder:/Production", "folder:/Lab", "folder:/Lab/Web", "folder:/Lab/vm/vm/Production", "folder:/vm/Production",
+        "folder:/Lab/Team/Production", "folder:/Lab/vm/Team/Production", "pool:/Lab/Prod", "vapp:/Lab/front",
+    ],
+)  # fmt: skip
+def test_a_folder_that_people_see_is_left_out_of_no_path(text):
+    team = replace(HIDDEN, folders=(*HIDDEN.folders[:2], Above("vm"), *HIDDEN.folders[2:]))
+    assert not fits(parse_selector(text), HIDDEN)
+    assert not fits(parse_selector("folder:/Lab/Production"), team)
+    assert fits(parse_selector("folder:/Lab/vm/Production"), team)
 
 
 def test_a_vm_of_which_nothing_is_known_fits_nothing_but_its_id_and_name():
