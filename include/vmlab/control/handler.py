@@ -124,6 +124,8 @@ class ControlHandler:
                     site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
                 case "has_new_automation":
                     site.has_new_automation = bool(value)
+                case "downloads_need_tickets":
+                    site.downloads_need_tickets = bool(value)
                 case "hides_disabled_methods":
                     hide_disabled(site, hidden=bool(value))
                 case _:

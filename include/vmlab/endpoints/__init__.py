@@ -4,7 +4,8 @@
 tests, or to a neighbour: `folder_files` gives and takes files of datastores under `/folder`, and `policy_service`
 answers which storage policies a VM has under `/pbm`. `automation` answers which tags there are under `/api`, and under
 its older name `/rest`. `host_files` is the handler of a host's own port: it gives the files that the host's running VMs
-hold, for a ticket that the vCenter has issued, and `guest_file` passes a file of a guest there.
+hold, for a ticket that the vCenter has issued. `guest_file` passes a file of a guest there, and `bundle_file` gives the
+bundle of the host's configuration.
 """
 
 from vmlab.endpoints.host_files import HostHandler

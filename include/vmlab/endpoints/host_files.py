@@ -1,4 +1,4 @@
-"""`/folder` and `/guestFile` of one ESXi host, on its own port: opened by a ticket of the vCenter, and by nothing else.
+"""`/folder`, `/guestFile` and `/downloads` of one ESXi host, on its own port, for a ticket of the vCenter only.
 
 The host reads what its own running VMs hold. It knows no datacenter of the vCenter.
 """
@@ -7,6 +7,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from vmlab.endpoints.bundle_file import is_bundle, send_bundle
 from vmlab.endpoints.folder_files import PREFIX, FileService, folder_path, planned
 from vmlab.endpoints.guest_file import PATH, pass_file
 from vmlab.managed.site import Site
@@ -17,7 +18,7 @@ HOST_DATACENTER = "ha-datacenter"
 
 
 class HostHandler:
-    """Answers `/folder` of one host."""
+    """Answers the requests of one host's own port."""
 
     def __init__(self, site: Site, host: Any) -> None:
         self._site = site
@@ -28,13 +29,15 @@ class HostHandler:
         """Answer one request."""
         if request.target.partition("?")[0] == PATH:
             return planned(self._site, f"guestFile.{request.method}") or pass_file(self._site, request)
-        if not folder_path(request.target):
+        if not (folder_path(request.target) or is_bundle(request.target)):
             return plain(404, "not found")
         if (fault := planned(self._site, f"host.{request.method}")) is not None:
             return fault
         ticket = re.search(rf'{COOKIE}="?([\w-]+)', request.headers.get("cookie", ""))
         url = f"https://{request.headers.get('host', '')}{request.target}"
         user = self._site.service_tickets.redeem(ticket.group(1), request.method, url) if ticket else None
+        if is_bundle(request.target):
+            return send_bundle(self._site, self._host, request, user)
         if user is None:
             return plain(401, "a ticket for this request is needed", {"WWW-Authenticate": 'Basic realm="VMware"'})
         parts = urlsplit(request.target)

@@ -1,9 +1,11 @@
-"""`/folder` of a host: a ticket opens it for one request; a vCenter cannot read what a running VM holds."""
+"""`/folder` and `/downloads` of a host: a ticket opens one file once; a vCenter cannot read what a running VM holds."""
 
 import base64
 import http.client
+import io
 import ssl
-from urllib.parse import quote
+import tarfile
+from urllib.parse import quote, urlsplit
 
 import pytest
 from pyVmomi import vim, vmodl
@@ -121,3 +123,63 @@ def test_a_vcenter_cannot_read_what_a_running_vm_holds(lab, content, name):
     connection.close()
 
     assert response.status == 500
+
+
+def path_of(host):
+    """The path of a bundle that a host has just made."""
+    url = urlsplit(host.configManager.firmwareSystem.BackupFirmwareConfiguration())
+    assert (url.scheme, url.netloc) == ("http", "*")
+    return url.path
+
+
+def test_a_bundle_is_a_real_archive_that_names_its_host_and_release(host, ask, ticket):
+    path = path_of(host)
+    status, body = ask("GET", path, ticket(path))
+
+    assert status == 200
+    with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as archive:
+        assert archive.getnames() == ["Manifest.txt", "state.tgz"]
+        manifest = archive.extractfile("Manifest.txt").read().decode()
+        state = archive.extractfile("state.tgz").read()
+    assert f"UUID={host.summary.hardware.uuid.upper()}" in manifest
+    assert host.summary.config.product.version in manifest
+    with tarfile.open(fileobj=io.BytesIO(state), mode="r:gz") as archive:
+        assert archive.getnames() == ["local.tgz"]
+
+
+def test_only_a_ticket_opens_a_bundle_and_only_the_newest_one_is_there(host, ask, ticket, content):
+    old, path = path_of(host), path_of(host)
+    other = next(one for one in content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").host if one != host)
+
+    assert ask("GET", path, {"Cookie": content.rootFolder._stub.cookie})[0] == 401
+    assert ask("GET", old, ticket(old))[0] == 404
+    assert ask("GET", path, ticket(path, at=other), at=other)[0] == 404
+
+
+def test_a_bundle_needs_the_right_on_the_very_host(connect, host):
+    found = vim.HostSystem(host._moId, connect("readonly@vsphere.local")._stub)
+    with pytest.raises(vim.fault.NoPermission) as denied:
+        found.configManager.firmwareSystem.BackupFirmwareConfiguration()
+
+    assert (denied.value.privilegeId, denied.value.object._moId) == ("Host.Config.Firmware", host._moId)
+
+
+def test_a_disconnected_host_makes_no_bundle(host, run):
+    run(host.DisconnectHost_Task())
+    try:
+        with pytest.raises(vmodl.fault.HostNotConnected):
+            host.configManager.firmwareSystem.BackupFirmwareConfiguration()
+    finally:
+        run(host.ReconnectHost_Task())
+
+
+def test_a_host_in_lockdown_makes_a_bundle_and_does_not_give_it(host, ask, ticket):
+    access = host.configManager.hostAccessManager
+    access.ChangeLockdownMode("lockdownNormal")
+    try:
+        path = path_of(host)
+        assert host.config.lockdownMode == access.lockdownMode == "lockdownNormal"
+        assert ask("GET", path, ticket(path))[0] == 403
+    finally:
+        access.ChangeLockdownMode("lockdownDisabled")
+    assert ask("GET", path, ticket(path))[0] == 200

@@ -2,12 +2,14 @@
 
 `compute` works out lists and summaries from a few stored values, `host_config` fills a host's whole configuration,
 and `environment` says what a VM could be given on a host. `host_states` puts a host into maintenance or disconnects
-it, and switches DRS of a cluster on or off. `hardware_versions` knows which virtual hardware each release of ESXi
+it, locks it down, and switches DRS of a cluster on or off. `firmware` makes the bundle of a host's configuration.
+`hardware_versions` knows which virtual hardware each release of ESXi
 runs. `networks` has standard, distributed and opaque networks, and decides which one a card's backing names.
 """
 
-from vmlab.managed.hosts import compute, environment, host_config, host_states, networks
+from vmlab.managed.hosts import compute, environment, firmware, host_config, host_states, networks
 from vmlab.managed.hosts.compute import MEMORY, THREADS, allocation, hosts_of_cluster
+from vmlab.managed.hosts.firmware import DOWNLOADS
 from vmlab.managed.hosts.hardware_versions import (
     NEWEST_VERSION,
     check_host_version,
@@ -16,12 +18,21 @@ from vmlab.managed.hosts.hardware_versions import (
     runs_version,
     version_key,
 )
-from vmlab.managed.hosts.host_states import CONNECTED, DISCONNECTED, MAINTENANCE, host_state, uses_drs
+from vmlab.managed.hosts.host_states import (
+    CONNECTED,
+    DISCONNECTED,
+    MAINTENANCE,
+    UNLOCKED,
+    host_state,
+    lockdown_of,
+    uses_drs,
+)
 from vmlab.managed.hosts.networks import Switch, add_group, add_opaque, add_switch, check_card, names_network
 
 BEHAVIOURS = (
     compute,
     environment,
+    firmware,
     host_config,
     host_states,
     networks,
@@ -32,10 +43,12 @@ __all__ = [
     "BEHAVIOURS",
     "CONNECTED",
     "DISCONNECTED",
+    "DOWNLOADS",
     "MAINTENANCE",
     "MEMORY",
     "NEWEST_VERSION",
     "THREADS",
+    "UNLOCKED",
     "Switch",
     "add_group",
     "add_opaque",
@@ -46,6 +59,7 @@ __all__ = [
     "host_state",
     "hosts_of_cluster",
     "hosts_that_run",
+    "lockdown_of",
     "names_network",
     "newest_version_on",
     "runs_version",

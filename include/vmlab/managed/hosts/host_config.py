@@ -4,6 +4,7 @@ from typing import Any
 
 from vmlab.api import VERSIONS, DataObject, default_for, fill, vim
 from vmlab.managed.hosts.compute import host_about
+from vmlab.managed.hosts.host_states import lockdown_of
 from vmlab.managed.properties import read_property
 from vmlab.managed.site import Call, Site, computed, method
 from vmlab.managed.storage import host_luns, mount_info, vmfs_volume
@@ -36,7 +37,7 @@ def host_config(site: Site, ref: Any) -> Any:
         ],
         powerSystemInfo=vim.host.PowerSystem.Info(currentPolicy=_BALANCED),
         powerSystemCapability=vim.host.PowerSystem.Capability(availablePolicy=[_BALANCED]),
-        lockdownMode="lockdownDisabled",
+        lockdownMode=lockdown_of(site, ref),
         adminDisabled=False,
         wakeOnLanCapable=False,
     )

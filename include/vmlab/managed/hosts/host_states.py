@@ -1,4 +1,4 @@
-"""States that decide where a VM can be: hosts in maintenance or disconnected, clusters with or without DRS.
+"""States of hosts and clusters: hosts in maintenance, disconnected or locked down, clusters with or without DRS.
 
 A host that enters maintenance mode is evacuated at once; a real one waits for its running VMs to be moved.
 """
@@ -7,9 +7,11 @@ import copy
 from typing import Any
 
 from vmlab.api import fill, vim, vmodl
-from vmlab.managed.site import Call, Site, computed, task_method
+from vmlab.managed.site import Call, Site, computed, method, task_method
+from vmlab.managed.vcenter import host_of_manager
 
 CONNECTED, MAINTENANCE, DISCONNECTED = "connected", "maintenance", "disconnected"
+UNLOCKED = "lockdownDisabled"
 
 
 def host_state(site: Site, host: Any) -> str:
@@ -22,6 +24,12 @@ def uses_drs(site: Site, cluster: Any) -> bool:
     """Return whether a cluster uses DRS, which places its VMs."""
     switched: dict[str, bool] = site.world.meta("drs") or {}
     return switched.get(cluster._moId, True)
+
+
+def lockdown_of(site: Site, host: Any) -> str:
+    """Return the lockdown mode of a host, as the API spells it."""
+    modes: dict[str, str] = site.world.meta("lockdown") or {}
+    return modes.get(host._moId, UNLOCKED)
 
 
 @computed(vim.HostSystem, "runtime")
@@ -62,6 +70,19 @@ def disconnect(call: Call) -> None:
 def reconnect(call: Call, **_: Any) -> None:
     """Reach a host again."""
     _set_state(call, CONNECTED)
+
+
+@computed(vim.host.HostAccessManager, "lockdownMode")
+def lockdown_mode(site: Site, ref: Any) -> str:
+    """The lockdown mode, as the host's access manager tells it."""
+    return lockdown_of(site, host_of_manager(site, ref))
+
+
+@method(vim.host.HostAccessManager, "ChangeLockdownMode")
+def change_lockdown(call: Call, mode: str) -> None:
+    """Close a host to everybody but its vCenter, or open it again."""
+    host = host_of_manager(call.site, call.this)
+    call.world.set_meta("lockdown", {**(call.world.meta("lockdown") or {}), host._moId: str(mode)})
 
 
 @task_method(vim.ComputeResource, "ReconfigureComputeResource_Task")

@@ -27,7 +27,7 @@ from vmlab.managed.site.refusals import invalid_login, no_permission, session_ne
 from vmlab.managed.site.roles import ADMIN_ROLE, BACKUP_PRIVILEGES, BACKUP_ROLE, READ_ONLY_ROLE, SYSTEM, is_system
 from vmlab.managed.site.scripted_guests import File, Guest, Guests, Process, Script, Transfer, User
 from vmlab.managed.site.sessions import COOKIE, Session, Sessions, acting, cookie_of
-from vmlab.managed.site.site import HostEnd, Site
+from vmlab.managed.site.site import Bundle, HostEnd, Site
 from vmlab.managed.site.tasks import Tasks
 from vmlab.managed.site.tickets import CloneTickets, ServiceTicket, ServiceTickets
 from vmlab.managed.site.watches import Collector, Collectors, Watch
@@ -41,6 +41,7 @@ __all__ = [
     "SYSTEM",
     "Access",
     "Behaviour",
+    "Bundle",
     "Call",
     "CloneTickets",
     "Collector",

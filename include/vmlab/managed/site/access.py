@@ -101,12 +101,13 @@ class Access:
         return None if self.allowed(user, ref, privilege) else no_permission(owner, privilege)
 
     def _inventory_object(self, ref: Any) -> Any:
-        """Return the object whose grants rule a reference: itself, a snapshot's VM, a task's entity, or the root."""
+        """Return the object whose grants rule a reference: itself, its VM, host or task's entity, or the root."""
         if isinstance(ref, vim.ManagedEntity):
             return ref
         if self._world.exists(ref):
             entry = self._world.entry(ref)
-            owner = entry.props.get("vm") or getattr(entry.props.get("info"), "entity", None)
+            known = (entry.props.get("vm"), entry.props.get("host"), getattr(entry.props.get("info"), "entity", None))
+            owner = next((one for one in known if one is not None), None)
             if isinstance(owner, vim.ManagedEntity) and self._world.exists(owner):  # a task may outlive its VM
                 return owner
         return ROOT_FOLDER

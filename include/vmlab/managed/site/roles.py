@@ -16,6 +16,7 @@ BACKUP_PRIVILEGES = (
     "Global.DisableMethods",
     "Global.EnableMethods",
     "Global.Licenses",
+    "Host.Config.Firmware",
     "Network.Assign",
     "Resource.AssignVMToPool",
     "Sessions.ValidateSession",

@@ -26,6 +26,14 @@ class HostEnd:
     certificate: Certificate
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """The configuration of a host as one file, and the path under which the host gives it."""
+
+    path: str
+    content: bytes
+
+
 @dataclass(slots=True, kw_only=True)
 class Site:
     """Everything that a behaviour may use. `folder` is the lab's directory; datastores lie in `folder/datastores`."""
@@ -53,6 +61,10 @@ class Site:
     host_ends: dict[str, HostEnd] = field(default_factory=dict)
     """The end of each host, by host id. A host that was added later has none."""
 
+    bundles: dict[str, Bundle] = field(default_factory=dict)
+    """The configuration bundle that each host has made last, by host id."""
+    downloads_need_tickets: bool = True
+    """A host gives its bundle for a ticket only; `False`: to everybody who knows the URL."""
     guests: Guests = field(default_factory=Guests)
     automation_sessions: Sessions = field(default_factory=lambda: Sessions(300.0))
     """Those of the Automation API, which are not those of SOAP."""

@@ -103,4 +103,4 @@ def add_companions(site: Site, ref: Any) -> None:
         site.world.add(vim.host.DatastoreBrowser(f"datastoreBrowser-{ref._moId}"), lasting=False)
     if isinstance(ref, vim.HostSystem):
         for manager in host_managers(ref).values():
-            site.world.add(manager, lasting=False)
+            site.world.add(manager, lasting=False, host=ref)
