@@ -133,6 +133,8 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     )
     for change in found.changes:
         click.echo(f"  changed       {change}")
+    if found.guest_commands is not None:
+        click.echo(f"  in the guest  {found.guest_commands}")
     rows = []
     images = {image.disk.key: image for image in found.images}
     for disk in found.disks:
@@ -200,6 +202,29 @@ def unpin(repository: str | None, ref: str, as_json: bool) -> None:
     click.echo(f"{found} is not pinned any more" if was_pinned else f"{found} was not pinned")
 
 
+@point.command(
+    "trust",
+    examples={
+        "Take the mark SUSPECT off a point": "vmkeep point trust latest:app01 --reason 'its database was checked'"
+    },
+)
+@click.argument("ref", metavar="POINT", shell_complete=complete_points)
+@option("--reason", section=Section.WHAT, required=True, metavar="TEXT", help="The reason, for people who ask later.")
+@repository_option
+@json_option
+def trust(repository: str | None, ref: str, reason: str, as_json: bool) -> None:
+    """Take the mark SUSPECT off a restore point.
+
+    Do this when you have compared its content. The reason stays with the point.
+    """
+    with open_given(repository) as opened:
+        found, made = points.trust(opened, ref, reason=reason, by=_who())
+    if as_json:
+        print_json({"ref": found, "was_suspect": made is not None})
+        return
+    click.echo(f"{found} is not suspect any more" if made is not None else f"{found} was not suspect")
+
+
 def _transport(image: DiskImage | None) -> str:
     """Return the transport that a disk was read by, and the ones that were allowed where others were preferred."""
     if image is None or image.transport is None:
@@ -251,6 +276,9 @@ def _show_marks(marks: Marks) -> None:
         click.echo(
             f"  SUSPECT       {', '.join(marks.suspicion.disks) or 'all disks'}{since}: {marks.suspicion.reason}"
         )
+    if marks.trust is not None:
+        since = f" on {marks.trust.since:%Y-%m-%d}" if marks.trust.since else ""
+        click.echo(f"  trusted       by {marks.trust.by}{since}, after it was suspect: {marks.trust.reason}")
 
 
 def _way(access: AccessUsed) -> str:

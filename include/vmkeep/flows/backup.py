@@ -194,6 +194,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         quiesce_required=pre.request.quiesce_required,
         quiesce_used=taken.quiesced,
         changes=(*pre.changes, *taken.changes),
+        guest_commands=taken.guest_commands,
         attachments=taken.attachments | {f"extents/{copy.disk.key}": copy.extents for copy in copies},
         attachment_sizes=taken.attachment_sizes | {f"extents/{copy.disk.key}": copy.extents_size for copy in copies},
     )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from vmkeep.errors import VmKeepError
 from vmkeep.flows.guest_thaws import Outputs, PendingThaw, forget, remember, try_thaw
 from vmkeep.flows.values import Preflight
-from vmkeep.model.guest import GuestCommands, Logins
+from vmkeep.model.guest import CommandOutcome, CommandsRun, GuestCommands, Logins, outcomes
 from vmkeep.model.point import BackupMode
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository
@@ -53,17 +54,24 @@ def check(
     return ()
 
 
+class Frozen:
+    """The record of the commands around one snapshot. It is complete when the context of the freeze has ended."""
+
+    ran: CommandsRun | None = None
+
+
 @contextmanager
 def frozen_guest(
     session: Session, repository: Repository, pre: Preflight, logins: Logins, warnings: list[str]
-) -> Iterator[None]:
+) -> Iterator[Frozen]:
     """Run the freeze command, then the body, then the thaw command, whatever has happened in between.
 
     :raises GuestCommandError: the freeze failed, and was required. The guest is thawed again, and the body not run.
     """
-    commands = pre.request.guest
+    commands, frozen = pre.request.guest, Frozen()
     if commands is None or not pre.running or pre.mode not in _MODES:
-        yield
+        frozen.ran = outcomes(commands, CommandOutcome.NOT_RUN) if commands else None
+        yield frozen
         return
     vm = VmRef(moref=pre.vm.moref or "", name=pre.vm.name)
     shell = guestcommands.open_shell(session, vm.moref, logins(commands.login))
@@ -75,14 +83,18 @@ def frozen_guest(
         freeze = outputs.ready("freeze", commands.freeze)
         thaw = outputs.ready("thaw", commands.thaw)
         remember(repository, note)
+        frozen.ran = outcomes(commands, CommandOutcome.SUCCEEDED)
         try:
-            _freeze(freeze, commands, warnings, vm.name)
-            yield
+            if not _freeze(freeze, commands, warnings, vm.name):
+                frozen.ran = replace(frozen.ran, freeze=CommandOutcome.FAILED)
+            yield frozen
         finally:
-            _thaw(repository, note, thaw, warnings)
+            if not _thaw(repository, note, thaw, warnings):
+                frozen.ran = replace(frozen.ran, thaw=CommandOutcome.FAILED)
 
 
-def _freeze(freeze: Callable[[], None], commands: GuestCommands, warnings: list[str], vm: str) -> None:
+def _freeze(freeze: Callable[[], None], commands: GuestCommands, warnings: list[str], vm: str) -> bool:
+    """Run the freeze command; return whether it succeeded."""
     try:
         freeze()
     except VmKeepError as error:
@@ -90,12 +102,16 @@ def _freeze(freeze: Callable[[], None], commands: GuestCommands, warnings: list[
             raise
         warnings.append(f"the pre-freeze command failed, so the point may hold unflushed data: {error}")
         log.warning("VM %s: %s", vm, warnings[-1])
+        return False
+    return True
 
 
-def _thaw(repository: Repository, note: PendingThaw, thaw: Callable[[], None], warnings: list[str]) -> None:
+def _thaw(repository: Repository, note: PendingThaw, thaw: Callable[[], None], warnings: list[str]) -> bool:
+    """Run the thaw command; return whether it succeeded."""
     problem = try_thaw(thaw)
     if problem is None:
         forget(repository, note)
-        return
+        return True
     warnings.append(f"the guest may still be frozen, because the post-thaw command failed: {problem}")
     log.error("VM %s: %s; it is tried again when the snapshot is removed", note.vm, warnings[-1])
+    return False

@@ -2,8 +2,9 @@
 
 A copied point keeps its id, its time and its VM, and is complete by itself, like any other. Its run tells where it was
 made first (``copy:<repository id>:<run>``). By this a later copy finds the points that both repositories have. The
-copied blocks are read again before the point is sealed. Pins and damage marks are not copied, because each repository
-has its own.
+copied blocks are read again before the point is sealed. A suspicion of the point is taken over with it, and so is the
+end of one, also when only that has changed since the last copy. Pins and damage marks are not copied, because each
+repository has its own.
 """
 
 from __future__ import annotations
@@ -183,7 +184,10 @@ class _PointJob:
     def run(self, *, dry_run: bool) -> PointCopy:
         """Copy the point, unless the target has it. Return the outcome."""
         try:
-            if find_twin(self._point, self._source, self._target) is not None:
+            twin = find_twin(self._point, self._source, self._target)
+            if twin is not None:
+                if not dry_run:
+                    self._take_over_marks(twin.ref)
                 return PointCopy(ref=self._point.ref, state=CopyState.PRESENT)
             return self._plan() if dry_run else self._insist()
         except (ConflictError, CorruptError) as error:
@@ -232,7 +236,7 @@ class _PointJob:
             except CorruptError:  # if they are gone and not damaged, this raises another error, and a second try helps
                 self._target.require_unswept([*copied.values()], run=self._run, begun=begun)
                 raise
-            self._target.seal(sealed, begun=begun)
+            self._take_over_marks(self._target.seal(sealed, begun=begun))
         return PointCopy(
             ref=self._point.ref,
             state=CopyState.COPIED,
@@ -241,6 +245,11 @@ class _PointJob:
             bytes_stored=writer.bytes_stored,
             blocks_verified=verified,
         )
+
+    def _take_over_marks(self, ref: str) -> None:
+        """Bring the doubt about the point to the target. If this process dies before, the next copy does so."""
+        with suppress(NotFoundError):  # the point was removed from the target meanwhile
+            self._target.marks.take_over(ref, self._source.marks.of(self._point.ref))
 
     def _jobs(self, *, based: bool) -> dict[str, MapCopy]:
         """Return the maps to copy, by root: disks, each based on a map that was copied before, then small files."""

@@ -1,14 +1,15 @@
-"""Find, show and pin restore points."""
+"""Find, show and pin restore points, and take suspicions off them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from vmkeep.errors import UsageError
 from vmkeep.model.point import RestorePoint
-from vmkeep.repository import Marks, Pin, Repository
+from vmkeep.repository import Marks, Pin, Repository, Trust
 
-__all__ = ["Marks", "ShownPoint", "find_ref", "pin", "show", "unpin"]
+__all__ = ["Marks", "ShownPoint", "find_ref", "pin", "show", "trust", "unpin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +47,14 @@ def unpin(repository: Repository, text: str) -> tuple[str, bool]:
     """Take the pin off a point; return its ref, and whether it was pinned."""
     ref = find_ref(repository, text)
     return ref, repository.marks.unpin(ref)
+
+
+def trust(repository: Repository, text: str, *, reason: str, by: str) -> tuple[str, Trust | None]:
+    """Take the suspicion off a point; return its ref, and the mark that keeps the reason, if it was suspect.
+
+    :raises UsageError: there is no reason, so that nobody could tell later why the point may be trusted.
+    """
+    if not reason.strip():
+        raise UsageError("give the reason why the point may be trusted, e.g. --reason 'compared with the guest'")
+    ref = find_ref(repository, text)
+    return ref, repository.marks.trust(ref, reason=reason.strip(), by=by)

@@ -189,7 +189,14 @@ def _plan_new(
 
 
 def _about_doubts(repository: Repository, point: RestorePoint) -> Iterator[str]:
-    """Warn of a point that may not be what the VM had on its disks."""
+    """Warn of a point that has lost something, or that may not be what the VM had on its disks."""
+    damage = repository.marks.damage_of(point.ref)
+    if damage is not None:
+        lost = ", ".join(part.name for part in damage.lost) or "what is lost is not known"
+        yield (
+            f"{point.ref} is marked damaged ({lost}): {damage.reason}; choose a point that is not, if there is one, "
+            "because the restore fails at the first block that is lost"
+        )
     doubt = repository.marks.suspicion_of(point.ref)
     if doubt is not None:
         disks = ", ".join(doubt.disks) or "every disk"

@@ -12,7 +12,7 @@ from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import Disk
 from vmkeep.model.diskrule import parse_disk_rule
 from vmkeep.model.fullreason import FullRead, FullReason
-from vmkeep.model.guest import GuestCommands
+from vmkeep.model.guest import CommandsRun, GuestCommands
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
 from vmkeep.model.quiescing import QuiesceRequest
@@ -116,6 +116,8 @@ class SnapshotTaken:
     """The quiescing that the snapshot was taken with; ``None``: an older program took it, and did not tell."""
     changes: tuple[ChangeDown, ...] = ()
     """The changes of this step, which come after those of the preflight."""
+    guest_commands: CommandsRun | None = None
+    """The outcomes of the commands in the guest; ``None``: none were asked for."""
     taken_at: datetime
     """Time by vCenter's clock."""
     attachments: dict[str, str] = field(default_factory=dict)

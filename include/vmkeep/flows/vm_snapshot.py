@@ -23,7 +23,7 @@ from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
 from vmkeep.model.fullreason import FullRead, FullReason
-from vmkeep.model.guest import Logins
+from vmkeep.model.guest import CommandOutcome, Logins, outcomes
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
 from vmkeep.vsphere import changes, claims, inventory, sharing, snapshots, vmfiles
@@ -99,13 +99,14 @@ def hold_still(
         version = _require_off(session, pre).change_version
         warnings += _restores_since(session, repository, pre)
         taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
-        return replace(taken, version=version, quiesced=Quiesce.NONE)
+        ran = outcomes(pre.request.guest, CommandOutcome.NOT_RUN) if pre.request.guest else None
+        return replace(taken, version=version, quiesced=Quiesce.NONE, guest_commands=ran)
     untracked = None if pre.tracked else _track(session, vm)
     if untracked is not None:
         warnings.append(f"change tracking stays off, so every backup reads all: {untracked.text}")
     try:
         with (
-            guest_hooks.frozen_guest(session, repository, pre, logins, warnings),
+            guest_hooks.frozen_guest(session, repository, pre, logins, warnings) as frozen,
             suspension.suspended(session, repository, pre),
         ):
             quiesced, consistency = _create(session, pre, repository.id, warnings)
@@ -116,7 +117,8 @@ def hold_still(
     try:
         warnings += _restores_since(session, repository, pre)
         taken = _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
-        return replace(taken, quiesced=quiesced.used, changes=quiesced.changes, untracked=untracked)
+        told = replace(taken, quiesced=quiesced.used, changes=quiesced.changes, untracked=untracked)
+        return replace(told, guest_commands=frozen.ran)
     except BaseException:
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)

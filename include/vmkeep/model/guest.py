@@ -57,6 +57,35 @@ class GuestCommands:
             )
 
 
+class CommandOutcome(StrEnum):
+    """The outcome of one command in the guest."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    NOT_RUN = "not-run"
+    """The guest did not run, or was held still by the mode of the backup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandsRun:
+    """The outcomes of a backup's commands in the guest, as a restore point keeps them."""
+
+    freeze: str | None = None
+    """A :class:`CommandOutcome`, as plain text, so that a program reads the points of a newer one; ``None``: there was
+    no such command."""
+    thaw: str | None = None
+
+    def __str__(self) -> str:
+        """Return the outcomes as one line."""
+        told = (("pre-freeze", self.freeze), ("post-thaw", self.thaw))
+        return ", ".join(f"{name} {outcome}" for name, outcome in told if outcome is not None)
+
+
+def outcomes(commands: GuestCommands, outcome: CommandOutcome) -> CommandsRun:
+    """Return the record of commands that all had one outcome."""
+    return CommandsRun(freeze=outcome if commands.freeze else None, thaw=outcome if commands.thaw else None)
+
+
 class FreezeFailure(StrEnum):
     """The consequence of a freeze command that fails."""
 

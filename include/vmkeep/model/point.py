@@ -11,6 +11,7 @@ from vmkeep.model.audit import Audit
 from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
+from vmkeep.model.guest import CommandsRun
 from vmkeep.model.transport import AccessUsed
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -167,6 +168,8 @@ class RestorePoint:
     """The quiescing that the snapshot was taken with; ``None``: an older program wrote the point and did not tell."""
     changes: tuple[ChangeDown, ...] = ()
     """The changes from the mode and the quiescing that were asked for to those that were used, with their reasons."""
+    guest_commands: CommandsRun | None = None
+    """The outcomes of the commands in the guest; ``None``: none were asked for, or an older program wrote the point."""
 
     def __post_init__(self) -> None:
         """Convert the time to UTC, derive the kind, and refuse a disk that appears twice."""

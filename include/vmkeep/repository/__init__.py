@@ -28,7 +28,7 @@ from vmkeep.repository.frames import ZERO, Kind, decode_extents, encode_extents
 from vmkeep.repository.index import Location
 from vmkeep.repository.lockedkeys import LOCKED_FOLDERS, is_locked, locked_by_age, require_visible
 from vmkeep.repository.maps import DiskMap, MapBuilder
-from vmkeep.repository.notes import Damage, Lease, Lost, Marks, Pin, PointMarks, RunArea, Suspicion
+from vmkeep.repository.notes import Damage, Lease, Lost, Marks, Pin, PointMarks, RunArea, Suspicion, Trust
 from vmkeep.repository.opening import (
     Created,
     create_encrypted_repository,
@@ -70,6 +70,7 @@ __all__ = [
     "Slot",
     "Suspicion",
     "Trouble",
+    "Trust",
     "Wanted",
     "copied_run",
     "create_encrypted_repository",

@@ -24,7 +24,7 @@ from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError,
 from vmkeep.flows import backup, guest_thaws
 from vmkeep.flows.other_restores import HasEnded, nobody_knows
 from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken
-from vmkeep.model.guest import GuestCommands, GuestLogin
+from vmkeep.model.guest import CommandsRun, GuestCommands, GuestLogin
 from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode
 from vmkeep.model.site import Site
@@ -101,6 +101,7 @@ def test_the_snapshot_lies_between_freeze_and_thaw_and_their_output_is_in_the_lo
 
     assert guest.story == ["freeze", "snapshot", "thaw"]
     assert taken.warnings == ()
+    assert taken.guest_commands == CommandsRun(freeze="succeeded", thaw="succeeded")
     assert len(lab.vm(VM)["snapshots"]) == 1
     assert {"VM web01: freeze: all tables locked", "VM web01: thaw: unlocked"} <= set(caplog.messages)
     assert guest.files == []
@@ -125,6 +126,7 @@ def test_a_freeze_may_fail_where_that_was_asked_for_and_the_point_says_so(begin,
 
     assert guest.story == ["freeze", "snapshot", "thaw"]
     assert ["exit code 3" in warning for warning in taken.warnings] == [True]
+    assert taken.guest_commands == CommandsRun(freeze="failed", thaw="succeeded")
 
 
 def test_a_freeze_that_hangs_is_terminated_at_its_limit_and_thawed(begin, guest):
@@ -161,6 +163,7 @@ def test_a_thaw_that_fails_is_a_warning_and_is_tried_again_until_the_removal_of_
     pre = begin.plans[0]
     assert guest.story == ["freeze", "snapshot", "thaw", "thaw", "thaw"]
     assert ["may still be frozen" in warning for warning in taken.warnings] == [True]
+    assert taken.guest_commands == CommandsRun(freeze="succeeded", thaw="failed")
 
     with pytest.raises(GuestCommandError, match="may still be frozen"):
         backup.remove_snapshot(site, taken.vm, pre.request.run, logins=logins)
@@ -203,9 +206,12 @@ def test_no_command_runs_in_a_vm_that_is_off_and_the_backup_says_so(site):
     commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web")
     request = BackupRequest(vm_selector="old01", run=new_run(), mode=BackupMode.ASIS, guest=commands)
 
-    warnings = backup.preflight(site, request, logins=logins).warnings
+    pre = backup.preflight(site, request, logins=logins)
+    taken = backup.take_snapshot(site, pre, logins=logins)
+    backup.remove_snapshot(site, taken.vm, request.run)
 
-    assert any("no command is run in the guest" in warning for warning in warnings)
+    assert any("no command is run in the guest" in warning for warning in pre.warnings)
+    assert taken.guest_commands == CommandsRun(freeze="not-run", thaw="not-run")
 
 
 def test_a_process_that_is_told_to_stop_while_the_guest_is_frozen_thaws_it(site, guest, lab):

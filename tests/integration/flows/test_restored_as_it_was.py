@@ -14,7 +14,7 @@ from vmkeep.errors import ConflictError, UnsupportedError, UsageError
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import OnConflict
 from vmkeep.model.point import Power
-from vmkeep.repository import create_repository, open_repository
+from vmkeep.repository import Lost, create_repository, open_repository
 from vmkeep.vsphere import inventory, machines, vmfiles
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import wait_task
@@ -226,6 +226,20 @@ def test_an_ordinary_vm_is_restored_without_a_warning(points):
     site, point = points("old01")
 
     assert Restoring.new(site, point, new_name()).plan.warnings == ()
+
+
+def test_a_restore_of_a_damaged_point_warns_with_what_is_lost(points):
+    site, point = points("old01")
+    with open_repository(site.repository) as repository:
+        repository.marks.mark_damaged(point, [Lost(name="Hard disk 1")], reason="a check found damage")
+
+    try:
+        (told,) = Restoring.new(site, point, new_name()).plan.warnings
+    finally:
+        with open_repository(site.repository) as repository:
+            repository.marks.clear_damaged(point)
+
+    assert f"{point} is marked damaged (Hard disk 1): a check found damage" in told
 
 
 def test_hardware_that_is_too_new_for_every_host_is_known_in_the_plan(lab, points):

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from tests.sealed import CHEAP, PASSPHRASE
 from vmkeep.cli.main import cli
 from vmkeep.errors import CorruptError, NotFoundError, RepositoryError, UsageError
+from vmkeep.repository import open_repository
 from vmkeep.repository.unlock import slots
 
 MIB = 1 << 20
@@ -89,6 +90,23 @@ def test_copies_are_made_once_and_need_the_second_passphrase(points, second):
         run("repo", "copy", "--all", *second[:2])
     listed = run("point", "list", VMKEEP_REPOSITORY=second[1], VMKEEP_PASSPHRASE=PASSPHRASE)
     assert sorted(entry["ref"] for entry in listed) == sorted(points)
+
+
+def test_a_copy_brings_a_suspicion_and_later_its_end(points, second, tmp_path):
+    first = points[0]
+    with open_repository(str(tmp_path / "repo")) as repository:
+        repository.marks.suspect(first, "Hard disk 1", reason="tracking lied")
+
+    def there():
+        listed = run("point", "list", VMKEEP_REPOSITORY=second[1], VMKEEP_PASSPHRASE=PASSPHRASE)
+        return next(point["suspicion"] for point in listed if point["ref"] == first)
+
+    run("repo", "copy", first, *second)
+    assert there()["reason"] == "tracking lied"
+
+    run("point", "trust", first, "--reason", "compared")
+    run("repo", "copy", first, *second)
+    assert there() is None
 
 
 def test_damage_is_checked_marked_and_healed_from_the_command_line(points, second, tmp_path):

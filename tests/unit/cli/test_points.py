@@ -13,6 +13,7 @@ from vmkeep.cli.main import cli
 from vmkeep.cli.retention_options import parse_end, parse_time
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
 from vmkeep.model.extents import Extent
+from vmkeep.model.guest import CommandsRun
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
 from vmkeep.repository import Lost, create_repository, open_repository
 from vmkeep.retention import parse_zone
@@ -77,6 +78,35 @@ def test_a_suspect_point_is_told_with_its_disks_and_reason(refs, tmp_path):
     assert "Hard disk 1 since" in (shown := run("point", "show", refs[2]))
     assert "change tracking left out a change" in shown
     assert run_json("point", "show", refs[2])["suspicion"]["reason"] == "change tracking left out a change"
+
+
+def test_a_suspect_point_is_trusted_again_for_a_reason_that_is_shown(refs, tmp_path):
+    with open_repository(str(tmp_path / "repo")) as repository:
+        repository.marks.suspect(refs[2], "Hard disk 1", reason="change tracking left out a change")
+
+    with pytest.raises(UsageError, match="give the reason"):
+        run("point", "trust", refs[2], "--reason", " ")
+    assert (
+        run("point", "trust", refs[2], "--reason", "compared with the guest") == f"{refs[2]} is not suspect any more\n"
+    )
+
+    assert "SUSPECT" not in run("point", "list")
+    shown = run("point", "show", refs[2])
+    assert "SUSPECT" not in shown
+    assert "after it was suspect: compared with the guest" in shown
+    assert run_json("point", "show", refs[2])["trust"]["reason"] == "compared with the guest"
+    assert run_json("point", "trust", refs[2], "--reason", "x")["was_suspect"] is False
+
+
+def test_a_point_tells_whether_commands_ran_in_the_guest(refs, tmp_path):
+    with open_repository(str(tmp_path / "repo")) as repository:
+        ran = CommandsRun(freeze="failed", thaw="succeeded")
+        ref = repository.seal(replace(DAILY, id="guest", run="guest", guest_commands=ran))
+
+    assert "in the guest  pre-freeze failed, post-thaw succeeded" in run("point", "show", ref)
+    assert run_json("point", "show", ref)["guest_commands"] == {"freeze": "failed", "thaw": "succeeded"}
+    assert "in the guest" not in run("point", "show", refs[0])
+    assert run_json("point", "show", refs[0])["guest_commands"] is None
 
 
 def test_a_pin_without_an_end_says_so(refs):

@@ -196,6 +196,76 @@ def test_a_suspicion_that_cannot_be_read_is_one_about_every_disk_and_stays_so(se
     assert repository.marks.suspicion_of(ref).disks == ()
 
 
+def test_a_suspicion_is_taken_off_with_a_reason_that_stays(sealed):
+    repository, ref = sealed
+    repository.marks.suspect(ref, "Hard disk 1", reason="tracking lied")
+
+    repository.marks.trust(ref, reason="compared with the guest", by="jane")
+
+    marks = opened(repository.blobs).marks.of(ref)
+    assert marks.good
+    assert (marks.trust.reason, marks.trust.by, marks.trust.disks) == (
+        "compared with the guest",
+        "jane",
+        ("Hard disk 1",),
+    )
+    assert repository.marks.trust(ref, reason="again", by="jane") is None
+    repository.marks.suspect(ref, "Hard disk 1", reason="tracking lied again")
+    assert not repository.marks.of(ref).good
+    repository.marks.forget(ref)
+    assert not list(repository.blobs.list("marks/"))
+
+
+@pytest.fixture
+def copied(make, point):
+    """Two repositories with the same point: their marks, and its ref."""
+    marks = []
+    for _ in range(2):
+        repository = make(MemoryStore())
+        root, _ = repository.store_attachment(b"content", run="r")
+        ref = repository.seal(point(root))
+        marks.append(repository.marks)
+    return *marks, ref
+
+
+def test_a_copy_takes_the_suspicion_over_and_its_end_too(copied):
+    here, there, ref = copied
+    here.suspect(ref, "Hard disk 1", reason="tracking lied")
+    there.suspect(ref, "Hard disk 2", reason="tracking lied there")
+
+    there.take_over(ref, here.of(ref))
+    assert there.suspicion_of(ref).disks == ("Hard disk 2", "Hard disk 1")
+
+    here.trust(ref, reason="compared", by="jane")
+    there.take_over(ref, here.of(ref))
+    assert there.of(ref).good
+    assert there.trust_of(ref) == here.trust_of(ref)
+
+
+def test_a_suspicion_that_was_taken_off_at_the_copy_stays_off_until_a_later_one(copied):
+    here, there, ref = copied
+    here.suspect(ref, "Hard disk 1", reason="tracking lied")
+    there.take_over(ref, here.of(ref))
+    there.trust(ref, reason="compared", by="jane")
+
+    there.take_over(ref, here.of(ref))
+    assert there.of(ref).good
+
+    here.suspect(ref, "Hard disk 1", reason="tracking lied again")
+    there.take_over(ref, here.of(ref))
+    assert there.suspicion_of(ref).reason == "tracking lied again"
+
+
+def test_a_pin_and_damage_stay_with_their_repository(copied):
+    here, there, ref = copied
+    here.pin(ref, reason="court", by="jane")
+    here.mark_damaged(ref, ())
+
+    there.take_over(ref, here.of(ref))
+
+    assert there.all() == {}
+
+
 def test_no_point_that_is_not_there_is_suspect(sealed):
     repository, _ = sealed
 

@@ -5,15 +5,16 @@ So at least one of the two sees the other. No lock is held and no clocks are com
 
 Notes of runs: the area of a run (``runs``), the beginning of each try (``tries``), and leases with the fence, by which
 a clean-up learns that no copy is at work (``leases``). Notes of maintenance: packs that a sweep is about to delete
-(``sweeprecords``) and points that a prune is about to forget (``forgetting``). Notes about restore points: pins and
-known damage (``marks``), and the note that a point was sealed, which tells a forgotten point from a lost one
+(``sweeprecords``) and points that a prune is about to forget (``forgetting``). Notes about restore points: pins,
+known damage and doubts (``marks``), and the note that a point was sealed, which tells a forgotten point from a lost one
 (``sealednotes``). Notes about packs and segments: damage that a check found (``damage``).
 """
 
 from vmkeep.repository.notes.damage import BadFrame, DamageNotes, KnownDamage, PackDamage, PackState
 from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_held
-from vmkeep.repository.notes.marks import Damage, Lost, Marks, Pin, PointMarks, Suspicion
+from vmkeep.repository.notes.marks import PointMarks
+from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
 from vmkeep.repository.notes.runs import LEASES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
@@ -42,6 +43,7 @@ __all__ = [
     "Sweep",
     "SweepPlan",
     "SweepRecords",
+    "Trust",
     "is_held",
     "note_fields",
     "note_of",

@@ -1,95 +1,33 @@
-"""Marks that people and checks put on restore points after the seal: pins (legal holds), known damage and suspicion.
+"""Stores the marks that people and checks put on restore points after the seal.
 
-The marks are the notes ``marks/<vm>/<point>/pin``, ``…/damaged`` and ``…/suspect``. They are not in manifests, because
-manifests never change. This module knows nothing of retention and deletes no restore point. A mark that cannot be read
-still counts: a pin still holds the point, and a mark of damage or suspicion still warns.
+The marks are the notes ``marks/<vm>/<point>/pin``, ``…/damaged``, ``…/suspect`` and ``…/trusted``. They are not in
+manifests, because manifests never change. This module knows nothing of retention and deletes no restore point. A mark
+that cannot be read still counts: a pin still holds the point, and a mark of damage or suspicion still warns.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from vmkeep.blobs import BlobStore, abreast, is_there
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, NotFoundError, UsageError
-from vmkeep.model.extents import Extent
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.repository.folders import MARKS, POINTS
 from vmkeep.repository.frames import Framer, Kind
 from vmkeep.repository.notes.forgetting import Forgettings
+from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust, is_later, joined
 from vmkeep.repository.points import Manifests, blob_of_ref, folder_of, is_cut, parse_key
 
 _PIN = "pin"
 _DAMAGED = "damaged"
 _SUSPECT = "suspect"
+_TRUSTED = "trusted"
 
 M = TypeVar("M")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
-    """A hold on one restore point. While it lasts, no retention rule removes the point."""
-
-    reason: str
-    by: str
-    since: datetime | None
-    """The time when the pin was set; ``None``: the pin's blob is damaged, so only its existence is known."""
-    until: datetime | None = None
-    """The time at which the pin ends by itself; ``None``: it ends when somebody takes it off."""
-
-    def holds(self, at: datetime) -> bool:
-        """Return whether the pin still holds at a time."""
-        return self.until is None or at < self.until
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """A part of a restore point that cannot be read any more."""
-
-    name: str
-    """A disk's label, or the name of a file that is kept with the point."""
-    extents: tuple[Extent, ...] = ()
-    """The lost byte ranges; empty: all of the disk or file is lost."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
-    """The known loss of one restore point. The rest of the point can be restored."""
-
-    reason: str
-    since: datetime | None
-    """The time when the damage was marked; ``None``: the mark's blob is itself damaged."""
-    lost: tuple[Lost, ...] = ()
-    """The lost parts; empty: they are not known, so everything may be lost."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suspicion:
-    """A doubt about one restore point: all of it can be read, but it may not be what the VM had on its disks."""
-
-    reason: str
-    since: datetime | None
-    """The time when the point was marked; ``None``: the mark's blob is damaged."""
-    disks: tuple[str, ...] = ()
-    """Labels of the disks in doubt; empty: they are not known, so that all are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
-    """All marks of one restore point."""
-
-    pin: Pin | None = None
-    damage: Damage | None = None
-    suspicion: Suspicion | None = None
-
-    @property
-    def good(self) -> bool:
-        """Whether nothing is known against the point, so that other points may be deleted beside it."""
-        return self.damage is None and self.suspicion is None
 
 
 class PointMarks:
@@ -178,6 +116,38 @@ class PointMarks:
         """Return the doubt about a point. A mark that cannot be read stands for a doubt about all its disks."""
         return self._load(ref, _SUSPECT, Suspicion, lambda why: Suspicion(reason=why, since=None))
 
+    def trust(self, ref: str, *, reason: str, by: str) -> Trust | None:
+        """Take the suspicion off a point, and keep the reason. Return ``None`` if the point is not suspect.
+
+        The reason is written first, so that no suspicion ends without one.
+        """
+        suspicion = self.suspicion_of(ref)
+        if suspicion is None:
+            return None
+        trust = Trust(reason=reason, by=by, since=now(), disks=suspicion.disks)
+        self._set(ref, _TRUSTED, trust)
+        self._clear(ref, _SUSPECT)
+        return trust
+
+    def trust_of(self, ref: str) -> Trust | None:
+        """Return the reason why a suspicion of the point was taken off last."""
+        return self._load(ref, _TRUSTED, Trust, lambda why: Trust(reason=why, by="unknown", since=None))
+
+    def take_over(self, ref: str, theirs: Marks) -> None:
+        """Take over the doubt about a point, or its end, from the repository that the point was copied from.
+
+        The later word counts: a suspicion that was taken off here after it arose there stays off. A pin is not taken
+        over, because each repository has its own, and damage is not, because a copy is read back.
+        """
+        ours = self.of(ref)
+        if theirs.suspicion is not None:
+            both = joined(ours.suspicion, theirs.suspicion)
+            if both != ours.suspicion and not is_later(ours.trust, theirs.suspicion):
+                self._set(ref, _SUSPECT, both)
+        elif theirs.trust is not None and ours.suspicion is not None and is_later(theirs.trust, ours.suspicion):
+            self._set(ref, _TRUSTED, theirs.trust)
+            self._clear(ref, _SUSPECT)
+
     def all(self, vm_key: str | None = None) -> dict[str, Marks]:
         """Return the marks by ref: of all points that have any, or of one VM's points. Include points that are gone.
 
@@ -187,16 +157,22 @@ class PointMarks:
         marked = {_marked(blob.key) for blob in self._store.list(prefix)}
         refs = {self._ref(key) for key in marked if key is not None}
         found = zip(sorted(refs), abreast(self._store, self.of, sorted(refs)), strict=True)
-        return {ref: marks for ref, marks in found if marks.pin or marks.damage or marks.suspicion}
+        return {ref: marks for ref, marks in found if marks != Marks()}
 
     def of(self, ref: str) -> Marks:
         """Return all marks of one point."""
-        return Marks(pin=self.pin_of(ref), damage=self.damage_of(ref), suspicion=self.suspicion_of(ref))
+        return Marks(
+            pin=self.pin_of(ref),
+            damage=self.damage_of(ref),
+            suspicion=self.suspicion_of(ref),
+            trust=self.trust_of(ref),
+        )
 
     def forget(self, ref: str) -> None:
         """Remove all marks of a point that is gone."""
         self._clear(ref, _DAMAGED)
         self._clear(ref, _SUSPECT)
+        self._clear(ref, _TRUSTED)
         self._clear(ref, _PIN)
 
     def _ref(self, key: str) -> str:
@@ -206,7 +182,7 @@ class PointMarks:
             return next((found.ref for found in self._manifests.names(name.vm_key) if found.blob == key), name.ref)
         return name.ref
 
-    def _set(self, ref: str, name: str, mark: Pin | Damage | Suspicion) -> None:
+    def _set(self, ref: str, name: str, mark: Pin | Damage | Suspicion | Trust) -> None:
         key = _key(ref, name)
         self._require(ref)
         content = json.dumps({"mark": name, "point": ref, **to_plain(mark)}, separators=(",", ":"))
@@ -250,4 +226,8 @@ def _marked(key: str) -> str | None:
     """Return the key of the manifest that a mark is about; ``None``: the key is not that of a mark."""
     marked, _, name = key.removeprefix(MARKS).rpartition("/")
     point = parse_key(POINTS + marked)
-    return point.blob if name in (_PIN, _DAMAGED, _SUSPECT) and point.vm_key and point.taken_at is not None else None
+    return (
+        point.blob
+        if name in (_PIN, _DAMAGED, _SUSPECT, _TRUSTED) and point.vm_key and point.taken_at is not None
+        else None
+    )
