@@ -197,6 +197,18 @@ class TaskForgottenError(TransientError):
     exit_code = 34
 
 
+class LimitReachedError(VmKeepError):
+    """A limit leaves no room for this work now. The caller waits, without keeping a worker, and asks again."""
+
+    recovery = Recovery.RETRY
+    exit_code = 36
+
+    def __init__(self, message: str, *, again_after: float) -> None:
+        super().__init__(message)
+        self.again_after = again_after
+        """Seconds after which to ask again."""
+
+
 class StaleError(VmKeepError):
     """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, or the change id was reset."""
 

@@ -5,5 +5,6 @@ Each module defines one noun and is imported by itself.
 
 __all__ = [
     "address", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule", "extents", "fullreason",
-    "guest", "job", "place", "point", "quiescing", "references", "selector", "site", "transport", "vmref", "wording",
+    "guest", "job", "limits", "place", "point", "quiescing", "references", "selector", "site",
+    "transport", "vmref", "wording",
 ]  # fmt: skip

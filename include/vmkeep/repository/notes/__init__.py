@@ -15,6 +15,7 @@ from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_held
 from vmkeep.repository.notes.marks import PointMarks
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
+from vmkeep.repository.notes.permits import Permits, usages
 from vmkeep.repository.notes.runs import LEASES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
@@ -35,6 +36,7 @@ __all__ = [
     "Marks",
     "PackDamage",
     "PackState",
+    "Permits",
     "Pin",
     "PointMarks",
     "RunArea",
@@ -50,4 +52,5 @@ __all__ = [
     "runs",
     "sealednotes",
     "tries",
+    "usages",
 ]

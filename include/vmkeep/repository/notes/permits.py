@@ -1,0 +1,228 @@
+"""Permits: at most N at a time of something that runs on several machines share, such as the NFC sessions of a host.
+
+    runs/permits-<digest>/slots/<number>/<turn>   a holder took the slot: JSON with the holder's name and sign of life
+    runs/permits-<digest>/waiting/<since>-<owner> a party waits, and comes again within minutes
+
+Nobody holds a lock. A limit of N has N slots. Whoever holds the highest turn of a slot holds the slot, as long as it
+shows a sign of life. To take a slot that is free, a party creates the next turn; of several parties one creates it.
+The number of a turn never falls, because a blob is deleted only below a higher one. So a party that was stopped between
+its look and its take finds a higher turn afterwards, and withdraws.
+
+A copy's permit ends with the copy's lease. The permit of a run whose tasks run one after the other ends when it is
+given back, or hours after the last sign of life in the run's area. Ages are differences between stamps of the store's
+clock. Free slots go to those who have waited longest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from blake3 import blake3
+
+from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.clock import now
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, LimitReachedError
+from vmkeep.model.limits import Holder, Limit, Usage
+from vmkeep.model.wording import counted
+from vmkeep.repository.folders import RUNS
+from vmkeep.repository.frames import Framer, Kind
+from vmkeep.repository.notes.leases import is_held
+from vmkeep.repository.notes.runs import LEASES
+from vmkeep.repository.points import safe_name
+
+LEASE_LASTS: Final = timedelta(seconds=60)
+"""Age at which a lease that is not renewed keeps no permit. Its holder has stopped long before. A file system in a
+network may show an old age for some seconds."""
+RUN_LASTS: Final = timedelta(hours=6)
+"""Time after a run's last sign of life for which its permits stay. ``snapshot_sweep`` ends a dead run much earlier."""
+COMES_AGAIN: Final = timedelta(minutes=5)
+"""A party that waits asks again at least this often."""
+_WAITING_LASTS: Final = COMES_AGAIN + timedelta(minutes=1)
+_FIRST_WAIT: Final = 15.0
+"""Seconds after which the first in the queue asks again; the next ones ask less often, because it is not their turn."""
+_PREFIX: Final = "permits-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The highest turn of one slot."""
+
+    number: int
+    turn: int
+    blob: BlobInfo
+    fields: dict[str, Any]
+
+
+class Permits:
+    """The permits of one limit. Any number of processes may use them at the same time."""
+
+    def __init__(self, store: BlobStore, framer: Framer, limit: Limit) -> None:
+        self._store = store
+        self._framer = framer
+        self._limit = limit
+        self._prefix = f"{RUNS}{_PREFIX}{_digest(limit.key)}/"
+
+    def take(self, holder: Holder) -> None:
+        """Take a permit, or stand in the queue. An owner that holds a permit already keeps that one.
+
+        :raises LimitReachedError: no permit is free, or others have waited longer for it. Ask again.
+        """
+        blobs = list(self._store.list(self._prefix))
+        turns = self._turns(blobs)
+        ticket = self._ticket_of(holder, blobs)
+        if any(_is_own(turn, holder) and self._take_slot(turn.number, turns, holder) for turn in turns):
+            return self._store.delete(ticket)
+        if self._tickets(blobs) or not self._free(turns, None):
+            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
+            blobs = list(self._store.list(self._prefix))
+            turns = self._turns(blobs)
+        at = next((blob.modified for blob in blobs if blob.key == ticket), None)
+        ahead = self._ahead(blobs, ticket, at) if at is not None else 0
+        free = self._free(turns, at)
+        if len(free) > ahead and any(self._take_slot(number, turns, holder) for number in free):
+            return self._store.delete(ticket)
+        if at is None:  # others were faster; from now on this party has its place in the queue
+            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
+        raise self._reached(turns, at, ahead)
+
+    def give_back(self, owner: str) -> None:
+        """Give back an owner's permit, and leave the queue. It is no error if the owner holds no permit."""
+        blobs = list(self._store.list(self._prefix))
+        for turn in self._turns(blobs):
+            if turn.fields.get("owner") == owner:
+                self._store.replace(turn.blob.key, self._wrap(turn.blob.key, {**turn.fields, "over": True}))
+        for blob in self._tickets(blobs):
+            if blob.key.endswith(f"-{_digest(owner)}"):
+                self._store.delete(blob.key)
+
+    def usage(self) -> Usage:
+        """Return the work that holds permits, and the work that waits."""
+        blobs = list(self._store.list(self._prefix))
+        newest = max((blob.modified for blob in blobs), default=None)
+        held = [turn for turn in self._turns(blobs) if self._is_alive(turn, newest)]
+        tickets = [(blob, self._load(blob.key)) for blob in self._tickets(blobs)]
+        return Usage(
+            limit=self._limit,
+            holders=tuple(str(turn.fields.get("what")) for turn in held),
+            waiting=tuple(str(fields.get("what")) for _, fields in tickets),
+        )
+
+    def _turns(self, blobs: Iterable[BlobInfo]) -> list[_Turn]:
+        """Return the highest turn of each slot that was ever taken."""
+        highest: dict[int, tuple[int, BlobInfo]] = {}
+        for blob in blobs:
+            kind, _, name = blob.key.removeprefix(self._prefix).partition("/")
+            if kind == "slots":
+                number, turn = map(int, name.split("/"))
+                highest[number] = max(highest.get(number, (0, blob)), (turn, blob), key=lambda pair: pair[0])
+        return [_Turn(number, turn, blob, self._load(blob.key)) for number, (turn, blob) in sorted(highest.items())]
+
+    def _free(self, turns: list[_Turn], at: datetime | None) -> list[int]:
+        """Return the numbers of the slots that may be taken now.
+
+        :param at: now, by the store's clock; ``None``: not known, so that nothing counts as expired.
+        """
+        held = {turn.number for turn in turns if self._is_alive(turn, at)}
+        left = max(0, self._limit.most - len(held))
+        return [number for number in range(self._limit.most) if number not in held][:left]
+
+    def _is_alive(self, turn: _Turn, at: datetime | None) -> bool:
+        """Return whether the holder of a slot has not given it back, and may still be at work."""
+        if turn.fields.get("over"):
+            return False
+        area = f"{RUNS}{safe_name(str(turn.fields.get('run')))}/"
+        lease = turn.fields.get("lease")
+        if lease is None:
+            return at is None or at - self._last_sign(turn, area, at) < RUN_LASTS
+        key = f"{area}{LEASES}{safe_name(str(lease))}"
+        if not is_held(self._store, self._framer, key):
+            return False
+        stamps = [blob.modified for blob in self._store.list(f"{area}{LEASES}") if blob.key == key]
+        return bool(stamps) and (at is None or at - stamps[0] < LEASE_LASTS)
+
+    def _last_sign(self, turn: _Turn, area: str, at: datetime) -> datetime:
+        if at - turn.blob.modified < RUN_LASTS:
+            return turn.blob.modified
+        return max([turn.blob.modified, *(blob.modified for blob in self._store.list(area))])
+
+    def _take_slot(self, number: int, turns: list[_Turn], holder: Holder) -> bool:
+        """Try to take a slot that was free a moment ago; return whether it is the holder's now."""
+        last = max((turn.turn for turn in turns if turn.number == number), default=0)
+        slot = f"{self._prefix}slots/{number}/"
+        key = f"{slot}{last + 1:012d}"
+        fields = {"owner": holder.owner, "run": holder.run, "what": holder.what, "lease": holder.lease}
+        limit = {"key": self._limit.key, "name": self._limit.name, "most": self._limit.most}
+        try:
+            self._store.put(key, self._wrap(key, {**fields, "limit": limit}))
+        except ConflictError:
+            return False
+        others = [blob.key for blob in self._store.list(slot) if blob.key != key]
+        if any(other > key for other in others):
+            self._store.delete(key)  # it came late, because later turns have come and gone meanwhile
+            return False
+        for other in others:
+            self._store.delete(other)
+        return True
+
+    def _ticket_of(self, holder: Holder, blobs: Iterable[BlobInfo]) -> str:
+        """Return the key of a party's place in the queue: the one that it has, or a new one at the end."""
+        end = f"-{_digest(holder.owner)}"
+        held = (blob.key for blob in self._tickets(blobs) if blob.key.endswith(end))
+        return next(held, f"{self._prefix}waiting/{now():%Y%m%dT%H%M%S%f}{end}")
+
+    def _tickets(self, blobs: Iterable[BlobInfo]) -> list[BlobInfo]:
+        return [blob for blob in blobs if blob.key.startswith(f"{self._prefix}waiting/")]
+
+    def _ahead(self, blobs: Iterable[BlobInfo], ticket: str, at: datetime) -> int:
+        """Return how many others have waited longer and still wait. Remove the tickets of those that do not."""
+        ahead = 0
+        for blob in self._tickets(blobs):
+            if at - blob.modified >= _WAITING_LASTS:
+                self._store.delete(blob.key)
+            elif blob.key < ticket:
+                ahead += 1
+        return ahead
+
+    def _reached(self, turns: list[_Turn], at: datetime | None, ahead: int) -> LimitReachedError:
+        holders = [str(turn.fields.get("what")) for turn in turns if self._is_alive(turn, at)]
+        pause = min(_FIRST_WAIT * (1 + ahead), COMES_AGAIN.total_seconds())
+        used = f"all {self._limit.most} are in use" if self._limit.most > 1 else "the only one is in use"
+        by = f" ({', '.join(holders)})" if holders else ""
+        queue = f", and {counted(ahead, 'other')} asked before" if ahead else ""
+        return LimitReachedError(f"waits for {self._limit.name}: {used}{by}{queue}", again_after=pause)
+
+    def _wrap(self, key: str, fields: dict[str, Any]) -> bytes:
+        return self._framer.wrap(Kind.NOTE, json.dumps(fields).encode(), name=key)
+
+    def _load(self, key: str) -> dict[str, Any]:
+        """Return the fields of a blob. One that cannot be read has none, and so counts as held until it is old."""
+        with suppress(BlobNotFoundError, CorruptError, ValueError):
+            fields = json.loads(bytes(self._framer.unwrap(Kind.NOTE, self._store.get(key), name=key)))
+            if isinstance(fields, dict):
+                return fields
+        return {}
+
+
+def _digest(text: str) -> str:
+    return blake3(text.encode()).hexdigest()[:32]
+
+
+def _is_own(turn: _Turn, holder: Holder) -> bool:
+    return turn.fields.get("owner") == holder.owner and not turn.fields.get("over")
+
+
+def usages(store: BlobStore, framer: Framer) -> list[Usage]:
+    """Return the use of every limit for which a permit was taken not long ago, by name."""
+    found: dict[str, Limit] = {}
+    for blob in store.list(RUNS):
+        folder, _, rest = blob.key.removeprefix(RUNS).partition("/")
+        if folder.startswith(_PREFIX) and rest.startswith("slots/"):
+            with suppress(BlobNotFoundError, CorruptError, ValueError, KeyError, TypeError):
+                fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(blob.key), name=blob.key)))
+                found[folder] = Limit(**fields["limit"])
+    return sorted((Permits(store, framer, limit).usage() for limit in found.values()), key=lambda use: use.limit.name)

@@ -1,0 +1,203 @@
+"""A limit is never passed, by any number of processes, and a dead holder does not keep its permit."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from vmkeep.blobs import LocalStore
+from vmkeep.errors import ConflictError, LimitReachedError
+from vmkeep.model.limits import Holder, Limit
+from vmkeep.repository import create_repository
+from vmkeep.repository.notes import Permits, RunArea, permits, usages
+
+LIMIT = Limit(key="nfc/vc/host-1", name="NFC sessions of host esx1", most=2)
+
+
+@pytest.fixture
+def framer(tmp_path):
+    return create_repository(str(tmp_path / "repository")).framer
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalStore(tmp_path / "repository")
+
+
+def of_run(name: str) -> Holder:
+    return Holder(owner=name, run=name, what=f"copy of {name}")
+
+
+def age(tmp_path, seconds: float, part: str = "") -> None:
+    """Let all notes of runs be older, as the store's clock tells it."""
+    for path in (tmp_path / "repository" / "runs").rglob("*"):
+        if path.is_file() and part in str(path):
+            then = path.stat().st_mtime - seconds
+            os.utime(path, (then, then))
+
+
+def test_no_more_permits_are_held_than_the_limit_allows(store, framer):
+    limited = Permits(store, framer, LIMIT)
+    limited.take(of_run("a"))
+    limited.take(of_run("b"))
+    with pytest.raises(
+        LimitReachedError, match=r"waits for NFC sessions of host esx1: all 2 are in use \(copy of a, cop"
+    ):
+        limited.take(of_run("c"))
+
+
+def test_a_permit_that_is_given_back_is_taken_by_the_one_that_waited_longest(store, framer):
+    limited = Permits(store, framer, LIMIT)
+    for name in "ab":
+        limited.take(of_run(name))
+    for name in "cd":
+        with pytest.raises(LimitReachedError):
+            limited.take(of_run(name))
+    limited.give_back("a")
+    with pytest.raises(LimitReachedError, match="1 other asked before"):
+        limited.take(of_run("d"))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("e"))
+    limited.take(of_run("c"))
+    limited.give_back("b")
+    limited.take(of_run("d"))
+    assert limited.usage().holders == ("copy of c", "copy of d")
+    assert limited.usage().waiting == ("copy of e",)
+
+
+def test_a_second_try_keeps_the_permit_of_the_first(store, framer):
+    limited = Permits(store, framer, LIMIT)
+    limited.take(of_run("a"))
+    limited.take(of_run("b"))
+    limited.take(of_run("a"))
+    assert len(limited.usage().holders) == 2
+
+
+def test_a_party_that_asks_no_more_is_not_waited_for(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    for name in "ab":
+        limited.take(of_run(name))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("gone"))
+    age(tmp_path, permits.COMES_AGAIN.total_seconds() + 61, "waiting")
+    limited.give_back("a")
+    limited.take(of_run("c"))
+    assert limited.usage().waiting == ()
+
+
+def test_a_copy_s_permit_ends_with_its_lease(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    area = RunArea(store, framer, "r")
+    with area.open_lease("disk-1"):
+        limited.take(Holder(owner="r/1", run="r", what="copy 1", lease="disk-1"))
+        limited.take(of_run("b"))
+        with pytest.raises(LimitReachedError):
+            limited.take(of_run("c"))
+    limited.take(of_run("c"))
+
+
+def test_a_dead_copy_s_permit_is_free_once_its_lease_has_expired(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    lease = RunArea(store, framer, "r").open_lease("disk-1")
+    lease._write("held")  # the holder dies here: nobody renews the lease, and nobody gives it back
+    limited.take(Holder(owner="r/1", run="r", what="copy 1", lease="disk-1"))
+    limited.take(of_run("b"))
+    age(tmp_path, permits.LEASE_LASTS.total_seconds() - 10, "leases")
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    age(tmp_path, 11, "leases")
+    limited.take(of_run("c"))
+
+
+def test_a_dead_run_s_permit_is_free_hours_after_its_last_sign_of_life(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    limited.take(of_run("a"))
+    limited.take(of_run("b"))
+    age(tmp_path, permits.RUN_LASTS.total_seconds() + 1)
+    RunArea(store, framer, "b").store("note", b"alive")
+    limited.take(of_run("c"))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("d"))
+    assert set(limited.usage().holders) == {"copy of b", "copy of c"}
+
+
+def test_a_lower_limit_counts_the_permits_that_are_held_beyond_it(store, framer):
+    Permits(store, framer, LIMIT).take(of_run("a"))
+    Permits(store, framer, LIMIT).take(of_run("b"))
+    lower = Permits(store, framer, Limit(key=LIMIT.key, name=LIMIT.name, most=1))
+    Permits(store, framer, LIMIT).give_back("a")
+    with pytest.raises(LimitReachedError):
+        lower.take(of_run("c"))
+
+
+def test_a_party_that_was_stopped_between_look_and_take_withdraws(store, framer, tmp_path):
+    class Stopped(LocalStore):
+        def put(self, key, data):
+            if "/slots/" in key and not meanwhile:
+                meanwhile.append(key)
+                for name in "ab":  # a slot is taken and given back, and then taken again
+                    others.take(of_run(name))
+                    if name == "a":
+                        others.give_back(name)
+                self.delete(key)
+            return super().put(key, data)
+
+    meanwhile: list[str] = []
+    one = Limit(key="k", name="n", most=1)
+    others = Permits(store, framer, one)
+    with pytest.raises(LimitReachedError):
+        Permits(Stopped(tmp_path / "repository"), framer, one).take(of_run("late"))
+    assert others.usage().holders == ("copy of b",)
+
+
+def test_twenty_parties_at_once_never_hold_more_than_the_limit_and_all_get_their_turn(store, framer):
+    limit = Limit(key="nfc/vc/host-2", name="NFC sessions of host esx2", most=4)
+    lock, holding, most = threading.Lock(), set(), []
+
+    def work(name: str) -> None:
+        mine = Permits(store, framer, limit)
+        while True:
+            try:
+                mine.take(of_run(name))
+            except LimitReachedError:
+                time.sleep(0.005)
+                continue
+            with lock:
+                holding.add(name)
+                most.append(len(holding))
+            time.sleep(0.002)
+            with lock:
+                holding.discard(name)
+            mine.give_back(name)
+            return
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(work, [f"r{number}" for number in range(20)]))
+    assert max(most) <= 4
+    assert len(most) == 20
+    assert usages(store, framer)[0].holders == ()
+
+
+def test_the_use_of_every_limit_is_listed(store, framer):
+    Permits(store, framer, LIMIT).take(of_run("a"))
+    Permits(store, framer, Limit(key="x", name="Snapshots on ds1", most=1)).take(of_run("b"))
+    assert [(use.limit.name, use.limit.most, use.holders) for use in usages(store, framer)] == [
+        ("NFC sessions of host esx1", 2, ("copy of a",)),
+        ("Snapshots on ds1", 1, ("copy of b",)),
+    ]
+
+
+def test_a_permit_that_cannot_be_read_counts_as_held(store, framer):
+    one = Limit(key="k", name="n", most=1)
+    limited = Permits(store, framer, one)
+    limited.take(of_run("a"))
+    (blob,) = [blob for blob in store.list("runs/") if "/slots/" in blob.key]
+    store.replace(blob.key, b"damaged")
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("b"))
+    with pytest.raises(ConflictError):
+        store.put(blob.key, b"other")
