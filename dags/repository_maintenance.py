@@ -17,6 +17,7 @@ Backups and restores go on meanwhile, and wait for nothing.
 
 The connection's field *Retention* says how many points of each VM stay, e.g. `daily 14, weekly 8, monthly 12`.
 If you fill in any field of *Keep*, those fields count for that run, in place of the connection's.
+The VMs of a policy with a *retention* of its own go by that rule; and if its file is gone or has faults, not at all.
 **If neither says anything, no point goes.**
 Pinned points stay, and so does the newest good point of each VM.
 Try it with *Dry run*: then `prune` shows what would go.

@@ -62,7 +62,7 @@ from vmkeep_airflow.operators.preflight import PreflightOperator
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.snapshot import SnapshotOperator
 from vmkeep_airflow.operators.verify import VerifyOperator
-from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE, optional_text
+from vmkeep_airflow.params import POLICY, PROXY, REPOSITORY, TRANSPORTS, VSPHERE, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -167,6 +167,7 @@ PARAMS = {
         description="How much of the new point's data is read back at once: 0 is nothing, 1 is everything.",
         section="Consistency",
     ),
+    "policy": POLICY,
     "transports": TRANSPORTS,
     "proxy": PROXY,
     "vsphere": VSPHERE,
@@ -213,6 +214,7 @@ with DAG(
             "failure": dag.param("freeze_failure"),
         },
         audit=dag.param("audit"),
+        policy=dag.param("policy"),
         **PATIENT,
         **site,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
+from vmkeep.policy import field_of
 from vmkeep_airflow.proxies import BACKUP_PROXY, proxies
 
 _WHERE = "Where"
@@ -46,6 +47,15 @@ PROXY = Param(
     enum=list(proxies()),
     title="Proxy",
     description="Queue and pool of the proxies that do the work. The setting [vmkeep] proxies lists more of them.",
+    section=_WHERE,
+)
+
+POLICY = Param(
+    None,
+    type=["null", "string"],
+    pattern=field_of(("name",))["pattern"],
+    title="Policy",
+    description="The policy that the restore point belongs to: its retention counts for the VM. A window fills it in.",
     section=_WHERE,
 )
 

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 _WORTH_A_LINE = frozenset({Cause.PINNED, Cause.NEWEST, Cause.NO_GOOD, Cause.FUTURE})
 """Reasons that keep a point even though no number of the rule does."""
 
+_NAMED = 10
+"""VMs that one line names."""
+
 
 def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
     """Yield a prune's plan in lines: each point that goes, and each point that stays for a special reason."""
     for _, group in groupby(plan.verdicts, key=lambda verdict: verdict.point.vm_key):
         of_vm = list(group)
         stay = sum(verdict.keep for verdict in of_vm)
-        yield f"{_vm(of_vm[0])}: {counted_of(stay, len(of_vm), 'point')} {agreeing(stay, 'stays', 'stay')}"
+        by = f", by the rule of {of_vm[0].rule}" if of_vm[0].rule else ""
+        yield f"{_vm(of_vm[0])}: {counted_of(stay, len(of_vm), 'point')} {agreeing(stay, 'stays', 'stay')}{by}"
         for verdict in of_vm:
             taken_at = f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M %Z}"
             if not verdict.keep:
@@ -42,6 +46,20 @@ def plan_lines(plan: PrunePlan, zone: tzinfo) -> Iterator[str]:
             yield f"{counted(len(moved), 'pack')}: {mebibytes(sum(moved.values()))} {what}"
     if plan.waiting:
         yield f"{counted(plan.waiting, 'condemned pack')} still {agreeing(plan.waiting, 'waits', 'wait')}"
+
+
+def held_lines(plan: PrunePlan) -> list[str]:
+    """Return one line for each reason why nobody can tell the rule of some VMs, so that no point of them goes."""
+    held: dict[str, set[str]] = {}
+    for verdict in plan.verdicts:
+        for reason in verdict.reasons:
+            if reason.cause is Cause.UNKNOWN_RULE:
+                held.setdefault(reason.text, set()).add(_vm(verdict))
+    return [
+        f"no point of {counted(len(vms), 'VM')} goes, because of {why}: {', '.join(sorted(vms)[:_NAMED])}"
+        + (" …" if len(vms) > _NAMED else "")
+        for why, vms in held.items()
+    ]
 
 
 def prune_warnings(plan: PrunePlan, report: PruneReport) -> list[str]:

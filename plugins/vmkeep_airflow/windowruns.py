@@ -77,6 +77,7 @@ def conf_of(policy: Policy, vm: PlannedVm) -> dict[str, Any]:
         "skipped_is_failure": policy.disks.skipped_is_failure,
         "transports": [mode.value for mode in policy.transports],
         "verify": policy.sample,
+        "policy": policy.name,
         "vsphere": policy.vsphere,
         "repository": policy.repository,
     }

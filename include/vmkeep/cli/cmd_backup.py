@@ -31,6 +31,7 @@ from vmkeep.model.point import BackupMode
 from vmkeep.model.quiescing import OLDER_QUIESCE_CHOICES, QUIESCE_CHOICES, parse_quiesce
 from vmkeep.model.transport import parse_modes
 from vmkeep.model.wording import counted, size
+from vmkeep.policy import require_name
 
 
 @click.group(cls=Verbs)
@@ -111,6 +112,13 @@ def backup() -> None:
     metavar="SHARE",
     help="The share of the new point that is read back at once: 0 reads none of its data, 1 reads all.",
 )
+@option(
+    "--policy",
+    section=Section.WHAT,
+    metavar="NAME",
+    help="The policy that the point belongs to: its retention counts for the VM. By default the point names none, and "
+    "the VM stays with the policy of its earlier points.",
+)
 @guest_command_options
 @repository_option
 @vsphere_options
@@ -120,6 +128,7 @@ def backup() -> None:
 def run(
     vm: str | None, selector: str | None, full: bool, include: tuple[str, ...], exclude: tuple[str, ...],
     skipped_is_failure: bool, mode: str, quiesce: str, audit: float, verify: float, transports: str,
+    policy: str | None,
     repository: str | None, vddk: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Back up one VM, or a group of VMs.
@@ -145,6 +154,7 @@ def run(
         full=full,
         audit=audit,
         guest=guest,
+        policy=None if policy is None else require_name(policy),
     )
     if selector is not None:
         run_group(site, selector, request, verify=verify, as_json=as_json, logins=logins)

@@ -126,6 +126,8 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
     if found.vm.moref is not None:
         click.echo(f"  taken of      {found.vm.in_full}")
     click.echo(f"  taken at      {shown_second(found.taken_at, zone)} {zone}, run {found.run}")
+    if found.policy is not None:
+        click.echo(f"  policy        {found.policy}, whose retention counts")
     click.echo(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
     asked = QuiesceRequest(level=found.quiesce_asked, required=found.quiesce_required)
     click.echo(

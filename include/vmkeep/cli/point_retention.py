@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vmkeep.cli.completions import complete_vms
-from vmkeep.cli.options import json_option, open_given, repository_option
+from vmkeep.cli.options import json_option, open_given, policies_option, repository_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import parse_time, retention_options
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         "Try a rule": "vmkeep point retention --keep-daily 14 --keep-weekly 8 --time-zone Europe/Berlin",
         "See which points the same rule would leave in 90 days": "vmkeep point retention --keep-daily 14 "
         "--keep-weekly 8 --forecast 90",
+        "See the points that the rules of the policies leave": "vmkeep point retention --policies include/policies",
     },
 )
 @retention_options
@@ -47,10 +49,12 @@ if TYPE_CHECKING:
     metavar="DAYS",
     help="Simulate the rule this many days later, assuming that every VM keeps its backup schedule.",
 )
+@policies_option
 @repository_option
 @json_option
 def retention(
     repository: str | None,
+    policies: Path | None,
     rule: RetentionRule | None,
     zone: tzinfo,
     vm: str | None,
@@ -58,14 +62,21 @@ def retention(
     forecast: int | None,
     as_json: bool,
 ) -> None:
-    """Show which points a retention rule would keep, why, and which would go. Removes nothing."""
-    from vmkeep.flows.retention import simulate  # takes time to import
+    """Show which points a retention rule would keep, why, and which would go. Removes nothing.
 
-    if rule is None:
+    With --policies, the rule of its policy decides about the points of each VM that a policy backs up.
+    """
+    from vmkeep.flows.pruning import policy_rules  # takes time to import
+    from vmkeep.flows.retention import simulate
+
+    if rule is None and policies is None:
         raise UsageError("no rule is given: say which points to keep, e.g. --keep-daily 14 --keep-weekly 8")
     at = parse_time(moment, zone).astimezone(UTC) if moment else now()
     with open_given(repository) as opened:
-        simulation = simulate(opened, rule, at=at, zone=zone, days=forecast or 0, vm=vm)
+        simulation = simulate(
+            opened, rule, at=at, zone=zone, days=forecast or 0, vm=vm,
+            policies=None if policies is None else policy_rules(policies),
+        )  # fmt: skip
     if as_json:
         print_json(_plain(simulation))
     else:
@@ -75,7 +86,7 @@ def retention(
 def _show(simulation: Simulation, zone: tzinfo) -> None:
     shown = [*simulation.verdicts, *(verdict for verdict in simulation.expected if verdict.keep)]
     print_table(
-        ("point", "VM", f"taken at ({zone})", "", "why"),
+        ("point", "VM", f"taken at ({zone})", "", "why", "rule"),
         [
             (
                 verdict.point.ref,
@@ -83,14 +94,17 @@ def _show(simulation: Simulation, zone: tzinfo) -> None:
                 f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
                 "stays" if verdict.keep else "GOES",
                 ", ".join(map(str, verdict.reasons)),
+                verdict.rule,
             )
             for verdict in shown
         ],
+        first_to_go=("rule",),
     )
     stay = sum(verdict.keep for verdict in simulation.verdicts)
     go = len(simulation.verdicts) - stay
+    told = simulation.rule or "no rule for VMs without a policy"
     click.echo(
-        f"{simulation.rule}; at {simulation.at.astimezone(zone):%Y-%m-%d %H:%M %Z}: "
+        f"{told}; at {simulation.at.astimezone(zone):%Y-%m-%d %H:%M %Z}: "
         f"{counted_of(stay, len(simulation.verdicts), 'point')} {agreeing(stay, 'stays', 'stay')}, "
         f"{go} {agreeing(go, 'goes', 'go')}"
     )
@@ -111,13 +125,15 @@ def _plain(simulation: Simulation) -> dict[str, Any]:
                 "taken_at": verdict.point.taken_at.isoformat(),
                 "good": verdict.point.good,
                 "keep": verdict.keep,
+                "policy": verdict.point.policy,
+                "rule": verdict.rule,
                 "reasons": [{"cause": reason.cause, "text": reason.text} for reason in verdict.reasons],
             }
             for verdict in verdicts
         ]
 
     return {
-        "rule": str(simulation.rule),
+        "rule": str(simulation.rule) if simulation.rule else None,
         "at": simulation.at.isoformat(),
         "kept": sum(verdict.keep for verdict in simulation.verdicts),
         "dropped": sum(not verdict.keep for verdict in simulation.verdicts),

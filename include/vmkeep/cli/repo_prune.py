@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmkeep.cli.options import catalog_url, json_option, open_given, repository_option
+from vmkeep.cli.options import catalog_url, json_option, open_given, policies_option, repository_option
 from vmkeep.cli.output import print_json, print_table, progress_bars
 from vmkeep.cli.pages import Section, command, option
 from vmkeep.cli.retention_options import retention_options
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         "Show which points would go, and why the others stay": "vmkeep repo prune --keep-daily 14 --keep-weekly 8 "
         "--dry-run",
         "Prune without being asked, e.g. from cron": "vmkeep repo prune --keep-daily 14 --keep-weekly 8 --yes",
+        "Keep by the rules of the policies that made the points": "vmkeep repo prune --policies include/policies "
+        "--dry-run",
         "Forget no point, and only free space": "vmkeep repo prune",
     },
 )
@@ -36,12 +39,14 @@ if TYPE_CHECKING:
     help="Leave younger packs alone, and keep condemned packs for this long. Choose a time longer than the longest "
     "backup: with less, a backup that runs meanwhile may have to start again, but nothing is ever harmed.",
 )  # fmt: skip
+@policies_option
 @repository_option
 @option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
 @option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def prune(
     repository: str | None,
+    policies: Path | None,
     rule: RetentionRule | None,
     zone: tzinfo,
     grace_hours: float,
@@ -51,16 +56,17 @@ def prune(
 ) -> None:
     """Forget the points that a rule does not keep, and free the space that no point needs.
 
-    Without a rule, no point goes. Backups go on meanwhile. Space is freed in two steps: a prune condemns the packs that
-    no point needs, and a later prune deletes them. So run it regularly; 'vmkeep point retention' shows which points a
-    rule would keep.
+    Points of a VM that a policy backs up go only by that policy's rule; so without --policies they all stay. The rule
+    of the options is for all other VMs. Without a rule, no point goes. Backups go on meanwhile. Space is freed in two
+    steps: a prune condemns the packs that no point needs, and a later prune deletes them. So run it regularly; 'vmkeep
+    point retention' shows which points a rule would keep.
     """
-    from vmkeep.flows.pruning import execute_prune, plan_prune  # takes time to import
+    from vmkeep.flows.pruning import execute_prune, plan_prune, policy_rules  # takes time to import
 
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here: add --yes to prune, or --dry-run to see the plan")
     with open_given(repository) as opened, progress_bars(hidden=as_json) as bars:
-        plan = plan_prune(opened, rule, grace=timedelta(hours=grace_hours), zone=zone)
+        plan = plan_prune(opened, rule, grace=timedelta(hours=grace_hours), zone=zone, policies=policy_rules(policies))
         if not as_json:
             _show_plan(plan, zone)
         if dry_run:
@@ -80,7 +86,7 @@ def prune(
 def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
     if plan.verdicts:
         print_table(
-            ("point", "VM", f"taken at ({zone})", "", "why"),
+            ("point", "VM", f"taken at ({zone})", "", "why", "rule"),
             [
                 (
                     verdict.point.ref,
@@ -88,9 +94,11 @@ def _show_plan(plan: PrunePlan, zone: tzinfo) -> None:
                     f"{verdict.point.taken_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
                     "stays" if verdict.keep else "GOES",
                     ", ".join(map(str, verdict.reasons)),
+                    verdict.rule,
                 )
                 for verdict in plan.verdicts
             ],
+            first_to_go=("rule",),
         )
         go = len(plan.forgotten)
         click.echo(f"{counted_of(go, len(plan.verdicts), 'point')} {agreeing(go, 'goes', 'go')}")
@@ -137,7 +145,13 @@ def _plain(plan: PrunePlan) -> dict[str, Any]:
 
     return {
         "points": [
-            {"ref": verdict.point.ref, "keep": verdict.keep, "reasons": [reason.text for reason in verdict.reasons]}
+            {
+                "ref": verdict.point.ref,
+                "keep": verdict.keep,
+                "reasons": [reason.text for reason in verdict.reasons],
+                "policy": verdict.point.policy,
+                "rule": verdict.rule,
+            }
             for verdict in plan.verdicts
         ],
         "condemned": packs(dict(plan.condemned)),

@@ -195,6 +195,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         quiesce_used=taken.quiesced,
         changes=(*pre.changes, *taken.changes),
         guest_commands=taken.guest_commands,
+        policy=pre.request.policy,
         attachments=taken.attachments | {f"extents/{copy.disk.key}": copy.extents for copy in copies},
         attachment_sizes=taken.attachment_sizes | {f"extents/{copy.disk.key}": copy.extents_size for copy in copies},
     )

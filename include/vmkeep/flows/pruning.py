@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta, tzinfo
+from pathlib import Path
 
 from vmkeep.clock import now
 from vmkeep.flows.upkeep import grace_margins, refresh_catalog
 from vmkeep.maintenance import PrunePlan, PruneReport, execute, time_for_rules
 from vmkeep.maintenance import plan_prune as plan_by_margins
 from vmkeep.model.job import Progress
+from vmkeep.policy import PolicyFile, read_folder
 from vmkeep.repository import Repository
-from vmkeep.retention import RetentionRule
+from vmkeep.retention import NO_POLICIES, PolicyRule, PolicyRules, RetentionRule
 
-__all__ = ["PrunePlan", "PruneReport", "execute_prune", "plan_prune"]
+__all__ = ["PrunePlan", "PruneReport", "execute_prune", "plan_prune", "policy_rules", "rules_of"]
 
 
-def plan_prune(repository: Repository, rule: RetentionRule | None, *, grace: timedelta, zone: tzinfo) -> PrunePlan:
+def plan_prune(
+    repository: Repository,
+    rule: RetentionRule | None,
+    *,
+    grace: timedelta,
+    zone: tzinfo,
+    policies: PolicyRules = NO_POLICIES,
+) -> PrunePlan:
     """Find out which points and packs can go now. Changes nothing.
 
-    :param rule: tells which points stay; ``None``: all points.
+    :param rule: tells which points stay of VMs whose policy has no rule of its own; ``None``: all points.
     :param grace: the age from which a pack may be condemned, and the time that a condemned pack stays.
+    :param policies: the rules of the policies that points may name.
     """
-    at = time_for_rules(repository.blobs) if rule else now()
-    return plan_by_margins(repository, rule, margins=grace_margins(grace), now=at, zone=zone)
+    at = time_for_rules(repository.blobs) if rule or policies.any_rule else now()
+    return plan_by_margins(repository, rule, margins=grace_margins(grace), now=at, zone=zone, policies=policies)
+
+
+def policy_rules(folder: Path | None) -> PolicyRules:
+    """Return the retention of the policies in a folder; ``None``: no policies are known.
+
+    :raises NotFoundError: there is no such folder.
+    """
+    return NO_POLICIES if folder is None else rules_of(read_folder(folder))
+
+
+def rules_of(files: Iterable[PolicyFile]) -> PolicyRules:
+    """Return the retention of each policy. The rule of a file with faults is not known, so no point of it goes."""
+    return PolicyRules(rules={read.path.stem: _rule_of(read) for read in files})
+
+
+def _rule_of(read: PolicyFile) -> PolicyRule:
+    if read.policy is None:
+        return PolicyRule(unknown=f"its policy file {read.path.name} has faults ('vmkeep policy check' lists them)")
+    return PolicyRule(rule=read.policy.retention, zone=read.policy.window.zone)
 
 
 def execute_prune(

@@ -9,14 +9,24 @@ from vmkeep.errors import NotFoundError
 from vmkeep.maintenance import point_facts
 from vmkeep.model.selector import names_meant
 from vmkeep.repository import Repository
-from vmkeep.retention import PointFacts, RetentionDecision, RetentionRule, decide, expected_points
+from vmkeep.retention import (
+    NO_POLICIES,
+    PointFacts,
+    PolicyRules,
+    RetentionDecision,
+    RetentionRule,
+    decide,
+    decide_by_policy,
+    expected_points,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
     """The decisions of a rule about points that exist, and about points that a forecast expects."""
 
-    rule: RetentionRule
+    rule: RetentionRule | None
+    """The rule of VMs whose policy has none of its own."""
     at: datetime
     verdicts: tuple[RetentionDecision, ...]
     """The decisions about points that exist."""
@@ -25,19 +35,27 @@ class Simulation:
 
 
 def simulate(
-    repository: Repository, rule: RetentionRule, *, at: datetime, zone: tzinfo, days: int = 0, vm: str | None = None
+    repository: Repository,
+    rule: RetentionRule | None,
+    *,
+    at: datetime,
+    zone: tzinfo,
+    days: int = 0,
+    vm: str | None = None,
+    policies: PolicyRules | None = None,
 ) -> Simulation:
     """Apply a rule as of a time, or some days later, assuming that every VM keeps its backup schedule.
 
     :param zone: the time zone in which days, weeks and months begin.
     :param days: forecast the state that many days after ``at``.
     :param vm: only this VM, by name or key.
+    :param policies: the rules of policies, each for the VMs that it backs up; ``None``: try the rule on all VMs.
     :raises NotFoundError: the VM has no restore point.
     """
     end = at + timedelta(days=days)
     points = _of_vm(point_facts(repository, at=end), vm)
     coming = expected_points(points, now=at, until=end) if days else []
-    verdicts = decide([*points, *coming], rule, now=end, zone=zone)
+    verdicts = _decided([*points, *coming], rule, policies, now=end, zone=zone)
     refs = {point.ref for point in coming}
     return Simulation(
         rule=rule,
@@ -45,6 +63,14 @@ def simulate(
         verdicts=tuple(verdict for verdict in verdicts if verdict.point.ref not in refs),
         expected=tuple(verdict for verdict in verdicts if verdict.point.ref in refs),
     )
+
+
+def _decided(
+    points: list[PointFacts], rule: RetentionRule | None, policies: PolicyRules | None, *, now: datetime, zone: tzinfo
+) -> list[RetentionDecision]:
+    if policies is None and rule is not None:
+        return decide(points, rule, now=now, zone=zone)
+    return decide_by_policy(points, rule, policies or NO_POLICIES, now=now, zone=zone)
 
 
 def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:

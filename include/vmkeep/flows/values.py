@@ -44,6 +44,8 @@ class BackupRequest:
     """The share of a disk's unchanged blocks that is read and compared with the last point; 0: none, 1: all."""
     guest: GuestCommands | None = None
     """Commands that run in the guest around the snapshot."""
+    policy: str | None = None
+    """Name of the policy whose window asks for the backup; ``None``: a person does."""
     owner: str = ""
     """Names the program that asked, in words that only that program has to understand.
 

@@ -36,7 +36,10 @@ def _facts(read: ReadPoint, marks: Marks, at: datetime) -> PointFacts | None:
             taken_at=point.taken_at,
             good=marks.good,
             pinned=pinned,
+            policy=point.policy,
         )
     if name.taken_at is None:
         return None  # its name is not that of a restore point: no rule keeps or drops it
-    return PointFacts(ref=name.ref, vm_key=name.vm_key, taken_at=name.taken_at, good=False, pinned=pinned)
+    return PointFacts(
+        ref=name.ref, vm_key=name.vm_key, taken_at=name.taken_at, good=False, readable=False, pinned=pinned
+    )

@@ -16,7 +16,7 @@ from vmkeep.maintenance.reachability import Rank, ReachedFrames
 from vmkeep.maintenance.roots import Roots
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.repository import Repository
-from vmkeep.retention import RetentionDecision, RetentionRule, decide
+from vmkeep.retention import NO_POLICIES, PolicyRules, RetentionDecision, RetentionRule, decide_by_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class PrunePlan:
     """The plan of one prune. Packs are named by their ids in hex; all sizes are in bytes."""
 
     verdicts: tuple[RetentionDecision, ...]
-    """The retention rule's decision on every point, with its reason; empty if there is no rule."""
+    """The decision of its retention rule on every point, with the reason; empty if there is no rule at all."""
     condemned: Mapping[str, int] = field(repr=False)
     """Pack → size, of packs that nothing reaches, that are old enough, and that no plan condemns yet."""
     rewritten: Mapping[str, int] = field(repr=False)
@@ -61,17 +61,21 @@ def plan_prune(
     margins: Margins,
     now: datetime,
     zone: tzinfo = UTC,
+    policies: PolicyRules = NO_POLICIES,
 ) -> PrunePlan:
     """Find out which points and packs can go.
 
-    :param rule: which points stay; ``None``: all of them.
+    :param rule: which points stay of VMs whose policy has no rule of its own; ``None``: all of them.
     :param now: the time for the rule and for pins. The age of packs goes by the store's clock.
     :param zone: time zone of the rule's days, weeks, months and years.
+    :param policies: the rules of the policies that points may name.
     :raises CorruptError: a manifest, a map page or an index segment cannot be read, or a point is gone although nobody
         forgot it. Then we do not know which packs are needed, so nothing may be deleted.
     """
     margins = margins.beside(repository.descriptor.lock)
-    verdicts = tuple(decide(point_facts(repository, at=now), rule, now=now, zone=zone)) if rule else ()
+    verdicts: tuple[RetentionDecision, ...] = ()
+    if rule is not None or policies.any_rule:
+        verdicts = tuple(decide_by_policy(point_facts(repository, at=now), rule, policies, now=now, zone=zone))
     forget = frozenset(verdict.point.ref for verdict in verdicts if not verdict.keep)
     time = store_time(repository.blobs)
     plans = repository.sweep_records.plans()

@@ -170,6 +170,8 @@ class RestorePoint:
     """The changes from the mode and the quiescing that were asked for to those that were used, with their reasons."""
     guest_commands: CommandsRun | None = None
     """The outcomes of the commands in the guest; ``None``: none were asked for, or an older program wrote the point."""
+    policy: str | None = None
+    """Name of the policy whose window asked for the backup; ``None``: a person did, or an older program wrote it."""
 
     def __post_init__(self) -> None:
         """Convert the time to UTC, derive the kind, and refuse a disk that appears twice."""

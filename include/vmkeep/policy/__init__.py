@@ -17,7 +17,7 @@ copied, a guest is asked to flush. Nothing here asks a server or the time.
 from vmkeep.policy.faults import Fault, Place
 from vmkeep.policy.files import PolicyFile, default_folder, read_file, read_folder
 from vmkeep.policy.pending import Pending, not_yet
-from vmkeep.policy.schema import dotted, field_of, schema_text
+from vmkeep.policy.schema import dotted, field_of, require_name, schema_text
 from vmkeep.policy.taking import Taking, Verdict, selectors_of, taker, verdict
 from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
 from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window
@@ -47,6 +47,7 @@ __all__ = [
     "not_yet",
     "read_file",
     "read_folder",
+    "require_name",
     "schema_text",
     "selectors_of",
     "taker",

@@ -28,7 +28,5 @@ def not_yet(policy: Policy) -> tuple[Pending, ...]:
 def _used(policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.copies:
         yield "repository.copies", "copy with 'vmkeep repo copy'"
-    if policy.retention is not None:
-        yield "retention", "the rule in the repository's connection counts, for all of its VMs"
     if policy.at_end is AtEnd.STOP:
         yield "window.at_end", "backups that run when the window closes finish"

@@ -16,6 +16,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from vmkeep.errors import UsageError
 from vmkeep.policy.document import Path
 
 if TYPE_CHECKING:
@@ -71,6 +72,17 @@ def field_of(path: Path) -> Mapping[str, Any]:
     for step in path:
         part = _whole(part["items"] if isinstance(step, int) else part["properties"][step])
     return part
+
+
+def require_name(name: str) -> str:
+    """Return the name of a policy.
+
+    :raises UsageError: no policy may be called so.
+    """
+    field = field_of(("name",))
+    if not re.fullmatch(field["pattern"], name):
+        raise UsageError(f"'{name}' is no name of a policy: small letters, digits, _ and -, at most 60 of them")
+    return name
 
 
 def dotted(path: Path) -> str:

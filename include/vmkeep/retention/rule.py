@@ -15,7 +15,7 @@ The rules apply to each VM, in this order. VMs of two vCenters are two VMs, even
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -47,6 +47,10 @@ class Cause(StrEnum):
     """No point of the VM is known to be good."""
     FUTURE = "future"
     """The point's time is later than now, so that a clock was wrong."""
+    NO_RULE = "no-rule"
+    """No rule says which points of the VM stay."""
+    UNKNOWN_RULE = "unknown-rule"
+    """The VM belongs to a policy whose rule nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,11 @@ class PointFacts:
     taken_at: datetime
     good: bool = True
     """The point is not known to be damaged."""
+    readable: bool = True
+    """Its manifest can be read."""
     pinned: bool = False
+    policy: str | None = None
+    """Name of the policy that it was made for; ``None``: a person made it, or the manifest does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +93,8 @@ class RetentionDecision:
     point: PointFacts
     reasons: tuple[KeepReason, ...]
     """Reasons to keep it; empty: the point goes."""
+    rule: str = ""
+    """The rule that decided, with its owner, e.g. ``policy nightly: daily 14``; empty: the caller knows, or none is."""
 
     @property
     def keep(self) -> bool:
@@ -134,11 +144,9 @@ def decide(
     if now.tzinfo is None:
         raise ValueError("now must carry a time zone")
     now = now.astimezone(UTC)  # because arithmetic in a zone with summer time can be hours off
-    ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
     verdicts: list[RetentionDecision] = []
-    for _, of_key in groupby(ordered, key=lambda point: point.vm_key):
-        for of_vm in _apart(list(of_key)):
-            verdicts += _mark_vm(of_vm, rule, now, zone)
+    for of_vm in points_by_vm(points):
+        verdicts += _mark_vm(of_vm, rule, now, zone)
     return sorted(verdicts, key=lambda verdict: (verdict.point.vm_key, verdict.point.taken_at, verdict.point.ref))
 
 
@@ -149,14 +157,19 @@ def left_bare(points: Iterable[PointFacts], *, going: Collection[str], claimed: 
     :param going: refs of the points to delete.
     :param claimed: refs of points that other processes may be deleting, so that they count as gone.
     """
-    ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
     bare = []
-    for _, of_key in groupby(ordered, key=lambda point: point.vm_key):
-        for of_vm in _apart(list(of_key)):
-            gone = [point for point in of_vm if point.ref in going]
-            if gone and not any(point.good for point in of_vm if point.ref not in going and point.ref not in claimed):
-                bare.append(gone[-1])
+    for of_vm in points_by_vm(points):
+        gone = [point for point in of_vm if point.ref in going]
+        if gone and not any(point.good for point in of_vm if point.ref not in going and point.ref not in claimed):
+            bare.append(gone[-1])
     return bare
+
+
+def points_by_vm(points: Iterable[PointFacts]) -> Iterator[list[PointFacts]]:
+    """Yield the points of each VM, sorted by time."""
+    ordered = sorted(points, key=lambda point: (point.vm_key, point.taken_at, point.ref))
+    for _, of_key in groupby(ordered, key=lambda point: point.vm_key):
+        yield from _apart(list(of_key))
 
 
 def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:

@@ -34,6 +34,7 @@ class PreflightOperator(SiteOperator):
     :param full: read every disk in full, even if its changes are known. Templated.
     :param guest: the fields of ``GuestCommands``, as :func:`commands_from` takes them; empty: no command. Templated.
     :param audit: the share of unchanged blocks to read and compare with the last point. Templated.
+    :param policy: name of the policy whose window asks; empty: a person does. Templated.
     :returns: the ``Preflight`` as a dict.
     """
 
@@ -49,6 +50,7 @@ class PreflightOperator(SiteOperator):
         "full",
         "guest",
         "audit",
+        "policy",
     )
 
     def __init__(
@@ -64,6 +66,7 @@ class PreflightOperator(SiteOperator):
         full: Any = False,
         guest: Any = None,
         audit: Any = SHARE,
+        policy: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -77,6 +80,7 @@ class PreflightOperator(SiteOperator):
         self.full = full
         self.guest = guest
         self.audit = audit
+        self.policy = policy
 
     def step(self, context: Context) -> Any:
         """Check the VM, and log the disks that are skipped with the reasons."""
@@ -98,6 +102,7 @@ class PreflightOperator(SiteOperator):
                 "skipped_is_failure": self.skipped_is_failure,
                 "full": self.full,
                 "audit": self.audit,
+                "policy": self.policy or None,
             },
         )
         request = replace(request, guest=commands_from(**self.guest) if self.guest else None)

@@ -8,18 +8,21 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from vmkeep.errors import NotFoundError
 from vmkeep.model.job import to_plain
-from vmkeep.retention import make_rule, parse_rule, parse_zone
+from vmkeep.retention import PolicyRules, make_rule, parse_rule, parse_zone
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.operators.base import UpkeepOperator
-from vmkeep_airflow.reports import plan_lines, prune_warnings
+from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.reports import held_lines, plan_lines, prune_warnings
 
 
 class PruneOperator(UpkeepOperator):
     """Plan, show the plan, then forget the points that no rule keeps and delete what no point needs.
 
-    It may run beside any number of backups, and is safe to repeat. Points go only by a rule: by ``keep``, or if that
-    is empty, by the retention of the connection. If both are empty, every point stays.
+    It may run beside any number of backups, and is safe to repeat. Points go only by a rule: by that of the policy
+    that made them; where that has none, by ``keep``; or if that is empty, by the retention of the connection. If there
+    is none, every point stays. No point of a policy goes whose file is gone or has faults.
 
     :param keep: points to keep: ``last``, ``hourly``, ``daily``, ``weekly``, ``monthly``, ``yearly`` → number,
         ``within`` → length of time, e.g. ``14d``. ``None`` is not set. Templated.
@@ -61,8 +64,10 @@ class PruneOperator(UpkeepOperator):
         grace = timedelta(hours=float(self.grace_hours))
         site = self.site()
         with open_site_repository(site) as repository:
-            plan = pruning.plan_prune(repository, rule, grace=grace, zone=zone)
-            self.log.info("%s keeps %s", repository.location, rule or "every point: no retention is set")
+            plan = pruning.plan_prune(repository, rule, grace=grace, zone=zone, policies=self._policies())
+            by_default = rule or "every point: no retention is set"
+            self.log.info("%s keeps, of VMs whose policy has no rule: %s", repository.location, by_default)
+            self.warn(held_lines(plan))
             for line in plan_lines(plan, zone):
                 self.log.info("%s", line)
             result = {
@@ -81,3 +86,12 @@ class PruneOperator(UpkeepOperator):
             )  # because Airflow keeps no result of a task that raises
             report.require_room()
         return result
+
+    def _policies(self) -> PolicyRules:
+        """Return the retention of this Airflow's policies."""
+        from vmkeep.flows.pruning import rules_of
+
+        try:
+            return rules_of(policy_files())
+        except NotFoundError as error:
+            return PolicyRules(missing=f"the policy files cannot be read ({error})")

@@ -50,6 +50,7 @@ def test_each_vm_of_the_policy_is_backed_up_in_a_run_that_names_it(api, window):
     assert "app01" in report["unprotected"]
     (note,) = {api.run("vm_backup", run)["note"] for run in found if "__db01__" in run}
     assert note.startswith("db01 (policy always")
+    assert {api.xcom("vm_backup", run, "preflight")["request"]["policy"] for run in found} == {"always"}
 
 
 def test_a_window_that_is_cleared_starts_no_backup_twice(api, window):

@@ -68,12 +68,12 @@ def test_a_selector_that_cannot_be_read_is_refused_before_a_server_is_asked(vmke
 
 
 def test_a_group_is_backed_up_one_vm_after_the_other(run, kept):
-    done = json.loads(run("-s", SMALL, "--json", "--mode", "SNAPSHOT_EXCL_MEM").stdout)
+    done = json.loads(run("-s", SMALL, "--json", "--mode", "SNAPSHOT_EXCL_MEM", "--policy", "gold").stdout)
 
     assert [(vm["name"], vm["state"]) for vm in done["vms"]] == [("old01", "done"), ("web01", "done")]
     assert done["not_started"] == done["left_out"] == []
     with open_repository(kept[0].repository) as repository:
-        assert {vm["point"] for vm in done["vms"]} <= set(repository.point_refs())
+        assert {repository.load_point(vm["point"]).policy for vm in done["vms"]} == {"gold"}
 
 
 def test_the_failure_of_one_vm_stops_no_other_and_ends_with_an_exit_code_of_its_own(run, lab):

@@ -65,7 +65,7 @@ class Vault:
     def open(self, store=None) -> Repository:
         return opened(store or self.store)
 
-    def back_up(self, blocks, *, vm="vm", store=None):
+    def back_up(self, blocks, *, vm="vm", store=None, policy=None):
         """Store a disk of whole blocks and seal it; return its ref."""
         self.count += 1
         run = f"run-{self.count}"
@@ -73,7 +73,8 @@ class Vault:
         with repository.open_writer(run=run) as out:
             root = write(repository, out, blocks)
             out.flush()
-        ref = repository.seal(described(root, run, number=self.count, size=len(blocks) * BLOCK, vm=vm))
+        point = described(root, run, number=self.count, size=len(blocks) * BLOCK, vm=vm)
+        ref = repository.seal(replace(point, policy=policy))
         self.held[ref] = list(blocks)
         return ref
 

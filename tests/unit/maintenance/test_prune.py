@@ -7,15 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.maintenance.conftest import BLOCK, NONE, block, described, write
+from tests.unit.maintenance.conftest import BLOCK, NONE, NOW, block, described, write
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
 from vmkeep.errors import CorruptError, LockedError, StaleError, StoreError
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.packsweep import settle, sweep
+from vmkeep.maintenance.plan import plan_prune
 from vmkeep.maintenance.prune import execute
 from vmkeep.repository import Kind
 from vmkeep.repository.frames.packs import pack_key
-from vmkeep.retention import RetentionRule
+from vmkeep.retention import PolicyRule, PolicyRules, RetentionRule
 from vmkeep.testing import FaultyStore
 
 
@@ -449,3 +450,14 @@ def test_the_marks_of_a_point_go_with_it(vault):
     vault.prune(rule=RetentionRule(keep_last=1))
 
     assert vault.open().marks.all() == {}
+
+
+def test_a_prune_goes_by_the_policy_that_a_point_names_and_not_at_all_where_that_is_not_known(vault):
+    refs = [vault.back_up([block(number)], policy="gold") for number in range(1, 5)]
+    by_hand = vault.back_up([block(9)])
+    rule = RetentionRule(keep_last=1)
+    assert vault.plan(rule=rule).forgotten == ()
+    policies = PolicyRules(rules={"gold": PolicyRule(rule=RetentionRule(keep_last=3))})
+    plan = plan_prune(vault.open(), rule, margins=NONE, now=NOW, policies=policies)
+    assert execute(vault.open(), plan).points_forgotten == tuple(refs[:2])
+    assert sorted(vault.open().point_refs()) == sorted([*refs[2:], by_hand])

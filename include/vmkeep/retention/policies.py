@@ -1,0 +1,100 @@
+"""Decides about the points of each VM by the rule of the policy that made them, or by the repository's own rule.
+
+The newest point of a VM that names a policy tells the policy of the VM, for all of its points. A point that a person
+made by hand names none, and changes nothing. So a single backup never hands a VM's points to another rule.
+
+No point of a VM goes while its policy's rule is not known: the policy's file is gone, or has faults, or the program
+was given no policies, or the manifest that would name the policy cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
+
+from vmkeep.retention.rule import Cause, KeepReason, PointFacts, RetentionDecision, RetentionRule, decide, points_by_vm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule:
+    """The retention of one policy."""
+
+    rule: RetentionRule | None = None
+    """``None``: the policy leaves it to the repository's own rule."""
+    zone: tzinfo = UTC
+    """The time zone in which the days, weeks and months of the rule begin."""
+    unknown: str = ""
+    """Why nobody can tell the rule, so that no point goes; empty: it is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRules:
+    """The retention of all policies of a site."""
+
+    rules: Mapping[str, PolicyRule] = field(default_factory=dict)
+    """By the policy's name."""
+    missing: str = "its policy file is gone"
+    """Why the rule of any other policy is not known."""
+
+    def of(self, policy: str) -> PolicyRule:
+        """Return the retention of a policy, also of one that is not there."""
+        return self.rules.get(policy) or PolicyRule(unknown=self.missing)
+
+    @property
+    def any_rule(self) -> bool:
+        """Return whether some policy has a rule of its own."""
+        return any(each.rule is not None for each in self.rules.values())
+
+
+NO_POLICIES = PolicyRules(missing="no policies were given to tell its rule")
+"""The retention of policies for a program that knows none."""
+
+
+def decide_by_policy(
+    points: Iterable[PointFacts], rule: RetentionRule | None, policies: PolicyRules, *, now: datetime, zone: tzinfo
+) -> list[RetentionDecision]:
+    """Decide for every point whether it stays, with the reasons, and with the rule that decided.
+
+    :param rule: the repository's own rule, for VMs without a policy that has one; ``None``: there is none.
+    :param now: an aware time.
+    :param zone: the time zone of the repository's own rule.
+    :returns: one decision for each point, sorted by VM, then by time.
+    """
+    decisions: list[RetentionDecision] = []
+    for of_vm in points_by_vm(points):
+        name, of_policy = _policy_of(of_vm, policies, now)
+        if of_policy.unknown:
+            why = f"policy {name}: {of_policy.unknown}" if name else of_policy.unknown
+            decisions += _all_kept(of_vm, Cause.UNKNOWN_RULE, why)
+        elif of_policy.rule is not None:
+            told = f"policy {name}: {of_policy.rule}"
+            decisions += _told(decide(of_vm, of_policy.rule, now=now, zone=of_policy.zone), told)
+        elif rule is not None:
+            decisions += _told(decide(of_vm, rule, now=now, zone=zone), f"repository: {rule}")
+        else:
+            decisions += _all_kept(of_vm, Cause.NO_RULE, "no retention rule is set for this VM")
+    return sorted(decisions, key=lambda each: (each.point.vm_key, each.point.taken_at, each.point.ref))
+
+
+def _policy_of(points: Sequence[PointFacts], policies: PolicyRules, now: datetime) -> tuple[str, PolicyRule]:
+    """Return the policy of a VM, by name, and its retention.
+
+    :param points: sorted by time. Those from the future tell nothing, because a clock was wrong.
+    """
+    past = [point for point in points if point.taken_at <= now]
+    named = next((at for at, point in reversed(list(enumerate(past))) if point.policy is not None), None)
+    if named is None:
+        return "", PolicyRule()
+    if any(not point.readable for point in past[named:]):
+        return "", PolicyRule(unknown="the manifest that names the VM's policy cannot be read")
+    name = past[named].policy or ""
+    return name, policies.of(name)
+
+
+def _all_kept(points: Sequence[PointFacts], cause: Cause, why: str) -> list[RetentionDecision]:
+    return [RetentionDecision(point=point, reasons=(KeepReason(cause=cause, text=why),)) for point in points]
+
+
+def _told(decisions: Sequence[RetentionDecision], rule: str) -> list[RetentionDecision]:
+    return [replace(each, rule=rule) for each in decisions]
