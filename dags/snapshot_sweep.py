@@ -9,10 +9,12 @@ Where a dead run still keeps Storage vMotion off a VM, the DAG lets the VM be mo
 
 | | |
 |---|---|
-| **Started by** | its schedule, every 30 minutes, once it is switched on; or *Trigger* |
+| **Started by** | its schedule, every 10 minutes; or *Trigger* |
 | **If it fails** | vCenter or the repository did not answer, or something could not be removed: see the log |
 | **Safe to re-run** | yes |
 | **Needs** | a connection of type *VMware vSphere* and one of type *vmkeep repository* (Admin > Connections) |
+| **Until then** | its scheduled runs are skipped |
+| **Switch it off** | by the switch beside its name; leftovers then stay until the VM's next backup |
 
 ## How it knows
 
@@ -65,9 +67,9 @@ with DAG(
     dag_display_name="Remove leftovers of dead runs",
     description="Removes snapshots and half-made VMs of vmkeep that no living run needs",
     doc_md=__doc__,
-    schedule="*/30 * * * *",
+    schedule="*/10 * * * *",
     catchup=False,
-    is_paused_upon_creation=True,
+    is_paused_upon_creation=False,
     params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,

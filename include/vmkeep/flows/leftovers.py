@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from vmkeep.errors import NotFoundError, VmOutOfReachError
+from vmkeep.errors import NotFoundError
 from vmkeep.flows import other_restores
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.vm_snapshot import snapshot_run_is_alive
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository
-from vmkeep.vsphere import claims, inventory, snapshots
+from vmkeep.vsphere import claims, inventory, snapshots, traces
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.snapshots import VmSnapshot
+from vmkeep.vsphere.traces import VmTraces
 
 log = logging.getLogger(__name__)
 
@@ -43,32 +46,42 @@ def find_run_snapshots(site: Site, moref: str | None = None) -> tuple[RunSnapsho
         logged, and the next sweep looks again.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
-        found = []
-        for record in _records(session, moref):
-            try:
-                ours = snapshots.list_ours(session, record.moref)
-            except NotFoundError:
-                continue  # deleted since it was listed
-            except VmOutOfReachError as error:
-                if moref is not None:
-                    raise
-                log.warning("%s (%s)", error, record.name)
-                continue
-            now = session.server_time() if ours else None
-            for snapshot in ours:
-                assert now is not None
-                of_other = snapshot.is_of_other(repository.id)
-                found.append(
-                    RunSnapshot(
-                        vm=VmRef(moref=record.moref, name=record.name),
-                        run=snapshot.run,
-                        snapshot=snapshot.moref,
-                        age=now - snapshot.created_at,
-                        alive=snapshot_run_is_alive(repository, snapshot, now=now),
-                        of_other=of_other,
-                    )
-                )
-        return tuple(found)
+        if moref is None:
+            listed = [(one.vm, snapshot) for one in _visible(session) for snapshot in one.snapshots if snapshot.run]
+        else:
+            listed = list(_of_one(session, moref))
+        now = session.server_time() if listed else None
+        return tuple(
+            RunSnapshot(
+                vm=vm,
+                run=snapshot.run,
+                snapshot=snapshot.moref,
+                age=now - snapshot.created_at,
+                alive=snapshot_run_is_alive(repository, snapshot, now=now),
+                of_other=snapshot.is_of_other(repository.id),
+            )
+            for vm, snapshot in listed
+            if now is not None
+        )
+
+
+def _visible(session: Session) -> Iterator[VmTraces]:
+    """Yield the traces on every VM whose snapshots vSphere shows."""
+    for one in traces.list_traces(session):
+        if one.why_unknown:
+            log.warning("VM %s: its snapshots are not known: %s", one.vm, one.why_unknown)
+        else:
+            yield one
+
+
+def _of_one(session: Session, moref: str) -> Iterator[tuple[VmRef, VmSnapshot]]:
+    """Yield the snapshots of runs on one VM, after those that are being taken. A VM that is gone has none."""
+    try:
+        record = inventory.find_by_id(session, moref)
+        for snapshot in snapshots.list_ours(session, moref):
+            yield VmRef(moref=moref, name=record.name), snapshot
+    except NotFoundError:
+        return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +122,3 @@ def find_run_vms(
             for vm in found
             if now is not None
         )
-
-
-def _records(session: Session, moref: str | None) -> tuple[inventory.VmRecord, ...]:
-    """Return one VM, if it is still there, or every VM. One is asked for alone, because a vCenter has thousands."""
-    if moref is None:
-        return inventory.list_vms(session)
-    try:
-        return (inventory.find_by_id(session, moref),)
-    except NotFoundError:
-        return ()

@@ -6,7 +6,8 @@ All other packages see managed object ids (``vm-16``) and model values.
 ``tasks``, ``properties``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
 ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds the VMs
 that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
-``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``relocation``, ``reach``, ``guestcommands``. *A new VM*:
+``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``relocation``, ``reach``, ``guestcommands``,
+``traces``. *A new VM*:
 ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``, ``cards``,
 ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there, and ``create``
 makes it.
@@ -42,6 +43,7 @@ __all__ = [
     "sharing",
     "snapshots",
     "suspensions",
+    "traces",
     "vmfacts",
     "vmfiles",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ vCenter does not tell who holds a VM. Only VDDK's EndAccess shows whether one's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from vmkeep.model.vmref import VmRef
@@ -20,7 +21,7 @@ _RELOCATE: Final = "RelocateVM_Task"
 def is_fixed(session: Session, moref: str) -> bool:
     """Tell whether a VM cannot be relocated now."""
     with speaking(f"ask whether VM {moref} may be relocated"):
-        return _has(read(session, session.vm(moref), "disabledMethod"))
+        return lists_relocation(read(session, session.vm(moref), "disabledMethod")["disabledMethod"])
 
 
 def list_fixed(session: Session) -> tuple[VmRef, ...]:
@@ -28,9 +29,12 @@ def list_fixed(session: Session) -> tuple[VmRef, ...]:
     with speaking("look for VMs that cannot be relocated"):
         found = read_all(session, vim.VirtualMachine, "name", "disabledMethod")
     return tuple(
-        VmRef(moref=moref_of(vm), name=decode_name(values["name"] or "")) for vm, values in found if _has(values)
+        VmRef(moref=moref_of(vm), name=decode_name(values["name"] or ""))
+        for vm, values in found
+        if lists_relocation(values["disabledMethod"])
     )
 
 
-def _has(values: dict[str, Any]) -> bool:
-    return any(str(method) == _RELOCATE for method in values["disabledMethod"] or ())
+def lists_relocation(disabled: Iterable[Any] | None) -> bool:
+    """Tell whether a VM's disabled methods list its relocation."""
+    return any(str(method) == _RELOCATE for method in disabled or ())

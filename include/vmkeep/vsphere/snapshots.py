@@ -39,6 +39,7 @@ __all__ = [
     "consolidate_if_needed",
     "create",
     "find_by_run",
+    "in_tree",
     "list_all",
     "list_ours",
     "remove",
@@ -146,6 +147,14 @@ def list_all(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
     if info is None and values["config.version"] is None:
         why = protection.no_configuration(values["runtime.connectionState"])
         raise VmOutOfReachError(f"VM {moref}: its snapshots are not known: {why}")
+    return in_tree(info)
+
+
+def in_tree(info: Any) -> tuple[VmSnapshot, ...]:
+    """Return every snapshot in a VM's tree (``VirtualMachineSnapshotInfo``), parents before children.
+
+    :param info: the tree; ``None``: the VM has no snapshots.
+    """
     return tuple(_snapshot(tree) for tree in _walk(info.rootSnapshotList)) if info is not None else ()
 
 

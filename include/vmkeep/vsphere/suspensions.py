@@ -37,7 +37,8 @@ _SECONDS = 300.0
 _WRONG_STATE = "InvalidPowerState"
 _SLACK = timedelta(minutes=5)
 """Difference allowed between the clocks of vCenter and of the VM's host."""
-_PATHS = ("name", "runtime.powerState", "runtime.suspendTime", "config.extraConfig")
+PATHS = ("name", "runtime.powerState", "runtime.suspendTime", "config.extraConfig")
+"""Names of the properties by which :func:`parse_marked` finds a mark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +84,14 @@ def find_marked(session: Session, moref: str) -> MarkedVm | None:
     """
     with speaking(f"look for the run that suspends VM {moref}"):
         managed = session.vm(moref)
-        return _marked(managed, read(session, managed, *_PATHS))
+        return parse_marked(managed, read(session, managed, *PATHS))
 
 
 def list_marked(session: Session) -> tuple[MarkedVm, ...]:
     """Return every VM that carries the mark of some run."""
     with speaking("look for VMs that backups have suspended"):
-        found = read_all(session, vim.VirtualMachine, *_PATHS)
-    return tuple(marked for vm, values in found if (marked := _marked(vm, values)) is not None)
+        found = read_all(session, vim.VirtualMachine, *PATHS)
+    return tuple(marked for vm, values in found if (marked := parse_marked(vm, values)) is not None)
 
 
 def suspend(session: Session, moref: str, mark: SuspendMark) -> bool:
@@ -153,7 +154,11 @@ def _has(session: Session, moref: str, values: Mapping[str, str]) -> bool:
     return all(now.get(key, "") == value for key, value in values.items())
 
 
-def _marked(vm: Any, values: Mapping[str, Any]) -> MarkedVm | None:
+def parse_marked(vm: Any, values: Mapping[str, Any]) -> MarkedVm | None:
+    """Return a VM with the mark of the run that suspends it; ``None``: it carries none.
+
+    :param values: the properties of :data:`PATHS`.
+    """
     settings = values_by_key(values["config.extraConfig"])
     if not settings.get(SUSPENDED_BY):
         return None

@@ -12,15 +12,20 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from vmkeep.errors import UsageError
 
 
+class MissingConnectionError(UsageError):
+    """Airflow has no connection of that name."""
+
+
 def load_connection(conn_id: str, *, conn_type: str) -> Connection:
     """Return the connection ``conn_id``.
 
-    :raises UsageError: there is no such connection, or it is of another type.
+    :raises MissingConnectionError: there is no such connection.
+    :raises UsageError: it is of another type.
     """
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException as error:
-        raise UsageError(
+        raise MissingConnectionError(
             f"Airflow connection {conn_id!r} does not exist: create it under Admin > Connections, type {conn_type!r}"
         ) from error
     if connection.conn_type != conn_type:
