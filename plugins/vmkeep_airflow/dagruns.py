@@ -166,7 +166,7 @@ def state_of(ti: Any, owner: DagRunId) -> str | None:
     try:
         state = ti.get_dagrun_state(dag_id=owner.dag_id, run_id=owner.run_id)
     except (AirflowRuntimeError, ServerResponseError) as error:
-        if _status(error) == HTTPStatus.NOT_FOUND:
+        if status_of(error) == HTTPStatus.NOT_FOUND:
             return None
         raise TransientError(f"Airflow does not tell the state of {owner.dag_id} {owner.run_id}: {error}") from error
     return str(getattr(state, "value", state))
@@ -186,13 +186,13 @@ def start_dag_run(run: DagRunId, *, conf: dict[str, Any], note: str) -> str | No
     try:
         SUPERVISOR_COMMS.send(TriggerDagRun(dag_id=run.dag_id, run_id=run.run_id, conf=conf, note=note))
     except (AirflowRuntimeError, ServerResponseError) as error:
-        if _status(error) in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+        if status_of(error) in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
             return str(error)
         raise TransientError(f"Airflow does not start {run.dag_id} {run.run_id}: {error}") from error
     return None
 
 
-def _status(error: AirflowRuntimeError | ServerResponseError) -> int | None:
+def status_of(error: AirflowRuntimeError | ServerResponseError) -> int | None:
     """Return the HTTP status of a failed call of Airflow's API; ``None``: there was no answer."""
     if isinstance(error, ServerResponseError):  # of a task that runs inside ``dag.test()``
         return error.response.status_code

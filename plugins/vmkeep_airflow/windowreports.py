@@ -54,6 +54,7 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "due": plan.due.value,
         **by_ending,
         "left out": [f"{vm.name}: {vm.why}" for vm in plan.left_out],
+        "left to other policies": [f"{vm.name}: {vm.policy}" for vm in plan.elsewhere],
         "newly found": list(plan.newly_found),
         "vanished": list(plan.vanished),
         "unprotected": list(plan.unprotected),
@@ -75,7 +76,8 @@ def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
     if plan.due is Due.MISSED:
         yield "it was missed, and the policy does not catch up"
     if plan.due is not Due.SUPERSEDED and not plan.vms:
-        yield "the policy takes no VM that can be backed up: see 'vmkeep policy explain'"
+        left = f", and leaves {counted(len(plan.elsewhere), 'VM')} to other policies" if plan.elsewhere else ""
+        yield f"the policy takes no VM that can be backed up{left}: see 'vmkeep policy explain'"
     for word in ("failed", "not started", "running"):
         if names := report[word]:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from vmkeep.flows.windows import PlannedVm, WindowPlan
 from vmkeep.model.diskrule import DiskRule
+from vmkeep.model.guest import FreezeFailure, GuestCommands
 from vmkeep.policy import DiskPattern, Policy
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -77,9 +78,25 @@ def conf_of(policy: Policy, vm: PlannedVm) -> dict[str, Any]:
         "skipped_is_failure": policy.disks.skipped_is_failure,
         "transports": [mode.value for mode in policy.transports],
         "verify": policy.sample,
+        "audit": policy.audit,
+        **_guest_of(policy.guest),
         "policy": policy.name,
         "vsphere": policy.vsphere,
         "repository": policy.repository,
+    }
+
+
+def _guest_of(guest: GuestCommands | None) -> dict[str, Any]:
+    """Return the fields of ``vm_backup`` for a policy's commands in the guest."""
+    if guest is None:
+        return {}
+    failure = FreezeFailure.FAIL if guest.required else FreezeFailure.WARN
+    return {
+        "pre_freeze": guest.freeze,
+        "post_thaw": guest.thaw,
+        "guest": guest.login,
+        "guest_seconds": guest.seconds,
+        "freeze_failure": failure.value,
     }
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -15,9 +16,11 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 from vmkeep.errors import TransientError
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
+from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import Due, read_file
 from vmkeep_airflow.dagruns import DagRunId, start_dag_run
+from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
 from vmkeep_airflow.windowreports import problems_of, report_of
 from vmkeep_airflow.windowruns import Ending, WindowRuns, conf_of, give_up_at, run_id_of
@@ -32,6 +35,7 @@ def policy(tmp_path_factory):
     path = tmp_path_factory.mktemp("policies") / "nightly.yaml"
     path.write_text(
         "name: nightly\nselection: name:web*\nquiesce: off\nlimits: {backups_at_once: 3}\n"
+        "guest: {connection: linux, post_thaw: thaw, freeze_failure: warn}\nverification: {audit: 0.5}\n"
         "disks:\n  include: [{unit: scsi0:0}]\n  skipped_is_failure: true\n"
         "  exclude: [{datastore: scratch-*, larger_than: 2 TiB}]\n"
         "window: {start: 22:00, end: 06:00, time_zone: UTC}\n"
@@ -168,6 +172,9 @@ def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
     assert conf["quiesce"] == "off"
     assert (conf["include"], conf["exclude"]) == (["unit:scsi0:0"], [f">{2 << 40} & datastore:scratch-*"])
     assert conf["skipped_is_failure"]
+    commands = {"freeze": conf["pre_freeze"], "thaw": conf["post_thaw"], "login": conf["guest"]}
+    assert commands_from(**commands, seconds=conf["guest_seconds"], failure=conf["freeze_failure"]) == policy.guest
+    assert conf["audit"] == policy.audit == 0.5
     BackupRequest(vm_selector="a", run="r", include=tuple(conf["include"]), exclude=tuple(conf["exclude"]))
     params.update(conf)
     params.validate()
@@ -216,6 +223,26 @@ def test_an_outage_of_airflows_api_is_a_retry_and_a_refusal_is_the_vms_own(monke
         start_dag_run(run, conf={}, note="")
     monkeypatch.setattr(Supervisor, "status", 400)
     assert "no" in (start_dag_run(run, conf={}, note="") or "")
+
+
+class Dags:
+    """What Airflow tells a task of other DAGs: by their ids, whether they are paused."""
+
+    def __init__(self, paused):
+        self._paused = paused
+
+    def get_dag(self, dag_id):
+        if dag_id in self._paused:
+            return SimpleNamespace(is_paused=self._paused[dag_id])
+        status = 404 if "gone" in dag_id else 503
+        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": status}))
+
+
+def test_a_policy_whose_dag_is_switched_off_or_gone_opens_no_window_and_an_airflow_that_is_silent_is_asked_again():
+    dags = Dags({"backup_window_on": False, "backup_window_off": True})
+    assert [opens(dags, name) for name in ("on", "off", "gone")] == [True, False, False]
+    with pytest.raises(TransientError, match="windows of other open"):
+        opens(dags, "other")
 
 
 def test_a_plan_survives_the_way_to_the_next_task():

@@ -167,7 +167,8 @@ def explain(
 ) -> None:
     """Tell which policy takes a VM, why, and what the policy says in full.
 
-    Without VM, all VMs of the vCenter are listed with their policies. A VM that several policies take is a conflict.
+    Without VM, all VMs of the vCenter are listed with their policies. Of several policies that select a VM, the
+    first one named backs it up, and the others leave it to that one.
     Every policy is compared with the vCenter that is named here, whichever connection the policy names.
     """
     if selector and unprotected:

@@ -12,7 +12,7 @@ from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.flows.policies import Coverage, coverage, explain_vm
 from vmkeep.model.selector import shown_name
 from vmkeep.model.site import VCenter
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import agreeing, counted
 from vmkeep.policy import Policy, PolicyFile, Taking, Verdict, not_yet
 
 _WORDS = {
@@ -65,7 +65,7 @@ def explain_all(files: Sequence[PolicyFile], vcenter: VCenter, *, unprotected: b
     if left:
         warn(f"no policy takes {counted(left, 'VM')} of {len(every):,}")
     if conflicts:
-        warn(f"several policies take {counted(conflicts, 'VM')} of {len(every):,}: exclude each from all but one")
+        warn(f"several policies select {counted(conflicts, 'VM')} of {len(every):,}: the first one named backs it up")
 
 
 def _sound(files: Sequence[PolicyFile]) -> list[Policy]:
@@ -73,19 +73,17 @@ def _sound(files: Sequence[PolicyFile]) -> list[Policy]:
 
 
 def _told(vm: Coverage) -> str:
-    match vm.policies:
-        case ():
-            return "no policy takes it"
-        case (policy,):
-            return f"policy {policy}"
-        case policies:
-            return f"conflict, because {' and '.join(policies)} take it: exclude it from all but one"
+    if not vm.policies:
+        return "no policy takes it"
+    policy, *others = vm.policies
+    left = f"; {' and '.join(others)} {agreeing(len(others), 'leaves', 'leave')} it to {policy}" if others else ""
+    return f"policy {policy}{left}"
 
 
 def _state(vm: Coverage) -> str:
     words = (
         "" if vm.policies else "unprotected",
-        "conflict" if len(vm.policies) > 1 else "",
+        f"left to {vm.policies[0]}" if len(vm.policies) > 1 else "",
         f"not protectable: {vm.not_protectable}" if vm.not_protectable else "",
         f"managed by {vm.managed_by}" if vm.managed_by else "",
     )
@@ -96,6 +94,7 @@ def _plain(vm: Coverage) -> dict[str, Any]:
     return {
         "moref": vm.moref,
         "name": vm.name,
+        "policy": vm.policies[0] if vm.policies else None,
         "policies": list(vm.policies),
         "conflict": len(vm.policies) > 1,
         "not_protectable": vm.not_protectable,

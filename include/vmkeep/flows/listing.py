@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vmkeep.clock import now
 from vmkeep.flows.last_seen import sightings
 from vmkeep.model.site import VCenter
-from vmkeep.policy import Policy, selectors_of, taker
+from vmkeep.policy import Policy, by_precedence, selectors_of, taker
 from vmkeep.selection import Condition, Kind, Selector
 from vmkeep.vsphere import choosing, hosts, inventory
 from vmkeep.vsphere.guests import Sighting, seen_last
@@ -106,7 +106,7 @@ def _taken(known: Sequence[KnownVm], policies: Sequence[Policy] | None) -> dict[
     """Return the names of the policies that take each VM, by managed object id; nothing where none are asked."""
     if policies is None:
         return {}
-    takers = [(policy.name, taker(policy)) for policy in policies]
+    takers = [(policy.name, taker(policy)) for policy in by_precedence(policies)]
     return {vm.record.moref: tuple(name for name, takes in takers if takes(vm.facts)) for vm in known}
 
 

@@ -11,6 +11,7 @@ from vmkeep.policy import (
     Policy,
     PolicyFile,
     Verdict,
+    by_precedence,
     default_folder,
     read_file,
     read_folder,
@@ -31,7 +32,7 @@ class Coverage:
     moref: str
     name: str
     policies: tuple[str, ...]
-    """Names of policies. If there is none, nobody backs the VM up; if there are several, they contradict each other."""
+    """Names of policies that select it. The first one has it, and the others leave it to that one."""
     not_protectable: str | None
     """Reason why the VM cannot be backed up; ``None``: it can."""
     managed_by: str | None
@@ -70,7 +71,7 @@ def coverage(vcenter: VCenter, policies: Sequence[Policy]) -> tuple[Coverage, ..
     from vmkeep.vsphere.choosing import known_vms  # takes time to import
     from vmkeep.vsphere.session import open_session
 
-    takers = [(policy.name, taker(policy)) for policy in policies]
+    takers = [(policy.name, taker(policy)) for policy in by_precedence(policies)]
     with open_session(vcenter) as session:
         known = known_vms(session, selectors_of(policies), ())
     return tuple(_covered(vm.record, tuple(name for name, takes in takers if takes(vm.facts))) for vm in known)
@@ -92,7 +93,7 @@ def explain_vm(vcenter: VCenter, policies: Sequence[Policy], vm_selector: str) -
         known = known_vms(session, selectors_of(policies), ())
     vm = next(each for each in known if each.record.moref == wanted)
     verdicts = tuple(verdict(policy, vm.facts) for policy in policies)
-    taken = tuple(policy.name for policy in policies if taker(policy)(vm.facts))
+    taken = tuple(policy.name for policy in by_precedence(policies) if taker(policy)(vm.facts))
     return Explained(coverage=_covered(vm.record, taken), path=path or "", verdicts=verdicts)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from vmkeep.flows.connect import open_vsphere
@@ -13,7 +14,8 @@ from vmkeep.flows.listing import newest_points
 from vmkeep.flows.pointlist import list_origins
 from vmkeep.flows.repositories import open_site_repository
 from vmkeep.model.site import Site
-from vmkeep.policy import Due, Opening, Policy, selectors_of, taker
+from vmkeep.policy import Due, Opening, Policy, by_precedence, selectors_of, taker
+from vmkeep.selection import VmFacts
 from vmkeep.vsphere.choosing import known_vms
 from vmkeep.vsphere.server import server_uuid
 
@@ -43,6 +45,16 @@ class LeftOutVm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ElsewhereVm:
+    """A VM that the policy selects, and that another policy has."""
+
+    moref: str
+    name: str
+    policy: str
+    """Name of the policy that backs it up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowPlan:
     """One window of a policy, with its VMs as they were found when it opened."""
 
@@ -60,8 +72,9 @@ class WindowPlan:
     left_out: tuple[LeftOutVm, ...] = ()
     unprotected: tuple[str, ...] = ()
     """Names of VMs that no policy takes."""
+    elsewhere: tuple[ElsewhereVm, ...] = ()
     conflicts: tuple[str, ...] = ()
-    """Names of VMs that other policies take, too."""
+    """Names of VMs of this window that other policies select, too, and leave to this one."""
     newly_found: tuple[str, ...] = ()
     """Names of VMs that the window before did not have."""
     vanished: tuple[str, ...] = ()
@@ -74,11 +87,19 @@ class WindowPlan:
 
 
 def plan_window(
-    site: Site, policy: Policy, others: Sequence[Policy], *, opened_at: datetime, by_hand: bool, now: datetime
+    site: Site,
+    policy: Policy,
+    others: Sequence[Policy],
+    *,
+    opened_at: datetime,
+    by_hand: bool,
+    now: datetime,
+    asleep: Collection[str] = (),
 ) -> WindowPlan:
     """Look for the VMs that a policy takes now, unless the window is missed or another one has taken its place.
 
     :param others: the other policies of the same vCenter.
+    :param asleep: names of those whose windows do not open. They have no VM.
     :param opened_at: when the window was to open.
     :param by_hand: a person has asked for it, at that moment.
     """
@@ -98,7 +119,7 @@ def plan_window(
     }
     if due is Due.SUPERSEDED:
         return WindowPlan(**times)
-    return _with_vms(site, policy, others, times)
+    return _with_vms(site, policy, others, asleep, times)
 
 
 def compared_with(plan: WindowPlan, earlier: WindowPlan | None) -> WindowPlan:
@@ -115,18 +136,24 @@ def compared_with(plan: WindowPlan, earlier: WindowPlan | None) -> WindowPlan:
 
 def _named(plan: WindowPlan) -> dict[str, str]:
     """Return the names of the VMs that the policy takes, by managed object id, which stays when a VM is renamed."""
-    return {vm.moref: vm.name for vm in plan.vms} | {vm.moref: vm.name for vm in plan.left_out}
+    groups: tuple[Sequence[PlannedVm | LeftOutVm | ElsewhereVm], ...] = (plan.vms, plan.left_out, plan.elsewhere)
+    return {vm.moref: vm.name for group in groups for vm in group}
 
 
-def _with_vms(site: Site, policy: Policy, others: Sequence[Policy], times: dict[str, Any]) -> WindowPlan:
+def _with_vms(
+    site: Site, policy: Policy, others: Sequence[Policy], asleep: Collection[str], times: dict[str, Any]
+) -> WindowPlan:
     takes, taken_too = taker(policy), [taker(other) for other in others]
+    first = _earlier_takers(policy, others, asleep)
     with open_site_repository(site) as repository:
         points = list_origins(repository, catalog=site.catalog or "sqlite://")
         bad = {ref for ref, marks in repository.marks.all().items() if not marks.good}
     with open_vsphere(site) as session:
         here = server_uuid(session)
         known = known_vms(session, selectors_of([policy, *others]), sightings(points, here))
-    taken = [vm for vm in known if takes(vm.facts)]
+    selected = [vm for vm in known if takes(vm.facts)]
+    elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
+    taken = [vm for vm in selected if vm.record.moref not in elsewhere]
     left_out = {vm.record.moref: why for vm in taken if (why := _obstacle(vm.record)) is not None}
     newest = newest_points([vm.record for vm in taken], (each for each in points if each.ref not in bad), here)
     planned = [
@@ -151,8 +178,22 @@ def _with_vms(site: Site, policy: Policy, others: Sequence[Policy], times: dict[
             for vm in known
             if _obstacle(vm.record) is None and not takes(vm.facts) and not any(other(vm.facts) for other in taken_too)
         ),
+        elsewhere=tuple(
+            ElsewhereVm(moref=vm.record.moref, name=vm.record.name, policy=elsewhere[vm.record.moref])
+            for vm in selected
+            if vm.record.moref in elsewhere
+        ),
         conflicts=tuple(vm.record.name for vm in taken if any(other(vm.facts) for other in taken_too)),
     )
+
+
+def _earlier_takers(
+    policy: Policy, others: Sequence[Policy], asleep: Collection[str]
+) -> Callable[[VmFacts], str | None]:
+    """Return a function that names the policy that has a VM before this one does; ``None``: this one has it."""
+    ahead = list(takewhile(lambda each: each.name != policy.name, by_precedence((policy, *others))))
+    takers = [(each.name, taker(each)) for each in ahead if each.name not in asleep]
+    return lambda vm: next((name for name, takes in takers if takes(vm)), None)
 
 
 def _obstacle(vm: VmRecord) -> str | None:

@@ -6,9 +6,9 @@ with the published JSON schema, in which every field, its description and its de
 everything that no schema knows, and makes the policy (``values``). Each of the three collects all faults it finds, with
 line and column, instead of stopping at the first one.
 
-``taking`` answers which VMs a policy takes, and why. ``window`` answers when backups may start, also in the nights in
-which the clock is changed. ``pending`` names the fields that the pipeline does not carry out yet, because nobody may
-learn that in a disaster.
+``taking`` answers which VMs a policy takes, and why, and which of several policies has a VM. ``window`` answers when
+backups may start, also in the nights in which the clock is changed. ``pending`` names the fields that the pipeline does
+not carry out yet, because nobody may learn that in a disaster.
 
 The rules: a field that is not known is refused. A default is the safe choice: a policy forgets no point, every disk is
 copied, a guest is asked to flush. Nothing here asks a server or the time.
@@ -18,7 +18,7 @@ from vmkeep.policy.faults import Fault, Place
 from vmkeep.policy.files import PolicyFile, default_folder, read_file, read_folder
 from vmkeep.policy.pending import Pending, not_yet
 from vmkeep.policy.schema import dotted, field_of, require_name, schema_text
-from vmkeep.policy.taking import Taking, Verdict, selectors_of, taker, verdict
+from vmkeep.policy.taking import Taking, Verdict, by_precedence, selectors_of, taker, verdict
 from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
 from vmkeep.policy.window import Blackout, Due, Opening, Weekday, Window
 
@@ -41,6 +41,7 @@ __all__ = [
     "Verdict",
     "Weekday",
     "Window",
+    "by_precedence",
     "default_folder",
     "dotted",
     "field_of",

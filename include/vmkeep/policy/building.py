@@ -16,6 +16,7 @@ from zoneinfo import available_timezones
 
 from vmkeep.errors import SelectorError, UsageError
 from vmkeep.model.diskrule import parse_disk_rule
+from vmkeep.model.guest import GuestCommands, commands_from
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy import schema
@@ -180,6 +181,7 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
         vsphere=settled["vsphere"],
         selection=parsed["selection",],
         exclusions=_each(parsed, "exclusions"),
+        priority=int(settled["priority"]),
         window=Window(
             start=parsed["window", "start"],
             end=parsed["window", "end"],
@@ -191,12 +193,14 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
         catch_up=window["catch_up"],
         mode=BackupMode(settled["mode"]),
         quiesce=QuiesceWish(settled["quiesce"]),
+        guest=_guest(settled.get("guest")),
         transports=tuple(map(TransportMode, settled["transports"])),
         disks=_disk_rules(settled["disks"], parsed),
         repository=settled["repository"]["connection"],
         copies=tuple(settled["repository"]["copies"]),
         retention=make_rule(settled["retention"]),
         sample=float(settled["verification"]["sample"]),
+        audit=float(settled["verification"]["audit"]),
         backups_at_once=int(settled["limits"]["backups_at_once"]),
         notifications=Notifications(
             when=NotifyWhen(settled["notifications"]["when"]), to=tuple(settled["notifications"]["to"])
@@ -206,6 +210,18 @@ def _policy(settled: Mapping[str, Any], parsed: Mapping[Path, Any]) -> Policy:
 
 def _each(parsed: Mapping[Path, Any], *keys: str) -> tuple[Any, ...]:
     return tuple(value for path, value in parsed.items() if path[:-1] == keys)
+
+
+def _guest(guest: Mapping[str, Any] | None) -> GuestCommands | None:
+    if guest is None:
+        return None
+    return commands_from(
+        freeze=guest.get("pre_freeze"),
+        thaw=guest["post_thaw"],
+        login=guest["connection"],
+        seconds=float(guest["seconds"]),
+        failure=guest["freeze_failure"],
+    )
 
 
 def _disk_rules(disks: Mapping[str, Any], parsed: Mapping[Path, Any]) -> DiskRules:

@@ -35,6 +35,11 @@ def selectors_of(policies: Iterable[Policy]) -> tuple[Selector, ...]:
     return tuple(selector for policy in policies for selector in (policy.selection, *policy.exclusions))
 
 
+def by_precedence(policies: Iterable[Policy]) -> list[Policy]:
+    """Return policies in the order in which they take VMs: the first one that selects a VM has it, and no other."""
+    return sorted(policies, key=lambda policy: (-policy.priority, policy.name))
+
+
 def taker(policy: Policy) -> Callable[[VmFacts], bool]:
     """Return the test whether a policy takes a VM, to be used on many VMs."""
     selected = matcher(policy.selection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vmkeep.model.guest import GuestCommands
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy.window import Window
@@ -76,11 +77,15 @@ class Policy:
     """Airflow connection."""
     selection: Selector
     exclusions: tuple[Selector, ...]
+    priority: int
+    """Of several policies that select a VM, the one with the greatest takes it; of equal ones, the first by name."""
     window: Window
     at_end: AtEnd
     catch_up: bool
     mode: BackupMode
     quiesce: QuiesceWish
+    guest: GuestCommands | None
+    """Commands that run in the guest around the snapshot. Their login is an Airflow connection."""
     transports: tuple[TransportMode, ...]
     disks: DiskRules
     repository: str
@@ -91,5 +96,7 @@ class Policy:
     """The rule for its points; ``None``: that of the repository's connection counts."""
     sample: float
     """Share of a new point's data that is verified after the backup."""
+    audit: float
+    """Share of the unchanged data that is read and compared with the last point."""
     backups_at_once: int
     notifications: Notifications

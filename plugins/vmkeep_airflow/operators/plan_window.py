@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
+from airflow.sdk.api.client import ServerResponseError
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from vmkeep.clock import now
+from vmkeep.errors import TransientError
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import Due, Policy, not_yet
+from vmkeep_airflow.dagruns import status_of
 from vmkeep_airflow.operators.base import SiteOperator
-from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.policies import PREFIX, policy_files
 
 if TYPE_CHECKING:
     from vmkeep.flows.windows import WindowPlan
@@ -36,16 +41,20 @@ class PlanWindowOperator(SiteOperator):
 
         run: Any = context["dag_run"]
         by_hand = str(getattr(run.run_type, "value", run.run_type)) not in _PLANNED
+        others = self._others()
         plan = plan_window(
             self.site(),
             self.policy,
-            self._others(),
+            others,
             opened_at=run.run_after if by_hand else run.logical_date,
             by_hand=by_hand,
             now=now(),
+            asleep=[other.name for other in others if not opens(context["ti"], other.name)],
         )
         self.warn([str(pending) for pending in not_yet(self.policy)])
         self.warn([f"{vm.name} ({vm.moref}) is left out: {vm.why}" for vm in plan.left_out])
+        for vm in plan.elsewhere:
+            self.log.info("%s (%s) is left to the policy %s, which comes first", vm.name, vm.moref, vm.policy)
         if plan.due is not Due.OPEN:
             self.log.warning("the window %s is %s", plan.stamp, plan.due)
         self.log.info("%s VMs, from %s until %s", len(plan.vms), plan.opens_at, plan.closes_at)
@@ -64,3 +73,13 @@ class PlanWindowOperator(SiteOperator):
     def _others(self) -> list[Policy]:
         found = (read.policy for read in policy_files())
         return [one for one in found if one and one.name != self.policy.name and one.vsphere == self.policy.vsphere]
+
+
+def opens(ti: Any, policy: str) -> bool:
+    """Return whether the windows of a policy open: Airflow has its DAG, and the DAG is switched on."""
+    try:
+        return not ti.get_dag(f"{PREFIX}{policy}").is_paused
+    except (AirflowRuntimeError, ServerResponseError) as error:
+        if status_of(error) == HTTPStatus.NOT_FOUND:
+            return False
+        raise TransientError(f"Airflow does not tell whether the windows of {policy} open: {error}") from error

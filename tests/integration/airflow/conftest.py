@@ -153,12 +153,15 @@ def airflow_home(tmp_path_factory, connections, policies) -> AirflowHome:
 
 @pytest.fixture(scope="session")
 def policies(tmp_path_factory) -> Path:
-    """Write a policy whose window is open for hours from now on, and one with a fault."""
+    """Write a policy whose window is open for hours, one with a fault, and one that nobody switches on."""
     folder: Path = tmp_path_factory.mktemp("policies")
     hour = (now().hour + 12) % 24
     (folder / "always.yaml").write_text(
         "name: always\nselection: name:web01 or name:db01\nlimits: {backups_at_once: 1}\n"
         f'window: {{start: "{hour:02}:00", end: "{hour:02}:00", time_zone: UTC}}\n'
+    )
+    (folder / "asleep.yaml").write_text(
+        "name: asleep\nselection: name:web01\nwindow: {start: 01:00, end: 02:00, time_zone: UTC}\n"
     )
     (folder / "broken.yaml").write_text("name: broken\n")
     return folder

@@ -34,8 +34,8 @@ def policy(tmp_path):
     return make
 
 
-def plan(site, policy, *others, opened_at=OPENED, now=NOW, by_hand=False):
-    return plan_window(site, policy, others, opened_at=opened_at, by_hand=by_hand, now=now)
+def plan(site, policy, *others, opened_at=OPENED, now=NOW, by_hand=False, asleep=()):
+    return plan_window(site, policy, others, opened_at=opened_at, by_hand=by_hand, now=now, asleep=asleep)
 
 
 def test_the_vm_without_a_point_comes_before_the_one_with_a_point(kept, policy):
@@ -68,6 +68,20 @@ def test_vms_of_no_policy_and_of_several_are_told(kept, policy):
     assert made.conflicts == ("db01",)
     assert not {"web01", "db01", "app01"} & set(made.unprotected)
     assert made.unprotected
+
+
+def test_a_vm_of_two_policies_is_backed_up_by_one_of_them_and_the_other_says_so(kept, policy):
+    site, _ = kept
+    nightly, other = policy("nightly", "name:web01 or name:db01"), policy("other", "name:db01")
+
+    def vms(made):
+        return [vm.name for vm in made.vms], [(vm.name, vm.policy) for vm in made.elsewhere], made.conflicts
+
+    assert vms(plan(site, nightly, other)) == (["db01", "web01"], [], ("db01",))
+    assert vms(plan(site, other, nightly)) == ([], [("db01", "nightly")], ())
+    assert vms(plan(site, other, nightly, asleep=["nightly"])) == (["db01"], [], ("db01",))
+    assert vms(plan(site, replace(other, priority=1), nightly)) == (["db01"], [], ("db01",))
+    assert vms(plan(site, nightly, replace(other, priority=1))) == (["web01"], [("db01", "other")], ())
 
 
 def test_a_window_whose_place_another_one_has_taken_asks_no_server(policy, site):

@@ -61,11 +61,11 @@ def test_explain_shows_every_field_of_the_policy_and_which_are_defaults(vmkeep):
     assert "window.start" in vmkeep("web01").stdout
 
 
-def test_two_policies_that_take_one_vm_are_a_conflict(vmkeep):
+def test_of_two_policies_that_select_a_vm_the_first_by_name_has_it_and_explain_says_so(vmkeep):
     document = json.loads(vmkeep("app01", "--json").stdout)
-    assert (sorted(document["policies"]), document["conflict"]) == (["apps", "web"], True)
-    assert "conflict" in vmkeep("app01").stdout
-    assert "several policies take 1 VM" in vmkeep().stderr
+    assert (document["policies"], document["policy"], document["conflict"]) == (["apps", "web"], "apps", True)
+    assert "policy apps; web leaves it to apps" in vmkeep("app01").stdout
+    assert "several policies select 1 VM" in vmkeep().stderr
 
 
 def test_an_excluded_vm_is_told_which_exclusion_it_fits(vmkeep):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from vmkeep.errors import NotFoundError
+from vmkeep.model.guest import GuestCommands
 from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy import AtEnd, NotifyWhen, QuiesceWish, default_folder, read_file, read_folder, schema_text
@@ -74,6 +75,7 @@ description: Everything.
 owner: storage team
 vsphere: vc2
 exclusions: [name:web-test*, tag:backup/never]
+priority: -7
 mode: SUSPEND
 quiesce: off
 transports: [hotadd, nbdssl]
@@ -83,7 +85,8 @@ disks:
   skipped_is_failure: true
 repository: {connection: s3, copies: [offsite]}
 retention: {last: 3, daily: 14, within: 36h}
-verification: {sample: 1}
+verification: {sample: 1, audit: 0.5}
+guest: {connection: guest_linux, pre_freeze: /opt/db/freeze now, post_thaw: /opt/db/thaw, freeze_failure: warn}
 limits: {backups_at_once: 3}
 notifications: {when: always, to: [me@example.com]}
 """
@@ -113,6 +116,11 @@ def test_every_field_reaches_the_policy(policy_file):
     assert str(policy.retention) == "last 3, daily 14, within 36h"
     assert policy.retention is not None
     assert policy.retention.keep_within == timedelta(hours=36)
+    assert policy.priority == -7
+    assert policy.guest == GuestCommands(
+        freeze="/opt/db/freeze now", thaw="/opt/db/thaw", login="guest_linux", seconds=60, required=False
+    )
+    assert policy.audit == 0.5
     assert (policy.sample, policy.backups_at_once) == (1.0, 3)
     assert (policy.notifications.when, policy.notifications.to) == ("always", ("me@example.com",))
 
@@ -177,6 +185,12 @@ limits: {backups_at_once: 2.5}
         ("owner: a\x01b", (7, 9), "U+0001"),
         ("owner: " + "[" * 5000, (7, 20), "values in one another"),
         ("description: " + "x" * 501, (7, 14), "longer than 500 characters"),
+        ("guest: {connection: a, pre_freeze: b}", (7, 1), "guest.post_thaw is missing"),
+        ("guest: {post_thaw: a}", (7, 1), "guest.connection is missing"),
+        ('guest: {connection: a, post_thaw: "a\\nb"}', (7, 35), "is no command of one line"),
+        ('guest: {connection: a, post_thaw: " "}', (7, 35), "is no command of one line"),
+        ("guest: {connection: a, post_thaw: b, seconds: 9999}", (7, 47), "more than 3600"),
+        ("verification: {audit: 2}", (7, 23), "more than 1"),
         ("owner:", (7, 7), "nothing is not a text"),
         ("12: 13", (7, 1), "no field '12'"),
         (f"exclusions: [{'name:x,' * 201}]", (7, 13), "longer than 200 items"),
