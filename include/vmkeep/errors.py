@@ -160,6 +160,13 @@ class GuestCommandError(VmKeepError):
     exit_code = 26
 
 
+class ArrayHookError(VmKeepError):
+    """The hook round a backup's copy failed, took too long, or gave a wrong answer; its output is in the log."""
+
+    recovery = Recovery.RETRY
+    exit_code = 27
+
+
 class UnreachableError(VmKeepError):
     """A server does not answer: vCenter, ESXi, S3, SSH."""
 

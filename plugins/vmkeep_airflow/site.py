@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
-from vmkeep.model.site import Site
+from vmkeep.model.site import Site, parse_hook_seconds
 from vmkeep.privacy import hide_memory
 from vmkeep_airflow.hooks.repository import RepositoryHook
 from vmkeep_airflow.hooks.vsphere import VsphereHook
@@ -35,4 +36,12 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
     vsphere = VsphereHook(vsphere_conn_id)
     vcenter = vsphere.get_conn()
     where = repository_site(repository_conn_id)
-    return replace(where, vcenter=vcenter, vddk=vsphere.vddk, disk_drivers=vsphere.disk_drivers)
+    return replace(
+        where,
+        vcenter=vcenter,
+        vddk=vsphere.vddk,
+        disk_drivers=vsphere.disk_drivers,
+        # Only from this worker's environment: who edits a connection or starts a run must not name a program to run.
+        array_hook=os.environ.get("VMKEEP_ARRAY_HOOK") or None,
+        array_hook_seconds=parse_hook_seconds(os.environ.get("VMKEEP_ARRAY_HOOK_SECONDS")),
+    )

@@ -17,7 +17,7 @@ from vmkeep.cli.pages import Section, option
 from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
 from vmkeep.flows.repositories import Repository, open_repository, require_rate
 from vmkeep.model.address import parse_address
-from vmkeep.model.site import Site, VCenter, parse_drivers
+from vmkeep.model.site import Site, VCenter, parse_drivers, parse_hook_seconds
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 
 log = logging.getLogger(__name__)
@@ -138,6 +138,8 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
         vcenter=vcenter_from(**vsphere),
         vddk=(vddk or None) if drivers else require(settings.VDDK, vddk),
         disk_drivers=drivers,
+        array_hook=value_of(settings.ARRAY_HOOK) or None,
+        array_hook_seconds=parse_hook_seconds(value_of(settings.ARRAY_HOOK_SECONDS)),
         catalog=catalog_url(),
     )
 

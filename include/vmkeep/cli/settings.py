@@ -85,6 +85,13 @@ DISK_DRIVERS: Final = Setting(
     variable="VMKEEP_DISK_DRIVERS",
     meaning="Disk drivers to try, the preferred one first, joined by colons; by default all that are installed.",
 )
+ARRAY_HOOK: Final = Setting(
+    variable="VMKEEP_ARRAY_HOOK",
+    meaning="Command, by its full path, or entry point that runs before and after the copy of each VM.",
+)
+ARRAY_HOOK_SECONDS: Final = Setting(
+    variable="VMKEEP_ARRAY_HOOK_SECONDS", meaning="Time limit of that hook in seconds; 300 by default."
+)
 CATALOG: Final = Setting(
     variable="VMKEEP_CATALOG",
     meaning="SQLAlchemy URL of the catalog; by default a SQLite file in the state folder of the user.",
@@ -105,7 +112,7 @@ POLICIES: Final = Setting(
 SETTINGS: Final = (
     REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
     VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, GUEST_USER, GUEST_PASSWORD,
-    GUEST_PASSWORD_FILE, VDDK, DISK_DRIVERS, CATALOG, CACHE, TIME_ZONE,
+    GUEST_PASSWORD_FILE, VDDK, DISK_DRIVERS, ARRAY_HOOK, ARRAY_HOOK_SECONDS, CATALOG, CACHE, TIME_ZONE,
     POLICIES,
 )  # fmt: skip
 """All of them, in the order in which people look for them."""

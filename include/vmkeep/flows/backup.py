@@ -18,7 +18,7 @@ from vmkeep.errors import (
     UnsupportedError,
     VmKeepError,
 )
-from vmkeep.flows import guest_hooks, guest_thaws, suspension, vm_access
+from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, suspension, vm_access
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
@@ -57,6 +57,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
     :param logins: returns the guest's user for commands in the guest.
     """
     driver = check_driver(site)
+    array_hooks.check(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         seen = sightings_for(session, request.vm_selector, repository, site.catalog)
         found = inventory.find_vm(session, request.vm_selector, seen)
@@ -112,15 +113,17 @@ def take_snapshot(
         require_server(session, pre.vm.vcenter, pre.vm.name)
         suspension.resume_before_backup(session, repository, pre, has_ended)
         remove_leftovers(session, repository, pre, has_ended)
+        hooks = array_hooks.end_left(site, session, repository, pre, has_ended)
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
         try:
             warnings = vm_access.hold(site, session, repository, vm, run)
             taken = hold_still(session, repository, pre, begun=begun, logins=logins)
+            taken = array_hooks.before_copy(site, session, repository, pre, taken)
         except BaseException:
             vm_access.release(site, session, repository, vm.moref, run)
             raise
-        return replace(taken, warnings=(*frozen, *warnings, *taken.warnings))
+        return replace(taken, warnings=(*hooks, *frozen, *warnings, *taken.warnings))
 
 
 def copy_disk(

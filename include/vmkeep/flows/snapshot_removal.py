@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from vmkeep.errors import PermissionDeniedError, StoreFullError, VmKeepError
-from vmkeep.flows import guest_thaws, suspension, vm_access
+from vmkeep.flows import array_hooks, guest_thaws, suspension, vm_access
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
 from vmkeep.flows.values import Removal
 from vmkeep.model.guest import Logins, no_logins
@@ -34,14 +34,20 @@ def remove_snapshot(
         which proves nothing.
     :param logins: returns the guest's user for the command that thaws it.
     :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
+    :raises ArrayHookError: the snapshot is removed, but the array hook failed.
     """
     with open_site_repository(site) as repository:
         frozen = guest_thaws.thaw_run(site, repository, moref, run, logins=logins)
         fenced = _fence(repository, run)
         release = partial(vm_access.release, site, repository=repository, moref=moref, run=run)
-        removal = _remove(site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release)
-    if frozen is not None:
-        raise frozen
+        try:
+            removal = _remove(
+                site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release
+            )
+        finally:
+            hook = array_hooks.after_copy(site, repository, moref, run)
+    if (problem := frozen or hook) is not None:
+        raise problem
     return removal
 
 
@@ -55,6 +61,7 @@ def remove_own_snapshot(
     :param repository: id of the repository that the run stores into.
     :param logins: returns the guest's user for the command that thaws it.
     :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
+    :raises ArrayHookError: the snapshot is removed, but the array hook failed.
     """
     fenced, frozen = 0, None
     try:
@@ -75,9 +82,12 @@ def remove_own_snapshot(
             identity = vm_access.identity_of(repository, server_uuid(session), moref)
             return vm_access.release_identity(site, session, moref, identity)
 
-    removal = _remove(site, moref, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
-    if frozen is not None:
-        raise frozen
+    try:
+        removal = _remove(site, moref, run, vcenter=vcenter, repository=repository, fenced=fenced, release=release)
+    finally:
+        hook = array_hooks.after_own_copy(site, moref, run)
+    if (problem := frozen or hook) is not None:
+        raise problem
     return removal
 
 

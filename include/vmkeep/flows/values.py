@@ -126,6 +126,8 @@ class SnapshotTaken:
     """Map roots of the VM's configuration files, by the name of the file in the point."""
     attachment_sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of each of these files, by the same names."""
+    luns: dict[str, str] = field(default_factory=dict)
+    """The answer of the array hook: canonical names of LUNs, and of the LUNs that hold the array's snapshot of them."""
     untracked: FullRead | None = None
     """The reason why change tracking stays off; ``None``: it is on, or nobody tried to switch it on."""
     warnings: tuple[str, ...] = ()

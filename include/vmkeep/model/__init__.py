@@ -4,7 +4,7 @@ Each module defines one noun and is imported by itself.
 """
 
 __all__ = [
-    "address", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule", "extents", "fullreason",
-    "guest", "job", "limits", "place", "point", "quiescing", "references", "selector", "site",
+    "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule", "extents",
+    "fullreason", "guest", "job", "limits", "place", "point", "quiescing", "references", "selector", "site",
     "transport", "vmref", "wording",
 ]  # fmt: skip

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vmkeep.errors import UsageError
 from vmkeep.model.aws import AwsCredentials
+
+_HOOK_SECONDS = 300.0
+_LONGEST_HOOK = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,10 @@ class Site:
     """VDDK's folder, which holds ``lib64/``."""
     disk_drivers: tuple[str, ...] = ()
     """Names of the disk drivers to try, the preferred one first; empty: all that are installed, in their own order."""
+    array_hook: str | None = None
+    """The hook round each copy: the full path of a program, maybe with arguments, or the name of an entry point."""
+    array_hook_seconds: float = _HOOK_SECONDS
+    """Time limit of one call of the hook."""
     catalog: str | None = None
     """SQLAlchemy URL of the catalog in which sealed points are entered; ``None``: the catalog's next reader enters
     them."""
@@ -53,3 +61,17 @@ class Site:
 def parse_drivers(text: str | None) -> tuple[str, ...]:
     """Return the disk drivers that a text such as ``vddk:nbd`` names, the preferred one first."""
     return tuple(filter(None, (name.strip() for name in (text or "").split(":"))))
+
+
+def parse_hook_seconds(text: str | None) -> float:
+    """Return the time limit of the array hook.
+
+    :raises UsageError: the text is no number of seconds within the bounds.
+    """
+    try:
+        seconds = float(text) if text else _HOOK_SECONDS
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= _LONGEST_HOOK:
+        raise UsageError(f"the time limit '{text}' of the array hook is wrong: give 1 to {_LONGEST_HOOK:.0f} seconds")
+    return seconds

@@ -6,7 +6,7 @@ All other packages see managed object ids (``vm-16``) and model values.
 ``tasks``, ``properties``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
 ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds the VMs
 that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
-``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``relocation``, ``reach``, ``guestcommands``,
+``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``relocation``, ``reach``, ``rdms``, ``guestcommands``,
 ``traces``. *A new VM*:
 ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``, ``cards``,
 ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there, and ``create``
@@ -33,6 +33,7 @@ __all__ = [
     "names",
     "paths",
     "policies",
+    "rdms",
     "reach",
     "references",
     "relocation",

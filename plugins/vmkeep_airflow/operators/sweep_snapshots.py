@@ -28,8 +28,8 @@ class SweepSnapshotsOperator(SiteOperator):
     there before is never removed, and neither is one that is on. Only the mark is taken off these.
 
     :param given_up_after_hours: age in hours from which a silent run counts as old. Templated.
-    :returns: the numbers of guests that were thawed, of snapshots that were removed, are in use and are unknown, and
-        of VMs removed and released.
+    :returns: the numbers of guests that were thawed, of array hooks that were called, of snapshots that were removed,
+        are in use and are unknown, and of VMs removed and released.
     """
 
     template_fields: Sequence[str] = (*SiteOperator.template_fields, "given_up_after_hours")
@@ -49,6 +49,7 @@ class SweepSnapshotsOperator(SiteOperator):
         counts: dict[str, int] = {"vms_resumed": self._resume(site, context, after, failed)}
         counts["guests_thawed"] = self._thaw(site, context, failed)
         counts |= self._sweep_snapshots(site, context, after, failed)
+        counts["array_hooks_ended"] = self._end_hooks(site, context, failed)
         counts["vms_removed"] = self._sweep_vms(site, context, after, failed)
         counts["vms_let_go"] = self._let_go(site, context, after, failed)
         if failed:
@@ -121,6 +122,16 @@ class SweepSnapshotsOperator(SiteOperator):
                 self.log.warning("%s", problem)
                 failed.append(f"the frozen guest of VM {note.vm}")
         return thawed
+
+    def _end_hooks(self, site: Site, context: Context, failed: list[str]) -> int:
+        from vmkeep.flows import array_hooks
+
+        found = array_hooks.sweep(site, has_ended=has_ended(context["ti"]))
+        for left in found:
+            state = "in use" if left.alive else left.problem or "ended"
+            self.log.info("array hook of VM %s, run %s: %s", left.note.vm, left.note.facts.run, state)
+        failed += [f"the array hook's second call of VM {left.note.vm.name}" for left in found if left.problem]
+        return sum(not left.alive and left.problem is None for left in found)
 
     def _let_go(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
         from vmkeep.flows import held_vms
