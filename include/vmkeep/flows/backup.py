@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC
 
@@ -58,10 +59,11 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
     """
     driver = check_driver(site)
     array_hooks.check(site)
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
+    with open_site_repository(site) as repository, open_vsphere(site) as session, ExitStack() as reading:
         seen = sightings_for(session, request.vm_selector, repository, site.catalog)
-        found = inventory.find_vm(session, request.vm_selector, seen)
-        vm = inventory.describe_vm(session, found.moref)
+        moref = inventory.find_moref(session, request.vm_selector, seen)
+        reading.enter_context(inventory.look_at_whole_vm(session, moref))
+        vm = inventory.describe_vm(session, moref)
         if vm.not_protectable is not None:
             raise UnsupportedError(f"VM {vm.identity.name} is not protectable: {vm.not_protectable}")
         half_written = refuse_beside_a_restore(session, repository, vm.identity, vm.mark)
@@ -132,9 +134,10 @@ def copy_disk(
     """Start the copy of one disk in a child process. A cursor of another snapshot is ignored."""
     with open_vsphere(site) as session:
         require_server(session, job.vcenter, job.vm.name)
-        if job.snapshot is not None:
-            snapshots.require(session, job.vm.moref, job.snapshot)
-        job = _where_it_is(session, job)
+        with inventory.look_at_held_disks(session, job.vm.moref):
+            if job.snapshot is not None:
+                snapshots.require(session, job.vm.moref, job.snapshot)
+            job = _where_it_is(session, job)
         child_site = pinned(site, session)
     usable = cursor if cursor is not None and cursor.snapshot == job.snapshot else None
     return start_copy(child_site, job, cursor=usable, on_progress=on_progress)

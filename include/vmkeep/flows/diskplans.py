@@ -35,7 +35,11 @@ Disks whose changes are not known by then are read in full.
 
 def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJob, ...]:
     """Make a job of each disk to copy: its changed extents, or a full read and the reason for it."""
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
+    with (
+        open_site_repository(site) as repository,
+        open_vsphere(site) as session,
+        inventory.look_at_held_disks(session, taken.vm),
+    ):
         require_server(session, pre.vm.vcenter, pre.vm.name)
         planning = _Planning(session, repository, pre, taken)
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}

@@ -96,9 +96,10 @@ def hold_still(
     vm = _moref(pre)
     warnings: list[str] = []
     if pre.mode is BackupMode.ASIS:
-        version = _require_off(session, pre).change_version
-        warnings += _restores_since(session, repository, pre)
-        taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
+        with inventory.look_at_whole_vm(session, vm):
+            version = _require_off(session, pre).change_version
+            warnings += _restores_since(session, repository, pre)
+            taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
         ran = outcomes(pre.request.guest, CommandOutcome.NOT_RUN) if pre.request.guest else None
         return replace(taken, version=version, quiesced=Quiesce.NONE, guest_commands=ran)
     untracked = None if pre.tracked else _track(session, vm)
@@ -115,8 +116,9 @@ def hold_still(
         raise
     snapshot = quiesced.snapshot
     try:
-        warnings += _restores_since(session, repository, pre)
-        taken = _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
+        with inventory.look_at_whole_vm(session, vm):
+            warnings += _restores_since(session, repository, pre)
+            taken = _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
         told = replace(taken, quiesced=quiesced.used, changes=quiesced.changes, untracked=untracked)
         return replace(told, guest_commands=frozen.ran)
     except BaseException:

@@ -3,7 +3,7 @@
 All other packages see managed object ids (``vm-16``) and model values.
 
 *The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``), calls and their faults (``api``,
-``tasks``, ``properties``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
+``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
 ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds the VMs
 that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
 ``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``relocation``, ``reach``, ``rdms``, ``guestcommands``,

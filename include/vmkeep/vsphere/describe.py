@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,9 +15,10 @@ from vmkeep.vsphere.api import moref_of, serialize, vim
 from vmkeep.vsphere.claims import VmClaim, parse_mark
 from vmkeep.vsphere.disks import disks_of
 from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.hostfiles import HOST_PATHS
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.paths import inventory_path_of
-from vmkeep.vsphere.properties import read, read_each
+from vmkeep.vsphere.paths import UPWARDS, inventory_path_of
+from vmkeep.vsphere.properties import look_at, read, read_each
 from vmkeep.vsphere.protection import require_configuration
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -110,10 +112,23 @@ _PATHS = (
     *guests.PATHS,
     "datastore",
 )
+_DEVICES = "config.hardware.device"
+_FOR_OTHERS = ("network", "customValue", "availableField")
+"""Properties that the readers of names ask of the same VM (:mod:`vmkeep.vsphere.references`)."""
+
+
+def look_at_whole_vm(session: Session, moref: str) -> AbstractContextManager[None]:
+    """Read in one call a VM, the objects that it is in, its host and its datastores. The body answers from that.
+
+    The body must not change the VM (:mod:`vmkeep.vsphere.looks`).
+    """
+    host, stores = ("runtime.host", vim.HostSystem), ("datastore", vim.Datastore)
+    along = {host: ("name", *HOST_PATHS), stores: ("name",)}
+    return look_at(session, session.vm(moref), *_PATHS, *_FOR_OTHERS, along=along, steps=UPWARDS)
 
 
 def describe_vm(session: Session, moref: str) -> VmDescription:
-    """Describe one VM. This takes four round trips.
+    """Describe one VM. This takes four round trips, or none in the body of :func:`look_at_whole_vm`.
 
     :raises NotFoundError: no VM has that id.
     :raises UnsupportedError: vSphere knows no configuration of the VM, because its host or datastore is not reachable.
@@ -162,6 +177,12 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
         )
 
 
+def look_at_held_disks(session: Session, moref: str) -> AbstractContextManager[None]:
+    """Read in one call the snapshots of a VM and the devices that the current one holds. The body answers from that."""
+    along = {("snapshot.currentSnapshot", vim.vm.Snapshot): (_DEVICES,)}
+    return look_at(session, session.vm(moref), "snapshot", *protection.PATHS, along=along)
+
+
 def held_disks(session: Session, moref: str, snapshot: str | None) -> tuple[HeldDisk, ...]:
     """Return the disks as a snapshot holds them.
 
@@ -180,8 +201,7 @@ def held_disks(session: Session, moref: str, snapshot: str | None) -> tuple[Held
 
 def held_devices(session: Session, snapshot: str) -> Any:
     """Return the devices that a VM had when a snapshot was taken, as vSphere gives them."""
-    path = "config.hardware.device"
-    return read(session, session.managed(vim.vm.Snapshot, snapshot), path)[path]
+    return read(session, session.managed(vim.vm.Snapshot, snapshot), _DEVICES)[_DEVICES]
 
 
 def change_id(backing: Any) -> ChangeId | None:

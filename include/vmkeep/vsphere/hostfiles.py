@@ -31,7 +31,8 @@ LIMIT = 16 << 20
 _ADDRESSES = 2
 """Number of a host's management addresses that are tried before its name."""
 _HTTPS, _AUTHD = 443, 902
-_PATHS = ("name", "summary.config.port", "summary.config.sslThumbprint", "config.virtualNicManagerInfo")
+HOST_PATHS = ("name", "summary.config.port", "summary.config.sslThumbprint", "config.virtualNicManagerInfo")
+"""Properties of a host that tell where it is and how to recognise it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,8 @@ def own_host(session: Session, moref: str) -> OwnHost | None:
 
 def _known(session: Session, host: Any) -> dict[str, Any]:
     """Return the addresses and the certificate of a host, as far as the user may see them."""
-    found = read_each(session, [host], *_PATHS)
-    return found[0][1] if found else dict.fromkeys(_PATHS)
+    found = read_each(session, [host], *HOST_PATHS)
+    return found[0][1] if found else dict.fromkeys(HOST_PATHS)
 
 
 def read_file(session: Session, host: OwnHost, path: DatastorePath) -> bytes:

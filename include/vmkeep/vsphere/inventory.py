@@ -14,7 +14,16 @@ from vmkeep.model.selector import KINDS, decode_name, names_meant, path_meant, s
 from vmkeep.selection import Condition, Kind, Selector, parse_selector
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.choosing import choose_vms, resolve
-from vmkeep.vsphere.describe import HeldDisk, PowerState, VmDescription, config_xml, describe_vm, held_disks
+from vmkeep.vsphere.describe import (
+    HeldDisk,
+    PowerState,
+    VmDescription,
+    config_xml,
+    describe_vm,
+    held_disks,
+    look_at_held_disks,
+    look_at_whole_vm,
+)
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.guests import Sighting
 from vmkeep.vsphere.paths import inventory_path_of
@@ -31,11 +40,14 @@ __all__ = [
     "config_xml",
     "describe_vm",
     "find_by_id",
+    "find_moref",
     "find_originals",
     "find_vm",
     "held_disks",
     "identity_of",
     "list_vms",
+    "look_at_held_disks",
+    "look_at_whole_vm",
 ]
 
 _NEW_KINDS = "|".join(kind for kind in Kind if kind not in KINDS)
@@ -56,7 +68,14 @@ def list_vms(session: Session) -> tuple[VmRecord, ...]:
 
 
 def find_vm(session: Session, selector: str, last_seen: Iterable[Sighting] = ()) -> VmRecord:
-    """Return the one VM that a person means: by its name or inventory path, or by a selector that one VM fits.
+    """Return the one VM that a person means, as :func:`find_moref` finds it."""
+    moref = find_moref(session, selector, last_seen)
+    with speaking(f"find VM {selector}"):
+        return record_of(vm := session.vm(moref), read(session, vm, *FIELDS))
+
+
+def find_moref(session: Session, selector: str, last_seen: Iterable[Sighting] = ()) -> str:
+    """Return the id of the one VM that a person means: by its name or path, or by a selector that one VM fits.
 
     A text may be read in several ways, and all of them are tried: as a whole name, exactly as it is typed, with or
     without ``name:`` before it; as a path, if it begins with ``/``; and as a selector. One VM's name may read like a
@@ -79,7 +98,7 @@ def find_vm(session: Session, selector: str, last_seen: Iterable[Sighting] = ())
             raise _nothing_fits(session, selector, listed)
         if len(found) > 1:
             raise _ambiguous(session, selector, found)
-        return record_of(vm := next(iter(found.values())), read(session, vm, *FIELDS))
+        return next(iter(found))
 
 
 def _joined(text: str, *, unread: bool) -> Selector | None:

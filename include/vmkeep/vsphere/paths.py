@@ -29,7 +29,7 @@ _UPWARDS = {
     vim.VirtualApp: ("parentFolder", "parentVApp", "parent"),
 }
 """Properties that lead up from an object; the first one that is set counts. For any other type it is ``parent``."""
-_STEPS = (
+UPWARDS = (
     (vim.ManagedEntity, "parent"),
     *((kind, name) for kind, names in _UPWARDS.items() for name in names if name != "parent"),
 )
@@ -47,7 +47,7 @@ def inventory_path_of(session: Session, entity: Any) -> InventoryPath:
     datacenter_at, datacenter_moref = None, None
     current = entity
     values: dict[str, Any]
-    known = read_chain(session, entity, _STEPS, "name")
+    known = read_chain(session, entity, UPWARDS, "name")
     while current is not None:
         paths = ("name", *_UPWARDS.get(type(current), ("parent",)))
         # An object is missing there if the user may not read all of it. Reading it by itself may raise its fault.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from vmkeep.errors import TransientError, VmKeepError
+from vmkeep.vsphere import looks
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.stub import SessionRenewedError
 
 PAGE = 200
 """Number of objects in one answer. A page of 100 VMs with their devices costs each side some 100 ms."""
+Steps = Sequence[tuple[Any, str]]
+"""References to follow, each as a type and a property of that type."""
 _TRIES = 3
 """Number of times that objects are read while some of them vanish."""
 
@@ -23,6 +27,8 @@ def read(session: Session, managed: Any, *paths: str) -> dict[str, Any]:
     If the user may not read a property, vSphere's fault is raised, so that nothing is left out silently. An object that
     the user may not even see has no content: all of its properties are ``None``.
     """
+    if (seen := looks.seen(session, managed, paths)) is not None:
+        return seen
     collector = vmodl.query.PropertyCollector
     spec = collector.FilterSpec(
         objectSet=[collector.ObjectSpec(obj=managed)],
@@ -45,6 +51,9 @@ def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tup
     listed = list(objects)
     if not listed:
         return []
+    seen = [(managed, values) for managed in listed if (values := looks.seen(session, managed, paths)) is not None]
+    if len(seen) == len(listed):
+        return seen
     collector = vmodl.query.PropertyCollector
     spec = collector.FilterSpec(
         objectSet=[collector.ObjectSpec(obj=managed) for managed in listed],
@@ -53,24 +62,21 @@ def read_each(session: Session, objects: Iterable[Any], *paths: str) -> list[tup
     return [(content.obj, _values(content, paths)) for content in _pages(session, spec)]
 
 
-def read_chain(session: Session, start: Any, steps: Sequence[tuple[Any, str]], path: str) -> dict[str, dict[str, Any]]:
+def read_chain(session: Session, start: Any, steps: Steps, path: str) -> Mapping[str, Mapping[str, Any]]:
     """Read one property of an object and of all objects that references lead to from it, in one call.
 
     :param steps: the references to follow, each as a type and a property of that type.
     :returns: the property and the references of each object, by moref. Unset ones are left out, and so is each object
         that the user may not read.
     """
+    if looks.seen(session, start, [path, *(name for kind, name in steps if isinstance(start, kind))]) is not None:
+        return {moref: values for moref, values in looks.all_seen(session).items() if path in values}
     collector = vmodl.query.PropertyCollector
-    onward = [collector.SelectionSpec(name=f"step {index}") for index in range(len(steps))]
-    walks = [
-        collector.TraversalSpec(name=step.name, type=kind, path=name, skip=False, selectSet=onward)
-        for step, (kind, name) in zip(onward, steps, strict=True)
-    ]
     asked = {vim.ManagedEntity: [path]}
     for kind, name in steps:
         asked.setdefault(kind, []).append(name)
     spec = collector.FilterSpec(
-        objectSet=[collector.ObjectSpec(obj=start, selectSet=walks)],
+        objectSet=[collector.ObjectSpec(obj=start, selectSet=_walks(steps))],
         propSet=[collector.PropertySpec(type=kind, pathSet=names) for kind, names in asked.items()],
     )
     return {
@@ -78,6 +84,66 @@ def read_chain(session: Session, start: Any, steps: Sequence[tuple[Any, str]], p
         for content in _all_pages(session, spec, start)
         if not content.missingSet
     }
+
+
+@contextmanager
+def look_at(
+    session: Session,
+    start: Any,
+    *paths: str,
+    along: Mapping[tuple[str, Any], Sequence[str]] | None = None,
+    steps: Steps = (),
+    path: str = "name",
+) -> Iterator[None]:
+    """Read properties of an object and of those that it refers to in one call, and answer from them in the body.
+
+    If the object is gone, nothing is known in the body, so that the first reader there meets the fault.
+
+    :param along: properties to read of the objects to which a property of ``start`` refers, by that property and type.
+    :param steps: the references to follow further and further, as in :func:`read_chain`.
+    :param path: the property to read of each object on that way.
+    """
+    collector = vmodl.query.PropertyCollector
+    along = along or {}
+    asked: dict[Any, list[str]] = {type(start): [*paths, *(name for name, _ in along)]}
+    wanted = [*((kind, names) for (_, kind), names in along.items()), *((kind, (name,)) for kind, name in steps)]
+    for kind, names in [*wanted, *([(vim.ManagedEntity, (path,))] if steps else [])]:
+        asked.setdefault(kind, []).extend(names)
+    walks = [collector.TraversalSpec(type=type(start), path=name, skip=False) for name, _ in along]
+    spec = collector.FilterSpec(
+        objectSet=[collector.ObjectSpec(obj=start, selectSet=[*walks, *_walks(steps)])],
+        propSet=[
+            collector.PropertySpec(type=kind, pathSet=list(dict.fromkeys(names))) for kind, names in asked.items()
+        ],
+    )
+    try:
+        found = _all_pages(session, spec, start)
+    except vmodl.MethodFault:
+        found = []
+    with looks.looking(looks.Look(session=session, objects={moref_of(one.obj): _told(one, asked) for one in found})):
+        yield
+
+
+def _told(content: Any, asked: Mapping[Any, Sequence[str]]) -> dict[str, Any]:
+    """Return the properties that were asked of an object, without those that the user may not read."""
+    values: dict[str, Any] = {}
+    for kind, names in asked.items():
+        if isinstance(content.obj, kind):
+            values |= dict.fromkeys(names)
+    values |= {item.name: item.val for item in content.propSet}
+    for missing in content.missingSet or ():
+        del values[missing.path]
+    return values
+
+
+def _walks(steps: Steps) -> list[Any]:
+    """Return selections that follow each of these references from every object that is reached."""
+    collector = vmodl.query.PropertyCollector
+    onward = [collector.SelectionSpec(name=f"step {index}") for index in range(len(steps))]
+    return [
+        collector.TraversalSpec(name=step.name, type=kind, path=name, skip=False, selectSet=onward)
+        for step, (kind, name) in zip(onward, steps, strict=True)
+    ]
 
 
 def read_listed(session: Session, owner: Any, listing: str, kind: Any, *paths: str) -> list[tuple[Any, dict[str, Any]]]:
@@ -88,6 +154,10 @@ def read_listed(session: Session, owner: Any, listing: str, kind: Any, *paths: s
 
     :param kind: the type of the listed objects.
     """
+    if (seen := looks.seen(session, owner, [listing])) is not None:
+        listed = [(one, looks.seen(session, one, paths)) for one in seen[listing] or ()]
+        if all(values is not None for _, values in listed):
+            return [(one, values or {}) for one, values in listed]
     collector = vmodl.query.PropertyCollector
     walk = collector.TraversalSpec(name=listing, type=type(owner), path=listing, skip=False)
     spec = collector.FilterSpec(
@@ -97,13 +167,13 @@ def read_listed(session: Session, owner: Any, listing: str, kind: Any, *paths: s
             collector.PropertySpec(type=kind, pathSet=list(paths)),
         ],
     )
-    listed = []
+    found = []
     for content in _all_pages(session, spec, owner):
         if moref_of(content.obj) != moref_of(owner):
-            listed.append((content.obj, _values(content, paths)))
+            found.append((content.obj, _values(content, paths)))
         elif content.missingSet:
             raise content.missingSet[0].fault
-    return listed
+    return found
 
 
 def read_all(session: Session, kind: Any, *paths: str, under: Any = None) -> list[tuple[Any, dict[str, Any]]]:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from vmkeep.errors import (
@@ -29,7 +30,7 @@ from vmkeep.errors import (
 from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.faults import speaking
-from vmkeep.vsphere.properties import read, read_listed
+from vmkeep.vsphere.properties import look_at, read, read_listed
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
@@ -59,6 +60,8 @@ _CREATES = "VirtualMachine.createSnapshot"
 _NAME_LENGTH = 80
 _RETRY_SECONDS = 2.0
 _CONSOLIDATIONS = 3
+_CONSOLIDATION = "runtime.consolidationNeeded"
+_OF_TASKS = ("info.descriptionId", "info.state")
 _QUIESCE_FAULTS = {"ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable"}
 _QUIESCE_KEY = re.compile("quiesc", re.IGNORECASE)
 """Pattern for keys of vSphere's messages, e.g. ``msg.snapshot.error-QUIESCINGERROR``."""
@@ -160,8 +163,18 @@ def in_tree(info: Any) -> tuple[VmSnapshot, ...]:
 
 def list_ours(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
     """Wait for snapshots that are being taken. Return those that any run of vmkeep has taken and not removed."""
-    _await_running_creates(session, moref)
-    return tuple(snapshot for snapshot in list_all(session, moref) if snapshot.run)
+    along = {("recentTask", vim.Task): _OF_TASKS}
+    with look_at(session, session.vm(moref), "snapshot", *protection.PATHS, along=along):
+        creating = _creating(session, moref)
+        if not creating:
+            return _of_runs(list_all(session, moref))
+    _await_all(session, moref, creating)
+    # Asked again, because one answer may show a task that has ended, and a list from before its end.
+    return _of_runs(list_all(session, moref))
+
+
+def _of_runs(found: Iterable[VmSnapshot]) -> tuple[VmSnapshot, ...]:
+    return tuple(snapshot for snapshot in found if snapshot.run)
 
 
 def find_by_run(session: Session, moref: str, run: str) -> tuple[VmSnapshot, ...]:
@@ -191,7 +204,9 @@ def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMO
     what = f"remove snapshot {snapshot} of VM {moref}"
     deadline = time.monotonic() + timeout
     target = session.managed(vim.vm.Snapshot, snapshot)
-    while _is_there(session, moref, snapshot):
+    for attempt in count():
+        if attempt and not _is_there(session, moref, snapshot):
+            break
         try:
             left = deadline - time.monotonic()
             run_task(
@@ -210,10 +225,13 @@ def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMO
                 raise DeadlineError(waiting_for=f"{what} ({error})", seconds=timeout) from None
             time.sleep(_RETRY_SECONDS)
         else:
-            if _is_there(session, moref, snapshot):
-                raise VSphereError(
-                    f"{what}: vSphere reported success, but the snapshot is still there; remove it by hand"
-                )
+            with look_at(session, session.vm(moref), "snapshot", *protection.PATHS, _CONSOLIDATION):
+                if _is_there(session, moref, snapshot):
+                    raise VSphereError(
+                        f"{what}: vSphere reported success, but the snapshot is still there; remove it by hand"
+                    )
+                if not _needs_consolidation(session, moref):
+                    return
             break
     consolidate_if_needed(session, moref, timeout=deadline - time.monotonic())
 
@@ -338,16 +356,22 @@ def _is_there(session: Session, moref: str, snapshot: str) -> bool:
 
 def _needs_consolidation(session: Session, moref: str) -> bool:
     with speaking(f"look at the disks of VM {moref}"):
-        return bool(read(session, session.vm(moref), "runtime.consolidationNeeded")["runtime.consolidationNeeded"])
+        return bool(read(session, session.vm(moref), _CONSOLIDATION)[_CONSOLIDATION])
 
 
-def _await_running_creates(session: Session, moref: str) -> None:
+def _await_all(session: Session, moref: str, creating: list[tuple[Any, dict[str, Any]]]) -> None:
     """Wait for snapshots that are being taken, because one whose caller died appears only when it is done."""
-    with speaking(f"look at the tasks of VM {moref}"):
-        tasks = read_listed(session, session.vm(moref), "recentTask", vim.Task, "info.descriptionId", "info.state")
-        for task, info in tasks:
-            if info["info.descriptionId"] == _CREATES and info["info.state"] in ("queued", "running"):
+    for task, info in creating:
+        if info["info.state"] in ("queued", "running"):
+            with speaking(f"look at the tasks of VM {moref}"):
                 _await_create(session, moref, task)
+
+
+def _creating(session: Session, moref: str) -> list[tuple[Any, dict[str, Any]]]:
+    """Return the recent tasks that take a snapshot of a VM, ended ones included."""
+    with speaking(f"look at the tasks of VM {moref}"):
+        tasks = read_listed(session, session.vm(moref), "recentTask", vim.Task, *_OF_TASKS)
+    return [(task, info) for task, info in tasks if info["info.descriptionId"] == _CREATES]
 
 
 def _await_create(session: Session, moref: str, task: Any) -> None:

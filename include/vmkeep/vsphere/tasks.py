@@ -28,7 +28,9 @@ _TELL_SECONDS = 60.0
 _POLL_SECONDS = 20
 """Seconds that one WaitForUpdatesEx may wait; well below the time limit of a call."""
 _RETRY_SECONDS = 1.0
-_PATHS = ("info.state", "info.progress")
+_NO_REASON = "the task failed and gave no reason"
+_PATH = "info"
+"""The whole property, because its parts may reach a waiting client one after the other."""
 
 
 def run_task(
@@ -109,12 +111,12 @@ def wait_task(session: Session, task: Any, *, what: str, timeout: float, cancel:
     seen = _Seen(what)
     while True:
         try:
-            for state, progress in _states(session, task, deadline):
-                seen.tell(state, progress)
-                if state == vim.TaskInfo.State.success:
-                    return read(session, task, "info.result")["info.result"]
-                if state == vim.TaskInfo.State.error:
-                    fault = _outcome(session, task)
+            for info in _states(session, task, deadline):
+                seen.tell(info.state, info.progress)
+                if info.state == vim.TaskInfo.State.success:
+                    return info.result
+                if info.state == vim.TaskInfo.State.error:
+                    fault = info.error or vmodl.fault.SystemError(reason=_NO_REASON)
                     break
             else:
                 break
@@ -162,13 +164,8 @@ class _Seen:
             log.info("%s: %s", self._what, self.last)
 
 
-def _outcome(session: Session, task: Any) -> Any:
-    error = read(session, task, "info.error")["info.error"]
-    return error if error is not None else vmodl.fault.SystemError(reason="the task failed and gave no reason")
-
-
 def _states(session: Session, task: Any, deadline: float) -> Any:
-    """Yield (state, progress) at each change until the deadline.
+    """Yield a task's info at each change until the deadline.
 
     Each wait makes and destroys a property collector, because a collector belongs to one session and serves one wait.
     """
@@ -176,22 +173,21 @@ def _states(session: Session, task: Any, deadline: float) -> Any:
     collector = session.content.propertyCollector.CreatePropertyCollector()
     try:
         spec = kinds.FilterSpec(
-            objectSet=[kinds.ObjectSpec(obj=task)], propSet=[kinds.PropertySpec(type=vim.Task, pathSet=list(_PATHS))]
+            objectSet=[kinds.ObjectSpec(obj=task)], propSet=[kinds.PropertySpec(type=vim.Task, pathSet=[_PATH])]
         )
         collector.CreateFilter(spec, False)
-        known: dict[str, Any] = {}
         version = ""
         while (remaining := deadline - time.monotonic()) > 0:
             options = kinds.WaitOptions(maxWaitSeconds=max(1, min(_POLL_SECONDS, math.ceil(remaining))))
             update = collector.WaitForUpdatesEx(version, options)
             if update is None:
                 # Nothing changed for a while. Read the state, because a lost update would hold up the wait.
-                known = read(session, task, *_PATHS)
+                info = read(session, task, _PATH)[_PATH]
             else:
                 version = update.version
-                known.update((change.name, change.val) for change in _changes(update))
-            if known.get("info.state") is not None:
-                yield known["info.state"], known.get("info.progress")
+                info = next((change.val for change in _changes(update) if change.name == _PATH), None)
+            if info is not None:
+                yield info
     finally:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):
             collector.DestroyPropertyCollector()
