@@ -11,10 +11,10 @@ from urllib.parse import unquote
 from vmlab.api import moid, vim
 from vmlab.disks import DiskError, split_path
 from vmlab.managed.machine import disks
-from vmlab.managed.site import Site
+from vmlab.managed.site import Kind, Site
 from vmlab.managed.snapshots import snapshot_refs
 from vmlab.managed.vms import block_relocation, unblock_relocation
-from vmlab.managed.world import ROOT_FOLDER
+from vmlab.managed.world import root_folder
 from vmlab.nfc import DiskGrant, NfcError
 
 UNKNOWN, INVALID, NOT_FOUND, BUSY, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 5, 13, 35, 4000, 13003
@@ -77,8 +77,10 @@ class SiteAuthority:
     ) -> Any:
         """Return the VM if the user holds the privilege on both the inventory's root and the VM's host."""
         name = self._user(user, password, cookie)
+        if not self._site.product.is_vcenter:
+            raise NfcError(INVALID, "a host without vCenter switches no methods off")
         vm = self._vm(vmx_spec)
-        for place in (ROOT_FOLDER, self._site.world.get(vm, "runtime").host):
+        for place in (root_folder(self._site.world), self._site.world.get(vm, "runtime").host):
             if not self._site.access.allowed(name, place, privilege):
                 raise NfcError(NOT_LICENSED, f"{name} lacks {privilege} on {moid(place)}")
         return vm
@@ -94,8 +96,10 @@ class SiteAuthority:
         self, *, user: str | None, password: str | None, cookie: str | None, vmx_spec: str | None,
         snapshot_ref: str | None, path: str, read_only: bool, transports: str,
     ) -> DiskGrant:  # fmt: skip
-        """Check one open in the order a vCenter would: login, VM, rights, snapshot, file, lock."""
+        """Check one open in the order a vCenter would: login, licence, VM, rights, snapshot, file, lock."""
         name = self._user(user, password, cookie)
+        if self._site.product.kind is Kind.FREE_ESXI:
+            raise NfcError(NOT_LICENSED, "the free licence lets no program read disks")
         with self._site.world.lock:
             vm = self._vm(vmx_spec)
             self._check_rights(name, vm, READ_PRIVILEGES if read_only else WRITE_PRIVILEGES)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from vmlab.lab import DEFAULT_PASSWORD, LabInUseError, LabOptions, LabServer
+from vmlab.managed.site import RELEASES, Kind, Product
 from vmlab.native import BuildError
 from vmlab.soap import LANGUAGES
 
@@ -62,17 +63,32 @@ def main() -> None:
     type=click.Choice(sorted(LANGUAGES)),
     help="Language of messages and device labels, as a localized vCenter has them.",
 )
+@click.option(
+    "--server",
+    default=Kind.VCENTER.value,
+    show_default=True,
+    type=click.Choice([kind.value for kind in Kind]),
+    help="Kind of server: a vCenter, or one ESXi host without vCenter, licensed or free. A folder keeps its kind.",
+)
+@click.option(
+    "--release",
+    default=Product().version,
+    show_default=True,
+    type=click.Choice(list(RELEASES)),
+    help="Release of vSphere.",
+)
 @click.option("--verbose", is_flag=True, help="Log every fault to stderr.")
 def serve(
-    folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, language: str, verbose: bool
-) -> None:
+    folder: Path, port: int, password: str, data_disk_gib: float, session_timeout: float, language: str, server: str,
+    release: str, verbose: bool,
+) -> None:  # fmt: skip
     """Serve the lab in DIR until Ctrl-C or SIGTERM.
 
     Prints one line of JSON when clients can connect: url, host, port, user, password, thumbprint, vddk (the folder to
     give to a VDDK client), control, control_token, pid. Logs go to stderr.
 
     Users: administrator@vsphere.local (everything), backup@vsphere.local (what backups and restores need),
-    readonly@vsphere.local (look only).
+    readonly@vsphere.local (look only). A host without vCenter has root, backup and readonly.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -86,20 +102,21 @@ def serve(
         data_disk_bytes=int(data_disk_gib * 2**30) // 65536 * 65536,
         session_idle_seconds=session_timeout,
         language=language,
+        product=Product(kind=Kind(server), version=release),
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        server = LabServer(options)
+        lab = LabServer(options)
     except (LabInUseError, BuildError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot serve {folder} on port {port}: {error}") from error
-    server.start()
+    lab.start()
     try:
-        print(json.dumps(server.describe()), flush=True)
+        print(json.dumps(lab.describe()), flush=True)
         stop.wait()
         log.info("stopping")
     finally:
-        server.stop()
+        lab.stop()

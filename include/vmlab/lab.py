@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,7 @@ from vmlab.authority import SiteAuthority
 from vmlab.control import ControlHandler
 from vmlab.disks import DiskStore
 from vmlab.endpoints import HostHandler, Routes
-from vmlab.inventory import ADMINISTRATOR, build_inventory
+from vmlab.inventory import build_inventory
 from vmlab.managed.dispatch import Dispatcher
 from vmlab.managed.site import (
     Access,
@@ -24,6 +24,7 @@ from vmlab.managed.site import (
     Collectors,
     FaultPlan,
     HostEnd,
+    Product,
     ServiceTickets,
     Sessions,
     Site,
@@ -38,6 +39,7 @@ from vmlab.soap import TlsServer, load_or_make
 
 log = logging.getLogger(__name__)
 
+_FIRST_WITH_NEW_AUTOMATION = "7.0.2.0"
 DEFAULT_PASSWORD = "VMlab-1!"  # noqa: S105  (a laboratory on loopback has no secret to keep)
 
 
@@ -56,6 +58,8 @@ class LabOptions:
     session_idle_seconds: float = 1800.0
     language: str = "en"
     """The language of messages and labels in answers."""
+    product: Product = field(default_factory=Product)
+    """The kind of server and its release. It counts at every start, and the kind must stay what it was."""
 
 
 class LabServer:
@@ -85,6 +89,8 @@ class LabServer:
             collectors=Collectors(),
             tasks=Tasks(world),
             instance_uuid=world.meta("instance_uuid"),
+            product=options.product,
+            has_new_automation=options.product.release.api >= _FIRST_WITH_NEW_AUTOMATION,
             language=options.language,
             started=datetime.now(UTC),
         )
@@ -144,7 +150,7 @@ class LabServer:
             "url": f"{base}/sdk",
             "host": "127.0.0.1",
             "port": self.port,
-            "user": ADMINISTRATOR,
+            "user": self._options.product.user("administrator"),
             "password": self._options.password,
             "thumbprint": self.certificate.sha1,
             "thumbprint_sha256": self.certificate.sha256,

@@ -31,6 +31,11 @@ from vmkeep.vsphere.rights import Purpose
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
 
+_NO_TEMPLATES = (
+    "the saved VM was a template, and the new one is an ordinary VM that is left off, because an ESXi host without "
+    "vCenter knows no templates"
+)
+
 
 def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = nobody_knows) -> RestorePlan:
     """Find the point and the target, match every disk, and check rights and places. Changes nothing in vSphere.
@@ -156,7 +161,8 @@ def _plan_new(
     beside = may_run_here(session, point.vm)
     options = spec_options(request, saved, name, connect=beside is None or request.connect_networks)
     place, built = create.choose_host(session, saved.config, place, options)
-    if built.template and request.power_on:
+    template = built.template and session.is_vcenter
+    if template and request.power_on:
         raise UsageError(f"{point.ref} is of a template, which vSphere never switches on: restore it without power-on")
     nvram = in_new(repository, point, built)
     matches = tuple(_match_new(disk, request.physical_rdm, dict(built.luns)) for disk in point.disks)
@@ -172,8 +178,8 @@ def _plan_new(
         original_runs=beside is not None,
         matches=matches,
         dead=dead,
-        power_on=not built.template and _powers_on(request, point),
-        template=built.template,
+        power_on=not template and _powers_on(request, point),
+        template=template,
         nvram=nvram.put_back,
         warnings=(
             *cleared,
@@ -183,6 +189,7 @@ def _plan_new(
             *_attributes(saved),
             *place.notes,
             *built.notes,
+            *((_NO_TEMPLATES,) if built.template and not template else ()),
             *nvram.notes,
         ),
     )

@@ -116,7 +116,8 @@ _MEANINGS: Final[dict[int, Meaning]] = {
     16053: Meaning("VDDK could not start", remedy="check the VDDK folder and its log lines above"),
     16064: Meaning(
         "the host's licence does not allow it",
-        remedy="a user without Global.DisableMethods and Global.EnableMethods on the vCenter's root is told so, too",
+        remedy="a free ESXi host has no licence for backups; a user without Global.DisableMethods and "
+        "Global.EnableMethods on the vCenter's root is told so, too",
     ),
     18000: _NETWORK,
     18001: Meaning("not possible on a remote host", remedy="please report this with the log"),

@@ -15,6 +15,7 @@ from vmkeep.errors import (
     NotFoundError,
     PermissionDeniedError,
     TransientError,
+    UnsupportedError,
     VmKeepError,
     VSphereError,
 )
@@ -48,6 +49,11 @@ def translate(fault: Any, what: str) -> VmKeepError:
     if isinstance(fault, vmodl.fault.ManagedObjectNotFound):
         gone = moref_of(fault.obj) if fault.obj is not None else "the object"
         return NotFoundError(f"{what}: {gone} does not exist (any more)")
+    if isinstance(fault, vim.fault.RestrictedVersion):
+        return UnsupportedError(
+            f"{what}: the server's licence lets programs only look, as that of a free ESXi host does ({name}); give "
+            "the host a licence that includes vSphere's API for programs, or put it under a licensed vCenter"
+        )
     if name in _EXISTS:
         return ConflictError(text)
     if name in _BUSY:

@@ -4,6 +4,7 @@ The tables are pyVmomi's. Refuses to know what any value means: it fills require
 Values are `Any` on purpose: pyVmomi creates its classes at run time and carries no annotations.
 """
 
+import functools
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from vmlab.api.types import F_OPTIONAL, DataObject, Enum, ManagedObject, SoapAdapter, support, vim
 
 API_VERSION = "8.0.3.0"
-"""The newest API version the lab offers; newer fields are dropped by the serializer itself."""
+"""The newest API version of the lab's usual release; newer fields are dropped by the serializer itself."""
 
 VERSIONS: tuple[str, ...] = tuple(
     version
@@ -22,13 +23,20 @@ VERSION_IDS: tuple[str, ...] = tuple(support.versionIdMap[version] for version i
 NEWEST = VERSIONS[0]
 _STARTED = datetime.now(UTC)
 """One time for all unset fields, because a new one at each reading would look like a change."""
-_BY_ID = dict(zip(VERSION_IDS, VERSIONS, strict=True))
 
 
-def version_of(soap_action: str) -> str:
-    """Return the API version that a SOAPAction header asks for, or the newest one if it names no version we know."""
+@functools.cache
+def offered_versions(newest: str) -> dict[str, str]:
+    """The API versions that a server offers up to its newest one, newest first: id → pyVmomi's name."""
+    known = ((support.versionIdMap[version], version) for version in support.GetServiceVersions("vim25"))
+    return {number: name for number, name in known if re.fullmatch(r"[\d.]+", number) and number <= newest}
+
+
+def version_of(soap_action: str, newest: str = API_VERSION) -> str:
+    """Return the API version that a SOAPAction header asks for, or a server's newest if it offers none of that name."""
+    offered = offered_versions(newest)
     match = re.search(r"vim25/([\w.]+)", soap_action)
-    return _BY_ID.get(match.group(1), NEWEST) if match else NEWEST
+    return offered.get(match.group(1) if match else newest, offered[newest])
 
 
 def fill(value: Any, depth: int = 0) -> Any:

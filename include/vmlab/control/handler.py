@@ -122,6 +122,8 @@ class ControlHandler:
                     self._authority.transports = str(value)
                 case "capacities" | "hardware_versions":
                     site.world.set_meta(name, {**(site.world.meta(name) or {}), **value})
+                case "free_licence":
+                    site.product = site.product.with_free_licence(free=bool(value))
                 case "has_new_automation":
                     site.has_new_automation = bool(value)
                 case "downloads_need_tickets":

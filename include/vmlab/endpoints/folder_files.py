@@ -31,12 +31,12 @@ assert {BROWSE, MANAGE} <= set(BACKUP_PRIVILEGES)
 class FolderHandler:
     """Answers `/folder` of the vCenter, which hands each request to some host that has the datastore.
 
-    The lab always takes the worst host: one that holds no lock.
+    The lab always takes the worst host: one that holds no lock. A host without vCenter answers for itself.
     """
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._files = FileService(site, None)
+        self._files = FileService(site, None if site.product.is_vcenter else site.world.all(vim.HostSystem)[0])
 
     def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
@@ -47,7 +47,8 @@ class FolderHandler:
             return fault
         parts = urlsplit(request.target)
         # A vCenter decodes names twice: once like any server, and once more on the way to the host.
-        query = {name: unquote_plus(values[0]) for name, values in parse_qs(parts.query).items()}
+        decoded = unquote_plus if self._site.product.is_vcenter else str
+        query = {name: decoded(values[0]) for name, values in parse_qs(parts.query).items()}
         center = query.get("dcPath", "")
         with self._site.world.lock:
             if center and not isinstance(find_by_path(self._site, center), vim.Datacenter):

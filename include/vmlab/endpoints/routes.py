@@ -2,7 +2,7 @@
 
 import logging
 
-from vmlab.api import VERSION_IDS
+from vmlab.api import offered_versions
 from vmlab.control import CONTROL_PREFIX, ControlHandler
 from vmlab.endpoints.automation import AutomationService
 from vmlab.endpoints.folder_files import FolderHandler, folder_path
@@ -30,21 +30,21 @@ class Routes:
         path = request.target.partition("?")[0]
         if path in ("/sdk", "/sdk/") and request.method == "POST":
             return self._dispatcher.handle(request)
-        if path in PATHS and request.method == "POST":
+        if self._site.product.is_vcenter and path in PATHS and request.method == "POST":
             return self._policies.handle(request)
-        if path.startswith(("/api/", "/rest/")):
+        if self._site.product.is_vcenter and path.startswith(("/api/", "/rest/")):
             return self._automation.handle(request)
         if folder_path(request.target):
             return self._folder.handle(request)
         if path.startswith(CONTROL_PREFIX):
             return self._control.handle(request)
         if path in ("/sdk/vimServiceVersions.xml", "/sdk/vimService.wsdl") and request.method in ("GET", "HEAD"):
-            return HttpResponse(body=_versions())
+            return HttpResponse(body=_versions(self._site.product.release.api))
         return HttpResponse(status=404, body=b"not found\n", content_type="text/plain")
 
 
-def _versions() -> bytes:
-    newest, *older = VERSION_IDS
+def _versions(newest: str) -> bytes:
+    newest, *older = offered_versions(newest)
     prior = "".join(f"<version>{version}</version>" for version in older)
     return (
         '<?xml version="1.0" encoding="UTF-8"?><namespaces version="1.0"><namespace><name>urn:vim25</name>'

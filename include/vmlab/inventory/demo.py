@@ -6,19 +6,16 @@ device mapping. Built through the same code as CreateVM_Task, in seconds.
 
 import copy
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from vmlab.api import vim
 from vmlab.inventory.images import open_image, write_data_disk
-from vmlab.managed import ds_paths
+from vmlab.inventory.places import Places, make_places
 from vmlab.managed.machine import Device, Disk, new_guest
 from vmlab.managed.provisioning import create_vm
-from vmlab.managed.site import ADMIN_ROLE, BACKUP_ROLE, READ_ONLY_ROLE, Site
+from vmlab.managed.site import Site
 from vmlab.managed.storage import add_lun, all_luns, lun_file
-from vmlab.managed.vcenter import add_companions
 from vmlab.managed.vms import power_on
-from vmlab.managed.world import ROOT_FOLDER, adopt
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +25,9 @@ READ_ONLY_USER = "readonly@vsphere.local"
 MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """The folders and the pool that VMs can be put into."""
-
-    folders: dict[str, Any]
-    pool: Any
-
-
 def build_inventory(site: Site, data_disk_bytes: int) -> None:
     """Fill an empty site. After a crash in the middle, the caller clears everything away and begins anew."""
-    places = _places(site)
+    places = make_places(site)
     for number, size in enumerate((64 * MIB, 64 * MIB, 128 * MIB)):
         add_lun(site, number, size)
     with open_image("vip") as (raw, _), lun_file(site, _lun(site, 0)).open("r+b") as lun:
@@ -51,68 +40,6 @@ def build_inventory(site: Site, data_disk_bytes: int) -> None:
 
 def _lun(site: Site, number: int) -> Any:
     return all_luns(site)[number]
-
-
-def _places(site: Site) -> Places:
-    world = site.world
-    with world.transaction():
-        world.add(ROOT_FOLDER, name="Datacenters", childType=[vim.Folder, vim.Datacenter], childEntity=[])
-        site.world.set_meta(
-            "grants",
-            {
-                user: {ROOT_FOLDER._moId: role}
-                for user, role in (
-                    (ADMINISTRATOR, ADMIN_ROLE),
-                    (BACKUP_USER, BACKUP_ROLE),
-                    (READ_ONLY_USER, READ_ONLY_ROLE),
-                )
-            },
-        )
-        center = vim.Datacenter("datacenter-2")
-        tops = {
-            "vm": vim.Folder("group-v3"), "host": vim.Folder("group-h4"),
-            "datastore": vim.Folder("group-s5"), "network": vim.Folder("group-n6"),
-        }  # fmt: skip
-        kinds = {
-            "vm": vim.VirtualMachine,
-            "host": vim.ComputeResource,
-            "datastore": vim.Datastore,
-            "network": vim.Network,
-        }
-        world.add(center, name="Lab", parent=ROOT_FOLDER, **{f"{kind}Folder": ref for kind, ref in tops.items()})
-        adopt(site.world, ROOT_FOLDER, center)
-        for kind, ref in tops.items():
-            world.add(ref, name=kind, parent=center, childType=[vim.Folder, kinds[kind]], childEntity=[])
-        _, pool = _cluster(site, tops["host"])
-        for number in (1, 2):
-            _child(site, vim.Datastore(f"datastore-{20 + number}"), tops["datastore"], name=f"datastore{number}")
-            ds_paths.root_of(site, f"datastore{number}").mkdir(parents=True, exist_ok=True)
-        for number, name in ((31, "VM Network"), (32, "Backup Network")):
-            _child(site, vim.Network(f"network-{number}"), tops["network"], name=name)
-        folders = {"": tops["vm"]}
-        for number, name in ((41, "Production"), (42, "Test")):
-            ref = vim.Folder(f"group-v{number}")
-            _child(site, ref, tops["vm"], name=name, childType=[vim.Folder, vim.VirtualMachine], childEntity=[])
-            folders[name] = ref
-    return Places(folders=folders, pool=pool)
-
-
-def _cluster(site: Site, folder: Any) -> tuple[Any, Any]:
-    cluster, root_pool = vim.ClusterComputeResource("domain-c7"), vim.ResourcePool("resgroup-8")
-    _child(site, cluster, folder, name="Cluster1", resourcePool=root_pool)
-    site.world.add(root_pool, name="Resources", parent=cluster, owner=cluster)
-    site.world.add(vim.ResourcePool("resgroup-9"), name="Production", parent=root_pool, owner=cluster)
-    for number in (1, 2):
-        host = vim.HostSystem(f"host-{10 + number}")
-        site.world.add(host, name=f"esx0{number}.localhost", parent=cluster)
-        add_companions(site, host)
-    return cluster, root_pool
-
-
-def _child(site: Site, ref: Any, folder: Any, **props: Any) -> None:
-    site.world.add(ref, parent=folder, **props)
-    add_companions(site, ref)
-    adopt(site.world, folder, ref)
 
 
 def _app01(site: Site, places: Places, data_disk_bytes: int) -> None:
@@ -151,14 +78,16 @@ def _small_vms(site: Site, places: Places) -> None:
     )
     _guest(site, old, ip="192.168.10.31", host_name="old01.lab.example")
     _vm(site, places, "Production", "twin", [("vip", None)], datastore="datastore1")
-    _vm(site, places, "Test", "twin", [("vip", None)], datastore="datastore2")
+    if site.product.is_vcenter:  # because a host has one folder for all VMs, in which names are unique
+        _vm(site, places, "Test", "twin", [("vip", None)], datastore="datastore2")
     db = _vm(
         site, places, "Production", "db01", [("vi", None), ("vip", "independent_persistent")], datastore="datastore2"
     )
     _start(site, db, ip="192.168.10.41", host_name="db01.lab.example")
     _vm(site, places, "Test", "dätä web%2f01 ☃", [("vi", None)], datastore="datastore1", home="data-web")
-    template = _vm(site, places, "", "debian-template", [("vi", None)], datastore="datastore2")
-    _mark_template(site, template)
+    if site.product.is_vcenter:  # because a host knows no templates
+        template = _vm(site, places, "", "debian-template", [("vi", None)], datastore="datastore2")
+        _mark_template(site, template)
 
 
 def _vm(

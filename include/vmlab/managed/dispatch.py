@@ -61,7 +61,7 @@ class Dispatcher:
 
     def handle(self, http: HttpRequest) -> HttpResponse:
         """Answer one SOAP call. A fault is an answer with status 500."""
-        version = version_of(http.headers.get("soapaction", ""))
+        version = version_of(http.headers.get("soapaction", ""), self._site.product.release.api)
         cookie = cookie_of(http.headers)
         headers: dict[str, str] = {}
         name = "?"
@@ -132,6 +132,8 @@ class Dispatcher:
         behaviour = find_method(call.this, call.method)
         if call.session is not None:
             self._check_privileges(call, request)
+        if (fault := self._site.product.refusal(call.method, privilege)) is not None:
+            raise fault
         require_enabled(self._site, call.this, call.method)
         check_reachable(call)
         if behaviour is None:

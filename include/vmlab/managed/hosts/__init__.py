@@ -11,7 +11,6 @@ from vmlab.managed.hosts import compute, environment, firmware, host_config, hos
 from vmlab.managed.hosts.compute import MEMORY, THREADS, allocation, hosts_of_cluster
 from vmlab.managed.hosts.firmware import DOWNLOADS
 from vmlab.managed.hosts.hardware_versions import (
-    NEWEST_VERSION,
     check_host_version,
     hosts_that_run,
     newest_version_on,
@@ -46,7 +45,6 @@ __all__ = [
     "DOWNLOADS",
     "MAINTENANCE",
     "MEMORY",
-    "NEWEST_VERSION",
     "THREADS",
     "UNLOCKED",
     "Switch",

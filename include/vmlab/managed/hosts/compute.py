@@ -126,7 +126,7 @@ def host_hardware(site: Site, ref: Any) -> Any:
     """A plain two-socket server."""
     return fill(
         vim.host.HardwareInfo(
-            systemInfo=vim.host.SystemInfo(vendor="vmlab", model="Simulated host", uuid=_uuid(ref)),
+            systemInfo=vim.host.SystemInfo(vendor="vmlab", model="Simulated host", uuid=_uuid(site, ref)),
             cpuInfo=vim.host.CpuInfo(numCpuPackages=2, numCpuCores=CORES, numCpuThreads=THREADS, hz=MHZ * 1_000_000),
             memorySize=MEMORY,
         )
@@ -140,7 +140,7 @@ def host_summary(site: Site, ref: Any) -> Any:
     machine = vim.host.Summary.HardwareSummary(
         vendor="vmlab",
         model="Simulated host",
-        uuid=_uuid(ref),
+        uuid=_uuid(site, ref),
         memorySize=MEMORY,
         cpuModel="Simulated CPU",
         cpuMhz=MHZ,
@@ -246,8 +246,10 @@ def _hosts(site: Site, ref: Any) -> list[Any]:
     return [ref] if isinstance(ref, vim.HostSystem) else hosts_of_cluster(site, ref)
 
 
-def _uuid(ref: Any) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}"))
+def _uuid(site: Site, ref: Any) -> str:
+    """A host's hardware UUID. Hosts without vCenter all have one id, and still are different machines."""
+    machine = "" if site.product.is_vcenter else f"-{site.instance_uuid}"
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"vmlab-{ref._moId}{machine}"))
 
 
 def host_about(site: Site, host: Any) -> Any:

@@ -20,10 +20,9 @@ RELEASES: dict[int, tuple[str, str]] = {
     19: ("7.0.3", "18644231"),
     20: ("8.0.0", "20513097"),
     21: ("8.0.3", "24022510"),
+    22: ("9.0.0", "24755229"),
 }
 """The first ESXi release that runs a hardware version, by version. Numbers that are missing were never given out."""
-
-NEWEST_VERSION = max(RELEASES)
 
 
 def version_key(number: int) -> str:
@@ -32,9 +31,9 @@ def version_key(number: int) -> str:
 
 
 def newest_version_on(site: Site, host: Any) -> int:
-    """Return the newest version that a host runs: its own of the setting `hardware_versions`, or the newest of all."""
+    """Return the newest version that a host runs: its own of a setting, or that of its release."""
     limits: dict[str, int] = site.world.meta("hardware_versions") or {}
-    return int(limits.get(str(site.world.get(host, "name")), NEWEST_VERSION))
+    return int(limits.get(str(site.world.get(host, "name")), site.product.release.hardware))
 
 
 def runs_version(site: Site, host: Any, version: str) -> bool:

@@ -7,7 +7,7 @@ from vmlab.api import vim, vmodl
 from vmlab.managed.properties.reading import read_path
 from vmlab.managed.properties.views import children
 from vmlab.managed.site import Call, Site, method
-from vmlab.managed.world import ROOT_FOLDER, above
+from vmlab.managed.world import above, root_folder
 
 Index = vim.SearchIndex
 
@@ -73,7 +73,7 @@ def find_by_datastore_path(call: Call, datacenter: Any, path: str) -> Any:
 
 def find_by_path(site: Site, path: str) -> Any:
     """The object at an inventory path, or None."""
-    found: Any = ROOT_FOLDER
+    found: Any = root_folder(site.world)
     for part in filter(None, path.split("/")):
         found = _child(site, found, part)
         if found is None:

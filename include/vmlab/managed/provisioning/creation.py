@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from vmlab.api import fill, vim, vmodl
 from vmlab.managed import ds_paths
-from vmlab.managed.hosts import NEWEST_VERSION, check_host_version, hosts_that_run, newest_version_on, version_key
+from vmlab.managed.hosts import check_host_version, hosts_that_run, newest_version_on, version_key
 from vmlab.managed.machine import apply_simple_fields, default_devices, guest_names, new_guest, plan_changes
 from vmlab.managed.provisioning.placement import place
 from vmlab.managed.provisioning.spec_rights import check_create
@@ -43,7 +43,7 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     check_policies(site, spec)
     home, vmx = _home(site, spec, name)
     host, version = _host_and_version(site, host, spec.version)
-    config = new_config(spec, name, vmx)
+    config = new_config(site, spec, name, vmx)
     config.version = version
     encrypt(site, config, spec)
     made_folder = ds_paths.local(site, home)
@@ -68,6 +68,13 @@ def create_vm(site: Site, folder: Any, spec: Any, pool: Any, host: Any = None) -
     return ref
 
 
+def _new_ref(site: Site) -> Any:
+    """Return an unused reference: `vm-1001`, or the bare number of a host without vCenter."""
+    if site.product.is_vcenter:
+        return site.world.new_ref(vim.VirtualMachine, "vm")
+    return vim.VirtualMachine(str(site.world.next_number()))
+
+
 def enter_vm(
     site: Site,
     folder: Any,
@@ -83,7 +90,7 @@ def enter_vm(
     with world.transaction():
         world.entry(folder)
         check_free_name(site.world, folder, config.name)
-        ref = vim.VirtualMachine(moref) if moref else world.new_ref(vim.VirtualMachine, "vm")
+        ref = vim.VirtualMachine(moref) if moref else _new_ref(site)
         world.add(
             ref,
             name=config.name,
@@ -158,7 +165,7 @@ def file_stem(name: str) -> str:
     )
 
 
-def new_config(spec: Any, name: str, vmx: str) -> Any:
+def new_config(site: Site, spec: Any, name: str, vmx: str) -> Any:
     """The configuration of a new VM before its devices."""
     now = datetime.now(UTC)
     guest_id = spec.guestId or "otherGuest64"
@@ -171,7 +178,7 @@ def new_config(spec: Any, name: str, vmx: str) -> Any:
         guestFullName=full,
         guestId=guest_id,
         alternateGuestName="",
-        version=spec.version or version_key(NEWEST_VERSION),
+        version=spec.version or version_key(site.product.release.hardware),
         uuid=spec.uuid or str(uuid.uuid4()),
         instanceUuid=spec.instanceUuid or str(uuid.uuid4()),
         template=False,

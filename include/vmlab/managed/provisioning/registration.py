@@ -74,7 +74,7 @@ def _config(site: Site, path: str, entries: dict[str, str], name: str | None) ->
         firmware=entries.get("firmware", "bios"),
         extraConfig=[vim.option.OptionValue(key=k, value=v) for k, v in entries.items() if not _HANDLED.fullmatch(k)],
     )
-    config = new_config(spec, inventory_name(name or entries.get("displayName") or ds_paths.stem(path)), path)
+    config = new_config(site, spec, inventory_name(name or entries.get("displayName") or ds_paths.stem(path)), path)
     config.changeTrackingEnabled = entries.get("ctkEnabled", "").upper() == "TRUE"
     home = ds_paths.folder_of(path)
     plan = plan_changes(default_devices(), list(_changes(site, entries, home)), has_snapshots=False)

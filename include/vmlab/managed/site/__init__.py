@@ -3,7 +3,7 @@
 `Site` is what every behaviour gets: the world, the disks, and one service per file. `access` decides by roles and
 grants what a user may see and do, `sessions` and `tickets` hold logins, `tasks` runs long calls in threads, one at a
 time on each VM, `watches` remembers what each client was told, and `fault_plan` holds the faults that a test planned.
-`guests` are the guests as guest operations see them.
+`guests` are the guests as guest operations see them. `product` is the kind of server and its release.
 
 `calls` is the table of behaviours: `@method`, `@task_method` and `@computed` register a function, and a `Call` carries
 the site, the caller and the receiver into it. The services know nothing of behaviours, so nothing here runs in a
@@ -23,6 +23,7 @@ from vmlab.managed.site.calls import (
     task_method,
 )
 from vmlab.managed.site.fault_plan import FaultPlan, Injection
+from vmlab.managed.site.product import RELEASES, Kind, Product
 from vmlab.managed.site.refusals import invalid_login, no_permission, session_needed
 from vmlab.managed.site.roles import ADMIN_ROLE, BACKUP_PRIVILEGES, BACKUP_ROLE, READ_ONLY_ROLE, SYSTEM, is_system
 from vmlab.managed.site.scripted_guests import File, Guest, Guests, Process, Script, Transfer, User
@@ -38,6 +39,7 @@ __all__ = [
     "BACKUP_ROLE",
     "COOKIE",
     "READ_ONLY_ROLE",
+    "RELEASES",
     "SYSTEM",
     "Access",
     "Behaviour",
@@ -52,7 +54,9 @@ __all__ = [
     "Guests",
     "HostEnd",
     "Injection",
+    "Kind",
     "Process",
+    "Product",
     "Script",
     "ServiceTicket",
     "ServiceTickets",

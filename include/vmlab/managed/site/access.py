@@ -12,7 +12,7 @@ from typing import Any
 from vmlab.api import vim
 from vmlab.managed.site.refusals import no_permission
 from vmlab.managed.site.roles import BUILT_IN, SYSTEM, Role
-from vmlab.managed.world import ROOT_FOLDER, World, above
+from vmlab.managed.world import World, above, root_folder
 
 
 def property_privilege(ref: Any, name: str) -> str:
@@ -70,8 +70,9 @@ class Access:
         """Return the sight of a user. It is cheap if the grant on the root allows everything."""
         mine = self.grants().get(user, {})
         roles = {role.role_id: role for role in self.roles()}
-        at_root = set(mine) == {ROOT_FOLDER._moId} and not self.local(user)
-        everything = at_root and all(roles[mine[ROOT_FOLDER._moId]].holds(privilege) for privilege in SYSTEM)
+        root = root_folder(self._world)._moId
+        at_root = set(mine) == {root} and not self.local(user)
+        everything = at_root and all(roles[mine[root]].holds(privilege) for privilege in SYSTEM)
         return Sight(self, user, everything=everything)
 
     def _way_up(self, node: Any) -> Iterator[str]:
@@ -96,7 +97,7 @@ class Access:
         """Return the NoPermission fault for reading a property, or None. The tables name the privilege."""
         privilege = property_privilege(ref, name)
         owner = self._inventory_object(ref)
-        if privilege in SYSTEM and owner is ROOT_FOLDER and not isinstance(ref, vim.ManagedEntity):
+        if privilege in SYSTEM and owner == root_folder(self._world) and not isinstance(ref, vim.ManagedEntity):
             return None  # a manager or a session's own object: everybody who is logged in may read it
         return None if self.allowed(user, ref, privilege) else no_permission(owner, privilege)
 
@@ -110,7 +111,7 @@ class Access:
             owner = next((one for one in known if one is not None), None)
             if isinstance(owner, vim.ManagedEntity) and self._world.exists(owner):  # a task may outlive its VM
                 return owner
-        return ROOT_FOLDER
+        return root_folder(self._world)
 
 
 class Sight:

@@ -8,6 +8,7 @@ from typing import Any
 from vmlab.disks import DiskStore
 from vmlab.managed.site.access import Access
 from vmlab.managed.site.fault_plan import FaultPlan
+from vmlab.managed.site.product import Product
 from vmlab.managed.site.scripted_guests import Guests
 from vmlab.managed.site.sessions import Sessions
 from vmlab.managed.site.tasks import Tasks
@@ -49,6 +50,7 @@ class Site:
     collectors: Collectors
     tasks: Tasks
     instance_uuid: str
+    product: Product = field(default_factory=Product)
     language: str = "en"
     """The language of messages and labels; `vmlab.soap` lists them."""
     extents_per_query: int = 64

@@ -109,7 +109,7 @@ def _enter(
 ) -> Any:
     world = site.world
     with world.transaction():
-        ref = world.new_ref(Snapshot, "snapshot")
+        ref = world.new_ref(Snapshot, "snapshot" if site.product.is_vcenter else f"{moid(vm)}-snapshot")
         info = copy.deepcopy(world.get(vm, "snapshot")) or vim.vm.SnapshotInfo()
         node = fill(
             vim.vm.SnapshotTree(

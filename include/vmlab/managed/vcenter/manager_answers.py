@@ -3,7 +3,7 @@
 from typing import Any
 
 from vmlab.api import vim, vmodl
-from vmlab.managed.site import Call, Site, computed, method
+from vmlab.managed.site import Call, Kind, Site, computed, method
 
 NOTHING_THERE: dict[Any, tuple[str, ...]] = {
     vim.PerformanceManager: ("QueryPerf", "QueryAvailablePerfMetric"),
@@ -84,11 +84,13 @@ def find_extension(call: Call, extensionKey: str) -> Any:
 
 
 @computed(vim.LicenseManager, "licenses")
-def licenses(_site: Site, _: Any) -> list[Any]:
-    """The licence of a vCenter that is being tried out."""
+def licenses(site: Site, _: Any) -> list[Any]:
+    """The licence of a server that is being tried out, or the free one of a host."""
+    free = site.product.kind is Kind.FREE_ESXI
     return [
         vim.LicenseManager.LicenseInfo(
-            licenseKey="00000-00000-00000-00000-00000", editionKey="eval", name="Evaluation Mode", total=0,
+            licenseKey="00000-00000-00000-00000-00000", editionKey="esxBasic" if free else "eval",
+            name="VMware vSphere 8 Hypervisor" if free else "Evaluation Mode", total=0,
             costUnit="", labels=[],
         )
     ]  # fmt: skip

@@ -45,6 +45,16 @@ MANAGERS: dict[str, Any] = {
 }
 """The managers that the service content names."""
 
+ON_A_HOST = frozenset(
+    {
+        "accountManager", "authorizationManager", "cryptoManager", "diagnosticManager", "eventManager", "fileManager",
+        "guestOperationsManager", "licenseManager", "localizationManager", "ovfManager", "perfManager",
+        "propertyCollector", "searchIndex", "sessionManager", "setting", "taskManager", "userDirectory", "viewManager",
+        "virtualDiskManager",
+    }
+)  # fmt: skip
+"""The members of the service content that a host without vCenter has, too."""
+
 MANAGER_PARTS: dict[Any, dict[str, Any]] = {
     type(MANAGERS["guestOperationsManager"]): {
         name: kind(f"guestOperations{name[0].upper()}{name[1:]}")
@@ -85,8 +95,8 @@ def host_managers(host: Any) -> dict[str, Any]:
 def host_of_manager(site: Site, manager: Any) -> Any:
     """Return the host that a manager belongs to, or None for one of the vCenter."""
     name, _, number = manager._moId.rpartition("-")
-    host = vim.HostSystem(f"host-{number}")
-    return host if name in HOST_MANAGERS and site.world.exists(host) else None
+    hosts = (vim.HostSystem(f"host-{number}"), vim.HostSystem(f"ha-{number}"))
+    return next((host for host in hosts if name in HOST_MANAGERS and site.world.exists(host)), None)
 
 
 @computed(vim.HostSystem, "configManager")

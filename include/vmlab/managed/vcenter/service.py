@@ -1,14 +1,15 @@
 """The service instance, which a client meets first, and which names the managers."""
 
+import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from vmlab.api import API_VERSION, fill, vim
+from vmlab.api import fill, vim
 from vmlab.managed.properties import read_property
 from vmlab.managed.site import Call, Site, computed, method
-from vmlab.managed.vcenter.managers import MANAGERS, add_managers, host_of_manager
+from vmlab.managed.vcenter.managers import MANAGERS, ON_A_HOST, add_managers, host_of_manager
 from vmlab.managed.vcenter.privilege_names import PRIVILEGES
-from vmlab.managed.world import ROOT_FOLDER
+from vmlab.managed.world import ROOT_FOLDER, root_folder
 
 SERVICE_INSTANCE = vim.ServiceInstance("ServiceInstance")
 
@@ -22,23 +23,33 @@ def add_services(site: Site) -> None:
 @computed(vim.ServiceInstance, "content")
 def content(site: Site, _: Any) -> Any:
     """The root folder, the managers, and the name and version of the server."""
+    if not site.product.is_vcenter:
+        return _content_of_a_host(site)
+    version, release = site.product.version, site.product.release
     about = vim.AboutInfo(
         name="VMware vCenter Server",
-        fullName="VMware vCenter Server 8.0.3 build-24322831 (simulated by vmlab)",
+        fullName=f"VMware vCenter Server {version} build-{release.vcenter_build} (simulated by vmlab)",
         vendor="vmlab",
-        version="8.0.3",
-        build="24322831",
+        version=version,
+        build=release.vcenter_build,
         localeVersion="INTL",
         localeBuild="000",
         osType="linux-x64",
         productLineId="vpx",
         apiType="VirtualCenter",
-        apiVersion=API_VERSION,
+        apiVersion=release.api,
         instanceUuid=site.instance_uuid,
         licenseProductName="VMware VirtualCenter Server",
-        licenseProductVersion="8.0",
+        licenseProductVersion=version.rpartition(".")[0],
     )
     return fill(vim.ServiceInstanceContent(rootFolder=ROOT_FOLDER, about=about, **MANAGERS))
+
+
+def _content_of_a_host(site: Site) -> Any:
+    about = copy.copy(read_property(site, site.world.all(vim.HostSystem)[0], "summary").config.product)
+    about.licenseProductName, about.licenseProductVersion = "VMware ESX Server", about.version.rpartition(".")[0]
+    managers = {name: manager for name, manager in MANAGERS.items() if name in ON_A_HOST}
+    return fill(vim.ServiceInstanceContent(rootFolder=root_folder(site.world), about=about, **managers))
 
 
 @computed(vim.ServiceInstance, "serverClock")

@@ -10,13 +10,14 @@ The other modules are the shape of the inventory: `ancestry` knows the root fold
 Refuses to know what a property means.
 """
 
-from vmlab.managed.world.ancestry import ROOT_FOLDER, above
+from vmlab.managed.world.ancestry import HOST_ROOT_FOLDER, ROOT_FOLDER, above, root_folder
 from vmlab.managed.world.database import Database
 from vmlab.managed.world.folders import abandon, adopt, check_free_name, inventory_name
 from vmlab.managed.world.reach import hosts_of, limit_hosts, reached
 from vmlab.managed.world.world import World
 
 __all__ = [
+    "HOST_ROOT_FOLDER",
     "ROOT_FOLDER",
     "Database",
     "World",
@@ -28,4 +29,5 @@ __all__ = [
     "inventory_name",
     "limit_hosts",
     "reached",
+    "root_folder",
 ]

@@ -6,6 +6,14 @@ from vmlab.api import vim
 from vmlab.managed.world.world import World
 
 ROOT_FOLDER = vim.Folder("group-d1")
+"""The root folder of a vCenter."""
+HOST_ROOT_FOLDER = vim.Folder("ha-folder-root")
+"""The root folder of an ESXi host without vCenter."""
+
+
+def root_folder(world: World) -> Any:
+    """The root folder of this inventory."""
+    return HOST_ROOT_FOLDER if world.exists(HOST_ROOT_FOLDER) else ROOT_FOLDER
 
 
 def above(world: World, ref: Any) -> Any:
