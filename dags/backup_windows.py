@@ -10,7 +10,7 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 | **Started by** | the opening of the window, once the DAG is switched on; or *Trigger*, at any time |
 | **Result** | the names of VMs by how their backups ended (XCom of `report`) |
 | **If it fails** | VMs of the policy have no new restore point: `report` names them, and their runs say why |
-| **Safe to re-run** | yes: a cleared run finds the backups that it started before, and starts the others |
+| **Safe to re-run** | yes: a cleared run starts the backups that failed again, and those that did not start |
 | **Needs** | the connections that the policy names, and `vm_backup` switched on |
 
 ## What the tasks do
@@ -20,10 +20,10 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 | `plan` | applies the selection to the vCenter as it is now; the VM with the oldest good restore point comes first |
 | `start_backups` | starts a run of `vm_backup` for each VM, as many at a time as the policy allows; waits for them |
 | `notify` | tells people how the window ended, if the policy wants that: by mail, and by an event of `vmkeep_windows` |
-| `report` | names the VMs that are done, failed, not started, left out, new, gone, or of no policy; may fail the run |
+| `report` | names the VMs: done, failed, stopped, not started, left out, new, gone, of no policy; may fail the run |
 
 A run of `vm_backup` is called after policy, window and VM, e.g. `nightly__20261126T210000Z__web01__vm-12`.
-None starts once the window has closed; those that run then finish.
+None starts once the window has closed; those that run then finish, or are stopped, as the policy says.
 If some still run a day later, or when the next window opens, this window reports them as running, and ends.
 
 After an outage, the last window that was missed is caught up at once:

@@ -168,6 +168,13 @@ PARAMS = {
         section="Consistency",
     ),
     "policy": POLICY,
+    "stop_at": optional_text(
+        title="Stop at",
+        description="Time in ISO 8601, e.g. 2026-11-27T06:00:00+00:00. If the copies still run then, the run cleans up "
+        "and fails. A window whose policy stops its backups fills it in.",
+        format="date-time",
+        section="Where",
+    ),
     "transports": TRANSPORTS,
     "proxy": PROXY,
     "vsphere": VSPHERE,
@@ -215,6 +222,7 @@ with DAG(
         },
         audit=dag.param("audit"),
         policy=dag.param("policy"),
+        stop_at=dag.param("stop_at"),
         **PATIENT,
         **site,
     )
@@ -223,6 +231,7 @@ with DAG(
     snapshot = SnapshotOperator(
         task_id="snapshot",
         preflight=preflight.output,
+        stop_at=dag.param("stop_at"),
         pool=BACKUP_PROXY,
         queue=BACKUP_PROXY,
         execution_timeout=timedelta(hours=26),  # a dead run's large snapshot is removed first
@@ -231,6 +240,7 @@ with DAG(
     plan = PlanDisksOperator(
         task_id="plan_disks",
         held=snapshot.output,
+        stop_at=dag.param("stop_at"),
         pool=BACKUP_PROXY,
         execution_timeout=timedelta(hours=3),  # vSphere may take minutes for the changes of one disk
         **site,
@@ -238,6 +248,7 @@ with DAG(
     copies = CopyDiskOperator.partial(
         task_id="copy_disk",
         map_index_template="{{ task.job['disk']['label'] }}",
+        stop_at="{{ params.stop_at or '' }}",
         pool=BACKUP_PROXY,
         queue=BACKUP_PROXY,
         retries=3,

@@ -56,6 +56,12 @@ def own_dag_run(ti: Any) -> DagRunId:
     return DagRunId(dag_id=ti.dag_id, run_id=ti.run_id)
 
 
+def clears_of(context: Context) -> int:
+    """Return how often somebody has cleared a task's DAG run. A try after a failure does not count."""
+    run: Any = context["dag_run"]
+    return int(run.clear_number or 0)
+
+
 def owner_text(owner: DagRunId) -> str:
     """Return the text by which a request names its owner."""
     return to_json(owner).decode()

@@ -43,7 +43,7 @@ def look(context: Context, plan: Any, started: Any) -> tuple[dict[str, Any], lis
 
 def report_of(plan: WindowPlan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return the names of VMs, by how their backups ended; those that cannot be backed up, and those of no policy."""
-    by_ending: dict[str, list[str]] = {"done": [], "failed": [], "not started": [], "running": []}
+    by_ending: dict[str, list[str]] = {"done": [], "failed": [], "stopped": [], "not started": [], "running": []}
     for outcome in outcomes:
         by_ending[outcome.ending].append(outcome.name)
     if plan.due is Due.MISSED:
@@ -78,7 +78,7 @@ def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
     if plan.due is not Due.SUPERSEDED and not plan.vms:
         left = f", and leaves {counted(len(plan.elsewhere), 'VM')} to other policies" if plan.elsewhere else ""
         yield f"the policy takes no VM that can be backed up{left}: see 'vmkeep policy explain'"
-    for word in ("failed", "not started", "running"):
+    for word in ("failed", "stopped", "not started", "running"):
         if names := report[word]:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"{counted(len(names), 'VM')} {word}: {', '.join(names[:_SHOWN])}{more}"

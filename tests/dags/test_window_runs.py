@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -13,17 +14,20 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from vmkeep.errors import TransientError
+from vmkeep.clock import now
+from vmkeep.errors import CancelledError, TransientError
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
 from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain
-from vmkeep.policy import Due, read_file
+from vmkeep.policy import AtEnd, Due, read_file
 from vmkeep_airflow.dagruns import DagRunId, start_dag_run
+from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
+from vmkeep_airflow.vmruns import conf_of, run_id_of
 from vmkeep_airflow.windowreports import problems_of, report_of
-from vmkeep_airflow.windowruns import Ending, WindowRuns, conf_of, give_up_at, run_id_of
+from vmkeep_airflow.windowruns import Ending, WindowRuns, give_up_at
 
 OPENS = datetime(2026, 6, 8, 22, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -82,7 +86,7 @@ class Airflow:
             return None
         if self.now < self.started[run_id] + HOUR:
             return "running"
-        return "failed" if any(name in run_id for name in self.fails) else "success"
+        return "failed" if any(name in f"{run_id}$" for name in self.fails) else "success"
 
 
 def finish(window: WindowRuns, airflow: Airflow) -> dict[str, Ending]:
@@ -91,8 +95,8 @@ def finish(window: WindowRuns, airflow: Airflow) -> dict[str, Ending]:
     return {outcome.name: outcome.ending for outcome in window.outcomes()}
 
 
-def window_of(policy, plan, airflow) -> WindowRuns:
-    return WindowRuns(policy, plan, airflow, log=lambda line: None)
+def window_of(policy, plan, airflow, **options) -> WindowRuns:
+    return WindowRuns(policy, plan, airflow, log=lambda line: None, **options)
 
 
 def test_as_many_backups_run_at_the_same_time_as_the_policy_allows_and_all_are_done(policy):
@@ -133,6 +137,57 @@ def test_a_task_that_is_tried_again_starts_no_vm_twice_and_forgets_none(policy):
     assert len(airflow.confs) == 3
 
 
+def test_a_window_that_is_cleared_starts_the_backups_that_failed_again_and_no_other(policy):
+    airflow, plan = Airflow(), planned(4)
+    airflow.fails = {"web01__vm-1$", "web02"}
+    finish(window_of(policy, plan, airflow), airflow)
+    for clears in (1, 2):
+        again = window_of(policy, plan, airflow, clears=clears)
+        again.recover()
+        endings = finish(again, airflow)
+    assert [name for name, ending in endings.items() if ending is Ending.FAILED] == ["web02"]
+    started = [run.removeprefix("nightly__20260608T220000Z__") for run in airflow.started]
+    assert started[4:] == ["web01__vm-1__again-1", "web02__vm-2__again-1", "web02__vm-2__again-2"]
+
+
+def test_a_retry_after_a_clear_starts_nothing_once_more(policy):
+    airflow, plan = Airflow(), planned(2)
+    airflow.fails = {"web"}
+    finish(window_of(policy, plan, airflow), airflow)
+    for _ in range(2):
+        again = window_of(policy, plan, airflow, clears=3)
+        again.recover()
+        finish(again, airflow)
+    assert len(airflow.started) == 4
+
+
+def test_where_the_policy_stops_backups_each_run_knows_its_end_and_is_told_apart_from_a_failure(policy):
+    stops, airflow = replace(policy, at_end=AtEnd.STOP), Airflow()
+    airflow.fails = {"web01", "web03"}
+    endings = finish(window_of(stops, planned(4, closes_at=OPENS + 1.5 * HOUR), airflow), airflow)
+    assert endings == {"web00": "done", "web01": "failed", "web02": "done", "web03": "stopped"}
+    assert {conf["stop_at"] for conf in airflow.confs} == {(OPENS + 1.5 * HOUR).isoformat()}
+    assert "stop_at" not in conf_of(policy, planned(1), planned(1).vms[0])
+    report = report_of(planned(4), [])
+    assert "1 VM stopped: web03" in list(problems_of(planned(4), {**report, "stopped": ["web03"]}))
+
+
+class Step(EndingOperator):
+    """Works until it is cancelled."""
+
+    def step(self, context):
+        stopped = Event()
+        with self.stopped_in_time(stopped.set):
+            stopped.wait()
+            raise CancelledError("stopped")
+
+
+def test_a_step_that_runs_when_its_end_comes_is_cancelled_and_one_that_comes_late_does_nothing():
+    for end in (now() + timedelta(seconds=0.2), now() - HOUR):
+        with pytest.raises(AirflowFailException, match="when its policy's window closed: nothing is sealed"):
+            Step(task_id="step", stop_at=end.isoformat()).execute({})
+
+
 def test_backups_that_are_caught_up_are_spread_over_the_whole_time(policy):
     airflow = Airflow()
     finish(window_of(policy, planned(4, due=Due.CAUGHT_UP), airflow), airflow)
@@ -167,7 +222,7 @@ def test_a_runs_id_is_plain_whatever_a_vm_is_called_and_names_one_vm(name):
 
 def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
     params = DagBag(str(DAGS / "vm_backup.py")).dags["vm_backup"].params
-    conf = conf_of(policy, PlannedVm(moref="vm-1", name="web01", last_point_at=None))
+    conf = conf_of(policy, planned(1), PlannedVm(moref="vm-1", name="web01", last_point_at=None))
     assert set(conf) <= set(params)
     assert conf["quiesce"] == "off"
     assert (conf["include"], conf["exclude"]) == (["unit:scsi0:0"], [f">{2 << 40} & datastore:scratch-*"])
@@ -194,7 +249,8 @@ class TaskInstance:
 
 
 def start_backups(policy, plan, ti):
-    return StartBackupsOperator(task_id="start", policy=policy, plan=to_plain(plan)).execute({"ti": ti})
+    context = {"ti": ti, "dag_run": SimpleNamespace(clear_number=0)}
+    return StartBackupsOperator(task_id="start", policy=policy, plan=to_plain(plan)).execute(context)
 
 
 def test_nothing_is_started_while_vm_backup_is_paused_because_no_run_would_begin(policy):

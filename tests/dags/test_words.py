@@ -20,6 +20,7 @@ TWINS = {
 ONLY_IN_AIRFLOW = {
     "vsphere": "a connection, where the command has --vcenter, --user and the like",
     "guest": "a connection, where the command has --guest-user and --guest-password-file",
+    "stop_at": "the end that a window sets; a command is interrupted",
     "proxy": "the queue and the pool of a host, where the command runs on its own",
     "days": "of repository_check, which chooses the slice of each day by it: --slice today/30",
 }

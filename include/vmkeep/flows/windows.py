@@ -94,6 +94,7 @@ def plan_window(
     opened_at: datetime,
     by_hand: bool,
     now: datetime,
+    again: bool = False,
     asleep: Collection[str] = (),
 ) -> WindowPlan:
     """Look for the VMs that a policy takes now, unless the window is missed or another one has taken its place.
@@ -102,12 +103,15 @@ def plan_window(
     :param asleep: names of those whose windows do not open. They have no VM.
     :param opened_at: when the window was to open.
     :param by_hand: a person has asked for it, at that moment.
+    :param again: a person has asked for it once more, now.
     """
     due, opening = (
         (Due.OPEN, policy.window.by_hand(opened_at))
         if by_hand
         else policy.window.due(opened_at, now=now, catch_up=policy.catch_up)
     )
+    if again and due is not Due.SUPERSEDED and (due is not Due.OPEN or not opening.holds(now)):
+        due, opening = Due.OPEN, policy.window.by_hand(now)
     coming = policy.window.next_opening(max(opening.opens_at, now))
     times: dict[str, Any] = {
         "policy": policy.name,

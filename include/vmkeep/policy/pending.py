@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vmkeep.policy.values import AtEnd, Policy
+from vmkeep.policy.values import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,5 +28,3 @@ def not_yet(policy: Policy) -> tuple[Pending, ...]:
 def _used(policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.copies:
         yield "repository.copies", "copy with 'vmkeep repo copy'"
-    if policy.at_end is AtEnd.STOP:
-        yield "window.at_end", "backups that run when the window closes finish"

@@ -9,14 +9,14 @@ from airflow.sdk import Context
 
 from vmkeep.model.job import DiskCopy, DiskJob, Progress, to_plain
 from vmkeep_airflow.cursor import TaskCursor
-from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.progress import ProgressLog, mebibytes
 
 if TYPE_CHECKING:
     from vmkeep.flows.backup import RunningTransfer
 
 
-class CopyDiskOperator(SiteOperator):
+class CopyDiskOperator(EndingOperator):
     """Copy one disk of a VM snapshot into the repository, in a child process of this worker.
 
     It is safe to retry, because stored blocks are found again, and a retry continues from the last try's cursor. This
@@ -26,7 +26,7 @@ class CopyDiskOperator(SiteOperator):
     :returns: the ``DiskCopy`` as a dict, with map root, bytes read and stored, and snapshot.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "job")
+    template_fields: Sequence[str] = (*EndingOperator.template_fields, "job")
 
     def __init__(self, *, job: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -49,7 +49,7 @@ class CopyDiskOperator(SiteOperator):
         if start_at is not None:
             self.log.info("%s: goes on at %s", job.disk.label, mebibytes(start_at.offset))
         copying = backup.copy_disk(self.site(), job, cursor=start_at, on_progress=follow)
-        with cursor, copying as self._running:
+        with cursor, copying as self._running, self.stopped_in_time(self._running.cancel):
             copy = self._running.wait()
         rate = copy.bytes_read / copy.seconds if copy.seconds else 0.0
         self.log.info(

@@ -8,18 +8,18 @@ from typing import Any
 from airflow.sdk import Context
 
 from vmkeep.model.job import to_plain
-from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.steps import HeldStill
 
 
-class PlanDisksOperator(SiteOperator):
+class PlanDisksOperator(EndingOperator):
     """Make a job for every disk to copy.
 
     :param held: a ``HeldStill`` as a dict. Templated.
     :returns: a list of ``DiskJob`` dicts, one per disk.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "held")
+    template_fields: Sequence[str] = (*EndingOperator.template_fields, "held")
 
     def __init__(self, *, held: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

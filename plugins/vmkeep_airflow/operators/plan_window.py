@@ -13,7 +13,7 @@ from vmkeep.clock import now
 from vmkeep.errors import TransientError
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import Due, Policy, not_yet
-from vmkeep_airflow.dagruns import status_of
+from vmkeep_airflow.dagruns import clears_of, status_of
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.policies import PREFIX, policy_files
 
@@ -48,6 +48,7 @@ class PlanWindowOperator(SiteOperator):
             others,
             opened_at=run.run_after if by_hand else run.logical_date,
             by_hand=by_hand,
+            again=clears_of(context) > 0,
             now=now(),
             asleep=[other.name for other in others if not opens(context["ti"], other.name)],
         )

@@ -18,10 +18,10 @@ from vmkeep.model.quiescing import parse_quiesce
 from vmkeep.model.transport import DEFAULT_MODES
 from vmkeep_airflow.dagruns import LeftoverDecision, decided, own_dag_run
 from vmkeep_airflow.hooks.guest import guest_login
-from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.operators.ending import EndingOperator
 
 
-class PreflightOperator(SiteOperator):
+class PreflightOperator(EndingOperator):
     """Find all that could stop this backup within seconds, before anything is changed.
 
     :param vm: the VM: its name, or ``name:``, ``uuid:``, ``moref:``, ``ipaddr:`` and a value. Templated.
@@ -39,7 +39,7 @@ class PreflightOperator(SiteOperator):
     """
 
     template_fields: Sequence[str] = (
-        *SiteOperator.template_fields,
+        *EndingOperator.template_fields,
         "vm",
         "mode",
         "quiesce",

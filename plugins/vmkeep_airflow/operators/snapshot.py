@@ -17,11 +17,11 @@ from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
 from vmkeep_airflow.dagruns import LeftoverDecision, decided, has_ended, own_dag_run, owner_text
 from vmkeep_airflow.hooks.guest import guest_login
-from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.steps import HeldStill
 
 
-class SnapshotOperator(SiteOperator):
+class SnapshotOperator(EndingOperator):
     """Take the snapshot from which all disks are copied. A setup task: ``RemoveSnapshotOperator`` is its teardown.
 
     Airflow does not run the teardown of a setup that failed. So this task itself removes its own half-made
@@ -31,7 +31,7 @@ class SnapshotOperator(SiteOperator):
     :returns: a ``HeldStill`` as a dict.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "preflight")
+    template_fields: Sequence[str] = (*EndingOperator.template_fields, "preflight")
 
     def __init__(self, *, preflight: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

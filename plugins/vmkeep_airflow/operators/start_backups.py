@@ -12,7 +12,7 @@ from vmkeep.clock import now
 from vmkeep.errors import CancelledError, UnsupportedError
 from vmkeep.model.job import to_plain
 from vmkeep.policy import Due, Policy
-from vmkeep_airflow.dagruns import DagRunId, start_dag_run, state_of
+from vmkeep_airflow.dagruns import DagRunId, clears_of, start_dag_run, state_of
 from vmkeep_airflow.failures import airflow_failures
 from vmkeep_airflow.xcoms import handed
 
@@ -29,7 +29,7 @@ class StartBackupsOperator(BaseOperator):
 
     As many run at the same time as the policy allows. None starts once the window has closed. The task ends when all
     have ended, or a day later, or when the next window opens. It may be tried again at any time, because a run's id
-    names the VM and the window.
+    names the VM and the window. If somebody clears it, backups that failed are started again.
 
     :param policy: the policy.
     :param plan: the ``WindowPlan``, from ``plan``. Templated.
@@ -64,8 +64,9 @@ class StartBackupsOperator(BaseOperator):
         ti: Any = context["ti"]
         if ti.get_dag(BACKUP).is_paused:
             raise UnsupportedError(f"the DAG {BACKUP} is paused, so that no backup would begin: switch it on")
-        window = WindowRuns(self.policy, plan, _AirflowRuns(ti), log=self.log.info)
-        if ti.try_number > 1:
+        clears = clears_of(context)
+        window = WindowRuns(self.policy, plan, _AirflowRuns(ti), log=self.log.info, clears=clears)
+        if ti.try_number > 1 or clears:
             window.recover()
         while not window.step(now()) and now() < give_up_at(plan):
             self.log.info("%s", window)

@@ -9,6 +9,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from demo.airflow_home import OUTAGE
 from tests.integration.airflow.restore_runs import quoted
 from tests.patience import HANG, eventually
+from vmkeep.clock import now
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -187,6 +189,20 @@ def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, s
     assert points(site) == before
     stuck_disk()
     assert_nothing_is_left(control, airflow)
+
+
+def test_a_run_that_a_window_stops_in_mid_copy_seals_nothing_and_leaves_no_snapshot(
+    api, airflow, control, site, stuck_disk
+):
+    before = points(site)
+    end = now() + timedelta(seconds=5)
+    run = api.trigger("vm_backup", vm="app01", full=True, stop_at=end.isoformat())
+    assert api.wait("vm_backup", run, seconds=HANG) == "failed"
+    assert now() > end
+    stuck_disk()
+    assert_nothing_is_left(control, airflow)
+    assert points(site) == before
+    assert max(tries_of_copies(api, run), default=1) == 1
 
 
 def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, control, site, stuck_disk):

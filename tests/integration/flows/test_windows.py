@@ -34,8 +34,9 @@ def policy(tmp_path):
     return make
 
 
-def plan(site, policy, *others, opened_at=OPENED, now=NOW, by_hand=False, asleep=()):
-    return plan_window(site, policy, others, opened_at=opened_at, by_hand=by_hand, now=now, asleep=asleep)
+def plan(site, policy, *others, opened_at=OPENED, now=NOW, by_hand=False, asleep=(), again=False):
+    times = {"opened_at": opened_at, "by_hand": by_hand, "now": now, "again": again}
+    return plan_window(site, policy, others, **times, asleep=asleep)
 
 
 def test_the_vm_without_a_point_comes_before_the_one_with_a_point(kept, policy):
@@ -95,6 +96,17 @@ def test_a_person_starts_a_window_at_any_time(kept, policy):
     made = plan(site, policy("nightly", "name:web01"), opened_at=noon, now=noon, by_hand=True)
     assert (made.due, made.opens_at, made.closes_at) == (Due.OPEN, noon, noon + timedelta(hours=8))
     assert made.next_opens_at == OPENED
+
+
+def test_a_window_that_is_cleared_after_its_end_opens_once_more_under_its_own_name(kept, policy):
+    site, _ = kept
+    noon = NOW.replace(hour=12) + timedelta(days=1)
+    for by_hand in (False, True):
+        made = plan(site, policy("nightly", "name:web01"), now=noon, again=True, by_hand=by_hand)
+        assert (made.due, made.opens_at, made.closes_at) == (Due.OPEN, noon, noon + timedelta(hours=8))
+        assert made.stamp == "20260608T220000Z"
+    late = plan(site, policy("nightly", "name:web01"), now=noon + timedelta(days=1), again=True)
+    assert late.due is Due.SUPERSEDED
 
 
 def test_a_vm_that_other_software_manages_is_left_out_with_its_reason(kept, policy, lab):
