@@ -90,7 +90,7 @@ class UnsupportedError(VmKeepError):
 
 
 class SomeFailedError(VmKeepError):
-    """Some VMs of a group could not be backed up; the summary names each with its error."""
+    """Some VMs or hosts of a group could not be backed up; the summary names each with its error."""
 
     exit_code = 14
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LISTED = {
     "backup_windows.py": ("backup_window_example", "22:00 to 06:00 Europe/Berlin"),
+    "host_config_backup.py": ("host_config_backup", "0 4 * * *"),
     "policy_faults.py": None,
     "repository_check.py": ("repository_check", "0 14 * * *"),
     "repository_maintenance.py": ("repository_maintenance", "0 10 * * *"),

@@ -16,6 +16,7 @@ TWINS = {
     "repository_maintenance": ("repo", "prune"),
     "repository_check": ("repo", "check"),
     "snapshot_sweep": ("vm", "sweep"),
+    "host_config_backup": ("host", "backup"),
 }
 ONLY_IN_AIRFLOW = {
     "vsphere": "a connection, where the command has --vcenter, --user and the like",

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from vmkeep.flows.pointlist import CatalogEntry
-    from vmkeep.model.point import DiskImage
+    from vmkeep.model.hostconfig import HostRelease
+    from vmkeep.model.point import DiskImage, RestorePoint
 
 
 @click.group(cls=Verbs)
@@ -122,36 +123,16 @@ def show(repository: str | None, ref: str, as_json: bool) -> None:
         print_json({"ref": found.ref, **to_plain(found), **to_plain(marks)})
         return
     zone = shown_zone()
-    click.echo(f"{found.ref}\n  VM            {found.vm.name} ({found.vm.inventory_path or found.vm.key})")
-    if found.vm.moref is not None:
-        click.echo(f"  taken of      {found.vm.in_full}")
+    click.echo(found.ref)
+    if found.host is not None:
+        _show_host(found, found.host)
+    else:
+        _show_vm(found)
     click.echo(f"  taken at      {shown_second(found.taken_at, zone)} {zone}, run {found.run}")
     if found.policy is not None:
         click.echo(f"  policy        {found.policy}, whose retention counts")
-    click.echo(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
-    asked = QuiesceRequest(level=found.quiesce_asked, required=found.quiesce_required)
-    click.echo(
-        f"  consistency   {found.consistency}; quiesce asked {asked}, used {found.quiesce_used or 'not recorded'}"
-    )
-    for change in found.changes:
-        click.echo(f"  changed       {change}")
-    if found.guest_commands is not None:
-        click.echo(f"  in the guest  {found.guest_commands}")
-    rows = []
-    images = {image.disk.key: image for image in found.images}
-    for disk in found.disks:
-        image = images.get(disk.key)
-        what = f"{image.kind}: {image.reason}" if image else f"SKIPPED: {disk.why_skipped}"
-        rows.append(
-            (
-                disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.compatibility_mode,
-                _transport(image), what,
-            )
-        )  # fmt: skip
-    print_table(("key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
-    for image in found.images:
-        if image.access is not None:
-            click.echo(f"  read          {image.disk.address} by {_way(image.access)}")
+    if found.host is None:
+        _show_content(found)
     for name in sorted(found.attachments):
         click.echo(f"  attached      {name}, {size(found.attachment_sizes[name])}")
     for warning in found.warnings:
@@ -258,6 +239,46 @@ def _short(marks: Marks) -> str:
 def _end(until: datetime) -> str:
     zone = shown_zone()
     return f"{shown_time(until, zone)} {zone}"
+
+
+def _show_vm(found: RestorePoint) -> None:
+    click.echo(f"  VM            {found.vm.name} ({found.vm.inventory_path or found.vm.key})")
+    if found.vm.moref is not None:
+        click.echo(f"  taken of      {found.vm.in_full}")
+
+
+def _show_host(found: RestorePoint, host: HostRelease) -> None:
+    """Show the host whose configuration a point holds, and the release that restores it."""
+    at = f"{found.vm.moref} at {found.vm.server or found.vm.vcenter}"
+    click.echo(f"  host          {found.vm.name} ({at}), hardware UUID {host.uuid or 'unknown'}")
+    click.echo(f"  kind          host configuration, of {host.product or 'an unknown release'}")
+
+
+def _show_content(found: RestorePoint) -> None:
+    click.echo(f"  kind          {found.kind}; mode {found.mode_used}, asked {found.mode_asked}")
+    asked = QuiesceRequest(level=found.quiesce_asked, required=found.quiesce_required)
+    click.echo(
+        f"  consistency   {found.consistency}; quiesce asked {asked}, used {found.quiesce_used or 'not recorded'}"
+    )
+    for change in found.changes:
+        click.echo(f"  changed       {change}")
+    if found.guest_commands is not None:
+        click.echo(f"  in the guest  {found.guest_commands}")
+    rows = []
+    images = {image.disk.key: image for image in found.images}
+    for disk in found.disks:
+        image = images.get(disk.key)
+        what = f"{image.kind}: {image.reason}" if image else f"SKIPPED: {disk.why_skipped}"
+        rows.append(
+            (
+                disk.key, disk.label, disk.address, size(disk.capacity), disk.backing, disk.compatibility_mode,
+                _transport(image), what,
+            )
+        )  # fmt: skip
+    print_table(("key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
+    for image in found.images:
+        if image.access is not None:
+            click.echo(f"  read          {image.disk.address} by {_way(image.access)}")
 
 
 def _show_marks(marks: Marks) -> None:

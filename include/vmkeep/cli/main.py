@@ -30,6 +30,7 @@ _NOUNS = {
     "completion": "Print the script that completes vmkeep commands in a shell.",
     "config": "Show the settings, and where each value comes from.",
     "help": "Explain a command, or the environment variables and the configuration file.",
+    "host": "Back up the configurations of ESXi hosts, list them, and write them to files.",
     "image": "Import raw disk images as a restore point, and export them again.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
     "point": "List, show, pin and delete restore points; try retention rules on them.",

@@ -17,6 +17,8 @@ __all__ = [
     "disk_images",
     "guest_thaws",
     "held_vms",
+    "host_configs",
+    "host_points",
     "keys",
     "leftovers",
     "listing",

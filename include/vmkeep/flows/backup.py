@@ -14,15 +14,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC
 
-from vmkeep.errors import (
-    StaleError,
-    UnsupportedError,
-    VmKeepError,
-)
+from vmkeep.errors import StaleError, UnsupportedError
 from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, suspension, vm_access
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
+from vmkeep.flows.entering import enter_point
 from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
@@ -207,7 +204,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
     )
     with open_site_repository(site) as repository:
         ref = repository.seal(point, begun=_begun(taken, copies))
-        _enter(site, repository.id, point)
+        enter_point(site, repository.id, point)
     return Sealed(
         point=ref,
         vm=pre.vm.name,
@@ -246,21 +243,6 @@ def _alarms(copies: Sequence[DiskCopy]) -> list[str]:
 def _begun(taken: SnapshotTaken, copies: Sequence[DiskCopy]) -> str | None:
     """Return the one try in which all parts were found and stored; ``None``: some part does not tell its try."""
     return taken.begun if taken.begun and all(copy.begun == taken.begun for copy in copies) else None
-
-
-def _enter(site: Site, repository: str, point: RestorePoint) -> None:
-    """Enter a sealed point into the catalog. A failure fails no backup, because the catalog is only a cache."""
-    if site.catalog is None:
-        return
-    from vmkeep.catalog import open_catalog  # takes 0.2 s to import, and most sites have no catalog
-
-    try:
-        with open_catalog(site.catalog) as catalog:
-            catalog.record(repository, point)
-    except VmKeepError as error:
-        log.warning(
-            "%s is sealed but not in the catalog yet (the next 'vmkeep point list' enters it): %s", point.ref, error
-        )
 
 
 def _point_id(pre: Preflight, taken: SnapshotTaken) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
+from vmkeep.model.hostconfig import is_host_key
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import is_ahead, warn_of_the_future
 
@@ -30,7 +31,7 @@ class PointList:
 
 
 def list_points(repository: Repository, *, catalog: str, vm: str | None = None) -> PointList:
-    """Return all restore points, or those of one VM.
+    """Return the restore points of all VMs, or those of one VM. Those of hosts are listed by `host_points`.
 
     :param catalog: the SQLAlchemy URL of the catalog. If it cannot be used, the whole repository is read.
     :param vm: a VM's name or key.
@@ -38,6 +39,7 @@ def list_points(repository: Repository, *, catalog: str, vm: str | None = None) 
     refreshed, entries = ask_catalog(
         catalog, lambda cache: (cache.refresh(repository), cache.points(repository.id, vm=vm))
     )
+    entries = [entry for entry in entries if not is_host_key(entry.vm_key) or entry.vm_key == vm]
     return PointList(entries=tuple(entries), marks=repository.marks.all(), refreshed=refreshed)
 
 

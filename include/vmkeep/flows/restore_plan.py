@@ -51,6 +51,11 @@ def plan_restore(site: Site, request: RestoreRequest, *, has_ended: HasEnded = n
     check_driver(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         point = repository.find_point(request.point)
+        if point.host is not None:
+            raise UsageError(
+                f"{point.ref} holds the configuration of the ESXi host {point.vm.name}, and no VM: get its bundle by "
+                "'vmkeep host export'"
+            )
         if "config.xml" not in point.attachments:
             raise UsageError(f"{point.ref} holds no config.xml: it is an imported image; use 'vmkeep image export'")
         if request.new_name is not None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from vmkeep.vsphere.rights import Purpose, Right, rights_of
 
-PURPOSES = {"backup": Purpose.BACKUP, "restore-over": Purpose.RESTORE_OVER, "restore-new": Purpose.RESTORE_NEW}
+PURPOSES = {
+    "backup": Purpose.BACKUP,
+    "restore-over": Purpose.RESTORE_OVER,
+    "restore-new": Purpose.RESTORE_NEW,
+    "host-backup": Purpose.HOST_BACKUP,
+}
 """Kinds of run, by the words of the command line."""
 
 

@@ -12,6 +12,7 @@ from vmkeep.model.changedown import ChangeDown
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.guest import CommandsRun
+from vmkeep.model.hostconfig import HostRelease
 from vmkeep.model.transport import AccessUsed
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -74,7 +75,8 @@ class VmIdentity:
 
     name: str
     key: str
-    """The VM's name in the repository: its instance UUID, or ``image-<slug>`` for imported images."""
+    """The VM's name in the repository: its instance UUID, or ``image-<slug>`` for imported images, or ``host-<uuid>``
+    for the configuration of an ESXi host."""
     moref: str | None = None
     instance_uuid: str | None = None
     bios_uuid: str | None = None
@@ -172,6 +174,9 @@ class RestorePoint:
     """The outcomes of the commands in the guest; ``None``: none were asked for, or an older program wrote the point."""
     policy: str | None = None
     """Name of the policy whose window asked for the backup; ``None``: a person did, or an older program wrote it."""
+    host: HostRelease | None = None
+    """The ESXi host whose configuration this point holds; ``None``: the point is one of a VM. ``vm`` names the host
+    then, and ``attachments`` has its bundle."""
 
     def __post_init__(self) -> None:
         """Convert the time to UTC, derive the kind, and refuse a disk that appears twice."""

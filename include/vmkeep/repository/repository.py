@@ -14,6 +14,7 @@ from typing import Self
 
 from vmkeep.blobs import BlobStore, Meter, abreast, close_store
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
+from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.job import Progress
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.blocks import BlockReader, BlockWriter
@@ -378,7 +379,7 @@ class Repository:
         segments = [blob.size for blob in self.blobs.list(INDEX)]
         return RepositoryStats(
             points=len(names),
-            vms=len({name.vm_key for name in names}),
+            vms=len({name.vm_key for name in names if not is_host_key(name.vm_key)}),
             packs=len(packs),
             pack_bytes=sum(packs),
             index_segments=len(segments),

@@ -7,7 +7,7 @@ All other packages see managed object ids (``vm-16``) and model values.
 ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds the VMs
 that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
 ``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``relocation``, ``reach``, ``rdms``, ``guestcommands``,
-``traces``. *A new VM*:
+``traces``; ``hostbundles`` for the configuration of a host. *A new VM*:
 ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``, ``cards``,
 ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there, and ``create``
 makes it.
@@ -26,6 +26,7 @@ __all__ = [
     "encryption",
     "guestcommands",
     "guests",
+    "hostbundles",
     "hosts",
     "inventory",
     "machines",

@@ -1,4 +1,4 @@
-"""Reads files of a running VM from the host on which the VM runs.
+"""Reads files from an ESXi host itself: those of a running VM, and the bundle of the host's configuration.
 
 Only the host that holds a file's lock can read it, but vCenter hands a request to any host with the datastore. So
 vCenter is asked for a ticket (``AcquireGenericServiceTicket``), which allows one method on one URL of the right host.
@@ -8,12 +8,19 @@ The host must show the certificate that vCenter knows of it, and no password is 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from vmkeep.errors import CertificateError, NotFoundError, UnreachableError, VmKeepError, VSphereError
+from vmkeep.errors import (
+    CertificateError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnreachableError,
+    VmKeepError,
+    VSphereError,
+)
 from vmkeep.model.site import VCenter
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.connection import PinnedConnection
@@ -37,7 +44,7 @@ HOST_PATHS = ("name", "summary.config.port", "summary.config.sslThumbprint", "co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnHost:
-    """The host that a VM runs on, as vCenter knows it."""
+    """A host with its own addresses and certificate, as vCenter knows them."""
 
     name: str
     addresses: tuple[str, ...]
@@ -56,22 +63,24 @@ def own_host(session: Session, moref: str) -> OwnHost | None:
         host = values["runtime.host"]
         if host is None or values["runtime.powerState"] == vim.VirtualMachine.PowerState.poweredOff:
             return None
-        known = _known(session, host)
-    name = decode_name(known["name"] or "")
-    port = known["summary.config.port"]
+        found = read_each(session, [host], *HOST_PATHS)
+    return as_known(found[0][1] if found else dict.fromkeys(HOST_PATHS))
+
+
+def as_known(values: Mapping[str, Any]) -> OwnHost:
+    """Return a host from its properties, as far as the user may see them.
+
+    :param values: the properties ``HOST_PATHS``.
+    """
+    name = decode_name(values["name"] or "")
+    port = values["summary.config.port"]
     return OwnHost(
         name=name,
-        addresses=(*list(_management(known["config.virtualNicManagerInfo"]))[:_ADDRESSES], name),
+        addresses=(*list(_management(values["config.virtualNicManagerInfo"]))[:_ADDRESSES], name),
         # Some servers give the port of the NFC service here, which speaks no HTTP.
         port=port if port and port != _AUTHD else _HTTPS,
-        thumbprint=known["summary.config.sslThumbprint"],
+        thumbprint=values["summary.config.sslThumbprint"],
     )
-
-
-def _known(session: Session, host: Any) -> dict[str, Any]:
-    """Return the addresses and the certificate of a host, as far as the user may see them."""
-    found = read_each(session, [host], *HOST_PATHS)
-    return found[0][1] if found else dict.fromkeys(HOST_PATHS)
 
 
 def read_file(session: Session, host: OwnHost, path: DatastorePath) -> bytes:
@@ -80,14 +89,42 @@ def read_file(session: Session, host: OwnHost, path: DatastorePath) -> bytes:
     :raises NotFoundError: the host has no such file.
     :raises VmKeepError: the host does not answer in time, is not the one that vCenter knows, or refuses.
     """
+    target = f"/folder/{quote(path.path)}?dsName={quote(path.datastore, safe='')}"
+    answer = ask(session, host, target, limit=LIMIT)
+    if answer.status == 404:
+        raise NotFoundError(f"read {path}: host {answer.address} has no such file")
+    if answer.status != 200:
+        raise VSphereError(f"read {path}: host {answer.address} answers HTTP {answer.status}")
+    return answer.content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer of a host to a request for a file."""
+
+    address: str
+    """The address at which the host answered."""
+    status: int
+    content: bytes
+    no_ticket: VmKeepError | None = None
+    """The reason why the request had no ticket; ``None``: it had one."""
+
+
+def ask(session: Session, host: OwnHost, target: str, *, limit: int, ticketless: bool = False) -> Answer:
+    """Ask a host for a file, at each of its addresses in turn until the host that vCenter knows answers.
+
+    :param target: path and query of the URL.
+    :param limit: bytes that the file may have.
+    :param ticketless: send the request without a ticket where vCenter refuses to make one.
+    :raises VmKeepError: the host does not answer in time, is not the one that vCenter knows, or no ticket was made.
+    """
     if not host.thumbprint:
         raise VSphereError(f"vCenter tells no thumbprint of host {host.name}, so nothing is sent to it")
     failed: VmKeepError | None = None
     for address in host.addresses:
+        at = VCenter(host=address, port=host.port, user="", password="", thumbprint=host.thumbprint)
         try:
-            return _read(
-                session, VCenter(host=address, port=host.port, user="", password="", thumbprint=host.thumbprint), path
-            )
+            return _ask(session, at, target, limit, ticketless=ticketless)
         except (UnreachableError, CertificateError) as error:
             failed = (
                 failed or error
@@ -96,23 +133,26 @@ def read_file(session: Session, host: OwnHost, path: DatastorePath) -> bytes:
     raise failed
 
 
-def _read(session: Session, at: VCenter, path: DatastorePath) -> bytes:
-    target = f"/folder/{quote(path.path)}?dsName={quote(path.datastore, safe='')}"
+def _ask(session: Session, at: VCenter, target: str, limit: int, *, ticketless: bool) -> Answer:
     place = f"{_bracketed(at.host)}:{at.port}" if at.port != _HTTPS else _bracketed(at.host)
-    spec = vim.SessionManager.HttpServiceRequestSpec(method="httpGet", url=f"https://{place}{target}")
-    trust = Trust(at)
-    connection = PinnedConnection(at.host, at.port, trust=trust, call_timeout=EXCHANGE_SECONDS)
+    connection = PinnedConnection(at.host, at.port, trust=Trust(at), call_timeout=EXCHANGE_SECONDS)
     with contextlib.closing(connection):
         connection.connect()  # before asking for a ticket, because a host that fails mostly fails here
-        with speaking(f"ask for a ticket for {at.host}"):
-            ticket = session.content.sessionManager.AcquireGenericServiceTicket(spec)
-        cookie = {"Cookie": f"vmware_cgi_ticket={ticket.id}"}
-        status, data = exchange(connection, "GET", target, headers=cookie, body=None, limit=LIMIT)
-    if status == 404:
-        raise NotFoundError(f"read {path}: host {at.host} has no such file")
-    if status != 200:
-        raise VSphereError(f"read {path}: host {at.host} answers HTTP {status}")
-    return data
+        headers, refused = {}, None
+        try:
+            headers = {"Cookie": f"vmware_cgi_ticket={_ticket(session, at.host, f'https://{place}{target}')}"}
+        except (VSphereError, PermissionDeniedError) as error:
+            if not ticketless:
+                raise
+            refused = error
+        status, content = exchange(connection, "GET", target, headers=headers, body=None, limit=limit)
+    return Answer(address=at.host, status=status, content=content, no_ticket=refused)
+
+
+def _ticket(session: Session, host: str, url: str) -> str:
+    spec = vim.SessionManager.HttpServiceRequestSpec(method="httpGet", url=url)
+    with speaking(f"ask for a ticket for {host}"):
+        return str(session.content.sessionManager.AcquireGenericServiceTicket(spec).id)
 
 
 def _management(info: Any) -> Iterator[str]:

@@ -23,6 +23,7 @@ class Purpose(StrEnum):
     BACKUP = "backup"
     RESTORE_OVER = "restore over a VM"
     RESTORE_NEW = "restore to a new VM"
+    HOST_BACKUP = "backup of a host's configuration"
 
 
 class On(StrEnum):
@@ -37,6 +38,7 @@ class On(StrEnum):
     DATASTORE = "each datastore of the VM"
     NETWORK = "each network of the VM"
     PROXY = "VM that is the proxy"
+    BACKED_UP_HOST = "each host that is backed up"
 
 
 class When(StrEnum):
@@ -219,6 +221,13 @@ STEPS: Mapping[Purpose, tuple[Step, ...]] = {
         ),
         _HOTADD,
     ),
+    Purpose.HOST_BACKUP: (
+        LOOKING,
+        Step(
+            name="have the bundle made and fetch it",
+            calls=("BackupFirmwareConfiguration", "AcquireGenericServiceTicket"),
+        ),
+    ),
 }  # fmt: skip
 
 OFFERED = Step(name="offered to callers, part of no run", calls=("RevertToSnapshot_Task",))
@@ -229,6 +238,7 @@ _OWNERS = {
     vim.Folder: On.FOLDER,
     vim.ResourcePool: On.POOL,
     vim.encryption.CryptoManagerKmip: On.ROOT,
+    vim.host.FirmwareSystem: On.BACKED_UP_HOST,
 }
 
 

@@ -18,6 +18,7 @@ from itertools import groupby, islice
 
 from vmkeep.clock import now
 from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
+from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import RestorePoint, VmIdentity, settled_vcenters
 from vmkeep.model.selector import names_meant, path_meant, same_path
 from vmkeep.repository.points.manifests import Manifests, ReadPoint
@@ -37,7 +38,7 @@ def find_point(manifests: Manifests, text: str) -> RestorePoint:
     """Return the point that a person means.
 
     :param text: a ref, the unique beginning of an id or of a ref, ``latest``, or ``latest:`` and a VM's name, key or
-        inventory path.
+        inventory path. The newest point of a host's configuration is found by the host's key only.
     :raises UsageError: ``latest:`` has no name after it. A script has lost the name, and another VM's point would be
         wrong.
     :raises NotFoundError: no point fits.
@@ -127,7 +128,7 @@ def keys_of_vm(manifests: Manifests, vm: str) -> list[str]:
     of_vm = _by_vm(manifests.names())
     if vm in of_vm:
         return [vm]
-    return [newest.vm_key for newest in _newest_of(manifests, of_vm, vm)]
+    return [newest.vm_key for newest in _newest_of(manifests, _without_hosts(of_vm), vm)]
 
 
 def warn_of_the_future(ref: str, taken_at: datetime) -> str:
@@ -213,6 +214,8 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
     of_vm, named = _by_vm(names), vm
     if vm in of_vm:
         of_vm, vm = {vm: of_vm[vm]}, ""
+    else:
+        of_vm = _without_hosts(of_vm)
     found = _newest_of(manifests, of_vm, vm)
     if not found:
         of = f" of '{vm}'" if vm else ""
@@ -254,6 +257,11 @@ def _newest_of_each(manifests: Manifests, vm_key: str, among: int) -> list[Resto
 
 def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
     return {key: list(group) for key, group in groupby(names, key=lambda name: name.vm_key)}
+
+
+def _without_hosts(of_vm: Mapping[str, list[PointName]]) -> dict[str, list[PointName]]:
+    """Return only VMs, because a VM on which ESXi runs may have the name of an ESXi host."""
+    return {key: names for key, names in of_vm.items() if not is_host_key(key)}
 
 
 def _newest_of(manifests: Manifests, of_vm: Mapping[str, Sequence[PointName]], vm: str) -> list[_Newest]:
