@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from vmlab.testing import start_lab
 
 pytestmark = pytest.mark.slow
 
+STOPPED = "CancelledError"
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
@@ -23,17 +26,24 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def backup(lab, tmp_path):
+def what():
+    """The VM, or the group, that is backed up."""
+    return ["app01"]
+
+
+@pytest.fixture
+def backup(lab, tmp_path, what):
     """A backup in the middle of its copies, started by a parent that ignores SIGINT, as ``nohup … &`` makes it."""
     create_repository(str(tmp_path / "repository"))
     lab.fault(nfc={"latency": 2.0})
     command = [
-        "env", "--ignore-signal=INT", sys.executable, "-m", "vmkeep.cli.main", "backup", "run", "app01", "--full",
+        "env", "--ignore-signal=INT", sys.executable, "-m", "vmkeep.cli.main", "backup", "run", *what, "--full",
         "-r", str(tmp_path / "repository"), "--vcenter", f"{lab.host}:{lab.port}", "--user", lab.user,
         "--thumbprint", lab.thumbprint, "--vddk", str(lab.vddk),
     ]  # fmt: skip
     environment = os.environ | {"VMKEEP_PASSWORD": lab.password, "XDG_STATE_HOME": str(tmp_path / "state")}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, **pipes, text=True) as running:
         try:
             eventually(lambda: lab.state()["nfc"])
             yield running
@@ -68,3 +78,17 @@ def test_an_interrupted_backup_says_who_removes_its_snapshot(lab, backup):
     (left,) = lab.vm("app01")["snapshots"]
     assert left["name"] in rest
     assert "in vCenter" in rest
+
+
+@pytest.mark.parametrize("what", [["-s", "name:db01 or name:old01 or name:web01", "--json"]])
+def test_a_group_that_is_told_to_stop_leaves_no_snapshot_and_tells_of_every_vm(lab, tmp_path, backup, what):
+    eventually(lambda: lab.vm("db01")["snapshots"])
+    backup.send_signal(signal.SIGINT)
+    told, said = backup.communicate(timeout=HANG)
+
+    assert backup.returncode == 130, said
+    assert [lab.vm(name)["snapshots"] for name in ("db01", "old01", "web01")] == [[], [], []]
+    assert not list((tmp_path / "repository").glob("points/*/*"))
+    document = json.loads(told)
+    assert [(vm["name"], vm["class"]) for vm in document["vms"]] == [("db01", STOPPED), ("old01", STOPPED)]
+    assert [vm["name"] for vm in document["not_started"]] == ["web01"]

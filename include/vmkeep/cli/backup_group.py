@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import Lock, Thread
 
 import click
 
 from vmkeep.cli.failures import Ending, ending_of
-from vmkeep.cli.output import one_line, print_json, print_table, progress_bars, warn
+from vmkeep.cli.output import Bars, one_line, print_json, print_table, progress_bars, warn
 from vmkeep.errors import Recovery, SomeFailedError
 from vmkeep.flows.complete_runs import run_backup
+from vmkeep.flows.stopping import Stop
 from vmkeep.flows.values import BackupRequest, Sealed, VerifyReport
 from vmkeep.flows.vm_groups import Group, choose_group
 from vmkeep.model.guest import Logins
@@ -38,11 +42,12 @@ class _Result:
 
 
 def run_group(
-    site: Site, selector: str, request: BackupRequest, *, verify: float, as_json: bool, logins: Logins
+    site: Site, selector: str, request: BackupRequest, *, verify: float, parallel: int, as_json: bool, logins: Logins
 ) -> None:
-    """Back up a group, one VM after the other; no failure stops the others.
+    """Back up a group, the VM with the oldest good point first, some at the same time; no failure stops the others.
 
     :param request: the wishes for each VM; its selector and its run are replaced.
+    :param parallel: how many VMs are backed up at the same time.
     :param logins: returns the guests' user for commands in them.
     :raises NotFoundError: no VM fits.
     :raises SomeFailedError: not every backup succeeded.
@@ -52,25 +57,74 @@ def run_group(
         warn(note)
     for vm, managed_by in group.managed:
         warn(f"{vm} is left out, because {managed_by} manages it; 'vmkeep backup run moref:{vm.moref}' backs it up")
-    results: list[_Result] = []
+    backups = _Backups(group)
     try:
-        for vm in group.vms:
-            results.append(_back_up(site, vm, request, verify=verify, hidden=as_json, logins=logins))
-            _tell(results[-1], f"{len(results)} of {len(group.vms)}")
+        with progress_bars(hidden=as_json) as bars:
+            backups.run(parallel, partial(_back_up, site, request, verify, bars, logins))
     finally:  # an interrupt leaves a summary of all that was done, too
-        _summarise(group, results, as_json=as_json)
-    _end(results)
+        _summarise(group, backups.results, as_json=as_json)
+    _end(backups.results)
 
 
-def _back_up(site: Site, vm: VmRef, request: BackupRequest, *, verify: float, hidden: bool, logins: Logins) -> _Result:
+class _Backups:
+    """The backups of a group, each in the thread that is free first."""
+
+    def __init__(self, group: Group) -> None:
+        self._vms = group.vms
+        self._waiting = deque(group.vms)
+        self._results: dict[str, _Result] = {}
+        self._lock = Lock()
+        self._stop = Stop()
+
+    @property
+    def results(self) -> list[_Result]:
+        """The backups that have ended, in the order of the group."""
+        with self._lock:
+            return [self._results[vm.moref] for vm in self._vms if vm.moref in self._results]
+
+    def run(self, parallel: int, work: Callable[[VmRef, Stop], _Result]) -> None:
+        """Back up all VMs. An interrupt stops the backups that run, and waits until they have cleaned up."""
+        # Daemons, because a second interrupt ends the program without waiting for them.
+        threads = [Thread(target=self._help, args=(work,), daemon=True) for _ in range(min(parallel, len(self._vms)))]
+        for thread in threads:
+            thread.start()
+        try:
+            _await(threads)
+        except KeyboardInterrupt:
+            warn("stopping: the backups that run are cancelled, and remove their snapshots; interrupt again to end now")
+            self._stop.ask()
+            _await(threads)
+            raise
+
+    def _help(self, work: Callable[[VmRef, Stop], _Result]) -> None:
+        while (vm := self._next()) is not None:
+            result = work(vm, self._stop)
+            with self._lock:
+                self._results[vm.moref] = result
+                _tell(result, f"{len(self._results)} of {len(self._vms)}")
+
+    def _next(self) -> VmRef | None:
+        with self._lock:
+            return None if self._stop.asked or not self._waiting else self._waiting.popleft()
+
+
+def _await(threads: Sequence[Thread]) -> None:
+    for thread in threads:
+        thread.join()
+
+
+def _back_up(
+    site: Site, request: BackupRequest, verify: float, bars: Bars, logins: Logins, vm: VmRef, stop: Stop
+) -> _Result:
     started = time.monotonic()
     one = replace(request, vm_selector=f"moref:{vm.moref}", run=f"cli-{uuid.uuid4().hex[:12]}")
     done, failure = None, None
     try:
-        with progress_bars(hidden=hidden) as bars:
+        with bars.of(shown_name(vm.name)) as own:
             done = run_backup(
-                site, one, bars=bars, announce=lambda text: warn(f"{vm}: {text}"), verify=verify, logins=logins
-            )
+                site, one, bars=own, announce=lambda text: warn(f"{vm}: {text}"), verify=verify, logins=logins,
+                stop=stop,
+            )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one VM, the others are backed up
         failure = ending_of(error)
     return _Result(vm=vm, seconds=round(time.monotonic() - started, 3), done=done, failure=failure)
@@ -82,7 +136,8 @@ def _tell(result: _Result, number: str) -> None:
 
 
 def _summarise(group: Group, results: Sequence[_Result], *, as_json: bool) -> None:
-    left = group.vms[len(results) :]
+    begun = {result.vm.moref for result in results}
+    left = [vm for vm in group.vms if vm.moref not in begun]
     if as_json:
         print_json(
             {

@@ -51,7 +51,16 @@ def backup() -> None:
     },
 )
 @click.argument("vm", metavar="[VM]", required=False, shell_complete=complete_selectors)
-@selector_option("Back up every VM that fits, one after the other. 'vmkeep vm list -s' shows them.")
+@selector_option("Back up every VM that fits, the oldest point first. 'vmkeep vm list -s' shows them.")
+@option(
+    "--parallel",
+    section=Section.WHAT,
+    type=click.IntRange(1, 32),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="With --select: back up so many VMs at the same time.",
+)
 @option("--full", section=Section.WHAT, is_flag=True, help="Read every disk in full, whatever change tracking says.")
 @option(
     "--include",
@@ -128,13 +137,14 @@ def backup() -> None:
 def run(
     vm: str | None, selector: str | None, full: bool, include: tuple[str, ...], exclude: tuple[str, ...],
     skipped_is_failure: bool, mode: str, quiesce: str, audit: float, verify: float, transports: str,
-    policy: str | None,
+    policy: str | None, parallel: int,
     repository: str | None, vddk: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Back up one VM, or a group of VMs.
 
     VM is a name, an inventory path, or a selector that one VM fits (docs/cli.md: Selectors). With --select the failure
-    of one VM stops no other one; the exit code is 14 if any failed.
+    of one VM stops no other one; the exit code is 14 if any failed. An interrupt stops all of them, and waits until
+    they have removed their snapshots.
     """
     if (vm is None) is (selector is None):
         raise UsageError("name one VM, or give a selector of several with --select")
@@ -157,7 +167,7 @@ def run(
         policy=None if policy is None else require_name(policy),
     )
     if selector is not None:
-        run_group(site, selector, request, verify=verify, as_json=as_json, logins=logins)
+        run_group(site, selector, request, verify=verify, parallel=parallel, as_json=as_json, logins=logins)
         return
     started = time.monotonic()
     with progress_bars(hidden=as_json) as bars:

@@ -12,13 +12,16 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vmkeep.model import job
 from vmkeep.model.job import to_plain
 from vmkeep.model.wording import size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _GAP = "  "
 _BETWEEN = 3
@@ -150,32 +153,58 @@ def rate(count: int, seconds: float) -> str:
     return f"{size(count / seconds)}/s" if seconds > 0 else "-"
 
 
+class Bars:
+    """Makes a bar for each disk; any thread may make one.
+
+    :param drawn: the bars on the terminal; ``None``: nothing is drawn.
+    """
+
+    def __init__(self, drawn: Progress | None = None, prefix: str = "") -> None:
+        self._drawn = drawn
+        self._prefix = prefix
+        self._made: list[TaskID] = []
+
+    def __call__(self, name: str) -> OnProgress:
+        """Make the bar of a disk. Return the function that moves it."""
+        drawn = self._drawn
+        if drawn is None:
+            return lambda _event: None
+        title = f"{self._prefix}{name}"
+        bar = drawn.add_task(title, total=None)
+        self._made.append(bar)
+
+        def show(event: job.Progress) -> None:
+            drawn.update(bar, description=f"{title} {event.phase}", completed=event.bytes_done, total=event.bytes_total)
+
+        return show
+
+    @contextmanager
+    def of(self, owner: str) -> Iterator[Bars]:
+        """Yield what makes the bars of one of several works. They vanish when it is over."""
+        own = Bars(self._drawn, f"{self._prefix}{one_line(owner)}: ")
+        try:
+            yield own
+        finally:
+            for bar in own._made:
+                if self._drawn is not None:
+                    self._drawn.remove_task(bar)
+
+
 @contextmanager
-def progress_bars(*, hidden: bool) -> Iterator[Callable[[str], OnProgress]]:
-    """Yield a function that makes one bar per disk; bars go to stderr, and only to a terminal."""
+def progress_bars(*, hidden: bool) -> Iterator[Bars]:
+    """Yield what makes one bar per disk; bars go to stderr, and only to a terminal."""
     if hidden or not sys.stderr.isatty():
-        yield lambda _name: lambda _event: None
+        yield Bars()
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True),
+        TransferSpeedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-
-        def bar(name: str) -> OnProgress:
-            task = bars.add_task(name, total=None)
-
-            def show(event: job.Progress) -> None:
-                bars.update(
-                    task, description=f"{name} {event.phase}", completed=event.bytes_done, total=event.bytes_total
-                )
-
-            return show
-
-        yield bar
+    with Progress(*columns, console=Console(stderr=True)) as drawn:
+        yield Bars(drawn)
 
 
 def show_recovery_key(key: str) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "restore_wording",
     "retention",
     "rights",
+    "stopping",
     "suspension",
     "transports",
     "upkeep",

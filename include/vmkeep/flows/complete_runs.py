@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from vmkeep.errors import DiskMovedError, VmKeepError
+from vmkeep.errors import CancelledError, DiskMovedError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.other_restores import LEASE
 from vmkeep.flows.restore_wording import plan_lines
+from vmkeep.flows.stopping import Stop
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Progress
@@ -44,21 +45,28 @@ def run_backup(
     announce: Callable[[str], None],
     verify: float = 0.05,
     logins: Logins = no_logins,
+    stop: Stop | None = None,
 ) -> tuple[Sealed, VerifyReport]:
     """Back up one VM from preflight to verification. The snapshot never outlives the call.
 
     :param verify: the share of the new point's blocks that is read back; 1.0: all.
     :param logins: returns the guest's user for commands in the guest.
+    :param stop: ends the backup early, from another thread.
+    :raises CancelledError: the backup was stopped; only an error that tells of a sealed point leaves one.
     """
     share_keys()
+    stop = stop or Stop()
+    stop.check()
     pre = backup.preflight(site, request, logins=logins)
     for warning in pre.warnings:
         announce(warning)
     undo = _backup_undo(site, pre, logins)
-    with _undone(undo) as transfers:
+    with _undone(undo) as transfers, stop.cancels(transfers.cancel):
+        stop.check()
         taken = backup.take_snapshot(site, pre, logins=logins)
         for warning in taken.warnings:
             announce(warning)
+        stop.check()
         jobs = backup.plan_disks(site, pre, taken)
         for job in jobs:
             if job.full_reason is not None and not job.full_reason.expected:
@@ -72,6 +80,8 @@ def run_backup(
     except KeyboardInterrupt:
         log.error("interrupted: %s is sealed, but %s", sealed.point, undo.left)
         raise
+    if stop.asked:
+        raise CancelledError(f"told to stop: {sealed.point} is sealed, and was not verified")
     return sealed, backup.verify_point(site, sealed.point, sample=verify)
 
 
@@ -141,12 +151,16 @@ class _Transfers:
             raise failed[0]
         return [future.result() for future in futures]
 
+    def cancel(self) -> None:
+        """Cancel the transfers that run, and those that start from now on."""
+        self._stopped.set()
+        for transfer in list(self._running):
+            transfer.cancel()
+
     def stop(self) -> None:
         """Cancel the transfers that still run, and wait until their processes are gone."""
-        self._stopped.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for transfer in self._running:
-            transfer.cancel()
+        self.cancel()
         self._pool.shutdown(wait=True)
 
     def _one(self, start: Callable[[], RunningTransfer[T]]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vmkeep.catalog import CatalogEntry, PointOrigin, Refreshed, ask_catalog, open_catalog
@@ -10,7 +10,10 @@ from vmkeep.model.hostconfig import is_host_key
 from vmkeep.repository import Marks, Repository
 from vmkeep.repository.points import is_ahead, warn_of_the_future
 
-__all__ = ["CatalogEntry", "PointList", "PointOrigin", "Refreshed", "list_origins", "list_points", "rebuild_catalog"]
+__all__ = [
+    "CatalogEntry", "PointList", "PointOrigin", "Refreshed", "good_origins", "list_origins", "list_points",
+    "rebuild_catalog",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,12 @@ def list_origins(repository: Repository, *, catalog: str) -> tuple[PointOrigin, 
     """
     _, origins = ask_catalog(catalog, lambda cache: (cache.refresh(repository), cache.origins(repository.id)))
     return tuple(origins)
+
+
+def good_origins(repository: Repository, origins: Iterable[PointOrigin]) -> tuple[PointOrigin, ...]:
+    """Return the origins of points that are not known to be damaged or wrong."""
+    bad = {ref for ref, marks in repository.marks.all().items() if not marks.good}
+    return tuple(origin for origin in origins if origin.ref not in bad)
 
 
 def rebuild_catalog(repository: Repository, *, catalog: str) -> Refreshed:

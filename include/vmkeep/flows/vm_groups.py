@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from vmkeep.errors import NotFoundError
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.last_seen import asks_for_addresses, sightings_for
+from vmkeep.flows.last_seen import sightings
+from vmkeep.flows.listing import newest_points
+from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_site_repository
 from vmkeep.selection import Selector
 from vmkeep.vsphere.choosing import choose_vms
-from vmkeep.vsphere.guests import Sighting
-from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.server import server_uuid
+
+if TYPE_CHECKING:
+    from vmkeep.catalog import PointOrigin
+    from vmkeep.vsphere.inventory import VmRecord
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The VMs that fit a selector, sorted by name."""
+    """The VMs that fit a selector, the one with the oldest good restore point first."""
 
     vms: tuple[VmRef, ...]
     managed: tuple[tuple[VmRef, str], ...]
@@ -33,13 +43,20 @@ def choose_group(site: Site, selector: Selector) -> Group:
 
     :raises NotFoundError: none fits.
     """
+    with open_site_repository(site) as repository:
+        points = list_origins(repository, catalog=site.catalog or "sqlite://")
+        good = good_origins(repository, points)
     with open_vsphere(site) as session:
-        chosen = choose_vms(session, selector, _seen(site, session, selector))
+        here = server_uuid(session)
+        chosen = choose_vms(session, selector, sightings(points, here))
         host = session.host
     if not chosen.records:
         why = f": {'; '.join(chosen.notes)}" if chosen.notes else "; try it with 'vmkeep vm list -s'"
         raise NotFoundError(f"no VM on {host} fits {selector}{why}")
-    refs = [(VmRef(moref=record.moref, name=record.name), record.managed_by) for record in chosen.records]
+    refs = [
+        (VmRef(moref=record.moref, name=record.name), record.managed_by)
+        for record in _by_age(chosen.records, good, here)
+    ]
     return Group(
         vms=tuple(ref for ref, managed_by in refs if managed_by is None),
         managed=tuple((ref, managed_by) for ref, managed_by in refs if managed_by is not None),
@@ -47,8 +64,12 @@ def choose_group(site: Site, selector: Selector) -> Group:
     )
 
 
-def _seen(site: Site, session: Session, selector: Selector) -> tuple[Sighting, ...]:
-    if not asks_for_addresses(selector):
-        return ()  # the repository is opened for nothing else here
-    with open_site_repository(site) as repository:
-        return sightings_for(session, str(selector), repository, site.catalog)
+def _by_age(records: Sequence[VmRecord], good: Sequence[PointOrigin], here: str | None) -> list[VmRecord]:
+    """Return VMs in the order in which they need a backup: without a good point first, then the oldest point first."""
+    newest = newest_points(records, good, here)
+
+    def urgency(record: VmRecord) -> tuple[datetime, str, str]:
+        point = newest.get(record.moref)
+        return (point.taken_at if point else _NEVER, record.name, record.moref)
+
+    return sorted(records, key=urgency)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.last_seen import sightings
 from vmkeep.flows.listing import newest_points
-from vmkeep.flows.pointlist import list_origins
+from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.repositories import open_site_repository
 from vmkeep.model.site import Site
 from vmkeep.policy import Due, Opening, Policy, by_precedence, selectors_of, taker
@@ -151,7 +151,7 @@ def _with_vms(
     first = _earlier_takers(policy, others, asleep)
     with open_site_repository(site) as repository:
         points = list_origins(repository, catalog=site.catalog or "sqlite://")
-        bad = {ref for ref, marks in repository.marks.all().items() if not marks.good}
+        good = good_origins(repository, points)
     with open_vsphere(site) as session:
         here = server_uuid(session)
         known = known_vms(session, selectors_of([policy, *others]), sightings(points, here))
@@ -159,7 +159,7 @@ def _with_vms(
     elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
     taken = [vm for vm in selected if vm.record.moref not in elsewhere]
     left_out = {vm.record.moref: why for vm in taken if (why := _obstacle(vm.record)) is not None}
-    newest = newest_points([vm.record for vm in taken], (each for each in points if each.ref not in bad), here)
+    newest = newest_points([vm.record for vm in taken], good, here)
     planned = [
         PlannedVm(
             moref=vm.record.moref,
