@@ -276,6 +276,9 @@ def _show_content(found: RestorePoint) -> None:
             )
         )  # fmt: skip
     print_table(("key", "label", "address", "capacity", "backing", "RDM mode", "read by", "copied"), rows)
+    for disk in found.disks:
+        if disk.encryption:
+            click.echo(f"  encrypted     {disk.address} by vSphere, with {disk.encryption}; the point holds it without")
     for image in found.images:
         if image.access is not None:
             click.echo(f"  read          {image.disk.address} by {_way(image.access)}")

@@ -184,8 +184,8 @@ def _why_not(around: Surroundings, disk: Disk, mode: TransportMode, free_slots: 
 
 
 def _why_not_san(around: Surroundings, disk: Disk) -> str:
-    if around.encrypted:
-        return "the VM is encrypted, and a host decrypts its disks"
+    if (what := _encrypted(around, disk)) is not None:
+        return f"{what} is encrypted, and only a host decrypts it"
     if disk.backing.startswith("RawDiskMapping"):
         return "the disk maps a LUN and lies on no datastore"
     for store in around.reach.stores_of(disk):
@@ -214,14 +214,21 @@ def _why_not_hotadd(around: Surroundings, disk: Disk, free_slots: int) -> str:
         return around.machine.why_lvm
     if around.lacking:
         return f"the user lacks privileges on the proxy's VM {proxy.name}: {', '.join(around.lacking)}"
-    if around.encrypted and not proxy.encrypted:
-        return f"the VM is encrypted, and the proxy's VM {proxy.name} is not"
+    if (what := _encrypted(around, disk)) is not None and not proxy.encrypted:
+        return f"{what} is encrypted, and the proxy's VM {proxy.name} is not"
     for store in reach.stores_of(disk):
         if (why := _why_not_mounted(proxy, store)) != "":
             return why
     if free_slots < 1:
         return f"the SCSI controllers of the proxy's VM {proxy.name} have no free slot left"
     return ""
+
+
+def _encrypted(around: Surroundings, disk: Disk) -> str | None:
+    """Return the object whose encryption binds a disk, in words; ``None``: neither the VM nor the disk is encrypted."""
+    if around.encrypted:
+        return "the VM"
+    return "the disk" if disk.key_id is not None else None
 
 
 def _why_not_mounted(proxy: ProxyVm, store: Store) -> str:

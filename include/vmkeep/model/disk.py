@@ -76,6 +76,10 @@ class Disk:
     thin: bool | None = None
     lun_uuid: str | None = None
     device_name: str | None = None
+    key_id: str | None = None
+    """Id of the key with which vSphere encrypts the disk; ``None``: it does not."""
+    key_provider: str | None = None
+    """Id of the key provider that has that key."""
     skip: SkipReason | None = None
     left_out: str = ""
     """The rule of the request that leaves the disk out; empty: none does."""
@@ -91,6 +95,13 @@ class Disk:
         if self.skip is None:
             return ""
         return f"{self.skip.why} ({self.left_out})" if self.left_out else self.skip.why
+
+    @property
+    def encryption(self) -> str:
+        """The key with which vSphere encrypts the disk, in words; empty: it does not."""
+        if self.key_id is None:
+            return ""
+        return f"key {self.key_id} of " + (f"key provider {self.key_provider}" if self.key_provider else "the host")
 
     @property
     def address(self) -> str:

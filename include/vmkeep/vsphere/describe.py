@@ -141,6 +141,7 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
         )
         place = inventory_path_of(session, managed)
         host = values["runtime.host"]
+        disks = disks_of(config.hardware.device)
         return VmDescription(
             identity=VmIdentity(
                 name=decode_name(values["name"]),
@@ -154,10 +155,10 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
                 addresses=guests.addresses_of(values),
                 dns_name=guests.dns_name_of(values),
             ),
-            disks=disks_of(config.hardware.device),
+            disks=disks,
             power=PowerState(str(values["runtime.powerState"])),
             template=bool(config.template),
-            encrypted=config.keyId is not None,
+            encrypted=config.keyId is not None or any(disk.key_id is not None for disk in disks),
             tracking_supported=bool(values["capability.changeTrackingSupported"]),
             tracked=bool(config.changeTrackingEnabled),
             snapshot_obstacles=snapshot_obstacles(config.hardware.device),

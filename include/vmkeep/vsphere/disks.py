@@ -42,7 +42,7 @@ def _disk(device: Any, controller: Any) -> Disk:
     bus = controller_kind(controller)
     if bus is None:
         raise UnsupportedError(f"{label}: its controller (key {device.controllerKey}) is of no kind that is known here")
-    backing = device.backing
+    backing, key = device.backing, _key(device.backing)
     return Disk(
         key=device.key,
         label=label,
@@ -61,7 +61,16 @@ def _disk(device: Any, controller: Any) -> Disk:
         lun_uuid=getattr(backing, "lunUuid", None),
         device_name=getattr(backing, "deviceName", None),
         skip=_skip(backing, controller),
+        key_id=key.keyId if key is not None else None,
+        key_provider=key.providerId.id if key is not None and key.providerId is not None else None,
     )
+
+
+def _key(backing: Any) -> Any | None:
+    """Return the key of an encrypted disk: that of the newest file which names one."""
+    while backing is not None and getattr(backing, "keyId", None) is None:
+        backing = getattr(backing, "parent", None)
+    return backing.keyId if backing is not None else None
 
 
 def _chain(backing: Any) -> tuple[str, ...]:

@@ -44,11 +44,13 @@ def make_vm(lab, name, **fields):
     """Let somebody make a VM with one small disk; return its id."""
     backing = DEVICE.VirtualDisk.FlatVer2BackingInfo(fileName="", diskMode="persistent", thinProvisioned=True)
     spec = DEVICE.VirtualDeviceSpec
+    encrypted = spec.BackingSpec(crypto=fields["crypto"]) if "crypto" in fields else None
     changes = [
         spec(operation="add", device=DEVICE.ParaVirtualSCSIController(key=-1, busNumber=0, sharedBus="noSharing")),
         spec(
             operation="add",
             fileOperation="create",
+            backing=encrypted,
             device=DEVICE.VirtualDisk(key=-2, controllerKey=-1, unitNumber=0, capacityInKB=1024, backing=backing),
         ),
         *[spec(operation="add", device=device) for device in fields.pop("devices", ())],
@@ -307,12 +309,16 @@ def secure(lab, site, key):
 
 def test_an_encrypted_vm_keeps_key_bundle_tpm_and_nvram_together(lab, site, key, secure):
     _, point = secure
+    (disk,) = load(site, point).disks
+    assert (disk.key_id, disk.key_provider, disk.skip) == (key.keyId, "kms", None)
 
     done = restore_whole(site, point, new_name=new_name(), power_on=True)
 
     made = config_of(lab, f"moref:{done.vm.moref}")
     assert (made.keyId.keyId, done.powered_on) == (key.keyId, True)
     assert any(isinstance(device, DEVICE.VirtualTPM) for device in made.hardware.device)
+    (disk,) = [device for device in made.hardware.device if isinstance(device, DEVICE.VirtualDisk)]
+    assert disk.backing.keyId.keyId == key.keyId
     assert done.warnings == ()
 
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from vmkeep.cli.main import cli
 from vmkeep.cli.retention_options import parse_end, parse_time
 from vmkeep.errors import CorruptError, NotFoundError, UsageError
+from vmkeep.model.disk import ControllerKind, Disk, SkipReason
 from vmkeep.model.extents import Extent
 from vmkeep.model.guest import CommandsRun
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, RestorePoint, VmIdentity
@@ -65,6 +66,21 @@ def test_a_pin_is_set_shown_and_taken_off(refs):
     assert run_json("point", "unpin", refs[0])["was_pinned"] is True
     assert run_json("point", "unpin", refs[0])["was_pinned"] is False
     assert run_json("point", "show", refs[0])["pin"] is None
+
+
+def test_an_encrypted_disk_is_shown_with_its_key(tmp_path):
+    disk = Disk(
+        key=2000, label="Hard disk 1", controller=ControllerKind.SCSI, controller_type="ParaVirtualSCSIController",
+        bus=0, unit=0, capacity=0, backing="FlatVer2", file_name="[ds] a/a.vmdk", skip=SkipReason.EXCLUDED,
+        key_id="key-1", key_provider="kms",
+    )  # fmt: skip
+    with open_repository(str(tmp_path / "repo")) as repository:
+        ref = repository.seal(
+            replace(DAILY, id="enc", run="enc", vm=VmIdentity(name="e", key="key-e"), skipped=(disk,))
+        )
+
+    assert "encrypted     scsi0:0 by vSphere, with key key-1 of key provider kms" in run("point", "show", ref)
+    assert run_json("point", "show", ref)["skipped"][0]["key_id"] == "key-1"
 
 
 def test_a_suspect_point_is_told_with_its_disks_and_reason(refs, tmp_path):

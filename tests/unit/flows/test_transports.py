@@ -76,6 +76,12 @@ def test_hotadd_is_refused_with_its_reason(case):
     assert why_not(NBDSSL, around(**where), **fields) == ""
 
 
+@pytest.mark.parametrize("mode", [SAN, HOTADD])
+def test_an_encrypted_disk_of_a_vm_that_is_not_is_read_by_no_mode_that_cannot_decrypt_it(mode):
+    (verdict,) = judge(around(), [replace(disk(), key_id="key-1")], [mode])
+    assert "the disk is encrypted" in verdict.why_not
+
+
 def test_an_encrypted_proxy_takes_disks_of_an_encrypted_vm():
     assert why_not(HOTADD, around(encrypted=True, proxy=replace(PROXY, encrypted=True))) == ""
 

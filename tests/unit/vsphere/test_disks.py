@@ -33,6 +33,20 @@ def test_an_ordinary_disk_is_copied(make_disk, make_flat):
     assert (disk.label, disk.capacity, disk.backing) == ("Hard disk 1", 1 << 30, "FlatVer2")
 
 
+@pytest.mark.parametrize("provider", ["kms", None])
+@pytest.mark.parametrize("in_snapshot", [False, True])
+def test_an_encrypted_disk_is_recorded_with_its_key(make_disk, make_flat, provider, in_snapshot):
+    kinds = vim.encryption
+    key = kinds.CryptoKeyId(keyId="key-1", providerId=kinds.KeyProviderId(id=provider) if provider else None)
+    backing = make_flat("a")
+    (backing.parent if in_snapshot else backing).keyId = key
+    disk = one(make_disk, backing)
+
+    assert (disk.key_id, disk.key_provider, disk.skip) == ("key-1", provider, None)
+    assert "key-1" in disk.encryption
+    assert one(make_disk, make_flat("b")).encryption == ""
+
+
 def test_a_physical_rdm_is_skipped_and_keeps_its_names(make_disk, rdm_backing):
     disk = one(make_disk, rdm_backing)
 
