@@ -43,6 +43,10 @@ class SiteAuthority:
         """SHA-1 of the TLS certificate."""
         return self._thumbprint
 
+    def renew_thumbprint(self, thumbprint: str) -> None:
+        """Expect the thumbprint of a new certificate from the next call on."""
+        self._thumbprint = thumbprint
+
     @property
     def nfc_session_limit(self) -> int:
         """Disks open at once on one host."""

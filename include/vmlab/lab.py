@@ -35,7 +35,7 @@ from vmlab.managed.vcenter import add_companions, add_services
 from vmlab.managed.world import Database, World
 from vmlab.native import DISK_CORE, VDDK, build
 from vmlab.nfc import NfcServer, install_vddk
-from vmlab.soap import TlsServer, load_or_make
+from vmlab.soap import TlsServer, load_or_make, renew
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class LabServer:
         self._nfc = NfcServer(self.site.store, self._authority)
         self.site.nfc_sessions = self._nfc.sessions
         self.vddk = install_vddk(options.folder / "vddk", self._nfc.port)
-        control = ControlHandler(self.site, self._nfc, self._authority, self.control_token)
+        control = ControlHandler(self.site, self._nfc, self._authority, self.control_token, self.renew_certificate)
         routes = Routes(self.site, Dispatcher(self.site), control)
         self._server = TlsServer(self.certificate, routes.handle, options.port)
         self._hosts = [self._make_host(ref) for ref in self.site.world.all(vim.HostSystem)]
@@ -142,6 +142,13 @@ class LabServer:
         with self.site.world.lock:
             self._database.close()
         self._lock.close()
+
+    def renew_certificate(self) -> dict[str, object]:
+        """Show a new certificate to every new connection, and tell its thumbprints."""
+        self.certificate = renew(self._options.folder)
+        self._server.show(self.certificate)
+        self._authority.renew_thumbprint(self.certificate.sha1)
+        return {"thumbprint": self.certificate.sha1, "thumbprint_sha256": self.certificate.sha256}
 
     def describe(self) -> dict[str, object]:
         """Return the address and credentials that a client needs, as `vmlab serve` prints them."""

@@ -162,6 +162,10 @@ class Lab:
         """Move a VM's files to another datastore, as Storage vMotion does. Raises LabError while a backup holds it."""
         self.post("vm/relocate", {"vm": vm, "datastore": datastore})
 
+    def renew_certificate(self) -> None:
+        """Let the vCenter show a new certificate from the next connection on."""
+        self.info |= self.post("certificate/renew", {})
+
     def files(self, path: str) -> Path:
         """The local file or folder of a datastore path, `[datastore1] web01/web01.vmx`."""
         datastore, rest = split_path(path) or ("", path)

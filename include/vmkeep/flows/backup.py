@@ -24,10 +24,11 @@ from vmkeep.flows.last_seen import sightings_for
 from vmkeep.flows.modes import choose_mode
 from vmkeep.flows.other_restores import HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.parents import find_last_point
+from vmkeep.flows.read_as_it_is import refuse_shared_in_use, require_untouched
 from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
 from vmkeep.flows.transports import plan_transports, warnings_of
 from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken, VerifyReport
-from vmkeep.flows.vm_snapshot import hold_still, refuse_shared_in_use, remove_leftovers, require_untouched
+from vmkeep.flows.vm_snapshot import hold_still, remove_leftovers
 from vmkeep.model.fullreason import FullReason, count_reasons
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -12,21 +11,20 @@ from vmkeep.errors import (
     ConflictError,
     NotFoundError,
     SnapshotsInTheWayError,
-    StaleError,
-    UnsupportedError,
     VmKeepError,
 )
 from vmkeep.flows import guest_hooks, other_restores, suspension
+from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
+from vmkeep.flows.read_as_it_is import require_off
 from vmkeep.flows.values import Preflight, SnapshotTaken
-from vmkeep.model.disk import Disk
 from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.guest import CommandOutcome, Logins, outcomes
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
-from vmkeep.vsphere import changes, claims, inventory, sharing, snapshots, vmfiles
+from vmkeep.vsphere import changes, claims, inventory, snapshots, vmfiles
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
 
@@ -97,11 +95,12 @@ def hold_still(
     warnings: list[str] = []
     if pre.mode is BackupMode.ASIS:
         with inventory.look_at_whole_vm(session, vm):
-            version = _require_off(session, pre).change_version
+            resting = require_off(session, pre)
+            require_as_planned(pre, resting)
             warnings += _restores_since(session, repository, pre)
             taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
         ran = outcomes(pre.request.guest, CommandOutcome.NOT_RUN) if pre.request.guest else None
-        return replace(taken, version=version, quiesced=Quiesce.NONE, guest_commands=ran)
+        return replace(taken, version=resting.change_version, quiesced=Quiesce.NONE, guest_commands=ran)
     untracked = None if pre.tracked else _track(session, vm)
     if untracked is not None:
         warnings.append(f"change tracking stays off, so every backup reads all: {untracked.text}")
@@ -110,13 +109,17 @@ def hold_still(
             guest_hooks.frozen_guest(session, repository, pre, logins, warnings) as frozen,
             suspension.suspended(session, repository, pre),
         ):
-            quiesced, consistency = _create(session, pre, repository.id, warnings)
+            quiesced = _create(session, pre, repository.id)
     except BaseException:
         _remove_taken(session, repository, pre)
         raise
     snapshot = quiesced.snapshot
     try:
         with inventory.look_at_whole_vm(session, vm):
+            now = inventory.describe_vm(session, vm)
+            require_as_planned(pre, now)
+            quiesced = reached(quiesced, now, required=pre.request.quiesce_required, vm=pre.vm.name)
+            consistency = _consistency(pre, quiesced, warnings)
             warnings += _restores_since(session, repository, pre)
             taken = _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
         told = replace(taken, quiesced=quiesced.used, changes=quiesced.changes, untracked=untracked)
@@ -139,87 +142,40 @@ def _remove_taken(session: Session, repository: Repository, pre: Preflight) -> N
         log.warning("VM %s: its snapshot is left to the clean-up of the run: %s", pre.vm.name, error)
 
 
-def _require_off(session: Session, pre: Preflight) -> inventory.VmDescription:
-    """Describe a VM that has to be off.
-
-    :raises StaleError: the VM runs, so that its disks cannot be read without a snapshot.
-    """
-    vm = inventory.describe_vm(session, _moref(pre))
-    if vm.running:
-        raise StaleError(f"VM {pre.vm.name} was switched on since its backup was planned: start again")
-    return vm
-
-
-def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken) -> None:
-    """Return if a VM whose disks were read without a snapshot is still off and unchanged.
-
-    A restore over the VM is seen too, because it marks the VM first, which changes the configuration.
-
-    :raises StaleError: the disks may have been written to while they were read.
-    """
-    if taken.version is None:
-        return
-    vm = _require_off(session, pre)
-    if users := _users(session, vm, pre.disks):
-        raise StaleError(
-            f"VM {', '.join(users)} was switched on while the disks that it shares with VM {pre.vm.name} were read: "
-            "nothing is sealed, start again when it is off"
-        )
-    if vm.change_version != taken.version:
-        raise StaleError(
-            f"VM {pre.vm.name} was changed while it was read without a snapshot: nothing is sealed, start again"
-        )
-
-
-def refuse_shared_in_use(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> None:
-    """Return if no running VM shares a disk that would be read without a snapshot.
-
-    :param disks: the VM's disks, as the backup would read or skip them.
-    :raises UnsupportedError: other VMs use a disk; the message names them.
-    """
-    if users := _users(session, vm, disks):
-        raise UnsupportedError(
-            f"VM {vm.identity.name} is off, but its shared disks are in use by VM {', '.join(users)}: power that off, "
-            "too, or exclude these disks"
-        )
-
-
-def _users(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> tuple[str, ...]:
-    copied = {disk.key for disk in disks if disk.skip is None}
-    shared = [disk for disk in vm.disks if disk.key in copied and disk.skip is not None and disk.skip.only_of_snapshots]
-    return sharing.users_of(session, vm.moref, shared)
-
-
 def _restores_since(session: Session, repository: Repository, pre: Preflight) -> list[str]:
     """Look once more for a restore over the VM, because hours may have passed in a queue since the preflight."""
     found = refuse_beside_a_restore(session, repository, pre.vm, claims.claim_on(session, _moref(pre)))
     return [warning for warning in found if warning not in pre.warnings]
 
 
-def _create(session: Session, pre: Preflight, repository: str, warnings: list[str]) -> tuple[Quiesced, Consistency]:
+def _create(session: Session, pre: Preflight, repository: str) -> Quiesced:
     memory = pre.mode is BackupMode.SNAPSHOT_INCL_MEM and pre.running
     take = partial(snapshots.create, session, _moref(pre), run=pre.request.run, repository=repository, memory=memory)
-    taken = take_quiesced(take, pre.quiesce, required=pre.request.quiesce_required, vm=pre.vm.name)
+    return take_quiesced(take, pre.quiesce, required=pre.request.quiesce_required, vm=pre.vm.name)
+
+
+def _consistency(pre: Preflight, taken: Quiesced, warnings: list[str]) -> Consistency:
+    """Return the consistency of a snapshot, and add the warnings that belong to it."""
     warnings += taken.warnings
     if not pre.running:
-        return taken, _resting(pre)
+        return _resting(pre)
     if pre.mode is BackupMode.SUSPEND:
         warnings.append(
             "the memory of the suspended VM is not in the restore point: a restored guest starts as after a power "
             "failure"
         )
-        return taken, Consistency.SUSPENDED
-    if memory:
-        return taken, Consistency.MEMORY
+        return Consistency.SUSPENDED
+    if pre.mode is BackupMode.SNAPSHOT_INCL_MEM:
+        return Consistency.MEMORY
     if taken.used is Quiesce.NONE:
-        return taken, Consistency.CRASH
+        return Consistency.CRASH
     # vSphere does not tell what VMware Tools did inside the guest. They promise at least flushed file systems.
     if taken.used is Quiesce.APPLICATION:
         warnings.append(
             "application quiescing was asked for, but vSphere does not tell whether applications took part: "
             "the point counts as file-system consistent"
         )
-    return taken, Consistency.FILE_SYSTEM
+    return Consistency.FILE_SYSTEM
 
 
 def _resting(pre: Preflight) -> Consistency:

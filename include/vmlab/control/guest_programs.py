@@ -1,9 +1,11 @@
 """Calls that set up a guest for guest operations, and tell what happened in it."""
 
+import copy
 from typing import Any
 
 from vmlab.api import moid
 from vmlab.control.targets import ControlError, find_vm
+from vmlab.managed.machine import set_running
 from vmlab.managed.site import Guest, Script, Site, User
 
 
@@ -25,6 +27,16 @@ def add_script(site: Site, body: dict[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise ControlError(str(error)) from error
     _guest(site, body).add_script(script)
+    return {}
+
+
+def set_tools(site: Site, body: dict[str, Any]) -> dict[str, Any]:
+    """`{vm, running}`: stop VMware Tools in the guest, or start them again."""
+    vm = find_vm(site, body.get("vm"))
+    with site.world.transaction():
+        guest = copy.deepcopy(site.world.get(vm, "guest"))
+        set_running(guest, running=bool(body.get("running")))
+        site.world.update(vm, guest=guest)
     return {}
 
 

@@ -26,7 +26,9 @@ Json = dict[str, Any]
 class ControlHandler:
     """Answers control calls."""
 
-    def __init__(self, site: Site, nfc: NfcServer, authority: SiteAuthority, token: str) -> None:
+    def __init__(
+        self, site: Site, nfc: NfcServer, authority: SiteAuthority, token: str, renew: Callable[[], Json]
+    ) -> None:
         self._site = site
         self._nfc = nfc
         self._authority = authority
@@ -35,6 +37,7 @@ class ControlHandler:
             "guest/write": lambda body: guest.write(site, body),
             "guest/hash": lambda body: guest.digest(site, body),
             "guest/user": lambda body: guest_programs.add_user(site, body),
+            "guest/tools": lambda body: guest_programs.set_tools(site, body),
             "guest/program": lambda body: guest_programs.add_script(site, body),
             "vm/register": lambda body: copies.register_copy(site, body),
             "vm/relocate": lambda body: moving.relocate_vm(site, body),
@@ -45,6 +48,7 @@ class ControlHandler:
             "settings": self._settings,
             "sessions/drop": lambda _: {"dropped": site.drop_sessions()},
             "vcenter/restart": lambda _: site.restart_vcenter(),
+            "certificate/renew": lambda _: renew(),
             "nfc/drop": self._drop_nfc,
         }
         self._gets: dict[str, Callable[[Json], Json]] = {

@@ -29,6 +29,17 @@ def load_or_make(folder: Path) -> Certificate:
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     if not certificate.exists() or not key.exists():
         _make(certificate, key)
+    return _load(certificate, key)
+
+
+def renew(folder: Path) -> Certificate:
+    """Make a new certificate and key in `folder`, in place of those that are there."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    _make(certificate, key)
+    return _load(certificate, key)
+
+
+def _load(certificate: Path, key: Path) -> Certificate:
     der = x509.load_pem_x509_certificate(certificate.read_bytes()).public_bytes(serialization.Encoding.DER)
     return Certificate(
         certificate=certificate,

@@ -37,6 +37,10 @@ class TlsServer:
         self._stopping = False
         self._thread = threading.Thread(target=self._accept, name="vmlab-accept", daemon=True)
 
+    def show(self, certificate: Certificate) -> None:
+        """Show another certificate from the next connection on. Open connections stay."""
+        self._context.load_cert_chain(certificate.certificate, certificate.key)
+
     def start(self) -> None:
         """Begin to accept connections."""
         self._thread.start()

@@ -1,0 +1,221 @@
+"""Events at vSphere in the middle of a backup: each ends in a good point or a clear failure, and nothing is left over.
+
+Each case has a small VM of its own in one lab. An event happens after the plan, after the snapshot, while a disk is
+copied, or before the seal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.integration.flows.restoring import hands, new_run, site_of
+from tests.integration.flows.test_restored_as_it_was import make_vm
+from vmkeep.errors import CertificateError, NotFoundError, QuiesceFailedError, StaleError, VmKeepError
+from vmkeep.flows import backup
+from vmkeep.flows.values import BackupRequest
+from vmkeep.model.point import Quiesce
+from vmkeep.model.site import Site
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.tasks import wait_task
+from vmlab.testing import Lab, LabError
+
+MIB = 1 << 20
+
+
+@dataclass
+class Vm:
+    """The VM of one case."""
+
+    lab: Lab
+    moref: str
+
+    def do(self, start: Callable[[Any], Any]) -> None:
+        """Let an administrator start a task on the VM, and wait for it."""
+        with hands(self.lab) as session:
+            wait_task(session, start(session.vm(self.moref)), what="test", timeout=60)
+
+    def disks(self) -> list[Any]:
+        with hands(self.lab) as session:
+            devices = session.vm(self.moref).config.hardware.device
+            return [device for device in devices if isinstance(device, vim.vm.device.VirtualDisk)]
+
+    def reconfigure(self, operation: str, device: Any, **fields: Any) -> None:
+        change = vim.vm.device.VirtualDeviceSpec(operation=operation, device=device, **fields)
+        self.do(lambda vm: vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[change])))
+
+    @property
+    def content(self) -> dict[int, str]:
+        return {disk.key: self.lab.hash(self.moref, disk.key) for disk in self.disks()}
+
+
+def switched_on(vm: Vm) -> None:
+    vm.do(lambda managed: managed.PowerOnVM_Task(None))
+
+
+def switched_off(vm: Vm) -> None:
+    vm.do(lambda managed: managed.PowerOffVM_Task())
+
+
+def suspended(vm: Vm) -> None:
+    vm.do(lambda managed: managed.SuspendVM_Task())
+
+
+def deleted(vm: Vm) -> None:
+    switched_off(vm)
+    vm.do(lambda managed: managed.Destroy_Task())
+
+
+def renamed(vm: Vm) -> None:
+    vm.do(lambda managed: managed.Rename_Task("a-new-name"))
+
+
+def disk_added(vm: Vm) -> None:
+    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName="", diskMode="persistent", thinProvisioned=True)
+    old = vm.disks()[0]
+    disk = vim.vm.device.VirtualDisk(
+        key=-1, controllerKey=old.controllerKey, unitNumber=5, capacityInKB=1024, backing=backing
+    )
+    vm.reconfigure("add", disk, fileOperation="create")
+
+
+def disk_grown(vm: Vm) -> None:
+    disk = vm.disks()[0]
+    disk.capacityInKB, disk.capacityInBytes = 2048, 2 * MIB
+    vm.reconfigure("edit", disk)
+
+
+def tools_stopped(vm: Vm) -> None:
+    vm.lab.post("guest/tools", {"vm": vm.moref, "running": False})
+
+
+def snapshot_of_a_person(vm: Vm) -> None:
+    vm.do(lambda managed: managed.CreateSnapshot_Task("theirs", "", False, False))
+
+
+def all_snapshots_removed(vm: Vm) -> None:
+    vm.do(lambda managed: managed.RemoveAllSnapshots_Task(True))
+
+
+def moved_to_another_datastore(vm: Vm) -> None:
+    vm.lab.relocate(vm.moref, "datastore2")
+
+
+def move_refused(vm: Vm) -> None:
+    with pytest.raises(LabError, match="MethodDisabled"):
+        moved_to_another_datastore(vm)
+
+
+def host_into_maintenance(vm: Vm) -> None:
+    with hands(vm.lab) as session:
+        host = session.vm(vm.moref).runtime.host
+        wait_task(session, host.EnterMaintenanceMode_Task(0), what="test", timeout=60)
+        assert session.vm(vm.moref).runtime.host != host, "the VM has moved to another host"
+        wait_task(session, host.ExitMaintenanceMode_Task(0), what="test", timeout=60)
+
+
+def vcenter_restarted(vm: Vm) -> None:
+    vm.lab.post("vcenter/restart", {})
+
+
+def session_ended(vm: Vm) -> None:
+    vm.lab.post("sessions/drop", {})
+
+
+def certificate_renewed(vm: Vm) -> None:
+    vm.lab.renew_certificate()
+
+
+PLANNED, TAKEN, COPYING, COPIED = "planned", "taken", "copying", "copied"
+CASES: dict[str, tuple[dict[str, Callable[[Vm], None]], type[VmKeepError] | None]] = {
+    "switched on before the snapshot": ({PLANNED: switched_on}, StaleError),
+    "switched off before the snapshot": ({PLANNED: switched_off}, StaleError),
+    "Tools stopped before the snapshot": ({PLANNED: tools_stopped}, QuiesceFailedError),
+    "a disk added before the snapshot": ({PLANNED: disk_added}, StaleError),
+    "grown, renamed, kept from moving, session ended": (
+        {PLANNED: disk_grown, TAKEN: renamed, COPYING: move_refused, COPIED: session_ended},
+        None,
+    ),
+    "moved, vCenter restarted, host into maintenance": (
+        {PLANNED: moved_to_another_datastore, TAKEN: vcenter_restarted, COPYING: host_into_maintenance},
+        None,
+    ),
+    "a person's snapshot, switched off": ({TAKEN: snapshot_of_a_person, COPYING: switched_off}, None),
+    "suspended, vCenter restarted": ({TAKEN: suspended, COPYING: vcenter_restarted}, None),
+    "all snapshots removed": ({TAKEN: all_snapshots_removed}, StaleError),
+    "deleted": ({TAKEN: deleted}, NotFoundError),
+    "certificate renewed": ({TAKEN: certificate_renewed}, CertificateError),
+}
+"""The events by their moment, and the failure; ``None``: there is a good point. Harmless events share one VM."""
+
+
+@pytest.fixture
+def vm(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Vm]:
+    """The VM of a case: web01, which has Tools, where they are stopped; else a new one."""
+    events = request.node.callspec.params["events"].values()
+    if tools_stopped in events:
+        yield Vm(lab, str(lab.vm("web01")["moref"]))
+        lab.post("guest/tools", {"vm": "web01", "running": True})
+        return
+    made = Vm(lab, make_vm(lab, f"vm-{new_run()}"))
+    if switched_on not in events:
+        switched_on(made)
+        lab.write(made.moref, 2000, [{"offset": 65536, "length": 65536, "seed": 7}])
+    yield made
+
+
+def back_up(site: Site, vm: Vm, run: str, events: dict[str, Callable[[Vm], None]], **options: Any) -> str:
+    """Back up the VM step by step, each event at its moment and the clean-up at the end. Return the point's ref."""
+    waiting = dict(events)
+
+    def reach(moment: str) -> None:
+        if (event := waiting.pop(moment, None)) is not None:
+            event(vm)
+
+    pre = backup.preflight(site, BackupRequest(vm_selector=f"moref:{vm.moref}", run=run, **options))
+    try:
+        reach(PLANNED)
+        taken = backup.take_snapshot(site, pre)
+        jobs = backup.plan_disks(site, pre, taken)
+        reach(TAKEN)
+        copies = []
+        for job in jobs:
+            with backup.copy_disk(site, job, cursor=None, on_progress=lambda _: reach(COPYING)) as running:
+                copies.append(running.wait())
+        reach(COPIED)
+        point = backup.seal(site, pre, taken, copies).point
+    finally:
+        backup.remove_snapshot(site, vm.moref, run, vcenter=pre.vm.vcenter)
+    assert not waiting, "every event has happened"
+    return point
+
+
+@pytest.mark.parametrize(("events", "error"), CASES.values(), ids=CASES)
+def test_an_event_ends_in_a_good_point_or_a_clear_failure_and_leaves_nothing(lab, bench, vm, events, error):
+    run = new_run()
+    options = {"quiesce": Quiesce.FILE_SYSTEM, "quiesce_required": True} if tools_stopped in events.values() else {}
+    before = vm.content
+
+    if error is None:
+        point = back_up(bench.site, vm, run, events)
+        assert bench.stored(point) == (vm.content if disk_grown in events.values() else before)
+    else:
+        with pytest.raises(error):
+            back_up(bench.site, vm, run, events, **options)
+
+    if error is CertificateError:
+        assert lab.vm(vm.moref)["snapshots"], "nobody was asked to trust the new certificate"
+        backup.remove_snapshot(site_of(lab, bench.site.repository), vm.moref, run)  # with the new pin
+    require_nothing_left(lab, vm, theirs=snapshot_of_a_person in events.values())
+
+
+def require_nothing_left(lab: Lab, vm: Vm, *, theirs: bool) -> None:
+    state = lab.state()
+    found = [one for one in state["vms"] if one["moref"] == vm.moref]
+    for one in found:
+        assert [snapshot["name"] for snapshot in one["snapshots"]] == (["theirs"] if theirs else [])
+        assert one["held_by"] == []
+    assert state["running_tasks"] == []
