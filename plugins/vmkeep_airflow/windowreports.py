@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from vmkeep.clock import now
 from vmkeep.model.job import from_plain
 from vmkeep.model.wording import counted
 from vmkeep.policy import Due
@@ -37,12 +39,15 @@ def look(context: Context, plan: Any, started: Any) -> tuple[dict[str, Any], lis
     states = {task: state for task, state in task_states(context).items() if task in _WORK}
     require_good(states, task_results(context, _WORK))
     found = handed(plan, WindowPlan, by="plan")
-    report = report_of(found, [from_plain(Outcome, each) for each in started["outcomes"]])
+    report = report_of(found, [from_plain(Outcome, each) for each in started["outcomes"]], at=now())
     return report, list(problems_of(found, report))
 
 
-def report_of(plan: WindowPlan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return the names of VMs, by how their backups ended; those that cannot be backed up, and those of no policy."""
+def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) -> dict[str, Any]:
+    """Return the names of VMs, by how their backups ended; those that cannot be backed up, and those of no policy.
+
+    :param at: the time of the report, at which VMs may be overdue.
+    """
     by_ending: dict[str, list[str]] = {"done": [], "failed": [], "stopped": [], "not started": [], "running": []}
     for outcome in outcomes:
         by_ending[outcome.ending].append(outcome.name)
@@ -53,6 +58,7 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "window": plan.stamp,
         "due": plan.due.value,
         **by_ending,
+        "overdue": list(_overdue(plan, {outcome.moref for outcome in outcomes if outcome.ending == "done"}, at)),
         "left out": [f"{vm.name}: {vm.why}" for vm in plan.left_out],
         "left to other policies": [f"{vm.name}: {vm.policy}" for vm in plan.elsewhere],
         "newly found": list(plan.newly_found),
@@ -60,6 +66,16 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "unprotected": list(plan.unprotected),
         "conflicts": list(plan.conflicts),
     }
+
+
+def _overdue(plan: WindowPlan, done: Collection[str], at: datetime) -> Iterator[str]:
+    """Yield the VMs whose newest good point is older than the policy allows."""
+    if plan.max_age_seconds is None or plan.due is Due.SUPERSEDED:
+        return
+    for vm in plan.vms:
+        last = vm.last_point_at
+        if vm.moref not in done and (last is None or (at - last).total_seconds() > plan.max_age_seconds):
+            yield f"{vm.name}: {f'last good point {last:%Y-%m-%d %H:%M} UTC' if last else 'no good point'}"
 
 
 def lines_of(report: dict[str, Any]) -> Iterator[str]:
@@ -78,7 +94,7 @@ def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
     if plan.due is not Due.SUPERSEDED and not plan.vms:
         left = f", and leaves {counted(len(plan.elsewhere), 'VM')} to other policies" if plan.elsewhere else ""
         yield f"the policy takes no VM that can be backed up{left}: see 'vmkeep policy explain'"
-    for word in ("failed", "stopped", "not started", "running"):
+    for word in ("overdue", "failed", "stopped", "not started", "running"):
         if names := report[word]:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"{counted(len(names), 'VM')} {word}: {', '.join(names[:_SHOWN])}{more}"

@@ -27,7 +27,7 @@ from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
 from vmkeep_airflow.vmruns import conf_of, run_id_of
 from vmkeep_airflow.windowreports import problems_of, report_of
-from vmkeep_airflow.windowruns import Ending, WindowRuns, give_up_at
+from vmkeep_airflow.windowruns import Ending, Outcome, WindowRuns, give_up_at
 
 OPENS = datetime(2026, 6, 8, 22, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -168,8 +168,20 @@ def test_where_the_policy_stops_backups_each_run_knows_its_end_and_is_told_apart
     assert endings == {"web00": "done", "web01": "failed", "web02": "done", "web03": "stopped"}
     assert {conf["stop_at"] for conf in airflow.confs} == {(OPENS + 1.5 * HOUR).isoformat()}
     assert "stop_at" not in conf_of(policy, planned(1), planned(1).vms[0])
-    report = report_of(planned(4), [])
+    report = report_of(planned(4), [], at=OPENS)
     assert "1 VM stopped: web03" in list(problems_of(planned(4), {**report, "stopped": ["web03"]}))
+
+
+def test_a_vm_whose_last_good_point_is_too_old_is_an_alarm_until_it_has_a_new_one(policy):
+    ages = {"fresh": OPENS - 30 * HOUR, "old": OPENS - 40 * HOUR, "never": None, "done": OPENS - 90 * HOUR}
+    vms = tuple(PlannedVm(moref=name, name=name, last_point_at=last) for name, last in ages.items())
+    plan = planned(0, vms=vms, max_age_seconds=36 * 3600)
+    done = [Outcome(moref="done", name="done", run_id="r", ending=Ending.DONE)]
+    report = report_of(plan, done, at=OPENS)
+    assert report["overdue"] == ["old: last good point 2026-06-07 06:00 UTC", "never: no good point"]
+    assert "2 VMs overdue: old: last good point 2026-06-07 06:00 UTC, never: no good point" in problems_of(plan, report)
+    for changed in ({"max_age_seconds": None}, {"due": Due.SUPERSEDED}):
+        assert report_of(replace(plan, **changed), done, at=OPENS)["overdue"] == []
 
 
 class Step(EndingOperator):
@@ -321,7 +333,7 @@ def test_a_report_names_every_vm_that_has_no_new_point(policy):
     plan = planned(9, closes_at=OPENS + 1.5 * HOUR, unprotected=("lonely",))
     window = window_of(policy, plan, airflow)
     finish(window, airflow)
-    report = report_of(plan, window.outcomes())
+    report = report_of(plan, window.outcomes(), at=OPENS)
     assert (len(report["done"]), report["failed"], len(report["not started"])) == (5, ["web01"], 3)
     assert report["unprotected"] == ["lonely"]
     assert list(problems_of(plan, report)) == ["1 VM failed: web01", "3 VMs not started: web06, web07, web08"]
@@ -329,7 +341,7 @@ def test_a_report_names_every_vm_that_has_no_new_point(policy):
 
 def test_a_missed_window_a_policy_without_vms_and_a_superseded_window_are_told_apart():
     missed, empty, superseded = planned(2, due=Due.MISSED), planned(0), planned(0, due=Due.SUPERSEDED)
-    assert "it was missed" in " ".join(problems_of(missed, report_of(missed, [])))
-    assert "2 VMs not started" in " ".join(problems_of(missed, report_of(missed, [])))
-    assert "takes no VM" in " ".join(problems_of(empty, report_of(empty, [])))
-    assert list(problems_of(superseded, report_of(superseded, []))) == []
+    assert "it was missed" in " ".join(problems_of(missed, report_of(missed, [], at=OPENS)))
+    assert "2 VMs not started" in " ".join(problems_of(missed, report_of(missed, [], at=OPENS)))
+    assert "takes no VM" in " ".join(problems_of(empty, report_of(empty, [], at=OPENS)))
+    assert list(problems_of(superseded, report_of(superseded, [], at=OPENS))) == []

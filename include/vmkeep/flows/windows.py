@@ -68,6 +68,8 @@ class WindowPlan:
     """No backup starts then or later."""
     next_opens_at: datetime | None
     """Until then the window waits for its backups."""
+    max_age_seconds: float | None = None
+    """The age from which a VM's newest good point is an alarm; ``None``: no age is."""
     vms: tuple[PlannedVm, ...] = ()
     left_out: tuple[LeftOutVm, ...] = ()
     unprotected: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ def plan_window(
         "opens_at": opening.opens_at,
         "closes_at": opening.closes_at,
         "next_opens_at": coming.opens_at if coming else None,
+        "max_age_seconds": policy.max_age.total_seconds() if policy.max_age else None,
     }
     if due is Due.SUPERSEDED:
         return WindowPlan(**times)

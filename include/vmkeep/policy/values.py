@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from vmkeep.model.guest import GuestCommands
@@ -94,6 +95,8 @@ class Policy:
     """Airflow connections."""
     retention: RetentionRule | None
     """The rule for its points; ``None``: that of the repository's connection counts."""
+    max_age: timedelta | None
+    """The age from which a VM's newest good point is an alarm; ``None``: no age is."""
     sample: float
     """Share of a new point's data that is verified after the backup."""
     audit: float

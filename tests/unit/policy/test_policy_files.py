@@ -76,6 +76,7 @@ owner: storage team
 vsphere: vc2
 exclusions: [name:web-test*, tag:backup/never]
 priority: -7
+max_age: 36h
 mode: SUSPEND
 quiesce: off
 transports: [hotadd, nbdssl]
@@ -120,7 +121,7 @@ def test_every_field_reaches_the_policy(policy_file):
     assert policy.guest == GuestCommands(
         freeze="/opt/db/freeze now", thaw="/opt/db/thaw", login="guest_linux", seconds=60, required=False
     )
-    assert policy.audit == 0.5
+    assert (policy.audit, policy.max_age) == (0.5, timedelta(hours=36))
     assert (policy.sample, policy.backups_at_once) == (1.0, 3)
     assert (policy.notifications.when, policy.notifications.to) == ("always", ("me@example.com",))
 
