@@ -93,6 +93,14 @@ PARAMS = {
         title="Disks to leave out",
         description="One rule per line, as above. A disk that both lists fit is left out.",
     ),
+    "read_luns": Param(
+        [],
+        type=["null", "array"],
+        items={"type": "string"},
+        title="Physical RDMs to read",
+        description="One rule per line, as above. The proxy reads their content from the LUNs, which it has to see. "
+        "While the guest runs, only an array hook makes that content consistent.",
+    ),
     "skipped_is_failure": Param(
         False,
         type="boolean",
@@ -211,6 +219,7 @@ with DAG(
         transports=dag.param("transports"),
         include=dag.param("include"),
         exclude=dag.param("exclude"),
+        read_luns=dag.param("read_luns"),
         skipped_is_failure=dag.param("skipped_is_failure"),
         full=dag.param("full"),
         guest={

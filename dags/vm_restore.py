@@ -103,8 +103,8 @@ PARAMS = {
         type="string",
         enum=[choice.value for choice in PhysicalRdm],
         title="Physical-mode RDMs",
-        description="Replaces, in a new VM, a raw device that was not copied: a small empty disk, a LUN that is named "
-        "below, or nothing.",
+        description="Replaces a raw device in a new VM: a small empty disk, a LUN that is named below, an ordinary "
+        "disk with the content that was read from the LUN, or nothing.",
         section="New VM",
     ),
     "luns": optional_lines(

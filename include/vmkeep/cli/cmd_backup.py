@@ -78,6 +78,15 @@ def backup() -> None:
     help="Leave out disks that fit, written as for --include, which counts less; can be repeated.",
 )
 @option(
+    "--read-lun",
+    "read_luns",
+    section=Section.WHAT,
+    multiple=True,
+    metavar="DISK",
+    help="Read the content of physical RDMs that fit, written as for --include, from their LUNs, which this machine "
+    "has to see as block devices. While the guest runs, only an array hook makes that content consistent.",
+)
+@option(
     "--skipped-is-failure",
     section=Section.WHAT,
     is_flag=True,
@@ -136,8 +145,8 @@ def backup() -> None:
 @json_option
 def run(
     vm: str | None, selector: str | None, full: bool, include: tuple[str, ...], exclude: tuple[str, ...],
-    skipped_is_failure: bool, mode: str, quiesce: str, audit: float, verify: float, transports: str,
-    policy: str | None, parallel: int,
+    read_luns: tuple[str, ...], skipped_is_failure: bool, mode: str, quiesce: str, audit: float, verify: float,
+    transports: str, policy: str | None, parallel: int,
     repository: str | None, vddk: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Back up one VM, or a group of VMs.
@@ -160,6 +169,7 @@ def run(
         transports=parse_modes(transports),
         include=include,
         exclude=exclude,
+        read_luns=read_luns,
         skipped_is_failure=skipped_is_failure,
         full=full,
         audit=audit,

@@ -282,6 +282,10 @@ def _show_content(found: RestorePoint) -> None:
     for image in found.images:
         if image.access is not None:
             click.echo(f"  read          {image.disk.address} by {_way(image.access)}")
+        if image.lun is not None:
+            click.echo(
+                f"  LUN           {image.disk.address} from {image.lun.name}, consistency {image.lun.consistency}"
+            )
 
 
 def _show_marks(marks: Marks) -> None:

@@ -111,11 +111,11 @@ def restore() -> None:
 @option(
     "--physical-rdm",
     section=Section.NEW_VM,
-    type=click.Choice(["placeholder", "lun", "omit"]),
-    default="placeholder",
+    type=click.Choice([choice.value for choice in PhysicalRdm]),
+    default=PhysicalRdm.PLACEHOLDER.value,
     show_default=True,
-    help="Replacement of a physical-mode RDM, which is in no backup: an empty disk of at most 16 MiB, a mapping of the "
-    "LUN that --lun names, or nothing.",
+    help="Replacement of a physical-mode RDM: an empty disk of at most 16 MiB, a mapping of the LUN that --lun names, "
+    "an ordinary disk of the same size with the content that --read-lun backed up, or nothing.",
 )
 @option(
     "--lun",

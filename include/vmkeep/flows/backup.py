@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC
 
 from vmkeep.errors import StaleError, UnsupportedError
-from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, suspension, vm_access
+from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, lun_reads, suspension, vm_access
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
@@ -29,6 +29,7 @@ from vmkeep.flows.snapshot_removal import remove_own_snapshot, remove_snapshot
 from vmkeep.flows.transports import plan_transports, warnings_of
 from vmkeep.flows.values import BackupRequest, Preflight, Sealed, SnapshotTaken, VerifyReport
 from vmkeep.flows.vm_snapshot import hold_still, remove_leftovers
+from vmkeep.model import lun
 from vmkeep.model.fullreason import FullReason, count_reasons
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Cursor, DiskCopy, DiskJob, Progress
@@ -68,10 +69,11 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
         choice = choose_mode(request, vm, choose_disks(vm.disks, request))
         when = (*guest_hooks.circumstances(request.guest), *suspension.circumstances(choice.mode))
         rightscheck.require_on_vm(session, Purpose.BACKUP, vm, when=when)
-        disks = choose_disks(readable(vm.disks, choice.mode), request)
+        disks = lun_reads.choose(choose_disks(readable(vm.disks, choice.mode), request), request)
         require_some(disks, request, vm.identity.name)
         refuse_shared_in_use(session, vm, disks)
-        ways = plan_transports(session, vm, disks, request.transports, driver.transports)
+        luns = lun_reads.find(site, session, vm.moref, disks)
+        ways = plan_transports(session, vm, lun_reads.others(disks), request.transports, driver.transports)
         guest = guest_hooks.check(session, vm, request.guest, choice.mode, logins)
         last = find_last_point(repository, vm.identity)
         managed = f"it is managed by {vm.managed_by}, which may undo a restore of it, or be disturbed by one"
@@ -91,6 +93,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
             parent=last.point.ref if last.point else None,
             no_parent=last.full.text if last.full else "",
             no_parent_reason=last.full.reason if last.full else FullReason.NO_POINT,
+            luns=luns,
             transports=ways,
             warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *warnings_of(ways, disks), *guest),
         )
@@ -135,8 +138,10 @@ def copy_disk(
         with inventory.look_at_held_disks(session, job.vm.moref):
             if job.snapshot is not None:
                 snapshots.require(session, job.vm.moref, job.snapshot)
-            job = _where_it_is(session, job)
+            job = job if job.lun is not None else _where_it_is(session, job)
         child_site = pinned(site, session)
+    if job.lun is not None:
+        child_site = replace(child_site, disk_drivers=(lun.DRIVER,))
     usable = cursor if cursor is not None and cursor.snapshot == job.snapshot else None
     return start_copy(child_site, job, cursor=usable, on_progress=on_progress)
 
@@ -179,6 +184,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
             transports_asked=tuple(pre.request.transports),
             audit=copy.audit,
             access=copy.access,
+            lun=copy.lun,
         )
         for copy in sorted(copies, key=lambda copy: copy.disk.key)
     )
@@ -193,7 +199,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
         consistency=taken.consistency,
         images=images,
         skipped=tuple(disk for disk in pre.disks if disk.skip is not None),
-        warnings=(*pre.warnings, *taken.warnings, *_alarms(copies)),
+        warnings=(*pre.warnings, *taken.warnings, *lun_reads.warnings_of(copies), *_alarms(copies)),
         power=Power.ON if pre.running else Power.SUSPENDED if pre.suspended else Power.OFF,
         quiesce_required=pre.request.quiesce_required,
         quiesce_used=taken.quiesced,

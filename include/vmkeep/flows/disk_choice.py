@@ -24,20 +24,21 @@ def choose_disks(disks: Sequence[Disk], request: BackupRequest) -> tuple[Disk, .
     exclude = [parse_disk_rule(text) for text in request.exclude]
     for doing, rules in (("include", include), ("exclude", exclude)):
         for rule in rules:
-            if rule.named is not None and not any(_fits(rule, disk) for disk in disks):
+            if rule.named is not None and not any(fits(rule, disk) for disk in disks):
                 known = ", ".join(f"{disk.address} ({disk.label})" for disk in disks)
                 raise UsageError(f"no disk '{rule}' to {doing}; the VM has {known}")
     return tuple(_marked(disk, include, exclude) for disk in disks)
 
 
 def _marked(disk: Disk, include: Sequence[DiskRule], exclude: Sequence[DiskRule]) -> Disk:
-    out = next((f"excluded by {rule}" for rule in exclude if _fits(rule, disk)), None)
-    if out is None and include and not any(_fits(rule, disk) for rule in include):
+    out = next((f"excluded by {rule}" for rule in exclude if fits(rule, disk)), None)
+    if out is None and include and not any(fits(rule, disk) for rule in include):
         out = _NOT_INCLUDED
     return disk if out is None else replace(disk, skip=disk.skip or SkipReason.EXCLUDED, left_out=out)
 
 
-def _fits(rule: DiskRule, disk: Disk) -> bool:
+def fits(rule: DiskRule, disk: Disk) -> bool:
+    """Return whether a disk fits a rule."""
     place = parse_path(disk.file_name)
     return rule.fits(disk, place.datastore if place is not None else None)
 

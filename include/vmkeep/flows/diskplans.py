@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 from vmkeep.errors import ChangesUnknownError, NotFoundError, StaleError
+from vmkeep.flows import lun_reads
 from vmkeep.flows.connect import open_vsphere, require_server
 from vmkeep.flows.parents import NO_POINT, choose_parent, find_unfit
 from vmkeep.flows.same_vm import other_history, other_vm
@@ -46,6 +47,9 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
         jobs = []
         for disk in pre.disks:
             if disk.skip is None:
+                if (from_lun := lun_reads.job_for(disk, pre, taken)) is not None:
+                    jobs.append(from_lun)
+                    continue
                 if disk.key not in held:
                     raise StaleError(f"VM {pre.vm.name}: {disk.label} is not in snapshot {taken.snapshot}; start again")
                 jobs.append(planning.job(held[disk.key]))

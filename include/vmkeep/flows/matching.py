@@ -24,7 +24,10 @@ def match_disks(point: RestorePoint, target_disks: Sequence[Disk]) -> tuple[Disk
     :raises ConflictError: some copied disk has no target; the message lists every problem.
     """
     problems: list[str] = []
-    matches = [_match(image.disk, target_disks, problems) for image in point.images]
+    kept = [
+        image.disk for image in point.images if image.lun is not None and not _is_ordinary(image.disk, target_disks)
+    ]
+    matches = [_match(image.disk, target_disks, problems) for image in point.images if image.disk not in kept]
     taken: dict[int, str] = {}
     for match in matches:
         if match is not None and match.target_key is not None:
@@ -34,7 +37,17 @@ def match_disks(point: RestorePoint, target_disks: Sequence[Disk]) -> tuple[Disk
     if problems:
         raise ConflictError(f"the VM's disks do not fit {point.ref}, nothing was written: {'; '.join(problems)}")
     written = [match for match in matches if match is not None]
-    return (*written, *(_not_written(disk) for disk in point.skipped))
+    return (*written, *map(_left, kept), *(_not_written(disk) for disk in point.skipped))
+
+
+def _is_ordinary(disk: Disk, targets: Sequence[Disk]) -> bool:
+    """Return whether the VM has an ordinary disk at the place of a saved physical RDM."""
+    return any(target.address == disk.address and not target.physical_rdm for target in targets)
+
+
+def _left(disk: Disk) -> DiskMatch:
+    why = "its content was read from a LUN, and no restore writes to a LUN; export it, or write it to a new VM's disk"
+    return DiskMatch(disk=disk, target_key=None, written=False, note=f"left as it is: {why}")
 
 
 def _match(disk: Disk, targets: Sequence[Disk], problems: list[str]) -> DiskMatch | None:

@@ -58,5 +58,10 @@ def refuse_shared_in_use(session: Session, vm: inventory.VmDescription, disks: S
 
 def _users(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> tuple[str, ...]:
     copied = {disk.key for disk in disks if disk.skip is None}
-    shared = [disk for disk in vm.disks if disk.key in copied and disk.skip is not None and disk.skip.only_of_snapshots]
+    shared = [disk for disk in vm.disks if disk.key in copied and _may_be_shared(disk, off=not vm.running)]
     return sharing.users_of(session, vm.moref, shared)
+
+
+def _may_be_shared(disk: Disk, *, off: bool) -> bool:
+    """Return whether a disk is read as it is, so that another VM could write to it meanwhile."""
+    return disk.skip is not None and (disk.skip.only_of_snapshots or (off and disk.physical_rdm))

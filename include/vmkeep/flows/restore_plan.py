@@ -19,7 +19,7 @@ from vmkeep.flows.restore_saved import SavedVm, load_saved, refuse_for_existing,
 from vmkeep.flows.targets import find_target, may_run_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
 from vmkeep.flows.vm_snapshot import snapshot_run_is_alive
-from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.disk import Disk
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
 from vmkeep.model.transport import TransportMode, modes_for_writing
@@ -289,12 +289,27 @@ def _powers_on(request: RestoreRequest, point: RestorePoint) -> bool:
 
 
 def _match_new(disk: Disk, physical: PhysicalRdm, luns: Mapping[str, str]) -> DiskMatch:
+    if disk.physical_rdm:
+        return _match_rdm(disk, physical, luns.get(disk.address))
     if disk.skip is None:
         note = "virtual-mode RDM becomes an ordinary disk" if disk.compatibility_mode == "virtualMode" else ""
         return DiskMatch(disk=disk, target_key=None, written=True, note=note)
-    if disk.skip is SkipReason.PHYSICAL_RDM:
-        note = "left out" if physical is PhysicalRdm.OMIT else "an empty placeholder disk takes its place"
-        if disk.address in luns:
-            note = f"mapped to LUN {luns[disk.address]}, on which nothing is written"
-        return DiskMatch(disk=disk, target_key=None, written=False, note=f"physical RDM, not backed up: {note}")
     return DiskMatch(disk=disk, target_key=None, written=False, note="not in the backup: created empty")
+
+
+def _match_rdm(disk: Disk, physical: PhysicalRdm, lun: str | None) -> DiskMatch:
+    """Match a physical RDM with its replacement. Its content is in the point only if it was read from the LUN."""
+    copied = disk.skip is None
+    what = "content in the backup" if copied else "not backed up"
+    written = copied and physical is PhysicalRdm.DISK and lun is None
+    if lun is not None:
+        note = f"mapped to LUN {lun}, on which nothing is written"
+    elif physical is PhysicalRdm.DISK:
+        note = "an ordinary disk takes its place" + ("" if copied else ", empty")
+    elif physical is PhysicalRdm.OMIT:
+        note = "left out"
+    else:
+        note = "an empty placeholder disk takes its place" + (
+            "; --physical-rdm disk (physical_rdm) would write it to an ordinary disk" if copied else ""
+        )
+    return DiskMatch(disk=disk, target_key=None, written=written, note=f"physical RDM, {what}: {note}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 from vmkeep.errors import CorruptError, UsageError
 from vmkeep.flows.values import RestoreRequest
-from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.disk import Disk
 from vmkeep.model.job import from_json
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.references import ATTACHMENT, NONE_KEPT, References
@@ -90,7 +90,7 @@ def spec_options(
 
     :param connect: the network cards are connected as they were saved; else they start disconnected.
     """
-    rdms = [disk for disk in saved.point.disks if disk.skip is SkipReason.PHYSICAL_RDM]
+    rdms = [disk for disk in saved.point.disks if disk.physical_rdm]
     return configspec.SpecOptions(
         name=name,
         new_identity=not request.keep_identity,

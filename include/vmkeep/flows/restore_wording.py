@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmkeep.flows.values import DiskMatch, PhysicalRdm, RestorePlan
-from vmkeep.model.disk import Disk, SkipReason
+from vmkeep.model.disk import Disk
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.wording import size
 from vmkeep.vsphere.names import decode_name
@@ -46,7 +46,7 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
     stores = dict(place.disks)
     for match in plan.matches:
         if _is_left_out(plan, place, match.disk):
-            yield f"{_disk(match.disk)} is not made: a physical RDM, not backed up, left out as asked"
+            yield f"{_disk(match.disk)} is not made{_note(match)}, as asked"
             continue
         what = "is written" if match.written else "is not written"
         store = stores.get(match.disk.address, place.datastore)
@@ -59,7 +59,7 @@ def _new(plan: RestorePlan, place: SettledPlace) -> Iterator[str]:
 
 def _is_left_out(plan: RestorePlan, place: SettledPlace, disk: Disk) -> bool:
     mapped = disk.address in dict(place.luns)
-    return disk.skip is SkipReason.PHYSICAL_RDM and plan.request.physical_rdm is PhysicalRdm.OMIT and not mapped
+    return disk.physical_rdm and plan.request.physical_rdm is PhysicalRdm.OMIT and not mapped
 
 
 def _disk(disk: Disk) -> str:

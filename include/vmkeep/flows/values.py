@@ -13,6 +13,7 @@ from vmkeep.model.disk import Disk
 from vmkeep.model.diskrule import parse_disk_rule
 from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.guest import CommandsRun, GuestCommands
+from vmkeep.model.lun import MappedLun
 from vmkeep.model.place import SettledPlace
 from vmkeep.model.point import BackupMode, Consistency, Quiesce, VmIdentity
 from vmkeep.model.quiescing import QuiesceRequest
@@ -37,6 +38,8 @@ class BackupRequest:
     """Rules of the disks to copy (:mod:`vmkeep.model.diskrule`); none: all disks."""
     exclude: tuple[str, ...] = ()
     """Rules of the disks to leave out. They count more than those of the disks to copy."""
+    read_luns: tuple[str, ...] = ()
+    """Rules of the physical RDMs whose content this proxy reads from their LUNs; none: they are skipped."""
     skipped_is_failure: bool = False
     """A disk that cannot be copied fails the backup, unless the request leaves it out."""
     full: bool = False
@@ -57,7 +60,7 @@ class BackupRequest:
         require_some(self.transports)
         QuiesceRequest(level=self.quiesce, required=self.quiesce_required)
         runs_of(self.audit)
-        for rule in (*self.include, *self.exclude):
+        for rule in (*self.include, *self.exclude, *self.read_luns):
             parse_disk_rule(rule)
 
 
@@ -95,6 +98,8 @@ class Preflight:
     """Ref of the point of this very VM that an incremental starts from; ``None``: every disk is read in full."""
     no_parent: str = ""
     """Reason why there is no such point."""
+    luns: tuple[MappedLun, ...] = ()
+    """The physical RDMs that are read from their LUNs."""
     transports: tuple[DiskTransports, ...] = ()
     """A disk that is not listed is read by the modes of the request."""
     no_parent_reason: FullReason = FullReason.NO_POINT
@@ -196,6 +201,8 @@ class PhysicalRdm(StrEnum):
     """A small empty virtual disk."""
     LUN = "lun"
     """A free LUN, named for each RDM. Nothing is written to it."""
+    DISK = "disk"
+    """An ordinary disk of the LUN's size. It gets the LUN's content, if the backup read that; else it is empty."""
     OMIT = "omit"
     """No disk."""
 

@@ -90,6 +90,11 @@ class Disk:
             raise ValueError(f"{self.label}: capacity {self.capacity} is not a whole number of 512-byte sectors")
 
     @property
+    def physical_rdm(self) -> bool:
+        """Whether the disk is a physical-mode RDM, which no snapshot holds. Some backups read it from its LUN."""
+        return self.compatibility_mode == "physicalMode"
+
+    @property
     def why_skipped(self) -> str:
         """The reason in words why the disk is not copied; empty: it is copied."""
         if self.skip is None:

@@ -16,6 +16,7 @@ import msgspec
 from vmkeep.model.audit import Audit, AuditPlan
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
+from vmkeep.model.lun import LunRead
 from vmkeep.model.point import BackupKind
 from vmkeep.model.transport import DEFAULT_MODES, AccessUsed, TransportMode
 from vmkeep.model.vmref import VmRef
@@ -53,6 +54,8 @@ class DiskJob:
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
     why_transports: str = ""
     """The reasons why modes that the request prefers are not among these."""
+    lun: LunRead | None = None
+    """The LUN from which this proxy reads the disk; ``None``: it is read through vSphere."""
     piece_size: int = 1 << 20
     depth: int = 8
 
@@ -121,6 +124,8 @@ class DiskCopy:
     """Refs of the points that were marked as suspect, because the audit found a change that they may lack."""
     access: AccessUsed | None = None
     """The driver and the transport mode that were used, with the reasons; ``None``: an older program made the copy."""
+    lun: LunRead | None = None
+    """The LUN from which the disk was read; ``None``: it was read through vSphere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.guest import CommandsRun
 from vmkeep.model.hostconfig import HostRelease
+from vmkeep.model.lun import LunRead
 from vmkeep.model.transport import AccessUsed
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -137,6 +138,9 @@ class DiskImage:
     """The outcome of the audit of change tracking; ``None``: nothing was audited, or an older program wrote it."""
     access: AccessUsed | None = None
     """The way by which the disk was read; ``None``: an older program wrote the point, or the disk came from a file."""
+    lun: LunRead | None = None
+    """The LUN from which the content of a physical RDM was read, with its consistency, which is not the point's;
+    ``None``: the disk was read through vSphere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,7 @@ def _copy(
         audit=reading.audit,
         suspects=reading.suspects,
         access=_used(request, transport, job.transports, job.why_transports),
+        lun=job.lun,
     )
 
 

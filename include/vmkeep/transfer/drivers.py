@@ -18,7 +18,7 @@ from vmkeep.model.diskaccess import DiskDriver, Launch
 from vmkeep.model.site import Site
 
 GROUP: Final = "vmkeep.disk_drivers"
-_OWN: Final = {"vddk": "vmkeep.vddk.driver:VDDK"}
+_OWN: Final = {"vddk": "vmkeep.vddk.driver:VDDK", "lun": "vmkeep.proxy.lundriver:LUN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from vmkeep.errors import NotFoundError, UnsupportedError, UsageError
-from vmkeep.model.disk import SkipReason
 from vmkeep.model.place import SettledPlace
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.cards import card_networks
@@ -184,7 +183,7 @@ def _luns(session: Session, place: Place, devices: Iterable[Any], options: SpecO
     """Return the free LUN for each raw device mapping that gets one, by the disk's device key."""
     luns = {key: free_lun(session, place.host, name) for key, name in options.luns.items()}
     for disk in disks_of(devices):
-        if disk.skip is SkipReason.PHYSICAL_RDM and options.physical_rdm == "lun" and disk.key not in luns:
+        if disk.physical_rdm and options.physical_rdm == "lun" and disk.key not in luns:
             raise UsageError(
                 f"{disk.label}: name the free LUN that this physical RDM is to be mapped to "
                 f"(--lun '{disk.address}=LUN'; in Airflow the field luns); {free_luns(session, place.host)}"

@@ -16,7 +16,7 @@ from vmkeep.vsphere.luns import Lun
 PLACEHOLDER_BYTES = 16 << 20
 """Size of the placeholder for a physical RDM: any guest accepts it, and nobody takes it for the LUN."""
 _USUAL_FORMAT = "native_512"
-PHYSICAL_RDM = ("placeholder", "lun", "omit")
+PHYSICAL_RDM = ("placeholder", "lun", "disk", "omit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +55,24 @@ def new_disk(saved: Any, skip: SkipReason | None, rules: DiskRules, notes: list[
         lun = rules.luns[saved.key]
         notes.append(f"{label}: mapped to LUN {lun.device_name} ({size(lun.capacity)})")
         return _disk(saved, lun.capacity, _mapping(saved.backing, lun, file_name))
-    if skip is SkipReason.PHYSICAL_RDM:
+    physical = getattr(saved.backing, "compatibilityMode", None) == "physicalMode"
+    if physical and rules.physical_rdm != "disk":
         if rules.physical_rdm == "omit":
             notes.append(f"{label}: a physical RDM, left out as asked")
             return None
         if rules.physical_rdm == "lun":
             raise UsageError(f"{label}: name the free LUN that this physical RDM is to be mapped to")
         capacity = min(capacity, PLACEHOLDER_BYTES)
-        notes.append(f"{label}: a physical RDM, an empty placeholder of {capacity >> 20} MiB takes its place")
+        held = ", although the backup holds its content" if skip is None else ""
+        notes.append(f"{label}: a physical RDM, an empty placeholder of {capacity >> 20} MiB takes its place{held}")
         return _disk(saved, capacity, _flat(file_name, thin=True))
     if skip is not None:
         notes.append(f"{label}: not in the backup ({skip.why}), created empty")
     elif backing_name(saved.backing).startswith("RawDiskMapping"):
-        notes.append(f"{label}: a virtual-mode RDM, becomes an ordinary disk")
+        notes.append(f"{label}: a {'physical' if physical else 'virtual'}-mode RDM, becomes an ordinary disk")
     notes.extend(f"{label}: {what}" for what in _lost(saved))
-    mode = getattr(saved.backing, "diskMode", None) or "persistent"
+    # A physical RDM counts as independent because no snapshot holds it; an ordinary disk shall be in snapshots.
+    mode = "persistent" if physical else getattr(saved.backing, "diskMode", None) or "persistent"
     base = _base(saved.backing)
     thin = getattr(base, "thinProvisioned", None) if backing_name(base) == "FlatVer2" else True
     return _disk(saved, capacity, _flat(file_name, thin=thin, mode=mode, scrub=getattr(base, "eagerlyScrub", None)))

@@ -30,6 +30,7 @@ class PreflightOperator(EndingOperator):
     :param transports: VDDK transport modes, the preferred one first. Templated.
     :param include: rules of the disks to copy, e.g. ``scsi0:1`` or ``>2TiB``; none: all disks. Templated.
     :param exclude: rules of the disks to leave out. Templated.
+    :param read_luns: rules of the physical RDMs to read from their LUNs. Templated.
     :param skipped_is_failure: a disk that cannot be copied fails the run, unless a rule leaves it out. Templated.
     :param full: read every disk in full, even if its changes are known. Templated.
     :param guest: the fields of ``GuestCommands``, as :func:`commands_from` takes them; empty: no command. Templated.
@@ -46,6 +47,7 @@ class PreflightOperator(EndingOperator):
         "transports",
         "include",
         "exclude",
+        "read_luns",
         "skipped_is_failure",
         "full",
         "guest",
@@ -62,6 +64,7 @@ class PreflightOperator(EndingOperator):
         transports: Any = DEFAULT_MODES,
         include: Any = None,
         exclude: Any = None,
+        read_luns: Any = None,
         skipped_is_failure: Any = False,
         full: Any = False,
         guest: Any = None,
@@ -76,6 +79,7 @@ class PreflightOperator(EndingOperator):
         self.transports = transports
         self.include = include
         self.exclude = exclude
+        self.read_luns = read_luns
         self.skipped_is_failure = skipped_is_failure
         self.full = full
         self.guest = guest
@@ -99,6 +103,7 @@ class PreflightOperator(EndingOperator):
                 "transports": list(self.transports),
                 "include": list(self.include or ()),
                 "exclude": list(self.exclude or ()),
+                "read_luns": list(self.read_luns or ()),
                 "skipped_is_failure": self.skipped_is_failure,
                 "full": self.full,
                 "audit": self.audit,
