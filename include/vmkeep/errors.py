@@ -216,6 +216,13 @@ class LimitReachedError(VmKeepError):
         """Seconds after which to ask again."""
 
 
+class LowSpaceError(VmKeepError):
+    """A datastore has too little free space for a snapshot. Other snapshots that end meanwhile may make room."""
+
+    recovery = Recovery.RETRY
+    exit_code = 37
+
+
 class StaleError(VmKeepError):
     """The plan no longer fits: the snapshot is gone, disks of two snapshots were mixed, or the change id was reset."""
 

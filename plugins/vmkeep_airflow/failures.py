@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRescheduleException
 
-from vmkeep.errors import Recovery, VmKeepError
+from vmkeep.clock import now
+from vmkeep.errors import LimitReachedError, Recovery, VmKeepError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -15,10 +21,15 @@ def airflow_failures() -> Iterator[None]:
     """Turn a ``VmKeepError`` of the body into Airflow's error, by its ``recovery``.
 
     ``RETRY`` uses the task's retries. ``RESTART`` and ``STOP`` fail the task at once, because the same task with the
-    same input would fail again hours later.
+    same input would fail again hours later. A task that a limit leaves no room for ends without a failure, gives back
+    its worker and its slot in the pool, and is started again later. That uses none of its retries.
     """
     try:
         yield
+    except LimitReachedError as error:
+        log.info("%s; this task is started again in %.0f s", error, error.again_after)
+        again: Any = AirflowRescheduleException  # its constructor has no types
+        raise again(now() + timedelta(seconds=error.again_after)) from error
     except VmKeepError as error:
         if error.recovery is Recovery.RETRY:
             raise AirflowException(str(error)) from error

@@ -47,6 +47,13 @@ VSPHERE: dict[str, Any] = {
             "proxy's own variable VMKEEP_DISK_DRIVERS, and without it all that are installed.",
             "schema": _TEXT,
         },
+        "limits": {
+            "label": "Limits",
+            "description": "Over all runs and proxies, e.g. nfc=8, snapshots=8, free=5%: NFC sessions of one host (at "
+            "most 50, or 12 before version 8; usually 8), snapshots on one datastore (usually 8), and the space that a "
+            "snapshot leaves free on a datastore (usually 5%).",
+            "schema": _TEXT,
+        },
     },
 }
 
@@ -82,6 +89,12 @@ VMKEEP: dict[str, Any] = {
             "label": "Rate limit",
             "description": "Bytes per second to and from the repository, for each worker machine: 50MiB, or by time "
             "of day 20:00-06:00=unlimited,default=50MiB. Empty: as fast as it goes.",
+            "schema": _TEXT,
+        },
+        "transfers": {
+            "label": "Transfers at once",
+            "description": "Number of disks that all proxies together copy into or out of the repository at the same "
+            "time. Empty: any number.",
             "schema": _TEXT,
         },
         "retention": {

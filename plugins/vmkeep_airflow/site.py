@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from vmkeep.model.limits import parse_limits
 from vmkeep.model.site import Site, parse_hook_seconds
 from vmkeep.privacy import hide_memory
 from vmkeep_airflow.hooks.repository import RepositoryHook
@@ -24,6 +25,7 @@ def repository_site(repository_conn_id: str) -> Site:
         aws=place.aws,
         limit_rate=place.limit_rate,
         catalog=place.catalog,
+        limits=parse_limits(f"transfers={place.transfers}" if place.transfers else None),
     )
 
 
@@ -44,4 +46,5 @@ def make_site(*, vsphere_conn_id: str, repository_conn_id: str) -> Site:
         # Only from this worker's environment: who edits a connection or starts a run must not name a program to run.
         array_hook=os.environ.get("VMKEEP_ARRAY_HOOK") or None,
         array_hook_seconds=parse_hook_seconds(os.environ.get("VMKEEP_ARRAY_HOOK_SECONDS")),
+        limits=parse_limits(vsphere.limits, where.limits),
     )

@@ -9,6 +9,7 @@ from airflow.providers_manager import ProvidersManager
 from sqlalchemy import make_url
 
 from vmkeep.errors import UsageError
+from vmkeep.model.limits import Limits
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.site import make_site
 
@@ -24,8 +25,8 @@ def connections(monkeypatch):
 @pytest.mark.parametrize(
     ("conn_type", "fields"),
     [
-        ("vsphere", {"thumbprint", "ca_file", "vddk", "disk_drivers"}),
-        ("vmkeep", {"catalog", "catalog_password", "limit_rate", "aws_conn_id", "retention", "time_zone"}),
+        ("vsphere", {"thumbprint", "ca_file", "vddk", "disk_drivers", "limits"}),
+        ("vmkeep", {"catalog", "catalog_password", "limit_rate", "aws_conn_id", "retention", "time_zone", "transfers"}),
     ],
 )
 def test_the_form_of_each_connection_type_has_its_own_fields(conn_type, fields):
@@ -53,6 +54,16 @@ def test_a_proxy_that_knows_its_vddk_needs_no_folder_in_the_connection(connectio
     connections("repo", conn_type="vmkeep", host="/srv/vmkeep")
     monkeypatch.setenv("VMKEEP_VDDK", "/opt/vddk")
     assert make_site(vsphere_conn_id="vc", repository_conn_id="repo").vddk == folder
+
+
+def test_the_limits_are_read_from_both_connections(connections):
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p", extra={"limits": "nfc=4, free=200GiB"})
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep", extra={"transfers": "16"})
+    site = make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+    assert site.limits == Limits(nfc=4, free="200GiB", transfers=16)
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p", extra={"limits": "nfc=500"})
+    with pytest.raises(UsageError, match="nfc is a whole number from 1 to 50"):
+        make_site(vsphere_conn_id="vc", repository_conn_id="repo")
 
 
 def test_a_guests_user_is_read_from_a_connection_of_its_own_and_its_password_is_in_no_text(connections):

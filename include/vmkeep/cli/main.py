@@ -33,6 +33,7 @@ _NOUNS = {
     "host": "Back up the configurations of ESXi hosts, list them, and write them to files.",
     "image": "Import raw disk images as a restore point, and export them again.",
     "key": "List, add, replace and remove the key slots of an encrypted repository.",
+    "limit": "Show the limits on work at the same time, who uses them, and who waits.",
     "point": "List, show, pin and delete restore points; try retention rules on them.",
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",

@@ -17,6 +17,7 @@ from vmkeep.cli.pages import Section, option
 from vmkeep.cli.passphrases import given_passphrase, passphrase_for, password, remember_file
 from vmkeep.flows.repositories import Repository, open_repository, require_rate
 from vmkeep.model.address import parse_address
+from vmkeep.model.limits import parse_limits
 from vmkeep.model.site import Site, VCenter, parse_drivers, parse_hook_seconds
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 
@@ -140,6 +141,7 @@ def site_from(*, repository: str | None, vddk: str | None = None, **vsphere: str
         disk_drivers=drivers,
         array_hook=value_of(settings.ARRAY_HOOK) or None,
         array_hook_seconds=parse_hook_seconds(value_of(settings.ARRAY_HOOK_SECONDS)),
+        limits=parse_limits(value_of(settings.LIMITS)),
         catalog=catalog_url(),
     )
 

@@ -92,6 +92,10 @@ ARRAY_HOOK: Final = Setting(
 ARRAY_HOOK_SECONDS: Final = Setting(
     variable="VMKEEP_ARRAY_HOOK_SECONDS", meaning="Time limit of that hook in seconds; 300 by default."
 )
+LIMITS: Final = Setting(
+    variable="VMKEEP_LIMITS",
+    meaning="Limits on work at the same time, e.g. nfc=8, snapshots=8, free=5%, transfers=16.",
+)
 CATALOG: Final = Setting(
     variable="VMKEEP_CATALOG",
     meaning="SQLAlchemy URL of the catalog; by default a SQLite file in the state folder of the user.",
@@ -112,7 +116,7 @@ POLICIES: Final = Setting(
 SETTINGS: Final = (
     REPOSITORY, PASSPHRASE, PASSPHRASE_FILE, NEW_PASSPHRASE, SECOND_PASSPHRASE, SECOND_PASSPHRASE_FILE, LIMIT_RATE,
     VCENTER, USER, PASSWORD, PASSWORD_FILE, THUMBPRINT, CA_FILE, GUEST_USER, GUEST_PASSWORD,
-    GUEST_PASSWORD_FILE, VDDK, DISK_DRIVERS, ARRAY_HOOK, ARRAY_HOOK_SECONDS, CATALOG, CACHE, TIME_ZONE,
+    GUEST_PASSWORD_FILE, VDDK, DISK_DRIVERS, ARRAY_HOOK, ARRAY_HOOK_SECONDS, LIMITS, CATALOG, CACHE, TIME_ZONE,
     POLICIES,
 )  # fmt: skip
 """All of them, in the order in which people look for them."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC
 
 from vmkeep.errors import StaleError, UnsupportedError
-from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, lun_reads, suspension, vm_access
+from vmkeep.flows import array_hooks, guest_hooks, guest_thaws, limits, lun_reads, suspension, vm_access
 from vmkeep.flows.connect import check_driver, open_vsphere, pinned, require_server
 from vmkeep.flows.disk_choice import choose_disks, readable, require_some
 from vmkeep.flows.diskplans import plan_disks
@@ -106,14 +106,16 @@ def take_snapshot(
 
     :param has_ended: tells whether the owner of another run has ended; ``None``: the owner is not known.
     :param logins: returns the guest's user for commands in the guest.
+    :raises LimitReachedError: a limit leaves no room for this snapshot now. The VM was not touched.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         # A run that is cleared and started again begins anew: its old fence goes, and copies of the old try stop.
         area = repository.run(pre.request.run)
         area.restart()
+        require_server(session, pre.vm.vcenter, pre.vm.name)
+        limits.hold_for_snapshot(session, repository, site.limits, pre)
         begun = repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
-        require_server(session, pre.vm.vcenter, pre.vm.name)
         suspension.resume_before_backup(session, repository, pre, has_ended)
         remove_leftovers(session, repository, pre, has_ended)
         hooks = array_hooks.end_left(site, session, repository, pre, has_ended)
@@ -139,6 +141,8 @@ def copy_disk(
             if job.snapshot is not None:
                 snapshots.require(session, job.vm.moref, job.snapshot)
             job = job if job.lun is not None else _where_it_is(session, job)
+            ways = () if job.lun is not None else job.transports
+            job = replace(job, limits=limits.of_transfer(session, site.limits, job.vm.moref, ways))
         child_site = pinned(site, session)
     if job.lun is not None:
         child_site = replace(child_site, disk_drivers=(lun.DRIVER,))

@@ -19,6 +19,7 @@ from vmkeep.flows import backup, restore
 from vmkeep.flows.other_restores import LEASE
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.stopping import Stop
+from vmkeep.flows.turns import in_turn
 from vmkeep.flows.values import BackupRequest, Preflight, Restored, RestorePlan, RestoreRequest, Sealed, VerifyReport
 from vmkeep.model.guest import Logins, no_logins
 from vmkeep.model.job import Progress
@@ -34,6 +35,7 @@ PARALLEL_DISKS = 4
 """Number of disks transferred at once. More would only wait for the host's NFC server or the processors."""
 
 T = TypeVar("T")
+R = TypeVar("R")
 Bars = Callable[[str], Callable[[Progress], None]]
 
 
@@ -63,7 +65,7 @@ def run_backup(
     undo = _backup_undo(site, pre, logins)
     with _undone(undo) as transfers, stop.cancels(transfers.cancel):
         stop.check()
-        taken = backup.take_snapshot(site, pre, logins=logins)
+        taken = transfers.in_turn(partial(backup.take_snapshot, site, pre, logins=logins), announce)
         for warning in taken.warnings:
             announce(warning)
         stop.check()
@@ -165,10 +167,14 @@ class _Transfers:
 
     def _one(self, start: Callable[[], RunningTransfer[T]]) -> T:
         try:
-            return self._follow(start)
+            return self.in_turn(partial(self._follow, start), log.warning)
         except DiskMovedError as error:
             log.warning("%s; trying once more, where the disk is now", error)
-            return self._follow(start)
+            return self.in_turn(partial(self._follow, start), log.warning)
+
+    def in_turn(self, work: Callable[[], R], announce: Callable[[str], None]) -> R:
+        """Do a work as soon as limits leave room for it, unless the transfers are cancelled meanwhile."""
+        return in_turn(work, announce=announce, stopped=self._stopped)
 
     def _follow(self, start: Callable[[], RunningTransfer[T]]) -> T:
         with start() as transfer:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 from vmkeep.errors import ConflictError, NotFoundError, StaleError, TransientError, VmKeepError
-from vmkeep.flows import as_planned, vm_access
+from vmkeep.flows import as_planned, limits, vm_access
 from vmkeep.flows.connect import open_vsphere, pinned
 from vmkeep.flows.other_restores import HasEnded, dead_or_refused, end_restore, nobody_knows
 from vmkeep.flows.restore_end import finish_restore, hand_over
@@ -234,6 +234,7 @@ def write_disk(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], N
     with open_vsphere(site) as session:
         as_planned.require_same_vcenter(job.vcenter, server_uuid(session))
         as_planned.require_ready_disk(job, inventory.describe_vm(session, job.vm.moref))
+        job = replace(job, limits=limits.of_transfer(session, site.limits, job.vm.moref, job.transports))
         child_site = pinned(site, session)
     return start_write(child_site, job, on_progress=on_progress)
 

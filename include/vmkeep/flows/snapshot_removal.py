@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from vmkeep.errors import PermissionDeniedError, StoreFullError, VmKeepError
-from vmkeep.flows import array_hooks, guest_thaws, suspension, vm_access
+from vmkeep.flows import array_hooks, guest_thaws, limits, suspension, vm_access
 from vmkeep.flows.connect import fence_deadline, open_vsphere, require_server
 from vmkeep.flows.values import Removal
 from vmkeep.model.guest import Logins, no_logins
@@ -44,6 +44,7 @@ def remove_snapshot(
             removal = _remove(
                 site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release
             )
+            limits.give_back(repository, run)
         finally:
             hook = array_hooks.after_copy(site, repository, moref, run)
     if (problem := frozen or hook) is not None:
@@ -75,6 +76,7 @@ def remove_own_snapshot(
     def release(session: Session) -> tuple[str, ...]:
         try:
             with open_site_repository(site) as opened:
+                limits.give_back(opened, run)
                 return vm_access.release(site, session, opened, moref, run)
         except VmKeepError:
             if repository is None:

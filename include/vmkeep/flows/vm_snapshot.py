@@ -13,7 +13,7 @@ from vmkeep.errors import (
     SnapshotsInTheWayError,
     VmKeepError,
 )
-from vmkeep.flows import guest_hooks, other_restores, suspension
+from vmkeep.flows import guest_hooks, limits, other_restores, suspension
 from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.kept_names import kept_names
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
@@ -57,6 +57,8 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight, h
         if snapshot.run != own:
             area.fence()
         snapshots.remove(session, vm, snapshot.moref)
+        if snapshot.run != own:
+            limits.give_back(repository, snapshot.run)
         removed += 1
     return removed
 

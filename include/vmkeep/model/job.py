@@ -16,6 +16,7 @@ import msgspec
 from vmkeep.model.audit import Audit, AuditPlan
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.fullreason import FullReason
+from vmkeep.model.limits import Limit
 from vmkeep.model.lun import LunRead
 from vmkeep.model.point import BackupKind
 from vmkeep.model.transport import DEFAULT_MODES, AccessUsed, TransportMode
@@ -56,6 +57,8 @@ class DiskJob:
     """The reasons why modes that the request prefers are not among these."""
     lun: LunRead | None = None
     """The LUN from which this proxy reads the disk; ``None``: it is read through vSphere."""
+    limits: tuple[Limit, ...] = ()
+    """The limits within which the disk may be opened. The copy takes a permit of each."""
     piece_size: int = 1 << 20
     depth: int = 8
 
@@ -166,6 +169,8 @@ class WriteJob:
     fresh: bool
     """Whether the target disk was just created, so that it holds zeros already."""
     transports: tuple[TransportMode, ...] = DEFAULT_MODES
+    limits: tuple[Limit, ...] = ()
+    """The limits within which the disk may be opened. The transfer takes a permit of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from vmkeep.errors import UsageError
+
+MOST_NFC: Final = 50
+"""VMware advises against more disks of one host in parallel, whatever its version is."""
+_BUFFERS: Final = {5: 32, 6: 48, 7: 48}
+"""MiB that a host has for the buffers of all NFC sessions together, by its main version. Later ones have 96."""
+_OF_A_DISK: Final = 4
+"""MiB of buffers that one disk takes."""
+_FREE = re.compile(r"(\d+(?:\.\d+)?)\s*(%|MiB|GiB|TiB)")
+_UNITS: Final = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_FORM: Final = "nfc=8, snapshots=8, free=5%, transfers=16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of one site, as its administrator sets them."""
+
+    nfc: int = 8
+    """NFC sessions of one ESXi host. A host whose version serves fewer gets fewer."""
+    snapshots: int = 8
+    """Snapshots of running backups on one datastore."""
+    free: str = "5%"
+    """Space that a snapshot has to leave free on each datastore of its VM: a share of the capacity, or a size."""
+    transfers: int | None = None
+    """Disks that are copied into or out of one repository at the same time; ``None``: any number."""
+
+    def nfc_of(self, version: str | None) -> int:
+        """Return the NFC sessions that a host of some version gets: never more than its buffers serve.
+
+        :param version: the version of ESXi; ``None``: not known, so that the host counts as an old one.
+        """
+        found = re.match(r"\d+", version or "")
+        main = max(int(found.group()), min(_BUFFERS)) if found else min(_BUFFERS)
+        most = _BUFFERS[main] // _OF_A_DISK if main in _BUFFERS else MOST_NFC
+        return min(self.nfc, most)
+
+    def floor_of(self, capacity: int) -> int:
+        """Return the bytes that have to stay free on a datastore of some capacity."""
+        found = _FREE.fullmatch(self.free)
+        assert found is not None
+        number, unit = float(found[1]), found[2]
+        return int(capacity * number / 100) if unit == "%" else int(number * _UNITS[unit])
+
+
+def parse_limits(text: str | None, base: Limits | None = None) -> Limits:
+    """Return the limits that a text such as ``nfc=8, snapshots=4, free=10%, transfers=16`` sets.
+
+    :param base: the limits that the text changes; ``None``: the usual ones.
+    :raises UsageError: the text has another form, or a number is out of its range.
+    """
+    given: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in (text or "").split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if name not in _READERS or not equals or name in given:
+            raise UsageError(f"limits: '{part}' is none or is given twice; write e.g. {_FORM}")
+        given[name] = _READERS[name](name, value)
+    return replace(base or Limits(), **given)
+
+
+def _number(most: int) -> Callable[[str, str], int]:
+    def read(name: str, value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= most:
+            raise UsageError(f"limits: {name} is a whole number from 1 to {most}, and not '{value}'")
+        return int(value)
+
+    return read
+
+
+def _free(name: str, value: str) -> str:
+    found = _FREE.fullmatch(value)
+    if found is None or (found[2] == "%" and float(found[1]) > 99):
+        raise UsageError(f"limits: {name} is a share up to 99% or a size such as 200GiB, and not '{value}'")
+    return value
+
+
+_READERS: Final[dict[str, Callable[[str, str], Any]]] = {
+    "nfc": _number(MOST_NFC),
+    "snapshots": _number(1000),
+    "free": _free,
+    "transfers": _number(1000),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +99,8 @@ class Limit:
     name: str
     """Its name for people, e.g. ``NFC sessions of host esx1``."""
     most: int
+    of_nfc: bool = False
+    """It counts NFC sessions, which a disk that is opened by SAN or HotAdd does not use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

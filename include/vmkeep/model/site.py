@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from vmkeep.errors import UsageError
 from vmkeep.model.aws import AwsCredentials
+from vmkeep.model.limits import Limits
 
 _HOOK_SECONDS = 300.0
 _LONGEST_HOOK = 3600.0
@@ -56,6 +57,8 @@ class Site:
     limit_rate: str | None = None
     """This machine's limit for reading and writing the repository, in bytes per second, maybe by time of day, e.g.
     ``50MiB``."""
+    limits: Limits = field(default_factory=Limits)
+    """Limits on work at the same time, which all runs and proxies share."""
 
 
 def parse_drivers(text: str | None) -> tuple[str, ...]:

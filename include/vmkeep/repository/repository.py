@@ -16,6 +16,7 @@ from vmkeep.blobs import BlobStore, Meter, abreast, close_store
 from vmkeep.errors import BlobNotFoundError, CorruptError, NotFoundError, RepositoryError, StoreError, StoreFullError
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.job import Progress
+from vmkeep.model.limits import Limit, Usage
 from vmkeep.model.point import RestorePoint
 from vmkeep.repository.blocks import BlockReader, BlockWriter
 from vmkeep.repository.checks import Finding, Places, PointCheck, Slice
@@ -27,11 +28,13 @@ from vmkeep.repository.notes import (
     DamageNotes,
     Forgettings,
     KnownDamage,
+    Permits,
     PointMarks,
     SealedNotes,
     SweepRecords,
     runs,
     tries,
+    usages,
 )
 from vmkeep.repository.points import (
     Manifests,
@@ -335,6 +338,14 @@ class Repository:
     def run(self, run: str) -> runs.RunArea:
         """Return the area of one run."""
         return runs.RunArea(self.blobs, self.framer, run)
+
+    def permits(self, limit: Limit) -> Permits:
+        """Return the permits of one limit."""
+        return Permits(self.blobs, self.framer, limit)
+
+    def usages(self) -> list[Usage]:
+        """Return the use of every limit for which a permit was taken not long ago, by name."""
+        return usages(self.blobs, self.framer)
 
     def check(
         self,

@@ -145,6 +145,7 @@ def _copy(
     from vmkeep.model.job import Cursor, DiskCopy, DiskJob, from_plain
     from vmkeep.transfer.auditing import OnceAllocated
     from vmkeep.transfer.increments import decide_reading
+    from vmkeep.transfer.permitted import permitted
     from vmkeep.transfer.storing import back_up_disk
 
     job = from_plain(DiskJob, request.job)
@@ -152,7 +153,13 @@ def _copy(
     with _open_repository(request, site) as repository:
         area = repository.run(job.run)
         extents = area.load_extents(job.extents) if job.extents else None
-        with area.open_lease(f"disk-{job.disk.key}") as lease, access.open_source(job) as source:
+        name, what = f"disk-{job.disk.key}", f"copy of {job.vm.name} {job.disk.label}"
+        with (
+            area.open_lease(name) as lease,
+            permitted(repository, job.limits, run=job.run, lease=name, what=what) as settle,
+            access.open_source(job) as source,
+        ):
+            settle(source.transport)
             if source.capacity != job.disk.capacity:
                 raise StaleError(
                     f"{job.vm.name} {job.disk.label}: the disk has {source.capacity} bytes, not {job.disk.capacity} "
@@ -215,6 +222,7 @@ def _write(
 ) -> DiskWrite:
     from vmkeep.model.job import DiskWrite, WriteJob, from_plain
     from vmkeep.transfer.compare import compare_disk
+    from vmkeep.transfer.permitted import permitted
     from vmkeep.transfer.writing import restore_disk
 
     job = from_plain(WriteJob, request.job)
@@ -224,9 +232,14 @@ def _write(
         root = next((image.root for image in point.images if image.disk.key == job.device_key), None)
         if root is None:
             raise ConflictError(f"restore point {job.point} holds no disk {job.device_key}")
-        with repository.run(job.run).open_lease(f"disk-{job.device_key}") as lease:
+        name, title = f"disk-{job.device_key}", f"restore of {job.target_file}"
+        with (
+            repository.run(job.run).open_lease(name) as lease,
+            permitted(repository, job.limits, run=job.run, lease=name, what=title) as settle,
+        ):
             check = _both(stop.check, lease.check)
             with access.open_target(job) as target:
+                settle(target.transport)
                 if target.capacity != job.capacity:
                     raise ConflictError(
                         f"{job.target_file}: has {target.capacity} bytes, not {job.capacity} as planned"

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from vmkeep.errors import Recovery, TransferError, VmKeepError
 from vmkeep.model.aws import AwsCredentials
+from vmkeep.model.limits import Limits
 from vmkeep.model.site import Site, VCenter
 
 CANCEL: Final = b"cancel\n"
@@ -77,7 +78,8 @@ def parse_site(plain: dict[str, Any]) -> Site:
     """Parse the result of :func:`plain_site`. It is done by hand, because nothing heavy may be imported yet."""
     vcenter, aws = plain.get("vcenter"), plain.get("aws")
     parsed = {"vcenter": VCenter(**vcenter) if vcenter else None, "aws": AwsCredentials(**aws) if aws else None}
-    return Site(**{**plain, **parsed, "disk_drivers": tuple(plain.get("disk_drivers") or ())})
+    lists = {"disk_drivers": tuple(plain.get("disk_drivers") or ()), "limits": Limits(**plain.get("limits") or {})}
+    return Site(**{**plain, **parsed, **lists})
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:

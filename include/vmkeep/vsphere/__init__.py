@@ -29,6 +29,7 @@ __all__ = [
     "hostbundles",
     "hosts",
     "inventory",
+    "loads",
     "machines",
     "mappings",
     "names",

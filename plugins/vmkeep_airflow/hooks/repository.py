@@ -26,6 +26,8 @@ class RepositoryPlace:
     retention: str | None = None
     """The retention rule in the form of :func:`vmkeep.retention.parse_rule`; ``None``: keep all points."""
     time_zone: str = "UTC"
+    transfers: str | None = None
+    """Number of disks that are copied into or out of the repository at the same time; ``None``: any number."""
 
 
 class RepositoryHook(BaseHook):
@@ -55,6 +57,7 @@ class RepositoryHook(BaseHook):
             limit_rate=extra(connection, "limit_rate"),
             retention=extra(connection, "retention"),
             time_zone=extra(connection, "time_zone") or "UTC",
+            transfers=extra(connection, "transfers"),
             aws=load_aws(aws_conn_id) if (aws_conn_id := extra(connection, "aws_conn_id")) else None,
         )
 

@@ -7,6 +7,7 @@ import os
 from airflow.sdk import BaseHook
 
 from vmkeep.model.address import parse_address
+from vmkeep.model.limits import parse_limits
 from vmkeep.model.site import VCenter, parse_drivers
 from vmkeep_airflow.hooks.fields import extra, load_connection, required
 
@@ -55,6 +56,11 @@ class VsphereHook(BaseHook):
         connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
         return parse_drivers(extra(connection, "disk_drivers") or os.environ.get("VMKEEP_DISK_DRIVERS"))
 
+    @property
+    def limits(self) -> str | None:
+        """The limits of hosts and datastores, in the form of :func:`vmkeep.model.limits.parse_limits`."""
+        return extra(load_connection(self.vsphere_conn_id, conn_type=self.conn_type), "limits")
+
     def test_connection(self) -> tuple[bool, str]:
         """Log in and out again, for the button in Airflow's connection form."""
         from vmkeep.errors import VmKeepError
@@ -62,6 +68,7 @@ class VsphereHook(BaseHook):
 
         try:
             vcenter = self.get_conn()
+            parse_limits(self.limits)
             require_login(vcenter)
         except VmKeepError as error:
             return False, str(error)

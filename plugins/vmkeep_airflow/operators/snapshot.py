@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowTaskTerminated
 
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import LimitReachedError, VmKeepError
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
@@ -54,6 +54,8 @@ class SnapshotOperator(EndingOperator):
         found = replace(found, request=replace(found.request, run=run, owner=owner_text(owner)))
         try:
             taken = backup.take_snapshot(site, found, has_ended=has_ended(ti), logins=guest_login)
+        except LimitReachedError:
+            raise  # nothing was touched, and this try goes on later
         except BaseException:
             self._remove(site, found, run)
             raise

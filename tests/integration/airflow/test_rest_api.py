@@ -123,7 +123,7 @@ def test_the_pool_exists_without_anybody_creating_it(api):
 
 def test_the_connection_form_knows_all_types(api):
     forms = {form["connection_type"]: form for form in api.call("GET", "/ui/connections/hook_meta")}
-    assert set(forms["vsphere"]["extra_fields"]) == {"thumbprint", "ca_file", "vddk", "disk_drivers"}
+    assert set(forms["vsphere"]["extra_fields"]) == {"thumbprint", "ca_file", "vddk", "disk_drivers", "limits"}
     assert forms["vmkeep"]["standard_fields"]["host"]["title"] == "Repository location"
     assert forms["vmkeep_guest"]["standard_fields"]["login"]["title"] == "User in the guest"
 

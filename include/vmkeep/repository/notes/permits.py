@@ -156,7 +156,12 @@ class Permits:
         slot = f"{self._prefix}slots/{number}/"
         key = f"{slot}{last + 1:012d}"
         fields = {"owner": holder.owner, "run": holder.run, "what": holder.what, "lease": holder.lease}
-        limit = {"key": self._limit.key, "name": self._limit.name, "most": self._limit.most}
+        limit = {
+            "key": self._limit.key,
+            "name": self._limit.name,
+            "most": self._limit.most,
+            "of_nfc": self._limit.of_nfc,
+        }
         try:
             self._store.put(key, self._wrap(key, {**fields, "limit": limit}))
         except ConflictError:

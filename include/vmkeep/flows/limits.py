@@ -1,0 +1,132 @@
+"""Applies a site's limits: to each transfer of a disk, and to the snapshot of a backup.
+
+A transfer takes permits when it starts, and its lease keeps them. A snapshot takes permits of its own before it is
+taken, and its run keeps them until the snapshot is removed: one of each datastore of the VM, and one for the copies of
+its disks. There are as many of these as copies at a time, so no more snapshots are open than copies can use.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from vmkeep.errors import LowSpaceError, NotFoundError, VmKeepError
+from vmkeep.flows.transports import transports_of
+from vmkeep.flows.values import Preflight
+from vmkeep.model.job import from_json, to_json
+from vmkeep.model.limits import Holder, Limit, Limits, Usage
+from vmkeep.model.point import BackupMode
+from vmkeep.model.site import Site
+from vmkeep.model.transport import TransportMode
+from vmkeep.model.wording import size
+from vmkeep.repository import Repository, open_site_repository
+from vmkeep.vsphere import loads
+from vmkeep.vsphere.server import server_uuid
+from vmkeep.vsphere.session import Session
+
+log = logging.getLogger(__name__)
+
+_NOTE: Final = "permits"
+_NFC: Final = frozenset({TransportMode.NBD, TransportMode.NBDSSL})
+
+
+def of_transfer(session: Session, limits: Limits, moref: str, transports: Sequence[TransportMode]) -> tuple[Limit, ...]:
+    """Return the limits within which a disk of a VM may be opened.
+
+    :param moref: managed object id of the VM.
+    :param transports: the transport modes by which the disk may be opened.
+    """
+    found = []
+    if _NFC & set(transports) and (nfc := _nfc_of(session, limits, moref)) is not None:
+        found.append(nfc)
+    if limits.transfers is not None:
+        found.append(Limit(key="transfers", name="transfers of the repository", most=limits.transfers))
+    return tuple(found)
+
+
+def _nfc_of(session: Session, limits: Limits, moref: str) -> Limit | None:
+    host = loads.read_host(session, moref)
+    if host is None:
+        return None
+    most = limits.nfc_of(host.version)
+    return Limit(key=f"nfc/{host.id}", name=f"NFC sessions of host {host.name}", most=most, of_nfc=True)
+
+
+def hold_for_snapshot(session: Session, repository: Repository, limits: Limits, pre: Preflight) -> None:
+    """Take the permits of a run for its snapshot. The run keeps them until :func:`give_back`.
+
+    :raises LimitReachedError: a permit is not free. None is held, and the VM is not touched.
+    :raises LowSpaceError: a datastore of the VM has too little free space for a snapshot.
+    """
+    if pre.mode is BackupMode.ASIS:
+        return
+    moref, run = pre.vm.moref or "", pre.request.run
+    stores = loads.read_stores(session, moref)
+    _require_space(stores, limits, pre)
+    wanted = [_for_snapshots(limit) for limit in of_transfer(session, limits, moref, _transports(pre))]
+    server = server_uuid(session)
+    wanted += [
+        Limit(
+            key=f"datastore/{server}/{store.moref}",
+            name=f"snapshots on datastore {store.name}",
+            most=limits.snapshots,
+        )
+        for store in stores
+    ]
+    area = repository.run(run)
+    area.store(_NOTE, to_json(wanted))
+    holder = Holder(owner=run, run=run, what=f"backup of {pre.vm.name}")
+    held: list[Limit] = []
+    try:
+        for limit in wanted:
+            repository.permits(limit).take(holder)
+            held.append(limit)
+    except BaseException:
+        for limit in held:  # but not the last one, so that the run keeps its place in that queue
+            repository.permits(limit).give_back(run)
+        raise
+
+
+def give_back(repository: Repository, run: str) -> None:
+    """Give back the permits of a run whose snapshot is gone. A failure leaves them until they expire."""
+    try:
+        for limit in from_json(tuple[Limit, ...], repository.run(run).load(_NOTE)):
+            repository.permits(limit).give_back(run)
+    except NotFoundError:
+        return
+    except (VmKeepError, ValueError) as error:
+        log.warning("run %s: its permits are free only in some hours: %s", run, error)
+
+
+def list_usages(site: Site) -> list[Usage]:
+    """Return the use of every limit of a repository for which a permit was taken not long ago."""
+    with open_site_repository(site) as repository:
+        return repository.usages()
+
+
+def _require_space(stores: Sequence[loads.StoreLoad], limits: Limits, pre: Preflight) -> None:
+    """Return if every datastore has the space that a snapshot has to leave free.
+
+    :raises LowSpaceError: one has not.
+    """
+    with_memory = pre.mode is BackupMode.SNAPSHOT_INCL_MEM and pre.running
+    for store in stores:
+        floor, memory = limits.floor_of(store.capacity), store.memory if with_memory else 0
+        if store.capacity and store.free - memory < floor:
+            takes = f", of which the VM's memory would take {size(memory)}" if memory else ""
+            raise LowSpaceError(
+                f"VM {pre.vm.name}: no snapshot is taken, because datastore {store.name} has {size(store.free)} free"
+                f"{takes}, and {size(floor)} have to stay free (limit 'free={limits.free}'): make room on it, or lower "
+                "the limit"
+            )
+
+
+def _transports(pre: Preflight) -> tuple[TransportMode, ...]:
+    return tuple({mode for disk in pre.disks if disk.skip is None for mode in transports_of(pre, disk.key).modes})
+
+
+def _for_snapshots(limit: Limit) -> Limit:
+    """Return the limit on snapshots whose copies go by another limit."""
+    return replace(limit, key=f"snapshots/{limit.key}", name=f"snapshots to copy within the {limit.name}", of_nfc=False)
