@@ -63,9 +63,10 @@ def hold_for_snapshot(session: Session, repository: Repository, limits: Limits, 
     if pre.mode is BackupMode.ASIS:
         return
     moref, run = pre.vm.moref or "", pre.request.run
-    stores = loads.read_stores(session, moref)
+    with loads.look_at_loads(session, moref):
+        stores = loads.read_stores(session, moref)
+        wanted = [_for_snapshots(limit) for limit in of_transfer(session, limits, moref, _transports(pre))]
     _require_space(stores, limits, pre)
-    wanted = [_for_snapshots(limit) for limit in of_transfer(session, limits, moref, _transports(pre))]
     server = server_uuid(session)
     wanted += [
         Limit(

@@ -10,7 +10,7 @@ from typing import Any
 from vmkeep.model.disk import ChangeId, Disk
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.vmref import VmRef
-from vmkeep.vsphere import guests, protection
+from vmkeep.vsphere import guests, loads, protection
 from vmkeep.vsphere.api import moref_of, serialize, vim
 from vmkeep.vsphere.claims import VmClaim, parse_mark
 from vmkeep.vsphere.disks import disks_of
@@ -179,8 +179,11 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
 
 
 def look_at_held_disks(session: Session, moref: str) -> AbstractContextManager[None]:
-    """Read in one call the snapshots of a VM and the devices that the current one holds. The body answers from that."""
-    along = {("snapshot.currentSnapshot", vim.vm.Snapshot): (_DEVICES,)}
+    """Read in one call a VM's snapshots, the devices that the current one holds, and the VM's host.
+
+    The body answers from that.
+    """
+    along = dict([(("snapshot.currentSnapshot", vim.vm.Snapshot), (_DEVICES,)), loads.HOST])
     return look_at(session, session.vm(moref), "snapshot", *protection.PATHS, along=along)
 
 

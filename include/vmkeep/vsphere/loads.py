@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Final
 
-from vmkeep.vsphere.api import moref_of
+from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.names import decode_name
 from vmkeep.vsphere.paths import parse_path
-from vmkeep.vsphere.properties import read, read_each
+from vmkeep.vsphere.properties import look_at, read, read_each
 from vmkeep.vsphere.session import Session
+
+HOST: Final = (("runtime.host", vim.HostSystem), ("name", "config.product.version", "summary.hardware.uuid"))
+"""The reference from a VM to its host, and the properties that are read of it."""
+_STORES: Final = (("datastore", vim.Datastore), ("summary",))
+_OF_VM: Final = ("config.files.vmPathName", "config.hardware.memoryMB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,11 @@ class StoreLoad:
     """Bytes of the VM's memory, if the datastore is the one that takes them with a snapshot."""
 
 
+def look_at_loads(session: Session, moref: str) -> AbstractContextManager[None]:
+    """Read in one call a VM's host and datastores. The body answers from that."""
+    return look_at(session, session.vm(moref), *_OF_VM, along=dict([HOST, _STORES]))
+
+
 def read_host(session: Session, moref: str) -> HostLoad | None:
     """Return the host on which a VM is registered; ``None``: vSphere does not tell.
 
@@ -43,7 +55,7 @@ def read_host(session: Session, moref: str) -> HostLoad | None:
     """
     with speaking(f"find out on which host VM {moref} is"):
         host = read(session, session.vm(moref), "runtime.host")["runtime.host"]
-        found = read_each(session, [host], "name", "config.product.version", "summary.hardware.uuid") if host else []
+        found = read_each(session, [host], *HOST[1]) if host is not None else []
         for managed, values in found:
             return HostLoad(
                 id=(values["summary.hardware.uuid"] or moref_of(managed)).lower(),
@@ -56,8 +68,7 @@ def read_host(session: Session, moref: str) -> HostLoad | None:
 def read_stores(session: Session, moref: str) -> tuple[StoreLoad, ...]:
     """Return the datastores that hold files of a VM, by name."""
     with speaking(f"read the free space of the datastores of VM {moref}"):
-        paths = ("datastore", "config.files.vmPathName", "config.hardware.memoryMB")
-        values = read(session, session.vm(moref), *paths)
+        values = read(session, session.vm(moref), "datastore", *_OF_VM)
         home = parse_path(values["config.files.vmPathName"] or "")
         memory = (values["config.hardware.memoryMB"] or 0) << 20
         stores = []
