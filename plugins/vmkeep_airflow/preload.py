@@ -1,8 +1,8 @@
 """Imports the engine once in the process from which tasks are forked, so that each task starts a second faster.
 
 With LocalExecutor this is the scheduler. With Celery it is the worker, if ``lazy_load_plugins`` is off in section
-``core`` of its settings. The slow derivation of a key from a passphrase is also done once for all tasks. Other
-executors start their tasks from other processes, where this module does nothing.
+``core`` of its settings. The slow derivation of a key from a passphrase is also done once for all tasks, and they share
+one log-in to each vCenter. Other executors start their tasks from other processes, where this module does nothing.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ def in_celery_worker() -> bool:
 
 
 def warm_up() -> None:
-    """Import the modules that every task imports, and share the keys of repositories that a passphrase unlocks."""
+    """Import the modules that every task imports, and share log-ins and the keys that a passphrase unlocks."""
     for module in iter_modules(operators.__path__, f"{operators.__name__}."):
         import_module(module.name)
     for name in _IN_EVERY_TASK:
         import_module(name)
-    from vmkeep.flows.keys import share_keys  # imported here, because it takes time that a web server need not spend
+    # Imported here, because it takes time that a web server need not spend.
+    from vmkeep.flows.keys import share_keys, share_log_ins
 
     share_keys()
+    share_log_ins()

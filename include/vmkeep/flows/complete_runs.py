@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from vmkeep.errors import CancelledError, DiskMovedError, VmKeepError
 from vmkeep.flows import backup, restore
+from vmkeep.flows.connect import one_log_in
 from vmkeep.flows.other_restores import LEASE
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.stopping import Stop
@@ -59,6 +60,20 @@ def run_backup(
     share_keys()
     stop = stop or Stop()
     stop.check()
+    with one_log_in(site):
+        return _backed_up(site, request, bars=bars, announce=announce, verify=verify, logins=logins, stop=stop)
+
+
+def _backed_up(
+    site: Site,
+    request: BackupRequest,
+    *,
+    bars: Bars,
+    announce: Callable[[str], None],
+    verify: float,
+    logins: Logins,
+    stop: Stop,
+) -> tuple[Sealed, VerifyReport]:
     pre = backup.preflight(site, request, logins=logins)
     for warning in pre.warnings:
         announce(warning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +14,7 @@ from vmkeep.model.diskaccess import DriverProbe, Launch
 from vmkeep.model.site import Site
 from vmkeep.transfer import choose_driver, probe_driver
 from vmkeep.vsphere.server import server_uuid
-from vmkeep.vsphere.session import Session, open_session
+from vmkeep.vsphere.session import Session, one_session, open_session
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,11 @@ def open_vsphere(site: Site) -> Iterator[Session]:
         raise UsageError("no vCenter is given")
     with open_session(site.vcenter) as session:
         yield session
+
+
+def one_log_in(site: Site) -> AbstractContextManager[None]:
+    """Let all steps in the body go on with one log-in to the site's vCenter."""
+    return one_session(site.vcenter) if site.vcenter is not None else nullcontext()
 
 
 def require_server(session: Session, vcenter: str | None, vm_name: str) -> None:

@@ -2,10 +2,10 @@
 
 All other packages see managed object ids (``vm-16``) and model values.
 
-*The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``), calls and their faults (``api``,
-``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter or host. *The inventory*:
-``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds the VMs
-that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
+*The connection*: ``session`` (over ``connection``, ``stub``, ``trust``, ``http``, ``tickets``), calls and their faults
+(``api``, ``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter or host. *The
+inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds
+the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
 ``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``relocation``, ``reach``, ``rdms``, ``guestcommands``,
 ``traces``; ``hostbundles`` for the configuration of a host. *A new VM*:
 ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``, ``cards``,
@@ -46,6 +46,7 @@ __all__ = [
     "sharing",
     "snapshots",
     "suspensions",
+    "tickets",
     "traces",
     "vmfacts",
     "vmfiles",

@@ -35,9 +35,12 @@ def serialize(value: Any, version: str) -> bytes:
         raise UnsupportedError(f"vSphere's {type_name(value)} is incomplete and cannot be saved: {error}") from None
 
 
-def deserialize(text: bytes, kind: Any) -> Any:
-    """Parse the text of :func:`serialize`. Malformed text raises any error of expat or of pyVmomi."""
-    return _codec.Deserialize(text, kind)
+def deserialize(text: bytes, kind: Any, stub: Any = None) -> Any:
+    """Parse the text of :func:`serialize`. Malformed text raises any error of expat or of pyVmomi.
+
+    :param stub: sends the calls of managed objects in it.
+    """
+    return _codec.Deserialize(text, kind, stub)
 
 
 def type_name(value: Any) -> str:

@@ -16,13 +16,15 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from vmkeep.errors import UnreachableError, VmKeepError
+from vmkeep.errors import StaleError, UnreachableError, VmKeepError
 from vmkeep.model.site import VCenter
-from vmkeep.vsphere.api import newest_version, vim
+from vmkeep.vsphere import tickets
+from vmkeep.vsphere.api import deserialize, newest_version, serialize, vim
 from vmkeep.vsphere.connection import PinnedConnection
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.http import exchange
 from vmkeep.vsphere.stub import PinnedStub
+from vmkeep.vsphere.tickets import Ticket
 from vmkeep.vsphere.trust import Trust
 
 log = logging.getLogger(__name__)
@@ -38,15 +40,26 @@ LOGOUT_SECONDS = 10.0
 class Session:
     """A logged-in session, made by :func:`open_session`. Thread-safe."""
 
-    def __init__(self, vcenter: VCenter, trust: Trust, stub: PinnedStub, call_timeout: float) -> None:
+    def __init__(
+        self, vcenter: VCenter, trust: Trust, stub: PinnedStub, call_timeout: float, ticket: Ticket | None = None
+    ) -> None:
+        """Log in, or go on with the session of a ticket.
+
+        A ticket is not tried out: if its session has ended, the first call logs in, as after any expiry.
+        """
         self._vcenter = vcenter
         self._trust = trust
         self._stub = stub
         self._call_timeout = call_timeout
-        with speaking(vcenter.host):
-            self.content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
-        self.log_in()
-        stub.on_expired(self.log_in)
+        if ticket is None:
+            self.content: Any = self._read_content()
+            self.log_in()
+            tickets.keep(vcenter, self._ticket())
+        else:
+            self.content = deserialize(ticket.content.encode(), vim.ServiceInstanceContent, stub)
+            self._user_name, self._session_key = ticket.user_name, ticket.session_key
+            stub.cookie = ticket.cookie
+        stub.on_expired(self._log_in_again)
 
     def __repr__(self) -> str:
         """Name the server and the user, and nothing secret."""
@@ -166,6 +179,33 @@ class Session:
         self._user_name, self._session_key = str(user.userName), str(user.key)
         log.debug("logged in to %s as %s", self._vcenter.host, self._vcenter.user)
 
+    def _log_in_again(self) -> None:
+        """Log in anew to the same server, which may be another one by now if the session is an older process's.
+
+        :raises StaleError: another server answers at the address. It was sent no password.
+        """
+        content = self._read_content()
+        before, now = self.content.about.instanceUuid, content.about.instanceUuid
+        if before != now:
+            raise StaleError(f"{self.host} is another server by now ({now or 'unknown'}, not {before}): begin anew")
+        self.content = content
+        self.log_in()
+        tickets.replace(self._vcenter, self._ticket())
+
+    def _read_content(self) -> Any:
+        with speaking(self._vcenter.host):
+            return vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+
+    def _ticket(self) -> Ticket:
+        return Ticket(
+            version=self.api_version,
+            certificate=self.thumbprint_sha256,
+            cookie=self._stub.cookie,
+            user_name=self._user_name,
+            session_key=self._session_key,
+            content=serialize(self.content, self.api_version).decode(),
+        )
+
     def server_time(self) -> datetime:
         """Return the time by the server's clock, to compare with times of snapshots. Keeps the session alive."""
         with speaking(f"ask {self._vcenter.host} for its time"):
@@ -173,10 +213,14 @@ class Session:
             return time.astimezone(UTC)
 
     def close(self) -> None:
-        """Log out and close every connection. Never raises, because the server ends an idle session by itself."""
-        self._stub.hurry(LOGOUT_SECONDS)
-        with contextlib.suppress(VmKeepError), speaking("log out"):
-            self.content.sessionManager.Logout()
+        """Log out, unless the log-in is kept for others, and close every connection.
+
+        Never raises, because the server ends an idle session by itself.
+        """
+        if not tickets.keep(self._vcenter, self._ticket()):
+            self._stub.hurry(LOGOUT_SECONDS)
+            with contextlib.suppress(VmKeepError), speaking("log out"):
+                self.content.sessionManager.Logout()
         self._stub.DropConnections()
 
     def _exchange(self, method: str, path: str, body: bytes | None, limit: int) -> tuple[int, bytes]:
@@ -188,7 +232,7 @@ class Session:
 def open_session(
     vcenter: VCenter, *, call_timeout: float = CALL_SECONDS, keep_alive: float = KEEP_ALIVE_SECONDS
 ) -> Iterator[Session]:
-    """Connect, check the certificate and log in. Log out at the end.
+    """Connect, check the certificate and log in, or go on with a log-in that is kept. Log out at the end if it is not.
 
     :param call_timeout: seconds that one call may take.
     :param keep_alive: seconds between two calls that keep the session alive.
@@ -196,17 +240,7 @@ def open_session(
     :raises UnreachableError: the name does not resolve, no server answers in time, or the server is no vSphere.
     :raises AuthenticationError: the server refused the user name or the password.
     """
-    trust = Trust(vcenter)
-    connection = PinnedConnection(vcenter.host, vcenter.port, trust=trust, call_timeout=call_timeout)
-    with _closed_on_error(connection):
-        version = _version(connection)
-    stub = PinnedStub(vcenter.host, vcenter.port, trust=trust, version=version, call_timeout=call_timeout)
-    stub.ReturnConnection(connection)
-    try:
-        session = Session(vcenter, trust, stub, call_timeout)
-    except BaseException:
-        stub.DropConnections()
-        raise
+    session = _connected(vcenter, tickets.kept(vcenter), call_timeout)
     stop = threading.Event()
     keeper = threading.Thread(
         target=_keep_alive, args=(session, stop, keep_alive), name="vsphere-keep-alive", daemon=True
@@ -218,6 +252,39 @@ def open_session(
         stop.set()
         session.close()
         keeper.join(5)
+
+
+def _connected(vcenter: VCenter, ticket: Ticket | None, call_timeout: float) -> Session:
+    """Connect and check the certificate. Go on with the session of a ticket, or log in."""
+    trust = Trust(vcenter)
+    connection = PinnedConnection(vcenter.host, vcenter.port, trust=trust, call_timeout=call_timeout)
+    with _closed_on_error(connection):
+        connection.connect()
+        if ticket is not None and ticket.certificate != trust.thumbprint_sha256:
+            ticket = None  # another certificate may be another server's, to which the cookie must not go
+        version = _version(connection) if ticket is None else ticket.version
+    stub = PinnedStub(vcenter.host, vcenter.port, trust=trust, version=version, call_timeout=call_timeout)
+    stub.ReturnConnection(connection)
+    try:
+        return Session(vcenter, trust, stub, call_timeout, ticket)
+    except BaseException:
+        stub.DropConnections()
+        raise
+
+
+@contextmanager
+def one_session(vcenter: VCenter) -> Iterator[None]:
+    """Let everything in the body go on with one log-in, one after the other or at once. Log out at the end."""
+    ended = None
+    try:
+        with tickets.log_ins_kept() as ended:
+            yield
+    finally:
+        cache = ended() if ended is not None else None
+        ticket = cache.load(vcenter) if cache is not None else None
+        if ticket is not None:
+            with contextlib.suppress(VmKeepError):  # because the server ends an idle session by itself
+                _connected(vcenter, ticket, LOGOUT_SECONDS).close()
 
 
 def _keep_alive(session: Session, stop: threading.Event, interval: float) -> None:

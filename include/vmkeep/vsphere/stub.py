@@ -13,7 +13,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from vmkeep.errors import TransientError, UnreachableError
-from vmkeep.vsphere.api import SoapStubAdapter, vim
+from vmkeep.vsphere.api import SoapStubAdapter, vim, vmodl
 from vmkeep.vsphere.connection import PinnedConnection
 from vmkeep.vsphere.trust import Trust
 
@@ -90,7 +90,9 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         """Send one call. If the session has expired, log in again and repeat the call once."""
         generation = self._generation
         try:
-            return self._send(mo, info, args, outerStub)
+            answer = self._send(mo, info, args, outerStub)
+            if self._log_in is None or not _tells_nobody(answer):
+                return answer
         except vim.fault.NotAuthenticated:
             if self._log_in is None or info.wsdlName in _WITHOUT_SESSION:
                 raise
@@ -154,3 +156,12 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
             raise TransientError(f"{what}: the connection failed ({str(error) or type(error).__name__})") from None
         except ExpatError as error:
             raise UnreachableError(f"{what}: the answer is not SOAP ({error}); is this a vCenter or ESXi?") from None
+
+
+def _tells_nobody(answer: Any) -> bool:
+    """Return whether properties are missing in an answer because nobody is logged in, which is no fault of the call."""
+    return isinstance(answer, vmodl.query.PropertyCollector.RetrieveResult) and any(
+        isinstance(missing.fault, vim.fault.NotAuthenticated)
+        for content in answer.objects
+        for missing in content.missingSet or ()
+    )

@@ -53,6 +53,7 @@ class ControlHandler:
         }
         self._gets: dict[str, Callable[[Json], Json]] = {
             "state": lambda _: state.describe(site, nfc),
+            "counts": lambda _: state.count(site, nfc),
             "guest/events": lambda query: guest_programs.events(site, query),
             "extents": lambda query: guest.extents(site, query),
         }

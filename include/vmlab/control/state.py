@@ -1,5 +1,6 @@
-"""The lab's state in plain JSON: sessions, VMs with snapshots and disks, NFC sessions, calls by method."""
+"""The lab's state in plain JSON: sessions, VMs with snapshots and disks, NFC sessions, calls by method; or counts."""
 
+from collections import Counter
 from typing import Any
 
 from vmlab.api import vim
@@ -25,6 +26,22 @@ def describe(site: Site, nfc: NfcServer) -> dict[str, Any]:
             {"host": s.host, "path": s.ds_path, "read_only": s.read_only, "transport": s.transport}
             for s in nfc.sessions()
         ],
+        "calls": dict(site.faults.calls),
+    }
+
+
+def count(site: Site, nfc: NfcServer) -> dict[str, Any]:
+    """Return what can be told in a moment of a lab with thousands of VMs."""
+    with site.world.lock:
+        trees = [site.world.get(vm, "snapshot") for vm in site.world.all(vim.VirtualMachine)]
+    most, refused = nfc.most_sessions()
+    return {
+        "vms": len(trees),
+        "vms_with_snapshots": sum(tree is not None for tree in trees),
+        "sessions": len(site.sessions.all()),
+        "nfc": Counter(session.host for session in nfc.sessions()),
+        "nfc_most": most,
+        "nfc_refused": refused,
         "calls": dict(site.faults.calls),
     }
 

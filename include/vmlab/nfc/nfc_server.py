@@ -58,6 +58,8 @@ class NfcServer:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._clients: set[_Client] = set()
+        self._most: dict[str, int] = {}
+        self._refused = 0
         self._faults = FaultBoard()
         self._latency = 0.0
         self._stopping = False
@@ -82,6 +84,11 @@ class NfcServer:
         """Return the disks that are open now."""
         with self._lock:
             return [client.session for client in self._clients if client.session]
+
+    def most_sessions(self) -> tuple[dict[str, int], int]:
+        """Return the most disks that were open at once since the start, by host, and how often a limit refused one."""
+        with self._lock:
+            return dict(self._most), self._refused
 
     def drop_sessions(self, disk: str = "") -> None:
         """Cut the connections of the disks whose path contains ``disk``: their handles lose the host (14011)."""
@@ -200,10 +207,12 @@ class NfcServer:
         with self._lock:
             same_host = sum(c.session is not None and c.session.host == grant.host for c in self._clients)
             if same_host >= self._authority.nfc_session_limit:
+                self._refused += 1
                 raise NfcError(OUT_OF_MEMORY, f"{grant.host}: {same_host} NFC sessions are open, no memory for more")
             client.session = NfcSession(
                 host=grant.host, ds_path=grant.ds_path, read_only=grant.read_only, transport=transport
             )
+            self._most[grant.host] = max(self._most.get(grant.host, 0), same_host + 1)
 
     def _call(self, operation: str, request: dict[str, str]) -> dict[str, str | None]:
         """Answer ConnectEx, PrepareForAccess or EndAccess: each logs in first."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from tests.integration.flows.restoring import back_up
 
-MOST = 50
+MOST = 40
 """Calls of a backup of one disk, whose changes take two or three answers of the lab."""
 OF_HOSTS = ("host.GET",)
 """Requests that the lab counts too, though a host answers them, and not the vCenter."""
