@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.scale.processes import of_children, own
 from demo.airflow_home import AirflowHome
 from demo.airflow_processes import AirflowProcesses, running_airflow
 from demo.api import FINAL, AirflowApi
@@ -101,32 +102,12 @@ def used(airflow: AirflowProcesses) -> dict[str, float]:
     spent: dict[str, float] = {}
     for name, component in airflow.components.items():
         process = psutil.Process(component.pid)
-        children = sum(cpu_of(child) for child in process.children(recursive=True)) + ended_children(process)
+        children = of_children(process)
         if name == "scheduler":
             spent["tasks"] = children
             children = 0.0
         spent[name] = own(process) + children
     return spent
-
-
-def own(process: psutil.Process) -> float:
-    """Return the CPU seconds of one process alone."""
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def ended_children(process: psutil.Process) -> float:
-    """Return the CPU seconds of the children that it has waited for."""
-    times = process.cpu_times()
-    return float(times.children_user + times.children_system)
-
-
-def cpu_of(process: psutil.Process) -> float:
-    """Return the CPU seconds of a process and its ended children; one that ends meanwhile counts with its parent."""
-    try:
-        return own(process) + ended_children(process)
-    except psutil.NoSuchProcess:
-        return 0.0
 
 
 if __name__ == "__main__":
