@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from vmkeep.flows import host_points
 from vmkeep.repository import create_repository, open_repository
-from vmkeep_airflow.operators.back_up_hosts import BackUpHostsOperator
 from vmkeep_airflow.reports import table
 from vmlab.lab import LabOptions, LabServer
 
 # Airflow's plugin loader uses a function that a library of its own has deprecated.
 pytestmark = pytest.mark.filterwarnings("default:GitWildMatchPattern:DeprecationWarning")
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +49,20 @@ def location(lab, tmp_path, monkeypatch):
 
 @pytest.fixture
 def try_once():
-    """Run the task once in one run of its DAG; return the result that it leaves, and the error that ends it."""
+    """Run the task once with these params of its DAG's run; return the result that it leaves, and its error."""
+    dag = DagBag(str(ROOT / "dags" / "host_config_backup.py")).dags["host_config_backup"]
 
-    def run(**fields):
+    def run(**conf):
         left = {}
-        context = {"run_id": "scheduled__1", "ti": SimpleNamespace(xcom_push=lambda key, value: left.update(value))}
+        ti = SimpleNamespace(xcom_push=lambda key, value: left.update(value))
+        task = dag.task_dict["back_up_hosts"].prepare_for_execution()
+        params = process_params(dag, task, conf, suppress_exception=False)
+        context = {
+            "dag": dag, "dag_run": SimpleNamespace(conf=conf), "params": params, "run_id": "scheduled__1", "ti": ti,
+        }  # fmt: skip
+        task.render_template_fields(context)
         try:
-            return BackUpHostsOperator(task_id="back_up_hosts", **fields).execute(context), None
+            return task.execute(context), None
         except AirflowException as error:
             return left, error
 

@@ -25,6 +25,8 @@ LIMIT = 64 << 20
 """Bytes that a bundle may have. Bundles have some hundred kilobytes."""
 _MAKING_SECONDS = 300.0
 """Seconds that a host may take to make its bundle: it writes its state to the boot device first."""
+FETCHING_SECONDS = 120.0
+"""Seconds in which one address has to give the bundle."""
 _UNLOCKED = "lockdownDisabled"
 _TARGET = re.compile(r"/[!-~]*")
 _PATHS = (
@@ -101,7 +103,7 @@ def fetch_bundle(session: Session, host: KnownHost) -> bytes:
         url = str(system.BackupFirmwareConfiguration())
     target = _target(url, host.name)
     if session.is_vcenter:
-        answer = ask(session, host.end, target, limit=LIMIT, ticketless=True)
+        answer = ask(session, host.end, target, limit=LIMIT, seconds=FETCHING_SECONDS, ticketless=True)
     else:
         status, content = session.request("GET", target, limit=LIMIT)
         answer = Answer(address=session.host, status=status, content=content)

@@ -90,7 +90,7 @@ def read_file(session: Session, host: OwnHost, path: DatastorePath) -> bytes:
     :raises VmKeepError: the host does not answer in time, is not the one that vCenter knows, or refuses.
     """
     target = f"/folder/{quote(path.path)}?dsName={quote(path.datastore, safe='')}"
-    answer = ask(session, host, target, limit=LIMIT)
+    answer = ask(session, host, target, limit=LIMIT, seconds=EXCHANGE_SECONDS)
     if answer.status == 404:
         raise NotFoundError(f"read {path}: host {answer.address} has no such file")
     if answer.status != 200:
@@ -110,11 +110,20 @@ class Answer:
     """The reason why the request had no ticket; ``None``: it had one."""
 
 
-def ask(session: Session, host: OwnHost, target: str, *, limit: int, ticketless: bool = False) -> Answer:
+def ask(
+    session: Session,
+    host: OwnHost,
+    target: str,
+    *,
+    limit: int,
+    seconds: float,
+    ticketless: bool = False,
+) -> Answer:
     """Ask a host for a file, at each of its addresses in turn until the host that vCenter knows answers.
 
     :param target: path and query of the URL.
     :param limit: bytes that the file may have.
+    :param seconds: time for the exchange with one address.
     :param ticketless: send the request without a ticket where vCenter refuses to make one.
     :raises VmKeepError: the host does not answer in time, is not the one that vCenter knows, or no ticket was made.
     """
@@ -124,7 +133,7 @@ def ask(session: Session, host: OwnHost, target: str, *, limit: int, ticketless:
     for address in host.addresses:
         at = VCenter(host=address, port=host.port, user="", password="", thumbprint=host.thumbprint)
         try:
-            return _ask(session, at, target, limit, ticketless=ticketless)
+            return _ask(session, at, target, limit, seconds, ticketless=ticketless)
         except (UnreachableError, CertificateError) as error:
             failed = (
                 failed or error
@@ -133,9 +142,9 @@ def ask(session: Session, host: OwnHost, target: str, *, limit: int, ticketless:
     raise failed
 
 
-def _ask(session: Session, at: VCenter, target: str, limit: int, *, ticketless: bool) -> Answer:
+def _ask(session: Session, at: VCenter, target: str, limit: int, seconds: float, *, ticketless: bool) -> Answer:
     place = f"{_bracketed(at.host)}:{at.port}" if at.port != _HTTPS else _bracketed(at.host)
-    connection = PinnedConnection(at.host, at.port, trust=Trust(at), call_timeout=EXCHANGE_SECONDS)
+    connection = PinnedConnection(at.host, at.port, trust=Trust(at), call_timeout=seconds)
     with contextlib.closing(connection):
         connection.connect()  # before asking for a ticket, because a host that fails mostly fails here
         headers, refused = {}, None

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from tests.integration.vsphere.conftest import Impostor, at
+from tests.integration.vsphere.conftest import Impostor, Trickler, at
 from vmkeep.cli.main import cli
 from vmkeep.errors import AmbiguousError, NotFoundError, Recovery, SomeFailedError, UsageError
 from vmkeep.flows.host_configs import HostBackupRequest, HostState, back_up_hosts
@@ -153,6 +153,58 @@ def test_a_damaged_bundle_is_not_sealed(site, monkeypatch):
     assert (found[ESX01].error, found[ESX01].recovery) == ("TransientError", Recovery.RETRY)
     with open_repository(site.repository) as repository:
         assert list(repository.point_refs()) == []
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"method": "BackupFirmwareConfiguration", "drop": True},
+        {"method": "BackupFirmwareConfiguration", "status": 503},
+        {"method": "BackupFirmwareConfiguration", "fault": "HostCommunication"},
+        {"method": "AcquireGenericServiceTicket", "drop": True},
+        {"method": "host.GET", "drop": True},
+        {"method": "host.GET", "status": 503},
+    ],
+    ids=lambda trouble: "-".join(map(str, trouble.values())),
+)
+def test_trouble_with_one_host_may_pass_and_is_that_host_s_alone(site, lab, trouble):
+    lab.site.faults.add(Injection(**trouble))
+
+    _, done = run(site)
+
+    assert sorted(result.state for result in done.results) == ["done", "failed"]
+    assert done.failed[0].recovery is Recovery.RETRY, done.failed
+    with open_repository(site.repository) as repository:
+        assert len(list(repository.point_refs())) == 1
+        assert repository.check(read_data=True) == []
+
+
+def test_a_session_that_ends_meanwhile_costs_no_host(site, lab, monkeypatch):
+    fetch = hostbundles.fetch_bundle
+
+    def fetch_late(session, host):
+        if host.name == ESX01:
+            lab.site.drop_sessions()
+        return fetch(session, host)
+
+    monkeypatch.setattr("vmkeep.flows.host_configs.fetch_bundle", fetch_late)
+
+    run(site)[1].require_all()
+
+
+def test_a_host_that_answers_for_ever_is_left_in_time(site, lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(hostbundles, "FETCHING_SECONDS", 0.5)
+    trickler = Trickler(tmp_path / "trickler")
+    before = dict(lab.site.host_ends)
+    lab.site.host_ends["host-11"] = HostEnd(port=trickler.port, certificate=trickler.certificate)
+    try:
+        found, _ = run(site)
+    finally:
+        lab.site.host_ends.update(before)
+        trickler.close()
+
+    assert (found[ESX01].error, found[ESX01].recovery) == ("UnreachableError", Recovery.RETRY)
+    assert found[ESX02].state is HostState.DONE
 
 
 @pytest.mark.parametrize(

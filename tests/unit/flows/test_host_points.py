@@ -190,6 +190,26 @@ def test_a_program_that_knows_no_hosts_reads_such_a_point_as_one_of_a_vm_without
     assert from_plain(RestorePoint, {**to_plain(read), "a field of tomorrow": 1}) == read
 
 
+def test_a_manifest_of_the_first_program_that_knew_hosts_is_read_for_good():
+    """Written by hand, as that program wrote it; docs/format.md describes the fields."""
+    plain = {
+        "id": "21a5fb9a9681d23a", "taken_at": "2026-11-26T17:03:36Z", "run": "hosts/scheduled__1", "kind": "full",
+        "vm": {"name": "esx01", "key": KEY, "moref": "host-11", "vcenter": "vc", "server": "vcenter.example.com"},
+        "mode_asked": "ASIS", "mode_used": "ASIS", "quiesce_asked": "none", "consistency": "application",
+        "images": [], "skipped": [], "warnings": [], "power": "on",
+        "attachments": {"configBundle.tgz": "00" * 32}, "attachment_sizes": {"configBundle.tgz": 601},
+        "host": {
+            "uuid": UUID, "product": "VMware ESXi 8.0.3 build-24022510", "version": "8.0.3", "build": "24022510",
+            "release": "VMware ESXi 8.0 Update 3",
+        },
+    }  # fmt: skip
+
+    read = from_plain(RestorePoint, plain)
+
+    assert (read.vm, read.host) == (ESX, replace(RELEASE, release="VMware ESXi 8.0 Update 3"))
+    assert is_host_key(read.vm.key)
+
+
 def test_a_key_is_that_of_a_host_or_of_a_vm():
     assert host_key(UUID.upper(), vcenter="vc", name="esx01") == KEY
     shared = {host_key(UUID, vcenter="vc", name=name, unique=False) for name in ("esx01", "esx02")}
