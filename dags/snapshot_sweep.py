@@ -6,6 +6,7 @@ This DAG looks at a whole vCenter.
 It removes the snapshots that vmkeep took, and the VMs that its restores half made, if no living run needs them.
 Guests that a dead run has left frozen are thawed first, by the run's own post-thaw command.
 Where a dead run still keeps Storage vMotion off a VM, the DAG lets the VM be moved again.
+The proxy's array hook, if there is one, is called for the end of each dead run for which it was called before.
 
 | | |
 |---|---|

@@ -28,6 +28,9 @@ Commands in the guest run inside `snapshot`: one right before the snapshot is ta
 Once the first was begun, the second always runs.
 If the task dies in between, its next try, `remove_snapshot`, `snapshot_sweep` or the VM's next backup runs it.
 
+If the proxy's own configuration names an array hook, `snapshot` runs it after the snapshot is taken,
+and `remove_snapshot` runs it again when no copy runs any more. No field of a run can name it.
+
 ## Clearing and marking tasks
 
 A single `copy_disk` cannot be cleared: its snapshot is gone, and disks of two snapshots make no restore point.

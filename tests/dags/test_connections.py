@@ -66,6 +66,18 @@ def test_the_limits_are_read_from_both_connections(connections):
         make_site(vsphere_conn_id="vc", repository_conn_id="repo")
 
 
+def test_only_the_proxys_own_environment_names_the_program_that_is_its_array_hook(connections, monkeypatch):
+    named = {"array_hook": "/bin/evil", "VMKEEP_ARRAY_HOOK": "/bin/evil"}
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p", extra=named)
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep", extra=named)
+
+    assert make_site(vsphere_conn_id="vc", repository_conn_id="repo").array_hook is None
+    monkeypatch.setenv("VMKEEP_ARRAY_HOOK", "/opt/array/hook --volume db")
+    monkeypatch.setenv("VMKEEP_ARRAY_HOOK_SECONDS", "30")
+    site = make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+    assert (site.array_hook, site.array_hook_seconds) == ("/opt/array/hook --volume db", 30)
+
+
 def test_a_guests_user_is_read_from_a_connection_of_its_own_and_its_password_is_in_no_text(connections):
     connections("guest_web", conn_type="vmkeep_guest", login="backup", password="p")
     connections("web", conn_type="http", login="backup", password="p")

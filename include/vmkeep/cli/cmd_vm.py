@@ -27,7 +27,7 @@ from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_time, shown_zone
 from vmkeep.cli.vm_thaw import thaw
 from vmkeep.errors import TransientError, VmKeepError
-from vmkeep.flows import held_vms, listing, suspension
+from vmkeep.flows import array_hooks, held_vms, listing, suspension
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import age, counted, size
 from vmkeep.selection import parse_selector
@@ -209,6 +209,7 @@ def sweep(
 ) -> None:  # fmt: skip
     """Resume VMs that a dead backup left suspended, and free those that one keeps from being moved.
 
+    The array hook is called for the end of each dead run for which it was called at its beginning.
     VMs of living runs, and VMs that other programs hold, are left alone. The DAG snapshot_sweep does the same.
     """
     site = site_from(repository=repository, vddk=vddk, **vsphere)
@@ -217,6 +218,9 @@ def sweep(
     for left in asleep:
         state = "in use" if left.alive else left.problem or ("resumed" if left.resumed else "no living run")
         warn(f"VM {left.vm}, which run {left.run} suspended: {state}")
+    hooks = array_hooks.sweep(site, dry_run=dry_run)
+    for hook in hooks:
+        warn(f"array hook of VM {hook.note.vm}, run {hook.note.facts.run}: {hook.state}")
     held = held_vms.find_held(site, given_up=given_up)
     if dry_run:
         if as_json:
@@ -233,5 +237,7 @@ def sweep(
             click.echo(one_line(line))
     if still := [left for left in asleep if left.problem]:
         raise TransientError(f"{counted(len(still), 'VM')} could not be resumed: try again later")
+    if any(hook.problem for hook in hooks):
+        raise TransientError("the array hook could not be called for the end of every dead run: see above")
     if done.failed:
         raise TransientError(f"Storage vMotion still cannot move {counted(len(done.failed), 'VM')}: try again later")

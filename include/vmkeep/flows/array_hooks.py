@@ -51,12 +51,20 @@ class PendingHook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftHook:
-    """A pending hook, and the outcome of its second call."""
+    """A pending hook, and the outcome of its second call, if that was made."""
 
     note: PendingHook
     alive: bool
     """The run may still be at work, so that the hook was not called."""
+    called: bool = False
     problem: VmKeepError | None = None
+
+    @property
+    def state(self) -> str:
+        """The outcome in words."""
+        if self.alive:
+            return "in use"
+        return str(self.problem or ("called after the copy" if self.called else "no living run"))
 
 
 def check(site: Site) -> None:
@@ -125,10 +133,11 @@ def end_left(
     return tuple(str(one.problem) for one in left if one.problem is not None)
 
 
-def sweep(site: Site, *, has_ended: HasEnded = nobody_knows) -> tuple[LeftHook, ...]:
+def sweep(site: Site, *, has_ended: HasEnded = nobody_knows, dry_run: bool = False) -> tuple[LeftHook, ...]:
     """Call the hook for the end of every dead run of the site's vCenter.
 
     :param has_ended: tells whether the owner of a run has ended; ``None``: the owner is not known.
+    :param dry_run: only look, and call nothing.
     """
     with open_site_repository(site) as repository:
         notes = list(_notes(repository))
@@ -137,16 +146,27 @@ def sweep(site: Site, *, has_ended: HasEnded = nobody_knows) -> tuple[LeftHook, 
         with open_vsphere(site) as session:
             here = server_uuid(session)
             return tuple(
-                _end_if_dead(site, session, repository, note, has_ended) for note in notes if note.vcenter == here
+                _end_if_dead(site, session, repository, note, has_ended, dry_run=dry_run)
+                for note in notes
+                if note.vcenter == here
             )
 
 
 def _end_if_dead(
-    site: Site, session: Session, repository: Repository, note: PendingHook, has_ended: HasEnded
+    site: Site,
+    session: Session,
+    repository: Repository,
+    note: PendingHook,
+    has_ended: HasEnded,
+    *,
+    dry_run: bool = False,
 ) -> LeftHook:
     if _is_alive(session, repository, note, has_ended):
         return LeftHook(note=note, alive=True)
-    return LeftHook(note=note, alive=False, problem=_end(site, repository, note))
+    if dry_run:
+        return LeftHook(note=note, alive=False)
+    problem = _end(site, repository, note)
+    return LeftHook(note=note, alive=False, called=problem is None, problem=problem)
 
 
 def _is_alive(session: Session, repository: Repository, note: PendingHook, has_ended: HasEnded) -> bool:

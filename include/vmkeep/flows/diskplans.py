@@ -44,6 +44,7 @@ def plan_disks(site: Site, pre: Preflight, taken: SnapshotTaken) -> tuple[DiskJo
         require_server(session, pre.vm.vcenter, pre.vm.name)
         planning = _Planning(session, repository, pre, taken)
         held = {disk.key: disk for disk in inventory.held_disks(session, taken.vm, taken.snapshot)}
+        lun_reads.require_same(session, pre)
         jobs = []
         for disk in pre.disks:
             if disk.skip is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vmkeep.errors import UnsupportedError, UsageError
+from vmkeep.errors import StaleError, UnsupportedError, UsageError
 from vmkeep.flows.disk_choice import fits
 from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
@@ -22,7 +22,7 @@ from vmkeep.model.point import BackupKind, BackupMode
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.proxy import require_lun
-from vmkeep.vsphere import rdms
+from vmkeep.vsphere import inventory, rdms
 from vmkeep.vsphere.session import Session
 
 _REASON = "it is read from its LUN, whose changes nobody tracks"
@@ -62,6 +62,20 @@ def find(site: Site, session: Session, moref: str, disks: Sequence[Disk]) -> tup
         if site.array_hook is None:
             require_lun(names[disk.key], capacity=disk.capacity)
     return tuple(MappedLun(key=disk.key, name=names[disk.key]) for disk in wanted)
+
+
+def require_same(session: Session, pre: Preflight) -> None:
+    """Return if each RDM still maps the LUN that the preflight found, because hours may have passed in a queue.
+
+    :raises StaleError: one maps another LUN, or is gone.
+    """
+    if not pre.luns:
+        return
+    now = {disk.key: disk for disk in inventory.describe_vm(session, pre.vm.moref or "").disks}
+    for disk in pre.disks:
+        there = now.get(disk.key)
+        if any(lun.key == disk.key for lun in pre.luns) and (there is None or there.lun_uuid != disk.lun_uuid):
+            raise StaleError(f"VM {pre.vm.name}: {disk.label} does not map the LUN any more that it did: start again")
 
 
 def others(disks: Sequence[Disk]) -> tuple[Disk, ...]:

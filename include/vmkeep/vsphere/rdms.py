@@ -7,7 +7,7 @@ ESXi's own (``vml.…``). So the host is asked which LUN has that UUID.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vmkeep.model.disk import Disk
@@ -38,12 +38,21 @@ def lun_names(session: Session, moref: str, disks: Iterable[Disk]) -> dict[int, 
         known = _of_target(session, host) if host is not None else {}
         if host is not None and not all(disk.lun_uuid in known for disk in rdms):
             known |= _of_host(session, host)  # because QueryConfigTarget may leave out LUNs in use
+    return choose_names(rdms, known)
+
+
+def choose_names(rdms: Iterable[Disk], known: Mapping[str, str]) -> dict[int, str]:
+    """Return the canonical name of each RDM's LUN by the disk's device key, if it can be told. Pure.
+
+    :param known: canonical names by UUID, as vSphere tells them.
+    """
     found = {disk.key: known.get(disk.lun_uuid or "") or _own_name(disk) for disk in rdms}
     return {key: name for key, name in found.items() if name is not None}
 
 
 def _of_target(session: Session, host: Any) -> dict[str, str]:
-    return {lun.uuid: lun.device_name for lun in list_luns(session, moref_of(host))}
+    luns = list_luns(session, moref_of(host))
+    return {lun.uuid: lun.device_name for lun in luns if _is_name(lun.device_name)}
 
 
 def _of_host(session: Session, host: Any) -> dict[str, str]:

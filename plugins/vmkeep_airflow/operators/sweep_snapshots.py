@@ -128,10 +128,9 @@ class SweepSnapshotsOperator(SiteOperator):
 
         found = array_hooks.sweep(site, has_ended=has_ended(context["ti"]))
         for left in found:
-            state = "in use" if left.alive else left.problem or "ended"
-            self.log.info("array hook of VM %s, run %s: %s", left.note.vm, left.note.facts.run, state)
+            self.log.info("array hook of VM %s, run %s: %s", left.note.vm, left.note.facts.run, left.state)
         failed += [f"the array hook's second call of VM {left.note.vm.name}" for left in found if left.problem]
-        return sum(not left.alive and left.problem is None for left in found)
+        return sum(left.called for left in found)
 
     def _let_go(self, site: Site, context: Context, after: timedelta, failed: list[str]) -> int:
         from vmkeep.flows import held_vms

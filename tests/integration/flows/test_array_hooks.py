@@ -126,6 +126,8 @@ def test_the_second_call_is_repeated_until_it_succeeds_on_a_proxy_that_has_the_h
 def test_the_hook_of_a_dead_run_is_called_by_the_next_backup_and_by_the_sweep(begin, hook, hooked):
     dead = begin()
     assert [left.alive for left in array_hooks.sweep(hooked)] == [True]  # it has just begun
+    seen = array_hooks.sweep(hooked, has_ended=lambda _owner: True, dry_run=True)
+    assert [left.state for left in seen] == ["no living run"]
     with pytest.raises(ConflictError):
         begin()
 

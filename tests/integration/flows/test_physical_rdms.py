@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from tests.integration.flows.restoring import back_up, devices, hands, new_run, power, restore_whole
-from vmkeep.errors import NotFoundError, UsageError
+from vmkeep.errors import NotFoundError, StaleError, UsageError
 from vmkeep.flows import backup, lun_reads, restore
 from vmkeep.flows.restore_wording import plan_lines
 from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm, RestoreRequest
@@ -82,7 +82,7 @@ def digest(file):
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def test_a_running_vms_lun_is_read_on_request_and_named_as_of_many_instants(site, bench, proxy, mapped):
+def test_a_running_vms_lun_is_read_on_request_and_named_as_of_many_instants(site, bench, proxy, mapped, vmkeep):
     name, file = mapped
     proxy(name, file)
 
@@ -93,6 +93,7 @@ def test_a_running_vms_lun_is_read_on_request_and_named_as_of_many_instants(site
     assert (image.kind, image.transport, image.access.driver) == (BackupKind.FULL, "lun", "lun_here")
     assert image.disk.skip is None
     assert bench.stored(done.point)[image.disk.key] == digest(file)
+    assert f"{AT} from {name}, consistency live" in vmkeep("point", "show", done.point, "-r", site.repository).output
     assert [f"{RDM} ({AT}) was read from LUN {name} while" in warning for warning in point.warnings].count(True) == 1
 
 
@@ -141,6 +142,17 @@ def test_a_vm_that_is_off_has_a_lun_of_one_instant_which_a_new_vm_gets_as_an_ord
     over = RestoreRequest(point=ref, run=new_run(), on_conflict=OnConflict.OVERWRITE)
     rdm = next(match for match in restore.plan_restore(site, over).matches if match.disk.address == AT)
     assert (rdm.written, "no restore writes to a LUN" in rdm.note) == (False, True)
+
+
+def test_a_lun_that_was_replaced_since_the_preflight_is_not_read(site, lab, proxy, mapped):
+    proxy(*mapped)
+    pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run(), read_luns=(AT,)))
+    before = tuple(replace(disk, lun_uuid="of-another-lun") if disk.address == AT else disk for disk in pre.disks)
+
+    with hands(lab) as session:
+        lun_reads.require_same(session, pre)
+        with pytest.raises(StaleError, match=f"{RDM} does not map the LUN"):
+            lun_reads.require_same(session, replace(pre, disks=before))
 
 
 def test_nothing_is_read_from_a_lun_unless_the_request_asks(site):

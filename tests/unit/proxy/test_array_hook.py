@@ -106,10 +106,10 @@ def test_its_output_and_its_errors_are_in_the_log(script, caplog):
 def test_output_without_end_is_cut(script, caplog):
     caplog.set_level(logging.INFO)
 
-    run(script("yes | head -c 200000"))
+    run(script("yes $(printf %0199d 1) | head -c 200000"))
 
     assert caplog.messages[-1].endswith("the rest of its output is left out")
-    assert len(caplog.messages) < 40_000
+    assert len(caplog.messages) < 400
 
 
 def test_a_hook_sees_no_secret_of_the_worker(script, tmp_path, monkeypatch):

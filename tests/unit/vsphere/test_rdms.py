@@ -1,0 +1,31 @@
+"""The name of an RDM's LUN: by its UUID, or by a device name that is a canonical name, and never by a guess."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmkeep.model.disk import ControllerKind, Disk
+from vmkeep.vsphere.rdms import choose_names
+
+
+def rdm(**backing) -> Disk:
+    return Disk(
+        key=2000, label="Hard disk 1", controller=ControllerKind.SCSI, controller_type="LsiLogic", bus=0, unit=0,
+        capacity=512, backing="RawDiskMappingVer1", compatibility_mode="physicalMode", disk_mode="persistent",
+        file_name="[ds] a/a.vmdk", **backing,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("backing", "name"),
+    [
+        ({"lun_uuid": "0200", "device_name": "vml.0200"}, "naa.600a"),
+        ({"lun_uuid": "0200", "device_name": "naa.of-old"}, "naa.600a"),
+        ({"lun_uuid": "0300", "device_name": "naa.600b"}, "naa.600b"),
+        ({"lun_uuid": "0300", "device_name": "/vmfs/devices/disks/naa.600b"}, "naa.600b"),
+        ({"lun_uuid": "0300", "device_name": "vml.0300"}, None),
+        ({"lun_uuid": None, "device_name": None}, None),
+    ],
+)
+def test_a_lun_is_named_by_its_uuid_first_and_not_at_all_rather_than_wrongly(backing, name):
+    assert choose_names([rdm(**backing)], {"0200": "naa.600a"}).get(2000) == name
