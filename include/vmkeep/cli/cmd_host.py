@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,13 +22,15 @@ from vmkeep.cli.options import (
 )
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
-from vmkeep.cli.times import shown_second, shown_zone
-from vmkeep.errors import CorruptError
+from vmkeep.cli.times import shown_second, shown_time, shown_zone
+from vmkeep.errors import AuthenticationError, CertificateError, CorruptError, UnreachableError
 from vmkeep.flows import host_points
 from vmkeep.model.hostconfig import BUNDLE
 from vmkeep.model.job import to_plain
-from vmkeep.model.point import RestorePoint
-from vmkeep.model.wording import size
+from vmkeep.model.wording import age, counted, size
+
+if TYPE_CHECKING:
+    from vmkeep.flows.host_list import ListedHost
 
 
 @click.group(cls=Verbs)
@@ -86,60 +89,81 @@ def backup(hosts: tuple[str, ...], repository: str | None, as_json: bool, **vsph
 )
 @option("--host", "name", section=Section.WHAT, metavar="HOST", help="All points of this host: name, UUID or key.")
 @repository_option
+@vsphere_options
 @json_option
-def list_hosts(repository: str | None, name: str | None, as_json: bool) -> None:
+def list_hosts(repository: str | None, name: str | None, as_json: bool, **vsphere: str | None) -> None:
     """List the hosts whose configurations are backed up, with the newest restore point of each.
 
-    The product tells which build of ESXi a bundle belongs to, because only this build restores it. The exit code is 90
-    when a point cannot be read.
+    If a vCenter is given, all of its hosts are listed with their states, also those without a point. The product tells
+    which build of ESXi a bundle belongs to, because only this build restores it. The exit code is 90 when a newest
+    point cannot be read.
     """
+    if name is not None:
+        _list_points(repository, name, as_json=as_json)
+        return
+    from vmkeep.flows import host_list  # takes time to import
+
     with open_given(repository) as opened:
-        if name is not None:
-            read = host_points.points_of(opened, name)
-            found = [(point, 1) for point in read if not isinstance(point, CorruptError)]
-            problems = [str(point) for point in read if isinstance(point, CorruptError)]
-        else:
-            hosts = host_points.list_hosts(opened)
-            found = [(host.newest, host.points) for host in hosts if host.newest is not None]
-            problems = [host.problem for host in hosts if host.newest is None]
+        try:
+            hosts = host_list.list_with_points(opened, vcenter_from(**vsphere) if vsphere["vcenter"] else None)
+        except (UnreachableError, CertificateError, AuthenticationError) as error:
+            warn(f"the list goes without the hosts of the vCenter: {error}")
+            hosts = host_list.list_with_points(opened, None)
     if as_json:
-        print_json([_document(point, points) for point, points in found])
+        print_json(list(hosts))
     else:
-        _print(found, counted=name is None)
+        _print_hosts(hosts)
+    problems = [listed.problem for listed in hosts if listed.problem]
     for problem in problems:
         warn(problem)
     if problems:
-        raise CorruptError(f"{len(problems)} of the newest points of hosts cannot be read: {problems[0]}")
+        raise CorruptError(f"the newest point of {counted(len(problems), 'host')} cannot be read: {problems[0]}")
 
 
-def _document(point: RestorePoint, points: int) -> dict[str, object]:
-    return {
-        "host": point.vm.name,
-        "key": point.vm.key,
-        "ref": point.ref,
-        "taken_at": point.taken_at,
-        "points": points,
-        "vcenter": point.vm.vcenter,
-        "server": point.vm.server,
-        "moref": point.vm.moref,
-        **(to_plain(point.host) if point.host is not None else {}),
-        "bundle_bytes": point.attachment_sizes.get(BUNDLE),
-        "warnings": list(point.warnings),
-    }
-
-
-def _print(found: Sequence[tuple[RestorePoint, int]], *, counted: bool) -> None:
+def _print_hosts(hosts: Sequence[ListedHost]) -> None:
     zone = shown_zone()
     rows = [
         (
-            point.vm.name, point.vm.server or "", shown_second(point.taken_at, zone),
-            point.host.product if point.host else "", size(point.attachment_sizes.get(BUNDLE, 0)),
-            *((points,) if counted else ()), point.ref,
+            listed.name, _state(listed), listed.product or "",
+            shown_time(listed.last_point_at, zone) if listed.last_point_at else "none",
+            "" if listed.last_point_age_seconds is None else age(listed.last_point_age_seconds),
+            listed.points, listed.last_point or "",
         )
-        for point, points in found
+        for listed in hosts
     ]  # fmt: skip
-    when = "newest point at" if counted else "taken at"
-    print_table(("host", "server", when, "product", "size", *(("points",) if counted else ()), "point"), rows)
+    headings = ("host", "state", "product of the bundle", f"newest point ({zone})", "age", "points", "point")
+    print_table(headings, rows, first_to_go=("age", "points"))
+
+
+def _state(listed: ListedHost) -> str:
+    """Return a host's state, with all that a backup or a restore may meet."""
+    lockdown = (f"in lockdown ({listed.lockdown})",) if listed.lockdown else ()
+    other = () if listed.restorable_as_it_is else (f"runs build {listed.runs_build} now",)
+    return ", ".join((*((listed.state,) if listed.state else ()), *lockdown, *other))
+
+
+def _list_points(repository: str | None, name: str, *, as_json: bool) -> None:
+    """List all points of one host, oldest first."""
+    with open_given(repository) as opened:
+        read = host_points.points_of(opened, name)
+    found = [point for point in read if not isinstance(point, CorruptError)]
+    if as_json:
+        print_json([{"ref": point.ref, **to_plain(point)} for point in found])
+    else:
+        zone = shown_zone()
+        rows = [
+            (
+                shown_second(point.taken_at, zone), point.vm.server or "", point.host.product if point.host else "",
+                size(point.attachment_sizes.get(BUNDLE, 0)), point.ref,
+            )
+            for point in found
+        ]  # fmt: skip
+        print_table((f"taken at ({zone})", "server", "product", "size", "point"), rows)
+    damaged = [point for point in read if isinstance(point, CorruptError)]
+    for error in damaged:
+        warn(str(error))
+    if damaged:
+        raise damaged[0]
 
 
 @host.command(

@@ -18,6 +18,7 @@ __all__ = [
     "guest_thaws",
     "held_vms",
     "host_configs",
+    "host_list",
     "host_points",
     "keys",
     "leftovers",

@@ -6,7 +6,6 @@ The hosts are taken in batches: a batch is fetched at once and stored together, 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from vmkeep.errors import AmbiguousError, NotFoundError, Recovery, SomeFailedErr
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.entering import enter_point
 from vmkeep.flows.host_bundle import BundleFacts, read_bundle, same_uuid
-from vmkeep.model.hostconfig import BUNDLE, HostRelease, host_key
+from vmkeep.flows.host_identity import HostKeys
+from vmkeep.model.hostconfig import BUNDLE, HostRelease
 from vmkeep.model.point import BackupMode, Consistency, Power, Quiesce, RestorePoint, VmIdentity
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted_of
@@ -158,7 +158,7 @@ class _Work:
         self._session = session
         self._run = run
         self._server = server_uuid(session)
-        self._owners = Counter(host.uuid.lower() for host in every if host.uuid)
+        self._keys = HostKeys(every, self._server)
 
     def back_up(self, batch: Sequence[KnownHost]) -> Iterator[HostResult]:
         """Back up some hosts, and yield the result of each, in their order."""
@@ -205,7 +205,7 @@ class _Work:
             id=self._id(host),
             vm=VmIdentity(
                 name=host.name,
-                key=self._key(host),
+                key=self._keys.of(host),
                 moref=host.moref,
                 vcenter=self._server,
                 server=self._session.host,
@@ -232,7 +232,7 @@ class _Work:
 
     def _warnings(self, found: _Fetched) -> Iterator[str]:
         host, told = found.host, found.facts.uuid
-        if not self._alone(host):
+        if not self._keys.is_alone(host):
             yield (
                 f"several hosts have the hardware UUID {host.uuid}: the points of {host.name} are kept by its name, "
                 "and a restore has to be told which host is meant"
@@ -243,20 +243,15 @@ class _Work:
                 "may refuse to restore it without force"
             )
 
-    def _alone(self, host: KnownHost) -> bool:
-        """Return whether no other host that the user sees has this host's hardware UUID."""
-        return host.uuid is None or self._owners[host.uuid.lower()] == 1
-
-    def _key(self, host: KnownHost) -> str:
-        return host_key(host.uuid, vcenter=self._server, name=host.name, unique=self._alone(host))
-
     def _id(self, host: KnownHost) -> str:
-        return point_id(self._run, self._key(host), f"{self._server}:{host.moref}")
+        return point_id(self._run, self._keys.of(host), f"{self._server}:{host.moref}")
 
     def _sealed(self, host: KnownHost) -> str | None:
         """Return the ref of the point that an earlier try of this run has sealed of a host."""
         point = self._id(host)
-        return next((name.ref for name in self._repository.manifests.names(self._key(host)) if name.id == point), None)
+        return next(
+            (name.ref for name in self._repository.manifests.names(self._keys.of(host)) if name.id == point), None
+        )
 
     def _done(self, host: KnownHost, ref: str, *, bundle_bytes: int = 0, warnings: tuple[str, ...] = ()) -> HostResult:
         return HostResult(

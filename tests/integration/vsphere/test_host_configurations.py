@@ -13,6 +13,7 @@ from tests.integration.vsphere.conftest import Impostor, Trickler, at
 from vmkeep.cli.main import cli
 from vmkeep.errors import AmbiguousError, NotFoundError, Recovery, SomeFailedError, UsageError
 from vmkeep.flows.host_configs import HostBackupRequest, HostState, back_up_hosts
+from vmkeep.flows.host_list import list_with_points
 from vmkeep.flows.restore_plan import plan_restore
 from vmkeep.flows.values import RestoreRequest
 from vmkeep.model.hostconfig import BUNDLE
@@ -273,7 +274,9 @@ def test_the_command_line_backs_up_lists_and_exports(site, lab, world, monkeypat
     assert [host["state"] for host in json.loads(done.stdout)["hosts"]] == ["done", "failed"]
 
     listed = json.loads(vmkeep(site, monkeypatch, tmp_path, "host", "list", "--json").stdout)
-    assert [(host["host"], host["build"], host["points"]) for host in listed] == [(ESX01, "24022510", 1)]
+    assert [(host["name"], host["state"], host["build"], host["points"]) for host in listed] == [
+        (ESX01, "connected", "24022510", 1), (ESX02, "disconnected", None, 0),
+    ]  # fmt: skip
 
     out = tmp_path / "esx01.tgz"
     said = vmkeep(site, monkeypatch, tmp_path, "host", "export", ESX01, str(out))
@@ -282,7 +285,7 @@ def test_the_command_line_backs_up_lists_and_exports(site, lab, world, monkeypat
     assert out.read_bytes() == lab.site.bundles["host-11"].content
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
-    shown = vmkeep(site, monkeypatch, tmp_path, "point", "show", listed[0]["ref"])
+    shown = vmkeep(site, monkeypatch, tmp_path, "point", "show", listed[0]["last_point"])
     assert "host          esx01.localhost" in shown.stdout
     assert "consistency" not in shown.stdout
     assert json.loads(vmkeep(site, monkeypatch, tmp_path, "point", "list", "--json").stdout) == []
@@ -296,6 +299,32 @@ def test_a_restore_refuses_a_host_s_point_and_names_the_way(site, lab):
             replace(site, vddk=str(lab.describe()["vddk"])),
             RestoreRequest(point=found[ESX01].point, run="r", new_name="x"),
         )
+
+
+def test_the_list_shows_hosts_without_a_point_and_those_that_only_have_points(site, world, lab):
+    run(site, ESX01)
+    with open_repository(site.repository) as repository:
+        assert [host.state for host in list_with_points(repository, None)] == [None]
+        world.set_meta("lockdown", {"host-12": "lockdownNormal"})
+        world.set_meta("hardware_versions", {ESX01: 19})
+        updated, locked = list_with_points(repository, site.vcenter)
+        world.set_meta("hardware_versions", {})
+        elsewhere = replace(updated, runs_build=None)
+
+    assert (updated.name, updated.build, updated.runs_build) == (ESX01, "24022510", "18644231")
+    assert not updated.restorable_as_it_is
+    assert elsewhere.restorable_as_it_is
+    assert (locked.name, locked.points, locked.last_point, locked.lockdown) == (ESX02, 0, None, "lockdownNormal")
+
+
+def test_a_list_without_the_vcenter_shows_the_points(site, lab, monkeypatch, tmp_path):
+    run(site, ESX01)
+    gone = replace(site, vcenter=replace(site.vcenter, thumbprint="00" * 20))
+
+    listed = vmkeep(gone, monkeypatch, tmp_path, "host", "list", "--json")
+
+    assert [host["name"] for host in json.loads(listed.stdout)] == [ESX01]
+    assert "warning: the list goes without the hosts of the vCenter: " in listed.stderr
 
 
 def test_two_machines_with_one_hardware_uuid_keep_points_of_their_own(site, monkeypatch):
