@@ -229,10 +229,12 @@ def test_of_a_bundle_s_url_only_the_path_counts(url, target):
 
 
 def test_hosts_are_chosen_by_name_id_or_uuid(site, session):
-    uuid = hostbundles.known_hosts(session)[0].uuid
+    hosts = hostbundles.known_hosts(session)
+    uuid = hosts[0].uuid
 
-    for chosen in (ESX01, "host-11", uuid, uuid.upper()):
-        assert list(run(site, chosen, chosen, run=f"run-{chosen}")[0]) == [ESX01]
+    for text in (ESX01, "host-11", uuid, uuid.upper()):
+        assert [host.name for host in hostbundles.named(hosts, text)] == [ESX01]
+    assert list(run(site, ESX01, uuid)[0]) == [ESX01]
     with pytest.raises(NotFoundError, match=f"no host 'esx09'.*there are {ESX01}, {ESX02}"):
         run(site, "esx09")
 
