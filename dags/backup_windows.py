@@ -19,6 +19,7 @@ An edit of the file counts from the next time that Airflow reads its DAG files, 
 |---|---|
 | `plan` | applies the selection to the vCenter as it is now; the VM with the oldest good restore point comes first |
 | `start_backups` | starts a run of `vm_backup` for each VM, as many at a time as the policy allows; waits for them |
+| `copies` | brings the policy's points to its second repositories, until the next window opens; only if it has some |
 | `notify` | tells people how the window ended, if the policy wants that: by mail, and by an event of `vmkeep_windows` |
 | `report` | names the VMs: done, failed, stopped, not started, left out, new, gone, of no policy; may fail the run |
 
@@ -41,6 +42,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from vmkeep_airflow.operators.copy_points import make_copies
 from vmkeep_airflow.operators.faulty_policy import FaultyPolicyOperator
 from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.plan_window import PlanWindowOperator
@@ -70,12 +72,14 @@ for policy in window_policies():
             retries=20,  # a try goes on where the last one stopped, and a window outlives many outages
             execution_timeout=timedelta(hours=60),  # a window lasts a day or a little more, and waits for another day
         )
+        copied = make_copies(policy, plan.output)
         notified = NotifyWindowOperator(
             task_id="notify",
             policy=policy.name,
             wish=policy.notifications,
             plan=plan.output,
             started=started.output,
+            copies=policy.copies,
             trigger_rule="all_done",
         )
         report = ReportWindowOperator(
@@ -83,10 +87,12 @@ for policy in window_policies():
             plan=plan.output,
             started=started.output,
             notified=notified.output,
+            copies=policy.copies,
             trigger_rule="all_done",
             retries=0,
         )
         plan >> started >> notified >> report
+        started >> copied >> notified
 
 # The same tasks without a policy, so that a window that was open before its file was broken comes to its end.
 for name, faults in faulty_windows():

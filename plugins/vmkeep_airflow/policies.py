@@ -21,7 +21,6 @@ from vmkeep.policy import (
     PolicyFile,
     default_folder,
     field_of,
-    not_yet,
     read_file,
     read_folder,
 )
@@ -110,7 +109,7 @@ def page_of(policy: Policy, page: str) -> str:
         "Exclusions": ", ".join(f"`{selector}`" for selector in policy.exclusions) or "none",
         "Window": str(policy.window),
         "Repository": f"`{policy.repository}`",
-        "Not carried out yet": "; ".join(map(str, not_yet(policy))) or "nothing",
+        "Copies": ", ".join(f"`{connection}`" for connection in policy.copies) or "none",
     }
     table = "\n".join(f"| **{name}** | {_cell(value)} |" for name, value in rows.items())
     return f"{page}\n## This policy\n\n| | |\n|---|---|\n{table}\n"

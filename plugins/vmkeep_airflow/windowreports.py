@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 _WORK = ("plan", "start_backups")
 """The tasks that do a window's work."""
 
+COPIES = "copies"
+"""The task that copies a policy's points to its second repositories."""
+
 _SHOWN = 20
 """Names that one line lists."""
 
 
-def look(context: Context, plan: Any, started: Any) -> tuple[dict[str, Any], list[str]]:
+def look(context: Context, plan: Any, started: Any, copies: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """Return the report on a window, and the reasons why somebody has to look.
 
     :param plan: the result of ``plan``.
     :param started: the result of ``start_backups``.
+    :param copies: the second repositories that get the policy's points.
     :raises AirflowFailException: one of these tasks did not end well, or left no result.
     """
     from vmkeep.flows.windows import WindowPlan
@@ -40,6 +44,8 @@ def look(context: Context, plan: Any, started: Any) -> tuple[dict[str, Any], lis
     require_good(states, task_results(context, _WORK))
     found = handed(plan, WindowPlan, by="plan")
     report = report_of(found, [from_plain(Outcome, each) for each in started["outcomes"]], at=now())
+    if copies:
+        report |= copies_of(copies, task_results(context, [COPIES])[COPIES])
     return report, list(problems_of(found, report))
 
 
@@ -78,6 +84,22 @@ def _overdue(plan: WindowPlan, done: Collection[str], at: datetime) -> Iterator[
             yield f"{vm.name}: {f'last good point {last:%Y-%m-%d %H:%M} UTC' if last else 'no good point'}"
 
 
+def copies_of(targets: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return the copies of the policy's points, by what became of them."""
+    found = {result["target"]: result for result in results}
+    copied, lost = [], []
+    for target in targets:
+        if target not in found:
+            lost.append(f"{target}: the task {COPIES} did not end well, see its log")
+            continue
+        result = found[target]
+        copied.append(f"{target}: {counted(result['copied'], 'point')}")
+        lost += [f"{target}: {ref}: {why}" for ref, why in result["failed"].items()]
+        if result["left"]:
+            lost.append(f"{target}: {counted(len(result['left']), 'point')} left for the next window, which opened")
+    return {"copied": copied, "not copied": lost}
+
+
 def lines_of(report: dict[str, Any]) -> Iterator[str]:
     """Yield the report as lines of a log, every name included."""
     for word, value in report.items():
@@ -98,3 +120,6 @@ def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
         if names := report[word]:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             yield f"{counted(len(names), 'VM')} {word}: {', '.join(names[:_SHOWN])}{more}"
+    if lost := report.get("not copied"):
+        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        yield f"points are missing in a second repository: {', '.join(lost[:_SHOWN])}{more}"

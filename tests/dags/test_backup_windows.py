@@ -48,6 +48,15 @@ def test_each_policy_has_a_dag_with_its_owner_and_window(folder):
     assert "`name:web*`" in dag.doc_md
 
 
+def test_a_policy_with_copies_brings_its_points_to_each_second_repository_before_people_are_told(folder):
+    (folder / "web.yaml").write_text(POLICY.format(name="web") + "repository: {copies: [offsite, vault]}\n")
+    dag = parsed().dags["backup_window_web"]
+    copies = dag.get_task("copies")
+    assert (copies.upstream_task_ids, copies.downstream_task_ids) == ({"plan", "start_backups"}, {"notify"})
+    assert copies.expand_input.value == {"target_conn_id": ["offsite", "vault"]}
+    assert not parsed().dags["backup_window_apps"].has_task("copies")
+
+
 def test_a_file_with_faults_opens_no_window_and_every_other_one_lives(folder):
     """Airflow switches off all DAGs of a file that has an import error, so the error is another file's."""
     (folder / "web.yaml").write_text("name: web\nquiesce: maybe\n")

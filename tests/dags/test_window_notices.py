@@ -90,12 +90,15 @@ class TaskInstance:
 
     def __init__(self, results: dict[str, Any], states: dict[str, str] | None = None) -> None:
         self.results = results
+        self.mapped: dict[str, list[Any]] = {}
         self.states = states or dict.fromkeys(results, "success")
 
     def get_task_states(self, dag_id, run_ids):
         return {self.run_id: self.states}
 
     def xcom_pull(self, task_ids):
+        if self.mapped.keys() & set(task_ids):
+            return self.mapped[task_ids[0]]
         return [self.results.get(task) for task in task_ids]
 
     def xcom_push(self, key, value):
@@ -193,3 +196,24 @@ def test_a_run_of_which_people_could_not_be_told_fails_and_still_names_its_vms()
         report = ReportWindowOperator(task_id="report", plan=plan, started=started, notified=None)
         with pytest.raises(AirflowFailException, match=words):
             report.execute({"ti": TaskInstance({"plan": plan, "start_backups": started})})
+
+
+def test_points_that_a_second_repository_lacks_are_a_problem_and_those_that_it_got_are_not():
+    plan = to_plain(planned(1))
+    good = {"target": "offsite", "copied": 3, "bytes_stored": 1, "failed": {}, "left": []}
+    damaged = {**good, "failed": {"vm/1": "block damaged"}, "left": ["vm/2", "vm/3"]}
+    for results, words in (
+        ([good], None),
+        ([], "offsite: the task copies did not end well"),
+        ([damaged], "offsite: vm/1: block damaged, offsite: 2 points left for the next window"),
+    ):
+        task = ReportWindowOperator(
+            task_id="report", plan=plan, started=STARTED, notified={"told": False}, copies=["offsite"]
+        )
+        ti = TaskInstance({"plan": plan, "start_backups": STARTED})
+        ti.mapped = {"copies": results}
+        if words is None:
+            assert task.execute({"ti": ti})["copied"] == ["offsite: 3 points"]
+            continue
+        with pytest.raises(AirflowFailException, match=words):
+            task.execute({"ti": ti})

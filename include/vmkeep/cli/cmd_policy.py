@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from vmkeep.cli.completions import complete_selectors
-from vmkeep.cli.options import json_option, policies_option, vcenter_from, vsphere_options
+from vmkeep.cli.known_points import known_origins
+from vmkeep.cli.options import json_option, policies_option, repository_option, vcenter_from, vsphere_options
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.policy_explain import explain_all, explain_one
@@ -19,7 +20,7 @@ from vmkeep.clock import now
 from vmkeep.errors import PolicyError, UsageError
 from vmkeep.flows.policies import named_policies, policies_in
 from vmkeep.model.wording import counted
-from vmkeep.policy import PolicyFile, not_yet, schema_text
+from vmkeep.policy import PolicyFile, schema_text
 from vmkeep.retention import parse_zone
 
 _FIRST_TO_GO = ("repository", "owner", "next window")
@@ -44,18 +45,14 @@ def policy() -> None:
 def check(files: tuple[Path, ...], policies: Path | None, as_json: bool) -> None:
     """Look for faults in policy files, and tell every one with its line and column.
 
-    Without FILE, all files of the folder are checked. A fault ends with exit code 5. Warnings name the fields that this
-    version does not carry out.
+    Without FILE, all files of the folder are checked. A fault ends with exit code 5.
     """
     found = _not_empty(named_policies(files), ", ".join(map(str, files))) if files else _read(policies)
     if as_json:
         print_json({"files": [_as_document(read) for read in found]})
-    for read in found:
-        if not as_json:
-            for line in read.lines:
-                click.echo(one_line(line))
-        for pending in not_yet(read.policy) if read.policy else ():
-            warn(f"{read.path}: {pending}")
+    else:
+        for line in (line for read in found for line in read.lines):
+            click.echo(one_line(line))
     _end(found, as_json=as_json)
 
 
@@ -89,7 +86,6 @@ def _as_document(read: PolicyFile) -> dict[str, Any]:
         "faults": [
             {"line": fault.place.line, "column": fault.place.column, "message": fault.message} for fault in read.faults
         ],
-        "warnings": [str(pending) for pending in not_yet(read.policy)] if read.policy else [],
     }
 
 
@@ -160,15 +156,18 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
 @click.argument("selector", metavar="[VM]", required=False, shell_complete=complete_selectors)
 @option("--unprotected", section=Section.WHAT, is_flag=True, help="List only VMs that no policy takes.")
 @policies_option
+@repository_option
 @vsphere_options
 @json_option
 def explain(
-    selector: str | None, unprotected: bool, policies: Path | None, as_json: bool, **vsphere: str | None
-) -> None:
+    selector: str | None, unprotected: bool, policies: Path | None, repository: str | None, as_json: bool,
+    **vsphere: str | None,
+) -> None:  # fmt: skip
     """Tell which policy takes a VM, why, and what the policy says in full.
 
     Without VM, all VMs of the vCenter are listed with their policies. Of several policies that select a VM, the
     first one named backs it up, and the others leave it to that one.
+    If a repository is given, a VM that is off is found by the last address that its points tell.
     Every policy is compared with the vCenter that is named here, whichever connection the policy names.
     """
     if selector and unprotected:
@@ -178,10 +177,11 @@ def explain(
         if read.faults:
             faults = counted(len(read.faults), "fault")
             warn(f"{read.path}: has {faults}, so that it takes no VM: run 'vmkeep policy check'")
+    points = known_origins(repository) or ()
     if selector:
-        explain_one(files, vcenter_from(**vsphere), selector, as_json=as_json)
+        explain_one(files, vcenter_from(**vsphere), selector, points, as_json=as_json)
     else:
-        explain_all(files, vcenter_from(**vsphere), unprotected=unprotected, as_json=as_json)
+        explain_all(files, vcenter_from(**vsphere), points, unprotected=unprotected, as_json=as_json)
 
 
 @policy.command(

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vmkeep.cli.completions import complete_selectors
+from vmkeep.cli.known_points import known_origins
 from vmkeep.cli.options import (
-    catalog_url,
     json_option,
-    open_quietly,
     policies_option,
     repository_option,
     selector_option,
@@ -26,14 +25,13 @@ from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_time, shown_zone
 from vmkeep.cli.vm_thaw import thaw
-from vmkeep.errors import TransientError, VmKeepError
+from vmkeep.errors import TransientError
 from vmkeep.flows import array_hooks, held_vms, listing, suspension
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import age, counted, size
 from vmkeep.selection import parse_selector
 
 if TYPE_CHECKING:
-    from vmkeep.flows.pointlist import PointOrigin
     from vmkeep.policy import Policy
 
 _POWER = {"poweredOn": "running", "poweredOff": "off", "suspended": "suspended"}
@@ -83,7 +81,7 @@ def list_vms(
     """
     wanted = parse_selector(selector) if selector is not None else None
     vcenter = vcenter_from(**vsphere)
-    origins = _origins(repository)
+    origins = known_origins(repository)
     taking = _sound_policies(policies)
     found = listing.list_vms(vcenter, origins or (), selector=wanted, policies=taking)
     for note in found.notes:
@@ -100,20 +98,6 @@ def list_vms(
         *(("managed by",) if not everything else ()),
     }
     _print_list(listed, without=without)
-
-
-def _origins(repository: str | None) -> Sequence[PointOrigin] | None:
-    """Return the origins of the repository's points; nothing where none is given, or it cannot be read."""
-    if not repository:
-        return None
-    from vmkeep.flows import pointlist  # takes time to import
-
-    try:
-        with open_quietly(repository) as opened:
-            return pointlist.list_origins(opened, catalog=catalog_url())
-    except VmKeepError as error:
-        warn(f"the list goes without restore points: {error}")
-        return None
 
 
 def _sound_policies(folder: Path | None) -> Sequence[Policy] | None:

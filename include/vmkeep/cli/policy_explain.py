@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,10 @@ from vmkeep.flows.policies import Coverage, coverage, explain_vm
 from vmkeep.model.selector import shown_name
 from vmkeep.model.site import VCenter
 from vmkeep.model.wording import agreeing, counted
-from vmkeep.policy import Policy, PolicyFile, Taking, Verdict, not_yet
+from vmkeep.policy import Policy, PolicyFile, Taking, Verdict
+
+if TYPE_CHECKING:
+    from vmkeep.flows.pointlist import PointOrigin
 
 _WORDS = {
     Taking.TAKEN: "takes it",
@@ -22,9 +25,11 @@ _WORDS = {
 }
 
 
-def explain_one(files: Sequence[PolicyFile], vcenter: VCenter, vm_selector: str, *, as_json: bool) -> None:
+def explain_one(
+    files: Sequence[PolicyFile], vcenter: VCenter, vm_selector: str, points: Sequence[PointOrigin], *, as_json: bool
+) -> None:
     """Print the answer of each policy to a VM, and all fields of those that take it."""
-    explained = explain_vm(vcenter, _sound(files), vm_selector)
+    explained = explain_vm(vcenter, _sound(files), vm_selector, points)
     taken = [read for read in files if read.policy and read.policy.name in explained.coverage.policies]
     if as_json:
         document = {"fields": {read.path.stem: _fields_of(read) for read in taken}}
@@ -47,13 +52,13 @@ def explain_one(files: Sequence[PolicyFile], vcenter: VCenter, vm_selector: str,
     for read in taken:
         click.echo(f"\n{read.path}")
         print_table(("field", "value", ""), [(row["field"], row["value"], row["from"]) for row in _fields_of(read)])
-        for pending in not_yet(read.policy) if read.policy else ():
-            warn(str(pending))
 
 
-def explain_all(files: Sequence[PolicyFile], vcenter: VCenter, *, unprotected: bool, as_json: bool) -> None:
+def explain_all(
+    files: Sequence[PolicyFile], vcenter: VCenter, points: Sequence[PointOrigin], *, unprotected: bool, as_json: bool
+) -> None:
     """Print all VMs with their policies, or those that no policy takes."""
-    every = coverage(vcenter, _sound(files))
+    every = coverage(vcenter, _sound(files), points)
     listed = [vm for vm in every if not (unprotected and vm.policies)]
     if as_json:
         print_json([_plain(vm) for vm in listed])

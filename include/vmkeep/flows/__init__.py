@@ -27,6 +27,7 @@ __all__ = [
     "pointlist",
     "points",
     "policies",
+    "policy_copies",
     "pruning",
     "repositories",
     "restore",

@@ -21,6 +21,7 @@ from vmkeep.policy import (
 )
 
 if TYPE_CHECKING:
+    from vmkeep.catalog import PointOrigin
     from vmkeep.model.site import VCenter
     from vmkeep.vsphere.inventory import VmRecord
 
@@ -66,31 +67,42 @@ def named_policies(paths: Sequence[Path]) -> tuple[PolicyFile, ...]:
     return tuple(found)
 
 
-def coverage(vcenter: VCenter, policies: Sequence[Policy]) -> tuple[Coverage, ...]:
-    """Return every VM that the user may see with the policies that take it, sorted by name, in one pass."""
-    from vmkeep.vsphere.choosing import known_vms  # takes time to import
+def coverage(vcenter: VCenter, policies: Sequence[Policy], points: Sequence[PointOrigin] = ()) -> tuple[Coverage, ...]:
+    """Return every VM that the user may see with the policies that take it, sorted by name, in one pass.
+
+    :param points: restore points, the oldest first: a VM that is off is found by the address that they tell.
+    """
+    from vmkeep.flows.last_seen import sightings  # takes time to import
+    from vmkeep.vsphere.choosing import known_vms
+    from vmkeep.vsphere.server import server_uuid
     from vmkeep.vsphere.session import open_session
 
     takers = [(policy.name, taker(policy)) for policy in by_precedence(policies)]
     with open_session(vcenter) as session:
-        known = known_vms(session, selectors_of(policies), ())
+        known = known_vms(session, selectors_of(policies), sightings(points, server_uuid(session)))
     return tuple(_covered(vm.record, tuple(name for name, takes in takers if takes(vm.facts))) for vm in known)
 
 
-def explain_vm(vcenter: VCenter, policies: Sequence[Policy], vm_selector: str) -> Explained:
+def explain_vm(
+    vcenter: VCenter, policies: Sequence[Policy], vm_selector: str, points: Sequence[PointOrigin] = ()
+) -> Explained:
     """Return each policy's answer to one VM.
 
+    :param points: restore points, the oldest first: a VM that is off is found by the address that they tell.
     :raises NotFoundError: no VM fits the selector.
     :raises AmbiguousError: several VMs fit it.
     """
+    from vmkeep.flows.last_seen import sightings
     from vmkeep.vsphere import inventory
     from vmkeep.vsphere.choosing import known_vms
+    from vmkeep.vsphere.server import server_uuid
     from vmkeep.vsphere.session import open_session
 
     with open_session(vcenter) as session:
-        found = inventory.find_vm(session, vm_selector)
+        seen = sightings(points, server_uuid(session))
+        found = inventory.find_vm(session, vm_selector, seen)
         wanted, path = found.moref, inventory.identity_of(session, found).inventory_path
-        known = known_vms(session, selectors_of(policies), ())
+        known = known_vms(session, selectors_of(policies), seen)
     vm = next(each for each in known if each.record.moref == wanted)
     verdicts = tuple(verdict(policy, vm.facts) for policy in policies)
     taken = tuple(policy.name for policy in by_precedence(policies) if taker(policy)(vm.facts))

@@ -7,8 +7,7 @@ everything that no schema knows, and makes the policy (``values``). Each of the 
 line and column, instead of stopping at the first one.
 
 ``taking`` answers which VMs a policy takes, and why, and which of several policies has a VM. ``window`` answers when
-backups may start, also in the nights in which the clock is changed. ``pending`` names the fields that the pipeline does
-not carry out yet, because nobody may learn that in a disaster.
+backups may start, also in the nights in which the clock is changed.
 
 The rules: a field that is not known is refused. A default is the safe choice: a policy forgets no point, every disk is
 copied, a guest is asked to flush. Nothing here asks a server or the time.
@@ -16,7 +15,6 @@ copied, a guest is asked to flush. Nothing here asks a server or the time.
 
 from vmkeep.policy.faults import Fault, Place
 from vmkeep.policy.files import PolicyFile, default_folder, read_file, read_folder
-from vmkeep.policy.pending import Pending, not_yet
 from vmkeep.policy.schema import dotted, field_of, require_name, schema_text
 from vmkeep.policy.taking import Taking, Verdict, by_precedence, selectors_of, taker, verdict
 from vmkeep.policy.values import AtEnd, DiskPattern, DiskRules, Notifications, NotifyWhen, Policy, QuiesceWish
@@ -32,7 +30,6 @@ __all__ = [
     "Notifications",
     "NotifyWhen",
     "Opening",
-    "Pending",
     "Place",
     "Policy",
     "PolicyFile",
@@ -45,7 +42,6 @@ __all__ = [
     "default_folder",
     "dotted",
     "field_of",
-    "not_yet",
     "read_file",
     "read_folder",
     "require_name",

@@ -25,23 +25,27 @@ class NotifyWindowOperator(BaseOperator):
     :param wish: when the policy wants people told, and whom.
     :param plan: the ``WindowPlan``, from ``plan``. Templated.
     :param started: the result of ``start_backups``. Templated.
+    :param copies: the second repositories to which the task ``copies`` brings points.
     :returns: whether people were told, and the addresses to which mail was sent.
     """
 
     template_fields: Sequence[str] = ("plan", "started")
 
-    def __init__(self, *, policy: str, wish: Notifications, plan: Any, started: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *, policy: str, wish: Notifications, plan: Any, started: Any, copies: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(outlets=[ANNOUNCED], **kwargs)
         self.policy = policy
         self.wish = wish
         self.plan = plan
         self.started = started
+        self.copies = tuple(copies)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the window, and tell people of it."""
         wish = self.wish
         try:
-            report, problems = look(context, self.plan, self.started)
+            report, problems = look(context, self.plan, self.started, self.copies)
         except AirflowFailException as broken:
             report, problems = {"policy": self.policy}, [str(broken)]
         if wish.when is NotifyWhen.NEVER or (wish.when is NotifyWhen.PROBLEMS and not problems):

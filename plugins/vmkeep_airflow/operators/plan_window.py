@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from vmkeep.clock import now
 from vmkeep.errors import TransientError
 from vmkeep.model.job import from_plain, to_plain
-from vmkeep.policy import Due, Policy, not_yet
+from vmkeep.policy import Due, Policy
 from vmkeep_airflow.dagruns import clears_of, status_of
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.policies import PREFIX, policy_files
@@ -52,7 +52,6 @@ class PlanWindowOperator(SiteOperator):
             now=now(),
             asleep=[other.name for other in others if not opens(context["ti"], other.name)],
         )
-        self.warn([str(pending) for pending in not_yet(self.policy)])
         self.warn([f"{vm.name} ({vm.moref}) is left out: {vm.why}" for vm in plan.left_out])
         for vm in plan.elsewhere:
             self.log.info("%s (%s) is left to the policy %s, which comes first", vm.name, vm.moref, vm.policy)

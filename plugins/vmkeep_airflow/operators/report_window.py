@@ -19,20 +19,22 @@ class ReportWindowOperator(BaseOperator):
     :param plan: the ``WindowPlan``, from ``plan``. Templated.
     :param started: the result of ``start_backups``. Templated.
     :param notified: the result of ``notify``; without one the run fails, because nobody was told. Templated.
+    :param copies: the second repositories to which the task ``copies`` brings points.
     :returns: the names of VMs, by how their backups ended.
     """
 
     template_fields: Sequence[str] = ("plan", "started", "notified")
 
-    def __init__(self, *, plan: Any, started: Any, notified: Any, **kwargs: Any) -> None:
+    def __init__(self, *, plan: Any, started: Any, notified: Any, copies: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan = plan
         self.started = started
         self.notified = notified
+        self.copies = tuple(copies)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report, and raise if somebody has to look."""
-        report, problems = look(context, self.plan, self.started)
+        report, problems = look(context, self.plan, self.started, self.copies)
         for line in lines_of(report):
             self.log.info("%s", line)
         # Pushed by hand, because Airflow keeps no result of a task that raises.

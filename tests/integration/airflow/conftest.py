@@ -65,8 +65,19 @@ def site(lab, tmp_path_factory) -> Site:
 
 
 @pytest.fixture(scope="session")
-def connections(lab, site) -> dict[str, dict[str, object]]:
+def offsite(tmp_path_factory) -> str:
+    """Return the location of a second repository, which gets the points of a policy."""
+    from vmkeep.repository import create_repository
+
+    location = str(tmp_path_factory.mktemp("offsite") / "repo")
+    with create_repository(location):
+        return location
+
+
+@pytest.fixture(scope="session")
+def connections(lab, site, offsite) -> dict[str, dict[str, object]]:
     return {
+        "vmkeep_offsite": {"conn_type": "vmkeep", "host": offsite},
         "vsphere_default": lab.wait_ready().connection(),
         "vmkeep_default": {"conn_type": "vmkeep", "host": site.repository, "extra": {"catalog": site.catalog}},
     }
@@ -158,6 +169,7 @@ def policies(tmp_path_factory) -> Path:
     hour = (now().hour + 12) % 24
     (folder / "always.yaml").write_text(
         "name: always\nselection: name:web01 or name:db01\nlimits: {backups_at_once: 1}\n"
+        "repository: {copies: [vmkeep_offsite]}\n"
         f'window: {{start: "{hour:02}:00", end: "{hour:02}:00", time_zone: UTC}}\n'
     )
     (folder / "asleep.yaml").write_text(

@@ -9,6 +9,7 @@ import pytest
 
 from demo.api import AirflowApi
 from tests.patience import HANG
+from vmkeep.repository import open_repository
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -52,6 +53,13 @@ def test_each_vm_of_the_policy_is_backed_up_in_a_run_that_names_it(api, window):
     (note,) = {api.run("vm_backup", run)["note"] for run in found if "__db01__" in run}
     assert note.startswith("db01 (policy always")
     assert {api.xcom("vm_backup", run, "preflight")["request"]["policy"] for run in found} == {"always"}
+
+
+def test_the_second_repository_of_the_policy_has_the_points_of_the_window(api, window, offsite):
+    assert api.xcom(WINDOW, window, "report")["copied"] == ["vmkeep_offsite: 2 points"]
+    with open_repository(offsite) as repository:
+        assert sorted(point.vm.name for point in repository.points()) == ["db01", "web01"]
+        assert {point.policy for point in repository.points()} == {"always"}
 
 
 def test_a_window_that_is_cleared_starts_no_backup_twice(api, window):

@@ -99,7 +99,7 @@ def test_a_group_of_nobody_and_a_command_without_a_choice_are_refused(run):
 
 
 def test_a_vm_that_is_off_and_was_registered_anew_is_found_by_the_address_that_its_last_point_tells(
-    vmkeep, run, lab, kept
+    vmkeep, run, lab, kept, tmp_path
 ):
     site, _ = kept
     with open_repository(site.repository) as repository:
@@ -124,6 +124,12 @@ def test_a_vm_that_is_off_and_was_registered_anew_is_found_by_the_address_that_i
     (found,) = listed(vmkeep, "-s", f"ipaddr:{address}", "-r", site.repository)
     assert (found["moref"], found["ip_address"], found["last_ip_address"]) == (again, None, address)
     assert listed(vmkeep, "-s", f"ipaddr:{address}") == []
+    (tmp_path / "near.yaml").write_text(
+        f"name: near\nselection: ipaddr:{address}\nwindow: {{start: 22:00, end: 06:00, time_zone: UTC}}\n"
+    )
+    explain = ("policy", "explain", "web01", "--policies", str(tmp_path), "--json")
+    assert json.loads(vmkeep(*explain).stdout)["policy"] is None
+    assert json.loads(vmkeep(*explain, "-r", site.repository).stdout)["policy"] == "near"
     sealed = json.loads(run(f"ipaddr:{address}", "--json").stdout)
     assert sealed["vm"] == "web01"
     (member,) = json.loads(run("-s", f"ipaddr:{address}", "--json").stdout)["vms"]

@@ -81,15 +81,6 @@ def test_check_tells_a_script_line_and_column_of_each_fault(folder):
     assert (fault["line"], fault["column"]) == (4, 10)
 
 
-def test_check_warns_of_fields_that_are_not_carried_out_yet(folder):
-    (folder / "nightly.yaml").write_text(SOUND.format(name="nightly") + "repository: {copies: [offsite]}\n")
-
-    done = run("check")
-
-    assert done.exit_code == 0
-    assert "repository.copies is not carried out by this version" in done.stderr
-
-
 def test_a_list_holds_files_with_faults_too(folder):
     (folder / "weekly.yaml").write_text("name: weekly\n")
 
