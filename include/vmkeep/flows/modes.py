@@ -47,7 +47,12 @@ def choose_mode(request: BackupRequest, vm: VmDescription, disks: Sequence[Disk]
     return ModeChoice(mode=mode, quiesce=quiesce, changes=tuple(changes), warnings=warnings)
 
 
-_TOLD = (ChangeReason.SNAPSHOTS_REFUSED, ChangeReason.OUTSIDE_MEMORY_SNAPSHOT, ChangeReason.NO_TOOLS)
+_TOLD = (
+    ChangeReason.SNAPSHOTS_REFUSED,
+    ChangeReason.OUTSIDE_MEMORY_SNAPSHOT,
+    ChangeReason.FAULT_TOLERANT,
+    ChangeReason.NO_TOOLS,
+)
 """Reasons that are warnings. The others follow from the VM's power state and weaken nothing."""
 
 
@@ -89,6 +94,9 @@ def _without_memory(mode: BackupMode, vm: VmDescription, disks: Sequence[Disk]) 
     without = BackupMode.SNAPSHOT_EXCL_MEM
     if not vm.running:
         return _mode_change(mode, without, *_at_rest(vm))
+    if vm.fault_tolerant:
+        detail = "the VM is fault-tolerant, and vSphere neither suspends it nor takes a snapshot with its memory"
+        return _mode_change(mode, without, ChangeReason.FAULT_TOLERANT, detail)
     unsnapshotted = [
         disk.label for disk in disks if disk.compatibility_mode or disk.disk_mode.startswith("independent")
     ]

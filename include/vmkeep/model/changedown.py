@@ -15,6 +15,8 @@ class ChangeReason(StrEnum):
     """vSphere refuses every snapshot of the VM."""
     OUTSIDE_MEMORY_SNAPSHOT = "outside-memory-snapshot"
     """The VM has disks that no memory snapshot can include."""
+    FAULT_TOLERANT = "fault-tolerant"
+    """A second VM follows this one step by step, and vSphere takes only snapshots without memory then."""
     NOT_RUNNING = "not-running"
     """The VM is off, so it has no memory, and its guest has written out all data."""
     ALREADY_SUSPENDED = "already-suspended"

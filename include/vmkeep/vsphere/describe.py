@@ -67,6 +67,8 @@ class VmDescription:
     """The software that manages the VM, e.g. vSphere itself; ``None``: only people do."""
     change_version: str | None
     """vSphere's version of the configuration, which every change of it renews."""
+    fault_tolerant: bool = False
+    """Another VM follows this one step by step, so that vSphere takes only snapshots without memory of it."""
 
     @property
     def moref(self) -> str:
@@ -174,6 +176,7 @@ def describe_vm(session: Session, moref: str) -> VmDescription:
             mark=parse_mark(config.extraConfig),
             not_protectable=protection.why_not(values),
             managed_by=protection.manager(config.managedBy),
+            fault_tolerant=config.ftInfo is not None,
             change_version=config.changeVersion,
         )
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from vmkeep.errors import UnsupportedError
 
-PATHS = ("config.version", "config.managedBy", "runtime.connectionState")
+PATHS = ("config.version", "config.managedBy", "config.ftInfo", "runtime.connectionState")
 """Names of these properties."""
 
+_PRIMARY = 1
+"""The role of a fault-tolerant VM that people work with."""
 _OUT_OF_REACH = ("disconnected", "inaccessible", "invalid", "orphaned")
 """Connection states in which vSphere can do nothing with a VM, even if it still knows the configuration."""
 
@@ -24,7 +26,14 @@ def why_not(values: Mapping[str, Any]) -> str | None:
         return no_configuration(connection)
     if connection in _OUT_OF_REACH:
         return f"vSphere cannot reach it (it is {connection}): look after its host and its datastores"
+    if is_secondary(values["config.ftInfo"]):
+        return "it is a secondary of a fault-tolerant VM, and holds the same data: back up the primary"
     return None
+
+
+def is_secondary(fault_tolerance: Any) -> bool:
+    """Return whether a VM only follows another one step by step (``FaultToleranceConfigInfo``; role 1 leads)."""
+    return fault_tolerance is not None and (fault_tolerance.role or _PRIMARY) != _PRIMARY
 
 
 def no_configuration(connection: Any) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+
 import pytest
 
 from vmkeep.errors import NotFoundError, UnsupportedError
@@ -133,6 +136,39 @@ def test_a_mark_that_cannot_be_read_is_not_taken_for_none(session, lost):
     with pytest.raises(UnsupportedError, match=state):
         claims.let_go(session, moref, "run")
     assert machines.destroy_claimed(session, "run") == 0
+
+
+def test_the_secondary_of_a_fault_tolerant_vm_is_refused_with_its_reason_and_the_primary_is_not(session, lab):
+    primary, secondary = (session.vm(inventory.find_vm(session, name).moref) for name in ("app01", "web01"))
+    with pairs(lab, primary, secondary):
+        listed = {record.moref: record for record in inventory.list_vms(session)}
+        described = [inventory.describe_vm(session, vm._moId) for vm in (primary, secondary)]
+
+    assert listed[primary._moId].not_protectable is None
+    assert [vm.fault_tolerant for vm in described] == [True, True]
+    for found in (listed[secondary._moId], described[1]):
+        assert "secondary of a fault-tolerant VM" in found.not_protectable
+
+
+@contextlib.contextmanager
+def pairs(lab, primary, secondary):
+    """One VM follows the other."""
+    kinds, world = (
+        {1: vim.vm.FaultTolerancePrimaryConfigInfo, 2: vim.vm.FaultToleranceSecondaryConfigInfo},
+        lab.site.world,
+    )
+    before = {vm: world.get(vm, "config") for vm in (primary, secondary)}
+    uuids = [config.instanceUuid for config in before.values()]
+    for role, vm in ((1, primary), (2, secondary)):
+        config = copy.deepcopy(before[vm])
+        told = {"secondaries": [secondary]} if role == 1 else {"primaryVM": primary}
+        config.ftInfo = kinds[role](role=role, instanceUuids=uuids, configPaths=["[ds] a.vmx"], **told)
+        world.update(vm, config=config)
+    try:
+        yield
+    finally:
+        for vm, config in before.items():
+            world.update(vm, config=config)
 
 
 def test_a_vm_that_others_manage_is_listed_with_them(session):

@@ -50,6 +50,8 @@ def test_a_request_that_the_vm_allows_is_not_changed():
         (replace(OFF, snapshot_obstacles=OBSTACLE), EXCL, ASIS, "snapshots-refused", True),
         (replace(VM, disks=(DISK, INDEPENDENT)), INCL, EXCL, "outside-memory-snapshot", True),
         (replace(VM, disks=(DISK, RDM)), INCL, EXCL, "outside-memory-snapshot", True),
+        (replace(VM, fault_tolerant=True), INCL, EXCL, "fault-tolerant", True),
+        (replace(VM, fault_tolerant=True), SUSPEND, EXCL, "fault-tolerant", True),
         (OFF, INCL, EXCL, "not-running", False),
         (SUSPENDED, INCL, EXCL, "already-suspended", False),
         (OFF, SUSPEND, EXCL, "not-running", False),

@@ -5,6 +5,7 @@ from typing import Any
 
 from vmlab.api import vim
 from vmlab.disks import DiskError
+from vmlab.managed import ds_paths
 from vmlab.managed.machine import backing_chain, disks, in_snapshots
 from vmlab.managed.site import Site
 from vmlab.managed.snapshots.disk_chains import (
@@ -47,7 +48,9 @@ def _needed_steps(site: Site, vm: Any) -> list[Step]:
         for disk in disks(world.get(ref, "config"))
     ]
     links = known_links(site.store, [*current, *frozen, *stray_links(site.store, current)])
-    return plan_collapse(links, [*current, *frozen])[0]
+    folders = {ds_paths.folder_of(path) for path in (*current, *frozen)}
+    of_others = [link for link in links if ds_paths.folder_of(link) not in folders]  # below a linked clone
+    return plan_collapse(links, [*current, *frozen, *of_others])[0]
 
 
 def heal(site: Site, vm: Any) -> None:
