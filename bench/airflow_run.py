@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--encrypt", action="store_true", help="an encrypted repository, opened by a passphrase")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # because a site keeps compiled modules
     with tempfile.TemporaryDirectory(prefix="vmkeep-bench-") as folder:
         measure(Path(folder), runs=options.runs, passphrase="correct horse" if options.encrypt else None)
 

@@ -43,6 +43,7 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped and removed
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # because it runs for hours, and the terminal may be closed
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # because a site keeps compiled modules
     size = Size(
         vms=options.vms, disk_mib=options.disk_mib, data_mib=options.data_mib, backups_at_once=options.at_once,
         copies_at_once=options.copies, nfc_sessions=options.nfc_sessions, parallelism=options.parallelism,

@@ -52,7 +52,6 @@ def warm_up() -> None:
     for name in _IN_EVERY_TASK:
         import_module(name)
     # Imported here, because it takes time that a web server need not spend.
-    from vmkeep.flows.keys import share_keys, share_log_ins
+    from vmkeep.flows.workers import prepare_worker
 
-    share_keys()
-    share_log_ins()
+    prepare_worker()

@@ -42,4 +42,5 @@ __all__ = [
     "values",
     "vm_groups",
     "windows",
+    "workers",
 ]  # fmt: skip

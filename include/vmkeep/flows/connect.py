@@ -10,7 +10,9 @@ from typing import Final
 
 from vmkeep.clock import Deadline
 from vmkeep.errors import StaleError, UsageError
+from vmkeep.forkmemory import ForkMemory
 from vmkeep.model.diskaccess import DriverProbe, Launch
+from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.transfer import choose_driver, probe_driver
 from vmkeep.vsphere.server import server_uuid
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _STARTED: Final[dict[Launch, DriverProbe]] = {}
 """Disk drivers that a child of this process has started without error. Other files of a library make another key."""
+_probes: ForkMemory | None = None
+PROBE_SECONDS = 900
+"""Seconds for which a try of a driver counts for the other steps of a worker."""
 FENCE_SECONDS = 60.0
 """Seconds that a clean-up waits for transfers to stop. A transfer that is silent for 15 s counts as gone."""
 
@@ -67,7 +72,8 @@ def pinned(site: Site, session: Session) -> Site:
 def check_driver(site: Site) -> DriverProbe:
     """Start the disk driver in a child process, as a disk copy does, so that a broken library fails the run here.
 
-    A process that works on many VMs tries each library only once.
+    A process that works on many VMs tries each library only once. The steps of a worker try it once in a while, because
+    starting it costs each of them more processor time than all its questions to vCenter.
 
     :returns: the driver's abilities.
     :raises UsageError: no driver can work on this machine, e.g. because no folder of VDDK is given.
@@ -75,5 +81,23 @@ def check_driver(site: Site) -> DriverProbe:
     choice = choose_driver(site)
     if choice.launch not in _STARTED:
         log.info("disk driver %s (%s): %s", choice.name, choice.launch.title, choice.reason)
-        _STARTED[choice.launch] = probe_driver(site)
+        _STARTED[choice.launch] = _probe(site, choice.launch)
     return _STARTED[choice.launch]
+
+
+def share_probes() -> None:
+    """Let the processes that are forked from this one share what their tries of disk drivers told. Callable again."""
+    global _probes
+    _probes = _probes or ForkMemory()
+
+
+def _probe(site: Site, launch: Launch) -> DriverProbe:
+    """Try a driver, unless another process has done so lately. A driver that failed is tried again each time."""
+    memory, origin = _probes, to_json(launch)
+    kept = memory.load(origin) if memory is not None else None
+    if kept is not None:
+        return from_json(DriverProbe, kept)
+    probe = probe_driver(site)
+    if memory is not None:
+        memory.store(origin, to_json(probe), seconds=PROBE_SECONDS)
+    return probe

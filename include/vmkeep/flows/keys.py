@@ -1,10 +1,9 @@
-"""The key slots of an encrypted repository: list, add, replace, remove; and secrets that processes share in memory."""
+"""The key slots of an encrypted repository: list, add, replace, remove."""
 
 from __future__ import annotations
 
 from vmkeep.repository import KeyService, Repository, Slot
 from vmkeep.repository.unlock import share_keys
-from vmkeep.vsphere.tickets import share_log_ins
 
 __all__ = [
     "Slot",
@@ -16,7 +15,6 @@ __all__ = [
     "require_encrypted",
     "require_slot",
     "share_keys",
-    "share_log_ins",
 ]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vmkeep.transfer.child_process import RunningTransfer, change_access, probe_driver, start_copy, start_write
-    from vmkeep.transfer.drivers import choose_driver
+    from vmkeep.transfer.drivers import choose_driver, find_drivers
     from vmkeep.transfer.storing import StoredDisk, back_up_disk
     from vmkeep.transfer.verify import verify_disk
     from vmkeep.transfer.writing import restore_disk
@@ -26,6 +26,7 @@ _HOMES = {
     "back_up_disk": "storing",
     "change_access": "child_process",
     "choose_driver": "drivers",
+    "find_drivers": "drivers",
     "probe_driver": "child_process",
     "restore_disk": "writing",
     "start_copy": "child_process",
@@ -39,6 +40,7 @@ __all__ = [
     "back_up_disk",
     "change_access",
     "choose_driver",
+    "find_drivers",
     "mapcopy",
     "probe_driver",
     "progress",

@@ -44,6 +44,13 @@ class _Known:
     """The reason why the driver does not load."""
 
 
+def find_drivers() -> None:
+    """Find all drivers and load vmkeep's own, so that processes which are forked later need not."""
+    for name, place in _places().items():
+        if name in _OWN:
+            _load(name, place)
+
+
 def load_driver(place: str) -> DiskDriver:
     """Import a driver from ``module:name``."""
     module, _, name = place.partition(":")

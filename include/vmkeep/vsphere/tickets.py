@@ -2,41 +2,26 @@
 
 A backup has several steps, and in Airflow each of them is a process of its own. Without this cache each step logs in
 and out, which is a quarter of all its calls, and a thousand VMs make thousands of sessions. With it, the steps of all
-VMs on one worker share one session. The cache is memory that the worker makes before it forks, so that no folder and
-no database ever holds it.
+VMs on one worker share one session.
 
-The place and the key of an entry come from a digest of the whole login, the password and the pinned certificate
-included. So a process that does not know the login can neither find the entry nor read it. An entry that two processes
-write at once fails its check, and the next process logs in anew. Entries lapse, because a vCenter ends a session after
-30 minutes without a call.
+A session is found and read by its whole login only, the password and the pinned certificate included
+(:mod:`vmkeep.forkmemory`). It lapses, because a vCenter ends a session after 30 minutes without a call.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
-import secrets
-import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from blake3 import blake3
-
+from vmkeep.forkmemory import ForkMemory
 from vmkeep.model.site import VCenter
 
 KEPT_SECONDS: Final = 1200
 """Seconds for which an entry holds after its last use."""
-_CONTEXT: Final = "vmkeep log-ins kept for several processes"
-_SALT: Final = 32
-_HEAD: Final = struct.Struct("<32sQI12s")
-"""Tag, time of expiry in seconds of the monotonic clock, length of the encrypted ticket, nonce."""
-_PLACES: Final = 16
-_ENTRY: Final = 32768
-_SIZE: Final = _SALT + _PLACES * _ENTRY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,48 +40,23 @@ class Ticket:
 
 
 class TicketCache:
-    """A cache in memory that this process shares with those forked from it."""
+    """Tickets by login, in memory that this process shares with those forked from it."""
 
     def __init__(self) -> None:
-        """Make an empty cache with its own random salt."""
-        self._map = mmap.mmap(-1, _SIZE)
-        self._map[:_SALT] = secrets.token_bytes(_SALT)
+        self._memory = ForkMemory()
 
     def load(self, vcenter: VCenter) -> Ticket | None:
         """Return the session of a login; ``None``: there is none, or it has lapsed."""
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        tag, key = self._secrets(vcenter)
-        at = self._place(tag)
-        found, until, length, nonce = _HEAD.unpack_from(self._map, at)
-        if found != tag or until < time.monotonic() or length > _ENTRY - _HEAD.size:
-            return None
-        sealed = self._map[at + _HEAD.size : at + _HEAD.size + length]
-        with suppress(InvalidTag):
-            return Ticket(**json.loads(AESGCM(key).decrypt(nonce, sealed, tag)))
-        return None
+        found = self._memory.load(_origin(vcenter))
+        return Ticket(**json.loads(found)) if found is not None else None
 
     def store(self, vcenter: VCenter, ticket: Ticket) -> None:
-        """Keep a session from now on, in place of another one whose tag begins alike."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        """Keep a session from now on."""
+        self._memory.store(_origin(vcenter), json.dumps(asdict(ticket)).encode(), seconds=KEPT_SECONDS)
 
-        tag, key = self._secrets(vcenter)
-        nonce = secrets.token_bytes(12)
-        sealed = AESGCM(key).encrypt(nonce, json.dumps(asdict(ticket)).encode(), tag)
-        if len(sealed) > _ENTRY - _HEAD.size:
-            return
-        at = self._place(tag)
-        self._map[at + _HEAD.size : at + _HEAD.size + len(sealed)] = sealed
-        _HEAD.pack_into(self._map, at, tag, int(time.monotonic()) + KEPT_SECONDS, len(sealed), nonce)
 
-    def _secrets(self, vcenter: VCenter) -> tuple[bytes, bytes]:
-        origin = json.dumps(asdict(vcenter), sort_keys=True).encode()
-        found = blake3(self._map[:_SALT] + origin, derive_key_context=_CONTEXT).digest(length=64)
-        return found[:32], found[32:]
-
-    def _place(self, tag: bytes) -> int:
-        return _SALT + tag[0] % _PLACES * _ENTRY
+def _origin(vcenter: VCenter) -> bytes:
+    return json.dumps(asdict(vcenter), sort_keys=True).encode()
 
 
 _shared: TicketCache | None = None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from functools import partial
 
+import pytest
+
 from tests.integration.flows.restoring import back_up
+from vmkeep.flows import connect
 
 MOST = 40
 """Calls of a backup of one disk, whose changes take two or three answers of the lab."""
@@ -29,3 +33,20 @@ def test_a_backup_of_a_vm_with_one_disk_takes_few_calls_whether_it_is_full_or_no
 
     assert increment.total() <= MOST, increment
     assert full.total() <= MOST, full
+
+
+@pytest.fixture
+def shared_probes(monkeypatch):
+    """The tries of drivers that the processes of a worker share."""
+    monkeypatch.setattr(connect, "_probes", None)
+    connect.share_probes()
+
+
+@pytest.mark.usefixtures("shared_probes")
+def test_the_next_process_of_a_worker_does_not_start_the_same_driver_again(site, monkeypatch):
+    monkeypatch.setattr(connect, "_STARTED", {})
+    told = connect.check_driver(site)
+    monkeypatch.setattr(connect, "_STARTED", {})  # which the next process has not
+    monkeypatch.setattr(sys, "executable", "/nowhere")  # so that no child can start
+
+    assert connect.check_driver(site) == told

@@ -79,7 +79,7 @@ def test_a_kept_session_that_has_ended_is_replaced_once(lab, vcenter):
 def test_of_two_log_ins_at_once_one_is_kept_and_the_other_ends(vcenter, sessions, kept):
     with open_session(vcenter):
         ours = kept.load(vcenter)
-        kept._map[:32] = bytes(32)  # as if the other process had looked before this one logged in
+        kept._memory._map[:32] = bytes(32)  # as if the other process had looked before this one logged in
         with open_session(vcenter):
             kept.store(vcenter, ours)
 
