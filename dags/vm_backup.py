@@ -16,7 +16,7 @@ Takes a snapshot, copies every disk in parallel, seals a restore point, removes 
 | task | |
 |---|---|
 | `preflight` | finds the VM, sorts its disks, picks mode and parent. If it can, it fails here, before any change |
-| `snapshot` | keeps Storage vMotion off the VM and takes the snapshot, once pool `backup_proxy` has a free slot |
+| `snapshot` | keeps Storage vMotion off the VM and takes the snapshot, once pool and limits have room for its copies |
 | `plan_disks` | asks vSphere what changed since the parent point; a disk that is read in full gets a reason |
 | `copy_disk` | audits change tracking and copies one disk, in pool and on queue `backup_proxy`. A retry goes on |
 | `catalog` | seals the restore point: from now on it can be restored |
@@ -30,6 +30,14 @@ If the task dies in between, its next try, `remove_snapshot`, `snapshot_sweep` o
 
 If the proxy's own configuration names an array hook, `snapshot` runs it after the snapshot is taken,
 and `remove_snapshot` runs it again when no copy runs any more. No field of a run can name it.
+
+## Limits
+
+Pool `backup_proxy` (Admin > Pools) limits what a proxy does at once.
+Over all proxies, the connections limit the open disks of a host, the snapshots and the free space of a datastore,
+and the transfers of the repository.
+A task that finds no room is *up for reschedule*: it holds no worker and no slot, uses no retry, and comes again.
+Its log says what it waits for and who uses it; `vmkeep limit list` shows all of them.
 
 ## Clearing and marking tasks
 

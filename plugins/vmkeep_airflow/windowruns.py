@@ -7,7 +7,7 @@ a run whose id counts the clears.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,6 +76,7 @@ class WindowRuns:
         self._clears = clears
         self._waiting = deque(plan.vms)
         self._active: dict[str, PlannedVm] = {}
+        self._proxies: dict[str, str] = {}
         self._outcomes: dict[str, Outcome] = {}
 
     def recover(self) -> None:
@@ -148,12 +149,20 @@ class WindowRuns:
     def _start(self, vm: PlannedVm) -> None:
         run_id = run_id_of(self._plan, vm, clears=self._clears)
         note = f"{vm.name} (policy {self._policy.name}, window {self._plan.stamp})"
-        refused = self._runs.start(run_id, conf_of(self._policy, self._plan, vm), note)
+        proxy = self._proxy_for(vm)
+        conf = conf_of(self._policy, self._plan, vm) | ({"proxy": proxy} if proxy else {})
+        refused = self._runs.start(run_id, conf, note)
         if refused is None:
             self._active[run_id] = vm
-            self._log(f"{vm.name}: started as {run_id}")
+            self._proxies[run_id] = proxy
+            self._log(f"{vm.name}: started as {run_id}{f' on {proxy}' if proxy else ''}")
         else:
             self._note(vm, Ending.FAILED, f"it could not be started: {refused}", run_id)
+
+    def _proxy_for(self, vm: PlannedVm) -> str:
+        """Return the proxy with the fewest runs of this window, of those that reach a VM best; empty: any one."""
+        busy = Counter(self._proxies.get(run_id, "") for run_id in self._active)
+        return min(vm.proxies, key=lambda name: busy[name], default="")
 
     def _note(self, vm: PlannedVm, ending: Ending, why: str, run_id: str) -> None:
         self._outcomes[vm.moref] = Outcome(moref=vm.moref, name=vm.name, run_id=run_id, ending=ending, why=why)

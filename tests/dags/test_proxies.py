@@ -13,7 +13,8 @@ from airflow.dag_processing.dagbag import DagBag
 
 from demo.airflow_home import AirflowHome
 from tests.patience import HANG
-from vmkeep_airflow.proxies import BACKUP_PROXY
+from vmkeep.errors import UsageError
+from vmkeep_airflow.proxies import BACKUP_PROXY, reaches
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEDULER = """
@@ -191,3 +192,32 @@ def test_each_module_can_be_the_first_to_import_airflow(module):
         [sys.executable, "-c", code], env=os.environ, check=True, stdout=subprocess.PIPE, text=True, timeout=HANG
     ).stdout
     assert "vmkeep_airflow.routing" in said
+
+
+def test_each_proxy_is_told_with_the_vms_that_it_reaches_best(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__PROXIES", "san, site-b")
+    assert reaches() == {BACKUP_PROXY: None, "san": None, "site-b": None}
+    monkeypatch.setenv("AIRFLOW__VMKEEP__PROXY_REACH", '{"san": "datastore:san-*"}')
+    assert {name: selector and str(selector) for name, selector in reaches().items()} == {
+        BACKUP_PROXY: None,
+        "san": "datastore:san-*",
+        "site-b": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("san=datastore:x", "is no JSON"),
+        ('["san"]', "has to be like"),
+        ('{"san": 1}', "has to be like"),
+        ('{"sna": "any:"}', r"names sna, and \[vmkeep\] proxies lists backup_proxy, san"),
+        ('{"san": "datastore"}', "proxy_reach, san: "),
+        ('{"san": "name:(("}', "proxy_reach, san: "),
+    ],
+)
+def test_a_reach_with_a_fault_is_told(monkeypatch, given, told):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__PROXIES", "san")
+    monkeypatch.setenv("AIRFLOW__VMKEEP__PROXY_REACH", given)
+    with pytest.raises(UsageError, match=told):
+        reaches()

@@ -105,6 +105,18 @@ def test_as_many_backups_run_at_the_same_time_as_the_policy_allows_and_all_are_d
     assert (set(endings.values()), len(endings), airflow.most) == ({Ending.DONE}, 10, 3)
 
 
+def test_a_vm_is_sent_to_the_least_busy_of_the_proxies_that_reach_it_best(policy):
+    airflow = Airflow()
+    plan = planned(6)
+    near = [("san-a",), ("san-a", "san-b"), ("san-a", "san-b"), (), ("far", "backup_proxy"), ("far", "backup_proxy")]
+    vms = tuple(replace(vm, proxies=proxies) for vm, proxies in zip(plan.vms, near, strict=True))
+
+    finish(window_of(replace(policy, backups_at_once=6), replace(plan, vms=vms), airflow), airflow)
+
+    sent = [conf.get("proxy") for conf in airflow.confs]
+    assert sent == ["san-a", "san-b", "san-a", None, "far", "backup_proxy"]
+
+
 def test_the_vm_that_comes_first_in_the_plan_is_started_first(policy):
     airflow = Airflow()
     finish(window_of(policy, planned(5), airflow), airflow)

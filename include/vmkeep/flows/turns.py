@@ -6,12 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from vmkeep.clock import Deadline
 from vmkeep.errors import CancelledError, LimitReachedError
 
 LONGEST_PAUSE: Final = 15.0
 """Seconds between two tries. A try of a copy starts a process."""
-GIVES_UP_AFTER: Final = 24 * 3600.0
 
 T = TypeVar("T")
 
@@ -26,17 +24,16 @@ def in_turn(
 
     :param announce: takes the reason for the wait, once.
     :param stopped: ends the wait.
-    :raises DeadlineError: the limit left no room for a day.
+    :raises DeadlineError: the work itself has given up, because the limit left no room for a day.
     """
     stopped = stopped or threading.Event()
-    deadline: Deadline | None = None
+    announced = False
     while True:
         try:
             return work()
         except LimitReachedError as error:
-            if deadline is None:
+            if not announced:
                 announce(str(error))
-                deadline = Deadline(GIVES_UP_AFTER, waiting_for=str(error).removeprefix("waits for "))
-            deadline.check()
+            announced = True
             if stopped.wait(min(error.again_after, LONGEST_PAUSE)):
                 raise CancelledError("stopped while it waited for room within a limit") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -15,7 +15,7 @@ from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.repositories import open_site_repository
 from vmkeep.model.site import Site
 from vmkeep.policy import Due, Opening, Policy, by_precedence, selectors_of, taker
-from vmkeep.selection import VmFacts
+from vmkeep.selection import Selector, VmFacts, matcher
 from vmkeep.vsphere.choosing import known_vms
 from vmkeep.vsphere.server import server_uuid
 
@@ -33,6 +33,8 @@ class PlannedVm:
     name: str
     last_point_at: datetime | None
     """Time of its newest good point in the policy's repository."""
+    proxies: tuple[str, ...] = ()
+    """The proxies that reach it best; empty: there is no choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +100,13 @@ def plan_window(
     now: datetime,
     again: bool = False,
     asleep: Collection[str] = (),
+    reaches: Mapping[str, Selector | None] | None = None,
 ) -> WindowPlan:
     """Look for the VMs that a policy takes now, unless the window is missed or another one has taken its place.
 
     :param others: the other policies of the same vCenter.
     :param asleep: names of those whose windows do not open. They have no VM.
+    :param reaches: every proxy with a selector of the VMs that it reaches best; ``None`` for one that reaches any VM.
     :param opened_at: when the window was to open.
     :param by_hand: a person has asked for it, at that moment.
     :param again: a person has asked for it once more, now.
@@ -126,7 +130,7 @@ def plan_window(
     }
     if due is Due.SUPERSEDED:
         return WindowPlan(**times)
-    return _with_vms(site, policy, others, asleep, times)
+    return _with_vms(site, policy, others, asleep, times, reaches or {})
 
 
 def compared_with(plan: WindowPlan, earlier: WindowPlan | None) -> WindowPlan:
@@ -148,16 +152,23 @@ def _named(plan: WindowPlan) -> dict[str, str]:
 
 
 def _with_vms(
-    site: Site, policy: Policy, others: Sequence[Policy], asleep: Collection[str], times: dict[str, Any]
+    site: Site,
+    policy: Policy,
+    others: Sequence[Policy],
+    asleep: Collection[str],
+    times: dict[str, Any],
+    reaches: Mapping[str, Selector | None],
 ) -> WindowPlan:
     takes, taken_too = taker(policy), [taker(other) for other in others]
-    first = _earlier_takers(policy, others, asleep)
+    first, nearest = _earlier_takers(policy, others, asleep), _by_reach(reaches)
     with open_site_repository(site) as repository:
         points = list_origins(repository, catalog=site.catalog or "sqlite://")
         good = good_origins(repository, points)
     with open_vsphere(site) as session:
         here = server_uuid(session)
-        known = known_vms(session, selectors_of([policy, *others]), sightings(points, here))
+        known = known_vms(
+            session, (*selectors_of([policy, *others]), *filter(None, reaches.values())), sightings(points, here)
+        )
     selected = [vm for vm in known if takes(vm.facts)]
     elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
     taken = [vm for vm in selected if vm.record.moref not in elsewhere]
@@ -168,6 +179,7 @@ def _with_vms(
             moref=vm.record.moref,
             name=vm.record.name,
             last_point_at=point.taken_at if (point := newest.get(vm.record.moref)) else None,
+            proxies=nearest(vm.facts),
         )
         for vm in taken
         if vm.record.moref not in left_out
@@ -201,6 +213,13 @@ def _earlier_takers(
     ahead = list(takewhile(lambda each: each.name != policy.name, by_precedence((policy, *others))))
     takers = [(each.name, taker(each)) for each in ahead if each.name not in asleep]
     return lambda vm: next((name for name, takes in takers if takes(vm)), None)
+
+
+def _by_reach(reaches: Mapping[str, Selector | None]) -> Callable[[VmFacts], tuple[str, ...]]:
+    """Return a function that names the proxies for a VM: those that reach it best, or else those that reach any VM."""
+    near = [(name, matcher(selector)) for name, selector in reaches.items() if selector is not None]
+    any_vm = tuple(name for name, selector in reaches.items() if selector is None) if len(reaches) > 1 else ()
+    return lambda vm: tuple(name for name, reached in near if reached(vm)) or any_vm
 
 
 def _obstacle(vm: VmRecord) -> str | None:

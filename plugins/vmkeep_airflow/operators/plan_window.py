@@ -16,6 +16,7 @@ from vmkeep.policy import Due, Policy
 from vmkeep_airflow.dagruns import clears_of, status_of
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.policies import PREFIX, policy_files
+from vmkeep_airflow.proxies import reaches
 
 if TYPE_CHECKING:
     from vmkeep.flows.windows import WindowPlan
@@ -50,6 +51,7 @@ class PlanWindowOperator(SiteOperator):
             by_hand=by_hand,
             again=clears_of(context) > 0,
             now=now(),
+            reaches=reaches(),
             asleep=[other.name for other in others if not opens(context["ti"], other.name)],
         )
         self.warn([f"{vm.name} ({vm.moref}) is left out: {vm.why}" for vm in plan.left_out])

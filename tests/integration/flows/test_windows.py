@@ -11,6 +11,7 @@ from tests.integration.flows import restoring
 from vmkeep.flows.windows import plan_window
 from vmkeep.policy import Due, read_file
 from vmkeep.repository import open_repository
+from vmkeep.selection import parse_selector
 from vmkeep.vsphere.api import vim
 
 NOW = datetime(2026, 6, 8, 23, tzinfo=UTC)
@@ -34,9 +35,9 @@ def policy(tmp_path):
     return make
 
 
-def plan(site, policy, *others, opened_at=OPENED, now=NOW, by_hand=False, asleep=(), again=False):
+def plan(site, policy, *others, opened_at=OPENED, now=NOW, by_hand=False, again=False, **more):
     times = {"opened_at": opened_at, "by_hand": by_hand, "now": now, "again": again}
-    return plan_window(site, policy, others, **times, asleep=asleep)
+    return plan_window(site, policy, others, **times, **more)
 
 
 def test_the_vm_without_a_point_comes_before_the_one_with_a_point(kept, policy):
@@ -50,6 +51,13 @@ def test_the_vm_without_a_point_comes_before_the_one_with_a_point(kept, policy):
         OPENED + timedelta(hours=8),
         OPENED + timedelta(days=1),
     )
+
+
+def test_a_vm_is_given_the_proxies_that_reach_it_best_or_else_those_that_reach_any_vm(kept, policy):
+    site, _ = kept
+    reaches = {"usual": None, "near": parse_selector("name:db01"), "far": parse_selector("datastore:nowhere")}
+    made = plan(site, policy("nightly", "name:web01 or name:db01"), reaches=reaches)
+    assert {vm.name: vm.proxies for vm in made.vms} == {"web01": ("usual",), "db01": ("near",)}
 
 
 def test_a_damaged_point_is_none(kept, policy):

@@ -6,11 +6,13 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
+from vmkeep import clock
 from vmkeep.blobs import LocalStore
-from vmkeep.errors import ConflictError, LimitReachedError
+from vmkeep.errors import ConflictError, DeadlineError, LimitReachedError
 from vmkeep.model.limits import Holder, Limit
 from vmkeep.repository import create_repository
 from vmkeep.repository.notes import Permits, RunArea, permits, usages
@@ -86,6 +88,19 @@ def test_a_party_that_asks_no_more_is_not_waited_for(store, framer, tmp_path):
     age(tmp_path, permits.COMES_AGAIN.total_seconds() + 61, "waiting")
     limited.give_back("a")
     limited.take(of_run("c"))
+    assert limited.usage().waiting == ()
+
+
+def test_a_party_that_finds_no_room_for_a_day_gives_up_and_leaves_the_queue(store, framer, monkeypatch):
+    limited = Permits(store, framer, LIMIT)
+    for name in "ab":
+        limited.take(of_run(name))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    tomorrow = clock.now() + timedelta(days=1)
+    monkeypatch.setattr(permits, "now", lambda: tomorrow)
+    with pytest.raises(DeadlineError, match="gave up after 86400 s waiting for NFC sessions of host esx1"):
+        limited.take(of_run("c"))
     assert limited.usage().waiting == ()
 
 

@@ -19,14 +19,14 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from blake3 import blake3
 
 from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.clock import now
-from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, LimitReachedError
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, DeadlineError, LimitReachedError
 from vmkeep.model.limits import Holder, Limit, Usage
 from vmkeep.model.wording import counted
 from vmkeep.repository.folders import RUNS
@@ -42,10 +42,13 @@ RUN_LASTS: Final = timedelta(hours=6)
 """Time after a run's last sign of life for which its permits stay. ``snapshot_sweep`` ends a dead run much earlier."""
 COMES_AGAIN: Final = timedelta(minutes=5)
 """A party that waits asks again at least this often."""
+GIVES_UP_AFTER: Final = timedelta(days=1)
+"""A party that finds no room for so long stops asking."""
 _WAITING_LASTS: Final = COMES_AGAIN + timedelta(minutes=1)
 _FIRST_WAIT: Final = 15.0
 """Seconds after which the first in the queue asks again; the next ones ask less often, because it is not their turn."""
 _PREFIX: Final = "permits-"
+_STAMP: Final = "%Y%m%dT%H%M%S%f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Permits:
         """Take a permit, or stand in the queue. An owner that holds a permit already keeps that one.
 
         :raises LimitReachedError: no permit is free, or others have waited longer for it. Ask again.
+        :raises DeadlineError: this party has asked for a day. It leaves the queue.
         """
         blobs = list(self._store.list(self._prefix))
         turns = self._turns(blobs)
@@ -88,6 +92,7 @@ class Permits:
             return self._store.delete(ticket)
         if at is None:  # others were faster; from now on this party has its place in the queue
             self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
+        self._require_patience(ticket)
         raise self._reached(turns, at, ahead)
 
     def give_back(self, owner: str) -> None:
@@ -178,7 +183,13 @@ class Permits:
         """Return the key of a party's place in the queue: the one that it has, or a new one at the end."""
         end = f"-{_digest(holder.owner)}"
         held = (blob.key for blob in self._tickets(blobs) if blob.key.endswith(end))
-        return next(held, f"{self._prefix}waiting/{now():%Y%m%dT%H%M%S%f}{end}")
+        return next(held, f"{self._prefix}waiting/{now().strftime(_STAMP)}{end}")
+
+    def _require_patience(self, ticket: str) -> None:
+        since = datetime.strptime(ticket.rpartition("/")[2].partition("-")[0], _STAMP).replace(tzinfo=UTC)
+        if now() - since >= GIVES_UP_AFTER:
+            self._store.delete(ticket)
+            raise DeadlineError(waiting_for=self._limit.name, seconds=GIVES_UP_AFTER.total_seconds())
 
     def _tickets(self, blobs: Iterable[BlobInfo]) -> list[BlobInfo]:
         return [blob for blob in blobs if blob.key.startswith(f"{self._prefix}waiting/")]
