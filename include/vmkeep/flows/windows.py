@@ -167,7 +167,9 @@ def _with_vms(
     with open_vsphere(site) as session:
         here = server_uuid(session)
         known = known_vms(
-            session, (*selectors_of([policy, *others]), *filter(None, reaches.values())), sightings(points, here)
+            session,
+            (*selectors_of([policy, *others]), *(one for one in reaches.values() if one is not None)),
+            sightings(points, here),
         )
     selected = [vm for vm in known if takes(vm.facts)]
     elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
