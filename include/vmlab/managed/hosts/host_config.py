@@ -117,7 +117,8 @@ def _network(site: Site, ref: Any) -> Any:
         )
         for name in names
     ]  # fmt: skip
-    number = int(ref._moId.rpartition("-")[2]) % 256
+    tail = ref._moId.rpartition("-")[2]
+    number = int(tail) % 256 if tail.isdecimal() else 0  # a host without vCenter is `ha-host`
     nic = vim.host.PhysicalNic(
         key=f"{KEY}PhysicalNic-vmnic0", device="vmnic0", pci="0000:02:00.0", driver="vmxnet3",
         mac=f"00:50:56:00:01:{number:02x}", wakeOnLanSupported=False,
