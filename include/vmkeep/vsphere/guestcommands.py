@@ -60,10 +60,17 @@ _OUTER = (
     'trap "kill -s TERM -- ${s:+-}$p; sleep 2; kill -s KILL -- ${s:+-}$p 2> /dev/null" TERM; wait $p'
 )
 """Runs :data:`_INNER` in a process group of its own where the guest can, so that the whole group can be ended."""
-_INNER = 'o=$(/bin/sh -c "$0" 2>&1); e=$?; printf "%s\\n" "$o" > "$1" & exit $e'
+_INNER = (
+    't=$(mktemp /dev/shm/vmkeep-XXXXXX 2> /dev/null); if [ -n "$t" ]; then exec 3> "$t" 4< "$t"; rm -f "$t"; '
+    '/bin/sh -c "$0" >&3 2>&1 3>&- 4<&-; e=$?; (cat <&4; echo) > "$1" & else '
+    'o=$(/bin/sh -c "$0" 2>&1); e=$?; printf "%s\\n" "$o" > "$1" & fi; exit $e'
+)
 """Runs the command ``$0``, and writes its output into ``$1`` only afterwards, and without waiting for that.
 
-A command may have frozen the file system with that file, so that a write to it would hold the command up for ever.
+A command may have frozen the file system with that file, so that a write to it would hold the command up for ever. So
+the output is kept in a file in memory without a name. A command may leave a process behind that holds a lock until the
+thaw, and that process may keep the output open for ever. In a guest without such files a pipe takes their place, which
+waits for that process.
 """
 _OUTPUT_SECONDS = 3.0
 """Seconds to wait for the output of a command that has ended. It is never empty, because a line end is added."""

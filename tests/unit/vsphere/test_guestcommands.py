@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import HANG
+from tests.patience import HANG, eventually
 from vmkeep.vsphere.guestcommands import HEAD, TAIL, program_spec, shortened
 
 
@@ -42,6 +42,17 @@ def test_the_output_does_not_hold_up_a_command_that_froze_the_file_system(tmp_pa
 
     assert process.wait(HANG) == 5
     assert "frozen" in frozen.read_text()  # as soon as somebody thaws
+
+
+def test_a_command_ends_though_it_leaves_a_process_behind_that_holds_the_lock(tmp_path):
+    os.mkfifo(lock := tmp_path / "lock")
+    command = f"(read line < {lock}; echo released) & echo locked; exit 4"
+
+    process = subprocess.Popen(as_tools_do(command, output := tmp_path / "out"))
+
+    assert process.wait(HANG) == 4
+    eventually(lambda: output.exists() and "locked" in output.read_text())
+    lock.write_text("go\n")
 
 
 def test_everything_that_a_terminated_command_started_ends_with_it(tmp_path):
