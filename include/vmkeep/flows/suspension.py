@@ -85,7 +85,8 @@ def resume_left(session: Session, moref: str, run: str, repository: str | None) 
         return False
     if marked is None or marked.mark.run != run or repository not in (None, marked.mark.repository):
         return False
-    return _end(session, marked)
+    settled = suspensions.settle(session, marked)
+    return settled is not None and _end(session, settled)
 
 
 def _end(session: Session, marked: suspensions.MarkedVm) -> bool:
@@ -106,7 +107,8 @@ def resume_before_backup(session: Session, repository: Repository, pre: Prefligh
     marked = suspensions.find_marked(session, pre.vm.moref or "")
     if marked is None or _is_alive(session, repository, marked, pre.request.run, has_ended, GIVEN_UP):
         return
-    if _end(session, marked):
+    settled = suspensions.settle(session, marked)
+    if settled is not None and _end(session, settled):
         raise StaleError(
             f"VM {marked.vm} was left suspended by run {marked.mark.run}, and is resumed now: start its backup again"
         )

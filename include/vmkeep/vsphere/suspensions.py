@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from vmkeep.errors import VSphereError
+from vmkeep.errors import DeadlineError, TaskForgottenError, VSphereError
 from vmkeep.model.vmref import VmRef
-from vmkeep.vsphere.api import moref_of, vim
+from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.claims import options_for, values_by_key
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.machines import SUSPEND_SECONDS, power_on, power_state
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.properties import read, read_all, read_listed
 from vmkeep.vsphere.session import Session
-from vmkeep.vsphere.tasks import run_task
+from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,10 @@ BEGAN = "vmkeep.suspending.began"
 REPOSITORY = "vmkeep.suspending.repository"
 """Setting with the id of the run's repository."""
 _SECONDS = 300.0
+_FORGOTTEN_SECONDS = 60.0
+"""Seconds to look at a VM whose suspension vCenter has forgotten."""
+_SUSPENDS = "VirtualMachine.suspend"
+"""The description id of a task that suspends a VM."""
 _WRONG_STATE = "InvalidPowerState"
 _SLACK = timedelta(minutes=5)
 """Difference allowed between the clocks of vCenter and of the VM's host."""
@@ -94,6 +100,40 @@ def list_marked(session: Session) -> tuple[MarkedVm, ...]:
     return tuple(marked for vm, values in found if (marked := parse_marked(vm, values)) is not None)
 
 
+def settle(session: Session, marked: MarkedVm) -> MarkedVm | None:
+    """Wait for a suspension that vSphere still works on, and look again, because its caller may have died.
+
+    Writing out the memory of a large VM takes minutes, and until its end the VM counts as running.
+
+    :returns: the VM as it is now; ``None``: its mark is gone.
+    """
+    moref = marked.vm.moref
+    with speaking(f"look at the tasks of VM {marked.vm}"):
+        tasks = read_listed(session, session.vm(moref), "recentTask", vim.Task, "info.descriptionId", "info.state")
+    going_on = [
+        task
+        for task, info in tasks
+        if info["info.descriptionId"] == _SUSPENDS and info["info.state"] in ("queued", "running")
+    ]
+    if not going_on:
+        return marked
+    for task in going_on:
+        log.warning("VM %s: run %s began to suspend it; waiting for the end of that", marked.vm, marked.mark.run)
+        try:
+            what = f"VM {marked.vm} being suspended"
+            wait_task(session, task, what=what, timeout=SUSPEND_SECONDS, cancel=False)
+        except TaskForgottenError:  # vCenter was restarted meanwhile, and the host goes on
+            is_suspended = partial(_is_suspended, session, moref)
+            await_sight(is_suspended, time.monotonic() + _FORGOTTEN_SECONDS)
+        except (vmodl.MethodFault, DeadlineError) as error:
+            log.debug("VM %s: task %s: %s", marked.vm, moref_of(task), error)
+    return find_marked(session, moref)
+
+
+def _is_suspended(session: Session, moref: str) -> bool | None:
+    return True if power_state(session, moref) is PowerState.SUSPENDED else None
+
+
 def suspend(session: Session, moref: str, mark: SuspendMark) -> bool:
     """Mark a running VM and suspend it. Return whether this call suspended it; else somebody else was faster.
 
@@ -113,7 +153,7 @@ def suspend(session: Session, moref: str, mark: SuspendMark) -> bool:
                 lambda: session.vm(moref).SuspendVM_Task(),
                 what=what,
                 timeout=SUSPEND_SECONDS,
-                look=lambda: True if power_state(session, moref) is PowerState.SUSPENDED else None,
+                look=lambda: _is_suspended(session, moref),
             )
     except VSphereError as error:
         with contextlib.suppress(VSphereError):

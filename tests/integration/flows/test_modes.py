@@ -23,6 +23,8 @@ from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory, machines, suspensions
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.tasks import wait_task
 
 PROJECT = Path(__file__).parents[3]
 
@@ -157,6 +159,26 @@ def test_the_clean_up_of_a_killed_run_resumes_its_vm_and_no_other_run_does(bench
     assert bench.lab.vm(web)["power"] == "suspended"
     backup.remove_snapshot(bench.site, moref, "killed")
 
+    assert (bench.lab.vm(web)["power"], mark_of(bench.lab, web)) == ("poweredOn", None)
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "vCenter restarted"])
+def test_the_clean_up_waits_for_a_suspension_that_vsphere_still_works_on(bench, web, restarted):
+    """A large memory takes minutes to write, and the run that asked for it may be dead by then."""
+    with hands(bench.lab) as session:
+        managed = session.vm(inventory.find_vm(session, web).moref)
+        mark = suspensions.SuspendMark(run="killed", began=session.server_time(), repository=repository_id(bench.site))
+        settings = [vim.option.OptionValue(key=key, value=value) for key, value in mark.settings.items()]
+        wait_task(session, managed.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=settings)), what="mark", timeout=HANG)
+        bench.lab.fault(method="SuspendVM_Task", delay=1.0)
+        managed.SuspendVM_Task()
+    eventually(lambda: bench.lab.state()["running_tasks"])
+
+    if restarted:
+        bench.lab.fault(method="WaitForUpdatesEx", restart=True)
+    backup.remove_snapshot(bench.site, bench.lab.vm(web)["moref"], "killed")
+
+    eventually(lambda: not bench.lab.state()["running_tasks"])
     assert (bench.lab.vm(web)["power"], mark_of(bench.lab, web)) == ("poweredOn", None)
 
 
