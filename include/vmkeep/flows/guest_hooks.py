@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from vmkeep.errors import VmKeepError
+from vmkeep.errors import GuestCommandError, VmKeepError
 from vmkeep.flows.guest_thaws import Outputs, PendingThaw, forget, remember, try_thaw
 from vmkeep.flows.values import Preflight
 from vmkeep.model.guest import CommandOutcome, CommandsRun, GuestCommands, Logins, outcomes
@@ -83,14 +83,30 @@ def frozen_guest(
         freeze = outputs.ready("freeze", commands.freeze)
         thaw = outputs.ready("thaw", commands.thaw)
         remember(repository, note)
-        frozen.ran = outcomes(commands, CommandOutcome.SUCCEEDED)
+        frozen.ran, lost = outcomes(commands, CommandOutcome.SUCCEEDED), False
         try:
             if not _freeze(freeze, commands, warnings, vm.name):
                 frozen.ran = replace(frozen.ran, freeze=CommandOutcome.FAILED)
             yield frozen
+            lost = frozen.ran.freeze == CommandOutcome.SUCCEEDED and shell.has_restarted()
         finally:
-            if not _thaw(repository, note, thaw, warnings):
+            if not _thaw(session, repository, note, thaw, warnings):
                 frozen.ran = replace(frozen.ran, thaw=CommandOutcome.FAILED)
+        if lost:
+            _tell_lost(commands, warnings, vm.name)
+            frozen.ran = replace(frozen.ran, freeze=CommandOutcome.FAILED)
+
+
+def _tell_lost(commands: GuestCommands, warnings: list[str], vm: str) -> None:
+    """Tell that the snapshot may be of a guest that is not frozen.
+
+    :raises GuestCommandError: the freeze was required.
+    """
+    why = "the guest, or its VMware Tools, restarted between the pre-freeze command and the snapshot"
+    if commands.required:
+        raise GuestCommandError(f"VM {vm}: {why}, so there is no backup")
+    warnings.append(f"{why}, so the point may hold unflushed data")
+    log.warning("VM %s: %s", vm, warnings[-1])
 
 
 def _freeze(freeze: Callable[[], None], commands: GuestCommands, warnings: list[str], vm: str) -> bool:
@@ -106,12 +122,22 @@ def _freeze(freeze: Callable[[], None], commands: GuestCommands, warnings: list[
     return True
 
 
-def _thaw(repository: Repository, note: PendingThaw, thaw: Callable[[], None], warnings: list[str]) -> bool:
-    """Run the thaw command; return whether it succeeded."""
+def _thaw(
+    session: Session, repository: Repository, note: PendingThaw, thaw: Callable[[], None], warnings: list[str]
+) -> bool:
+    """Run the thaw command; return whether it succeeded, or the VM is off, so that nothing of its guest is frozen."""
     problem = try_thaw(thaw)
-    if problem is None:
+    if problem is None or _is_off(session, note.vm.moref):
         forget(repository, note)
         return True
     warnings.append(f"the guest may still be frozen, because the post-thaw command failed: {problem}")
     log.error("VM %s: %s; it is tried again when the snapshot is removed", note.vm, warnings[-1])
     return False
+
+
+def _is_off(session: Session, moref: str) -> bool:
+    try:
+        return guestcommands.is_off(session, moref)
+    except VmKeepError as error:
+        log.warning("VM %s: %s", moref, error)
+        return False

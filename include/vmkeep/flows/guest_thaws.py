@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from vmkeep.errors import ConflictError, CorruptError, GuestCommandError, NotFoundError, VmKeepError
+from vmkeep.errors import (
+    ConflictError,
+    CorruptError,
+    GuestCommandError,
+    NotFoundError,
+    TransientError,
+    UnreachableError,
+    VmKeepError,
+)
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.other_restores import HasEnded, nobody_knows, owner_has_ended
 from vmkeep.flows.values import Preflight
@@ -33,6 +42,10 @@ AREA = "guest-thaws"
 """The area of the notes of all guests that are to be thawed."""
 _TRIES = 3
 """Number of attempts to thaw in a row."""
+_WAITS = 12
+"""Number of pauses while VMware Tools or vSphere are away."""
+WAIT_SECONDS = 5.0
+"""Seconds of such a pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,18 +215,31 @@ class Outputs:
                 log.info("VM %s: %s: %s", self._vm, name, line)
 
 
-def try_thaw(thaw: Callable[[], None]) -> VmKeepError | None:
-    """Run the thaw command, several times if it fails. Return the last error."""
-    problem: VmKeepError | None = None
-    for _ in range(_TRIES):
+def try_thaw(thaw: Callable[[], None], *, pause: Callable[[float], None] | None = None) -> VmKeepError | None:
+    """Run the thaw command, several times if it fails. Return the last error.
+
+    VMware Tools, the host or vCenter may be away for some seconds, because one of them restarts. That is waited for,
+    because a guest that stays frozen is an outage.
+
+    :param pause: waits between two tries; ``None``: sleeps.
+    """
+    tries = waits = 0
+    while True:
         try:
             thaw()
+        except (TransientError, UnreachableError) as error:
+            log.warning("%s", error)
+            waits += 1
+            if waits > _WAITS:
+                return error
+            (pause or time.sleep)(WAIT_SECONDS)
         except VmKeepError as error:
             log.warning("%s", error)
-            problem = error
+            tries += 1
+            if tries == _TRIES:
+                return error
         else:
             return None
-    return problem
 
 
 def forget(repository: Repository, note: PendingThaw) -> None:

@@ -106,6 +106,7 @@ def hold_still(
     untracked = None if pre.tracked else _track(session, vm)
     if untracked is not None:
         warnings.append(f"change tracking stays off, so every backup reads all: {untracked.text}")
+    quiesced = None
     try:
         with (
             guest_hooks.frozen_guest(session, repository, pre, logins, warnings) as frozen,
@@ -113,7 +114,8 @@ def hold_still(
         ):
             quiesced = _create(session, pre, repository.id)
     except BaseException:
-        _remove_taken(session, repository, pre)
+        if quiesced is not None or pre.mode is BackupMode.SUSPEND:
+            _remove_taken(session, repository, pre)
         raise
     snapshot = quiesced.snapshot
     try:
@@ -133,9 +135,7 @@ def hold_still(
 
 
 def _remove_taken(session: Session, repository: Repository, pre: Preflight) -> None:
-    """Remove the snapshot of a run whose VM was not suspended all the time, or could not be resumed."""
-    if pre.mode is not BackupMode.SUSPEND:
-        return
+    """Remove the snapshot of a run whose VM was not suspended or frozen all the time, or could not be resumed."""
     try:
         for snapshot in snapshots.find_by_run(session, _moref(pre), pre.request.run):
             if not snapshot.is_of_other(repository.id):

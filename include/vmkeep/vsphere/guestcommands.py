@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import logging
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from vmkeep.model.site import VCenter
 from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.connection import PinnedConnection
 from vmkeep.vsphere.faults import message, speaking, translate
+from vmkeep.vsphere.guestshells import program_spec
 from vmkeep.vsphere.hostfiles import EXCHANGE_SECONDS, own_host
 from vmkeep.vsphere.properties import read
 from vmkeep.vsphere.session import Session
@@ -41,8 +41,6 @@ from vmkeep.vsphere.trust import Trust
 
 log = logging.getLogger(__name__)
 
-SHELL = "/bin/sh"
-WINDOWS_SHELL = r"C:\Windows\System32\cmd.exe"
 HEAD, TAIL = 2048, 6144
 """Bytes that are kept of a long output: most errors stand at its end."""
 _LONGEST = 16 << 20
@@ -52,26 +50,11 @@ _END_SECONDS = 10.0
 """Seconds in which a terminated command has to be gone. VMware Tools use force after five."""
 _CALL_SECONDS = 30.0
 """Seconds for one call, because the guest may be frozen meanwhile."""
+_KEPT_SECONDS = 240.0
+"""Seconds for which a guest surely tells of a process that has ended."""
 _UNABLE = {"GuestComponentsOutOfDate", "OperationNotSupportedByGuest", "OperationDisabledByGuest"}
 _BUSY = {"GuestOperationsUnavailable", "InvalidState"}
 
-_OUTER = (
-    'exec < /dev/null; s=$(command -v setsid); $s /bin/sh -c "$2" "$0" "$1" & p=$!; '
-    'trap "kill -s TERM -- ${s:+-}$p; sleep 2; kill -s KILL -- ${s:+-}$p 2> /dev/null" TERM; wait $p'
-)
-"""Runs :data:`_INNER` in a process group of its own where the guest can, so that the whole group can be ended."""
-_INNER = (
-    't=$(mktemp /dev/shm/vmkeep-XXXXXX 2> /dev/null); if [ -n "$t" ]; then exec 3> "$t" 4< "$t"; rm -f "$t"; '
-    '/bin/sh -c "$0" >&3 2>&1 3>&- 4<&-; e=$?; (cat <&4; echo) > "$1" & else '
-    'o=$(/bin/sh -c "$0" 2>&1); e=$?; printf "%s\\n" "$o" > "$1" & fi; exit $e'
-)
-"""Runs the command ``$0``, and writes its output into ``$1`` only afterwards, and without waiting for that.
-
-A command may have frozen the file system with that file, so that a write to it would hold the command up for ever. So
-the output is kept in a file in memory without a name. A command may leave a process behind that holds a lock until the
-thaw, and that process may keep the output open for ever. In a guest without such files a pipe takes their place, which
-waits for that process.
-"""
 _OUTPUT_SECONDS = 3.0
 """Seconds to wait for the output of a command that has ended. It is never empty, because a line end is added."""
 
@@ -97,6 +80,8 @@ class GuestShell:
         self._auth = auth
         self._pids: set[int] = set()
         """Processes of earlier commands, whose output may have been the same file."""
+        self._ended: tuple[int, float] | None = None
+        """The last command that ended by itself, and when."""
         self._programs: Any = managers["processManager"]
         self._files: Any = managers["fileManager"]
 
@@ -127,10 +112,22 @@ class GuestShell:
             self._terminate(pid, output)
             raise
         if code is not None:
+            self._ended = (pid, time.monotonic())
             return CommandEnd(exit_code=code, seconds=time.monotonic() - begun)
         gone = self._terminate(pid, output) and self._await_end(pid, time.monotonic() + _END_SECONDS) is not None
         told = "it was terminated" if gone else f"and process {pid} could not be terminated: look into the guest"
         raise GuestCommandError(f"{self._what('run a command')}: it did not end within {seconds:g} s; {told}")
+
+    def has_restarted(self) -> bool:
+        """Return whether the guest, or its VMware Tools, have restarted since the last command ended.
+
+        They tell of an ended process for five minutes, and a restart forgets it. After that time nothing is known.
+        """
+        if self._ended is None or time.monotonic() - self._ended[1] > _KEPT_SECONDS:
+            return False
+        with contextlib.suppress(VmKeepError), self._asking("look for a command"):
+            return not self._programs.ListProcessesInGuest(self._vm, self._auth, [self._ended[0]])
+        return False
 
     def fetch(self, output: str) -> str:
         """Return what a command has printed, shortened, and remove the file.
@@ -285,16 +282,6 @@ def is_off(session: Session, moref: str) -> bool:
         return str(read(session, session.vm(moref), "runtime.powerState")["runtime.powerState"]) == "poweredOff"
 
 
-def program_spec(command: str, output: str | None, *, windows: bool) -> Any:
-    """Return the call of a shell that runs a command and writes what it prints into a file."""
-    kind = vim.vm.guest.ProcessManager.ProgramSpec
-    if windows:
-        place = f'"{output}"' if output else "NUL"
-        return kind(programPath=WINDOWS_SHELL, arguments=f'/s /c "({command}) > {place} 2>&1 < NUL"')
-    words = " ".join(map(shlex.quote, (_OUTER, command, output or "/dev/null", _INNER)))
-    return kind(programPath=SHELL, arguments=f"-c {words}")
-
-
 def shortened(source: Any) -> str:
     """Return the beginning and the end of a text that can be read in pieces, without what is no text."""
     head, tail, total = b"", b"", 0
@@ -318,6 +305,8 @@ def asking(what: str) -> Iterator[None]:
         raise AuthenticationError(f"{what}: the guest refuses the user or the password") from None
     except vim.fault.GuestPermissionDenied as fault:
         raise PermissionDeniedError(f"{what}: the guest's user may not do this: {message(fault)}") from None
+    except vim.fault.InvalidPowerState:
+        raise StaleError(f"{what}: the VM does not run any more: start again") from None
     except vmodl.MethodFault as fault:
         name = type_name(fault)
         if name in _UNABLE:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.integration.flows.restoring import new_run
-from tests.patience import HANG
+from tests.integration.flows.restoring import hands, new_run, power
+from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
-from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError, UsageError, VSphereError
-from vmkeep.flows import backup, guest_thaws
+from vmkeep.errors import AuthenticationError, ConflictError, GuestCommandError, StaleError, UsageError, VSphereError
+from vmkeep.flows import backup, guest_hooks, guest_thaws
 from vmkeep.flows.other_restores import HasEnded, nobody_knows
 from vmkeep.flows.values import BackupRequest, Preflight, SnapshotTaken
 from vmkeep.model.guest import CommandsRun, GuestCommands, GuestLogin
@@ -29,6 +30,7 @@ from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode
 from vmkeep.model.site import Site
 from vmkeep.repository import open_repository
+from vmkeep.vsphere.tasks import wait_task
 from vmlab.testing import Lab
 
 VM, FREEZE, THAW = "web01", "/opt/db/freeze", "/opt/db/thaw"
@@ -173,6 +175,45 @@ def test_a_thaw_that_fails_is_a_warning_and_is_tried_again_until_the_removal_of_
     guest.script(THAW)
     backup.remove_snapshot(site, taken.vm, pre.request.run, logins=logins)
     assert guest_thaws.find_left(site) == ()
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_guest_that_restarts_after_its_freeze_counts_as_not_frozen_and_is_thawed(site, guest, lab, required):
+    commands = GuestCommands(freeze=FREEZE, thaw=THAW, login="guest_web", required=required)
+    pre = backup.preflight(site, BackupRequest(vm_selector=VM, run=new_run(), guest=commands), logins=logins)
+    warnings: list[str] = []
+
+    with (
+        pytest.raises(GuestCommandError, match="restarted") if required else contextlib.nullcontext(),
+        hands(lab) as session,
+        open_repository(site.repository) as repository,
+        guest_hooks.frozen_guest(session, repository, pre, logins, warnings) as frozen,
+    ):
+        machine = session.vm(lab.vm(VM)["moref"])
+        wait_task(session, machine.ResetVM_Task(), what="restart", timeout=HANG)
+
+    assert guest.story == ["freeze", "thaw"]
+    assert guest_thaws.find_left(site) == ()
+    if not required:
+        assert frozen.ran == CommandsRun(freeze="failed", thaw="succeeded")
+        assert ["restarted" in warning for warning in warnings] == [True]
+
+
+def test_a_vm_that_is_switched_off_while_its_guest_freezes_has_nothing_to_thaw(begin, guest, lab, site):
+    guest.script(FREEZE, seconds=None)
+
+    def switch_off() -> None:
+        eventually(lambda: "freeze" in guest.story)
+        power(lab, VM, on=False)
+
+    with ThreadPoolExecutor(1) as somebody:
+        switched_off = somebody.submit(switch_off)
+        with pytest.raises(StaleError, match="does not run any more"):
+            begin()
+        switched_off.result(HANG)
+
+    assert guest_thaws.find_left(site) == ()
+    power(lab, VM, on=True)
 
 
 def test_a_wrong_password_or_a_missing_user_fails_before_anything_is_touched(site, guest, lab):

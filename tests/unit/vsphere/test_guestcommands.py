@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.patience import HANG, eventually
-from vmkeep.vsphere.guestcommands import HEAD, TAIL, program_spec, shortened
+from vmkeep.vsphere.guestcommands import HEAD, TAIL, shortened
+from vmkeep.vsphere.guestshells import program_spec
 
 
 def as_tools_do(command: str, output: Path) -> list[str]:
