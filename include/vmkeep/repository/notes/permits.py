@@ -16,15 +16,16 @@ clock. Free slots go to those who have waited longest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from blake3 import blake3
 
-from vmkeep.blobs import BlobInfo, BlobStore
+from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_remote
 from vmkeep.clock import now
 from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, DeadlineError, LimitReachedError
 from vmkeep.model.limits import Holder, Limit, Usage
@@ -46,9 +47,14 @@ GIVES_UP_AFTER: Final = timedelta(days=1)
 """A party that finds no room for so long stops asking."""
 _WAITING_LASTS: Final = COMES_AGAIN + timedelta(minutes=1)
 _FIRST_WAIT: Final = 15.0
-"""Seconds after which the first in the queue asks again; the next ones ask less often, because it is not their turn."""
+"""Seconds after which the first ones in the queue ask again. Those behind ask less often, because each question costs
+the start of a task."""
 _PREFIX: Final = "permits-"
+_SLOT: Final = re.compile(r"slots/([0-9]+)/([0-9]+)")
 _STAMP: Final = "%Y%m%dT%H%M%S%f"
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +87,22 @@ class Permits:
         ticket = self._ticket_of(holder, blobs)
         if any(_is_own(turn, holder) and self._take_slot(turn.number, turns, holder) for turn in turns):
             return self._store.delete(ticket)
-        if self._tickets(blobs) or not self._free(turns, None):
+        at = None
+        held = self._held(turns, at)
+        if self._tickets(blobs) or not self._free(held):
             self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
             blobs = list(self._store.list(self._prefix))
+            at = next((blob.modified for blob in blobs if blob.key == ticket), None)
             turns = self._turns(blobs)
-        at = next((blob.modified for blob in blobs if blob.key == ticket), None)
+            held = self._held(turns, at)
         ahead = self._ahead(blobs, ticket, at) if at is not None else 0
-        free = self._free(turns, at)
+        free = self._free(held)
         if len(free) > ahead and any(self._take_slot(number, turns, holder) for number in free):
             return self._store.delete(ticket)
         if at is None:  # others were faster; from now on this party has its place in the queue
             self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
         self._require_patience(ticket)
-        raise self._reached(turns, at, ahead)
+        raise self._reached(held, ahead)
 
     def give_back(self, owner: str) -> None:
         """Give back an owner's permit, and leave the queue. It is no error if the owner holds no permit."""
@@ -109,7 +118,7 @@ class Permits:
         """Return the work that holds permits, and the work that waits."""
         blobs = list(self._store.list(self._prefix))
         newest = max((blob.modified for blob in blobs), default=None)
-        held = [turn for turn in self._turns(blobs) if self._is_alive(turn, newest)]
+        held = self._held(self._turns(blobs), newest)
         tickets = [(blob, self._load(blob.key)) for blob in self._tickets(blobs)]
         return Usage(
             limit=self._limit,
@@ -121,23 +130,32 @@ class Permits:
         """Return the highest turn of each slot that was ever taken."""
         highest: dict[int, tuple[int, BlobInfo]] = {}
         for blob in blobs:
-            kind, _, name = blob.key.removeprefix(self._prefix).partition("/")
-            if kind == "slots":
-                number, turn = map(int, name.split("/"))
+            if named := _SLOT.fullmatch(blob.key.removeprefix(self._prefix)):
+                number, turn = int(named[1]), int(named[2])
                 highest[number] = max(highest.get(number, (0, blob)), (turn, blob), key=lambda pair: pair[0])
-        return [_Turn(number, turn, blob, self._load(blob.key)) for number, (turn, blob) in sorted(highest.items())]
+        found = sorted(highest.items())
+        loaded = self._each(self._load, [blob.key for _, (_, blob) in found])
+        return [_Turn(number, turn, blob, fields) for (number, (turn, blob)), fields in zip(found, loaded, strict=True)]
 
-    def _free(self, turns: list[_Turn], at: datetime | None) -> list[int]:
-        """Return the numbers of the slots that may be taken now.
+    def _held(self, turns: list[_Turn], at: datetime | None) -> list[_Turn]:
+        """Return the turns whose holders have not given them back, and may still be at work.
 
         :param at: now, by the store's clock; ``None``: not known, so that nothing counts as expired.
         """
-        held = {turn.number for turn in turns if self._is_alive(turn, at)}
-        left = max(0, self._limit.most - len(held))
-        return [number for number in range(self._limit.most) if number not in held][:left]
+        alive = self._each(lambda turn: self._is_alive(turn, at), turns)
+        return [turn for turn, is_alive in zip(turns, alive, strict=True) if is_alive]
+
+    def _free(self, held: list[_Turn]) -> list[int]:
+        """Return the numbers of the slots that may be taken now."""
+        taken = {turn.number for turn in held}
+        left = max(0, self._limit.most - len(taken))
+        return [number for number in range(self._limit.most) if number not in taken][:left]
+
+    def _each(self, call: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:
+        """Call for each item, several at a time where each call is a round trip."""
+        return abreast(self._store, call, items) if is_remote(self._store) else map(call, items)
 
     def _is_alive(self, turn: _Turn, at: datetime | None) -> bool:
-        """Return whether the holder of a slot has not given it back, and may still be at work."""
         if turn.fields.get("over"):
             return False
         area = f"{RUNS}{safe_name(str(turn.fields.get('run')))}/"
@@ -147,8 +165,10 @@ class Permits:
         key = f"{area}{LEASES}{safe_name(str(lease))}"
         if not is_held(self._store, self._framer, key):
             return False
+        if at is None:
+            return True
         stamps = [blob.modified for blob in self._store.list(f"{area}{LEASES}") if blob.key == key]
-        return bool(stamps) and (at is None or at - stamps[0] < LEASE_LASTS)
+        return bool(stamps) and at - stamps[0] < LEASE_LASTS
 
     def _last_sign(self, turn: _Turn, area: str, at: datetime) -> datetime:
         if at - turn.blob.modified < RUN_LASTS:
@@ -204,9 +224,9 @@ class Permits:
                 ahead += 1
         return ahead
 
-    def _reached(self, turns: list[_Turn], at: datetime | None, ahead: int) -> LimitReachedError:
-        holders = [str(turn.fields.get("what")) for turn in turns if self._is_alive(turn, at)]
-        pause = min(_FIRST_WAIT * (1 + ahead), COMES_AGAIN.total_seconds())
+    def _reached(self, held: list[_Turn], ahead: int) -> LimitReachedError:
+        holders = [str(turn.fields.get("what")) for turn in held]
+        pause = min(_FIRST_WAIT * (1 + ahead // self._limit.most), COMES_AGAIN.total_seconds())
         used = f"all {self._limit.most} are in use" if self._limit.most > 1 else "the only one is in use"
         by = f" ({', '.join(holders)})" if holders else ""
         queue = f", and {counted(ahead, 'other')} asked before" if ahead else ""
