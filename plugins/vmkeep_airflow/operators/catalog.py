@@ -7,8 +7,10 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from vmkeep.clock import now
 from vmkeep.model.fullreason import FullReason
 from vmkeep.model.job import DiskCopy, to_plain
+from vmkeep_airflow.metrics import send_backup
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.progress import mebibytes
 from vmkeep_airflow.steps import HeldStill
@@ -53,4 +55,6 @@ class CatalogOperator(SiteOperator):
             self.log.error(
                 "change tracking lied about %d blocks; suspect points: %s", sealed.lies, ", ".join(sealed.suspects)
             )
+        begun: Any = context["dag_run"].start_date
+        send_backup(sealed, copies, lasted=now() - begun if begun else None, policy=held.preflight.request.policy)
         return to_plain(sealed)
