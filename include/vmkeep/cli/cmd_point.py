@@ -213,7 +213,9 @@ def _transport(image: DiskImage | None) -> str:
     if image is None or image.transport is None:
         return ""
     asked = image.transports_asked
-    return image.transport if image.transport in asked[:1] else f"{image.transport} (asked {':'.join(asked)})"
+    if image.lun is not None or image.transport in asked[:1]:
+        return image.transport
+    return f"{image.transport} (asked {':'.join(asked)})"
 
 
 def _who() -> str:

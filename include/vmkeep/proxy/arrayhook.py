@@ -43,11 +43,15 @@ def require_hook(hook: str) -> list[str]:
     :raises UsageError: there is no such hook, or other users could change its program.
     """
     if not hook.startswith("/"):
-        if hook not in {entry.name for entry in entry_points(group=GROUP)}:
+        found = entry_points(group=GROUP, name=hook)
+        if not found:
             raise UsageError(
                 f"no array hook is called '{hook}': give a command by its full path, or install the package whose "
                 f"entry point of {GROUP} has this name"
             )
+        if len(found) > 1:
+            places = ", ".join(sorted(entry.value for entry in found))
+            raise UsageError(f"several array hooks are called '{hook}' ({places}): uninstall the packages but one")
         return [sys.executable, "-P", "-m", _CHILD, hook]
     try:
         command = shlex.split(hook)

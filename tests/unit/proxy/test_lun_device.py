@@ -56,15 +56,16 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-@pytest.fixture
-def loop(tmp_path) -> Iterator[Path]:
-    """A real block device."""
+@pytest.fixture(params=[512, 4096])
+def loop(request, tmp_path) -> Iterator[tuple[Path, int]]:
+    """A real block device, and the size of its sectors."""
     image = tmp_path / "image"
     image.write_bytes(CONTENT)
-    made = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False)
+    command = ["losetup", "-f", "--show", "--sector-size", str(request.param), str(image)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"this machine lets no test make a loop device: {made.stderr.strip()}")
-    yield Path(made.stdout.strip())
+    yield Path(made.stdout.strip()), request.param
     subprocess.run(["losetup", "-d", made.stdout.strip()], check=True)
 
 
@@ -78,11 +79,12 @@ def read(lun: OpenLun, *extents: Extent, piece_size: int = 1 << 16) -> dict[int,
 
 
 def test_a_block_device_is_read_whole_and_nobody_else_can_claim_it_meanwhile(loop, tmp_path):
-    machine = Machine(tmp_path / "root", loop)
+    device, sector = loop
+    machine = Machine(tmp_path / "root", device)
 
     with open_lun(LUN, capacity=SIZE, root=machine.root) as lun:
         assert b"".join(read(lun, Extent(0, SIZE)).values()) == CONTENT
-        assert lun.sector == 512
+        assert lun.sector == sector
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.pwrite(lun.file, b"x", 0)
         with pytest.raises(ConflictError, match="in use on this proxy"):
