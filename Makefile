@@ -8,7 +8,7 @@ TEST_PACKAGES := gcc libc6-dev qemu-utils e2fsprogs dosfstools fusefat openssh-s
 BENCH_PACKAGES := $(TEST_PACKAGES) restic borgbackup libzstd-dev libllvm16
 LINTED := include plugins dags tests demo bench
 
-.PHONY: help setup demo demo-stop test test-fast soak lint format bench requirements clean
+.PHONY: help setup demo demo-stop test test-fast soak lint format bench bench-scale requirements clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,10 @@ format: setup ## Format the code
 bench: setup ## Measure against the limit and the peers, in one run
 	@scripts/debian.sh $(BENCH_PACKAGES)
 	$(BIN)/python -m bench.run $(ARGS)
+
+bench-scale: setup ## Back up a thousand small VMs in one window of Airflow (ARGS="--vms 100 --out DIR")
+	@scripts/debian.sh postgresql
+	$(BIN)/python -m bench.scale $(ARGS)
 
 requirements: setup ## Export requirements.txt from uv.lock
 	$(BIN)/uv export --quiet --frozen --extra all --extra quality --no-dev --group test --no-emit-project --output-file requirements.txt

@@ -33,3 +33,9 @@ def _of(process: psutil.Process) -> float:
         return own(process) + ended_children(process)
     except psutil.NoSuchProcess:
         return 0.0
+
+
+def of_this() -> float:
+    """Return the CPU seconds of this process, and of those that it has started and waited for."""
+    this = psutil.Process()
+    return own(this) + ended_children(this)
