@@ -1,7 +1,8 @@
 """Backs up the configurations of ESXi hosts, each as a restore point of its own kind.
 
-Each host makes a bundle of its configuration, which is fetched, checked and sealed. A host that fails stops no other.
-The hosts are taken in batches: a batch is fetched at once and stored together, so that not every host fills a pack.
+Each host makes a bundle of its configuration, which is fetched, checked, stored, read back and sealed. A host that
+fails stops no other. The hosts are taken in batches: a batch is fetched at once and stored together, so that not every
+host fills a pack.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def back_up_hosts(site: Site, request: HostBackupRequest, *, on_result: OnResult
     :param on_result: is called with each result as soon as it is known.
     :raises NotFoundError: a host that the request names does not exist, or the user sees no host at all.
     :raises AmbiguousError: a name of the request fits several hosts.
+    :raises CorruptError: a bundle cannot be read back; nothing more is sealed into this repository.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         every = known_hosts(session)
@@ -169,10 +171,11 @@ class _Work:
             if not isinstance(found, _Fetched):
                 yield found
                 continue
-            point = points[host.moref]
-            ref = self._repository.seal(point[0], begun=point[1])
-            enter_point(self._site, self._repository.id, point[0])
-            yield self._done(host, ref, bundle_bytes=len(found.content), warnings=point[0].warnings)
+            point, begun = points[host.moref]
+            self._repository.load_attachment(point, BUNDLE)  # because nobody reads it again until the host is dead
+            ref = self._repository.seal(point, begun=begun)
+            enter_point(self._site, self._repository.id, point)
+            yield self._done(host, ref, bundle_bytes=len(found.content), warnings=point.warnings)
 
     def _fetch(self, host: KnownHost) -> _Fetched | HostResult:
         """Return a host's bundle, or the host's result if the run has sealed it before, or cannot get the bundle."""

@@ -10,15 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 from tests.integration.vsphere.conftest import Impostor, Trickler, at
+from vmkeep.blobs.wrappers import WrappingStore
 from vmkeep.cli.main import cli
-from vmkeep.errors import AmbiguousError, NotFoundError, Recovery, SomeFailedError, UsageError
+from vmkeep.errors import AmbiguousError, CorruptError, NotFoundError, Recovery, SomeFailedError, UsageError
 from vmkeep.flows.host_configs import HostBackupRequest, HostState, back_up_hosts
 from vmkeep.flows.host_list import list_with_points
 from vmkeep.flows.restore_plan import plan_restore
 from vmkeep.flows.values import RestoreRequest
 from vmkeep.model.hostconfig import BUNDLE
 from vmkeep.model.site import Site
-from vmkeep.repository import create_repository, open_repository
+from vmkeep.repository import create_repository, open_in, open_repository
+from vmkeep.repository.unlock import descriptor
+from vmkeep.testing import MemoryStore
 from vmkeep.vsphere import hostbundles
 from vmkeep.vsphere.session import open_session
 from vmlab.api import vim
@@ -178,6 +181,26 @@ def test_trouble_with_one_host_may_pass_and_is_that_host_s_alone(site, lab, trou
     with open_repository(site.repository) as repository:
         assert len(list(repository.point_refs())) == 1
         assert repository.check(read_data=True) == []
+
+
+class Flipping(WrappingStore):
+    """Flips a bit of every pack on its way to the store."""
+
+    def put(self, key, data):
+        flipped = bytearray(data)
+        flipped[len(flipped) // 2] ^= key.startswith("packs/")
+        return self.inner.put(key, bytes(flipped))
+
+
+def test_a_bundle_that_cannot_be_read_back_is_not_sealed(site, monkeypatch):
+    store = MemoryStore()
+    made = descriptor.new_descriptor(block_size=65536, compression="zstd")
+    descriptor.create(store, made)
+    monkeypatch.setattr("vmkeep.flows.host_configs.open_site_repository", lambda _: open_in(Flipping(store)))
+
+    with pytest.raises(CorruptError):
+        run(site, ESX01)
+    assert list(store.list("points/")) == []
 
 
 def test_a_session_that_ends_meanwhile_costs_no_host(site, lab, monkeypatch):
