@@ -102,7 +102,11 @@ class LabServer:
         control = ControlHandler(self.site, self._nfc, self._authority, self.control_token, self.renew_certificate)
         routes = Routes(self.site, Dispatcher(self.site), control)
         self._server = TlsServer(self.certificate, routes.handle, options.port)
-        self._hosts = [self._make_host(ref) for ref in self.site.world.all(vim.HostSystem)]
+        vcenter = options.product.is_vcenter
+        self._hosts = [self._make_host(ref) for ref in self.site.world.all(vim.HostSystem)] if vcenter else []
+        if not vcenter:
+            host = moid(self.site.world.all(vim.HostSystem)[0])
+            self.site.host_ends[host] = HostEnd(port=self._server.port, certificate=self.certificate)
 
     def _make_host(self, ref: Any) -> TlsServer:
         certificate = load_or_make(self._options.folder / "hosts" / moid(ref))

@@ -12,6 +12,7 @@ from vmkeep.errors import AmbiguousError, NotFoundError, SelectorError
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.selector import KINDS, decode_name, names_meant, path_meant, same_path
 from vmkeep.selection import Condition, Kind, Selector, parse_selector
+from vmkeep.vsphere import protection
 from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.choosing import choose_vms, resolve
 from vmkeep.vsphere.describe import (
@@ -27,7 +28,7 @@ from vmkeep.vsphere.describe import (
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.guests import Sighting
 from vmkeep.vsphere.paths import inventory_path_of
-from vmkeep.vsphere.properties import read, read_all
+from vmkeep.vsphere.properties import read, read_all, read_each
 from vmkeep.vsphere.records import FIELDS, VmRecord, record_of
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -96,6 +97,8 @@ def find_moref(session: Session, selector: str, last_seen: Iterable[Sighting] = 
             found |= {record.moref: session.vm(record.moref) for record in more}
         if not found:
             raise _nothing_fits(session, selector, listed)
+        if len(found) > 1:
+            found = _without_secondaries(session, found)
         if len(found) > 1:
             raise _ambiguous(session, selector, found)
         return next(iter(found))
@@ -243,6 +246,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     inside = [candidate for fold, candidate in folded.items() if name.casefold() in fold]
     alike = [folded[fold] for fold in difflib.get_close_matches(name.casefold(), folded, n=5, cutoff=0.6)]
     return ", ".join(f"'{candidate}'" for candidate in list(dict.fromkeys([*alike, *sorted(inside)]))[:5])
+
+
+def _without_secondaries(session: Session, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the secondaries of fault-tolerant VMs, which have the names of their primaries, if others are left."""
+    told = {moref_of(vm): values["config.ftInfo"] for vm, values in read_each(session, found.values(), "config.ftInfo")}
+    leading = {mo_id: vm for mo_id, vm in found.items() if not protection.is_secondary(told.get(mo_id))}
+    return leading or dict(found)
 
 
 def _ambiguous(session: Session, selector: str, found: Mapping[str, Any]) -> AmbiguousError:

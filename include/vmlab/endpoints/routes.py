@@ -2,13 +2,16 @@
 
 import logging
 
-from vmlab.api import offered_versions
+from vmlab.api import offered_versions, vim
 from vmlab.control import CONTROL_PREFIX, ControlHandler
 from vmlab.endpoints.automation import AutomationService
-from vmlab.endpoints.folder_files import FolderHandler, folder_path
+from vmlab.endpoints.bundle_file import is_bundle, send_bundle
+from vmlab.endpoints.folder_files import FolderHandler, folder_path, planned
+from vmlab.endpoints.guest_file import PATH as GUEST_FILE
+from vmlab.endpoints.guest_file import pass_file
 from vmlab.endpoints.policy_service import PATHS, PolicyService
 from vmlab.managed.dispatch import Dispatcher
-from vmlab.managed.site import Site
+from vmlab.managed.site import Site, cookie_of
 from vmlab.soap import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ class Routes:
             return self._policies.handle(request)
         if self._site.product.is_vcenter and path.startswith(("/api/", "/rest/")):
             return self._automation.handle(request)
+        if not self._site.product.is_vcenter and (path == GUEST_FILE or is_bundle(request.target)):
+            return self._of_a_host(request)
         if folder_path(request.target):
             return self._folder.handle(request)
         if path.startswith(CONTROL_PREFIX):
@@ -41,6 +46,14 @@ class Routes:
         if path in ("/sdk/vimServiceVersions.xml", "/sdk/vimService.wsdl") and request.method in ("GET", "HEAD"):
             return HttpResponse(body=_versions(self._site.product.release.api))
         return HttpResponse(status=404, body=b"not found\n", content_type="text/plain")
+
+    def _of_a_host(self, request: HttpRequest) -> HttpResponse:
+        """Answer what a vCenter leaves to its hosts; here a session of the host does what a vCenter's ticket does."""
+        if not is_bundle(request.target):
+            return planned(self._site, f"guestFile.{request.method}") or pass_file(self._site, request)
+        session = self._site.sessions.find(cookie_of(request.headers))
+        host = self._site.world.all(vim.HostSystem)[0]
+        return send_bundle(self._site, host, request, session.user if session is not None else None)
 
 
 def _versions(newest: str) -> bytes:

@@ -8,8 +8,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, restore_whole, site_of, stored
+from tests.integration.flows.restoring import (
+    Restoring,
+    back_up,
+    hands,
+    new_run,
+    restore_whole,
+    silent,
+    site_of,
+    stored,
+)
 from vmkeep.errors import Recovery, UnsupportedError, VmKeepError
+from vmkeep.flows.complete_runs import run_backup
+from vmkeep.flows.host_configs import HostBackupRequest, back_up_hosts
+from vmkeep.flows.values import BackupRequest
+from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.selection import parse_selector
@@ -66,12 +79,19 @@ def test_vms_of_a_vcenter_7_are_backed_up_and_its_template_becomes_a_vm_of_a_hos
 
 def test_a_vm_of_a_host_without_vcenter_is_backed_up_in_increments_and_restored(host, repository):
     site = site_of(host, repository)
-    full = back_up(site, "web01")
+    host.post("guest/user", {"vm": "web01", "user": "backup", "password": "pw"})
+    for program in ("/opt/freeze", "/opt/thaw"):
+        host.post("guest/program", {"vm": "web01", "match": program, "output": "done"})
+    commands = GuestCommands(freeze="/opt/freeze", thaw="/opt/thaw", login="web")
+    request = BackupRequest(vm_selector="web01", run=new_run(), guest=commands)
+    login = GuestLogin(user="backup", password="pw")
+    full, _ = run_backup(site, request, bars=silent, announce=lambda _: None, logins=lambda _: login)
     write(host, 3)
     sealed = back_up(site, "web01")
     made = restore_whole(site, sealed.point, new_name="web01 again", power_on=False)
 
     assert (full.kind, sealed.kind, sealed.warnings) == ("full", "incremental", ())
+    assert load(repository, full.point).guest_commands.thaw == "succeeded"
     assert host.hash(made.vm.moref, DISK) == host.hash("web01", DISK)
     assert host.vm("web01")["snapshots"] == []
     assert [warning for warning in made.warnings if "network cards start disconnected" not in warning] == []
@@ -79,6 +99,12 @@ def test_a_vm_of_a_host_without_vcenter_is_backed_up_in_increments_and_restored(
     assert (point.vm.moref.isdecimal(), point.vm.inventory_path) == (True, "/ha-datacenter/vm/web01")
     assert point.vm.vcenter, "the host's hardware UUID tells it from any other host"
     assert {"config.xml", "vm.vmx"} <= set(point.attachments)
+
+
+def test_the_configuration_of_a_host_without_vcenter_is_backed_up(host, repository):
+    done = back_up_hosts(site_of(host, repository), HostBackupRequest(hosts=(), run=new_run()))
+
+    assert (len(done.results), done.failed) == (1, ())
 
 
 @pytest.mark.parametrize("text", ["tag:backup/gold", "attribute:owner=*", "folder:Production", "cluster:*", "vapp:*"])

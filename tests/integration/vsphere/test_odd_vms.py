@@ -143,6 +143,9 @@ def test_the_secondary_of_a_fault_tolerant_vm_is_refused_with_its_reason_and_the
     with pairs(lab, primary, secondary):
         listed = {record.moref: record for record in inventory.list_vms(session)}
         described = [inventory.describe_vm(session, vm._moId) for vm in (primary, secondary)]
+        lab.site.world.update(secondary, name="app01")
+        assert inventory.find_vm(session, "app01").moref == primary._moId, "a secondary has its primary's name"
+        lab.site.world.update(secondary, name="web01")
 
     assert listed[primary._moId].not_protectable is None
     assert [vm.fault_tolerant for vm in described] == [True, True]
