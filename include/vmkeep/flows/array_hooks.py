@@ -218,7 +218,9 @@ def _facts(session: Session, pre: Preflight, taken: SnapshotTaken) -> HookFacts:
         run=pre.request.run,
         vm=pre.vm,
         snapshot=taken.snapshot,
-        datastores=tuple(HookStore(name=store.name, kind=store.kind, luns=store.luns) for store in stores),
+        datastores=tuple(
+            HookStore(name=store.name, kind=store.kind, luns=store.luns, remote=store.remote) for store in stores
+        ),
         disks=tuple(disks),
     )
 

@@ -34,6 +34,8 @@ class HookStore:
     """vSphere's type of it, e.g. ``VMFS`` or ``NFS``."""
     luns: tuple[str, ...] = ()
     """Canonical names of the LUNs on which it lies, e.g. ``naa.600…``."""
+    remote: str = ""
+    """``host:/path`` of an NFS export; empty: it is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ class Store:
     """vSphere's type of it, e.g. ``VMFS``, ``NFS``, ``vsan`` or ``VVOL``."""
     luns: tuple[str, ...] = ()
     """Canonical names of the LUNs on which it lies."""
+    remote: str = ""
+    """``host:/path`` of an NFS export, with all hosts of it and commas between; empty: it is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +86,28 @@ def read_reach(session: Session, moref: str, uuids: Iterable[str]) -> Reach:
 
 
 def _store(managed: Any, values: Mapping[str, Any]) -> Store:
-    summary, info = values["summary"], values["info"]
-    volume = info.vmfs if isinstance(info, vim.host.VmfsDatastoreInfo) else None
+    summary = values["summary"]
+    luns, remote = place_of(values["info"])
     return Store(
         name=summary.name if summary is not None else "",
         moref=moref_of(managed),
         kind=(summary.type if summary is not None else None) or "",
-        luns=tuple(extent.diskName for extent in (volume.extent if volume is not None else None) or ()),
+        luns=luns,
+        remote=remote,
     )
+
+
+def place_of(info: Any) -> tuple[tuple[str, ...], str]:
+    """Return the LUNs and the NFS export on which a datastore lies. Pure.
+
+    :param info: the datastore's ``info``; ``None``: vSphere does not tell it.
+    """
+    volume = info.vmfs if isinstance(info, vim.host.VmfsDatastoreInfo) else None
+    share = info.nas if isinstance(info, vim.host.NasDatastoreInfo) else None
+    luns = tuple(extent.diskName for extent in (volume.extent if volume is not None else None) or ())
+    if share is None:
+        return luns, ""
+    return luns, f"{','.join(share.remoteHostNames or [share.remoteHost])}:{share.remotePath}"
 
 
 def _find_proxy(session: Session, uuids: tuple[str, ...]) -> tuple[ProxyVm | None, str]:
