@@ -12,6 +12,7 @@ from vmkeep.errors import AmbiguousError, ConflictError, CorruptError, NotFoundE
 from vmkeep.flows import host_points, retention
 from vmkeep.flows.pointcopy import Verify, choose_points, copy_points
 from vmkeep.flows.pointlist import list_points
+from vmkeep.flows.pruning import execute_prune, plan_prune
 from vmkeep.flows.windows import newest_points
 from vmkeep.model.hostconfig import BUNDLE, HostRelease, host_key, is_host_key
 from vmkeep.model.job import from_plain, to_plain
@@ -149,6 +150,18 @@ def test_retention_keeps_each_host_s_points_like_those_of_a_vm(repository):
     kept = retention.simulate(repository, RetentionRule(keep_daily=2), at=NOW, zone=UTC)
 
     assert [verdict.point.ref for verdict in kept.verdicts if verdict.keep] == [other, *refs[-2:]]
+
+
+def test_a_prune_forgets_old_points_of_hosts_and_keeps_the_bundles_of_the_others(repository, mixed):
+    vm, _, newest = mixed
+
+    for _ in range(2):  # one condemns packs, and the next one deletes them
+        plan = plan_prune(repository, RetentionRule(keep_last=1), grace=timedelta(), zone=UTC)
+        execute_prune(repository, plan, catalog=None, on_progress=lambda _progress: None)
+
+    assert sorted(repository.point_refs()) == sorted([vm, newest])
+    assert repository.load_attachment(repository.load_point(newest), BUNDLE) == b"newer bundle"
+    assert repository.check(read_data=True) == []
 
 
 def test_a_copy_of_a_host_s_point_is_one_of_a_host(repository, mixed, tmp_path):
