@@ -1,4 +1,4 @@
-"""Finds the DAG run of a snapshot, and decides whether the snapshot may be removed.
+"""Finds the DAG run of a snapshot, and tells whether that run has ended.
 
 A snapshot in vSphere names its run by a run key. The key is short and plain, because it is part of blob names and of
 the snapshot's name, for which vSphere allows 80 characters. A note beside the run's leases in the repository names the
@@ -11,8 +11,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -89,48 +87,15 @@ def dag_run_of(site: Site, run: str) -> DagRunId | None:
             return None
 
 
-class LeftoverDecision(StrEnum):
-    """The decision about a run's snapshot."""
-
-    REMOVE = "remove"
-    """The run has ended."""
-    IN_USE = "in use"
-    """The run has not ended, or holds a lease, or is of another repository and not old."""
-    UNKNOWN = "unknown"
-    """This Airflow does not know the run, and the snapshot is not old enough, or of another repository."""
-
-
-def decide(found: RunSnapshot, *, dag_run_state: str | None, given_up_after: timedelta) -> LeftoverDecision:
-    """Decide about one snapshot.
-
-    :param dag_run_state: state of its DAG run; ``None``: this Airflow knows of none.
-    :param given_up_after: age from which a snapshot of an unknown run is a leftover, if its copies are silent.
-    """
-    if found.of_other:
-        return LeftoverDecision.IN_USE if found.alive else LeftoverDecision.UNKNOWN
-    if dag_run_state is not None:
-        return LeftoverDecision.REMOVE if dag_run_state in _ENDED else LeftoverDecision.IN_USE
-    if found.alive:
-        return LeftoverDecision.IN_USE
-    return LeftoverDecision.REMOVE if found.age >= given_up_after else LeftoverDecision.UNKNOWN
-
-
-def decided(
-    site: Site, context: Context, *, moref: str | None = None, given_up_after: timedelta
-) -> Iterator[tuple[RunSnapshot, LeftoverDecision]]:
-    """Yield the snapshots of all other runs with the decision about each.
-
-    :param moref: managed object id of the one VM to look at; ``None``: all VMs.
-    """
+def snapshots_of_others(site: Site, context: Context, *, moref: str | None) -> Iterator[RunSnapshot]:
+    """Yield the snapshots that other runs took of one VM, each with the decision about it."""
     from vmkeep.flows.leftovers import find_run_snapshots
 
     ti: Any = context["ti"]
     own = own_dag_run(ti)
-    for found in find_run_snapshots(site, moref):
-        owner = None if found.of_other else dag_run_of(site, found.run)
-        if owner != own:
-            state = state_of(ti, owner) if owner else None
-            yield found, decide(found, dag_run_state=state, given_up_after=given_up_after)
+    for found in find_run_snapshots(site, moref, has_ended=has_ended(ti)):
+        if found.of_other or dag_run_of(site, found.run) != own:
+            yield found
 
 
 def own_runs(site: Site, context: Context, *, moref: str | None) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +15,15 @@ from vmkeep.cli.options import (
     policies_option,
     repository_option,
     selector_option,
-    site_from,
     vcenter_from,
-    vddk_option,
     vsphere_options,
 )
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.times import shown_time, shown_zone
+from vmkeep.cli.vm_sweep import sweep
 from vmkeep.cli.vm_thaw import thaw
-from vmkeep.errors import TransientError
-from vmkeep.flows import array_hooks, held_vms, listing, suspension
+from vmkeep.flows import listing
 from vmkeep.model.selector import shown_name
 from vmkeep.model.wording import age, counted, size
 from vmkeep.selection import parse_selector
@@ -42,9 +39,10 @@ _FIRST_TO_GO = ("uuid", "IP", "host", "size", "state", "age")
 
 @click.group(cls=Verbs)
 def vm() -> None:
-    """List and show the VMs of a vCenter; free and thaw VMs that dead runs have left."""
+    """List and show the VMs of a vCenter; repair what dead runs have left on them."""
 
 
+vm.add_command(sweep)
 vm.add_command(thaw)
 
 
@@ -174,54 +172,3 @@ def show(selector: str, as_json: bool, **vsphere: str | None) -> None:
         for disk in described.disks
     ]  # fmt: skip
     print_table(("key", "label", "address", "capacity", "backing", "mode", "backed up", "file"), rows)
-
-
-@vm.command("sweep", examples={"List the held VMs, and change nothing": "vmkeep vm sweep --dry-run"})
-@option(
-    "--given-up-after-hours", section=Section.WHAT, type=click.FloatRange(min=1), metavar="HOURS",
-    default=held_vms.GIVEN_UP // timedelta(hours=1), show_default=True,
-    help="Treat a run as dead that has shown no sign of life for this long.",
-)  # fmt: skip
-@repository_option
-@vsphere_options
-@vddk_option
-@option("--dry-run", is_flag=True, help="List the VMs that are held, and change nothing.")
-@json_option
-def sweep(
-    *, given_up_after_hours: float, dry_run: bool, repository: str | None, vddk: str | None, as_json: bool,
-    **vsphere: str | None,
-) -> None:  # fmt: skip
-    """Resume VMs that a dead backup left suspended, and free those that one keeps from being moved.
-
-    The array hook is called for the end of each dead run for which it was called at its beginning.
-    VMs of living runs, and VMs that other programs hold, are left alone. The DAG snapshot_sweep does the same.
-    """
-    site = site_from(repository=repository, vddk=vddk, **vsphere)
-    given_up = timedelta(hours=given_up_after_hours)
-    asleep = suspension.sweep_suspended(site, given_up=given_up, dry_run=dry_run)
-    for left in asleep:
-        state = "in use" if left.alive else left.problem or ("resumed" if left.resumed else "no living run")
-        warn(f"VM {left.vm}, which run {left.run} suspended: {state}")
-    hooks = array_hooks.sweep(site, dry_run=dry_run)
-    for hook in hooks:
-        warn(f"array hook of VM {hook.note.vm}, run {hook.note.facts.run}: {hook.state}")
-    held = held_vms.find_held(site, given_up=given_up)
-    if dry_run:
-        if as_json:
-            print_json(held)
-            return
-        rows = [(one.vm.moref, one.vm.name, one.run, "in use" if one.alive else "no living run") for one in held]
-        print_table(("moref", "name", "run", "state"), rows)
-        return
-    done = held_vms.let_go(site, held)
-    if as_json:
-        print_json(done)
-    else:
-        for line in done.lines or ("no VM is kept from being moved",):
-            click.echo(one_line(line))
-    if still := [left for left in asleep if left.problem]:
-        raise TransientError(f"{counted(len(still), 'VM')} could not be resumed: try again later")
-    if any(hook.problem for hook in hooks):
-        raise TransientError("the array hook could not be called for the end of every dead run: see above")
-    if done.failed:
-        raise TransientError(f"Storage vMotion still cannot move {counted(len(done.failed), 'VM')}: try again later")

@@ -36,7 +36,7 @@ __all__ = [
     "retention",
     "rights",
     "stopping",
-    "suspension",
+    "sweep",
     "transports",
     "upkeep",
     "values",

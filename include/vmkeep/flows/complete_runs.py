@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 PARALLEL_DISKS = 4
 """Number of disks transferred at once. More would only wait for the host's NFC server or the processors."""
 
+_LEASE = "backup"
+"""Name of the lease that a backup in one process holds from its snapshot to its seal."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 Bars = Callable[[str], Callable[[Progress], None]]
@@ -51,6 +54,8 @@ def run_backup(
     stop: Stop | None = None,
 ) -> tuple[Sealed, VerifyReport]:
     """Back up one VM from preflight to verification. The snapshot never outlives the call.
+
+    A lease tells sweeps that this process is at work, also between two copies.
 
     :param verify: the share of the new point's blocks that is read back; 1.0: all.
     :param logins: returns the guest's user for commands in the guest.
@@ -84,14 +89,15 @@ def _backed_up(
         for warning in taken.warnings:
             announce(warning)
         stop.check()
-        jobs = backup.plan_disks(site, pre, taken)
-        for job in jobs:
-            if job.full_reason is not None and not job.full_reason.expected:
-                announce(f"{job.disk.label} is read in full: {job.reason}")
-        copies = transfers.run(
-            [partial(backup.copy_disk, site, job, cursor=None, on_progress=bars(job.disk.label)) for job in jobs]
-        )
-        sealed = backup.seal(site, pre, taken, copies)
+        with open_site_repository(site) as repository, repository.run(request.run).open_lease(_LEASE, removed=True):
+            jobs = backup.plan_disks(site, pre, taken)
+            for job in jobs:
+                if job.full_reason is not None and not job.full_reason.expected:
+                    announce(f"{job.disk.label} is read in full: {job.reason}")
+            copies = transfers.run(
+                [partial(backup.copy_disk, site, job, cursor=None, on_progress=bars(job.disk.label)) for job in jobs]
+            )
+            sealed = backup.seal(site, pre, taken, copies)
     try:
         undo.action()
     except KeyboardInterrupt:

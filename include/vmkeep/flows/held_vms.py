@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 
-from vmkeep.errors import NotFoundError, VmOutOfReachError
-from vmkeep.flows import other_restores, vm_access
+from vmkeep.flows import vm_access
 from vmkeep.flows.connect import open_vsphere
+from vmkeep.flows.sweep_ground import Ground
+from vmkeep.flows.sweep_report import Finding, Kind, State
 from vmkeep.model.job import VmAccess
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
-from vmkeep.vsphere import relocation, snapshots
+from vmkeep.vsphere import relocation
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.traces import VmTraces
 
-log = logging.getLogger(__name__)
-
-GIVEN_UP = other_restores.GIVEN_UP
-"""The age from which a silent run of an unknown owner is dead."""
+_THEIRS = "another program, or a run into another repository, holds it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldVm:
+class _Held:
     """A VM that cannot be moved by Storage vMotion now."""
 
     vm: VmRef
@@ -34,54 +30,9 @@ class HeldVm:
     alive: bool
     """A run into this repository may need the hold, or has left a snapshot, which has to be removed first."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LetGo:
-    """The outcome of a sweep of access holds: the VMs that can be moved again, and those that still cannot."""
-
-    freed: tuple[HeldVm, ...] = ()
-    """VMs that can be moved again."""
-    kept: tuple[HeldVm, ...] = ()
-    """VMs that still cannot, because another program or a run into another repository holds them."""
-    failed: tuple[HeldVm, ...] = ()
-    """VMs that still cannot, because ending the hold failed."""
-    alive: tuple[HeldVm, ...] = ()
-    """VMs on which a living run works."""
-    problems: Mapping[str, str] = field(default_factory=dict)
-    """Errors of VDDK, by the VM's managed object id."""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The outcome in words, one line for each VM."""
-        return (
-            *(f"VM {vm.vm} can be moved again" for vm in self.freed),
-            *(f"VM {vm.vm} is held by another program or repository: left alone" for vm in self.kept),
-            *(f"VM {vm.vm} still cannot be moved: {self.problems[vm.vm.moref]}" for vm in self.failed),
-            *(f"VM {vm.vm} is in use by run {vm.run}, or a snapshot of it has to go first" for vm in self.alive),
-        )
-
-
-def find_held(
-    site: Site, *, has_ended: other_restores.HasEnded = other_restores.nobody_knows, given_up: timedelta = GIVEN_UP
-) -> tuple[HeldVm, ...]:
-    """Return every VM that cannot be moved now. Changes nothing.
-
-    :param has_ended: tells whether the owner of a run has ended; ``None``: the owner is not known.
-    :param given_up: age from which a silent run of an unknown owner is dead.
-    """
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        fixed = vm_access.list_held(session)
-        now = session.server_time() if fixed else None
-        found = []
-        for vm in fixed:
-            holder = vm_access.holder_of(repository, _identity(repository, session, vm.moref))
-            alive = _has_snapshot(session, repository, vm.moref) or (
-                holder is not None
-                and now is not None
-                and vm_access.holder_is_alive(repository, holder, now=now, has_ended=has_ended, given_up=given_up)
-            )
-            found.append(HeldVm(vm=vm, run=holder.run if holder else None, alive=alive))
-        return tuple(found)
+    def finding(self, state: State, detail: str = "") -> Finding:
+        """Return the VM as a finding."""
+        return Finding(kind=Kind.HELD, state=state, vm=self.vm, run=self.run or "", detail=detail)
 
 
 def run_holding(site: Site, moref: str) -> str | None:
@@ -91,33 +42,57 @@ def run_holding(site: Site, moref: str) -> str | None:
         return holder.run if holder is not None else None
 
 
-def let_go(site: Site, held: Iterable[HeldVm]) -> LetGo:
-    """End the access holds of dead runs, all of them in one VDDK process."""
-    found = tuple(held)
-    alive, dead = tuple(vm for vm in found if vm.alive), tuple(vm for vm in found if not vm.alive)
-    if not dead:
-        return LetGo(alive=alive)
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        wanted = {vm.vm.moref: VmAccess(vm=vm.vm, identity=_identity(repository, session, vm.vm.moref)) for vm in dead}
-        problems = vm_access.end_all(site, session, tuple(wanted.values()))
-        fixed = {vm.moref for vm in relocation.list_fixed(session)}
-        freed = tuple(vm for vm in dead if vm.vm.moref not in fixed)
-        for vm in freed:
+def sweep_held(ground: Ground) -> tuple[Finding, ...]:
+    """Let the VMs be moved again that dead runs hold, all of them in one VDDK process."""
+    held = _find_held(ground)
+    dead = tuple(vm for vm in held if not vm.alive)
+    living = tuple(vm.finding(State.IN_USE) for vm in held if vm.alive)
+    if not dead or ground.wishes.dry_run:
+        return (*living, *(vm.finding(State.DEAD) if vm.run else vm.finding(State.LEFT, _THEIRS) for vm in dead))
+    return (*living, *_let_go(ground, dead))
+
+
+def _find_held(ground: Ground) -> tuple[_Held, ...]:
+    """Return every VM that cannot be moved now. Only a vCenter moves VMs."""
+    if not ground.session.is_vcenter:
+        return ()
+    return tuple(_held(ground, one) for one in ground.vms if one.fixed)
+
+
+def _held(ground: Ground, one: VmTraces) -> _Held:
+    repository, wishes = ground.repository, ground.wishes
+    holder = vm_access.holder_of(repository, _identity(repository, ground.session, one.vm.moref))
+    has_snapshot = any(snapshot.run and not snapshot.is_of_other(repository.id) for snapshot in one.snapshots)
+    alive = (
+        has_snapshot
+        or bool(one.why_unknown)
+        or (
+            holder is not None
+            and vm_access.holder_is_alive(
+                repository, holder, now=ground.now, has_ended=wishes.has_ended, given_up=wishes.given_up
+            )
+        )
+    )
+    return _Held(vm=one.vm, run=holder.run if holder else None, alive=alive)
+
+
+def _let_go(ground: Ground, dead: tuple[_Held, ...]) -> tuple[Finding, ...]:
+    """End the access holds on VMs. A hold that is not ours stays, and is no failure."""
+    repository, session = ground.repository, ground.session
+    wanted = {vm.vm.moref: VmAccess(vm=vm.vm, identity=_identity(repository, session, vm.vm.moref)) for vm in dead}
+    problems = vm_access.end_all(ground.site, session, tuple(wanted.values()))
+    still = {vm.moref for vm in relocation.list_fixed(session)}
+    found = []
+    for vm in dead:
+        if vm.vm.moref not in still:
             vm_access.forget(repository, wanted[vm.vm.moref].identity)
-    failed = tuple(vm for vm in dead if vm.vm.moref in fixed and vm.vm.moref in problems and vm.run is not None)
-    kept = tuple(vm for vm in dead if vm.vm.moref in fixed and vm not in failed)
-    return LetGo(freed=freed, kept=kept, failed=failed, alive=alive, problems=problems)
+            found.append(vm.finding(State.REPAIRED))
+        elif vm.run is not None and vm.vm.moref in problems:
+            found.append(vm.finding(State.FAILED, problems[vm.vm.moref]))
+        else:
+            found.append(vm.finding(State.LEFT, _THEIRS))
+    return tuple(found)
 
 
 def _identity(repository: Repository, session: Session, moref: str) -> str:
     return vm_access.identity_of(repository.id, server_uuid(session), moref)
-
-
-def _has_snapshot(session: Session, repository: Repository, moref: str) -> bool:
-    try:
-        return any(not one.is_of_other(repository.id) for one in snapshots.list_ours(session, moref))
-    except NotFoundError:
-        return False
-    except VmOutOfReachError as error:
-        log.warning("%s", error)
-        return True

@@ -43,12 +43,17 @@ def is_young(since: datetime, now: datetime) -> bool:
     return abs(now - since) < YOUNG
 
 
-def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
-    """Return whether the owner of a run has ended; ``None``: it is not known, or no readable note names an owner."""
+def owner_of(area: RunArea) -> str | None:
+    """Return the words by which the owner of a run named itself; empty: the command line; ``None``: they are lost."""
     try:
-        owner = area.load("owner").decode()
+        return area.load("owner").decode()
     except (NotFoundError, CorruptError):
         return None
+
+
+def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
+    """Return whether the owner of a run has ended; ``None``: it is not known, or no readable note names an owner."""
+    owner = owner_of(area)
     return has_ended(owner) if owner else None
 
 

@@ -24,7 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def remove_snapshot(
-    site: Site, moref: str, run: str, *, vcenter: str | None = None, logins: Logins = no_logins
+    site: Site,
+    moref: str,
+    run: str,
+    *,
+    vcenter: str | None = None,
+    logins: Logins = no_logins,
+    seconds: float = snapshots.REMOVE_SECONDS,
 ) -> Removal:
     """Stop this run's copies and wait for their end, remove its snapshot, and look whether anything is left.
 
@@ -33,8 +39,10 @@ def remove_snapshot(
     :param vcenter: UUID of the vCenter in which the VM has this id. At another server the id would find no snapshot,
         which proves nothing.
     :param logins: returns the guest's user for the command that thaws it.
+    :param seconds: time limit of the removal in vSphere, which goes on when the limit is over.
     :raises GuestCommandError: the snapshot is removed, but the guest may still be frozen.
     :raises ArrayHookError: the snapshot is removed, but the array hook failed.
+    :raises DeadlineError: the copies or the removal did not end in time. Another call waits again.
     """
     with open_site_repository(site) as repository:
         frozen = guest_thaws.thaw_run(site, repository, moref, run, logins=logins)
@@ -42,7 +50,14 @@ def remove_snapshot(
         release = partial(vm_access.release, site, repository=repository, moref=moref, run=run)
         try:
             removal = _remove(
-                site, moref, run, vcenter=vcenter, repository=repository.id, fenced=fenced, release=release
+                site,
+                moref,
+                run,
+                vcenter=vcenter,
+                repository=repository.id,
+                fenced=fenced,
+                release=release,
+                seconds=seconds,
             )
             limits.give_back(repository, run)
         finally:
@@ -113,6 +128,7 @@ def _remove(
     repository: str | None,
     fenced: int,
     release: Callable[[Session], tuple[str, ...]],
+    seconds: float = snapshots.REMOVE_SECONDS,
 ) -> Removal:
     """Remove the snapshots of a run, and let the VM be moved again.
 
@@ -125,9 +141,9 @@ def _remove(
         removed = 0
         for snapshot in snapshots.find_by_run(session, moref, run):
             if repository is None or not snapshot.is_of_other(repository):
-                snapshots.remove(session, moref, snapshot.moref)
+                snapshots.remove(session, moref, snapshot.moref, timeout=seconds)
                 removed += 1
         # A removal has looked at the disks already.
-        consolidated = not removed and snapshots.consolidate_if_needed(session, moref)
+        consolidated = not removed and snapshots.consolidate_if_needed(session, moref, timeout=seconds)
         warnings = release(session)
         return Removal(snapshots_removed=removed, consolidated=consolidated, copies_fenced=fenced, warnings=warnings)

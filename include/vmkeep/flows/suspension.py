@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 
-from vmkeep.errors import NotFoundError, StaleError, VmKeepError
+from vmkeep.errors import NotFoundError, StaleError
 from vmkeep.flows import vm_access
-from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows
+from vmkeep.flows.other_restores import GIVEN_UP, HasEnded
+from vmkeep.flows.sweep_ground import Ground
+from vmkeep.flows.sweep_report import Finding, Kind, State
 from vmkeep.flows.values import Preflight
 from vmkeep.model.point import BackupMode
-from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
-from vmkeep.repository import Repository, open_site_repository
+from vmkeep.repository import Repository
 from vmkeep.vsphere import machines, suspensions
 from vmkeep.vsphere.inventory import PowerState
 from vmkeep.vsphere.rights import When
@@ -114,41 +114,31 @@ def resume_before_backup(session: Session, repository: Repository, pre: Prefligh
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftSuspended:
-    """A VM that a run has suspended."""
-
-    vm: VmRef
-    run: str
-    alive: bool
-    """The run may still be at work, or is of another repository, which alone knows."""
-    resumed: bool = False
-    problem: str = ""
-    """The reason why it could not be resumed."""
+def sweep_suspended(ground: Ground) -> tuple[Finding, ...]:
+    """Resume every VM that a dead run has left suspended."""
+    return tuple(_swept(ground, one.suspension) for one in ground.vms if one.suspension is not None)
 
 
-def sweep_suspended(
-    site: Site, *, has_ended: HasEnded = nobody_knows, given_up: timedelta = GIVEN_UP, dry_run: bool = False
-) -> tuple[LeftSuspended, ...]:
-    """Resume every VM that a dead run has left suspended. A failure at one does not stop the others.
+def _swept(ground: Ground, marked: suspensions.MarkedVm) -> Finding:
+    age = ground.now - marked.mark.began
+    finding = Finding(
+        kind=Kind.SUSPENDED, state=State.IN_USE, vm=marked.vm, run=marked.mark.run, age_seconds=age.total_seconds()
+    )
+    if marked.mark.repository != ground.repository.id:
+        if age < GIVEN_UP:
+            return finding
+        return replace(finding, state=State.LEFT, detail="only the sweep of its repository knows more")
+    if _is_alive(ground.session, ground.repository, marked, "", ground.wishes.has_ended, ground.wishes.given_up):
+        return finding
+    if marked.power is PowerState.SUSPENDED and not marked.suspended_by_run:
+        return replace(finding, state=State.LEFT, detail="somebody has suspended it since")
+    if not marked.suspended_by_run and not marked.is_over(ground.now):
+        return finding  # vSphere may still suspend it
 
-    :param has_ended: tells whether the owner of a run has ended; ``None``: the owner is not known.
-    :param given_up: age from which a silent run of an unknown owner is dead.
-    """
-    with open_site_repository(site) as repository, open_vsphere(site) as session:
-        found = []
-        for marked in suspensions.list_marked(session):
-            alive = _is_alive(session, repository, marked, "", has_ended, given_up)
-            resumed, problem = False, ""
-            if not alive and not dry_run:
-                try:
-                    resumed = _end(session, marked)
-                except VmKeepError as error:
-                    problem = str(error)
-            found.append(
-                LeftSuspended(vm=marked.vm, run=marked.mark.run, alive=alive, resumed=resumed, problem=problem)
-            )
-        return tuple(found)
+    def repair() -> str:
+        return "" if _end(ground.session, marked) else "only its mark was left"
+
+    return ground.repaired(finding, repair)
 
 
 def _is_alive(

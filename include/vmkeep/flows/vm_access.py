@@ -129,11 +129,6 @@ def end_all(site: Site, session: Session, vms: Sequence[VmAccess]) -> dict[str, 
     return dict(_change(site, session, vms, prepare=False)) if vms else {}
 
 
-def list_held(session: Session) -> tuple[VmRef, ...]:
-    """Return every VM that cannot be moved now. An access hold is one of the possible causes."""
-    return relocation.list_fixed(session) if session.is_vcenter else ()
-
-
 def forget(repository: Repository, identity: str) -> None:
     """Record that no run holds a VM. A failure does no harm: a later sweep looks at the VM once more."""
     try:

@@ -10,9 +10,9 @@ from vmkeep.proxy.arrayhook import require_hook, run_hook
 from vmkeep.proxy.lundevice import require_lun
 from vmkeep.proxy.lvmconfig import LvmConfigError
 from vmkeep.proxy.lvmfilter import LvmSettings, why_lvm_touches
-from vmkeep.proxy.machine import ProxyMachine, has_lun, read_machine
+from vmkeep.proxy.machine import ProxyMachine, has_lun, read_machine, read_uuids
 
 __all__ = [
-    "LvmConfigError", "LvmSettings", "ProxyMachine", "has_lun", "read_machine", "require_hook",
+    "LvmConfigError", "LvmSettings", "ProxyMachine", "has_lun", "read_machine", "read_uuids", "require_hook",
     "require_lun", "run_hook", "why_lvm_touches",
 ]  # fmt: skip

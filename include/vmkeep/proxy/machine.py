@@ -15,6 +15,7 @@ from vmkeep.proxy.lvmconfig import LvmConfigError, Value, parse_config
 from vmkeep.proxy.lvmfilter import DEVICES_FILE, LvmSettings, why_lvm_touches
 
 MACHINE: Final = Path("/")
+_PRODUCT_UUID: Final = "sys/class/dmi/id/product_uuid"
 _ASK: Final = ("lvmconfig", "--typeconfig", "full", "devices")
 _ASK_SECONDS: Final = 20
 _CONTAINER_MARKS: Final = (".dockerenv", "run/.containerenv")
@@ -40,7 +41,7 @@ def read_machine(root: Path = MACHINE) -> ProxyMachine:
 
     :param root: root folder of the machine's files.
     """
-    uuids, why_no_uuid = _uuids(root / "sys/class/dmi/id/product_uuid")
+    uuids, why_no_uuid = _uuids(root / _PRODUCT_UUID)
     return ProxyMachine(uuids=uuids, why_no_uuid=why_no_uuid, why_lvm=_why_lvm(root), disks=_disks(root))
 
 
@@ -52,6 +53,14 @@ def has_lun(disks: frozenset[str], canonical_name: str) -> bool:
     """
     kind, digits = canonical_name[:4], canonical_name[4:].lower()
     return any(form.format(digits) in disks for form in _NAMES_OF.get(kind, ()))
+
+
+def read_uuids(root: Path = MACHINE) -> tuple[str, ...]:
+    """Return the forms in which vSphere may write the UUID of this machine, if it is a VM; none: it cannot be read.
+
+    :param root: root folder of the machine's files.
+    """
+    return _uuids(root / _PRODUCT_UUID)[0]
 
 
 def _uuids(path: Path) -> tuple[tuple[str, ...], str]:

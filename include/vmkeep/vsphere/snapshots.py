@@ -35,6 +35,7 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
 __all__ = [
+    "REMOVE_SECONDS",
     "QuiesceFailedError",
     "VmSnapshot",
     "consolidate_if_needed",

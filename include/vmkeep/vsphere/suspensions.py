@@ -23,7 +23,7 @@ from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.machines import SUSPEND_SECONDS, power_on, power_state
 from vmkeep.vsphere.names import decode_name
-from vmkeep.vsphere.properties import read, read_all, read_listed
+from vmkeep.vsphere.properties import read, read_listed
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
@@ -91,13 +91,6 @@ def find_marked(session: Session, moref: str) -> MarkedVm | None:
     with speaking(f"look for the run that suspends VM {moref}"):
         managed = session.vm(moref)
         return parse_marked(managed, read(session, managed, *PATHS))
-
-
-def list_marked(session: Session) -> tuple[MarkedVm, ...]:
-    """Return every VM that carries the mark of some run."""
-    with speaking("look for VMs that backups have suspended"):
-        found = read_all(session, vim.VirtualMachine, *PATHS)
-    return tuple(marked for vm, values in found if (marked := parse_marked(vm, values)) is not None)
 
 
 def settle(session: Session, marked: MarkedVm) -> MarkedVm | None:

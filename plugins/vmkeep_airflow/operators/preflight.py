@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Context
@@ -16,7 +15,7 @@ from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.model.quiescing import parse_quiesce
 from vmkeep.model.transport import DEFAULT_MODES
-from vmkeep_airflow.dagruns import LeftoverDecision, decided, own_dag_run
+from vmkeep_airflow.dagruns import own_dag_run, snapshots_of_others
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.ending import EndingOperator
 
@@ -89,6 +88,7 @@ class PreflightOperator(EndingOperator):
     def step(self, context: Context) -> Any:
         """Check the VM, and log the disks that are skipped with the reasons."""
         from vmkeep.flows import backup
+        from vmkeep.flows.leftovers import Fate
 
         ti = context["ti"]
         wish = parse_quiesce(str(self.quiesce))
@@ -113,8 +113,8 @@ class PreflightOperator(EndingOperator):
         request = replace(request, guest=commands_from(**self.guest) if self.guest else None)
         site = self.site()
         found = backup.preflight(site, request, logins=guest_login)
-        for other, decision in decided(site, context, moref=found.vm.moref, given_up_after=timedelta(hours=48)):
-            if decision is LeftoverDecision.IN_USE:
+        for other in snapshots_of_others(site, context, moref=found.vm.moref):
+            if other.fate is Fate.IN_USE:
                 raise ConflictError(
                     f"VM {found.vm.name} is being backed up by run {other.run} (snapshot {other.snapshot}): wait for it"
                 )

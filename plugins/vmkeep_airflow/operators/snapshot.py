@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Context
@@ -15,7 +14,7 @@ from vmkeep.flows.values import Preflight
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep.model.wording import counted
-from vmkeep_airflow.dagruns import LeftoverDecision, decided, has_ended, own_dag_run, owner_text
+from vmkeep_airflow.dagruns import has_ended, own_dag_run, owner_text, snapshots_of_others
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.steps import HeldStill
@@ -40,6 +39,7 @@ class SnapshotOperator(EndingOperator):
     def step(self, context: Context) -> Any:
         """Take the snapshot, under the run key of this try."""
         from vmkeep.flows import backup
+        from vmkeep.flows.leftovers import Fate
 
         site = self.site()
         found = self.handed("preflight", Preflight, by="preflight")
@@ -47,8 +47,8 @@ class SnapshotOperator(EndingOperator):
         owner = own_dag_run(ti)
         for earlier in range(1, ti.try_number):
             self._remove(site, found, owner.run_key(earlier))
-        for left, decision in decided(site, context, moref=found.vm.moref, given_up_after=timedelta(hours=48)):
-            if decision is LeftoverDecision.REMOVE:
+        for left in snapshots_of_others(site, context, moref=found.vm.moref):
+            if left.fate is Fate.REMOVE:
                 self._remove(site, found, left.run)
         run = owner.run_key(ti.try_number)
         found = replace(found, request=replace(found.request, run=run, owner=owner_text(owner)))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +15,7 @@ from vmkeep.model.job import to_plain
 from vmkeep.model.point import BackupMode
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.session import open_session
-from vmkeep_airflow.dagruns import DagRunId, LeftoverDecision, dag_run_of, decide, owner_text
+from vmkeep_airflow.dagruns import DagRunId, dag_run_of, owner_text
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
 
@@ -73,7 +71,8 @@ def test_the_sweep_removes_the_snapshot_of_a_run_that_has_ended(web01_backed_up,
     assert dag_run_of(site, "left-by-a-dead-worker") == owner
     sweep = run_dag("snapshot_sweep")
     assert sweep.state == "success"
-    assert sweep.xcom("sweep")["remove"] == 1
+    assert sweep.xcom("sweep")["counts"] == {"snapshot": {"repaired": 1}}
+    assert [one["run"] for one in sweep.xcom("sweep")["findings"]] == ["left-by-a-dead-worker"]
     assert control.snapshots("web01") == []
     assert control.vm("web01")["held_by"] == []
 
@@ -87,7 +86,8 @@ def test_the_sweep_lets_a_vm_go_that_an_ended_run_kept_from_storage_vmotion(cont
     monkeypatch.setattr(sweep, "site", lambda: site)
     ti = SimpleNamespace(dag_id="snapshot_sweep", run_id="now", get_dagrun_state=lambda **_: state)
     try:
-        assert sweep.step({"ti": ti})["vms_let_go"] == count
+        state_of_hold = "repaired" if count else "in use"
+        assert sweep.step({"ti": ti})["counts"] == {"VM that cannot be moved": {state_of_hold: 1}}
         assert len(control.vm("old01")["held_by"]) == 1 - count
     finally:
         remove(site, control, "as-it-is", vm="old01")
@@ -115,7 +115,7 @@ def test_the_sweep_thaws_a_guest_that_an_ended_run_has_left_frozen(control, site
         monkeypatch.setattr(sweep, "site", lambda: site)
         ti = SimpleNamespace(dag_id="snapshot_sweep", run_id="now", get_dagrun_state=lambda **_: state)
 
-        assert sweep.step({"ti": ti})["guests_thawed"] == count
+        assert sweep.step({"ti": ti})["counts"] == {"frozen guest": {"repaired" if count else "in use": 1}}
 
         assert len(guest_thaws.find_left(site)) == 1 - count
         guest_thaws.forget(repository, note)
@@ -146,7 +146,7 @@ def test_the_sweep_removes_the_half_made_vm_of_a_restore_that_has_ended_and_no_o
     sweep = run_dag("snapshot_sweep")
 
     assert sweep.state == "success", sweep.states
-    assert sweep.xcom("sweep")["vms_removed"] == 1
+    assert sweep.xcom("sweep")["counts"]["VM of a restore"] == {"repaired": 1, "in use": 1}
     names = {vm["name"] for vm in control.call("GET", "/state")["vms"]}
     assert {"finished", "unknown"} <= names
     assert "half-made" not in names
@@ -174,8 +174,7 @@ def test_the_sweep_leaves_a_young_snapshot_of_an_unknown_run_alone(run_dag, cont
         sweep = run_dag("snapshot_sweep")
         assert sweep.state == "success"
         assert sweep.xcom("sweep") == {
-            "vms_resumed": 0, "guests_thawed": 0, "remove": 0, "in use": 1, "unknown": 0, "vms_removed": 0,
-            "vms_let_go": 0,
+            "counts": {"snapshot": {"in use": 1}, "VM that cannot be moved": {"in use": 1}}, "findings": [],
         }  # fmt: skip
         assert len(control.snapshots("web01")) == 1
     finally:
@@ -191,27 +190,3 @@ def test_a_vm_that_another_run_holds_is_refused_by_preflight(run_dag, control, s
         assert len(control.snapshots("web01")) == 1
     finally:
         remove(site, control, "a-living-run")
-
-
-@pytest.mark.parametrize(
-    ("dag_run_state", "alive", "age_hours", "decision"),
-    [
-        ("running", False, 100, LeftoverDecision.IN_USE),
-        ("queued", False, 100, LeftoverDecision.IN_USE),
-        ("success", True, 0, LeftoverDecision.REMOVE),
-        ("failed", True, 0, LeftoverDecision.REMOVE),
-        (None, True, 100, LeftoverDecision.IN_USE),
-        (None, False, 1, LeftoverDecision.UNKNOWN),
-        (None, False, 48, LeftoverDecision.REMOVE),
-    ],
-)
-def test_airflow_decides_where_it_knows_the_run_else_leases_and_age_do(dag_run_state, alive, age_hours, decision):
-    from vmkeep.flows.leftovers import RunSnapshot
-
-    found = RunSnapshot(
-        vm=VmRef(moref="vm-1", name="a"), run="r.1", snapshot="snapshot-1", age=timedelta(hours=age_hours), alive=alive
-    )
-    assert decide(found, dag_run_state=dag_run_state, given_up_after=timedelta(hours=48)) is decision
-    other = replace(found, of_other=True)
-    kept = LeftoverDecision.IN_USE if alive else LeftoverDecision.UNKNOWN
-    assert decide(other, dag_run_state=dag_run_state, given_up_after=timedelta(hours=48)) is kept

@@ -12,6 +12,7 @@ from typing import Any
 
 from vmkeep.flows import backup, restore
 from vmkeep.flows.complete_runs import run_backup, run_restore
+from vmkeep.flows.sweep import Finding, Kind, SweepWishes, run_sweep
 from vmkeep.flows.values import BackupRequest, OnConflict, Restored, RestoreRequest, Sealed
 from vmkeep.images import export_image
 from vmkeep.model.job import WriteJob
@@ -73,6 +74,12 @@ def write(site: Site, job):
     """Write one disk."""
     with restore.write_disk(site, job, on_progress=lambda _: None) as running:
         return running.wait()
+
+
+def swept(site: Site, kind: Kind | None = None, **wishes) -> list[Finding]:
+    """The findings of one sweep of the site: all, or those of a kind."""
+    report = run_sweep(site, SweepWishes(**wishes))
+    return [found for found in report.findings if kind in (None, found.kind)]
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import pytest
 
 from tests.integration.flows.restoring import Restoring, back_up, hold_still, new_run, site_of
 from vmkeep.errors import ConflictError
-from vmkeep.flows import backup, other_restores, restore, vm_snapshot
-from vmkeep.flows.leftovers import find_run_snapshots
+from vmkeep.flows import backup, leftovers, other_restores, restore, vm_snapshot
+from vmkeep.flows.leftovers import Fate, find_run_snapshots
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.site import Site
 from vmkeep.repository import create_repository
@@ -63,10 +63,10 @@ def test_a_snapshot_of_another_repository_that_is_old_stays_and_holds_up_no_back
 
 def test_the_sweep_of_one_repository_tells_the_snapshots_of_another(here, theirs, monkeypatch):
     (young,) = find_run_snapshots(here, theirs[1].vm)
-    monkeypatch.setattr(vm_snapshot, "GIVEN_UP", timedelta())
+    monkeypatch.setattr(leftovers, "GIVEN_UP", timedelta())
     (old,) = find_run_snapshots(here, theirs[1].vm)
 
-    assert (young.of_other, young.alive, old.of_other, old.alive) == (True, True, True, False)
+    assert (young.of_other, young.fate, old.of_other, old.fate) == (True, Fate.IN_USE, True, Fate.UNKNOWN)
 
 
 def test_runs_of_one_key_in_two_repositories_remove_their_own_snapshots_only(here, elsewhere, theirs):

@@ -13,12 +13,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole
+from tests.integration.flows.restoring import Restoring, hands, hold_still, names, power, restore_whole, swept
 from tests.patience import eventually
 from vmkeep.errors import ConflictError, StaleError, VmKeepError
 from vmkeep.flows import backup, restore
-from vmkeep.flows.leftovers import find_run_snapshots, find_run_vms
+from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore_ledger import Outcome, RunLedger
+from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.values import BackupRequest, OnConflict, RestoreRequest
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import create_repository
@@ -48,7 +49,8 @@ def mark(lab, vm: str):
 
 
 def found(site, **how):
-    return [(vm.vm.name, vm.made, vm.alive) for vm in find_run_vms(site, **how)]
+    listed = swept(site, Kind.RESTORE, dry_run=True, **how)
+    return [(one.vm.name, one.detail == "made by the restore", one.state is State.IN_USE) for one in listed]
 
 
 def again(site, point, monkeypatch, **options):

@@ -14,20 +14,30 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, new_run, restore_whole, silent
+from tests.integration.flows.restoring import (
+    Restoring,
+    back_up,
+    hands,
+    hold_still,
+    new_run,
+    restore_whole,
+    silent,
+    swept,
+)  # fmt: skip
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import ConflictError, DiskMovedError, StaleError, StoreFullError, TransientError, VmKeepError
 from vmkeep.flows import backup, other_restores, vm_snapshot
 from vmkeep.flows.complete_runs import run_backup
-from vmkeep.flows.held_vms import find_held, let_go, run_holding
-from vmkeep.flows.leftovers import find_run_snapshots
+from vmkeep.flows.held_vms import run_holding
+from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
 from vmkeep.model.job import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_repository
+from vmkeep.repository.notes import runs
 from vmkeep.repository.notes.runs import RunArea
 from vmkeep.transfer import change_access
 from vmkeep.vddk.diskaddress import IDENTITY_LIMIT
@@ -55,6 +65,17 @@ def ours(lab, site):
             return identity_of(repository.id, session.instance_uuid, lab.vm(vm)["moref"])
 
     return identity
+
+
+def let_go(site, **wishes) -> list[tuple[str, State]]:
+    """Sweep, and return the VMs that were held, each with what became of it."""
+    return [(found.vm.name, found.state) for found in swept(site, Kind.HELD, **wishes)]
+
+
+def is_alive(site, **wishes) -> bool:
+    """Tell whether the one VM that is held now is in use."""
+    (found,) = swept(site, Kind.HELD, dry_run=True, **wishes)
+    return found.state is State.IN_USE
 
 
 def held(lab, vm: str = VM) -> list[str]:
@@ -174,20 +195,18 @@ def another_program(lab, site):
 def test_what_another_program_holds_stays_and_is_no_failure(lab, site, another_program):
     assert warnings_of(site) == []
     assert held(lab) == [another_program]
-    freed = let_go(site, find_held(site))
-    assert ([vm.vm.name for vm in freed.kept], freed.freed, freed.failed) == ([VM], (), ())
+    assert let_go(site) == [(VM, State.LEFT)]
     assert held(lab) == [another_program]
 
 
 def test_a_run_that_lives_keeps_its_vm_whoever_sweeps_or_ends(lab, site, ours):
     pre, taken = hold_still(site, VM)
-    (found,) = find_held(site)
-    assert (found.vm.name, found.run, found.alive) == (VM, pre.request.run, True)
-    assert let_go(site, [found]).freed == ()
+    (found,) = swept(site, Kind.HELD)
+    assert (found.vm.name, found.run, found.state) == (VM, pre.request.run, State.IN_USE)
     backup.remove_snapshot(site, taken.vm, "another run")
     assert held(lab) == [ours()]
     backup.remove_snapshot(site, taken.vm, pre.request.run)
-    assert find_held(site) == ()
+    assert swept(site) == []
 
 
 def test_a_backup_that_is_refused_beside_another_takes_nothing_from_it(lab, site, ours):
@@ -202,18 +221,17 @@ def test_a_run_without_a_snapshot_is_alive_as_long_as_it_may_be(lab, site, monke
     pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS, owner="somebody"))
     taken = backup.take_snapshot(site, pre)
     alive = {
-        "young": find_held(site)[0].alive,
-        "it has ended": find_held(site, has_ended=lambda _: True)[0].alive,
-        "it goes on": find_held(site, has_ended=lambda _: False, given_up=timedelta())[0].alive,
+        "young": is_alive(site),
+        "it has ended": is_alive(site, has_ended=lambda _: True),
+        "it goes on": is_alive(site, has_ended=lambda _: False, given_up=timedelta()),
     }
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     alive |= {
-        "old": find_held(site)[0].alive,
-        "given up": find_held(site, given_up=timedelta())[0].alive,
+        "old": is_alive(site),
+        "given up": is_alive(site, given_up=timedelta()),
     }
     assert alive == {"young": True, "it has ended": False, "it goes on": True, "old": True, "given up": False}
-    freed = let_go(site, find_held(site, given_up=timedelta()))
-    assert ([vm.vm.name for vm in freed.freed], freed.kept, freed.failed) == ([OFF], (), ())
+    assert let_go(site, given_up=timedelta()) == [(OFF, State.REPAIRED)]
     backup.remove_snapshot(site, taken.vm, pre.request.run)
 
 
@@ -229,7 +247,7 @@ def test_a_vcenter_whose_clock_was_ahead_keeps_no_dead_run_alive(lab, site, monk
     )
     with open_repository(site.repository) as repository:
         assert not vm_snapshot.snapshot_run_is_alive(repository, left, now=datetime.now(UTC))
-    assert [vm.vm.name for vm in let_go(site, find_held(site)).freed] == [OFF]
+    assert let_go(site) == [(OFF, State.REPAIRED)]
 
 
 @pytest.mark.parametrize("error", [StoreFullError("full"), TransientError("busy")], ids=["full", "busy"])
@@ -251,10 +269,10 @@ def test_an_access_that_a_sweep_cannot_end_is_told_and_tried_again(lab, site, mo
     pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS))
     backup.take_snapshot(site, pre)
     lab.fault(nfc={"on": "end", "code": 14011})
-    tried = let_go(site, find_held(site))
-    assert [vm.vm.name for vm in tried.failed] == [OFF]
-    assert "VixError 14011" in tried.lines[0]
-    assert [vm.vm.name for vm in let_go(site, find_held(site)).freed] == [OFF]
+    (tried,) = swept(site, Kind.HELD)
+    assert (tried.vm.name, tried.state) == (OFF, State.FAILED)
+    assert "VixError 14011" in tried.line
+    assert let_go(site) == [(OFF, State.REPAIRED)]
 
 
 def test_a_disk_that_was_moved_before_its_copy_begins_is_found_where_it_is(lab, site):
@@ -309,16 +327,16 @@ def test_the_command_sweep_tells_what_it_would_do_and_does_it(lab, site, command
     pre = backup.preflight(site, BackupRequest(vm_selector=OFF, run=new_run(), mode=BackupMode.ASIS))
     backup.take_snapshot(site, pre)
     said, code = command("vm", "sweep")
-    assert (f"in use by run {pre.request.run}" in said, code, len(held(lab, OFF))) == (True, 0, 1)
+    assert (pre.request.run in said, "in use" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
     said, code = command("vm", "sweep", "--dry-run")
-    assert (pre.request.run in said, "no living run" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
+    assert (pre.request.run in said, "to be repaired" in said, code, len(held(lab, OFF))) == (True, True, 0, 1)
     lab.fault(nfc={"on": "end", "code": 14011})
     said, code = command("vm", "sweep")
-    assert ("still cannot be moved" in said, code) == (True, TransientError.exit_code)
+    assert ("VixError 14011" in said, code) == (True, TransientError.exit_code)
     said, code = command("vm", "sweep", "--json")
-    assert ([vm["vm"]["name"] for vm in json.loads(said)["freed"]], code) == ([OFF], 0)
-    assert command("vm", "sweep") == ("no VM is kept from being moved\n", 0)
+    assert (json.loads(said)["counts"], code) == ({"VM that cannot be moved": {"repaired": 1}}, 0)
+    assert command("vm", "sweep") == ("no leftovers\n", 0)
 
 
 KILLED = """
@@ -367,10 +385,7 @@ def next_one(site) -> None:
 
 
 def sweep(site) -> None:
-    for left in find_run_snapshots(site):
-        assert not left.alive
-        backup.remove_snapshot(site, left.vm.moref, left.run)
-    let_go(site, find_held(site))
+    assert {found.state for found in swept(site)} == {State.REPAIRED}
 
 
 @pytest.mark.parametrize(
@@ -388,6 +403,7 @@ def test_a_backup_killed_anywhere_holds_its_vm_until_the_next_one_or_a_sweep(
     killed_at(step)
     assert held(lab) == [ours()]
     monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    monkeypatch.setattr(runs, "EXPIRES_AFTER", 0.5)  # nobody renews the lease of a process that is gone
     cure(site)
     assert (held(lab), lab.vm(VM)["snapshots"]) == ([], [])
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.integration.flows.restoring import back_up, hands, new_run
+from tests.integration.flows.restoring import back_up, hands, new_run, swept
 from tests.patience import HANG, eventually
 from vmkeep.cli.main import cli
 from vmkeep.errors import QuiesceFailedError, StaleError, VSphereError
 from vmkeep.flows import backup, quiescing
 from vmkeep.flows.pointlist import list_points
-from vmkeep.flows.suspension import sweep_suspended
+from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.job import to_json
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
@@ -200,11 +200,11 @@ def test_the_next_backup_resumes_the_vm_of_a_dead_run_and_has_to_be_started_agai
 def test_the_sweep_resumes_only_the_vm_of_a_dead_run_into_its_repository(bench, web, age, own, resumed):
     suspend(bench.lab, web, run="killed", repository=repository_id(bench.site) if own else "other", age=age)
 
-    (seen,) = sweep_suspended(bench.site, dry_run=True)
-    assert (seen.resumed, seen.alive) == (False, not resumed)
-    (left,) = sweep_suspended(bench.site)
+    (seen,) = swept(bench.site, Kind.SUSPENDED, dry_run=True)
+    assert seen.state is (State.DEAD if resumed else State.IN_USE)
+    (left,) = swept(bench.site, Kind.SUSPENDED)
 
-    assert (left.run, left.resumed) == ("killed", resumed)
+    assert (left.run, left.state) == ("killed", State.REPAIRED if resumed else State.IN_USE)
     assert bench.lab.vm(web)["power"] == ("poweredOn" if resumed else "suspended")
 
 
@@ -215,18 +215,16 @@ def test_a_vm_that_a_person_suspended_stays_so(bench, web):
 
     assert (sealed.mode_used, sealed.consistency) == ("SNAPSHOT_EXCL_MEM", "suspended")
     assert "already-suspended" in [change.reason for change in sealed.changes]
-    assert sweep_suspended(bench.site) == ()
+    assert swept(bench.site, Kind.SUSPENDED) == []
     assert bench.lab.vm(web)["power"] == "suspended"
 
 
 def test_a_vm_that_a_person_suspended_long_after_a_dead_run_is_not_resumed(bench, web):
     suspend(bench.lab, web, run="killed", repository=repository_id(bench.site), age=timedelta(hours=3))
 
-    (left,) = sweep_suspended(bench.site, dry_run=True)
-    assert not left.alive
-    (left,) = sweep_suspended(bench.site)
+    (left,) = swept(bench.site, Kind.SUSPENDED)
 
-    assert (left.resumed, left.problem) == (False, "")
+    assert (left.state, left.detail) == (State.LEFT, "somebody has suspended it since")
     assert bench.lab.vm(web)["power"] == "suspended"
 
 
@@ -267,8 +265,8 @@ def test_a_process_that_is_killed_at_any_call_leaves_a_vm_that_the_sweep_resumes
     assert dying.wait(HANG) == -signal.SIGKILL
     eventually(lambda: bench.lab.vm(web)["power"] == "suspended" and not bench.lab.state()["running_tasks"])
 
-    assert [left.alive for left in sweep_suspended(bench.site)] == [True]
-    (left,) = sweep_suspended(bench.site, has_ended=lambda owner: owner == "somebody")
-    assert left.resumed
+    assert [left.state for left in swept(bench.site, Kind.SUSPENDED)] == [State.IN_USE]
+    (left,) = swept(bench.site, Kind.SUSPENDED, has_ended=lambda owner: owner == "somebody")
+    assert left.state is State.REPAIRED
     assert (bench.lab.vm(web)["power"], mark_of(bench.lab, web)) == ("poweredOn", None)
     assert bench.snapshots(web) == []

@@ -6,11 +6,12 @@ import contextlib
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, reconfigure, restore_whole
+from tests.integration.flows.restoring import Restoring, back_up, hands, hold_still, reconfigure, restore_whole, swept
 from vmkeep.errors import ConflictError, UnsupportedError, VmOutOfReachError
 from vmkeep.flows import backup
-from vmkeep.flows.leftovers import find_run_snapshots, find_run_vms
+from vmkeep.flows.leftovers import find_run_snapshots
 from vmkeep.flows.restore import plan_restore
+from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.values import OnConflict, RestoreRequest
 from vmkeep.repository import open_repository
 from vmkeep.vsphere import inventory
@@ -102,7 +103,8 @@ def test_a_snapshot_that_cannot_be_seen_is_not_taken_for_removed(lab, site):
             with pytest.raises(VmOutOfReachError, match="its snapshots are not known"):
                 look()
         assert find_run_snapshots(site) == (), "one VM that cannot be read keeps no other from being swept"
-        assert find_run_vms(site) == ()
+        found = {one.kind: one.state for one in swept(site) if one.vm.moref == vm}
+        assert found == {Kind.HIDDEN: State.LEFT, Kind.HELD: State.IN_USE}
     assert [found.run for found in find_run_snapshots(site)] == [run]
     assert backup.remove_snapshot(site, vm, run, vcenter=pre.vm.vcenter).snapshots_removed == 1
     assert lab.vm("db01")["snapshots"] == []

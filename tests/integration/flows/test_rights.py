@@ -11,9 +11,10 @@ from dataclasses import replace
 import pytest
 
 from tests.integration.flows import restoring
-from tests.integration.flows.restoring import Restoring, back_up, hands, new_run, restore_whole
+from tests.integration.flows.restoring import Restoring, back_up, hands, new_run, restore_whole, swept
 from vmkeep.errors import PermissionDeniedError
 from vmkeep.flows import backup, leftovers
+from vmkeep.flows.sweep import Kind
 from vmkeep.flows.values import BackupRequest, OnConflict, PhysicalRdm
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupKind, BackupMode
@@ -151,7 +152,7 @@ def test_the_documented_role_is_enough_to_list_vms_and_to_sweep(lab, site, backu
     with open_session(backup_user.vcenter) as session:
         assert {record.name for record in inventory.list_vms(session)} >= {"web01", "app01", "twin"}
     assert [found.snapshot for found in leftovers.find_run_snapshots(backup_user)] == [taken.snapshot]
-    assert leftovers.find_run_vms(backup_user) == ()
+    assert {found.kind for found in swept(backup_user)} == {Kind.SNAPSHOT, Kind.HELD}
     backup.remove_snapshot(backup_user, taken.vm, pre.request.run)
     assert lab.vm("web01")["snapshots"] == []
 

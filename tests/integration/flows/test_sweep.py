@@ -2,16 +2,183 @@
 
 from __future__ import annotations
 
-from vmkeep.flows.leftovers import find_run_snapshots
+from datetime import timedelta
+
+import pytest
+
+from tests.integration.flows.restoring import back_up, devices, hands, new_run, reconfigure, swept
+from tests.patience import HANG
+from vmkeep.flows import attached_disks, backup, leftovers, listing
+from vmkeep.flows.sweep import Kind, State
+from vmkeep.flows.values import BackupRequest
+from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.tasks import run_task, wait_task
+
+PROXY, VM = "app01", "web01"
+
+
+def ended(_owner: str) -> bool:
+    return True
+
+
+def runs_on(_owner: str) -> bool:
+    return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(lab, site):
+    yield
+    lab.clear()
+    swept(site, has_ended=ended)
+    assert lab.vm(VM)["snapshots"] == []
+
+
+@pytest.fixture
+def leave(site):
+    """Do what a run does that dies right after its snapshot. Return the snapshot."""
+
+    def dead(owner="an Airflow"):
+        request = BackupRequest(vm_selector=VM, run=new_run(), owner=owner)
+        return backup.take_snapshot(site, backup.preflight(site, request))
+
+    return dead
+
+
+def states(found) -> dict[Kind, State]:
+    return {one.kind: one.state for one in found}
 
 
 def test_looking_at_all_vms_takes_the_same_calls_for_few_and_for_many(lab, site):
-    """One view of all VMs is read page by page. Only a VM with leftovers costs calls of its own."""
+    """One view of all VMs is read page by page, once before the repairs and once after them."""
     before = lab.state()["calls"]
 
-    assert find_run_snapshots(site) == ()
+    assert swept(site) == []
 
     calls = {name: count - before.get(name, 0) for name, count in lab.state()["calls"].items()}
-    assert {name: count for name, count in calls.items() if count and name.startswith("Retrieve")} == {
-        "RetrievePropertiesEx": 1, "RetrieveServiceContent": 1,
+    assert {name: count for name, count in calls.items() if count and name.startswith(("Retrieve", "Create"))} == {
+        "RetrievePropertiesEx": 2, "RetrieveServiceContent": 1, "CreateContainerView": 2,
     }  # fmt: skip
+
+
+@pytest.fixture
+def proxy(lab, site, monkeypatch):
+    """Let this machine be a VM of the lab. Return a function that attaches a VM's first disk to it, as HotAdd does."""
+    uuid = listing.describe_vm(site.vcenter, PROXY).identity.bios_uuid
+    monkeypatch.setattr(attached_disks, "read_uuids", lambda: ("42000000-0000-0000-0000-000000000000", uuid))
+    own = {device.key for device in devices(lab, PROXY)}
+
+    def attach(file_name):
+        (controller,) = [one for one in devices(lab, PROXY) if isinstance(one, vim.vm.device.VirtualSCSIController)][:1]
+        backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+            fileName=file_name, diskMode="independent_nonpersistent"
+        )
+        disk = vim.vm.device.VirtualDisk(key=-1, controllerKey=controller.key, unitNumber=9, backing=backing)
+        change = vim.vm.device.VirtualDeviceSpec(operation="add", device=disk)
+        reconfigure(lab, PROXY, vim.vm.ConfigSpec(deviceChange=[change]))
+
+    yield attach
+    for device in devices(lab, PROXY):
+        if device.key not in own:
+            change = vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
+            reconfigure(lab, PROXY, vim.vm.ConfigSpec(deviceChange=[change]))
+
+
+def disk_files(lab, vm) -> list[str]:
+    return [one.backing.fileName for one in devices(lab, vm) if isinstance(one, vim.vm.device.VirtualDisk)]
+
+
+def test_a_disk_that_a_dead_run_left_on_the_proxy_is_detached_before_its_snapshot_goes(lab, site, proxy, leave):
+    (base,) = disk_files(lab, VM)
+    before = lab.hash(VM, 2000)
+    leave()
+    proxy(base)
+
+    assert states(swept(site, has_ended=runs_on))[Kind.ATTACHED] is State.IN_USE
+    assert states(swept(site, has_ended=ended, dry_run=True))[Kind.ATTACHED] is State.DEAD
+    assert base in disk_files(lab, PROXY)
+    done = states(swept(site, has_ended=ended))
+
+    assert done == dict.fromkeys((Kind.ATTACHED, Kind.SNAPSHOT), State.REPAIRED)
+    assert base not in disk_files(lab, PROXY)
+    assert (lab.hash(VM, 2000), lab.vm(VM)["snapshots"]) == (before, [])
+
+
+def test_a_disk_that_somebody_else_attached_to_the_proxy_is_reported_and_stays(lab, site, proxy):
+    (base,) = disk_files(lab, VM)
+    proxy(base)
+
+    (found,) = swept(site, Kind.ATTACHED, has_ended=ended)
+
+    assert (found.state, found.vm.name) == (State.LEFT, VM)
+    assert base in found.detail
+    assert base in disk_files(lab, PROXY)
+
+
+def leave_unmerged(lab, vm) -> None:
+    """Take a snapshot and remove it as a program does that leaves its delta disks."""
+    with hands(lab) as session:
+        managed = session.vm(lab.vm(vm)["moref"])
+        made = run_task(
+            session, lambda: managed.CreateSnapshot_Task("theirs", "", False, False), what="take", timeout=HANG,
+            look=lambda: None,
+        )  # fmt: skip
+        task = made.RemoveSnapshot_Task(removeChildren=False, consolidate=False)
+        wait_task(session, task, what="remove", timeout=HANG)
+    assert lab.vm(vm)["consolidation_needed"]
+
+
+def test_unmerged_disks_are_consolidated_only_where_we_back_up_and_nobody_works(lab, site, leave):
+    leave_unmerged(lab, VM)
+
+    assert states(swept(site)) == {Kind.CONSOLIDATION: State.LEFT}, "the repository has no point of this VM"
+    run = leave()
+    assert states(swept(site, has_ended=runs_on))[Kind.CONSOLIDATION] is State.IN_USE
+    assert lab.vm(VM)["consolidation_needed"]
+    backup.remove_snapshot(site, run.vm, "another")
+    swept(site, has_ended=ended)
+    back_up(site, VM)
+    leave_unmerged(lab, VM)
+
+    assert states(swept(site)) == {Kind.CONSOLIDATION: State.REPAIRED}
+    assert not lab.vm(VM)["consolidation_needed"]
+    assert swept(site) == []
+
+
+def test_an_old_snapshot_of_somebody_else_is_reported_and_never_removed(lab, site):
+    with hands(lab) as session:
+        managed = session.vm(lab.vm("db01")["moref"])
+        made = run_task(
+            session, lambda: managed.CreateSnapshot_Task("before the update", "", False, False), what="take",
+            timeout=HANG, look=lambda: None,
+        )  # fmt: skip
+        assert swept(site) == []
+
+        (found,) = swept(site, foreign_age=timedelta())
+
+        assert (found.kind, found.state, found.vm.name) == (Kind.FOREIGN, State.LEFT, "db01")
+        assert "before the update" in found.line
+        assert len(lab.vm("db01")["snapshots"]) == 1
+        wait_task(session, made.RemoveSnapshot_Task(False, True), what="remove", timeout=HANG)
+
+
+def test_a_removal_that_takes_long_is_left_to_vsphere_and_holds_up_no_sweep(lab, site, leave, monkeypatch):
+    monkeypatch.setattr(leftovers, "PATIENCE", 0.1)
+    leave()
+    lab.fault(method="RemoveSnapshot_Task", delay=0.6)
+
+    (found,) = swept(site, Kind.SNAPSHOT, has_ended=ended)
+
+    assert found.state is State.UNDER_WAY
+
+
+def test_a_failed_repair_keeps_no_other_from_being_done(lab, site, leave):
+    leave()
+    leave_unmerged(lab, "db01")
+    lab.fault(method="RemoveSnapshot_Task", fault="FileFault", count=9)
+
+    found = {(one.kind, one.vm.name): one.state for one in swept(site, has_ended=ended)}
+
+    assert found[Kind.SNAPSHOT, VM] is State.FAILED
+    assert found[Kind.CONSOLIDATION, "db01"] is State.LEFT
+    with hands(lab) as session:
+        wait_task(session, session.vm(lab.vm("db01")["moref"]).ConsolidateVMDisks_Task(), what="merge", timeout=HANG)

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.flows.restoring import Restoring, back_up, hold_still, restore_whole, site_of, stored
+from tests.integration.flows.restoring import Restoring, back_up, hold_still, restore_whole, site_of, stored, swept
 from vmkeep.catalog import open_catalog
 from vmkeep.errors import AmbiguousError, StaleError
 from vmkeep.flows import backup
-from vmkeep.flows.leftovers import find_run_snapshots, find_run_vms
+from vmkeep.flows.leftovers import Fate, find_run_snapshots
+from vmkeep.flows.sweep import Kind
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.vsphere import changes, snapshots
@@ -296,7 +297,7 @@ def test_runs_at_two_vcenters_whose_ids_are_the_same_touch_nothing_of_each_other
 
     other = estate.back_up(there, vm)
     assert find_run_snapshots(at[there]) == ()
-    assert [(found.run, found.alive) for found in find_run_snapshots(at[here], vm)] == [(pre.request.run, True)]
+    assert [(found.run, found.fate) for found in find_run_snapshots(at[here], vm)] == [(pre.request.run, Fate.IN_USE)]
     assert (here.vm(vm)["snapshots"], there.vm(vm)["snapshots"]) == (held, [])
 
     copies = []
@@ -328,12 +329,12 @@ def test_restores_at_two_vcenters_with_the_same_ids_touch_nothing_of_each_other(
     over = Restoring.over(estate.site(here), point).prepared()
 
     for lab, runs in ((here, {one.request.run, over.request.run}), (there, {two.request.run})):
-        assert {found.run for found in find_run_vms(estate.site(lab))} == runs
+        assert {found.run for found in swept(estate.site(lab), Kind.RESTORE, dry_run=True)} == runs
     assert over.target.vm == original
     estate.back_up(there, original)  # the VM of that id which is being written over is the other vCenter's
 
     assert one.clean_up() == 1
-    assert [found.run for found in find_run_vms(estate.site(there))] == [two.request.run]
+    assert [found.run for found in swept(estate.site(there), Kind.RESTORE)] == [two.request.run]
     assert there.vm(two.target.vm)["name"] == "again"
     assert two.written().finish().vm.moref == two.target.vm
     assert over.written().finish().vm.moref == original
