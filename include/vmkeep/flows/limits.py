@@ -2,7 +2,8 @@
 
 A transfer takes permits when it starts, and its lease keeps them. A snapshot takes permits of its own before it is
 taken, and its run keeps them until the snapshot is removed: one of each datastore of the VM, and one for the copies of
-its disks. There are as many of these as copies at a time, so no more snapshots are open than copies can use.
+its disks. There are as many of these as copies at a time, and none is given while copies wait. So no more snapshots are
+open than copies can use.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Final
 
 from vmkeep.errors import LowSpaceError, NotFoundError, VmKeepError
@@ -65,8 +67,9 @@ def hold_for_snapshot(session: Session, repository: Repository, limits: Limits, 
     moref, run = pre.vm.moref or "", pre.request.run
     with loads.look_at_loads(session, moref):
         stores = loads.read_stores(session, moref)
-        wanted = [_for_snapshots(limit) for limit in of_transfer(session, limits, moref, _transports(pre))]
+        of_copies = of_transfer(session, limits, moref, _transports(pre))
     _require_space(stores, limits, pre)
+    wanted = [_for_snapshots(limit) for limit in of_copies]
     server = server_uuid(session)
     wanted += [
         Limit(
@@ -76,13 +79,13 @@ def hold_for_snapshot(session: Session, repository: Repository, limits: Limits, 
         )
         for store in stores
     ]
-    area = repository.run(run)
-    area.store(_NOTE, to_json(wanted))
+    repository.run(run).store(_NOTE, to_json(wanted))
+    rooms = [repository.permits(limit).room() for limit in of_copies]
     holder = Holder(owner=run, run=run, what=f"backup of {pre.vm.name}")
     held: list[Limit] = []
     try:
-        for limit in wanted:
-            repository.permits(limit).take(holder)
+        for limit, room in zip_longest(wanted, rooms):
+            repository.permits(limit).take(holder, room=room)
             held.append(limit)
     except BaseException:
         for limit in held:  # but not the last one, so that the run keeps its place in that queue
@@ -125,7 +128,9 @@ def _require_space(stores: Sequence[loads.StoreLoad], limits: Limits, pre: Prefl
 
 
 def _transports(pre: Preflight) -> tuple[TransportMode, ...]:
-    return tuple({mode for disk in pre.disks if disk.skip is None for mode in transports_of(pre, disk.key).modes})
+    """Return the modes by which the disks will be read, if nothing goes wrong: the first possible one of each."""
+    copied = (disk.key for disk in pre.disks if disk.skip is None)
+    return tuple({mode for key in copied for mode in transports_of(pre, key).modes[:1]})
 
 
 def _for_snapshots(limit: Limit) -> Limit:

@@ -81,6 +81,20 @@ def test_no_more_snapshots_are_open_than_the_host_can_copy_at_a_time(bench):
         backup.take_snapshot(site, second)
 
 
+def test_no_snapshot_is_taken_while_no_copy_of_it_could_begin(bench):
+    site = limited(bench.site, nfc=1)
+    pre = planned(site, "web01")
+    with open_snapshot(site, pre), open_repository(site.repository) as repository:
+        (limit,) = [use.limit for use in repository.usages() if use.limit.key.startswith("snapshots/nfc/")]
+        copies = repository.permits(replace(limit, key=limit.key.removeprefix("snapshots/")))
+    copies.take(Holder(owner="other", run="other", what="copy of another VM"))
+
+    with pytest.raises(LimitReachedError, match="0 of 1 are in use, and the work that it is for could not begin now"):
+        backup.take_snapshot(site, planned(site, "web01"))
+
+    assert bench.snapshots("web01") == []
+
+
 def test_a_copy_that_waits_says_for_what_and_holds_nothing_meanwhile(bench):
     site = limited(bench.site, transfers=1)
     pre = planned(site, "web01")

@@ -47,7 +47,7 @@ def test_no_more_permits_are_held_than_the_limit_allows(store, framer):
     limited.take(of_run("a"))
     limited.take(of_run("b"))
     with pytest.raises(
-        LimitReachedError, match=r"waits for NFC sessions of host esx1: all 2 are in use \(copy of a, cop"
+        LimitReachedError, match=r"waits for NFC sessions of host esx1: 2 of 2 are in use \(copy of a, cop"
     ):
         limited.take(of_run("c"))
 
@@ -195,6 +195,35 @@ def test_twenty_parties_at_once_never_hold_more_than_the_limit_and_all_get_their
     assert max(most) <= 4
     assert len(most) == 20
     assert usages(store, framer)[0].holders == ()
+
+
+def test_the_room_is_what_is_free_and_not_waited_for_and_dead_parties_take_none(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    assert limited.room() == 2
+    lease = RunArea(store, framer, "r").open_lease("disk-1")
+    lease._write("held")  # the holder dies here
+    limited.take(Holder(owner="r/1", run="r", what="copy 1", lease="disk-1"))
+    assert limited.room() == 1
+    limited.take(of_run("b"))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    limited.give_back("b")
+    assert limited.room() == 0
+    age(tmp_path, 3600, "leases")
+    assert limited.room() == 1
+    age(tmp_path, 3600, "waiting")
+    assert limited.room() == 2
+
+
+def test_without_room_by_another_limit_a_party_waits_in_its_turn(store, framer):
+    limited = Permits(store, framer, LIMIT)
+    for name in "ab":
+        with pytest.raises(LimitReachedError, match="0 of 2 are in use, and the work that it is for could not begin"):
+            limited.take(of_run(name), room=0)
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("b"), room=1)
+    limited.take(of_run("a"), room=1)
+    limited.take(of_run("b"), room=1)
 
 
 def test_the_use_of_every_limit_is_listed(store, framer):

@@ -2,6 +2,7 @@
 
     runs/permits-<digest>/slots/<number>/<turn>   a holder took the slot: JSON with the holder's name and sign of life
     runs/permits-<digest>/waiting/<since>-<owner> a party waits, and comes again within minutes
+    runs/permits-<digest>/asked                   its age is that of the last look at what is free
 
 Nobody holds a lock. A limit of N has N slots. Whoever holds the highest turn of a slot holds the slot, as long as it
 shows a sign of life. To take a slot that is free, a party creates the next turn; of several parties one creates it.
@@ -76,9 +77,10 @@ class Permits:
         self._limit = limit
         self._prefix = f"{RUNS}{_PREFIX}{_digest(limit.key)}/"
 
-    def take(self, holder: Holder) -> None:
+    def take(self, holder: Holder, *, room: int | None = None) -> None:
         """Take a permit, or stand in the queue. An owner that holds a permit already keeps that one.
 
+        :param room: number of parties that may get a permit now, by another limit; ``None``: any number.
         :raises LimitReachedError: no permit is free, or others have waited longer for it. Ask again.
         :raises DeadlineError: this party has asked for a day. It leaves the queue.
         """
@@ -89,20 +91,33 @@ class Permits:
             return self._store.delete(ticket)
         at = None
         held = self._held(turns, at)
-        if self._tickets(blobs) or not self._free(held):
+        if self._tickets(blobs) or not self._free(held)[:room]:
             self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
             blobs = list(self._store.list(self._prefix))
             at = next((blob.modified for blob in blobs if blob.key == ticket), None)
             turns = self._turns(blobs)
             held = self._held(turns, at)
         ahead = self._ahead(blobs, ticket, at) if at is not None else 0
-        free = self._free(held)
+        free = self._free(held)[:room]
         if len(free) > ahead and any(self._take_slot(number, turns, holder) for number in free):
             return self._store.delete(ticket)
         if at is None:  # others were faster; from now on this party has its place in the queue
             self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
         self._require_patience(ticket)
-        raise self._reached(held, ahead)
+        raise self._reached(held, ahead, room)
+
+    def room(self) -> int:
+        """Return how many permits are free, and not waited for."""
+        blobs = list(self._store.list(self._prefix))
+        free = len(self._free(self._held(self._turns(blobs), None)))
+        if free > len(self._tickets(blobs)):
+            return free - len(self._tickets(blobs))
+        asked = f"{self._prefix}asked"  # its stamp tells the store's time, and so which holders and parties are dead
+        self._store.replace(asked, self._wrap(asked, {}))
+        blobs = list(self._store.list(self._prefix))
+        at = next((blob.modified for blob in blobs if blob.key == asked), None)
+        waiting = self._tickets(blobs) if at is None else [one for one in self._tickets(blobs) if _is_waiting(one, at)]
+        return max(0, len(self._free(self._held(self._turns(blobs), at))) - len(waiting))
 
     def give_back(self, owner: str) -> None:
         """Give back an owner's permit, and leave the queue. It is no error if the owner holds no permit."""
@@ -218,16 +233,17 @@ class Permits:
         """Return how many others have waited longer and still wait. Remove the tickets of those that do not."""
         ahead = 0
         for blob in self._tickets(blobs):
-            if at - blob.modified >= _WAITING_LASTS:
+            if not _is_waiting(blob, at):
                 self._store.delete(blob.key)
             elif blob.key < ticket:
                 ahead += 1
         return ahead
 
-    def _reached(self, held: list[_Turn], ahead: int) -> LimitReachedError:
+    def _reached(self, held: list[_Turn], ahead: int, room: int | None) -> LimitReachedError:
         holders = [str(turn.fields.get("what")) for turn in held]
         pause = min(_FIRST_WAIT * (1 + ahead // self._limit.most), COMES_AGAIN.total_seconds())
-        used = f"all {self._limit.most} are in use" if self._limit.most > 1 else "the only one is in use"
+        used = f"{len(held)} of {self._limit.most} are in use"
+        used += "" if room is None or room > 0 else ", and the work that it is for could not begin now"
         by = f" ({', '.join(holders)})" if holders else ""
         queue = f", and {counted(ahead, 'other')} asked before" if ahead else ""
         return LimitReachedError(f"waits for {self._limit.name}: {used}{by}{queue}", again_after=pause)
@@ -246,6 +262,11 @@ class Permits:
 
 def _digest(text: str) -> str:
     return blake3(text.encode()).hexdigest()[:32]
+
+
+def _is_waiting(ticket: BlobInfo, at: datetime) -> bool:
+    """Return whether a party still asks. One that is dead asks no more."""
+    return at - ticket.modified < _WAITING_LASTS
 
 
 def _is_own(turn: _Turn, holder: Holder) -> bool:
