@@ -11,8 +11,9 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from vmkeep.clock import now
 from vmkeep.errors import ArrayHookError, CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.other_restores import HasEnded, is_young, nobody_knows, owner_has_ended
@@ -40,8 +41,10 @@ class PendingHook:
 
     vcenter: str | None
     since: datetime
-    """Time by vCenter's clock."""
+    """Time of the first call by the proxy's clock."""
     facts: HookFacts
+    returned: bool = False
+    """The first call has ended. If its process died before, the hook may go on for a time by itself."""
 
     @property
     def vm(self) -> VmRef:
@@ -87,26 +90,32 @@ def before_copy(
         return taken
     try:
         facts = _facts(session, pre, taken)
-        note = PendingHook(vcenter=pre.vm.vcenter, since=session.server_time(), facts=facts)
-        repository.run(AREA).store(_name(taken.vm, pre.request.run), to_json(note))
+        note = PendingHook(vcenter=pre.vm.vcenter, since=now(), facts=facts)
+        name = _name(taken.vm, pre.request.run)
+        repository.run(AREA).store(name, to_json(note))
         answer = _call(site, facts)
+        repository.run(AREA).store(name, to_json(replace(note, returned=True)))
     except BaseException:
         log.warning("VM %s: removing its snapshot, because the array hook failed", pre.vm.name)
-        after_copy(site, repository, taken.vm, pre.request.run)
+        after_copy(site, repository, taken.vm, pre.request.run, returned=True)
         if taken.snapshot is not None:
             snapshots.remove(session, taken.vm, taken.snapshot)
         raise
     return replace(taken, luns=answer.luns)
 
 
-def after_copy(site: Site, repository: Repository, moref: str, run: str) -> VmKeepError | None:
+def after_copy(
+    site: Site, repository: Repository, moref: str, run: str, *, returned: bool = False
+) -> VmKeepError | None:
     """Call the hook for the end of a run, if it was called for its beginning. Return the error, if that fails.
 
     No error is raised, because the VM's snapshot has to be removed whatever becomes of the hook.
+
+    :param returned: the caller knows that the first call has ended.
     """
     try:
         note = _load(repository, _name(moref, run))
-        return None if note is None else _end(site, repository, note)
+        return None if note is None else _end(site, repository, replace(note, returned=note.returned or returned))
     except VmKeepError as error:
         log.error("%s", error)
         return error
@@ -123,13 +132,11 @@ def after_own_copy(site: Site, moref: str, run: str) -> VmKeepError | None:
         return ArrayHookError(f"the array hook was not called after the copy, because its note cannot be read: {error}")
 
 
-def end_left(
-    site: Site, session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded
-) -> tuple[str, ...]:
+def end_left(site: Site, repository: Repository, pre: Preflight, has_ended: HasEnded) -> tuple[str, ...]:
     """Call the hook for the end of every dead run of a VM that is about to be backed up. Return warnings."""
     if site.array_hook is None:
         return ()
-    left = [_end_if_dead(site, session, repository, note, has_ended) for note in _notes(repository, pre.vm.moref or "")]
+    left = [_end_if_dead(site, repository, note, has_ended) for note in _notes(repository, pre.vm.moref or "")]
     return tuple(str(one.problem) for one in left if one.problem is not None)
 
 
@@ -145,23 +152,15 @@ def sweep(site: Site, *, has_ended: HasEnded = nobody_knows, dry_run: bool = Fal
             return ()
         with open_vsphere(site) as session:
             here = server_uuid(session)
-            return tuple(
-                _end_if_dead(site, session, repository, note, has_ended, dry_run=dry_run)
-                for note in notes
-                if note.vcenter == here
-            )
+        return tuple(
+            _end_if_dead(site, repository, note, has_ended, dry_run=dry_run) for note in notes if note.vcenter == here
+        )
 
 
 def _end_if_dead(
-    site: Site,
-    session: Session,
-    repository: Repository,
-    note: PendingHook,
-    has_ended: HasEnded,
-    *,
-    dry_run: bool = False,
+    site: Site, repository: Repository, note: PendingHook, has_ended: HasEnded, *, dry_run: bool = False
 ) -> LeftHook:
-    if _is_alive(session, repository, note, has_ended):
+    if _is_alive(repository, note, has_ended):
         return LeftHook(note=note, alive=True)
     if dry_run:
         return LeftHook(note=note, alive=False)
@@ -169,18 +168,23 @@ def _end_if_dead(
     return LeftHook(note=note, alive=False, called=problem is None, problem=problem)
 
 
-def _is_alive(session: Session, repository: Repository, note: PendingHook, has_ended: HasEnded) -> bool:
+def _is_alive(repository: Repository, note: PendingHook, has_ended: HasEnded) -> bool:
     area = repository.run(note.facts.run)
     if area.fenced:
         return False
     if (ended := owner_has_ended(area, has_ended)) is not None:
         return not ended
-    return area.has_live_lease() or is_young(note.since, session.server_time())
+    return area.has_live_lease() or is_young(note.since, now())
 
 
 def _end(site: Site, repository: Repository, note: PendingHook) -> VmKeepError | None:
     """Call the hook for the end, and forget the note. Return the error, if that fails; the note stays then."""
     try:
+        if not note.returned and now() - note.since < timedelta(seconds=site.array_hook_seconds):
+            raise ArrayHookError(
+                f"the array hook, before the copy of VM {note.vm} (run {note.facts.run}), may still be at work though "
+                "its process died, so that it is called after the copy later, by 'vmkeep vm sweep' or snapshot_sweep"
+            )
         _call(site, replace(note.facts, event=HookEvent.AFTER))
         repository.run(AREA).discard(_name(note.vm.moref, note.facts.run))
     except VmKeepError as error:

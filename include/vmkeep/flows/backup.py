@@ -118,7 +118,7 @@ def take_snapshot(
         area.store("owner", pre.request.owner.encode())
         suspension.resume_before_backup(session, repository, pre, has_ended)
         remove_leftovers(session, repository, pre, has_ended)
-        hooks = array_hooks.end_left(site, session, repository, pre, has_ended)
+        hooks = array_hooks.end_left(site, repository, pre, has_ended)
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
         try:

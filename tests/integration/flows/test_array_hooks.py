@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.integration.flows.restoring import back_up, new_run
 from vmkeep.errors import ArrayHookError, ConflictError, UsageError, VmKeepError
 from vmkeep.flows import array_hooks, backup
 from vmkeep.flows.values import BackupRequest, Preflight
+from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.repository import open_repository
 
@@ -138,6 +140,23 @@ def test_the_hook_of_a_dead_run_is_called_by_the_next_backup_and_by_the_sweep(be
     assert [left.problem for left in array_hooks.sweep(hooked, has_ended=lambda _owner: True)] == [None]
     assert hook.story == ["before", "after", "before", "after"]
     assert array_hooks.sweep(hooked) == ()
+
+
+def test_a_first_call_whose_process_died_is_given_its_time_before_the_second(begin, hook, hooked, bench):
+    pre = begin()
+    with open_repository(hooked.repository) as repository:
+        area = repository.run(array_hooks.AREA)
+        (name,) = area.names()
+        note = from_json(array_hooks.PendingHook, area.load(name))
+        area.store(name, to_json(replace(note, returned=False)))
+
+    with pytest.raises(ArrayHookError, match="may still be at work"):
+        end(hooked, pre)
+
+    assert (hook.story, bench.snapshots(SMALL)) == (["before"], [])
+    area.store(name, to_json(replace(note, returned=False, since=note.since - timedelta(minutes=5))))
+    end(hooked, pre)
+    assert hook.story == ["before", "after"]
 
 
 def test_a_hook_that_cannot_run_fails_the_backup_before_anything_is_touched(site, bench):
