@@ -173,7 +173,7 @@ def seal(site: Site, pre: Preflight, taken: SnapshotTaken, copies: Sequence[Disk
     if taken.snapshot is None:
         with open_vsphere(site) as session:
             require_server(session, pre.vm.vcenter, pre.vm.name)
-            require_untouched(session, pre, taken)
+            require_untouched(session, pre, taken, [copy.disk for copy in copies])
     images = tuple(
         DiskImage(
             disk=copy.disk,

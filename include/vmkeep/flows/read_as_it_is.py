@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vmkeep.errors import StaleError, UnsupportedError
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.disk import Disk
-from vmkeep.vsphere import inventory, sharing
+from vmkeep.vsphere import disturbances, inventory, sharing
 from vmkeep.vsphere.session import Session
 
 
@@ -22,25 +22,38 @@ def require_off(session: Session, pre: Preflight) -> inventory.VmDescription:
     return vm
 
 
-def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken) -> None:
-    """Return if a VM whose disks were read without a snapshot is still off and unchanged.
+def require_untouched(session: Session, pre: Preflight, taken: SnapshotTaken, read: Sequence[Disk]) -> None:
+    """Return if a VM whose disks were read without a snapshot has stayed off and unchanged.
 
     A restore over the VM is seen too, because it marks the VM first, which changes the configuration.
 
+    :param read: the disks as they were when they were read.
     :raises StaleError: the disks may have been written to while they were read.
     """
     if taken.version is None:
         return
     vm = require_off(session, pre)
-    if users := _users(session, vm, pre.disks):
+    for sharer in _sharers(session, vm, pre.disks):
+        if not sharer.off or disturbances.find_disturbance(session, sharer.vm.moref, since=taken.taken_at) is not None:
+            raise StaleError(
+                f"VM {sharer.vm.name} was switched on while the disks that it shares with VM {pre.vm.name} were read: "
+                "nothing is sealed, start again when it is off"
+            )
+    if (why := _change(session, vm, taken, read)) is not None:
         raise StaleError(
-            f"VM {', '.join(users)} was switched on while the disks that it shares with VM {pre.vm.name} were read: "
-            "nothing is sealed, start again when it is off"
+            f"VM {pre.vm.name} was changed while it was read without a snapshot ({why}): nothing is sealed, start again"
         )
+
+
+def _change(session: Session, vm: inventory.VmDescription, taken: SnapshotTaken, read: Sequence[Disk]) -> str | None:
+    """Return what has changed a VM since it was held still; ``None``: nothing has."""
     if vm.change_version != taken.version:
-        raise StaleError(
-            f"VM {pre.vm.name} was changed while it was read without a snapshot: nothing is sealed, start again"
-        )
+        return "its configuration is another"
+    files = {disk.key: disk.file_name for disk in vm.disks}
+    if moved := [disk.label for disk in read if files.get(disk.key) != disk.file_name]:
+        return f"another file holds {', '.join(moved)}"
+    found = disturbances.find_disturbance(session, vm.moref, since=taken.taken_at)
+    return str(found) if found is not None else None
 
 
 def refuse_shared_in_use(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> None:
@@ -49,17 +62,17 @@ def refuse_shared_in_use(session: Session, vm: inventory.VmDescription, disks: S
     :param disks: the VM's disks, as the backup would read or skip them.
     :raises UnsupportedError: other VMs use a disk; the message names them.
     """
-    if users := _users(session, vm, disks):
+    if users := [sharer.vm.name for sharer in _sharers(session, vm, disks) if not sharer.off]:
         raise UnsupportedError(
             f"VM {vm.identity.name} is off, but its shared disks are in use by VM {', '.join(users)}: power that off, "
             "too, or exclude these disks"
         )
 
 
-def _users(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> tuple[str, ...]:
+def _sharers(session: Session, vm: inventory.VmDescription, disks: Sequence[Disk]) -> tuple[sharing.Sharer, ...]:
     copied = {disk.key for disk in disks if disk.skip is None}
     shared = [disk for disk in vm.disks if disk.key in copied and _may_be_shared(disk, off=not vm.running)]
-    return sharing.users_of(session, vm.moref, shared)
+    return sharing.sharers_of(session, vm.moref, shared)
 
 
 def _may_be_shared(disk: Disk, *, off: bool) -> bool:

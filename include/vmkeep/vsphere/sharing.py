@@ -1,11 +1,13 @@
-"""Disks that several VMs share: tells what keeps vSphere from a snapshot, and the other VMs that use a disk now."""
+"""Disks that several VMs share: tells what keeps vSphere from a snapshot, and the other VMs that have a disk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vmkeep.model.disk import Disk
+from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import moref_of, vim
 from vmkeep.vsphere.disks import disks_of, is_shared_bus
 from vmkeep.vsphere.faults import speaking
@@ -29,8 +31,16 @@ def snapshot_obstacles(devices: Iterable[Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def users_of(session: Session, moref: str, disks: Sequence[Disk]) -> tuple[str, ...]:
-    """Return the names of other VMs that are not off and use one of these disks of a VM."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharer:
+    """Another VM that has a disk of a VM."""
+
+    vm: VmRef
+    off: bool
+
+
+def sharers_of(session: Session, moref: str, disks: Sequence[Disk]) -> tuple[Sharer, ...]:
+    """Return the other VMs that have one of these disks of a VM."""
     if not disks:
         return ()
     wanted = {place for disk in disks for place in _places(disk)}
@@ -38,10 +48,12 @@ def users_of(session: Session, moref: str, disks: Sequence[Disk]) -> tuple[str, 
         # All VMs are read in one call, because a VM that is deleted between two calls would make the second one fail.
         found = read_all(session, vim.VirtualMachine, "name", "runtime.powerState", "config.hardware.device")
     return tuple(
-        decode_name(values["name"] or "")
+        Sharer(
+            vm=VmRef(moref=moref_of(other), name=decode_name(values["name"] or "")),
+            off=values["runtime.powerState"] == vim.VirtualMachine.PowerState.poweredOff,
+        )
         for other, values in found
-        if values["runtime.powerState"] != vim.VirtualMachine.PowerState.poweredOff
-        and moref_of(other) != moref
+        if moref_of(other) != moref
         and any(wanted & _places(disk) for disk in disks_of(values["config.hardware.device"] or ()))
     )
 

@@ -17,7 +17,7 @@ from tests.integration.flows.test_restored_as_it_was import make_vm
 from vmkeep.errors import CertificateError, NotFoundError, QuiesceFailedError, StaleError, VmKeepError
 from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
-from vmkeep.model.point import Quiesce
+from vmkeep.model.point import BackupMode, Quiesce
 from vmkeep.model.site import Site
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import wait_task
@@ -58,6 +58,17 @@ def switched_on(vm: Vm) -> None:
 
 def switched_off(vm: Vm) -> None:
     vm.do(lambda managed: managed.PowerOffVM_Task())
+
+
+def switched_on_and_off_again(vm: Vm) -> None:
+    switched_on(vm)
+    vm.lab.write(vm.moref, 2000, [{"offset": 0, "length": 4096, "seed": 9}])
+    switched_off(vm)
+
+
+def reverted(vm: Vm) -> None:
+    snapshot_of_a_person(vm)
+    vm.do(lambda managed: managed.RevertToCurrentSnapshot_Task())
 
 
 def suspended(vm: Vm) -> None:
@@ -145,11 +156,22 @@ CASES: dict[str, tuple[dict[str, Callable[[Vm], None]], type[VmKeepError] | None
     ),
     "a person's snapshot, switched off": ({TAKEN: snapshot_of_a_person, COPYING: switched_off}, None),
     "suspended, vCenter restarted": ({TAKEN: suspended, COPYING: vcenter_restarted}, None),
+    "read without a snapshot, and switched on and off again": ({TAKEN: switched_on_and_off_again}, StaleError),
+    "read without a snapshot, and reverted to one": ({COPIED: reverted}, StaleError),
     "all snapshots removed": ({TAKEN: all_snapshots_removed}, StaleError),
     "deleted": ({TAKEN: deleted}, NotFoundError),
     "certificate renewed": ({TAKEN: certificate_renewed}, CertificateError),
 }
 """The events by their moment, and the failure; ``None``: there is a good point. Harmless events share one VM."""
+
+
+OFF = (switched_on, switched_on_and_off_again, reverted)
+"""Events of a VM that is off before."""
+OPTIONS: dict[Callable[[Vm], None], dict[str, Any]] = {
+    tools_stopped: {"quiesce": Quiesce.FILE_SYSTEM, "quiesce_required": True},
+    switched_on_and_off_again: {"mode": BackupMode.ASIS},
+    reverted: {"mode": BackupMode.ASIS},
+}
 
 
 @pytest.fixture
@@ -161,7 +183,7 @@ def vm(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Vm]:
         lab.post("guest/tools", {"vm": "web01", "running": True})
         return
     made = Vm(lab, make_vm(lab, f"vm-{new_run()}"))
-    if switched_on not in events:
+    if not set(OFF) & set(events):
         switched_on(made)
         lab.write(made.moref, 2000, [{"offset": 65536, "length": 65536, "seed": 7}])
     yield made
@@ -196,7 +218,7 @@ def back_up(site: Site, vm: Vm, run: str, events: dict[str, Callable[[Vm], None]
 @pytest.mark.parametrize(("events", "error"), CASES.values(), ids=CASES)
 def test_an_event_ends_in_a_good_point_or_a_clear_failure_and_leaves_nothing(lab, bench, vm, events, error):
     run = new_run()
-    options = {"quiesce": Quiesce.FILE_SYSTEM, "quiesce_required": True} if tools_stopped in events.values() else {}
+    options = {name: value for event in events.values() for name, value in OPTIONS.get(event, {}).items()}
     before = vm.content
 
     if error is None:
@@ -209,7 +231,7 @@ def test_an_event_ends_in_a_good_point_or_a_clear_failure_and_leaves_nothing(lab
     if error is CertificateError:
         assert lab.vm(vm.moref)["snapshots"], "nobody was asked to trust the new certificate"
         backup.remove_snapshot(site_of(lab, bench.site.repository), vm.moref, run)  # with the new pin
-    require_nothing_left(lab, vm, theirs=snapshot_of_a_person in events.values())
+    require_nothing_left(lab, vm, theirs=bool({snapshot_of_a_person, reverted} & set(events.values())))
 
 
 def require_nothing_left(lab: Lab, vm: Vm, *, theirs: bool) -> None:

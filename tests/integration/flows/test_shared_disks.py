@@ -162,6 +162,9 @@ def test_nothing_is_sealed_of_a_disk_that_another_vm_began_to_write_meanwhile(be
 
     with pytest.raises(StaleError, match="VM node2 was switched on"):
         backup.seal(bench.site, pre, taken, copies)
+    restoring.power(bench.lab, "node2", on=False)
+    with pytest.raises(StaleError, match="VM node2 was switched on"):
+        backup.seal(bench.site, pre, taken, copies)
 
 
 def test_an_independent_multi_writer_disk_is_left_out_with_its_reason(bench, node):

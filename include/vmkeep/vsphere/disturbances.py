@@ -1,0 +1,66 @@
+"""Looks in vSphere's events for what may have written to the disks of a VM that is off now.
+
+A VM that was switched on and off again looks as before: its power state is the same, and vSphere does not count that as
+a change of the configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from vmkeep.errors import UnsupportedError
+from vmkeep.vsphere.api import type_name, vim
+from vmkeep.vsphere.faults import speaking
+from vmkeep.vsphere.session import Session
+
+_STARTS = (vim.event.VmPoweredOnEvent, vim.event.VmStartingEvent, vim.event.VmResumingEvent)
+_TASKS = {"VirtualMachine.powerOn", "VirtualMachine.revertToSnapshot", "VirtualMachine.revertToCurrentSnapshot"}
+"""The description ids of tasks that start a VM or put other content on its disks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbance:
+    """An event that may have changed the content of a VM's disks."""
+
+    what: str
+    """vSphere's name of the event or the task."""
+    at: datetime
+
+    def __str__(self) -> str:
+        """Return the event and its time."""
+        return f"{self.what} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def find_disturbance(session: Session, moref: str, *, since: datetime) -> Disturbance | None:
+    """Return the first event of a VM that may have changed its disks.
+
+    :param since: a time by vCenter's clock.
+    :raises UnsupportedError: the server keeps no events.
+    """
+    manager = session.content.eventManager
+    if manager is None:
+        raise UnsupportedError(
+            f"{session.host} keeps no events, so nobody can tell whether VM {moref} stayed off: use a mode with a "
+            "snapshot"
+        )
+    kind = vim.event.EventFilterSpec
+    with speaking(f"read the events of VM {moref}"):
+        wanted = kind(
+            entity=kind.ByEntity(entity=session.vm(moref), recursion=kind.RecursionOption.self),
+            time=kind.ByTime(beginTime=since),
+        )
+        found = manager.QueryEvents(wanted) or ()
+    disturbances = [disturbance for event in found if (disturbance := _disturbance(event)) is not None]
+    return min(disturbances, key=lambda one: one.at, default=None)
+
+
+def _disturbance(event: Any) -> Disturbance | None:
+    if isinstance(event, _STARTS):
+        what = type_name(event)
+    elif isinstance(event, vim.event.TaskEvent) and event.info.descriptionId in _TASKS:
+        what = str(event.info.descriptionId)
+    else:
+        return None
+    return Disturbance(what=what, at=event.createdTime.astimezone(UTC))
