@@ -33,6 +33,7 @@ def _facts(read: ReadPoint, marks: Marks, at: datetime) -> PointFacts | None:
             vm_key=name.vm_key,
             vm_name=point.vm.name,
             vcenter=point.vm.vcenter,
+            moref=point.vm.moref,
             taken_at=point.taken_at,
             good=marks.good,
             pinned=pinned,

@@ -1,6 +1,7 @@
 """Decides which restore points a retention rule keeps, and for which reasons. Pure: it removes nothing.
 
-The rules apply to each VM, in this order. VMs of two vCenters are two VMs, even if one has the UUID of the other.
+The rules apply to each VM, in this order. VMs of two vCenters are two VMs, even if one has the UUID of the other; and
+so are two VMs of one vCenter with one UUID that are both being backed up.
 
 - A point from the future is kept, because a clock was wrong. It fills no bucket, so that it replaces no real point.
 - If a VM has no good point, all its points are kept, because a person has to look.
@@ -28,6 +29,10 @@ from vmkeep.retention.durations import LONGEST
 
 Bucket: TypeAlias = tuple[int, ...]
 """Identifies a bucket: equal for all its points, and greater for later buckets."""
+
+
+_NEAR = timedelta(days=8)
+"""Time between the newest points of two VMs that are backed up at one time: a week, and a day for delays."""
 
 
 class Cause(StrEnum):
@@ -76,6 +81,8 @@ class PointFacts:
     """Name for people to read; empty: it is not known."""
     vcenter: str | None = None
     """UUID of the vCenter where the point was taken; ``None``: there was none, or it is not known."""
+    moref: str | None = None
+    """The VM's managed object id there; ``None``: it is not known."""
     taken_at: datetime
     good: bool = True
     """The point is not known to be damaged."""
@@ -173,10 +180,32 @@ def points_by_vm(points: Iterable[PointFacts]) -> Iterator[list[PointFacts]]:
 
 
 def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
-    """Divide the points of one key by vCenter, because a copy of a VM in another vCenter is another VM."""
+    """Divide the points of one key, because a copy of a VM is another VM, also beside its original in one vCenter."""
     parts: dict[str | None, list[PointFacts]] = {}
     for point, vcenter in zip(points, settled_vcenters([point.vcenter for point in points]), strict=True):
         parts.setdefault(vcenter, []).append(point)
+    return [side for part in parts.values() for side in _side_by_side(part)]
+
+
+def _side_by_side(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
+    """Divide the points of one vCenter by the VMs that are backed up at one time.
+
+    Two managed objects are two VMs if their newest good points are near to each other. Else the later one is the same
+    VM, which was registered again. The newest good point of each VM always stays, so that a later decision divides the
+    points in the same way.
+    """
+    newest: dict[str | None, datetime] = {}
+    for point in points:
+        if point.good:
+            newest[point.moref] = max(point.taken_at, newest.get(point.moref, point.taken_at))
+    last = max(newest.values(), default=None)
+    own = sorted(moref or "" for moref, at in newest.items() if last is not None and last - at <= _NEAR)
+    if len(own) < 2:
+        return [list(points)]
+    parts: dict[str, list[PointFacts]] = {}
+    for point in points:
+        moref = point.moref or ""
+        parts.setdefault(moref if moref in own else own[0], []).append(point)
     return list(parts.values())
 
 

@@ -188,10 +188,11 @@ hours = st.integers(-24 * 30, 24 * 800).map(lambda count: NOW - timedelta(hours=
 @st.composite
 def histories(draw, vms=("a", "b")):
     """Points of two VMs, in the past and the future, mostly good."""
-    taken = draw(st.lists(st.tuples(st.sampled_from(vms), hours, st.integers(0, 9), st.integers(0, 9)), max_size=40))
+    objects = st.sampled_from([None, "1", "2", "3"])
+    each = st.tuples(st.sampled_from(vms), hours, st.integers(0, 9), st.integers(0, 9), objects)
     return [
-        PointFacts(ref=f"{vm}/{number}", vm_key=vm, taken_at=when, good=bad > 1, pinned=pin == 0)
-        for number, (vm, when, bad, pin) in enumerate(taken)
+        PointFacts(ref=f"{vm}/{number}", vm_key=vm, taken_at=when, good=bad > 1, pinned=pin == 0, moref=moref)
+        for number, (vm, when, bad, pin, moref) in enumerate(draw(st.lists(each, max_size=40)))
     ]
 
 
@@ -285,6 +286,36 @@ def test_a_vm_that_is_not_backed_up_any_more_is_not_expected_to_be():
     assert not expected_points([at("2026-11-01T22:00")], now=NOW, until=NOW + timedelta(days=9))
     assert not expected_points([], now=NOW, until=NOW + timedelta(days=9))
     assert len(expected_points([at("2026-11-19T22:00")], now=NOW, until=NOW + timedelta(days=9))) == 9
+
+
+def test_a_copy_beside_its_original_in_one_vcenter_pushes_out_no_point_of_it():
+    points = [
+        PointFacts(ref=f"vm/{moref}{day}", vm_key="vm", vcenter="a", moref=moref, taken_at=taken_at)
+        for day in range(5)
+        for moref, taken_at in (
+            ("vm-1", NOW - timedelta(days=day, hours=2)),
+            ("vm-2", NOW - timedelta(days=day, hours=1)),
+        )
+    ]
+
+    left = survivors(points, RetentionRule(keep_last=2), NOW, UTC)
+
+    assert refs(left) == {"vm/vm-10", "vm/vm-11", "vm/vm-20", "vm/vm-21"}
+
+
+def test_a_vm_that_was_registered_again_goes_on_with_its_own_history():
+    before = [
+        PointFacts(ref=f"vm/old{day}", vm_key="vm", vcenter="a", moref="vm-1", taken_at=NOW - timedelta(days=day))
+        for day in range(20, 30)
+    ]
+    since = [
+        PointFacts(ref=f"vm/new{day}", vm_key="vm", vcenter="a", moref="vm-9", taken_at=NOW - timedelta(days=day))
+        for day in range(20)
+    ]
+
+    left = survivors([*before, *since], RetentionRule(keep_last=22), NOW, UTC)
+
+    assert refs(left) == {*(point.ref for point in since), "vm/old20", "vm/old21"}
 
 
 def test_a_copy_in_another_vcenter_pushes_out_no_point_of_its_original():
