@@ -23,7 +23,6 @@ from vmkeep.repository import create_repository, open_in, open_repository
 from vmkeep.repository.unlock import descriptor
 from vmkeep.testing import MemoryStore
 from vmkeep.vsphere import hostbundles
-from vmkeep.vsphere.session import open_session
 from vmlab.api import vim
 from vmlab.control import additions
 from vmlab.managed.hosts import firmware
@@ -260,23 +259,6 @@ def test_hosts_are_chosen_by_name_id_or_uuid(site, session):
     assert list(run(site, ESX01, uuid)[0]) == [ESX01]
     with pytest.raises(NotFoundError, match=f"no host 'esx09'.*there are {ESX01}, {ESX02}"):
         run(site, "esx09")
-
-
-def test_an_esxi_host_is_asked_itself(site, lab, monkeypatch):
-    """A host has no tickets of a vCenter: the bundle comes from the session's own server, with its cookie."""
-    asked = []
-
-    def request(self, method, target, *, body=None, limit=0):
-        asked.append((method, target))
-        return 200, lab.site.bundles["host-11"].content
-
-    monkeypatch.setattr(hostbundles.Session, "is_vcenter", property(lambda self: False))
-    monkeypatch.setattr(hostbundles.Session, "request", request)
-    with open_session(site.vcenter) as session:
-        content = hostbundles.fetch_bundle(session, hostbundles.known_hosts(session)[0])
-
-    assert asked == [("GET", lab.site.bundles["host-11"].path)]
-    assert content == lab.site.bundles["host-11"].content
 
 
 def vmkeep(site, monkeypatch, tmp_path, *arguments):
