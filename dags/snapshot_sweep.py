@@ -13,6 +13,7 @@ Old snapshots of somebody else are reported, and never removed.
 | | |
 |---|---|
 | **Started by** | its schedule, every 10 minutes; or *Trigger* |
+| **Looks at** | the vCenter and repository of the form; by schedule, also those of each policy |
 | **If it fails** | vCenter or the repository did not answer, or something could not be removed: see the log |
 | **Result** | the findings: their numbers by kind and state, and those that are not in use (XCom of `sweep`) |
 | **Safe to re-run** | yes |

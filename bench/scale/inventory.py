@@ -1,4 +1,4 @@
-"""Lists, explains and resolves five thousand VMs, and tells the CPU seconds and the calls that each of these takes.
+"""Lists, explains, resolves and sweeps five thousand VMs, and tells the CPU seconds and calls that each of these takes.
 
     python -m bench.scale.inventory [--vms 5000] [--json FILE]
 
@@ -106,6 +106,7 @@ def measure(address: LabAddress, folder: Path, *, last: str) -> list[Cost]:
         "policy explain VM": command("policy", "explain", last, "--policies", str(policies)),
         "policy explain --json": command("policy", "explain", "--json", "--policies", str(policies)),
         "resolution of a window": resolve,
+        "vm sweep --dry-run": command("vm", "sweep", "--dry-run"),
     }
     return [_cost(what, question, control) for what, question in questions.items()]
 

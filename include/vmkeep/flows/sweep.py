@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vmkeep.errors import VmKeepError
@@ -18,7 +18,7 @@ from vmkeep.flows.unmerged_disks import sweep_unmerged
 from vmkeep.model.site import Site
 from vmkeep.repository.unlock import share_keys
 
-__all__ = ["FOREIGN_AGE", "GIVEN_UP", "Finding", "Kind", "State", "SweepReport", "SweepWishes", "run_sweep"]
+__all__ = ["FOREIGN_AGE", "GIVEN_UP", "Finding", "Kind", "State", "SweepReport", "SweepWishes", "merged", "run_sweep"]
 
 
 def run_sweep(site: Site, wishes: SweepWishes) -> SweepReport:
@@ -38,6 +38,11 @@ def run_sweep(site: Site, wishes: SweepWishes) -> SweepReport:
             ground = ground.looked_again()
         found += [*held, *sweep_unmerged(ground)]
         return SweepReport(findings=worst_first(found))
+
+
+def merged(reports: Iterable[SweepReport]) -> SweepReport:
+    """Return one report of several sweeps."""
+    return SweepReport(findings=worst_first(finding for report in reports for finding in report.findings))
 
 
 def _sweep_frozen(ground: Ground) -> Iterator[Finding]:

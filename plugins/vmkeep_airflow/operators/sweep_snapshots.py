@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from vmkeep.errors import TransientError
+from vmkeep.errors import TransientError, VmKeepError
 from vmkeep.model.job import to_plain
 from vmkeep.model.site import Site
 from vmkeep_airflow.dagruns import has_ended
 from vmkeep_airflow.hooks.fields import MissingConnectionError
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
+from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.site import make_site
 
 if TYPE_CHECKING:
-    from vmkeep.flows.sweep import SweepReport
+    from vmkeep.flows.sweep import SweepReport, SweepWishes
+
+Place = tuple[str, str]
+"""A connection to vSphere and one to a repository."""
 
 _KEPT = 200
 """Findings that the result keeps, those first that ask most of a person. The log has all of them."""
@@ -26,6 +31,8 @@ _KEPT = 200
 
 class SweepSnapshotsOperator(SiteOperator):
     """Find the leftovers of ended runs in a vCenter, repair those that are surely ours, and report the others.
+
+    A scheduled run sweeps the vCenter and the repository of each policy, too.
 
     Suspended VMs, frozen guests, disks on this proxy, snapshots, array hooks, half-made VMs of restores, access holds
     and disks to consolidate are repaired. Old snapshots of somebody else are only reported.
@@ -57,28 +64,40 @@ class SweepSnapshotsOperator(SiteOperator):
         self.only_find = only_find
 
     def step(self, context: Context) -> Any:
-        """Sweep the vCenter, and log each finding.
+        """Sweep each vCenter, and log each finding. Trouble with one of them does not keep others from being swept.
 
         :raises AirflowSkipException: this is a scheduled run, and the connections are not made yet.
         """
-        from vmkeep.flows.sweep import State, SweepWishes, run_sweep
+        from vmkeep.flows.sweep import State, merged, run_sweep
 
-        site = self._site_of(context)
-        wishes = SweepWishes(
+        swept: list[SweepReport] = []
+        failed: list[str] = []
+        for place, site in self._sites(context):
+            self.log.info("vSphere connection %s, repository connection %s", *place)
+            try:
+                swept.append(run_sweep(site, self._wishes(context)))
+            except VmKeepError as error:
+                self.log.warning("%s", error)
+                failed.append(f"{place[0]}: {error}")
+            else:
+                self._log(swept[-1])
+        report = merged(swept)
+        failed += [finding.line for finding in report.of(State.FAILED)]
+        if failed:
+            raise TransientError(f"leftovers of dead runs could not be removed: {'; '.join(failed)}")
+        kept = [one for one in report.findings if one.state is not State.IN_USE][:_KEPT]
+        return {"counts": to_plain(report.counts), "findings": [to_plain(one) for one in kept]}
+
+    def _wishes(self, context: Context) -> SweepWishes:
+        from vmkeep.flows.sweep import SweepWishes
+
+        return SweepWishes(
             dry_run=bool(self.only_find),
             given_up=timedelta(hours=float(self.given_up_after_hours)),
             foreign_age=timedelta(days=float(self.foreign_after_days)),
             has_ended=has_ended(context["ti"]),
             logins=guest_login,
         )
-        report = run_sweep(site, wishes)
-        self._log(report)
-        if failed := report.of(State.FAILED):
-            raise TransientError(
-                f"leftovers of dead runs could not be removed: {'; '.join(one.line for one in failed)}"
-            )
-        kept = [one for one in report.findings if one.state is not State.IN_USE][:_KEPT]
-        return {"counts": to_plain(report.counts), "findings": [to_plain(one) for one in kept]}
 
     def _log(self, report: SweepReport) -> None:
         from vmkeep.flows.sweep import State
@@ -89,11 +108,22 @@ class SweepSnapshotsOperator(SiteOperator):
         if not report.findings:
             self.log.info("no leftovers")
 
-    def _site_of(self, context: Context) -> Site:
-        try:
-            return self.site()
-        except MissingConnectionError as error:
-            run: Any = context["dag_run"]
-            if str(getattr(run.run_type, "value", run.run_type)) != "scheduled":
-                raise
-            raise AirflowSkipException(f"nothing to sweep yet: {error}") from error
+    def _sites(self, context: Context) -> list[tuple[Place, Site]]:
+        """Return what a run sweeps: a scheduled one its own connections and those of all policies, any other its own.
+
+        :raises AirflowSkipException: this is a scheduled run, and the connections are not made yet.
+        """
+        own = (self.vsphere_conn_id, self.repository_conn_id)
+        run: Any = context.get("dag_run")
+        if str(getattr(run.run_type, "value", run.run_type) if run is not None else "") != "scheduled":
+            return [(own, self.site())]
+        of_policies = [(read.policy.vsphere, read.policy.repository) for read in policy_files() if read.policy]
+        sites = []
+        for place in dict.fromkeys([own, *of_policies]):
+            try:
+                sites.append((place, make_site(vsphere_conn_id=place[0], repository_conn_id=place[1])))
+            except MissingConnectionError as error:
+                self.log.warning("not swept: %s", error)
+        if not sites:
+            raise AirflowSkipException("nothing to sweep yet: the connections are not made")
+        return sites
