@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from vmkeep_airflow.states import require_good, task_results, task_states
 from vmkeep_airflow.xcoms import handed
 
 if TYPE_CHECKING:
-    from vmkeep.flows.windows import WindowPlan
+    from vmkeep.flows.windows import PlannedVm, WindowPlan
     from vmkeep_airflow.windowruns import Outcome
 
 _WORK = ("plan", "start_backups")
@@ -54,9 +54,12 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
 
     :param at: the time of the report, at which VMs may be overdue.
     """
+    from vmkeep.flows.windows import overdue_vms
+
     by_ending: dict[str, list[str]] = {"done": [], "failed": [], "stopped": [], "not started": [], "running": []}
     for outcome in outcomes:
         by_ending[outcome.ending].append(outcome.name)
+    done = {outcome.moref for outcome in outcomes if outcome.ending == "done"}
     if plan.due is Due.MISSED:
         by_ending["not started"] = [vm.name for vm in plan.vms]
     return {
@@ -64,7 +67,7 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
         "window": plan.stamp,
         "due": plan.due.value,
         **by_ending,
-        "overdue": list(_overdue(plan, {outcome.moref for outcome in outcomes if outcome.ending == "done"}, at)),
+        "overdue": [shown_age(vm) for vm in overdue_vms(plan, done, at)],
         "left out": [f"{vm.name}: {vm.why}" for vm in plan.left_out],
         "left to other policies": [f"{vm.name}: {vm.policy}" for vm in plan.elsewhere],
         "newly found": list(plan.newly_found),
@@ -74,14 +77,16 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
     }
 
 
-def _overdue(plan: WindowPlan, done: Collection[str], at: datetime) -> Iterator[str]:
-    """Yield the VMs whose newest good point is older than the policy allows."""
-    if plan.max_age_seconds is None or plan.due is Due.SUPERSEDED:
-        return
-    for vm in plan.vms:
-        last = vm.last_point_at
-        if vm.moref not in done and (last is None or (at - last).total_seconds() > plan.max_age_seconds):
-            yield f"{vm.name}: {f'last good point {last:%Y-%m-%d %H:%M} UTC' if last else 'no good point'}"
+def shown_age(vm: PlannedVm) -> str:
+    """Return a VM with the time of its newest good point."""
+    last = vm.last_point_at
+    return f"{vm.name}: {f'last good point {last:%Y-%m-%d %H:%M} UTC' if last else 'no good point'}"
+
+
+def shown_names(names: Sequence[str], word: str) -> str:
+    """Return what is the matter with some VMs, and the first of their names."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{counted(len(names), 'VM')} {word}: {', '.join(names[:_SHOWN])}{more}"
 
 
 def copies_of(targets: Sequence[str], results: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
@@ -118,8 +123,7 @@ def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
         yield f"the policy takes no VM that can be backed up{left}: see 'vmkeep policy explain'"
     for word in ("overdue", "failed", "stopped", "not started", "running"):
         if names := report[word]:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            yield f"{counted(len(names), 'VM')} {word}: {', '.join(names[:_SHOWN])}{more}"
+            yield shown_names(names, word)
     if lost := report.get("not copied"):
         more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
         yield f"points are missing in a second repository: {', '.join(lost[:_SHOWN])}{more}"

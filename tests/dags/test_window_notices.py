@@ -16,6 +16,7 @@ from tests.dags.test_window_runs import planned
 from vmkeep.model.job import to_plain
 from vmkeep.policy import NotifyWhen, read_file
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.operators.find_overdue import FindOverdueOperator
 from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.report_window import ReportWindowOperator
 from vmkeep_airflow.windowruns import Ending, Outcome
@@ -217,3 +218,22 @@ def test_points_that_a_second_repository_lacks_are_a_problem_and_those_that_it_g
             continue
         with pytest.raises(AirflowFailException, match=words):
             task.execute({"ti": ti})
+
+
+def test_the_watch_tells_of_each_policy_that_cannot_be_asked_about_and_leaves_the_others_alone(
+    server, tmp_path, monkeypatch
+):
+    sound = "selection: name:web*\nwindow: {start: 22:00, end: 06:00, time_zone: UTC}\n"
+    told = "notifications: {to: [me@example.com]}\n"
+    (tmp_path / "away.yaml").write_text(f"name: away\n{sound}max_age: 36h\nvsphere: gone\n{told}")
+    (tmp_path / "broken.yaml").write_text("name: broken\n")
+    (tmp_path / "plain.yaml").write_text(f"name: plain\n{sound}vsphere: gone\n")
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    events: dict[Any, Events] = defaultdict(Events)
+    with pytest.raises(AirflowFailException, match=r"policy broken: its file has faults.*policy away: nobody can tell"):
+        FindOverdueOperator(task_id="find").execute({"ti": TaskInstance({}), "outlet_events": events})
+    assert sorted(extra["policy"] for _, extra in events[ANNOUNCED]) == ["away", "broken"]
+    assert [to for to, _ in server.mails] == ["me@example.com"]
+    for name in ("away", "broken"):
+        (tmp_path / f"{name}.yaml").unlink()
+    assert FindOverdueOperator(task_id="find").execute({"ti": TaskInstance({}), "outlet_events": events}) == {}

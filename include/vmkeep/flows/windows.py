@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,17 @@ def plan_window(
     if due is Due.SUPERSEDED:
         return WindowPlan(**times)
     return _with_vms(site, policy, others, asleep, times, reaches or {})
+
+
+def overdue_vms(plan: WindowPlan, done: Collection[str], at: datetime) -> tuple[PlannedVm, ...]:
+    """Return the VMs whose newest good point is older than the policy allows.
+
+    :param done: managed object ids of VMs that have got a new point since the plan was made.
+    """
+    if plan.max_age_seconds is None or plan.due is Due.SUPERSEDED:
+        return ()
+    oldest = at - timedelta(seconds=plan.max_age_seconds)
+    return tuple(vm for vm in plan.vms if vm.moref not in done and (vm.last_point_at or _NEVER) < oldest)
 
 
 def compared_with(plan: WindowPlan, earlier: WindowPlan | None) -> WindowPlan:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.flows import restoring
-from vmkeep.flows.windows import plan_window
+from vmkeep.flows.windows import overdue_vms, plan_window
 from vmkeep.policy import Due, read_file
 from vmkeep.repository import open_repository
 from vmkeep.selection import parse_selector
@@ -58,6 +58,16 @@ def test_a_vm_is_given_the_proxies_that_reach_it_best_or_else_those_that_reach_a
     reaches = {"usual": None, "near": parse_selector("name:db01"), "far": parse_selector("datastore:nowhere")}
     made = plan(site, policy("nightly", "name:web01 or name:db01"), reaches=reaches)
     assert {vm.name: vm.proxies for vm in made.vms} == {"web01": ("usual",), "db01": ("near",)}
+
+
+def test_a_vm_is_overdue_once_its_newest_point_is_older_than_the_policy_allows(kept, policy):
+    site, _ = kept
+    made = plan(site, replace(policy("nightly", "name:web01 or name:db01"), max_age=timedelta(hours=36)))
+    last = made.vms[-1].last_point_at
+    assert [vm.name for vm in overdue_vms(made, (), last + timedelta(hours=36))] == ["db01"]
+    late = last + timedelta(hours=37)
+    assert [vm.name for vm in overdue_vms(made, (), late)] == ["db01", "web01"]
+    assert [vm.name for vm in overdue_vms(made, {made.vms[0].moref}, late)] == ["web01"]
 
 
 def test_a_damaged_point_is_none(kept, policy):

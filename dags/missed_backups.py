@@ -1,0 +1,43 @@
+"""
+# Look for missed backups
+
+Names each VM whose newest good restore point is older than the `max_age` of its policy.
+It does not matter why: a window that failed, one that never opened, or one whose DAG is switched off.
+
+| | |
+|---|---|
+| **Started by** | its schedule, every day at 09:00, from the start; or *Trigger* |
+| **Result** | the overdue VMs of each policy (XCom of `find`) |
+| **If it fails** | VMs are overdue, a policy has faults, or a vCenter or repository does not answer: see the log |
+| **Safe to re-run** | yes: it changes nothing, and tells people again |
+| **Needs** | the connections that the policies name |
+
+## What the task does
+
+`find` applies the selection of each policy that has a `max_age` to its vCenter as it is now,
+and looks for each VM's newest good point in the policy's repository.
+It tells people as the policy's notifications say: by mail, and by an event of `vmkeep_windows`.
+A policy that cannot be asked about hides no other one.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from vmkeep_airflow.operators.find_overdue import FindOverdueOperator
+
+with DAG(
+    dag_id="missed_backups",
+    dag_display_name="Look for missed backups",
+    description="Names each VM whose newest good restore point is older than its policy allows",
+    doc_md=__doc__,
+    schedule="0 9 * * *",
+    catchup=False,
+    is_paused_upon_creation=False,
+    tags=["vmkeep", "backup"],
+    max_active_runs=1,
+    default_args={"owner": "vmkeep", "retries": 0, "execution_timeout": timedelta(hours=1)},
+) as dag:
+    FindOverdueOperator(task_id="find")

@@ -1,0 +1,94 @@
+"""Looks for VMs whose newest good restore point is older than their policy allows, whether its window opens or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from vmkeep.clock import now
+from vmkeep.errors import VmKeepError
+from vmkeep.policy import NotifyWhen, Policy, PolicyFile
+from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
+from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.policies import policy_files
+from vmkeep_airflow.windowreports import shown_age, shown_names
+
+
+class FindOverdueOperator(BaseOperator):
+    """Name each VM that is overdue by its policy's ``max_age``, and tell the people whom the policy names.
+
+    It asks the vCenter and the repository of each policy, so that it does not matter whether a window ever opened. A
+    policy that cannot be asked about hides no other one. A policy with faults is a problem, too, because nobody knows
+    its ``max_age``.
+
+    :returns: the overdue VMs of each policy, in words.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(outlets=[ANNOUNCED], **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look at all policies, tell people, and fail if there is a problem."""
+        files = policy_files()
+        problems = {
+            read.path.stem: "its file has faults, so that no window of it opens" for read in files if read.faults
+        }
+        found: dict[str, list[str]] = {}
+        for policy, others in _watched(files):
+            try:
+                found[policy.name] = overdue = list(_overdue(policy, others))
+            except VmKeepError as error:
+                problems[policy.name] = f"nobody can tell which VMs are overdue: {error}"
+            else:
+                if overdue:
+                    problems[policy.name] = shown_names(overdue, "overdue")
+        for line in (f"{name}: {why}" for name, why in problems.items()):
+            self.log.error("%s", line)
+        self.log.info("%d policies with a max_age were looked at", len(found))
+        # Pushed by hand, because Airflow keeps no result of a task that raises.
+        context["ti"].xcom_push(key="return_value", value=found)
+        if problems:
+            untold = self._tell(context, problems, {read.path.stem: read.policy for read in files})
+            listed = "; ".join(f"policy {name}: {why}" for name, why in problems.items())
+            raise AirflowFailException("; ".join([listed, *untold]))
+        return found
+
+    def _tell(self, context: Context, problems: dict[str, str], policies: dict[str, Policy | None]) -> list[str]:
+        """Tell the people of each policy. Return why some were not reached."""
+        untold = []
+        run = str(context["ti"].run_id)
+        for name, why in problems.items():
+            policy = policies[name]
+            wish = policy.notifications if policy else None
+            if wish is not None and wish.when is NotifyWhen.NEVER:
+                continue
+            context["outlet_events"][ANNOUNCED].add(
+                WINDOWS, extra={"policy": name, "run": run, "problems": [why], "vms": {}}
+            )
+            if wish is not None and wish.to:
+                try:
+                    send_mail(wish.to, subject=f"vmkeep: {name}: missed backups", text=f"policy {name}: {why}")
+                except AirflowException as error:
+                    untold.append(f"not everybody was told of {name}: {error}")
+        return untold
+
+
+def _watched(files: tuple[PolicyFile, ...]) -> Iterator[tuple[Policy, list[Policy]]]:
+    """Yield each policy that has a ``max_age``, and the other policies of its vCenter."""
+    sound = [read.policy for read in files if read.policy is not None]
+    for policy in sound:
+        if policy.max_age is not None:
+            yield policy, [one for one in sound if one.name != policy.name and one.vsphere == policy.vsphere]
+
+
+def _overdue(policy: Policy, others: list[Policy]) -> Iterator[str]:
+    from vmkeep.flows.windows import overdue_vms, plan_window
+    from vmkeep_airflow.site import make_site
+
+    site = make_site(vsphere_conn_id=policy.vsphere, repository_conn_id=policy.repository)
+    at = now()
+    plan = plan_window(site, policy, others, opened_at=at, by_hand=True, now=at)
+    yield from (shown_age(vm) for vm in overdue_vms(plan, (), at))
