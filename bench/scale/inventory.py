@@ -85,6 +85,7 @@ def measure(address: LabAddress, folder: Path, *, last: str) -> list[Cost]:
     environment = os.environ | {
         "VMKEEP_VCENTER": f"{address.host}:{address.port}", "VMKEEP_USER": address.user,
         "VMKEEP_PASSWORD_FILE": str(password), "VMKEEP_THUMBPRINT": address.thumbprint,
+        "VMKEEP_VDDK": address.vddk,
         "VMKEEP_REPOSITORY": repository, "VMKEEP_CATALOG": f"sqlite:///{folder / 'catalog.db'}",
     }  # fmt: skip
 
