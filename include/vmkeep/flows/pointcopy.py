@@ -25,6 +25,7 @@ from vmkeep.errors import (
     UnsupportedError,
     UsageError,
 )
+from vmkeep.flows.copied_marks import bring_marks, bring_marks_of
 from vmkeep.model.point import DiskImage, RestorePoint
 from vmkeep.repository import BlockWriter, Repository, copied_run, find_twin, share_digests
 from vmkeep.transfer import verify_disk
@@ -134,6 +135,10 @@ def copy_points(
     for number, point in enumerate(points):
         phase = f"copy point {number + 1} of {len(points)}"
         copies.append(_PointJob(source, target, point, phase, verify, on_progress, check).run(dry_run=dry_run))
+        if copies[-1].state is CopyState.COPIED:
+            bring_marks_of(point, source.marks.of(point.ref), source, target)
+    if not dry_run:
+        bring_marks(source, target)
     return CopyReport(source=source.location, target=target.location, points=tuple(copies))
 
 
@@ -184,10 +189,7 @@ class _PointJob:
     def run(self, *, dry_run: bool) -> PointCopy:
         """Copy the point, unless the target has it. Return the outcome."""
         try:
-            twin = find_twin(self._point, self._source, self._target)
-            if twin is not None:
-                if not dry_run:
-                    self._take_over_marks(twin.ref)
+            if find_twin(self._point, self._source, self._target) is not None:
                 return PointCopy(ref=self._point.ref, state=CopyState.PRESENT)
             return self._plan() if dry_run else self._insist()
         except (ConflictError, CorruptError) as error:
@@ -236,7 +238,7 @@ class _PointJob:
             except CorruptError:  # if they are gone and not damaged, this raises another error, and a second try helps
                 self._target.require_unswept([*copied.values()], run=self._run, begun=begun)
                 raise
-            self._take_over_marks(self._target.seal(sealed, begun=begun))
+            self._target.seal(sealed, begun=begun)
         return PointCopy(
             ref=self._point.ref,
             state=CopyState.COPIED,
@@ -245,11 +247,6 @@ class _PointJob:
             bytes_stored=writer.bytes_stored,
             blocks_verified=verified,
         )
-
-    def _take_over_marks(self, ref: str) -> None:
-        """Bring the doubt about the point to the target. If this process dies before, the next copy does so."""
-        with suppress(NotFoundError):  # the point was removed from the target meanwhile
-            self._target.marks.take_over(ref, self._source.marks.of(self._point.ref))
 
     def _jobs(self, *, based: bool) -> dict[str, MapCopy]:
         """Return the maps to copy, by root: disks, each based on a map that was copied before, then small files."""

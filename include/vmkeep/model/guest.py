@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,9 @@ from vmkeep.errors import UsageError
 
 DEFAULT_SECONDS = 60.0
 LONGEST_SECONDS = 3600.0
+_UNSENDABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that no call of vSphere can hold, because XML cannot."""
+_NOT_ONE_LINE = re.compile("[\t\n]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,14 @@ class GuestLogin:
 
     user: str
     password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a user or a password that cannot be sent, because the guest would be frozen and never thawed."""
+        for name, text in (("name", self.user), ("password", self.password)):
+            if _UNSENDABLE.search(text):
+                raise UsageError(
+                    f"the {name} of the guest's user holds a character that cannot be sent to the guest: give UTF-8"
+                )
 
 
 Logins = Callable[[str], GuestLogin]
@@ -47,8 +59,12 @@ class GuestCommands:
     def __post_init__(self) -> None:
         """Refuse commands that cannot be run, and a freeze that nothing would take back."""
         for name, command in (("pre-freeze", self.freeze), ("post-thaw", self.thaw)):
-            if command is not None and (not command.strip() or any(ord(letter) < ord(" ") for letter in command)):
-                raise UsageError(f"the {name} command is empty, or holds a line end: give one line")
+            if command is None:
+                continue
+            if not command.strip() or _NOT_ONE_LINE.search(command):
+                raise UsageError(f"the {name} command is empty, or holds a line end or a tab: give one line")
+            if _UNSENDABLE.search(command):
+                raise UsageError(f"the {name} command holds a character that cannot be sent to the guest: give UTF-8")
         if self.thaw is None:
             raise UsageError("a pre-freeze command needs a post-thaw command, because something has to thaw the guest")
         if not 1 <= self.seconds <= LONGEST_SECONDS:

@@ -34,3 +34,18 @@ def test_a_password_is_in_no_text_and_no_login_is_known_unless_it_is_given():
     assert "secret" not in repr(GuestLogin(user="root", password="secret"))
     with pytest.raises(UsageError, match="guest_web"):
         no_logins("guest_web")
+
+
+@pytest.mark.parametrize("letter", ["\udcff", "\ufffe", "\x1b", "\r"])
+def test_nothing_that_cannot_be_sent_to_the_guest_is_taken_before_the_freeze(letter):
+    with pytest.raises(UsageError, match="cannot be sent"):
+        GuestCommands(thaw=f"thaw {letter}", login="web")
+    with pytest.raises(UsageError, match="name of the guest's user"):
+        GuestLogin(user=f"back{letter}up", password="secret")
+    with pytest.raises(UsageError, match="password of the guest's user") as told:
+        GuestLogin(user="backup", password=f"secret{letter}")
+    assert "secret" not in str(told.value)
+
+
+def test_every_letter_that_people_write_is_taken():
+    assert GuestCommands(thaw="echo 'Größe 你好 😀' \"$HOME\"", login="web").thaw
