@@ -23,12 +23,23 @@ def guest(control, monkeypatch) -> dict[str, object]:
     return {"pre_freeze": "/opt/db/freeze", "post_thaw": "/opt/db/thaw", "guest": "guest_app", "guest_seconds": 30}
 
 
-def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte(run_dag, control, guest):
+@pytest.fixture
+def array(tmp_path, monkeypatch):
+    """The calls of the array hook that this proxy's environment names."""
+    hook, calls = tmp_path / "hook", tmp_path / "calls"
+    hook.write_text(f"#!/bin/sh\ncat >> {calls}\necho >> {calls}\n")
+    hook.chmod(0o755)
+    monkeypatch.setenv("VMKEEP_ARRAY_HOOK", str(hook))
+    return lambda: [json.loads(line)["event"] for line in calls.read_text().splitlines()]
+
+
+def test_a_vm_is_backed_up_in_full_then_incrementally_and_restored_byte_for_byte(run_dag, control, guest, array):
     before = control.hashes("app01")
     full = run_dag("vm_backup", vm="app01", full=True, **guest)
     assert full.state == "success", full.states
     story = [event["what"] for event in control.call("GET", "/guest/events?vm=app01")["events"]]
     assert story == ["start", "end", "snapshot", "start", "end"]
+    assert array() == ["before", "after"]
     assert "pw-of-the-guest" not in str([full.xcom(task) for task in ("preflight", "snapshot", "catalog")])
     sealed = full.xcom("catalog")
     assert (sealed["kind"], sealed["disks_copied"], sealed["disks_skipped"]) == ("full", 3, 1)
