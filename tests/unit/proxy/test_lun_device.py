@@ -85,6 +85,7 @@ def test_a_block_device_is_read_whole_and_nobody_else_can_claim_it_meanwhile(loo
     with open_lun(LUN, capacity=SIZE, root=machine.root) as lun:
         assert b"".join(read(lun, Extent(0, SIZE)).values()) == CONTENT
         assert lun.sector == sector
+        assert read(lun, Extent(512, 5120), piece_size=8192) == {512: CONTENT[512:5120]}  # in the midst of sectors
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.pwrite(lun.file, b"x", 0)
         with pytest.raises(ConflictError, match="in use on this proxy"):
