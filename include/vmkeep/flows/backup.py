@@ -106,18 +106,18 @@ def take_snapshot(
 
     :param has_ended: tells whether the owner of another run has ended; ``None``: the owner is not known.
     :param logins: returns the guest's user for commands in the guest.
-    :raises LimitReachedError: a limit leaves no room for this snapshot now. The VM was not touched.
+    :raises LimitReachedError: a limit leaves no room for this snapshot now. Only what dead runs had left was touched.
     """
     with open_site_repository(site) as repository, open_vsphere(site) as session:
         # A run that is cleared and started again begins anew: its old fence goes, and copies of the old try stop.
         area = repository.run(pre.request.run)
         area.restart()
         require_server(session, pre.vm.vcenter, pre.vm.name)
+        suspension.resume_before_backup(session, repository, pre, has_ended)
+        remove_leftovers(session, repository, pre, has_ended)  # which may make the room that this snapshot needs
         limits.hold_for_snapshot(session, repository, site.limits, pre)
         begun = repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
-        suspension.resume_before_backup(session, repository, pre, has_ended)
-        remove_leftovers(session, repository, pre, has_ended)
         hooks = array_hooks.end_left(site, repository, pre, has_ended)
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)

@@ -18,12 +18,11 @@ from vmkeep.errors import LowSpaceError, NotFoundError, VmKeepError
 from vmkeep.flows.transports import transports_of
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import from_json, to_json
-from vmkeep.model.limits import Holder, Limit, Limits, Usage
+from vmkeep.model.limits import Holder, Limit, Limits
 from vmkeep.model.point import BackupMode
-from vmkeep.model.site import Site
 from vmkeep.model.transport import TransportMode
 from vmkeep.model.wording import size
-from vmkeep.repository import Repository, open_site_repository
+from vmkeep.repository import Repository
 from vmkeep.vsphere import loads
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -31,6 +30,8 @@ from vmkeep.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 _NOTE: Final = "permits"
+_WITH_MEMORY: Final = frozenset({BackupMode.SNAPSHOT_INCL_MEM, BackupMode.SUSPEND})
+"""Modes in which vSphere writes the memory of a running VM onto its datastore."""
 _NFC: Final = frozenset({TransportMode.NBD, TransportMode.NBDSSL})
 
 
@@ -104,18 +105,12 @@ def give_back(repository: Repository, run: str) -> None:
         log.warning("run %s: its permits are free only in some hours: %s", run, error)
 
 
-def list_usages(site: Site) -> list[Usage]:
-    """Return the use of every limit of a repository for which a permit was taken not long ago."""
-    with open_site_repository(site) as repository:
-        return repository.usages()
-
-
 def _require_space(stores: Sequence[loads.StoreLoad], limits: Limits, pre: Preflight) -> None:
     """Return if every datastore has the space that a snapshot has to leave free.
 
     :raises LowSpaceError: one has not.
     """
-    with_memory = pre.mode is BackupMode.SNAPSHOT_INCL_MEM and pre.running
+    with_memory = pre.running and pre.mode in _WITH_MEMORY
     for store in stores:
         floor, memory = limits.floor_of(store.capacity), store.memory if with_memory else 0
         if store.capacity and store.free - memory < floor:

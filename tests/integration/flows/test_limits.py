@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.flows.restoring import back_up, new_run
+from tests.integration.flows.restoring import back_up, hands, new_run
 from vmkeep.errors import LimitReachedError, LowSpaceError
 from vmkeep.flows import backup, turns
-from vmkeep.flows.limits import list_usages
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.limits import Holder, Limits
 from vmkeep.model.point import BackupMode
 from vmkeep.repository import open_repository
+from vmkeep.vsphere import loads
 
 
 def limited(site, **limits):
@@ -31,6 +31,11 @@ def open_snapshot(site, pre):
         yield backup.take_snapshot(site, pre)
     finally:
         backup.remove_snapshot(site, pre.vm.moref, pre.request.run, vcenter=pre.vm.vcenter)
+
+
+def list_usages(site):
+    with open_repository(site.repository) as repository:
+        return repository.usages()
 
 
 def copy(site, job):
@@ -121,6 +126,20 @@ def test_a_snapshot_that_would_leave_too_little_space_is_refused_before_the_vm_i
         backup.take_snapshot(site, planned(site, "web01"))
 
     assert bench.snapshots("web01") == []
+
+
+@pytest.mark.parametrize("mode", [BackupMode.SNAPSHOT_INCL_MEM, BackupMode.SUSPEND])
+def test_the_memory_that_a_snapshot_writes_counts_as_taken(bench, mode):
+    with hands(bench.lab) as session:
+        (store,) = loads.read_stores(session, bench.lab.vm("web01")["moref"])
+    assert store.memory > 0
+    site = limited(bench.site, free=f"{(store.free - store.memory // 2) >> 20}MiB")
+
+    with pytest.raises(LowSpaceError, match="of which the VM's memory would take"):
+        backup.take_snapshot(site, planned(site, "web01", mode=mode))
+
+    with open_snapshot(site, planned(site, "web01")) as taken:
+        assert taken.snapshot is not None
 
 
 def test_a_powered_off_vm_that_is_read_without_a_snapshot_takes_no_permit_for_one(bench):
