@@ -71,5 +71,6 @@ def sweep(
 
 def _row(found: Finding) -> tuple[str, ...]:
     old = age(found.age_seconds) if found.age_seconds is not None else ""
-    cells = (found.kind, found.vm.moref, found.vm.name, found.run, old, found.state, found.detail)
+    vm = (found.vm.moref, found.vm.name) if found.vm is not None else ("", "")
+    cells = (found.kind, *vm, found.run, old, found.state, found.detail)
     return tuple(one_line(str(cell)) for cell in cells)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vmkeep.errors import VmKeepError
-from vmkeep.flows import array_hooks, guest_thaws, other_restores, restore
+from vmkeep.flows import array_hooks, guest_thaws, limits, other_restores, restore
 from vmkeep.flows.attached_disks import sweep_attached
 from vmkeep.flows.held_vms import sweep_held
 from vmkeep.flows.leftovers import report_foreign, report_hidden, sweep_snapshots
@@ -36,7 +36,7 @@ def run_sweep(site: Site, wishes: SweepWishes) -> SweepReport:
         held = sweep_held(ground)
         if any(finding.state is State.REPAIRED for finding in held):
             ground = ground.looked_again()
-        found += [*held, *sweep_unmerged(ground)]
+        found += [*held, *sweep_unmerged(ground), *_sweep_permits(ground)]
         return SweepReport(findings=worst_first(found))
 
 
@@ -58,6 +58,20 @@ def _sweep_frozen(ground: Ground) -> Iterator[Finding]:
             return ""
 
         yield finding if left.alive else ground.repaired(finding, thaw)
+
+
+def _sweep_permits(ground: Ground) -> Iterator[Finding]:
+    """Give back the permits of runs that have ended and have no snapshot any more. Others expire by themselves."""
+    busy = {snapshot.run for one in ground.vms for snapshot in one.snapshots}
+    holding = {run for usage in ground.repository.usages() for run in usage.runs}
+    for run in sorted(holding - busy):
+        if other_restores.owner_has_ended(ground.repository.run(run), ground.wishes.has_ended):
+
+            def give_back(run: str = run) -> str:
+                limits.give_back(ground.repository, run)
+                return ""
+
+            yield ground.repaired(Finding(kind=Kind.PERMITS, state=State.DEAD, vm=None, run=run), give_back)
 
 
 def _sweep_hooks(ground: Ground) -> Iterator[Finding]:

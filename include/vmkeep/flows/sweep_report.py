@@ -18,6 +18,7 @@ class Kind(StrEnum):
     FROZEN = "frozen guest"
     ATTACHED = "disk attached to the proxy"
     SNAPSHOT = "snapshot"
+    PERMITS = "permits"
     HOOK = "array hook to end"
     RESTORE = "VM of a restore"
     HELD = "VM that cannot be moved"
@@ -48,7 +49,8 @@ class Finding:
 
     kind: Kind
     state: State
-    vm: VmRef
+    vm: VmRef | None
+    """``None``: the finding is of a run, and not of a VM."""
     run: str = ""
     """The run that left it, or uses it; empty: none, or it is not known."""
     age_seconds: float | None = None
@@ -61,7 +63,8 @@ class Finding:
         of_run = f" of run {self.run}" if self.run else ""
         old = f", {age(self.age_seconds)} old" if self.age_seconds is not None else ""
         more = f": {self.detail}" if self.detail else ""
-        return f"VM {self.vm}: {self.kind}{of_run}{old}: {self.state}{more}"
+        subject = f"VM {self.vm}: " if self.vm is not None else ""
+        return f"{subject}{self.kind}{of_run}{old}: {self.state}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,4 +90,8 @@ class SweepReport:
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Sort findings by how much they ask of a person: failures first, things in use last."""
     order = [State.FAILED, State.LEFT, State.DEAD, State.UNDER_WAY, State.REPAIRED, State.IN_USE]
-    return tuple(sorted(findings, key=lambda found: (order.index(found.state), found.kind, found.vm.name)))
+
+    def urgency(found: Finding) -> tuple[int, str, str]:
+        return order.index(found.state), found.kind, found.vm.name if found.vm is not None else ""
+
+    return tuple(sorted(findings, key=urgency))

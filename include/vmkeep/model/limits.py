@@ -125,3 +125,5 @@ class Usage:
     limit: Limit
     holders: tuple[str, ...]
     waiting: tuple[str, ...]
+    runs: tuple[str, ...] = ()
+    """The run keys of the holders whose permits no lease ends."""

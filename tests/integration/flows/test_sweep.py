@@ -8,10 +8,13 @@ import pytest
 
 from tests.integration.flows.restoring import devices, hands, new_run, reconfigure, swept
 from tests.patience import HANG
-from vmkeep.flows import attached_disks, backup, leftovers, listing
+from vmkeep.flows import attached_disks, backup, leftovers, limits, listing
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.values import BackupRequest
+from vmkeep.model.limits import Limits
+from vmkeep.repository import open_repository
 from vmkeep.vsphere.api import vim
+from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task, wait_task
 
 PROXY, VM = "app01", "web01"
@@ -174,3 +177,17 @@ def test_a_failed_repair_keeps_no_other_from_being_done(lab, site, leave):
     assert found[Kind.CONSOLIDATION, "db01"] is State.LEFT
     with hands(lab) as session:
         wait_task(session, session.vm(lab.vm("db01")["moref"]).ConsolidateVMDisks_Task(), what="merge", timeout=HANG)
+
+
+def test_a_run_that_died_before_its_snapshot_gives_its_permits_back(site):
+    request = BackupRequest(vm_selector=VM, run=new_run(), owner="an Airflow")
+    pre = backup.preflight(site, request)
+    with open_repository(site.repository) as repository, open_session(site.vcenter) as session:
+        repository.run(request.run).store("owner", request.owner.encode())
+        limits.hold_for_snapshot(session, repository, Limits(snapshots=1), pre)
+
+    assert swept(site, has_ended=runs_on) == []
+    (found,) = swept(site, has_ended=ended)
+
+    assert (found.kind, found.state, found.run) == (Kind.PERMITS, State.REPAIRED, request.run)
+    assert {use.holders for use in limits.list_usages(site)} == {()}

@@ -139,6 +139,9 @@ class Permits:
             limit=self._limit,
             holders=tuple(str(turn.fields.get("what")) for turn in held),
             waiting=tuple(str(fields.get("what")) for _, fields in tickets),
+            runs=tuple(
+                str(turn.fields["run"]) for turn in held if "run" in turn.fields and not turn.fields.get("lease")
+            ),
         )
 
     def _turns(self, blobs: Iterable[BlobInfo]) -> list[_Turn]:
