@@ -90,7 +90,7 @@ class UnsupportedError(VmKeepError):
 
 
 class SomeFailedError(VmKeepError):
-    """Some VMs or hosts of a group could not be backed up; the summary names each with its error."""
+    """Some VMs or hosts could not be backed up, or some VMs are overdue; the output names each."""
 
     exit_code = 14
 

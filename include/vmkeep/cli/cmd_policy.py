@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,19 @@ import click
 
 from vmkeep.cli.completions import complete_selectors
 from vmkeep.cli.known_points import known_origins
-from vmkeep.cli.options import json_option, policies_option, repository_option, vcenter_from, vsphere_options
+from vmkeep.cli.options import (
+    catalog_url,
+    json_option,
+    policies_option,
+    repository_option,
+    site_from,
+    vcenter_from,
+    vsphere_options,
+)
 from vmkeep.cli.output import one_line, print_json, print_table, warn
 from vmkeep.cli.pages import Section, Verbs, option
 from vmkeep.cli.policy_explain import explain_all, explain_one
+from vmkeep.cli.policy_overdue import tell_overdue
 from vmkeep.cli.times import shown_time
 from vmkeep.clock import now
 from vmkeep.errors import PolicyError, UsageError
@@ -173,15 +183,46 @@ def explain(
     if selector and unprotected:
         raise UsageError("--unprotected lists VMs: leave the VM out")
     files = _read(policies)
-    for read in files:
-        if read.faults:
-            faults = counted(len(read.faults), "fault")
-            warn(f"{read.path}: has {faults}, so that it takes no VM: run 'vmkeep policy check'")
+    _warn_of_faults(files)
     points = known_origins(repository) or ()
     if selector:
         explain_one(files, vcenter_from(**vsphere), selector, points, as_json=as_json)
     else:
         explain_all(files, vcenter_from(**vsphere), points, unprotected=unprotected, as_json=as_json)
+
+
+@policy.command(
+    "overdue",
+    examples={
+        "Tell a monitoring system whether a VM has no young good point": "vmkeep policy overdue --json",
+        "Look at one policy": "vmkeep policy overdue nightly",
+    },
+)
+@click.argument("names", metavar="[POLICY]...", nargs=-1)
+@policies_option
+@repository_option
+@vsphere_options
+@json_option
+def overdue(
+    names: tuple[str, ...], policies: Path | None, repository: str | None, as_json: bool, **vsphere: str | None
+) -> None:
+    """Name each VM whose newest good restore point is older than the max_age of its policy.
+
+    Without POLICY, all policies that have a max_age are looked at, with the vCenter and the repository that are named
+    here, whichever connections the policies name. The exit code is 14 if a VM is overdue. It needs no Airflow, so it
+    also tells when Airflow is away.
+    """
+    files = _read(policies)
+    _warn_of_faults(files)
+    site = replace(site_from(repository=repository), vcenter=vcenter_from(**vsphere), catalog=catalog_url())
+    tell_overdue([read.policy for read in files if read.policy], names, site, as_json=as_json)
+
+
+def _warn_of_faults(files: Sequence[PolicyFile]) -> None:
+    for read in files:
+        if read.faults:
+            faults = counted(len(read.faults), "fault")
+            warn(f"{read.path}: has {faults}, so that it takes no VM: run 'vmkeep policy check'")
 
 
 @policy.command(

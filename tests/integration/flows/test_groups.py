@@ -53,6 +53,19 @@ def test_the_list_names_the_policies_that_take_each_vm_where_policies_are_given(
     assert "none" in vmkeep("vm", "list", "-s", "name:web01", "--policies", str(tmp_path / "policies")).stdout
 
 
+def test_overdue_names_the_vms_without_a_young_good_point_and_ends_with_an_exit_code_of_its_own(vmkeep, kept, tmp_path):
+    window = "window: {start: 22:00, end: 06:00, time_zone: UTC}\n"
+    (tmp_path / "web.yaml").write_text(f"name: web\nselection: name:web01\nmax_age: 36h\n{window}")
+    (tmp_path / "db.yaml").write_text(f"name: db\nselection: name:db01\nmax_age: 36h\n{window}")
+    overdue = ("policy", "overdue", "--policies", str(tmp_path), "-r", kept[0].repository)
+    late = vmkeep(*overdue, "--json", check=False)
+    assert isinstance(late.exception, SomeFailedError)
+    assert [(vm["policy"], vm["name"], vm["last_point_at"]) for vm in json.loads(late.stdout)] == [("db", "db01", None)]
+    assert vmkeep(*overdue, "web").exit_code == 0
+    with pytest.raises(NotFoundError, match="called gone"):
+        vmkeep(*overdue, "gone")
+
+
 def test_a_condition_that_no_vm_fits_is_told_and_an_empty_list_is_no_error(vmkeep):
     done = vmkeep("vm", "list", "-s", "folder:Prodution", "--json")
 
