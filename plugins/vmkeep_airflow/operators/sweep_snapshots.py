@@ -72,10 +72,15 @@ class SweepSnapshotsOperator(SiteOperator):
 
         swept: list[SweepReport] = []
         failed: list[str] = []
-        for place, site in self._sites(context):
+        places = self._places(context)
+        for place in places:
             self.log.info("vSphere connection %s, repository connection %s", *place)
             try:
-                swept.append(run_sweep(site, self._wishes(context)))
+                swept.append(run_sweep(self._site(place), self._wishes(context)))
+            except MissingConnectionError as error:
+                if not _is_scheduled(context):
+                    raise
+                self.log.warning("not swept: %s", error)
             except VmKeepError as error:
                 self.log.warning("%s", error)
                 failed.append(f"{place[0]}: {error}")
@@ -85,6 +90,8 @@ class SweepSnapshotsOperator(SiteOperator):
         failed += [finding.line for finding in report.of(State.FAILED)]
         if failed:
             raise TransientError(f"leftovers of dead runs could not be removed: {'; '.join(failed)}")
+        if not swept:
+            raise AirflowSkipException("nothing to sweep yet: the connections are not made")
         kept = [one for one in report.findings if one.state is not State.IN_USE][:_KEPT]
         return {"counts": to_plain(report.counts), "findings": [to_plain(one) for one in kept]}
 
@@ -108,22 +115,19 @@ class SweepSnapshotsOperator(SiteOperator):
         if not report.findings:
             self.log.info("no leftovers")
 
-    def _sites(self, context: Context) -> list[tuple[Place, Site]]:
-        """Return what a run sweeps: a scheduled one its own connections and those of all policies, any other its own.
-
-        :raises AirflowSkipException: this is a scheduled run, and the connections are not made yet.
-        """
+    def _places(self, context: Context) -> list[Place]:
+        """Return what a run sweeps: its own connections, and if it is scheduled, those of all policies."""
         own = (self.vsphere_conn_id, self.repository_conn_id)
-        run: Any = context.get("dag_run")
-        if str(getattr(run.run_type, "value", run.run_type) if run is not None else "") != "scheduled":
-            return [(own, self.site())]
+        if not _is_scheduled(context):
+            return [own]
         of_policies = [(read.policy.vsphere, read.policy.repository) for read in policy_files() if read.policy]
-        sites = []
-        for place in dict.fromkeys([own, *of_policies]):
-            try:
-                sites.append((place, make_site(vsphere_conn_id=place[0], repository_conn_id=place[1])))
-            except MissingConnectionError as error:
-                self.log.warning("not swept: %s", error)
-        if not sites:
-            raise AirflowSkipException("nothing to sweep yet: the connections are not made")
-        return sites
+        return list(dict.fromkeys([own, *of_policies]))
+
+    def _site(self, place: Place) -> Site:
+        own = place == (self.vsphere_conn_id, self.repository_conn_id)
+        return self.site() if own else make_site(vsphere_conn_id=place[0], repository_conn_id=place[1])
+
+
+def _is_scheduled(context: Context) -> bool:
+    run: Any = context.get("dag_run")
+    return run is not None and str(getattr(run.run_type, "value", run.run_type)) == "scheduled"
