@@ -38,7 +38,7 @@ _NOUNS = {
     "policy": "Check, list and explain backup policies.",
     "repo": "Make, check, prune, copy and repair a repository.",
     "restore": "Restore VMs.",
-    "vm": "List and show the VMs of a vCenter; free and thaw VMs that dead runs have left.",
+    "vm": "List and show the VMs of a vCenter; repair what dead runs have left on them.",
     "vsphere": "Print the rights that a vCenter user needs; check which transports reach a VM's disks.",
 }
 
