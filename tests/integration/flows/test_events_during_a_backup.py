@@ -143,19 +143,22 @@ def certificate_renewed(vm: Vm) -> None:
 PLANNED, TAKEN, COPYING, COPIED = "planned", "taken", "copying", "copied"
 CASES: dict[str, tuple[dict[str, Callable[[Vm], None]], type[VmKeepError] | None]] = {
     "switched on before the snapshot": ({PLANNED: switched_on}, StaleError),
-    "switched off before the snapshot": ({PLANNED: switched_off}, StaleError),
     "Tools stopped before the snapshot": ({PLANNED: tools_stopped}, QuiesceFailedError),
     "a disk added before the snapshot": ({PLANNED: disk_added}, StaleError),
     "grown, renamed, kept from moving, session ended": (
         {PLANNED: disk_grown, TAKEN: renamed, COPYING: move_refused, COPIED: session_ended},
         None,
     ),
-    "moved, vCenter restarted, host into maintenance": (
-        {PLANNED: moved_to_another_datastore, TAKEN: vcenter_restarted, COPYING: host_into_maintenance},
+    "moved, vCenter restarted, host into maintenance, switched off": (
+        {
+            PLANNED: moved_to_another_datastore,
+            TAKEN: vcenter_restarted,
+            COPYING: host_into_maintenance,
+            COPIED: switched_off,
+        },
         None,
     ),
-    "a person's snapshot, switched off": ({TAKEN: snapshot_of_a_person, COPYING: switched_off}, None),
-    "suspended, vCenter restarted": ({TAKEN: suspended, COPYING: vcenter_restarted}, None),
+    "a person's snapshot, suspended": ({TAKEN: snapshot_of_a_person, COPYING: suspended}, None),
     "read without a snapshot, and switched on and off again": ({TAKEN: switched_on_and_off_again}, StaleError),
     "read without a snapshot, and reverted to one": ({COPIED: reverted}, StaleError),
     "all snapshots removed": ({TAKEN: all_snapshots_removed}, StaleError),
