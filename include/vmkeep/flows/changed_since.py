@@ -7,7 +7,7 @@ way is planned again, and the point never claims more than was reached.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vmkeep.errors import QuiesceFailedError, StaleError
@@ -50,14 +50,15 @@ def _differences(planned: Sequence[Disk], now: Sequence[Disk]) -> list[str]:
     return found
 
 
-def reached(quiesced: Quiesced, now: VmDescription, *, required: bool, vm: str) -> Quiesced:
+def reached(quiesced: Quiesced, *, tools_run: Callable[[], bool], required: bool, vm: str) -> Quiesced:
     """Return the quiescing that was reached, because vSphere ignores the wish if VMware Tools do not run any more.
 
     vSphere may call such a snapshot quiesced all the same, so the state of the Tools right after it counts, too.
 
+    :param tools_run: tells whether they run now; it may wait for them.
     :raises QuiesceFailedError: quiescing was required.
     """
-    if quiesced.used is Quiesce.NONE or (quiesced.snapshot.quiesced and now.tools_running):
+    if quiesced.used is Quiesce.NONE or (quiesced.snapshot.quiesced and tools_run()):
         return quiesced
     why = "VMware Tools have stopped in the guest since the backup was planned"
     if required:

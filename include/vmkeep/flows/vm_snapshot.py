@@ -24,7 +24,7 @@ from vmkeep.model.fullreason import FullRead, FullReason
 from vmkeep.model.guest import CommandOutcome, Logins, outcomes
 from vmkeep.model.point import BackupMode, Consistency, Quiesce
 from vmkeep.repository import Repository
-from vmkeep.vsphere import changes, claims, inventory, snapshots, vmfiles
+from vmkeep.vsphere import changes, claims, inventory, snapshots, tools, vmfiles
 from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
 
@@ -122,12 +122,18 @@ def hold_still(
         with inventory.look_at_whole_vm(session, vm):
             now = inventory.describe_vm(session, vm)
             require_as_planned(pre, now)
-            quiesced = reached(quiesced, now, required=pre.request.quiesce_required, vm=pre.vm.name)
-            consistency = _consistency(pre, quiesced, warnings)
             warnings += _restores_since(session, repository, pre)
-            taken = _taken(session, repository, pre, begun, snapshot.moref, consistency, snapshot.created_at, warnings)
+            least = Consistency.CRASH
+            taken = _taken(session, repository, pre, begun, snapshot.moref, least, snapshot.created_at, warnings)
+        quiesced = reached(
+            quiesced,
+            tools_run=lambda: now.tools_running or tools.await_tools(session, vm),
+            required=pre.request.quiesce_required,
+            vm=pre.vm.name,
+        )
+        consistency = _consistency(pre, quiesced, warnings)
         told = replace(taken, quiesced=quiesced.used, changes=quiesced.changes, untracked=untracked)
-        return replace(told, guest_commands=frozen.ran)
+        return replace(told, consistency=consistency, warnings=tuple(warnings), guest_commands=frozen.ran)
     except BaseException:
         log.warning("VM %s: removing snapshot %s, because the step failed", pre.vm.name, snapshot.moref)
         snapshots.remove(session, vm, snapshot.moref)

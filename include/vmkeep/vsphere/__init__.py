@@ -7,10 +7,10 @@ All other packages see managed object ids (``vm-16``) and model values.
 inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds
 the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
 ``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``disturbances``, ``relocation``, ``reach``, ``rdms``,
-``guestcommands``; ``hostbundles`` for the configuration of a host. *A sweep*: ``traces`` and ``attached``. *A new VM*:
-``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``, ``cards``,
-``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there, and ``create``
-makes it.
+``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host. *A sweep*: ``traces`` and ``attached``.
+*A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
+``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there, and
+``create`` makes it.
 
 The door re-exports no names, because each command needs few of these modules and pyVmomi is slow to load: it lists
 the modules that others may import.
@@ -49,6 +49,7 @@ __all__ = [
     "snapshots",
     "suspensions",
     "tickets",
+    "tools",
     "traces",
     "vmfacts",
     "vmfiles",

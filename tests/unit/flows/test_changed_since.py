@@ -70,19 +70,18 @@ def test_a_disk_that_has_grown_or_was_moved_is_copied_as_it_is_now():
 @pytest.mark.parametrize(("told", "tools"), [(True, False), (False, True), (False, False)])
 def test_a_snapshot_that_no_tools_can_have_quiesced_counts_as_not_quiesced_and_says_why(told, tools):
     taken = replace(TAKEN, snapshot=replace(TAKEN.snapshot, quiesced=told))
-    now = replace(NOW, tools_running=tools)
 
-    found = reached(taken, now, required=False, vm="a")
+    found = reached(taken, tools_run=lambda: tools, required=False, vm="a")
 
     (change,) = found.changes
     assert (found.used, change.asked, change.used, change.reason) == ("none", "file-system", "none", "no-tools")
     assert ["Tools have stopped" in warning for warning in found.warnings] == [True]
     with pytest.raises(QuiesceFailedError, match="quiescing is required"):
-        reached(taken, now, required=True, vm="a")
+        reached(taken, tools_run=lambda: tools, required=True, vm="a")
 
 
 def test_what_was_reached_stays_as_it_is():
     unquiesced = replace(TAKEN, used=Quiesce.NONE)
 
-    assert reached(TAKEN, NOW, required=True, vm="a") is TAKEN
-    assert reached(unquiesced, replace(NOW, tools_running=False), required=False, vm="a") is unquiesced
+    assert reached(TAKEN, tools_run=lambda: True, required=True, vm="a") is TAKEN
+    assert reached(unquiesced, tools_run=lambda: False, required=False, vm="a") is unquiesced
