@@ -201,8 +201,8 @@ def _of_all(vms: Iterable[VmTraces]) -> Iterator[tuple[VmRef, VmSnapshot]]:
 def _of_one(session: Session, moref: str) -> Iterator[tuple[VmRef, VmSnapshot]]:
     """Yield the snapshots of runs on one VM, after those that are being taken. A VM that is gone has none."""
     try:
-        record = inventory.find_by_id(session, moref)
-        for snapshot in snapshots.list_ours(session, moref):
-            yield VmRef(moref=moref, name=record.name), snapshot
+        if found := snapshots.list_ours(session, moref):
+            vm = VmRef(moref=moref, name=inventory.find_by_id(session, moref).name)
+            yield from ((vm, snapshot) for snapshot in found)
     except NotFoundError:
         return

@@ -8,8 +8,10 @@ from functools import partial
 
 import pytest
 
-from tests.integration.flows.restoring import back_up
+from tests.integration.flows.restoring import back_up, hands
 from vmkeep.flows import connect
+from vmkeep.flows.leftovers import find_run_snapshots
+from vmkeep.vsphere import inventory
 
 MOST = 40
 """Calls of a backup of one disk, whose changes take two or three answers of the lab."""
@@ -50,3 +52,12 @@ def test_the_next_process_of_a_worker_does_not_start_the_same_driver_again(site,
     monkeypatch.setattr(sys, "executable", "/nowhere")  # so that no child can start
 
     assert connect.check_driver(site) == told
+
+
+def test_a_look_for_snapshots_of_dead_runs_on_one_vm_takes_one_call(bench):
+    with hands(bench.lab) as session:
+        moref = inventory.find_vm(session, "old01").moref
+
+    calls = calls_of(bench.lab, lambda: find_run_snapshots(bench.site, moref))
+
+    assert calls["RetrievePropertiesEx"] == 1, calls
