@@ -63,6 +63,13 @@ def same_path(typed: str, found: str) -> bool:
     return [decode_name(part) for part in typed.split("/")] == [decode_name(part) for part in found.split("/")]
 
 
+def shown_path(path: str) -> str:
+    """Return a VM's inventory path as vSphere's clients show it: without its datacenter's folder ``vm``."""
+    parts = path.split("/")
+    hidden = next((at for at, part in enumerate(parts) if part == "vm" and at > 1), None)
+    return path if hidden is None else "/".join((*parts[:hidden], *parts[hidden + 1 :]))
+
+
 def path_meant(text: str) -> str | None:
     """Return the inventory path that a person may mean by a text; ``None``: the text is not a path."""
     path = text.removeprefix(PREFIX)

@@ -228,9 +228,10 @@ def test_latest_takes_the_inventory_path_of_a_vm(repository, point):
         vm = VmIdentity(name="twin", key=key, inventory_path=f"/Lab/vm/{folder}/twin")
         repository.seal(point(vm=vm, run=key))
 
-    assert repository.find_point("latest:/Lab/vm/Test/twin").run == "k1"
+    for path in ("/Lab/vm/Test/twin", "/Lab/Test/twin"):
+        assert repository.find_point(f"latest:{path}").run == "k1"
     assert repository.find_point("latest:name:/Lab/vm/a%2Fb/twin").run == "k2"
-    for path in ("/Lab/vm/test/twin", "/Lab/vm/a/b/twin", "/Lab/vm/Test/twin/"):
+    for path in ("/Lab/vm/test/twin", "/Lab/vm/a/b/twin", "/Lab/vm/Test/twin/", "/Test/twin", "/Lab/vm/vm/Test/twin"):
         with pytest.raises(NotFoundError):
             repository.find_point(f"latest:{path}")
 

@@ -20,7 +20,7 @@ from vmkeep.clock import now
 from vmkeep.errors import AmbiguousError, BlobNotFoundError, CorruptError, NotFoundError, UsageError
 from vmkeep.model.hostconfig import is_host_key
 from vmkeep.model.point import RestorePoint, VmIdentity, settled_vcenters
-from vmkeep.model.selector import names_meant, path_meant, same_path
+from vmkeep.model.selector import names_meant, path_meant, same_path, shown_path
 from vmkeep.repository.points.manifests import Manifests, ReadPoint
 from vmkeep.repository.points.pointnames import AHEAD, PointName
 
@@ -275,7 +275,8 @@ def _is_meant(text: str, vm: VmIdentity | None) -> bool:
     if vm is None:
         return False
     path = path_meant(text)
-    by_path = path is not None and vm.inventory_path is not None and same_path(path, vm.inventory_path)
+    known = (vm.inventory_path, shown_path(vm.inventory_path)) if vm.inventory_path is not None else ()
+    by_path = path is not None and any(same_path(path, each) for each in known)
     return by_path or vm.name in names_meant(text)
 
 
