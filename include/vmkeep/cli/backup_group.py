@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 import click
 
@@ -85,32 +85,36 @@ class _Backups:
     def run(self, parallel: int, work: Callable[[VmRef, Stop], _Result]) -> None:
         """Back up all VMs. An interrupt stops the backups that run, and waits until they have cleaned up."""
         # Daemons, because a second interrupt ends the program without waiting for them.
-        threads = [Thread(target=self._help, args=(work,), daemon=True) for _ in range(min(parallel, len(self._vms)))]
-        for thread in threads:
-            thread.start()
+        ends = [Event() for _ in range(min(parallel, len(self._vms)))]
+        for end in ends:
+            Thread(target=self._help, args=(work, end), daemon=True).start()
         try:
-            _await(threads)
+            _await(ends)
         except KeyboardInterrupt:
             warn("stopping: the backups that run are cancelled, and remove their snapshots; interrupt again to end now")
             self._stop.ask()
-            _await(threads)
+            _await(ends)
             raise
 
-    def _help(self, work: Callable[[VmRef, Stop], _Result]) -> None:
-        while (vm := self._next()) is not None:
-            result = work(vm, self._stop)
-            with self._lock:
-                self._results[vm.moref] = result
-                _tell(result, f"{len(self._results)} of {len(self._vms)}")
+    def _help(self, work: Callable[[VmRef, Stop], _Result], end: Event) -> None:
+        try:
+            while (vm := self._next()) is not None:
+                result = work(vm, self._stop)
+                with self._lock:
+                    self._results[vm.moref] = result
+                    _tell(result, f"{len(self._results)} of {len(self._vms)}")
+        finally:
+            end.set()
 
     def _next(self) -> VmRef | None:
         with self._lock:
             return None if self._stop.asked or not self._waiting else self._waiting.popleft()
 
 
-def _await(threads: Sequence[Thread]) -> None:
-    for thread in threads:
-        thread.join()
+def _await(ends: Sequence[Event]) -> None:
+    """Wait for every thread. An interrupted ``join`` of Python before 3.13 takes a thread that runs for ended."""
+    for end in ends:
+        end.wait()
 
 
 def _back_up(
