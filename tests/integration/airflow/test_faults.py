@@ -191,7 +191,7 @@ def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, s
     assert_nothing_is_left(control, airflow)
 
 
-def test_a_run_that_a_window_stops_in_mid_copy_seals_nothing_and_leaves_no_snapshot(
+def test_a_run_that_a_window_stops_wherever_it_is_seals_nothing_and_leaves_no_snapshot(
     api, airflow, control, site, stuck_disk
 ):
     before = points(site)
@@ -202,7 +202,7 @@ def test_a_run_that_a_window_stops_in_mid_copy_seals_nothing_and_leaves_no_snaps
     stuck_disk()
     assert_nothing_is_left(control, airflow)
     assert points(site) == before
-    assert max(tries_of_copies(api, run), default=1) == 1
+    assert max(tries_of_copies(api, run), default=0) <= 1, "what is stopped is not tried again"
 
 
 def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, control, site, stuck_disk):
