@@ -31,5 +31,6 @@ def test_who_uses_a_limit_and_who_waits_is_shown(tmp_path):
             "limit": {"key": "nfc/x", "name": "NFC sessions of host esx1", "most": 1, "of_nfc": False},
             "holders": ["backup of web01"],
             "waiting": ["backup of web02"],
+            "runs": ["a"],
         }
     ]
