@@ -37,7 +37,7 @@ from vmkeep.model.point import DiskImage, Power, RestorePoint
 from vmkeep.model.quiescing import QuiesceRequest
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
-from vmkeep.repository import open_site_repository, point_id
+from vmkeep.repository import Repository, open_site_repository, point_id
 from vmkeep.transfer import RunningTransfer, start_copy, verify_disk
 from vmkeep.vsphere import inventory, rightscheck, snapshots
 from vmkeep.vsphere.rights import Purpose
@@ -59,8 +59,7 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
     driver = check_driver(site)
     array_hooks.check(site)
     with open_site_repository(site) as repository, open_vsphere(site) as session, ExitStack() as reading:
-        seen = sightings_for(session, request.vm_selector, repository, site.catalog)
-        moref = inventory.find_moref(session, request.vm_selector, seen)
+        moref = _meant(session, request, repository, site)
         reading.enter_context(inventory.look_at_whole_vm(session, moref))
         vm = inventory.describe_vm(session, moref)
         if vm.not_protectable is not None:
@@ -97,6 +96,19 @@ def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins)
             transports=ways,
             warnings=(*half_written, *warnings, *last.warnings, *choice.warnings, *warnings_of(ways, disks), *guest),
         )
+
+
+def _meant(session: Session, request: BackupRequest, repository: Repository, site: Site) -> str:
+    """Return the id of the VM that a request means.
+
+    A window has chosen the VM by its id already. So no other VM can be meant, whatever somebody has called it, and the
+    names of all VMs, which take a call for each 200, are not read once more for each of them.
+    """
+    kind, _, moref = request.vm_selector.partition(":")
+    if request.policy and kind == "moref":
+        return inventory.find_by_id(session, moref).moref
+    seen = sightings_for(session, request.vm_selector, repository, site.catalog)
+    return inventory.find_moref(session, request.vm_selector, seen)
 
 
 def take_snapshot(

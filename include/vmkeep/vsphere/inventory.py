@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from vmkeep.errors import AmbiguousError, NotFoundError, SelectorError
@@ -28,7 +29,7 @@ from vmkeep.vsphere.describe import (
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.guests import Sighting
 from vmkeep.vsphere.paths import inventory_path_of
-from vmkeep.vsphere.properties import read, read_all, read_each
+from vmkeep.vsphere.properties import look_at, read, read_all, read_each
 from vmkeep.vsphere.records import FIELDS, VmRecord, record_of
 from vmkeep.vsphere.server import server_uuid
 from vmkeep.vsphere.session import Session
@@ -130,10 +131,11 @@ def find_by_id(session: Session, mo_id: str) -> VmRecord:
     :raises NotFoundError: no VM has that id.
     """
     with speaking(f"look for VM {mo_id}"):
-        found = _by_moref(session, mo_id)
-        if not found:
-            raise NotFoundError(f"no VM with id '{mo_id}' on {session.host}; list them with 'vmkeep vm list'")
-        return record_of(found[0], read(session, found[0], *FIELDS))
+        vm = session.vm(mo_id)
+        with look_at(session, vm, *FIELDS) if mo_id else nullcontext():
+            if not _by_moref(session, mo_id):
+                raise NotFoundError(f"no VM with id '{mo_id}' on {session.host}; list them with 'vmkeep vm list'")
+            return record_of(vm, read(session, vm, *FIELDS))
 
 
 def identity_of(session: Session, vm: VmRecord) -> VmIdentity:

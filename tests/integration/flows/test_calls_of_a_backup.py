@@ -8,9 +8,12 @@ from functools import partial
 
 import pytest
 
-from tests.integration.flows.restoring import back_up, hands
+from tests.integration.flows.restoring import back_up, hands, new_run
+from vmkeep.errors import NotFoundError
 from vmkeep.flows import connect
+from vmkeep.flows.backup import preflight
 from vmkeep.flows.leftovers import find_run_snapshots
+from vmkeep.flows.values import BackupRequest
 from vmkeep.vsphere import inventory
 
 MOST = 40
@@ -61,3 +64,18 @@ def test_a_look_for_snapshots_of_dead_runs_on_one_vm_takes_one_call(bench):
     calls = calls_of(bench.lab, lambda: find_run_snapshots(bench.site, moref))
 
     assert calls["RetrievePropertiesEx"] == 1, calls
+
+
+def test_a_backup_that_a_window_starts_reads_no_names_of_other_vms(bench):
+    with hands(bench.lab) as session:
+        moref = inventory.find_vm(session, "web01").moref
+
+    calls = calls_of(bench.lab, lambda: preflight(bench.site, window_request(moref)))
+
+    assert calls["CreateContainerView"] == 0, calls
+    with pytest.raises(NotFoundError, match="no VM with id 'vm-999'"):
+        preflight(bench.site, window_request("vm-999"))
+
+
+def window_request(moref: str) -> BackupRequest:
+    return BackupRequest(vm_selector=f"moref:{moref}", run=new_run(), policy="nightly")
