@@ -229,7 +229,7 @@ def airflow(shared_airflow: SharedAirflow) -> AirflowProcesses:
 def api(airflow) -> WatchedApi:
     client = WatchedApi(airflow.home)
     end = time.monotonic() + HANG
-    while not all(client.knows(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
+    while not all(client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
         airflow.check()
         assert time.monotonic() < end, "the DAGs were not registered"
         time.sleep(0.2)

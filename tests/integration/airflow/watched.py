@@ -21,6 +21,10 @@ class WatchedApi(AirflowApi):
         super().__init__(home.url, user=home.user, password=home.password)
         self._database = f"file:{home.database}?mode=ro"
 
+    def is_registered(self, dag_id: str) -> bool:
+        """Return whether a DAG has been parsed, paused or not: the tests of another module may have paused it."""
+        return bool(self._rows("SELECT 1 FROM dag WHERE dag_id = ?", dag_id))
+
     def seen(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the tasks of a run as they are now: id, map index, state and try."""
         columns = ("task_id", "map_index", "state", "try_number")
