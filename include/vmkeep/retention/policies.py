@@ -1,10 +1,15 @@
 """Decides about the points of each VM by the rule of the policy that made them, or by the repository's own rule.
 
 The newest point of a VM that names a policy tells the policy of the VM, for all of its points. A point that a person
-made by hand names none, and changes nothing. So a single backup never hands a VM's points to another rule.
+made by hand names none, and changes nothing.
+
+A VM may get to another policy for one night only, because somebody edited a tag or switched a policy off. So a point
+that names another policy than the VM's goes only if both rules drop it. The rule of that policy counts all points of
+the VM, and its own ones represent a day or a year before newer ones of others.
 
 No point of a VM goes while its policy's rule is not known: the policy's file is gone, or has faults, or the program
-was given no policies, or the manifest that would name the policy cannot be read.
+was given no policies, or the manifest that would name the policy cannot be read. No point goes whose own policy has
+faults. An own policy whose file is gone holds nothing once the VM has another one, because it may have been renamed.
 """
 
 from __future__ import annotations
@@ -61,20 +66,48 @@ def decide_by_policy(
     :param zone: the time zone of the repository's own rule.
     :returns: one decision for each point, sorted by VM, then by time.
     """
-    decisions: list[RetentionDecision] = []
-    for of_vm in points_by_vm(points):
-        name, of_policy = _policy_of(of_vm, policies, now)
+    deciding = _Deciding(rule=rule, policies=policies, now=now, zone=zone)
+    decisions = [decision for of_vm in points_by_vm(points) for decision in deciding.of_vm(of_vm)]
+    return sorted(decisions, key=lambda each: (each.point.vm_key, each.point.taken_at, each.point.ref))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deciding:
+    """The rules and the time of one decision about many VMs."""
+
+    rule: RetentionRule | None
+    policies: PolicyRules
+    now: datetime
+    zone: tzinfo
+
+    def of_vm(self, points: Sequence[PointFacts]) -> list[RetentionDecision]:
+        """Decide about the points of one VM by its policy, and about those of its earlier policies by these, too."""
+        name, of_policy = _policy_of(points, self.policies, self.now)
+        decisions = self._by(points, name, of_policy)
+        earlier = {point.policy for point in points if point.policy != name and point.policy in self.policies.rules}
+        own = {each: self._by(points, each or "", self.policies.rules[each or ""], first=each) for each in earlier}
+        return [
+            own[decision.point.policy][at] if not decision.keep and decision.point.policy in own else decision
+            for at, decision in enumerate(decisions)
+        ]
+
+    def _by(
+        self, points: Sequence[PointFacts], name: str, of_policy: PolicyRule, *, first: str | None = None
+    ) -> list[RetentionDecision]:
+        """Decide about all points of one VM by the rule of one policy.
+
+        :param name: empty: no policy, so that the repository's own rule counts.
+        """
         if of_policy.unknown:
             why = f"policy {name}: {of_policy.unknown}" if name else of_policy.unknown
-            decisions += _all_kept(of_vm, Cause.UNKNOWN_RULE, why)
-        elif of_policy.rule is not None:
+            return _all_kept(points, Cause.UNKNOWN_RULE, why)
+        if of_policy.rule is not None:
             told = f"policy {name}: {of_policy.rule}"
-            decisions += _told(decide(of_vm, of_policy.rule, now=now, zone=of_policy.zone), told)
-        elif rule is not None:
-            decisions += _told(decide(of_vm, rule, now=now, zone=zone), f"repository: {rule}")
-        else:
-            decisions += _all_kept(of_vm, Cause.NO_RULE, "no retention rule is set for this VM")
-    return sorted(decisions, key=lambda each: (each.point.vm_key, each.point.taken_at, each.point.ref))
+            return _told(decide(points, of_policy.rule, now=self.now, zone=of_policy.zone, first=first), told)
+        if self.rule is not None:
+            decided = decide(points, self.rule, now=self.now, zone=self.zone, first=first)
+            return _told(decided, f"repository: {self.rule}")
+        return _all_kept(points, Cause.NO_RULE, "no retention rule is set for this VM")
 
 
 def _policy_of(points: Sequence[PointFacts], policies: PolicyRules, now: datetime) -> tuple[str, PolicyRule]:

@@ -1,7 +1,7 @@
 """Decides which restore points a retention rule keeps, and for which reasons. Pure: it removes nothing.
 
 The rules apply to each VM, in this order. VMs of two vCenters are two VMs, even if one has the UUID of the other; and
-so are two VMs of one vCenter with one UUID that are both being backed up.
+so are two managed objects of one vCenter with one UUID, of which one may be a copy of the other.
 
 - A point from the future is kept, because a clock was wrong. It fills no bucket, so that it replaces no real point.
 - If a VM has no good point, all its points are kept, because a person has to look.
@@ -29,10 +29,6 @@ from vmkeep.retention.durations import LONGEST
 
 Bucket: TypeAlias = tuple[int, ...]
 """Identifies a bucket: equal for all its points, and greater for later buckets."""
-
-
-_NEAR = timedelta(days=8)
-"""Time between the newest points of two VMs that are backed up at one time: a week, and a day for delays."""
 
 
 class Cause(StrEnum):
@@ -140,12 +136,14 @@ class RetentionRule:
 
 
 def decide(
-    points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zone: tzinfo
+    points: Iterable[PointFacts], rule: RetentionRule, *, now: datetime, zone: tzinfo, first: str | None = None
 ) -> list[RetentionDecision]:
     """Decide for every point whether it stays, with the reasons. The module's text has the rules.
 
     :param now: an aware time. Points after it are kept.
     :param zone: the rule's time zone, in which days, weeks, months and years begin.
+    :param first: name of a policy whose points represent a bucket before newer points of others do; ``None``: the
+        newest point represents it, whoever asked for it.
     :returns: one decision for each point, sorted by VM, then by time.
     """
     if now.tzinfo is None:
@@ -153,7 +151,7 @@ def decide(
     now = now.astimezone(UTC)  # because arithmetic in a zone with summer time can be hours off
     verdicts: list[RetentionDecision] = []
     for of_vm in points_by_vm(points):
-        verdicts += _mark_vm(of_vm, rule, now, zone)
+        verdicts += _mark_vm(of_vm, rule, now, zone, first)
     return sorted(verdicts, key=lambda verdict: (verdict.point.vm_key, verdict.point.taken_at, verdict.point.ref))
 
 
@@ -180,36 +178,20 @@ def points_by_vm(points: Iterable[PointFacts]) -> Iterator[list[PointFacts]]:
 
 
 def _apart(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
-    """Divide the points of one key, because a copy of a VM is another VM, also beside its original in one vCenter."""
-    parts: dict[str | None, list[PointFacts]] = {}
-    for point, vcenter in zip(points, settled_vcenters([point.vcenter for point in points]), strict=True):
-        parts.setdefault(vcenter, []).append(point)
-    return [side for part in parts.values() for side in _side_by_side(part)]
+    """Divide the points of one key by vCenter and managed object, because a copy of a VM beside it is another VM.
 
-
-def _side_by_side(points: Sequence[PointFacts]) -> list[list[PointFacts]]:
-    """Divide the points of one vCenter by the VMs that are backed up at one time.
-
-    Two managed objects are two VMs if their newest good points are near to each other. Else the later one is the same
-    VM, which was registered again. The newest good point of each VM always stays, so that a later decision divides the
-    points in the same way.
+    A VM that was registered again is another object, too. Its earlier points stay as those of a VM that is gone. No
+    time tells the two cases apart for certain: a copy may be backed up each day, and its original once a month.
     """
-    newest: dict[str | None, datetime] = {}
-    for point in points:
-        if point.good:
-            newest[point.moref] = max(point.taken_at, newest.get(point.moref, point.taken_at))
-    last = max(newest.values(), default=None)
-    own = sorted(moref or "" for moref, at in newest.items() if last is not None and last - at <= _NEAR)
-    if len(own) < 2:
-        return [list(points)]
-    parts: dict[str, list[PointFacts]] = {}
-    for point in points:
-        moref = point.moref or ""
-        parts.setdefault(moref if moref in own else own[0], []).append(point)
+    parts: dict[tuple[str | None, str | None], list[PointFacts]] = {}
+    for point, vcenter in zip(points, settled_vcenters([point.vcenter for point in points]), strict=True):
+        parts.setdefault((vcenter, point.moref), []).append(point)
     return list(parts.values())
 
 
-def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, zone: tzinfo) -> list[RetentionDecision]:
+def _mark_vm(
+    points: Sequence[PointFacts], rule: RetentionRule, now: datetime, zone: tzinfo, first: str | None
+) -> list[RetentionDecision]:
     """Decide about the points of one VM.
 
     :param points: sorted by time.
@@ -227,7 +209,7 @@ def _mark_vm(points: Sequence[PointFacts], rule: RetentionRule, now: datetime, z
             reasons[point.ref].append(KeepReason(cause=Cause.NO_GOOD, text="no point of this VM is known to be good"))
     else:
         for cause, count in _counts(rule):
-            for point, reason in _by_bucket(past, cause, count, zone):
+            for point, reason in _by_bucket(past, cause, count, zone, first):
                 reasons[point.ref].append(reason)
         if rule.keep_within is not None:
             text = f"within {_short(rule.keep_within)}"
@@ -252,7 +234,7 @@ def _counts(rule: RetentionRule) -> list[tuple[Cause, int]]:
 
 
 def _by_bucket(
-    points: Sequence[PointFacts], cause: Cause, count: int, zone: tzinfo
+    points: Sequence[PointFacts], cause: Cause, count: int, zone: tzinfo, first: str | None
 ) -> Iterable[tuple[PointFacts, KeepReason]]:
     """Yield the points of one VM that one kind of bucket keeps, with the reason.
 
@@ -262,7 +244,8 @@ def _by_bucket(
         buckets: dict[str, Bucket] = {point.ref: (number,) for number, point in enumerate(points)}
     else:
         buckets = {point.ref: _BUCKETS[cause](point.taken_at.astimezone(zone)) for point in points}
-    standing = {buckets[point.ref]: point for point in points if point.good}
+    ranked = sorted(points, key=lambda point: first is not None and point.policy == first)
+    standing = {buckets[point.ref]: point for point in ranked if point.good}
     kept = sorted(standing, reverse=True)[:count]
     for rank, bucket in enumerate(kept, start=1):
         point = standing[bucket]

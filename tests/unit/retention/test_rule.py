@@ -288,6 +288,15 @@ def test_a_vm_that_is_not_backed_up_any_more_is_not_expected_to_be():
     assert len(expected_points([at("2026-11-19T22:00")], now=NOW, until=NOW + timedelta(days=9))) == 9
 
 
+def test_no_point_goes_of_a_copy_whose_points_are_all_damaged_though_its_original_has_good_ones():
+    found = [
+        PointFacts(ref=f"vm/{moref}", vm_key="vm", vcenter="a", moref=moref, taken_at=NOW, good=good)
+        for moref, good in (("vm-1", True), ("vm-9", False))
+    ]
+    rule = RetentionRule(keep_last=1)
+    assert all(verdict.keep for verdict in decide(found, rule, now=NOW, zone=UTC))
+
+
 def test_a_copy_beside_its_original_in_one_vcenter_pushes_out_no_point_of_it():
     points = [
         PointFacts(ref=f"vm/{moref}{day}", vm_key="vm", vcenter="a", moref=moref, taken_at=taken_at)
@@ -303,19 +312,19 @@ def test_a_copy_beside_its_original_in_one_vcenter_pushes_out_no_point_of_it():
     assert refs(left) == {"vm/vm-10", "vm/vm-11", "vm/vm-20", "vm/vm-21"}
 
 
-def test_a_vm_that_was_registered_again_goes_on_with_its_own_history():
-    before = [
-        PointFacts(ref=f"vm/old{day}", vm_key="vm", vcenter="a", moref="vm-1", taken_at=NOW - timedelta(days=day))
-        for day in range(20, 30)
+def test_a_vm_of_a_monthly_window_loses_no_point_to_a_copy_that_is_backed_up_each_day():
+    monthly = [
+        PointFacts(ref=f"vm/m{day}", vm_key="vm", vcenter="a", moref="vm-1", taken_at=NOW - timedelta(days=day))
+        for day in (20, 50, 80)
     ]
-    since = [
-        PointFacts(ref=f"vm/new{day}", vm_key="vm", vcenter="a", moref="vm-9", taken_at=NOW - timedelta(days=day))
-        for day in range(20)
+    daily = [
+        PointFacts(ref=f"vm/d{day}", vm_key="vm", vcenter="a", moref="vm-9", taken_at=NOW - timedelta(days=day))
+        for day in range(14)
     ]
 
-    left = survivors([*before, *since], RetentionRule(keep_last=22), NOW, UTC)
+    left = survivors([*monthly, *daily], RetentionRule(keep_last=3), NOW, UTC)
 
-    assert refs(left) == {*(point.ref for point in since), "vm/old20", "vm/old21"}
+    assert refs(left) == {"vm/m20", "vm/m50", "vm/m80", "vm/d0", "vm/d1", "vm/d2"}
 
 
 def test_a_copy_in_another_vcenter_pushes_out_no_point_of_its_original():

@@ -44,7 +44,30 @@ def test_a_point_made_by_hand_does_not_hand_its_vm_to_the_repositorys_rule():
 
 def test_the_newest_point_that_names_a_policy_tells_the_rule_of_all_points_of_its_vm():
     assert gone(points(None, None, "plain", "gold")) == ["vm/0"]
-    assert gone(points("gold", "gold", "plain")) == ["vm/0", "vm/1"]
+    assert gone(points(None, None, None, "plain")) == ["vm/0", "vm/1", "vm/2"]
+
+
+def test_a_night_with_another_policy_takes_no_point_from_the_rule_that_promised_to_keep_it():
+    assert gone(points("gold", "gold", "gold", "gold", "plain")) == ["vm/0", "vm/1"]
+    assert gone(points("gold", "gold", "plain", "gold")) == ["vm/0"]
+
+
+def test_points_of_an_earlier_policy_age_by_its_rule_which_counts_all_points_of_the_vm():
+    assert gone(points("gold", "gold", "plain", "plain", "plain"), rule=RetentionRule(keep_last=4)) == ["vm/0"]
+
+
+def test_a_newer_point_of_another_policy_does_not_stand_for_the_year_of_an_earlier_one():
+    yearly = PolicyRules(rules={"gold": PolicyRule(rule=RetentionRule(keep_yearly=2)), "plain": PolicyRule()})
+    assert gone(points("gold", "gold", "plain", "plain"), policies=yearly) == ["vm/0", "vm/2"]
+
+
+def test_a_point_stays_whose_own_policy_has_faults_and_an_own_policy_that_is_gone_holds_none():
+    policies = PolicyRules(rules={"plain": PolicyRule(), "broken": PolicyRule(unknown="its policy file has faults")})
+    assert gone(points("broken", "gone", "plain"), policies=policies) == ["vm/1"]
+
+
+def test_points_stay_of_an_earlier_policy_for_which_no_rule_is_set():
+    assert gone(points("plain", "plain", "gold", "gold", "gold", "gold"), rule=None) == ["vm/2"]
 
 
 @pytest.mark.parametrize("rule", [LAST, None])
