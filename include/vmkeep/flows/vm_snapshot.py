@@ -98,8 +98,8 @@ def hold_still(
     if pre.mode is BackupMode.ASIS:
         with inventory.look_at_whole_vm(session, vm):
             resting = require_off(session, pre)
-            require_as_planned(pre, resting)
             warnings += _restores_since(session, repository, pre)
+            require_as_planned(pre, resting)
             taken = _taken(session, repository, pre, begun, None, _resting(pre), session.server_time(), warnings)
         ran = outcomes(pre.request.guest, CommandOutcome.NOT_RUN) if pre.request.guest else None
         return replace(taken, version=resting.change_version, quiesced=Quiesce.NONE, guest_commands=ran)
@@ -121,8 +121,8 @@ def hold_still(
     try:
         with inventory.look_at_whole_vm(session, vm):
             now = inventory.describe_vm(session, vm)
-            require_as_planned(pre, now)
             warnings += _restores_since(session, repository, pre)
+            require_as_planned(pre, now)
             least = Consistency.CRASH
             taken = _taken(session, repository, pre, begun, snapshot.moref, least, snapshot.created_at, warnings)
         quiesced = reached(
