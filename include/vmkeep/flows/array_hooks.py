@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from vmkeep.clock import now
 from vmkeep.errors import ArrayHookError, CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows.connect import open_vsphere
-from vmkeep.flows.other_restores import HasEnded, is_young, nobody_knows, owner_has_ended
+from vmkeep.flows.other_restores import HasEnded, nobody_knows, run_is_alive
 from vmkeep.flows.values import Preflight, SnapshotTaken
 from vmkeep.model.arrayhook import HookAnswer, HookDisk, HookEvent, HookFacts, HookStore
 from vmkeep.model.job import from_json, to_json
@@ -169,12 +169,7 @@ def _end_if_dead(
 
 
 def _is_alive(repository: Repository, note: PendingHook, has_ended: HasEnded) -> bool:
-    area = repository.run(note.facts.run)
-    if area.fenced:
-        return False
-    if (ended := owner_has_ended(area, has_ended)) is not None:
-        return not ended
-    return area.has_live_lease() or is_young(note.since, now())
+    return run_is_alive(repository.run(note.facts.run), note.since, now=now(), has_ended=has_ended)
 
 
 def _end(site: Site, repository: Repository, note: PendingHook) -> VmKeepError | None:

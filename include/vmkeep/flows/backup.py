@@ -50,6 +50,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_LEASE = "snapshot"
+"""Name of the lease that a run holds while its snapshot is taken."""
+
 
 def preflight(site: Site, request: BackupRequest, *, logins: Logins = no_logins) -> Preflight:
     """Find out and decide all that can be known before the VM is touched. Changes nothing.
@@ -125,21 +128,22 @@ def take_snapshot(
         area = repository.run(pre.request.run)
         area.restart()
         require_server(session, pre.vm.vcenter, pre.vm.name)
+        vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         suspension.resume_before_backup(session, repository, pre, has_ended)
         remove_leftovers(session, repository, pre, has_ended)  # which may make the room that this snapshot needs
         limits.hold_for_snapshot(session, repository, site.limits, pre)
         begun = repository.begin_run(pre.request.run)
         area.store("owner", pre.request.owner.encode())
-        hooks = array_hooks.end_left(site, repository, pre, has_ended)
-        vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
-        frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
-        try:
-            warnings = vm_access.hold(site, session, repository, vm, run)
-            taken = hold_still(session, repository, pre, begun=begun, logins=logins)
-            taken = array_hooks.before_copy(site, session, repository, pre, taken)
-        except BaseException:
-            vm_access.release(site, session, repository, vm.moref, run)
-            raise
+        with area.open_lease(_LEASE, removed=True):  # because the array hook may take longer than a run counts as young
+            hooks = array_hooks.end_left(site, repository, pre, has_ended)
+            frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
+            try:
+                warnings = vm_access.hold(site, session, repository, vm, run)
+                taken = hold_still(session, repository, pre, begun=begun, logins=logins)
+                taken = array_hooks.before_copy(site, session, repository, pre, taken)
+            except BaseException:
+                vm_access.release(site, session, repository, vm.moref, run)
+                raise
         return replace(taken, warnings=(*hooks, *frozen, *warnings, *taken.warnings))
 
 

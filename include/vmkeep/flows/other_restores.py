@@ -1,4 +1,4 @@
-"""Tells whether the restore that has marked a VM is still at work, and ends a restore that is dead."""
+"""Tells whether another run is still at work, as far as this repository can tell, and ends a restore that is dead."""
 
 from __future__ import annotations
 
@@ -55,6 +55,40 @@ def owner_has_ended(area: RunArea, has_ended: HasEnded) -> bool | None:
     """Return whether the owner of a run has ended; ``None``: it is not known, or no readable note names an owner."""
     owner = owner_of(area)
     return has_ended(owner) if owner else None
+
+
+def run_is_alive(
+    area: RunArea,
+    since: datetime,
+    *,
+    now: datetime,
+    has_ended: HasEnded = nobody_knows,
+    given_up: timedelta = GIVEN_UP,
+) -> bool:
+    """Tell whether the run that left a trace on a VM may still be at work, as far as this repository can tell.
+
+    A run that names an owner counts as alive while nobody here knows the owner, because its copies may wait: for room
+    within a limit, for a proxy, or for a retry. It holds no lease then.
+
+    :param since: the time of the trace.
+    :param now: the time by the same clock.
+    :param given_up: age from which a silent run of an unknown owner is dead.
+    """
+    if area.fenced:
+        return False
+    if (ended := owner_has_ended(area, has_ended)) is not None:
+        return not ended
+    return is_young(since, now) or area.has_live_lease() or (abs(now - since) < given_up and _has_owner(area))
+
+
+def _has_owner(area: RunArea) -> bool:
+    """Return whether a run names an owner, so that another program could tell whether it has ended."""
+    try:
+        return bool(area.load("owner"))
+    except NotFoundError:
+        return False
+    except CorruptError:
+        return True
 
 
 def restore_is_alive(

@@ -18,7 +18,7 @@ from vmkeep.flows.restore_ledger import PlanLedger
 from vmkeep.flows.restore_saved import SavedVm, load_saved, refuse_for_existing, request_place, spec_options
 from vmkeep.flows.targets import find_target, may_run_here, strange_target
 from vmkeep.flows.values import DeadRestore, DiskMatch, OnConflict, PhysicalRdm, RestorePlan, RestoreRequest
-from vmkeep.flows.vm_snapshot import snapshot_run_is_alive
+from vmkeep.flows.vm_snapshot import IF_DEAD, snapshot_run_is_alive
 from vmkeep.model.disk import Disk
 from vmkeep.model.point import RestorePoint
 from vmkeep.model.site import Site
@@ -132,7 +132,7 @@ def refuse_beside_a_backup(session: Session, repository: Repository, vm: VmRef, 
     for snapshot in snapshots.list_ours(session, vm.moref):
         if snapshot_run_is_alive(repository, snapshot, now=session.server_time(), has_ended=has_ended):
             raise ConflictError(
-                f"VM {vm.name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore"
+                f"VM {vm.name} is being backed up by run {snapshot.run}: wait for it, or stop it, then restore{IF_DEAD}"
             )
 
 

@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows import other_restores
 from vmkeep.flows.connect import pinned
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended
+from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows
 from vmkeep.model.job import AccessJob, VmAccess, from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
-from vmkeep.repository import Repository, RunArea
+from vmkeep.repository import Repository
 from vmkeep.transfer import change_access
 from vmkeep.vsphere import relocation
 from vmkeep.vsphere.server import server_uuid
@@ -159,22 +159,7 @@ def holder_is_alive(
     :param given_up: age from which a silent run of an unknown owner is dead.
     """
     area = repository.run(holder.run)
-    if area.fenced:
-        return False
-    if (ended := owner_has_ended(area, has_ended)) is not None:
-        return not ended
-    age = abs(now - holder.since)
-    return other_restores.is_young(holder.since, now) or area.has_live_lease() or (age < given_up and _has_owner(area))
-
-
-def _has_owner(area: RunArea) -> bool:
-    """Return whether a run names an owner, so that another program could tell whether it has ended."""
-    try:
-        return bool(area.load("owner"))
-    except NotFoundError:
-        return False
-    except CorruptError:
-        return True
+    return other_restores.run_is_alive(area, holder.since, now=now, has_ended=has_ended, given_up=given_up)
 
 
 def _change(site: Site, session: Session, vms: Sequence[VmAccess], *, prepare: bool) -> Mapping[str, str]:

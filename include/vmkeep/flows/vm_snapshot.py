@@ -16,7 +16,7 @@ from vmkeep.errors import (
 from vmkeep.flows import guest_hooks, limits, other_restores, suspension
 from vmkeep.flows.changed_since import reached, require_as_planned
 from vmkeep.flows.kept_names import kept_names
-from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, owner_has_ended, refuse_beside_a_restore
+from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows, refuse_beside_a_restore
 from vmkeep.flows.quiescing import Quiesced, take_quiesced
 from vmkeep.flows.read_as_it_is import require_off
 from vmkeep.flows.values import Preflight, SnapshotTaken
@@ -29,6 +29,8 @@ from vmkeep.vsphere.session import Session
 from vmkeep.vsphere.snapshots import VmSnapshot
 
 log = logging.getLogger(__name__)
+
+IF_DEAD = "; if it is dead, 'vmkeep vm sweep --given-up-after-hours 1' removes its snapshot, once that is an hour old"
 
 
 def remove_leftovers(session: Session, repository: Repository, pre: Preflight, has_ended: HasEnded) -> int:
@@ -47,7 +49,7 @@ def remove_leftovers(session: Session, repository: Repository, pre: Preflight, h
             into = " into another repository" if of_other else ""
             raise ConflictError(
                 f"VM {pre.vm.name} is being backed up by run {snapshot.run}{into}: wait for it, or stop it, then try "
-                "again"
+                f"again{'' if of_other else IF_DEAD}"
             )
         if of_other:
             log.warning("VM %s: snapshot %s of another repository's run stays", pre.vm.name, snapshot.moref)
@@ -75,12 +77,7 @@ def snapshot_run_is_alive(
     """
     if snapshot.is_of_other(repository.id):
         return now - snapshot.created_at < GIVEN_UP
-    area = repository.run(snapshot.run)
-    if area.fenced:
-        return False
-    if (ended := owner_has_ended(area, has_ended)) is not None:
-        return not ended
-    return area.has_live_lease() or other_restores.is_young(snapshot.created_at, now)
+    return other_restores.run_is_alive(repository.run(snapshot.run), snapshot.created_at, now=now, has_ended=has_ended)
 
 
 def hold_still(

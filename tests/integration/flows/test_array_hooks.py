@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.flows.restoring import back_up, new_run
 from vmkeep.errors import ArrayHookError, ConflictError, UsageError, VmKeepError
-from vmkeep.flows import array_hooks, backup
+from vmkeep.flows import array_hooks, backup, other_restores
 from vmkeep.flows.values import BackupRequest, Preflight
 from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
@@ -123,6 +123,25 @@ def test_the_second_call_is_repeated_until_it_succeeds_on_a_proxy_that_has_the_h
     end(hooked, pre)
     assert hook.story == ["before", "after", "after"]
     assert notes(hooked) == []
+
+
+def test_the_hook_of_a_run_of_an_unknown_airflow_that_waits_for_its_copies_is_not_called(
+    begin, hook, hooked, monkeypatch
+):
+    monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+    alive = []
+    run_hook = array_hooks.run_hook
+
+    def swept_during(*arguments, **options):
+        alive.extend(left.alive for left in array_hooks.sweep(hooked))
+        return run_hook(*arguments, **options)
+
+    monkeypatch.setattr(array_hooks, "run_hook", swept_during)
+    begin()
+    alive += [left.alive for left in array_hooks.sweep(hooked)]
+
+    assert alive == [True, True]
+    assert hook.story == ["before"]
 
 
 def test_the_hook_of_a_dead_run_is_called_by_the_next_backup_and_by_the_sweep(begin, hook, hooked):
