@@ -32,6 +32,7 @@ def conf_of(policy: Policy, plan: WindowPlan, vm: PlannedVm) -> dict[str, Any]:
         "quiesce": policy.quiesce.value,
         "include": [_rule(pattern) for pattern in policy.disks.include],
         "exclude": [_rule(pattern) for pattern in policy.disks.exclude],
+        "read_luns": [_rule(pattern) for pattern in policy.disks.read_luns],
         "skipped_is_failure": policy.disks.skipped_is_failure,
         "transports": [mode.value for mode in policy.transports],
         "verify": policy.sample,

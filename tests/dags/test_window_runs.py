@@ -41,7 +41,7 @@ def policy(tmp_path_factory):
         "name: nightly\nselection: name:web*\nquiesce: off\nlimits: {backups_at_once: 3}\n"
         "guest: {connection: linux, post_thaw: thaw, freeze_failure: warn}\nverification: {audit: 0.5}\n"
         "disks:\n  include: [{unit: scsi0:0}]\n  skipped_is_failure: true\n"
-        "  exclude: [{datastore: scratch-*, larger_than: 2 TiB}]\n"
+        "  exclude: [{datastore: scratch-*, larger_than: 2 TiB}]\n  read_luns: [{label: '*'}]\n"
         "window: {start: 22:00, end: 06:00, time_zone: UTC}\n"
     )
     return read_file(path).policy
@@ -251,6 +251,7 @@ def test_vm_backup_takes_the_fields_that_a_policy_gives_it(policy):
     assert conf["quiesce"] == "off"
     assert (conf["include"], conf["exclude"]) == (["unit:scsi0:0"], [f">{2 << 40} & datastore:scratch-*"])
     assert conf["skipped_is_failure"]
+    assert conf["read_luns"] == ["label:*"]
     commands = {"freeze": conf["pre_freeze"], "thaw": conf["post_thaw"], "login": conf["guest"]}
     assert commands_from(**commands, seconds=conf["guest_seconds"], failure=conf["freeze_failure"]) == policy.guest
     assert conf["audit"] == policy.audit == 0.5

@@ -28,6 +28,8 @@ from vmkeep.retention import make_rule, parse_duration, parse_zone
 from vmkeep.selection import parse_selector
 
 T = TypeVar("T")
+_DISK_RULES = ("include", "exclude", "read_luns")
+"""The lists of descriptions of disks."""
 _UNITS = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _NO_PLACES = ("localtime", "posixrules", "Factory", "posix/", "right/")
 """Names in a machine's database that are not IANA's. They mean something else on each machine."""
@@ -166,9 +168,9 @@ _READERS: dict[tuple[str, ...], Callable[[str], Any]] = {
     ("window", "blackout"): _blackout,
     ("retention", "within"): parse_duration,
     ("max_age",): parse_duration,
-    **{("disks", rule, size): _size for rule in ("include", "exclude") for size in ("larger_than", "smaller_than")},
-    **{("disks", rule, "label"): _glob("label:", "label") for rule in ("include", "exclude")},
-    **{("disks", rule, "datastore"): _glob("datastore:", "datastore") for rule in ("include", "exclude")},
+    **{("disks", rule, size): _size for rule in _DISK_RULES for size in ("larger_than", "smaller_than")},
+    **{("disks", rule, "label"): _glob("label:", "label") for rule in _DISK_RULES},
+    **{("disks", rule, "datastore"): _glob("datastore:", "datastore") for rule in _DISK_RULES},
 }
 """The readers of texts, by the keys that lead to them."""
 
@@ -234,5 +236,8 @@ def _disk_rules(disks: Mapping[str, Any], parsed: Mapping[Path, Any]) -> DiskRul
         )
 
     return DiskRules(
-        include=patterns("include"), exclude=patterns("exclude"), skipped_is_failure=disks["skipped_is_failure"]
+        include=patterns("include"),
+        exclude=patterns("exclude"),
+        read_luns=patterns("read_luns"),
+        skipped_is_failure=disks["skipped_is_failure"],
     )

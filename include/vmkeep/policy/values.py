@@ -56,6 +56,8 @@ class DiskRules:
     include: tuple[DiskPattern, ...] = ()
     """The disks to copy; empty: all disks."""
     exclude: tuple[DiskPattern, ...] = ()
+    read_luns: tuple[DiskPattern, ...] = ()
+    """The physical RDMs whose content is read from their LUNs; empty: none."""
     skipped_is_failure: bool = False
 
 

@@ -83,6 +83,7 @@ transports: [hotadd, nbdssl]
 disks:
   include: [{unit: "scsi0:1", label: Hard disk 2}]
   exclude: [{larger_than: 1.5 TiB, smaller_than: 3TiB}, {datastore: scratch-*}]
+  read_luns: [{label: "Hard disk *", larger_than: 1 TiB}]
   skipped_is_failure: true
 repository: {connection: s3, copies: [offsite]}
 retention: {last: 3, daily: 14, within: 36h}
@@ -113,6 +114,7 @@ def test_every_field_reaches_the_policy(policy_file):
         (3 << 39, 3 << 40, None),
         (None, None, "scratch-*"),
     ]
+    assert [(one.label, one.larger_than) for one in policy.disks.read_luns] == [("Hard disk *", 1 << 40)]
     assert policy.disks.skipped_is_failure
     assert str(policy.retention) == "last 3, daily 14, within 36h"
     assert policy.retention is not None
