@@ -83,6 +83,7 @@ def _create(session: Session, spec: Any, place: Place, options: SpecOptions) -> 
             look=lambda: _made(session, folder, options),
             again=False,
             settle=FORGOTTEN_SECONDS,
+            result=True,
         )
     return moref_of(made)
 

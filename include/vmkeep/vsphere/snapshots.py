@@ -129,7 +129,9 @@ def create(
 
     try:
         with speaking(what):
-            made = run_task(session, start, what=what, timeout=timeout, look=look, settle=FORGOTTEN_SECONDS)
+            made = run_task(
+                session, start, what=what, timeout=timeout, look=look, settle=FORGOTTEN_SECONDS, result=True
+            )
     except VSphereError as error:
         if quiesce and _is_quiesce_failure(error):
             raise QuiesceFailedError(str(error), fault=error.fault) from None

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from vmkeep.errors import DeadlineError, TaskForgottenError, TransientError, UnreachableError, VmKeepError
@@ -29,8 +29,8 @@ _POLL_SECONDS = 20
 """Seconds that one WaitForUpdatesEx may wait; well below the time limit of a call."""
 _RETRY_SECONDS = 1.0
 _NO_REASON = "the task failed and gave no reason"
-_PATH = "info"
-"""The whole property, because its parts may reach a waiting client one after the other."""
+_STATE, _PROGRESS, _RESULT, _ERROR = _PATHS = ("info.state", "info.progress", "info.result", "info.error")
+"""The fields that a wait needs. No others are read, because a server may send some that pyVmomi refuses."""
 
 
 def run_task(
@@ -42,6 +42,7 @@ def run_task(
     look: Callable[[], Any],
     again: bool = True,
     settle: float | None = None,
+    result: bool = False,
     cancel: bool = True,
 ) -> Any:
     """Start a task, wait for its end, and return its result as vSphere gave it.
@@ -54,6 +55,7 @@ def run_task(
         if no trace of the work is there (yet).
     :param again: a forgotten task may be started again if ``look`` finds nothing for ``settle`` seconds.
     :param settle: ``None`` stands for :data:`SETTLE_SECONDS`.
+    :param result: the caller needs the result, as in :func:`wait_task`.
     :param cancel: a task that does not end in time is asked to stop.
     :raises TaskForgottenError: the task is forgotten, its work is not seen, and it may not be started again.
     :raises VmKeepError: the task's fault, translated. A ``DeadlineError`` names the state in which the task was left.
@@ -62,7 +64,8 @@ def run_task(
     forgotten = False
     while True:
         try:
-            return wait_task(session, start(), what=what, timeout=deadline - time.monotonic(), cancel=cancel)
+            left = deadline - time.monotonic()
+            return wait_task(session, start(), what=what, timeout=left, result=result, cancel=cancel)
         except vim.fault.TaskInProgress as fault:
             if time.monotonic() + _RETRY_SECONDS >= deadline:
                 raise DeadlineError(
@@ -99,10 +102,13 @@ def await_sight(look: Callable[[], Any], until: float) -> Any:
         time.sleep(min(_RETRY_SECONDS, max(0.0, until - time.monotonic())))
 
 
-def wait_task(session: Session, task: Any, *, what: str, timeout: float, cancel: bool = True) -> Any:
+def wait_task(
+    session: Session, task: Any, *, what: str, timeout: float, result: bool = False, cancel: bool = True
+) -> Any:
     """Wait for a task that was started. Return its result, or raise its fault as pyVmomi's exception.
 
     :param timeout: seconds.
+    :param result: the caller needs the result. A call of its own reads it if it does not come with the state.
     :param cancel: a task that does not end in time is asked to stop.
     :raises TaskForgottenError: the server does not know the task, or not any more.
     :raises DeadlineError: the task still runs.
@@ -111,12 +117,12 @@ def wait_task(session: Session, task: Any, *, what: str, timeout: float, cancel:
     seen = _Seen(what)
     while True:
         try:
-            for info in _states(session, task, deadline):
-                seen.tell(info.state, info.progress)
-                if info.state == vim.TaskInfo.State.success:
-                    return info.result
-                if info.state == vim.TaskInfo.State.error:
-                    fault = info.error or vmodl.fault.SystemError(reason=_NO_REASON)
+            for info in _infos(session, task, deadline):
+                seen.tell(info[_STATE], info.get(_PROGRESS))
+                if info[_STATE] == vim.TaskInfo.State.success:
+                    return _told(session, task, info, _RESULT) if result else info.get(_RESULT)
+                if info[_STATE] == vim.TaskInfo.State.error:
+                    fault = _told(session, task, info, _ERROR) or vmodl.fault.SystemError(reason=_NO_REASON)
                     break
             else:
                 break
@@ -164,8 +170,14 @@ class _Seen:
             log.info("%s: %s", self._what, self.last)
 
 
-def _states(session: Session, task: Any, deadline: float) -> Any:
-    """Yield a task's info at each change until the deadline.
+def _told(session: Session, task: Any, info: dict[str, Any], path: str) -> Any:
+    """Return a field of a task that has ended. It is read if it has not come with the state."""
+    found = info.get(path)
+    return found if found is not None else read(session, task, path)[path]
+
+
+def _infos(session: Session, task: Any, deadline: float) -> Iterator[dict[str, Any]]:
+    """Yield the fields of a task at each change until the deadline, once its state is known.
 
     Each wait makes and destroys a property collector, because a collector belongs to one session and serves one wait.
     """
@@ -173,21 +185,22 @@ def _states(session: Session, task: Any, deadline: float) -> Any:
     collector = session.content.propertyCollector.CreatePropertyCollector()
     try:
         spec = kinds.FilterSpec(
-            objectSet=[kinds.ObjectSpec(obj=task)], propSet=[kinds.PropertySpec(type=vim.Task, pathSet=[_PATH])]
+            objectSet=[kinds.ObjectSpec(obj=task)], propSet=[kinds.PropertySpec(type=vim.Task, pathSet=list(_PATHS))]
         )
         collector.CreateFilter(spec, False)
+        known: dict[str, Any] = {}
         version = ""
         while (remaining := deadline - time.monotonic()) > 0:
             options = kinds.WaitOptions(maxWaitSeconds=max(1, min(_POLL_SECONDS, math.ceil(remaining))))
             update = collector.WaitForUpdatesEx(version, options)
             if update is None:
                 # Nothing changed for a while. Read the state, because a lost update would hold up the wait.
-                info = read(session, task, _PATH)[_PATH]
+                known = read(session, task, *_PATHS)
             else:
                 version = update.version
-                info = next((change.val for change in _changes(update) if change.name == _PATH), None)
-            if info is not None:
-                yield info
+                known |= {change.name: change.val for change in _changes(update)}
+            if known.get(_STATE) is not None:
+                yield known
     finally:
         with contextlib.suppress(VmKeepError, vmodl.MethodFault):
             collector.DestroyPropertyCollector()

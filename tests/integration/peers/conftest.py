@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyVmomi.VmomiSupport import ManagedObject
 
 from tests.patience import HANG
 from vmkeep.model.site import VCenter
-from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.session import Session, open_session
 from vmlab.testing import Lab, start_lab
 
@@ -177,13 +175,6 @@ def _running(programs: Path, folder: Path, *arguments: str) -> Iterator[Vcsim]:
             )  # fmt: skip
             machines = {machine["name"]: machine for machine in known["machines"]}
             yield Vcsim(vcenter, known["sha256"], known["guest"], known["guest_ip"], machines)
-
-
-@pytest.fixture(autouse=True)
-def tasks_of_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """vcsim names a snapshot as the entity of its removal. A real vCenter names the VM, and pyVmomi takes no other."""
-    entity: Any = vim.TaskInfo._GetPropertyInfo("entity")
-    monkeypatch.setattr(entity, "type", ManagedObject)
 
 
 @pytest.fixture(scope="module", params=["vpx", "esx"])
