@@ -24,6 +24,7 @@ from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.proxy import require_hook, run_hook
 from vmkeep.repository import Repository, open_site_repository
+from vmkeep.repository.notes import ARRAY_HOOKS
 from vmkeep.vsphere import rdms, snapshots
 from vmkeep.vsphere.reach import read_reach
 from vmkeep.vsphere.server import server_uuid
@@ -31,7 +32,7 @@ from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
-AREA = "array-hooks"
+AREA = ARRAY_HOOKS
 """The area of the notes of all hooks whose second call is due."""
 
 

@@ -31,6 +31,7 @@ from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository
+from vmkeep.repository.notes import GUEST_THAWS
 from vmkeep.vsphere import guestcommands
 from vmkeep.vsphere.guestcommands import GuestShell
 from vmkeep.vsphere.server import server_uuid
@@ -38,7 +39,7 @@ from vmkeep.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
-AREA = "guest-thaws"
+AREA = GUEST_THAWS
 """The area of the notes of all guests that are to be thawed."""
 _TRIES = 3
 """Number of attempts to thaw in a row."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from vmkeep.clock import now
 from vmkeep.flows.last_seen import sightings
 from vmkeep.model.site import VCenter
 from vmkeep.policy import Policy, by_precedence, selectors_of, taker
+from vmkeep.repository.points import is_ahead
 from vmkeep.selection import Condition, Kind, Selector
 from vmkeep.vsphere import choosing, hosts, inventory
 from vmkeep.vsphere.guests import Sighting, seen_last
@@ -20,6 +21,8 @@ from vmkeep.vsphere.vmfacts import KnownVm
 
 if TYPE_CHECKING:
     from vmkeep.catalog import PointOrigin
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +124,16 @@ def newest_points(
 ) -> dict[str, PointOrigin]:
     """Return each VM's newest point by managed object id.
 
-    An id names a VM only in the vCenter that gave it out, so only points of this vCenter are found by it.
+    An id names a VM only in the vCenter that gave it out, so only points of this vCenter are found by it. A point whose
+    time is in the future counts only if there is no other, because a clock was wrong, and nobody knows its age.
     """
+
+    def age(point: PointOrigin) -> tuple[bool, datetime]:
+        return not is_ahead(point.taken_at), point.taken_at
+
     by_id: dict[str, PointOrigin] = {}
     by_key: dict[str, PointOrigin] = {}
-    for point in sorted(points, key=lambda point: point.taken_at):
+    for point in sorted(points, key=age):
         if point.vcenter is None:
             by_key[point.vm_key] = point
         elif point.vcenter == here and point.moref is not None:
@@ -135,8 +143,16 @@ def newest_points(
         key = record.instance_uuid or record.bios_uuid or record.moref
         candidates = [point for point in (by_id.get(record.moref), by_key.get(key)) if point is not None]
         if candidates:
-            found[record.moref] = max(candidates, key=lambda point: point.taken_at)
+            found[record.moref] = max(candidates, key=age)
     return found
+
+
+def protected_until(last_point_at: datetime | None) -> datetime:
+    """Return the time until which a VM's changes are known to be in its newest point, to sort and judge VMs by.
+
+    A point whose time is in the future proves nothing, and counts as none.
+    """
+    return _NEVER if last_point_at is None or is_ahead(last_point_at) else last_point_at
 
 
 def _listed(

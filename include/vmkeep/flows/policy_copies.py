@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from vmkeep.clock import now
-from vmkeep.errors import CancelledError
+from vmkeep.errors import CancelledError, CorruptError, NotFoundError
 from vmkeep.flows.pointcopy import CopyState, PointCopy, copy_points
-from vmkeep.model.job import Progress
+from vmkeep.model.job import Progress, from_json, to_json
 from vmkeep.repository import Repository
-from vmkeep.repository.points import PointName
+from vmkeep.repository.notes import OWED_COPIES
+from vmkeep.repository.points import PointName, is_ahead
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +33,39 @@ class PolicyCopies:
     """Refs of points that wait for the next time, because the time was up."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedCopy:
+    """A point that could not be copied, while newer ones of its VM were. The target keeps a note of it."""
+
+    policy: str
+    ref: str
+
+    @property
+    def name(self) -> str:
+        """The name of the note."""
+        return hashlib.sha256(f"{self.policy}\n{self.ref}".encode()).hexdigest()[:32]
+
+
 def points_to_copy(source: Repository, target: Repository, policy: str) -> list[str]:
     """Return the refs of a policy's points that the target is to get, oldest first.
 
-    These are, for each VM, the points that are newer than its newest one in the target. So points that did not arrive
-    earlier follow, and points that the target's retention has forgotten do not come back. A VM that the target does
-    not have yet begins with its newest point.
+    These are, for each VM, the points that are newer than its newest one in the target, and those that failed before.
+    So points that did not arrive earlier follow, and points that the target's retention has forgotten do not come back.
+    A VM that the target does not have yet begins with its newest point. A point whose time is in the future holds up
+    no other. A point that cannot be read is among the refs, because its copy has to fail aloud.
     """
-    newest = {key: times[-1] for key, times in _times(target.manifests.names()).items()}
-    wanted = _of_each_vm(source.manifests.names(), newest)
-    points = [read.point for read in source.manifests.read(wanted) if read.point is not None]
-    return [point.ref for point in sorted(points, key=lambda point: point.taken_at) if point.policy == policy]
+    there, newest = set(), dict[str, datetime]()
+    for name in target.manifests.names():
+        there.add(name.ref)
+        if (at := name.taken_at) is not None and not is_ahead(at):
+            newest[name.vm_key] = max(at, newest.get(name.vm_key, at))
+    known = {ref.rpartition("/")[0] for ref in there}
+    read = list(source.manifests.read(_of_each_vm(source.manifests.names(), newest, there, known)))
+    wanted = {one.name.ref: one.name.stamp for one in read if one.point is not None and one.point.policy == policy}
+    unread = [one.name for one in read if one.point is None]
+    wanted |= {name.ref: name.stamp for name in unread if _policy_of(source, name.vm_key) == policy}
+    wanted |= {ref: ref.rpartition("/")[2] for ref in _owed(target, policy)}
+    return sorted(wanted, key=lambda ref: (wanted[ref], ref))
 
 
 def copy_until(
@@ -46,12 +73,16 @@ def copy_until(
     target: Repository,
     refs: Iterable[str],
     *,
+    policy: str,
     name: str,
     until: datetime | None,
     on_progress: Callable[[Progress], None],
 ) -> PolicyCopies:
     """Copy points one after the other. A point whose copy is not done in time is begun anew at the next time.
 
+    A point that fails is noted in the target, because newer points of its VM would hide that it is missing.
+
+    :param policy: name of the policy of the points.
     :param name: the name by which the caller knows the target.
     :param until: the time at which the copying ends; ``None``: it has no end.
     """
@@ -65,8 +96,9 @@ def copy_until(
     try:
         while waiting:
             check()
-            done += copy_points(source, target, waiting[:1], on_progress=on_progress, check=check).points
-            del waiting[0]
+            (copied,) = copy_points(source, target, waiting[:1], on_progress=on_progress, check=check).points
+            _note(target, OwedCopy(policy=policy, ref=waiting.pop(0)), copied.state)
+            done.append(copied)
     except _TimeUpError:
         pass
     return PolicyCopies(
@@ -82,14 +114,41 @@ class _TimeUpError(CancelledError):
     """The copying was to end now."""
 
 
-def _of_each_vm(names: Iterable[PointName], newest: dict[str, datetime]) -> Iterator[PointName]:
+def _note(target: Repository, owed: OwedCopy, state: CopyState) -> None:
+    """Note that a point is missing in the target; or forget that, because it has arrived, or is gone."""
+    area = target.run(OWED_COPIES)
+    if state is CopyState.FAILED:
+        area.store(owed.name, to_json(owed))
+    else:
+        area.discard(owed.name)
+
+
+def _owed(target: Repository, policy: str) -> Iterator[str]:
+    """Yield the refs of a policy's points that failed before. A note that cannot be read is only logged."""
+    area = target.run(OWED_COPIES)
+    for name in area.names():
+        try:
+            owed = from_json(OwedCopy, area.load(name))
+        except NotFoundError:
+            continue
+        except (CorruptError, ValueError) as error:
+            log.warning("a note about a point that was not copied is unreadable: %s", error)
+            continue
+        if owed.policy == policy:
+            yield owed.ref
+
+
+def _of_each_vm(
+    names: Iterable[PointName], newest: dict[str, datetime], there: set[str], known: set[str]
+) -> Iterator[PointName]:
     of_key: dict[str, list[PointName]] = {}
     for name in names:
         if name.taken_at is not None:
             of_key.setdefault(name.vm_key, []).append(name)
     for key, of_vm in of_key.items():
         of_vm.sort(key=_time_of)
-        yield from (name for name in of_vm if _time_of(name) > newest[key]) if key in newest else of_vm[-1:]
+        later = [name for name in of_vm if key not in newest or _time_of(name) > newest[key]]
+        yield from (name for name in (later if key in known else of_vm[-1:]) if name.ref not in there)
 
 
 def _time_of(name: PointName) -> datetime:
@@ -97,9 +156,8 @@ def _time_of(name: PointName) -> datetime:
     return name.taken_at
 
 
-def _times(names: Iterable[PointName]) -> dict[str, list[datetime]]:
-    times: dict[str, list[datetime]] = {}
-    for name in names:
-        if name.taken_at is not None:
-            times.setdefault(name.vm_key, []).append(name.taken_at)
-    return {key: sorted(found) for key, found in times.items()}
+def _policy_of(source: Repository, vm_key: str) -> str | None:
+    """Return the policy that the newest readable point of a VM names, because an unreadable one tells none."""
+    names = [name for name in source.manifests.names(vm_key) if name.taken_at is not None]
+    points = (read.point for read in source.manifests.read(sorted(names, key=_time_of, reverse=True)))
+    return next((point.policy for point in points if point is not None and point.policy), None)

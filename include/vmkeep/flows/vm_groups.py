@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from vmkeep.errors import NotFoundError
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.last_seen import sightings
-from vmkeep.flows.listing import newest_points
+from vmkeep.flows.listing import newest_points, protected_until
 from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
@@ -22,8 +22,6 @@ from vmkeep.vsphere.server import server_uuid
 if TYPE_CHECKING:
     from vmkeep.catalog import PointOrigin
     from vmkeep.vsphere.inventory import VmRecord
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +68,6 @@ def _by_age(records: Sequence[VmRecord], good: Sequence[PointOrigin], here: str 
 
     def urgency(record: VmRecord) -> tuple[datetime, str, str]:
         point = newest.get(record.moref)
-        return (point.taken_at if point else _NEVER, record.name, record.moref)
+        return (protected_until(point.taken_at if point else None), record.name, record.moref)
 
     return sorted(records, key=urgency)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.last_seen import sightings
-from vmkeep.flows.listing import newest_points
+from vmkeep.flows.listing import newest_points, protected_until
 from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.repositories import open_site_repository
 from vmkeep.model.site import Site
@@ -21,8 +21,6 @@ from vmkeep.vsphere.server import server_uuid
 
 if TYPE_CHECKING:
     from vmkeep.vsphere.inventory import VmRecord
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,14 +132,14 @@ def plan_window(
 
 
 def overdue_vms(plan: WindowPlan, done: Collection[str], at: datetime) -> tuple[PlannedVm, ...]:
-    """Return the VMs whose newest good point is older than the policy allows.
+    """Return the VMs whose newest good point is older than the policy allows, or of an age that nobody knows.
 
     :param done: managed object ids of VMs that have got a new point since the plan was made.
     """
     if plan.max_age_seconds is None or plan.due is Due.SUPERSEDED:
         return ()
     oldest = at - timedelta(seconds=plan.max_age_seconds)
-    return tuple(vm for vm in plan.vms if vm.moref not in done and (vm.last_point_at or _NEVER) < oldest)
+    return tuple(vm for vm in plan.vms if vm.moref not in done and protected_until(vm.last_point_at) < oldest)
 
 
 def compared_with(plan: WindowPlan, earlier: WindowPlan | None) -> WindowPlan:
@@ -199,7 +197,7 @@ def _with_vms(
     ]
     return WindowPlan(
         **times,
-        vms=tuple(sorted(planned, key=lambda vm: (vm.last_point_at or _NEVER, vm.name, vm.moref))),
+        vms=tuple(sorted(planned, key=lambda vm: (protected_until(vm.last_point_at), vm.name, vm.moref))),
         left_out=tuple(
             LeftOutVm(moref=vm.record.moref, name=vm.record.name, why=left_out[vm.record.moref])
             for vm in taken

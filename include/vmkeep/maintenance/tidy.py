@@ -10,14 +10,14 @@ from vmkeep.maintenance.index_removal import named_packs
 from vmkeep.maintenance.margins import Margins
 from vmkeep.repository import Repository
 from vmkeep.repository.folders import RUNS
-from vmkeep.repository.notes import EXPIRES_AFTER, LEASES, is_held, tries
+from vmkeep.repository.notes import DUTIES, EXPIRES_AFTER, LEASES, is_held, tries
 
 
 def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime) -> int:
     """Remove the areas of runs that have shown no sign of life for long; return how many.
 
     A copy renews its lease every few seconds, so an area without any young blob belongs to no living process. If a
-    lease takes longer to expire than the margin, the lease decides.
+    lease takes longer to expire than the margin, the lease decides. Notes of what is still to be done stay.
 
     :param time: now, by the store's clock.
     """
@@ -26,8 +26,9 @@ def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime
         areas[blob.key.removeprefix(RUNS).partition("/")[0]].append(blob)
     dead = [
         blobs
-        for blobs in areas.values()
-        if time - max(blob.modified for blob in blobs) >= margins.left_for
+        for area, blobs in areas.items()
+        if area not in DUTIES
+        and time - max(blob.modified for blob in blobs) >= margins.left_for
         and not any(_is_live(repository, blob, time) for blob in blobs)
     ]
     for blobs in dead:

@@ -57,6 +57,7 @@ class CopyPointsOperator(UpkeepOperator):
                 source,
                 target,
                 refs,
+                policy=self.policy,
                 name=self.target_conn_id,
                 until=plan.next_opens_at if plan else None,
                 on_progress=self.follow("copies"),

@@ -9,6 +9,9 @@ import pytest
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block
 from vmkeep.clock import now
 from vmkeep.flows.policy_copies import copy_until, points_to_copy
+from vmkeep.maintenance.margins import Margins
+from vmkeep.maintenance.tidy import remove_dead_runs
+from vmkeep.repository.notes import DUTIES
 from vmkeep.repository.unlock import descriptor
 
 
@@ -22,7 +25,7 @@ def second():
 def copy(vault, second, *, until=None):
     source, target = vault.open(), second.open()
     refs = points_to_copy(source, target, "gold")
-    done = copy_until(source, target, refs, name="offsite", until=until, on_progress=lambda _event: None)
+    done = copy_until(source, target, refs, policy="gold", name="offsite", until=until, on_progress=lambda _event: None)
     return [*refs], done
 
 
@@ -56,3 +59,64 @@ def test_points_that_are_not_copied_in_time_follow_the_next_time(vault, second):
     assert (done.copied, done.left) == (0, tuple(refs))
     _, done = copy(vault, second, until=now() + timedelta(hours=1))
     assert (done.copied, done.left) == (2, ())
+
+
+def test_a_point_that_cannot_be_read_is_told_and_follows_once_it_is_healed_though_newer_ones_were_copied(vault, second):
+    vault.back_up([block(1)], policy="gold")
+    copy(vault, second)
+    broken, newer = (vault.back_up([block(number)], policy="gold") for number in (2, 3))
+    sound = vault.store.get(f"points/{broken}")
+    vault.store.replace(f"points/{broken}", b"garbage")
+
+    for _ in range(2):  # each window tells of it anew
+        _, done = copy(vault, second)
+        assert list(done.failed) == [broken]
+    assert newer in second.open().point_refs()
+    vault.store.replace(f"points/{broken}", sound)
+
+    assert copy(vault, second)[1].copied == 1
+    assert broken in second.open().point_refs()
+    assert copy(vault, second)[0] == []
+
+
+def test_a_damaged_point_that_is_gone_by_the_next_window_is_asked_for_no_more(vault, second):
+    vault.back_up([block(1)], policy="gold")
+    copy(vault, second)
+    broken = vault.back_up([block(2)], policy="gold")
+    vault.store.replace(f"points/{broken}", b"garbage")
+    copy(vault, second)
+    vault.store.delete(f"sealed/{broken}")
+    vault.store.delete(f"points/{broken}")
+
+    assert copy(vault, second)[1].failed == {}
+    assert copy(vault, second)[0] == []
+
+
+def test_an_unreadable_point_of_another_policy_is_not_this_policys_trouble(vault, second):
+    vault.back_up([block(1)], policy="gold")
+    vault.back_up([block(2)], policy="other", vm="other")
+    broken = vault.back_up([block(3)], policy="other", vm="other")
+    vault.store.replace(f"points/{broken}", b"garbage")
+
+    assert copy(vault, second)[1].failed == {}
+
+
+def test_a_point_of_a_clock_that_was_ahead_does_not_keep_later_ones_from_the_second_repository(vault, second):
+    vault.count = 365 * 200  # the number of a point tells its hour
+    ahead = vault.back_up([block(1)], policy="gold")
+    assert copy(vault, second)[0] == [ahead]
+    vault.count = 0
+    later = vault.back_up([block(2)], policy="gold")
+
+    assert copy(vault, second)[0] == [later]
+    assert copy(vault, second)[0] == []
+
+
+def test_notes_of_what_is_still_to_be_done_outlast_every_clean_up_of_dead_runs(vault):
+    repository = vault.open()
+    for area in (*DUTIES, "dead-run"):
+        repository.run(area).store("note", b"to be done")
+    vault.store.pass_time(24 * 365)
+
+    assert remove_dead_runs(repository, Margins(), time=vault.store.time) == 1
+    assert [repository.run(area).names() for area in DUTIES] == [["note"]] * len(DUTIES)

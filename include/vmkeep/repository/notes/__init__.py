@@ -16,14 +16,18 @@ from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_held
 from vmkeep.repository.notes.marks import PointMarks
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
 from vmkeep.repository.notes.permits import Permits, usages
-from vmkeep.repository.notes.runs import LEASES, SEALING, RunArea
+from vmkeep.repository.notes.runs import ARRAY_HOOKS, DUTIES, GUEST_THAWS, LEASES, OWED_COPIES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
 from vmkeep.repository.notes.tries import BegunTry, note_fields
 
 __all__ = [
+    "ARRAY_HOOKS",
+    "DUTIES",
     "EXPIRES_AFTER",
+    "GUEST_THAWS",
     "LEASES",
+    "OWED_COPIES",
     "SEALING",
     "BadFrame",
     "BegunTry",

@@ -26,6 +26,11 @@ BEGUN = "begun"
 TRIES = "tries/"
 LEASES = "leases/"
 SEALING = "sealing/"
+ARRAY_HOOKS = "array-hooks"
+GUEST_THAWS = "guest-thaws"
+OWED_COPIES = "owed-copies"
+DUTIES = (ARRAY_HOOKS, GUEST_THAWS, OWED_COPIES)
+"""Areas of no run. Each note in them says what is still to be done, and stays until it is done, however long."""
 _POLL = 0.5
 
 
