@@ -66,12 +66,13 @@ def print_error_document(document: dict[str, object]) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document."""
+    """Print one JSON document. Our own values become data wherever they stand in it.
+
+    :raises TypeError: a value is no data. Nothing is printed, because a script could not read its text.
+    """
+    document = json.dumps(value, indent=2, sort_keys=False, default=to_plain)
     _printed.set()
-    plain = [to_plain(item) for item in value] if isinstance(value, list) else value
-    if not isinstance(plain, dict | list):
-        plain = to_plain(plain)
-    click.echo(json.dumps(plain, indent=2, sort_keys=False, default=str))
+    click.echo(document)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, first_to_go: Sequence[str] = ()) -> None:
