@@ -161,7 +161,7 @@ class GuestCommandError(VmKeepError):
 
 
 class ArrayHookError(VmKeepError):
-    """The hook round a backup's copy failed, took too long, or gave a wrong answer; its output is in the log."""
+    """The hook round a backup's copy failed, took too long, or gave a wrong answer. The log has its output."""
 
     recovery = Recovery.RETRY
     exit_code = 27

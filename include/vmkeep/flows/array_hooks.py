@@ -115,8 +115,14 @@ def after_copy(
     :param returned: the caller knows that the first call has ended.
     """
     try:
-        note = _load(repository, _name(moref, run))
-        return None if note is None else _end(site, repository, replace(note, returned=note.returned or returned))
+        note = _load(repository, name := _name(moref, run))
+        if note is None:
+            return None
+        known = replace(note, returned=note.returned or returned)
+        problem = _end(site, repository, known)
+        if problem is not None and known != note:
+            repository.run(AREA).store(name, to_json(known))  # whoever makes the call up need not wait
+        return problem
     except VmKeepError as error:
         log.error("%s", error)
         return error

@@ -178,13 +178,17 @@ def thaw_dead(site: Site, left: LeftThaw, logins: Logins) -> VmKeepError | None:
 
 
 class Outputs:
-    """The outputs of the commands of one step. They are logged at its end, because a frozen guest may write no file."""
+    """The outputs of the commands of one step. They are logged at its end, because a frozen guest may write no file.
+
+    That of a command which failed is a warning, so that a terminal shows it, too.
+    """
 
     def __init__(self, shell: GuestShell, vm: str, seconds: float) -> None:
         self._shell = shell
         self._seconds = seconds
         self._vm = vm
         self._files: list[tuple[str, str]] = []
+        self._failed: set[str] = set()
 
     def ready(self, name: str, command: str | None) -> Callable[[], None]:
         """Prepare a command, because nothing can be prepared in a frozen guest; return the function that runs it."""
@@ -195,10 +199,12 @@ class Outputs:
             self._files.append((name, output))
 
         def run() -> None:
+            self._failed.add(name)
             ended = self._shell.run(command, seconds=self._seconds, output=output)
             log.info("VM %s: %s ended with %d after %.1f s", self._vm, name, ended.exit_code, ended.seconds)
             if ended.exit_code != 0:
                 raise GuestCommandError(f"VM {self._vm}: the {name} command ended with exit code {ended.exit_code}")
+            self._failed.discard(name)
 
         return run
 
@@ -212,8 +218,9 @@ class Outputs:
             except VmKeepError as error:
                 log.warning("VM %s: the output of %s cannot be read: %s", self._vm, name, error)
                 continue
+            level = logging.WARNING if name in self._failed else logging.INFO
             for line in text.splitlines():
-                log.info("VM %s: %s: %s", self._vm, name, line)
+                log.log(level, "VM %s: %s: %s", self._vm, name, line)
 
 
 def try_thaw(thaw: Callable[[], None], *, pause: Callable[[float], None] | None = None) -> VmKeepError | None:

@@ -107,15 +107,18 @@ def run_hook(hook: str, facts: HookFacts, *, seconds: float) -> HookAnswer:
             )
         except OSError as error:
             raise ArrayHookError(f"{what}: {command[0]} does not start: {error.strerror}") from error
-        status = _follow(process, what, seconds)
+        status, last = _follow(process, what, seconds)
         if status != 0:
             ended = f"signal {-status}" if status < 0 else f"exit code {status}"
-            raise ArrayHookError(f"{what}: {command[0]} ended with {ended}; its output is in the log")
+            raise ArrayHookError(f"{what}: {command[0]} ended with {ended}; {last}")
         return _answer(answer, facts, what)
 
 
-def _follow(process: subprocess.Popen[bytes], what: str, seconds: float) -> int:
-    """Log a hook's output until it ends; return its status. Programs that it leaves behind are not waited for."""
+def _follow(process: subprocess.Popen[bytes], what: str, seconds: float) -> tuple[int, str]:
+    """Log a hook's output until it ends; return its status, and the last line of its output as a phrase.
+
+    Programs that it leaves behind are not waited for.
+    """
     assert process.stdout is not None
     stream, lines = process.stdout.fileno(), _Lines(what)
     deadline = time.monotonic() + seconds
@@ -130,8 +133,8 @@ def _follow(process: subprocess.Popen[bytes], what: str, seconds: float) -> int:
                     if not lines.take(os.read(stream, _MOST_OUTPUT)):
                         waiting.unregister(stream)
                 elif ended in ready:
-                    return process.wait()
-        raise ArrayHookError(f"{what}: did not end within {seconds:g} s; it was ended")
+                    return process.wait(), lines.last
+        raise ArrayHookError(f"{what}: did not end within {seconds:g} s; it was ended; {lines.last}")
     except BaseException:
         _end(process, ended)
         raise
@@ -162,6 +165,13 @@ class _Lines:
         self._what = what
         self._rest = b""
         self._left = _MOST_OUTPUT
+        self._last = ""
+
+    @property
+    def last(self) -> str:
+        """The last line that is not blank, as a phrase of an error."""
+        last = _shown(self._rest) or self._last
+        return f"the last line of its output: {last}" if last else "it printed nothing"
 
     def take(self, data: bytes) -> bool:
         """Take output; return whether there was some. At the limit, the rest is left out."""
@@ -182,8 +192,14 @@ class _Lines:
             self._rest = b""
 
     def _log(self, line: bytes) -> None:
-        text = line.decode(errors="replace").rstrip()
-        log.info("%s: %s", self._what, "".join(letter if letter.isprintable() else "?" for letter in text))
+        text = _shown(line)
+        self._last = text or self._last
+        log.info("%s: %s", self._what, text)
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode(errors="replace").rstrip()
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _answer(path: Path, facts: HookFacts, what: str) -> HookAnswer:

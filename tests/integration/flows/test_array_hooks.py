@@ -30,12 +30,13 @@ class Hook:
         self._calls, self._fails, self.path = folder / "calls", folder / "fails", folder / "hook"
         self.path.write_text(
             f'#!/bin/sh\nfacts=$(cat)\necho "$facts" >> {self._calls}\n'
-            f'case "$facts" in *\'"event":"\'"$(cat {self._fails})"\'"\'*) exit 3;; esac\n'
+            f'case "$facts" in *\'"event":"\'$(cat {self._fails})\'"\'*) exit 3;; esac\n'
         )
         self.path.chmod(0o755)
         self.fail("never")
 
     def fail(self, event: str) -> None:
+        """Fail at one event from now on, or at each (``*``)."""
         self._fails.write_text(event)
 
     @property
@@ -106,6 +107,21 @@ def test_a_hook_that_fails_before_the_copy_fails_the_backup_and_leaves_nothing(b
 
     assert hook.story == ["before", "after"]
     assert notes(hooked) == bench.snapshots(SMALL) == []
+
+
+def test_a_hook_whose_both_calls_failed_gets_the_second_again_without_a_wait(begin, hook, hooked, caplog):
+    hook.fail("*")
+    with pytest.raises(ArrayHookError, match="exit code 3"):
+        begin()
+    (left,) = array_hooks.sweep(hooked, has_ended=lambda _owner: True)
+    assert (left.called, left.state) == (False, str(left.problem))
+
+    hook.fail("never")
+    (swept,) = array_hooks.sweep(hooked, has_ended=lambda _owner: True)
+
+    assert (swept.called, swept.problem) == (True, None)
+    assert hook.story == ["before", "after", "after", "after"]
+    assert "may still be at work" not in caplog.text
 
 
 def test_the_second_call_is_repeated_until_it_succeeds_on_a_proxy_that_has_the_hook(begin, hook, site, hooked, bench):

@@ -111,7 +111,8 @@ def test_the_snapshot_lies_between_freeze_and_thaw_and_their_output_is_in_the_lo
     assert SECRET not in caplog.text + str(begin.plans) + to_json(begin.plans[0]).decode()
 
 
-def test_a_freeze_that_fails_fails_the_backup_before_the_snapshot_and_the_guest_is_thawed(begin, guest, lab):
+def test_a_freeze_that_fails_fails_the_backup_before_the_snapshot_and_the_guest_is_thawed(begin, guest, lab, caplog):
+    caplog.set_level(logging.WARNING)  # as on a terminal
     guest.script(FREEZE, exit=3, output="no such database")
 
     with pytest.raises(GuestCommandError, match="exit code 3"):
@@ -119,6 +120,8 @@ def test_a_freeze_that_fails_fails_the_backup_before_the_snapshot_and_the_guest_
 
     assert guest.story == ["freeze", "thaw"]
     assert lab.vm(VM)["snapshots"] == []
+    assert [said for said in caplog.messages if "VM web01: freeze: " in said] == ["VM web01: freeze: no such database"]
+    assert "unlocked" not in caplog.text  # the thaw succeeded
 
 
 def test_a_freeze_may_fail_where_that_was_asked_for_and_the_point_says_so(begin, guest):

@@ -123,7 +123,18 @@ def test_a_hook_sees_no_secret_of_the_worker(script, tmp_path, monkeypatch):
     assert not {name for name in names if name.startswith(("AIRFLOW", "VMKEEP_P"))}
 
 
-@pytest.mark.parametrize(("body", "told"), [("exit 3", "exit code 3"), ("kill -9 $$", "signal 9")])
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("exit 3", "ended with exit code 3; it printed nothing"),
+        ("kill -9 $$", "ended with signal 9; it printed nothing"),
+        (
+            "echo begun; echo 'no login' >&2; echo; exit 4",
+            "ended with exit code 4; the last line of its output: no login",
+        ),
+        ("printf 'no end'; exit 4", "the last line of its output: no end"),
+    ],
+)
 def test_a_hook_that_fails_is_an_error_with_its_status(script, body, told):
     with pytest.raises(ArrayHookError, match=told):
         run(script(body))
