@@ -33,7 +33,7 @@ from airflow.sdk import DAG
 
 from vmkeep_airflow.operators.back_up_hosts import BackUpHostsOperator
 from vmkeep_airflow.operators.report import ReportOperator
-from vmkeep_airflow.params import PROXY, REPOSITORY, VSPHERE, optional_lines
+from vmkeep_airflow.params import PROXY, REPOSITORY, VSPHERE, give_params, optional_lines
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -53,7 +53,6 @@ with DAG(
     schedule="0 4 * * *",
     catchup=False,
     is_paused_upon_creation=True,
-    params=PARAMS,
     tags=["vmkeep", "backup"],
     max_active_runs=1,
     default_args={"owner": "vmkeep", "retries": 2, "retry_exponential_backoff": 2.0},
@@ -75,3 +74,5 @@ with DAG(
     )
 
     backed_up >> reported
+
+    give_params(dag, PARAMS)

@@ -52,7 +52,7 @@ from airflow.sdk import DAG, Param
 from vmkeep_airflow.operators.check_repository import CheckRepositoryOperator
 from vmkeep_airflow.operators.mark_damaged import MarkDamagedOperator
 from vmkeep_airflow.operators.report import ReportOperator
-from vmkeep_airflow.params import REPOSITORY, optional_text
+from vmkeep_airflow.params import REPOSITORY, give_params, optional_text
 
 PARAMS = {
     "days": Param(
@@ -80,7 +80,6 @@ with DAG(
     schedule="0 14 * * *",
     catchup=False,
     is_paused_upon_creation=True,
-    params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
     default_args={"owner": "vmkeep", "retries": 2, "retry_exponential_backoff": 2.0},
@@ -109,3 +108,5 @@ with DAG(
     )
 
     checked >> marked >> reported
+
+    give_params(dag, PARAMS)

@@ -51,7 +51,7 @@ from vmkeep_airflow.operators.extend_locks import ExtendLocksOperator
 from vmkeep_airflow.operators.merge import MergeIndexOperator
 from vmkeep_airflow.operators.prune import PruneOperator
 from vmkeep_airflow.operators.report import ReportOperator
-from vmkeep_airflow.params import REPOSITORY, optional_number, optional_text
+from vmkeep_airflow.params import REPOSITORY, give_params, optional_number, optional_text
 
 KEEP = "Keep"
 PARAMS = {
@@ -102,7 +102,6 @@ with DAG(
     schedule="0 10 * * *",
     catchup=False,
     is_paused_upon_creation=True,
-    params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
     default_args={"owner": "vmkeep", "retries": 2, "retry_exponential_backoff": 2.0},
@@ -139,3 +138,5 @@ with DAG(
     )
 
     pruned >> [locked, merged] >> reported
+
+    give_params(dag, PARAMS)

@@ -52,7 +52,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from vmkeep_airflow.operators.sweep_snapshots import SweepSnapshotsOperator
-from vmkeep_airflow.params import PROXY, REPOSITORY, VSPHERE
+from vmkeep_airflow.params import PROXY, REPOSITORY, VSPHERE, give_params
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -89,7 +89,6 @@ with DAG(
     schedule="*/10 * * * *",
     catchup=False,
     is_paused_upon_creation=False,
-    params=PARAMS,
     tags=["vmkeep", "maintenance"],
     max_active_runs=1,
     default_args={"owner": "vmkeep", "retries": 2, "execution_timeout": timedelta(hours=1)},
@@ -103,3 +102,5 @@ with DAG(
         vsphere_conn_id="{{ params.vsphere }}",
         repository_conn_id="{{ params.repository }}",
     )
+
+    give_params(dag, PARAMS)

@@ -73,7 +73,7 @@ from vmkeep_airflow.operators.preflight import PreflightOperator
 from vmkeep_airflow.operators.remove_snapshot import RemoveSnapshotOperator
 from vmkeep_airflow.operators.snapshot import SnapshotOperator
 from vmkeep_airflow.operators.verify import VerifyOperator
-from vmkeep_airflow.params import POLICY, PROXY, REPOSITORY, TRANSPORTS, VSPHERE, optional_text
+from vmkeep_airflow.params import POLICY, PROXY, REPOSITORY, TRANSPORTS, VSPHERE, give_params, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -208,7 +208,6 @@ with DAG(
     schedule=None,
     catchup=False,
     is_paused_upon_creation=False,
-    params=PARAMS,
     tags=["vmkeep", "backup"],
     max_active_runs=64,
     max_active_tasks=MANY,
@@ -300,3 +299,5 @@ with DAG(
 
     preflight >> snapshot >> plan >> copies >> sealed
     [copies, sealed] >> removed >> verified >> closed
+
+    give_params(dag, PARAMS)

@@ -69,7 +69,7 @@ from vmkeep_airflow.operators.plan_restore import PlanRestoreOperator
 from vmkeep_airflow.operators.plan_writes import PlanWritesOperator
 from vmkeep_airflow.operators.prepare_target import PrepareTargetOperator
 from vmkeep_airflow.operators.write_disk import WriteDiskOperator
-from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE, optional_lines, optional_text
+from vmkeep_airflow.params import PROXY, REPOSITORY, TRANSPORTS, VSPHERE, give_params, optional_lines, optional_text
 from vmkeep_airflow.proxies import BACKUP_PROXY
 
 PARAMS = {
@@ -159,7 +159,6 @@ with DAG(
     schedule=None,
     catchup=False,
     is_paused_upon_creation=False,
-    params=PARAMS,
     tags=["vmkeep", "restore"],
     max_active_runs=64,
     max_active_tasks=MANY,
@@ -210,3 +209,5 @@ with DAG(
 
     plan >> approved >> target >> jobs >> writes >> finished
     [writes, finished] >> cleaned >> closed
+
+    give_params(dag, PARAMS)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
-from airflow.sdk import Param
+from airflow.sdk import DAG, Param
+from airflow.sdk.definitions.param import ParamsDict
 
 from vmkeep.model.transport import DEFAULT_MODES, TransportMode
 from vmkeep.policy import field_of
@@ -76,3 +79,12 @@ def optional_lines(**texts: str) -> Param:
     """Return a Param for any number of texts, one in each line of the form."""
     kwargs: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}, **texts}
     return Param([], **kwargs)
+
+
+def give_params(dag: DAG, params: Mapping[str, Param]) -> None:
+    """Give a DAG its params. Called as the last step of a DAG file, because each task made later takes copies of them.
+
+    Airflow reads the file in every task, and there the copies took half of the time. They also stood in the
+    database, once for each task, and no task needs them: it gets its run's params from the DAG.
+    """
+    dag.params = ParamsDict(deepcopy(dict(params)))  # because a run's values go into them, and files share some

@@ -96,6 +96,12 @@ def test_every_param_has_a_title_and_a_help_text(bag):
             assert "type" in param.schema, f"{dag.dag_id}.{name} has no type"
 
 
+def test_no_task_has_its_own_copies_of_its_dags_params(bag):
+    """Airflow makes them for each task at each reading of the file, which is in every task, and stores them."""
+    copies = {f"{dag.dag_id}.{task.task_id}": len(task.params) for dag in bag.dags.values() for task in dag.tasks}
+    assert {task: count for task, count in copies.items() if count} == {}
+
+
 def test_every_task_has_a_time_limit_and_no_run_has_one_for_that_skips_the_teardowns(bag):
     for dag in bag.dags.values():
         for task in dag.tasks:
