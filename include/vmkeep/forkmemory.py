@@ -64,6 +64,13 @@ class ForkMemory:
         self._map[at + _HEAD.size : at + _HEAD.size + len(sealed)] = sealed
         _HEAD.pack_into(self._map, at, tag, int(time.monotonic()) + seconds, len(sealed), nonce)
 
+    def forget(self, origin: bytes) -> None:
+        """Keep the value for ``origin`` no longer."""
+        tag, _ = self._secrets(origin)
+        at = self._place(tag)
+        if _HEAD.unpack_from(self._map, at)[0] == tag:
+            self._map[at : at + _HEAD.size] = bytes(_HEAD.size)
+
     def _secrets(self, origin: bytes) -> tuple[bytes, bytes]:
         found = blake3(self._map[:_SALT] + origin, derive_key_context=_CONTEXT).digest(length=64)
         return found[:32], found[32:]

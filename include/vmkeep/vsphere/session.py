@@ -51,6 +51,8 @@ class Session:
         self._trust = trust
         self._stub = stub
         self._call_timeout = call_timeout
+        self._borrowed = ticket is not None
+        self._lost = False
         if ticket is None:
             self.content: Any = self._read_content()
             self.log_in()
@@ -187,9 +189,12 @@ class Session:
         content = self._read_content()
         before, now = self.content.about.instanceUuid, content.about.instanceUuid
         if before != now:
+            self._lost = True
+            tickets.forget(self._vcenter, self._session_key)  # else every later step would begin with this session
             raise StaleError(f"{self.host} is another server by now ({now or 'unknown'}, not {before}): begin anew")
         self.content = content
         self.log_in()
+        self._borrowed = False
         tickets.replace(self._vcenter, self._ticket())
 
     def _read_content(self) -> Any:
@@ -212,15 +217,25 @@ class Session:
             time: datetime = vim.ServiceInstance("ServiceInstance", self._stub).CurrentTime()
             return time.astimezone(UTC)
 
+    def keep(self) -> bool:
+        """Keep the log-in for others, or for longer. Return whether it is kept."""
+        return not self._lost and tickets.keep(self._vcenter, self._ticket())
+
     def close(self) -> None:
-        """Log out, unless the log-in is kept for others, and close every connection.
+        """Log out, unless the log-in is kept for others or was begun by another step, and close every connection.
 
         Never raises, because the server ends an idle session by itself.
         """
-        if not tickets.keep(self._vcenter, self._ticket()):
-            self._stub.hurry(LOGOUT_SECONDS)
-            with contextlib.suppress(VmKeepError), speaking("log out"):
-                self.content.sessionManager.Logout()
+        if self.keep() or self._borrowed:  # others may work with a session that this one has only gone on with
+            self._stub.DropConnections()
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Log out, whoever else may go on with the session, and close every connection. Never raises."""
+        self._stub.hurry(LOGOUT_SECONDS)
+        with contextlib.suppress(VmKeepError), speaking("log out"):
+            self.content.sessionManager.Logout()
         self._stub.DropConnections()
 
     def _exchange(self, method: str, path: str, body: bytes | None, limit: int) -> tuple[int, bytes]:
@@ -284,13 +299,14 @@ def one_session(vcenter: VCenter) -> Iterator[None]:
         ticket = cache.load(vcenter) if cache is not None else None
         if ticket is not None:
             with contextlib.suppress(VmKeepError):  # because the server ends an idle session by itself
-                _connected(vcenter, ticket, LOGOUT_SECONDS).close()
+                _connected(vcenter, ticket, LOGOUT_SECONDS).end()
 
 
 def _keep_alive(session: Session, stop: threading.Event, interval: float) -> None:
     while not stop.wait(interval):
         try:
             session.server_time()
+            session.keep()  # because it must not lapse while this step works with it
         except VmKeepError as error:
             # The next real call meets the same trouble and reports it.
             log.debug("%s: %s", session.host, error)

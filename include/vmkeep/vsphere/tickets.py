@@ -54,6 +54,10 @@ class TicketCache:
         """Keep a session from now on."""
         self._memory.store(_origin(vcenter), json.dumps(asdict(ticket)).encode(), seconds=KEPT_SECONDS)
 
+    def forget(self, vcenter: VCenter) -> None:
+        """Keep no session of a login any more."""
+        self._memory.forget(_origin(vcenter))
+
 
 def _origin(vcenter: VCenter) -> bytes:
     return json.dumps(asdict(vcenter), sort_keys=True).encode()
@@ -120,3 +124,11 @@ def replace(vcenter: VCenter, ticket: Ticket) -> None:
     cache = _shared
     if cache is not None:
         cache.store(vcenter, ticket)
+
+
+def forget(vcenter: VCenter, session_key: str) -> None:
+    """Keep a session no longer, because it leads to no server any more. A newer one of the login stays."""
+    cache = _shared
+    ticket = kept(vcenter)
+    if cache is not None and ticket is not None and ticket.session_key == session_key:
+        cache.forget(vcenter)

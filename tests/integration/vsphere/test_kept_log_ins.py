@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.patience import eventually
 from vmkeep.errors import AuthenticationError, CertificateError, StaleError
 from vmkeep.vsphere import inventory, tickets
 from vmkeep.vsphere.privileges import missing_privileges
@@ -118,6 +119,30 @@ def test_a_server_that_is_another_one_by_now_gets_no_password(lab, vcenter, monk
         inventory.list_vms(session)
 
     assert calls(lab, "Login") == 1
+    with open_session(vcenter) as session:  # the next step begins anew
+        assert inventory.list_vms(session)
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_session_that_several_steps_work_with_is_ended_by_none_of_them(lab, vcenter, kept):
+    with open_session(vcenter):
+        ours = kept.load(vcenter)
+    with open_session(vcenter) as first, open_session(vcenter) as second:
+        kept.forget(vcenter)
+        with open_session(vcenter):  # as after a lapse: it logs in, and its session is kept
+            assert kept.load(vcenter) != ours
+        first.close()
+        assert inventory.list_vms(second)
+
+    assert [calls(lab, name) for name in ("Login", "Logout")] == [2, 0]
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_session_does_not_lapse_while_a_step_works_with_it(vcenter, kept):
+    with open_session(vcenter, keep_alive=0.01):
+        ours = kept.load(vcenter)
+        kept.forget(vcenter)  # as after a lapse
+        assert eventually(lambda: kept.load(vcenter)) == ours
 
 
 def test_properties_that_are_missing_for_want_of_a_log_in_are_asked_for_again(lab, session, monkeypatch):
