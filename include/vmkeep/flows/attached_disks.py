@@ -15,10 +15,15 @@ from vmkeep.vsphere.attached import AttachedDisk
 def sweep_attached(ground: Ground) -> tuple[Finding, ...]:
     """Detach the disks of dead runs from this proxy. Call this before their snapshots are removed.
 
-    A disk is surely ours only if its VM has the snapshot of a dead run. Any other disk is reported, because another
-    program may use the same proxy, or a person may have attached the disk.
+    A disk is surely ours only if its VM has the snapshot of a dead run, and of no other run. Any other disk is
+    reported, because another program may use the same proxy, or a person may have attached the disk.
+
+    The snapshots are looked at after the disks, because a run may have begun since the look of the ground, which does
+    not know the snapshot that this run reads.
     """
-    return tuple(_swept(ground, disk) for disk in attached.list_attached(ground.session, read_uuids()))
+    disks = attached.list_attached(ground.session, read_uuids())
+    now = ground.looked_again() if disks else ground
+    return tuple(_swept(now, disk) for disk in disks)
 
 
 def _swept(ground: Ground, disk: AttachedDisk) -> Finding:
@@ -34,7 +39,7 @@ def _swept(ground: Ground, disk: AttachedDisk) -> Finding:
     )
     if any(run.fate is Fate.IN_USE for run in runs):
         return finding
-    if not left:
+    if not left or len(left) < len(runs):
         advice = "detach it there, without deleting its files, if nobody uses it"
         return replace(finding, state=State.LEFT, detail=f"{finding.detail}: {advice}")
 

@@ -10,6 +10,7 @@ from tests.integration.flows.restoring import back_up, devices, hands, new_run, 
 from tests.patience import HANG
 from vmkeep.flows import attached_disks, backup, leftovers, limits, listing, other_restores
 from vmkeep.flows.sweep import Kind, State
+from vmkeep.flows.sweep_ground import SweepWishes, open_ground
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.limits import Limits
 from vmkeep.repository import open_repository
@@ -116,6 +117,24 @@ def test_a_disk_that_somebody_else_attached_to_the_proxy_is_reported_and_stays(l
 
     assert (found.state, found.vm.name) == (State.LEFT, VM)
     assert base in found.detail
+    assert base in disk_files(lab, PROXY)
+
+
+def test_a_disk_stays_that_a_run_may_read_which_began_since_or_that_nobody_knows(lab, site, proxy, leave, monkeypatch):
+    (base,) = disk_files(lab, VM)
+    proxy(base)
+    died = leave()
+    with open_ground(site, SweepWishes(has_ended=lambda owner: owner == "an Airflow" or None)) as ground:
+        (left,) = leftovers.judged_on(ground, [died.vm])
+        backup.remove_snapshot(site, died.vm, left.run)
+        leave("an unknown Airflow")
+        began_since = attached_disks.sweep_attached(ground)
+        monkeypatch.setattr(other_restores, "YOUNG", timedelta())
+        monkeypatch.setattr(backup, "remove_leftovers", lambda *_: 0)
+        leave()
+        unknown = attached_disks.sweep_attached(ground)
+
+    assert [found.state for found in (*began_since, *unknown)] == [State.IN_USE, State.LEFT]
     assert base in disk_files(lab, PROXY)
 
 
