@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from vmkeep.flows.pointcopy import CopyState, PointCopy, copy_points
 from vmkeep.model.job import Progress, from_json, to_json
 from vmkeep.repository import Repository
 from vmkeep.repository.notes import OWED_COPIES
-from vmkeep.repository.points import PointName, is_ahead
+from vmkeep.repository.points import PointName, ReadPoint, is_ahead
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +51,19 @@ def points_to_copy(source: Repository, target: Repository, policy: str) -> list[
 
     These are, for each VM, the points that are newer than its newest one in the target, and those that failed before.
     So points that did not arrive earlier follow, and points that the target's retention has forgotten do not come back.
-    A VM that the target does not have yet begins with its newest point. A point whose time is in the future holds up
-    no other. A point that cannot be read is among the refs, because its copy has to fail aloud.
+    A VM that the target does not have yet begins with the policy's newest point. A point whose time is in the future
+    holds up no other. A point that cannot be read is among the refs, because its copy has to fail aloud.
     """
     there, newest = set(), dict[str, datetime]()
     for name in target.manifests.names():
         there.add(name.ref)
         if (at := name.taken_at) is not None and not is_ahead(at):
             newest[name.vm_key] = max(at, newest.get(name.vm_key, at))
-    known = {ref.rpartition("/")[0] for ref in there}
-    read = list(source.manifests.read(_of_each_vm(source.manifests.names(), newest, there, known)))
+    of_vms = _by_vm(source.manifests.names())
+    known = {ref.rpartition("/")[0] for ref in there} & of_vms.keys()
+    later = [name for key in known for name in of_vms[key] if key not in newest or _time_of(name) > newest[key]]
+    read = list(source.manifests.read(name for name in later if name.ref not in there))
+    read += _first_points(source, [names for key, names in of_vms.items() if key not in known])
     wanted = {one.name.ref: one.name.stamp for one in read if one.point is not None and one.point.policy == policy}
     unread = [one.name for one in read if one.point is None]
     wanted |= {name.ref: name.stamp for name in unread if _policy_of(source, name.vm_key) == policy}
@@ -138,17 +141,27 @@ def _owed(target: Repository, policy: str) -> Iterator[str]:
             yield owed.ref
 
 
-def _of_each_vm(
-    names: Iterable[PointName], newest: dict[str, datetime], there: set[str], known: set[str]
-) -> Iterator[PointName]:
-    of_key: dict[str, list[PointName]] = {}
+def _first_points(source: Repository, of_vms: Sequence[list[PointName]]) -> Iterator[ReadPoint]:
+    """Yield the newest points of each VM, down to the first one that names a policy. To that policy the VM belongs.
+
+    Newer ones may name none, because a person made them by hand.
+    """
+    left = {names[-1].vm_key: list(names) for names in of_vms}
+    while left:
+        for one in source.manifests.read([names.pop() for names in left.values()]):
+            if one.point is not None and one.point.policy is not None:
+                del left[one.name.vm_key]
+            yield one
+        left = {key: names for key, names in left.items() if names}
+
+
+def _by_vm(names: Iterable[PointName]) -> dict[str, list[PointName]]:
+    """Return the names of points by the key of their VM, the oldest first."""
+    of_vm: dict[str, list[PointName]] = {}
     for name in names:
         if name.taken_at is not None:
-            of_key.setdefault(name.vm_key, []).append(name)
-    for key, of_vm in of_key.items():
-        of_vm.sort(key=_time_of)
-        later = [name for name in of_vm if key not in newest or _time_of(name) > newest[key]]
-        yield from (name for name in (later if key in known else of_vm[-1:]) if name.ref not in there)
+            of_vm.setdefault(name.vm_key, []).append(name)
+    return {key: sorted(found, key=_time_of) for key, found in of_vm.items()}
 
 
 def _time_of(name: PointName) -> datetime:

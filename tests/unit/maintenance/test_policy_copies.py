@@ -43,6 +43,14 @@ def test_a_second_repository_begins_with_the_newest_point_and_then_gets_each_one
     assert second.open().load_point(first).policy == "gold"
 
 
+def test_points_made_by_hand_keep_no_vm_from_its_first_copy_and_a_vm_of_another_policy_gets_none(vault, second):
+    wanted = vault.back_up([block(1)], policy="gold")
+    vault.back_up([block(2)], policy="gold", vm="moved")
+    for number, policy, vm in ((3, None, "vm"), (4, None, "vm"), (5, "other", "moved"), (6, None, "by hand")):
+        vault.back_up([block(number)], policy=policy, vm=vm)
+    assert copy(vault, second)[0] == [wanted]
+
+
 def test_a_point_that_the_second_repository_has_forgotten_does_not_come_back(vault, second):
     for number in range(1, 3):
         vault.back_up([block(number)], policy="gold")
