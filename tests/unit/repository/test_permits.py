@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -102,6 +103,33 @@ def test_a_party_that_finds_no_room_for_a_day_gives_up_and_leaves_the_queue(stor
     with pytest.raises(DeadlineError, match="gave up after 86400 s waiting for NFC sessions of host esx1"):
         limited.take(of_run("c"))
     assert limited.usage().waiting == ()
+
+
+def test_a_party_that_finds_no_worker_for_a_time_has_its_place_in_the_queue_afterwards(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    for name in "abcd":
+        with suppress(LimitReachedError):
+            limited.take(of_run(name))
+    age(tmp_path, permits.COMES_AGAIN.total_seconds() + 61, "waiting")
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("d"))
+    assert limited.usage().waiting == ("copy of d",)
+    limited.give_back("a")
+    limited.take(of_run("c"))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("d"))
+
+
+def test_a_dead_party_and_a_dead_holder_are_not_listed_though_nobody_asks(store, framer, tmp_path):
+    limited = Permits(store, framer, LIMIT)
+    RunArea(store, framer, "r").open_lease("disk-1")._write("held")  # the holder dies here
+    limited.take(Holder(owner="r/1", run="r", what="copy 1", lease="disk-1"))
+    limited.take(of_run("b"))
+    with pytest.raises(LimitReachedError):
+        limited.take(of_run("c"))
+    age(tmp_path, 3600)
+    (usage,) = usages(store, framer)
+    assert (usage.holders, usage.waiting) == (("copy of b",), ())
 
 
 def test_a_copy_s_permit_ends_with_its_lease(store, framer, tmp_path):

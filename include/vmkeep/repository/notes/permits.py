@@ -28,7 +28,7 @@ from blake3 import blake3
 
 from vmkeep.blobs import BlobInfo, BlobStore, abreast, is_remote
 from vmkeep.clock import now
-from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, DeadlineError, LimitReachedError
+from vmkeep.errors import BlobNotFoundError, ConflictError, CorruptError, DeadlineError, LimitReachedError, VmKeepError
 from vmkeep.model.limits import Holder, Limit, Usage
 from vmkeep.model.wording import counted
 from vmkeep.repository.folders import RUNS
@@ -112,12 +112,19 @@ class Permits:
         free = len(self._free(self._held(self._turns(blobs), None)))
         if free > len(self._tickets(blobs)):
             return free - len(self._tickets(blobs))
-        asked = f"{self._prefix}asked"  # its stamp tells the store's time, and so which holders and parties are dead
-        self._store.replace(asked, self._wrap(asked, {}))
-        blobs = list(self._store.list(self._prefix))
-        at = next((blob.modified for blob in blobs if blob.key == asked), None)
+        blobs, at = self._look()
         waiting = self._tickets(blobs) if at is None else [one for one in self._tickets(blobs) if _is_waiting(one, at)]
         return max(0, len(self._free(self._held(self._turns(blobs), at))) - len(waiting))
+
+    def _look(self) -> tuple[list[BlobInfo], datetime | None]:
+        """Return the notes of this limit and the store's time, by which dead holders and parties are told.
+
+        :returns: the time is ``None`` if the store does not show it.
+        """
+        asked = f"{self._prefix}asked"
+        self._store.replace(asked, self._wrap(asked, {}))
+        blobs = list(self._store.list(self._prefix))
+        return blobs, next((blob.modified for blob in blobs if blob.key == asked), None)
 
     def give_back(self, owner: str) -> None:
         """Give back an owner's permit, and leave the queue. It is no error if the owner holds no permit."""
@@ -131,14 +138,16 @@ class Permits:
 
     def usage(self) -> Usage:
         """Return the work that holds permits, and the work that waits."""
-        blobs = list(self._store.list(self._prefix))
-        newest = max((blob.modified for blob in blobs), default=None)
-        held = self._held(self._turns(blobs), newest)
-        tickets = [(blob, self._load(blob.key)) for blob in self._tickets(blobs)]
+        try:
+            blobs, at = self._look()
+        except VmKeepError:  # whoever may only read is shown holders of whom nobody can tell whether they are dead
+            blobs, at = list(self._store.list(self._prefix)), None
+        held = self._held(self._turns(blobs), at)
+        asking = [blob for blob in self._tickets(blobs) if at is None or _is_waiting(blob, at)]
         return Usage(
             limit=self._limit,
             holders=tuple(str(turn.fields.get("what")) for turn in held),
-            waiting=tuple(str(fields.get("what")) for _, fields in tickets),
+            waiting=tuple(str(self._load(blob.key).get("what")) for blob in asking),
             runs=tuple(
                 str(turn.fields["run"]) for turn in held if "run" in turn.fields and not turn.fields.get("lease")
             ),
@@ -233,12 +242,16 @@ class Permits:
         return [blob for blob in blobs if blob.key.startswith(f"{self._prefix}waiting/")]
 
     def _ahead(self, blobs: Iterable[BlobInfo], ticket: str, at: datetime) -> int:
-        """Return how many others have waited longer and still wait. Remove the tickets of those that do not."""
+        """Return how many others have waited longer and still wait.
+
+        A party may find no worker for a time. Its ticket stays for a day, so that it finds its place again, and gives
+        up in time. Meanwhile nobody waits for it.
+        """
         ahead = 0
         for blob in self._tickets(blobs):
-            if not _is_waiting(blob, at):
+            if at - blob.modified >= GIVES_UP_AFTER:
                 self._store.delete(blob.key)
-            elif blob.key < ticket:
+            elif blob.key < ticket and _is_waiting(blob, at):
                 ahead += 1
         return ahead
 
