@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections import defaultdict
 from email import message_from_string
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from tests.dags.test_window_runs import planned
 from vmkeep.model.job import to_plain
-from vmkeep.policy import NotifyWhen, read_file
+from vmkeep.policy import NotifyWhen, read_file, read_folder
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
-from vmkeep_airflow.operators.find_overdue import FindOverdueOperator
+from vmkeep_airflow.operators.find_overdue import FindOverdueOperator, watched
 from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.report_window import ReportWindowOperator
 from vmkeep_airflow.windowruns import Ending, Outcome
@@ -104,6 +105,9 @@ class TaskInstance:
 
     def xcom_push(self, key, value):
         pass
+
+    def get_dag(self, dag_id):
+        return SimpleNamespace(is_paused=False)
 
 
 class Events(list):
@@ -218,6 +222,16 @@ def test_points_that_a_second_repository_lacks_are_a_problem_and_those_that_it_g
             continue
         with pytest.raises(AirflowFailException, match=words):
             task.execute({"ti": ti})
+
+
+def test_a_policy_that_is_switched_off_hides_no_vm_from_the_watch_of_the_next_one(tmp_path):
+    window = "window: {start: 22:00, end: 06:00, time_zone: UTC}"
+    for name in ("off", "on", "next"):
+        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\nselection: name:*\n{window}\nmax_age: 36h\n")
+    found = watched(read_folder(tmp_path), lambda name: name != "off")
+    assert {policy.name: [one.name for one in others] for policy, others in found} == {
+        "next": ["on"], "off": ["next", "on"], "on": ["next"],
+    }  # fmt: skip
 
 
 def test_the_watch_tells_of_each_policy_that_cannot_be_asked_about_and_leaves_the_others_alone(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -13,6 +14,7 @@ from vmkeep.errors import VmKeepError
 from vmkeep.policy import NotifyWhen, Policy, PolicyFile
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.mail import send_mail
+from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.policies import policy_files
 from vmkeep_airflow.windowreports import shown_age, shown_names
 
@@ -37,7 +39,7 @@ class FindOverdueOperator(BaseOperator):
             read.path.stem: "its file has faults, so that no window of it opens" for read in files if read.faults
         }
         found: dict[str, list[str]] = {}
-        for policy, others in _watched(files):
+        for policy, others in watched(files, cache(partial(opens, context["ti"]))):
             try:
                 found[policy.name] = overdue = list(_overdue(policy, others))
             except VmKeepError as error:
@@ -76,12 +78,18 @@ class FindOverdueOperator(BaseOperator):
         return untold
 
 
-def _watched(files: tuple[PolicyFile, ...]) -> Iterator[tuple[Policy, list[Policy]]]:
-    """Yield each policy that has a ``max_age``, and the other policies of its vCenter."""
+def watched(files: Sequence[PolicyFile], is_awake: Callable[[str], bool]) -> Iterator[tuple[Policy, list[Policy]]]:
+    """Yield each policy that has a ``max_age``, and the other policies of its vCenter whose windows open.
+
+    A policy whose windows do not open has no VM, so that it hides none from the next one.
+
+    :param is_awake: tells by its name whether the windows of a policy open.
+    """
     sound = [read.policy for read in files if read.policy is not None]
     for policy in sound:
         if policy.max_age is not None:
-            yield policy, [one for one in sound if one.name != policy.name and one.vsphere == policy.vsphere]
+            others = [one for one in sound if one.name != policy.name and one.vsphere == policy.vsphere]
+            yield policy, [one for one in others if is_awake(one.name)]
 
 
 def _overdue(policy: Policy, others: list[Policy]) -> Iterator[str]:
