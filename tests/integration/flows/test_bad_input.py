@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.patience import HANG
-
-VMKEEP = [sys.executable, "-m", "vmkeep.cli.main"]
+from tests.command_line import run_here
 
 
 @pytest.fixture
 def run(lab, site, tmp_path):
     """Run ``vmkeep`` with the lab's settings; keyword arguments change the environment, ``None`` takes one away."""
-
-    def call(*arguments: str, **changed: str | None) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "VMKEEP_REPOSITORY": site.repository,
-            "VMKEEP_VCENTER": f"{lab.host}:{lab.port}",
-            "VMKEEP_USER": lab.user,
-            "VMKEEP_PASSWORD": lab.password,
-            "VMKEEP_THUMBPRINT": lab.thumbprint,
-            "VMKEEP_VDDK": str(lab.vddk),
-            "XDG_STATE_HOME": str(tmp_path / "state"),
-        }
-        for name, value in changed.items():
-            if value is None:
-                environment.pop(name)
-            else:
-                environment[name] = value
-        return subprocess.run(
-            [*VMKEEP, *arguments], capture_output=True, text=True, timeout=HANG, check=False, env=environment
-        )
-
-    return call
+    return partial(
+        run_here,
+        VMKEEP_REPOSITORY=site.repository,
+        VMKEEP_VCENTER=f"{lab.host}:{lab.port}",
+        VMKEEP_USER=lab.user,
+        VMKEEP_PASSWORD=lab.password,
+        VMKEEP_THUMBPRINT=lab.thumbprint,
+        VMKEEP_VDDK=str(lab.vddk),
+        XDG_STATE_HOME=str(tmp_path / "state"),
+    )
 
 
 @pytest.fixture

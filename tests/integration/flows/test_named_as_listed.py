@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
 
+from tests.command_line import run_here
 from tests.integration.flows.restoring import vcenter_of
 from vmkeep.cli.main import cli
 from vmkeep.errors import AmbiguousError
@@ -19,7 +18,6 @@ from vmkeep.vsphere.names import encode_name
 from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task
 
-VMKEEP = [sys.executable, "-m", "vmkeep.cli.main"]
 ANOTHERS_PATH = "/Lab/vm/old01"
 NAMES = (
     "web01 ", " web01", "a  b", "[prod] web", "a]b", 'rack "6"', '"web01"', "it's", "50%", "a%2fb", "a/b", "/abs",
@@ -112,7 +110,7 @@ def test_every_name_of_the_table_and_of_json_names_its_vm_and_no_other(vmkeep, l
 
 @pytest.mark.parametrize("arguments", [("vm", "show", "-rf"), ("backup", "run", "--web01"), ("restore", "run", "-web")])
 def test_a_name_with_a_dash_in_front_is_answered_with_how_to_write_it(arguments):
-    done = subprocess.run([*VMKEEP, *arguments], capture_output=True, text=True, check=False)
+    done = run_here(*arguments)
 
     assert "written behind 'name:', or behind '--'" in done.stderr
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.patience import HANG
+from tests.command_line import run_here
 from vmkeep.flows import backup, restore
 from vmkeep.flows.values import BackupRequest, RestoreRequest
 from vmkeep.images.diskfiles import LocalFileSource
@@ -129,20 +128,11 @@ def test_a_restore_that_was_given_up_leaves_no_vm(site, back_up, session, vcsim)
 @pytest.fixture
 def vmkeep(vcsim, tmp_path):
     """Run the command line against the simulator."""
-
-    def call(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        vcenter = vcsim.vcenter
-        environment = os.environ | {
-            "VMKEEP_VCENTER": f"{vcenter.host}:{vcenter.port}", "VMKEEP_USER": vcenter.user,
-            "VMKEEP_PASSWORD": vcenter.password, "VMKEEP_THUMBPRINT": vcenter.thumbprint,
-            "XDG_STATE_HOME": str(tmp_path / "state"),
-        } | changed  # fmt: skip
-        return subprocess.run(
-            [sys.executable, "-m", "vmkeep.cli.main", *arguments],
-            capture_output=True, text=True, timeout=HANG, check=False, env=environment,
-        )  # fmt: skip
-
-    return call
+    vcenter = vcsim.vcenter
+    return partial(
+        run_here, VMKEEP_VCENTER=f"{vcenter.host}:{vcenter.port}", VMKEEP_USER=vcenter.user,
+        VMKEEP_PASSWORD=vcenter.password, VMKEEP_THUMBPRINT=vcenter.thumbprint, XDG_STATE_HOME=str(tmp_path / "state"),
+    )  # fmt: skip
 
 
 def test_the_command_line_lists_and_shows_vms(vmkeep, vcsim):
