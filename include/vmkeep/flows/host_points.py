@@ -65,7 +65,7 @@ def find_host_point(repository: Repository, text: str) -> RestorePoint:
     keys = _named(repository, text) if "/" not in text else []
     if len(keys) > 1:
         raise _several(text, keys)
-    point = repository.latest_point(keys[0]) if keys else repository.find_point(text)
+    point = repository.latest_point(keys[0]) if keys else _point_named(repository, text)
     if point is None:
         raise NotFoundError(f"the restore points of host '{text}' were removed just now; see 'vmkeep host list'")
     if point.host is None:
@@ -124,6 +124,14 @@ def _newest(repository: Repository, key: str, points: int) -> HostPoints | None:
     except CorruptError as error:
         return HostPoints(key=key, points=points, newest=None, problem=str(error))
     return None if newest is None else HostPoints(key=key, points=points, newest=newest)
+
+
+def _point_named(repository: Repository, text: str) -> RestorePoint:
+    try:
+        return repository.find_point(text)
+    except NotFoundError as error:
+        what = f"neither a host nor a restore point is called '{text}' in {repository.location}"
+        raise NotFoundError(f"{what}; see 'vmkeep host list'") from error
 
 
 def _named(repository: Repository, text: str) -> list[str]:

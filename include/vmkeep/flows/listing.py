@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from vmkeep.clock import now
+from vmkeep.flows.answerable import answerable_policies
 from vmkeep.flows.last_seen import sightings
 from vmkeep.model.site import VCenter
 from vmkeep.policy import Policy, by_precedence, selectors_of, taker
@@ -84,16 +85,18 @@ def list_vms(
     """Return every VM that the user may see, or those that fit a selector.
 
     :param points: restore points, the oldest first. Each VM's newest is looked for, and its last address.
-    :param policies: policies that are asked which VMs they take; ``None``: none are.
+    :param policies: policies that are asked which VMs they take; ``None``: none are. One that the server cannot
+        answer takes none.
     """
     wanted = selector or Condition(Kind.ANY)
     with open_session(vcenter) as session:
         here = server_uuid(session)
         seen = sightings(points, here)
-        known = choosing.known_vms(session, (wanted, *selectors_of(policies or ())), seen)
+        asked = None if policies is None else answerable_policies(session, policies)
+        known = choosing.known_vms(session, (wanted, *selectors_of(asked or ())), seen)
         chosen = choosing.fitting(session, wanted, known)
         places = hosts.list_places(session)
-    taken = _taken(known, policies)
+    taken = _taken(known, asked)
     newest = newest_points(chosen.records, points, here)
     last = seen_last(seen, [(vm.record.moref, vm.record.instance_uuid) for vm in known])
     return VmList(

@@ -72,14 +72,16 @@ def coverage(vcenter: VCenter, policies: Sequence[Policy], points: Sequence[Poin
 
     :param points: restore points, the oldest first: a VM that is off is found by the address that they tell.
     """
-    from vmkeep.flows.last_seen import sightings  # takes time to import
+    from vmkeep.flows.answerable import answerable_policies  # takes time to import
+    from vmkeep.flows.last_seen import sightings
     from vmkeep.vsphere.choosing import known_vms
     from vmkeep.vsphere.server import server_uuid
     from vmkeep.vsphere.session import open_session
 
-    takers = [(policy.name, taker(policy)) for policy in by_precedence(policies)]
     with open_session(vcenter) as session:
-        known = known_vms(session, selectors_of(policies), sightings(points, server_uuid(session)))
+        asked = answerable_policies(session, policies)
+        known = known_vms(session, selectors_of(asked), sightings(points, server_uuid(session)))
+    takers = [(policy.name, taker(policy)) for policy in by_precedence(asked)]
     return tuple(_covered(vm.record, tuple(name for name, takes in takers if takes(vm.facts))) for vm in known)
 
 
@@ -92,6 +94,7 @@ def explain_vm(
     :raises NotFoundError: no VM fits the selector.
     :raises AmbiguousError: several VMs fit it.
     """
+    from vmkeep.flows.answerable import answerable_policies
     from vmkeep.flows.last_seen import sightings
     from vmkeep.vsphere import inventory
     from vmkeep.vsphere.choosing import known_vms
@@ -102,10 +105,11 @@ def explain_vm(
         seen = sightings(points, server_uuid(session))
         found = inventory.find_vm(session, vm_selector, seen)
         wanted, path = found.moref, inventory.identity_of(session, found).inventory_path
-        known = known_vms(session, selectors_of(policies), seen)
+        asked = answerable_policies(session, policies)
+        known = known_vms(session, selectors_of(asked), seen)
     vm = next(each for each in known if each.record.moref == wanted)
-    verdicts = tuple(verdict(policy, vm.facts) for policy in policies)
-    taken = tuple(policy.name for policy in by_precedence(policies) if taker(policy)(vm.facts))
+    verdicts = tuple(verdict(policy, vm.facts) for policy in asked)
+    taken = tuple(policy.name for policy in by_precedence(asked) if taker(policy)(vm.facts))
     return Explained(coverage=_covered(vm.record, taken), path=path or "", verdicts=verdicts)
 
 

@@ -49,8 +49,10 @@ def choose_group(site: Site, selector: Selector) -> Group:
         chosen = choose_vms(session, selector, sightings(points, here))
         host = session.host
     if not chosen.records:
-        why = f": {'; '.join(chosen.notes)}" if chosen.notes else "; try it with 'vmkeep vm list -s'"
-        raise NotFoundError(f"no VM on {host} fits {selector}{why}")
+        told, notes = f"no VM on {host} fits {selector}", "; ".join(chosen.notes)
+        if notes.startswith(f"{told}:"):
+            raise NotFoundError(notes)
+        raise NotFoundError(f"{told}: {notes}" if notes else f"{told}; try it with 'vmkeep vm list -s'")
     refs = [
         (VmRef(moref=record.moref, name=record.name), record.managed_by)
         for record in _by_age(chosen.records, good, here)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from vmkeep.flows.answerable import answerable_policies, answerable_reaches
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.last_seen import sightings
 from vmkeep.flows.listing import newest_points, protected_until
@@ -168,18 +169,19 @@ def _with_vms(
     times: dict[str, Any],
     reaches: Mapping[str, Selector | None],
 ) -> WindowPlan:
-    takes, taken_too = taker(policy), [taker(other) for other in others]
-    first, nearest = _earlier_takers(policy, others, asleep), _by_reach(reaches)
     with open_site_repository(site) as repository:
         points = list_origins(repository, catalog=site.catalog or "sqlite://")
         good = good_origins(repository, points)
     with open_vsphere(site) as session:
         here = server_uuid(session)
+        others, reaches = answerable_policies(session, others), answerable_reaches(session, reaches)
         known = known_vms(
             session,
             (*selectors_of([policy, *others]), *(one for one in reaches.values() if one is not None)),
             sightings(points, here),
         )
+    takes, taken_too = taker(policy), [taker(other) for other in others]
+    first, nearest = _earlier_takers(policy, others, asleep), _by_reach(reaches)
     selected = [vm for vm in known if takes(vm.facts)]
     elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
     taken = [vm for vm in selected if vm.record.moref not in elsewhere]

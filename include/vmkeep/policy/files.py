@@ -62,7 +62,7 @@ def read_folder(folder: Path) -> tuple[PolicyFile, ...]:
 
 def read_file(path: Path) -> PolicyFile:
     """Read one policy file."""
-    if path.suffix != SUFFIX:
+    if path.suffix != SUFFIX and path.exists():
         return _unread(path, f"the name of a policy file ends with {SUFFIX}: rename it")
     try:
         text = _text(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 _KINDS = {
-    "object": "fields of its own, indented below it",
+    "object": "a group of fields, indented below it",
     "array": "a list, such as {example}",
     "string": "a text",
     "boolean": "true or false",
@@ -134,10 +134,10 @@ def _validator() -> Any:
 def _told(error: ValidationError) -> Iterator[Violation]:
     path = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
         for key in error.instance:
-            if key not in known:
-                yield Violation(path=(*path, key), message=_unknown(key, path, known), of_key=True)
+            if key not in error.schema["properties"]:
+                message = _unknown(key, path, error.schema, error.instance)
+                yield Violation(path=(*path, key), message=message, of_key=True)
     elif error.validator == "required":
         missing = (*path, error.message)
         message = f"{dotted(missing)} is missing; {_as_in(error.message, error.schema)}"
@@ -147,8 +147,14 @@ def _told(error: ValidationError) -> Iterator[Violation]:
         yield Violation(path=path, message=f"{dotted(path)}: {message}" if path else message)
 
 
-def _unknown(key: str, path: Path, known: list[str]) -> str:
-    near = difflib.get_close_matches(key.lower().replace("-", "_").replace(" ", "_"), known, n=1, cutoff=0.5)
+def _unknown(key: str, path: Path, part: Mapping[str, Any], given: Collection[str]) -> str:
+    """Return what is wrong with a field's name. A field that the file has already is not what it means."""
+    known = list(part["properties"])
+    free = [name for name in known if name not in given]
+    near = difflib.get_close_matches(key.lower().replace("-", "_").replace(" ", "_"), free, n=1, cutoff=0.5)
+    missing = [name for name in part.get("required", ()) if name not in given]
+    if not near and len(missing) == 1:
+        near = missing
     hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
     return f"there is no field '{dotted((*path, key))}'; {hint}"
 

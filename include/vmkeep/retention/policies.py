@@ -107,7 +107,7 @@ class _Deciding:
         if self.rule is not None:
             decided = decide(points, self.rule, now=self.now, zone=self.zone, first=first)
             return _told(decided, f"repository: {self.rule}")
-        return _all_kept(points, Cause.NO_RULE, "no retention rule is set for this VM")
+        return _all_kept(points, Cause.NO_RULE, "no retention rule is set for it")
 
 
 def _policy_of(points: Sequence[PointFacts], policies: PolicyRules, now: datetime) -> tuple[str, PolicyRule]:

@@ -99,7 +99,8 @@ def _condition(text: str, at: int, found: re.Match[str]) -> tuple[Condition, int
 def _unknown(word: str) -> str:
     if word.endswith("~"):
         return "only 'name~:' takes a regular expression; other kinds take * and ? for any characters"
-    near = difflib.get_close_matches(word, tuple(Kind), n=1, cutoff=0.7)
+    begun = [kind for kind in Kind if kind.startswith(word)]
+    near = begun if len(begun) == 1 else difflib.get_close_matches(word, tuple(Kind), n=1, cutoff=0.7)
     hint = f"did you mean '{near[0]}:'?" if near else f"expected one of {', '.join(f'{kind}:' for kind in Kind)}"
     return f"there is no '{word}:'; {hint}"
 

@@ -64,13 +64,22 @@ def known_vms(session: Session, selectors: Iterable[Selector], last_seen: Iterab
     :param last_seen: addresses that are remembered, the newest first.
     :raises UnsupportedError: the server is an ESXi host, and a selector asks for things that only a vCenter has.
     """
-    asked = tuple(dict.fromkeys(condition for selector in selectors for condition in conditions(selector)))
-    require_told(asked, vcenter=session.is_vcenter, host=session.host)
+    asked = require_told_by(session, selectors)
     wanted_tags = [condition.value for condition in asked if condition.kind is Kind.TAG]
     tags = read_tags(session, wanted_tags) if wanted_tags else {}
     kinds = {condition.kind for condition in asked}
     known = read_vms(session, kinds, Elsewhere(last_seen=last_seen, tags=tags))
     return _with_resolved_names(asked, known)
+
+
+def require_told_by(session: Session, selectors: Iterable[Selector]) -> tuple[Condition, ...]:
+    """Return all conditions of some selectors, if the server has the facts for them.
+
+    :raises UnsupportedError: the server is an ESXi host, and a selector asks for things that only a vCenter has.
+    """
+    asked = tuple(dict.fromkeys(condition for selector in selectors for condition in conditions(selector)))
+    require_told(asked, vcenter=session.is_vcenter, host=session.host)
+    return asked
 
 
 def require_told(asked: Iterable[Condition], *, vcenter: bool, host: str) -> None:

@@ -49,7 +49,7 @@ class FindOverdueOperator(BaseOperator):
                     problems[policy.name] = shown_names(overdue, "overdue")
         for line in (f"{name}: {why}" for name, why in problems.items()):
             self.log.error("%s", line)
-        self.log.info("%d policies with a max_age were looked at", len(found))
+        self.log.info("policies with a max_age that were looked at: %d", len(found))
         # Pushed by hand, because Airflow keeps no result of a task that raises.
         context["ti"].xcom_push(key="return_value", value=found)
         if problems:

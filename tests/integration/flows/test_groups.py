@@ -103,7 +103,9 @@ def test_the_failure_of_one_vm_stops_no_other_and_ends_with_an_exit_code_of_its_
 
 
 def test_a_group_of_nobody_and_a_command_without_a_choice_are_refused(run):
-    with pytest.raises(NotFoundError, match=r"no VM on 127\.0\.0\.1 fits name:nobody"):
+    with pytest.raises(
+        NotFoundError, match=r"^no VM on 127\.0\.0\.1 fits name:nobody: is it spelled as vSphere has it\?$"
+    ):
         run("-s", "name:nobody")
     with pytest.raises(UsageError, match="name one VM, or give a selector"):
         run()

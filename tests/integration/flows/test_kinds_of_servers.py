@@ -18,12 +18,15 @@ from tests.integration.flows.restoring import (
     site_of,
     stored,
 )
+from vmkeep.clock import now
 from vmkeep.errors import Recovery, UnsupportedError, VmKeepError
+from vmkeep.flows import listing, policies, windows
 from vmkeep.flows.complete_runs import run_backup
 from vmkeep.flows.host_configs import HostBackupRequest, back_up_hosts
 from vmkeep.flows.values import BackupRequest
 from vmkeep.model.guest import GuestCommands, GuestLogin
 from vmkeep.model.point import BackupMode
+from vmkeep.policy import read_file
 from vmkeep.repository import create_repository, open_repository
 from vmkeep.selection import parse_selector
 from vmkeep.vsphere.choosing import choose_vms
@@ -56,6 +59,13 @@ def free(host):
 
 def write(lab, seed):
     lab.write("web01", DISK, [{"offset": 1 << 20, "length": 65536, "seed": seed}])
+
+
+def policy(folder, name, selection):
+    path = folder / f"{name}.yaml"
+    window = '{start: "22:00", end: "06:00", time_zone: Europe/Berlin}'
+    path.write_text(f"name: {name}\nselection: {selection}\nwindow: {window}\n")
+    return read_file(path).policy
 
 
 def load(repository, ref):
@@ -116,6 +126,28 @@ def test_a_condition_that_only_a_vcenter_can_answer_is_refused_at_a_host(host, t
 
 
 @pytest.mark.usefixtures("free")
+def test_a_policy_that_only_a_vcenter_can_answer_harms_no_list_and_no_window_of_a_host(
+    host, repository, caplog, tmp_path
+):
+    site = site_of(host, repository)
+    ours = policy(tmp_path, "ours", "name:web01")
+    theirs = policy(tmp_path, "theirs", "tag:backup/gold and not folder:Test")
+
+    listed = listing.list_vms(site.vcenter, policies=(ours, theirs))
+    covered = policies.coverage(site.vcenter, (ours, theirs))
+    explained = policies.explain_vm(site.vcenter, (ours, theirs), "web01")
+    reaches = {"near": parse_selector("cluster:B*"), "far": None}
+    plan = windows.plan_window(site, ours, (theirs,), opened_at=now(), by_hand=True, now=now(), reaches=reaches)
+
+    assert {vm.name: vm.policies for vm in listed.vms if vm.policies} == {"web01": ("ours",)}
+    assert {vm.name: vm.policies for vm in covered if vm.policies} == {"web01": ("ours",)}
+    assert [each.policy for each in explained.verdicts] == ["ours"]
+    assert [(vm.name, vm.proxies) for vm in plan.vms] == [("web01", ("far",))]
+    assert caplog.text.count("policy theirs takes no VM here: tag:backup/gold: 127.0.0.1 is an ESXi host") == 4
+    with pytest.raises(UnsupportedError, match="knows no tags"):
+        windows.plan_window(site, theirs, (ours,), opened_at=now(), by_hand=True, now=now())
+
+
 def test_a_host_with_the_free_licence_says_that_the_licence_is_the_reason(host, repository):
     for mode in (BackupMode.SNAPSHOT_EXCL_MEM, BackupMode.ASIS):
         with pytest.raises(VmKeepError, match=r"licen[cs]e.*free ESXi") as caught:

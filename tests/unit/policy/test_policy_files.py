@@ -15,6 +15,8 @@ from vmkeep.model.point import BackupMode
 from vmkeep.model.transport import TransportMode
 from vmkeep.policy import AtEnd, NotifyWhen, QuiesceWish, default_folder, read_file, read_folder, schema_text
 
+ROOT = Path(__file__).resolve().parents[3]
+
 SOUND = """\
 name: nightly
 selection: name:web*
@@ -338,3 +340,33 @@ def test_an_editor_that_knows_only_the_schema_takes_what_we_take():
         data = json.loads(json.dumps(yaml.safe_load(text), default=str))
         data["window"] |= {"blackout": ["2026-12-24"], "end": "24:00"}
         jsonschema.validate(data, schema)
+
+
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        ('begin: "22:00", end: "06:00"', "did you mean 'start'?"),  # and not 'end', which the file has
+        ('start: "22:00", ending: "06:00"', "did you mean 'end'?"),
+        ('start: "22:00", end: "06:00", strat: "22:00"', "there are start, end, time_zone"),
+    ],
+)
+def test_a_wrong_name_of_a_field_is_never_taken_for_one_that_the_file_has(faults, window, told):
+    said = [
+        message for *_, message in faults(f"name: nightly\nselection: 'any:'\nwindow: {{{window}, time_zone: UTC}}\n")
+    ]
+    assert [message for message in said if "there is no field" in message and told in message]
+
+
+def test_the_messages_in_the_manual_are_those_that_a_file_gets(faults):
+    manual = (ROOT / "docs" / "policies.md").read_text().partition("## Faults")[2]
+    shown = {line.split(": ", 1)[1] for line in manual.splitlines() if line.startswith("nightly.yaml:")}
+    window = 'window: {begin: "22:00", end: "06:00", time_zone: UTC}'
+    said = faults(f"name: nightly\nselection: tag:gold\n{window}\nquiesce: maybe\n")
+    assert shown
+    assert shown <= {message for *_, message in said}
+
+
+@pytest.mark.parametrize("name", ["nightly.yaml", "nightly", "nightly.yml"])
+def test_a_file_that_is_not_there_is_not_to_be_renamed(tmp_path, name):
+    (fault,) = read_file(tmp_path / name).faults
+    assert fault.message == "the file cannot be read: No such file or directory"

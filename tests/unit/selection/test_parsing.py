@@ -97,6 +97,8 @@ def test_a_value_is_taken_as_it_stands_or_in_quotes(text, value):
         ("name: a", 5, "expected a value right behind 'name:'"),
         ('name:""', 5, "is empty"),
         ("nmae:a", 0, "did you mean 'name:'?"),
+        ("ip:10.0.0.7", 0, "did you mean 'ipaddr:'?"),
+        ("power:on", 0, "did you mean 'powerstate:'?"),
         ("colour:red", 0, "expected one of name:, name~:, ipaddr:"),
         ("folder~:x", 0, "only 'name~:' takes a regular expression"),
         ('name:"a', 5, 'expected a closing "'),
