@@ -27,6 +27,9 @@ A run of `vm_backup` is called after policy, window and VM, e.g. `nightly__20261
 None starts once the window has closed; those that run then finish, or are stopped, as the policy says.
 If some still run a day later, or when the next window opens, this window reports them as running, and ends.
 
+A backup that failed for a cause that a fresh start can heal, such as a VM that was switched on meanwhile,
+is started once more, after the others; `report` says so.
+
 After an outage, the last window that was missed is caught up at once:
 its backups are spread over the window's usual length, and stop starting when the next window opens.
 Earlier windows that were missed end without a backup.

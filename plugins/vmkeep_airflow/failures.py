@@ -12,17 +12,20 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from vmkeep.clock import now
 from vmkeep.errors import LimitReachedError, Recovery, VmKeepError
+from vmkeep_airflow.causes import leave_cause
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def airflow_failures() -> Iterator[None]:
+def airflow_failures(ti: Any = None) -> Iterator[None]:
     """Turn a ``VmKeepError`` of the body into Airflow's error, by its ``recovery``.
 
     ``RETRY`` uses the task's retries. ``RESTART`` and ``STOP`` fail the task at once, because the same task with the
     same input would fail again hours later. A task that a limit leaves no room for ends without a failure, gives back
     its worker and its slot in the pool, and is started again later. That uses none of its retries.
+
+    :param ti: the task instance that leaves the cause of its failure; ``None``: nobody asks for it.
     """
     try:
         yield
@@ -31,6 +34,8 @@ def airflow_failures() -> Iterator[None]:
         again: Any = AirflowRescheduleException  # its constructor has no types
         raise again(now() + timedelta(seconds=error.again_after)) from error
     except VmKeepError as error:
+        if ti is not None:
+            leave_cause(ti, error)
         if error.recovery is Recovery.RETRY:
             raise AirflowException(str(error)) from error
         if error.recovery is Recovery.RESTART:

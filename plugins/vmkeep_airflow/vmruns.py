@@ -14,13 +14,13 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_NAME = 80
 
 
-def run_id_of(plan: WindowPlan, vm: PlannedVm, *, clears: int = 0) -> str:
+def run_id_of(plan: WindowPlan, vm: PlannedVm, *, number: int = 0) -> str:
     """Return the id of a VM's run, e.g. ``nightly__20261126T210000Z__web01__vm-12``.
 
-    :param clears: how often somebody has cleared the window. A backup that failed is started again under another id.
+    :param number: counts the runs of the VM in this window, because a backup is started again under another id.
     """
     name = _NOT_PLAIN.sub("-", vm.name)[:_LONGEST_NAME]
-    again = f"__again-{clears}" if clears else ""
+    again = f"__again-{number}" if number else ""
     return f"{plan.policy}__{plan.stamp}__{name}__{_NOT_PLAIN.sub('-', vm.moref)}{again}"
 
 

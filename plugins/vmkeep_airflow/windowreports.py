@@ -67,6 +67,7 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
         "window": plan.stamp,
         "due": plan.due.value,
         **by_ending,
+        "started again": [shown_again(outcome) for outcome in outcomes if outcome.again],
         "overdue": [shown_age(vm) for vm in overdue_vms(plan, done, at)],
         "left out": [f"{vm.name}: {vm.why}" for vm in plan.left_out],
         "left to other policies": [f"{vm.name}: {vm.policy}" for vm in plan.elsewhere],
@@ -75,6 +76,13 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
         "unprotected": list(plan.unprotected),
         "conflicts": list(plan.conflicts),
     }
+
+
+def shown_again(outcome: Outcome) -> str:
+    """Return a VM whose backup was started once more: how often, how it ended, and the last failure."""
+    failed = outcome.ending == "failed" and outcome.why
+    reason = failed or outcome.last_failure
+    return f"{outcome.name}: {counted(outcome.again, 'time')}, {outcome.ending}; last failure: {reason}"
 
 
 def shown_age(vm: PlannedVm) -> str:

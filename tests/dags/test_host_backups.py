@@ -54,7 +54,11 @@ def try_once():
 
     def run(**conf):
         left = {}
-        ti = SimpleNamespace(xcom_push=lambda key, value: left.update(value))
+
+        def push(key, value):
+            left.update(value if key == "return_value" else {key: value})
+
+        ti = SimpleNamespace(try_number=1, max_tries=0, xcom_push=push)
         task = dag.task_dict["back_up_hosts"].prepare_for_execution()
         params = process_params(dag, task, conf, suppress_exception=False)
         context = {

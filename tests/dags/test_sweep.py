@@ -37,7 +37,10 @@ def without_connections(monkeypatch):
 
 
 def run_of(run_type: str) -> dict[str, object]:
-    return {"dag_run": SimpleNamespace(run_type=run_type), "ti": SimpleNamespace(dag_id="snapshot_sweep", run_id="r")}
+    ti = SimpleNamespace(
+        dag_id="snapshot_sweep", run_id="r", try_number=1, max_tries=0, xcom_push=lambda key, value: None
+    )
+    return {"dag_run": SimpleNamespace(run_type=run_type), "ti": ti}
 
 
 @pytest.mark.usefixtures("without_connections")

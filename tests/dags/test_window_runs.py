@@ -27,7 +27,7 @@ from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
 from vmkeep_airflow.vmruns import conf_of, run_id_of
 from vmkeep_airflow.windowreports import problems_of, report_of
-from vmkeep_airflow.windowruns import Ending, Outcome, WindowRuns, give_up_at
+from vmkeep_airflow.windowruns import Ending, Failure, Outcome, WindowRuns, give_up_at
 
 OPENS = datetime(2026, 6, 8, 22, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -70,6 +70,7 @@ class Airflow:
         self.confs: list[dict[str, object]] = []
         self.fails: set[str] = set()
         self.refuses: set[str] = set()
+        self.heals: set[str] = set()
         self.most = 0
 
     def start(self, run_id, conf, note):
@@ -87,6 +88,15 @@ class Airflow:
         if self.now < self.started[run_id] + HOUR:
             return "running"
         return "failed" if any(name in f"{run_id}$" for name in self.fails) else "success"
+
+    def failure(self, run_id):
+        if "unknown" in self.heals:
+            return None
+        return Failure(why=f"{run_id[27:]} had no luck", heals=any(name in run_id for name in self.heals))
+
+    @property
+    def order(self):
+        return [run.removeprefix("nightly__20260608T220000Z__") for run in self.started]
 
 
 def finish(window: WindowRuns, airflow: Airflow) -> dict[str, Ending]:
@@ -158,8 +168,7 @@ def test_a_window_that_is_cleared_starts_the_backups_that_failed_again_and_no_ot
         again.recover()
         endings = finish(again, airflow)
     assert [name for name, ending in endings.items() if ending is Ending.FAILED] == ["web02"]
-    started = [run.removeprefix("nightly__20260608T220000Z__") for run in airflow.started]
-    assert started[4:] == ["web01__vm-1__again-1", "web02__vm-2__again-1", "web02__vm-2__again-2"]
+    assert airflow.order[4:] == ["web01__vm-1__again-2", "web02__vm-2__again-2", "web02__vm-2__again-4"]
 
 
 def test_a_retry_after_a_clear_starts_nothing_once_more(policy):
@@ -171,6 +180,53 @@ def test_a_retry_after_a_clear_starts_nothing_once_more(policy):
         again.recover()
         finish(again, airflow)
     assert len(airflow.started) == 4
+
+
+def test_a_backup_that_a_fresh_start_can_heal_is_started_once_more_after_the_others_and_the_report_says_so(policy):
+    airflow, plan = Airflow(), planned(5)
+    airflow.fails, airflow.heals = {"web01__vm-1$", "web02", "web03"}, {"web01", "web02"}
+    window = window_of(policy, plan, airflow)
+    endings = finish(window, airflow)
+    assert [name for name, ending in endings.items() if ending is Ending.FAILED] == ["web02", "web03"]
+    assert airflow.order[5:] == ["web01__vm-1__again-1", "web02__vm-2__again-1"]
+    assert airflow.most == 3
+    report = report_of(plan, window.outcomes(), at=OPENS)
+    assert report["started again"] == [
+        "web01: 1 time, done; last failure: web01__vm-1 had no luck",
+        "web02: 1 time, failed; last failure: web02__vm-2__again-1 had no luck",
+    ]
+    assert "web03__vm-3 had no luck" in {outcome.why for outcome in window.outcomes()}
+    assert list(problems_of(plan, report)) == ["2 VMs failed: web02, web03"]
+
+
+def test_a_backup_that_somebody_ended_or_that_fails_after_the_window_has_closed_is_not_started_again(policy):
+    for heals, closes_at in (({"unknown"}, OPENS + 8 * HOUR), ({"web"}, OPENS + HOUR / 2)):
+        airflow = Airflow()
+        airflow.fails, airflow.heals = {"web"}, heals
+        assert finish(window_of(policy, planned(1, closes_at=closes_at), airflow), airflow) == {"web00": "failed"}
+        assert len(airflow.started) == 1
+
+
+def test_a_backup_for_whose_fresh_start_the_window_has_no_time_has_failed(policy):
+    airflow = Airflow()
+    airflow.fails, airflow.heals = {"web00"}, {"web00"}
+    window = window_of(policy, planned(9, closes_at=OPENS + 1.5 * HOUR), airflow)
+    assert finish(window, airflow)["web00"] is Ending.FAILED
+    first = window.outcomes()[0]
+    assert (first.run_id, first.again) == ("nightly__20260608T220000Z__web00__vm-0", 0)
+    assert first.why.endswith("closed before it could be started again")
+
+
+def test_a_task_that_is_tried_again_starts_a_backup_once_more_and_never_twice(policy):
+    airflow, plan = Airflow(), planned(1)
+    airflow.fails, airflow.heals = {"web"}, {"web"}
+    for _ in range(5):  # each try of the task dies an hour later
+        window = window_of(policy, plan, airflow)
+        window.recover()
+        window.step(airflow.now)
+        airflow.now += HOUR
+    assert airflow.order == ["web00__vm-0", "web00__vm-0__again-1"]
+    assert [outcome.ending for outcome in window.outcomes()] == [Ending.FAILED]
 
 
 def test_where_the_policy_stops_backups_each_run_knows_its_end_and_is_told_apart_from_a_failure(policy):

@@ -35,7 +35,7 @@ class RepositoryOperator(BaseOperator):
 
         :returns: the step's result, never ``None``, because a task without a result counts as marked by hand.
         """
-        with airflow_failures():
+        with airflow_failures(context.get("ti")):
             result = self.step(context)
         return {} if result is None else result
 

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Context
 
 from vmkeep.clock import now
-from vmkeep.errors import CancelledError, UnsupportedError
+from vmkeep.errors import CancelledError, Recovery, UnsupportedError
 from vmkeep.model.job import to_plain
 from vmkeep.policy import Due, Policy
+from vmkeep_airflow.causes import causes_of
 from vmkeep_airflow.dagruns import DagRunId, clears_of, start_dag_run, state_of
 from vmkeep_airflow.failures import airflow_failures
 from vmkeep_airflow.xcoms import handed
 
 if TYPE_CHECKING:
     from vmkeep.flows.windows import WindowPlan
+    from vmkeep_airflow.windowruns import Failure
 
 BACKUP = "vm_backup"
+_TASKS = ("preflight", "snapshot", "plan_disks", "copy_disk", "catalog", "remove_snapshot", "verify")
+"""The tasks of a backup that leave the cause of their failure."""
 _PAUSE_SECONDS = 5.0
 """Time between two looks at the runs."""
 
@@ -29,7 +33,8 @@ class StartBackupsOperator(BaseOperator):
 
     As many run at the same time as the policy allows. None starts once the window has closed. The task ends when all
     have ended, or a day later, or when the next window opens. It may be tried again at any time, because a run's id
-    names the VM and the window. If somebody clears it, backups that failed are started again.
+    names the VM and the window. A backup that failed is started once more if that can heal it. If somebody clears this
+    task, all backups that failed are started again.
 
     :param policy: the policy.
     :param plan: the ``WindowPlan``, from ``plan``. Templated.
@@ -86,3 +91,12 @@ class _AirflowRuns:
 
     def state(self, run_id: str) -> str | None:
         return state_of(self._ti, DagRunId(dag_id=BACKUP, run_id=run_id))
+
+    def failure(self, run_id: str) -> Failure | None:
+        from vmkeep_airflow.windowruns import Failure
+
+        causes = causes_of(self._ti, DagRunId(dag_id=BACKUP, run_id=run_id), _TASKS)
+        if not causes:
+            return None
+        heals = all(cause.recovery is not Recovery.STOP for cause in causes)
+        return Failure(why="; ".join(cause.why for cause in causes), heals=heals)

@@ -136,13 +136,13 @@ class DagRunResult:
     def tries(self) -> dict[str, int]:
         return {ti.task_id: ti.try_number for ti in self._run.get_task_instances()}
 
-    def xcom(self, task_id: str, map_index: int = -1) -> object:
+    def xcom(self, task_id: str, map_index: int = -1, *, key: str = "return_value") -> object:
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
 
         with create_session() as session:
             row = session.scalars(
-                XComModel.get_many(run_id=self.run_id, task_ids=task_id, map_indexes=map_index, key="return_value")
+                XComModel.get_many(run_id=self.run_id, task_ids=task_id, map_indexes=map_index, key=key)
             ).first()
             return XComModel.deserialize_value(row) if row is not None else None
 

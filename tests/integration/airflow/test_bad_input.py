@@ -21,15 +21,20 @@ def test_an_unknown_vm_fails_the_run_before_anything_is_changed(run_dag, control
     assert run.tries["preflight"] == 1
     assert {task for task, state in run.states.items() if state == "failed"} == {"preflight", "close_run"}
     assert set(run.states.values()) == {"failed", "upstream_failed"}
+    cause = run.xcom("preflight", key="failure")
+    assert cause["recovery"] == "stop"
+    assert cause["why"].startswith("no VM named 'nobody'")
     assert control.call("GET", "/state")["vms"] == before
 
 
 def refused(control, named: str, vm: str = "web01") -> None:
-    """Do the first task of a backup, which has to fail its run as above."""
+    """Do the first task of a backup, which has to fail its run as above. No window starts such a backup once more."""
     before = control.call("GET", "/state")["vms"]
-    ti = SimpleNamespace(dag_id="vm_backup", run_id="refused", try_number=1)
+    left = {}
+    ti = SimpleNamespace(dag_id="vm_backup", run_id="refused", try_number=1, xcom_push=left.__setitem__)
     with pytest.raises(AirflowFailException, match=named):
         PreflightOperator(task_id="preflight", vm=vm).execute({"ti": ti})
+    assert left["failure"]["recovery"] == "stop"
     assert control.call("GET", "/state")["vms"] == before
 
 

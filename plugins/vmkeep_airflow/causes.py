@@ -1,0 +1,58 @@
+"""The causes for which tasks have failed. A task leaves its cause as data, for whoever has started its run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from airflow.sdk.api.client import ServerResponseError
+from airflow.sdk.exceptions import AirflowRuntimeError
+
+from vmkeep.errors import CancelledError, Recovery, TransientError, VmKeepError
+from vmkeep.model.job import from_plain, to_plain
+from vmkeep_airflow.dagruns import DagRunId
+
+log = logging.getLogger(__name__)
+
+KEY: Final = "failure"
+"""Key of the XCom. Airflow deletes it when the task is tried again."""
+_LONGEST: Final = 500
+"""Characters of a message that are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """The cause for which a task has failed."""
+
+    recovery: Recovery
+    why: str
+
+
+def leave_cause(ti: Any, error: VmKeepError) -> None:
+    """Leave the cause of a task's failure, if this try is its last one and nobody has stopped it.
+
+    :param ti: the task instance.
+    """
+    tried_again = error.recovery is Recovery.RETRY and ti.try_number <= ti.max_tries
+    if tried_again or isinstance(error, CancelledError):
+        return
+    cause = Cause(recovery=error.recovery, why=str(error)[:_LONGEST])
+    try:
+        ti.xcom_push(KEY, to_plain(cause))
+    except (AirflowRuntimeError, ServerResponseError) as problem:
+        log.warning("the window does not start this backup again, because its cause cannot be kept: %s", problem)
+
+
+def causes_of(ti: Any, run: DagRunId, tasks: Sequence[str]) -> list[Cause]:
+    """Return the causes for which tasks of a run have failed, in the order of the tasks.
+
+    :param ti: the task instance that asks.
+    :raises TransientError: Airflow's API does not answer.
+    """
+    try:
+        found = ti.xcom_pull(task_ids=list(tasks), dag_id=run.dag_id, run_id=run.run_id, key=KEY)
+    except (AirflowRuntimeError, ServerResponseError) as error:
+        raise TransientError(f"Airflow does not tell why {run.dag_id} {run.run_id} failed: {error}") from error
+    return [from_plain(Cause, plain) for plain in found if plain is not None]
