@@ -131,10 +131,11 @@ def take_snapshot(
         vm, run = VmRef(moref=pre.vm.moref or "", name=pre.vm.name), pre.request.run
         suspension.resume_before_backup(session, repository, pre, has_ended)
         remove_leftovers(session, repository, pre, has_ended)  # which may make the room that this snapshot needs
-        limits.hold_for_snapshot(session, repository, site.limits, pre)
-        begun = repository.begin_run(pre.request.run)
+        # Before the permits, because a sweep gives back those of a run without a living owner, lease or snapshot.
         area.store("owner", pre.request.owner.encode())
-        with area.open_lease(_LEASE, removed=True):  # because the array hook may take longer than a run counts as young
+        with area.open_lease(_LEASE, removed=True):
+            limits.hold_for_snapshot(session, repository, site.limits, pre)
+            begun = repository.begin_run(pre.request.run)
             hooks = array_hooks.end_left(site, repository, pre, has_ended)
             frozen = guest_thaws.thaw_before(session, repository, pre, has_ended, logins)
             try:

@@ -15,6 +15,7 @@ from itertools import zip_longest
 from typing import Final
 
 from vmkeep.errors import LowSpaceError, NotFoundError, VmKeepError
+from vmkeep.flows.other_restores import HasEnded, owner_has_ended, owner_of
 from vmkeep.flows.transports import transports_of
 from vmkeep.flows.values import Preflight
 from vmkeep.model.job import from_json, to_json
@@ -103,6 +104,19 @@ def give_back(repository: Repository, run: str) -> None:
         return
     except (VmKeepError, ValueError) as error:
         log.warning("run %s: its permits are free only in some hours: %s", run, error)
+
+
+def holder_is_over(repository: Repository, run: str, has_ended: HasEnded) -> bool:
+    """Tell whether a run that holds permits needs them no more, unless it has a snapshot. Look for that afterwards.
+
+    From before its permits until its snapshot, a run holds a lease.
+
+    :param has_ended: tells whether the owner of a run has ended; ``None``: the owner is not known.
+    """
+    area = repository.run(run)
+    if (ended := owner_has_ended(area, has_ended)) is not None:
+        return ended
+    return owner_of(area) == "" and not area.has_live_lease()
 
 
 def _require_space(stores: Sequence[loads.StoreLoad], limits: Limits, pre: Preflight) -> None:

@@ -62,16 +62,19 @@ def _sweep_frozen(ground: Ground) -> Iterator[Finding]:
 
 def _sweep_permits(ground: Ground) -> Iterator[Finding]:
     """Give back the permits of runs that have ended and have no snapshot any more. Others expire by themselves."""
-    busy = {snapshot.run for one in ground.vms for snapshot in one.snapshots}
-    holding = {run for usage in ground.repository.usages() for run in usage.runs}
-    for run in sorted(holding - busy):
-        if other_restores.owner_has_ended(ground.repository.run(run), ground.wishes.has_ended):
+    repository = ground.repository
+    holding = {run for usage in repository.usages() for run in usage.runs}
+    over = {run for run in sorted(holding) if limits.holder_is_over(repository, run, ground.wishes.has_ended)}
+    if not over:
+        return
+    now = ground.looked_again()  # because a run may have taken its snapshot since the last look
+    for run in sorted(over - {snapshot.run for one in now.vms for snapshot in one.snapshots}):
 
-            def give_back(run: str = run) -> str:
-                limits.give_back(ground.repository, run)
-                return ""
+        def give_back(run: str = run) -> str:
+            limits.give_back(repository, run)
+            return ""
 
-            yield ground.repaired(Finding(kind=Kind.PERMITS, state=State.DEAD, vm=None, run=run), give_back)
+        yield ground.repaired(Finding(kind=Kind.PERMITS, state=State.DEAD, vm=None, run=run), give_back)
 
 
 def _sweep_hooks(ground: Ground) -> Iterator[Finding]:

@@ -8,14 +8,12 @@ import pytest
 
 from tests.integration.flows.restoring import back_up, devices, hands, new_run, reconfigure, swept
 from tests.patience import HANG
-from vmkeep.flows import attached_disks, backup, leftovers, limits, listing, other_restores
+from vmkeep.flows import attached_disks, backup, leftovers, listing, other_restores
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.sweep_ground import SweepWishes, open_ground
 from vmkeep.flows.values import BackupRequest
-from vmkeep.model.limits import Limits
-from vmkeep.repository import open_repository
+from vmkeep.repository import Repository, open_repository
 from vmkeep.vsphere.api import vim
-from vmkeep.vsphere.session import open_session
 from vmkeep.vsphere.tasks import run_task, wait_task
 
 PROXY, VM = "app01", "web01"
@@ -200,15 +198,23 @@ def test_a_failed_repair_keeps_no_other_from_being_done(lab, site, leave):
         wait_task(session, session.vm(lab.vm("db01")["moref"]).ConsolidateVMDisks_Task(), what="merge", timeout=HANG)
 
 
-def test_a_run_that_died_before_its_snapshot_gives_its_permits_back(site):
-    request = BackupRequest(vm_selector=VM, run=new_run(), owner="an Airflow")
-    pre = backup.preflight(site, request)
-    with open_repository(site.repository) as repository, open_session(site.vcenter) as session:
-        repository.run(request.run).store("owner", request.owner.encode())
-        limits.hold_for_snapshot(session, repository, Limits(snapshots=1), pre)
+class PowerCut(BaseException):
+    """The process dies here."""
 
-    assert swept(site, has_ended=runs_on) == []
-    (found,) = swept(site, has_ended=ended)
+
+@pytest.mark.parametrize("owner", ["an Airflow", ""])
+def test_permits_of_a_run_that_died_before_its_snapshot_are_given_back_whoever_owned_it(site, owner, monkeypatch):
+    def die(*_: object) -> None:
+        assert swept(site, Kind.PERMITS, has_ended=lambda _owner: False if owner else None) == []  # it is at work
+        raise PowerCut
+
+    request = BackupRequest(vm_selector=VM, run=new_run(), owner=owner)
+    pre = backup.preflight(site, request)
+    monkeypatch.setattr(Repository, "begin_run", die)
+    with pytest.raises(PowerCut):
+        backup.take_snapshot(site, pre)
+
+    (found,) = swept(site, has_ended=lambda words: True if words else None)
 
     assert (found.kind, found.state, found.run) == (Kind.PERMITS, State.REPAIRED, request.run)
     with open_repository(site.repository) as repository:
