@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -273,3 +274,56 @@ def test_a_permit_that_cannot_be_read_counts_as_held(store, framer):
         limited.take(of_run("b"))
     with pytest.raises(ConflictError):
         store.put(blob.key, b"other")
+
+
+def waiting(limited, name):
+    with pytest.raises(LimitReachedError) as reached:
+        limited.take(of_run(name))
+    return reached.value
+
+
+@pytest.mark.parametrize("hours", [-48, -1, 1, 48])
+def test_a_party_whose_clock_is_wrong_waits_behind_those_who_asked_before_and_in_front_of_later_ones(
+    store, framer, monkeypatch, hours
+):
+    limited = Permits(store, framer, replace(LIMIT, most=1))
+    limited.take(of_run("a"))
+    waiting(limited, "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(permits, "now", lambda: clock.now() + timedelta(hours=hours))
+        waiting(limited, "wrong")
+    waiting(limited, "c")
+
+    assert limited.usage().waiting == ("copy of b", "copy of wrong", "copy of c")
+    limited.give_back("a")
+    assert "2 others asked before" in str(waiting(limited, "c"))
+
+
+def test_damaged_permits_and_tickets_hold_up_nobody_for_ever_and_are_told_in_words(store, framer, tmp_path):
+    limited = Permits(store, framer, replace(LIMIT, most=1))
+    limited.take(of_run("a"))
+    waiting(limited, "b")
+    area = next((tmp_path / "repository" / "runs").glob("permits-*"))
+    for path in (*area.glob("slots/*/*"), *area.glob("waiting/*")):
+        path.write_bytes(b"garbage")
+    (ticket,) = area.glob("waiting/*")
+    ticket.rename(ticket.with_name(f"elsewhere-{ticket.name.partition('-')[2]}"))
+
+    assert "work that is not known, because its note is damaged" in str(waiting(limited, "b"))
+    age(tmp_path, permits.RUN_LASTS.total_seconds() + 1, "slots")
+    limited.take(of_run("b"))
+
+    assert limited.usage().holders == ("copy of b",)
+
+
+def test_a_list_of_limits_shows_the_number_that_counts_now(store, framer):
+    big, small = (Permits(store, framer, replace(LIMIT, most=most)) for most in (3, 1))
+    for name in "abc":
+        big.take(of_run(name))
+    for name in "abc":
+        big.give_back(name)
+    small.take(of_run("d"))
+
+    (usage,) = usages(store, framer)
+
+    assert (usage.limit.most, usage.holders) == (1, ("copy of d",))

@@ -1,7 +1,7 @@
 """Permits: at most N at a time of something that runs on several machines share, such as the NFC sessions of a host.
 
     runs/permits-<digest>/slots/<number>/<turn>   a holder took the slot: JSON with the holder's name and sign of life
-    runs/permits-<digest>/waiting/<since>-<owner> a party waits, and comes again within minutes
+    runs/permits-<digest>/waiting/<place>-<owner> a party waits, and comes again within minutes
     runs/permits-<digest>/asked                   its age is that of the last look at what is free
 
 Nobody holds a lock. A limit of N has N slots. Whoever holds the highest turn of a slot holds the slot, as long as it
@@ -11,7 +11,8 @@ its look and its take finds a higher turn afterwards, and withdraws.
 
 A copy's permit ends with the copy's lease. The permit of a run whose tasks run one after the other ends when it is
 given back, or hours after the last sign of life in the run's area. Ages are differences between stamps of the store's
-clock. Free slots go to those who have waited longest.
+clock. Free slots go to those who have waited longest: a place in the queue is a time, and later than every place before
+it, so that a party whose clock is wrong gets in front of nobody.
 """
 
 from __future__ import annotations
@@ -86,13 +87,13 @@ class Permits:
         """
         blobs = list(self._store.list(self._prefix))
         turns = self._turns(blobs)
-        ticket = self._ticket_of(holder, blobs)
+        ticket, since = self._ticket_of(holder, blobs)
         if any(_is_own(turn, holder) and self._take_slot(turn.number, turns, holder) for turn in turns):
             return self._store.delete(ticket)
         at = None
         held = self._held(turns, at)
         if self._tickets(blobs) or not self._free(held)[:room]:
-            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
+            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what, "since": since.isoformat()}))
             blobs = list(self._store.list(self._prefix))
             at = next((blob.modified for blob in blobs if blob.key == ticket), None)
             turns = self._turns(blobs)
@@ -102,8 +103,8 @@ class Permits:
         if len(free) > ahead and any(self._take_slot(number, turns, holder) for number in free):
             return self._store.delete(ticket)
         if at is None:  # others were faster; from now on this party has its place in the queue
-            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what}))
-        self._require_patience(ticket)
+            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what, "since": since.isoformat()}))
+        self._require_patience(ticket, since)
         raise self._reached(held, ahead, room)
 
     def room(self) -> int:
@@ -146,8 +147,8 @@ class Permits:
         asking = [blob for blob in self._tickets(blobs) if at is None or _is_waiting(blob, at)]
         return Usage(
             limit=self._limit,
-            holders=tuple(str(turn.fields.get("what")) for turn in held),
-            waiting=tuple(str(self._load(blob.key).get("what")) for blob in asking),
+            holders=tuple(_what(turn.fields) for turn in held),
+            waiting=tuple(_what(self._load(blob.key)) for blob in asking),
             runs=tuple(
                 str(turn.fields["run"]) for turn in held if "run" in turn.fields and not turn.fields.get("lease")
             ),
@@ -226,14 +227,20 @@ class Permits:
             self._store.delete(other)
         return True
 
-    def _ticket_of(self, holder: Holder, blobs: Iterable[BlobInfo]) -> str:
-        """Return the key of a party's place in the queue: the one that it has, or a new one at the end."""
-        end = f"-{_digest(holder.owner)}"
-        held = (blob.key for blob in self._tickets(blobs) if blob.key.endswith(end))
-        return next(held, f"{self._prefix}waiting/{now().strftime(_STAMP)}{end}")
+    def _ticket_of(self, holder: Holder, blobs: Iterable[BlobInfo]) -> tuple[str, datetime]:
+        """Return the key of a party's place in the queue, and the time since when the party asks, by its clock.
 
-    def _require_patience(self, ticket: str) -> None:
-        since = datetime.strptime(ticket.rpartition("/")[2].partition("-")[0], _STAMP).replace(tzinfo=UTC)
+        It is the place that it has, or a new one at the end.
+        """
+        end, at, tickets = f"-{_digest(holder.owner)}", now(), self._tickets(blobs)
+        for ticket in tickets:
+            if ticket.key.endswith(end):
+                return ticket.key, _time_of(self._load(ticket.key)) or at
+        last = max((place for ticket in tickets if (place := _place(ticket.key))), default=at)
+        place = at if last < at else last + timedelta(microseconds=1)
+        return f"{self._prefix}waiting/{place.strftime(_STAMP)}{end}", at
+
+    def _require_patience(self, ticket: str, since: datetime) -> None:
         if now() - since >= GIVES_UP_AFTER:
             self._store.delete(ticket)
             raise DeadlineError(waiting_for=self._limit.name, seconds=GIVES_UP_AFTER.total_seconds())
@@ -256,7 +263,7 @@ class Permits:
         return ahead
 
     def _reached(self, held: list[_Turn], ahead: int, room: int | None) -> LimitReachedError:
-        holders = [str(turn.fields.get("what")) for turn in held]
+        holders = [_what(turn.fields) for turn in held]
         pause = min(_FIRST_WAIT * (1 + ahead // self._limit.most), COMES_AGAIN.total_seconds())
         used = f"{len(held)} of {self._limit.most} are in use"
         used += "" if room is None or room > 0 else ", and the work that it is for could not begin now"
@@ -285,17 +292,39 @@ def _is_waiting(ticket: BlobInfo, at: datetime) -> bool:
     return at - ticket.modified < _WAITING_LASTS
 
 
+def _place(ticket: str) -> datetime | None:
+    """Return the place in the queue that a ticket's key names; ``None``: somebody else has put the blob there."""
+    with suppress(ValueError):
+        return datetime.strptime(ticket.rpartition("/")[2].partition("-")[0], _STAMP).replace(tzinfo=UTC)
+    return None
+
+
+def _time_of(fields: dict[str, Any]) -> datetime | None:
+    """Return the time since when a party asks; ``None``: its ticket is damaged, or of an older program."""
+    with suppress(ValueError):
+        time = datetime.fromisoformat(str(fields.get("since")))
+        return time if time.tzinfo else None
+    return None
+
+
+def _what(fields: dict[str, Any]) -> str:
+    return str(fields.get("what") or "work that is not known, because its note is damaged")
+
+
 def _is_own(turn: _Turn, holder: Holder) -> bool:
     return turn.fields.get("owner") == holder.owner and not turn.fields.get("over")
 
 
 def usages(store: BlobStore, framer: Framer) -> list[Usage]:
     """Return the use of every limit for which a permit was taken not long ago, by name."""
-    found: dict[str, Limit] = {}
+    found: dict[str, tuple[tuple[bool, datetime], Limit]] = {}
     for blob in store.list(RUNS):
         folder, _, rest = blob.key.removeprefix(RUNS).partition("/")
         if folder.startswith(_PREFIX) and rest.startswith("slots/"):
             with suppress(BlobNotFoundError, CorruptError, ValueError, KeyError, TypeError):
                 fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(blob.key), name=blob.key)))
-                found[folder] = Limit(**fields["limit"])
-    return sorted((Permits(store, framer, limit).usage() for limit in found.values()), key=lambda use: use.limit.name)
+                told = (not fields.get("over"), blob.modified), Limit(**fields["limit"])
+                # What was taken last, and is held, tells the number that an administrator has set since.
+                found[folder] = max(found.get(folder, told), told, key=lambda pair: pair[0])
+    limits = (limit for _, limit in found.values())
+    return sorted((Permits(store, framer, limit).usage() for limit in limits), key=lambda use: use.limit.name)
