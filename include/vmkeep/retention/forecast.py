@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 from vmkeep.model.point import stamp_of
-from vmkeep.retention.rule import PointFacts
+from vmkeep.retention.rule import PointFacts, points_by_vm
 
 _GAPS = 14
 """Number of a VM's last gaps between backups from which its rhythm is calculated."""
@@ -24,10 +25,8 @@ def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datet
     ``expected``.
     """
     now, until = now.astimezone(UTC), until.astimezone(UTC)
-    past = sorted((point for point in points if point.taken_at <= now), key=lambda it: (it.vm_key, it.taken_at))
     expected: list[PointFacts] = []
-    for vm_key, group in groupby(past, key=lambda point: point.vm_key):
-        of_vm = list(group)
+    for of_vm in points_by_vm(point for point in points if point.taken_at <= now):
         times = [point.taken_at.astimezone(UTC) for point in of_vm[-_GAPS - 1 :]]
         rhythm = max(_rhythm(times), _QUICKEST)
         if now - times[-1] > _MISSED * rhythm:
@@ -35,10 +34,15 @@ def expected_points(points: Iterable[PointFacts], *, now: datetime, until: datet
         at = times[-1] + rhythm
         while at <= until:
             if at > now:
-                ref = f"{vm_key}/{stamp_of(at)}-expected"
-                expected.append(PointFacts(ref=ref, vm_key=vm_key, vm_name=of_vm[-1].vm_name, taken_at=at))
+                expected.append(_next(of_vm[-1], at))
             at += rhythm
     return expected
+
+
+def _next(last: PointFacts, at: datetime) -> PointFacts:
+    """Return a point to come of the VM, vCenter and policy of the last one."""
+    ref = f"{last.vm_key}/{stamp_of(at)}-expected"
+    return replace(last, ref=ref, taken_at=at, good=True, readable=True, pinned=False)
 
 
 def _rhythm(times: list[datetime]) -> timedelta:

@@ -288,6 +288,24 @@ def test_a_vm_that_is_not_backed_up_any_more_is_not_expected_to_be():
     assert len(expected_points([at("2026-11-19T22:00")], now=NOW, until=NOW + timedelta(days=9))) == 9
 
 
+def test_the_points_to_come_are_of_the_very_vm_so_that_a_forecast_lets_older_ones_go():
+    """The points of a VM and of a copy beside it, each day; those to come push out the same number of each."""
+    found = [
+        PointFacts(ref=f"vm/{moref}-{day}", vm_key="vm", vcenter="a", moref=moref, policy="gold", taken_at=taken_at)
+        for day in range(3)
+        for moref, taken_at in (("vm-1", NOW - timedelta(days=day)), ("vm-9", NOW - timedelta(days=day, hours=1)))
+    ]
+    then = NOW + timedelta(days=2)
+    coming = expected_points(found, now=NOW, until=then)
+
+    left = survivors([*found, *coming], RetentionRule(keep_last=3), then, UTC)
+
+    assert {(point.vcenter, point.moref, point.policy) for point in coming} == {
+        ("a", "vm-1", "gold"), ("a", "vm-9", "gold"),
+    }  # fmt: skip
+    assert refs(found) & refs(left) == {"vm/vm-1-0", "vm/vm-9-0"}
+
+
 def test_no_point_goes_of_a_copy_whose_points_are_all_damaged_though_its_original_has_good_ones():
     found = [
         PointFacts(ref=f"vm/{moref}", vm_key="vm", vcenter="a", moref=moref, taken_at=NOW, good=good)
