@@ -1,6 +1,7 @@
 """Things that die in mid-copy, in a running Airflow: never green by mistake, never a snapshot left.
 
 The first test finds the scheduler as shipped. The second one restarts it, with less patience for dead tasks.
+Each begins with a run of the VM that the one before it has left, and the last of these runs ends well.
 """
 
 from __future__ import annotations
@@ -80,12 +81,6 @@ def assert_nothing_is_left(control, airflow, vm: str = "app01") -> None:
     while open_disks := control.call("GET", "/state")["nfc"]:
         assert time.monotonic() < end, f"disks are still open: {open_disks}"
         time.sleep(0.2)
-
-
-def assert_the_next_run_works(api, control) -> None:
-    run = api.trigger("vm_backup", vm="app01")
-    assert api.wait("vm_backup", run, seconds=HANG) == "success"
-    assert control.snapshots("app01") == []
 
 
 def points(site) -> set[str]:
@@ -175,7 +170,6 @@ def test_a_killed_scheduler_and_then_a_killed_worker_leave_no_snapshot(api, airf
     assert state == ("success" if set(states.values()) == {"success"} else "failed")
     assert states["remove_snapshot", -1] == "success"
     assert_nothing_is_left(control, airflow)
-    assert_the_next_run_works(api, control)
 
 
 def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, stuck_disk):
@@ -221,7 +215,6 @@ def test_a_run_marked_failed_by_hand_in_mid_copy_never_ends_well(api, airflow, c
     assert_nothing_is_left(control, airflow)
     assert points(site) == before
     assert len(api.call("GET", "/api/v2/assets/events")["asset_events"]) == events
-    assert_the_next_run_works(api, control)
 
 
 def test_a_copy_marked_a_success_by_hand_in_its_middle_never_ends_well(api, airflow, control, site, stuck_disk):
