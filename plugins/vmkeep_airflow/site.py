@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from vmkeep.model.limits import parse_limits
+from vmkeep.model.limits import parse_limits, parse_transfers
 from vmkeep.model.site import Site, parse_hook_seconds
 from vmkeep.privacy import hide_memory
 from vmkeep_airflow.hooks.repository import RepositoryHook
@@ -25,7 +25,7 @@ def repository_site(repository_conn_id: str) -> Site:
         aws=place.aws,
         limit_rate=place.limit_rate,
         catalog=place.catalog,
-        limits=parse_limits(f"transfers={place.transfers}" if place.transfers else None),
+        limits=parse_transfers(place.transfers),
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from vmkeep.errors import UsageError
 from vmkeep.model.limits import Limits
 from vmkeep_airflow.hooks.guest import guest_login
-from vmkeep_airflow.site import make_site
+from vmkeep_airflow.site import make_site, repository_site
 
 
 @pytest.fixture
@@ -64,6 +64,13 @@ def test_the_limits_are_read_from_both_connections(connections):
     connections("vc", conn_type="vsphere", host="vc", login="u", password="p", extra={"limits": "nfc=500"})
     with pytest.raises(UsageError, match="nfc is a whole number from 1 to 50"):
         make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+
+
+@pytest.mark.parametrize("number", [0, "0", -1, 1 << 70, "4, nfc=50"])
+def test_a_number_of_transfers_that_is_none_is_refused_and_never_means_any_number(connections, number):
+    connections("vmkeep_default", conn_type="vmkeep", host="/srv/repo", extra={"transfers": number})
+    with pytest.raises(UsageError, match="transfers is a whole number from 1 to 1000"):
+        repository_site("vmkeep_default")
 
 
 def test_only_the_proxys_own_environment_names_the_program_that_is_its_array_hook(connections, monkeypatch):

@@ -90,6 +90,14 @@ _READERS: Final[dict[str, Callable[[str, str], Any]]] = {
 }
 
 
+def parse_transfers(text: str | None) -> Limits:
+    """Return the limits of a site whose repository takes some number of transfers; ``None``: any number.
+
+    :raises UsageError: it is no number, or out of its range.
+    """
+    return Limits() if text is None else Limits(transfers=_READERS["transfers"]("transfers", text.strip()))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """The greatest number of permits for one thing, such as NFC sessions of one host, that are held at one time."""

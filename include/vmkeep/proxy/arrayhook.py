@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, cast
@@ -90,7 +91,10 @@ def run_hook(hook: str, facts: HookFacts, *, seconds: float) -> HookAnswer:
     """
     what = f"array hook, {facts.event} the copy of VM {facts.vm.name}"
     command = require_hook(hook)
-    with tempfile.TemporaryDirectory(prefix="vmkeep-hook-") as folder, tempfile.TemporaryFile() as told:
+    with (
+        tempfile.TemporaryDirectory(prefix="vmkeep-hook-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryFile() as told,
+    ):
         answer = Path(folder) / "answer"
         told.write(to_json(facts))
         told.seek(0)
@@ -142,6 +146,14 @@ def _follow(process: subprocess.Popen[bytes], what: str, seconds: float) -> tupl
         os.close(ended)
         process.stdout.close()
         lines.close()
+
+
+def _rest_of(stream: int) -> bytes:
+    """Return what an ended hook has printed; a pipe holds no more than one read returns."""
+    os.set_blocking(stream, False)
+    with suppress(BlockingIOError):
+        return os.read(stream, _MOST_OUTPUT)
+    return b""
 
 
 def _end(process: subprocess.Popen[bytes], ended: int) -> None:
@@ -205,7 +217,9 @@ def _shown(line: bytes) -> str:
 def _answer(path: Path, facts: HookFacts, what: str) -> HookAnswer:
     """Read a hook's answer. No file is an empty answer."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # such as a pipe, to which nobody may ever write
+                raise ValueError("it is no file")
             text = file.read(_LARGEST_ANSWER)
         answer = from_json(HookAnswer, text) if text.strip() else HookAnswer()
     except FileNotFoundError:

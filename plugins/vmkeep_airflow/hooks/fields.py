@@ -47,9 +47,9 @@ def required(connection: Connection, field: str, *, label: str) -> str:
 
 
 def extra(connection: Connection, field: str) -> str | None:
-    """Return a field from the connection's ``extra``; ``None``: it is empty or not set."""
+    """Return a field from the connection's ``extra``; ``None``: it is empty or not set. The number 0 is a value."""
     value = connection.extra_dejson.get(field)
-    return str(value) if value else None
+    return None if value is None or value is False or value == "" else str(value)
 
 
 def require_open(connection: Connection, url: str, *, label: str, remedy: str) -> None:

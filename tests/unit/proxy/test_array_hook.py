@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vmkeep.errors import ArrayHookError, UsageError
-from vmkeep.model.arrayhook import HookDisk, HookEvent, HookFacts, HookStore
+from vmkeep.model.arrayhook import HookAnswer, HookDisk, HookEvent, HookFacts, HookStore
 from vmkeep.model.point import VmIdentity
 from vmkeep.model.site import parse_hook_seconds
 from vmkeep.proxy import arrayhook, require_hook, run_hook
@@ -213,3 +215,19 @@ def test_a_program_that_others_can_change_or_nobody_can_run_is_refused(script, m
 def test_a_time_limit_without_sense_is_refused(text):
     with pytest.raises(UsageError, match="time limit"):
         parse_hook_seconds(text)
+
+
+@pytest.mark.parametrize("make", ["mkfifo", "mkdir", "ln -s /dev/zero"])
+def test_an_answer_that_is_no_file_is_an_error_at_once(script, make):
+    with pytest.raises(ArrayHookError, match=r"its answer in \$VMKEEP_ANSWER cannot be read"):
+        run_hook(script(f'{make} "$VMKEEP_ANSWER"'), FACTS, seconds=30)
+
+
+def test_a_program_that_a_hook_leaves_behind_and_that_prints_without_end_holds_up_nobody(script, tmp_path):
+    left = f"(echo $BASHPID > {tmp_path}/left; exec yes $(printf %05000d 0)) & sleep 0.2; echo done"
+    hook = script(f"exec bash -c '{left}'")
+    try:
+        assert run_hook(hook, FACTS, seconds=30) == HookAnswer()
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
