@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -231,4 +232,18 @@ def _answer(path: Path, facts: HookFacts, what: str) -> HookAnswer:
             f"{what}: its answer names {', '.join(sorted(strangers))}, on which no data of the VM lies; the VM's LUNs "
             f"are {', '.join(sorted(facts.luns)) or 'not known'}"
         )
+    _require_snapshots(answer, facts, what)
     return answer
+
+
+def _require_snapshots(answer: HookAnswer, facts: HookFacts, what: str) -> None:
+    """Return if each LUN that the answer gives can be the array's snapshot of one LUN, and is no living one of the VM.
+
+    :raises ArrayHookError: one cannot. Its content would be of many instants, or of another disk.
+    """
+    living = {name.lower() for name in facts.luns}
+    uses = Counter(image.lower() for image in answer.luns.values())
+    for name, image in answer.luns.items():
+        if image.lower() in living or uses[image.lower()] > 1:
+            why = "is a LUN of the VM itself" if image.lower() in living else "stands for another LUN, too"
+            raise ArrayHookError(f"{what}: its answer gives {image} as the snapshot of {name}, but {image} {why}")

@@ -19,13 +19,13 @@ from vmkeep.model.point import VmIdentity
 from vmkeep.model.site import parse_hook_seconds
 from vmkeep.proxy import arrayhook, require_hook, run_hook
 
-LUN, IMAGE = "naa.600a", "naa.600b"
+LUN, OTHER, IMAGE = "naa.600a", "naa.600c", "naa.600b"
 FACTS = HookFacts(
     event=HookEvent.BEFORE,
     run="run-1",
     vm=VmIdentity(name="web", key="k", moref="vm-1"),
     snapshot="snapshot-1",
-    datastores=(HookStore(name="fast", kind="VMFS", luns=(LUN,)),),
+    datastores=(HookStore(name="fast", kind="VMFS", luns=(LUN, OTHER)),),
     disks=(
         HookDisk(
             key=2000, label="Hard disk 1", address="scsi0:0", file="[fast] web/web.vmdk", capacity=512, copied=True
@@ -85,7 +85,7 @@ def test_a_program_gets_the_facts_as_json_and_its_arguments_as_they_were_set(scr
 
     told = json.loads((tmp_path / "facts").read_text())
     assert (told["version"], told["event"], told["run"], told["snapshot"]) == (1, "before", "run-1", "snapshot-1")
-    assert (told["vm"]["name"], told["datastores"][0]["luns"]) == ("web", [LUN])
+    assert (told["vm"]["name"], told["datastores"][0]["luns"]) == ("web", [LUN, OTHER])
     assert told["disks"][0]["address"] == "scsi0:0"
     assert (tmp_path / "argument").read_text() == "volume group 1\n"
 
@@ -164,6 +164,12 @@ def test_a_program_that_it_leaves_behind_is_not_waited_for(script, tmp_path):
         os.kill(int((tmp_path / "pid").read_text()), 9)
 
 
+@pytest.mark.parametrize("luns", [{LUN: LUN}, {LUN: LUN.upper()}, {LUN: OTHER}, {LUN: IMAGE, OTHER: IMAGE}])
+def test_no_living_lun_of_the_vm_and_no_lun_for_two_counts_as_the_arrays_snapshot(script, luns):
+    with pytest.raises(ArrayHookError, match=r"its answer gives .* as the snapshot of"):
+        run(script(f"echo '{json.dumps({'luns': luns})}' > \"$VMKEEP_ANSWER\""))
+
+
 def test_an_answer_names_the_luns_that_hold_the_arrays_snapshot(script):
     answer = json.dumps({"luns": {LUN: IMAGE}})
 
@@ -180,7 +186,7 @@ def test_an_entry_point_runs_in_a_process_of_its_own(package, caplog):
     caplog.set_level(logging.INFO)
 
     assert run("array1").luns == {LUN: IMAGE}
-    assert any(message.endswith("snapshot of naa.600a") for message in caplog.messages)
+    assert any(message.endswith("snapshot of naa.600a naa.600c") for message in caplog.messages)
     with pytest.raises(ArrayHookError, match="exit code 1"):
         run("array1", event=HookEvent.AFTER)
     assert any("the array is out of reach" in message for message in caplog.messages)
