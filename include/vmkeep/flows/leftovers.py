@@ -29,6 +29,8 @@ _AT_ONCE = 8
 """Snapshots that a sweep removes at once. More would load the datastores, and keep copies waiting for them."""
 PATIENCE = 60.0
 """Seconds that a sweep waits for one removal or merge. vSphere goes on for hours if need be; the next sweep looks."""
+_GRACE = timedelta(minutes=15)
+"""Time after a run's limit in which its snapshot has to be gone."""
 
 
 class Fate(StrEnum):
@@ -154,13 +156,17 @@ def _swept(ground: Ground, found: RunSnapshot) -> Finding:
         why = "only the sweep of its repository knows more" if found.of_other else "its Airflow is not known here"
         return replace(finding, state=State.LEFT, detail=why)
 
+    wishes = ground.wishes
+
     def remove() -> str:
-        snapshot_removal.remove_snapshot(
-            ground.site, found.vm.moref, found.run, logins=ground.wishes.logins, seconds=PATIENCE
-        )
+        snapshot_removal.remove_snapshot(ground.site, found.vm.moref, found.run, logins=wishes.logins, seconds=PATIENCE)
         return ""
 
-    return ground.repaired(finding, remove)
+    done = ground.repaired(finding, remove)
+    if done.state is State.UNDER_WAY and found.age >= wishes.given_up + _GRACE:
+        why = f"{done.detail}: look for this task in vSphere, and cancel it if it hangs; the next sweep goes on"
+        return replace(done, state=State.FAILED, detail=why)
+    return done
 
 
 def report_foreign(ground: Ground) -> tuple[Finding, ...]:

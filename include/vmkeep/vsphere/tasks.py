@@ -68,9 +68,9 @@ def run_task(
             return wait_task(session, start(), what=what, timeout=left, result=result, cancel=cancel)
         except vim.fault.TaskInProgress as fault:
             if time.monotonic() + _RETRY_SECONDS >= deadline:
-                raise DeadlineError(
-                    waiting_for=f"{what}: another task holds it ({message(fault)})", seconds=timeout
-                ) from None
+                holder = f"task {moref_of(fault.task)}" if fault.task is not None else "another task"
+                waiting_for = f"{what}: {holder} holds it ({message(fault)})"
+                raise DeadlineError(waiting_for=waiting_for, seconds=timeout) from None
             time.sleep(_RETRY_SECONDS)
             found = look() if forgotten else None
         except TaskForgottenError as error:

@@ -185,6 +185,20 @@ def test_a_removal_that_takes_long_is_left_to_vsphere_and_holds_up_no_sweep(lab,
     assert found.state is State.UNDER_WAY
 
 
+def test_a_removal_that_does_not_end_is_a_failure_that_names_its_task_once_the_limit_of_the_run_is_over(
+    lab, site, leave, monkeypatch
+):
+    monkeypatch.setattr(leftovers, "PATIENCE", 0.2)
+    monkeypatch.setattr(leftovers, "_GRACE", timedelta())
+    leave()
+    lab.fault(method="RemoveSnapshot_Task", fault="TaskInProgress", fields={"task": "task-17"}, count=99)
+
+    (found,) = swept(site, Kind.SNAPSHOT, has_ended=ended, given_up=timedelta())
+
+    assert found.state is State.FAILED
+    assert "task task-17 holds it" in found.detail
+
+
 def test_a_failed_repair_keeps_no_other_from_being_done(lab, site, leave):
     leave()
     leave_unmerged(lab, "db01")

@@ -272,7 +272,7 @@ def test_a_start_refused_for_another_task_is_tried_again(session, vm, lab):
 def test_waiting_for_another_task_ends_at_the_deadline_and_says_for_what(session, vm, lab):
     lab.site.faults.add(Busy(method="CreateSnapshot_Task", fault="TaskInProgress", count=99))
 
-    with pytest.raises(DeadlineError, match="another task holds it"):
+    with pytest.raises(DeadlineError, match="task task-1 holds it"):
         snapshots.create(session, vm, run=RUN, quiesce=False, timeout=3)
 
 
