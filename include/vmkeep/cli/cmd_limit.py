@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
 from vmkeep.cli.options import json_option, open_given, repository_option
 from vmkeep.cli.output import print_json, print_table
 from vmkeep.cli.pages import Verbs
+from vmkeep.clock import now
+from vmkeep.model.wording import age
 
-_FIRST_TO_GO = ("in use by", "waiting")
+_FIRST_TO_GO = ("set by", "in use by", "waiting")
 """Columns that a narrow terminal does without, in this order."""
 
 
@@ -23,22 +27,29 @@ def limit() -> None:
 def list_limits(repository: str | None, as_json: bool) -> None:
     """Show each limit that runs have used of late: its number, the work that uses it, and the work that waits.
 
-    The work that has waited longest comes first.
+    The number is that of the run which asked last, and the word in column 'set by' sets it. The work that has waited
+    longest comes first.
     """
     with open_given(repository) as opened:
         usages = opened.usages()
     if as_json:
         print_json(usages)
         return
+    at = now()
+
+    def seconds(since: datetime) -> float:
+        return max((at - since).total_seconds(), 0)
+
     rows = [
         (
             use.limit.name,
+            use.limit.setting,
             use.limit.most,
             len(use.holders),
             len(use.waiting),
             ", ".join(use.holders),
-            ", ".join(use.waiting),
+            ", ".join(f"{what} ({age(seconds(since))})" for what, since in zip(use.waiting, use.since, strict=True)),
         )
         for use in usages
     ]
-    print_table(("limit", "most", "used", "queue", "in use by", "waiting"), rows, first_to_go=_FIRST_TO_GO)
+    print_table(("limit", "set by", "most", "used", "queue", "in use by", "waiting"), rows, first_to_go=_FIRST_TO_GO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from vmkeep.errors import UsageError
@@ -110,6 +111,12 @@ class Limit:
     of_nfc: bool = False
     """It counts NFC sessions, which a disk that is opened by SAN or HotAdd does not use."""
 
+    @property
+    def setting(self) -> str:
+        """The word in the *Limits* of a site that sets it, e.g. ``nfc``."""
+        kind = self.key.removeprefix("snapshots/").partition("/")[0]
+        return "snapshots" if kind == "datastore" else kind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
@@ -135,3 +142,5 @@ class Usage:
     waiting: tuple[str, ...]
     runs: tuple[str, ...] = ()
     """The run keys of the holders whose permits no lease ends."""
+    since: tuple[datetime, ...] = ()
+    """The time from which each of the waiting has waited."""

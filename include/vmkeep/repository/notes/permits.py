@@ -21,7 +21,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -93,7 +93,7 @@ class Permits:
         at = None
         held = self._held(turns, at)
         if self._tickets(blobs) or not self._free(held)[:room]:
-            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what, "since": since.isoformat()}))
+            self._queue(ticket, holder, since)
             blobs = list(self._store.list(self._prefix))
             at = next((blob.modified for blob in blobs if blob.key == ticket), None)
             turns = self._turns(blobs)
@@ -103,9 +103,9 @@ class Permits:
         if len(free) > ahead and any(self._take_slot(number, turns, holder) for number in free):
             return self._store.delete(ticket)
         if at is None:  # others were faster; from now on this party has its place in the queue
-            self._store.replace(ticket, self._wrap(ticket, {"what": holder.what, "since": since.isoformat()}))
+            self._queue(ticket, holder, since)
         self._require_patience(ticket, since)
-        raise self._reached(held, ahead, room)
+        raise self._reached(held, ahead, room, since)
 
     def room(self) -> int:
         """Return how many permits are free, and not waited for."""
@@ -145,10 +145,12 @@ class Permits:
             blobs, at = list(self._store.list(self._prefix)), None
         held = self._held(self._turns(blobs), at)
         asking = [blob for blob in self._tickets(blobs) if at is None or _is_waiting(blob, at)]
+        tickets = [(blob, self._load(blob.key)) for blob in asking]
         return Usage(
             limit=self._limit,
             holders=tuple(_what(turn.fields) for turn in held),
-            waiting=tuple(_what(self._load(blob.key)) for blob in asking),
+            waiting=tuple(_what(fields) for _, fields in tickets),
+            since=tuple(_time_of(fields) or blob.modified for blob, fields in tickets),
             runs=tuple(
                 str(turn.fields["run"]) for turn in held if "run" in turn.fields and not turn.fields.get("lease")
             ),
@@ -209,14 +211,8 @@ class Permits:
         slot = f"{self._prefix}slots/{number}/"
         key = f"{slot}{last + 1:012d}"
         fields = {"owner": holder.owner, "run": holder.run, "what": holder.what, "lease": holder.lease}
-        limit = {
-            "key": self._limit.key,
-            "name": self._limit.name,
-            "most": self._limit.most,
-            "of_nfc": self._limit.of_nfc,
-        }
         try:
-            self._store.put(key, self._wrap(key, {**fields, "limit": limit}))
+            self._store.put(key, self._wrap(key, {**fields, "limit": asdict(self._limit)}))
         except ConflictError:
             return False
         others = [blob.key for blob in self._store.list(slot) if blob.key != key]
@@ -226,6 +222,11 @@ class Permits:
         for other in others:
             self._store.delete(other)
         return True
+
+    def _queue(self, ticket: str, holder: Holder, since: datetime) -> None:
+        """Say that a party waits, since when, and with which limit it asks, because that may have changed since."""
+        fields = {"what": holder.what, "since": since.isoformat(), "limit": asdict(self._limit)}
+        self._store.replace(ticket, self._wrap(ticket, fields))
 
     def _ticket_of(self, holder: Holder, blobs: Iterable[BlobInfo]) -> tuple[str, datetime]:
         """Return the key of a party's place in the queue, and the time since when the party asks, by its clock.
@@ -262,14 +263,15 @@ class Permits:
                 ahead += 1
         return ahead
 
-    def _reached(self, held: list[_Turn], ahead: int, room: int | None) -> LimitReachedError:
+    def _reached(self, held: list[_Turn], ahead: int, room: int | None, since: datetime) -> LimitReachedError:
         holders = [_what(turn.fields) for turn in held]
         pause = min(_FIRST_WAIT * (1 + ahead // self._limit.most), COMES_AGAIN.total_seconds())
         used = f"{len(held)} of {self._limit.most} are in use"
         used += "" if room is None or room > 0 else ", and the work that it is for could not begin now"
         by = f" ({', '.join(holders)})" if holders else ""
         queue = f", and {counted(ahead, 'other')} asked before" if ahead else ""
-        return LimitReachedError(f"waits for {self._limit.name}: {used}{by}{queue}", again_after=pause)
+        more = f"it has waited since {since:%H:%M} UTC; '{self._limit.setting}' in the limits sets their number"
+        return LimitReachedError(f"waits for {self._limit.name}: {used}{by}{queue}; {more}", again_after=pause)
 
     def _wrap(self, key: str, fields: dict[str, Any]) -> bytes:
         return self._framer.wrap(Kind.NOTE, json.dumps(fields).encode(), name=key)
@@ -316,15 +318,15 @@ def _is_own(turn: _Turn, holder: Holder) -> bool:
 
 
 def usages(store: BlobStore, framer: Framer) -> list[Usage]:
-    """Return the use of every limit for which a permit was taken not long ago, by name."""
+    """Return the use of every limit for which somebody asked not long ago, by name."""
     found: dict[str, tuple[tuple[bool, datetime], Limit]] = {}
     for blob in store.list(RUNS):
         folder, _, rest = blob.key.removeprefix(RUNS).partition("/")
-        if folder.startswith(_PREFIX) and rest.startswith("slots/"):
+        if folder.startswith(_PREFIX) and rest.startswith(("slots/", "waiting/")):
             with suppress(BlobNotFoundError, CorruptError, ValueError, KeyError, TypeError):
                 fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(blob.key), name=blob.key)))
                 told = (not fields.get("over"), blob.modified), Limit(**fields["limit"])
-                # What was taken last, and is held, tells the number that an administrator has set since.
+                # Who asked last, and holds it or waits for it, has the number that an administrator has set since.
                 found[folder] = max(found.get(folder, told), told, key=lambda pair: pair[0])
     limits = (limit for _, limit in found.values())
     return sorted((Permits(store, framer, limit).usage() for limit in limits), key=lambda use: use.limit.name)
