@@ -101,11 +101,14 @@ def copies_of(targets: Sequence[str], results: Sequence[dict[str, Any]]) -> dict
     """Return the copies of the policy's points, by what became of them."""
     found = {result["target"]: result for result in results}
     copied, lost = [], []
+    holders: dict[str, str] = {}
     for target in targets:
         if target not in found:
             lost.append(f"{target}: the task {COPIES} did not end well, see its log")
             continue
         result = found[target]
+        if (repository := result.get("repository")) and holders.setdefault(repository, target) != target:
+            lost.append(f"{target}: it is the same repository as {holders[repository]}, or a clone of it")
         copied.append(f"{target}: {counted(result['copied'], 'point')}")
         lost += [f"{target}: {ref}: {why}" for ref, why in result["failed"].items()]
         if result["left"]:

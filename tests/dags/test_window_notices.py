@@ -20,6 +20,7 @@ from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.operators.find_overdue import FindOverdueOperator, watched
 from vmkeep_airflow.operators.notify_window import NotifyWindowOperator
 from vmkeep_airflow.operators.report_window import ReportWindowOperator
+from vmkeep_airflow.windowreports import copies_of
 from vmkeep_airflow.windowruns import Ending, Outcome
 
 STARTED = {"outcomes": to_plain((Outcome(moref="vm-0", name="web00", run_id="r", ending=Ending.DONE),))}
@@ -251,3 +252,13 @@ def test_the_watch_tells_of_each_policy_that_cannot_be_asked_about_and_leaves_th
     for name in ("away", "broken"):
         (tmp_path / f"{name}.yaml").unlink()
     assert FindOverdueOperator(task_id="find").execute({"ti": TaskInstance({}), "outlet_events": events}) == {}
+
+
+def test_two_second_repositories_that_are_one_are_a_problem_because_a_copy_is_missing():
+    first = {"target": "offsite", "repository": "1", "copied": 3, "bytes_stored": 1, "failed": {}, "left": []}
+    third = {**first, "target": "tape", "repository": "2"}
+
+    assert copies_of(["offsite", "tape"], [first, third])["not copied"] == []
+    assert copies_of(["offsite", "tape"], [first, {**third, "repository": "1"}])["not copied"] == [
+        "tape: it is the same repository as offsite, or a clone of it"
+    ]

@@ -128,7 +128,7 @@ def copy_points(
     :raises UsageError: source and target are the same repository.
     :raises UnsupportedError: source and target differ in block size.
     """
-    _require_pair(source, target)
+    require_pair(source, target)
     loaded = list(abreast(source.blobs, partial(_load, source), dict.fromkeys(refs)))
     points = sorted((one for one in loaded if isinstance(one, RestorePoint)), key=lambda point: point.taken_at)
     copies = [one for one in loaded if isinstance(one, PointCopy)]
@@ -154,7 +154,12 @@ def _load(source: Repository, ref: str) -> RestorePoint | PointCopy:
         return PointCopy(ref=ref, state=CopyState.FAILED, problem=str(error))
 
 
-def _require_pair(source: Repository, target: Repository) -> None:
+def require_pair(source: Repository, target: Repository) -> None:
+    """Return if points can be copied from one repository to the other.
+
+    :raises UsageError: they are the same repository, or one is a clone of the other.
+    :raises UnsupportedError: they differ in block size.
+    """
     if source.id == target.id:
         raise UsageError(f"{source.location} and {target.location} are one repository, or one is a clone of the other")
     if source.block_size != target.block_size:

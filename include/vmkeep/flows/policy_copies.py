@@ -10,7 +10,7 @@ from datetime import datetime
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, CorruptError, NotFoundError
-from vmkeep.flows.pointcopy import CopyState, PointCopy, copy_points
+from vmkeep.flows.pointcopy import CopyState, PointCopy, copy_points, require_pair
 from vmkeep.model.job import Progress, from_json, to_json
 from vmkeep.repository import Repository
 from vmkeep.repository.notes import OWED_COPIES
@@ -25,6 +25,8 @@ class PolicyCopies:
 
     target: str
     """The name by which the caller knows the repository."""
+    repository: str = ""
+    """Id of the repository; empty: it was not opened."""
     copied: int = 0
     bytes_stored: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -53,7 +55,11 @@ def points_to_copy(source: Repository, target: Repository, policy: str) -> list[
     So points that did not arrive earlier follow, and points that the target's retention has forgotten do not come back.
     A VM that the target does not have yet begins with the policy's newest point. A point whose time is in the future
     holds up no other. A point that cannot be read is among the refs, because its copy has to fail aloud.
+
+    :raises UsageError: both are one repository, which is no second copy, though nothing is missing in it.
+    :raises UnsupportedError: they differ in block size.
     """
+    require_pair(source, target)
     there, newest = set(), dict[str, datetime]()
     for name in target.manifests.names():
         there.add(name.ref)
@@ -106,6 +112,7 @@ def copy_until(
         pass
     return PolicyCopies(
         target=name,
+        repository=target.id,
         copied=sum(each.state is CopyState.COPIED for each in done),
         bytes_stored=sum(each.bytes_stored for each in done),
         failed={each.ref: each.problem or "" for each in done if each.state is CopyState.FAILED},

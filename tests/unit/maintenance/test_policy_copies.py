@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.maintenance.conftest import BLOCK, AgingStore, Vault, block
 from vmkeep.clock import now
+from vmkeep.errors import UsageError
 from vmkeep.flows.policy_copies import copy_until, points_to_copy
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.tidy import remove_dead_runs
@@ -128,3 +129,8 @@ def test_notes_of_what_is_still_to_be_done_outlast_every_clean_up_of_dead_runs(v
 
     assert remove_dead_runs(repository, Margins(), time=vault.store.time) == 1
     assert [repository.run(area).names() for area in DUTIES] == [["note"]] * len(DUTIES)
+
+
+def test_a_second_repository_that_is_the_first_one_is_refused_also_while_there_is_nothing_to_copy(vault):
+    with pytest.raises(UsageError):
+        copy(vault, vault)
