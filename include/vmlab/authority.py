@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from vmlab.api import moid, vim
 from vmlab.disks import DiskError, split_path
+from vmlab.managed.hosts import is_connected, most_nfc_sessions
 from vmlab.managed.machine import disks
 from vmlab.managed.site import Kind, Site
 from vmlab.managed.snapshots import snapshot_refs
@@ -18,6 +19,7 @@ from vmlab.managed.world import root_folder
 from vmlab.nfc import DiskGrant, NfcError
 
 UNKNOWN, INVALID, NOT_FOUND, BUSY, NO_ACCESS, BAD_LOGIN, NO_VM, NO_SNAPSHOT = 1, 3, 4, 5, 13, 35, 4000, 13003
+NOT_CONNECTED = 14009
 NOT_LICENSED = 16064
 """VDDK's code for a missing licence, and also for a user who may not switch methods off."""
 _PROVISIONING, _LEASE = "VirtualMachine.Provisioning", "VirtualMachine.Config.DiskLease"
@@ -49,7 +51,7 @@ class SiteAuthority:
 
     @property
     def nfc_session_limit(self) -> int:
-        """Disks open at once on one host."""
+        """NFC sessions of one host, whatever its release could serve."""
         return self.limit
 
     def log_in(self, *, user: str | None, password: str | None, cookie: str | None) -> None:
@@ -106,6 +108,8 @@ class SiteAuthority:
             raise NfcError(NOT_LICENSED, "the free licence lets no program read disks")
         with self._site.world.lock:
             vm = self._vm(vmx_spec)
+            if not is_connected(self._site, self._site.world.get(vm, "runtime").host):
+                raise NfcError(NOT_CONNECTED, f"the host of {vmx_spec} is not connected")
             self._check_rights(name, vm, READ_PRIVILEGES if read_only else WRITE_PRIVILEGES)
             self._check_link(vm, _plain_path(path), snapshot_ref, read_only=read_only)
             return self._grant(vm, _plain_path(path), read_only=read_only)
@@ -113,10 +117,12 @@ class SiteAuthority:
     def _grant(self, vm: Any, path: str, *, read_only: bool) -> DiskGrant:
         world = self._site.world
         snapshots = snapshot_refs(world.get(vm, "snapshot"))
+        host = world.get(vm, "runtime").host
         return DiskGrant(
             ds_path=path,
             read_only=read_only,
-            host=str(world.get(world.get(vm, "runtime").host, "name")),
+            host=str(world.get(host, "name")),
+            most_sessions=most_nfc_sessions(self._site, host),
             has_snapshot=bool(snapshots),
             tracked=bool(world.get(vm, "config").changeTrackingEnabled),
             redo_log=path in self._deltas([vm, *snapshots]),

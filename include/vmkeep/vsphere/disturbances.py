@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vmkeep.errors import UnsupportedError
-from vmkeep.vsphere.api import type_name, vim
+from vmkeep.vsphere.api import type_name, vim, vmodl
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.session import Session
 
@@ -40,18 +40,21 @@ def find_disturbance(session: Session, moref: str, *, since: datetime) -> Distur
     :raises UnsupportedError: the server keeps no events.
     """
     manager = session.content.eventManager
+    unknown = UnsupportedError(
+        f"{session.host} keeps no events, so nobody can tell whether VM {moref} stayed off: use a mode with a snapshot"
+    )
     if manager is None:
-        raise UnsupportedError(
-            f"{session.host} keeps no events, so nobody can tell whether VM {moref} stayed off: use a mode with a "
-            "snapshot"
-        )
+        raise unknown
     kind = vim.event.EventFilterSpec
     with speaking(f"read the events of VM {moref}"):
         wanted = kind(
             entity=kind.ByEntity(entity=session.vm(moref), recursion=kind.RecursionOption.self),
             time=kind.ByTime(beginTime=since),
         )
-        found = manager.QueryEvents(wanted) or ()
+        try:
+            found = manager.QueryEvents(wanted) or ()
+        except (vmodl.fault.NotSupported, vmodl.fault.NotImplemented):
+            raise unknown from None
     disturbances = [disturbance for event in found if (disturbance := _disturbance(event)) is not None]
     return min(disturbances, key=lambda one: one.at, default=None)
 

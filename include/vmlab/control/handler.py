@@ -41,6 +41,7 @@ class ControlHandler:
             "guest/program": lambda body: guest_programs.add_script(site, body),
             "vm/register": lambda body: copies.register_copy(site, body),
             "vm/relocate": lambda body: moving.relocate_vm(site, body),
+            "host/connection": lambda body: moving.connect_host(site, body),
             "vm/connection": lambda body: additions.connect_vm(site, body),
             "inventory/add": lambda body: additions.add(site, body),
             "fault": self._fault,

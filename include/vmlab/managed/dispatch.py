@@ -141,6 +141,8 @@ class Dispatcher:
             raise refuse(call, request.args)
         if behaviour.check is not None:
             behaviour.check(call, **request.args)
+        if call.method in _ASK_THE_HOST:
+            _require_host(call)
         return behaviour
 
     def _check_privileges(self, call: Call, request: SoapRequest) -> None:
@@ -174,6 +176,7 @@ class Dispatcher:
     def _start_task(self, call: Call, request: SoapRequest, behaviour: Behaviour, injection: Injection | None) -> Any:
         def work() -> Any:
             self._strike(injection, late=False)
+            _require_host(call)
             result = behaviour.run(call, **request.args)
             self._strike(injection, late=True)
             return result
@@ -200,5 +203,14 @@ class Dispatcher:
             raise injection.make_fault()
 
 
+def _require_host(call: Call) -> None:
+    """Raise the fault for work on a VM, or on a snapshot of it, whose host is out of reach."""
+    vm = call.world.get(call.this, "vm") if isinstance(call.this, vim.vm.Snapshot) else call.this
+    if isinstance(vm, vim.VirtualMachine):
+        hosts.require_connected(call.site, call.world.get(vm, "runtime").host)
+
+
+_ASK_THE_HOST = frozenset({"QueryChangedDiskAreas", "RebootGuest", "ShutdownGuest", "StandbyGuest"})
+"""Methods of a VM that are no tasks, and that its host has to carry out."""
 _OPEN = frozenset({"RetrieveServiceContent", "Login", "CloneSession", "Logout"})
 """The methods that a vCenter really answers without a session. The tables say System.Anonymous of more."""

@@ -13,6 +13,8 @@ class DiskGrant:
     read_only: bool
     host: str
     """Name of the host that serves it; sessions are counted per host."""
+    most_sessions: int = 50
+    """The most NFC sessions for which the release of this host has memory."""
     latency_seconds: float = 0.0
     """The least duration of a read or write. Requests in flight on one handle wait at the same time."""
     has_snapshot: bool = False
@@ -42,7 +44,7 @@ class Authority(Protocol):
 
     @property
     def nfc_session_limit(self) -> int:
-        """The most disks that may be open at once on one host."""
+        """The most NFC sessions that one host may have, whatever its release could serve."""
 
     def log_in(self, *, user: str | None, password: str | None, cookie: str | None) -> None:
         """Check credentials.

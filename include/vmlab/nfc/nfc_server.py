@@ -22,7 +22,8 @@ UNKNOWN_ERROR = 1
 OUT_OF_MEMORY = 2
 FILE_NOT_FOUND = 4
 NO_ACCESS = 13
-_KNOWN_TRANSPORTS = ("nbdssl", "nbd", "san", "hotadd")
+_OVER_NFC = ("nbdssl", "nbd")
+_KNOWN_TRANSPORTS = (*_OVER_NFC, "san", "hotadd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,11 @@ class NfcSession:
     ds_path: str
     read_only: bool
     transport: str
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether the host serves the disk over the network, from the memory that its NFC sessions share."""
+        return self.transport in _OVER_NFC
 
 
 class _Client:
@@ -204,15 +210,19 @@ class NfcServer:
         )
 
     def _admit(self, client: _Client, grant: DiskGrant, transport: str) -> None:
+        session = NfcSession(host=grant.host, ds_path=grant.ds_path, read_only=grant.read_only, transport=transport)
         with self._lock:
-            same_host = sum(c.session is not None and c.session.host == grant.host for c in self._clients)
-            if same_host >= self._authority.nfc_session_limit:
-                self._refused += 1
-                raise NfcError(OUT_OF_MEMORY, f"{grant.host}: {same_host} NFC sessions are open, no memory for more")
-            client.session = NfcSession(
-                host=grant.host, ds_path=grant.ds_path, read_only=grant.read_only, transport=transport
-            )
-            self._most[grant.host] = max(self._most.get(grant.host, 0), same_host + 1)
+            if session.takes_memory:
+                self._take_memory(grant)
+            client.session = session
+
+    def _take_memory(self, grant: DiskGrant) -> None:
+        open_now = [client.session for client in self._clients if client.session and client.session.takes_memory]
+        same_host = sum(session.host == grant.host for session in open_now)
+        if same_host >= min(self._authority.nfc_session_limit, grant.most_sessions):
+            self._refused += 1
+            raise NfcError(OUT_OF_MEMORY, f"{grant.host}: {same_host} NFC sessions are open, no memory for more")
+        self._most[grant.host] = max(self._most.get(grant.host, 0), same_host + 1)
 
     def _call(self, operation: str, request: dict[str, str]) -> dict[str, str | None]:
         """Answer ConnectEx, PrepareForAccess or EndAccess: each logs in first."""

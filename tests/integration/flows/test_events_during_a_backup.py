@@ -14,11 +14,19 @@ import pytest
 
 from tests.integration.flows.restoring import hands, new_run, site_of
 from tests.integration.flows.test_restored_as_it_was import make_vm
-from vmkeep.errors import CertificateError, NotFoundError, QuiesceFailedError, StaleError, VmKeepError
+from vmkeep.errors import (
+    CertificateError,
+    NotFoundError,
+    QuiesceFailedError,
+    StaleError,
+    TransientError,
+    VmKeepError,
+)
 from vmkeep.flows import backup
 from vmkeep.flows.values import BackupRequest
-from vmkeep.model.point import BackupMode, Quiesce
+from vmkeep.model.point import BackupKind, BackupMode, Quiesce
 from vmkeep.model.site import Site
+from vmkeep.repository import open_repository
 from vmkeep.vsphere.api import vim
 from vmkeep.vsphere.tasks import wait_task
 from vmlab.testing import Lab, LabError
@@ -128,6 +136,31 @@ def host_into_maintenance(vm: Vm) -> None:
         wait_task(session, host.ExitMaintenanceMode_Task(0), what="test", timeout=60)
 
 
+def moved_to_another_host(vm: Vm) -> None:
+    with hands(vm.lab) as session:
+        managed = session.vm(vm.moref)
+        here = managed.runtime.host
+        there = next(host for host in here.parent.host if host != here)
+        wait_task(session, managed.MigrateVM_Task(None, there, "defaultPriority"), what="test", timeout=60)
+
+
+def host_name(vm: Vm) -> str:
+    with hands(vm.lab) as session:
+        return str(session.vm(vm.moref).runtime.host.name)
+
+
+def host_disconnected(vm: Vm) -> None:
+    vm.lab.post("host/connection", {"host": host_name(vm), "state": "disconnected"})
+
+
+def host_not_responding(vm: Vm) -> None:
+    vm.lab.post("host/connection", {"host": host_name(vm), "state": "notResponding"})
+
+
+def host_connected(vm: Vm) -> None:
+    vm.lab.post("host/connection", {"host": host_name(vm), "state": "connected"})
+
+
 def vcenter_restarted(vm: Vm) -> None:
     vm.lab.post("vcenter/restart", {})
 
@@ -163,6 +196,8 @@ CASES: dict[str, tuple[dict[str, Callable[[Vm], None]], type[VmKeepError] | None
     "read without a snapshot, and reverted to one": ({COPIED: reverted}, StaleError),
     "all snapshots removed": ({TAKEN: all_snapshots_removed}, StaleError),
     "deleted": ({TAKEN: deleted}, NotFoundError),
+    "the host disconnected before the snapshot": ({PLANNED: host_disconnected}, TransientError),
+    "the host does not respond before the snapshot": ({PLANNED: host_not_responding}, TransientError),
     "certificate renewed": ({TAKEN: certificate_renewed}, CertificateError),
 }
 """The events by their moment, and the failure; ``None``: there is a good point. Harmless events share one VM."""
@@ -234,7 +269,31 @@ def test_an_event_ends_in_a_good_point_or_a_clear_failure_and_leaves_nothing(lab
     if error is CertificateError:
         assert lab.vm(vm.moref)["snapshots"], "nobody was asked to trust the new certificate"
         backup.remove_snapshot(site_of(lab, bench.site.repository), vm.moref, run)  # with the new pin
+    if {host_disconnected, host_not_responding} & set(events.values()):
+        host_connected(vm)
     require_nothing_left(lab, vm, theirs=bool({snapshot_of_a_person, reverted} & set(events.values())))
+
+
+@pytest.fixture
+def running_vm(lab: Lab) -> Vm:
+    made = Vm(lab, make_vm(lab, f"vm-{new_run()}"))
+    switched_on(made)
+    return made
+
+
+def test_a_vm_that_moves_to_another_host_keeps_its_history_and_its_persons_snapshots(lab, bench, running_vm):
+    vm = running_vm
+    back_up(bench.site, vm, new_run(), {})
+    snapshot_of_a_person(vm)
+    lab.write(vm.moref, 2000, [{"offset": 65536, "length": 65536, "seed": 3}])
+    moves = {PLANNED: moved_to_another_host, TAKEN: moved_to_another_host, COPYING: moved_to_another_host}
+
+    point = back_up(bench.site, vm, new_run(), moves)
+
+    with open_repository(bench.site.repository) as repository:
+        assert [image.kind for image in repository.load_point(point).images] == [BackupKind.INCREMENTAL]
+    assert bench.stored(point) == vm.content
+    require_nothing_left(lab, vm, theirs=True)
 
 
 def require_nothing_left(lab: Lab, vm: Vm, *, theirs: bool) -> None:

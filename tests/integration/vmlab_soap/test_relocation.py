@@ -119,3 +119,94 @@ def test_a_disk_whose_vm_was_moved_after_its_snapshot_is_not_found_where_it_was(
     assert open_disk(path.replace("datastore2", "datastore1")) == 0
     run(old.RemoveAllSnapshots_Task())
     lab.relocate("old01", "datastore2")
+
+
+@pytest.fixture
+def hosts(content):
+    """The hosts of the cluster of web01."""
+    return list(content.searchIndex.FindByInventoryPath("Lab/host/Cluster1").host)
+
+
+def links(vm):
+    """Every path of a VM's disks, and of its snapshot's."""
+    configs = [vm.config, *([vm.snapshot.currentSnapshot.config] if vm.snapshot else [])]
+    devices = [one for config in configs for one in config.hardware.device]
+    return [one.backing.fileName for one in devices if isinstance(one, vim.vm.device.VirtualDisk)]
+
+
+def test_a_running_vm_moves_to_another_host_and_keeps_its_snapshots_paths_and_change_ids(vm_at, hosts, vddk, run):
+    web = vm_at("Production/web01")
+    here = web.runtime.host
+    there = next(host for host in hosts if host != here)
+    run(web.CreateSnapshot_Task("s", "", False, False))
+    before = links(web)
+    assert vddk("prepare", "web01", "backup") == 0
+
+    run(web.MigrateVM_Task(None, there, "defaultPriority", "poweredOn"))
+    assert (web.runtime.host, web.runtime.powerState) == (there, "poweredOn")
+    assert links(web) == before
+    with pytest.raises(vim.fault.MethodDisabled):
+        run(web.RelocateVM_Task(vim.vm.RelocateSpec(host=here)))
+    assert vddk("end", "web01", "backup") == 0
+    run(web.RelocateVM_Task(vim.vm.RelocateSpec(host=here)))
+
+    assert (web.runtime.host, links(web)) == (here, before)
+    with pytest.raises(vim.fault.InvalidPowerState):
+        run(web.MigrateVM_Task(None, there, "defaultPriority", "poweredOff"))
+    with pytest.raises(vmodl.fault.InvalidArgument):
+        run(web.MigrateVM_Task(None, None, "defaultPriority", None))
+    run(web.RemoveAllSnapshots_Task())
+
+
+def test_a_vm_moves_to_another_host_and_datastore_at_once(vm_at, hosts, content, run):
+    web = vm_at("Production/web01")
+    here = web.runtime.host
+    there = next(host for host in hosts if host != here)
+    spec = to(content, "datastore2")
+    spec.host = there
+
+    run(web.RelocateVM_Task(spec))
+    assert (web.runtime.host, {path.partition(" ")[0] for path in links(web)}) == (there, {"[datastore2]"})
+
+    spec = to(content, "datastore1")
+    spec.host = here
+    run(web.RelocateVM_Task(spec))
+
+
+def test_only_who_may_migrate_moves_a_vm(connect, hosts):
+    content = connect(BACKUP_USER).RetrieveContent()
+    web = content.searchIndex.FindByInventoryPath("Lab/vm/Production/web01")
+
+    with pytest.raises(vim.fault.NoPermission) as refused:
+        web.MigrateVM_Task(None, vim.HostSystem(hosts[0]._moId, web._stub), "defaultPriority", None)
+    assert refused.value.privilegeId == "Resource.HotMigrate"
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [("disconnected", vmodl.fault.HostNotConnected), ("notResponding", vmodl.fault.HostCommunication)],
+)
+def test_nothing_is_done_with_a_vm_whose_host_is_out_of_reach(lab, vddk, vm_at, run, state, fault):
+    web = vm_at("Production/web01")
+    host = web.runtime.host
+    snapshot = run(web.CreateSnapshot_Task("s", "", False, False))
+    path = next(path for path in links(web) if "-00000" not in path)
+    lab.post("host/connection", {"host": host.name, "state": state})
+    try:
+        assert (host.runtime.connectionState, web.runtime.connectionState) == (state, "disconnected")
+        assert web.config.name == "web01"
+        for work in (
+            lambda: web.CreateSnapshot_Task("t", "", False, False),
+            lambda: web.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="x")),
+            web.PowerOffVM_Task,
+            lambda: snapshot.RemoveSnapshot_Task(False),
+        ):
+            with pytest.raises(fault):
+                run(work())
+        with pytest.raises(fault):
+            web.QueryChangedDiskAreas(snapshot, 2000, 0, "*")
+        assert vddk("connect", "web01", True, snapshot._moId, "nbdssl", then=[["open", path, 4]]) == 14009
+    finally:
+        lab.post("host/connection", {"host": host.name, "state": "connected"})
+    assert web.runtime.connectionState == "connected"
+    run(web.RemoveAllSnapshots_Task())

@@ -88,6 +88,20 @@ def test_the_limit_counts_per_host_and_never_lets_one_more_in(lab: Any, disk: by
         connection.close()
 
 
+def test_a_disk_that_does_not_come_over_the_network_takes_no_nfc_session(lab: Any, disk: bytes) -> None:
+    lab.authority.nfc_session_limit = 1
+    lab.authority.metadata = {"transport": "hotadd:san:nbdssl"}
+    wanted = ("hotadd", "san", "nbdssl", "hotadd", "nbdssl")
+    with contextlib.ExitStack() as stack:
+        statuses = []
+        for transport in wanted:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", lab.nfc.port), timeout=HANG))
+            connection.sendall(wire.encode({**OPEN, "transports": transport}))
+            statuses.append((wire.receive(connection) or {})["status"])
+        assert statuses == ["0", "0", "0", "0", "2"]
+        assert lab.nfc.most_sessions() == ({"esx1": 1}, 1)
+
+
 def test_a_fault_is_used_by_as_many_calls_as_it_says_over_all_handles(lab: Any, disk: bytes) -> None:
     lab.nfc.inject(NfcFault(code=14, on="open", count=3))
     statuses = [(ask(lab.nfc.port, OPEN) or {})["status"] for _ in range(5)]

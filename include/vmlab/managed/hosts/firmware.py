@@ -9,9 +9,9 @@ import tarfile
 import uuid
 from typing import Any
 
-from vmlab.api import vim, vmodl
+from vmlab.api import vim
 from vmlab.managed.hosts.compute import host_about
-from vmlab.managed.hosts.host_states import DISCONNECTED, host_state
+from vmlab.managed.hosts.host_states import require_connected
 from vmlab.managed.properties import read_property
 from vmlab.managed.site import Bundle, Call, Site, method
 from vmlab.managed.vcenter import host_of_manager
@@ -23,8 +23,7 @@ DOWNLOADS = "/downloads/"
 def back_up_configuration(call: Call) -> str:
     """Make the host's bundle; return its URL, in which `*` stands for the host and which names no HTTPS."""
     host = host_of_manager(call.site, call.this)
-    if host_state(call.site, host) == DISCONNECTED:
-        raise vmodl.fault.HostNotConnected(msg="Unable to communicate with the remote host, since it is disconnected.")
+    require_connected(call.site, host)
     name = str(call.world.get(host, "name"))
     path = f"{DOWNLOADS}{uuid.uuid4()}/configBundle-{name}.tgz"
     call.site.bundles[host._moId] = Bundle(path=path, content=_bundle(call.site, host, name))

@@ -25,6 +25,11 @@ RELEASES: dict[int, tuple[str, str]] = {
 """The first ESXi release that runs a hardware version, by version. Numbers that are missing were never given out."""
 
 
+_NFC_SESSIONS, _OLD_NFC_SESSIONS = 50, 12
+"""The most NFC sessions of a host since release 8, by VMware's advice, and of an older one, whose sessions share 48 MB
+and take four buffers of 1 MB each."""
+
+
 def version_key(number: int) -> str:
     """A version as the API spells it: `vmx-09`, `vmx-21`."""
     return f"vmx-{number:02d}"
@@ -34,6 +39,12 @@ def newest_version_on(site: Site, host: Any) -> int:
     """Return the newest version that a host runs: its own of a setting, or that of its release."""
     limits: dict[str, int] = site.world.meta("hardware_versions") or {}
     return int(limits.get(str(site.world.get(host, "name")), site.product.release.hardware))
+
+
+def most_nfc_sessions(site: Site, host: Any) -> int:
+    """Return the most disks that a host's release serves over the network at once."""
+    main = int(RELEASES[newest_version_on(site, host)][0].partition(".")[0])
+    return _NFC_SESSIONS if main >= 8 else _OLD_NFC_SESSIONS
 
 
 def runs_version(site: Site, host: Any, version: str) -> bool:

@@ -1,4 +1,6 @@
-"""States of hosts and clusters: hosts in maintenance, disconnected or locked down, clusters with or without DRS.
+"""States of hosts and clusters: hosts in maintenance, out of reach or locked down, clusters with or without DRS.
+
+A vCenter still knows the VMs of a host that it cannot reach, and can do nothing with them.
 
 A host that enters maintenance mode is evacuated at once; a real one waits for its running VMs to be moved.
 """
@@ -10,14 +12,42 @@ from vmlab.api import fill, vim, vmodl
 from vmlab.managed.site import Call, Site, computed, method, task_method
 from vmlab.managed.vcenter import host_of_manager
 
-CONNECTED, MAINTENANCE, DISCONNECTED = "connected", "maintenance", "disconnected"
+CONNECTED, MAINTENANCE, DISCONNECTED, NOT_RESPONDING = "connected", "maintenance", "disconnected", "notResponding"
+_OUT_OF_REACH = (DISCONNECTED, NOT_RESPONDING)
 UNLOCKED = "lockdownDisabled"
 
 
 def host_state(site: Site, host: Any) -> str:
-    """Return the state of a host: connected, in maintenance or disconnected."""
+    """Return the state of a host: connected, in maintenance, disconnected or not responding."""
     states: dict[str, str] = site.world.meta("host_states") or {}
     return states.get(host._moId, CONNECTED)
+
+
+def is_connected(site: Site, host: Any) -> bool:
+    """Return whether a vCenter reaches a host, in maintenance or not."""
+    return host_state(site, host) not in _OUT_OF_REACH
+
+
+def require_connected(site: Site, host: Any) -> None:
+    """Raise HostNotConnected for a host that is disconnected, and HostCommunication for one that does not respond."""
+    state = host_state(site, host)
+    if state == NOT_RESPONDING:
+        raise vmodl.fault.HostCommunication(msg="Unable to communicate with the remote host, which does not respond.")
+    if state == DISCONNECTED:
+        raise vmodl.fault.HostNotConnected(msg="Unable to communicate with the remote host, since it is disconnected.")
+
+
+def set_host_state(site: Site, host: Any, state: str) -> None:
+    """Change the state of a host. Its VMs are `disconnected` while it is out of reach, and keep worse states."""
+    world = site.world
+    with world.transaction():
+        world.set_meta("host_states", {**(world.meta("host_states") or {}), host._moId: state})
+        connection = DISCONNECTED if state in _OUT_OF_REACH else CONNECTED
+        for vm in world.all(vim.VirtualMachine):
+            runtime = copy.deepcopy(world.get(vm, "runtime"))
+            if runtime.host == host and runtime.connectionState in (CONNECTED, DISCONNECTED):
+                runtime.connectionState = connection
+                world.update(vm, runtime=runtime)
 
 
 def uses_drs(site: Site, cluster: Any) -> bool:
@@ -38,8 +68,8 @@ def host_runtime(site: Site, ref: Any) -> Any:
     state = host_state(site, ref)
     return fill(
         vim.host.RuntimeInfo(
-            connectionState=DISCONNECTED if state == DISCONNECTED else CONNECTED,
-            powerState="poweredOn",
+            connectionState=state if state in _OUT_OF_REACH else CONNECTED,
+            powerState="unknown" if state == NOT_RESPONDING else "poweredOn",
             inMaintenanceMode=state == MAINTENANCE,
             bootTime=site.started,
         )
@@ -96,8 +126,7 @@ def reconfigure(call: Call, spec: Any, modify: bool) -> None:
 
 
 def _set_state(call: Call, state: str) -> None:
-    with call.world.transaction():
-        call.world.set_meta("host_states", {**(call.world.meta("host_states") or {}), call.this._moId: state})
+    set_host_state(call.site, call.this, state)
 
 
 def _evacuate(site: Site, host: Any) -> None:

@@ -11,12 +11,12 @@ from vmlab.api import vim, vmodl
 from vmlab.managed import ds_paths
 from vmlab.managed.hosts import (
     CONNECTED,
-    DISCONNECTED,
     MAINTENANCE,
     check_card,
     check_host_version,
     host_state,
     hosts_of_cluster,
+    require_connected,
     runs_version,
     uses_drs,
 )
@@ -28,7 +28,7 @@ from vmlab.managed.world import hosts_of
 def place(site: Site, spec: Any, pool: Any, host: Any) -> Any:
     """Return the host for a new VM. Raises the faults of CreateVM_Task for a missing or unfit host."""
     with site.world.lock:
-        owner = _owner(site, pool)
+        owner = owner_of(site, pool)
         members = hosts_of_cluster(site, owner)
         if host is not None:
             if host not in members:
@@ -42,7 +42,8 @@ def place(site: Site, spec: Any, pool: Any, host: Any) -> Any:
         return _chosen(site, spec, members)
 
 
-def _owner(site: Site, pool: Any) -> Any:
+def owner_of(site: Site, pool: Any) -> Any:
+    """Return the cluster, or the lone host's compute resource, to which a resource pool belongs."""
     while isinstance(pool, vim.ResourcePool):
         pool = site.world.get(pool, "parent")
     return pool
@@ -66,10 +67,7 @@ def _chosen(site: Site, spec: Any, members: list[Any]) -> Any:
 
 def _check(site: Site, spec: Any, host: Any) -> None:
     name = site.world.get(host, "name")
-    if host_state(site, host) == DISCONNECTED:
-        raise vmodl.fault.HostNotConnected(
-            msg=f"Unable to communicate with the remote host {name}: it is disconnected."
-        )
+    require_connected(site, host)
     if host_state(site, host) == MAINTENANCE:
         raise vim.fault.InvalidState(msg=f"The operation is not allowed in the current state of host {name}.")
     if spec.version:

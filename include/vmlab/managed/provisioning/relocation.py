@@ -1,7 +1,7 @@
-"""RelocateVM_Task: Storage vMotion of a whole VM, snapshots included, to another datastore.
+"""RelocateVM_Task: moves a whole VM, snapshots included, to another datastore, another host, or both.
 
-The ids of VM, snapshots and disks stay, and every path changes. Nothing is left at an old path. Moving to another
-host, or moving single disks, is not supported.
+The ids of VM, snapshots and disks stay. Storage vMotion changes every path, and leaves nothing at an old one. Moving
+single disks, or to another vCenter, is not supported.
 """
 
 import copy
@@ -11,17 +11,32 @@ from typing import Any
 from vmlab.api import vim, vmodl
 from vmlab.managed import ds_paths
 from vmlab.managed.machine import backing_chain, disks
+from vmlab.managed.provisioning.migration import ASSIGN, check_migrate, move
 from vmlab.managed.site import Call, Site, task_method
 from vmlab.managed.snapshots import refuse_open, snapshot_refs
 from vmlab.managed.vms import write_vm_files
 
 
-@task_method(vim.VirtualMachine, "RelocateVM_Task")
+def check_relocate(call: Call, spec: Any, priority: Any = None) -> None:
+    """Raise NoPermission for the first privilege that the caller lacks on the VM, the pool and the datastore."""
+    assert call.session is not None
+    check_migrate(call)
+    for target, privilege in ((spec.pool, ASSIGN), (spec.datastore, "Datastore.AllocateSpace")):
+        if target is not None:
+            call.site.access.require(call.session.user, target, privilege)
+
+
+@task_method(vim.VirtualMachine, "RelocateVM_Task", check=check_relocate)
 def relocate_vm(call: Call, spec: Any, priority: Any = None) -> None:
-    """Move a VM's files to the datastore that the spec names."""
-    if spec.datastore is None or spec.disk or spec.host is not None or spec.service is not None:
-        raise vmodl.fault.NotSupported(msg="vmlab relocates whole VMs to another datastore only")
-    relocate(call.site, call.this, call.world.get(spec.datastore, "name"))
+    """Move a VM to the host, pool and datastore that the spec names."""
+    datastore = None if spec.datastore is None else call.world.get(spec.datastore, "name")
+    moves = spec.host is not None or spec.pool is not None
+    if not (moves or datastore) or spec.disk or spec.service is not None:
+        raise vmodl.fault.NotSupported(msg="vmlab relocates whole VMs to another datastore, host or pool only")
+    if moves:
+        move(call.site, call.this, spec.pool, spec.host, datastore)
+    if datastore and ds_paths.parse(call.world.get(call.this, "config").files.vmPathName)[0] != datastore:
+        relocate(call.site, call.this, datastore)
 
 
 def relocate(site: Site, vm: Any, datastore: str) -> None:
