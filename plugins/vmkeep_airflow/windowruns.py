@@ -198,9 +198,13 @@ class WindowRuns:
         failure = self._failures.get(vm.moref)
         again = f"; started once more, because the run before failed: {failure[:_SHOWN]}" if failure else ""
         note = f"{vm.name} (policy {self._policy.name}, window {self._plan.stamp}{again})"
-        proxy = self._proxy_for(vm)
-        conf = conf_of(self._policy, self._plan, vm) | ({"proxy": proxy} if proxy else {})
-        refused = self._runs.start(run_id, conf, note)
+        conf = conf_of(self._policy, self._plan, vm)
+        refused, proxy = None, ""
+        for proxy in self._proxies_for(vm):
+            refused = self._runs.start(run_id, conf | ({"proxy": proxy} if proxy else {}), note)
+            if refused is None:
+                break
+            self._log(f"{vm.name}: not started on {proxy or 'any proxy'}: {refused}")
         if refused is None:
             self._begun[vm.moref] += 1
             self._active[run_id] = vm
@@ -209,10 +213,13 @@ class WindowRuns:
         else:
             self._note(vm, Ending.FAILED, f"it could not be started: {refused}", run_id)
 
-    def _proxy_for(self, vm: PlannedVm) -> str:
-        """Return the proxy with the fewest runs of this window, of those that reach a VM best; empty: any one."""
+    def _proxies_for(self, vm: PlannedVm) -> list[str]:
+        """Return the proxies that reach a VM best, the one with the fewest runs of this window first; then any one.
+
+        Airflow refuses a proxy that has left its list since the plan was made. The VM is backed up all the same.
+        """
         busy = Counter(self._proxies.get(run_id, "") for run_id in self._active)
-        return min(vm.proxies, key=lambda name: busy[name], default="")
+        return [*sorted(vm.proxies, key=lambda name: busy[name]), ""]
 
     def _run_id(self, vm: PlannedVm, begun: int) -> str:
         """Return the id of a VM's run after some others in this pass."""

@@ -70,11 +70,13 @@ class Airflow:
         self.confs: list[dict[str, object]] = []
         self.fails: set[str] = set()
         self.refuses: set[str] = set()
+        self.gone: set[str] = set()
+        """Proxies that have left the list."""
         self.heals: set[str] = set()
         self.most = 0
 
     def start(self, run_id, conf, note):
-        if any(name in run_id for name in self.refuses):
+        if any(name in run_id for name in self.refuses) or conf.get("proxy") in self.gone:
             return "Airflow does not like it"
         if run_id not in self.started:
             self.started[run_id] = self.now
@@ -125,6 +127,19 @@ def test_a_vm_is_sent_to_the_least_busy_of_the_proxies_that_reach_it_best(policy
 
     sent = [conf.get("proxy") for conf in airflow.confs]
     assert sent == ["san-a", "san-b", "san-a", None, "far", "backup_proxy"]
+
+
+def test_a_vm_whose_proxy_has_left_the_list_meanwhile_is_sent_to_another_or_to_any(policy):
+    airflow = Airflow()
+    airflow.gone = {"san-a"}
+    plan = planned(2)
+    vms = tuple(replace(vm, proxies=near) for vm, near in zip(plan.vms, [("san-a",), ("san-a", "san-b")], strict=True))
+    window = window_of(policy, replace(plan, vms=vms), airflow)
+
+    finish(window, airflow)
+
+    assert [conf.get("proxy") for conf in airflow.confs] == [None, "san-b"]
+    assert {outcome.ending for outcome in window.outcomes()} == {Ending.DONE}
 
 
 def test_the_vm_that_comes_first_in_the_plan_is_started_first(policy):
