@@ -10,28 +10,31 @@ from vmkeep.maintenance.index_removal import named_packs
 from vmkeep.maintenance.margins import Margins
 from vmkeep.repository import Repository
 from vmkeep.repository.folders import RUNS
-from vmkeep.repository.notes import DUTIES, EXPIRES_AFTER, LEASES, is_held, tries
+from vmkeep.repository.notes import DUTIES, EXPIRES_AFTER, LEASES, areas_in_use, is_held, tries
 
 
 def remove_dead_runs(repository: Repository, margins: Margins, *, time: datetime) -> int:
     """Remove the areas of runs that have shown no sign of life for long; return how many.
 
     A copy renews its lease every few seconds, so an area without any young blob belongs to no living process. If a
-    lease takes longer to expire than the margin, the lease decides. Notes of what is still to be done stay.
+    lease takes longer to expire than the margin, the lease decides. Notes of what is still to be done stay, and so do
+    the permits of work that goes on for longer than the margin, or others would pass the limit.
 
     :param time: now, by the store's clock.
     """
     areas: dict[str, list[BlobInfo]] = defaultdict(list)
     for blob in repository.blobs.list(RUNS):
         areas[blob.key.removeprefix(RUNS).partition("/")[0]].append(blob)
-    dead = [
-        blobs
+    dead = {
+        area: blobs
         for area, blobs in areas.items()
         if area not in DUTIES
         and time - max(blob.modified for blob in blobs) >= margins.left_for
         and not any(_is_live(repository, blob, time) for blob in blobs)
-    ]
-    for blobs in dead:
+    }
+    for area in areas_in_use(repository.blobs, repository.framer, time) if dead else ():
+        dead.pop(area, None)
+    for blobs in dead.values():
         for blob in blobs:
             repository.blobs.delete(blob.key)
     return len(dead)

@@ -190,7 +190,7 @@ def _change(session: Session, moref: str, values: Mapping[str, str], *, version:
                 lambda: session.vm(moref).ReconfigVM_Task(spec),
                 what=what,
                 timeout=_SECONDS,
-                look=lambda: True if _are_set(session, moref, values) else None,
+                look=lambda: True if are_set(session, moref, values) else None,
             )
     except VSphereError as error:
         if error.fault == "ConcurrentAccess":
@@ -199,7 +199,7 @@ def _change(session: Session, moref: str, values: Mapping[str, str], *, version:
     return True
 
 
-def _are_set(session: Session, moref: str, values: Mapping[str, str]) -> bool:
+def are_set(session: Session, moref: str, values: Mapping[str, str]) -> bool:
     """Return whether a VM has these advanced settings. An empty value means that the setting must be absent."""
     now = values_by_key(read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"])
     return all(now.get(key, "") == value for key, value in values.items())

@@ -18,7 +18,7 @@ from typing import Any
 from vmkeep.errors import DeadlineError, TaskForgottenError, VSphereError
 from vmkeep.model.vmref import VmRef
 from vmkeep.vsphere.api import moref_of, vim, vmodl
-from vmkeep.vsphere.claims import options_for, values_by_key
+from vmkeep.vsphere.claims import are_set, options_for, values_by_key
 from vmkeep.vsphere.describe import PowerState
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.machines import SUSPEND_SECONDS, power_on, power_state
@@ -178,13 +178,8 @@ def _set(session: Session, moref: str, values: Mapping[str, str], *, what: str) 
             lambda: session.vm(moref).ReconfigVM_Task(spec),
             what=what,
             timeout=_SECONDS,
-            look=lambda: True if _has(session, moref, values) else None,
+            look=lambda: True if are_set(session, moref, values) else None,
         )
-
-
-def _has(session: Session, moref: str, values: Mapping[str, str]) -> bool:
-    now = values_by_key(read(session, session.vm(moref), "config.extraConfig")["config.extraConfig"])
-    return all(now.get(key, "") == value for key, value in values.items())
 
 
 def parse_marked(vm: Any, values: Mapping[str, Any]) -> MarkedVm | None:

@@ -8,10 +8,11 @@ import pytest
 
 from tests.unit.maintenance.conftest import NONE, block
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
-from vmkeep.errors import StoreError
+from vmkeep.errors import LimitReachedError, StoreError
 from vmkeep.maintenance.margins import Margins
 from vmkeep.maintenance.storetime import store_time
 from vmkeep.maintenance.tidy import forget_sweeps, remove_dead_runs
+from vmkeep.model.limits import Holder, Limit
 from vmkeep.repository import Kind
 from vmkeep.repository.notes import tries
 
@@ -73,6 +74,22 @@ def test_an_area_whose_lease_is_held_stays_however_short_the_margin_is(vault):
         assert tries.stands(vault.store, "import", begun)
 
     assert list(vault.store.list("runs/")) == []
+
+
+def test_the_permits_of_a_copy_that_goes_on_stay_also_if_nobody_has_asked_for_longer_than_the_margin(vault):
+    repository = vault.open()
+    permits = repository.permits(Limit(key="nfc/host", name="NFC sessions of host esx1", most=1))
+    lease = repository.run("long").open_lease("disk")
+    lease._write("held")
+    permits.take(Holder(owner="long/disk", run="long", what="a long copy", lease="disk"))
+    vault.store.pass_time(24 * 8)
+    lease._write("held")  # as it is renewed all the time
+
+    assert remove_dead_runs(vault.open(), Margins(), time=vault.store.time) == 0
+    with pytest.raises(LimitReachedError):
+        permits.take(Holder(owner="other", run="other", what="another copy"))
+    vault.store.pass_time(24 * 8)
+    assert remove_dead_runs(vault.open(), Margins(), time=vault.store.time) == 2
 
 
 def test_an_area_goes_whose_lease_was_given_back_or_has_run_out(vault):

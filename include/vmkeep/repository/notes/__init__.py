@@ -15,7 +15,8 @@ from vmkeep.repository.notes.forgetting import Forgettings
 from vmkeep.repository.notes.leases import EXPIRES_AFTER, Lease, is_held
 from vmkeep.repository.notes.marks import PointMarks
 from vmkeep.repository.notes.markvalues import Damage, Lost, Marks, Pin, Suspicion, Trust
-from vmkeep.repository.notes.permits import Permits, usages
+from vmkeep.repository.notes.permitlist import areas_in_use, usages
+from vmkeep.repository.notes.permits import Permits
 from vmkeep.repository.notes.runs import ARRAY_HOOKS, DUTIES, GUEST_THAWS, LEASES, OWED_COPIES, SEALING, RunArea
 from vmkeep.repository.notes.sealednotes import SealedNotes, note_of
 from vmkeep.repository.notes.sweeprecords import Sweep, SweepPlan, SweepRecords
@@ -50,6 +51,7 @@ __all__ = [
     "SweepPlan",
     "SweepRecords",
     "Trust",
+    "areas_in_use",
     "is_held",
     "note_fields",
     "note_of",

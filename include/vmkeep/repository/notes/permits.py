@@ -51,7 +51,8 @@ _WAITING_LASTS: Final = COMES_AGAIN + timedelta(minutes=1)
 _FIRST_WAIT: Final = 15.0
 """Seconds after which the first ones in the queue ask again. Those behind ask less often, because each question costs
 the start of a task."""
-_PREFIX: Final = "permits-"
+PREFIX: Final = "permits-"
+"""The beginning of the name of each limit's area."""
 _SLOT: Final = re.compile(r"slots/([0-9]+)/([0-9]+)")
 _STAMP: Final = "%Y%m%dT%H%M%S%f"
 
@@ -76,7 +77,7 @@ class Permits:
         self._store = store
         self._framer = framer
         self._limit = limit
-        self._prefix = f"{RUNS}{_PREFIX}{_digest(limit.key)}/"
+        self._prefix = f"{RUNS}{PREFIX}{_digest(limit.key)}/"
 
     def take(self, holder: Holder, *, room: int | None = None) -> None:
         """Take a permit, or stand in the queue. An owner that holds a permit already keeps that one.
@@ -136,6 +137,13 @@ class Permits:
         for blob in self._tickets(blobs):
             if blob.key.endswith(f"-{_digest(owner)}"):
                 self._store.delete(blob.key)
+
+    def is_held(self, at: datetime) -> bool:
+        """Return whether somebody holds a permit who may still be at work. Writes nothing.
+
+        :param at: now, by the store's clock.
+        """
+        return bool(self._held(self._turns(list(self._store.list(self._prefix))), at))
 
     def usage(self) -> Usage:
         """Return the work that holds permits, and the work that waits."""
@@ -315,18 +323,3 @@ def _what(fields: dict[str, Any]) -> str:
 
 def _is_own(turn: _Turn, holder: Holder) -> bool:
     return turn.fields.get("owner") == holder.owner and not turn.fields.get("over")
-
-
-def usages(store: BlobStore, framer: Framer) -> list[Usage]:
-    """Return the use of every limit for which somebody asked not long ago, by name."""
-    found: dict[str, tuple[tuple[bool, datetime], Limit]] = {}
-    for blob in store.list(RUNS):
-        folder, _, rest = blob.key.removeprefix(RUNS).partition("/")
-        if folder.startswith(_PREFIX) and rest.startswith(("slots/", "waiting/")):
-            with suppress(BlobNotFoundError, CorruptError, ValueError, KeyError, TypeError):
-                fields = json.loads(bytes(framer.unwrap(Kind.NOTE, store.get(blob.key), name=blob.key)))
-                told = (not fields.get("over"), blob.modified), Limit(**fields["limit"])
-                # Who asked last, and holds it or waits for it, has the number that an administrator has set since.
-                found[folder] = max(found.get(folder, told), told, key=lambda pair: pair[0])
-    limits = (limit for _, limit in found.values())
-    return sorted((Permits(store, framer, limit).usage() for limit in limits), key=lambda use: use.limit.name)
