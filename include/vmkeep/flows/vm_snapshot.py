@@ -209,7 +209,6 @@ def _taken(
     warnings: list[str],
 ) -> SnapshotTaken:
     vm = _moref(pre)
-    attached: dict[str, tuple[str, int]] = {}
     # The VM's own configuration is stored, because the snapshot's may lack disks that no snapshot can hold.
     documents: dict[str, bytes] = {"config.xml": inventory.config_xml(session, vm).encode()}
     places = vmfiles.FilePlaces(session, vm)
@@ -222,8 +221,8 @@ def _taken(
     except VmKeepError as error:
         warnings += _without_nvram(session, pre, error)
     documents |= kept_names(session, vm, pre.disks, warnings)
-    for name, data in documents.items():
-        attached[name] = repository.store_attachment(data, run=pre.request.run, begun=begun)
+    # Together, because every writer loads the index and adds to it: two packs and a segment for each VM.
+    attached = repository.store_attachments(documents, run=pre.request.run, begun=begun)
     return SnapshotTaken(
         begun=begun,
         snapshot=snapshot,

@@ -52,6 +52,16 @@ def test_a_full_backup_holds_every_byte_and_leaves_no_snapshot(bench):
     assert sealed.kind == "full"
 
 
+def test_all_files_that_are_saved_with_a_point_share_one_index_segment(of_app01):
+    """Every copy and every verify loads all segments, so each one more costs every later backup CPU seconds."""
+    site, sealed = of_app01
+    with open_repository(site.repository) as repository:
+        segments = list(repository.blobs.list("index/"))
+        attached = [name for name in repository.load_point(sealed.point).attachments if "/" not in name]
+    assert len(attached) > 2
+    assert len(segments) <= len(KEYS) + 1
+
+
 def test_a_backup_is_one_try_from_the_snapshot_to_the_seal_and_walks_nothing(bench, monkeypatch):
     walked = []
     monkeypatch.setattr(handshake, "walk", lambda *given: walked.append(given))
