@@ -280,7 +280,7 @@ with DAG(
     removed = RemoveSnapshotOperator(
         task_id="remove_snapshot",
         held=snapshot.output,
-        preflight=preflight.output,
+        preflight_task_id="preflight",
         queue=BACKUP_PROXY,
         retries=5,
         execution_timeout=timedelta(hours=26),

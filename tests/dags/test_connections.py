@@ -6,6 +6,7 @@ import json
 
 import pytest
 from airflow.providers_manager import ProvidersManager
+from airflow.sdk import BaseHook
 from sqlalchemy import make_url
 
 from vmkeep.errors import UsageError
@@ -46,6 +47,17 @@ def test_a_site_is_read_from_the_two_connections(connections):
     assert site.vcenter is not None
     assert (site.vcenter.host, site.vcenter.port, site.vcenter.thumbprint) == ("vc.example.com", 443, "AA:BB")
     assert site.vcenter.ca_file is None
+
+
+def test_a_site_asks_airflow_once_for_each_connection(connections, monkeypatch):
+    """Each question is a request to the API server, and nearly every task of a backup reads its site."""
+    connections("vc", conn_type="vsphere", host="vc", login="u", password="p", extra={"limits": "nfc=4"})
+    connections("repo", conn_type="vmkeep", host="/srv/vmkeep")
+    asked = []
+    answer = BaseHook.get_connection
+    monkeypatch.setattr(BaseHook, "get_connection", lambda conn_id: asked.append(conn_id) or answer(conn_id))
+    make_site(vsphere_conn_id="vc", repository_conn_id="repo")
+    assert sorted(asked) == ["repo", "vc"]
 
 
 @pytest.mark.parametrize(("field", "folder"), [("/opt/of-the-connection", "/opt/of-the-connection"), ("", "/opt/vddk")])

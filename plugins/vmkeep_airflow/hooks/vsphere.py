@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 
 from airflow.sdk import BaseHook
+from airflow.sdk.definitions.connection import Connection
 
 from vmkeep.model.address import parse_address
 from vmkeep.model.limits import parse_limits
@@ -29,7 +31,7 @@ class VsphereHook(BaseHook):
 
     def get_conn(self) -> VCenter:
         """Return the server's address and login, without contacting it."""
-        connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
+        connection = self._connection
         host, port = parse_address(
             required(connection, "host", label="host"),
             what=f"Airflow connection {self.vsphere_conn_id!r}: host",
@@ -47,19 +49,22 @@ class VsphereHook(BaseHook):
     @property
     def vddk(self) -> str | None:
         """VDDK's folder on this worker: the one that the connection names, else that of the worker's environment."""
-        connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
-        return extra(connection, "vddk") or os.environ.get("VMKEEP_VDDK") or None
+        return extra(self._connection, "vddk") or os.environ.get("VMKEEP_VDDK") or None
 
     @property
     def disk_drivers(self) -> tuple[str, ...]:
         """The disk drivers to try: those that the connection names, else those of the worker's environment."""
-        connection = load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
-        return parse_drivers(extra(connection, "disk_drivers") or os.environ.get("VMKEEP_DISK_DRIVERS"))
+        return parse_drivers(extra(self._connection, "disk_drivers") or os.environ.get("VMKEEP_DISK_DRIVERS"))
 
     @property
     def limits(self) -> str | None:
         """The limits of hosts and datastores, in the form of :func:`vmkeep.model.limits.parse_limits`."""
-        return extra(load_connection(self.vsphere_conn_id, conn_type=self.conn_type), "limits")
+        return extra(self._connection, "limits")
+
+    @cached_property
+    def _connection(self) -> Connection:
+        """Asked for once, because each question is a request to Airflow's API server, and every task has several."""
+        return load_connection(self.vsphere_conn_id, conn_type=self.conn_type)
 
     def test_connection(self) -> tuple[bool, str]:
         """Log in and out again, for the button in Airflow's connection form."""

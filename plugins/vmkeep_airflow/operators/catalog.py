@@ -38,7 +38,8 @@ class CatalogOperator(SiteOperator):
         from vmkeep.flows import backup
 
         held = self.handed("held", HeldStill, by="snapshot")
-        copies = tuple(handed(copy, DiskCopy, by="copy_disk") for copy in (() if self.copies is None else self.copies))
+        left = () if self.copies is None else self.copies[:]  # because one by one, each copy is a request
+        copies = tuple(handed(copy, DiskCopy, by="copy_disk") for copy in left)
         sealed = backup.seal(self.site(), held.preflight, held.taken, copies)
         self.warn(sealed.warnings)
         self.log.info(

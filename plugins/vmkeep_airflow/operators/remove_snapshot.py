@@ -15,6 +15,7 @@ from vmkeep_airflow.dagruns import own_runs
 from vmkeep_airflow.hooks.guest import guest_login
 from vmkeep_airflow.operators.base import SiteOperator
 from vmkeep_airflow.steps import HeldStill
+from vmkeep_airflow.xcoms import handed
 
 
 class RemoveSnapshotOperator(SiteOperator):
@@ -24,16 +25,16 @@ class RemoveSnapshotOperator(SiteOperator):
     setup that somebody marked as a success by hand has left no result. Then every snapshot of this DAG run is removed.
 
     :param held: a ``HeldStill`` as a dict. Templated.
-    :param preflight: a ``Preflight`` as a dict. Templated.
+    :param preflight_task_id: the task that left a ``Preflight``. Only a run without ``held`` reads it.
     :returns: the ``Removal`` as a dict.
     """
 
-    template_fields: Sequence[str] = (*SiteOperator.template_fields, "held", "preflight")
+    template_fields: Sequence[str] = (*SiteOperator.template_fields, "held")
 
-    def __init__(self, *, held: Any, preflight: Any, **kwargs: Any) -> None:
+    def __init__(self, *, held: Any, preflight_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.held = held
-        self.preflight = preflight
+        self.preflight_task_id = preflight_task_id
 
     def step(self, context: Context) -> Any:
         """Fence the copies, remove the snapshot, consolidate the disks. Fail if anything is left."""
@@ -57,7 +58,9 @@ class RemoveSnapshotOperator(SiteOperator):
     def _remove_what_is_owned(self, site: Site, context: Context) -> dict[str, int]:
         from vmkeep.flows import backup
 
-        found = self.handed("preflight", Preflight, by="preflight")
+        ti: Any = context["ti"]
+        left = ti.xcom_pull(task_ids=self.preflight_task_id)
+        found = handed(left, Preflight, by=self.preflight_task_id)
         removed = 0
         for run in own_runs(site, context, moref=found.vm.moref):
             removal = backup.remove_snapshot(

@@ -159,9 +159,11 @@ def test_a_snapshot_whose_task_was_marked_a_success_while_it_worked_is_removed(c
     leave_a_snapshot(site, owner, "marked-1")
     leave_a_snapshot(site, None, "another-run", vm="old01")
     found = backup.preflight(site, BackupRequest(vm_selector="web01", run="marked-2"))
-    removal = RemoveSnapshotOperator(task_id="remove_snapshot", held=None, preflight=to_plain(found))
+    removal = RemoveSnapshotOperator(task_id="remove_snapshot", held=None, preflight_task_id="preflight")
     monkeypatch.setattr(removal, "site", lambda: site)
-    removal.step({"ti": SimpleNamespace(dag_id="vm_backup", run_id="marked")})
+    left = {"preflight": to_plain(found)}
+    ti = SimpleNamespace(dag_id="vm_backup", run_id="marked", xcom_pull=lambda task_ids: left[task_ids])
+    removal.step({"ti": ti})
     assert (control.snapshots("web01"), control.vm("web01")["held_by"]) == ([], [])
     assert len(control.snapshots("old01")) == 1
     remove(site, control, "another-run", vm="old01")
