@@ -19,7 +19,7 @@ from vmkeep.repository.index.layout import HEADER, MAGIC, PREFIX_SIZE, REST_SIZE
 _PACK_ROW = np.dtype([("id", np.uint8, ID_SIZE), ("kind", "<u4"), ("zero", "<u4")])
 _SHIFTS = (0, 6, 12, 18)
 """Positions, within a prefix, of the bit numbers that an entry sets in its filter word."""
-_KINDS = (int(Kind.BLOCK), int(Kind.PAGE))
+_BLOCK, _PAGE = int(Kind.BLOCK), int(Kind.PAGE)
 _u64 = np.dtype("<u8")
 _u32 = np.dtype("<u4")
 
@@ -80,7 +80,9 @@ class Columns:
 def columns_in(segment: LaidOut) -> Columns:
     """Return a segment's entries; see :meth:`Segment.columns`."""
     table = np.frombuffer(segment.table, _PACK_ROW)
-    if not np.isin(table["kind"], _KINDS).all():
+    kinds = table["kind"]
+    # Not ``np.isin``, because that took a fifth of the time in which a repository with many small segments is opened.
+    if not ((kinds == _BLOCK) | (kinds == _PAGE)).all():
         raise CorruptError("index segment: pack of unknown kind")
     packs, offsets, lengths = (np.frombuffer(column, _u32) for column in segment.places)
     if segment.entries and int(packs.max()) >= segment.packs:
@@ -92,7 +94,7 @@ def columns_in(segment: LaidOut) -> Columns:
         offsets=offsets,
         lengths=lengths,
         pack_ids=table["id"],
-        kinds=table["kind"],
+        kinds=kinds,
     )
 
 
