@@ -97,6 +97,8 @@ def _home(folder: Path, size: Size, lab: Lab, postgres: Postgres, repository: st
     home.set("database", "sql_alchemy_conn", postgres.url)
     home.set("core", "parallelism", size.parallelism)
     home.set("core", "executor", "LocalExecutor")
+    home.set("scheduler", "scheduler_idle_sleep_time", "0.5")  # these two as in docker-compose.yaml
+    home.set("workers", "min_heartbeat_interval", "2")
     home.set("vmkeep", "policies", _policies(folder / "policies", size))
     home.prepare()
     subprocess.run(
