@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 from vmkeep.errors import ChangesUnknownError, NotFoundError, StaleError
 from vmkeep.flows import lun_reads
+from vmkeep.flows.audit_rotation import plan_audit
 from vmkeep.flows.connect import open_vsphere, require_server
 from vmkeep.flows.parents import NO_POINT, choose_parent, find_unfit
 from vmkeep.flows.same_vm import other_history, other_vm
 from vmkeep.flows.transports import transports_of
 from vmkeep.flows.values import Preflight, SnapshotTaken
-from vmkeep.model.audit import next_audit, runs_of
+from vmkeep.model.audit import runs_of
 from vmkeep.model.disk import ChangeId
 from vmkeep.model.extents import Extents, total
 from vmkeep.model.fullreason import FullRead, FullReason
@@ -106,8 +107,8 @@ class _Planning:
             parent_root=increment.image.root if increment else None,
             full_reason=full.reason if full else None,
             parent=self._point.ref if increment and self._point else None,
-            audit=next_audit(increment.image.audit, of=self._audit_runs, root=increment.image.root)
-            if increment
+            audit=plan_audit(self._repository, self._point, increment.image, of=self._audit_runs)
+            if increment and self._point
             else None,
             transports=way.modes,
             why_transports=way.why,

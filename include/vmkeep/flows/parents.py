@@ -49,7 +49,7 @@ def find_last_point(repository: Repository, vm: VmIdentity) -> LastPoint:
 def choose_parent(
     disk: Disk, point: RestorePoint | None, *, full: bool, unfit: FullRead | None = None, missing: FullRead = NO_POINT
 ) -> DiskImage | FullRead:
-    """Find the disk in the last point by its UUID, else by its address. The file name changes and is not used.
+    """Find the disk in the last point, or the reason to read it in full.
 
     A disk whose capacity changed is read in full, because change tracking is not trusted across a resize.
 
@@ -62,7 +62,7 @@ def choose_parent(
         return missing
     if unfit is not None:
         return unfit
-    image = _same_disk(disk, point)
+    image = point.image_of(disk)
     if image is None:
         why = f"first backup of this disk: {point.ref} does not hold it"
         return FullRead(reason=FullReason.NEW_DISK, text=why)
@@ -81,16 +81,3 @@ def find_unfit(repository: Repository, ref: str) -> FullRead | None:
     if repository.marks.suspicion_of(ref) is not None:
         return FullRead(reason=FullReason.POINT_SUSPECT, text=f"{ref} is marked suspect")
     return None
-
-
-def _same_disk(disk: Disk, point: RestorePoint) -> DiskImage | None:
-    if disk.uuid:
-        by_uuid = [image for image in point.images if image.disk.uuid == disk.uuid]
-        if len(by_uuid) == 1:
-            return by_uuid[0]
-    return next((image for image in point.images if _same_place(image.disk, disk)), None)
-
-
-def _same_place(old: Disk, new: Disk) -> bool:
-    """Return whether two disks have one address and no UUID tells them apart."""
-    return old.address == new.address and not (old.uuid and new.uuid and old.uuid != new.uuid)

@@ -214,11 +214,24 @@ class RestorePoint:
         """The point's name in the repository, ``<vm key>/<time>-<id>``. Refs of one VM sort by time."""
         return f"{self.vm.key}/{self.stamp}-{self.id}"
 
+    def image_of(self, disk: Disk) -> DiskImage | None:
+        """Find a disk by its UUID, else by its address. The file name changes and is not used."""
+        if disk.uuid:
+            by_uuid = [image for image in self.images if image.disk.uuid == disk.uuid]
+            if len(by_uuid) == 1:
+                return by_uuid[0]
+        return next((image for image in self.images if _same_place(image.disk, disk)), None)
+
     def named_in(self, zone: tzinfo | None) -> RestorePoint:
         """Return the point under the name of an older program, which wrote the stamp in the zone of the given time."""
         named = replace(self)
         object.__setattr__(named, "taken_at", self.taken_at.astimezone(zone))
         return named
+
+
+def _same_place(old: Disk, new: Disk) -> bool:
+    """Return whether two disks have one address and no UUID tells them apart."""
+    return old.address == new.address and not (old.uuid and new.uuid and old.uuid != new.uuid)
 
 
 def _kind_of(images: Sequence[DiskImage]) -> BackupKind:

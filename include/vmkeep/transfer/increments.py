@@ -133,7 +133,7 @@ def suspect_chain(repository: Repository, parent: str, disk: Disk, *, reason: st
         point = read.point
         if point is None or point.ref > last.ref or _other(point, last):
             continue
-        image = next((image for image in point.images if image.disk.uuid == disk.uuid), None)
+        image = point.image_of(disk)
         if image is None or image.kind is BackupKind.FULL:
             break
         try:
