@@ -7,17 +7,23 @@ It does not matter why: a window that failed, one that never opened, or one whos
 | | |
 |---|---|
 | **Started by** | its schedule, every day at 09:00, from the start; or *Trigger* |
-| **Result** | the overdue VMs of each policy (XCom of `find`) |
-| **If it fails** | VMs are overdue, a policy has faults, or a vCenter or repository does not answer: see the log |
+| **Result** | the overdue VMs of each policy (XCom of `find`), and the overdue hosts of each vCenter (`find_hosts`) |
+| **If it fails** | VMs or hosts are overdue, a policy has faults, or a vCenter or repository is silent: see the log |
 | **Safe to re-run** | yes: it changes nothing, and tells people again |
 | **Needs** | the connections that the policies name |
 
-## What the task does
+## What the tasks do
 
 `find` applies the selection of each policy that has a `max_age` to its vCenter as it is now,
 and looks for each VM's newest good point in the policy's repository.
 It tells people as the policy's notifications say: by mail, and by an event of `vmkeep_windows`.
 A policy that cannot be asked about hides no other one.
+
+`find_hosts` names each ESXi host whose newest good bundle is older than 48 hours,
+and each that has none although other hosts of its vCenter have some.
+It looks where `host_config_backup` looks by schedule, and at the vCenter and repository of each policy.
+
+`report` shows both in one table, and fails if one of them found something.
 """
 
 from __future__ import annotations
@@ -27,6 +33,8 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from vmkeep_airflow.operators.find_overdue import FindOverdueOperator
+from vmkeep_airflow.operators.find_overdue_hosts import FindOverdueHostsOperator
+from vmkeep_airflow.operators.report import ReportOperator
 
 with DAG(
     dag_id="missed_backups",
@@ -40,4 +48,8 @@ with DAG(
     max_active_runs=1,
     default_args={"owner": "vmkeep", "retries": 0, "execution_timeout": timedelta(hours=1)},
 ) as dag:
-    FindOverdueOperator(task_id="find")
+    found = FindOverdueOperator(task_id="find")
+    found_hosts = FindOverdueHostsOperator(task_id="find_hosts")
+    report = ReportOperator(task_id="report", results_of=["find", "find_hosts"], trigger_rule="all_done")
+
+    [found, found_hosts] >> report

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +13,9 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from vmkeep.flows import host_points
+from vmkeep.flows import host_ages, host_points
 from vmkeep.repository import create_repository, open_repository
+from vmkeep_airflow.operators.find_overdue_hosts import FindOverdueHostsOperator
 from vmkeep_airflow.reports import table
 from vmlab.lab import LabOptions, LabServer
 
@@ -54,11 +57,7 @@ def try_once():
 
     def run(**conf):
         left = {}
-
-        def push(key, value):
-            left.update(value if key == "return_value" else {key: value})
-
-        ti = SimpleNamespace(try_number=1, max_tries=0, xcom_push=push)
+        ti = SimpleNamespace(try_number=1, max_tries=0, xcom_push=push_to(left))
         task = dag.task_dict["back_up_hosts"].prepare_for_execution()
         params = process_params(dag, task, conf, suppress_exception=False)
         context = {
@@ -71,6 +70,10 @@ def try_once():
             return left, error
 
     return run
+
+
+def push_to(left):
+    return lambda key, value: left.update(value if key == "return_value" else {key: value})
 
 
 def test_a_failed_host_fails_the_task_and_a_retry_takes_only_this_one(lab, location, try_once):
@@ -100,3 +103,27 @@ def test_the_field_hosts_takes_some_and_a_name_that_is_none_fails_at_once(locati
     _, error = try_once(hosts=["esx77"])
     assert isinstance(error, AirflowFailException)
     assert "no host 'esx77'" in str(error)
+
+
+def test_a_host_without_a_young_bundle_is_an_alarm_once_any_host_of_its_vcenter_has_one(
+    location, try_once, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__VMKEEP__POLICIES", str(tmp_path))
+    (tmp_path / "away.yaml").write_text(
+        "name: away\nselection: name:*\nvsphere: gone\nwindow: {start: 22:00, end: 06:00, time_zone: UTC}\n"
+    )
+    left: dict[str, object] = {}
+    context = {"ti": SimpleNamespace(xcom_push=push_to(left))}
+    find = partial(FindOverdueHostsOperator(task_id="find_hosts").execute, context)
+    assert find() == {"vsphere_default": []}
+
+    try_once(hosts=["esx01.localhost"])
+    with pytest.raises(AirflowFailException, match=r"1 ESXi host without a young bundle in vmkeep_default: esx02"):
+        find()
+    assert left == {"vsphere_default": ["esx02.localhost: no bundle, although other hosts of its vCenter have some"]}
+
+    try_once(hosts=["esx02.localhost"])
+    assert find() == {"vsphere_default": []}
+    monkeypatch.setattr(host_ages, "TOO_OLD", timedelta(seconds=-1))
+    with pytest.raises(AirflowFailException, match=r"2 ESXi hosts .*esx01.localhost: newest bundle 20.*, esx02"):
+        find()

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from vmkeep.clock import now
-from vmkeep.errors import CancelledError, TransientError
+from vmkeep.errors import CancelledError, LimitReachedError, TransientError
 from vmkeep.flows.values import BackupRequest
 from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
 from vmkeep.model.guest import commands_from
@@ -281,6 +281,23 @@ def test_a_step_that_runs_when_its_end_comes_is_cancelled_and_one_that_comes_lat
     for end in (now() + timedelta(seconds=0.2), now() - HOUR):
         with pytest.raises(AirflowFailException, match="when its policy's window closed: nothing is sealed"):
             Step(task_id="step", stop_at=end.isoformat()).execute({})
+
+
+class WaitingStep(EndingOperator):
+    """Finds no room within a limit."""
+
+    def step(self, context):
+        raise LimitReachedError("waits for NFC sessions", again_after=300)
+
+
+def test_a_step_that_waits_for_room_comes_again_when_the_run_has_to_end_and_ends_then():
+    end = now() + timedelta(seconds=100)
+    with pytest.raises(AirflowRescheduleException) as caught:
+        WaitingStep(task_id="step", stop_at=end.isoformat()).execute({})
+    assert caught.value.reschedule_date == end
+    with pytest.raises(AirflowRescheduleException) as caught:
+        WaitingStep(task_id="step", stop_at=(end + HOUR).isoformat()).execute({})
+    assert caught.value.reschedule_date > end + timedelta(seconds=100)
 
 
 def test_backups_that_are_caught_up_are_spread_over_the_whole_time(policy):

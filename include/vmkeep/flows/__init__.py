@@ -17,6 +17,7 @@ __all__ = [
     "disk_images",
     "guest_thaws",
     "held_vms",
+    "host_ages",
     "host_configs",
     "host_list",
     "host_points",

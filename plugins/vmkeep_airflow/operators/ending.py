@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError
@@ -31,10 +31,17 @@ class EndingOperator(SiteOperator):
         self.stop_at = stop_at
 
     def execute(self, context: Context) -> Any:
-        """Do the step, unless the moment has come already."""
+        """Do the step, unless the moment has come already. A step that waits for room asks again then at the latest."""
         if (left := self._seconds_left()) is not None and left <= 0:
             raise AirflowFailException(self._told())
-        return super().execute(context)
+        try:
+            return super().execute(context)
+        except AirflowRescheduleException as later:
+            end = self._end()
+            if end is None or later.reschedule_date <= end:
+                raise
+            at_the_end: Any = AirflowRescheduleException  # its constructor has no types
+            raise at_the_end(end) from later
 
     @contextmanager
     def stopped_in_time(self, cancel: Callable[[], None]) -> Iterator[None]:
@@ -64,10 +71,14 @@ class EndingOperator(SiteOperator):
             timer.cancel()
 
     def _seconds_left(self) -> float | None:
+        end = self._end()
+        return None if end is None else (end - now()).total_seconds()
+
+    def _end(self) -> datetime | None:
         if not self.stop_at:
             return None
         end = datetime.fromisoformat(self.stop_at)
-        return ((end if end.tzinfo else end.replace(tzinfo=UTC)) - now()).total_seconds()
+        return end if end.tzinfo else end.replace(tzinfo=UTC)
 
     def _told(self) -> str:
         return (
