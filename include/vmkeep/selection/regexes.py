@@ -15,6 +15,8 @@ _MOST_REPETITIONS = 5
 """Of ``*``, ``+`` and ``{…}``. Five of them take half a second for the longest name, and ten take years."""
 _MOST_CHOICES = 10
 """Of ``?`` and of groups with alternatives."""
+_MOST_BESIDE = {3: 8, 4: 5, 5: 1}
+"""Number of choices beside so many repetitions, because each choice doubles the work of them all."""
 _PIECE = re.compile(
     r"\\.|\[\^?\]?(?:[^\]\\]|\\.)*\]|\((?:\?(?:P<\w+>|<?[=!]|[aiLmsux-]*[:)]|>))?|\{\d*,?\d*\}|.", re.DOTALL
 )
@@ -53,10 +55,14 @@ def _why_endless(pattern: str) -> str | None:
             groups[-1].parted |= piece == "|"
             repetitions += _repeats(piece)
             choices += piece == "?"
-    if repetitions > _MOST_REPETITIONS or choices > _MOST_CHOICES:
+    if repetitions > _MOST_REPETITIONS:
         return (
-            f"expected at most {_MOST_REPETITIONS} repetitions (* + {{…}}) and {_MOST_CHOICES} choices (? and groups "
-            "with alternatives) in a pattern, because a search may not end"
+            f"expected at most {_MOST_REPETITIONS} repetitions (* + {{…}}) in a pattern, because a search may not end"
+        )
+    if choices > (most := _MOST_BESIDE.get(repetitions, _MOST_CHOICES)):
+        return (
+            f"expected at most {most} choices (? and groups with alternatives) beside {repetitions} repetitions "
+            "(* + {…}), because a search may not end"
         )
     return None
 

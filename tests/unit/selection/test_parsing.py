@@ -159,6 +159,9 @@ def test_levels_without_end_are_refused(level):
         "a?" * 11,
         "(a|aa)" * 11,
         "(?i)" + "x*" * 6,
+        "a?" * 10 + "a*" * 5 + "b",
+        "(a|b)?" * 3 + "a*" * 4 + "b",
+        "a?" * 9 + "a*" * 3 + "b",
     ],
 )
 def test_a_regular_expression_that_may_not_end_is_refused(pattern):
@@ -171,6 +174,7 @@ def test_a_regular_expression_that_may_not_end_is_refused(pattern):
     [
         r"^web\d+$", "^(web|db)[0-9]{2}", "a.*b.*c", "(?i)WEB", "(ab)+", r"[(|*]+", r"\(a\|b\)+", "x{2,3}", "(?:web)*",
         "(?=a)b", "[]*]+", "a*?b", "(a|b)?", "a|b|c|d|e|f|g|h|i|j|k|l|m", "(?i)web(01|02|03)?", "(?i:a)+",
+        "a?b?c?d?-.*-.*-.*", "(web|db).*-.*-.*-.*-.*",
     ],
 )  # fmt: skip
 def test_a_usual_regular_expression_is_taken(pattern):
