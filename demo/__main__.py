@@ -69,7 +69,7 @@ def _run(folder: Path, *, once: bool, keep: bool) -> int:
             check, address = _play(stack, line, folder)
             outcome = 0
             if not once:
-                line.say(f"look around at {address}; Ctrl-C or 'make demo-stop' ends it")
+                line.say(f"look around at {address}; a file in include/policies is a DAG within 90 s; Ctrl-C or 'make demo-stop' ends it")
                 _stay(check)
     except KeyboardInterrupt:
         line.say("stopped")
@@ -95,6 +95,7 @@ def _play(stack: ExitStack, line: ProgressLine, folder: Path) -> tuple[Callable[
     stack.callback(lab.stop)
     lab.start()
     home = AirflowHome(folder / "airflow")
+    home.set("dag_processor", "min_file_process_interval", 60)  # so that a visitor can try policies of their own
     home.prepare()
     airflow = AirflowProcesses(home)
     stack.callback(airflow.stop)

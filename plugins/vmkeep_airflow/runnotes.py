@@ -1,4 +1,4 @@
-"""Writes notes on DAG runs, which Airflow shows beside the grid: the VM, the mode of its backup, why a run is red."""
+"""Writes notes on DAG runs, which Airflow shows beside the grid: a VM and its backup, a window, why it is red."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from airflow.listeners import hookimpl
 
 from vmkeep.model.fullreason import FullReason
 from vmkeep_airflow.ours import is_ours
+from vmkeep_airflow.policies import PREFIX
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -26,12 +27,28 @@ def on_dag_run_running(dag_run: DagRun) -> None:
 
 
 @hookimpl
+def on_dag_run_failed(dag_run: DagRun) -> None:
+    """Tell in the note of a window that has problems how its backups ended."""
+    _tell_window(dag_run)
+
+
+@hookimpl
 def on_dag_run_success(dag_run: DagRun) -> None:
-    """Tell in the note of a backup the mode and the quiescing that were used, and the consistency that was reached."""
+    """Tell in the note how a window's backups ended, or by which mode a backup was made and what it reached."""
+    _tell_window(dag_run)
     if dag_run.dag_id != "vm_backup" or not is_ours(dag_run):
         return
-    sealed = _sealed(dag_run)
+    sealed = _result(dag_run, "catalog")
     for line in (*alarm(sealed), *reached(sealed), *ways(sealed)):
+        add_note(dag_run, line)
+
+
+def _tell_window(dag_run: DagRun) -> None:
+    if not dag_run.dag_id.startswith(PREFIX) or not is_ours(dag_run):
+        return
+    from vmkeep_airflow.windowreports import note_of  # takes time to import
+
+    for line in note_of(_result(dag_run, "report")):
         add_note(dag_run, line)
 
 
@@ -74,15 +91,15 @@ def _used(what: str, used: str, asked: str | None) -> str:
     return f"{what} {used}" if used == asked else f"{what} {used}, asked {asked}"
 
 
-def _sealed(dag_run: DagRun) -> Mapping[str, Any]:
-    """Return the result of the task that seals the point, from Airflow's database; empty if there is none."""
+def _result(dag_run: DagRun, task: str) -> Mapping[str, Any]:
+    """Return the result of a task, from Airflow's database; empty if there is none."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
     assert session is not None
-    where = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": "catalog", "key": "return_value"}
+    where = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": task, "key": "return_value"}
     found = session.scalars(select(XComModel).filter_by(**where)).first()
     value = XComModel.deserialize_value(found) if found is not None else None
     return value if isinstance(value, Mapping) else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from airflow.sdk import Context
 
 from vmkeep.clock import now
 from vmkeep.model.job import from_plain
-from vmkeep.model.wording import counted
+from vmkeep.model.wording import counted, told_apart
 from vmkeep.policy import Due
 from vmkeep_airflow.states import require_good, task_results, task_states
 from vmkeep_airflow.xcoms import handed
@@ -24,6 +24,10 @@ _WORK = ("plan", "start_backups")
 
 COPIES = "copies"
 """The task that copies a policy's points to its second repositories."""
+
+_WITHOUT = ("failed", "stopped", "not started", "running")
+"""Endings of backups that have made no new point."""
+_COUNTED = ("done", *_WITHOUT, "overdue", "left out", "not copied", "unprotected")
 
 _SHOWN = 20
 """Names that one line lists."""
@@ -54,23 +58,24 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
 
     :param at: the time of the report, at which VMs may be overdue.
     """
-    from vmkeep.flows.windows import overdue_vms
+    from vmkeep.flows.windows import named_by_plan, overdue_vms
 
+    names = told_apart(named_by_plan(plan) | {outcome.moref: outcome.name for outcome in outcomes})
     by_ending: dict[str, list[str]] = {"done": [], "failed": [], "stopped": [], "not started": [], "running": []}
     for outcome in outcomes:
-        by_ending[outcome.ending].append(outcome.name)
+        by_ending[outcome.ending].append(names[outcome.moref])
     done = {outcome.moref for outcome in outcomes if outcome.ending == "done"}
     if plan.due is Due.MISSED:
-        by_ending["not started"] = [vm.name for vm in plan.vms]
+        by_ending["not started"] = [names[vm.moref] for vm in plan.vms]
     return {
         "policy": plan.policy,
         "window": plan.stamp,
         "due": plan.due.value,
         **by_ending,
-        "started again": [shown_again(outcome) for outcome in outcomes if outcome.again],
-        "overdue": [shown_age(vm) for vm in overdue_vms(plan, done, at)],
-        "left out": [f"{vm.name}: {vm.why}" for vm in plan.left_out],
-        "left to other policies": [f"{vm.name}: {vm.policy}" for vm in plan.elsewhere],
+        "started again": [shown_again(outcome, names[outcome.moref]) for outcome in outcomes if outcome.again],
+        "overdue": [shown_age(vm, names[vm.moref]) for vm in overdue_vms(plan, done, at)],
+        "left out": [f"{names[vm.moref]}: {vm.why}" for vm in plan.left_out],
+        "left to other policies": [f"{names[vm.moref]}: {vm.policy}" for vm in plan.elsewhere],
         "newly found": list(plan.newly_found),
         "vanished": list(plan.vanished),
         "unprotected": list(plan.unprotected),
@@ -78,17 +83,17 @@ def report_of(plan: WindowPlan, outcomes: Sequence[Outcome], *, at: datetime) ->
     }
 
 
-def shown_again(outcome: Outcome) -> str:
+def shown_again(outcome: Outcome, name: str) -> str:
     """Return a VM whose backup was started once more: how often, how it ended, and the last failure."""
     failed = outcome.ending == "failed" and outcome.why
     reason = failed or outcome.last_failure
-    return f"{outcome.name}: {counted(outcome.again, 'time')}, {outcome.ending}; last failure: {reason}"
+    return f"{name}: {counted(outcome.again, 'time')}, {outcome.ending}; last failure: {reason}"
 
 
-def shown_age(vm: PlannedVm) -> str:
+def shown_age(vm: PlannedVm, name: str) -> str:
     """Return a VM with the time of its newest good point."""
     last = vm.last_point_at
-    return f"{vm.name}: {f'last good point {last:%Y-%m-%d %H:%M} UTC' if last else 'no good point'}"
+    return f"{name}: {f'last good point {last:%Y-%m-%d %H:%M} UTC' if last else 'no good point'}"
 
 
 def shown_names(names: Sequence[str], word: str) -> str:
@@ -116,6 +121,15 @@ def copies_of(targets: Sequence[str], results: Sequence[dict[str, Any]]) -> dict
     return {"copied": copied, "not copied": lost}
 
 
+def note_of(report: Mapping[str, Any]) -> list[str]:
+    """Return the report as lines of a run's note: the numbers, and the first VMs that have no new point."""
+    if not report.get("policy"):
+        return []
+    counts = [f"{len(report[word])} {word}" for word in _COUNTED if word == "done" or report.get(word)]
+    due = "" if report["due"] == Due.OPEN else f"{report['due']}: "
+    return [f"{due}{'; '.join(counts)}", *(shown_names(report[word], word) for word in _WITHOUT if report.get(word))]
+
+
 def lines_of(report: dict[str, Any]) -> Iterator[str]:
     """Yield the report as lines of a log, every name included."""
     for word, value in report.items():
@@ -132,7 +146,7 @@ def problems_of(plan: WindowPlan, report: dict[str, Any]) -> Iterator[str]:
     if plan.due is not Due.SUPERSEDED and not plan.vms:
         left = f", and leaves {counted(len(plan.elsewhere), 'VM')} to other policies" if plan.elsewhere else ""
         yield f"the policy takes no VM that can be backed up{left}: see 'vmkeep policy explain'"
-    for word in ("overdue", "failed", "stopped", "not started", "running"):
+    for word in ("overdue", *_WITHOUT):
         if names := report[word]:
             yield shown_names(names, word)
     if lost := report.get("not copied"):

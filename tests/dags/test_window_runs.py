@@ -17,7 +17,7 @@ from airflow.sdk.execution_time.comms import ErrorResponse
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, LimitReachedError, TransientError
 from vmkeep.flows.values import BackupRequest
-from vmkeep.flows.windows import PlannedVm, WindowPlan, compared_with
+from vmkeep.flows.windows import ElsewhereVm, LeftOutVm, PlannedVm, WindowPlan, compared_with
 from vmkeep.model.guest import commands_from
 from vmkeep.model.job import from_plain, to_plain
 from vmkeep.policy import AtEnd, Due, read_file
@@ -26,7 +26,7 @@ from vmkeep_airflow.operators.ending import EndingOperator
 from vmkeep_airflow.operators.plan_window import opens
 from vmkeep_airflow.operators.start_backups import StartBackupsOperator
 from vmkeep_airflow.vmruns import conf_of, run_id_of
-from vmkeep_airflow.windowreports import problems_of, report_of
+from vmkeep_airflow.windowreports import note_of, problems_of, report_of
 from vmkeep_airflow.windowruns import Ending, Failure, Outcome, WindowRuns, give_up_at
 
 OPENS = datetime(2026, 6, 8, 22, tzinfo=UTC)
@@ -438,6 +438,46 @@ def test_a_report_names_every_vm_that_has_no_new_point(policy):
     assert (len(report["done"]), report["failed"], len(report["not started"])) == (5, ["web01"], 3)
     assert report["unprotected"] == ["lonely"]
     assert list(problems_of(plan, report)) == ["1 VM failed: web01", "3 VMs not started: web06, web07, web08"]
+
+
+def test_two_vms_of_one_name_are_told_apart_wherever_a_report_names_them():
+    twins = ("a", "b", "c")
+    plan = replace(
+        planned(0),
+        vms=tuple(PlannedVm(moref=moref, name="twin", last_point_at=None) for moref in twins),
+        left_out=(LeftOutVm(moref="d", name="twin", why="it is a secondary"),),
+        elsewhere=(
+            ElsewhereVm(moref="e", name="twin", policy="gold"),
+            ElsewhereVm(moref="f", name="one", policy="gold"),
+        ),
+        max_age_seconds=1.0,
+    )
+    outcomes = [Outcome(moref=moref, name="twin", run_id=moref, ending="failed") for moref in twins]
+
+    report = report_of(plan, outcomes, at=OPENS)
+
+    assert report["failed"] == ["twin (a)", "twin (b)", "twin (c)"]
+    assert [each.partition(":")[0] for each in report["overdue"]] == report["failed"]
+    assert report["left out"] == ["twin (d): it is a secondary"]
+    assert report["left to other policies"] == ["twin (e): gold", "one: gold"]
+    assert compared_with(plan, planned(0)).newly_found[:2] == ("twin (a)", "twin (b)")
+
+
+def test_the_note_of_a_window_tells_the_numbers_and_the_vms_without_a_new_point(policy):
+    airflow = Airflow()
+    airflow.fails = {"web01"}
+    plan = planned(9, closes_at=OPENS + 1.5 * HOUR, unprotected=("lonely",))
+    window = window_of(policy, plan, airflow)
+    finish(window, airflow)
+
+    assert note_of(report_of(plan, window.outcomes(), at=OPENS)) == [
+        "5 done; 1 failed; 3 not started; 1 unprotected",
+        "1 VM failed: web01",
+        "3 VMs not started: web06, web07, web08",
+    ]
+    missed = planned(2, due=Due.MISSED)
+    assert note_of(report_of(missed, [], at=OPENS))[0] == "missed: 0 done; 2 not started"
+    assert note_of({}) == []
 
 
 def test_a_missed_window_a_policy_without_vms_and_a_superseded_window_are_told_apart():

@@ -15,6 +15,7 @@ from vmkeep.flows.listing import newest_points, protected_until
 from vmkeep.flows.pointlist import good_origins, list_origins
 from vmkeep.flows.repositories import open_site_repository
 from vmkeep.model.site import Site
+from vmkeep.model.wording import told_apart
 from vmkeep.policy import Due, Opening, Policy, by_precedence, selectors_of, taker
 from vmkeep.selection import Selector, VmFacts, matcher
 from vmkeep.vsphere.choosing import known_vms
@@ -147,15 +148,16 @@ def compared_with(plan: WindowPlan, earlier: WindowPlan | None) -> WindowPlan:
     """Return a plan that tells which of its VMs are new, and which have vanished, since an earlier one."""
     if earlier is None or Due.SUPERSEDED in (plan.due, earlier.due):
         return plan
-    then, now = _named(earlier), _named(plan)
+    then, now = named_by_plan(earlier), named_by_plan(plan)
+    names = told_apart(then | now)
     return replace(
         plan,
-        newly_found=tuple(name for moref, name in now.items() if moref not in then),
-        vanished=tuple(name for moref, name in then.items() if moref not in now),
+        newly_found=tuple(names[moref] for moref in now if moref not in then),
+        vanished=tuple(names[moref] for moref in then if moref not in now),
     )
 
 
-def _named(plan: WindowPlan) -> dict[str, str]:
+def named_by_plan(plan: WindowPlan) -> dict[str, str]:
     """Return the names of the VMs that the policy takes, by managed object id, which stays when a VM is renamed."""
     groups: tuple[Sequence[PlannedVm | LeftOutVm | ElsewhereVm], ...] = (plan.vms, plan.left_out, plan.elsewhere)
     return {vm.moref: vm.name for group in groups for vm in group}
@@ -182,6 +184,7 @@ def _with_vms(
         )
     takes, taken_too = taker(policy), [taker(other) for other in others]
     first, nearest = _earlier_takers(policy, others, asleep), _by_reach(reaches)
+    names = told_apart({vm.record.moref: vm.record.name for vm in known})
     selected = [vm for vm in known if takes(vm.facts)]
     elsewhere = {vm.record.moref: name for vm in selected if (name := first(vm.facts)) is not None}
     taken = [vm for vm in selected if vm.record.moref not in elsewhere]
@@ -206,7 +209,7 @@ def _with_vms(
             if vm.record.moref in left_out
         ),
         unprotected=tuple(
-            vm.record.name
+            names[vm.record.moref]
             for vm in known
             if _obstacle(vm.record) is None and not takes(vm.facts) and not any(other(vm.facts) for other in taken_too)
         ),
@@ -215,7 +218,7 @@ def _with_vms(
             for vm in selected
             if vm.record.moref in elsewhere
         ),
-        conflicts=tuple(vm.record.name for vm in taken if any(other(vm.facts) for other in taken_too)),
+        conflicts=tuple(names[vm.record.moref] for vm in taken if any(other(vm.facts) for other in taken_too)),
     )
 
 

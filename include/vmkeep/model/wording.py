@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun: ``1 disk``, ``3 disks``.
@@ -41,3 +44,9 @@ def age(seconds: float) -> str:
 def exact_size(count: int) -> str:
     """Return a number of bytes in binary units and exactly, because two similar sizes must not look alike."""
     return f"{size(count)} ({counted(count, 'byte')})"
+
+
+def told_apart(names: Mapping[str, str]) -> dict[str, str]:
+    """Return a name for each VM by its managed object id, which stands behind a name that several of them have."""
+    number = Counter(names.values())
+    return {moref: f"{name} ({moref})" if number[name] > 1 else name for moref, name in names.items()}

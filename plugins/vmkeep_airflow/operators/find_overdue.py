@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from vmkeep.clock import now
 from vmkeep.errors import VmKeepError
+from vmkeep.model.wording import told_apart
 from vmkeep.policy import NotifyWhen, Policy, PolicyFile
 from vmkeep_airflow.assets import ANNOUNCED, WINDOWS
 from vmkeep_airflow.mail import send_mail
@@ -93,10 +94,11 @@ def watched(files: Sequence[PolicyFile], is_awake: Callable[[str], bool]) -> Ite
 
 
 def _overdue(policy: Policy, others: list[Policy]) -> Iterator[str]:
-    from vmkeep.flows.windows import overdue_vms, plan_window
+    from vmkeep.flows.windows import named_by_plan, overdue_vms, plan_window
     from vmkeep_airflow.site import make_site
 
     site = make_site(vsphere_conn_id=policy.vsphere, repository_conn_id=policy.repository)
     at = now()
     plan = plan_window(site, policy, others, opened_at=at, by_hand=True, now=at)
-    yield from (shown_age(vm) for vm in overdue_vms(plan, (), at))
+    names = told_apart(named_by_plan(plan))
+    yield from (shown_age(vm, names[vm.moref]) for vm in overdue_vms(plan, (), at))

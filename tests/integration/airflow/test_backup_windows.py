@@ -49,6 +49,7 @@ def test_each_vm_of_the_policy_is_backed_up_in_a_run_that_names_it(api, window):
     report = api.xcom(WINDOW, window, "report")
     assert (sorted(report["done"]), report["failed"], report["not started"]) == (["db01", "web01"], [], [])
     assert "app01" in report["unprotected"]
+    assert api.run(WINDOW, window)["note"].startswith("2 done; ")
     assert (report["left to other policies"], report["conflicts"]) == ([], ["web01"])
     (note,) = {api.run("vm_backup", run)["note"] for run in found if "__db01__" in run}
     assert note.startswith("db01 (policy always")
