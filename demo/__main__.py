@@ -69,7 +69,8 @@ def _run(folder: Path, *, once: bool, keep: bool) -> int:
             check, address = _play(stack, line, folder)
             outcome = 0
             if not once:
-                line.say(f"look around at {address}; a file in include/policies is a DAG within 90 s; Ctrl-C or 'make demo-stop' ends it")
+                line.say("a policy that you put into include/policies becomes a DAG within 90 s")
+                line.say(f"look around at {address}; Ctrl-C or 'make demo-stop' ends it")
                 _stay(check)
     except KeyboardInterrupt:
         line.say("stopped")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from vmkeep.catalog import PointOrigin
     from vmkeep.model.site import VCenter
     from vmkeep.vsphere.inventory import VmRecord
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,8 @@ def named_policies(paths: Sequence[Path]) -> tuple[PolicyFile, ...]:
 def coverage(vcenter: VCenter, policies: Sequence[Policy], points: Sequence[PointOrigin] = ()) -> tuple[Coverage, ...]:
     """Return every VM that the user may see with the policies that take it, sorted by name, in one pass.
 
+    A warning names each policy that takes no VM, because its selection may be misspelt.
+
     :param points: restore points, the oldest first: a VM that is off is found by the address that they tell.
     """
     from vmkeep.flows.answerable import answerable_policies  # takes time to import
@@ -82,7 +88,12 @@ def coverage(vcenter: VCenter, policies: Sequence[Policy], points: Sequence[Poin
         asked = answerable_policies(session, policies)
         known = known_vms(session, selectors_of(asked), sightings(points, server_uuid(session)))
     takers = [(policy.name, taker(policy)) for policy in by_precedence(asked)]
-    return tuple(_covered(vm.record, tuple(name for name, takes in takers if takes(vm.facts))) for vm in known)
+    covered = tuple(_covered(vm.record, tuple(name for name, takes in takers if takes(vm.facts))) for vm in known)
+    selected = {name for vm in covered for name in vm.policies}
+    for policy in asked:
+        if policy.name not in selected:
+            log.warning("policy %s takes no VM here: %s", policy.name, policy.selection)
+    return covered
 
 
 def explain_vm(

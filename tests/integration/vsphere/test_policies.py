@@ -68,6 +68,16 @@ def test_of_two_policies_that_select_a_vm_the_first_by_name_has_it_and_explain_s
     assert "several policies select 1 VM" in vmkeep().stderr
 
 
+def test_a_policy_that_takes_no_vm_is_named_because_its_selection_may_be_misspelt(vmkeep, tmp_path, caplog):
+    (tmp_path / "policies" / "gold.yaml").write_text(
+        POLICY.format(name="gold", selection="tag:backup/glod", exclusion="none:")
+    )
+    for arguments in ((), ("--unprotected",), ("--json",)):
+        caplog.clear()
+        vmkeep(*arguments)
+        assert caplog.messages == ["policy gold takes no VM here: tag:backup/glod"]
+
+
 def test_an_excluded_vm_is_told_which_exclusion_it_fits(vmkeep):
     document = json.loads(vmkeep("db01", "--json").stdout)
     (web,) = [each for each in document["verdicts"] if each["policy"] == "web"]
