@@ -111,6 +111,24 @@ def window_of(policy, plan, airflow, **options) -> WindowRuns:
     return WindowRuns(policy, plan, airflow, log=lambda line: None, **options)
 
 
+def test_a_look_asks_for_the_running_backups_alone_however_many_wait_or_have_ended(policy):
+    """Each question is a request to Airflow's API server, and the window looks every few seconds for hours."""
+    airflow, asked = Airflow(), []
+    runs = SimpleNamespace(
+        start=airflow.start,
+        state=lambda run_id: asked.append(run_id) or airflow.state(run_id),
+        failure=airflow.failure,
+    )
+    window = window_of(policy, planned(60, closes_at=OPENS + 100 * HOUR), runs)
+    over = False
+    while not over:
+        asked.clear()
+        over = window.step(airflow.now)
+        assert len(asked) <= policy.backups_at_once
+        airflow.now += HOUR / 4
+    assert len(airflow.started) == 60
+
+
 def test_as_many_backups_run_at_the_same_time_as_the_policy_allows_and_all_are_done(policy):
     airflow = Airflow()
     endings = finish(window_of(policy, planned(10), airflow), airflow)
