@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """Some folders of tests, and the seconds that their tests may take together on two quiet cores."""
+    """Some folders of tests, and the seconds that their tests may take together in four processes on two quiet cores."""
 
     name: str
     budget: int
@@ -21,12 +21,12 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind(name="unit", budget=120, folders=("tests/unit/",)),
-    Kind(name="contract", budget=45, folders=("tests/contract/", "tests/compat/")),
-    Kind(name="airflow", budget=420, folders=("tests/integration/airflow/", "tests/dags/")),
-    Kind(name="integration", budget=1080, folders=("tests/integration/",)),
-    Kind(name="faults", budget=270, folders=("tests/faults/",)),
-    Kind(name="e2e", budget=90, folders=("tests/e2e/",)),
+    Kind(name="unit", budget=310, folders=("tests/unit/",)),
+    Kind(name="contract", budget=60, folders=("tests/contract/", "tests/compat/")),
+    Kind(name="airflow", budget=840, folders=("tests/integration/airflow/", "tests/dags/")),
+    Kind(name="integration", budget=1750, folders=("tests/integration/",)),
+    Kind(name="faults", budget=400, folders=("tests/faults/",)),
+    Kind(name="e2e", budget=220, folders=("tests/e2e/",)),
 )
 """A test belongs to the first kind that has a folder of it. ``tests/README.md`` explains the budgets."""
 
