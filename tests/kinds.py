@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """Some folders of tests, and the seconds that their tests may take together in four processes on two quiet cores."""
+    """Some folders of tests, and the seconds that all their tests may take, in four processes on two quiet cores."""
 
     name: str
     budget: int

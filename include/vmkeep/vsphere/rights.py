@@ -87,7 +87,7 @@ LOOKING = Step(
         "CancelTask", "ContinueRetrievePropertiesEx", "CreateContainerView", "CreateFilter", "CreatePropertyCollector",
         "CurrentTime", "DestroyPropertyCollector", "DestroyView", "FindAllByDnsName", "FindAllByIp", "FindAllByUuid",
         "FindByInventoryPath", "FindByUuid", "HasPrivilegeOnEntities", "Login", "Logout", "QueryConfigOptionDescriptor",
-        "QueryConfigTarget", "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
+        "QueryConfigTarget", "QueryEvents", "RetrievePropertiesEx", "RetrieveServiceContent", "WaitForUpdatesEx",
     ),
 )  # fmt: skip
 """The steps of every run. The user who started a task may cancel it without any privilege."""
