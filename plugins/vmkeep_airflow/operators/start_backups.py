@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context
@@ -15,10 +16,13 @@ from vmkeep.policy import Due, Policy
 from vmkeep_airflow.causes import causes_of
 from vmkeep_airflow.dagruns import DagRunId, clears_of, start_dag_run, state_of
 from vmkeep_airflow.failures import airflow_failures
+from vmkeep_airflow.limitwatch import KEY as LIMITS
+from vmkeep_airflow.limitwatch import LimitWatch
 from vmkeep_airflow.xcoms import handed
 
 if TYPE_CHECKING:
     from vmkeep.flows.windows import WindowPlan
+    from vmkeep.model.limits import Usage
     from vmkeep_airflow.windowruns import Failure
 
 BACKUP = "vm_backup"
@@ -35,6 +39,8 @@ class StartBackupsOperator(BaseOperator):
     have ended, or a day later, or when the next window opens. It may be tried again at any time, because a run's id
     names the VM and the window. A backup that failed is started once more if that can heal it. If somebody clears this
     task, all backups that failed are started again.
+
+    While it waits, the XCom ``limits`` shows who uses each limit of the repository, and who waits for it.
 
     :param policy: the policy.
     :param plan: the ``WindowPlan``, from ``plan``. Templated.
@@ -73,11 +79,26 @@ class StartBackupsOperator(BaseOperator):
         window = WindowRuns(self.policy, plan, _AirflowRuns(ti), log=self.log.info, clears=clears)
         if ti.try_number > 1 or clears:
             window.recover()
+        watch = LimitWatch(
+            partial(_usages, self.policy.repository),
+            push=partial(ti.xcom_push, LIMITS),
+            log=self.log.info,
+            begun=now(),
+        )
         while not window.step(now()) and now() < give_up_at(plan):
             self.log.info("%s", window)
+            watch.look(now())
             if self._stopped.wait(_PAUSE_SECONDS):
                 raise CancelledError("the task was told to stop; backups that it started go on")
         return {"outcomes": to_plain(window.outcomes())}
+
+
+def _usages(repository_conn_id: str) -> list[Usage]:
+    from vmkeep.flows.repositories import open_site_repository
+    from vmkeep_airflow.site import repository_site
+
+    with open_site_repository(repository_site(repository_conn_id)) as repository:
+        return repository.usages()
 
 
 class _AirflowRuns:
