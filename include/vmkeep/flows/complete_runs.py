@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from vmkeep.errors import CancelledError, DiskMovedError, VmKeepError
+from vmkeep.errors import ArrayHookError, CancelledError, DiskMovedError, GuestCommandError, VmKeepError
 from vmkeep.flows import backup, restore
 from vmkeep.flows.connect import one_log_in
 from vmkeep.flows.other_restores import LEASE
@@ -214,6 +214,8 @@ class _Undo:
     begins: str
     left: str
     """Names the things that stay if it is not taken back, and how to remove them."""
+    undone_but: tuple[type[VmKeepError], ...] = ()
+    """Errors of something else, raised after the work was taken back."""
 
 
 @contextmanager
@@ -231,7 +233,8 @@ def _undone(undo: _Undo) -> Iterator[_Transfers]:
             if done := undo.action():
                 log.warning("%s", done)
         except VmKeepError as second:
-            log.error("cleaning up failed too: %s: %s", second, undo.left)
+            left = "" if isinstance(second, undo.undone_but) else f": {undo.left}"
+            log.error("cleaning up failed too: %s%s", second, left)
         except KeyboardInterrupt:
             log.error("interrupted%s: %s", again, undo.left)
             raise
@@ -249,6 +252,7 @@ def _backup_undo(site: Site, pre: Preflight, logins: Logins) -> _Undo:
         begins=f"the snapshot that this run took of VM {pre.vm.name}, if any, is removed",
         left=f"VM {pre.vm.name} ({vm}) may keep the snapshot 'vmkeep {run}': the VM's next backup removes it, once it "
         "is ten minutes old; or delete it in vCenter, under the VM's Snapshots",
+        undone_but=(GuestCommandError, ArrayHookError),
     )
 
 

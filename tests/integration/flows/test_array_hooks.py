@@ -109,10 +109,11 @@ def test_a_hook_that_fails_before_the_copy_fails_the_backup_and_leaves_nothing(b
     assert notes(hooked) == bench.snapshots(SMALL) == []
 
 
-def test_a_hook_whose_both_calls_failed_gets_the_second_again_without_a_wait(begin, hook, hooked, caplog):
+def test_a_hook_whose_both_calls_failed_gets_the_second_again_without_a_wait(hook, hooked, caplog, bench):
     hook.fail("*")
-    with pytest.raises(ArrayHookError, match="exit code 3"):
-        begin()
+    with pytest.raises(ArrayHookError, match=r"before the copy .* exit code 3"):
+        back_up(hooked, SMALL)
+    assert bench.snapshots(SMALL) == []
     (left,) = array_hooks.sweep(hooked, has_ended=lambda _owner: True)
     assert (left.called, left.state) == (False, str(left.problem))
 
@@ -120,8 +121,10 @@ def test_a_hook_whose_both_calls_failed_gets_the_second_again_without_a_wait(beg
     (swept,) = array_hooks.sweep(hooked, has_ended=lambda _owner: True)
 
     assert (swept.called, swept.problem) == (True, None)
-    assert hook.story == ["before", "after", "after", "after"]
+    assert hook.story == ["before", *["after"] * 4]
     assert "may still be at work" not in caplog.text
+    (cleaning,) = [said for said in caplog.messages if said.startswith("cleaning up failed too")]
+    assert "may keep the snapshot" not in cleaning
 
 
 def test_the_second_call_is_repeated_until_it_succeeds_on_a_proxy_that_has_the_hook(begin, hook, site, hooked, bench):
