@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define SPLIT_SECTORS UINT64_C(4192256) /* 2 GB pieces as Workstation cuts them */
+#define DELTA_SECTORS (UINT64_C(1) << 31) /* 1 TiB: tables and data stay below the 32-bit sector numbers of COWD */
+#define WHOLE_DELTA_SECTORS UINT64_C(4261412864) /* the largest disk whose delta can be one file */
 #define DATABASE "# The Disk Data Base"
 #define EXTENTS "# Extent description"
 
@@ -154,43 +156,61 @@ static bool same_folder(const char *a, const char *b)
     return length == (end_b ? (size_t)(end_b - b) : 0) && strncmp(a, b, length) == 0;
 }
 
-static int describe_child(const vl_descriptor *parent, const char *child_path, const char *delta)
+/* Makes one delta file, or several where the numbers in one cannot address the disk, and their descriptor lines. */
+static int make_deltas(const char *child_path, const vl_descriptor *parent, FILE *lines)
+{
+    bool cut = parent->capacity > WHOLE_DELTA_SECTORS;
+    char *stem = vl_stem(child_path), *name = NULL;
+    int code = stem ? VL_OK : VL_NO_MEMORY;
+    unsigned number = 0;
+    for (uint64_t at = 0; !code && at < parent->capacity;) {
+        uint64_t left = parent->capacity - at, piece = cut && left > DELTA_SECTORS ? DELTA_SECTORS : left;
+        int made = cut ? asprintf(&name, "%s-delta-s%03u.vmdk", stem, ++number) : asprintf(&name, "%s-delta.vmdk", stem);
+        char *file = made < 0 ? NULL : vl_sibling(child_path, name);
+        code = file ? vl_cowd_create(file, piece, parent->path) : VL_NO_MEMORY;
+        if (!code)
+            fprintf(lines, "RW %" PRIu64 " VMFSSPARSE \"%s\"\n", piece, name);
+        free(file);
+        if (made >= 0)
+            free(name);
+        at += piece;
+    }
+    free(stem);
+    return code;
+}
+
+static int describe_child(const vl_descriptor *parent, const char *child_path, const char *lines)
 {
     char adapter[64] = "lsilogic", uuid[128] = "";
     size_t required;
-    char *line = NULL;
     const char *slash = strrchr(parent->path, '/');
     bool near = slash && same_folder(parent->path, child_path);
     (void)vl_descriptor_ddb(parent, "adapterType", adapter, sizeof adapter, &required);
     (void)vl_descriptor_ddb(parent, "uuid", uuid, sizeof uuid, &required);
-    if (asprintf(&line, "RW %" PRIu64 " VMFSSPARSE \"%s\"\n", parent->capacity, delta) < 0)
-        return VL_NO_MEMORY;
-    description d = {.create_type = "vmfsSparse", .extent_lines = line, .adapter = adapter, .uuid = uuid,
+    description d = {.create_type = "vmfsSparse", .extent_lines = lines, .adapter = adapter, .uuid = uuid,
                      .parent_hint = near ? slash + 1 : parent->path, .content_id = parent->content_id,
                      .parent_content_id = parent->content_id, .sectors = parent->capacity, .hw_version = 19};
-    int code = write_descriptor(child_path, &d);
-    free(line);
-    return code;
+    return write_descriptor(child_path, &d);
 }
 
 int vl_create_child(const char *parent_path, const char *child_path)
 {
     vl_descriptor *parent;
-    char *stem = vl_stem(child_path), *name = NULL, *delta = NULL;
+    char *lines = NULL;
+    size_t size = 0;
     int code = vl_descriptor_load(parent_path, &parent);
     if (!code && (access(child_path, F_OK) == 0 || !usable_name(child_path)))
         code = VL_EXISTS;
     if (!code && strcasecmp(parent->create_type, "vmfsPassthroughRawDeviceMap") == 0)
         code = VL_UNSUPPORTED; /* a physical-mode RDM cannot be in a snapshot */
-    if (!code && (!stem || asprintf(&name, "%s-delta.vmdk", stem) < 0 || !(delta = vl_sibling(child_path, name))))
+    FILE *out = code ? NULL : open_memstream(&lines, &size);
+    if (!code)
+        code = out ? make_deltas(child_path, parent, out) : VL_NO_MEMORY;
+    if (out && fclose(out) != 0 && !code)
         code = VL_NO_MEMORY;
     if (!code)
-        code = vl_cowd_create(delta, parent->capacity, parent_path);
-    if (!code && (code = describe_child(parent, child_path, name)))
-        unlink(delta);
-    free(stem);
-    free(name);
-    free(delta);
+        code = describe_child(parent, child_path, lines);
+    free(lines);
     vl_descriptor_free(parent);
     return code;
 }

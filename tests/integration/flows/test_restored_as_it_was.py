@@ -43,6 +43,7 @@ def generation(lab, vm):
 def make_vm(lab, name, **fields):
     """Let somebody make a VM with one small disk; return its id."""
     backing = DEVICE.VirtualDisk.FlatVer2BackingInfo(fileName="", diskMode="persistent", thinProvisioned=True)
+    size = fields.pop("capacity_kb", 1024)
     spec = DEVICE.VirtualDeviceSpec
     encrypted = spec.BackingSpec(crypto=fields["crypto"]) if "crypto" in fields else None
     changes = [
@@ -51,7 +52,7 @@ def make_vm(lab, name, **fields):
             operation="add",
             fileOperation="create",
             backing=encrypted,
-            device=DEVICE.VirtualDisk(key=-2, controllerKey=-1, unitNumber=0, capacityInKB=1024, backing=backing),
+            device=DEVICE.VirtualDisk(key=-2, controllerKey=-1, unitNumber=0, capacityInKB=size, backing=backing),
         ),
         *[spec(operation="add", device=device) for device in fields.pop("devices", ())],
     ]

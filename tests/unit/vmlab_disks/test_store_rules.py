@@ -307,3 +307,23 @@ def test_a_closed_handle_is_an_error_and_a_dropped_one_gives_its_lock_back(store
     del dropped
     gc.collect()
     store.open(BASE, writable=True).close()
+
+
+def test_the_delta_of_a_disk_over_2_tib_keeps_sparse_changes_everywhere_and_is_merged(store: DiskStore) -> None:
+    tib = 1 << 40
+    places = (0, tib - 512, 2 * tib - 512, 2 * tib + 3 * MIB, 3 * tib - 512)
+    store.create(BASE, 3 * tib)
+    store.create_child(BASE, CHILD)
+    with store.open(CHILD, writable=True) as disk:
+        for number, at in enumerate(places, 1):
+            disk.write(at, bytes([number]) * (512 if at == places[-1] else 1024))
+    assert store.info(CHILD).size_on_disk < 8 * MIB
+
+    store.create_child(CHILD, GRANDCHILD)
+    store.consolidate(GRANDCHILD)
+    store.consolidate(CHILD)
+
+    with store.open(BASE) as disk:
+        assert [disk.read(at, 512)[0] for at in places] == [1, 2, 3, 4, 5]
+        assert disk.read(places[1] + 512, 512) == b"\2" * 512
+    assert sorted(path.name for path in store.path(BASE).parent.iterdir()) == ["a-flat.vmdk", "a.vmdk"]
