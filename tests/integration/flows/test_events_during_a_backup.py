@@ -7,6 +7,7 @@ copied, or before the seal.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.integration.flows.restoring import hands, new_run, site_of
 from tests.integration.flows.test_restored_as_it_was import make_vm
+from tests.patience import HANG, eventually
 from vmkeep.errors import (
     CertificateError,
     NotFoundError,
@@ -294,6 +296,25 @@ def test_a_vm_that_moves_to_another_host_keeps_its_history_and_its_persons_snaps
         assert [image.kind for image in repository.load_point(point).images] == [BackupKind.INCREMENTAL]
     assert bench.stored(point) == vm.content
     require_nothing_left(lab, vm, theirs=True)
+
+
+@pytest.mark.parametrize("lost", [host_disconnected, host_not_responding])
+def test_a_snapshot_whose_host_is_lost_is_removed_as_soon_as_the_host_is_back(lab, bench, running_vm, lost):
+    vm, run = running_vm, new_run()
+    pre = backup.preflight(bench.site, BackupRequest(vm_selector=f"moref:{vm.moref}", run=run))
+    backup.take_snapshot(bench.site, pre)
+    lost(vm)
+
+    before = lab.state()["calls"].get("RemoveSnapshot_Task", 0)
+    with ThreadPoolExecutor(1) as pool:
+        removing = pool.submit(backup.remove_snapshot, bench.site, vm.moref, run)
+        try:
+            eventually(lambda: lab.state()["calls"].get("RemoveSnapshot_Task", 0) > before)
+        finally:
+            host_connected(vm)
+        assert removing.result(HANG).snapshots_removed == 1
+
+    require_nothing_left(lab, vm, theirs=False)
 
 
 def require_nothing_left(lab: Lab, vm: Vm, *, theirs: bool) -> None:
