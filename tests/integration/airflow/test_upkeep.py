@@ -107,7 +107,7 @@ def do(dag_id: str, task_id: str, **conf: object) -> Any:
     """Do one task of a DAG with the arguments that Airflow would render for a run with these params."""
     from airflow.sdk.definitions.param import process_params
 
-    ti = SimpleNamespace(dag_id=dag_id, task_id=task_id, run_id="by hand", xcom_push=lambda **_: None)
+    ti = SimpleNamespace(dag_id=dag_id, task_id=task_id, run_id="by hand", xcom_push=lambda *_, **__: None)
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # what Airflow deprecates in itself is no error of ours
         dag = dag_read_once(dag_id)
