@@ -27,7 +27,7 @@ COPIES = "copies"
 
 _WITHOUT = ("failed", "stopped", "not started", "running")
 """Endings of backups that have made no new point."""
-_COUNTED = ("done", *_WITHOUT, "overdue", "left out", "not copied", "unprotected")
+_COUNTED = ("done", *_WITHOUT, "started again", "overdue", "left out", "not copied", "unprotected")
 
 _SHOWN = 20
 """Names that one line lists."""

@@ -228,6 +228,7 @@ def test_a_backup_that_a_fresh_start_can_heal_is_started_once_more_after_the_oth
         "web01: 1 time, done; last failure: web01__vm-1 had no luck",
         "web02: 1 time, failed; last failure: web02__vm-2__again-1 had no luck",
     ]
+    assert note_of(report)[0] == "3 done; 2 failed; 2 started again"
     assert "web03__vm-3 had no luck" in {outcome.why for outcome in window.outcomes()}
     assert list(problems_of(plan, report)) == ["2 VMs failed: web02, web03"]
 
