@@ -60,3 +60,14 @@ def test_a_celery_worker_is_ready_before_it_forks_and_nothing_else_is_slowed_dow
     ).stdout
 
     assert said.splitlines()[-1] == str(arguments[:2] == ("celery", "worker"))
+
+
+def test_a_warm_process_has_imported_the_libraries_by_which_tasks_read_a_large_index():
+    """Every task is forked from it, and would else import them itself, which takes longer than many a task."""
+    code = (
+        "import sys; from vmkeep_airflow.preload import warm_up; warm_up(); before = set(sys.modules); "
+        "import vmkeep.repository.index.columns; "
+        "print('new:', sorted(name for name in set(sys.modules) - before if not name.startswith('vmkeep')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "new: []"
