@@ -125,7 +125,6 @@ def test_a_condition_that_only_a_vcenter_can_answer_is_refused_at_a_host(host, t
         assert choose_vms(session, parse_selector("pool:Resources and name:web*"), ()).records
 
 
-@pytest.mark.usefixtures("free")
 def test_a_policy_that_only_a_vcenter_can_answer_harms_no_list_and_no_window_of_a_host(
     host, repository, caplog, tmp_path
 ):
@@ -148,6 +147,7 @@ def test_a_policy_that_only_a_vcenter_can_answer_harms_no_list_and_no_window_of_
         windows.plan_window(site, theirs, (ours,), opened_at=now(), by_hand=True, now=now())
 
 
+@pytest.mark.usefixtures("free")
 def test_a_host_with_the_free_licence_says_that_the_licence_is_the_reason(host, repository):
     for mode in (BackupMode.SNAPSHOT_EXCL_MEM, BackupMode.ASIS):
         with pytest.raises(VmKeepError, match=r"licen[cs]e.*free ESXi") as caught:
