@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -23,6 +24,7 @@ from vmkeep.vsphere import (
     claims,
     configspec,
     create,
+    disturbances,
     inventory,
     luns,
     machines,
@@ -311,3 +313,13 @@ def test_a_vm_in_a_vapp_is_found_by_the_path_that_is_shown_and_restored_beside_i
             place = create.resolve_place(session, identity, PlaceRequest(), "new")
             assert place.folder_path == identity.inventory_path.rsplit("/", 2)[0]
             assert place.pool == vapp["parent"]._moId
+
+
+def test_starts_of_a_vm_are_found_in_the_events_or_the_server_is_said_to_keep_none(session, vm):
+    began = session.server_time() - timedelta(hours=1)
+
+    if session.is_vcenter:
+        assert disturbances.find_disturbance(session, vm, since=began) is not None
+    else:
+        with pytest.raises(UnsupportedError, match="keeps no events"):
+            disturbances.find_disturbance(session, vm, since=began)
