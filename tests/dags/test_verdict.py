@@ -49,7 +49,7 @@ TASKS = {
     "repository_check": ["check", "mark_damaged", "report"],
     "repository_maintenance": ["prune", "extend_locks", "merge", "report"],
     "snapshot_sweep": ["sweep"],
-    "missed_backups": ["find"],
+    "missed_backups": ["find", "find_hosts", "report"],
     "host_config_backup": ["back_up_hosts", "report"],
 }  # fmt: skip
 EACH = [(dag_id, task_id) for dag_id, task_ids in TASKS.items() for task_id in task_ids]
