@@ -63,11 +63,15 @@ class AirflowHome:
         """Return one of the settings that this home has made."""
         return self._settings[f"AIRFLOW__{section.upper()}__{key.upper()}"]
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment for Airflow's components and for whoever imports airflow."""
+    def environment(self, *, patience: int = 60) -> dict[str, str]:
+        """Return the environment for Airflow's components and for whoever imports airflow.
+
+        :param patience: seconds for which a process waits until another one has written to SQLite.
+        """
+        database = _database(self.folder, patience=patience)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
         given = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in self._connections.items()}
-        return inherited | self._settings | given
+        return inherited | self._settings | given | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
 
     def prepare(self) -> None:
         """Make the folder, the login, and the database."""
@@ -104,12 +108,13 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(home, patience=60),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",  # so that an answer tells the statement that found SQLite locked
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
@@ -122,6 +127,10 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
     }
+
+
+def _database(home: Path, *, patience: int) -> str:
+    return f"sqlite:///{home / 'airflow.db'}?timeout={patience}"
 
 
 def migrated_database() -> Path:

@@ -19,6 +19,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """The processes of Airflow, wherever they run."""
 
+_PATIENCE = {"api-server": 10}
+"""Seconds for which a component waits until SQLite can be written. Two threads of the API server may wait for each
+other: one notes a request in the event loop, and the other has begun to write. It answers nothing for so long."""
 _NO_LOG_SERVER = {"scheduler", "triggerer"}
 """They would serve their logs on a fixed port; here the API server reads the files itself."""
 
@@ -38,7 +41,8 @@ class AirflowProcesses:
         if name in _NO_LOG_SERVER:
             command.append("--skip-serve-logs")
         log = self.home.folder / "components" / f"{name}.log"
-        return Component(f"Airflow's {name}", command, env=self.home.environment(), log=log)
+        env = self.home.environment(patience=_PATIENCE.get(name, 60))
+        return Component(f"Airflow's {name}", command, env=env, log=log)
 
     def start(self) -> None:
         """Start all of them; returns at once."""

@@ -10,6 +10,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_TRIES = 3
+_NOTING = "INSERT INTO log "
+"""The SQL in the answer to a request that Airflow could not note in its audit log."""
 FINAL = frozenset({"success", "failed"})
 
 
@@ -33,8 +36,19 @@ class AirflowApi:
     def call(self, method: str, path: str, body: object | None = None) -> Any:
         """Send one request and return the answer's JSON.
 
+        It is sent again if SQLite was locked when Airflow noted it, because Airflow notes a request before it obeys it.
+
         :raises ApiError: for any status from 400 up.
         """
+        for _ in range(_TRIES - 1):
+            try:
+                return self._send(method, path, body)
+            except ApiError as error:
+                if error.status != 500 or _NOTING not in error.text:
+                    raise
+        return self._send(method, path, body)
+
+    def _send(self, method: str, path: str, body: object | None) -> Any:
         request = urllib.request.Request(self._url + path, method=method)  # noqa: S310 - our own http URL
         request.add_header("Accept", "application/json")
         if self._token:

@@ -191,13 +191,34 @@ class SharedAirflow:
         """Return it running."""
         if self._processes is None:
             # No DAG of ours defers a task, so that there is nothing for a triggerer to do.
-            self._processes = self._stack.enter_context(running_airflow(self._home, without={"triggerer"}))
-            self._processes.wait_ready(HANG)
+            # The scheduler comes last, because the sweep is switched on from the start: it would remove leftovers that
+            # tests look at, and a task that starts while a DAG is paused locks SQLite up for a minute.
+            started = self._stack.enter_context(running_airflow(self._home, without={"triggerer", "scheduler"}))
+            started.wait_ready(HANG)
+            pause_sweep(started)
+            started.restart("scheduler")
+            self._processes = started
         return self._processes
 
     def stop(self) -> None:
         self._processes = None
         self._stack.close()
+
+
+def pause_sweep(airflow: AirflowProcesses) -> None:
+    """Switch the sweep's schedule off. Tests run it themselves."""
+    client = WatchedApi(airflow.home)
+    wait_for_dags(client, airflow)
+    client.call("PATCH", "/api/v2/dags/snapshot_sweep", {"is_paused": True})
+
+
+def wait_for_dags(client: WatchedApi, airflow: AirflowProcesses) -> None:
+    """Wait until the DAGs are registered of which the tests make runs."""
+    end = time.monotonic() + HANG
+    while not all(client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
+        airflow.check()
+        assert time.monotonic() < end, "the DAGs were not registered"
+        time.sleep(0.2)
 
 
 SHARED = pytest.StashKey[SharedAirflow]()
@@ -228,11 +249,5 @@ def airflow(shared_airflow: SharedAirflow) -> AirflowProcesses:
 @pytest.fixture(scope="module")
 def api(airflow) -> WatchedApi:
     client = WatchedApi(airflow.home)
-    end = time.monotonic() + HANG
-    while not all(client.is_registered(name) for name in ("vm_backup", "vm_restore", "snapshot_sweep")):
-        airflow.check()
-        assert time.monotonic() < end, "the DAGs were not registered"
-        time.sleep(0.2)
-    # Its schedule would remove leftovers that tests look at. Tests run it themselves.
-    client.call("PATCH", "/api/v2/dags/snapshot_sweep", {"is_paused": True})
+    wait_for_dags(client, airflow)
     return client

@@ -103,7 +103,7 @@ def test_a_snapshot_that_cannot_be_seen_is_not_taken_for_removed(lab, site):
             with pytest.raises(VmOutOfReachError, match="its snapshots are not known"):
                 look()
         assert find_run_snapshots(site) == (), "one VM that cannot be read keeps no other from being swept"
-        found = {one.kind: one.state for one in swept(site) if one.vm.moref == vm}
+        found = {one.kind: one.state for one in swept(site) if one.vm and one.vm.moref == vm}
         assert found == {Kind.HIDDEN: State.LEFT, Kind.HELD: State.IN_USE}
     assert [found.run for found in find_run_snapshots(site)] == [run]
     assert backup.remove_snapshot(site, vm, run, vcenter=pre.vm.vcenter).snapshots_removed == 1

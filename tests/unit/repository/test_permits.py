@@ -17,7 +17,7 @@ from vmkeep.blobs import LocalStore
 from vmkeep.errors import ConflictError, DeadlineError, LimitReachedError
 from vmkeep.model.limits import Holder, Limit
 from vmkeep.repository import create_repository
-from vmkeep.repository.notes import Permits, RunArea, permits, usages
+from vmkeep.repository.notes import Permits, RunArea, permitqueue, permitslots, usages
 
 LIMIT = Limit(key="nfc/vc/host-1", name="NFC sessions of host esx1", most=2)
 
@@ -87,7 +87,7 @@ def test_a_party_that_asks_no_more_is_not_waited_for(store, framer, tmp_path):
         limited.take(of_run(name))
     with pytest.raises(LimitReachedError):
         limited.take(of_run("gone"))
-    age(tmp_path, permits.COMES_AGAIN.total_seconds() + 61, "waiting")
+    age(tmp_path, permitqueue.COMES_AGAIN.total_seconds() + 61, "waiting")
     limited.give_back("a")
     limited.take(of_run("c"))
     assert limited.usage().waiting == ()
@@ -100,7 +100,7 @@ def test_a_party_that_finds_no_room_for_a_day_gives_up_and_leaves_the_queue(stor
     with pytest.raises(LimitReachedError):
         limited.take(of_run("c"))
     tomorrow = clock.now() + timedelta(days=1)
-    monkeypatch.setattr(permits, "now", lambda: tomorrow)
+    monkeypatch.setattr(permitqueue, "now", lambda: tomorrow)
     with pytest.raises(DeadlineError, match="gave up after 86400 s waiting for NFC sessions of host esx1"):
         limited.take(of_run("c"))
     assert limited.usage().waiting == ()
@@ -111,7 +111,7 @@ def test_a_party_that_finds_no_worker_for_a_time_has_its_place_in_the_queue_afte
     for name in "abcd":
         with suppress(LimitReachedError):
             limited.take(of_run(name))
-    age(tmp_path, permits.COMES_AGAIN.total_seconds() + 61, "waiting")
+    age(tmp_path, permitqueue.COMES_AGAIN.total_seconds() + 61, "waiting")
     with pytest.raises(LimitReachedError):
         limited.take(of_run("d"))
     assert limited.usage().waiting == ("copy of d",)
@@ -150,7 +150,7 @@ def test_a_dead_copy_s_permit_is_free_once_its_lease_has_expired(store, framer, 
     lease._write("held")  # the holder dies here: nobody renews the lease, and nobody gives it back
     limited.take(Holder(owner="r/1", run="r", what="copy 1", lease="disk-1"))
     limited.take(of_run("b"))
-    age(tmp_path, permits.LEASE_LASTS.total_seconds() - 10, "leases")
+    age(tmp_path, permitslots.LEASE_LASTS.total_seconds() - 10, "leases")
     with pytest.raises(LimitReachedError):
         limited.take(of_run("c"))
     age(tmp_path, 11, "leases")
@@ -161,7 +161,7 @@ def test_a_dead_run_s_permit_is_free_hours_after_its_last_sign_of_life(store, fr
     limited = Permits(store, framer, LIMIT)
     limited.take(of_run("a"))
     limited.take(of_run("b"))
-    age(tmp_path, permits.RUN_LASTS.total_seconds() + 1)
+    age(tmp_path, permitslots.RUN_LASTS.total_seconds() + 1)
     RunArea(store, framer, "b").store("note", b"alive")
     limited.take(of_run("c"))
     with pytest.raises(LimitReachedError):
@@ -290,7 +290,7 @@ def test_a_party_whose_clock_is_wrong_waits_behind_those_who_asked_before_and_in
     limited.take(of_run("a"))
     waiting(limited, "b")
     with monkeypatch.context() as patch:
-        patch.setattr(permits, "now", lambda: clock.now() + timedelta(hours=hours))
+        patch.setattr(permitqueue, "now", lambda: clock.now() + timedelta(hours=hours))
         waiting(limited, "wrong")
     waiting(limited, "c")
 
@@ -310,7 +310,7 @@ def test_damaged_permits_and_tickets_hold_up_nobody_for_ever_and_are_told_in_wor
     ticket.rename(ticket.with_name(f"elsewhere-{ticket.name.partition('-')[2]}"))
 
     assert "work that is not known, because its note is damaged" in str(waiting(limited, "b"))
-    age(tmp_path, permits.RUN_LASTS.total_seconds() + 1, "slots")
+    age(tmp_path, permitslots.RUN_LASTS.total_seconds() + 1, "slots")
     limited.take(of_run("b"))
 
     assert limited.usage().holders == ("copy of b",)

@@ -11,7 +11,8 @@ from vmkeep.errors import BlobNotFoundError, CorruptError
 from vmkeep.model.limits import Limit, Usage
 from vmkeep.repository.folders import RUNS
 from vmkeep.repository.frames import Framer, Kind
-from vmkeep.repository.notes.permits import PREFIX, Permits
+from vmkeep.repository.notes.permitarea import PREFIX
+from vmkeep.repository.notes.permits import Permits
 
 
 def usages(store: BlobStore, framer: Framer) -> list[Usage]:
