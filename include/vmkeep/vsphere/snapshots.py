@@ -24,6 +24,7 @@ from vmkeep.errors import (
     StaleError,
     TaskForgottenError,
     TransientError,
+    VmKeepError,
     VmOutOfReachError,
     VSphereError,
 )
@@ -222,6 +223,8 @@ def remove(session: Session, moref: str, snapshot: str, *, timeout: float = REMO
             )
         except NotFoundError:
             break  # another process or person removed it meanwhile
+        except VSphereError as error:
+            raise _may_end(error) from None
         except TransientError as error:
             # The reply was lost or the host was busy. The removal may run or not, so look again.
             if time.monotonic() + _RETRY_SECONDS >= deadline:
@@ -271,12 +274,23 @@ def consolidate_if_needed(session: Session, moref: str, *, timeout: float = REMO
             error = failed
     if _needs_consolidation(session, moref):
         why = f" ({error})" if error else ""
-        raise VSphereError(
+        left = VSphereError(
             f"VM {moref}: its disks still need consolidation{why}; see that no proxy holds a disk and the datastore "
             "has room, then consolidate by hand: the delta disks grow until then",
             fault=error.fault if isinstance(error, VSphereError) else "",
         )
+        raise _may_end(left)
     return True
+
+
+def _may_end(error: VSphereError) -> VmKeepError:
+    """Return the error to raise where disks could not be merged.
+
+    A lock ends with its holder, mostly a copy that was killed a moment ago: its host keeps the disk open for a while.
+    """
+    if error.fault != "FileLocked":
+        return error
+    return TransientError(f"{error}; if a copy that was killed holds it, its host lets it go within minutes: try again")
 
 
 def revert(session: Session, moref: str, snapshot: str) -> None:

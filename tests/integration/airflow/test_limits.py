@@ -18,10 +18,10 @@ def test_a_run_without_room_for_its_snapshot_holds_no_worker_uses_no_retry_and_g
         limit = next(use.limit for use in repository.usages() if use.limit.name.startswith("snapshots on datastore"))
         permits = repository.permits(limit)
         others = [f"other-{number}" for number in range(limit.most)]
-        for other in others:
-            permits.take(Holder(owner=other, run=other, what=f"backup of {other}"))
-        run = api.trigger("vm_backup", vm="web01")
         try:
+            for other in others:
+                permits.take(Holder(owner=other, run=other, what=f"backup of {other}"))
+            run = api.trigger("vm_backup", vm="web01")
             eventually(lambda: state_of(api, run, "snapshot") == ("up_for_reschedule", 1))
             assert permits.usage().waiting == ("backup of web01",)
             assert control.snapshots("web01") == []

@@ -153,18 +153,31 @@ def test_the_disks_are_consolidated_where_the_removal_left_them_unmerged(session
     assert not any("-00000" in disk.file_name for disk in described.disks)
 
 
-def test_disks_that_cannot_be_consolidated_are_a_loud_error(session, vm, lab, monkeypatch):
+@pytest.mark.parametrize(("fault", "kind"), [("CannotAccessVmDisk", VSphereError), ("FileLocked", TransientError)])
+def test_disks_that_cannot_be_consolidated_are_a_loud_error_and_a_lock_is_tried_again(
+    session, vm, lab, monkeypatch, fault, kind
+):
     monkeypatch.setattr("vmkeep.vsphere.snapshots._RETRY_SECONDS", 0.01)
     made = snapshots.create(session, vm, run=RUN, quiesce=False)
     lab.site.faults.add(Injection(method="", effect="consolidation_needed"))
-    lab.site.faults.add(Injection(method="ConsolidateVMDisks_Task", fault="FileLocked", count=3))
+    lab.site.faults.add(Injection(method="ConsolidateVMDisks_Task", fault=fault, count=3))
 
-    with pytest.raises(VSphereError, match="still need consolidation") as caught:
+    with pytest.raises(kind, match="still need consolidation"):
         snapshots.remove(session, vm, made.moref)
 
-    assert caught.value.fault == "FileLocked"
     assert snapshots.consolidate_if_needed(session, vm)
     assert not snapshots.consolidate_if_needed(session, vm)
+
+
+def test_a_removal_that_meets_a_lock_is_tried_again(session, vm, lab):
+    made = snapshots.create(session, vm, run=RUN, quiesce=False)
+    lab.site.faults.add(Injection(method="RemoveSnapshot_Task", fault="FileLocked"))
+
+    with pytest.raises(TransientError, match="try again"):
+        snapshots.remove(session, vm, made.moref)
+
+    snapshots.remove(session, vm, made.moref)
+    assert snapshots.find_by_run(session, vm, RUN) == ()
 
 
 def test_a_lock_held_for_a_moment_does_not_fail_the_consolidation(session, vm, lab, monkeypatch):
