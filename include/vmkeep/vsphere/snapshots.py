@@ -274,12 +274,12 @@ def consolidate_if_needed(session: Session, moref: str, *, timeout: float = REMO
             error = failed
     if _needs_consolidation(session, moref):
         why = f" ({error})" if error else ""
-        left = VSphereError(
+        unmerged = VSphereError(
             f"VM {moref}: its disks still need consolidation{why}; see that no proxy holds a disk and the datastore "
             "has room, then consolidate by hand: the delta disks grow until then",
             fault=error.fault if isinstance(error, VSphereError) else "",
         )
-        raise _may_end(left)
+        raise _may_end(unmerged)
     return True
 
 

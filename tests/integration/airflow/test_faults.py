@@ -232,9 +232,9 @@ def test_a_copy_marked_a_success_by_hand_in_its_middle_never_ends_well(api, airf
     (stuck,) = [task for task in api.tasks("vm_backup", run) if task["state"] == "running"]
     api.mark("vm_backup", run, f"copy_disk/{stuck['map_index']}", "success")
     assert_no_copy_lives(airflow)
-    assert not child.is_running()
     stuck_disk()
     assert api.wait("vm_backup", run, seconds=HANG) == "failed"
+    assert not child.is_running()
     catalog = next(task for task in api.tasks("vm_backup", run) if task["task_id"] == "catalog")
     assert "Hard disk 3: 0 copies" in api.log("vm_backup", catalog)
     assert_nothing_is_left(control, airflow)
