@@ -68,10 +68,11 @@ class AirflowHome:
 
         :param patience: seconds for which a process waits until another one has written to SQLite.
         """
-        database = _database(self.folder, patience=patience)
+        is_sqlite = self._settings[_DATABASE] == _database(self.folder, patience=60)
+        database = {_DATABASE: _database(self.folder, patience=patience)} if is_sqlite else {}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
         given = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in self._connections.items()}
-        return inherited | self._settings | given | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
+        return inherited | self._settings | given | database
 
     def prepare(self) -> None:
         """Make the folder, the login, and the database."""
@@ -83,6 +84,7 @@ class AirflowHome:
         shutil.copyfile(template, self.database)
 
 
+_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 OUTAGE = {
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "64",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "30",
@@ -108,7 +110,7 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _database(home, patience=60),
+        _DATABASE: _database(home, patience=60),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__API__HOST": "127.0.0.1",

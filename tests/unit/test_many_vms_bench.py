@@ -11,7 +11,9 @@ from bench.scale.judging import Outcome, promises
 from bench.scale.plot import Panel, svg
 from bench.scale.sampling import Sample
 from bench.scale.site import Size
+from demo.airflow_home import AirflowHome
 
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 SIZE = Size(vms=2, disk_mib=64, data_mib=1, backups_at_once=8, copies_at_once=4, nfc_sessions=4, parallelism=6)
 KINDS = ("tasks", "api-server", "scheduler", "dag-processor", "triggerer", "lab")
 
@@ -68,3 +70,13 @@ def test_a_drawing_is_one_that_programs_can_read():
     drawing = ET.fromstring(svg([0.0, 1.0, 2.0], panels))
 
     assert len(drawing.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+
+
+@pytest.mark.parametrize("patience", [60, 10])
+def test_a_home_keeps_the_database_that_it_was_given(tmp_path, patience):
+    home = AirflowHome(tmp_path)
+    assert home.environment(patience=patience)[DATABASE] == f"sqlite:///{tmp_path}/airflow.db?timeout={patience}"
+
+    home.set("database", "sql_alchemy_conn", "postgresql://db/airflow")
+
+    assert home.environment(patience=patience)[DATABASE] == "postgresql://db/airflow"
