@@ -1,4 +1,4 @@
-"""Who uses the limits, and who waits, is seen in Airflow while a window is open."""
+"""Airflow shows the holders of the limits, and the work that waits, while a window is open."""
 
 from __future__ import annotations
 

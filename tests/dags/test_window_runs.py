@@ -414,7 +414,7 @@ def test_an_outage_of_airflows_api_is_a_retry_and_a_refusal_is_the_vms_own(monke
 
 
 class Dags:
-    """What Airflow tells a task of other DAGs: by their ids, whether they are paused."""
+    """Airflow's answers to a task about other DAGs: by their ids, whether they are paused."""
 
     def __init__(self, paused):
         self._paused = paused

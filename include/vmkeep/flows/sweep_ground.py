@@ -1,4 +1,4 @@
-"""What every step of a sweep works with: the repository, the vCenter, the traces on its VMs, and the sweep's wishes."""
+"""The ground of a sweep's steps: the repository, the vCenter, the traces on its VMs, and the sweep's wishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose retention rule counts for a VM: its policy's or the repository's; and nothing goes while that is not known."""
+"""A VM's points go by the rule of its policy or of the repository; and none goes while that rule is not known."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ DEFAULT_VERSION = "8.0.3"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What the lab plays."""
+    """The kind and version of the server that the lab plays."""
 
     kind: Kind = Kind.VCENTER
     version: str = DEFAULT_VERSION
