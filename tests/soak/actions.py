@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 from tests.sealed import opened
 from tests.soak.content import Image, changes
-from vmkeep import clock
+from vmkeep import clock, filereader
 from vmkeep.blobs import open_store
 from vmkeep.blobs.store import BlobInfo, Bytes
 from vmkeep.blobs.wrappers.wrapping import WrappingStore
@@ -288,13 +288,13 @@ def _step_clock(offset: timedelta) -> None:
 
 
 def _slow_down_reading(seconds: float) -> None:
-    fill = diskfiles.FileReader._fill
+    fill = filereader.FileReader._fill
 
     def slow(self, data: memoryview, start: int) -> None:
         time.sleep(seconds)
         fill(self, data, start)
 
-    patch.object(diskfiles.FileReader, "_fill", slow).start()
+    patch.object(filereader.FileReader, "_fill", slow).start()
 
 
 def _append(path: Path, refs: list[str]) -> None:

@@ -4,88 +4,21 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import mmap
 import os
 import stat
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import SimpleQueue
 
 from vmkeep.clock import now
 from vmkeep.errors import ConflictError, NotFoundError, StoreFullError, TransferError, UsageError
+from vmkeep.filereader import FileReader
 from vmkeep.model.extents import Extent, Extents, gather, split
 
 SECTOR = 512
 _ZEROES = bytes(1 << 20)
 _ABANDONED_AFTER = 86400.0
 """Seconds without a write, after which a file without a lock counts as abandoned."""
-
-
-class FilePiece:
-    """A piece of the file, in one of the reader's buffers."""
-
-    __slots__ = ("_buffer", "_free", "data", "start")
-
-    def __init__(self, start: int, data: memoryview, buffer: memoryview, free: SimpleQueue[memoryview | None]) -> None:
-        self.start = start
-        self.data = data
-        self._buffer = buffer
-        self._free = free
-
-    def release(self) -> None:
-        """Give the buffer back. Call it exactly once."""
-        self._free.put(self._buffer)
-
-
-class FileReader:
-    """A running read. Each worker reads by itself into a buffer of the pool."""
-
-    def __init__(self, file: int, path: Path, extents: Sequence[Extent], *, piece_size: int, depth: int) -> None:
-        self._file = file
-        self._path = path
-        self._pieces = split(extents, piece_size)
-        self._ahead = depth * piece_size
-        self._lock = threading.Lock()
-        self._closed = False
-        self._free: SimpleQueue[memoryview | None] = SimpleQueue()
-        for _ in range(depth):
-            self._free.put(memoryview(mmap.mmap(-1, piece_size)))
-
-    def next_piece(self) -> FilePiece | None:
-        """Return the next piece; ``None``: the end is reached, or the reader is closed."""
-        buffer = self._free.get()
-        if buffer is None:
-            self._free.put(None)
-            return None
-        with self._lock:
-            extent = None if self._closed else next(self._pieces, None)
-        if extent is None:
-            self._free.put(buffer)
-            return None
-        with suppress(OSError):  # because this is only advice to the kernel
-            os.posix_fadvise(self._file, extent.stop, self._ahead, os.POSIX_FADV_WILLNEED)
-        data = buffer[: extent.length]
-        self._fill(data, extent.start)
-        return FilePiece(extent.start, data, buffer, self._free)
-
-    def _fill(self, data: memoryview, start: int) -> None:
-        done = 0
-        while done < len(data):
-            try:
-                count = os.preadv(self._file, [data[done:]], start + done)
-            except OSError as error:
-                raise TransferError(f"{self._path}: cannot read at byte {start + done}: {error.strerror}") from error
-            if not count:
-                raise TransferError(f"{self._path}: became shorter while it was read")
-            done += count
-
-    def close(self) -> None:
-        """Release all threads that wait for a piece."""
-        with self._lock:
-            self._closed = True
-        self._free.put(None)
 
 
 class LocalFileSource:
@@ -126,8 +59,10 @@ class LocalFileSource:
     @contextmanager
     def open_reader(self, extents: Sequence[Extent], *, piece_size: int, depth: int) -> Iterator[FileReader]:
         """Read ``extents``; see :class:`vmkeep.model.blockio.DiskSource`."""
-        workers = os.cpu_count() or 1
-        reader = FileReader(self._file, self._path, extents, piece_size=piece_size, depth=depth + workers)
+        buffers = depth + (os.cpu_count() or 1)
+        ahead = buffers * piece_size
+        name = str(self._path)
+        reader = FileReader(self._file, name, extents, piece_size=piece_size, buffers=buffers, ahead=ahead)
         try:
             yield reader
         finally:

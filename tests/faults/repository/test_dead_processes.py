@@ -25,15 +25,15 @@ from pathlib import Path
 from vmkeep.images import import_images
 from vmkeep.repository import open_repository
 from vmkeep.repository.blocks import writer
-from vmkeep.images import diskfiles
+from vmkeep import filereader
 
 place, image, name, pause, pack = sys.argv[1:]
 writer.PACK_SIZE = int(pack)
-fill = diskfiles.FileReader._fill
+fill = filereader.FileReader._fill
 def slow(self, data, start):
     time.sleep(float(pause))
     fill(self, data, start)
-diskfiles.FileReader._fill = slow
+filereader.FileReader._fill = slow
 with open_repository(place) as repository:
     point = import_images(repository, [Path(image)], name=name)
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
