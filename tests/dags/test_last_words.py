@@ -102,14 +102,15 @@ def test_a_report_fails_for_a_task_without_a_result_and_keeps_those_of_the_other
         (CopyDiskOperator(task_id="t", job=None), "plan_disks"),
         (CatalogOperator(task_id="t", held=None, copies=[]), "snapshot"),
         (VerifyOperator(task_id="t", sealed=None), "catalog"),
-        (RemoveSnapshotOperator(task_id="t", held=None, preflight=None), "preflight"),
+        (RemoveSnapshotOperator(task_id="t", held=None, preflight_task_id="preflight"), "preflight"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
 )
 def test_a_step_names_the_one_before_it_that_left_nothing(operator, by, monkeypatch):
     monkeypatch.setattr(operator, "site", lambda: None)
+    ti = SimpleNamespace(dag_id="d", run_id="r", try_number=1, xcom_pull=lambda **ids: None)
     with pytest.raises(AirflowFailException, match=f"task {by} left no result"):
-        operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r", try_number=1)})
+        operator.execute({"ti": ti})
 
 
 def test_a_result_of_another_version_is_told_from_a_missing_one():

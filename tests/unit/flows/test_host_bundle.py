@@ -51,7 +51,9 @@ def test_a_flipped_bit_in_the_content_is_damage():
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>log in first</html>", packed(FILES, "w"), gzip.compress(b"no archive"), gzip.compress(b"")]
+    "content",
+    [b"<html>log in first</html>", packed(FILES, "w"), gzip.compress(b"no archive"), gzip.compress(b"")],
+    ids=["page", "not-compressed", "no-archive", "empty"],
 )
 def test_anything_else_is_no_bundle(content):
     with pytest.raises((TransientError, UnsupportedError)):
