@@ -65,6 +65,7 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         self._generation = 0
         self._patience = threading.local()
         self._login_lock = threading.Lock()
+        self._dropped = False
 
     def __repr__(self) -> str:
         """Name only the server, because pyVmomi's attributes hold the session cookie."""
@@ -115,6 +116,17 @@ class PinnedStub(SoapStubAdapter):  # type: ignore[misc]  # pyVmomi's class is m
         connection = super().GetConnection()
         connection.call_timeout = getattr(self._patience, "seconds", self.schemeArgs["call_timeout"])
         return connection
+
+    def ReturnConnection(self, conn: Any) -> None:  # noqa: N802
+        """Keep a connection for the next call. After the session's end, nobody would close it, so it is closed."""
+        super().ReturnConnection(conn)
+        if self._dropped:
+            super().DropConnections()
+
+    def DropConnections(self) -> None:  # noqa: N802
+        """Close every connection, also those of calls that end later."""
+        self._dropped = True
+        super().DropConnections()
 
     def hurry(self, call_timeout: float) -> None:
         """Limit all later calls to this many seconds."""

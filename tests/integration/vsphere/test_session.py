@@ -160,3 +160,12 @@ def test_neither_password_nor_cookie_is_ever_shown(lab, vcenter, caplog):
     for text in (shown, client_log):
         assert vcenter.password not in text
         assert cookie not in text
+
+
+def test_a_call_that_ends_after_the_session_leaves_no_connection_open(vcenter):
+    with open_session(vcenter) as session:
+        late = session._stub.GetConnection()
+
+    session._stub.ReturnConnection(late)
+
+    assert late.sock is None
