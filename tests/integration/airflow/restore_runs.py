@@ -33,10 +33,18 @@ def answer(api: WatchedApi, run: str, option: str) -> None:
 
     An answer that comes before Airflow has seen the end of the process that asked is lost, and the task tried again.
     """
+    while not answered(api, run, option, asked=int(str(seen(api, run, "approve")["try_number"]))):
+        pass
+
+
+def answered(api: WatchedApi, run: str, option: str, *, asked: int) -> bool:
+    """Answer the question that the task asked at one try. Return False if it was lost, and a later try asks again."""
     end = time.monotonic() + HANG
-    while (state := seen(api, run, "approve")["state"]) not in {"success", "failed"}:
-        assert time.monotonic() < end, state
-        if state == "awaiting_input":
+    while (found := seen(api, run, "approve"))["state"] not in {"success", "failed"}:
+        assert time.monotonic() < end, found
+        if found["state"] == "awaiting_input":
+            if int(str(found["try_number"])) > asked:
+                return False
             with contextlib.suppress(ApiError):  # answered already
                 api.call(
                     "PATCH",
@@ -44,6 +52,7 @@ def answer(api: WatchedApi, run: str, option: str) -> None:
                     {"chosen_options": [option], "params_input": {}},
                 )
         time.sleep(0.5)
+    return True
 
 
 def task(api: AirflowApi, run: str, task_id: str) -> dict[str, object]:

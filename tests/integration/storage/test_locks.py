@@ -49,6 +49,8 @@ from vmkeep.testing import servers
 MIB = 1 << 20
 RULE = LockRule(mode=LockMode.COMPLIANCE, days=30)
 BUCKET = "locked"
+QUICK = (1.5, 6.0, 24.0)
+"""Seconds of a probe's lock, shorter than the product's, because the test waits for its end."""
 _PROVE = S3Versions._prove
 _CHECK = S3BlobStore.check_creates
 
@@ -504,7 +506,7 @@ def test_where_nothing_can_be_locked_no_repository_is_made(s3_server, thief, tmp
 @pytest.mark.parametrize("honest", [True, False])
 def test_a_server_has_to_prove_that_it_keeps_locks(s3_server, location, thief, monkeypatch, honest):
     monkeypatch.setattr(S3Versions, "_prove", _PROVE)
-    monkeypatch.setattr(versions, "_PROBE_SECONDS", 1.5)
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", QUICK)
     if honest:
         create_repository(location, lock=RULE, aws=s3_server.credentials)
         assert _objects(thief, location, under="probes/") == {}
@@ -515,9 +517,23 @@ def test_a_server_has_to_prove_that_it_keeps_locks(s3_server, location, thief, m
     assert _objects(thief, location) == {}
 
 
+def test_a_server_that_answers_after_the_end_of_a_lock_is_asked_again_and_not_called_a_liar(
+    s3_server, location, thief, monkeypatch
+):
+    monkeypatch.setattr(S3Versions, "_prove", _PROVE)
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", (0.0, 1.5))
+    create_repository(location, lock=RULE, aws=s3_server.credentials)
+    assert _objects(thief, location, under="probes/") == {}
+
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", (0.0,))
+    with pytest.raises(StoreError, match="whether it keeps locks is not known"):
+        create_repository(f"{location}-slow", lock=RULE, aws=s3_server.credentials)
+    assert _objects(thief, f"{location}-slow") == {}
+
+
 def test_a_probe_of_locks_that_cannot_be_removed_hides_no_verdict(s3_server, location, monkeypatch):
     monkeypatch.setattr(S3Versions, "_prove", _PROVE)
-    monkeypatch.setattr(versions, "_PROBE_SECONDS", 1.5)
+    monkeypatch.setattr(versions, "_PROBE_SECONDS", QUICK)
     removals = []
 
     def behave(request, ask):

@@ -33,8 +33,8 @@ from vmkeep.errors import (
 
 log = logging.getLogger(__name__)
 
-_PROBE_SECONDS = 6.0
-"""Seconds for which a probe is locked."""
+_PROBE_SECONDS = (6.0, 30.0, 120.0)
+"""Seconds for which a probe is locked: longer where a slow server has not answered before the lock ended."""
 _CLOCK_HOLDS = 3600.0
 """Seconds after which the server is asked for the time again."""
 _NEEDED = "versions and locks of objects"
@@ -202,22 +202,38 @@ class S3Versions:
 
     def _prove(self) -> None:
         """Lock an object for a few seconds, and require that it cannot be removed."""
-        key = f"probes/{secrets.token_hex(8)}"
+        where = f"{self._place}: {self._endpoint}"
+        for seconds in _PROBE_SECONDS:
+            until = self.now() + timedelta(seconds=seconds)
+            try:
+                if self._is_kept(f"probes/{secrets.token_hex(8)}", until):
+                    return
+            except StoreError:
+                if self.now() < until:
+                    raise
+                continue  # because servers refuse a lock that would end in the past
+            if self.now() < until:
+                raise RepositoryError(f"{where} sets locks but does not keep them; use another server")
+        raise StoreError(
+            f"{where} took over {_PROBE_SECONDS[-1]:g} s to lock one small object, so whether it keeps locks is not "
+            "known; try again when it is less busy"
+        )
+
+    def _is_kept(self, key: str, until: datetime) -> bool:
+        """Lock a new object, and return whether it could not be removed. Once the lock has ended, remove it."""
         with self._errors(key):
             answer = self._client.get().put_object(Bucket=self._place.bucket, Key=self._object(key), Body=b"")
         version = answer.get("VersionId", "null")
-        until = self.now() + timedelta(seconds=_PROBE_SECONDS)
         try:
             self.retain(key, version, "governance", until)
             held = self._is_held(key, version)
         except VmKeepError:
             self._remove_probe(key, version)
             raise
-        if not held:
-            where = f"{self._place}: {self._endpoint}"
-            raise RepositoryError(f"{where} sets locks but does not keep them; use another server")
-        time.sleep(max(0.0, (until - self.now()).total_seconds()) + 1)
-        self._remove_probe(key, version)
+        if held:
+            time.sleep(max(0.0, (until - self.now()).total_seconds()) + 1)
+            self._remove_probe(key, version)
+        return held
 
     def _is_held(self, key: str, version: str) -> bool:
         try:
