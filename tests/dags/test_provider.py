@@ -17,6 +17,7 @@ from vmkeep_airflow.bundle import VmkeepDagBundle
 from vmkeep_airflow.provider import get_provider_info
 
 PACKAGE = Path(vmkeep_airflow.__file__).parent
+PROJECT = Path(__file__).parents[2]
 CONFIG = [{"name": "vmkeep", "classpath": "vmkeep_airflow.bundle.VmkeepDagBundle", "kwargs": {}}]
 
 
@@ -43,3 +44,12 @@ def test_one_line_of_configuration_brings_the_dags_of_the_installed_package(monk
     found = DagBag(str(bundle.path))
     assert found.import_errors == {}
     assert {"vm_backup", "vm_restore", "repository_maintenance"} <= set(found.dags)
+
+
+def test_the_manual_names_every_field_of_a_connection_as_a_script_sends_it():
+    manual = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    paragraph = next(part for part in manual.split("\n\n") if "airflow connections add" in part)
+    fields = {
+        name for connection in get_provider_info()["connection-types"] for name in connection.get("conn-fields", ())
+    }
+    assert {name for name in fields if f"`{name}`" not in paragraph} == set()

@@ -67,7 +67,7 @@ def list_points(repository: str | None, vm: str | None, as_json: bool) -> None:
         found = list_points(opened, catalog=catalog_url(), vm=vm)
     if vm is not None and not found.entries:
         tell_left_out(found.refreshed)
-        raise NotFoundError(f"no restore point of '{vm}' in {opened.location}; see 'vmkeep point list'")
+        raise NotFoundError(f"no restore point of a VM '{vm}' in {opened.location}; see 'vmkeep point list'")
     for warning in found.warnings:
         warn(warning)
     if as_json:

@@ -117,7 +117,7 @@ def list_policies(policies: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    headings = ("name", "state", "window", "next window", "selection", "repository", "owner")
+    headings = ("name", "state", "priority", "window", "next window", "selection", "repository", "owner")
     print_table(headings, [_cells(row) for row in rows], first_to_go=_FIRST_TO_GO)
 
 
@@ -132,6 +132,7 @@ def _row(read: PolicyFile) -> dict[str, Any]:
         "faults": 0,
         "description": found.description,
         "owner": found.owner,
+        "priority": found.priority,
         "selection": str(found.selection),
         "exclusions": [str(selector) for selector in found.exclusions],
         "window": str(found.window),
@@ -145,11 +146,11 @@ def _row(read: PolicyFile) -> dict[str, Any]:
 
 def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     if row["faults"]:
-        return (row["name"], counted(row["faults"], "fault"), "", "", "", "", "")
+        return (row["name"], counted(row["faults"], "fault"), "", "", "", "", "", "")
     excluded = "".join(f" and not ({selector})" for selector in row["exclusions"])
     opening, zone = row["next_opening"], parse_zone(row["time_zone"])
     return (
-        row["name"], "ok", row["window"],
+        row["name"], "ok", row["priority"], row["window"],
         f"{shown_time(datetime.fromisoformat(opening), zone)} {zone}" if opening else "never",
         f"{row['selection']}{excluded}", row["repository"], row["owner"],
     )  # fmt: skip

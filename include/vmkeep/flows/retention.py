@@ -80,5 +80,5 @@ def _of_vm(points: list[PointFacts], vm: str | None) -> list[PointFacts]:
     keys = {point.vm_key for point in points if point.vm_key == vm or point.vm_name in meant}
     chosen = [point for point in points if point.vm_key in keys]  # by key, because some manifests do not tell the name
     if not chosen:
-        raise NotFoundError(f"no restore point of '{vm}'; see 'vmkeep point list'")
+        raise NotFoundError(f"no restore point of a VM '{vm}'; see 'vmkeep point list'")
     return chosen

@@ -121,7 +121,7 @@ def test_a_vm_without_a_point_is_said_to_have_none(repository):
     for also in ((), ("--json",)):
         done = CliRunner().invoke(cli, ["point", "list", "--vm", "wbe", *also])
         assert isinstance(done.exception, NotFoundError)
-        assert "no restore point of 'wbe'" in str(done.exception)
+        assert "no restore point of a VM 'wbe'" in str(done.exception)
         assert done.stdout == ""  # the error's document comes instead
     assert json.loads(CliRunner().invoke(cli, ["point", "list", "--vm", "web", "--json"]).stdout)
 

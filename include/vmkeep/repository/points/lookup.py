@@ -218,8 +218,11 @@ def _latest(manifests: Manifests, names: Sequence[PointName], vm: str) -> Restor
         of_vm = _without_hosts(of_vm)
     found = _newest_of(manifests, of_vm, vm)
     if not found:
-        of = f" of '{vm}'" if vm else ""
-        raise NotFoundError(f"no restore point{of} in {manifests.location}; see 'vmkeep point list'")
+        of = f" of a VM '{vm}'" if vm else ""
+        raise NotFoundError(
+            f"no restore point{of} in {manifests.location}; see 'vmkeep point list', or 'vmkeep host list' for the "
+            "configurations of ESXi hosts"
+        )
     if vm and len(found) > 1:
         keys = ", ".join(sorted(newest.vm_key for newest in found))
         raise AmbiguousError(f"'{vm}' names {len(found)} VMs; write latest:<key> with one of {keys}")
