@@ -6,8 +6,9 @@ All other packages see managed object ids (``vm-16``) and model values.
 (``api``, ``tasks``, ``properties``, ``looks``, ``faults``), and ``server``, the identity of a vCenter or host. *The
 inventory*: ``inventory``, ``describe``, ``names``, ``paths``, ``machines``, ``claims``, ``rights``; ``choosing`` finds
 the VMs that fit a selector (``vmfacts``, ``records``, ``surroundings``, ``tags`` over ``automation``). *A backup*:
-``snapshots``, ``changes``, ``vmfiles``, ``sharing``, ``disturbances``, ``relocation``, ``reach``, ``rdms``,
-``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host. *A sweep*: ``traces`` and ``attached``.
+``snapshots`` (``snapshottree``), ``changes``, ``vmfiles``, ``sharing``, ``disturbances``, ``relocation``, ``reach``,
+``rdms``, ``guestcommands``, ``tools``; ``hostbundles`` for the configuration of a host. *A sweep*: ``traces`` and
+``attached``.
 *A new VM*: ``configspec`` builds the ``ConfigSpec`` from a saved configuration (``advancedsettings``, ``hardware``,
 ``cards``, ``specdevices``, ``specdisks``), ``places`` and ``fitting`` find out whether the VM can be made there, and
 ``create`` makes it.

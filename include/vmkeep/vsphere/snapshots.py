@@ -6,14 +6,11 @@ names. Every function may be called again after a crash or a lost reply.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
@@ -25,7 +22,6 @@ from vmkeep.errors import (
     TaskForgottenError,
     TransientError,
     VmKeepError,
-    VmOutOfReachError,
     VSphereError,
 )
 from vmkeep.vsphere import protection
@@ -33,6 +29,7 @@ from vmkeep.vsphere.api import moref_of, vim, vmodl
 from vmkeep.vsphere.faults import speaking
 from vmkeep.vsphere.properties import look_at, read, read_listed
 from vmkeep.vsphere.session import Session
+from vmkeep.vsphere.snapshottree import VmSnapshot, describe, in_tree, list_all
 from vmkeep.vsphere.tasks import await_sight, run_task, wait_task
 
 __all__ = [
@@ -72,30 +69,6 @@ _GENERAL = {"VmConfigFault"}
 """Types of fault that may have quiescing as a cause, but only if a cause or a message's key says so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmSnapshot:
-    """A snapshot in a VM's tree."""
-
-    moref: str
-    name: str
-    run: str
-    """Key of the run that took it; empty: no run of vmkeep did."""
-    repository: str | None = None
-    """Id of the repository that the run backs up into; ``None``: an older program took it, and did not tell."""
-    created_at: datetime
-    call: str = ""
-    """Random id of the call that took it; empty: an older program took it, and did not tell."""
-    quiesced: bool
-    """vSphere says that the guest was quiesced. It may say so even if no VMware Tools run; see :func:`create`."""
-
-    def is_of_other(self, repository: str) -> bool:
-        """Return whether the snapshot is known to be of a run into another repository.
-
-        Only that repository knows whether the run is alive.
-        """
-        return self.repository is not None and self.repository != repository
-
-
 def create(
     session: Session,
     moref: str,
@@ -118,8 +91,7 @@ def create(
     """
     what = f"snapshot VM {moref} for run {run}"
     call = uuid.uuid4().hex
-    told = {"run": run, "call": call} | ({} if repository is None else {"repository": repository})
-    description = json.dumps({"vmkeep": told})
+    description = describe(run=run, call=call, repository=repository)
 
     def start() -> Any:
         return session.vm(moref).CreateSnapshot_Task(_name(run), description, memory, quiesce)
@@ -141,28 +113,6 @@ def create(
     if not found:
         raise StaleError(f"{what}: vSphere made snapshot {moref_of(made)}, but it is gone already; start again")
     return found[0]
-
-
-def list_all(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
-    """Return every snapshot of a VM, parents before children.
-
-    :raises VmOutOfReachError: vSphere shows no snapshots, but no configuration either, so that there may be some.
-    """
-    with speaking(f"list the snapshots of VM {moref}"):
-        values = read(session, session.vm(moref), "snapshot", *protection.PATHS)
-    info = values["snapshot"]
-    if info is None and values["config.version"] is None:
-        why = protection.no_configuration(values["runtime.connectionState"])
-        raise VmOutOfReachError(f"VM {moref}: its snapshots are not known: {why}")
-    return in_tree(info)
-
-
-def in_tree(info: Any) -> tuple[VmSnapshot, ...]:
-    """Return every snapshot in a VM's tree (``VirtualMachineSnapshotInfo``), parents before children.
-
-    :param info: the tree; ``None``: the VM has no snapshots.
-    """
-    return tuple(_snapshot(tree) for tree in _walk(info.rootSnapshotList)) if info is not None else ()
 
 
 def list_ours(session: Session, moref: str) -> tuple[VmSnapshot, ...]:
@@ -332,36 +282,6 @@ def _start_removal(target: Any) -> Any:
 
 def _name(run: str) -> str:
     return f"vmkeep {run}"[:_NAME_LENGTH]
-
-
-def _walk(trees: Iterable[Any]) -> Iterator[Any]:
-    waiting = list(trees or ())
-    while waiting:
-        tree = waiting.pop(0)
-        yield tree
-        waiting.extend(tree.childSnapshotList or ())
-
-
-def _snapshot(tree: Any) -> VmSnapshot:
-    told = _told(tree.description)
-    return VmSnapshot(
-        moref=moref_of(tree.snapshot),
-        name=tree.name,
-        run=told.get("run", ""),
-        repository=told.get("repository") or None,
-        created_at=tree.createTime.astimezone(UTC),
-        call=told.get("call", ""),
-        quiesced=bool(tree.quiesced),
-    )
-
-
-def _told(description: str | None) -> dict[str, str]:
-    """Return the run, repository and call in a snapshot's description; nothing if no run of vmkeep took it."""
-    try:
-        told = json.loads(description or "")["vmkeep"]
-        return {name: str(told[name]) for name in ("run", "repository", "call") if name in told}
-    except (ValueError, KeyError, TypeError):
-        return {}
 
 
 def _is_there(session: Session, moref: str, snapshot: str) -> bool:
