@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from itertools import pairwise
@@ -133,6 +133,7 @@ def _write(outcome: Outcome, out: Path, about: dict[str, str]) -> list[str]:
         *(f"- {name}: {value}" for name, value in about.items()),
         f"- {outcome.size.vms} VMs, {outcome.size.backups_at_once} backups at once: {outcome.seconds:.0f} s",
         f"- CPU seconds: {', '.join(f'{kind} {spent:.0f}' for kind, spent in outcome.cpu.items())}",
+        f"- CPU seconds of a VM: {_three(outcome)}",
         f"- vCenter calls: {', '.join(f'{method} {count}' for method, count in list(outcome.calls.items())[:12])}",
         f"- most sessions with the vCenter: {outcome.most('sessions')}",
         "",
@@ -150,6 +151,11 @@ def _write(outcome: Outcome, out: Path, about: dict[str, str]) -> list[str]:
     return lines
 
 
+def _three(outcome: Outcome) -> str:
+    all_of_it, copying, rest = outcome.cpu_of_a_vm, outcome.copying_of_a_vm, outcome.cpu_outside_of_copying
+    return f"all {all_of_it:.2f}, copying {copying:.2f}, outside of copying {rest:.2f}"
+
+
 def _plain(outcome: Outcome) -> dict[str, Any]:
     return {
         "vms": outcome.size.vms,
@@ -157,6 +163,8 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "window": outcome.window,
         "cpu": outcome.cpu,
         "cpu_of_a_vm": outcome.cpu_of_a_vm,
+        "copying_of_a_vm": outcome.copying_of_a_vm,
+        "cpu_outside_of_copying": outcome.cpu_outside_of_copying,
         "calls": outcome.calls,
         "calls_of_a_vm": outcome.calls_of_a_vm,
         "most_snapshots": outcome.most("snapshots"),
@@ -201,16 +209,15 @@ def _panels(outcome: Outcome) -> list[Panel]:
 
 def _rates(samples: Sequence[Sample]) -> dict[str, list[float]]:
     kinds = ("tasks", "api-server", "scheduler", "dag-processor", "postgres", "lab")
-    return {
-        kind: [
-            0.0,
-            *(
-                max(0.0, after.cpu[kind] - before.cpu[kind]) / max(after.seconds - before.seconds, 0.1)
-                for before, after in pairwise(samples)
-            ),
-        ]
-        for kind in kinds
-    }
+    spent = {kind: [sample.cpu[kind] for sample in samples] for kind in kinds}
+    spent["copying"] = [sample.copying for sample in samples]
+    seconds = [max(after.seconds - before.seconds, 0.1) for before, after in pairwise(samples)]
+    return {kind: [0.0, *_over(pairwise(totals), seconds)] for kind, totals in spent.items()}
+
+
+def _over(looks: Iterable[tuple[float, float]], seconds: Sequence[float]) -> Iterator[float]:
+    for (before, after), lasted in zip(looks, seconds, strict=True):
+        yield max(0.0, after - before) / lasted  # a process that ends between two reads is missing for a moment
 
 
 def _per_second(samples: Sequence[Sample]) -> list[float]:

@@ -49,6 +49,16 @@ class Outcome:
         return sum(self.cpu[kind] for kind in OURS) / self.size.vms
 
     @property
+    def copying_of_a_vm(self) -> float:
+        """Return the CPU seconds for each VM of the processes that copy disks, as each copy has told them."""
+        return (self.samples[-1].copying - self.samples[0].copying) / self.size.vms
+
+    @property
+    def cpu_outside_of_copying(self) -> float:
+        """Return Airflow's CPU seconds for each VM without the copying of its data."""
+        return self.cpu_of_a_vm - self.copying_of_a_vm
+
+    @property
     def calls(self) -> dict[str, int]:
         """Return the vCenter's calls by method, most first."""
         return dict(calls_between(self.samples[0], self.samples[-1]).most_common())
@@ -84,7 +94,7 @@ def promises(outcome: Outcome) -> list[Promise]:
     verified = min(sum(count > 0 for count in outcome.points.values()), len(outcome.report.get("done", ())))
     early, late = _memory(outcome.samples)
     flat = late <= max(early * _GROWTH, early + _BYTES)
-    cpu, calls = outcome.cpu_of_a_vm, outcome.calls_of_a_vm
+    cpu, calls = outcome.cpu_outside_of_copying, outcome.calls_of_a_vm
     return [
         Promise(what="VMs with a verified point", wanted=f"{size.vms}", seen=f"{verified}", kept=verified == size.vms),
         Promise(what="end of the window", wanted="success", seen=outcome.window, kept=outcome.window == "success"),
@@ -92,7 +102,12 @@ def promises(outcome: Outcome) -> list[Promise]:
         _at_most("NFC sessions of one host", size.nfc_sessions, outcome.most_nfc),
         _at_most("disks that a host refused to open", 0, outcome.samples[-1].nfc_refused),
         Promise(what="scheduler's memory", wanted="flat", seen=f"{early >> 20} MiB, later {late >> 20} MiB", kept=flat),
-        Promise(what="CPU seconds of a VM", wanted=f"<= {_MOST_CPU}", seen=f"{cpu:.2f}", kept=cpu <= _MOST_CPU),
+        Promise(
+            what="CPU seconds of a VM outside of copying",
+            wanted=f"<= {_MOST_CPU}",
+            seen=f"{cpu:.2f}",
+            kept=cpu <= _MOST_CPU,
+        ),
         Promise(
             what="vCenter calls of a VM", wanted=f"<= {_MOST_CALLS}", seen=f"{calls:.1f}", kept=calls <= _MOST_CALLS
         ),

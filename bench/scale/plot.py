@@ -59,7 +59,7 @@ def _panel(times: Sequence[float], panel: Panel, top: int) -> list[str]:
             for at, value in _thinned(times, values)
         )
         parts.append(f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
-        x = _LEFT + 220 + number * 110
+        x = _LEFT + 200 + number * 100
         parts.append(f'<text x="{x}" y="{top - 8}" fill="{colour}">{escape(name)}</text>')
     return parts
 

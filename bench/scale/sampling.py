@@ -23,6 +23,10 @@ EVERY_SECONDS = 1.0
 _TELL_SECONDS = 30.0
 _PATIENCE = 5
 """Looks in a row that may fail before the benchmark is given up."""
+_COPYING = """
+SELECT coalesce(sum((value ->> 'cpu_seconds')::float), 0) FROM xcom
+WHERE dag_id = 'vm_backup' AND task_id = 'copy_disk' AND key = 'return_value'
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class Sample:
     """Task instances of all DAGs that have a state, by state."""
     cpu: dict[str, float]
     """CPU seconds so far, by the kind of process."""
+    copying: float
+    """CPU seconds so far of the processes that copy disks, which are part of those of the tasks."""
     scheduler_bytes: int
     """Resident memory of the scheduler's own process."""
 
@@ -116,6 +122,7 @@ def look(site: RunningSite, seconds: float) -> Sample:
         tasks = _by_state(
             connection, "SELECT state, count(*) FROM task_instance WHERE state IS NOT NULL GROUP BY state"
         )
+        copying = connection.execute(text(_COPYING)).scalar_one()
     scheduler = psutil.Process(site.airflow.components["scheduler"].pid)
     return Sample(
         seconds=round(seconds, 1),
@@ -128,6 +135,7 @@ def look(site: RunningSite, seconds: float) -> Sample:
         runs=runs,
         tasks=tasks,
         cpu={kind: round(spent, 2) for kind, spent in _cpu(site).items()},
+        copying=round(copying, 2),
         scheduler_bytes=resident(scheduler),
     )
 

@@ -32,6 +32,8 @@ def send_backup(sealed: Sealed, copies: Sequence[DiskCopy], *, lasted: timedelta
                 stats.incr(f"vmkeep.{name}", count, tags=tags)
         for copy in copies:
             stats.timing("vmkeep.copy_seconds", timedelta(seconds=copy.seconds), tags=tags)
+            if copy.cpu_seconds is not None:
+                stats.timing("vmkeep.copy_cpu_seconds", timedelta(seconds=copy.cpu_seconds), tags=tags)
         if lasted is not None:
             stats.timing("vmkeep.backup_seconds", lasted, tags=tags)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a metrics system, the backup is good

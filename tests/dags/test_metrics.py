@@ -52,16 +52,17 @@ def system():
     stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
 
 
-def copy(transport: str) -> DiskCopy:
+def copy(transport: str, cpu_seconds: float | None = 0.5) -> DiskCopy:
     disk = described("00", "r", number=1, size=1 << 20).images[0].disk
     return DiskCopy(
         run="r", snapshot="s", disk=disk, root="00", kind=BackupKind.FULL, reason="", change_id=None, extents="00",
         extents_size=1, bytes_read=1, bytes_stored=1, seconds=2.5, transport=transport,
+        cpu_seconds=cpu_seconds,
     )  # fmt: skip
 
 
 def send(**options):
-    copies = (copy("nbdssl"), copy("nbdssl"))
+    copies = (copy("nbdssl"), copy("nbdssl", cpu_seconds=None))
     send_backup(SEALED, copies, lasted=timedelta(minutes=3), **{"policy": "nightly", **options})
 
 
@@ -77,6 +78,7 @@ def test_a_backup_is_counted_with_its_bytes_seconds_reasons_transports_and_chang
         "vmkeep.transports.nbdssl": (2, "nightly"),
         "vmkeep.changes.quiesce.no-tools": (1, "nightly"),
         "vmkeep.copy_seconds": [2.5, 2.5],
+        "vmkeep.copy_cpu_seconds": [0.5],
         "vmkeep.backup_seconds": [180.0],
     }
     send(policy=None)

@@ -22,7 +22,8 @@ def sample(seconds: float, **changes) -> Sample:
     given = {
         "seconds": seconds, "snapshots": 1, "nfc": {}, "nfc_most": {"esx01": 2}, "nfc_refused": 0, "sessions": 1,
         "calls": {"Login": 1, "RetrievePropertiesEx": int(seconds), "host.GET": 9 * int(seconds)},
-        "runs": {"success": 2}, "tasks": {}, "cpu": dict.fromkeys(KINDS, seconds / 10), "scheduler_bytes": 200 << 20,
+        "runs": {"success": 2}, "tasks": {}, "cpu": dict.fromkeys(KINDS, seconds / 10), "copying": seconds / 20,
+        "scheduler_bytes": 200 << 20,
     }  # fmt: skip
     return Sample(**(given | changes))
 
@@ -43,7 +44,13 @@ def test_a_good_window_breaks_no_promise():
 
 def test_the_price_of_a_vm_is_airflows_without_that_of_the_lab_and_of_hosts():
     assert GOOD.cpu_of_a_vm == pytest.approx(5 * 0.8 / 2)
+    assert GOOD.copying_of_a_vm == pytest.approx(0.4 / 2)
+    assert GOOD.cpu_outside_of_copying == pytest.approx(1.8)
     assert GOOD.calls == {"RetrievePropertiesEx": 8}
+
+
+def test_copying_alone_breaks_no_promise():
+    assert broken(replace(GOOD, samples=[sample(0), sample(80, copying=36)])) == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_the_price_of_a_vm_is_airflows_without_that_of_the_lab_and_of_hosts():
         ({"samples": [sample(0), sample(8, nfc_most={"esx01": 5})]}, "NFC sessions of one host"),
         ({"samples": [sample(0), sample(8, nfc_refused=1)]}, "disks that a host refused to open"),
         ({"samples": [sample(0), sample(1), sample(8, scheduler_bytes=300 << 20)]}, "scheduler's memory"),
-        ({"samples": [sample(0), sample(80)]}, "CPU seconds of a VM"),
+        ({"samples": [sample(0), sample(80)]}, "CPU seconds of a VM outside of copying"),
         ({"samples": [sample(0), sample(8, calls={"Login": 99})]}, "vCenter calls of a VM"),
     ],
 )

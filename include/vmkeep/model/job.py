@@ -129,6 +129,8 @@ class DiskCopy:
     """The driver and the transport mode that were used, with the reasons; ``None``: an older program made the copy."""
     lun: LunRead | None = None
     """The LUN from which the disk was read; ``None``: it was read through vSphere."""
+    cpu_seconds: float | None = None
+    """CPU seconds of the process that copied, its start included; ``None``: an older program made the copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,7 @@ from vmkeep.transfer.drivers import DriverChoice, choose_driver
 from vmkeep.transfer.protocol import CANCEL, ChildRequest, Lines, plain_site, rebuild_error
 from vmkeep.transfer.renewal import Renewer
 from vmkeep.transfer.table import render_timings
+from vmkeep.transfer.waited_process import WaitedProcess
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -80,7 +81,7 @@ def start_copy(
     master = unlock_site(site)
     request = _request(site, "copy", master, job=to_plain(job), cursor=to_plain(cursor) if cursor else None)
     title = f"the copy of {job.vm.name} {job.disk.label}"
-    return RunningTransfer(site, request, DiskCopy, title=title, on_progress=on_progress)
+    return _RunningCopy(site, request, DiskCopy, title=title, on_progress=on_progress)
 
 
 def start_write(site: Site, job: WriteJob, *, on_progress: Callable[[Progress], None]) -> RunningTransfer[DiskWrite]:
@@ -176,6 +177,7 @@ class RunningTransfer(Generic[T]):
             # The child has its own process group, so that Ctrl-C reaches only the parent, which then decides.
             process_group=0,
         )
+        self._waited = WaitedProcess(self._process)
         launched = {"driver": choice.place, "launch": to_plain(choice.launch), "access": to_plain(_used(choice))}
         self._say(replace(request, black_box=self._black_box.descriptor, **launched).encode())
         self._renewer = Renewer(site.aws, self._say)
@@ -184,6 +186,11 @@ class RunningTransfer(Generic[T]):
     def pid(self) -> int:
         """Process id of the child."""
         return self._process.pid
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """CPU seconds of the child and of its own children; ``None``: it has not ended."""
+        return self._waited.cpu_seconds
 
     def wait(self) -> T:
         """Follow the child to its end. Return its result or raise its error. Another call gives the same again."""
@@ -207,7 +214,7 @@ class RunningTransfer(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
+        if not self._waited.ended():
             self.cancel()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
@@ -217,13 +224,10 @@ class RunningTransfer(Generic[T]):
 
     def _reap(self) -> None:
         """Wait for the child's end, and kill it if it does not end."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE)
+        if self._waited.wait(GRACE):
             return
-        self._process.kill()
-        try:
-            self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        self._waited.kill()
+        if not self._waited.wait(GRACE):
             log.error("%s: process %d cannot be killed; it is stuck in the kernel", self._title, self._process.pid)
 
     def _say(self, line: bytes) -> None:
@@ -241,7 +245,7 @@ class RunningTransfer(Generic[T]):
             selector.register(self._process.stderr, selectors.EVENT_READ, Lines(self._on_stderr))
             while selector.get_map():
                 # Ask this first, because only data that is missing after the child's end never comes.
-                gone = self._process.poll() is not None
+                gone = self._waited.ended()
                 ready = selector.select(0 if gone else _LISTEN)
                 self._renewer.poll()
                 for key, _ in ready:
@@ -264,7 +268,7 @@ class RunningTransfer(Generic[T]):
         self._silent += _LISTEN  # not by the clock, which goes on while this process is stopped
         if self._silent < SILENCE:
             return False
-        self._process.kill()
+        self._waited.kill()
         if self._outcome is None:
             self._outcome = DeadlineError(waiting_for=f"a sign of life from {self._title}", seconds=SILENCE)
         return True
@@ -333,6 +337,14 @@ class RunningTransfer(Generic[T]):
         if failed and not (self._launch.log and logging.getLogger(self._launch.log).isEnabledFor(logging.DEBUG)):
             for line in self._black_box.lines()[-_LINES:]:
                 log.info("%s said: %s", self._launch.library, line)
+
+
+class _RunningCopy(RunningTransfer[DiskCopy]):
+    """A child process that copies a disk. Its CPU seconds are known when it is gone, so it cannot tell them itself."""
+
+    def wait(self) -> DiskCopy:
+        """Follow the child to its end, and return its result with its CPU seconds."""
+        return replace(super().wait(), cpu_seconds=self.cpu_seconds)
 
 
 class _CallTable:

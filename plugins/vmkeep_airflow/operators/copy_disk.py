@@ -53,13 +53,14 @@ class CopyDiskOperator(EndingOperator):
             copy = self._running.wait()
         rate = copy.bytes_read / copy.seconds if copy.seconds else 0.0
         self.log.info(
-            "%s: %s read, %s stored, %.1f s, %s/s over %s",
+            "%s: %s read, %s stored, %.1f s, %s/s over %s, %.1f CPU s",
             job.disk.label,
             mebibytes(copy.bytes_read),
             mebibytes(copy.bytes_stored),
             copy.seconds,
             mebibytes(rate),
             copy.transport,
+            copy.cpu_seconds or 0.0,
         )
         return to_plain(copy)
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import selectors
 import subprocess
 import sys
@@ -89,6 +90,14 @@ def test_the_children_open_an_encrypted_repository_with_the_sites_passphrase(pla
     assert target.read_bytes() == place.content
     with pytest.raises(RepositoryError, match="wrong passphrase"):
         copy(replace(sealed, site=replace(sealed.site, passphrase="a wrong one")))
+
+
+def test_a_copy_tells_the_cpu_seconds_of_its_process(place):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = copy(place)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert done.cpu_seconds == pytest.approx(spent, abs=0.01)
 
 
 def test_only_the_planned_extents_are_read(place):
