@@ -62,6 +62,16 @@ def test_failures_are_counted_but_answers_are_none(meter):
     assert counts(meter) == {"put": (2, 1, 0), "get": (2, 0, 1), "list": (1, 0, 1)}
 
 
+def test_a_listing_that_the_caller_leaves_is_one_call_and_no_failure(meter):
+    store = MeteredStore(MemoryStore(), meter)
+    for key in ("a", "b", "c"):
+        store.put(key, b"1")
+
+    assert next(store.list("")).key == "a"
+
+    assert counts(meter)["list"] == (1, 0, 0)
+
+
 def test_a_meter_reads_as_one_line(meter):
     assert str(meter) == ""
     meter.count("put", bytes_moved=3 << 20, seconds=1.25)

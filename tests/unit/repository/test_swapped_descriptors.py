@@ -118,3 +118,24 @@ def test_a_flipped_bit_in_a_segment_does_not_close_a_repository(tmp_path):
             flipped[at] ^= 1 << bit
             segment.write_bytes(flipped)
             assert open_repository(str(tmp_path)).id == repository.id
+
+
+def test_opening_a_repository_lists_no_more_segments_than_it_looks_at():
+    class Counted(MemoryStore):
+        listed = 0
+
+        def list(self, prefix):
+            for blob in super().list(prefix):
+                self.listed += 1
+                yield blob
+
+    store = Counted()
+    descriptor.create(store, made())
+    repository = open_in(store)
+    for number in range(40):
+        repository.store_attachment(bytes([number]), run="run")
+    store.listed = 0
+
+    open_in(store)
+
+    assert store.listed <= 16

@@ -102,19 +102,17 @@ class MeteredStore(WrappingStore):
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Yield the blobs below ``prefix``. Count the time until each of them comes, without the caller's time."""
-        self._meter.count("list")
-        blobs = self._timed_list(lambda: self.inner.list(prefix))
-        while (blob := self._timed_list(lambda: next(blobs, None))) is not None:
-            yield blob
-
-    def _timed_list(self, step: Callable[[], T]) -> T:
-        began, failed = time.monotonic(), True
+        seconds, began, waiting = 0.0, time.monotonic(), True
         try:
-            result = step()
-            failed = False
-            return result
+            for blob in self.inner.list(prefix):
+                seconds, waiting = seconds + time.monotonic() - began, False
+                yield blob
+                began, waiting = time.monotonic(), True
+            seconds, waiting = seconds + time.monotonic() - began, False
         finally:
-            self._meter.count("list", seconds=time.monotonic() - began, failed=failed, calls=0)
+            if waiting:  # the store has failed
+                seconds += time.monotonic() - began
+            self._meter.count("list", seconds=seconds, failed=waiting)
 
     def delete(self, key: str) -> None:
         """Remove a blob."""

@@ -5,7 +5,8 @@ in front that answers most misses (``segments``, ``filters``, ``smallsegments``)
 number of writers need no lock. The index is the union of all segments (``index``).
 
 Segments are loaded in one of three ways: mapped from the folder, from this machine's cache, or read from the store.
-Each is verified once (``segmentloader``, ``segmentcache``). A segment too large for memory is searched by small reads
+Each is verified once (``segmentloader``, ``segmentcache``). Many small ones are merged for the processes that come
+later (``mergedsegments``). A segment too large for memory is searched by small reads
 (``largesegments``). Maintenance cuts a large index into segments of disjoint ranges; such a *row* is asked as one
 (``disjoint``).
 

@@ -24,6 +24,7 @@ from vmkeep.repository.frames import DIGEST_SIZE, ID_SIZE, Codec, Framer, Kind, 
 from vmkeep.repository.index import segmentloader
 from vmkeep.repository.index.disjoint import DisjointSegments, disjoint_lists
 from vmkeep.repository.index.layout import MAX_BLOB, Location, fits
+from vmkeep.repository.index.mergedsegments import MergedSegments
 from vmkeep.repository.index.segments import Segment
 from vmkeep.repository.index.smallsegments import segment_of
 from vmkeep.scratch import scratch_folder, writing_to
@@ -63,6 +64,7 @@ class Index:
         self._store = store
         self._framer = framer
         self._loader = segmentloader.SegmentLoader(store, framer, cache=cache)
+        self._merged_before = None if cache is None else MergedSegments(cache.with_name("merged"), framer)
         self._lock = threading.Lock()
         self._parts: tuple[_Part, ...] = ()
         self.rows: tuple[DisjointSegments, ...] = ()
@@ -253,6 +255,7 @@ class Index:
 
     def _load(self, parts: tuple[_Part, ...], found: dict[str, int]) -> tuple[tuple[_Part, ...], set[str]]:
         """Add the segments that are new in the store. Return the parts, and the keys of segments that were gone."""
+        parts = parts or self._merged_ones(found)
         used = frozenset().union(*(part.keys for part in parts))
         fresh = [key for key in found if key not in used and key not in self.damaged]
         gone = set()
@@ -266,7 +269,29 @@ class Index:
                 else:
                     self.damaged[key] = str(segment)
             parts = self._tiered((*parts, *opened))
+        if len(fresh) >= _LOADED:
+            self._keep_merged(parts)
         return parts, gone
+
+    def _merged_ones(self, found: dict[str, int]) -> tuple[_Part, ...]:
+        """Return the segments that a process on this machine has merged before, unless one of them may not be used."""
+        if self._merged_before is None or (merged := self._merged_before.load()) is None:
+            return ()
+        segment, keys = merged
+        return (_Part(segment=segment, keys=keys),) if keys <= found.keys() - self.damaged.keys() else ()
+
+    def _keep_merged(self, parts: tuple[_Part, ...]) -> None:
+        """Merge the small segments for the processes that come later, as many as fit into memory."""
+        small, entries = [], 0
+        for part in sorted(parts, key=lambda part: part.segment.entries):
+            entries += part.segment.entries
+            if entries > _IN_MEMORY:
+                break
+            small.append(part)
+        saved = sum(len(part.keys) for part in small)
+        if self._merged_before is not None and saved > max(len(part.keys) for part in parts):
+            merged = self._merged(small)
+            self._merged_before.store(merged.segment, merged.keys)
 
     def _tiered(self, parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
         """Merge the segments that have gathered in each tier, smallest first."""

@@ -9,6 +9,7 @@ own, which the service opens for anybody, would make them store data under his k
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from vmkeep.blobs import BlobInfo, BlobStore
 from vmkeep.errors import BlobNotFoundError, CorruptError
@@ -28,7 +29,8 @@ def require_own(store: BlobStore, descriptor: Descriptor) -> None:
 
     :raises CorruptError: the descriptor does not fit, so somebody has replaced it.
     """
-    segments = [blob for blob in store.list(INDEX) if blob.size >= HEADER_SIZE]
+    # No more than are looked at, because every step opens the repository, and there may be thousands of segments.
+    segments = list(islice((blob for blob in store.list(INDEX) if blob.size >= HEADER_SIZE), _MOST_SAMPLES))
     owners, damaged = Slots(store, descriptor.id).owners()
     if descriptor.encrypted:
         _require_encrypted(store, descriptor, segments, owners if not damaged else {descriptor.id})
@@ -67,7 +69,7 @@ def _require_encrypted(store: BlobStore, descriptor: Descriptor, segments: list[
     if owners and descriptor.id not in owners:
         slots = ", ".join(sorted(owners))
         raise _replaced(store, f"is that of repository {descriptor.id}, but the key slots are those of {slots}")
-    found = _encrypted(store, segments[:_MOST_SAMPLES])
+    found = _encrypted(store, segments)
     first = next(found, None)
     if first is False and not any(found):
         raise _replaced(store, "says that the repository is encrypted, but what is stored is not")
