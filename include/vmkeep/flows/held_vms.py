@@ -8,7 +8,7 @@ from vmkeep.flows import vm_access
 from vmkeep.flows.connect import open_vsphere
 from vmkeep.flows.sweep_ground import Ground
 from vmkeep.flows.sweep_report import Finding, Kind, State
-from vmkeep.model.job import VmAccess
+from vmkeep.model.access import VmAccess
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository, open_site_repository

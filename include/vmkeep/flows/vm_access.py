@@ -19,7 +19,8 @@ from vmkeep.errors import CorruptError, NotFoundError, VmKeepError
 from vmkeep.flows import other_restores
 from vmkeep.flows.connect import pinned
 from vmkeep.flows.other_restores import GIVEN_UP, HasEnded, nobody_knows
-from vmkeep.model.job import AccessJob, VmAccess, from_json, to_json
+from vmkeep.model.access import AccessJob, VmAccess
+from vmkeep.model.job import from_json, to_json
 from vmkeep.model.site import Site
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import Repository

@@ -4,7 +4,7 @@ Each module defines one noun and is imported by itself.
 """
 
 __all__ = [
-    "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule", "extents",
-    "fullreason", "guest", "hostconfig", "job", "limits", "lun", "place", "point", "quiescing", "references",
+    "access", "address", "arrayhook", "audit", "aws", "blockio", "changedown", "disk", "diskaccess", "diskrule",
+    "extents", "fullreason", "guest", "hostconfig", "job", "limits", "lun", "place", "point", "quiescing", "references",
     "selector", "site", "transport", "vmref", "wording",
 ]  # fmt: skip

@@ -26,7 +26,8 @@ from vmkeep.model.blockio import DiskSource, DiskTarget
 from vmkeep.model.site import Site
 
 if TYPE_CHECKING:
-    from vmkeep.model.job import DiskJob, VmAccess, WriteJob  # imported later: nothing heavy comes before a library
+    from vmkeep.model.access import VmAccess
+    from vmkeep.model.job import DiskJob, WriteJob  # imported later: nothing heavy comes before a library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,30 +64,6 @@ class DiskJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VmAccess:
-    """A VM, and the identity under which vmkeep keeps Storage vMotion off it."""
-
-    vm: VmRef
-    identity: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessJob:
-    """The order to keep Storage vMotion off some VMs, or to allow it again."""
-
-    vms: tuple[VmAccess, ...]
-    prepare: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessDone:
-    """The result of an :class:`AccessJob`."""
-
-    problems: dict[str, str]
-    """The errors, by managed object id of the VM that they are about."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     """The state of an interrupted copy: all data below byte ``offset`` of the disk is durable under map ``root``."""
 

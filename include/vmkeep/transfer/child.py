@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,17 +25,18 @@ from vmkeep.errors import (
     TransferError,
     VmKeepError,
 )
+from vmkeep.model.access import AccessDone
 from vmkeep.model.diskaccess import DiskAccess, HoldingAccess, Launch
 from vmkeep.model.site import Site
 from vmkeep.privacy import hide_memory
 from vmkeep.transfer.drivers import load_driver
 from vmkeep.transfer.library_clash import require_neighbours
-from vmkeep.transfer.protocol import Channel, ChildRequest, describe_error, parse_site
+from vmkeep.transfer.protocol import Channel, ChildRequest, describe_error, parse_access_job, parse_site
 from vmkeep.transfer.renewal import receive
 from vmkeep.transfer.stop_reasons import Stop, Watch
 
 if TYPE_CHECKING:
-    from vmkeep.model.job import AccessDone, DiskCopy, DiskWrite, Progress
+    from vmkeep.model.job import DiskCopy, DiskWrite, Progress
     from vmkeep.model.transport import AccessUsed
     from vmkeep.repository import Repository
 
@@ -102,14 +104,14 @@ def _run(request: ChildRequest, channel: Channel, stop: Stop, parent: int) -> An
         if probing:
             launch = Launch(**request.launch)
             require_neighbours(launch)
-            return _plain(access.probe(launch))
+            return asdict(access.probe(launch))
         signal.alarm(0)
         calls = partial(_calls, access)
         Watch(stop, channel, stdin=0, parent=parent, activity=calls, renewed=renewed)
         try:
-            return _plain(_VERBS[request.verb](request, site, access, stop, _Reporter(channel, stop)))
+            return asdict(_VERBS[request.verb](request, site, access, stop, _Reporter(channel, stop)))
         finally:
-            channel.send({"event": "timings", "rows": [_plain(row) for row in access.timings()]})
+            channel.send({"event": "timings", "rows": [asdict(row) for row in access.timings()]})
 
 
 def _calls(access: DiskAccess) -> int:
@@ -136,7 +138,7 @@ class _Reporter:
             return
         self._seen = seen
         self._sent_at = now
-        self._channel.send({"event": "progress", "progress": _plain(progress)})
+        self._channel.send({"event": "progress", "progress": asdict(progress)})
 
 
 def _copy(
@@ -269,9 +271,7 @@ def _access(
     request: ChildRequest, _site: Site, access: DiskAccess, stop: Stop, _report: Callable[[Progress], None]
 ) -> AccessDone:
     """Take or end the access holds on some VMs. A failure at one VM does not stop the others."""
-    from vmkeep.model.job import AccessDone, AccessJob, from_plain
-
-    job = from_plain(AccessJob, request.job)
+    job = parse_access_job(request.job or {})
     if not isinstance(access, HoldingAccess):
         raise TransferError(f"the disk driver {request.driver} can take no access hold")
     problems = {}
@@ -324,9 +324,3 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[],
         second()
 
     return check
-
-
-def _plain(value: object) -> Any:
-    from vmkeep.model.job import to_plain
-
-    return to_plain(value)

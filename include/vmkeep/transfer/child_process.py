@@ -28,10 +28,9 @@ from vmkeep.errors import (
     VddkError,
     VmKeepError,
 )
+from vmkeep.model.access import AccessDone, AccessJob
 from vmkeep.model.diskaccess import CallTiming, DriverProbe, Launch
 from vmkeep.model.job import (
-    AccessDone,
-    AccessJob,
     Cursor,
     DiskCopy,
     DiskJob,

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from vmkeep.errors import Recovery, TransferError, VmKeepError
+from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.aws import AwsCredentials
 from vmkeep.model.limits import Limits
 from vmkeep.model.site import Site, VCenter
+from vmkeep.model.vmref import VmRef
 
 CANCEL: Final = b"cancel\n"
 
@@ -80,6 +82,18 @@ def parse_site(plain: dict[str, Any]) -> Site:
     parsed = {"vcenter": VCenter(**vcenter) if vcenter else None, "aws": AwsCredentials(**aws) if aws else None}
     lists = {"disk_drivers": tuple(plain.get("disk_drivers") or ()), "limits": Limits(**plain.get("limits") or {})}
     return Site(**{**plain, **parsed, **lists})
+
+
+def parse_access_job(plain: dict[str, Any]) -> AccessJob:
+    """Parse the plain form of an :class:`AccessJob`, by hand as :func:`parse_site` does.
+
+    :raises TransferError: it is none.
+    """
+    try:
+        vms = tuple(VmAccess(vm=VmRef(**one["vm"]), identity=one["identity"]) for one in plain["vms"])
+        return AccessJob(vms=vms, prepare=plain["prepare"])
+    except (KeyError, TypeError) as error:
+        raise TransferError(f"not a job for access holds: {error}") from error
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:

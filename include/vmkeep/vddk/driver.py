@@ -19,7 +19,8 @@ from vmkeep.vddk.machine import require_machine
 from vmkeep.vddk.symbols import SYMBOLS
 
 if TYPE_CHECKING:
-    from vmkeep.model.job import DiskJob, VmAccess, WriteJob  # imported later: nothing heavy comes before VDDK
+    from vmkeep.model.access import VmAccess
+    from vmkeep.model.job import DiskJob, WriteJob  # imported later: nothing heavy comes before VDDK
 
 MACHINE: Final = Path("/")
 """Root folder of the machine on which VDDK's needs are checked."""

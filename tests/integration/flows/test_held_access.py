@@ -33,7 +33,7 @@ from vmkeep.flows.held_vms import run_holding
 from vmkeep.flows.sweep import Kind, State
 from vmkeep.flows.values import BackupRequest, OnConflict
 from vmkeep.flows.vm_access import identity_of
-from vmkeep.model.job import AccessJob, VmAccess
+from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.point import BackupMode
 from vmkeep.model.vmref import VmRef
 from vmkeep.repository import open_repository

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.transfer_child.test_copy import copy, seal, write_job
 from vmkeep.errors import TransferError, UsageError
 from vmkeep.flows import connect
-from vmkeep.model.job import AccessJob, VmAccess
+from vmkeep.model.access import AccessJob, VmAccess
 from vmkeep.model.site import Site, parse_drivers
 from vmkeep.model.vmref import VmRef
 from vmkeep.transfer import change_access, choose_driver, drivers, probe_driver, start_write
