@@ -108,10 +108,10 @@ class AirflowApi:
         instances: list[dict[str, Any]] = self.call("GET", path)["task_instances"]
         return instances
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> Any:
-        """Return what a task returned."""
+    def xcom(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, key: str = "return_value") -> Any:
+        """Return what a task returned, or left under another key."""
         path = (
-            f"/api/v2/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/xcomEntries/return_value"
+            f"/api/v2/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
             f"?map_index={map_index}&deserialize=false"
         )
         value = self.call("GET", path)["value"]

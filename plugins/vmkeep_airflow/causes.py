@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from vmkeep_airflow.dagruns import DagRunId
 
 log = logging.getLogger(__name__)
 
+BACKUP: Final = "vm_backup"
+"""The DAG that windows start, and for whose causes they ask."""
 KEY: Final = "failure"
 """Key of the XCom. Airflow deletes it when the task is tried again."""
 _LONGEST: Final = 500
@@ -38,11 +41,40 @@ def leave_cause(ti: Any, error: VmKeepError) -> None:
     tried_again = error.recovery is Recovery.RETRY and ti.try_number <= ti.max_tries
     if tried_again or isinstance(error, CancelledError):
         return
-    cause = Cause(recovery=error.recovery, why=str(error)[:_LONGEST])
+    _keep(ti, to_plain(Cause(recovery=error.recovery, why=str(error)[:_LONGEST])))
+
+
+@contextmanager
+def cause_if_killed(ti: Any) -> Iterator[None]:
+    """Leave a cause before the last try of a backup's task, and take it back when the body ends, however it ends.
+
+    A process that is killed in the body takes nothing back, so that the cause stays. Earlier tries leave none, because
+    Airflow itself tries the task again.
+
+    :param ti: the task instance.
+    """
+    if ti.dag_id != BACKUP or ti.try_number <= ti.max_tries:
+        yield
+        return
+    why = f"task {ti.task_id} was killed in its last try; its worker ran out of memory, or is gone"
+    _keep(ti, to_plain(Cause(recovery=Recovery.RETRY, why=why)))
     try:
-        ti.xcom_push(KEY, to_plain(cause))
+        yield
+    finally:
+        _keep(ti, {})
+
+
+def _keep(ti: Any, plain: Mapping[str, Any]) -> None:
+    """Store a cause in place of the one before.
+
+    :param plain: empty: there is no cause.
+    """
+    try:
+        ti.xcom_push(KEY, plain)
     except (AirflowRuntimeError, ServerResponseError) as problem:
-        log.warning("the window does not start this backup again, because its cause cannot be kept: %s", problem)
+        log.warning(
+            "whether the window starts this backup again is not sure, because its cause is not kept: %s", problem
+        )
 
 
 def causes_of(ti: Any, run: DagRunId, tasks: Sequence[str]) -> list[Cause]:
@@ -55,4 +87,4 @@ def causes_of(ti: Any, run: DagRunId, tasks: Sequence[str]) -> list[Cause]:
         found = ti.xcom_pull(task_ids=list(tasks), dag_id=run.dag_id, run_id=run.run_id, key=KEY)
     except (AirflowRuntimeError, ServerResponseError) as error:
         raise TransientError(f"Airflow does not tell why {run.dag_id} {run.run_id} failed: {error}") from error
-    return [from_plain(Cause, plain) for plain in found if plain is not None]
+    return [from_plain(Cause, plain) for plain in found if plain]

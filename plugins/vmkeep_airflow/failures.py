@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from vmkeep.clock import now
 from vmkeep.errors import LimitReachedError, Recovery, VmKeepError
-from vmkeep_airflow.causes import leave_cause
+from vmkeep_airflow.causes import cause_if_killed, leave_cause
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ def airflow_failures(ti: Any = None) -> Iterator[None]:
     :param ti: the task instance that leaves the cause of its failure; ``None``: nobody asks for it.
     """
     try:
-        yield
+        with nullcontext() if ti is None else cause_if_killed(ti):
+            yield
     except LimitReachedError as error:
         log.info("%s; this task is started again in %.0f s", error, error.again_after)
         again: Any = AirflowRescheduleException  # its constructor has no types

@@ -81,7 +81,7 @@ class Runs(Protocol):
         ...
 
     def failure(self, run_id: str) -> Failure | None:
-        """Return why a run has failed; ``None``: no task has left a cause, because somebody ended it."""
+        """Return why a run has failed; ``None``: no task has left a cause, e.g. because somebody ended the run."""
         ...
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from types import SimpleNamespace
+
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRescheduleException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowRuntimeError,
+    ErrorType,
+)
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from vmkeep.clock import now
 from vmkeep.errors import CancelledError, LimitReachedError, NotFoundError, StaleError, UnreachableError
+from vmkeep_airflow.causes import causes_of
+from vmkeep_airflow.dagruns import DagRunId
 from vmkeep_airflow.failures import airflow_failures
+
+RUN = DagRunId(dag_id="vm_backup", run_id="r")
 
 
 def test_an_error_that_may_pass_is_retried():
@@ -35,7 +49,8 @@ def test_a_task_without_room_within_a_limit_is_started_again_later_and_uses_no_r
 class TaskInstance:
     """A task in one of its tries, which keeps what is pushed."""
 
-    def __init__(self, *, try_number: int) -> None:
+    def __init__(self, *, try_number: int, dag_id: str = "vm_backup") -> None:
+        self.dag_id, self.task_id = dag_id, "copy_disk"
         self.try_number = try_number
         self.max_tries = 2
         self.pushed: dict[str, object] = {}
@@ -61,7 +76,53 @@ def test_a_task_leaves_the_cause_of_its_failure_unless_it_is_tried_again_or_some
     ti = TaskInstance(try_number=try_number)
     with pytest.raises((AirflowException, AirflowRescheduleException)), airflow_failures(ti):
         raise error
-    assert ti.pushed.get("failure") == left
+    assert (ti.pushed.get("failure") or None) == left
+
+
+@pytest.mark.parametrize(("try_number", "leaves"), [(1, False), (2, False), (3, True)])
+def test_a_task_that_is_killed_in_its_last_try_has_left_a_cause_that_a_fresh_start_heals(try_number, leaves):
+    """A killed process does nothing more, so that the XCom is what it was while the task worked."""
+    ti = TaskInstance(try_number=try_number)
+    with airflow_failures(ti):
+        left = ti.pushed.get("failure")
+    assert (left is not None) == leaves
+    if leaves:
+        assert left["recovery"] == "retry"
+        assert left["why"].startswith("task copy_disk was killed in its last try")
+
+
+@pytest.mark.parametrize(
+    "end", [None, ZeroDivisionError(), AirflowFailException("stopped"), SystemExit(), StaleError("x")]
+)
+def test_a_task_that_ends_in_its_last_try_does_not_count_as_killed_however_it_ends(end):
+    ti = TaskInstance(try_number=3)
+    with suppress(BaseException), airflow_failures(ti):
+        if end is not None:
+            raise end
+    found = causes_of(
+        SimpleNamespace(xcom_pull=lambda **_: [ti.pushed.get("failure"), None]), RUN, ["copy_disk", "verify"]
+    )
+    assert [cause.why for cause in found] == (["x"] if isinstance(end, StaleError) else [])
+
+
+def test_a_task_of_a_dag_that_no_window_starts_leaves_nothing_ahead():
+    ti = TaskInstance(try_number=3, dag_id="vm_restore")
+    with airflow_failures(ti):
+        assert ti.pushed == {}
+    assert ti.pushed == {}
+
+
+def test_a_task_works_also_when_its_cause_cannot_be_left_ahead(monkeypatch):
+    ti, done = TaskInstance(try_number=3), []
+    refused = AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 503}))
+
+    def refuse(key, value):
+        raise refused
+
+    monkeypatch.setattr(ti, "xcom_push", refuse)
+    with airflow_failures(ti):
+        done.append("worked")
+    assert done == ["worked"]
 
 
 def test_other_errors_are_left_to_airflow():

@@ -57,7 +57,7 @@ def try_once():
 
     def run(**conf):
         left = {}
-        ti = SimpleNamespace(try_number=1, max_tries=0, xcom_push=push_to(left))
+        ti = SimpleNamespace(dag_id=dag.dag_id, try_number=1, max_tries=0, xcom_push=push_to(left))
         task = dag.task_dict["back_up_hosts"].prepare_for_execution()
         params = process_params(dag, task, conf, suppress_exception=False)
         context = {
@@ -113,7 +113,7 @@ def test_a_host_without_a_young_bundle_is_an_alarm_once_any_host_of_its_vcenter_
         "name: away\nselection: name:*\nvsphere: gone\nwindow: {start: 22:00, end: 06:00, time_zone: UTC}\n"
     )
     left: dict[str, object] = {}
-    context = {"ti": SimpleNamespace(xcom_push=push_to(left))}
+    context = {"ti": SimpleNamespace(dag_id="missed_backups", xcom_push=push_to(left))}
     find = partial(FindOverdueHostsOperator(task_id="find_hosts").execute, context)
     assert find() == {"vsphere_default": []}
 

@@ -98,7 +98,7 @@ def test_a_prune_without_room_to_rewrite_keeps_what_it_did_and_is_no_success(loc
 
     monkeypatch.setattr(prune, "_rewrite", lambda *_args: Rewritten(no_room="no space left"))
     results = {}
-    context = {"ti": SimpleNamespace(xcom_push=lambda key, value: results.update({key: value}))}
+    context = {"ti": SimpleNamespace(dag_id="d", xcom_push=lambda key, value: results.update({key: value}))}
 
     with pytest.raises(AirflowFailException, match="no space left"):
         PruneOperator(task_id="prune", keep={"last": 2}).execute(context)

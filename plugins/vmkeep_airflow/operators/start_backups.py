@@ -13,7 +13,7 @@ from vmkeep.clock import now
 from vmkeep.errors import CancelledError, Recovery, UnsupportedError
 from vmkeep.model.job import to_plain
 from vmkeep.policy import Due, Policy
-from vmkeep_airflow.causes import causes_of
+from vmkeep_airflow.causes import BACKUP, causes_of
 from vmkeep_airflow.dagruns import DagRunId, clears_of, start_dag_run, state_of
 from vmkeep_airflow.failures import airflow_failures
 from vmkeep_airflow.limitwatch import KEY as LIMITS
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from vmkeep.model.limits import Usage
     from vmkeep_airflow.windowruns import Failure
 
-BACKUP = "vm_backup"
 _TASKS = ("preflight", "snapshot", "plan_disks", "copy_disk", "catalog", "remove_snapshot", "verify")
 """The tasks of a backup that leave the cause of their failure."""
 _PAUSE_SECONDS = 5.0

@@ -31,7 +31,7 @@ def refused(control, named: str, vm: str = "web01") -> None:
     """Do the first task of a backup, which has to fail its run as above. No window starts such a backup once more."""
     before = control.call("GET", "/state")["vms"]
     left = {}
-    ti = SimpleNamespace(dag_id="vm_backup", run_id="refused", try_number=1, xcom_push=left.__setitem__)
+    ti = SimpleNamespace(dag_id="vm_backup", run_id="refused", try_number=1, max_tries=2, xcom_push=left.__setitem__)
     with pytest.raises(AirflowFailException, match=named):
         PreflightOperator(task_id="preflight", vm=vm).execute({"ti": ti})
     assert left["failure"]["recovery"] == "stop"

@@ -177,16 +177,27 @@ def test_a_killed_scheduler_and_then_a_killed_worker_leave_no_snapshot(api, airf
     assert_nothing_is_left(control, airflow)
 
 
-def test_a_copy_killed_at_every_try_fails_the_run(api, airflow, control, site, stuck_disk):
+def test_a_copy_killed_at_every_try_fails_the_run_and_leaves_a_cause_that_a_fresh_start_heals(
+    api, airflow, control, site, stuck_disk
+):
     home = str(airflow.home.folder)
     before = points(site)
     run = api.trigger("vm_backup", vm="app01", full=True)
-    for number in range(1, 5):
+    for number in range(1, 4):
         await_stuck_copy(api, run, home, tries=number).send_signal(signal.SIGKILL)
+    await_stuck_copy(api, run, home, tries=4).parent().send_signal(signal.SIGKILL)
     assert_no_copy_lives(airflow)
     stuck_disk()
     assert api.wait("vm_backup", run, seconds=HANG) == "failed"
     assert tries_of_copies(api, run) == [1, 1, 4]
+    (killed,) = [
+        task["map_index"]
+        for task in api.tasks("vm_backup", run)
+        if task["state"] == "failed" and task["task_id"] == "copy_disk"
+    ]
+    cause = api.xcom("vm_backup", run, "copy_disk", map_index=killed, key="failure")
+    assert cause["recovery"] == "retry"
+    assert cause["why"].startswith("task copy_disk was killed in its last try")
     assert points(site) == before
     assert_nothing_is_left(control, airflow)
 
