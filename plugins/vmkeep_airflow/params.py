@@ -63,6 +63,11 @@ POLICY = Param(
 )
 
 
+_DRAFT = "http://json-schema.org/draft-07/schema#"
+"""The draft of JSON Schema that the params are written in. Each task checks all of them, which takes three times as
+long by the newest draft, the default. The keywords that are used here mean the same in both."""
+
+
 def optional_text(**texts: str) -> Param:
     """Return a Param for a text that may stay empty."""
     kwargs: dict[str, Any] = {"type": ["null", "string"], **texts}
@@ -87,4 +92,7 @@ def give_params(dag: DAG, params: Mapping[str, Param]) -> None:
     Airflow reads the file in every task, and there the copies took half of the time. They also stood in the
     database, once for each task, and no task needs them: it gets its run's params from the DAG.
     """
-    dag.params = ParamsDict(deepcopy(dict(params)))  # because a run's values go into them, and files share some
+    own = deepcopy(dict(params))  # because a run's values go into them, and files share some
+    for param in own.values():
+        param.schema["$schema"] = _DRAFT
+    dag.params = ParamsDict(own)

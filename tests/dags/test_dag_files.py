@@ -13,6 +13,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import BaseOperator
 from airflow.serialization.serialized_objects import DagSerialization
+from jsonschema import Draft7Validator
+from jsonschema.validators import validator_for
 
 from tests.patience import HANG
 
@@ -100,6 +102,14 @@ def test_no_task_has_its_own_copies_of_its_dags_params(bag):
     """Airflow makes them for each task at each reading of the file, which is in every task, and stores them."""
     copies = {f"{dag.dag_id}.{task.task_id}": len(task.params) for dag in bag.dags.values() for task in dag.tasks}
     assert {task: count for task, count in copies.items() if count} == {}
+
+
+def test_every_param_is_checked_by_the_draft_that_is_cheap_to_check(bag):
+    """Airflow checks all of them in every task."""
+    for dag in bag.dags.values():
+        for name in dag.params:
+            schema = dag.params.get_param(name).schema
+            assert validator_for(schema) is Draft7Validator, f"{dag.dag_id}.{name} is checked by another draft"
 
 
 def test_every_task_has_a_time_limit_and_no_run_has_one_for_that_skips_the_teardowns(bag):
