@@ -155,3 +155,14 @@ def test_without_a_cache_all_segments_are_opened(framer):
     store.calls.clear()
     assert None not in places(opened(store, framer, None), digests)
     assert len(fetched(store)) == MANY
+
+
+def test_nothing_is_merged_if_every_segment_is_damaged(store, framer, tmp_path):
+    filled(store, framer, segments=MANY)
+    for key in keys(store):
+        store.replace(key, b"damaged")
+
+    index = opened(store, framer, tmp_path / "c")
+
+    assert index.damaged.keys() == set(keys(store))
+    assert not (tmp_path / "merged").exists()

@@ -289,7 +289,7 @@ class Index:
                 break
             small.append(part)
         saved = sum(len(part.keys) for part in small)
-        if self._merged_before is not None and saved > max(len(part.keys) for part in parts):
+        if self._merged_before is not None and saved > max((len(part.keys) for part in parts), default=0):
             merged = self._merged(small)
             self._merged_before.store(merged.segment, merged.keys)
 
